@@ -1,0 +1,1 @@
+"""Microcontrollers under Amazon SageMaker Edge Manager: the gateway between MQTT and the `sagemaker-edge` API."""

@@ -1,0 +1,53 @@
+"""Every way to fail, by whose fault it is and whether trying again can help.
+
+The cellar of the house: anyone may import this file, it imports nothing of ours and performs nothing.
+"""
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """The `code` of an `ack`, as the protocol page numbers them."""
+
+    ACCEPTED = 0
+    MALFORMED = 1
+    UNKNOWN_TAG = 2
+    NOT_REGISTERED = 3
+    REFUSED = 4
+    UNKNOWN_PLAN = 5
+    TOO_LARGE = 6
+    GAVE_UP = 7
+
+
+class GatewayError(Exception):
+    """The root of everything that this package raises on purpose."""
+
+
+class ConfigError(GatewayError):
+    """The operator's fault: settings that cannot work. `mistakes` holds one sentence for each, none left out."""
+
+    def __init__(self, mistakes: list[str]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+class MessageError(GatewayError):
+    """The device's fault: sending the same payload again cannot help. `code` is what the device is told."""
+
+    code: Code = Code.REFUSED
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class DecodeError(MessageError):
+    """The payload is not of the protocol's form."""
+
+    code = Code.MALFORMED
+
+
+class LimitError(MessageError):
+    """The form is right, but a name, version, value or time breaks a limit of the service model."""
+
+    code = Code.REFUSED

@@ -1,0 +1,232 @@
+"""Payload bytes <-> nouns, by the protocol page, under limits of size and depth.
+
+The one place where msgpack is used. Decoding raises DecodeError (the form) or LimitError (a limit of the service) and
+nothing else, whatever the bytes; it never allocates more than a small multiple of their length.
+"""
+
+import hashlib
+from typing import Any
+
+import msgpack
+
+from gateway import forms
+from gateway.calls import Definition, Deployment
+from gateway.errors import DecodeError
+from gateway.messages import (
+    Ack,
+    Get,
+    Heartbeat,
+    Hello,
+    Layout,
+    Metric,
+    Model,
+    ModelResult,
+    ModelSamples,
+    Plan,
+    Read,
+    Result,
+    Samples,
+)
+
+STATES = {1: "DEPLOY", 0: "UNDEPLOY"}
+STATUSES = {1: "SUCCESS", 0: "FAIL"}
+POLICIES = {"ROLLBACK_ON_FAILURE": 0, "DO_NOTHING": 1}
+STATE_NUMBERS = {word: number for number, word in STATES.items()}
+LARGEST_EXPONENT = 30
+
+
+def hello(payload: bytes) -> Hello | None:
+    """The layout, epoch and limits of a device; None for the empty payload, which says that there is none."""
+    if not payload:
+        return None
+    tag, layout, epoch, max_payload, flags = forms.array(_unpack(payload), 5, "hello")
+    return Hello(
+        tag=forms.tag(tag),
+        layout=_layout(layout),
+        epoch=forms.optional_uint(epoch, "epoch"),
+        max_payload=forms.optional_uint(max_payload, "max_payload"),
+        flags=forms.optional_uint(flags, "flags") or 0,
+    )
+
+
+def heartbeat(payload: bytes) -> Heartbeat:
+    """A heartbeat, its samples still as they travelled: only its layout can say what they mean."""
+    source, time, values, models, have, result, seq = forms.array(_unpack(payload), 7, "heartbeat")
+    return Heartbeat(
+        source=forms.tag(source) if type(source) is int else _layout(source),
+        time=forms.optional_uint(time, "time"),
+        values=_all_samples(values, "values"),
+        models=tuple([_model_samples(model) for model in forms.optional_array(models, "models")]),
+        have=forms.optional_uint(have, "have"),
+        result=None if result is None else _result(result),
+        seq=forms.optional_uint(seq, "seq"),
+    )
+
+
+def get(payload: bytes) -> Get:
+    """A deployment request; the empty payload means [0]."""
+    if not payload:
+        return Get()
+    have, seq = forms.array(_unpack(payload), 2, "get")
+    return Get(forms.optional_uint(have, "have"), forms.optional_uint(seq, "seq"))
+
+
+def read(payload: bytes) -> Read:
+    """A request for blocks of a model file."""
+    *needed, count = forms.array(_unpack(payload), 5, "read")
+    digest, index, offset, length = map(forms.uint, needed, ("digest", "index", "offset", "length"))
+    return Read(digest, index, offset, length, 1 if count is None else forms.uint(count, "count"))
+
+
+def ack(message: Ack, max_payload: int | None = None) -> bytes:
+    """A receipt or an error. Where the device's `max_payload` is short, the detail is cut, then left out."""
+    head = [message.seq, int(message.code), message.time]
+    bare: bytes = msgpack.packb(head)
+    if message.detail is None:
+        return bare
+    room = 120 if max_payload is None else min(120, max_payload - len(bare) - 2)
+    detail = message.detail.encode()[: max(room, 0)].decode(errors="ignore")
+    return msgpack.packb([*head, detail]) if detail else bare
+
+
+def plan(deployments: tuple[Deployment, ...]) -> Plan:
+    """The plan of a device: its digest, and its payload with and without S3 URLs."""
+    with_urls = [_deployment(deployment, urls=True) for deployment in deployments]
+    digest = _digest(msgpack.packb(with_urls))
+    bare = [_deployment(deployment, urls=False) for deployment in deployments]
+    return Plan(digest, msgpack.packb([digest, with_urls]), msgpack.packb([digest, bare]))
+
+
+def _digest(canonical: bytes) -> int:
+    """The first 4 bytes of the SHA-256, cut to 30 bits; never 0, which means that there is no plan."""
+    return int.from_bytes(hashlib.sha256(canonical).digest()[:4], "big") & 0x3FFFFFFF or 1
+
+
+def _deployment(deployment: Deployment, urls: bool) -> list[Any]:
+    definitions = deployment.definitions
+    return _trimmed(
+        deployment.name,
+        POLICIES.get(deployment.policy, deployment.policy) if deployment.policy is not None else None,
+        None if definitions is None else [_definition(definition, urls) for definition in definitions],
+        None if deployment.type == "Model" else deployment.type,
+    )
+
+
+def _definition(definition: Definition, urls: bool) -> list[Any]:
+    return _trimmed(
+        definition.handle,
+        STATE_NUMBERS.get(definition.state, definition.state) if definition.state is not None else None,
+        _checksum(definition.checksum),
+        None,
+        definition.url if urls else None,
+        None if definition.checksum_type == "SHA1" else definition.checksum_type,
+    )
+
+
+def _checksum(text: str | None) -> bytes | str | None:
+    if text is not None and len(text) == 40 and all(digit in "0123456789abcdefABCDEF" for digit in text):
+        return bytes.fromhex(text)
+    return text
+
+
+def _trimmed(*elements: Any) -> list[Any]:
+    """A positional array without its trailing nils."""
+    shown = list(elements)
+    while shown and shown[-1] is None:
+        shown.pop()
+    return shown
+
+
+def _unpack(payload: bytes) -> Any:
+    """Exactly one object. A first pass skips over it and builds nothing, so that claims of length are proven first."""
+    try:
+        scout = msgpack.Unpacker(max_buffer_size=max(len(payload), 1))
+        scout.feed(payload)
+        scout.skip()
+        return msgpack.unpackb(payload, use_list=False, strict_map_key=False, object_pairs_hook=forms.Map)
+    except msgpack.ExtraData:
+        raise DecodeError("more than one msgpack object") from None
+    except msgpack.OutOfData:
+        raise DecodeError("the payload ends within an object") from None
+    except msgpack.StackError:
+        raise DecodeError("nested too deeply") from None
+    except UnicodeDecodeError:
+        raise DecodeError("a str that is not UTF-8") from None
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DecodeError(f"not msgpack: {error}"[:120]) from None
+
+
+def _layout(value: Any) -> Layout:
+    version, metrics, models = forms.array(value, 3, "layout")
+    return Layout(
+        forms.text(version, "agent_version"),
+        _metrics(metrics, "metrics"),
+        tuple([_model(model) for model in forms.optional_array(models, "models")]),
+    )
+
+
+def _metrics(value: Any, what: str) -> tuple[Metric, ...]:
+    return tuple([_metric(metric) for metric in forms.optional_array(value, what)])
+
+
+def _metric(value: Any) -> Metric:
+    dimension, name, exponent = forms.array(value, 3, "metric")
+    if exponent is not None and (type(exponent) is not int or abs(exponent) > LARGEST_EXPONENT):
+        raise forms.wrong(exponent, "exponent", f"an int from -{LARGEST_EXPONENT} to {LARGEST_EXPONENT}")
+    return Metric(forms.text(dimension, "dimension"), forms.text(name, "metric name"), exponent)
+
+
+def _model(value: Any) -> Model:
+    name, version, metrics = forms.array(value, 3, "model")
+    return Model(
+        forms.text(name, "model name"), forms.text(version, "model version"), _metrics(metrics, "model metrics")
+    )
+
+
+def _model_samples(value: Any) -> ModelSamples | None:
+    if value is None:
+        return None
+    sample_age, inference_age, metrics = forms.array(value, 3, "model")
+    return ModelSamples(
+        forms.optional_uint(sample_age, "sample_age"),
+        forms.optional_uint(inference_age, "inference_age"),
+        _all_samples(metrics, "model samples"),
+    )
+
+
+def _all_samples(value: Any, what: str) -> tuple[Samples, ...]:
+    row = forms.optional_array(value, what)
+    for samples in row:
+        if type(samples) is tuple:
+            forms.check_series(samples)
+        elif samples is not None:
+            forms.check_number(samples)
+    return row
+
+
+def _result(value: Any) -> Result:
+    deployment, status, message, start_age, end_age, models = forms.array(value, 6, "result")
+    return Result(
+        forms.optional_text(deployment, "result's deployment"),
+        forms.optional_text(status, "result's status"),
+        forms.optional_text(message, "result's message"),
+        forms.optional_uint(start_age, "start_age"),
+        forms.optional_uint(end_age, "end_age"),
+        None
+        if models is None
+        else tuple([_model_result(model) for model in forms.optional_array(models, "result's models")]),
+    )
+
+
+def _model_result(value: Any) -> ModelResult:
+    handle, name, version, desired, state, status, reason, rollback = forms.array(value, 8, "result's model")
+    return ModelResult(
+        forms.optional_text(handle, "handle"),
+        forms.optional_text(name, "name"),
+        forms.optional_text(version, "version"),
+        forms.word(desired, STATES, "desired"),
+        forms.word(state, STATES, "state"),
+        forms.word(status, STATUSES, "status"),
+        forms.optional_text(reason, "reason"),
+        forms.optional_text(rollback, "rollback_reason"),
+    )

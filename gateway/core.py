@@ -1,0 +1,298 @@
+"""The quiet room: what a message or an answer means, as a list of effects. Mailboxes, registration, merging, plans.
+
+No network, no clock, no log, no randomness, and not one await: nouns and the time come in, effects go out. Every ticket
+that comes in is settled exactly once, last of its effects. A device has one call in flight; its calls keep their order.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gateway.calls import Accepted, GetDeployments, GetDeviceRegistration, Outcome, Refused, Registration, Unanswered
+from gateway.effects import Ask, Effect, Remember, Settle, Ticket
+from gateway.errors import Code, MessageError
+from gateway.hellos import Hellos
+from gateway.mailbox import InFlight, Mailbox, PlanCheck, PlanMemory, Waiting, WaitingGet
+from gateway.merge import WaitingHeartbeat, check, mergeable, merged
+from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord, Layout, Moment, Plan, Read
+from gateway.plans import answered, unanswered
+from gateway.replies import receipt, refusal, refusals
+
+UNREGISTERED_AT_MOST = 60.0
+"""Seconds for which "not registered" is believed, whatever CacheTTL says."""
+
+Message: TypeAlias = Hello | Heartbeat | Get | Read
+Answer: TypeAlias = Registration | Plan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The settings that decide something here; times in seconds."""
+
+    ask_registration: bool = True
+    registered_values: frozenset[str] = frozenset({"registered", "true"})
+    plan_ttl: float = 30.0
+    hello_wait: float = 5.0
+    merge_heartbeats: int = 100
+    merge_bytes: int = 262_144
+
+
+class Core:
+    """One for a gateway. Each method returns the effects that follow, to be carried out in their order."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._boxes: dict[Device, Mailbox] = {}
+        self._hellos = Hellos(rules.hello_wait)
+        self._forgotten = 0  # the broker delivers again what came over connections before this one
+        self._stopped = False
+
+    def __repr__(self) -> str:
+        busy = sum(1 for box in self._boxes.values() if box.in_flight or box.waiting)
+        return f"<Core: {len(self._boxes)} devices, {busy} busy, {len(self._hellos)} awaiting a hello>"
+
+    @property
+    def devices(self) -> int:
+        """How many devices were heard of."""
+        return len(self._boxes)
+
+    def recall(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
+        """What an earlier life of the gateway remembered, newest last."""
+        for record in hellos:
+            box = self._box(device)
+            self._hellos.learn(box, record.hello)
+            box.hellos[-1].implied = record.implied
+
+    def stop(self) -> None:
+        """No effect from now on: what is not settled, the broker will deliver again."""
+        self._stopped = True
+
+    # What devices say
+
+    def refuse(self, ticket: Ticket, error: MessageError, now: Moment) -> list[Effect]:
+        """A payload or a topic that could not be understood."""
+        return [] if self._stopped else list(refusal(ticket, error.code, error.detail, now))
+
+    def receive(self, device: Device, message: Message, ticket: Ticket, now: Moment) -> list[Effect]:
+        """A message that was understood."""
+        if self._stopped:
+            return []
+        box = self._box(device)
+        if isinstance(message, Heartbeat):
+            return list(self._heartbeat(box, message, ticket, now))
+        if isinstance(message, Hello):
+            return list(self._hello(box, message, ticket, now))
+        if isinstance(message, Read):
+            detail = f"no plan {message.digest} with a file {message.index} is known"
+            return list(refusal(ticket, Code.UNKNOWN_PLAN, detail, now, max_payload=box.max_payload))
+        box.put(WaitingGet(ticket, message))
+        return list(self._advance(box, now))
+
+    def _box(self, device: Device) -> Mailbox:
+        box = self._boxes.get(device)
+        if box is None:
+            box = self._boxes[device] = Mailbox(device)
+        return box
+
+    def _heartbeat(self, box: Mailbox, heartbeat: Heartbeat, ticket: Ticket, now: Moment) -> Iterator[Effect]:
+        item = WaitingHeartbeat(ticket, heartbeat, int(now.wall))
+        if isinstance(heartbeat.source, Layout):
+            yield from self._admit(box, item, self._hellos.shared(heartbeat.source), now)
+        elif record := box.record(heartbeat.source):
+            yield from self._bind(box, item, record, now)
+        else:
+            box.put(item)
+            yield from self._hellos.ask(box)
+        yield from self._advance(box, now)
+
+    def _bind(self, box: Mailbox, item: WaitingHeartbeat, record: HelloRecord, now: Moment) -> Iterator[Effect]:
+        """The tag is known: so are the layout and, from the message itself where there is no clock, the epoch."""
+        item.record = record
+        time = item.heartbeat.time
+        if time is not None and record.imply(item.arrived - time):
+            yield Remember(box.device, box.hellos)
+        yield from self._admit(box, item, record.hello.layout, now)
+
+    def _admit(self, box: Mailbox, item: WaitingHeartbeat, layout: Layout, now: Moment) -> Iterator[Effect]:
+        try:
+            check(item, layout)
+        except MessageError as error:
+            yield from refusals(box, [item], error.code, error.detail, now)
+        else:
+            item.layout = layout
+            box.put(item)
+
+    # Hellos
+
+    def _hello(self, box: Mailbox, hello: Hello, ticket: Ticket, now: Moment) -> Iterator[Effect]:
+        if self._hellos.learn(box, hello):
+            yield Remember(box.device, box.hellos)
+        yield Settle(ticket)
+        if box.hello_wait is not None:
+            yield from self._bind_waiting(box, now)
+            yield from self._advance(box, now)
+
+    def _bind_waiting(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
+        """What waits is gone through in its order; a heartbeat whose tag is known by now gets its layout."""
+        items = list(box.waiting or ())
+        box.keep([])
+        for item in items:
+            record = None
+            if isinstance(item, WaitingHeartbeat) and item.layout is None:
+                record = box.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it named a tag
+            if isinstance(item, WaitingHeartbeat) and record is not None:
+                yield from self._bind(box, item, record, now)
+            else:
+                box.put(item)
+        if not box.without_layout():
+            self._hellos.end(box)
+
+    def hello_asked(self, device: Device, now: Moment) -> None:
+        """The broker confirmed the subscription that brings the device's retained hello."""
+        wait = self._box(device).hello_wait
+        if wait is not None and wait.confirmed is None:
+            wait.confirmed = now.mono
+
+    def deadline(self) -> float | None:
+        """When `tick` is due next, on the monotonic clock."""
+        return self._hellos.deadline()
+
+    def tick(self, now: Moment) -> list[Effect]:
+        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused."""
+        if self._stopped:
+            return []
+        return [effect for box in self._hellos.overdue(now.mono) for effect in self._hello_overdue(box, now)]
+
+    def _hello_overdue(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
+        unknown = box.without_layout()
+        if unknown and box.limits_known:
+            self._hellos.end(box)
+            box.keep([item for item in box.waiting or () if item not in unknown])
+            for item in unknown:
+                yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)
+        elif not unknown:
+            self._hellos.end(box)
+        box.hello_absent = True
+        yield from self._advance(box, now)
+
+    # The next call
+
+    def _advance(self, box: Mailbox, now: Moment, registered: bool = False) -> Iterator[Effect]:
+        """Start the next call of a device, if none is in flight and there is one to start."""
+        if box.in_flight is None and box.check is not None:
+            yield from self._check_plan(box, box.check, now)
+        if box.in_flight is not None or not box.waiting:
+            return
+        head = box.waiting[0]
+        if isinstance(head, WaitingHeartbeat) and head.layout is None:
+            return  # its hello is on the way
+        if self._rules.ask_registration and not registered and now.mono >= box.registered_until:
+            yield from self._check_registration(box, now)
+        elif isinstance(head, WaitingHeartbeat):
+            yield self._send_heartbeats(box)
+        elif box.limits_known:
+            gets = box.leading_gets()
+            box.drop(len(gets))
+            yield _ask(box, InFlight(GetDeployments(box.device, patient=True), gets=gets))
+        else:
+            yield from self._hellos.ask(box)
+
+    def _check_registration(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
+        if now.mono < box.unregistered_until:
+            yield from self._not_registered(box, now)
+        else:
+            yield _ask(box, InFlight(GetDeviceRegistration(box.device)))
+
+    def _not_registered(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
+        items = list(box.waiting or ())
+        box.keep([])
+        self._hellos.end(box)
+        yield from refusals(box, items, Code.NOT_REGISTERED, f"{box.device} is not registered", now)
+
+    def _send_heartbeats(self, box: Mailbox) -> Effect:
+        most = 1 if box.singly else self._rules.merge_heartbeats
+        leading = box.leading_heartbeats(most)
+        batch = leading[: mergeable(leading, most, self._rules.merge_bytes)]
+        box.drop(len(batch))
+        box.singly = max(0, box.singly - 1)
+        return _ask(box, InFlight(merged(box.device, batch), heartbeats=batch))
+
+    def _check_plan(self, box: Mailbox, plan_check: PlanCheck, now: Moment) -> Iterator[Effect]:
+        if not box.limits_known:
+            yield from self._hellos.ask(box)
+            return
+        box.check = None
+        memory = box.plan or PlanMemory()
+        if memory.must_ask(plan_check.have, now.mono, self._rules.plan_ttl):
+            yield _ask(box, InFlight(GetDeployments(box.device, patient=False), check=plan_check))
+
+    # What the service answered
+
+    def resolve(self, device: Device, outcome: Outcome[Answer], now: Moment) -> list[Effect]:
+        """The outcome of the call that was asked for last for `device`."""
+        box = self._boxes[device]
+        flight, box.in_flight = box.in_flight, None
+        if self._stopped or flight is None:
+            return []
+        return list(self._resolve(box, flight, outcome, now))
+
+    def _resolve(self, box: Mailbox, flight: InFlight, outcome: Outcome[Answer], now: Moment) -> Iterator[Effect]:
+        if isinstance(outcome, Accepted):
+            yield from self._accepted(box, flight, outcome.answer, now)
+        elif flight.check is not None:
+            unanswered(box, now)
+        elif isinstance(outcome, Unanswered):
+            yield from self._back_to_wait(box, flight.items)
+            return  # nobody waits for an answer any more
+        elif isinstance(outcome, Refused) and len(flight.heartbeats) > 1:
+            box.singly = len(flight.heartbeats)
+            yield from self._back_to_wait(box, flight.items)
+        else:
+            code = Code.REFUSED if isinstance(outcome, Refused) else Code.GAVE_UP
+            yield from refusals(box, flight.items, code, outcome.detail, now)
+        yield from self._advance(box, now)
+
+    def _accepted(self, box: Mailbox, flight: InFlight, answer: Answer, now: Moment) -> Iterator[Effect]:
+        if isinstance(answer, Plan):
+            yield from answered(box, answer, flight.gets, flight.check, now)
+        elif isinstance(answer, Registration):
+            yield from self._registration(box, answer, now)
+        for item in flight.heartbeats:
+            yield from receipt(box, item, now)
+            if item.heartbeat.have is not None:
+                box.check = PlanCheck(item.heartbeat.have, item.ticket)
+
+    def _registration(self, box: Mailbox, answer: Registration, now: Moment) -> Iterator[Effect]:
+        if answer.word.casefold() in self._rules.registered_values:
+            box.registered_until = now.mono + answer.ttl
+            yield from self._advance(box, now, registered=True)
+        else:
+            box.unregistered_until = now.mono + min(answer.ttl, UNREGISTERED_AT_MOST)
+            yield from self._not_registered(box, now)
+
+    def _back_to_wait(self, box: Mailbox, items: list[Waiting]) -> Iterator[Effect]:
+        """To the head of what waits, but for what the broker delivers again anyway."""
+        kept = [item for item in items if item.ticket.connection >= self._forgotten]
+        yield from (Settle(item.ticket) for item in items if item.ticket.connection < self._forgotten)
+        box.singly = min(box.singly, len(kept))
+        box.keep([*kept, *(box.waiting or ())])
+
+    def reconnected(self, connection: int, resumed: bool) -> list[Effect]:
+        """A new connection to the broker stands. `resumed`: it kept the session, and delivers again what was not settled:
+
+        then all that waits of earlier connections is forgotten. Otherwise it is all there is, and kept.
+        """
+        if self._stopped:
+            return []
+        effects: list[Effect] = []
+        if resumed:
+            self._forgotten = connection
+            for box in self._boxes.values():
+                items, box.waiting, box.singly = list(box.waiting or ()), None, 0
+                effects += self._back_to_wait(box, items)
+        return [*effects, *self._hellos.ask_again()]
+
+
+def _ask(box: Mailbox, flight: InFlight) -> Effect:
+    box.in_flight = flight
+    return Ask(flight.call)

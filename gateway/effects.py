@@ -1,0 +1,77 @@
+"""What the core decides, as values. The runner carries a list of them out in order; Settle is the last of its message.
+
+Nouns only: nothing here acts.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from gateway.calls import Call
+from gateway.errors import Code
+from gateway.messages import Ack, Device, HelloRecord
+
+
+class Ticket(Protocol):
+    """Stands for one delivery of the broker. `connection` counts connections; a ticket is good for its own alone."""
+
+    @property
+    def connection(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Make a call to the Edge Manager; its outcome comes back to `Core.resolve`."""
+
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """Publish an ack to the sender of a delivery. `max_payload` in bytes, None: no limit known."""
+
+    ticket: Ticket
+    ack: Ack
+    max_payload: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Publish the refused payload of a delivery on `dead`, byte for byte, with the reason."""
+
+    ticket: Ticket
+    code: Code
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPlan:
+    """Publish a plan, retained."""
+
+    device: Device
+    digest: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHello:
+    """Ask the broker for the device's retained hello; `Core.hello_asked` hears when the broker confirmed."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Keep a device's hellos, newest last, for the gateway's next life."""
+
+    device: Device
+    hellos: tuple[HelloRecord, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Acknowledge a delivery to the broker, once everything before it in the list is confirmed."""
+
+    ticket: Ticket
+
+
+Effect: TypeAlias = Ask | Reply | Bury | PublishPlan | ReadHello | Remember | Settle

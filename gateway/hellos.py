@@ -1,0 +1,79 @@
+"""What the core knows of hellos: layouts kept once, the last tags of each device, and whose hello is awaited.
+
+A windowless part of the core: mailboxes and the time come in, facts and effects go out.
+"""
+
+from collections.abc import Iterator
+from weakref import WeakKeyDictionary, ref
+
+from gateway.effects import Effect, ReadHello
+from gateway.mailbox import PLAN_GRACE, TAGS_KEPT, HelloWait, Mailbox
+from gateway.messages import Device, Hello, HelloRecord, Layout
+
+
+class Hellos:
+    """`wait`: seconds after the broker's confirmation for which a heartbeat of an unknown tag waits."""
+
+    def __init__(self, wait: float) -> None:
+        self._wait = wait
+        self._layouts: WeakKeyDictionary[Layout, ref[Layout]] = WeakKeyDictionary()
+        self._awaited: dict[Device, Mailbox] = {}
+
+    def __len__(self) -> int:
+        return len(self._awaited)
+
+    def shared(self, layout: Layout) -> Layout:
+        """The one object of this layout, so that a fleet with one firmware keeps one."""
+        known = self._layouts.get(layout)
+        kept = known() if known is not None else None
+        if kept is None:
+            self._layouts[layout] = ref(layout)
+            return layout
+        return kept
+
+    def learn(self, box: Mailbox, hello: Hello) -> bool:
+        """Make `hello` the device's newest; False where it already was, to the letter."""
+        known = box.record(hello.tag)
+        if known is not None and known is box.hellos[-1] and known.hello == hello:
+            return False
+        layout = self.shared(hello.layout)
+        hello = Hello(hello.tag, layout, hello.epoch, hello.max_payload, hello.flags)
+        if known is not None and known.hello.layout is layout:
+            known.hello = hello  # what waits under the tag is dated by the epoch that was filled in
+        else:
+            known = HelloRecord(hello)
+        others = [record for record in box.hellos if record.hello.tag != hello.tag]
+        box.hellos = (*others, known)[-TAGS_KEPT:]
+        return True
+
+    def ask(self, box: Mailbox) -> Iterator[Effect]:
+        """Have the device's retained hello read, unless that is under way."""
+        if box.hello_wait is None:
+            box.hello_wait = HelloWait()
+            self._awaited[box.device] = box
+            yield ReadHello(box.device)
+
+    def ask_again(self) -> Iterator[Effect]:
+        """A new connection: what the old one was asked may never come."""
+        for box in list(self._awaited.values()):
+            self.end(box)
+            yield from self.ask(box) if box.waiting or box.check else ()
+
+    def end(self, box: Mailbox) -> None:
+        """Wait no longer."""
+        box.hello_wait = None
+        self._awaited.pop(box.device, None)
+
+    def deadline(self) -> float | None:
+        """When the first wait is over, on the monotonic clock; None where nothing is awaited or confirmed."""
+        return min((due for box in self._awaited.values() if (due := self._due(box)) is not None), default=None)
+
+    def overdue(self, now: float) -> list[Mailbox]:
+        """The mailboxes whose wait, or whose first part of it, is over."""
+        return [box for box in self._awaited.values() if (due := self._due(box)) is not None and due <= now]
+
+    def _due(self, box: Mailbox) -> float | None:
+        confirmed = box.hello_wait.confirmed if box.hello_wait else None
+        if confirmed is None:
+            return None
+        return confirmed + (self._wait if box.limits_known else min(self._wait, PLAN_GRACE))

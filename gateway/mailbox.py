@@ -1,0 +1,170 @@
+"""One device's mailbox: what is known of the device, what waits, and the one call in flight.
+
+State and the questions that it can answer alone; what follows from the answers, core.py decides.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeAlias
+
+from gateway.calls import Call
+from gateway.effects import Ticket
+from gateway.merge import WaitingHeartbeat
+from gateway.messages import NO_URLS, Device, Get, Hello, HelloRecord, Plan
+
+TAGS_KEPT = 4
+"""So many tags of a device are remembered, so that what waited under an older one is still understood."""
+REPUBLISH_AFTER = 60.0
+"""Seconds for which the same digest is not published again because of a `have`."""
+PLAN_GRACE = 0.5
+"""Seconds after the broker's confirmation for which a plan waits for a hello that could limit it."""
+NEVER = float("-inf")
+
+
+@dataclass(slots=True, eq=False)
+class WaitingGet:
+    """A deployment request in its mailbox."""
+
+    ticket: Ticket
+    get: Get
+
+
+Waiting: TypeAlias = WaitingHeartbeat | WaitingGet
+
+
+@dataclass(slots=True)
+class HelloWait:
+    """The device's retained hello was asked for. `confirmed`: when the broker said so, on the monotonic clock."""
+
+    confirmed: float | None = None
+
+
+@dataclass(slots=True)
+class PlanCheck:
+    """A heartbeat said which plan it has; `ticket` is where an error would be sent."""
+
+    have: int
+    ticket: Ticket
+
+
+@dataclass(slots=True)
+class InFlight:
+    """The call that the device waits for, and what it will settle."""
+
+    call: Call
+    heartbeats: list[WaitingHeartbeat] = field(default_factory=list)
+    gets: list[WaitingGet] = field(default_factory=list)
+    check: PlanCheck | None = None
+
+    @property
+    def items(self) -> list[Waiting]:
+        """All that is settled with the outcome."""
+        return [*self.heartbeats, *self.gets]
+
+
+@dataclass(slots=True)
+class PlanMemory:
+    """What the service last answered and what was last published; times on the monotonic clock."""
+
+    digest: int | None = None
+    asked: float = NEVER
+    published: int | None = None
+    published_at: float = NEVER
+    too_large: int | None = None
+
+    def must_ask(self, have: int, now: float, ttl: float) -> bool:
+        """Whether a device that holds `have` makes the service be asked."""
+        if now - self.asked >= ttl:
+            return True
+        if self.digest is None or self.digest in (have, self.too_large):
+            return False
+        return not self.just_published(self.digest, now)
+
+    def just_published(self, digest: int, now: float) -> bool:
+        """Whether `digest` went out so lately that a `have` does not make it go out again."""
+        return digest == self.published and now - self.published_at < REPUBLISH_AFTER
+
+
+@dataclass(slots=True)
+class Mailbox:
+    """A quiet device costs this object and its hellos; the rest is made when it is needed and dropped afterwards."""
+
+    device: Device
+    hellos: tuple[HelloRecord, ...] = ()
+    hello_absent: bool = False
+    registered_until: float = NEVER
+    unregistered_until: float = NEVER
+    plan: PlanMemory | None = None
+    waiting: deque[Waiting] | None = None
+    in_flight: InFlight | None = None
+    singly: int = 0
+    check: PlanCheck | None = None
+    hello_wait: HelloWait | None = None
+
+    @property
+    def hello(self) -> Hello | None:
+        """The newest hello: its limits are the device's."""
+        return self.hellos[-1].hello if self.hellos else None
+
+    @property
+    def max_payload(self) -> int | None:
+        """In bytes; None where none is known."""
+        return self.hellos[-1].hello.max_payload if self.hellos else None
+
+    @property
+    def limits_known(self) -> bool:
+        """Whether a plan may be made: the hello is known, or the broker was asked and has none."""
+        return bool(self.hellos) or self.hello_absent
+
+    def record(self, tag: int) -> HelloRecord | None:
+        """The hello of a tag, if it is one of the last few."""
+        for record in reversed(self.hellos):
+            if record.hello.tag == tag:
+                return record
+        return None
+
+    def put(self, item: Waiting) -> None:
+        """Append to what waits."""
+        if self.waiting is None:
+            self.waiting = deque()
+        self.waiting.append(item)
+
+    def keep(self, items: Sequence[Waiting]) -> None:
+        """Let just `items` wait."""
+        self.waiting = deque(items) if items else None
+
+    def leading_heartbeats(self, most: int) -> list[WaitingHeartbeat]:
+        """Those at the head whose layout is known, in order."""
+        found: list[WaitingHeartbeat] = []
+        for item in islice(self.waiting or (), most):
+            if not isinstance(item, WaitingHeartbeat) or item.layout is None:
+                break
+            found.append(item)
+        return found
+
+    def leading_gets(self) -> list[WaitingGet]:
+        """Those at the head, in order: one answer serves them all."""
+        found: list[WaitingGet] = []
+        for item in self.waiting or ():
+            if not isinstance(item, WaitingGet):
+                break
+            found.append(item)
+        return found
+
+    def drop(self, count: int) -> None:
+        """Remove the first `count` of what waits."""
+        self.keep(list(islice(self.waiting or (), count, None)))
+
+    def without_layout(self) -> list[WaitingHeartbeat]:
+        """The heartbeats that wait for the hello of their tag."""
+        return [item for item in self.waiting or () if isinstance(item, WaitingHeartbeat) and item.layout is None]
+
+    def fitting(self, plan: Plan) -> bytes | None:
+        """The payload of `plan` that the device asked for by its flags; None where it exceeds max_payload."""
+        hello = self.hello
+        if hello is None:
+            return plan.payload
+        payload = plan.bare if hello.flags & NO_URLS else plan.payload
+        return None if hello.max_payload is not None and len(payload) > hello.max_payload else payload

@@ -1,0 +1,70 @@
+"""What a device is told of its plan, once the service has answered. A plan that has not changed costs no message.
+
+A windowless part of the core: a mailbox, a plan and the time come in, effects go out.
+"""
+
+from collections.abc import Iterator
+
+from gateway.effects import Effect, PublishPlan, Reply
+from gateway.errors import Code
+from gateway.mailbox import Mailbox, PlanCheck, PlanMemory, WaitingGet
+from gateway.messages import Ack, Moment, Plan
+from gateway.replies import receipt, refusals
+
+
+def answered(
+    box: Mailbox, plan: Plan, gets: list[WaitingGet], check: PlanCheck | None, now: Moment
+) -> Iterator[Effect]:
+    """The service gave `plan`: who asked for it is answered."""
+    memory = _memory(box)
+    memory.digest, memory.asked = plan.digest, now.mono
+    if gets:
+        yield from _answer_gets(box, memory, plan, gets, now)
+    if check is not None:
+        yield from _answer_check(box, memory, plan, check, now)
+
+
+def unanswered(box: Mailbox, now: Moment) -> None:
+    """A `have` could not be compared: the service is left alone for a while."""
+    memory = _memory(box)
+    memory.digest, memory.asked = None, now.mono
+
+
+def _memory(box: Mailbox) -> PlanMemory:
+    if box.plan is None:
+        box.plan = PlanMemory()
+    return box.plan
+
+
+def _answer_gets(box: Mailbox, memory: PlanMemory, plan: Plan, gets: list[WaitingGet], now: Moment) -> Iterator[Effect]:
+    """Each get has its answer, whatever was published lately; one publication serves them all."""
+    payload = box.fitting(plan)
+    if payload is not None and any(item.get.have != plan.digest for item in gets):
+        yield _publish(box, memory, plan, payload, now)
+    for item in gets:
+        if payload is not None or item.get.have == plan.digest:
+            yield from receipt(box, item, now)
+        else:
+            memory.too_large = plan.digest
+            yield from refusals(box, [item], Code.TOO_LARGE, _too_large(box, plan), now)
+
+
+def _answer_check(box: Mailbox, memory: PlanMemory, plan: Plan, check: PlanCheck, now: Moment) -> Iterator[Effect]:
+    if check.have == plan.digest or memory.just_published(plan.digest, now.mono):
+        return
+    payload = box.fitting(plan)
+    if payload is not None:
+        yield _publish(box, memory, plan, payload, now)
+    elif memory.too_large != plan.digest:
+        memory.too_large = plan.digest
+        ack = Ack(None, Code.TOO_LARGE, int(now.wall), _too_large(box, plan))
+        yield Reply(check.ticket, ack, box.max_payload)
+
+
+def _publish(box: Mailbox, memory: PlanMemory, plan: Plan, payload: bytes, now: Moment) -> Effect:
+    memory.published, memory.published_at, memory.too_large = plan.digest, now.mono, None
+    return PublishPlan(box.device, plan.digest, payload)
+
+
+def _too_large(box: Mailbox, plan: Plan) -> str:
+    return f"plan {plan.digest} does not fit max_payload {box.max_payload}"

@@ -1,0 +1,65 @@
+"""Topic strings <-> (device, channel), both ways. Knows no payloads and no broker.
+
+    {root}/{fleet}/{device}/{channel}
+
+Identity comes from the topic and from nothing else, so a name that breaks the service's pattern is refused here.
+"""
+
+from enum import StrEnum
+
+from gateway.errors import LimitError
+from gateway.messages import Device
+
+
+class Channel(StrEnum):
+    """The last level of a topic, as the protocol page names them."""
+
+    HELLO = "hello"
+    HEARTBEAT = "hb"
+    GET = "get"
+    READ = "read"
+    PLAN = "plan"
+    ACK = "ack"
+    BLOCK = "block"
+    DEAD = "dead"
+
+
+HEARD = (Channel.HEARTBEAT, Channel.GET, Channel.READ)
+"""What gateways of a group share among them; each of them hears every `hello`."""
+
+
+class Topics:
+    """The topics below one root (`edge`, or several levels such as `site-7/edge`)."""
+
+    def __init__(self, root: str) -> None:
+        self._prefix = root + "/"
+
+    def parse(self, topic: str) -> tuple[Device, Channel]:
+        """The device and the channel of a topic that one of our filters matched.
+
+        Raises LimitError where fleet or device is no name of the service, or the topic is none of ours.
+        """
+        levels = topic[len(self._prefix) :].split("/")
+        if len(levels) != 3 or not topic.startswith(self._prefix):
+            raise LimitError(f"topic {topic[:200]!r} is not {self._prefix}FLEET/DEVICE/CHANNEL")
+        fleet, name, channel = levels
+        return Device(fleet, name), Channel(channel)
+
+    def format(self, device: Device, channel: Channel) -> str:
+        """The topic of a device's channel."""
+        return f"{self._prefix}{device.fleet}/{device.name}/{channel}"
+
+    def filters(self, fleets: tuple[str, ...], group: str | None) -> list[str]:
+        """The topic filters of a gateway: those of `fleets` (empty: of all), shared where `group` names a group."""
+        share = f"$share/{group}/" if group else ""
+        heads = [f"{self._prefix}{fleet}/+/" for fleet in fleets or ("+",)]
+        return [share + head + channel for head in heads for channel in HEARD] + self.hello_filters(fleets)
+
+    def hello_filters(self, fleets: tuple[str, ...]) -> list[str]:
+        """The filters of every `hello`; never shared, since each gateway must know each layout."""
+        return [f"{self._prefix}{fleet}/+/{Channel.HELLO}" for fleet in fleets or ("+",)]
+
+
+def sibling(topic: str, channel: Channel) -> str:
+    """The same device's other channel. Works for a topic whose names are refused, so that the sender can be told."""
+    return f"{topic.rpartition('/')[0]}/{channel}"

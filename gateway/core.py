@@ -278,9 +278,10 @@ class Core:
         box.keep([*kept, *(box.waiting or ())])
 
     def reconnected(self, connection: int, resumed: bool) -> list[Effect]:
-        """A new connection to the broker stands. `resumed`: it kept the session, and delivers again what was not settled:
+        """A new connection to the broker stands. `resumed`: it kept the session.
 
-        then all that waits of earlier connections is forgotten. Otherwise it is all there is, and kept.
+        Then it delivers again what was not settled, and all that waits of earlier connections is forgotten; otherwise
+        that is all there is, and kept.
         """
         if self._stopped:
             return []

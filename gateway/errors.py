@@ -51,3 +51,27 @@ class LimitError(MessageError):
     """The form is right, but a name, version, value or time breaks a limit of the service model."""
 
     code = Code.REFUSED
+
+
+class CloudError(GatewayError):
+    """A call to the Edge Manager failed. `reason` is the error's code there, or the kind of the fault."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+
+
+class CallRefused(CloudError):
+    """The message's fault: the service will never take this call."""
+
+
+class CallFailed(CloudError):
+    """Nobody's fault: throttled, too busy, unreachable. Trying again can help."""
+
+
+class OperatorNeeded(CloudError):
+    """The operator's fault: credentials, permissions, endpoint. Trying again helps once somebody has mended it."""
+
+
+class BrokerError(GatewayError):
+    """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""

@@ -1,0 +1,112 @@
+"""Nouns <-> the members of the `sagemaker-edge` API, as boto3 takes and gives them. Pure: no call is made here.
+
+A member whose value is None is absent; so is a list that would be empty.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.calls import (
+    Call,
+    DatedResult,
+    DatedSample,
+    Definition,
+    Deployment,
+    ModelReport,
+    Registration,
+    SendHeartbeat,
+)
+from gateway.messages import ModelResult
+
+DEFAULT_TTL = 300.0
+"""Seconds for which a registration counts whose CacheTTL is missing or unreadable."""
+
+
+def members(call: Call) -> dict[str, Any]:
+    """The parameters of a call."""
+    who = {"DeviceName": call.device.name, "DeviceFleetName": call.device.fleet}
+    if not isinstance(call, SendHeartbeat):
+        return who
+    return (
+        {"AgentVersion": call.agent_version}
+        | who
+        | _present(
+            AgentMetrics=_metrics(call.metrics),
+            Models=[_model(model) for model in call.models],
+            DeploymentResult=None if call.result is None else _result(call.result),
+        )
+    )
+
+
+def _present(**candidates: Any) -> dict[str, Any]:
+    return {name: value for name, value in candidates.items() if value is not None and value != []}
+
+
+def _metrics(samples: Iterable[DatedSample]) -> list[dict[str, Any]]:
+    return [
+        {"Dimension": metric.dimension, "MetricName": metric.name, "Value": value, "Timestamp": timestamp}
+        for metric, value, timestamp in samples
+    ]
+
+
+def _model(model: ModelReport) -> dict[str, Any]:
+    return {"ModelName": model.name, "ModelVersion": model.version} | _present(
+        LatestSampleTime=model.latest_sample,
+        LatestInference=model.latest_inference,
+        ModelMetrics=_metrics(model.metrics),
+    )
+
+
+def _result(result: DatedResult) -> dict[str, Any]:
+    return _present(
+        DeploymentName=result.deployment,
+        DeploymentStatus=result.status,
+        DeploymentStatusMessage=result.message,
+        DeploymentStartTime=result.start,
+        DeploymentEndTime=result.end,
+        DeploymentModels=None if result.models is None else [_model_result(model) for model in result.models],
+    )
+
+
+def _model_result(model: ModelResult) -> dict[str, Any]:
+    return _present(
+        ModelHandle=model.handle,
+        ModelName=model.name,
+        ModelVersion=model.version,
+        DesiredState=model.desired,
+        State=model.state,
+        Status=model.status,
+        StatusReason=model.reason,
+        RollbackFailureReason=model.rollback_reason,
+    )
+
+
+def registration(answer: Mapping[str, Any]) -> Registration:
+    """What GetDeviceRegistration answered. CacheTTL is seconds in a string."""
+    try:
+        ttl = max(0.0, float(answer.get("CacheTTL") or DEFAULT_TTL))
+    except ValueError:
+        ttl = DEFAULT_TTL
+    return Registration(answer.get("DeviceRegistration", ""), ttl if ttl < float("inf") else DEFAULT_TTL)
+
+
+def deployments(answer: Mapping[str, Any]) -> tuple[Deployment, ...]:
+    """What GetDeployments answered, in the service's order."""
+    return tuple(_deployment(each) for each in answer.get("Deployments") or ())
+
+
+def _deployment(each: Mapping[str, Any]) -> Deployment:
+    definitions = each.get("Definitions")
+    return Deployment(
+        each.get("DeploymentName"),
+        each.get("FailureHandlingPolicy"),
+        None if definitions is None else tuple(_definition(definition) for definition in definitions),
+        each.get("Type"),
+    )
+
+
+def _definition(each: Mapping[str, Any]) -> Definition:
+    checksum = each.get("Checksum") or {}
+    return Definition(
+        each.get("ModelHandle"), each.get("State"), checksum.get("Sum"), checksum.get("Type"), each.get("S3Url")
+    )

@@ -1,0 +1,166 @@
+"""The street door: connect, deliver (topic, bytes, ticket), publish, acknowledge. Knows no nouns of the protocol.
+
+Two connections, an ear and a mouth. The ear has the persistent session; reading it can stop while the cloud is slow.
+The mouth publishes and reads retained messages, so that what the ear's messages wait for never waits behind them.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.errors import BrokerError
+from gateway.link import Confirmed, Endpoint, Link
+
+NO_MATCHING_SUBSCRIBERS = 0x10
+"""MQTT 5: the publication was accepted, and nobody was there to take it."""
+FAILURE = 0x80
+"""MQTT 5: reason codes from here on are refusals."""
+
+_LIVE = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+_RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One message as it came, and the ticket to settle it by. `connection` counts the ear's connections from 1.
+
+    0: it came over the mouth, and nothing is to be acknowledged.
+    """
+
+    topic: str
+    payload: bytes
+    connection: int
+    packet_id: int
+    qos: int
+    settled: bool = False
+
+
+class Listener(Protocol):
+    """Whom the broker tells. None of these may raise."""
+
+    def connected(self, connection: int, resumed: bool) -> None:
+        """A connection stands; `resumed`: the broker kept the session. Its messages follow."""
+
+    def delivered(self, delivery: Delivery) -> None:
+        """A message came."""
+
+
+class Broker:
+    """Opens and opens again the two connections, and keeps the order of the acknowledgements."""
+
+    def __init__(self, endpoint: Endpoint, filters: Sequence[str], listener: Listener, receive_maximum: int) -> None:
+        self._filters = filters
+        self._listener = listener
+        self._ear = Link(endpoint, self._heard, self._connected, receive_maximum)
+        mouth = replace(endpoint, client_id=endpoint.client_id + "-mouth", session_expiry=0)
+        self._mouth = Link(mouth, self._overheard)
+        self._connection = 0
+        self._unsettled: deque[Delivery] = deque()
+        self.subscribed = False
+
+    def __repr__(self) -> str:
+        return f"<Broker {self._ear!r} {self._mouth!r}, {len(self._unsettled)} unsettled>"
+
+    @property
+    def up(self) -> bool:
+        """Whether both connections stand and the subscriptions are confirmed."""
+        return self._ear.up and self._mouth.up and self.subscribed
+
+    async def open(self) -> None:
+        """Open what is not open, and subscribe. Raises BrokerError, after which `open` may be tried again."""
+        if not self._mouth.up:
+            await self._mouth.open()
+        if not self._ear.up:
+            self.subscribed = False
+            await self._ear.open()
+        if not self.subscribed:
+            await self._subscribe()
+
+    async def _subscribe(self) -> None:
+        """At every connection: brokers forget shared subscriptions over their own restart."""
+        reasons = await self._ear.subscribe(self._filters, _LIVE)
+        refused = [
+            f"{each} ({reason})" for each, reason in zip(self._filters, reasons, strict=True) if reason.is_failure
+        ]
+        if refused:
+            raise BrokerError(
+                f"the broker refuses to subscribe {', '.join(refused)}: its ACL must let the gateway read them"
+            )
+        self.subscribed = True
+
+    async def lost(self) -> None:
+        """Wait until one of the connections is gone."""
+        waits = [asyncio.ensure_future(link.lost.wait()) for link in (self._ear, self._mouth)]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def close(self) -> None:
+        """Leave; the ear's session stays at the broker."""
+        await self._ear.close()
+        await self._mouth.close()
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        then: Confirmed,
+        retain: bool = False,
+        user_properties: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """Publish with QoS 1; `then` hears the reason code of the broker's confirmation."""
+        properties = None
+        if user_properties:
+            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+            properties.UserProperty = list(user_properties)
+        self._mouth.publish(topic, payload, retain, properties, then)
+
+    async def read_retained(self, topics: Sequence[str], confirmed: Callable[[], None], linger: float) -> None:
+        """Have the retained messages of `topics` delivered; `confirmed` is called once the broker has subscribed us.
+
+        It is given up after `linger` seconds more. Raises BrokerError where the connection breaks meanwhile.
+        """
+        await self._mouth.subscribe(topics, _RETAINED)
+        confirmed()
+        await asyncio.sleep(linger)
+        self._mouth.unsubscribe(topics)
+
+    def settle(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery, once all before it are settled: PUBACKs leave in the order of the PUBLISHes.
+
+        A delivery of an earlier connection is left alone: its packet id may be another message's by now.
+        """
+        delivery.settled = True
+        while self._unsettled and self._unsettled[0].settled:
+            self._ear.ack(self._unsettled.popleft().packet_id)
+
+    def pause(self) -> None:
+        """Take nothing more in."""
+        self._ear.pause()
+
+    def resume(self) -> None:
+        """Take in again."""
+        self._ear.resume()
+
+    def _connected(self, resumed: bool) -> None:
+        self._connection += 1
+        self._unsettled.clear()
+        self._listener.connected(self._connection, resumed)
+
+    def _heard(self, message: paho.MQTTMessage) -> None:
+        delivery = Delivery(message.topic, bytes(message.payload), self._connection, message.mid, message.qos)
+        if message.qos:
+            self._unsettled.append(delivery)
+        self._listener.delivered(delivery)
+
+    def _overheard(self, message: paho.MQTTMessage) -> None:
+        self._listener.delivered(Delivery(message.topic, bytes(message.payload), 0, 0, 0))

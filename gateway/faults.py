@@ -1,0 +1,63 @@
+"""What an exception of botocore means: the message's fault, nobody's, or the operator's. By error code, then by status.
+
+Decides, and does nothing: what follows is retry.py's and the core's.
+"""
+
+from typing import Any
+
+from botocore import exceptions as botocore
+
+from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
+
+FAILED_CODES = frozenset(
+    "InternalServiceException InternalFailure InternalServerError InternalError ServiceUnavailable "
+    "ServiceUnavailableException RequestTimeout RequestTimeoutException PriorRequestNotComplete "
+    "Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException "
+    "TooManyRequestsException RequestLimitExceeded LimitExceededException BandwidthLimitExceeded SlowDown "
+    "ProvisionedThroughputExceededException".split()
+)
+OPERATOR_CODES = frozenset(
+    "AccessDenied AccessDeniedException NotAuthorized UnauthorizedOperation OptInRequired "
+    "ExpiredToken ExpiredTokenException RequestExpired RequestTimeTooSkewed InvalidToken "
+    "UnrecognizedClientException InvalidClientTokenId InvalidAccessKeyId "
+    "InvalidSignatureException SignatureDoesNotMatch IncompleteSignature "
+    "MissingAuthenticationToken MissingAuthenticationTokenException "
+    "UnknownOperationException InvalidAction".split()
+)
+OPERATOR_STATUSES = frozenset({401, 403, 404, 405, 407})
+UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
+
+
+def of(error: Exception) -> CloudError:
+    """The fault behind an exception that boto3 raised."""
+    if isinstance(error, botocore.ClientError):
+        return _of_answer(error.response)
+    if isinstance(error, botocore.ParamValidationError):
+        return CallRefused("ParamValidation", str(error))
+    if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
+        return CallFailed(type(error).__name__, str(error))
+    # No credentials, no such profile, a certificate that does not fit, an answer that is not the API's.
+    return OperatorNeeded(type(error).__name__, str(error))
+
+
+def _of_answer(response: Any) -> CloudError:
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    code = str(response.get("Error", {}).get("Code", ""))
+    message = str(response.get("Error", {}).get("Message", ""))[:500]
+    if code in FAILED_CODES:
+        return CallFailed(code, message)
+    if code in OPERATOR_CODES:
+        return OperatorNeeded(code, message)
+    if status == 429 or status == 408 or status >= 500:
+        return CallFailed(code or str(status), message)
+    if status in OPERATOR_STATUSES or not code or code.isdigit():
+        return OperatorNeeded(code or str(status), message or "the answer is not this API's")
+    return CallRefused(code, message)
+
+
+def of_page(headers: dict[str, str]) -> CloudError | None:
+    """boto3 reads no body where the API has none, so a page with status 200 would pass for an accepted heartbeat."""
+    kind = headers.get("content-type", "")
+    if not kind or "json" in kind or headers.get("content-length") == "0":
+        return None
+    return OperatorNeeded("NotTheApi", f"an answer of type {kind} where JSON belongs: is the endpoint right?")

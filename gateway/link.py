@@ -1,0 +1,258 @@
+"""One connection to the broker: a paho MQTT 5 client on the asyncio loop, by paho's own external-loop hooks.
+
+Knows topics, bytes and packet ids; nothing of devices. Runs no thread but the one that opens the TCP connection, since
+paho connects in blocking calls. A callback that is handed in must not raise: paho would lose its place in the stream.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.errors import BrokerError
+
+Confirmed: TypeAlias = Callable[[int], None]
+"""Told the broker's MQTT 5 reason code of a publication."""
+
+HOUSEKEEPING = 1.0
+"""Seconds between two looks at the keepalive, as paho wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where the broker is and who connects. `keepalive` and `session_expiry` in seconds (0: no session is kept)."""
+
+    host: str
+    port: int
+    client_id: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    keepalive: int = 30
+    session_expiry: int = 0
+    timeout: float = 10.0
+
+
+class Link:
+    """Opened again and again with the same session; `lost` is set while no connection stands."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        on_message: Callable[[paho.MQTTMessage], None],
+        on_connected: Callable[[bool], None] = lambda resumed: None,
+        receive_maximum: int = 65_535,
+    ) -> None:
+        self._endpoint = endpoint
+        self._on_message = on_message
+        self._on_connected = on_connected
+        self._receive_maximum = receive_maximum
+        self._loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._unconfirmed: dict[int, Confirmed] = {}
+        self._unsent: list[tuple[tuple[Any, ...], Confirmed]] = []
+        self._housekeeper: asyncio.TimerHandle | None = None
+        self._reading: paho.SocketLike | None = None
+        self._paused = False
+        self._spoke = 0.0
+        self.up = False
+        self.lost = asyncio.Event()
+        self.lost.set()
+        self._client = self._make_client()
+
+    def __repr__(self) -> str:
+        state = "up" if self.up else "down"
+        return f"<Link {self._endpoint.client_id} {state}, {len(self._unconfirmed)} unconfirmed>"
+
+    def _make_client(self) -> paho.Client:
+        endpoint = self._endpoint
+        client = paho.Client(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=paho.MQTTv5, manual_ack=True)
+        client.connect_timeout = endpoint.timeout
+        client.max_inflight_messages_set(1000)
+        if endpoint.username is not None:
+            client.username_pw_set(endpoint.username, endpoint.password)
+        if endpoint.tls is not None:
+            client.tls_set_context(endpoint.tls)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_message = lambda client, userdata, message: self._on_message(message)
+        client.on_publish = self._published
+        client.on_subscribe = self._suback
+        # paho calls these from the thread that connects, too.
+        client.on_socket_open = lambda client, userdata, sock: self._soon(self._watch, sock)
+        client.on_socket_close = lambda client, userdata, sock: self._unwatch(sock)
+        client.on_socket_register_write = lambda client, userdata, sock: self._soon(self._want_write, sock)
+        client.on_socket_unregister_write = lambda client, userdata, sock: self._soon(self._loop.remove_writer, sock)
+        return client
+
+    async def open(self) -> None:
+        """Connect. Raises BrokerError where the broker cannot be reached or refuses."""
+        endpoint = self._endpoint
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = endpoint.session_expiry
+        properties.ReceiveMaximum = self._receive_maximum
+        self._opened = self._loop.create_future()
+        self._paused = False
+        try:
+            async with asyncio.timeout(endpoint.timeout):
+                await self._loop.run_in_executor(
+                    None,
+                    lambda: self._client.connect(
+                        endpoint.host,
+                        endpoint.port,
+                        endpoint.keepalive,
+                        clean_start=endpoint.session_expiry == 0,
+                        properties=properties,
+                    ),
+                )
+                await self._opened
+        except TimeoutError:
+            raise BrokerError(f"{endpoint.host}:{endpoint.port} did not answer in {endpoint.timeout:g} s") from None
+        except (OSError, ValueError) as error:
+            raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
+        self._keep_house()
+
+    async def close(self) -> None:
+        """Say goodbye; the session stays as its expiry says."""
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+        if self.up:
+            self._client.disconnect()
+            self._client.loop_write()
+            try:
+                await asyncio.wait_for(self.lost.wait(), 1.0)
+            except TimeoutError:
+                pass
+        sock = self._client.socket()
+        if sock is not None:
+            self._unwatch(sock)
+            sock.close()
+
+    def publish(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, then: Confirmed) -> None:
+        """Publish with QoS 1; `then` hears the broker's confirmation, over however many connections."""
+        message = (topic, payload, 1, retain, properties)
+        if self.up:
+            self._unconfirmed[self._client.publish(*message).mid] = then
+        else:
+            self._unsent.append((message, then))
+
+    async def subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> list[ReasonCode]:
+        """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
+        result, mid = self._client.subscribe([(each, options) for each in filters])
+        if result != paho.MQTT_ERR_SUCCESS or mid is None:
+            raise BrokerError("the connection broke while subscribing")
+        answer = self._subscribed[mid] = self._loop.create_future()
+        try:
+            return await asyncio.wait_for(answer, self._endpoint.timeout)
+        except TimeoutError:
+            raise BrokerError(f"no answer to a subscription in {self._endpoint.timeout:g} s") from None
+        finally:
+            self._subscribed.pop(mid, None)
+
+    def unsubscribe(self, filters: Sequence[str]) -> None:
+        """Unsubscribe, without waiting for the answer."""
+        if filters and self.up:
+            self._client.unsubscribe(list(filters))
+
+    def ack(self, packet_id: int) -> None:
+        """Send the PUBACK of a message of this connection."""
+        self._spoke = time.monotonic()
+        self._client.ack(packet_id, 1)
+
+    def pause(self) -> None:
+        """Stop reading: the broker keeps the rest. The keepalive goes on."""
+        if not self._paused:
+            self._paused = True
+            if self._reading is not None:
+                self._loop.remove_reader(self._reading)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            if self._reading is not None:
+                self._loop.add_reader(self._reading, self._read)
+
+    # paho's hooks
+
+    def _soon(self, action: Callable[..., object], sock: paho.SocketLike) -> None:
+        self._loop.call_soon_threadsafe(action, sock)
+
+    def _watch(self, sock: paho.SocketLike) -> None:
+        if sock is self._client.socket():
+            self._reading = sock
+            self._loop.add_reader(sock, self._read)
+
+    def _unwatch(self, sock: paho.SocketLike) -> None:
+        if sock.fileno() >= 0:
+            self._loop.remove_reader(sock)
+            self._loop.remove_writer(sock)
+        if sock is self._reading:
+            self._reading = None
+
+    def _want_write(self, sock: paho.SocketLike) -> None:
+        if sock is self._client.socket():
+            self._loop.add_writer(sock, self._client.loop_write)
+
+    def _read(self) -> None:
+        self._client.loop_read()
+        sock = self._client.socket()
+        # TLS may hold decrypted bytes that the loop's selector cannot see.
+        while isinstance(sock, ssl.SSLSocket) and sock.pending() and not self._paused:
+            self._client.loop_read()
+            sock = self._client.socket()
+
+    def _keep_house(self) -> None:
+        if not self.up:
+            return
+        if not self._paused:
+            self._client.loop_misc()
+        elif time.monotonic() - self._spoke > self._endpoint.keepalive / 2:
+            # paho's own ping would end the connection, since its answer is not read. Any packet keeps a session alive,
+            # and unsubscribing from what nobody subscribed to changes nothing.
+            self._spoke = time.monotonic()
+            self._client.unsubscribe("$keepalive")
+        self._housekeeper = self._loop.call_later(HOUSEKEEPING, self._keep_house)
+
+    def _connected(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        if self._opened.done():
+            return
+        if reason.is_failure:
+            self._opened.set_exception(BrokerError(f"the broker refuses the connection: {reason}"))
+            return
+        self.up = True
+        self.lost.clear()
+        self._on_connected(flags.session_present)
+        unsent, self._unsent = self._unsent, []
+        for message, then in unsent:
+            self._unconfirmed[self._client.publish(*message).mid] = then
+        self._opened.set_result(None)
+
+    def _disconnected(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        self.up = False
+        self.lost.set()
+        fault = BrokerError(f"the connection broke: {reason}")
+        waits: list[asyncio.Future[Any]] = [self._opened, *self._subscribed.values()]
+        for waiting in waits:
+            if not waiting.done():
+                waiting.set_exception(fault)
+
+    def _published(self, client: object, userdata: object, mid: int, reason: ReasonCode, properties: Any) -> None:
+        then = self._unconfirmed.pop(mid, None)
+        if then is not None:
+            then(reason.value)
+
+    def _suback(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
+        answer = self._subscribed.get(mid)
+        if answer is not None and not answer.done():
+            answer.set_result(reasons)

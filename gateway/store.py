@@ -1,0 +1,122 @@
+"""What outlives the gateway: the hellos of its devices, and refused payloads that nobody was there to take.
+
+SQLite in WAL mode: a commit survives kill -9. Decides nothing; the core says what is worth keeping.
+"""
+
+import base64
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from gateway.errors import Code, ConfigError
+from gateway.messages import Device, Hello, HelloRecord, Layout, Metric, Model
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, layout TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS hellos (
+    fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL,
+    tag INTEGER NOT NULL, layout INTEGER NOT NULL REFERENCES layouts, epoch INTEGER, max_payload INTEGER,
+    flags INTEGER NOT NULL, implied INTEGER,
+    PRIMARY KEY (fleet, device, position)
+) WITHOUT ROWID;
+"""
+
+
+class Store:
+    """One folder: `hellos.sqlite` and `dead.jsonl`. Raises ConfigError where the folder cannot be used."""
+
+    def __init__(self, folder: Path) -> None:
+        self._dead = folder / "dead.jsonl"
+        self._layouts: dict[Layout, int] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(folder / "hellos.sqlite", isolation_level=None, timeout=2.0)
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.executescript(_SCHEMA)
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError([f"state_dir {folder}: {error} (one folder for each gateway, writable)"]) from error
+
+    def hellos(self) -> Iterator[tuple[Device, list[HelloRecord]]]:
+        """All that is remembered: each device's hellos, newest last."""
+        layouts = {row[0]: _layout(json.loads(row[1])) for row in self._db.execute("SELECT id, layout FROM layouts")}
+        self._layouts = {layout: number for number, layout in layouts.items()}
+        rows = self._db.execute(
+            "SELECT fleet, device, tag, layout, epoch, max_payload, flags, implied FROM hellos"
+            " ORDER BY fleet, device, position"
+        )
+        device, records = None, list[HelloRecord]()
+        for fleet, name, tag, layout, epoch, max_payload, flags, implied in rows:
+            if device is None or (device.fleet, device.name) != (fleet, name):
+                if device is not None:
+                    yield device, records
+                device, records = Device(fleet, name), []
+            records.append(HelloRecord(Hello(tag, layouts[layout], epoch, max_payload, flags), implied))
+        if device is not None:
+            yield device, records
+
+    def remember(self, device: Device, records: tuple[HelloRecord, ...]) -> None:
+        """Keep just these of a device, newest last. Committed when it returns."""
+        rows = [
+            (device.fleet, device.name, position, hello.tag, self._number(hello.layout))
+            + (hello.epoch, hello.max_payload, hello.flags, record.implied)
+            for position, record in enumerate(records)
+            for hello in (record.hello,)
+        ]
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", (device.fleet, device.name))
+            self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def forget(self) -> None:
+        """Forget every hello."""
+        with self._db:
+            self._db.execute("BEGIN")
+            self._db.execute("DELETE FROM hellos")
+            self._db.execute("DELETE FROM layouts")
+        self._layouts.clear()
+
+    def bury(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
+        """Append a refused payload to the file of JSON lines; `at` in Unix seconds. Returns the file."""
+        line = {"at": at, "topic": topic, "code": int(code), "reason": detail, "payload": _text(payload)}
+        with self._dead.open("a", encoding="ascii") as file:
+            file.write(json.dumps(line) + "\n")
+        return self._dead
+
+    def close(self) -> None:
+        """Nothing is lost if this is never called."""
+        self._db.close()
+
+    def _number(self, layout: Layout) -> int:
+        number = self._layouts.get(layout)
+        if number is None:
+            text = json.dumps(_plain(layout))
+            self._db.execute("INSERT OR IGNORE INTO layouts (layout) VALUES (?)", (text,))
+            number = int(self._db.execute("SELECT id FROM layouts WHERE layout = ?", (text,)).fetchone()[0])
+            self._layouts[layout] = number
+        return number
+
+
+def _text(payload: bytes) -> str:
+    return base64.b64encode(payload).decode("ascii")
+
+
+def _plain(layout: Layout) -> list[Any]:
+    models = [[model.name, model.version, _rows(model.metrics)] for model in layout.models]
+    return [layout.agent_version, _rows(layout.metrics), models]
+
+
+def _rows(metrics: tuple[Metric, ...]) -> list[list[Any]]:
+    return [[metric.dimension, metric.name, metric.exponent] for metric in metrics]
+
+
+def _layout(plain: list[Any]) -> Layout:
+    version, metrics, models = plain
+    return Layout(
+        version,
+        tuple(Metric(*metric) for metric in metrics),
+        tuple(Model(name, version, tuple(Metric(*metric) for metric in rows)) for name, version, rows in models),
+    )

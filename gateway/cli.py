@@ -1,0 +1,96 @@
+"""The `edge-gateway` command: reads the settings, starts the gateway, shows its settings, mounts the manager.
+
+Holds no logic of its own. Heavy modules are imported inside the commands, so that `--help` and mistakes come at once.
+"""
+
+import asyncio
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from gateway.errors import ConfigError
+from gateway.manager.cli import app as manager
+
+EXIT_CONFIG = 2
+
+# A pretty traceback would show local variables, and a secret among them.
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(manager, name="manager")
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="TOML file of settings; else the one that GATEWAY_CONFIG names."),
+]
+
+
+def main() -> None:
+    """The entry point; ends the process with the command's exit status."""
+    app(prog_name="edge-gateway")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            number = metadata.version("edge-gateway")
+        except metadata.PackageNotFoundError:
+            number = "(not installed)"
+        typer.echo(f"edge-gateway {number}")
+        raise typer.Exit
+
+
+@app.callback()
+def edge_gateway(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Microcontrollers under Amazon SageMaker Edge Manager, by msgpack over MQTT."""
+
+
+@app.command()
+def run(config: Config = None) -> None:
+    """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
+    from gateway import log
+    from gateway.config import load
+
+    try:
+        settings = load(config)
+        log.configure(settings.log_level, settings.log_format)
+        from gateway import runner
+
+        status = asyncio.run(runner.run(settings))
+    except ConfigError as error:
+        _tell(error)
+    raise typer.Exit(status)
+
+
+@app.command("settings")
+def show_settings(
+    config: Config = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for a machine.")] = False,
+) -> None:
+    """Show every setting, its value, where it was set and what it means. Secrets are masked."""
+    from gateway.config import Settings, load_with_places
+
+    try:
+        found, places = load_with_places(config)
+    except ConfigError as error:
+        _tell(error)
+    values = found.shown()
+    if as_json:
+        rows = {name: {"value": value, "from": places.get(name, "default")} for name, value in values.items()}
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for name, field in Settings.model_fields.items():
+        value = "none" if values[name] is None else json.dumps(values[name])
+        typer.echo(f"{name} = {value}  ({places.get(name, 'default')})")
+        typer.echo(f"    {field.description}.")
+
+
+def _tell(error: ConfigError) -> NoReturn:
+    for mistake in error.mistakes:
+        typer.echo(mistake, err=True)
+    raise typer.Exit(EXIT_CONFIG)

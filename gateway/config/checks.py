@@ -1,0 +1,121 @@
+"""The types of settings: what text, file or list may stand where, and the defaults that the machine has a part in.
+
+A check raises ValueError; its text never holds the value, which may be a secret that stands at the wrong place.
+"""
+
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    compiled = re.compile(pattern)
+
+    def check(text: str) -> str:
+        if not compiled.fullmatch(text):
+            raise ValueError
+        return text
+
+    return check
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _off(value: object) -> object:
+    return None if _lower(value) == "off" else value
+
+
+def _words(value: object) -> object:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _some(words: tuple[str, ...]) -> tuple[str, ...]:
+    if not words or "" in words:
+        raise ValueError("nothing would ever count as registered; ask_registration = false asks nothing")
+    return words
+
+
+def _readable(path: Path) -> Path:
+    try:
+        path.open("rb").close()
+    except (OSError, ValueError) as error:
+        raise ValueError(why(error)) from None
+    return path
+
+
+def _holds_secret(path: Path) -> Path:
+    read_secret(path)
+    return path
+
+
+def _expanded(path: Path) -> Path:
+    found = Path(os.path.expanduser(path))
+    if str(found).startswith("~"):
+        raise ValueError("there is no home directory to put it in")
+    return found
+
+
+# DeviceFleetName in the service model of sagemaker-edge.
+_Name = Annotated[str, AfterValidator(_matching(r"(?=.{1,63}\Z)[a-zA-Z0-9](-*_*[a-zA-Z0-9])*"))]
+_Words = BeforeValidator(_words)
+
+Choice = BeforeValidator(_lower)
+Names = Annotated[tuple[_Name, ...], NoDecode, _Words, AfterValidator(_unique)]
+Words = Annotated[tuple[str, ...], NoDecode, _Words, AfterValidator(_some)]
+Root = Annotated[str, AfterValidator(_matching(r"(?!\$)[^/+#\0]+(/[^/+#\0]+)*"))]
+Group = Annotated[str, AfterValidator(_matching(r"[^/+#\0]+"))]
+ClientId = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9._:@-]{1,128}"))]
+Region = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9-]+"))]
+Host = Annotated[str, AfterValidator(_matching(r"[^\s/]+"))]
+Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)]
+File = Annotated[Path, AfterValidator(_readable)]
+SecretFile = Annotated[Path, AfterValidator(_holds_secret)]
+Folder = Annotated[Path, AfterValidator(_expanded)]
+
+
+def why(error: Exception) -> str:
+    """What went wrong with a file, without its name or content."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "it is no path"
+
+
+def read_secret(path: Path) -> str:
+    """The text of a file without the line end that editors leave; raises ValueError where there is none."""
+    try:
+        text = path.read_text("utf-8").rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        raise ValueError(why(error)) from None
+    if not text:
+        raise ValueError("it is empty")
+    return text
+
+
+def default_client_id(settings: dict[str, Any]) -> str:
+    """The same at each start, another for each host, root, set of fleets and group: the session hangs on it."""
+    host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
+    share = repr((settings.get("root"), sorted(settings.get("fleets", ())), settings.get("group")))
+    return f"edge-gateway-{host}-{hashlib.sha256(share.encode()).hexdigest()[:8]}"
+
+
+def default_state_dir(client_id: str) -> Path:
+    """systemd's folder for this service, else one for each client id by the XDG base directory specification."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    base = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state")
+    if not base.is_absolute():  # the specification: relative paths are ignored
+        base = Path("~/.local/state")
+    return base / "edge-gateway" / re.sub(r"[^A-Za-z0-9_-]", "_", client_id)

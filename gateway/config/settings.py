@@ -1,0 +1,213 @@
+"""What an operator can set: one frozen value, checked at birth.
+
+Takes only what it is handed (`load` reads the file and the environment), and never shows a secret. The descriptions
+below are the README's table and what `edge-gateway settings` prints.
+"""
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.config import checks
+from gateway.config.address import BrokerAddress
+
+ENV_PREFIX = "GATEWAY_"
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["auto", "human", "json"]
+
+
+def _setting(default: Any, description: str, right: str, **bounds: Any) -> Any:
+    """A field; a mistake in it is answered with `right`: what would be right."""
+    return Field(default=default, description=description, json_schema_extra={"right": right}, **bounds)
+
+
+def _whole(default: int, low: int, high: int, description: str) -> Any:
+    return _setting(default, description, f"a whole number from {low} to {high}", ge=low, le=high)
+
+
+def _seconds(default: float, low: float, high: float, description: str) -> Any:
+    right = f"a number of seconds from {low:g} to {high:g}"
+    return _setting(default, description, right, ge=low, le=high, allow_inf_nan=False)
+
+
+def _file(description: str) -> Any:
+    return _setting(None, description, "the path of a file that the gateway can read")
+
+
+class Settings(BaseSettings):
+    """Every setting of the gateway. Times are in seconds, sizes in bytes.
+
+    In the environment a setting is called GATEWAY_ and its name in capitals. `Settings(...)` takes what it is handed
+    and nothing else; it raises pydantic's ValidationError, `load` a ConfigError.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix=ENV_PREFIX, env_ignore_empty=True, hide_input_in_errors=True
+    )
+
+    mqtt_url: SecretStr = _setting(
+        SecretStr("mqtt://127.0.0.1:1883"),
+        "The broker: mqtt:// or mqtts://user:password@host:port, user and password percent-encoded; "
+        "ports 1883 and 8883 may be left out",
+        "mqtt://host:port or mqtts://user:password@host:port",
+    )
+    mqtt_ca_file: checks.File | None = _file("PEM file of those who may vouch for the broker; unset: the system's")
+    mqtt_cert_file: checks.File | None = _file("PEM file of the gateway's own certificate, if the broker asks for one")
+    mqtt_key_file: checks.File | None = _file("PEM file of the private key of mqtt_cert_file")
+    mqtt_password_file: checks.SecretFile | None = _file("File that holds the MQTT password, in place of mqtt_url")
+    keepalive: int = _whole(30, 1, 65535, "Longest silence between gateway and broker, in s")
+    session_expiry: int = _whole(
+        604800,
+        1,
+        0xFFFFFFFF,
+        "How long the broker keeps messages for a gateway that is away, in s; 4294967295: for ever",
+    )
+    root: checks.Root = _setting(
+        "edge",
+        "What every topic begins with: one level or more",
+        "one topic level or more, as edge or site-1/edge: no empty one, no + or #, no $ in front",
+    )
+    fleets: checks.Names = _setting(
+        (),
+        "The fleets that this gateway serves, separated by commas in the environment; empty: all",
+        "a list of fleet names: 1 to 63 letters, digits, - and _, a letter or digit at both ends",
+    )
+    group: checks.Group | None = _setting(
+        None,
+        "Name of a shared subscription, for gateways that share the same fleets; only for a broker that keeps shared "
+        "subscriptions over its own restart (Mosquitto does not)",
+        "a name without / + #",
+    )
+    client_id: checks.ClientId = _setting(
+        "",
+        "MQTT client id, under which the broker keeps the session; unset: made of host name, root, fleets and group. "
+        "Set it where the host name changes (containers) or a host runs two members of a group",
+        "1 to 128 letters, digits and . _ : @ -",
+    )
+    region: checks.Region | None = _setting(
+        None, "AWS region; unset: as the standard AWS settings say", "the name of a region, as eu-central-1"
+    )
+    concurrency: int = _whole(16, 1, 256, "Calls to the service at once")
+    connect_timeout: float = _seconds(3.0, 0.1, 300, "Longest wait for a connection to the service, in s")
+    read_timeout: float = _seconds(10.0, 0.1, 300, "Longest wait for an answer of the service, in s")
+    retry_base: float = _seconds(0.2, 0.01, 60, "Longest wait before the first repetition of a call, in s; it doubles")
+    retry_cap: float = _seconds(20.0, 0.01, 3600, "Longest wait before any repetition of a call, in s")
+    give_up_after: float = _seconds(
+        300, 1, 604800, "How long a message may keep failing while other devices' calls succeed, in s; then code 7"
+    )
+    ask_registration: bool = _setting(True, "Whether the service is asked if a device is registered", "true or false")
+    registered_values: checks.Words = _setting(
+        ("REGISTERED", "true"),
+        "The values of DeviceRegistration that mean registered, in any case; separated by commas in the environment",
+        "a list of one word or more",
+    )
+    intake: int = _whole(1000, 1, 65535, "Unsettled messages at most; the broker keeps the rest")
+    max_payload: int = _whole(65536, 64, 16777216, "Largest payload taken from a device, in bytes; above: code 1")
+    merge_heartbeats: int = _whole(100, 1, 10000, "Heartbeats at most in one call")
+    merge_bytes: int = _whole(262144, 64, 16777216, "Bytes of payload at most in a call that merges heartbeats")
+    plan_ttl: float = _seconds(30, 0, 86400, "How long GetDeployments' answer is kept for a heartbeat's `have`, in s")
+    hello_wait: float = _seconds(5, 0, 300, "How long a message waits for the hello of its tag, in s; then code 2")
+    state_dir: checks.Folder = _setting(
+        None,
+        "Folder of the hellos and dead letters that the gateway keeps; unset: $STATE_DIRECTORY, else "
+        "edge-gateway/CLIENT_ID in $XDG_STATE_HOME or ~/.local/state",
+        "the path of a folder",
+    )
+    http_host: checks.Host = _setting(
+        "127.0.0.1", "Address on which the status pages are served", "a host name or an IP address"
+    )
+    http_port: checks.Port = _setting(
+        9464,
+        "Port of /metrics, /healthz and /readyz; 0: any free one, off: none. Unset: 9464, or none with a warning where "
+        "that is busy",
+        "a whole number from 0 to 65535, or off",
+    )
+    drain_timeout: float = _seconds(10, 0, 3600, "How long SIGTERM lets running work end, in s")
+    log_level: Annotated[LogLevel, checks.Choice] = _setting(
+        "info", "The least that is logged: debug, info, warning or error", "debug, info, warning or error"
+    )
+    log_format: Annotated[LogFormat, checks.Choice] = _setting(
+        "auto", "human or json; auto: human on a terminal, else json", "auto, human or json"
+    )
+
+    @cached_property
+    def broker(self) -> BrokerAddress:
+        """`mqtt_url` parsed, with the password of `mqtt_password_file` where one is named. Raises ValueError."""
+        address = BrokerAddress.parse(self.mqtt_url.get_secret_value())
+        if self.mqtt_password_file is None:
+            return address
+        return replace(address, password=checks.read_secret(self.mqtt_password_file))
+
+    def shown(self) -> dict[str, object]:
+        """Every setting by its name in a form that JSON can hold, the password masked."""
+        return self.model_dump(mode="json") | {"mqtt_url": str(self.broker)}
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Nothing but the arguments: `load` asks the other sources itself, to know which of them said what."""
+        return (init_settings,)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, bool) and info.field_name != "ask_registration":
+            raise ValueError("true and false mean nothing here")  # Python would take them for 1 and 0
+        return value
+
+    @field_validator("client_id", mode="before")
+    @classmethod
+    def _client_id(cls, value: object, info: ValidationInfo) -> object:
+        return checks.default_client_id(info.data) if value == "" else value
+
+    @field_validator("state_dir", mode="before")
+    @classmethod
+    def _state_dir(cls, value: object, info: ValidationInfo) -> object:
+        return checks.default_state_dir(str(info.data.get("client_id"))) if value is None else value
+
+    @field_validator("mqtt_url")
+    @classmethod
+    def _url(cls, value: SecretStr) -> SecretStr:
+        BrokerAddress.parse(value.get_secret_value())
+        return value
+
+    @field_validator("mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file")
+    @classmethod
+    def _tls(cls, value: object, info: ValidationInfo) -> object:
+        url: SecretStr | None = info.data.get("mqtt_url")
+        if value is not None and url is not None and not BrokerAddress.parse(url.get_secret_value()).tls:
+            raise ValueError("it serves mqtts:// alone, and mqtt_url is mqtt://")
+        return value
+
+    @field_validator("mqtt_key_file")
+    @classmethod
+    def _pair(cls, value: object, info: ValidationInfo) -> object:
+        if "mqtt_cert_file" in info.data and (value is None) != (info.data["mqtt_cert_file"] is None):
+            raise ValueError("mqtt_cert_file and mqtt_key_file are set both or not at all")
+        return value
+
+    @field_validator("mqtt_password_file")
+    @classmethod
+    def _password(cls, value: object, info: ValidationInfo) -> object:
+        url: SecretStr | None = info.data.get("mqtt_url")
+        address = None if url is None else BrokerAddress.parse(url.get_secret_value())
+        if value is not None and address is not None and (address.username is None or address.password is not None):
+            raise ValueError("it needs an mqtt_url with a user name and without a password")
+        return value
+
+    @field_validator("retry_cap")
+    @classmethod
+    def _above_base(cls, value: float, info: ValidationInfo) -> float:
+        if value < info.data.get("retry_base", 0):
+            raise ValueError("it is below retry_base")
+        return value

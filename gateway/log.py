@@ -1,0 +1,69 @@
+"""How the gateway logs: lines for a person on a terminal, JSON for a machine otherwise, always to stderr.
+
+Configures structlog once for the process and holds no logger itself. What libraries log through the standard library
+leaves in the same form, from WARNING on. Never shows the local variables of a traceback: they may be secrets.
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+def configure(level: str = "info", form: str = "auto", stream: TextIO | None = None) -> None:
+    """Set how the whole process logs.
+
+    `level`: debug, info, warning or error. `form`: human, json, or auto (human where `stream`, else stderr, is a
+    terminal). May be called again; loggers that were used before keep their form.
+    """
+    target = sys.stderr if stream is None else stream
+    human = form == "human" or (form == "auto" and target.isatty())
+    first = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level, _timestamp(human)]
+    last = _human(target) if human else _json()
+    structlog.configure(
+        processors=[*first, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=target),
+        cache_logger_on_first_use=True,
+    )
+    _route_standard_library(target, first, last)
+
+
+def _timestamp(human: bool) -> Processor:
+    if human:
+        return structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+    return structlog.processors.TimeStamper(fmt="iso", utc=True)
+
+
+def _human(target: TextIO) -> list[Processor]:
+    render = structlog.dev.ConsoleRenderer(
+        colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+    )
+    return [_printable, render]
+
+
+def _json() -> list[Processor]:
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+
+
+def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Escapes control characters: a device must not be able to write to an operator's terminal."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable():
+            event[key] = value.encode("unicode_escape").decode("ascii")
+    return event
+
+
+def _route_standard_library(target: TextIO, first: Sequence[Processor], last: Sequence[Processor]) -> None:
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        ProcessorFormatter(
+            foreign_pre_chain=[*first, structlog.stdlib.add_logger_name],
+            processors=[ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

@@ -1,0 +1,76 @@
+"""Metrics: each count under its name and labels, known ones from 0 on, and two gateways do not mix."""
+
+import pytest
+from prometheus_client import REGISTRY
+from prometheus_client.parser import text_string_to_metric_families
+
+from gateway.errors import Code
+from gateway.metrics import Metrics
+
+
+def samples(metrics: Metrics) -> dict[str, float]:
+    families = text_string_to_metric_families(metrics.render().decode())
+    found = [sample for family in families for sample in family.samples]
+    return {",".join([sample.name, *dict(sorted(sample.labels.items())).values()]): sample.value for sample in found}
+
+
+def count_everything(metrics: Metrics) -> None:
+    metrics.received["hb"].inc()
+    metrics.refused[Code.UNKNOWN_TAG].inc(2)
+    metrics.settled.inc(3)
+    metrics.plans_published.inc(4)
+    metrics.calls["SendHeartbeat", "accepted"].inc(5)
+    metrics.retries["SendHeartbeat", "throttled"].inc(6)
+    metrics.call_seconds["SendHeartbeat"].observe(0.02)
+    metrics.heartbeats_merged.inc(7)
+    metrics.connected.set(1)
+    metrics.reading_paused.set(1)
+    metrics.unsettled.set(8)
+    metrics.waiting.set(9)
+    metrics.devices.set(10)
+    metrics.dead_letters_kept.set(11)
+
+
+@pytest.mark.parametrize(
+    ("sample", "value"),
+    [
+        ("messages_received_total,hb", 1),
+        ("messages_received_total,read", 0),
+        ("messages_refused_total,unknown_tag", 2),
+        ("messages_refused_total,gave_up", 0),
+        ("messages_settled_total", 3),
+        ("plans_published_total", 4),
+        ("calls_total,SendHeartbeat,accepted", 5),
+        ("call_retries_total,SendHeartbeat,throttled", 6),
+        ("call_seconds_count,SendHeartbeat", 1),
+        ("call_seconds_bucket,0.025,SendHeartbeat", 1),
+        ("call_seconds_bucket,0.01,SendHeartbeat", 0),
+        ("heartbeats_merged_total", 7),
+        ("connected", 1),
+        ("reading_paused", 1),
+        ("unsettled_messages", 8),
+        ("waiting_messages", 9),
+        ("devices", 10),
+        ("dead_letters_kept", 11),
+    ],
+)
+def test_each_count_has_its_name(sample: str, value: float) -> None:
+    metrics = Metrics()
+    count_everything(metrics)
+    assert samples(metrics)[f"edge_gateway_{sample}"] == value
+
+
+def test_a_label_is_resolved_once() -> None:
+    metrics = Metrics()
+    assert metrics.calls["GetDeployments", "failed"] is metrics.calls["GetDeployments", "failed"]
+
+
+def test_two_gateways_and_the_process_default_do_not_mix() -> None:
+    one, other = Metrics(), Metrics()
+    count_everything(one)
+    assert samples(other)["edge_gateway_messages_settled_total"] == 0
+    assert REGISTRY.get_sample_value("edge_gateway_messages_settled_total") is None
+
+
+def test_every_code_but_acceptance_can_be_counted() -> None:
+    assert set(Metrics().refused) == set(Code) - {Code.ACCEPTED}

@@ -1,0 +1,293 @@
+"""The steward: hands what the doors bring to the core, and carries the core's effects out in their order.
+
+Does no thinking of its own: what a message means the core decides, what bytes mean the codec. Nothing here may raise into a
+callback of the broker: a poison message never stops the next one.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, cast
+
+import structlog
+
+from gateway import codec
+from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
+from gateway.calls import Accepted, Call, Outcome, Refused
+from gateway.core import Core, Message
+from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, Settle
+from gateway.errors import BrokerError, DecodeError, LimitError, MessageError
+from gateway.messages import Device, Moment
+from gateway.metrics import Metrics
+from gateway.store import Store
+from gateway.topics import Channel, Topics, sibling
+
+_log = structlog.get_logger()
+
+_DECODERS: dict[Channel, Callable[[bytes], Message | None]] = {
+    Channel.HELLO: codec.hello,
+    Channel.HEARTBEAT: codec.heartbeat,
+    Channel.GET: codec.get,
+    Channel.READ: codec.read,
+}
+
+
+class Cloud(Protocol):
+    """The garden door, as far as the steward uses it."""
+
+    async def perform(self, call: Call) -> Outcome[Any]:
+        """The call's outcome; raises nothing."""
+
+
+class Confirmations:
+    """Lets what follows a list's publications wait until the broker has confirmed them all."""
+
+    def __init__(self) -> None:
+        self._open = 0
+        self._following: list[Callable[[], None]] = []
+
+    def expect(self) -> None:
+        """One more publication is under way."""
+        self._open += 1
+
+    def came(self) -> None:
+        """One of them was confirmed."""
+        self._open -= 1
+        if not self._open:
+            following, self._following = self._following, []
+            for action in following:
+                action()
+
+    def then(self, action: Callable[[], None]) -> None:
+        """Do it now, or once nothing is under way any more."""
+        if self._open:
+            self._following.append(action)
+        else:
+            action()
+
+
+class Steward:
+    """Between the doors. `intake`: unsettled messages at most; `max_payload` in bytes; `hello_wait` in seconds."""
+
+    def __init__(
+        self,
+        core: Core,
+        topics: Topics,
+        store: Store,
+        metrics: Metrics,
+        intake: int,
+        max_payload: int,
+        hello_wait: float,
+    ) -> None:
+        self._core = core
+        self._topics = topics
+        self._store = store
+        self._metrics = metrics
+        self._intake = intake
+        self._max_payload = max_payload
+        self._hello_wait = hello_wait
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._publishing = 0
+        self._hellos_to_read: list[Device] = []
+        self._alarm: asyncio.TimerHandle | None = None
+        self.unsettled = 0
+        self.quiet = asyncio.Event()
+
+    def begin(self, broker: Broker, cloud: Cloud) -> None:
+        """The doors stand: remember what an earlier life knew."""
+        self._broker, self._cloud = broker, cloud
+        for device, records in self._store.hellos():
+            self._core.recall(device, records)
+        self._metrics.devices.set_function(lambda: self._core.devices)
+        self._metrics.unsettled.set_function(lambda: self.unsettled)
+
+    def end(self) -> None:
+        """No effect from now on."""
+        self._core.stop()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for task in self._tasks:
+            task.cancel()
+
+    # What the broker tells
+
+    def connected(self, connection: int, resumed: bool) -> None:
+        """The ear's connection stands."""
+        if connection == 1 and not resumed:
+            self._core.forget_hellos()
+            self._store.forget()
+        self._carry_out(self._core.reconnected(connection, resumed))
+
+    def delivered(self, delivery: Delivery) -> None:
+        """A message: understood or refused, never lost."""
+        self.unsettled += 1
+        try:
+            effects = self._understood(delivery)
+        except MessageError as error:
+            effects = self._core.refuse(delivery, error, _now())
+        except Exception as error:
+            _log.exception("a fault of the gateway: please report it with the payload on dead", topic=delivery.topic)
+            effects = self._core.refuse(delivery, LimitError(f"the gateway failed on it: {error!r}"), _now())
+        self._carry_out(effects)
+        if self.unsettled >= self._intake:
+            self._broker.pause()
+            self._metrics.reading_paused.set(1)
+
+    def _understood(self, delivery: Delivery) -> list[Effect]:
+        device, channel = self._topics.parse(delivery.topic)
+        self._metrics.received[channel].inc()
+        if len(delivery.payload) > self._max_payload:
+            raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
+        try:
+            message = _DECODERS[channel](delivery.payload)
+        except MessageError as error:
+            if channel is Channel.HELLO:
+                error.detail = f"hello: {error.detail}"
+            raise
+        if message is None:
+            return [Settle(delivery)]
+        return self._core.receive(device, message, delivery, _now())
+
+    # Effects
+
+    def _carry_out(self, effects: list[Effect]) -> None:
+        confirmations = Confirmations()
+        for effect in effects:
+            match effect:
+                case Ask(call):
+                    self._start(self._ask(call))
+                case Settle():
+                    delivery = cast("Delivery", effect.ticket)
+                    confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
+                case Reply():
+                    self._reply(effect, confirmations)
+                case Bury():
+                    self._bury(effect, confirmations)
+                case PublishPlan(device, _, payload):
+                    self._metrics.plans_published.inc()
+                    topic = self._topics.format(device, Channel.PLAN)
+                    self._publish(confirmations, topic, payload, retain=True)
+                case ReadHello(device):
+                    self._read_hello(device)
+                case Remember(device, hellos):
+                    self._store.remember(device, hellos)
+
+    def _settle(self, delivery: Delivery) -> None:
+        self._broker.settle(delivery)
+        self._metrics.settled.inc()
+        self.unsettled -= 1
+        if self.unsettled <= self._intake * 3 // 4:
+            self._broker.resume()
+            self._metrics.reading_paused.set(0)
+
+    def _reply(self, effect: Reply, confirmations: Confirmations) -> None:
+        topic = sibling(cast("Delivery", effect.ticket).topic, Channel.ACK)
+        self._publish(confirmations, topic, codec.ack(effect.ack, effect.max_payload))
+
+    def _bury(self, effect: Bury, confirmations: Confirmations) -> None:
+        delivery, code, detail = cast("Delivery", effect.ticket), effect.code, effect.detail
+        self._metrics.refused[code].inc()
+        _log.warning(
+            "refused: the device was told, the payload stands on dead", topic=delivery.topic, code=code, why=detail
+        )
+        properties = (("topic", delivery.topic), ("code", str(int(code))), ("reason", detail))
+
+        def untaken(reason: int) -> None:
+            if reason == NO_MATCHING_SUBSCRIBERS or reason >= FAILURE:
+                self._metrics.dead_letters_kept.inc()
+                file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
+                _log.warning("nobody subscribes to dead: the payload is kept in a file", file=str(file), reason=reason)
+
+        self._publish(
+            confirmations, sibling(delivery.topic, Channel.DEAD), delivery.payload, untaken, False, properties
+        )
+
+    def _publish(
+        self,
+        confirmations: Confirmations,
+        topic: str,
+        payload: bytes,
+        then: Callable[[int], None] | None = None,
+        retain: bool = False,
+        properties: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        def confirmed(reason: int) -> None:
+            if then is not None:
+                then(reason)
+            elif reason >= FAILURE:
+                _log.error(
+                    "the broker refuses a publication: its ACL must let the gateway write it",
+                    topic=topic,
+                    reason=reason,
+                )
+            self._publishing -= 1
+            confirmations.came()
+            self._tell_quiet()
+
+        confirmations.expect()
+        self._publishing += 1
+        self.quiet.clear()
+        self._broker.publish(topic, payload, confirmed, retain, properties)
+
+    # Calls
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self.quiet.clear()
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            _log.error("a fault of the gateway: please report it", exc_info=task.exception())
+        self._tell_quiet()
+
+    def _tell_quiet(self) -> None:
+        if not self._tasks and not self._publishing:
+            self.quiet.set()
+
+    async def _ask(self, call: Call) -> None:
+        outcome = await self._cloud.perform(call)
+        if isinstance(outcome, Accepted) and isinstance(outcome.answer, tuple):
+            try:
+                outcome = Accepted(codec.plan(outcome.answer))
+            except (ValueError, TypeError, OverflowError) as error:
+                outcome = Refused(f"the service's plan cannot be told: {error}")
+        self._carry_out(self._core.resolve(call.device, outcome, _now()))
+
+    # Hellos
+
+    def _read_hello(self, device: Device) -> None:
+        if not self._hellos_to_read:
+            self._loop.call_soon(lambda: self._start(self._read_hellos()))
+        self._hellos_to_read.append(device)
+
+    async def _read_hellos(self) -> None:
+        devices, self._hellos_to_read = self._hellos_to_read, []
+        topics = [self._topics.format(device, Channel.HELLO) for device in devices]
+
+        def confirmed() -> None:
+            for device in devices:
+                self._core.hello_asked(device, _now())
+            self._set_alarm()
+
+        try:
+            await self._broker.read_retained(topics, confirmed, self._hello_wait)
+        except BrokerError as error:
+            _log.warning("hellos could not be read: they are read again after the next connection", reason=str(error))
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        deadline = self._core.deadline()
+        self._alarm = None if deadline is None else self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        self._carry_out(self._core.tick(_now()))
+        self._set_alarm()
+
+
+def _now() -> Moment:
+    return Moment(time.time(), time.monotonic())

@@ -10,6 +10,11 @@
     objects         model files
     api             the three operations over the store
     http            aiohttp: `Config`, `make_app`, `running`
+    reports         what is in the store, for people and programs
+    answers         how an answer is dressed for HTTP
+    schema          the tables
+    config          the settings of one manager
+    serving         `serve` as a process
     deploying       FILE and HANDLE -> model store and database
     tables          what the commands print
     cli             the `edge-gateway manager` commands

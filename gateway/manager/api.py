@@ -1,7 +1,7 @@
 """The three operations of `sagemaker-edge`: a checked input and the time in, the members of the output back.
 
 It performs nothing but what the store does, and knows no HTTP. A device that is not registered gets its answer from
-GetDeviceRegistration alone; the other two refuse it, since an empty list of deployments would tell it to drop its models.
+GetDeviceRegistration alone; the other two refuse it: an empty list of deployments would tell it to drop its models.
 """
 
 from collections.abc import Mapping
@@ -34,7 +34,8 @@ class Api:
             return self.get_device_registration(call)
         if operation == "GetDeployments":
             return self.get_deployments(call)
-        return self.send_heartbeat(call, now)
+        self.send_heartbeat(call, now)
+        return None
 
     def get_device_registration(self, call: Input) -> dict[str, Any]:
         known = self.store.device_id(call["DeviceFleetName"], call["DeviceName"]) is not None

@@ -12,7 +12,7 @@ DEFAULT_DATA = Path("edge-manager-data")
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """`registered_ttl` and `unregistered_ttl`: CacheTTL of the two answers in seconds. `keys` None: everything is accepted.
+    """`registered_ttl`, `unregistered_ttl`: CacheTTL of the two answers in seconds. `keys` None: all is accepted.
 
     Port 0 takes a free one. `max_body` bounds a request in bytes. Raises ManagerError where a value cannot work.
     """

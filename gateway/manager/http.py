@@ -1,4 +1,4 @@
-"""The manager's one port: POST is the Edge API, GET and HEAD of /{bucket}/{key} the model store, GET /healthz for watchers.
+"""The manager's one port: POST is the Edge API, GET and HEAD of /{bucket}/{key} the model store, /healthz for watchers.
 
 The shell around api.py and objects.py: it reads requests, checks signatures, and dresses every answer, refusals too. It
 decides nothing about devices or files.
@@ -40,7 +40,7 @@ def make_app(config: Config, store: Store) -> web.Application:
 
 @contextlib.asynccontextmanager
 async def running(config: Config) -> AsyncIterator[str]:
-    """The service on the running loop, listening before the block is entered; yields its URL, without a slash at the end.
+    """The service on the running loop, listening before the block is entered; yields its URL, without a last slash.
 
     Raises ManagerError (no database to be had) and OSError (address in use).
     """

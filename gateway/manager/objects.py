@@ -1,7 +1,7 @@
 """Model files: a directory of bucket/key that is served as an object store.
 
-A file appears whole or not at all (temporary file, fsync, rename), and no bucket and no key leads out of the directory. A
-file that an operator put there by hand is served too. This file knows no HTTP but the errors of S3.
+A file appears whole or not at all (temporary file, fsync, rename), and no bucket and no key leads out of the directory.
+A file that an operator put there by hand is served too. This file knows no HTTP but the errors of S3.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import re
 import stat
 import tempfile
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,9 +33,9 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class OpenObject:
-    """An object being read. `etag` is the quoted MD5, as S3 has it for a file put in one piece; `modified`: Unix seconds."""
+    """An object being read. `etag`: the quoted MD5, as S3 has it for an object put in one piece; `modified`: Unix s."""
 
-    file: BinaryIO
+    file: BufferedReader
     size: int
     etag: str
     modified: float
@@ -57,7 +58,7 @@ class Objects:
     def take_in(self, source: Path, bucket: str, handle: str) -> Stored:
         """Keeps a copy of `source` under a key made of `handle` and its content: what a URL names never changes.
 
-        Raises ManagerError where the bucket's name is none of S3's or the file cannot be read, is empty, or not written.
+        Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
         if not BUCKET.fullmatch(bucket):
             raise ManagerError(
@@ -109,7 +110,7 @@ class Objects:
             raise no_such_key(key)
         return path
 
-    def _etag(self, file: BinaryIO, known: os.stat_result) -> str:
+    def _etag(self, file: BufferedReader, known: os.stat_result) -> str:
         """Computed once for each state of a file."""
         state = (known.st_dev, known.st_ino, known.st_size, known.st_mtime_ns)
         etag = self.etags.get(state)

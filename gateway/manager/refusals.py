@@ -12,7 +12,7 @@ from gateway.manager.signatures import Fault, SignatureError
 
 
 class ManagerError(GatewayError):
-    """The operator's fault: a command that cannot be carried out. Its text is one line: what, and what would be right."""
+    """The operator's fault: a command that cannot be carried out. Its text is one line: what, and what is right."""
 
 
 class ApiError(GatewayError):

@@ -31,7 +31,7 @@ class ModelReport(TypedDict):
 
 
 class ResultReport(TypedDict):
-    """`result` is the API's DeploymentResult; `told` counts how often it came; `received`: when it came first as it is."""
+    """`result` is the API's DeploymentResult; `told`: how often one came; `received`: when it first came as it is."""
 
     deployment: str
     result: dict[str, object]
@@ -40,7 +40,7 @@ class ResultReport(TypedDict):
 
 
 class DeviceReport(TypedDict):
-    """One registered device. `accepted` counts its heartbeats; `newest` and `agent_version` are None before the first."""
+    """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first."""
 
     fleet: str
     device: str

@@ -1,8 +1,8 @@
 """The tables of the manager's database, and nothing else. Times are Unix seconds.
 
 A deployment is a row for each device that has it. `in_force` only spares GetDeployments the reading of what was
-superseded long ago: gateway.manager.deployments holds the rule. AUTOINCREMENT: a number, and so a name made of it, never
-comes twice.
+superseded long ago: gateway.manager.deployments holds the rule. AUTOINCREMENT: a number, and so a name made of it,
+never comes twice.
 """
 
 VERSION = 1

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.manager import deploying, tables
-from gateway.manager.config import DEFAULT_DATA, Config, models_directory
+from gateway.manager.config import DEFAULT_DATA, Config, objects_directory
 from gateway.manager.objects import Objects
 from gateway.manager.refusals import ManagerError
 from gateway.manager.reports import deployment_report, status
@@ -141,7 +141,7 @@ def deploy(
     with _store(data) as store:
         names, files = deploying.read_pairs(what)
         chosen = deploying.choose_devices(store, fleet, names, everyone)
-        objects, numbers = Objects(models_directory(data)), list(chosen.values())
+        objects, numbers = Objects(objects_directory(data)), list(chosen.values())
         plan = deploying.deploy(
             store, objects, numbers, files, bucket=bucket, name=name, policy=policy, now=time.time()
         )

@@ -34,11 +34,11 @@ class Config:
                 raise ManagerError(f"{name} is {getattr(self, name)}: seconds, 0 or more")
 
     @property
-    def models(self) -> Path:
-        """The directory of the model store."""
-        return models_directory(self.data)
+    def objects(self) -> Path:
+        """The directory of the model files."""
+        return objects_directory(self.data)
 
 
-def models_directory(data: Path) -> Path:
+def objects_directory(data: Path) -> Path:
     """Where the model files of the data directory `data` are kept."""
-    return data / "models"
+    return data / "objects"

@@ -32,7 +32,7 @@ LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
 def make_app(config: Config, store: Store) -> web.Application:
     """The service over an open store, which the caller closes."""
-    shell = Shell(config, make_api(store, config.registered_ttl, config.unregistered_ttl), Objects(config.models))
+    shell = Shell(config, make_api(store, config.registered_ttl, config.unregistered_ttl), Objects(config.objects))
     app = web.Application(client_max_size=config.max_body)
     app.router.add_route("*", "/{anything:.*}", shell.handle)
     return app

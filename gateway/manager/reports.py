@@ -59,7 +59,7 @@ def status(store: Store, fleet: str | None = None) -> list[DeviceReport]:
     store.connection.execute("BEGIN")
     try:
         rows = store.connection.execute(
-            """SELECT id, fleet, device, registered, agent_version, coalesce(accepted, 0), newest
+            """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest
                FROM devices LEFT JOIN heartbeats ON heartbeats.device = devices.id
                WHERE fleet = ?1 OR ?1 IS NULL ORDER BY fleet, devices.device""",
             (fleet,),

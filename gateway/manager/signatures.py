@@ -99,6 +99,7 @@ def verify(request: Received, service: str, keys: Keys, now: datetime) -> None:
     Raises SignatureError.
     """
     headers = {name.lower(): value for name, value in request.headers}
+    _check_text(request.target, *headers.values())
     claim = _read_claim(headers.get("authorization"))
     if claim.service != service:
         raise SignatureError(Fault.MALFORMED, f"Credential should be scoped to service '{service}'")
@@ -117,6 +118,14 @@ def verify(request: Received, service: str, keys: Keys, now: datetime) -> None:
         raise SignatureError(
             Fault.MISMATCH, "The request signature we calculated does not match the signature you provided."
         )
+
+
+def _check_text(*texts: str) -> None:
+    """Bytes that are no UTF-8 reach us as lone surrogates; nothing can be computed over those."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError as error:
+        raise SignatureError(Fault.MALFORMED, "the request's path and headers must be UTF-8") from error
 
 
 def _read_claim(header: str | None) -> _Claim:

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from gateway.manager.objects import CHUNK, OpenObject
 from gateway.manager.ranges import Part
-from gateway.manager.refusals import ApiError, S3Error, no_such_bucket, no_such_key
+from gateway.manager.refusals import ApiError, S3Error, no_such_key
 
 
 def json_answer(body: object, status: int, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
@@ -41,15 +41,17 @@ def s3_refusal(error: S3Error, method: str, request_id: str) -> web.Response:
 
 
 def object_of(target: str) -> tuple[str, str]:
-    """The bucket and key in the raw target of a request. Raises S3Error: 404 where it names no object."""
-    bucket, slash, key = target.partition("?")[0].removeprefix("/").partition("/")
+    """The bucket and key in the raw target of a request.
+
+    Raises S3Error: 501 where it names a bucket or nothing, since nothing is listed here; 404 where it is no UTF-8.
+    """
+    bucket, _, key = target.partition("?")[0].removeprefix("/").partition("/")
+    if not bucket or not key:
+        raise S3Error("NotImplemented", "Only GetObject and HeadObject are implemented: GET /{bucket}/{key}", 501)
     try:
-        bucket, key = unquote(bucket, errors="strict"), unquote(key, errors="strict")
+        return unquote(bucket, errors="strict"), unquote(key, errors="strict")
     except UnicodeDecodeError as error:
         raise no_such_key(key) from error
-    if not bucket or not slash or not key:
-        raise no_such_bucket(bucket) if not bucket else no_such_key(key)
-    return bucket, key
 
 
 async def send_object(request: web.Request, found: OpenObject, part: Part, request_id: str) -> web.StreamResponse:

@@ -1,11 +1,13 @@
 """The Edge API as boto3 and awscli see it, over a real process."""
 
+import contextlib
 import json
 import signal
+import threading
 from datetime import UTC, datetime
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 ARGUMENTS = ["--device-fleet-name", "f", "--device-name", "d"]
@@ -117,6 +119,29 @@ def test_what_was_answered_outlives_kill_9(make_manager):
         assert [(each["deployment"], each["told"]) for each in report["results"]] == [("kws-1", 20 * round_)]
         manager.start()
     assert manager.client("sagemaker-edge").get_device_registration(**WHO)["DeviceRegistration"] == "REGISTERED"
+
+
+def test_kill_9_in_the_middle_of_the_work(make_manager):
+    """Whatever was answered is there; what was on its way may be."""
+    manager = make_manager()
+    manager.run("register", "f", "d")
+    edge, answered, warm = manager.client("sagemaker-edge"), [], threading.Event()
+
+    def send_until_it_breaks() -> None:
+        with contextlib.suppress(BotoCoreError):
+            while True:
+                edge.send_heartbeat(**WHO, **FULL)
+                answered.append(1)
+                if len(answered) == 50:
+                    warm.set()
+
+    sender = threading.Thread(target=send_until_it_breaks)
+    sender.start()
+    assert warm.wait(30)
+    manager.end(signal.SIGKILL)
+    sender.join(30)
+    (report,) = manager.status()
+    assert len(answered) <= report["accepted"] <= len(answered) + 1
 
 
 def test_sigterm_ends_it_cleanly(make_manager):

@@ -1,0 +1,67 @@
+"""The commands as an operator types them, while the service runs."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "kws.tflite"
+    path.write_bytes(b"a model")
+    return path
+
+
+def plan_of(manager, fleet: str, device: str) -> list[tuple[str, str]]:
+    plans = manager.client("sagemaker-edge").get_deployments(DeviceFleetName=fleet, DeviceName=device)["Deployments"]
+    return [(each["ModelHandle"], each["State"]) for plan in plans for each in plan["Definitions"]]
+
+
+def test_from_registering_to_deregistering(manager, model):
+    assert manager.run("register", "way", "one", "two").stdout == "way/one registered\nway/two registered\n"
+    assert "was registered already" in manager.run("register", "way", "one").stdout
+    assert [each["device"] for each in json.loads(manager.run("devices", "way", "--json").stdout)] == ["one", "two"]
+    shown = manager.run("deploy", "way", "--all", f"kws={model}", f"vad={model}", "--name", "first").stdout
+    for text in ("way/one", "way/two", "first", "ROLLBACK_ON_FAILURE", "s3://models/kws/", "DEPLOY"):
+        assert text in shown
+    assert plan_of(manager, "way", "two") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
+    assert "UNDEPLOY" in manager.run("undeploy", "way", "kws", "two").stdout
+    assert plan_of(manager, "way", "two") == [("vad", "DEPLOY"), ("kws", "UNDEPLOY")]
+    assert plan_of(manager, "way", "one") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
+    rows = json.loads(manager.run("deployments", "way", "--json").stdout)
+    assert [(row["device"], row["DeploymentName"]) for row in rows][:2] == [("way/one", "first"), ("way/two", "first")]
+    assert [row["Definitions"][0]["Size"] for row in rows] == [7, 7, None]
+    assert manager.run("deregister", "way", "one").stdout == "way/one deregistered\n"
+    assert "way/one" not in manager.run("devices", "way").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["register", "a_", "d"], "'a_' is no DeviceFleetName"),
+        (["register", "f", "d", "x" * 64], "is no DeviceName"),
+        (["deregister", "f", "nobody"], "nobody is not registered in fleet f"),
+        (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file cannot be taken in: No such file or directory"),
+        (["deploy", "f", "d"], "give at least one HANDLE=FILE"),
+        (["undeploy", "f", "none", "d"], "d has no none to undeploy"),
+        (["serve", "--access-key", "A"], "signatures need both"),
+        (["serve", "--port", "70000"], "port 70000"),
+        (["serve", "--secret-key-file", "/no/such/file"], "No such file or directory"),
+        (["devices", "--data", "/no/such/folder"], "no Edge Manager data in /no/such/folder"),
+    ],
+)
+def test_a_mistake_is_one_line_and_status_2(manager, arguments, told):
+    done = manager.run(*arguments, status=2)
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_an_address_in_use_is_told(manager):
+    port = manager.url.rpartition(":")[2]
+    assert "address already in use" in manager.run("serve", "--port", port, status=2).stderr
+
+
+def test_every_command_says_what_it_does(manager):
+    for command in ("serve", "register", "deregister", "devices", "deploy", "undeploy", "deployments", "status"):
+        assert len(manager.run(command, "--help").stdout) > 100

@@ -1,0 +1,108 @@
+"""The model store as boto3's S3 client and awscli see it: a plan's URL resolves."""
+
+import hashlib
+from urllib.parse import urlsplit
+
+import pytest
+from botocore.exceptions import ClientError
+
+CONTENT = bytes(range(256)) * 4000
+WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
+
+
+@pytest.fixture(scope="module", params=["manager", "guarded"])
+def served(request, tmp_path_factory):
+    """A manager with one model deployed, once without and once with signatures."""
+    manager = request.getfixturevalue(request.param)
+    file = tmp_path_factory.mktemp("model") / "kws.tflite"
+    file.write_bytes(CONTENT)
+    manager.run("deploy", "f", "d", f"kws={file}")
+    return manager
+
+
+@pytest.fixture(scope="module")
+def where(served):
+    """Bucket and Key as the plan gives them."""
+    plans = served.client("sagemaker-edge").get_deployments(**WHO)["Deployments"]
+    definition = plans[-1]["Definitions"][0]
+    assert definition["Checksum"] == {"Type": "SHA1", "Sum": hashlib.sha1(CONTENT).hexdigest()}
+    url = urlsplit(definition["S3Url"])
+    assert url.scheme == "s3"
+    return {"Bucket": url.netloc, "Key": url.path.removeprefix("/")}
+
+
+def error_of(call, **members: object) -> tuple[str, int]:
+    with pytest.raises(ClientError) as caught:
+        call(**members)
+    response = caught.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_the_whole_file(served, where):
+    answer = served.client("s3").get_object(**where)
+    assert answer["Body"].read() == CONTENT
+    assert answer["ContentLength"] == len(CONTENT)
+    assert answer["ETag"] == f'"{hashlib.md5(CONTENT).hexdigest()}"'
+    assert answer["AcceptRanges"] == "bytes"
+
+
+def test_the_head_alone(served, where):
+    head = served.client("s3").head_object(**where)
+    assert (head["ContentLength"], head["ETag"]) == (len(CONTENT), f'"{hashlib.md5(CONTENT).hexdigest()}"')
+    assert head["LastModified"] == served.client("s3").get_object(**where)["LastModified"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "part"),
+    [
+        ("bytes=0-99", slice(0, 100)),
+        ("bytes=300000-900000", slice(300_000, 900_001)),
+        (f"bytes={len(CONTENT) - 1}-", slice(-1, None)),
+        ("bytes=-7", slice(-7, None)),
+    ],
+)
+def test_a_range(served, where, asked, part):
+    answer = served.client("s3").get_object(**where, Range=asked)
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
+    assert answer["Body"].read() == CONTENT[part]
+    start = range(len(CONTENT))[part].start
+    assert answer["ContentRange"] == f"bytes {start}-{start + len(CONTENT[part]) - 1}/{len(CONTENT)}"
+
+
+def test_errors(served, where):
+    s3 = served.client("s3")
+    assert error_of(s3.get_object, **where, Range=f"bytes={len(CONTENT)}-") == ("InvalidRange", 416)
+    assert error_of(s3.get_object, **where, IfMatch='"other"') == ("PreconditionFailed", 412)
+    etag = s3.head_object(**where)["ETag"]
+    assert error_of(s3.get_object, **where, IfNoneMatch=etag) == ("304", 304)
+    assert error_of(s3.get_object, Bucket="models", Key="kws/none") == ("NoSuchKey", 404)
+    assert error_of(s3.get_object, Bucket="none", Key="kws") == ("NoSuchBucket", 404)
+    assert error_of(s3.head_object, Bucket="models", Key="kws/none") == ("404", 404)
+    assert error_of(s3.get_object, Bucket="models", Key="../../manager.sqlite3") == ("NoSuchKey", 404)
+    assert error_of(s3.put_object, Bucket="models", Key="x", Body=b"x") == ("MethodNotAllowed", 405)
+
+
+def test_keys_that_must_be_encoded(served):
+    folder = served.data / "objects" / "models" / "by hand"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "caf\u00e9+~?#%41.bin").write_bytes(b"odd")
+    answer = served.client("s3").get_object(Bucket="models", Key="by hand/caf\u00e9+~?#%41.bin")
+    assert answer["Body"].read() == b"odd"
+
+
+def test_boto3_downloads_by_its_transfer_manager(served, where, tmp_path):
+    served.client("s3").download_file(where["Bucket"], where["Key"], str(tmp_path / "file"))
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_awscli_copies_a_plans_url(served, where, tmp_path):
+    done = served.aws("s3", "cp", f"s3://{where['Bucket']}/{where['Key']}", str(tmp_path / "file"))
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_signatures(guarded):
+    where = {"Bucket": "models", "Key": "any"}
+    assert error_of(guarded.client("s3", secret="wrong").get_object, **where) == ("SignatureDoesNotMatch", 403)
+    assert error_of(guarded.client("s3", access="STRANGER").get_object, **where) == ("InvalidAccessKeyId", 403)
+    assert error_of(guarded.client("s3", secret="wrong").head_object, **where) == ("403", 403)

@@ -131,8 +131,7 @@ class Broker:
         """
         await self._mouth.subscribe(topics, _RETAINED)
         confirmed()
-        await asyncio.sleep(linger)
-        self._mouth.unsubscribe(topics)
+        asyncio.get_running_loop().call_later(linger, self._mouth.unsubscribe, topics)
 
     def settle(self, delivery: Delivery) -> None:
         """Acknowledge a delivery, once all before it are settled: PUBACKs leave in the order of the PUBLISHes.

@@ -63,6 +63,11 @@ class Core:
             self._hellos.learn(box, record.hello)
             box.hellos[-1].implied = record.implied
 
+    def forget_hellos(self) -> None:
+        """The session is new: nothing waits in it under an older tag, and retained hellos tell the rest."""
+        for box in self._boxes.values():
+            box.hellos = ()
+
     def stop(self) -> None:
         """No effect from now on: what is not settled, the broker will deliver again."""
         self._stopped = True

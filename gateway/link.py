@@ -6,6 +6,7 @@ paho connects in blocking calls. A callback that is handed in must not raise: pa
 
 import asyncio
 import ssl
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -57,12 +58,13 @@ class Link:
         self._on_connected = on_connected
         self._receive_maximum = receive_maximum
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._unconfirmed: dict[int, Confirmed] = {}
         self._unsent: list[tuple[tuple[Any, ...], Confirmed]] = []
         self._housekeeper: asyncio.TimerHandle | None = None
-        self._reading: paho.SocketLike | None = None
+        self._reading: Any = None
         self._paused = False
         self._spoke = 0.0
         self.up = False
@@ -89,10 +91,10 @@ class Link:
         client.on_publish = self._published
         client.on_subscribe = self._suback
         # paho calls these from the thread that connects, too.
-        client.on_socket_open = lambda client, userdata, sock: self._soon(self._watch, sock)
-        client.on_socket_close = lambda client, userdata, sock: self._unwatch(sock)
-        client.on_socket_register_write = lambda client, userdata, sock: self._soon(self._want_write, sock)
-        client.on_socket_unregister_write = lambda client, userdata, sock: self._soon(self._loop.remove_writer, sock)
+        client.on_socket_open = lambda client, userdata, sock: self._here(self._watch, sock)
+        client.on_socket_close = lambda client, userdata, sock: self._here(self._unwatch, sock)
+        client.on_socket_register_write = lambda client, userdata, sock: self._here(self._want_write, sock)
+        client.on_socket_unregister_write = lambda client, userdata, sock: self._here(self._want_no_write, sock)
         return client
 
     async def open(self) -> None:
@@ -185,24 +187,32 @@ class Link:
 
     # paho's hooks
 
-    def _soon(self, action: Callable[..., object], sock: paho.SocketLike) -> None:
-        self._loop.call_soon_threadsafe(action, sock)
+    def _here(self, action: Callable[[Any], None], sock: Any) -> None:
+        """On the loop's thread: at once, or handed over by the thread that connects."""
+        if threading.get_ident() == self._thread:
+            action(sock)
+        else:
+            self._loop.call_soon_threadsafe(action, sock)
 
-    def _watch(self, sock: paho.SocketLike) -> None:
+    def _watch(self, sock: Any) -> None:
         if sock is self._client.socket():
             self._reading = sock
             self._loop.add_reader(sock, self._read)
 
-    def _unwatch(self, sock: paho.SocketLike) -> None:
+    def _unwatch(self, sock: Any) -> None:
         if sock.fileno() >= 0:
             self._loop.remove_reader(sock)
             self._loop.remove_writer(sock)
         if sock is self._reading:
             self._reading = None
 
-    def _want_write(self, sock: paho.SocketLike) -> None:
+    def _want_write(self, sock: Any) -> None:
         if sock is self._client.socket():
             self._loop.add_writer(sock, self._client.loop_write)
+
+    def _want_no_write(self, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.remove_writer(sock)
 
     def _read(self) -> None:
         self._client.loop_read()

@@ -62,11 +62,11 @@ class Metrics:
         self.plans_published = self._counter("plans_published", "Deployment plans published to devices")
 
     def _count_calls(self) -> None:
-        calls = self._counter("calls", "Calls to the service that came to an end", "operation", "outcome")
+        calls = self._counter("calls", "Attempts of calls to the service", "operation", "outcome")
         retries = self._counter("call_retries", "Repetitions of calls to the service", "operation", "reason")
         seconds = Histogram(
             f"{_PREFIX}_call_seconds",
-            "Time of a call to the service, its repetitions included",
+            "Time of one attempt of a call to the service",
             ("operation",),
             registry=self.registry,
             buckets=_CALL_BUCKETS,

@@ -1,7 +1,7 @@
 """The steward: hands what the doors bring to the core, and carries the core's effects out in their order.
 
-Does no thinking of its own: what a message means the core decides, what bytes mean the codec. Nothing here may raise into a
-callback of the broker: a poison message never stops the next one.
+Does no thinking of its own: what a message means the core decides, what bytes mean the codec. Nothing here may raise
+into a callback of the broker: a poison message never stops the next one.
 """
 
 import asyncio
@@ -93,6 +93,7 @@ class Steward:
         self._alarm: asyncio.TimerHandle | None = None
         self.unsettled = 0
         self.quiet = asyncio.Event()
+        self.quiet.set()
 
     def begin(self, broker: Broker, cloud: Cloud) -> None:
         """The doors stand: remember what an earlier life knew."""

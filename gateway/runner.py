@@ -1,0 +1,153 @@
+"""Wires the house by its settings, keeps it connected, and ends it cleanly. Decides nothing about messages."""
+
+import asyncio
+import signal
+import ssl
+
+import structlog
+
+from gateway import cloud
+from gateway.broker import Broker
+from gateway.config import Settings
+from gateway.core import Core, Rules
+from gateway.errors import BrokerError, ConfigError
+from gateway.link import Endpoint
+from gateway.metrics import Metrics
+from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.status import StatusPages
+from gateway.steward import Steward
+from gateway.store import Store
+from gateway.topics import Topics
+from gateway.watch import ServiceWatch
+
+_log = structlog.get_logger()
+
+
+async def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot work."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    return await _Gateway(settings, stopping).run()
+
+
+class _Gateway:
+    """One gateway, from its settings to its end."""
+
+    def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
+        self._settings = settings
+        self._stopping = stopping
+        self._metrics = Metrics()
+        self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
+        watch = ServiceWatch(self._metrics)
+        client = cloud.make_client(
+            settings.region, settings.concurrency, settings.connect_timeout, settings.read_timeout
+        )
+        self._endpoint = str(client.meta.endpoint_url)
+        self._cloud = cloud.Cloud(client, settings.concurrency, self._policy, watch.attempted, watch.repeating)
+        self._store = Store(settings.state_dir)
+        topics = Topics(settings.root)
+        self._steward = Steward(
+            Core(_rules(settings)),
+            topics,
+            self._store,
+            self._metrics,
+            intake=settings.intake,
+            max_payload=settings.max_payload,
+            hello_wait=settings.hello_wait,
+        )
+        filters = topics.filters(settings.fleets, settings.group)
+        self._broker = Broker(_endpoint(settings), filters, self._steward, settings.intake)
+        self._metrics.connected.set_function(lambda: self._broker.up)
+
+    async def run(self) -> int:
+        settings = self._settings
+        _log.info("starting", broker=str(settings.broker), endpoint=self._endpoint, client_id=settings.client_id)
+        if self._endpoint.endswith(".amazonaws.com"):
+            _log.warning("AWS closed Edge Manager in 2024: set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API lives")
+        required = "http_port" in settings.model_fields_set
+        pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
+        async with pages:
+            self._steward.begin(self._broker, self._cloud)
+            connecting = asyncio.create_task(self._stay_connected())
+            await self._stopping.wait()
+            await self._drain()
+            connecting.cancel()
+            self._steward.end()
+            await self._broker.close()
+            self._cloud.close()
+            self._store.close()
+        _log.info("stopped", unsettled=self._steward.unsettled)
+        return 0
+
+    def _unready(self) -> list[str]:
+        reasons = []
+        if not self._broker.up:
+            reasons.append(f"not connected and subscribed to {self._settings.broker}")
+        if self._stopping.is_set():
+            reasons.append("stopping")
+        return reasons
+
+    async def _stay_connected(self) -> None:
+        connect = self._policy.connecting(
+            lambda error, attempts: _log.warning("no broker, trying again", reason=str(error), attempts=attempts)
+        )
+        try:
+            while True:
+                await connect(self._broker.open)
+                _log.info("connected and subscribed", broker=str(self._settings.broker))
+                await self._broker.lost()
+                _log.warning("the connection to the broker broke: it keeps what is not settled")
+        except ShuttingDown:
+            return
+        except BrokerError:
+            _log.exception("a fault of the gateway: please report it")
+
+    async def _drain(self) -> None:
+        """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
+        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
+        self._broker.pause()
+        try:
+            await asyncio.wait_for(self._steward.quiet.wait(), self._settings.drain_timeout)
+        except TimeoutError:
+            _log.warning("not all that is under way ended in drain_timeout: the broker delivers it again")
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        ask_registration=settings.ask_registration,
+        registered_values=frozenset(value.casefold() for value in settings.registered_values),
+        plan_ttl=settings.plan_ttl,
+        hello_wait=settings.hello_wait,
+        merge_heartbeats=settings.merge_heartbeats,
+        merge_bytes=settings.merge_bytes,
+    )
+
+
+def _endpoint(settings: Settings) -> Endpoint:
+    broker = settings.broker
+    return Endpoint(
+        host=broker.host,
+        port=broker.port,
+        client_id=settings.client_id,
+        username=broker.username,
+        password=broker.password,
+        tls=_tls(settings) if broker.tls else None,
+        keepalive=settings.keepalive,
+        session_expiry=settings.session_expiry,
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 and up. Raises ConfigError where the files hold no certificates and keys."""
+    try:
+        context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if settings.mqtt_cert_file is not None:
+            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            [f"mqtt_ca_file, mqtt_cert_file, mqtt_key_file: should be PEM files that fit ({error})"]
+        ) from error
+    return context

@@ -195,7 +195,7 @@ class Link:
             self._loop.call_soon_threadsafe(action, sock)
 
     def _watch(self, sock: Any) -> None:
-        if sock is self._client.socket():
+        if self._client.socket() is sock:
             self._reading = sock
             self._loop.add_reader(sock, self._read)
 
@@ -207,7 +207,7 @@ class Link:
             self._reading = None
 
     def _want_write(self, sock: Any) -> None:
-        if sock is self._client.socket():
+        if self._client.socket() is sock:
             self._loop.add_writer(sock, self._client.loop_write)
 
     def _want_no_write(self, sock: Any) -> None:

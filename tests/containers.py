@@ -20,6 +20,7 @@ from gateway.demo.mosquitto import RELOADED, SHIPPED, Users, with_site_lines
 GATEWAY_PORT = 1884
 DEVICE_PORT = 1883
 DEADLINE_S = 30.0
+LOOPBACK = "127.0.0.1"
 
 
 class Container:
@@ -35,11 +36,15 @@ class Container:
         self._container = (
             DockerContainer(image)
             .with_command("/usr/sbin/mosquitto -c /etc/mosquitto/mosquitto.conf")
-            .with_exposed_ports(GATEWAY_PORT, DEVICE_PORT)
             .with_volume_mapping(str(directory), "/etc/mosquitto", "ro")
-            .with_kwargs(tmpfs={"/var/lib/mosquitto": "mode=1777"})
+            .with_tmpfs_mount("/var/lib/mosquitto", "mode=1777")
             .waiting_for(LogMessageWaitStrategy("running").with_startup_timeout(int(DEADLINE_S)))
         )
+        # An engine of this machine publishes on loopback alone, on ports that it chooses; another one where it likes.
+        engine = self._container.get_docker_client().host()
+        self._host = LOOPBACK if engine in ("localhost", LOOPBACK) else engine
+        for port in (GATEWAY_PORT, DEVICE_PORT):
+            self._container.ports[str(port)] = (LOOPBACK, None) if self._host == LOOPBACK else None  # type: ignore[assignment]
 
     @property
     def address(self) -> Address:
@@ -57,8 +62,8 @@ class Container:
         shutil.copyfile(SHIPPED / "acl", self._directory / "acl")
         conf = with_site_lines((SHIPPED / "mosquitto.conf").read_text(), {"listener 1884": "listener 1884"})
         (self._directory / "mosquitto.conf").write_text(conf)
-        self._container.start()
         try:
+            self._container.start()
             self._address = self._published()
             self._wait(lambda: both_answer(self.address), "does not answer")
         except BaseException:
@@ -84,7 +89,7 @@ class Container:
         version = self.log.partition("mosquitto version ")[2].split(" ", 1)[0]
         return Address(
             kind=f"mosquitto {version} in a container",
-            host=self._container.get_container_host_ip(),
+            host=self._host,
             gateway_port=int(self._container.get_exposed_port(GATEWAY_PORT)),
             device_port=int(self._container.get_exposed_port(DEVICE_PORT)),
             gateway=self._users["gateway"],

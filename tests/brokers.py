@@ -5,7 +5,7 @@
 3. `mosquitto` on the PATH, with the shipped files
 4. rumqttd from the wheel `iotcore`
 
-What is missing makes a test skip on a laptop and fail where CI is set: it must never pass there for the lack of a server.
+What is missing makes a test skip on a laptop and fail where CI is set: a lack must never pass for a success.
 """
 
 import os

@@ -11,9 +11,9 @@ MQTT_5 = MQTTProtocolVersion.MQTTv5
 
 
 def device(broker: Broker, user: str, session: bool = False) -> AbstractContextManager[Client]:
-    """Named `fleet/device`; MQTT 3.1.1, and the client id that umqtt would draw: it says nothing."""
+    """Named `fleet/device`; MQTT 3.1.1. rumqttd refuses a client id with a slash, Mosquitto replaces whatever it is."""
     at = broker.address
-    return connected(at.host, at.device_port, broker.admit(user), f"client-of-{user}", session=session)
+    return connected(at.host, at.device_port, broker.admit(user), user.replace("/", "."), session=session)
 
 
 def gateway(broker: Broker, session: bool = False) -> AbstractContextManager[Client]:
@@ -23,4 +23,4 @@ def gateway(broker: Broker, session: bool = False) -> AbstractContextManager[Cli
 
 def operator(broker: Broker) -> AbstractContextManager[Client]:
     at = broker.address
-    return connected(at.host, at.gateway_port, at.operator, "", MQTT_5)
+    return connected(at.host, at.gateway_port, at.operator, "an-operator", MQTT_5)

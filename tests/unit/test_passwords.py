@@ -1,4 +1,4 @@
-"""The lines of Mosquitto's password file: against Mosquitto's own tool, and that no name can make a line of another's."""
+"""Lines of Mosquitto's password file: equal to those of its own tool, and no name can make a line of another's."""
 
 import base64
 import shutil

@@ -1,0 +1,38 @@
+# Everything happens in .venv; a fresh machine needs Python 3.11 or newer, pip and make.
+
+PYTHON ?= python3
+ARGS ?=
+PYTEST_ARGS ?=
+
+BIN := .venv/bin
+# mypy takes packages that exist alone.
+PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/demo.stamp ## broker, manager, gateway and three devices on this machine; ARGS=--keep leaves them up
+	@$(BIN)/python -m gateway.demo $(ARGS)
+
+test: lint ## linter, formatter, types and all tests; PYTEST_ARGS="-k codec" chooses
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: .venv/test.stamp ## linter, formatter and types alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PACKAGES)
+
+clean: ## remove .venv and what the tools left
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed again only when what is to be installed has changed. A broken .venv is made anew.
+.venv/%.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than Python 3.11; try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(BIN)/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	@touch $@

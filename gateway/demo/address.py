@@ -1,0 +1,90 @@
+"""Where a broker is and who may speak to it: values, and the two questions that one asks of a port.
+
+It must never start or stop anything.
+"""
+
+import random
+import socket
+from dataclasses import dataclass
+
+MQTT_3_1_1 = 4
+MQTT_5 = 5
+"""Protocol levels as CONNECT gives them (MQTT 3.1.1, 3.1.2.2; MQTT 5, 3.1.2.2)."""
+
+_PORTS = range(20_000, 32_000)
+"""Below the ports that Linux and macOS give to outgoing connections: none of those takes a port while its broker is
+down between two runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """The user name and password of a CONNECT packet. `repr` does not show the password."""
+
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"Credentials({self.user!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One running broker, for clients."""
+
+    kind: str
+    """For people: "mosquitto 2.0.11", "embedded (rumqttd)"."""
+    host: str
+    gateway_port: int
+    """Speaks MQTT 5; a client keeps its client id."""
+    device_port: int
+    """Speaks MQTT 3.1.1. In Mosquitto it speaks MQTT 5 too, and the user name becomes the client id."""
+    gateway: Credentials
+    operator: Credentials
+    has_acl: bool
+    """False: anyone may do anything under any name."""
+    keeps_data: bool
+    """Whether sessions, queues and retained messages live through a restart."""
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
+    """So many different ports of `host` on which nobody listens. Raises OSError if there are none."""
+    found: list[int] = []
+    for port in random.sample(_PORTS, len(_PORTS)):
+        if len(found) == count:
+            return tuple(found)
+        if _is_free(host, port):
+            found.append(port)
+    raise OSError(f"no {count} free ports on {host} from {_PORTS.start} to {_PORTS.stop - 1}")
+
+
+def answers(host: str, port: int, level: int, timeout: float = 1.0) -> bool:
+    """Whether an MQTT broker answers a CONNECT of that protocol level there, be it with a refusal.
+
+    That a port accepts a connection says little: a container's proxy accepts before its broker runs.
+    """
+    try:
+        with socket.create_connection((host, port), timeout) as connection:
+            connection.sendall(_connect_packet(level))
+            return connection.recv(1) == b"\x20"
+    except OSError:
+        return False
+
+
+def both_answer(at: Address) -> bool:
+    """Whether both listeners of a broker answer, each in its own version of MQTT."""
+    return answers(at.host, at.gateway_port, MQTT_5) and answers(at.host, at.device_port, MQTT_3_1_1)
+
+
+def _is_free(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _connect_packet(level: int) -> bytes:
+    properties = b"\0" if level == MQTT_5 else b""
+    body = b"\0\4MQTT" + bytes((level, 0x02, 0, 10)) + properties + b"\0\5probe"
+    return bytes((0x10, len(body))) + body

@@ -1,0 +1,54 @@
+"""Lines of Mosquitto's password file, without mosquitto_passwd.
+
+A line is `user:$7$iterations$salt$hash`: PBKDF2 with HMAC-SHA512, salt and hash in base64. It must never write a line
+that Mosquitto would read as another user's, and never keep or log a password.
+"""
+
+import base64
+import hashlib
+import os
+
+ITERATIONS = 101
+"""What mosquitto_passwd uses. It is low, since a broker checks a password at each connect: let passwords of machines be
+long and random, then it does not matter."""
+SALT_BYTES = 12
+"""What mosquitto_passwd draws, and the only length that Mosquitto 2.0 reads."""
+HASH_BYTES = 64
+MAX_BYTES = 65_535
+"""Of a user name or a password in MQTT's CONNECT (a length of two bytes)."""
+
+
+def line(user: str, password: str, salt: bytes, iterations: int = ITERATIONS) -> str:
+    """One line of the file, without the line end.
+
+    Raises ValueError where the user name could not stand in the file or in an ACL pattern, or where Mosquitto could not
+    read the line.
+    """
+    _check_user(user)
+    secret = password.encode()
+    if not 1 <= len(secret) <= MAX_BYTES:
+        raise ValueError(f"password of {user!r}: {len(secret)} bytes, must be 1 to {MAX_BYTES}")
+    if len(salt) != SALT_BYTES:
+        raise ValueError(f"salt: {len(salt)} bytes, Mosquitto reads {SALT_BYTES}")
+    if iterations < 1:
+        raise ValueError(f"iterations: {iterations}, must be 1 or more")
+    digest = hashlib.pbkdf2_hmac("sha512", secret, salt, iterations, HASH_BYTES)
+    return f"{user}:$7${iterations}${_base64(salt)}${_base64(digest)}"
+
+
+def new_line(user: str, password: str) -> str:
+    """`line` with a salt drawn now."""
+    return line(user, password, os.urandom(SALT_BYTES))
+
+
+def _check_user(user: str) -> None:
+    if not 1 <= len(user.encode()) <= MAX_BYTES:
+        raise ValueError(f"user name: {len(user.encode())} bytes, must be 1 to {MAX_BYTES}")
+    if user != user.strip() or user.startswith("#"):
+        raise ValueError(f"user name {user!r}: Mosquitto strips spaces at the ends and takes a leading # for a comment")
+    if wrong := sorted({c for c in user if c in ":+#" or not c.isprintable()}):
+        raise ValueError(f"user name {user!r}: must not hold {', '.join(map(repr, wrong))}")
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,115 @@
+"""A paho client for tests that waits for what it was told, and the packets that MQTT promises, with a deadline.
+
+It must never sleep to see whether something comes: absence is shown by a sentinel that was sent later.
+"""
+
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from gateway.demo.address import Credentials
+
+DEADLINE_S = 10.0
+SESSION_S = 3600
+
+
+class Client:
+    """One connection. `connected` makes one."""
+
+    def __init__(self, client: paho.Client) -> None:
+        self._client = client
+        self._connacks: queue.Queue[ReasonCode] = queue.Queue()
+        self._subacks: queue.Queue[list[ReasonCode]] = queue.Queue()
+        self._ends: queue.Queue[ReasonCode] = queue.Queue()
+        self._messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
+        client.on_connect = lambda _c, _u, _f, reason, _p: self._connacks.put(reason)
+        client.on_subscribe = lambda _c, _u, _mid, reasons, _p: self._subacks.put(reasons)
+        client.on_disconnect = lambda _c, _u, _f, reason, _p: self._ends.put(reason)
+        client.on_message = lambda _c, _u, message: self._messages.put(message)
+
+    def connack(self) -> ReasonCode:
+        return self._connacks.get(timeout=DEADLINE_S)
+
+    def disconnected(self) -> ReasonCode:
+        """Wait for the end of the connection."""
+        return self._ends.get(timeout=DEADLINE_S)
+
+    def subscribe(self, *filters: str, qos: int = 1) -> list[ReasonCode]:
+        """Return what the broker granted."""
+        self._client.subscribe([(each, qos) for each in filters])
+        return self._subacks.get(timeout=DEADLINE_S)
+
+    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        """QoS 1; return after the PUBACK."""
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        info.wait_for_publish(DEADLINE_S)
+        assert info.is_published(), f"no PUBACK for {topic}"
+
+    def publish_unconfirmed(self, topic: str, payload: bytes) -> None:
+        self._client.publish(topic, payload, qos=1)
+
+    def next(self) -> tuple[str, bytes]:
+        """The next message, acked."""
+        message = self._messages.get(timeout=DEADLINE_S)
+        return message.topic, message.payload
+
+    def end(self) -> None:
+        """DISCONNECT; the session stays where the client has one."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@contextmanager
+def connecting(
+    host: str,
+    port: int,
+    credentials: Credentials | None,
+    client_id: str,
+    protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
+    session: bool = False,
+) -> Iterator[Client]:
+    """A client that sent CONNECT; `connack` tells the answer. `session`: keep it after the end of the connection."""
+    is_5 = protocol == MQTTProtocolVersion.MQTTv5
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2,
+        client_id,
+        protocol=protocol,
+        clean_session=None if is_5 else not session,
+        reconnect_on_failure=False,
+    )
+    if credentials is not None:
+        client.username_pw_set(credentials.user, credentials.password)
+    wrapped = Client(client)
+    if is_5:
+        properties = Properties(PacketTypes.CONNECT)
+        properties.SessionExpiryInterval = SESSION_S if session else 0
+        client.connect(host, port, clean_start=not session, properties=properties)
+    else:
+        client.connect(host, port)
+    client.loop_start()
+    try:
+        yield wrapped
+    finally:
+        wrapped.end()
+
+
+@contextmanager
+def connected(
+    host: str,
+    port: int,
+    credentials: Credentials,
+    client_id: str,
+    protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
+    session: bool = False,
+) -> Iterator[Client]:
+    """A client that was let in."""
+    with connecting(host, port, credentials, client_id, protocol, session) as client:
+        reason = client.connack()
+        assert not reason.is_failure, f"{credentials.user} was refused: {reason}"
+        yield client

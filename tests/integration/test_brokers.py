@@ -1,0 +1,137 @@
+"""The brokers that the demo and the tests start: they answer, come back after a kill -9, and outlive nobody."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from gateway.demo import broker as brokers_of_demo
+from gateway.demo import embedded
+from gateway.demo.address import both_answer
+from gateway.demo.broker import OwnBroker
+from gateway.demo.child import ChildError
+from gateway.demo.embedded import Embedded
+from gateway.demo.mosquitto import Mosquitto
+from tests.brokers import missing
+from tests.integration.acl import device, gateway
+
+DEADLINE_S = 10.0
+
+# Starts a broker and waits for ever, so that only its own death can end the broker.
+PARENT = """
+import pathlib, signal, sys
+from gateway.demo.{module} import {name}
+with {name}(pathlib.Path(sys.argv[1])) as broker:
+    print(broker.pid, flush=True)
+    signal.pause()
+"""
+
+
+def make(kind: str, directory: Path) -> OwnBroker:
+    if kind == "mosquitto":
+        binary = brokers_of_demo.mosquitto_binary()
+        return Mosquitto(directory, binary) if binary else missing("mosquitto is not on the PATH")
+    return Embedded(directory) if embedded.is_installed() else missing("iotcore is not installed")
+
+
+def is_alive(pid: int) -> bool:
+    """Zombies, which nobody may have reaped yet, count as dead."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
+    return bool(state.strip()) and not state.startswith("Z")
+
+
+@pytest.fixture(params=["mosquitto", "embedded"])
+def own(request: pytest.FixtureRequest, tmp_path: Path) -> OwnBroker:
+    return make(request.param, tmp_path)
+
+
+def test_messages_pass_both_ways(own: OwnBroker) -> None:
+    with own, gateway(own) as door, device(own, "fleet-b/a") as a:
+        door.subscribe("edge/+/+/hb")
+        a.subscribe("edge/fleet-b/a/ack")
+        a.publish("edge/fleet-b/a/hb", b"up")
+        assert door.next() == ("edge/fleet-b/a/hb", b"up")
+        door.publish("edge/fleet-b/a/ack", b"down")
+        assert a.next() == ("edge/fleet-b/a/ack", b"down")
+
+
+def test_a_megabyte_passes(own: OwnBroker) -> None:
+    with own, gateway(own) as door, device(own, "fleet-b/a") as a:
+        door.subscribe("edge/+/+/hb")
+        a.publish("edge/fleet-b/a/hb", bytes(1_000_000))
+        assert door.next() == ("edge/fleet-b/a/hb", bytes(1_000_000))
+
+
+def test_it_comes_back_on_its_ports_after_kill_9(own: OwnBroker) -> None:
+    with own:
+        first = own.pid
+        own.kill()
+        assert not both_answer(own.address)
+        own.start()
+        assert own.pid != first
+        assert both_answer(own.address)
+        with gateway(own) as door:
+            door.subscribe("edge/+/+/hb")
+
+
+def test_nothing_is_left_when_it_is_stopped(own: OwnBroker) -> None:
+    with own:
+        pid = own.pid
+    assert not is_alive(pid)
+    assert not both_answer(own.address)
+
+
+@pytest.mark.parametrize(("module", "name"), [("mosquitto", "Mosquitto"), ("embedded", "Embedded")])
+def test_it_dies_with_a_parent_that_is_killed(module: str, name: str, tmp_path: Path) -> None:
+    make(module, tmp_path)
+    command = [sys.executable, "-c", PARENT.format(module=module, name=name), str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        assert is_alive(pid)
+        parent.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + DEADLINE_S
+    while is_alive(pid):  # another process's child: there is no event to wait for
+        assert time.monotonic() < deadline, f"pid {pid} outlived its parent"
+        time.sleep(0.02)
+
+
+def test_a_port_that_is_taken_is_told_with_the_brokers_log(tmp_path: Path) -> None:
+    own = make("mosquitto", tmp_path)
+    with socket.socket() as taken:
+        taken.bind((own.address.host, own.address.device_port))
+        taken.listen()
+        with pytest.raises(ChildError, match="Address already in use"):
+            own.start()
+
+
+def test_starting_twice_is_told(own: OwnBroker) -> None:
+    with own, pytest.raises(ChildError, match=f"is running already, pid {own.pid}"):
+        own.start()
+
+
+def test_one_that_was_never_started_can_be_stopped(own: OwnBroker) -> None:
+    own.stop()
+    with pytest.raises(ChildError, match="is not running"):
+        _ = own.pid
+
+
+def test_find_takes_mosquitto_first_and_rumqttd_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    binary = make("mosquitto", tmp_path)
+    assert brokers_of_demo.find(tmp_path).address.kind == binary.address.kind
+    monkeypatch.setattr(brokers_of_demo, "mosquitto_binary", lambda: None)
+    assert brokers_of_demo.find(tmp_path).address.kind == "embedded (rumqttd)"
+
+
+def test_a_secret_is_not_shown(own: OwnBroker) -> None:
+    assert own.address.gateway.password not in repr(own.address)
+
+
+def test_the_password_file_is_for_its_owner_alone(tmp_path: Path) -> None:
+    make("mosquitto", tmp_path)
+    assert os.stat(tmp_path / "passwords").st_mode & 0o777 == 0o600

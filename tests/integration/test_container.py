@@ -1,0 +1,59 @@
+"""The shipped Mosquitto files in a real container: messages pass, and no device acts under another's name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateway.demo.broker import Broker
+from tests import brokers
+from tests.containers import Container
+from tests.integration.acl import device, gateway
+
+pytestmark = pytest.mark.container
+
+
+@pytest.fixture(scope="module")
+def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    if (reason := brokers.no_container()) is not None:
+        brokers.missing(reason)
+    with Container(brokers.IMAGE, tmp_path_factory.mktemp("container")) as running:
+        yield running
+
+
+def test_a_heartbeat_reaches_the_gateway_and_its_answer_the_device(container: Broker) -> None:
+    with gateway(container) as door, device(container, "fleet-c/a") as a:
+        door.subscribe("edge/+/+/hb")
+        a.subscribe("edge/fleet-c/a/ack")
+        a.publish("edge/fleet-c/a/hb", b"\x93\x01\x02\x03")
+        assert door.next() == ("edge/fleet-c/a/hb", b"\x93\x01\x02\x03")
+        door.publish("edge/fleet-c/a/ack", b"\x93\x07\x00\x01")
+        assert a.next() == ("edge/fleet-c/a/ack", b"\x93\x07\x00\x01")
+
+
+def test_a_device_cannot_speak_as_another(container: Broker) -> None:
+    with gateway(container) as door, device(container, "fleet-c/a") as a, device(container, "fleet-c/b"):
+        door.subscribe("edge/+/+/hb")
+        a.publish("edge/fleet-c/b/hb", b"as another")
+        a.publish("edge/fleet-c/a/hb", b"sentinel")
+        assert door.next() == ("edge/fleet-c/a/hb", b"sentinel")
+
+
+def test_a_device_cannot_hear_another(container: Broker) -> None:
+    with gateway(container) as door, device(container, "fleet-c/a") as a, device(container, "fleet-c/b"):
+        a.subscribe("edge/fleet-c/b/plan", "edge/+/+/plan", "#", "edge/fleet-c/a/plan")
+        door.publish("edge/fleet-c/b/plan", b"for another")
+        door.publish("edge/fleet-c/a/plan", b"sentinel")
+        assert a.next() == ("edge/fleet-c/a/plan", b"sentinel")
+
+
+def test_only_the_gateways_listener_differs_from_the_shipped_file(tmp_path: Path) -> None:
+    """What the container runs is what a deployment copies."""
+    if (reason := brokers.no_container()) is not None:
+        brokers.missing(reason)
+    with Container(brokers.IMAGE, tmp_path):
+        shipped = (Path("mosquitto") / "mosquitto.conf").read_text().splitlines()
+        run = (tmp_path / "mosquitto.conf").read_text().splitlines()
+    changed = [(a, b) for a, b in zip(shipped, run, strict=True) if a != b]
+    assert changed == [("listener 1884 127.0.0.1", "listener 1884")]
+    assert (tmp_path / "acl").read_bytes() == Path("mosquitto/acl").read_bytes()

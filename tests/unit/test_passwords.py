@@ -1,0 +1,83 @@
+"""Lines of Mosquitto's password file: equal to those of its own tool, and no name can make a line of another's."""
+
+import base64
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import passwords
+from tests.brokers import missing
+
+SALT = bytes(range(12))
+
+
+def test_the_line_that_mosquitto_passwd_writes(tmp_path: Path) -> None:
+    if shutil.which("mosquitto_passwd") is None:
+        missing("mosquitto_passwd is not on the PATH")
+    file = tmp_path / "passwords"
+    subprocess.run(["mosquitto_passwd", "-c", "-b", str(file), "fleet-a/dev-1", "secret"], check=True)
+    theirs = file.read_text().strip()
+    salt = base64.b64decode(theirs.split("$")[3])
+    assert passwords.line("fleet-a/dev-1", "secret", salt) == theirs
+
+
+def test_a_line_written_down() -> None:
+    """From mosquitto_passwd 2.0.11, so that the format is held where that tool is missing."""
+    expected = (
+        "f/a:$7$101$4nXXWW0hw02vscHB$"
+        "wpf5E8PZT0szVkxTsaQ0y8+07OzV2HWoO617vWObMQcA0qgOQpGAac8inTQrQB1px7ebGP/4gVl08Kp8+Kat2g=="
+    )
+    assert passwords.line("f/a", "secret", base64.b64decode("4nXXWW0hw02vscHB")) == expected
+
+
+def test_each_line_has_a_salt_of_its_own() -> None:
+    assert passwords.new_line("f/a", "secret") != passwords.new_line("f/a", "secret")
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [
+        ("", "user name: 0 bytes"),
+        ("a:b", "':'"),
+        ("a\nb", r"'\\n'"),
+        ("fleet/+", "'\\+'"),
+        ("#", "leading #"),
+        ("fleet/#", "'#'"),
+        (" a", "strips"),
+        ("x" * 65_536, "65536 bytes"),
+    ],
+)
+def test_a_name_that_cannot_stand_in_the_file(user: str, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        passwords.line(user, "secret", SALT)
+
+
+@pytest.mark.parametrize(
+    ("password", "salt", "iterations", "told"),
+    [
+        ("", SALT, 101, "password of 'a': 0 bytes"),
+        ("x" * 65_536, SALT, 101, "65536 bytes"),
+        ("secret", SALT[:11], 101, "salt: 11 bytes"),
+        ("secret", SALT, 0, "iterations: 0"),
+    ],
+)
+def test_what_mosquitto_could_not_read(password: str, salt: bytes, iterations: int, told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        passwords.line("a", password, salt, iterations)
+
+
+@given(st.text(max_size=40), st.text(min_size=1, max_size=40))
+def test_a_name_is_refused_or_makes_one_line_of_two_fields(user: str, password: str) -> None:
+    try:
+        line = passwords.line(user, password, SALT)
+    except ValueError:
+        return
+    assert line.splitlines() == [line]
+    name, _, rest = line.partition(":")
+    assert name == user
+    assert ":" not in rest
+    assert rest.count("$") == 4

@@ -153,7 +153,7 @@ class Plans:
         return [self.have, self._done, self.results]
 
     def load(self, values, moved):
-        """Takes up what dump gave. `moved` is added to the results' times; None: these are of another boot, forgotten."""
+        """Takes up what dump gave. `moved` is added to the results' times; None: they are of another boot."""
         self.have, self._done, self.results = values
         for result in self.results:
             for i in (3, 4):

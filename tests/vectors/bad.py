@@ -1,9 +1,10 @@
 """The payloads that must be refused, as tables: what make.py turns into malformed.json.
 
-# ruff: noqa: E501
-# fmt: off: a row is a line
 Written by hand from the protocol page. `layout` heartbeats carry their layout, so that no hello needs to be known.
 """
+# ruff: noqa: E501
+# A row is a line:
+# fmt: off
 
 from good import LAYOUT, NOW, VERSION
 
@@ -65,13 +66,7 @@ VALUES = [
     ("hb-result-name-int", "hb", hb(result=[5, "SUCCESS"]), 1, "a name is a str"),
     ("hb-result-status-int", "hb", hb(result=["d", 1]), 1, "the deployment's status is a str"),
     ("hb-result-models-map", "hb", hb(result=["d", "SUCCESS", None, 1, 1, {}]), 1, "a map instead of an array"),
-    (
-        "hb-result-state-2",
-        "hb",
-        hb(result=["d", "SUCCESS", None, 1, 1, [["kws", None, None, 2, 1, 1]]]),
-        1,
-        "no state 2",
-    ),
+    ("hb-result-state-2", "hb", hb(result=["d", "SUCCESS", None, 1, 1, [["kws", None, None, 2, 1, 1]]]), 1, "no state 2"),
     ("hb-result-age-negative", "hb", hb(result=["d", "SUCCESS", None, -1]), 1, "an age is unsigned"),
     ("hb-result-name-pattern", "hb", hb(result=["no spaces", "SUCCESS"]), 4, "breaks DeploymentName's pattern"),
     ("hb-result-name-64", "hb", hb(result=["d" * 64, "SUCCESS"]), 4, "DeploymentName has at most 63 characters"),
@@ -98,13 +93,7 @@ VALUES = [
     ("hello-version-65", "hello", hello(version="1" * 65), 4, "AgentVersion has at most 64 characters"),
     ("hello-metric-name-3", "hello", hello([["sys", "cpu"]]), 4, "MetricName has at least 4 characters"),
     ("hello-metric-name-101", "hello", hello([["sys", "m" * 101]]), 4, "MetricName has at most 100 characters"),
-    (
-        "hello-metric-name-newline",
-        "hello",
-        hello([["sys", "free-heap\n"]]),
-        4,
-        "a trailing newline is no part of the pattern",
-    ),
+    ("hello-metric-name-newline", "hello", hello([["sys", "free-heap\n"]]), 4, "a trailing newline is no part of the pattern"),
     ("hello-dimension-pattern", "hello", hello([["sys!", "free-heap"]]), 4, "breaks Dimension's pattern"),
     ("hello-model-name-3", "hello", hello(models=[["kws", "1.0", []]]), 4, "ModelName has at least 4 characters"),
     ("get-int", "get", 5, 1, "not an array"),
@@ -163,16 +152,7 @@ RULES = [
     ("hb-nested-arrays", "hb", "", "91", 10000, "c0", 1, "10,000 levels"),
     ("hb-nested-in-values", "hb", "93cd126759", "91", 10000, "01", 1, "10,000 levels below values"),
     ("hb-nested-maps", "hb", "", "81a161", 10000, "c0", 1, "10,000 levels of maps"),
-    (
-        "hb-nested-unknown",
-        "hb",
-        "98cd126759c0c0c0c0c0",
-        "91",
-        10000,
-        "c0",
-        1,
-        "10,000 levels in an unknown trailing element",
-    ),
+    ("hb-nested-unknown", "hb", "98cd126759c0c0c0c0c0", "91", 10000, "c0", 1, "10,000 levels in an unknown trailing element"),
     ("hb-nested-unfinished", "hb", "", "91", 10000, "", 1, "10,000 levels, and truncated"),
     ("hello-nested", "hello", "9201", "91", 10000, "c0", 1, "10,000 levels instead of a layout"),
     ("hb-1-mb", "hb", "93cd126759c600100000", "00", 1048576, "", 1, "larger than the gateway's bound for a payload"),

@@ -1,9 +1,10 @@
 """The messages that are of the protocol's form, as a table: what make.py turns into messages.json.
 
-# ruff: noqa: E501
-# fmt: off: a row is a line
 Written by hand from the protocol page: must not import the gateway or the device SDK, which are held against it.
 """
+# ruff: noqa: E501
+# A row is a line:
+# fmt: off
 
 VERSION = "1.0.0"
 WORKED_LAYOUT = [

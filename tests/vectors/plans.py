@@ -1,7 +1,8 @@
 """Answers of GetDeployments, as a table: what make.py turns into digests.json, with the sizes that a gateway may know."""
-
 # ruff: noqa: E501
-# fmt: off: a row is a line
+# A row is a line:
+# fmt: off
+
 SUM = "a9993e364706816aba3e25717850c26c9cd0d89d"
 
 

@@ -195,9 +195,12 @@ class Link:
             self._loop.call_soon_threadsafe(action, sock)
 
     def _watch(self, sock: Any) -> None:
-        if self._client.socket() is sock:
+        if self._is_current(sock):
             self._reading = sock
             self._loop.add_reader(sock, self._read)
+
+    def _is_current(self, sock: Any) -> bool:
+        return self._client.socket() is sock
 
     def _unwatch(self, sock: Any) -> None:
         if sock.fileno() >= 0:
@@ -207,7 +210,7 @@ class Link:
             self._reading = None
 
     def _want_write(self, sock: Any) -> None:
-        if self._client.socket() is sock:
+        if self._is_current(sock):
             self._loop.add_writer(sock, self._client.loop_write)
 
     def _want_no_write(self, sock: Any) -> None:

@@ -68,6 +68,10 @@ class _Connection:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.sleep()
+
+    def sleep(self) -> None:
+        """DISCONNECT."""
         self._client.disconnect()
         self._client.loop_stop()
 

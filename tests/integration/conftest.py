@@ -39,18 +39,15 @@ class Way:
 
     def open(self, **more: object) -> GatewayProcess:
         """A gateway with `more` settings, connected and subscribed."""
-        fleets = str(more.pop("fleets", self.fleet))
-        made = GatewayProcess(settings(self.broker.address, self.recorder.url, fleets, self.state, **more))
+        made = GatewayProcess(settings(self.broker.address, self.recorder.url, self.fleet, self.state, **more))
         self.gateways.append(made)
         return self.entered.enter_context(made)
 
-    def device(
-        self, name: str, protocol: MQTTProtocolVersion = MQTT_3, qos: int = 1, fleet: str | None = None
-    ) -> Stranger:
+    def device(self, name: str, protocol: MQTTProtocolVersion = MQTT_3, qos: int = 1) -> Stranger:
         """A stranger's client, connected and subscribed. A broker without an ACL speaks MQTT 5 at the other door."""
         at = self.broker.address
         port = at.gateway_port if protocol == MQTT_5 and not at.has_acl else at.device_port
-        user = f"{fleet or self.fleet}/{name}"
+        user = f"{self.fleet}/{name}"
         credentials = self.broker.admit(user)
         login = Login(at.host, port, credentials.user, credentials.password)
         return self.entered.enter_context(Stranger(login, user, protocol, qos))

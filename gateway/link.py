@@ -8,6 +8,7 @@ import asyncio
 import ssl
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -24,6 +25,14 @@ from gateway.errors import BrokerError
 Confirmed: TypeAlias = Callable[[int], None]
 """Told the broker's MQTT 5 reason code of a publication."""
 
+SESSION_TAKEN_OVER = 0x8E
+"""MQTT 5: another client connected with our client id."""
+PACKET_TOO_LARGE = 0x95
+"""MQTT 5: what `then` hears of a publication that the broker would not take; it is not sent."""
+PROPERTIES_ROOM = 4096
+"""Bytes of a packet that are left to its topic and properties."""
+INFLIGHT = 1000
+"""Unconfirmed publications at once, where the broker's Receive Maximum is not lower."""
 HOUSEKEEPING = 1.0
 """Seconds between two looks at the keepalive, as paho wants it."""
 
@@ -62,15 +71,22 @@ class Link:
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._unconfirmed: dict[int, Confirmed] = {}
-        self._unsent: list[tuple[tuple[Any, ...], Confirmed]] = []
+        self._unsent: deque[tuple[tuple[Any, ...], Confirmed]] = deque()
         self._housekeeper: asyncio.TimerHandle | None = None
         self._reading: Any = None
         self._paused = False
         self._spoke = 0.0
-        self.up = False
+        self._window = self._largest = 0
+        self.stands = asyncio.Event()
         self.lost = asyncio.Event()
         self.lost.set()
+        self.fault = ""
         self._client = self._make_client()
+
+    @property
+    def up(self) -> bool:
+        """Whether a connection stands."""
+        return self.stands.is_set()
 
     def __repr__(self) -> str:
         state = "up" if self.up else "down"
@@ -80,7 +96,7 @@ class Link:
         endpoint = self._endpoint
         client = paho.Client(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=paho.MQTTv5, manual_ack=True)
         client.connect_timeout = endpoint.timeout
-        client.max_inflight_messages_set(1000)
+        client.max_inflight_messages_set(0)  # as many as we hand over
         if endpoint.username is not None:
             client.username_pw_set(endpoint.username, endpoint.password)
         if endpoint.tls is not None:
@@ -142,11 +158,17 @@ class Link:
 
     def publish(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, then: Confirmed) -> None:
         """Publish with QoS 1; `then` hears the broker's confirmation, over however many connections."""
-        message = (topic, payload, 1, retain, properties)
-        if self.up:
-            self._unconfirmed[self._client.publish(*message).mid] = then
-        else:
-            self._unsent.append((message, then))
+        self._unsent.append(((topic, payload, 1, retain, properties), then))
+        self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        """Send what the broker's Receive Maximum lets pass, which paho does not look at."""
+        while self._unsent and self.up and len(self._unconfirmed) < self._window:
+            message, then = self._unsent.popleft()
+            if len(message[1]) > self._largest - PROPERTIES_ROOM:
+                self._loop.call_soon(then, PACKET_TOO_LARGE)
+            else:
+                self._unconfirmed[self._client.publish(*message).mid] = then
 
     async def subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> list[ReasonCode]:
         """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
@@ -243,18 +265,25 @@ class Link:
         if reason.is_failure:
             self._opened.set_exception(BrokerError(f"the broker refuses the connection: {reason}"))
             return
-        self.up = True
+        self.stands.set()
         self.lost.clear()
+        limits = properties.json()
+        self._window = min(INFLIGHT, limits.get("ReceiveMaximum", INFLIGHT))
+        self._largest = limits.get("MaximumPacketSize", 1 << 28)
         self._on_connected(flags.session_present)
-        unsent, self._unsent = self._unsent, []
-        for message, then in unsent:
-            self._unconfirmed[self._client.publish(*message).mid] = then
+        self._send_unsent()
         self._opened.set_result(None)
 
     def _disconnected(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
-        self.up = False
+        self.stands.clear()
         self.lost.set()
-        fault = BrokerError(f"the connection broke: {reason}")
+        self.fault = str(reason)
+        if reason.value == SESSION_TAKEN_OVER:
+            self.fault += (
+                f": another client came with the client id {self._endpoint.client_id}; is there a second gateway,"
+                " or is this a listener for devices, with use_username_as_clientid?"
+            )
+        fault = BrokerError(f"the connection broke: {self.fault}")
         waits: list[asyncio.Future[Any]] = [self._opened, *self._subscribed.values()]
         for waiting in waits:
             if not waiting.done():
@@ -264,6 +293,7 @@ class Link:
         then = self._unconfirmed.pop(mid, None)
         if then is not None:
             then(reason.value)
+        self._send_unsent()
 
     def _suback(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
         answer = self._subscribed.get(mid)

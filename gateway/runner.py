@@ -97,8 +97,8 @@ class _Gateway:
             while True:
                 await connect(self._broker.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
-                await self._broker.lost()
-                _log.warning("the connection to the broker broke: it keeps what is not settled")
+                fault = await self._broker.lost()
+                _log.warning("the connection to the broker broke: it keeps what is not settled", reason=fault)
         except ShuttingDown:
             return
         except BrokerError:

@@ -16,7 +16,7 @@ from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
 from gateway.calls import Accepted, Call, Outcome, Refused
 from gateway.core import Core, Message
 from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, Settle
-from gateway.errors import BrokerError, DecodeError, LimitError, MessageError
+from gateway.errors import DecodeError, LimitError, MessageError
 from gateway.messages import Device, Moment
 from gateway.metrics import Metrics
 from gateway.store import Store
@@ -87,7 +87,8 @@ class Steward:
         self._max_payload = max_payload
         self._hello_wait = hello_wait
         self._loop = asyncio.get_running_loop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
+        self._reads: set[asyncio.Task[None]] = set()
         self._publishing = 0
         self._hellos_to_read: list[Device] = []
         self._alarm: asyncio.TimerHandle | None = None
@@ -108,7 +109,7 @@ class Steward:
         self._core.stop()
         if self._alarm is not None:
             self._alarm.cancel()
-        for task in self._tasks:
+        for task in self._calls | self._reads:
             task.cancel()
 
     # What the broker tells
@@ -157,7 +158,8 @@ class Steward:
         for effect in effects:
             match effect:
                 case Ask(call):
-                    self._start(self._ask(call))
+                    self.quiet.clear()
+                    self._start(self._ask(call), self._calls)
                 case Settle():
                     delivery = cast("Delivery", effect.ticket)
                     confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
@@ -233,20 +235,20 @@ class Steward:
 
     # Calls
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self.quiet.clear()
+    def _start(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
         task = self._loop.create_task(work)
-        self._tasks.add(task)
+        tasks.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._calls.discard(task)
+        self._reads.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
         self._tell_quiet()
 
     def _tell_quiet(self) -> None:
-        if not self._tasks and not self._publishing:
+        if not self._calls and not self._publishing:
             self.quiet.set()
 
     async def _ask(self, call: Call) -> None:
@@ -262,7 +264,7 @@ class Steward:
 
     def _read_hello(self, device: Device) -> None:
         if not self._hellos_to_read:
-            self._loop.call_soon(lambda: self._start(self._read_hellos()))
+            self._loop.call_soon(lambda: self._start(self._read_hellos(), self._reads))
         self._hellos_to_read.append(device)
 
     async def _read_hellos(self) -> None:
@@ -274,10 +276,7 @@ class Steward:
                 self._core.hello_asked(device, _now())
             self._set_alarm()
 
-        try:
-            await self._broker.read_retained(topics, confirmed, self._hello_wait)
-        except BrokerError as error:
-            _log.warning("hellos could not be read: they are read again after the next connection", reason=str(error))
+        await self._broker.read_retained(topics, confirmed, self._hello_wait)
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:

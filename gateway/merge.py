@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from gateway.calls import DatedResult, DatedSample, ModelReport, SendHeartbeat
 from gateway.effects import Ticket
 from gateway.errors import DecodeError, LimitError
-from gateway.messages import Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
+from gateway.messages import LATEST, Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
 
-LATEST = 4_102_444_800
-"""2100-01-01 in Unix seconds: the protocol's last date."""
 DAY = 86_400
 
 _POWERS = tuple(10**exponent for exponent in range(31))

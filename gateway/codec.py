@@ -88,7 +88,7 @@ def ack(message: Ack, max_payload: int | None = None) -> bytes:
     if message.detail is None:
         return bare
     room = 120 if max_payload is None else min(120, max_payload - len(bare) - 2)
-    detail = message.detail.encode()[: max(room, 0)].decode(errors="ignore")
+    detail = message.detail.encode(errors="replace")[: max(room, 0)].decode(errors="ignore")
     return msgpack.packb([*head, detail]) if detail else bare
 
 

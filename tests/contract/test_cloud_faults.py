@@ -1,4 +1,4 @@
-"""Each fault of the other side becomes the right attempt and the right outcome, through a real boto3 and a real socket."""
+"""Each fault of the other side becomes the right attempt and outcome, through a real boto3 and a real socket."""
 
 import asyncio
 import socket

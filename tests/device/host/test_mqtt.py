@@ -40,34 +40,41 @@ class Peer:
         self.sock.sendall(data)
 
 
-@pytest.fixture
-def scripted():
-    """scripted(first, second, ...): each connection runs its script(peer) in a thread, whose errors fail the test."""
-    server = socket.create_server(("127.0.0.1", 0))
-    server.settimeout(10)
-    errors: queue.Queue = queue.Queue()
-    threads = []
+class Scripted:
+    """scripted(first, second, ...): each connection runs its script(peer) in a thread; join() ends with its error."""
 
-    def serve(scripts) -> None:
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(10)
+        self._errors: queue.Queue = queue.Queue()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, *scripts) -> int:
+        self._thread = threading.Thread(target=self._serve, args=(scripts,))
+        self._thread.start()
+        return self._server.getsockname()[1]
+
+    def _serve(self, scripts) -> None:
         try:
             for script in scripts:
-                with server.accept()[0] as sock:
+                with self._server.accept()[0] as sock:
                     script(Peer(sock))
         except Exception as error:
-            errors.put(error)
+            self._errors.put(error)
 
-    def start(*scripts) -> int:
-        threads.append(threading.Thread(target=serve, args=(scripts,)))
-        threads[-1].start()
-        return server.getsockname()[1]
+    def join(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        self._server.close()
+        if not self._errors.empty():
+            raise self._errors.get()
 
-    yield start
-    for thread in threads:
-        thread.join(20)
-        assert not thread.is_alive()
-    server.close()
-    if not errors.empty():
-        raise errors.get()
+
+@pytest.fixture
+def scripted():
+    scripted = Scripted()
+    yield scripted
+    scripted.join()
 
 
 def client(port: int, **more) -> Mqtt:
@@ -91,6 +98,7 @@ def test_connect_says_who_it_is_what_its_will_is_and_when_to_worry(scripted):
     port = scripted(lambda peer: seen.append(accept(peer)))
     will = ("w", b"gone", 1, True)
     client(port, user="f/d", password="pw", keepalive=300, clean=False, will=will).connect()
+    scripted.join()
     body = b"\x00\x04MQTT\x04\xec\x01\x2c\x00\x02me\x00\x01w\x00\x04gone\x00\x03f/d\x00\x02pw"
     assert seen == [bytes((0x10, len(body))) + body]
 
@@ -99,6 +107,7 @@ def test_a_long_connect_has_a_length_of_two_bytes(scripted):
     seen = []
     port = scripted(lambda peer: seen.append(accept(peer)))
     client(port, user="u" * 100, password="p" * 100).connect()
+    scripted.join()
     assert len(seen[0]) == 10 + 4 + 102 * 2 + 3
 
 
@@ -144,6 +153,7 @@ def test_a_publish_is_one_packet_and_returns_with_its_puback(scripted):
     device.publish(TOPIC, message())
     device.publish(TOPIC, message(), 1, True)
     device.publish(TOPIC, message(), 0)
+    scripted.join()
     topic = b"\x00\x0bedge/f/d/hb"
     assert seen == [
         b"\x32\x10" + topic + b"\x00\x01\x05",
@@ -192,6 +202,7 @@ def test_an_unconfirmed_publish_goes_again_with_dup_under_its_id(scripted):
     device.connect()
     device.resend()
     assert device.unconfirmed is None
+    scripted.join()
     assert seen[1] == b"\x3a" + seen[0][1:]
 
 
@@ -326,6 +337,7 @@ def test_a_quiet_connection_is_pinged_and_a_silent_broker_noticed(scripted):
         while True:
             device.poll(100)
     device.close()
+    scripted.join()
     assert pings == [b"\xc0\x00", b"\xc0\x00"]
 
 
@@ -344,6 +356,5 @@ def test_disconnect_takes_leave_and_close_does_not(scripted):
     device.close()
     with pytest.raises(OSError):
         device.publish(TOPIC, message(), 0)
-    while len(last) < 2:
-        threading.Event().wait(0.01)
+    scripted.join()
     assert last == [b"\xe0\x00", b""]

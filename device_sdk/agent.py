@@ -12,6 +12,7 @@ HELLO = "hello"
 HB = "hb"
 GET = "get"
 _VERSION = 1  # of the saved state
+_SETTLED = (wire.ACCEPTED, wire.MALFORMED, wire.REFUSED)  # after these a result is sent no more
 _FRESH = 10  # seconds after a heartbeat in which its ack may set the clock
 _NOT_REGISTERED = 60  # seconds for which the gateway remembers that a device is not registered
 
@@ -209,7 +210,7 @@ class Agent:
             self._get = True
         elif code == wire.GAVE_UP:
             self._refused(None)
-        elif code != wire.TOO_LARGE and seq == self._seq and self.plans and self.plans.results:
+        elif code in _SETTLED and seq == self._seq and self.plans and self.plans.results:
             self.plans.results.pop(0)
             self._next_result()
             self._save()

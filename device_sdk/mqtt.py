@@ -205,7 +205,7 @@ class Mqtt:
         quiet = ticks_diff(ticks_ms(), self._wrote)
         if self._pinged:
             if quiet > self.timeout:
-                raise OSError(errno.ETIMEDOUT)
+                raise OSError(errno.ETIMEDOUT, "deadline")
         elif self.keepalive and quiet > self.keepalive * 750:
             self._pinged = True
             self._write(b"\xc0\x00", 0, 2)
@@ -214,7 +214,7 @@ class Mqtt:
         self._until = ticks_add(ticks_ms(), self.timeout)
 
     def _broken(self):
-        raise OSError(errno.ECONNRESET)
+        raise OSError(errno.ECONNRESET, "connection lost")
 
     def _next_id(self):
         self._id = self._id % 65535 + 1
@@ -224,7 +224,7 @@ class Mqtt:
         left = ticks_diff(self._until, ticks_ms())
         self._poller.modify(sock, flag)
         if left <= 0 or not ready(self._poller, left):
-            raise OSError(errno.ETIMEDOUT)
+            raise OSError(errno.ETIMEDOUT, "deadline")
 
     def _write(self, buf, at, n):
         if not self._io:
@@ -316,4 +316,4 @@ class Mqtt:
     def _await(self, kind, n):
         while self._packet() != kind or self._acked != n:
             if ticks_diff(self._until, ticks_ms()) <= 0:  # a flood of other packets is no answer
-                raise OSError(errno.ETIMEDOUT)
+                raise OSError(errno.ETIMEDOUT, "deadline")

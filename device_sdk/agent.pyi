@@ -9,7 +9,7 @@ HELLO: str
 HB: str
 GET: str
 
-class Store(Protocol):
+class _Store(Protocol):
     def load(self) -> Any: ...
     def save(self, value: Any) -> None: ...
 
@@ -31,7 +31,7 @@ class Agent:
         remove: Callable[[Definition], object] | None = None,
         measure: Callable[[Agent], object] | None = None,
         interval: int = 60,
-        store: Store | None = None,
+        store: _Store | None = None,
         max_payload: int | None = 1024,
         urls: bool = True,
         keep: int = 32,

@@ -17,13 +17,13 @@ class Definition:
     version: str | None
     def __init__(self, values: list[Any]) -> None: ...
 
-Deployment = tuple[str | None, int | str | None, list[Any], str | None, int]
+_Deployment = tuple[str | None, int | str | None, list[Any], str | None, int]
 
 def decode(
     buf: bytes | bytearray | memoryview, start: int = 0, end: int | None = None
-) -> tuple[int, list[Deployment]]: ...
+) -> tuple[int, list[_Deployment]]: ...
 def carry_out(
-    deployment: Deployment, install: Callable[[Definition], object], remove: Callable[[Definition], object]
+    deployment: _Deployment, install: Callable[[Definition], object], remove: Callable[[Definition], object]
 ) -> tuple[str, str | None, list[list[Any]]]: ...
 
 class Plans:

@@ -65,7 +65,15 @@ class Mqtt:
         """Opens the connection. Returns whether the broker kept a session. RefusedError where the broker says no."""
         self.close()
         self._begin()
-        address = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)[0]
+        addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+        while True:
+            try:
+                return self._connect(addresses.pop(0))
+            except OSError:
+                if not addresses:
+                    raise
+
+    def _connect(self, address):
         sock = socket.socket(address[0], socket.SOCK_STREAM)
         try:
             self._open(sock, address[-1])

@@ -21,6 +21,7 @@ class Agent:
     tag: int | None
     epoch: int | None
     bad: int
+    failed: Exception | None
     unsaved: OSError | None
     code: int
     detail: str | None

@@ -9,6 +9,7 @@ package(  # noqa: F821
         "_compat.py",
         "agent.py",
         "heartbeat.py",
+        "link.py",
         "mqtt.py",
         "pack.py",
         "plan.py",

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-CORE = ["__init__", "_compat", "pack", "samples", "heartbeat", "mqtt"]
+CORE = ["__init__", "_compat", "pack", "samples", "heartbeat", "link", "mqtt"]
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
 
 

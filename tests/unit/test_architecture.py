@@ -61,7 +61,7 @@ DOORS: dict[str, set[str]] = {
     "boto3": {"cloud", "models", "manager"},
     "botocore": {"cloud", "faults", "models", "manager"},
     "tenacity": {"retry"},
-    "paho": {"broker", "link", "paholoop"},
+    "paho": {"broker", "link", "paholoop", "device_sdk"},
     "sqlite3": {"store", "manager"},
     "pydantic": {"config"},
     "pydantic_settings": {"config"},

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias
 
 from gateway.calls import Call
 from gateway.errors import Code
-from gateway.messages import Ack, Device, HelloRecord
+from gateway.messages import Ack, Device, HelloRecord, ModelFile, Read
 
 
 class Ticket(Protocol):
@@ -53,6 +53,16 @@ class PublishPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SendBlocks:
+    """Publish the blocks of `file` that `read` asks for; what cannot be had is told to the sender of `ticket`."""
+
+    device: Device
+    ticket: Ticket
+    file: ModelFile
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
 class ReadHello:
     """Ask the broker for the device's retained hello; `Core.hello_asked` hears when the broker confirmed."""
 
@@ -74,4 +84,4 @@ class Settle:
     ticket: Ticket
 
 
-Effect: TypeAlias = Ask | Reply | Bury | PublishPlan | ReadHello | Remember | Settle
+Effect: TypeAlias = Ask | Reply | Bury | PublishPlan | SendBlocks | ReadHello | Remember | Settle

@@ -6,8 +6,6 @@ paho connects in blocking calls. A callback that is handed in must not raise: pa
 
 import asyncio
 import ssl
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
+from gateway.paholoop import PahoLoop
 
 Confirmed: TypeAlias = Callable[[int], None]
 """Told the broker's MQTT 5 reason code of a publication."""
@@ -33,8 +32,6 @@ PROPERTIES_ROOM = 4096
 """Bytes of a packet that are left to its topic and properties."""
 INFLIGHT = 1000
 """Unconfirmed publications at once, where the broker's Receive Maximum is not lower."""
-HOUSEKEEPING = 1.0
-"""Seconds between two looks at the keepalive, as paho wants it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +64,18 @@ class Link:
         self._on_connected = on_connected
         self._receive_maximum = receive_maximum
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._unconfirmed: dict[int, Confirmed] = {}
         self._unsent: deque[tuple[tuple[Any, ...], Confirmed]] = deque()
-        self._housekeeper: asyncio.TimerHandle | None = None
-        self._reading: Any = None
-        self._paused = False
-        self._spoke = 0.0
         self._window = self._largest = 0
         self.stands = asyncio.Event()
         self.lost = asyncio.Event()
         self.lost.set()
         self.fault = ""
         self._client = self._make_client()
+        self._sockets = PahoLoop(self._client, endpoint.keepalive)
+        self.pause, self.resume = self._sockets.pause, self._sockets.resume
 
     @property
     def up(self) -> bool:
@@ -106,11 +100,6 @@ class Link:
         client.on_message = lambda client, userdata, message: self._on_message(message)
         client.on_publish = self._published
         client.on_subscribe = self._suback
-        # paho calls these from the thread that connects, too.
-        client.on_socket_open = lambda client, userdata, sock: self._here(self._watch, sock)
-        client.on_socket_close = lambda client, userdata, sock: self._here(self._unwatch, sock)
-        client.on_socket_register_write = lambda client, userdata, sock: self._here(self._want_write, sock)
-        client.on_socket_unregister_write = lambda client, userdata, sock: self._here(self._want_no_write, sock)
         return client
 
     async def open(self) -> None:
@@ -120,7 +109,6 @@ class Link:
         properties.SessionExpiryInterval = endpoint.session_expiry
         properties.ReceiveMaximum = self._receive_maximum
         self._opened = self._loop.create_future()
-        self._paused = False
         try:
             async with asyncio.timeout(endpoint.timeout):
                 await self._loop.run_in_executor(
@@ -138,12 +126,9 @@ class Link:
             raise BrokerError(f"{endpoint.host}:{endpoint.port} did not answer in {endpoint.timeout:g} s") from None
         except (OSError, ValueError) as error:
             raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
-        self._keep_house()
 
     async def close(self) -> None:
         """Say goodbye; the session stays as its expiry says."""
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
         if self.up:
             self._client.disconnect()
             self._client.loop_write()
@@ -151,10 +136,7 @@ class Link:
                 await asyncio.wait_for(self.lost.wait(), 1.0)
             except TimeoutError:
                 pass
-        sock = self._client.socket()
-        if sock is not None:
-            self._unwatch(sock)
-            sock.close()
+        self._sockets.close()
 
     def publish(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, then: Confirmed) -> None:
         """Publish with QoS 1; `then` hears the broker's confirmation, over however many connections."""
@@ -190,74 +172,9 @@ class Link:
 
     def ack(self, packet_id: int) -> None:
         """Send the PUBACK of a message of this connection."""
-        self._spoke = time.monotonic()
         self._client.ack(packet_id, 1)
 
-    def pause(self) -> None:
-        """Stop reading: the broker keeps the rest. The keepalive goes on."""
-        if not self._paused:
-            self._paused = True
-            if self._reading is not None:
-                self._loop.remove_reader(self._reading)
-
-    def resume(self) -> None:
-        """Read again."""
-        if self._paused:
-            self._paused = False
-            if self._reading is not None:
-                self._loop.add_reader(self._reading, self._read)
-
-    # paho's hooks
-
-    def _here(self, action: Callable[[Any], None], sock: Any) -> None:
-        """On the loop's thread: at once, or handed over by the thread that connects."""
-        if threading.get_ident() == self._thread:
-            action(sock)
-        else:
-            self._loop.call_soon_threadsafe(action, sock)
-
-    def _watch(self, sock: Any) -> None:
-        if self._is_current(sock):
-            self._reading = sock
-            self._loop.add_reader(sock, self._read)
-
-    def _is_current(self, sock: Any) -> bool:
-        return self._client.socket() is sock
-
-    def _unwatch(self, sock: Any) -> None:
-        if sock.fileno() >= 0:
-            self._loop.remove_reader(sock)
-            self._loop.remove_writer(sock)
-        if sock is self._reading:
-            self._reading = None
-
-    def _want_write(self, sock: Any) -> None:
-        if self._is_current(sock):
-            self._loop.add_writer(sock, self._client.loop_write)
-
-    def _want_no_write(self, sock: Any) -> None:
-        if sock.fileno() >= 0:
-            self._loop.remove_writer(sock)
-
-    def _read(self) -> None:
-        self._client.loop_read()
-        sock = self._client.socket()
-        # TLS may hold decrypted bytes that the loop's selector cannot see.
-        while isinstance(sock, ssl.SSLSocket) and sock.pending() and not self._paused:
-            self._client.loop_read()
-            sock = self._client.socket()
-
-    def _keep_house(self) -> None:
-        if not self.up:
-            return
-        if not self._paused:
-            self._client.loop_misc()
-        elif time.monotonic() - self._spoke > self._endpoint.keepalive / 2:
-            # paho's own ping would end the connection, since its answer is not read. Any packet keeps a session alive,
-            # and unsubscribing from what nobody subscribed to changes nothing.
-            self._spoke = time.monotonic()
-            self._client.unsubscribe("$keepalive")
-        self._housekeeper = self._loop.call_later(HOUSEKEEPING, self._keep_house)
+    # What paho tells
 
     def _connected(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if self._opened.done():
@@ -265,6 +182,7 @@ class Link:
         if reason.is_failure:
             self._opened.set_exception(BrokerError(f"the broker refuses the connection: {reason}"))
             return
+        self._sockets.connected()
         self.stands.set()
         self.lost.clear()
         limits = properties.json()
@@ -275,6 +193,7 @@ class Link:
         self._opened.set_result(None)
 
     def _disconnected(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        self._sockets.disconnected()
         self.stands.clear()
         self.lost.set()
         self.fault = str(reason)

@@ -213,6 +213,10 @@ class Read:
             )
 
 
+BLOCK_OVERHEAD = 1 + 4 * 5 + 5
+"""Bytes around the data of a block at most: the array, four uint32, the head of the bin."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ack:
     """A receipt (code 0) or an error. `time` is the gateway's clock in Unix seconds."""
@@ -224,9 +228,22 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFile:
+    """The file behind a definition: where it is, and the checksum (hex digits) that it must have."""
+
+    url: str
+    checksum: str
+    checksum_type: str = "SHA1"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What a device is to have. `payload` and `bare` (without S3 URLs) are ready to be published."""
+    """What a device is to have. `payload` and `bare` (without S3 URLs) are ready to be published.
+
+    `files`: one for each definition, through all deployments; None where there is nothing to read.
+    """
 
     digest: int
     payload: bytes
     bare: bytes
+    files: tuple[ModelFile | None, ...] = ()

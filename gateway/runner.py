@@ -6,13 +6,14 @@ import ssl
 
 import structlog
 
-from gateway import cloud
+from gateway import cloud, models
 from gateway.broker import Broker
 from gateway.config import Settings
 from gateway.core import Core, Rules
 from gateway.errors import BrokerError, ConfigError
 from gateway.link import Endpoint
 from gateway.metrics import Metrics
+from gateway.models import Models
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.status import StatusPages
 from gateway.steward import Steward
@@ -47,6 +48,7 @@ class _Gateway:
         self._endpoint = str(client.meta.endpoint_url)
         self._cloud = cloud.Cloud(client, settings.concurrency, self._policy, watch.attempted, watch.repeating)
         self._store = Store(settings.state_dir)
+        self._models = _models(settings, client.meta.region_name, self._policy)
         topics = Topics(settings.root)
         self._steward = Steward(
             Core(_rules(settings)),
@@ -69,7 +71,7 @@ class _Gateway:
         required = "http_port" in settings.model_fields_set
         pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
-            self._steward.begin(self._broker, self._cloud)
+            self._steward.begin(self._broker, self._cloud, self._models)
             connecting = asyncio.create_task(self._stay_connected())
             await self._stopping.wait()
             await self._drain()
@@ -123,6 +125,16 @@ def _rules(settings: Settings) -> Rules:
         merge_heartbeats=settings.merge_heartbeats,
         merge_bytes=settings.merge_bytes,
     )
+
+
+def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
+    """Raises ConfigError where the cache's folder cannot be used."""
+    client = models.make_client(region, settings.connect_timeout, settings.read_timeout)
+    folder = settings.state_dir / "models"
+    try:
+        return Models(client, folder, settings.cache_bytes, policy)
+    except OSError as error:
+        raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error
 
 
 def _endpoint(settings: Settings) -> Endpoint:

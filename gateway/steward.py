@@ -12,13 +12,17 @@ from typing import Any, Protocol, cast
 import structlog
 
 from gateway import codec
+from gateway.blocks import BlockSender
 from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
 from gateway.calls import Accepted, Call, Outcome, Refused
+from gateway.confirmations import Confirmations
 from gateway.core import Core, Message
-from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, Settle
-from gateway.errors import DecodeError, LimitError, MessageError
+from gateway.downloads import Downloads
+from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
+from gateway.errors import DecodeError, FileFault, LimitError, MessageError
 from gateway.messages import Device, Moment
 from gateway.metrics import Metrics
+from gateway.models import Models
 from gateway.store import Store
 from gateway.topics import Channel, Topics, sibling
 
@@ -37,33 +41,6 @@ class Cloud(Protocol):
 
     async def perform(self, call: Call) -> Outcome[Any]:
         """The call's outcome; raises nothing."""
-
-
-class Confirmations:
-    """Lets what follows a list's publications wait until the broker has confirmed them all."""
-
-    def __init__(self) -> None:
-        self._open = 0
-        self._following: list[Callable[[], None]] = []
-
-    def expect(self) -> None:
-        """One more publication is under way."""
-        self._open += 1
-
-    def came(self) -> None:
-        """One of them was confirmed."""
-        self._open -= 1
-        if not self._open:
-            following, self._following = self._following, []
-            for action in following:
-                action()
-
-    def then(self, action: Callable[[], None]) -> None:
-        """Do it now, or once nothing is under way any more."""
-        if self._open:
-            self._following.append(action)
-        else:
-            action()
 
 
 class Steward:
@@ -96,9 +73,10 @@ class Steward:
         self.quiet = asyncio.Event()
         self.quiet.set()
 
-    def begin(self, broker: Broker, cloud: Cloud) -> None:
+    def begin(self, broker: Broker, cloud: Cloud, models: Models) -> None:
         """The doors stand: remember what an earlier life knew."""
-        self._broker, self._cloud = broker, cloud
+        self._broker, self._cloud, self._models = broker, cloud, models
+        self._downloads = Downloads(models, BlockSender(broker.publish))
         for device, records in self._store.hellos():
             self._core.recall(device, records)
         self._metrics.devices.set_function(lambda: self._core.devices)
@@ -109,6 +87,7 @@ class Steward:
         self._core.stop()
         if self._alarm is not None:
             self._alarm.cancel()
+        self._downloads.close()
         for task in self._calls | self._reads:
             task.cancel()
 
@@ -124,10 +103,12 @@ class Steward:
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""
         self.unsettled += 1
+        device = None
         try:
-            effects = self._understood(delivery)
+            device, channel = self._topics.parse(delivery.topic)
+            effects = self._understood(delivery, device, channel)
         except MessageError as error:
-            effects = self._core.refuse(delivery, error, _now())
+            effects = self._core.refuse(delivery, error, _now(), device)
         except Exception as error:
             _log.exception("a fault of the gateway: please report it with the payload on dead", topic=delivery.topic)
             effects = self._core.refuse(delivery, LimitError(f"the gateway failed on it: {error!r}"), _now())
@@ -136,12 +117,11 @@ class Steward:
             self._broker.pause()
             self._metrics.reading_paused.set(1)
 
-    def _understood(self, delivery: Delivery) -> list[Effect]:
-        device, channel = self._topics.parse(delivery.topic)
+    def _understood(self, delivery: Delivery, device: Device, channel: Channel) -> list[Effect]:
         self._metrics.received[channel].inc()
-        if len(delivery.payload) > self._max_payload:
-            raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
         try:
+            if len(delivery.payload) > self._max_payload:
+                raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
             message = _DECODERS[channel](delivery.payload)
         except MessageError as error:
             if channel is Channel.HELLO:
@@ -171,6 +151,8 @@ class Steward:
                     self._metrics.plans_published.inc()
                     topic = self._topics.format(device, Channel.PLAN)
                     self._publish(confirmations, topic, payload, retain=True)
+                case SendBlocks():
+                    self._send_blocks(effect)
                 case ReadHello(device):
                     self._read_hello(device)
                 case Remember(device, hellos):
@@ -233,6 +215,14 @@ class Steward:
         self.quiet.clear()
         self._broker.publish(topic, payload, confirmed, retain, properties)
 
+    def _send_blocks(self, effect: SendBlocks) -> None:
+        delivery = cast("Delivery", effect.ticket)
+
+        def unreadable(fault: FileFault) -> None:
+            self._carry_out(self._core.unreadable(effect.device, effect.ticket, fault.code, fault.detail, _now()))
+
+        self._downloads.send(sibling(delivery.topic, Channel.BLOCK), effect.file, effect.read, unreadable)
+
     # Calls
 
     def _start(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
@@ -255,7 +245,8 @@ class Steward:
         outcome = await self._cloud.perform(call)
         if isinstance(outcome, Accepted) and isinstance(outcome.answer, tuple):
             try:
-                outcome = Accepted(codec.plan(outcome.answer))
+                sizes = await self._models.sizes(codec.model_files(outcome.answer))
+                outcome = Accepted(codec.plan(outcome.answer, sizes))
             except (ValueError, TypeError, OverflowError) as error:
                 outcome = Refused(f"the service's plan cannot be told: {error}")
         self._carry_out(self._core.resolve(call.device, outcome, _now()))

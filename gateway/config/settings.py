@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         "edge-gateway/CLIENT_ID in $XDG_STATE_HOME or ~/.local/state",
         "the path of a folder",
     )
+    cache_bytes: int = _whole(
+        268435456,
+        65536,
+        1 << 40,
+        "Size of the model files kept in state_dir at most, in bytes; the least used go first",
+    )
     http_host: checks.Host = _setting(
         "127.0.0.1", "Address on which the status pages are served", "a host name or an IP address"
     )

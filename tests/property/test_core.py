@@ -47,7 +47,7 @@ REGISTRATIONS = st.builds(
 
 @dataclass
 class Sent:
-    """A message as its device sent it, and what became of it. `wants`: the only error that is its own fault."""
+    """A message as its device sent it, and what became of it. `poison`: the service refuses it for good."""
 
     device: Device
     message: Heartbeat | Get | Read | Hello

@@ -106,5 +106,38 @@ def frozen(port, call):
         say(timed_out=error.args[0] == errno.ETIMEDOUT, seconds=time.time() - start)
 
 
+def secure(port, der):
+    """Over TLS: a message larger than a record's first piece goes to the broker and comes back."""
+    import ssl
+
+    with open(der, "rb") as file:
+        certificate = file.read()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=certificate)
+    seen = []
+    client = Mqtt(
+        "localhost",
+        port,
+        "secure",
+        tls=context,
+        timeout=5000,
+        size=4000,
+        on_message=lambda *args: seen.append(args[3] - args[2]),
+    )
+    client.connect()
+    client.subscribe("edge/echo")
+    p = Packer(3000, room(b"edge/echo"))
+    p.any(["x" * 1000] * 2)
+    for _ in range(3):
+        client.publish(b"edge/echo", p)
+    while len(seen) < 3:
+        client.poll(5000)
+    client.disconnect()
+    say(seen=seen)
+
+
 if __name__ == "__main__":
-    {"managed": managed, "steady": steady, "frozen": frozen}[sys.argv[2]](int(sys.argv[1]), sys.argv[3])
+    {"managed": managed, "steady": steady, "frozen": frozen, "secure": secure}[sys.argv[2]](
+        int(sys.argv[1]), sys.argv[3]
+    )

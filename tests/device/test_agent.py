@@ -267,7 +267,7 @@ def test_a_store_that_refuses_stops_nothing():
 
 
 def test_a_state_of_another_kind_is_forgotten():
-    for value in (None, 5, [99, 1], [0]):
+    for value in (None, 5, [99, 1], [0], []):
         store = Memory()
         store.data = packed(value)
         assert Device(store=store).say()[0][0] == "hello"
@@ -305,6 +305,32 @@ def test_every_ack_of_the_vectors_is_understood():
         if vector["channel"] == "ack":
             device.agent.receive("ack", payload(vector))
             assert (device.agent.bad, device.agent.code) == (0, vector["value"][1])
+
+
+def test_a_broken_sensor_stops_no_heartbeat():
+    def measure(agent):
+        agent.sample("rssi", -60)
+        raise OSError(5)
+
+    device = Device(measure=measure)
+    assert device.say()[1] == ("hb", [4711, 0, [None, -60]])
+    assert device.agent.failed.args[0] == 5
+
+
+def test_a_result_that_exceeds_the_buffer_is_told_without_its_models():
+    device = Device(install=ok)
+    device.p = Packer(150, 20)
+    device.agent.receive("plan", packed([7, [["d", 0, [["model-" + str(n), 1] for n in range(20)]]]]))
+    while device.agent.work(lambda: 0):
+        pass
+    assert device.say()[1][1][5] == ["d", "SUCCESS", None, 0, 0, []]
+
+
+def test_a_clock_set_back_gives_no_negative_time():
+    device = Device()
+    device.say()
+    device.agent.set_clock(60, NOW - 100)
+    assert device.say(60) == [("hb", [4711, 0])]
 
 
 def test_time_that_goes_back_stops_no_heartbeat():

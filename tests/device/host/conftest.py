@@ -52,12 +52,13 @@ def mpy(tmp_path_factory) -> Path:
 class Broker:
     """A Mosquitto of this test, on a free loopback port, without persistence."""
 
-    def __init__(self, command: str, folder: Path) -> None:
+    def __init__(self, command: str, folder: Path, more: str = "", address: str = "127.0.0.1") -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self._config = folder / "mosquitto.conf"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
+        listener = f"listener {self.port} {address}\n{more}"
+        self._config.write_text(f"{listener}allow_anonymous true\nset_tcp_nodelay true\n")
         self._command = command
         self.start()
 
@@ -83,6 +84,29 @@ def broker(tmp_path):
     broker = Broker(find("mosquitto") or missing("no mosquitto on the PATH"), tmp_path)
     yield broker
     broker.signal(signal.SIGCONT)
+    broker.kill()
+
+
+@pytest.fixture
+def certificate(tmp_path) -> Path:
+    """A certificate for localhost that vouches for itself: cert.pem and cert.der, with key.pem beside them."""
+    openssl = find("openssl") or missing("no openssl on the PATH")
+    request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run([openssl, *request, *names, *files], check=True, capture_output=True)
+    convert = ["x509", "-in", str(tmp_path / "cert.pem"), "-outform", "DER", "-out", str(tmp_path / "cert.der")]
+    subprocess.run([openssl, *convert], check=True)
+    return tmp_path / "cert.der"
+
+
+@pytest.fixture
+def secure_broker(certificate, tmp_path):
+    # As root Mosquitto would become another user, who may not read the test's folder.
+    files = f"user root\ncertfile {certificate.with_suffix('.pem')}\nkeyfile {tmp_path / 'key.pem'}\n"
+    command = find("mosquitto") or missing("no mosquitto on the PATH")
+    broker = Broker(command, tmp_path, files, "localhost")
+    yield broker
     broker.kill()
 
 
@@ -130,14 +154,17 @@ def gateway(broker):
 
 
 @pytest.fixture(params=["cpython", "micropython"])
-def device(request, broker, tmp_path):
-    """Starts live.py: under CPython, or from .mpy files under MicroPython with a heap of 64 KiB."""
+def device(request, tmp_path):
+    """Starts live.py: under CPython, or from .mpy files under MicroPython with a heap of 64 KiB (TLS: 128)."""
+    secure = "secure_broker" in request.fixturenames
+    broker = request.getfixturevalue("secure_broker" if secure else "broker")
     if request.param == "cpython":
         command = [sys.executable, str(TREE / "live.py")]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     else:
-        command = [request.getfixturevalue("micropython"), "-X", "heapsize=64k", "-m", "live"]
-        environment = {**os.environ, "MICROPYPATH": str(request.getfixturevalue("mpy"))}
+        command = [request.getfixturevalue("micropython"), "-X", "heapsize=128k" if secure else "heapsize=64k", "-m"]
+        command.append("live")
+        environment = {**os.environ, "MICROPYPATH": f"{request.getfixturevalue('mpy')}:.frozen"}
     started = []
 
     def start(*arguments: str) -> subprocess.Popen:

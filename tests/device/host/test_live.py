@@ -89,6 +89,10 @@ def test_a_call_ends_by_its_deadline_while_the_broker_is_stopped(device, broker,
     assert said["seconds"] < 5  # the deadline is 0.7 s, keepalive 1 s: far from "never"
 
 
+def test_tls_with_a_verified_certificate(device, secure_broker, certificate):
+    assert last_line(device("secure", str(certificate))) == {"seen": [2007, 2007, 2007]}
+
+
 def test_steady_heartbeats_allocate_nothing(device):
     process = device("steady", "300")
     assert last_line(process) == {"sent": 300}

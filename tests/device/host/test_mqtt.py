@@ -358,3 +358,10 @@ def test_disconnect_takes_leave_and_close_does_not(scripted):
         device.publish(TOPIC, message(), 0)
     scripted.join()
     assert last == [b"\xe0\x00", b""]
+
+
+def test_every_address_of_a_name_is_tried(scripted):
+    port = scripted(accept)  # on 127.0.0.1, where localhost is mostly ::1 as well
+    device = Mqtt("localhost", port, "me", timeout=3000)
+    assert device.connect() is False
+    device.close()

@@ -6,7 +6,7 @@ import ssl
 
 import structlog
 
-from gateway import cloud, models
+from gateway import cloud, express, models
 from gateway.broker import Broker
 from gateway.config import Settings
 from gateway.core import Core, Rules
@@ -20,6 +20,9 @@ from gateway.steward import Steward
 from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
+
+THREADS = 16
+"""Calls by boto3 at once, at most: more threads make it slower."""
 
 _log = structlog.get_logger()
 
@@ -42,11 +45,11 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
-        client = cloud.make_client(
-            settings.region, settings.concurrency, settings.connect_timeout, settings.read_timeout
-        )
+        session, threads = cloud.make_session(), min(settings.concurrency, THREADS)
+        client = cloud.make_client(session, settings.region, threads, settings.connect_timeout, settings.read_timeout)
         self._endpoint = str(client.meta.endpoint_url)
-        self._cloud = cloud.Cloud(client, settings.concurrency, self._policy, watch.attempted, watch.repeating)
+        lane = express.Express(session, client, settings.concurrency) if express.suits(client) else None
+        self._cloud = cloud.Cloud(client, threads, self._policy, watch.attempted, watch.repeating, lane)
         self._store = Store(settings.state_dir)
         self._models = _models(settings, client.meta.region_name, self._policy)
         topics = Topics(settings.root)

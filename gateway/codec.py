@@ -14,6 +14,7 @@ from gateway import forms
 from gateway.calls import Definition, Deployment
 from gateway.errors import DecodeError
 from gateway.messages import (
+    NO_URLS,
     Ack,
     Get,
     Heartbeat,
@@ -35,6 +36,8 @@ STATUSES = {1: "SUCCESS", 0: "FAIL"}
 POLICIES = {"ROLLBACK_ON_FAILURE": 0, "DO_NOTHING": 1}
 STATE_NUMBERS = {word: number for number, word in STATES.items()}
 LARGEST_EXPONENT = 30
+LARGEST_PACKET = 268_435_455
+"""Bytes of the largest packet of MQTT: a larger max_payload means no more."""
 
 
 def hello(payload: bytes) -> Hello | None:
@@ -46,8 +49,8 @@ def hello(payload: bytes) -> Hello | None:
         tag=forms.tag(tag),
         layout=_layout(layout),
         epoch=forms.optional_uint(epoch, "epoch"),
-        max_payload=forms.optional_uint(max_payload, "max_payload"),
-        flags=forms.optional_uint(flags, "flags") or 0,
+        max_payload=None if max_payload is None else min(forms.uint(max_payload, "max_payload"), LARGEST_PACKET),
+        flags=(forms.optional_uint(flags, "flags") or 0) & NO_URLS,
     )
 
 
@@ -87,7 +90,7 @@ def ack(message: Ack, max_payload: int | None = None) -> bytes:
     if message.detail is None:
         return bare
     room = 120 if max_payload is None else min(120, max_payload - len(bare) - 2)
-    detail = message.detail.encode()[: max(room, 0)].decode(errors="ignore")
+    detail = message.detail.encode(errors="replace")[: max(room, 0)].decode(errors="ignore")
     return msgpack.packb([*head, detail]) if detail else bare
 
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 from gateway.calls import DatedResult, DatedSample, ModelReport, SendHeartbeat
 from gateway.effects import Ticket
 from gateway.errors import DecodeError, LimitError
-from gateway.messages import Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
+from gateway.messages import LATEST, Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
 
-LATEST = 4_102_444_800
-"""2100-01-01 in Unix seconds: the protocol's last date."""
 DAY = 86_400
 
 _POWERS = tuple(10**exponent for exponent in range(31))
-_SAMPLE_WEIGHT = 100
-"""Bytes of JSON around one sample: the keys, a timestamp, a value of usual length."""
+_SAMPLE_WEIGHT = 90
+"""Bytes of JSON around the names of one sample: the keys, a timestamp, a value of usual length."""
 
 
 @dataclass(slots=True, eq=False)
@@ -110,10 +108,22 @@ def _timeless(result: Result) -> Result:
 
 def _weight(item: WaitingHeartbeat) -> int:
     """About how many bytes of JSON a heartbeat becomes."""
-    heartbeat = item.heartbeat
-    rows = [heartbeat.values, *[model.metrics for model in heartbeat.models if model is not None]]
-    samples = sum(len(samples) // 2 if isinstance(samples, tuple) else 1 for row in rows for samples in row)
-    return (samples + len(heartbeat.models)) * _SAMPLE_WEIGHT + (len(repr(heartbeat.result)) if heartbeat.result else 0)
+    layout, heartbeat = item.layout, item.heartbeat
+    assert layout is not None  # only what has one is asked about
+    weight = _row_weight(layout.metrics, heartbeat.values)
+    for model, samples in zip(layout.models, heartbeat.models, strict=False):
+        if samples is not None:
+            weight += _SAMPLE_WEIGHT + len(model.name) + _row_weight(model.metrics, samples.metrics)
+    return weight + (len(repr(heartbeat.result)) if heartbeat.result else 0)
+
+
+def _row_weight(metrics: tuple[Metric, ...], row: tuple[Samples, ...]) -> int:
+    weight = 0
+    for metric, samples in zip(metrics, row, strict=False):
+        if samples is not None:
+            count = len(samples) // 2 if isinstance(samples, tuple) else 1
+            weight += count * (_SAMPLE_WEIGHT + len(metric.dimension) + len(metric.name))
+    return weight
 
 
 def merged(device: Device, batch: Sequence[WaitingHeartbeat]) -> SendHeartbeat:

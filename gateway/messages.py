@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway import limits
-from gateway.errors import Code
+from gateway.errors import Code, LimitError
 
 Number: TypeAlias = int | float
 """A sample as it travelled: an int, or a finite float. Never a bool."""
@@ -16,8 +16,15 @@ Number: TypeAlias = int | float
 Samples: TypeAlias = Number | tuple[Number, ...] | None
 """None: no sample. A number: one, at the heartbeat's time. A tuple: number, age, number, age, ..."""
 
+LATEST = 4_102_444_800
+"""2100-01-01 in Unix seconds: the protocol's last date."""
+
 NO_URLS = 1
 """Bit 0 of a hello's flags: leave S3 URLs out of plans."""
+
+MOST_BLOCKS = 64
+LARGEST_BLOCK = 65_536
+"""What one `read` may ask for: so many blocks, of so many bytes each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,10 @@ class Hello:
     epoch: int | None = None
     max_payload: int | None = None
     flags: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epoch is not None and self.epoch > LATEST:
+            raise LimitError(f"epoch: {self.epoch} is after 2100")
 
 
 @dataclass(slots=True)
@@ -194,6 +205,12 @@ class Read:
     offset: int
     length: int
     count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count > MOST_BLOCKS or self.length > LARGEST_BLOCK:
+            raise LimitError(
+                f"read: {self.count} blocks of {self.length} bytes, at most {MOST_BLOCKS} of {LARGEST_BLOCK}"
+            )
 
 
 BLOCK_OVERHEAD = 1 + 4 * 5 + 5

@@ -24,6 +24,8 @@ class Channel(StrEnum):
     DEAD = "dead"
 
 
+_CHANNELS = frozenset(Channel)
+
 HEARD = (Channel.HEARTBEAT, Channel.GET, Channel.READ)
 """What gateways of a group share among them; each of them hears every `hello`."""
 
@@ -40,7 +42,7 @@ class Topics:
         Raises LimitError where fleet or device is no name of the service, or the topic is none of ours.
         """
         levels = topic[len(self._prefix) :].split("/")
-        if len(levels) != 3 or not topic.startswith(self._prefix):
+        if not topic.startswith(self._prefix) or len(levels) != 3 or levels[2] not in _CHANNELS:
             raise LimitError(f"topic {topic[:200]!r} is not {self._prefix}FLEET/DEVICE/CHANNEL")
         fleet, name, channel = levels
         return Device(fleet, name), Channel(channel)

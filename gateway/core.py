@@ -75,9 +75,11 @@ class Core:
 
     # What devices say
 
-    def refuse(self, ticket: Ticket, error: MessageError, now: Moment) -> list[Effect]:
-        """A payload or a topic that could not be understood."""
-        return [] if self._stopped else list(refusal(ticket, error.code, error.detail, now))
+    def refuse(self, ticket: Ticket, error: MessageError, now: Moment, device: Device | None = None) -> list[Effect]:
+        """A payload or a topic that could not be understood; `device` where its topic was."""
+        box = self._boxes.get(device) if device else None
+        limit = box.max_payload if box else None
+        return [] if self._stopped else list(refusal(ticket, error.code, error.detail, now, max_payload=limit))
 
     def receive(self, device: Device, message: Message, ticket: Ticket, now: Moment) -> list[Effect]:
         """A message that was understood."""
@@ -133,6 +135,10 @@ class Core:
         """The tag is known: so are the layout and, from the message itself where there is no clock, the epoch."""
         item.record = record
         time = item.heartbeat.time
+        if time is not None and record.hello.epoch is None and time > item.arrived:
+            # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
+            yield from refusals(box, [item], Code.REFUSED, f"time: {time} s ago was before 1970", now)
+            return
         if time is not None and record.imply(item.arrived - time):
             yield Remember(box.device, box.hellos)
         yield from self._admit(box, item, record.hello.layout, now)

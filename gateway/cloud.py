@@ -152,7 +152,8 @@ class Cloud:
         loop = asyncio.get_running_loop()
         try:
             if isinstance(call, SendHeartbeat) and self._express is not None:
-                answer = await self._express.sent(call)
+                await self._express.sent(call)
+                answer: Answer = None
             else:
                 answer = await loop.run_in_executor(self._pool, self._call, call)
         except CloudError as error:

@@ -7,9 +7,11 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import paho.mqtt.client as paho
+
+from gateway.buffered import BufferedSocket
 
 PACKETS_A_TURN = 64
 """So many packets are read before others have their turn."""
@@ -99,7 +101,7 @@ class PahoLoop:
     def _write(self) -> None:
         """Everything that this turn of the loop has to say, in one piece."""
         self._flushing = False
-        sock = self._client.socket()
+        sock = cast("BufferedSocket | None", self._client.socket())
         if sock is None:
             return
         self._client.loop_write()

@@ -67,6 +67,7 @@ class Steward:
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = 0
+        self._full = False
         self._publishing = 0
         self._hellos_to_read: list[Device] = []
         self._alarm: asyncio.TimerHandle | None = None
@@ -96,6 +97,7 @@ class Steward:
 
     def connected(self, connection: int, resumed: bool) -> None:
         """The ear's connection stands."""
+        self._full = False  # a new connection is read
         if connection == 1 and not resumed:
             self._core.forget_hellos()
             self._store.forget()
@@ -114,7 +116,8 @@ class Steward:
             _log.exception("a fault of the gateway: please report it with the payload on dead", topic=delivery.topic)
             effects = self._core.refuse(delivery, LimitError(f"the gateway failed on it: {error!r}"), _now())
         self._carry_out(effects)
-        if self.unsettled >= self._intake:
+        if self.unsettled >= self._intake and not self._full:
+            self._full = True
             self._broker.pause()
             self._metrics.reading_paused.set(1)
 
@@ -164,7 +167,8 @@ class Steward:
         self._broker.settle(delivery)
         self._metrics.settled.inc()
         self.unsettled -= 1
-        if self.unsettled <= self._intake * 3 // 4:
+        if self._full and self.unsettled <= self._intake * 3 // 4:
+            self._full = False
             self._broker.resume()
             self._metrics.reading_paused.set(0)
 

@@ -34,7 +34,7 @@ TABLE: dict[str, set[str]] = {
     "http1": {"errors"},
     "express": {"errors", "calls", "body", "faults", "http1", "sigv4"},
     "cloud": {"errors", "messages", "calls", "api", "faults", "retry", "express"},
-    "paholoop": set(),
+    "paholoop": {"buffered"},
     "buffered": set(),
     "link": {"errors", "buffered", "paholoop"},
     "broker": {"errors", "link"},

@@ -1,7 +1,7 @@
 """What the gateway counts, in a registry of its own that is handed around: no process-wide default is touched.
 
-Counting is all it does. Counts are plain numbers, made into Prometheus' families when somebody asks: its own counters take
-a lock for each `inc`, which a heartbeat would pay five times.
+Counting is all it does. Counts are plain numbers, made into Prometheus' families when somebody asks: its own counters
+take a lock for each `inc`, which a heartbeat would pay five times.
 """
 
 from bisect import bisect_left

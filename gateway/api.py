@@ -34,7 +34,7 @@ def members(call: Call) -> dict[str, Any]:
         | _present(
             AgentMetrics=_metrics(call.metrics),
             Models=[_model(model) for model in call.models],
-            DeploymentResult=None if call.result is None else _result(call.result),
+            DeploymentResult=None if call.result is None else result_members(call.result),
         )
     )
 
@@ -58,7 +58,8 @@ def _model(model: ModelReport) -> dict[str, Any]:
     )
 
 
-def _result(result: DatedResult) -> dict[str, Any]:
+def result_members(result: DatedResult) -> dict[str, Any]:
+    """SendHeartbeat's DeploymentResult."""
     return _present(
         DeploymentName=result.deployment,
         DeploymentStatus=result.status,

@@ -31,7 +31,7 @@ UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
 def of(error: Exception) -> CloudError:
     """The fault behind an exception that boto3 raised."""
     if isinstance(error, botocore.ClientError):
-        return _of_answer(error.response)
+        return of_answer(error.response)
     if isinstance(error, botocore.ParamValidationError):
         return CallRefused("ParamValidation", _line(error))
     if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
@@ -47,7 +47,8 @@ def _line(text: object) -> str:
     return "".join(character if character.isprintable() else "?" for character in words)
 
 
-def _of_answer(response: Any) -> CloudError:
+def of_answer(response: Any) -> CloudError:
+    """The fault that a response tells, in botocore's form."""
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     code = _line(response.get("Error", {}).get("Code", ""))
     message = _line(response.get("Error", {}).get("Message", ""))

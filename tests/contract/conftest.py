@@ -27,9 +27,11 @@ async def service(aws: None) -> AsyncIterator[Recorder]:
         yield recorder
 
 
-@pytest.fixture
-async def door(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Door]:
-    """The garden door, by nothing but the standard settings."""
-    opened = Door(service.url, monkeypatch)
+@pytest.fixture(params=["boto3", "express"])
+async def door(
+    service: Recorder, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Door]:
+    """The garden door, by nothing but the standard settings, over each lane."""
+    opened = Door(service.url, monkeypatch, lane=request.param)
     yield opened
     opened.cloud.close()

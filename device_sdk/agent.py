@@ -12,6 +12,7 @@ HELLO = "hello"
 HB = "hb"
 GET = "get"
 _VERSION = 1  # of the saved state
+_SETTLED = (wire.ACCEPTED, wire.MALFORMED, wire.REFUSED)  # after these a result is sent no more
 _FRESH = 10  # seconds after a heartbeat in which its ack may set the clock
 _NOT_REGISTERED = 60  # seconds for which the gateway remembers that a device is not registered
 
@@ -56,6 +57,7 @@ class Agent:
         self._seq = 0
         self._dither = 0
         self.bad = 0  # payloads that were no message of the protocol
+        self.failed = None  # what measure raised last
         self.unsaved = None  # the OSError of the last save, where it failed
         self.code = 0  # of the last ack, with its detail
         self.detail = None
@@ -63,7 +65,7 @@ class Agent:
     def start(self, now, unix, tag):
         """Once, before all else. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits."""
         saved = self._store.load() if self._store else None
-        if type(saved) is not list or saved[0] != _VERSION:
+        if type(saved) is not list or saved[:1] != [_VERSION]:
             saved = [_VERSION, None, None, None, 0, None]
         _, old_tag, old_epoch, crc, self._seq, plans = saved
         if unix is not None and old_epoch is not None and old_epoch <= unix:
@@ -130,7 +132,10 @@ class Agent:
             self.heartbeat.settle()
             self._in_flight = False
         if self._measure:
-            self._measure(self)
+            try:
+                self._measure(self)
+            except Exception as error:  # a broken sensor stops no heartbeat, and an OSError of it is not the network's
+                self.failed = error
         self._pack(p, now)
         return HB
 
@@ -139,7 +144,15 @@ class Agent:
         result = plans.results[0] if plans and plans.results else None
         seq = self._seq if result or self.epoch is None else None
         have = plans.have if plans else None
-        if self.heartbeat.pack(p, self.tag, now + self._shift, now, have, result, seq):
+        time = max(0, now + self._shift)
+        try:
+            whole = self.heartbeat.pack(p, self.tag, time, now, have, result, seq)
+        except ValueError:
+            if not result:
+                raise
+            # The result exceeds the buffer: how it ended is told without its models.
+            whole = self.heartbeat.pack(p, self.tag, time, now, have, result[:5] + [[]], seq)
+        if whole:
             self._dither = (self._dither * 75 + 74) % 65537
             self._next = now + self._interval - self._dither % (self._interval // 8 + 1)
         else:
@@ -209,7 +222,7 @@ class Agent:
             self._get = True
         elif code == wire.GAVE_UP:
             self._refused(None)
-        elif code != wire.TOO_LARGE and seq == self._seq and self.plans and self.plans.results:
+        elif code in _SETTLED and seq == self._seq and self.plans and self.plans.results:
             self.plans.results.pop(0)
             self._next_result()
             self._save()

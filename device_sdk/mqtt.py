@@ -9,7 +9,8 @@ import errno
 import socket
 import struct
 
-from ._compat import POLLIN, POLLOUT, poll, ready, stream, ticks_add, ticks_diff, ticks_ms
+from ._compat import ticks_diff, ticks_ms
+from .link import Link
 
 
 class RefusedError(OSError):
@@ -53,50 +54,35 @@ class Mqtt:
         self.unconfirmed = None  # the Packer of a QoS 1 publish under way
         self._rx = bytearray(size)
         self._small = bytearray(4)
-        self._sock = self._io = None
-        self._poller = poll()
+        self._link = Link()
         self._id = self._acked = 0
         self._at = 0
         self._pinged = False
-        self._wrote = 0
-        self._until = 0
 
     def connect(self):
         """Opens the connection. Returns whether the broker kept a session. RefusedError where the broker says no."""
         self.close()
         self._begin()
-        address = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)[0]
-        sock = socket.socket(address[0], socket.SOCK_STREAM)
-        try:
-            self._open(sock, address[-1])
-            self._send_connect()
-            while self._packet() != 2:
-                pass
-            if self._rx[1]:
-                raise RefusedError(self._rx[1])
-        except Exception:
-            (self._sock or sock).close()
-            self._sock = self._io = None
-            raise
+        addresses = socket.getaddrinfo(self.host, self.port, 0, socket.SOCK_STREAM)
+        while True:
+            try:
+                return self._connect(addresses.pop(0))
+            except OSError:
+                self.close()
+                if not addresses:
+                    raise
+
+    def _connect(self, address):
+        self._link.open(address, self.tls, self.host)
+        self._send_connect()
+        while self._packet() != 2:
+            self._link.left()
+        if self._rx[1]:
+            raise RefusedError(self._rx[1])
+        self._link.handshake = False
+        self._pinged = False
         self.connected = True
         return bool(self._rx[0] & 1)
-
-    def _open(self, sock, address):
-        sock.setblocking(False)
-        self._poller.register(sock, POLLOUT)
-        try:
-            sock.connect(address)
-        except OSError as error:
-            if error.args[0] != errno.EINPROGRESS:
-                raise
-            self._wait(sock, POLLOUT)
-        if self.tls:
-            self._poller.unregister(sock)
-            sock = self.tls.wrap_socket(sock, server_hostname=self.host, do_handshake_on_connect=False)
-            self._poller.register(sock, POLLOUT)
-        self._sock = sock
-        self._io = stream(sock)
-        self._pinged = False
 
     def _send_connect(self):
         flags = 2 if self.clean else 0
@@ -116,21 +102,18 @@ class Mqtt:
     def _request(self, kind, body):
         n = len(body)
         head = bytes((kind, n)) if n < 128 else bytes((kind, n & 127 | 128, n >> 7))
-        self._write(head + body, 0, len(head) + n)
+        self._link.write(head + body, 0, len(head) + n)
 
     def close(self):
         """Drops the connection without a word, so that the broker publishes the will."""
         self.connected = False
-        if self._sock:
-            self._poller.unregister(self._sock)
-            self._sock.close()
-            self._sock = self._io = None
+        self._link.close()
 
     def disconnect(self):
         """Takes leave: the broker forgets the will."""
         try:
             self._begin()
-            self._write(b"\xe0\x00", 0, 2)
+            self._link.write(b"\xe0\x00", 0, 2)
         finally:
             self.close()
 
@@ -164,7 +147,7 @@ class Mqtt:
         self._at = at
         self._begin()
         if not qos:
-            return self._write(buf, at, p.pos - at)
+            return self._link.write(buf, at, p.pos - at)
         self.unconfirmed = p
         self._confirm(n)
 
@@ -178,7 +161,7 @@ class Mqtt:
 
     def _confirm(self, n):
         p = self.unconfirmed
-        self._write(p.buf, self._at, p.pos - self._at)
+        self._link.write(p.buf, self._at, p.pos - self._at)
         self._await(4, n)
         self.unconfirmed = None
 
@@ -186,74 +169,30 @@ class Mqtt:
         """Waits up to ms for a packet and deals with it; keeps the connection alive. Returns whether there was one."""
         self._begin()
         self._keep_alive()
-        small = self._small
-        n = self._io.readinto(small, 1)  # before waiting: TLS may hold bytes that the poller does not see
-        if n is None:
-            self._poller.modify(self._sock, POLLIN)
-            if not ready(self._poller, ms):
-                return False
-            n = self._io.readinto(small, 1)
-            if n is None:
-                return False
-            self._begin()
-        if not n:
-            self._broken()
+        if not self._link.first(self._small, ms):
+            return False
+        self._begin()
         self._rest()
         return True
 
     def _keep_alive(self):
-        quiet = ticks_diff(ticks_ms(), self._wrote)
+        quiet = ticks_diff(ticks_ms(), self._link.wrote)
         if self._pinged:
             if quiet > self.timeout:
-                raise OSError(errno.ETIMEDOUT)
+                raise OSError(errno.ETIMEDOUT, "deadline")
         elif self.keepalive and quiet > self.keepalive * 750:
             self._pinged = True
-            self._write(b"\xc0\x00", 0, 2)
+            self._link.write(b"\xc0\x00", 0, 2)
 
     def _begin(self):
-        self._until = ticks_add(ticks_ms(), self.timeout)
-
-    def _broken(self):
-        raise OSError(errno.ECONNRESET)
+        self._link.begin(self.timeout)
 
     def _next_id(self):
         self._id = self._id % 65535 + 1
         return self._id
 
-    def _wait(self, sock, flag):
-        left = ticks_diff(self._until, ticks_ms())
-        self._poller.modify(sock, flag)
-        if left <= 0 or not ready(self._poller, left):
-            raise OSError(errno.ETIMEDOUT)
-
-    def _write(self, buf, at, n):
-        if not self._io:
-            self._broken()
-        while True:
-            done = self._io.write(buf, at, n)
-            if done == n:
-                self._wrote = ticks_ms()
-                return
-            if done:
-                at += done
-                n -= done
-            # A TLS handshake runs inside the first write, and waits for the broker.
-            self._wait(self._sock, POLLIN if self.tls and not self.connected else POLLOUT)
-
-    def _read(self, buf, n):
-        at = 0
-        while n:
-            done = self._io.readinto(memoryview(buf)[at:] if at else buf, n)
-            if done is None:
-                self._wait(self._sock, POLLIN)
-            elif not done:
-                self._broken()
-            else:
-                at += done
-                n -= done
-
     def _packet(self):
-        self._read(self._small, 1)
+        self._link.read(self._small, 1)
         return self._rest()
 
     def _length(self, buf, at, n):
@@ -270,15 +209,15 @@ class Mqtt:
         head = small[0]
         n = shift = 0
         while True:
-            self._read(small, 1)
+            self._link.read(small, 1)
             n |= (small[0] & 127) << shift
             shift += 7
             if small[0] < 128:
                 break
             if shift > 21:
-                self._broken()
+                self._link.lost()
         size = min(n, len(self._rx))
-        self._read(self._rx, size)
+        self._link.read(self._rx, size)
         kind = head >> 4
         if kind == 3:
             self._incoming(head, size, n - size)
@@ -293,7 +232,7 @@ class Mqtt:
         start = 2 + (rx[0] << 8 | rx[1])
         qos = head >> 1 & 3
         if n < start + 2 * qos:
-            self._broken()
+            self._link.lost()
         if qos:
             high = rx[start]
             low = rx[start + 1]
@@ -301,7 +240,7 @@ class Mqtt:
             self.oversized += 1
             while over:
                 size = min(over, len(rx))
-                self._read(rx, size)
+                self._link.read(rx, size)
                 over -= size
         elif self.on_message:
             self.on_message(bytes(memoryview(rx)[2:start]), rx, start + 2 * qos, n)
@@ -311,9 +250,8 @@ class Mqtt:
             small[1] = 2
             small[2] = high
             small[3] = low
-            self._write(small, 0, 4)
+            self._link.write(small, 0, 4)
 
     def _await(self, kind, n):
         while self._packet() != kind or self._acked != n:
-            if ticks_diff(self._until, ticks_ms()) <= 0:  # a flood of other packets is no answer
-                raise OSError(errno.ETIMEDOUT)
+            self._link.left()  # a flood of other packets is no answer

@@ -64,12 +64,13 @@ class Packer:
             _pack(">Bq", self.buf, self._take(9), 0xD3, n)
 
     def float(self, x):
-        at = self._take(9)
-        _pack(">Bf", self.buf, at, 0xCA, x)
-        if struct.unpack_from(">f", self.buf, at + 1)[0] == x:
-            self.pos = at + 5
-        else:
-            _pack(">Bd", self.buf, at, 0xCB, x)
+        at = self._take(5)
+        if -1e38 < x < 1e38:  # CPython refuses to round what is larger
+            _pack(">Bf", self.buf, at, 0xCA, x)
+            if struct.unpack_from(">f", self.buf, at + 1)[0] == x:
+                return
+        self._take(4)
+        _pack(">Bd", self.buf, at, 0xCB, x)
 
     def raw(self, data):
         at = self._take(len(data))

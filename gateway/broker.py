@@ -95,14 +95,15 @@ class Broker:
             )
         self.subscribed = True
 
-    async def lost(self) -> None:
-        """Wait until one of the connections is gone."""
+    async def lost(self) -> str:
+        """Wait until one of the connections is gone; why it went."""
         waits = [asyncio.ensure_future(link.lost.wait()) for link in (self._ear, self._mouth)]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
+        return (self._ear if self._ear.lost.is_set() else self._mouth).fault
 
     async def close(self) -> None:
         """Leave; the ear's session stays at the broker."""
@@ -127,9 +128,15 @@ class Broker:
     async def read_retained(self, topics: Sequence[str], confirmed: Callable[[], None], linger: float) -> None:
         """Have the retained messages of `topics` delivered; `confirmed` is called once the broker has subscribed us.
 
-        It is given up after `linger` seconds more. Raises BrokerError where the connection breaks meanwhile.
+        It is given up after `linger` seconds more. Where the connection breaks meanwhile, the next one is asked.
         """
-        await self._mouth.subscribe(topics, _RETAINED)
+        while True:
+            await self._mouth.stands.wait()
+            try:
+                await self._mouth.subscribe(topics, _RETAINED)
+                break
+            except BrokerError:
+                continue  # the next connection is asked
         confirmed()
         asyncio.get_running_loop().call_later(linger, self._mouth.unsubscribe, topics)
 

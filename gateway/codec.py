@@ -5,6 +5,7 @@ nothing else, whatever the bytes; it never allocates more than a small multiple 
 """
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import msgpack
@@ -13,6 +14,7 @@ from gateway import forms
 from gateway.calls import Definition, Deployment
 from gateway.errors import DecodeError
 from gateway.messages import (
+    NO_URLS,
     Ack,
     Get,
     Heartbeat,
@@ -20,6 +22,7 @@ from gateway.messages import (
     Layout,
     Metric,
     Model,
+    ModelFile,
     ModelResult,
     ModelSamples,
     Plan,
@@ -33,6 +36,8 @@ STATUSES = {1: "SUCCESS", 0: "FAIL"}
 POLICIES = {"ROLLBACK_ON_FAILURE": 0, "DO_NOTHING": 1}
 STATE_NUMBERS = {word: number for number, word in STATES.items()}
 LARGEST_EXPONENT = 30
+LARGEST_PACKET = 268_435_455
+"""Bytes of the largest packet of MQTT: a larger max_payload means no more."""
 
 
 def hello(payload: bytes) -> Hello | None:
@@ -44,8 +49,8 @@ def hello(payload: bytes) -> Hello | None:
         tag=forms.tag(tag),
         layout=_layout(layout),
         epoch=forms.optional_uint(epoch, "epoch"),
-        max_payload=forms.optional_uint(max_payload, "max_payload"),
-        flags=forms.optional_uint(flags, "flags") or 0,
+        max_payload=None if max_payload is None else min(forms.uint(max_payload, "max_payload"), LARGEST_PACKET),
+        flags=(forms.optional_uint(flags, "flags") or 0) & NO_URLS,
     )
 
 
@@ -85,16 +90,37 @@ def ack(message: Ack, max_payload: int | None = None) -> bytes:
     if message.detail is None:
         return bare
     room = 120 if max_payload is None else min(120, max_payload - len(bare) - 2)
-    detail = message.detail.encode()[: max(room, 0)].decode(errors="ignore")
+    detail = message.detail.encode(errors="replace")[: max(room, 0)].decode(errors="ignore")
     return msgpack.packb([*head, detail]) if detail else bare
 
 
-def plan(deployments: tuple[Deployment, ...]) -> Plan:
-    """The plan of a device: its digest, and its payload with and without S3 URLs."""
-    with_urls = [_deployment(deployment, urls=True) for deployment in deployments]
-    digest = _digest(msgpack.packb(with_urls))
-    bare = [_deployment(deployment, urls=False) for deployment in deployments]
-    return Plan(digest, msgpack.packb([digest, with_urls]), msgpack.packb([digest, bare]))
+def plan(deployments: tuple[Deployment, ...], sizes: Mapping[str, int] = {}) -> Plan:
+    """The plan of a device: its digest, and its payload with and without S3 URLs.
+
+    `sizes`: bytes of the model files that are known, by URL. They are in the payloads, and not in the digest.
+    """
+    digest = _digest(msgpack.packb([_deployment(each, {}, urls=True) for each in deployments]))
+    full, bare = ([_deployment(each, sizes, urls) for each in deployments] for urls in (True, False))
+    files = [_file(definition) for each in deployments for definition in each.definitions or ()]
+    return Plan(digest, msgpack.packb([digest, full]), msgpack.packb([digest, bare]), tuple(files))
+
+
+def model_files(deployments: tuple[Deployment, ...]) -> list[ModelFile]:
+    """The files that the deployments' definitions name."""
+    files = [_file(definition) for each in deployments for definition in each.definitions or ()]
+    return [file for file in files if file is not None]
+
+
+def block(digest: int, index: int, offset: int, total: int, data: bytes) -> bytes:
+    """A block of a model file of `total` bytes."""
+    packed: bytes = msgpack.packb([digest, index, offset, total, data])
+    return packed
+
+
+def _file(definition: Definition) -> ModelFile | None:
+    if definition.state != "DEPLOY" or definition.url is None or definition.checksum is None:
+        return None
+    return ModelFile(definition.url, definition.checksum, definition.checksum_type or "SHA1")
 
 
 def _digest(canonical: bytes) -> int:
@@ -102,22 +128,22 @@ def _digest(canonical: bytes) -> int:
     return int.from_bytes(hashlib.sha256(canonical).digest()[:4], "big") & 0x3FFFFFFF or 1
 
 
-def _deployment(deployment: Deployment, urls: bool) -> list[Any]:
+def _deployment(deployment: Deployment, sizes: Mapping[str, int], urls: bool) -> list[Any]:
     definitions = deployment.definitions
     return _trimmed(
         deployment.name,
         POLICIES.get(deployment.policy, deployment.policy) if deployment.policy is not None else None,
-        None if definitions is None else [_definition(definition, urls) for definition in definitions],
+        None if definitions is None else [_definition(definition, sizes, urls) for definition in definitions],
         None if deployment.type == "Model" else deployment.type,
     )
 
 
-def _definition(definition: Definition, urls: bool) -> list[Any]:
+def _definition(definition: Definition, sizes: Mapping[str, int], urls: bool) -> list[Any]:
     return _trimmed(
         definition.handle,
         STATE_NUMBERS.get(definition.state, definition.state) if definition.state is not None else None,
         _checksum(definition.checksum),
-        None,
+        sizes.get(definition.url or ""),
         definition.url if urls else None,
         None if definition.checksum_type == "SHA1" else definition.checksum_type,
     )

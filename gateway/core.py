@@ -8,15 +8,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from gateway import reads
 from gateway.calls import Accepted, GetDeployments, GetDeviceRegistration, Outcome, Refused, Registration, Unanswered
 from gateway.effects import Ask, Effect, Remember, Settle, Ticket
 from gateway.errors import Code, MessageError
 from gateway.hellos import Hellos
-from gateway.mailbox import InFlight, Mailbox, PlanCheck, PlanMemory, Waiting, WaitingGet
+from gateway.mailbox import InFlight, Mailbox, PendingRead, PlanCheck, PlanMemory, Waiting, WaitingGet
 from gateway.merge import WaitingHeartbeat, check, mergeable, merged
 from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord, Layout, Moment, Plan, Read
 from gateway.plans import answered, unanswered
-from gateway.replies import receipt, refusal, refusals
+from gateway.replies import complaint, receipt, refusal, refusals
 
 UNREGISTERED_AT_MOST = 60.0
 """Seconds for which "not registered" is believed, whatever CacheTTL says."""
@@ -90,10 +91,28 @@ class Core:
         if isinstance(message, Hello):
             return list(self._hello(box, message, ticket, now))
         if isinstance(message, Read):
-            detail = f"no plan {message.digest} with a file {message.index} is known"
-            return list(refusal(ticket, Code.UNKNOWN_PLAN, detail, now, max_payload=box.max_payload))
+            return list(self._read(box, message, ticket, now))
         box.put(WaitingGet(ticket, message))
         return list(self._advance(box, now))
+
+    def _read(self, box: Mailbox, read: Read, ticket: Ticket, now: Moment) -> Iterator[Effect]:
+        fault = reads.fault(read, box.max_payload)
+        if fault is not None:
+            yield from refusal(ticket, Code.REFUSED, fault, now, max_payload=box.max_payload)
+            return
+        yield Settle(ticket)
+        pending = PendingRead(read, ticket)
+        if reads.knows(box, read):
+            yield from reads.served(box, pending, now)
+        else:
+            box.read = pending  # in place of an older one: the device has asked anew
+            yield from self._advance(box, now)
+
+    def unreadable(self, device: Device, ticket: Ticket, code: Code, detail: str, now: Moment) -> list[Effect]:
+        """The file of a SendBlocks cannot be had."""
+        if self._stopped:
+            return []
+        return list(complaint(ticket, code, detail, now, self._box(device).max_payload))
 
     def _box(self, device: Device) -> Mailbox:
         box = self._boxes.get(device)
@@ -116,6 +135,10 @@ class Core:
         """The tag is known: so are the layout and, from the message itself where there is no clock, the epoch."""
         item.record = record
         time = item.heartbeat.time
+        if time is not None and record.hello.epoch is None and time > item.arrived:
+            # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
+            yield from refusals(box, [item], Code.REFUSED, f"time: {time} s ago was before 1970", now)
+            return
         if time is not None and record.imply(item.arrived - time):
             yield Remember(box.device, box.hellos)
         yield from self._admit(box, item, record.hello.layout, now)
@@ -188,6 +211,9 @@ class Core:
         """Start the next call of a device, if none is in flight and there is one to start."""
         if box.in_flight is None and box.check is not None:
             yield from self._check_plan(box, box.check, now)
+        if box.in_flight is None and box.read is not None:
+            pending, box.read = box.read, None
+            yield _ask(box, InFlight(GetDeployments(box.device, patient=False), read=pending))
         if box.in_flight is not None or not box.waiting:
             return
         head = box.waiting[0]
@@ -246,7 +272,7 @@ class Core:
     def _resolve(self, box: Mailbox, flight: InFlight, outcome: Outcome[Answer], now: Moment) -> Iterator[Effect]:
         if isinstance(outcome, Accepted):
             yield from self._accepted(box, flight, outcome.answer, now)
-        elif flight.check is not None:
+        elif flight.check is not None or flight.read is not None:
             unanswered(box, now)
         elif isinstance(outcome, Unanswered):
             yield from self._back_to_wait(box, flight.items)
@@ -262,6 +288,8 @@ class Core:
     def _accepted(self, box: Mailbox, flight: InFlight, answer: Answer, now: Moment) -> Iterator[Effect]:
         if isinstance(answer, Plan):
             yield from answered(box, answer, flight.gets, flight.check, now)
+            if flight.read is not None:
+                yield from reads.served(box, flight.read, now)
         elif isinstance(answer, Registration):
             yield from self._registration(box, answer, now)
         for item in flight.heartbeats:

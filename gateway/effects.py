@@ -4,11 +4,11 @@ Nouns only: nothing here acts.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.calls import Call
 from gateway.errors import Code
-from gateway.messages import Ack, Device, HelloRecord
+from gateway.messages import Ack, Device, HelloRecord, ModelFile, Read
 
 
 class Ticket(Protocol):
@@ -18,8 +18,7 @@ class Ticket(Protocol):
     def connection(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Make a call to the Edge Manager; its outcome comes back to `Core.resolve`."""
 
     call: Call
@@ -53,6 +52,16 @@ class PublishPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class SendBlocks:
+    """Publish the blocks of `file` that `read` asks for; what cannot be had is told to the sender of `ticket`."""
+
+    device: Device
+    ticket: Ticket
+    file: ModelFile
+    read: Read
+
+
+@dataclass(frozen=True, slots=True)
 class ReadHello:
     """Ask the broker for the device's retained hello; `Core.hello_asked` hears when the broker confirmed."""
 
@@ -67,11 +76,10 @@ class Remember:
     hellos: tuple[HelloRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """Acknowledge a delivery to the broker, once everything before it in the list is confirmed."""
 
     ticket: Ticket
 
 
-Effect: TypeAlias = Ask | Reply | Bury | PublishPlan | ReadHello | Remember | Settle
+Effect: TypeAlias = Ask | Reply | Bury | PublishPlan | SendBlocks | ReadHello | Remember | Settle

@@ -75,3 +75,12 @@ class OperatorNeeded(CloudError):
 
 class BrokerError(GatewayError):
     """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""
+
+
+class FileFault(GatewayError):
+    """A model file cannot be read. `code` is what the device is told, with the text."""
+
+    def __init__(self, code: Code, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail

@@ -6,11 +6,10 @@ paho connects in blocking calls. A callback that is handed in must not raise: pa
 
 import asyncio
 import ssl
-import threading
-import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -19,13 +18,21 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway.buffered import BufferingContext
 from gateway.errors import BrokerError
+from gateway.paholoop import PahoLoop
 
 Confirmed: TypeAlias = Callable[[int], None]
 """Told the broker's MQTT 5 reason code of a publication."""
 
-HOUSEKEEPING = 1.0
-"""Seconds between two looks at the keepalive, as paho wants it."""
+SESSION_TAKEN_OVER = 0x8E
+"""MQTT 5: another client connected with our client id."""
+PACKET_TOO_LARGE = 0x95
+"""MQTT 5: what `then` hears of a publication that the broker would not take; it is not sent."""
+PROPERTIES_ROOM = 4096
+"""Bytes of a packet that are left to its topic and properties."""
+INFLIGHT = 1000
+"""Unconfirmed publications at once, where the broker's Receive Maximum is not lower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +65,23 @@ class Link:
         self._on_connected = on_connected
         self._receive_maximum = receive_maximum
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._unconfirmed: dict[int, Confirmed] = {}
-        self._unsent: list[tuple[tuple[Any, ...], Confirmed]] = []
-        self._housekeeper: asyncio.TimerHandle | None = None
-        self._reading: Any = None
-        self._paused = False
-        self._spoke = 0.0
-        self.up = False
+        self._unsent: deque[tuple[tuple[Any, ...], Confirmed]] = deque()
+        self._window = self._largest = 0
+        self.stands = asyncio.Event()
         self.lost = asyncio.Event()
         self.lost.set()
+        self.fault = ""
         self._client = self._make_client()
+        self._sockets = PahoLoop(self._client, endpoint.keepalive)
+        self.pause, self.resume = self._sockets.pause, self._sockets.resume
+
+    @property
+    def up(self) -> bool:
+        """Whether a connection stands."""
+        return self.stands.is_set()
 
     def __repr__(self) -> str:
         state = "up" if self.up else "down"
@@ -80,21 +91,15 @@ class Link:
         endpoint = self._endpoint
         client = paho.Client(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=paho.MQTTv5, manual_ack=True)
         client.connect_timeout = endpoint.timeout
-        client.max_inflight_messages_set(1000)
+        client.max_inflight_messages_set(0)  # as many as we hand over
         if endpoint.username is not None:
             client.username_pw_set(endpoint.username, endpoint.password)
-        if endpoint.tls is not None:
-            client.tls_set_context(endpoint.tls)
+        client.tls_set_context(cast("ssl.SSLContext", BufferingContext(endpoint.tls)))
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = lambda client, userdata, message: self._on_message(message)
         client.on_publish = self._published
         client.on_subscribe = self._suback
-        # paho calls these from the thread that connects, too.
-        client.on_socket_open = lambda client, userdata, sock: self._here(self._watch, sock)
-        client.on_socket_close = lambda client, userdata, sock: self._here(self._unwatch, sock)
-        client.on_socket_register_write = lambda client, userdata, sock: self._here(self._want_write, sock)
-        client.on_socket_unregister_write = lambda client, userdata, sock: self._here(self._want_no_write, sock)
         return client
 
     async def open(self) -> None:
@@ -104,7 +109,6 @@ class Link:
         properties.SessionExpiryInterval = endpoint.session_expiry
         properties.ReceiveMaximum = self._receive_maximum
         self._opened = self._loop.create_future()
-        self._paused = False
         try:
             async with asyncio.timeout(endpoint.timeout):
                 await self._loop.run_in_executor(
@@ -122,12 +126,9 @@ class Link:
             raise BrokerError(f"{endpoint.host}:{endpoint.port} did not answer in {endpoint.timeout:g} s") from None
         except (OSError, ValueError) as error:
             raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
-        self._keep_house()
 
     async def close(self) -> None:
         """Say goodbye; the session stays as its expiry says."""
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
         if self.up:
             self._client.disconnect()
             self._client.loop_write()
@@ -135,18 +136,21 @@ class Link:
                 await asyncio.wait_for(self.lost.wait(), 1.0)
             except TimeoutError:
                 pass
-        sock = self._client.socket()
-        if sock is not None:
-            self._unwatch(sock)
-            sock.close()
+        self._sockets.close()
 
     def publish(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, then: Confirmed) -> None:
         """Publish with QoS 1; `then` hears the broker's confirmation, over however many connections."""
-        message = (topic, payload, 1, retain, properties)
-        if self.up:
-            self._unconfirmed[self._client.publish(*message).mid] = then
-        else:
-            self._unsent.append((message, then))
+        self._unsent.append(((topic, payload, 1, retain, properties), then))
+        self._send_unsent()
+
+    def _send_unsent(self) -> None:
+        """Send what the broker's Receive Maximum lets pass, which paho does not look at."""
+        while self._unsent and self.up and len(self._unconfirmed) < self._window:
+            message, then = self._unsent.popleft()
+            if len(message[1]) > self._largest - PROPERTIES_ROOM:
+                self._loop.call_soon(then, PACKET_TOO_LARGE)
+            else:
+                self._unconfirmed[self._client.publish(*message).mid] = then
 
     async def subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> list[ReasonCode]:
         """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
@@ -168,74 +172,9 @@ class Link:
 
     def ack(self, packet_id: int) -> None:
         """Send the PUBACK of a message of this connection."""
-        self._spoke = time.monotonic()
         self._client.ack(packet_id, 1)
 
-    def pause(self) -> None:
-        """Stop reading: the broker keeps the rest. The keepalive goes on."""
-        if not self._paused:
-            self._paused = True
-            if self._reading is not None:
-                self._loop.remove_reader(self._reading)
-
-    def resume(self) -> None:
-        """Read again."""
-        if self._paused:
-            self._paused = False
-            if self._reading is not None:
-                self._loop.add_reader(self._reading, self._read)
-
-    # paho's hooks
-
-    def _here(self, action: Callable[[Any], None], sock: Any) -> None:
-        """On the loop's thread: at once, or handed over by the thread that connects."""
-        if threading.get_ident() == self._thread:
-            action(sock)
-        else:
-            self._loop.call_soon_threadsafe(action, sock)
-
-    def _watch(self, sock: Any) -> None:
-        if self._is_current(sock):
-            self._reading = sock
-            self._loop.add_reader(sock, self._read)
-
-    def _is_current(self, sock: Any) -> bool:
-        return self._client.socket() is sock
-
-    def _unwatch(self, sock: Any) -> None:
-        if sock.fileno() >= 0:
-            self._loop.remove_reader(sock)
-            self._loop.remove_writer(sock)
-        if sock is self._reading:
-            self._reading = None
-
-    def _want_write(self, sock: Any) -> None:
-        if self._is_current(sock):
-            self._loop.add_writer(sock, self._client.loop_write)
-
-    def _want_no_write(self, sock: Any) -> None:
-        if sock.fileno() >= 0:
-            self._loop.remove_writer(sock)
-
-    def _read(self) -> None:
-        self._client.loop_read()
-        sock = self._client.socket()
-        # TLS may hold decrypted bytes that the loop's selector cannot see.
-        while isinstance(sock, ssl.SSLSocket) and sock.pending() and not self._paused:
-            self._client.loop_read()
-            sock = self._client.socket()
-
-    def _keep_house(self) -> None:
-        if not self.up:
-            return
-        if not self._paused:
-            self._client.loop_misc()
-        elif time.monotonic() - self._spoke > self._endpoint.keepalive / 2:
-            # paho's own ping would end the connection, since its answer is not read. Any packet keeps a session alive,
-            # and unsubscribing from what nobody subscribed to changes nothing.
-            self._spoke = time.monotonic()
-            self._client.unsubscribe("$keepalive")
-        self._housekeeper = self._loop.call_later(HOUSEKEEPING, self._keep_house)
+    # What paho tells
 
     def _connected(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if self._opened.done():
@@ -243,18 +182,27 @@ class Link:
         if reason.is_failure:
             self._opened.set_exception(BrokerError(f"the broker refuses the connection: {reason}"))
             return
-        self.up = True
+        self._sockets.connected()
+        self.stands.set()
         self.lost.clear()
+        limits = properties.json()
+        self._window = min(INFLIGHT, limits.get("ReceiveMaximum", INFLIGHT))
+        self._largest = limits.get("MaximumPacketSize", 1 << 28)
         self._on_connected(flags.session_present)
-        unsent, self._unsent = self._unsent, []
-        for message, then in unsent:
-            self._unconfirmed[self._client.publish(*message).mid] = then
+        self._send_unsent()
         self._opened.set_result(None)
 
     def _disconnected(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
-        self.up = False
+        self._sockets.disconnected()
+        self.stands.clear()
         self.lost.set()
-        fault = BrokerError(f"the connection broke: {reason}")
+        self.fault = str(reason)
+        if reason.value == SESSION_TAKEN_OVER:
+            self.fault += (
+                f": another client came with the client id {self._endpoint.client_id}; is there a second gateway,"
+                " or is this a listener for devices, with use_username_as_clientid?"
+            )
+        fault = BrokerError(f"the connection broke: {self.fault}")
         waits: list[asyncio.Future[Any]] = [self._opened, *self._subscribed.values()]
         for waiting in waits:
             if not waiting.done():
@@ -264,6 +212,7 @@ class Link:
         then = self._unconfirmed.pop(mid, None)
         if then is not None:
             then(reason.value)
+        self._send_unsent()
 
     def _suback(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
         answer = self._subscribed.get(mid)

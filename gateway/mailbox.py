@@ -12,7 +12,7 @@ from typing import TypeAlias
 from gateway.calls import Call
 from gateway.effects import Ticket
 from gateway.merge import WaitingHeartbeat
-from gateway.messages import NO_URLS, Device, Get, Hello, HelloRecord, Plan
+from gateway.messages import NO_URLS, Device, Get, Hello, HelloRecord, ModelFile, Plan, Read
 
 TAGS_KEPT = 4
 """So many tags of a device are remembered, so that what waited under an older one is still understood."""
@@ -50,6 +50,14 @@ class PlanCheck:
 
 
 @dataclass(slots=True)
+class PendingRead:
+    """A read of a plan that the gateway does not know: the service is asked once."""
+
+    read: Read
+    ticket: Ticket
+
+
+@dataclass(slots=True)
 class InFlight:
     """The call that the device waits for, and what it will settle."""
 
@@ -57,6 +65,7 @@ class InFlight:
     heartbeats: list[WaitingHeartbeat] = field(default_factory=list)
     gets: list[WaitingGet] = field(default_factory=list)
     check: PlanCheck | None = None
+    read: PendingRead | None = None
 
     @property
     def items(self) -> list[Waiting]:
@@ -66,13 +75,18 @@ class InFlight:
 
 @dataclass(slots=True)
 class PlanMemory:
-    """What the service last answered and what was last published; times on the monotonic clock."""
+    """What the service last answered and what was last published; times on the monotonic clock.
+
+    `readable`: the digest of the plan whose `files` may be read.
+    """
 
     digest: int | None = None
     asked: float = NEVER
     published: int | None = None
     published_at: float = NEVER
     too_large: int | None = None
+    readable: int | None = None
+    files: tuple[ModelFile | None, ...] = ()
 
     def must_ask(self, have: int, now: float, ttl: float) -> bool:
         """Whether a device that holds `have` makes the service be asked."""
@@ -101,6 +115,7 @@ class Mailbox:
     in_flight: InFlight | None = None
     singly: int = 0
     check: PlanCheck | None = None
+    read: PendingRead | None = None
     hello_wait: HelloWait | None = None
 
     @property

@@ -1,14 +1,15 @@
 """The nouns of the street side: what devices say, and what they are told. Limits are checked at birth.
 
-Frozen values without behaviour of their own: no bytes, no topics, no clock. Their form is the protocol page's
-(device_sdk/PROTOCOL.md); times are Unix seconds, ages are seconds before the heartbeat's time.
+Frozen values without behaviour of their own: no bytes, no topics, no clock. Those that are made for every heartbeat are
+named tuples, which cost a third. Their form is that of device_sdk/PROTOCOL.md; times are Unix seconds, ages
+are seconds before the heartbeat's time.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from gateway import limits
-from gateway.errors import Code
+from gateway.errors import Code, LimitError
 
 Number: TypeAlias = int | float
 """A sample as it travelled: an int, or a finite float. Never a bool."""
@@ -16,12 +17,18 @@ Number: TypeAlias = int | float
 Samples: TypeAlias = Number | tuple[Number, ...] | None
 """None: no sample. A number: one, at the heartbeat's time. A tuple: number, age, number, age, ..."""
 
+LATEST = 4_102_444_800
+"""2100-01-01 in Unix seconds: the protocol's last date."""
+
 NO_URLS = 1
 """Bit 0 of a hello's flags: leave S3 URLs out of plans."""
 
+MOST_BLOCKS = 64
+LARGEST_BLOCK = 65_536
+"""What one `read` may ask for: so many blocks, of so many bytes each."""
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+
+class Moment(NamedTuple):
     """One reading of both clocks: `wall` in Unix seconds for dating, `mono` in seconds for waiting."""
 
     wall: float
@@ -91,6 +98,10 @@ class Hello:
     max_payload: int | None = None
     flags: int = 0
 
+    def __post_init__(self) -> None:
+        if self.epoch is not None and self.epoch > LATEST:
+            raise LimitError(f"epoch: {self.epoch} is after 2100")
+
 
 @dataclass(slots=True)
 class HelloRecord:
@@ -115,8 +126,7 @@ class HelloRecord:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSamples:
+class ModelSamples(NamedTuple):
     """What a heartbeat says of one model of its layout."""
 
     sample_age: int | None
@@ -164,8 +174,7 @@ class Result:
             limits.ENTITY_NAME.check(self.status, "result's status")
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """`source`: the tag of a hello, from whose epoch `time` counts, or a layout, and `time` is in Unix seconds."""
 
     source: int | Layout
@@ -195,6 +204,16 @@ class Read:
     length: int
     count: int = 1
 
+    def __post_init__(self) -> None:
+        if self.count > MOST_BLOCKS or self.length > LARGEST_BLOCK:
+            raise LimitError(
+                f"read: {self.count} blocks of {self.length} bytes, at most {MOST_BLOCKS} of {LARGEST_BLOCK}"
+            )
+
+
+BLOCK_OVERHEAD = 1 + 4 * 5 + 5
+"""Bytes around the data of a block at most: the array, four uint32, the head of the bin."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ack:
@@ -207,9 +226,22 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFile:
+    """The file behind a definition: where it is, and the checksum (hex digits) that it must have."""
+
+    url: str
+    checksum: str
+    checksum_type: str = "SHA1"
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
-    """What a device is to have. `payload` and `bare` (without S3 URLs) are ready to be published."""
+    """What a device is to have. `payload` and `bare` (without S3 URLs) are ready to be published.
+
+    `files`: one for each definition, through all deployments; None where there is nothing to read.
+    """
 
     digest: int
     payload: bytes
     bare: bytes
+    files: tuple[ModelFile | None, ...] = ()

@@ -18,6 +18,7 @@ def answered(
     """The service gave `plan`: who asked for it is answered."""
     memory = _memory(box)
     memory.digest, memory.asked = plan.digest, now.mono
+    memory.readable, memory.files = plan.digest, plan.files
     if gets:
         yield from _answer_gets(box, memory, plan, gets, now)
     if check is not None:

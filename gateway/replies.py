@@ -25,6 +25,12 @@ def refusal(
     yield Settle(ticket)
 
 
+def complaint(ticket: Ticket, code: Code, detail: str, now: Moment, max_payload: int | None = None) -> Iterator[Effect]:
+    """An error about a message that is settled already."""
+    yield Reply(ticket, Ack(None, code, int(now.wall), detail), max_payload)
+    yield Bury(ticket, code, detail)
+
+
 def refusals(box: Mailbox, items: list[Waiting], code: Code, detail: str, now: Moment) -> Iterator[Effect]:
     """The same refusal for each of a device's messages."""
     for item in items:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.stop import stop_base, stop_never
+from tenacity.stop import stop_after_attempt, stop_base, stop_never
 from tenacity.wait import wait_random_exponential
 
 from gateway.errors import BrokerError, CallFailed, GatewayError, OperatorNeeded
@@ -56,7 +56,7 @@ class _StopGivenUp(stop_base):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential with full jitter: before attempt n + 1, between 0 and min(`cap`, `base` * 2**n) seconds.
+    """Exponential with full jitter: after n failures, a wait of between 0 and min(`cap`, `base` * 2**(n - 1)) seconds.
 
     `stopping` ends every wait at once with ShuttingDown. `give_up_after` in seconds, for calls that may be given up.
     """
@@ -74,6 +74,10 @@ class RetryPolicy:
         """For one call. Without `health` it is never given up. The last error is raised as it is."""
         stop = stop_never if health is None else _StopGivenUp(health, self.give_up_after)
         return self._retrying((CallFailed, OperatorNeeded), stop, on_retry)
+
+    def briefly(self, attempts: int, on_retry: OnRetry = lambda error, attempts: None) -> AsyncRetrying:
+        """For what a device will ask for again anyway: only what can soon be better, so many times at most."""
+        return self._retrying((CallFailed,), stop_after_attempt(attempts), on_retry)
 
     def connecting(self, on_retry: OnRetry) -> AsyncRetrying:
         """For a connection to the broker: for ever."""

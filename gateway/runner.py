@@ -1,18 +1,20 @@
 """Wires the house by its settings, keeps it connected, and ends it cleanly. Decides nothing about messages."""
 
 import asyncio
+import gc
 import signal
 import ssl
 
 import structlog
 
-from gateway import cloud
+from gateway import cloud, express, models
 from gateway.broker import Broker
 from gateway.config import Settings
 from gateway.core import Core, Rules
 from gateway.errors import BrokerError, ConfigError
 from gateway.link import Endpoint
 from gateway.metrics import Metrics
+from gateway.models import Models
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.status import StatusPages
 from gateway.steward import Steward
@@ -20,16 +22,27 @@ from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
+THREADS = 16
+"""Calls by boto3 at once, at most: more threads make it slower."""
+
 _log = structlog.get_logger()
 
 
 async def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot work."""
+    _spare_the_collector()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     return await _Gateway(settings, stopping).run()
+
+
+def _spare_the_collector() -> None:
+    """Almost nothing here is garbage in a cycle, and going through all that waits to see so cost a fifth of the CPU."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)
 
 
 class _Gateway:
@@ -41,12 +54,13 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
-        client = cloud.make_client(
-            settings.region, settings.concurrency, settings.connect_timeout, settings.read_timeout
-        )
+        session, threads = cloud.make_session(), min(settings.concurrency, THREADS)
+        client = cloud.make_client(session, settings.region, threads, settings.connect_timeout, settings.read_timeout)
         self._endpoint = str(client.meta.endpoint_url)
-        self._cloud = cloud.Cloud(client, settings.concurrency, self._policy, watch.attempted, watch.repeating)
+        lane = express.Express(session, client, settings.concurrency) if express.suits(client) else None
+        self._cloud = cloud.Cloud(client, threads, self._policy, watch.attempted, watch.repeating, lane)
         self._store = Store(settings.state_dir)
+        self._models = _models(settings, client.meta.region_name, self._policy)
         topics = Topics(settings.root)
         self._steward = Steward(
             Core(_rules(settings)),
@@ -69,7 +83,7 @@ class _Gateway:
         required = "http_port" in settings.model_fields_set
         pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
-            self._steward.begin(self._broker, self._cloud)
+            self._steward.begin(self._broker, self._cloud, self._models)
             connecting = asyncio.create_task(self._stay_connected())
             await self._stopping.wait()
             await self._drain()
@@ -97,8 +111,8 @@ class _Gateway:
             while True:
                 await connect(self._broker.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
-                await self._broker.lost()
-                _log.warning("the connection to the broker broke: it keeps what is not settled")
+                fault = await self._broker.lost()
+                _log.warning("the connection to the broker broke: it keeps what is not settled", reason=fault)
         except ShuttingDown:
             return
         except BrokerError:
@@ -123,6 +137,16 @@ def _rules(settings: Settings) -> Rules:
         merge_heartbeats=settings.merge_heartbeats,
         merge_bytes=settings.merge_bytes,
     )
+
+
+def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
+    """Raises ConfigError where the cache's folder cannot be used."""
+    client = models.make_client(region, settings.connect_timeout, settings.read_timeout)
+    folder = settings.state_dir / "models"
+    try:
+        return Models(client, folder, settings.cache_bytes, policy)
+    except OSError as error:
+        raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error
 
 
 def _endpoint(settings: Settings) -> Endpoint:

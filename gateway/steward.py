@@ -7,18 +7,23 @@ into a callback of the broker: a poison message never stops the next one.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol, cast
 
 import structlog
 
 from gateway import codec
+from gateway.blocks import BlockSender
 from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
-from gateway.calls import Accepted, Call, Outcome, Refused
+from gateway.calls import Accepted, Call, Deployment, Outcome, Refused
+from gateway.confirmations import Confirmations
 from gateway.core import Core, Message
-from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, Settle
-from gateway.errors import BrokerError, DecodeError, LimitError, MessageError
+from gateway.downloads import Downloads
+from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
+from gateway.errors import DecodeError, FileFault, LimitError, MessageError
 from gateway.messages import Device, Moment
 from gateway.metrics import Metrics
+from gateway.models import Models
 from gateway.store import Store
 from gateway.topics import Channel, Topics, sibling
 
@@ -35,35 +40,8 @@ _DECODERS: dict[Channel, Callable[[bytes], Message | None]] = {
 class Cloud(Protocol):
     """The garden door, as far as the steward uses it."""
 
-    async def perform(self, call: Call) -> Outcome[Any]:
-        """The call's outcome; raises nothing."""
-
-
-class Confirmations:
-    """Lets what follows a list's publications wait until the broker has confirmed them all."""
-
-    def __init__(self) -> None:
-        self._open = 0
-        self._following: list[Callable[[], None]] = []
-
-    def expect(self) -> None:
-        """One more publication is under way."""
-        self._open += 1
-
-    def came(self) -> None:
-        """One of them was confirmed."""
-        self._open -= 1
-        if not self._open:
-            following, self._following = self._following, []
-            for action in following:
-                action()
-
-    def then(self, action: Callable[[], None]) -> None:
-        """Do it now, or once nothing is under way any more."""
-        if self._open:
-            self._following.append(action)
-        else:
-            action()
+    def start(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
+        """Perform a call; `then` hears its outcome."""
 
 
 class Steward:
@@ -88,6 +66,8 @@ class Steward:
         self._hello_wait = hello_wait
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asking = 0
+        self._full = False
         self._publishing = 0
         self._hellos_to_read: list[Device] = []
         self._alarm: asyncio.TimerHandle | None = None
@@ -95,9 +75,10 @@ class Steward:
         self.quiet = asyncio.Event()
         self.quiet.set()
 
-    def begin(self, broker: Broker, cloud: Cloud) -> None:
+    def begin(self, broker: Broker, cloud: Cloud, models: Models) -> None:
         """The doors stand: remember what an earlier life knew."""
-        self._broker, self._cloud = broker, cloud
+        self._broker, self._cloud, self._models = broker, cloud, models
+        self._downloads = Downloads(models, BlockSender(broker.publish))
         for device, records in self._store.hellos():
             self._core.recall(device, records)
         self._metrics.devices.set_function(lambda: self._core.devices)
@@ -108,6 +89,7 @@ class Steward:
         self._core.stop()
         if self._alarm is not None:
             self._alarm.cancel()
+        self._downloads.close()
         for task in self._tasks:
             task.cancel()
 
@@ -115,6 +97,7 @@ class Steward:
 
     def connected(self, connection: int, resumed: bool) -> None:
         """The ear's connection stands."""
+        self._full = False  # a new connection is read
         if connection == 1 and not resumed:
             self._core.forget_hellos()
             self._store.forget()
@@ -133,7 +116,8 @@ class Steward:
             _log.exception("a fault of the gateway: please report it with the payload on dead", topic=delivery.topic)
             effects = self._core.refuse(delivery, LimitError(f"the gateway failed on it: {error!r}"), _now())
         self._carry_out(effects)
-        if self.unsettled >= self._intake:
+        if self.unsettled >= self._intake and not self._full:
+            self._full = True
             self._broker.pause()
             self._metrics.reading_paused.set(1)
 
@@ -158,7 +142,9 @@ class Steward:
         for effect in effects:
             match effect:
                 case Ask(call):
-                    self._start(self._ask(call))
+                    self.quiet.clear()
+                    self._asking += 1
+                    self._cloud.start(call, partial(self._answered, call))
                 case Settle():
                     delivery = cast("Delivery", effect.ticket)
                     confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
@@ -170,6 +156,8 @@ class Steward:
                     self._metrics.plans_published.inc()
                     topic = self._topics.format(device, Channel.PLAN)
                     self._publish(confirmations, topic, payload, retain=True)
+                case SendBlocks():
+                    self._send_blocks(effect)
                 case ReadHello(device):
                     self._read_hello(device)
                 case Remember(device, hellos):
@@ -179,7 +167,8 @@ class Steward:
         self._broker.settle(delivery)
         self._metrics.settled.inc()
         self.unsettled -= 1
-        if self.unsettled <= self._intake * 3 // 4:
+        if self._full and self.unsettled <= self._intake * 3 // 4:
+            self._full = False
             self._broker.resume()
             self._metrics.reading_paused.set(0)
 
@@ -232,10 +221,17 @@ class Steward:
         self.quiet.clear()
         self._broker.publish(topic, payload, confirmed, retain, properties)
 
+    def _send_blocks(self, effect: SendBlocks) -> None:
+        delivery = cast("Delivery", effect.ticket)
+
+        def unreadable(fault: FileFault) -> None:
+            self._carry_out(self._core.unreadable(effect.device, effect.ticket, fault.code, fault.detail, _now()))
+
+        self._downloads.send(sibling(delivery.topic, Channel.BLOCK), effect.file, effect.read, unreadable)
+
     # Calls
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        self.quiet.clear()
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -244,20 +240,28 @@ class Steward:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
-        self._tell_quiet()
 
     def _tell_quiet(self) -> None:
-        if not self._tasks and not self._publishing:
+        if not self._asking and not self._publishing:
             self.quiet.set()
 
-    async def _ask(self, call: Call) -> None:
-        outcome = await self._cloud.perform(call)
+    def _answered(self, call: Call, outcome: Outcome[Any]) -> None:
         if isinstance(outcome, Accepted) and isinstance(outcome.answer, tuple):
-            try:
-                outcome = Accepted(codec.plan(outcome.answer))
-            except (ValueError, TypeError, OverflowError) as error:
-                outcome = Refused(f"the service's plan cannot be told: {error}")
+            self._start(self._plan(call, outcome.answer))
+        else:
+            self._resolve(call, outcome)
+
+    async def _plan(self, call: Call, deployments: tuple[Deployment, ...]) -> None:
+        sizes = await self._models.sizes(codec.model_files(deployments))
+        try:
+            self._resolve(call, Accepted(codec.plan(deployments, sizes)))
+        except (ValueError, TypeError, OverflowError) as error:
+            self._resolve(call, Refused(f"the service's plan cannot be told: {error}"))
+
+    def _resolve(self, call: Call, outcome: Outcome[Any]) -> None:
+        self._asking -= 1
         self._carry_out(self._core.resolve(call.device, outcome, _now()))
+        self._tell_quiet()
 
     # Hellos
 
@@ -275,10 +279,7 @@ class Steward:
                 self._core.hello_asked(device, _now())
             self._set_alarm()
 
-        try:
-            await self._broker.read_retained(topics, confirmed, self._hello_wait)
-        except BrokerError as error:
-            _log.warning("hellos could not be read: they are read again after the next connection", reason=str(error))
+        await self._broker.read_retained(topics, confirmed, self._hello_wait)
 
     def _set_alarm(self) -> None:
         if self._alarm is not None:

@@ -1,6 +1,6 @@
 """Which broker the tests run against: the first of these that is there.
 
-1. GATEWAY_TEST_BROKER: a URL, mqtt://user:password@host:port (&devices=PORT for another port of the devices)
+1. GATEWAY_TEST_BROKER: a URL, mqtt://user:password@host:port (?devices=PORT where theirs is another)
 2. a container (testcontainers): the image GATEWAY_TEST_MOSQUITTO_IMAGE with the shipped files
 3. `mosquitto` on the PATH, with the shipped files
 4. rumqttd from the wheel `iotcore`
@@ -9,7 +9,6 @@ What is missing makes a test skip on a laptop and fail where CI is set: a lack m
 """
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,8 +125,3 @@ def own_mosquitto(directory: Path) -> Mosquitto:
     if binary is None:
         missing("mosquitto is not on the PATH")
     return Mosquitto(directory, binary)
-
-
-def tool(name: str) -> str:
-    """The path of a program that a test runs; the test skips, or fails, without it."""
-    return shutil.which(name) or missing(f"{name} is not on the PATH")

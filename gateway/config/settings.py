@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     region: checks.Region | None = _setting(
         None, "AWS region; unset: as the standard AWS settings say", "the name of a region, as eu-central-1"
     )
-    concurrency: int = _whole(16, 1, 256, "Calls to the service at once")
+    concurrency: int = _whole(128, 1, 4096, "Calls to the service at once")
     connect_timeout: float = _seconds(3.0, 0.1, 300, "Longest wait for a connection to the service, in s")
     read_timeout: float = _seconds(10.0, 0.1, 300, "Longest wait for an answer of the service, in s")
     retry_base: float = _seconds(0.2, 0.01, 60, "Longest wait before the first repetition of a call, in s; it doubles")
@@ -108,7 +108,7 @@ class Settings(BaseSettings):
     intake: int = _whole(1000, 1, 65535, "Unsettled messages at most; the broker keeps the rest")
     max_payload: int = _whole(65536, 64, 16777216, "Largest payload taken from a device, in bytes; above: code 1")
     merge_heartbeats: int = _whole(100, 1, 10000, "Heartbeats at most in one call")
-    merge_bytes: int = _whole(262144, 64, 16777216, "Bytes of payload at most in a call that merges heartbeats")
+    merge_bytes: int = _whole(262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats")
     plan_ttl: float = _seconds(30, 0, 86400, "How long GetDeployments' answer is kept for a heartbeat's `have`, in s")
     hello_wait: float = _seconds(5, 0, 300, "How long a message waits for the hello of its tag, in s; then code 2")
     state_dir: checks.Folder = _setting(
@@ -116,6 +116,12 @@ class Settings(BaseSettings):
         "Folder of the hellos and dead letters that the gateway keeps; unset: $STATE_DIRECTORY, else "
         "edge-gateway/CLIENT_ID in $XDG_STATE_HOME or ~/.local/state",
         "the path of a folder",
+    )
+    cache_bytes: int = _whole(
+        268435456,
+        65536,
+        1 << 40,
+        "Size of the model files kept in state_dir at most, in bytes; the least used go first",
     )
     http_host: checks.Host = _setting(
         "127.0.0.1", "Address on which the status pages are served", "a host name or an IP address"

@@ -4,12 +4,17 @@ It must never start or stop anything.
 """
 
 import random
+import secrets
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 
 MQTT_3_1_1 = 4
 MQTT_5 = 5
 """Protocol levels as CONNECT gives them (MQTT 3.1.1, 3.1.2.2; MQTT 5, 3.1.2.2)."""
+
+_CONNACK = b"\x20"
+_DISCONNECT = b"\xe0\0"
 
 _PORTS = range(20_000, 32_000)
 """Below the ports that Linux and macOS give to outgoing connections: none of those takes a port while its broker is
@@ -65,9 +70,11 @@ def answers(host: str, port: int, level: int, timeout: float = 1.0) -> bool:
     try:
         with socket.create_connection((host, port), timeout) as connection:
             connection.sendall(_connect_packet(level))
-            return connection.recv(1) == b"\x20"
+            answer = connection.recv(1)
+            _take_leave(connection)
     except OSError:
         return False
+    return answer == _CONNACK
 
 
 def both_answer(at: Address) -> bool:
@@ -84,7 +91,16 @@ def _is_free(host: str, port: int) -> bool:
     return True
 
 
+def _take_leave(connection: socket.socket) -> None:
+    """DISCONNECT, and wait until the broker has closed it too (embedded.py says why). One that refused us has."""
+    with suppress(OSError):
+        connection.sendall(_DISCONNECT)
+        while connection.recv(64):
+            pass
+
+
 def _connect_packet(level: int) -> bytes:
     properties = b"\0" if level == MQTT_5 else b""
-    body = b"\0\4MQTT" + bytes((level, 0x02, 0, 10)) + properties + b"\0\5probe"
+    client_id = b"probe" + secrets.token_hex(4).encode()
+    body = b"\0\4MQTT" + bytes((level, 0x02, 0, 10)) + properties + bytes((0, len(client_id))) + client_id
     return bytes((0x10, len(body))) + body

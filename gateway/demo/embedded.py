@@ -1,6 +1,9 @@
 """rumqttd, the broker in the wheel `iotcore`, as a child process: for machines without Mosquitto.
 
-It has no ACL, asks no password and forgets all when it ends, so it must never be taken for a deployment.
+It has no ACL, asks no password and forgets all when it ends, so it must never be taken for a deployment. Two more
+things to know (rumqttd 0.20): a client id with a slash or a wildcard is refused by closing the connection, and a client
+id that connects anew before the broker has noticed the end of its last connection can make a listener panic, and then
+refuse everyone.
 """
 
 import importlib.util

@@ -55,11 +55,8 @@ def _store(data: Path, *, create: bool = False) -> Iterator[Store]:
 
 def _show(table: Table) -> None:
     """A pipe or file has no width: there a line is as long as it needs to be."""
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=400)
-        table.expand = False
-    console.print(table)
+    terminal = Console().is_terminal
+    Console(width=None if terminal else 400).print(table)
 
 
 @app.command()

@@ -5,6 +5,7 @@ too, for one fsync a change. Several processes may work on one file. A device th
 its state, its deployments and its results.
 """
 
+import fcntl
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from gateway.manager.refusals import ManagerError
 from gateway.manager.schema import SCHEMA, VERSION
 
 FILE = "manager.sqlite3"
+LOCK = "opening.lock"
 BUSY = 5.0
 """Seconds for which one process waits while another writes."""
 
@@ -32,11 +34,20 @@ def open_store(data: Path, *, create: bool, power_safe: bool = False) -> "Store"
         raise ManagerError(f"no Edge Manager data in {data}: give --data or EDGE_MANAGER_DATA the directory of `serve`")
     try:
         data.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, cached_statements=64)
-        _prepare(connection, path, power_safe)
+        with _alone(data):
+            connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, cached_statements=64)
+            _prepare(connection, path, power_safe)
     except (OSError, sqlite3.Error) as error:
         raise ManagerError(f"{path} cannot be used as the manager's database: {error}") from error
     return Store(connection)
+
+
+@contextmanager
+def _alone(data: Path) -> Iterator[None]:
+    """One process at a time opens the file: SQLite's timeout does not hold for the switch of a new one to WAL."""
+    with (data / LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, power_safe: bool) -> None:

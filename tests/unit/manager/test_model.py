@@ -1,10 +1,13 @@
 """Every limit of botocore's service model, from both sides: the table is made from the model, not copied from it."""
 
+import contextlib
 import json
 from collections.abc import Iterator
 
 import pytest
 from botocore.model import ListShape, Shape, StructureShape
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway.manager.model import check_name, compile_operations, load, parse
 from gateway.manager.refusals import ApiError
@@ -129,6 +132,19 @@ def test_what_is_not_json_of_the_model(body):
 def test_what_the_model_does_not_know_is_left_out():
     body = json.dumps(SMALLEST | {"More": {"deep": [1]}, "Models": None, "DeploymentResult": {"More": 1}}).encode()
     assert parse(CHECKS["SendHeartbeat"], body) == SMALLEST | {"DeploymentResult": {}}
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(sorted(SERVICE.shape_names)) | st.text(), inner),
+)
+
+
+@given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
+def test_any_body_is_an_input_or_a_refusal(body):
+    for check in CHECKS.values():
+        with contextlib.suppress(ApiError):
+            assert parse(check, body)["DeviceName"]
 
 
 def test_an_empty_body_is_an_empty_structure():

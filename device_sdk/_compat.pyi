@@ -1,0 +1,14 @@
+from ._host import POLLIN as POLLIN
+from ._host import POLLOUT as POLLOUT
+from ._host import crc32 as crc32
+from ._host import poll as poll
+from ._host import random16 as random16
+from ._host import ready as ready
+from ._host import rename as rename
+from ._host import sleep_ms as sleep_ms
+from ._host import stream as stream
+from ._host import sync as sync
+from ._host import ticks_add as ticks_add
+from ._host import ticks_diff as ticks_diff
+from ._host import ticks_ms as ticks_ms
+from ._host import unix_time as unix_time

@@ -1,0 +1,42 @@
+"""A host as a managed device, over its own paho-mqtt client: `python host.py BROKER FLEET DEVICE [PASSWORD]`.
+
+Shows a heartbeat each minute, and what a plan asks for. Models are downloaded by other means; here they are only noted.
+"""
+# mypy: ignore-errors
+
+import os
+import sys
+
+import paho.mqtt.client as paho
+
+from device_sdk.agent import Agent
+from device_sdk.port_paho import PahoPort
+from device_sdk.state import FileStore
+
+LAYOUT = ["host-example 1.0", [["system", "load-average"]], []]
+
+
+def measure(agent):
+    agent.sample("load-average", os.getloadavg()[0])
+
+
+def install(definition):
+    print("install", definition.handle, "from", definition.url)
+
+
+def remove(definition):
+    print("remove", definition.handle)
+
+
+def main(host, fleet, device, password=None):
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"{fleet}/{device}", clean_session=False)
+    client.username_pw_set(f"{fleet}/{device}", password)
+    agent = Agent(LAYOUT, install, remove, measure, store=FileStore("agent.state"), max_payload=None)
+    port = PahoPort(agent, client, fleet, device)
+    client.connect(host)
+    client.loop_start()
+    port.run()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,24 @@
+"""Freezes the SDK into a firmware: `make FROZEN_MANIFEST=.../device_sdk/manifest.py`. MicroPython's build reads it."""
+# mypy: ignore-errors
+
+metadata(version="0.1.0", description="An Edge Manager agent for boards")  # noqa: F821
+package(  # noqa: F821
+    "device_sdk",
+    (
+        "__init__.py",
+        "_compat.py",
+        "agent.py",
+        "heartbeat.py",
+        "link.py",
+        "mqtt.py",
+        "pack.py",
+        "plan.py",
+        "port_mqtt.py",
+        "samples.py",
+        "state.py",
+        "unpack.py",
+        "wire.py",
+    ),
+    base_path="..",
+    opt=3,
+)

@@ -1,0 +1,100 @@
+"""Sends blocks of model files, in turn to the devices that asked, under a limit for each and for all.
+
+So a download never delays a heartbeat, and a device that stops asking costs nothing. Knows no S3; bytes are handed in.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from gateway import codec
+from gateway.messages import Read
+from gateway.modelcache import Corrupted, VerifiedFile
+
+DEVICE_WINDOW = 32
+"""Unconfirmed blocks of a device at most."""
+WINDOW = 256
+"""Unconfirmed blocks of all devices at most, well under what the link sends at once: acks and plans find room."""
+READS_KEPT = 1024
+"""Reads of a device that wait at most; then the oldest is dropped, and the device asks again for what it misses."""
+
+
+@dataclass(slots=True)
+class _Request:
+    file: VerifiedFile
+    read: Read
+    corrupted: Callable[[], None]
+    sent: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class _Device:
+    topic: str
+    unconfirmed: int = 0
+    requests: deque[_Request] = field(default_factory=deque)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.requests) and self.unconfirmed < DEVICE_WINDOW
+
+
+class BlockSender:
+    """`publish(topic, payload, confirmed)` sends a block with QoS 1 and calls `confirmed` when the broker has it."""
+
+    def __init__(self, publish: Callable[[str, bytes, Callable[[int], None]], None]) -> None:
+        self._publish = publish
+        self._devices: dict[str, _Device] = {}
+        self._turns: deque[_Device] = deque()
+        self._unconfirmed = 0
+        self.sent = 0
+
+    def __repr__(self) -> str:
+        return f"<BlockSender: {len(self._devices)} devices, {self._unconfirmed} unconfirmed>"
+
+    def send(self, topic: str, file: VerifiedFile, read: Read, corrupted: Callable[[], None]) -> None:
+        """Queue what `read` asks for, to be published on `topic`; `corrupted` is called where the disk fails."""
+        device = self._devices.setdefault(topic, _Device(topic))
+        if len(device.requests) == READS_KEPT:
+            device.requests.popleft()
+        was_ready = device.ready
+        device.requests.append(_Request(file, read, corrupted))
+        if device.ready and not was_ready:
+            self._turns.append(device)
+        self._pump()
+
+    def _pump(self) -> None:
+        while self._turns and self._unconfirmed < WINDOW:
+            device = self._turns.popleft()
+            if device.ready:
+                self._send_next(device)
+            if device.ready:
+                self._turns.append(device)
+
+    def _send_next(self, device: _Device) -> None:
+        request = device.requests[0]
+        read = request.read
+        offset = read.offset + request.sent * read.length
+        try:
+            data = request.file.read(offset, read.length)
+        except (Corrupted, OSError):
+            device.requests.popleft()
+            request.corrupted()
+            return
+        request.sent += 1
+        if request.sent == read.count or offset + len(data) >= request.file.total:
+            device.requests.popleft()
+        payload = codec.block(read.digest, read.index, offset, request.file.total, data)
+        device.unconfirmed += 1
+        self._unconfirmed += 1
+        self.sent += 1
+        self._publish(device.topic, payload, lambda reason: self._confirmed(device))
+
+    def _confirmed(self, device: _Device) -> None:
+        was_ready = device.ready
+        device.unconfirmed -= 1
+        self._unconfirmed -= 1
+        if device.ready and not was_ready:
+            self._turns.append(device)
+        if not device.requests and not device.unconfirmed:
+            self._devices.pop(device.topic, None)
+        self._pump()

@@ -1,0 +1,73 @@
+"""From a read to its blocks: the file is opened once for all who wait for it, then its blocks take their turns.
+
+What waits for a file is bounded for each device: over the bound the oldest read is dropped, and the device asks again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gateway.blocks import READS_KEPT, BlockSender
+from gateway.errors import Code, FileFault
+from gateway.messages import ModelFile, Read
+from gateway.models import Models
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    topic: str
+    read: Read
+    unreadable: Callable[[FileFault], None]
+
+
+class Downloads:
+    """Between the models and the blocks."""
+
+    def __init__(self, models: Models, sender: BlockSender) -> None:
+        self._models = models
+        self._sender = sender
+        self._waiting: dict[ModelFile, dict[str, deque[_Wish]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def send(self, topic: str, file: ModelFile, read: Read, unreadable: Callable[[FileFault], None]) -> None:
+        """Publish the blocks of `read` on `topic`; `unreadable` hears why that cannot be."""
+        self._send(file, _Wish(topic, read, unreadable))
+
+    def _send(self, file: ModelFile, wish: _Wish) -> None:
+        found = self._models.opened(file)
+        if found is not None:
+            self._sender.send(wish.topic, found, wish.read, lambda: self._corrupted(file, wish))
+            return
+        if file not in self._waiting:
+            self._waiting[file] = {}
+            task = asyncio.create_task(self._open(file))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._waiting[file].setdefault(wish.topic, deque(maxlen=READS_KEPT)).append(wish)
+
+    async def _open(self, file: ModelFile) -> None:
+        fault = None
+        try:
+            await self._models.open(file)
+        except FileFault as error:
+            fault = error
+        except Exception as error:
+            fault = FileFault(Code.GAVE_UP, f"the gateway failed on it: {error!r}")
+        for wishes in self._waiting.pop(file).values():
+            if fault is not None:
+                wishes[-1].unreadable(fault)
+            else:
+                for wish in wishes:
+                    self._send(file, wish)
+
+    def _corrupted(self, file: ModelFile, wish: _Wish) -> None:
+        """The cache is not what it was; the read is answered again once the file is."""
+        self._models.drop(file)
+        self._send(file, wish)
+
+    def close(self) -> None:
+        """Nothing is sent any more."""
+        for task in self._tasks:
+            task.cancel()
+        self._models.close()

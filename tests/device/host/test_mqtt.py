@@ -1,0 +1,367 @@
+"""The MQTT 3.1.1 client byte for byte, against a broker that is a script: what it writes, and what it bears."""
+
+import errno
+import queue
+import socket
+import threading
+
+import pytest
+
+from device_sdk.mqtt import Mqtt, RefusedError, room
+from device_sdk.pack import Packer
+
+TOPIC = b"edge/f/d/hb"
+CONNACK = b"\x20\x02\x00\x00"
+
+
+class Peer:
+    """One end of a connection, read packet by packet."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(10)
+        self.sock = sock
+
+    def packet(self) -> bytes:
+        head = self._exactly(2)
+        while head[-1] & 128:
+            head += self._exactly(1)
+        size = sum((byte & 127) << 7 * i for i, byte in enumerate(head[1:]))
+        return head + self._exactly(size)
+
+    def _exactly(self, n: int) -> bytes:
+        data = b""
+        while len(data) < n:
+            more = self.sock.recv(n - len(data))
+            assert more, "the client closed the connection"
+            data += more
+        return data
+
+    def say(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+
+class Scripted:
+    """scripted(first, second, ...): each connection runs its script(peer) in a thread; join() ends with its error."""
+
+    def __init__(self) -> None:
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server.settimeout(10)
+        self._errors: queue.Queue = queue.Queue()
+        self._thread: threading.Thread | None = None
+
+    def __call__(self, *scripts) -> int:
+        self._thread = threading.Thread(target=self._serve, args=(scripts,))
+        self._thread.start()
+        return self._server.getsockname()[1]
+
+    def _serve(self, scripts) -> None:
+        try:
+            for script in scripts:
+                with self._server.accept()[0] as sock:
+                    script(Peer(sock))
+        except Exception as error:
+            self._errors.put(error)
+
+    def join(self) -> None:
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        self._server.close()
+        if not self._errors.empty():
+            raise self._errors.get()
+
+
+@pytest.fixture
+def scripted():
+    scripted = Scripted()
+    yield scripted
+    scripted.join()
+
+
+def client(port: int, **more) -> Mqtt:
+    return Mqtt("127.0.0.1", port, "me", **{"timeout": 3000, **more})
+
+
+def message(value=5) -> Packer:
+    p = Packer(200, room(TOPIC))
+    p.any(value)
+    return p
+
+
+def accept(peer: Peer) -> bytes:
+    packet = peer.packet()
+    peer.say(CONNACK)
+    return packet
+
+
+def test_connect_says_who_it_is_what_its_will_is_and_when_to_worry(scripted):
+    seen = []
+    port = scripted(lambda peer: seen.append(accept(peer)))
+    will = ("w", b"gone", 1, True)
+    client(port, user="f/d", password="pw", keepalive=300, clean=False, will=will).connect()
+    scripted.join()
+    body = b"\x00\x04MQTT\x04\xec\x01\x2c\x00\x02me\x00\x01w\x00\x04gone\x00\x03f/d\x00\x02pw"
+    assert seen == [bytes((0x10, len(body))) + body]
+
+
+def test_a_long_connect_has_a_length_of_two_bytes(scripted):
+    seen = []
+    port = scripted(lambda peer: seen.append(accept(peer)))
+    client(port, user="u" * 100, password="p" * 100).connect()
+    scripted.join()
+    assert len(seen[0]) == 10 + 4 + 102 * 2 + 3
+
+
+@pytest.mark.parametrize("present", [0, 1])
+def test_connect_tells_whether_there_was_a_session(scripted, present):
+    def script(peer: Peer) -> None:
+        peer.packet()
+        peer.say(bytes((0x20, 2, present, 0)))
+
+    assert client(scripted(script)).connect() is bool(present)
+
+
+def test_a_refused_connect_has_the_brokers_code(scripted):
+    def script(peer: Peer) -> None:
+        peer.packet()
+        peer.say(b"\x20\x02\x00\x05")
+
+    device = client(scripted(script))
+    with pytest.raises(RefusedError) as error:
+        device.connect()
+    assert (error.value.args[0], device.connected) == (5, False)
+
+
+def test_nobody_listens():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        with pytest.raises(OSError):
+            client(probe.getsockname()[1]).connect()
+
+
+def test_a_publish_is_one_packet_and_returns_with_its_puback(scripted):
+    seen = []
+
+    def script(peer: Peer) -> None:
+        accept(peer)
+        for _ in range(2):
+            seen.append(peer.packet())
+            peer.say(b"\x40\x02" + seen[-1][-3:-1])
+        seen.append(peer.packet())
+
+    device = client(scripted(script))
+    device.connect()
+    device.publish(TOPIC, message())
+    device.publish(TOPIC, message(), 1, True)
+    device.publish(TOPIC, message(), 0)
+    scripted.join()
+    topic = b"\x00\x0bedge/f/d/hb"
+    assert seen == [
+        b"\x32\x10" + topic + b"\x00\x01\x05",
+        b"\x33\x10" + topic + b"\x00\x02\x05",
+        b"\x30\x0e" + topic + b"\x05",
+    ]
+
+
+@pytest.mark.parametrize(("size", "head"), [(112, b"\x32\x7f"), (113, b"\x32\x80\x01"), (20000, b"\x32\xaf\x9c\x01")])
+def test_every_width_of_the_remaining_length(scripted, size, head):
+    seen = []
+
+    def script(peer: Peer) -> None:
+        accept(peer)
+        seen.append(peer.packet())
+        peer.say(b"\x40\x02\x00\x01")
+
+    device = client(scripted(script))
+    device.connect()
+    p = Packer(size, room(TOPIC))
+    p.pos = p.start + size
+    device.publish(TOPIC, p)
+    assert seen[0].startswith(head + b"\x00\x0bedge")
+    assert len(seen[0]) == len(head) + 13 + 2 + size
+
+
+def test_an_unconfirmed_publish_goes_again_with_dup_under_its_id(scripted):
+    seen = []
+
+    def lost(peer: Peer) -> None:
+        accept(peer)
+        seen.append(peer.packet())
+
+    def again(peer: Peer) -> None:
+        accept(peer)
+        seen.append(peer.packet())
+        peer.say(b"\x40\x02\x00\x09" + b"\x40\x02\x00\x01")  # an ack of something else first
+
+    device = client(scripted(lost, again))
+    device.connect()
+    with pytest.raises(OSError) as error:
+        device.publish(TOPIC, message())
+    assert error.value.errno == errno.ECONNRESET
+    with pytest.raises(ValueError, match="resend"):
+        device.publish(TOPIC, message())
+    device.connect()
+    device.resend()
+    assert device.unconfirmed is None
+    scripted.join()
+    assert seen[1] == b"\x3a" + seen[0][1:]
+
+
+def test_packet_ids_wrap_and_leave_out_0(scripted):
+    ids = []
+
+    def script(peer: Peer) -> None:
+        accept(peer)
+        for _ in range(3):
+            ids.append(peer.packet()[-3:-1])
+            peer.say(b"\x40\x02" + ids[-1])
+
+    device = client(scripted(script))
+    device.connect()
+    device._id = 65533
+    for _ in range(3):
+        device.publish(TOPIC, message())
+    assert ids == [b"\xff\xfe", b"\xff\xff", b"\x00\x01"]
+
+
+def test_a_subscription_is_granted_or_refused(scripted):
+    def script(peer: Peer) -> None:
+        accept(peer)
+        assert peer.packet() == b"\x82\x08\x00\x01\x00\x03a/b\x01"
+        peer.say(b"\x90\x03\x00\x01\x01")
+        peer.packet()
+        peer.say(b"\x90\x03\x00\x02\x80")
+
+    device = client(scripted(script))
+    device.connect()
+    device.subscribe("a/b")
+    with pytest.raises(RefusedError):
+        device.subscribe("a/c")
+
+
+def test_messages_come_in_while_a_publish_waits_and_are_acked(scripted):
+    def script(peer: Peer) -> None:
+        accept(peer)
+        peer.packet()
+        peer.say(b"\x30\x06\x00\x03a/bx" + b"\x32\x08\x00\x03a/b\x00\x07y")
+        peer.say(b"\x40\x02\x00\x01")
+        assert peer.packet() == b"\x40\x02\x00\x07"
+
+    seen = []
+
+    def on_message(topic, buf, start, end):
+        seen.append((topic, bytes(buf[start:end])))
+
+    device = client(scripted(script), on_message=on_message)
+    device.connect()
+    device.publish(TOPIC, message())
+    assert seen == [(b"a/b", b"x"), (b"a/b", b"y")]
+
+
+def test_a_packet_that_comes_byte_by_byte(scripted):
+    def script(peer: Peer) -> None:
+        peer.packet()
+        for byte in CONNACK + b"\x32\x08\x00\x03a/b\x00\x07y":
+            peer.say(bytes((byte,)))
+        assert peer.packet() == b"\x40\x02\x00\x07"
+
+    seen = []
+    device = client(scripted(script), on_message=lambda topic, buf, start, end: seen.append(bytes(buf[start:end])))
+    device.connect()
+    assert device.poll(3000)
+    assert seen == [b"y"]
+
+
+def test_a_packet_larger_than_the_buffer_is_read_over_and_acked(scripted):
+    def script(peer: Peer) -> None:
+        accept(peer)
+        body = b"\x00\x03a/b\x00\x07" + bytes(10000)
+        peer.say(b"\x32" + bytes((len(body) & 127 | 128, len(body) >> 7)) + body + b"\x30\x06\x00\x03a/bx")
+        assert peer.packet() == b"\x40\x02\x00\x07"
+
+    seen = []
+    device = client(scripted(script), size=64, on_message=lambda *args: seen.append(args[0]))
+    device.connect()
+    assert device.poll(3000)
+    assert (device.oversized, seen) == (1, [])
+    assert device.poll(3000)
+    assert seen == [b"a/b"]
+
+
+BROKEN = [b"\x32\x04\x00\xff\x00\x00", b"\x32\x02\x00\x00", b"\x30\xff\xff\xff\xff\x7f", b"\x30\x01\x00"]
+
+
+@pytest.mark.parametrize("data", BROKEN)
+def test_a_packet_that_is_none_ends_the_connection_and_nothing_else(scripted, data):
+    def script(peer: Peer) -> None:
+        accept(peer)
+        peer.say(data)
+
+    seen = []
+    device = client(scripted(script), on_message=lambda *args: seen.append(args))
+    device.connect()
+    with pytest.raises(OSError):
+        while True:
+            device.poll(3000)
+    assert seen == []
+
+
+def test_a_flood_is_no_answer(scripted):
+    def script(peer: Peer) -> None:
+        accept(peer)
+        peer.packet()
+        with pytest.raises(OSError):
+            while True:
+                peer.say(b"\x30\x06\x00\x03a/bx")
+
+    device = client(scripted(script), timeout=300)
+    device.connect()
+    with pytest.raises(TimeoutError):
+        device.publish(TOPIC, message())
+    device.close()
+
+
+def test_a_quiet_connection_is_pinged_and_a_silent_broker_noticed(scripted):
+    pings = []
+
+    def script(peer: Peer) -> None:
+        accept(peer)
+        pings.append(peer.packet())
+        peer.say(b"\xd0\x00")
+        pings.append(peer.packet())
+        with pytest.raises((AssertionError, OSError)):
+            peer.packet()
+
+    device = client(scripted(script), keepalive=1, timeout=500)
+    device.connect()
+    with pytest.raises(TimeoutError):
+        while True:
+            device.poll(100)
+    device.close()
+    scripted.join()
+    assert pings == [b"\xc0\x00", b"\xc0\x00"]
+
+
+def test_disconnect_takes_leave_and_close_does_not(scripted):
+    last = []
+
+    def script(peer: Peer) -> None:
+        accept(peer)
+        last.append(peer.sock.recv(10))
+
+    port = scripted(script, script)
+    device = client(port)
+    device.connect()
+    device.disconnect()
+    device.connect()
+    device.close()
+    with pytest.raises(OSError):
+        device.publish(TOPIC, message(), 0)
+    scripted.join()
+    assert last == [b"\xe0\x00", b""]
+
+
+def test_every_address_of_a_name_is_tried(scripted):
+    port = scripted(accept)  # on 127.0.0.1, where localhost is mostly ::1 as well
+    device = Mqtt("localhost", port, "me", timeout=3000)
+    assert device.connect() is False
+    device.close()

@@ -1,0 +1,21 @@
+"""Every shared test file runs under MicroPython too, from source, and fails here with its output."""
+
+import subprocess
+
+import pytest
+
+from .conftest import ROOT, TREE
+
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in TREE.glob("test_*.py"))
+
+
+def test_there_are_shared_files():
+    assert len(FILES) >= 5
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_shared_file(micropython, path):
+    command = [micropython, "tests/device/run.py", path]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert " passed, 0 failed" in result.stdout

@@ -1,0 +1,51 @@
+"""What is shipped agrees with what is there: stubs with the code, mip's list and the frozen manifest with the files."""
+
+import ast
+import json
+import subprocess
+import sys
+
+import pytest
+
+from .conftest import ROOT
+
+SDK = ROOT / "device_sdk"
+HOST = {"_host.py", "port_paho.py", "manifest.py"}
+BOARD = {path.name for path in SDK.glob("*.py")} - HOST
+
+
+def test_mip_installs_every_module_of_a_board():
+    package = json.loads((SDK / "package.json").read_text())
+    assert {source for _, source in package["urls"]} == BOARD
+    assert all(target == f"device_sdk/{source}" for target, source in package["urls"])
+
+
+def test_a_frozen_build_has_every_module_of_a_board():
+    tree = ast.parse((SDK / "manifest.py").read_text())
+    assert {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} >= BOARD
+
+
+def test_one_version():
+    version = json.loads((SDK / "package.json").read_text())["version"]
+    assert f'__version__ = "{version}"' in (SDK / "__init__.py").read_text()
+    assert f'version="{version}"' in (SDK / "manifest.py").read_text()
+
+
+def test_every_module_has_a_stub():
+    assert {path.stem for path in SDK.glob("*.pyi")} == {path.stem for path in SDK.glob("*.py")} - {"manifest"}
+
+
+def test_stubs_agree_with_the_code():
+    # Module by module: given the package, stubtest would import the examples and the manifest too.
+    modules = [f"device_sdk.{path.stem}" for path in SDK.glob("*.pyi") if path.stem[0] != "_"]
+    command = [sys.executable, "-m", "mypy.stubtest", *modules]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("name", sorted(BOARD - {"__init__.py"}))
+def test_a_board_imports_nothing_that_it_lacks(name):
+    tree = ast.parse((SDK / name).read_text())
+    names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
+    names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    assert names <= {"sys", "os", "time", "select", "socket", "struct", "errno", "binascii"}

@@ -1,0 +1,58 @@
+"""What the shared tests use on both runtimes: vectors read from their files, and a Packer's bytes.
+
+The files named test_*.py beside this one run under pytest and, by run.py, under MicroPython; they use plain asserts and
+import nothing that MicroPython lacks. Those that need CPython stand in tests/device/host.
+"""
+
+import json
+from binascii import unhexlify
+
+from device_sdk.pack import Packer
+
+HERE = __file__[: -len("device/support.py")]
+LAYOUT = [
+    "1.0.0",
+    [["sys", "free-heap"], ["sys", "rssi"], ["sys", "temperature", -1]],
+    [["keyword-spotting", "1.0", [["sys", "latency-ms"], ["sys", "confidence", -2]]]],
+]
+NOW = 1795458600
+
+
+def vectors(name):
+    with open(HERE + "vectors/" + name + ".json") as file:
+        return json.load(file)["vectors"]
+
+
+def payload(vector):
+    if "hex" in vector:
+        return unhexlify(vector["hex"])
+    rule = vector["rule"]
+    return unhexlify(rule["prefix"]) + unhexlify(rule["repeat"]) * rule["times"] + unhexlify(rule["suffix"])
+
+
+def as_value(item):
+    """A vector's JSON as the reader gives it: a map as `...`."""
+    if isinstance(item, list):
+        return [as_value(each) for each in item]
+    if isinstance(item, dict):
+        return ... if "map" in item else unhexlify(item["bin"]) if "bin" in item else float(item["float"])
+    return item
+
+
+def written(p):
+    return bytes(p.buf[p.start : p.pos])
+
+
+def packed(value, size=1024):
+    p = Packer(size)
+    p.any(value)
+    return written(p)
+
+
+def raises(kind, call, *args):
+    """The error that the call raised; an AssertionError where it raised none."""
+    try:
+        call(*args)
+    except kind as error:
+        return error
+    raise AssertionError("nothing was raised")

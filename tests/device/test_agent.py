@@ -1,0 +1,339 @@
+"""The agent: what is due when, what each ack's code does, the epoch learnt without a clock, and what outlives power."""
+
+from device_sdk.agent import Agent
+from device_sdk.pack import Packer
+from device_sdk.unpack import unpack
+from tests.device.support import LAYOUT, NOW, packed, payload, vectors, written
+
+
+class Memory:
+    """A store that keeps what was saved as bytes, as a file would."""
+
+    def __init__(self):
+        self.data = None
+        self.saves = 0
+        self.full = False
+
+    def load(self):
+        return None if self.data is None else unpack(self.data)
+
+    def save(self, value):
+        if self.full:
+            raise OSError(28)
+        self.data = packed(value)
+        self.saves += 1
+
+
+class Device:
+    """An agent and what it has published, as (channel, value)."""
+
+    def __init__(self, unix=NOW, tag=4711, store=None, install=None, now=0, **more):
+        self.agent = Agent(LAYOUT, install=install, remove=install, store=store, **more)
+        self.agent.start(now, unix, tag)
+        self.now = now
+        self.p = Packer(512, 20)
+
+    def say(self, now=None):
+        """Everything that is due at `now`."""
+        self.now = self.now if now is None else now
+        said = []
+        while True:
+            channel = self.agent.poll(self.now, self.p)
+            if channel is None:
+                return said
+            said.append((channel, unpack(written(self.p))))
+            self.agent.sent(channel)
+
+    def ack(self, *values):
+        self.agent.receive("ack", packed(list(values)))
+
+    def plan(self, digest, *names):
+        self.agent.receive("plan", packed([digest, [[name, 0, [["kws", 1]]] for name in names]]))
+        while self.agent.work(lambda: self.now):
+            pass
+
+
+def ok(definition):
+    pass
+
+
+def test_hello_comes_first_and_once():
+    device = Device()
+    assert device.say() == [("hello", [4711, LAYOUT, NOW, 1024]), ("hb", [4711, 0])]
+    assert device.say(1) == []
+    assert device.agent.wait(1) > 0
+
+
+def test_flags_and_limits_stand_in_hello():
+    assert Device(urls=False, max_payload=None).say()[0][1] == [4711, LAYOUT, NOW, None, 1]
+
+
+def test_heartbeats_come_at_most_an_eighth_early_and_are_measured_then():
+    device = Device(measure=lambda agent: agent.sample("rssi", -60), interval=80)
+    times = []
+    for now in range(1000):
+        for channel, value in device.say(now):
+            if channel == "hb":
+                times.append(now)
+                assert value == [4711, now, [None, -60]]
+    gaps = [times[i + 1] - times[i] for i in range(len(times) - 1)]
+    assert min(gaps) >= 70
+    assert max(gaps) <= 80
+    assert len(set(gaps)) > 1
+
+
+def test_a_device_without_callbacks_says_nothing_of_plans():
+    device = Device()
+    device.plan(7, "a")
+    assert device.say() == [("hello", [4711, LAYOUT, NOW, 1024]), ("hb", [4711, 0])]
+
+
+def test_what_was_not_sent_is_written_again():
+    device = Device()
+    assert device.agent.poll(0, device.p) == "hello"
+    assert device.say()[0][0] == "hello"
+
+
+def test_samples_wait_for_the_heartbeat_with_their_ages():
+    device = Device()
+    device.say()
+    device.agent.sample("rssi", -60, 10)
+    device.agent.sample("rssi", -61, 50)
+    assert device.say(60) == [("hb", [4711, 60, [None, [-60, 50, -61, 10]]])]
+
+
+def test_a_result_is_repeated_under_one_seq_until_it_is_acked():
+    for code in (0, 1, 4):
+        device = Device(install=ok)
+        device.say()
+        device.plan(7, "a")
+        seqs = []
+        for now in (5, 100, 200):
+            value = device.say(now)[0][1]
+            assert value[4:6] == [7, ["a", "SUCCESS", None, now, now, [["kws", None, None, 1, 1, 1]]]]
+            seqs.append(value[6])
+        assert len(set(seqs)) == 1
+        device.ack(seqs[0] + 1, 0, NOW)
+        device.ack(None, code, NOW)
+        assert len(device.say(300)[0][1]) == 7
+        device.ack(seqs[0], code, NOW)
+        assert device.say(400) == [("hb", [4711, 400, None, None, 7])]
+
+
+def test_results_go_one_after_another_each_with_its_own_seq():
+    device = Device(install=ok)
+    device.say()
+    device.plan(7, "a", "b")
+    first = device.say(1)[0][1]
+    device.ack(first[6], 0, NOW)
+    second = device.say(1)[0][1]  # at once, not a minute later
+    assert (first[5][0], second[5][0]) == ("a", "b")
+    assert first[6] != second[6]
+    device.ack(first[6], 0, NOW)
+    assert device.say(100)[0][1][5][0] == "b"
+
+
+def test_other_codes_do_not_end_a_result():
+    for code in (2, 3, 5, 6, 7, 99):
+        device = Device(install=ok)
+        device.say()
+        device.plan(7, "a")
+        seq = device.say(1)[0][1][6]
+        device.ack(seq, code, NOW, "detail")
+        assert (device.agent.code, device.agent.detail) == (code, "detail")
+        assert device.say(500)[-1][1][6] == seq
+
+
+def test_code_2_brings_the_hello_and_the_same_samples_again():
+    device = Device()
+    device.say()
+    device.agent.sample("rssi", -60, 100)
+    assert device.say(100) == [("hb", [4711, 100, [None, -60]])]
+    device.ack(None, 2, NOW)
+    assert device.say(103) == [("hello", [4711, LAYOUT, NOW, 1024]), ("hb", [4711, 103, [None, [-60, 3]]])]
+
+
+def test_a_hello_that_does_not_help_makes_no_storm():
+    device = Device()
+    said = []
+    for now in range(600):
+        for channel, _ in device.say(now):
+            said.append(channel)
+            if channel == "hb":
+                device.ack(None, 2, NOW)
+    assert said.count("hb") <= 600 // 53 + 2
+    assert said.count("hello") <= said.count("hb") + 1
+
+
+def test_code_3_waits_a_minute_at_least():
+    device = Device(interval=10)
+    device.say()
+    device.ack(None, 3, NOW)
+    assert min([now for now in range(1, 100) if device.say(now)]) == 60
+
+
+def test_code_5_asks_for_the_plan():
+    device = Device(install=ok)
+    device.say()
+    device.ack(None, 5, NOW)
+    assert device.say(1) == [("get", [0])]
+
+
+def test_code_7_keeps_the_samples_for_the_next_heartbeat():
+    device = Device()
+    device.say()
+    device.agent.sample("rssi", -60, 100)
+    device.say(100)
+    device.ack(None, 7, NOW)
+    assert device.say(101) == []
+    assert device.say(160) == [("hb", [4711, 160, [None, [-60, 60]]])]
+
+
+def test_the_epoch_is_learnt_and_hello_is_said_again_under_its_tag():
+    device = Device(unix=None, tag=9)
+    hello, beat = device.say(100)
+    assert hello == ("hello", [9, LAYOUT, None, 1024])
+    assert beat[1][:2] == [9, 100]
+    seq = beat[1][6]
+    device.now = 102
+    device.agent.poll(102, device.p)
+    device.ack(seq, 0, NOW + 102)
+    assert device.say() == [("hello", [9, LAYOUT, NOW, 1024])]
+    assert device.say(170) == [("hb", [9, 170])]
+
+
+def test_an_ack_that_came_late_or_of_another_message_sets_no_clock():
+    device = Device(unix=None)
+    seq = device.say()[1][1][6]
+    device.ack(seq + 1, 0, NOW)
+    device.ack(None, 1, NOW)
+    device.agent.poll(11, device.p)
+    device.ack(seq, 0, NOW)
+    assert device.agent.epoch is None
+    assert device.say(60)[0][1][6] == seq
+
+
+def test_a_fetch_asks_with_what_the_device_holds():
+    device = Device(install=ok)
+    device.say()
+    device.plan(7, "a")
+    device.say(1)
+    device.agent.fetch()
+    assert device.say(2) == [("get", [7])]
+
+
+def test_a_restart_with_a_clock_goes_on_under_its_tag_without_a_hello():
+    store = Memory()
+    Device(store=store).say()
+    again = Device(unix=NOW + 500, tag=1, store=store, now=3)
+    assert again.say() == [("hb", [4711, 500])]
+
+
+def test_a_changed_layout_takes_another_tag():
+    store = Memory()
+    Device(store=store).say()
+    changed = Device(unix=NOW + 500, tag=4711, store=store, max_payload=99)
+    assert changed.say()[0] == ("hello", [4712, LAYOUT, NOW, 99])
+
+
+def test_a_restart_without_a_clock_draws_a_new_tag():
+    store = Memory()
+    Device(unix=None, tag=5, store=store).say()
+    assert Device(unix=None, tag=5, store=store).say()[0] == ("hello", [6, LAYOUT, None, 1024])
+
+
+def test_a_result_outlives_a_restart_and_keeps_its_seq():
+    store = Memory()
+    device = Device(store=store, install=ok)
+    device.say()
+    device.now = 10
+    device.plan(7, "a")
+    seq = device.say(20)[0][1][6]
+    again = Device(unix=NOW + 30, tag=1, store=store, install=ok)
+    result = ["a", "SUCCESS", None, 20, 20, [["kws", None, None, 1, 1, 1]]]
+    assert again.say() == [("hb", [4711, 30, None, None, 7, result, seq])]
+    again.ack(seq, 0, NOW)
+    assert Device(unix=NOW + 90, tag=1, store=store, install=ok).say() == [("hb", [4711, 90, None, None, 7])]
+
+
+def test_a_store_that_refuses_stops_nothing():
+    store = Memory()
+    store.full = True
+    device = Device(store=store, install=ok)
+    assert len(device.say()) == 2
+    device.plan(7, "a")
+    assert device.say(1)[0][1][5][0] == "a"
+    assert isinstance(device.agent.unsaved, OSError)
+
+
+def test_a_state_of_another_kind_is_forgotten():
+    for value in (None, 5, [99, 1], [0], []):
+        store = Memory()
+        store.data = packed(value)
+        assert Device(store=store).say()[0][0] == "hello"
+
+
+def test_steady_heartbeats_wear_out_no_flash():
+    store = Memory()
+    device = Device(store=store)
+    device.say()
+    saves = store.saves
+    for now in range(60, 6000, 60):
+        device.say(now)
+    assert store.saves == saves
+
+
+def test_nothing_that_a_broker_delivers_raises_or_changes_anything():
+    device = Device(install=ok)
+    device.say()
+    before = device.agent.plans.dump()
+    count = 0
+    for vector in vectors("malformed"):
+        if vector["code"] is None and vector["channel"] != "block":
+            count += 1
+            device.agent.receive(vector["channel"], payload(vector))
+            assert device.agent.bad == count, vector["name"]
+    assert not device.agent.work(lambda: 0)
+    assert device.agent.plans.dump() == before
+    device.agent.receive("plan", b"", 0, 0)  # "there is none"
+    assert (device.agent.bad, device.say(1)) == (count, [])
+
+
+def test_every_ack_of_the_vectors_is_understood():
+    device = Device()
+    for vector in vectors("messages"):
+        if vector["channel"] == "ack":
+            device.agent.receive("ack", payload(vector))
+            assert (device.agent.bad, device.agent.code) == (0, vector["value"][1])
+
+
+def test_a_broken_sensor_stops_no_heartbeat():
+    def measure(agent):
+        agent.sample("rssi", -60)
+        raise OSError(5)
+
+    device = Device(measure=measure)
+    assert device.say()[1] == ("hb", [4711, 0, [None, -60]])
+    assert device.agent.failed.args[0] == 5
+
+
+def test_a_result_that_exceeds_the_buffer_is_told_without_its_models():
+    device = Device(install=ok)
+    device.p = Packer(150, 20)
+    device.agent.receive("plan", packed([7, [["d", 0, [["model-" + str(n), 1] for n in range(20)]]]]))
+    while device.agent.work(lambda: 0):
+        pass
+    assert device.say()[1][1][5] == ["d", "SUCCESS", None, 0, 0, []]
+
+
+def test_a_clock_set_back_gives_no_negative_time():
+    device = Device()
+    device.say()
+    device.agent.set_clock(60, NOW - 100)
+    assert device.say(60) == [("hb", [4711, 0])]
+
+
+def test_time_that_goes_back_stops_no_heartbeat():
+    device = Device(now=100000)
+    device.say()
+    assert device.say(5)[0][0] == "hb"

@@ -1,0 +1,194 @@
+"""Plans: vectors, both failure handling policies, and what a later plan or a power cut changes."""
+
+from device_sdk.plan import Plans, carry_out, decode
+from device_sdk.unpack import unpack
+from tests.device.support import packed, payload, raises, vectors
+
+
+class Models:
+    """The user's callbacks over a set of installed handles; `broken` are those that fail, by verb."""
+
+    def __init__(self, installed=(), broken=()):
+        self.installed = list(installed)
+        self.broken = broken
+        self.calls = []
+
+    def _call(self, verb, handle):
+        self.calls.append(verb + handle)
+        if verb + handle in self.broken:
+            raise OSError("no " + verb + handle)
+
+    def install(self, definition):
+        self._call("+", definition.handle)
+        self.installed.append(definition.handle)
+
+    def remove(self, definition):
+        self._call("-", definition.handle)
+        self.installed.remove(definition.handle)
+
+
+def perform(models, policy, *definitions):
+    deployment = ("d", policy, [list(each) for each in definitions], None, 1)
+    return carry_out(deployment, models.install, models.remove)
+
+
+def test_every_plan_of_the_vectors_is_read():
+    for vector in vectors("messages"):
+        if vector["channel"] == "plan":
+            digest, deployments = decode(payload(vector))
+            assert digest == vector["value"][0]
+            assert [each[0] for each in deployments] == [each[0] for each in vector["value"][1]], vector["name"]
+
+
+def test_every_plan_of_the_digests_is_read():
+    for vector in vectors("digests"):
+        for name in ("plan", "plan_without_urls"):
+            digest, deployments = decode(payload({"hex": vector[name]}))
+            assert digest == vector["digest"]
+            assert len(deployments) == len(vector["answer"]["Deployments"])
+
+
+def test_malformed_plans_are_refused():
+    for vector in vectors("malformed"):
+        if vector["channel"] == "plan":
+            raises(ValueError, decode, payload(vector))
+
+
+def test_a_definition_has_what_the_plan_says():
+    seen = []
+    plan = decode(packed([7, [["d", 0, [["kws", 1, "abc", 25, "s3://m/k", "MD5"], ["vad", 1]]]]]))
+    carry_out(plan[1][0], seen.append, None)
+    first, second = seen
+    assert (first.handle, first.state, first.checksum, first.size, first.url, first.checksum_type) == (
+        "kws", 1, "abc", 25, "s3://m/k", "MD5")  # fmt: skip
+    assert second.handle == "vad"
+    assert (second.checksum, second.size, second.url, second.checksum_type) == (None, None, None, None)
+
+
+def test_success_is_told_of_every_model():
+    models = Models(["old"])
+    assert perform(models, 0, ["new", 1], ["old", 0]) == (
+        "SUCCESS", None, [["new", None, None, 1, 1, 1], ["old", None, None, 0, 0, 1]])  # fmt: skip
+    assert models.installed == ["new"]
+
+
+def test_rollback_undoes_what_was_done_the_last_first():
+    models = Models(["old"], ["+c"])
+    status, message, rows = perform(models, 0, ["a", 1], ["old", 0], ["c", 1], ["d", 1])
+    assert (status, message) == ("FAIL", "c: no +c")
+    assert models.calls == ["+a", "-old", "+c", "+old", "-a"]
+    assert models.installed == ["old"]
+    assert rows == [
+        ["a", None, None, 1, 0, 0, "undone: c failed"],
+        ["old", None, None, 0, 1, 0, "undone: c failed"],
+        ["c", None, None, 1, 0, 0, "no +c"],
+        ["d", None, None, 1, 0, 0, "not attempted"],
+    ]
+
+
+def test_a_rollback_that_fails_says_so_and_the_others_go_on():
+    models = Models(broken=["+c", "-b"])
+    _, _, rows = perform(models, 0, ["a", 1], ["b", 1], ["c", 1])
+    assert models.installed == ["b"]
+    assert rows[0] == ["a", None, None, 1, 0, 0, "undone: c failed"]
+    assert rows[1] == ["b", None, None, 1, 1, 0, "undone: c failed", "no -b"]
+
+
+def test_do_nothing_leaves_what_was_done_and_goes_on():
+    models = Models(broken=["+b"])
+    status, message, rows = perform(models, 1, ["a", 1], ["b", 1], ["c", 1])
+    assert (status, message) == ("FAIL", "b: no +b")
+    assert models.installed == ["a", "c"]
+    assert [row[4:6] for row in rows] == [[1, 1], [0, 0], [1, 1]]
+
+
+def test_what_this_version_does_not_know_fails_and_is_told():
+    models = Models()
+    assert perform(models, 0, ["a", "PAUSE"])[2] == [["a", None, None, "PAUSE", "PAUSE", 0, "unknown state: PAUSE"]]
+    assert carry_out(("d", 0, [["a", 1]], "Container", 1), models.install, models.remove)[0] == "FAIL"
+    assert models.calls == []
+
+
+def test_the_callback_may_name_the_model():
+    def install(definition):
+        definition.name = "keyword-spotting"
+        definition.version = "1.1"
+
+    assert carry_out(("d", 0, [["kws", 1]], None, 1), install, None)[2] == [["kws", "keyword-spotting", "1.1", 1, 1, 1]]
+
+
+def test_reasons_are_bounded():
+    def install(definition):
+        raise ValueError("x" * 1000)
+
+    _, message, rows = carry_out(("d", 0, [["kws", 1]], None, 1), install, None)
+    assert len(message) == len(rows[0][6]) == 120
+
+
+def plan(digest, *names):
+    return packed([digest, [[name, 0, [[name, 1]]] for name in names]])
+
+
+def work(plans):
+    times = 0
+    while plans.work(50):
+        times += 1
+    return times
+
+
+def test_a_plan_is_carried_out_once():
+    models = Models()
+    plans = Plans(models.install, models.remove)
+    plans.receive(plan(7, "a", "b"))
+    assert plans.have == 0
+    work(plans)
+    assert (plans.have, models.calls) == (7, ["+a", "+b"])
+    plans.receive(plan(7, "a", "b"))
+    assert not plans.work(60)
+    assert [result[:2] for result in plans.results] == [["a", "SUCCESS"], ["b", "SUCCESS"]]
+
+
+def test_a_deployment_that_stands_in_the_next_plan_too_is_not_repeated():
+    models = Models()
+    plans = Plans(models.install, models.remove)
+    plans.receive(plan(7, "a", "b"))
+    work(plans)
+    plans.receive(plan(8, "b", "c"))
+    work(plans)
+    assert (plans.have, models.calls) == (8, ["+a", "+b", "+c"])
+    plans.receive(packed([9, []]))
+    assert work(plans) == 1
+    assert plans.have == 9
+
+
+def test_a_cut_between_two_deployments_repeats_only_what_was_not_saved():
+    models = Models()
+    plans = Plans(models.install, models.remove)
+    plans.receive(plan(7, "a", "b"))
+    plans.work(50)
+    saved = unpack(packed(plans.dump()))
+    again = Plans(models.install, models.remove)
+    again.load(saved, None)
+    again.receive(plan(7, "a", "b"))
+    work(again)
+    assert (again.have, models.calls) == (7, ["+a", "+b"])
+    assert [result[0] for result in again.results] == ["a", "b"]
+    assert again.results[0][3] is None  # its times were of another boot
+
+
+def test_results_that_nobody_acks_stop_the_work_and_nothing_is_lost():
+    models = Models()
+    plans = Plans(models.install, models.remove)
+    plans.receive(plan(7, "a", "b", "c", "d", "e", "f"))
+    assert work(plans) == 4
+    assert plans.have == 0
+    plans.results.pop(0)
+    work(plans)
+    assert models.calls == ["+a", "+b", "+c", "+d", "+e"]
+
+
+def test_a_refused_plan_leaves_the_one_that_is_held():
+    plans = Plans(None, None)
+    plans.have = 3
+    raises(ValueError, plans.receive, b"\x92\x05\x91")
+    assert (plans.have, plans.work(1)) == (3, False)

@@ -1,0 +1,42 @@
+"""The broker that the session's tests share, whichever it is, and how the URL of a foreign one is read."""
+
+import pytest
+
+from gateway.demo.address import Credentials
+from gateway.demo.broker import Broker
+from tests.brokers import foreign
+from tests.integration.acl import device, gateway
+
+
+def test_messages_pass_both_ways(broker: Broker) -> None:
+    with gateway(broker) as door, device(broker, "fleet-session/a") as a:
+        door.subscribe("edge/fleet-session/+/hb")
+        a.subscribe("edge/fleet-session/a/ack")
+        a.publish("edge/fleet-session/a/hb", b"up")
+        assert door.next() == ("edge/fleet-session/a/hb", b"up")
+        door.publish("edge/fleet-session/a/ack", b"down")
+        assert a.next() == ("edge/fleet-session/a/ack", b"down")
+
+
+def test_many_are_admitted_at_once(broker: Broker) -> None:
+    users = [f"fleet-many/{n}" for n in range(20)]
+    assert [each.user for each in broker.admit_all(users).values()] in (users, [broker.address.gateway.user] * 20)
+    with device(broker, users[-1]) as last:
+        last.publish(f"edge/{users[-1]}/hb", b"let in")
+
+
+def test_a_url_with_everything() -> None:
+    at = foreign("mqtt://me:se%40cret@broker.example:1900?devices=1901").address
+    assert (at.host, at.gateway_port, at.device_port) == ("broker.example", 1900, 1901)
+    assert at.gateway == Credentials("me", "se@cret")
+
+
+def test_a_url_with_a_host_alone() -> None:
+    at = foreign("mqtt://broker.example").address
+    assert (at.host, at.gateway_port, at.device_port) == ("broker.example", 1883, 1883)
+
+
+@pytest.mark.parametrize("url", ["broker.example:1883", "http://broker.example", "mqtt://"])
+def test_a_url_that_names_no_broker(url: str) -> None:
+    with pytest.raises(ValueError, match=r"GATEWAY_TEST_BROKER: .* must be mqtt://user:password@host:port"):
+        foreign(url)

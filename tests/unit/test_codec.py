@@ -1,0 +1,104 @@
+"""The codec held against the vectors: what devices say becomes the noun that is meant, or the error with its code."""
+
+from collections.abc import Callable
+
+import msgpack
+import pytest
+
+from gateway import codec
+from gateway.errors import Code, DecodeError, LimitError, MessageError
+from gateway.merge import WaitingHeartbeat, check
+from gateway.messages import Get, Heartbeat, Hello, Layout, Metric, Read
+from tests.unit import vectors
+from tests.unit.core.room import Slip
+
+DECODERS: dict[str, Callable[[bytes], Hello | Heartbeat | Get | Read | None]] = {
+    "hello": codec.hello,
+    "hb": codec.heartbeat,
+    "get": codec.get,
+    "read": codec.read,
+}
+NOW = vectors.now("malformed.json")
+GOOD = vectors.load("messages.json", *DECODERS)
+MALFORMED = vectors.load("malformed.json", *DECODERS)
+
+
+@pytest.mark.parametrize("vector", GOOD, ids=lambda vector: vector["name"])
+def test_a_good_payload_becomes_the_noun_that_is_meant(vector: vectors.Vector) -> None:
+    meant = vectors.noun(vector["channel"], vector.get("known", vector["value"]))
+    assert DECODERS[vector["channel"]](vectors.payload(vector)) == meant
+
+
+@pytest.mark.parametrize("vector", MALFORMED, ids=lambda vector: vector["name"])
+def test_a_malformed_payload_is_refused_with_its_code(vector: vectors.Vector) -> None:
+    with pytest.raises(MessageError) as caught:
+        _understand(vector["channel"], vectors.payload(vector))
+    assert caught.value.code == vector["code"]
+    assert type(caught.value) is (DecodeError if vector["code"] == Code.MALFORMED else LimitError)
+    assert 0 < len(caught.value.detail) < 400
+
+
+def _understand(channel: str, payload: bytes) -> None:
+    """As far as a message can be understood without knowing its device: by its form, and by the layout it brings."""
+    message = DECODERS[channel](payload)
+    if isinstance(message, Heartbeat) and isinstance(message.source, Layout):
+        check(WaitingHeartbeat(Slip(1), message, NOW), message.source)
+
+
+def test_ints_stay_ints_and_floats_floats() -> None:
+    numbers = codec.heartbeat(msgpack.packb([1, None, [1, 1.0, [2, 0, 2.0, 0]]])).values
+    assert [type(number) for number in (*numbers[:2], numbers[2][0], numbers[2][2])] == [int, float, int, float]
+
+
+def test_an_empty_hello_says_that_there_is_none() -> None:
+    assert codec.hello(b"") is None
+
+
+def test_metrics_and_models_of_a_layout_may_be_nil() -> None:
+    hello = codec.hello(msgpack.packb([1, ["1.0"]]))
+    assert hello == Hello(1, Layout("1.0", (), ()))
+
+
+@pytest.mark.parametrize(
+    ("payload", "right"),
+    [
+        ([65536], "tag: 65536 where an int from 0 to 65535 belongs"),
+        ([1, -1], "time: -1 where an int of 0 or more belongs"),
+        ([1, 0, [True]], "sample: True where an int or a finite float belongs"),
+        ([1, 0, [{}]], "sample: a map where an int or a finite float belongs"),
+        ([1, 0, {}], "values: a map where an array or nil belongs"),
+        ([1, 0, [[1]]], "samples: an age is missing (number, age, number, age, ...)"),
+        ([[None]], "agent_version: nil where a str belongs"),
+        ([["1", [["s", "name", 31]]]], "exponent: 31 where an int from -30 to 30 belongs"),
+        ([1, 0, [], [], 0, [b"d"]], "result's deployment: bytes where a str belongs"),
+        (
+            [1, 0, [], [], 0, ["d", "S", None, 0, 0, [["h", None, None, 2]]]],
+            "desired: 2 where one of [0, 1], a str or nil",
+        ),
+    ],
+)
+def test_an_error_tells_what_stood_where_and_what_would_be_right(payload: list[object], right: str) -> None:
+    with pytest.raises(DecodeError) as caught:
+        codec.heartbeat(msgpack.packb(payload))
+    assert caught.value.detail.startswith(right)
+
+
+@pytest.mark.parametrize("member", ["max_payload", "flags"])
+def test_the_largest_int_of_msgpack_in_a_hello_is_understood(member: str) -> None:
+    row = [1, ["1.0"], None, None, None]
+    row[{"max_payload": 3, "flags": 4}[member]] = 2**64 - 1
+    hello = codec.hello(msgpack.packb(row))
+    assert hello is not None
+    assert 0 < getattr(hello, member) < 2**31
+
+
+def test_an_epoch_after_2100_breaks_a_limit() -> None:
+    with pytest.raises(LimitError, match="epoch: 4102444801 is after 2100"):
+        codec.hello(msgpack.packb([1, ["1.0"], 4_102_444_801]))
+    assert codec.hello(msgpack.packb([1, ["1.0"], 4_102_444_800])) == Hello(1, Layout("1.0", (), ()), 4_102_444_800)
+
+
+def test_a_metric_keeps_an_exponent_of_zero() -> None:
+    hello = codec.hello(msgpack.packb([1, ["1.0", [["sys", "free-heap", 0]]]]))
+    assert hello is not None
+    assert hello.layout.metrics == (Metric("sys", "free-heap", 0),)

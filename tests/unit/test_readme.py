@@ -1,0 +1,26 @@
+"""The README's table of settings is the one that the settings themselves tell."""
+
+import json
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from gateway.config import Settings
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def settings_table() -> str:
+    """Markdown; a default that this machine computes is empty."""
+    rows = ["| setting | default | |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        shown = "" if default in (None, "", ()) else json.dumps(default)
+        rows.append(f"| `{name}` | {f'`{shown}`' if shown else ''} | {field.description} |")
+    return "\n".join(rows)
+
+
+def test_the_readme_lists_every_setting() -> None:
+    _, _, rest = README.read_text("utf-8").partition("<!-- settings -->\n")
+    block, _, _ = rest.partition("\n<!-- /settings -->")
+    assert block == settings_table()

@@ -1,0 +1,126 @@
+"""What outlives the gateway: hellos over a reopening, layouts kept once, refused payloads in their file."""
+
+import base64
+import json
+import sqlite3
+from pathlib import Path
+
+import msgpack
+import pytest
+
+from gateway import codec
+from gateway.errors import Code, ConfigError
+from gateway.messages import Device, Hello, HelloRecord
+from gateway.store import Store
+from tests.unit.core.room import DEVICE, HELLO, LAYOUT, NEWER, OTHER
+
+
+def remembered(folder: Path) -> dict[Device, list[HelloRecord]]:
+    """What a new life of the gateway finds."""
+    store = Store(folder)
+    try:
+        return dict(store.hellos())
+    finally:
+        store.close()
+
+
+def rows(folder: Path, table: str) -> int:
+    """How many rows a closed store's table has."""
+    with sqlite3.connect(folder / "hellos.sqlite") as db:
+        return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+def test_a_new_folder_remembers_nothing(tmp_path: Path) -> None:
+    assert remembered(tmp_path / "deep" / "state") == {}
+
+
+def test_hellos_survive_reopening_newest_last(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    older = HelloRecord(Hello(9, NEWER, None, None, 1), implied=1_795_000_000)
+    store.remember(DEVICE, (older, HelloRecord(HELLO)))
+    store.remember(OTHER, (HelloRecord(Hello(1, LAYOUT)),))
+    store.close()
+    assert remembered(tmp_path) == {DEVICE: [older, HelloRecord(HELLO)], OTHER: [HelloRecord(Hello(1, LAYOUT))]}
+
+
+def test_what_is_remembered_is_there_without_a_close(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember(DEVICE, (HelloRecord(HELLO),))
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    for file in tmp_path.glob("hellos.sqlite*"):
+        (crashed / file.name).write_bytes(file.read_bytes())
+    assert remembered(crashed) == {DEVICE: [HelloRecord(HELLO)]}
+    store.close()
+
+
+def test_the_last_word_of_a_device_stands(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember(DEVICE, (HelloRecord(Hello(1, LAYOUT)), HelloRecord(HELLO)))
+    store.remember(DEVICE, (HelloRecord(HELLO),))
+    store.close()
+    assert remembered(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
+
+
+def test_a_layout_is_kept_once_for_all_over_reopening_too(tmp_path: Path) -> None:
+    for number in range(3):
+        store = Store(tmp_path)
+        list(store.hellos())
+        store.remember(Device("fleet-a", f"dev-{number}"), (HelloRecord(Hello(number, LAYOUT)),))
+        store.close()
+    store = Store(tmp_path)
+    records = [record for _, kept in store.hellos() for record in kept]
+    store.close()
+    assert rows(tmp_path, "layouts") == 1
+    assert len({id(record.hello.layout) for record in records}) == 1
+    assert [record.hello.tag for record in records] == [0, 1, 2]
+
+
+def test_forget_leaves_nothing_and_the_store_goes_on(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember(DEVICE, (HelloRecord(HELLO),))
+    store.forget()
+    assert list(store.hellos()) == []
+    store.remember(OTHER, (HelloRecord(HELLO),))
+    store.close()
+    assert remembered(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
+
+
+def test_the_largest_hello_that_can_be_decoded_can_be_kept(tmp_path: Path) -> None:
+    most = 2**64 - 1
+    hello = codec.hello(msgpack.packb([65535, ["1.0"], 4_102_444_800, most, most]))
+    assert hello is not None
+    store = Store(tmp_path)
+    store.remember(DEVICE, (HelloRecord(hello),))
+    store.close()
+    assert remembered(tmp_path) == {DEVICE: [HelloRecord(hello)]}
+
+
+def test_a_refused_payload_is_kept_byte_for_byte_a_line_each(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    payloads = [bytes(range(256)), b"", b"\n"]
+    for payload in payloads:
+        file = store.bury("edge/fleet-a/größe/hb", payload, Code.MALFORMED, "not\nan array", 1.5)
+    lines = [json.loads(line) for line in file.read_text("ascii").splitlines()]
+    assert [base64.b64decode(line["payload"]) for line in lines] == payloads
+    assert {key: lines[0][key] for key in ("at", "topic", "code", "reason")} == {
+        "at": 1.5,
+        "topic": "edge/fleet-a/größe/hb",
+        "code": 1,
+        "reason": "not\nan array",
+    }
+    store.close()
+
+
+def test_two_gateways_may_not_share_a_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember(DEVICE, (HelloRecord(HELLO),))
+    with pytest.raises(ConfigError, match="one folder for each gateway"):
+        Store(tmp_path)
+    store.close()
+
+
+def test_a_file_in_the_folders_place_is_a_mistake_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("no folder")
+    with pytest.raises(ConfigError, match="state_dir"):
+        Store(tmp_path / "state")

@@ -20,8 +20,8 @@ from gateway.confirmations import Confirmations
 from gateway.core import Core, Message
 from gateway.downloads import Downloads
 from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
-from gateway.errors import DecodeError, FileFault, LimitError, MessageError
-from gateway.messages import Device, Moment
+from gateway.errors import Code, DecodeError, FileFault, LimitError, MessageError, StateError
+from gateway.messages import Device, HelloRecord, Moment
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.store import Store
@@ -161,7 +161,13 @@ class Steward:
                 case ReadHello(device):
                     self._read_hello(device)
                 case Remember(device, hellos):
-                    self._store.remember(device, hellos)
+                    self._remember(device, hellos)
+
+    def _remember(self, device: Device, hellos: tuple[HelloRecord, ...]) -> None:
+        try:
+            self._store.remember(device, hellos)
+        except StateError as error:
+            _log.error("a hello cannot be kept: a restart forgets older tags until this is mended", error=str(error))
 
     def _settle(self, delivery: Delivery) -> None:
         self._broker.settle(delivery)
@@ -186,13 +192,21 @@ class Steward:
 
         def untaken(reason: int) -> None:
             if reason == NO_MATCHING_SUBSCRIBERS or reason >= FAILURE:
-                self._metrics.dead_letters_kept.inc()
-                file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
-                _log.warning("nobody subscribes to dead: the payload is kept in a file", file=str(file), reason=reason)
+                self._keep(delivery, code, detail, reason)
 
         self._publish(
             confirmations, sibling(delivery.topic, Channel.DEAD), delivery.payload, untaken, False, properties
         )
+
+    def _keep(self, delivery: Delivery, code: Code, detail: str, reason: int) -> None:
+        """`dead` did not take it: a file does, and the log where even that fails."""
+        self._metrics.dead_letters_kept.inc()
+        try:
+            file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
+        except StateError as error:
+            _log.error("a refused payload is kept in this line alone", error=str(error), payload=delivery.payload.hex())
+        else:
+            _log.warning("nobody subscribes to dead: the payload is kept in a file", file=str(file), reason=reason)
 
     def _publish(
         self,

@@ -50,8 +50,9 @@ TABLE: dict[str, set[str]] = {
     "downloads": {"errors", "messages", "blocks", "models"},
     "confirmations": set(),
     "watch": {"errors", "calls", "metrics"},
+    "letters": {"errors", "codec", "core", "broker", "confirmations", "metrics", "store", "topics"},
     "steward": {"errors", "messages", "calls", "topics", "codec", "core", "broker", "store", "metrics"}
-    | {"confirmations", "blocks", "downloads", "models"},
+    | {"confirmations", "blocks", "downloads", "letters", "models"},
     "runner": {"*", "steward"},
     "cli": {"*", "runner", "manager", "demo"},
     "__main__": {"cli"},

@@ -24,9 +24,7 @@ class Child:
     `environment` None: that of this process.
     """
 
-    def __init__(
-        self, name: str, command: list[str], log: Path, environment: Mapping[str, str] | None = None
-    ) -> None:
+    def __init__(self, name: str, command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.log = log
         self._command = command

@@ -1,0 +1,148 @@
+"""How the demo looks: lines in two lanes, a table at the end. Rich draws; nothing is decided here.
+
+A line stays one line: a narrow terminal cuts its end, a pipe or a file gets it whole and without colour.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TextIO
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.demo.words import Line, Tone, Way
+
+WIDE = 400
+"""Columns where there is no terminal: as many as a line needs."""
+STREET, GARDEN = 18, 29
+"""Columns of the arrows: device to gateway, gateway to Edge Manager."""
+
+_COLOURS = ("cyan", "magenta", "yellow", "blue")
+_TONES = {Tone.ROUTINE: "dim", Tone.NEWS: "", Tone.GOOD: "bold green", Tone.BAD: "bold red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrows:
+    """What the lanes are drawn with."""
+
+    street: str
+    garden: str
+    left: str
+    right: str
+
+
+UNICODE = Arrows("━", "─", "◀", "▶")
+ASCII = Arrows("=", "-", "<", ">")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A device in the table; sizes in bytes, of heartbeats alone."""
+
+    device: str
+    runtime: str
+    accepted: int
+    plan: str
+    result: str
+    payload: int
+    packets: int
+    json: int
+
+
+class Screen:
+    """`stream`: stdout or stderr."""
+
+    def __init__(self, devices: Sequence[str], stream: TextIO, width: int | None = None) -> None:
+        self._console = Console(file=stream, highlight=False)
+        if width is not None or not self._console.is_terminal:
+            self._console.width = width or WIDE
+        self._arrows = ASCII if self._console.options.ascii_only else UNICODE
+        self._colours = dict(zip(devices, _COLOURS, strict=False))
+
+    def line(self, line: Line) -> None:
+        """One step of the way of a message."""
+        self._print(drawn(line, self._arrows, self._colours.get(line.device, "white")))
+
+    def fact(self, name: str, text: str) -> None:
+        """A line of the head."""
+        self._console.print(Text.assemble((f"  {name:<13}", "bold"), text), soft_wrap=self._is_piped)
+
+    def act(self, text: str) -> None:
+        """What the demo does now."""
+        self._console.print()
+        self._console.print(Text.assemble(("» ", "bold green"), (text, "bold")), soft_wrap=self._is_piped)
+
+    def say(self, text: str, style: str = "") -> None:
+        """Words as they are; a command stays whole, to be copied."""
+        self._console.print(Text(text, style=style), soft_wrap=True)
+
+    def table(self, rows: Sequence[Row]) -> None:
+        """The end of the story."""
+        self._console.print()
+        self._console.print(table(rows))
+
+    @property
+    def _is_piped(self) -> bool:
+        return not self._console.is_terminal
+
+    def _print(self, text: Text) -> None:
+        if self._console.width >= WIDE:
+            self._console.print(text, soft_wrap=True)
+        else:
+            self._console.print(text, no_wrap=True, overflow="ellipsis")
+
+
+def drawn(line: Line, arrows: Arrows, colour: str) -> Text:
+    """` 1.23 dev-1 ━━ hb 28 B ━━━━━━▶ gateway  what it means`, or the gateway's way to the Edge Manager."""
+    tone = _TONES[line.tone]
+    text = Text.assemble((f"{line.at:5.1f} ", "dim"), (f"{line.device:<5} ", colour))
+    if line.way in (Way.TO_GATEWAY, Way.TO_DEVICE):
+        text.append(_arrow(line, arrows.street, arrows, STREET, Way.TO_GATEWAY), colour)
+        text.append(" gateway  ")
+    else:
+        text.append(" " * STREET + " gateway ")
+        text.append(_arrow(line, arrows.garden, arrows, GARDEN, Way.TO_MANAGER), "green")
+        text.append(" Edge Manager  ")
+    text.append(line.text, tone)
+    text.rstrip()
+    return text
+
+
+def _arrow(line: Line, shaft: str, arrows: Arrows, width: int, right: Way) -> str:
+    """`width` columns, or as many as the label needs."""
+    if line.way is right:
+        return f"{shaft} {line.label} ".ljust(width - 1, shaft) + arrows.right
+    return f"{arrows.left}{shaft} {line.label} ".ljust(width, shaft)
+
+
+def table(rows: Sequence[Row]) -> Table:
+    """A row a device, and their sum."""
+    grid = Table(box=box.SIMPLE_HEAD, show_footer=len(rows) > 1, pad_edge=False, padding=(0, 1))
+    total = _total(rows)
+    grid.add_column("device", footer="all", no_wrap=True)
+    grid.add_column("runtime")
+    grid.add_column("heartbeats accepted", footer=f"{total.accepted}", justify="right")
+    grid.add_column("plan", no_wrap=True)
+    grid.add_column("result", no_wrap=True)
+    grid.add_column("MQTT payloads", footer=f"{total.payload:,} B", justify="right")
+    grid.add_column("MQTT packets", footer=f"{total.packets:,} B", justify="right")
+    grid.add_column("the same as JSON", footer=f"{total.json:,} B", justify="right")
+    grid.add_column("JSON is", footer=ratio(total), justify="right", no_wrap=True)
+    for row in rows:
+        sizes = [f"{size:,} B" for size in (row.payload, row.packets, row.json)]
+        result = Text(row.result, "green" if row.result == "SUCCESS" else "red")
+        grid.add_row(row.device, row.runtime, f"{row.accepted}", row.plan, result, *sizes, ratio(row))
+    return grid
+
+
+def _total(rows: Iterable[Row]) -> Row:
+    sums = [(row.accepted, row.payload, row.packets, row.json) for row in rows]
+    accepted, payload, packets, json = map(sum, zip(*sums, strict=True))
+    return Row("all", "", accepted, "", "", payload, packets, json)
+
+
+def ratio(row: Row) -> str:
+    """How many times the payloads the JSON is."""
+    return f"{row.json / row.payload:.1f} x" if row.payload else "-"

@@ -23,8 +23,11 @@ _NOT_ADDED = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 class Tap:
     """`target`: the manager's URL, None while it is not known: then the gateway is told 503 and comes again."""
 
-    def __init__(self, session: aiohttp.ClientSession, began: float, on_call: Callable[[Call], None]) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, port: int, began: float, on_call: Callable[[Call], None]
+    ) -> None:
         self.target: str | None = None
+        self.port = port
         self._session = session
         self._began = began
         self._on_call = on_call
@@ -68,7 +71,7 @@ class Tap:
 async def tapping(port: int, began: float, on_call: Callable[[Call], None]) -> AsyncIterator[Tap]:
     """A tap that listens on `port` of loopback. Raises OSError where it cannot."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
-        tap = Tap(session, began, on_call)
+        tap = Tap(session, port, began, on_call)
         app = web.Application(client_max_size=MAX_BODY)
         app.router.add_route("*", "/{path:.*}", tap.handle)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)

@@ -1,7 +1,7 @@
 """A device of the demo: `device.py HOST PORT FLEET DEVICE own|paho`, password in DEVICE_PASSWORD. Runs until a signal.
 
 The same file runs under CPython and MicroPython, so it must use nothing that MicroPython lacks, and of this project
-device_sdk alone. Its uptime and memory are real; its temperature and its inferences are made up.
+device_sdk alone. Its uptime and memory are real, its temperature and its inferences are made up.
 """
 
 import os
@@ -23,7 +23,7 @@ def runtime() -> str:
     import gc
 
     heap = gc.mem_alloc() + gc.mem_free()  # type: ignore[attr-defined]
-    return "MicroPython {} in {} KB".format(version, round(heap / 1024))  # noqa: UP032  MicroPython may lack f-strings
+    return "MicroPython {} in {} KB".format(version, (heap + 1023) // 1024)  # noqa: UP032  MicroPython may lack f-strings
 
 
 def layout(way: str) -> list[object]:
@@ -34,15 +34,15 @@ def layout(way: str) -> list[object]:
 
 
 def memory() -> int:
-    """Bytes in use: of the heap on MicroPython, of the process at most so far on CPython."""
+    """Bytes in use: of the heap on MicroPython, by Python's objects on CPython."""
     if MICROPYTHON:
         import gc
 
         gc.collect()
         return gc.mem_alloc()  # type: ignore[attr-defined,no-any-return]
-    import resource
+    import tracemalloc
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return tracemalloc.get_traced_memory()[0]
 
 
 def measure(agent: Agent) -> None:
@@ -102,6 +102,10 @@ def over_paho(agent: Agent, host: str, port: int, fleet: str, device: str, passw
 
 def main(host: str, port: str, fleet: str, device: str, way: str) -> None:
     """Runs for ever."""
+    if not MICROPYTHON:
+        import tracemalloc
+
+        tracemalloc.start()
     agent = Agent(layout(way), install, remove, measure, interval=INTERVAL, urls=way == "paho")
     agent.fetch()
     run = over_paho if way == "paho" else over_own_client

@@ -84,8 +84,8 @@ class Play:
         self._observer = Observer(at, found.admit(OBSERVER), self._began, self._sightings.put_nowait)
         await self._observer.open()
         up.push_async_callback(self._observer.close)
-        told = "as it is shipped, with its ACL" if at.has_acl else "without ACL: mosquitto is not on the PATH"
-        self._screen.fact("broker", f"{at.kind} on {at.host}:{at.device_port}, {told}")
+        told = "the shipped files and ACL" if at.has_acl else "no ACL; Mosquitto is not on the PATH"
+        self._screen.fact("broker", f"{at.kind}, {at.host}:{at.device_port}, {told}")
         return found
 
     async def _put_up_service(self, up: AsyncExitStack, tap: Tap) -> None:
@@ -97,7 +97,7 @@ class Play:
                 lambda: stage.start(manager, LISTENING), lambda: stage.start(gateway, SUBSCRIBED), self._compile
             )
         tap.target = str(urls[0])
-        self._screen.fact("Edge Manager", f"{tap.target}, reached through {endpoint}, which counts what passes")
+        self._screen.fact("Edge Manager", f"{tap.target}; calls pass a tap, {endpoint}")
         await stage.manage(self._folder, "register", FLEET, *self._names)
 
     def _compile(self) -> None:
@@ -133,10 +133,10 @@ class Play:
     async def _perform(self) -> str:
         devices = self._record.devices.values()
         await self._until(lambda: all(device.accepted >= BEFORE for device in devices))
-        self._screen.act(f"edge-gateway manager deploy {FLEET} --all {self._kit.handle}={self._kit.model.name}")
-        deployment = f"{self._kit.handle}-demo"
-        model = f"{self._kit.handle}={self._kit.model}"
-        await stage.manage(self._folder, "deploy", FLEET, "--all", model, "--name", deployment)
+        handle, model = self._kit.handle, self._kit.model
+        self._screen.act(f"edge-gateway manager deploy {FLEET} --all {handle}={model.name}")
+        await stage.manage(self._folder, "deploy", FLEET, "--all", f"{handle}={model}")
+        deployment = str(self._reports()[self._names[0]]["deployments"][-1]["DeploymentName"])
         await self._until(lambda: all(lack(device, deployment) is None for device in devices), deployment)
         await self._until(lambda: all(device.accepted >= IN_ALL for device in devices), deployment)
         await self._until(lambda: self._agrees(deployment), deployment)
@@ -150,6 +150,7 @@ class Play:
         reports = self._reports()
         if any(contradictions(device, reports[device.name], deployment) for device in devices):
             return False
+        self._muted = True
         self._screen.table([self._row(name, reports[name], deployment) for name in self._names])
         return True
 
@@ -169,6 +170,9 @@ class Play:
             payload=seen.payload_bytes,
             packets=seen.packet_bytes,
             json=seen.json_bytes,
+            http=seen.http_bytes,
+            heartbeats=seen.heartbeats,
+            hello=seen.hello_bytes,
         )
 
     async def _stay(self, deployment: str) -> None:
@@ -190,7 +194,6 @@ class Play:
             self._screen.say(f"\n# {purpose}", "dim")
             self._screen.say(command)
         self._screen.say("")
-        self._muted = True
         await self._until(lambda: False, patience=float("inf"))
 
     def _credentials(self, user: str) -> Credentials:
@@ -199,15 +202,25 @@ class Play:
     # Waiting
 
     async def _follow(self) -> None:
-        """Learn and show what is seen, as it comes."""
+        """Learn and show what is seen, as it comes; a call never before the heartbeat that it carries."""
+        held: list[Sighting] = []
         while True:
-            sighting = await self._sightings.get()
-            self._record.add(sighting)
-            line = words.tell(sighting, {name: each.layouts for name, each in self._record.devices.items()})
-            is_ours = line.device in self._record.devices
-            if not (self._muted and is_ours and line.tone is words.Tone.ROUTINE):
-                self._screen.line(line)
+            held.append(await self._sightings.get())
+            early = []
+            for sighting in held:
+                if self._record.is_early(sighting):
+                    early.append(sighting)
+                else:
+                    self._take(sighting)
+            held = early
             self._news.set()
+
+    def _take(self, sighting: Sighting) -> None:
+        self._record.add(sighting)
+        line = words.tell(sighting, {name: each.layouts for name, each in self._record.devices.items()})
+        is_ours = line.device in self._record.devices
+        if not (self._muted and is_ours and line.tone is words.Tone.ROUTINE):
+            self._screen.line(line)
 
     async def _until(
         self, condition: Callable[[], bool], deployment: str | None = None, patience: float = PATIENCE

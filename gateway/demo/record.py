@@ -58,6 +58,13 @@ class Record:
     def __init__(self, devices: Sequence[str]) -> None:
         self.devices = {name: DeviceRecord(name) for name in devices}
 
+    def is_early(self, sighting: Sighting) -> bool:
+        """Whether a SendHeartbeat carries samples of a heartbeat that was not seen yet: two roads are never in step."""
+        if not isinstance(sighting, Call) or sighting.operation != "SendHeartbeat" or sighting.status != 200:
+            return False
+        device = self.devices.get(sighting.device)
+        return device is not None and device.samples_accepted + sighting.samples > device.samples_sent
+
     def add(self, sighting: Sighting) -> None:
         """Learn from it; a device that is not ours, and a payload that is not of the protocol, teach nothing."""
         name = sighting.device.name if isinstance(sighting, Message) else sighting.device

@@ -16,7 +16,7 @@ from gateway.demo.words import Line, Tone, Way
 
 WIDE = 400
 """Columns where there is no terminal: as many as a line needs."""
-STREET, GARDEN = 18, 29
+STREET, GARDEN = 18, 26
 """Columns of the arrows: device to gateway, gateway to Edge Manager."""
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue")
@@ -39,7 +39,7 @@ ASCII = Arrows("=", "-", "<", ">")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A device in the table; sizes in bytes, of heartbeats alone."""
+    """A device in the table; sizes in bytes, of heartbeats alone. `http`: with all headers. `hello`: it came once."""
 
     device: str
     runtime: str
@@ -49,6 +49,9 @@ class Row:
     payload: int
     packets: int
     json: int
+    http: int
+    heartbeats: int
+    hello: int
 
 
 class Screen:
@@ -72,7 +75,7 @@ class Screen:
     def act(self, text: str) -> None:
         """What the demo does now."""
         self._console.print()
-        self._console.print(Text.assemble(("» ", "bold green"), (text, "bold")), soft_wrap=self._is_piped)
+        self._console.print(Text.assemble(("» ", "bold green"), (text, "bold")), soft_wrap=True)
 
     def say(self, text: str, style: str = "") -> None:
         """Words as they are; a command stays whole, to be copied."""
@@ -81,7 +84,9 @@ class Screen:
     def table(self, rows: Sequence[Row]) -> None:
         """The end of the story."""
         self._console.print()
-        self._console.print(table(rows))
+        self._console.print(table(rows, narrow=self._console.width < 100))
+        self._console.print()
+        self._console.print(Text(caption(rows), "dim"), soft_wrap=self._is_piped)
 
     @property
     def _is_piped(self) -> bool:
@@ -117,30 +122,44 @@ def _arrow(line: Line, shaft: str, arrows: Arrows, width: int, right: Way) -> st
     return f"{arrows.left}{shaft} {line.label} ".ljust(width, shaft)
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """A row a device, and their sum."""
-    grid = Table(box=box.SIMPLE_HEAD, show_footer=len(rows) > 1, pad_edge=False, padding=(0, 1))
+def table(rows: Sequence[Row], narrow: bool = False) -> Table:
+    """A row a device, and their sum. `narrow`: for 80 columns."""
+    grid = Table(
+        box=box.SIMPLE_HEAD, show_footer=True, show_edge=False, pad_edge=False, padding=(0, 0) if narrow else (0, 1)
+    )
     total = _total(rows)
     grid.add_column("device", footer="all", no_wrap=True)
-    grid.add_column("runtime")
-    grid.add_column("heartbeats accepted", footer=f"{total.accepted}", justify="right")
+    grid.add_column("runtime", max_width=16 if narrow else None)
     grid.add_column("plan", no_wrap=True)
     grid.add_column("result", no_wrap=True)
-    grid.add_column("MQTT payloads", footer=f"{total.payload:,} B", justify="right")
-    grid.add_column("MQTT packets", footer=f"{total.packets:,} B", justify="right")
-    grid.add_column("the same as JSON", footer=f"{total.json:,} B", justify="right")
-    grid.add_column("JSON is", footer=ratio(total), justify="right", no_wrap=True)
+    grid.add_column("beats\naccepted", footer=f"{total.accepted}", justify="right", no_wrap=True)
+    for name, size in zip(("payloads,\nbytes", "packets,\nbytes", "JSON,\nbytes"), _sizes(total), strict=True):
+        grid.add_column(name, footer=size, justify="right", no_wrap=True)
+    grid.add_column("JSON /\npayload", footer=ratio(total), justify="right", no_wrap=True)
     for row in rows:
-        sizes = [f"{size:,} B" for size in (row.payload, row.packets, row.json)]
         result = Text(row.result, "green" if row.result == "SUCCESS" else "red")
-        grid.add_row(row.device, row.runtime, f"{row.accepted}", row.plan, result, *sizes, ratio(row))
+        grid.add_row(row.device, row.runtime, row.plan, result, f"{row.accepted}", *_sizes(row), ratio(row))
     return grid
 
 
+def _sizes(row: Row) -> tuple[str, str, str]:
+    return f"{row.payload:,}", f"{row.packets:,}", f"{row.json:,}"
+
+
 def _total(rows: Iterable[Row]) -> Row:
-    sums = [(row.accepted, row.payload, row.packets, row.json) for row in rows]
-    accepted, payload, packets, json = map(sum, zip(*sums, strict=True))
-    return Row("all", "", accepted, "", "", payload, packets, json)
+    sums = [(row.accepted, row.payload, row.packets, row.json, row.http, row.heartbeats, row.hello) for row in rows]
+    accepted, *sizes = map(sum, zip(*sums, strict=True))
+    return Row("all", "", accepted, "", "", *sizes)
+
+
+def caption(rows: Sequence[Row]) -> str:
+    """What the sizes are of, and what is not in them."""
+    total = _total(rows)
+    return (
+        f"{total.heartbeats} heartbeats became {total.accepted} SendHeartbeat calls. Packets: the whole PUBLISH, QoS 1. "
+        f"JSON: the calls' bodies; with HTTP's headers they had {total.http:,} bytes. "
+        f"Besides, each device said one hello, {total.hello:,} bytes in all."
+    )
 
 
 def ratio(row: Row) -> str:

@@ -10,6 +10,7 @@ from enum import Enum
 from device_sdk.plan import decode as decode_plan
 from device_sdk.wire import ack as decode_ack
 from gateway import codec
+from gateway.demo.record import RUNTIME
 from gateway.demo.sightings import Call, Message, Sighting
 from gateway.errors import Code, MessageError
 from gateway.merge import scaled
@@ -100,7 +101,7 @@ def _hello(hello: Hello | None) -> str:
     layout = hello.layout
     metrics = len(layout.metrics) + sum(len(model.metrics) for model in layout.models)
     clock = "no clock" if hello.epoch is None else "has a clock"
-    return f"{layout.agent_version}, {metrics} metrics, {clock}"
+    return f"{layout.agent_version.removeprefix(RUNTIME)}, {metrics} metrics, {clock}"
 
 
 def _heartbeat(heartbeat: Heartbeat, layouts: Mapping[int, Layout]) -> str:
@@ -152,7 +153,7 @@ def _definitions(definitions: list[list[object]]) -> str:
 
 def _ack(payload: bytes) -> tuple[str, Tone]:
     seq, code, _, detail = decode_ack(payload)
-    text = f"seq {seq}: code {code}, {ACKS.get(code, 'unknown')}" + (f": {detail}" if detail else "")
+    text = f"code {code}, {ACKS.get(code, 'unknown')}, seq {seq}" + (f": {detail}" if detail else "")
     return text, Tone.GOOD if code == Code.ACCEPTED else Tone.BAD
 
 

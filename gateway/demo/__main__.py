@@ -14,7 +14,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.demo import kit
+from gateway.demo import broker, kit
+from gateway.demo.embedded import Embedded
 from gateway.demo.play import Play
 from gateway.demo.screen import Screen
 from gateway.errors import GatewayError
@@ -27,6 +28,9 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 @app.command()
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave it all up until Ctrl-C, and say what to type.")] = False,
+    embedded: Annotated[
+        bool, typer.Option("--embedded", help="Take the broker from PyPI even where Mosquitto is installed.")
+    ] = False,
 ) -> None:
     """The whole way, on free ports of loopback: three devices (one on MicroPython), a broker, the gateway, an Edge
     Manager. Shows each message as it happens, deploys a model, and ends with a table of what was seen.
@@ -35,16 +39,17 @@ def demo(
     """
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     with tempfile.TemporaryDirectory(prefix="edge-demo-", ignore_cleanup_errors=True) as folder:
-        status = asyncio.run(_perform(Path(folder), keep))
+        status = asyncio.run(_perform(Path(folder), keep, embedded))
     raise typer.Exit(status)
 
 
-async def _perform(folder: Path, keep: bool) -> int:
+async def _perform(folder: Path, keep: bool, embedded: bool) -> int:
     """The exit status. The first signal ends the play; no further one ends the clearing up, which is bounded."""
     found = kit.find(folder)
     screen = Screen([player.name for player in found.players], sys.stdout)
     play = Play(folder, screen, found, program())
-    task = asyncio.create_task(play.run(keep))
+    find = Embedded if embedded else broker.find
+    task = asyncio.create_task(play.run(find, keep))
     came: list[int] = []
 
     def end(number: int) -> None:

@@ -54,12 +54,12 @@ class Play:
         self.is_over = False
         """Whether all was seen, and only `--keep` holds it up."""
 
-    async def run(self, keep: bool) -> None:
-        """Everything, then the table. Raises DemoError; GatewayError or OSError where a part cannot start."""
+    async def run(self, find: Callable[[Path], broker.OwnBroker], keep: bool) -> None:
+        """Everything, then the table. `find`: gives a broker that keeps its files in that folder. Raises DemoError; GatewayError or OSError where a part cannot start."""
         async with AsyncExitStack() as up:
             self._follower = asyncio.create_task(self._follow())
             up.callback(self._follower.cancel)
-            self._broker = await self._put_up_broker(up)
+            self._broker = await self._put_up_broker(up, find)
             tap = await up.enter_async_context(tapping(free_ports(1)[0], self._began, self._sightings.put_nowait))
             await self._put_up_service(up, tap)
             await self._put_up_devices(up)
@@ -70,10 +70,10 @@ class Play:
 
     # Putting up
 
-    async def _put_up_broker(self, up: AsyncExitStack) -> broker.OwnBroker:
+    async def _put_up_broker(self, up: AsyncExitStack, find: Callable[[Path], broker.OwnBroker]) -> broker.OwnBroker:
         folder = self._folder / "broker"
         folder.mkdir()
-        found = broker.find(folder)
+        found = find(folder)
         up.push_async_callback(stage.in_threads, found.stop)
         await stage.in_threads(found.start)
         at = found.address
@@ -84,7 +84,7 @@ class Play:
         self._observer = Observer(at, found.admit(OBSERVER), self._began, self._sightings.put_nowait)
         await self._observer.open()
         up.push_async_callback(self._observer.close)
-        told = "the shipped files and ACL" if at.has_acl else "no ACL; Mosquitto is not on the PATH"
+        told = "the shipped files and ACL" if at.has_acl else "which knows no ACL and no passwords"
         self._screen.fact("broker", f"{at.kind}, {at.host}:{at.device_port}, {told}")
         return found
 
@@ -191,8 +191,7 @@ class Play:
         )
         self._screen.act("It all stays up until Ctrl-C. Routine is not shown any more; try these:")
         for purpose, command in lines(place):
-            self._screen.say(f"\n# {purpose}", "dim")
-            self._screen.say(command)
+            self._screen.command(purpose, command)
         self._screen.say("")
         await self._until(lambda: False, patience=float("inf"))
 

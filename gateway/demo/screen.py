@@ -16,6 +16,8 @@ from gateway.demo.words import Line, Tone, Way
 
 WIDE = 400
 """Columns where there is no terminal: as many as a line needs."""
+NARROW, TOO_NARROW = 100, 80
+"""Columns below which some words are left out, and below which a table would be cut."""
 STREET, GARDEN = 18, 26
 """Columns of the arrows: device to gateway, gateway to Edge Manager."""
 
@@ -66,7 +68,8 @@ class Screen:
 
     def line(self, line: Line) -> None:
         """One step of the way of a message."""
-        self._print(drawn(line, self._arrows, self._colours.get(line.device, "white")))
+        colour = self._colours.get(line.device, "white")
+        self._print(drawn(line, self._arrows, colour, narrow=self._console.width < NARROW))
 
     def fact(self, name: str, text: str) -> None:
         """A line of the head."""
@@ -77,14 +80,22 @@ class Screen:
         self._console.print()
         self._console.print(Text.assemble(("» ", "bold green"), (text, "bold")), soft_wrap=True)
 
-    def say(self, text: str, style: str = "") -> None:
-        """Words as they are; a command stays whole, to be copied."""
-        self._console.print(Text(text, style=style), soft_wrap=True)
+    def say(self, text: str) -> None:
+        """Words."""
+        self._console.print(Text(text), soft_wrap=self._is_piped)
+
+    def command(self, purpose: str, command: str) -> None:
+        """Something to type; it stays whole, to be copied."""
+        self._console.print(Text(f"\n# {purpose}", "dim"), soft_wrap=True)
+        self._console.print(Text(command), soft_wrap=True)
 
     def table(self, rows: Sequence[Row]) -> None:
         """The end of the story."""
         self._console.print()
-        self._console.print(table(rows, narrow=self._console.width < 100))
+        if self._console.width < TOO_NARROW:
+            self._console.print(listing(rows))
+        else:
+            self._console.print(table(rows, narrow=self._console.width < NARROW))
         self._console.print()
         self._console.print(Text(caption(rows), "dim"), soft_wrap=self._is_piped)
 
@@ -99,19 +110,23 @@ class Screen:
             self._console.print(text, no_wrap=True, overflow="ellipsis")
 
 
-def drawn(line: Line, arrows: Arrows, colour: str) -> Text:
-    """` 1.23 dev-1 ━━ hb 28 B ━━━━━━▶ gateway  what it means`, or the gateway's way to the Edge Manager."""
+def drawn(line: Line, arrows: Arrows, colour: str, narrow: bool = False) -> Text:
+    """`  1.2 dev-1 ━ hb 28 B ━━━━━━━▶ gateway  what it means`, or the gateway's way to the Edge Manager.
+
+    `narrow`: beside that way there is no room for what it means, unless something is wrong.
+    """
     tone = _TONES[line.tone]
     text = Text.assemble((f"{line.at:5.1f} ", "dim"), (f"{line.device:<5} ", colour))
     if line.way in (Way.TO_GATEWAY, Way.TO_DEVICE):
         text.append(_arrow(line, arrows.street, arrows, STREET, Way.TO_GATEWAY), colour)
-        text.append(" gateway  ")
+        text.append(" gateway")
     else:
         text.append(" " * STREET + " gateway ")
         text.append(_arrow(line, arrows.garden, arrows, GARDEN, Way.TO_MANAGER), "green")
-        text.append(" Edge Manager  ")
-    text.append(line.text, tone)
-    text.rstrip()
+        text.append(" Edge Manager")
+        if narrow and line.tone is not Tone.BAD:
+            return text
+    text.append(f"  {line.text}" if line.text else "", tone)
     return text
 
 
@@ -142,6 +157,20 @@ def table(rows: Sequence[Row], narrow: bool = False) -> Table:
     return grid
 
 
+def listing(rows: Sequence[Row]) -> Text:
+    """The same in words, which wrap."""
+    text = Text()
+    for row in (*rows, _total(rows)):
+        text.append(f"{row.device}", "bold").append(f"{', ' + row.runtime if row.runtime else ''}: ")
+        text.append(f"plan {row.plan}, {row.result}, " if row.plan else "")
+        text.append(
+            f"{row.accepted} heartbeats accepted, payloads {row.payload:,} bytes, packets {row.packets:,} bytes, "
+        )
+        text.append(f"JSON {row.json:,} bytes, {ratio(row)} the payloads\n")
+    text.rstrip()
+    return text
+
+
 def _sizes(row: Row) -> tuple[str, str, str]:
     return f"{row.payload:,}", f"{row.packets:,}", f"{row.json:,}"
 
@@ -156,8 +185,8 @@ def caption(rows: Sequence[Row]) -> str:
     """What the sizes are of, and what is not in them."""
     total = _total(rows)
     return (
-        f"{total.heartbeats} heartbeats became {total.accepted} SendHeartbeat calls. Packets: the whole PUBLISH, QoS 1. "
-        f"JSON: the calls' bodies; with HTTP's headers they had {total.http:,} bytes. "
+        f"{total.heartbeats} heartbeats became {total.accepted} SendHeartbeat calls. Packets: the whole PUBLISH, "
+        f"QoS 1. JSON: the calls' bodies; with HTTP's headers they had {total.http:,} bytes. "
         f"Besides, each device said one hello, {total.hello:,} bytes in all."
     )
 

@@ -7,20 +7,22 @@ into a callback of the broker: a poison message never stops the next one.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol, cast
 
 import structlog
 
 from gateway import codec
 from gateway.blocks import BlockSender
-from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
-from gateway.calls import Accepted, Call, Outcome, Refused
+from gateway.broker import Broker, Delivery
+from gateway.calls import Accepted, Call, Deployment, Outcome, Refused
 from gateway.confirmations import Confirmations
 from gateway.core import Core, Message
 from gateway.downloads import Downloads
 from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
-from gateway.errors import DecodeError, FileFault, LimitError, MessageError
-from gateway.messages import Device, Moment
+from gateway.errors import DecodeError, FileFault, LimitError, MessageError, StateError
+from gateway.letters import Letters
+from gateway.messages import Device, HelloRecord, Moment
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.store import Store
@@ -39,8 +41,8 @@ _DECODERS: dict[Channel, Callable[[bytes], Message | None]] = {
 class Cloud(Protocol):
     """The garden door, as far as the steward uses it."""
 
-    async def perform(self, call: Call) -> Outcome[Any]:
-        """The call's outcome; raises nothing."""
+    def start(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
+        """Perform a call; `then` hears its outcome."""
 
 
 class Steward:
@@ -64,18 +66,18 @@ class Steward:
         self._max_payload = max_payload
         self._hello_wait = hello_wait
         self._loop = asyncio.get_running_loop()
-        self._calls: set[asyncio.Task[None]] = set()
-        self._reads: set[asyncio.Task[None]] = set()
-        self._publishing = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking = 0
+        self._full = False
         self._hellos_to_read: list[Device] = []
         self._alarm: asyncio.TimerHandle | None = None
         self.unsettled = 0
-        self.quiet = asyncio.Event()
-        self.quiet.set()
+        self._changed = asyncio.Event()
 
     def begin(self, broker: Broker, cloud: Cloud, models: Models) -> None:
         """The doors stand: remember what an earlier life knew."""
         self._broker, self._cloud, self._models = broker, cloud, models
+        self._letters = Letters(broker, self._topics, self._store, self._metrics, self._changed.set)
         self._downloads = Downloads(models, BlockSender(broker.publish))
         for device, records in self._store.hellos():
             self._core.recall(device, records)
@@ -88,13 +90,14 @@ class Steward:
         if self._alarm is not None:
             self._alarm.cancel()
         self._downloads.close()
-        for task in self._calls | self._reads:
+        for task in self._tasks:
             task.cancel()
 
     # What the broker tells
 
     def connected(self, connection: int, resumed: bool) -> None:
         """The ear's connection stands."""
+        self._full = False  # a new connection is read
         if connection == 1 and not resumed:
             self._core.forget_hellos()
             self._store.forget()
@@ -103,24 +106,26 @@ class Steward:
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""
         self.unsettled += 1
+        device = None
         try:
-            effects = self._understood(delivery)
+            device, channel = self._topics.parse(delivery.topic)
+            effects = self._understood(delivery, device, channel)
         except MessageError as error:
-            effects = self._core.refuse(delivery, error, _now())
+            effects = self._core.refuse(delivery, error, _now(), device)
         except Exception as error:
             _log.exception("a fault of the gateway: please report it with the payload on dead", topic=delivery.topic)
             effects = self._core.refuse(delivery, LimitError(f"the gateway failed on it: {error!r}"), _now())
         self._carry_out(effects)
-        if self.unsettled >= self._intake:
+        if self.unsettled >= self._intake and not self._full:
+            self._full = True
             self._broker.pause()
             self._metrics.reading_paused.set(1)
 
-    def _understood(self, delivery: Delivery) -> list[Effect]:
-        device, channel = self._topics.parse(delivery.topic)
+    def _understood(self, delivery: Delivery, device: Device, channel: Channel) -> list[Effect]:
         self._metrics.received[channel].inc()
-        if len(delivery.payload) > self._max_payload:
-            raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
         try:
+            if len(delivery.payload) > self._max_payload:
+                raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
             message = _DECODERS[channel](delivery.payload)
         except MessageError as error:
             if channel is Channel.HELLO:
@@ -137,82 +142,38 @@ class Steward:
         for effect in effects:
             match effect:
                 case Ask(call):
-                    self.quiet.clear()
-                    self._start(self._ask(call), self._calls)
+                    self._asking += 1
+                    self._cloud.start(call, partial(self._answered, call))
                 case Settle():
                     delivery = cast("Delivery", effect.ticket)
                     confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
                 case Reply():
-                    self._reply(effect, confirmations)
+                    self._letters.reply(effect, confirmations)
                 case Bury():
-                    self._bury(effect, confirmations)
-                case PublishPlan(device, _, payload):
-                    self._metrics.plans_published.inc()
-                    topic = self._topics.format(device, Channel.PLAN)
-                    self._publish(confirmations, topic, payload, retain=True)
+                    self._letters.bury(effect, confirmations)
+                case PublishPlan():
+                    self._letters.plan(effect, confirmations)
                 case SendBlocks():
                     self._send_blocks(effect)
                 case ReadHello(device):
                     self._read_hello(device)
                 case Remember(device, hellos):
-                    self._store.remember(device, hellos)
+                    self._remember(device, hellos)
+
+    def _remember(self, device: Device, hellos: tuple[HelloRecord, ...]) -> None:
+        try:
+            self._store.remember(device, hellos)
+        except StateError as error:
+            _log.error("a hello cannot be kept: a restart forgets older tags until this is mended", error=str(error))
 
     def _settle(self, delivery: Delivery) -> None:
         self._broker.settle(delivery)
         self._metrics.settled.inc()
         self.unsettled -= 1
-        if self.unsettled <= self._intake * 3 // 4:
+        if self._full and self.unsettled <= self._intake * 3 // 4:
+            self._full = False
             self._broker.resume()
             self._metrics.reading_paused.set(0)
-
-    def _reply(self, effect: Reply, confirmations: Confirmations) -> None:
-        topic = sibling(cast("Delivery", effect.ticket).topic, Channel.ACK)
-        self._publish(confirmations, topic, codec.ack(effect.ack, effect.max_payload))
-
-    def _bury(self, effect: Bury, confirmations: Confirmations) -> None:
-        delivery, code, detail = cast("Delivery", effect.ticket), effect.code, effect.detail
-        self._metrics.refused[code].inc()
-        _log.warning(
-            "refused: the device was told, the payload stands on dead", topic=delivery.topic, code=code, why=detail
-        )
-        properties = (("topic", delivery.topic), ("code", str(int(code))), ("reason", detail))
-
-        def untaken(reason: int) -> None:
-            if reason == NO_MATCHING_SUBSCRIBERS or reason >= FAILURE:
-                self._metrics.dead_letters_kept.inc()
-                file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
-                _log.warning("nobody subscribes to dead: the payload is kept in a file", file=str(file), reason=reason)
-
-        self._publish(
-            confirmations, sibling(delivery.topic, Channel.DEAD), delivery.payload, untaken, False, properties
-        )
-
-    def _publish(
-        self,
-        confirmations: Confirmations,
-        topic: str,
-        payload: bytes,
-        then: Callable[[int], None] | None = None,
-        retain: bool = False,
-        properties: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        def confirmed(reason: int) -> None:
-            if then is not None:
-                then(reason)
-            elif reason >= FAILURE:
-                _log.error(
-                    "the broker refuses a publication: its ACL must let the gateway write it",
-                    topic=topic,
-                    reason=reason,
-                )
-            self._publishing -= 1
-            confirmations.came()
-            self._tell_quiet()
-
-        confirmations.expect()
-        self._publishing += 1
-        self.quiet.clear()
-        self._broker.publish(topic, payload, confirmed, retain, properties)
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         delivery = cast("Delivery", effect.ticket)
@@ -224,37 +185,45 @@ class Steward:
 
     # Calls
 
-    def _start(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
-        tasks.add(task)
+        self._tasks.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
-        self._reads.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
-        self._tell_quiet()
 
-    def _tell_quiet(self) -> None:
-        if not self._calls and not self._publishing:
-            self.quiet.set()
+    async def quiet(self) -> None:
+        """Wait until no call and no letter is under way."""
+        while self._asking or self._letters.under_way:
+            self._changed.clear()
+            await self._changed.wait()
 
-    async def _ask(self, call: Call) -> None:
-        outcome = await self._cloud.perform(call)
+    def _answered(self, call: Call, outcome: Outcome[Any]) -> None:
         if isinstance(outcome, Accepted) and isinstance(outcome.answer, tuple):
-            try:
-                sizes = await self._models.sizes(codec.model_files(outcome.answer))
-                outcome = Accepted(codec.plan(outcome.answer, sizes))
-            except (ValueError, TypeError, OverflowError) as error:
-                outcome = Refused(f"the service's plan cannot be told: {error}")
+            self._start(self._plan(call, outcome.answer))
+        else:
+            self._resolve(call, outcome)
+
+    async def _plan(self, call: Call, deployments: tuple[Deployment, ...]) -> None:
+        sizes = await self._models.sizes(codec.model_files(deployments))
+        try:
+            self._resolve(call, Accepted(codec.plan(deployments, sizes)))
+        except (ValueError, TypeError, OverflowError) as error:
+            self._resolve(call, Refused(f"the service's plan cannot be told: {error}"))
+
+    def _resolve(self, call: Call, outcome: Outcome[Any]) -> None:
+        self._asking -= 1
         self._carry_out(self._core.resolve(call.device, outcome, _now()))
+        self._changed.set()
 
     # Hellos
 
     def _read_hello(self, device: Device) -> None:
         if not self._hellos_to_read:
-            self._loop.call_soon(lambda: self._start(self._read_hellos(), self._reads))
+            self._loop.call_soon(lambda: self._start(self._read_hellos()))
         self._hellos_to_read.append(device)
 
     async def _read_hellos(self) -> None:

@@ -69,7 +69,9 @@ async def _perform(folder: Path, keep: bool, embedded: bool) -> int:
         sys.stdout.flush()
         Screen([], sys.stderr).say(f"\nThe demo failed. {error}")
         return 1
-    screen.say("Everything above was seen to happen. Nothing is left running.")
+    screen.say(
+        "\nNothing is left running." if keep else "Everything above was seen to happen. Nothing is left running."
+    )
     return 0
 
 

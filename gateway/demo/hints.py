@@ -47,7 +47,7 @@ def lines(place: Place) -> list[tuple[str, str]]:
         ("what the Edge Manager knows", f"{manager} status {fleet} {data}"),
         ("deploy another model", f"{manager} deploy {fleet} --all {handle}={file} {data}"),
         ("take the first one off", f"{manager} undeploy {fleet} {place.handle} --all {data}"),
-        ("the gateway's metrics", f"curl {place.pages}metrics"),
+        ("the gateway's metrics", f"curl -s {place.pages}metrics"),
     ]
 
 

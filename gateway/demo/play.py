@@ -55,7 +55,10 @@ class Play:
         """Whether all was seen, and only `--keep` holds it up."""
 
     async def run(self, find: Callable[[Path], broker.OwnBroker], keep: bool) -> None:
-        """Everything, then the table. `find`: gives a broker that keeps its files in that folder. Raises DemoError; GatewayError or OSError where a part cannot start."""
+        """Everything, then the table. `find`: gives a broker that keeps its files in that folder.
+
+        Raises DemoError, and another GatewayError or OSError where a part cannot start.
+        """
         async with AsyncExitStack() as up:
             self._follower = asyncio.create_task(self._follow())
             up.callback(self._follower.cancel)
@@ -186,7 +189,7 @@ class Play:
             program=self._program,
             data=self._folder / "manager",
             handle=self._kit.handle,
-            another=("another", self._kit.model.with_name("hey_jarvis.tflite")),
+            another=self._kit.another,
             pages=str(entry.get("url", "")),
         )
         self._screen.act("It all stays up until Ctrl-C. Routine is not shown any more; try these:")

@@ -26,6 +26,8 @@ MAIN = "main.py"
 """What a board runs first. MicroPython looks for modules beside it, and nowhere in the current directory."""
 
 _OTHERS = ("GATEWAY_", "AWS_", "EDGE_MANAGER_", "MICROPY")
+# Garbage that is left between modules while they load would cut so small a heap into pieces.
+_MAIN = "import gc\ngc.threshold(2048)\nimport sys\nimport device\n\ndevice.main(*sys.argv[1:])\n"
 _NOT_ON_BOARDS = {"_host", "port_paho", "manifest"}
 
 
@@ -94,7 +96,7 @@ def compile_board(cross: str, folder: Path) -> None:
     sdk = Path((spec.origin if spec else None) or TREE / "device_sdk").parent
     board = folder / "board"
     (board / "device_sdk").mkdir(parents=True)
-    (board / MAIN).write_text("import sys\nimport device\n\ndevice.main(*sys.argv[1:])\n")
+    (board / MAIN).write_text(_MAIN)
     sources = {source: board / "device_sdk" for source in sdk.glob("*.py") if source.stem not in _NOT_ON_BOARDS}
     for source, place in (sources | {Path(__file__).with_name("device.py"): board}).items():
         command = [cross, "-O3", "-o", str(place / f"{source.stem}.mpy"), str(source)]

@@ -183,10 +183,8 @@ class Core:
             yield _ask(box, InFlight(GetDeviceRegistration(box.device)))
 
     def _not_registered(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
-        items = list(box.waiting or ())
-        box.keep([])
         self._hellos.end(box)
-        yield from refusals(box, items, Code.NOT_REGISTERED, f"{box.device} is not registered", now)
+        yield from refusals(box, _all_waiting(box), Code.NOT_REGISTERED, f"{box.device} is not registered", now)
 
     def _send_heartbeats(self, box: Mailbox) -> Effect:
         most = 1 if box.singly else self._rules.merge_heartbeats
@@ -228,7 +226,7 @@ class Core:
             yield from self._back_to_wait(box, flight.items)
         else:
             code = Code.REFUSED if isinstance(outcome, Refused) else Code.GAVE_UP
-            yield from refusals(box, flight.items, code, outcome.detail, now)
+            yield from refusals(box, flight.items or _all_waiting(box), code, outcome.detail, now)
         yield from self._advance(box, now)
 
     def _accepted(self, box: Mailbox, flight: InFlight, answer: Answer, now: Moment) -> Iterator[Effect]:
@@ -273,6 +271,13 @@ class Core:
                 items, box.waiting, box.singly = list(box.waiting or ()), None, 0
                 effects += self._back_to_wait(box, items)
         return [*effects, *self._hellos.ask_again()]
+
+
+def _all_waiting(box: Mailbox) -> list[Waiting]:
+    """What waits for the device's registration, taken out."""
+    items = list(box.waiting or ())
+    box.keep([])
+    return items
 
 
 def _ask(box: Mailbox, flight: InFlight) -> Effect:

@@ -65,6 +65,9 @@ async def _perform(folder: Path, keep: bool, embedded: bool) -> int:
         if not play.is_over:
             screen.say(f"\nEnded by {signal.Signals(came[0]).name} before the end.")
             return 128 + came[0]
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+        return 1
     except (GatewayError, OSError) as error:
         sys.stdout.flush()
         Screen([], sys.stderr).say(f"\nThe demo failed. {error}")

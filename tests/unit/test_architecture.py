@@ -67,7 +67,7 @@ DOORS: dict[str, set[str]] = {
     "boto3": {"cloud", "models", "manager"},
     "botocore": {"cloud", "express", "faults", "models", "manager"},
     "tenacity": {"retry"},
-    "paho": {"broker", "link", "paholoop", "device_sdk"},
+    "paho": {"broker", "link", "paholoop", "device_sdk", "demo"},
     "httptools": {"http1"},
     "sqlite3": {"store", "manager"},
     "pydantic": {"config"},

@@ -237,8 +237,10 @@ class Play:
             if failed or time.monotonic() > deadline:
                 raise DemoError(self._complaint(deployment))
             self._news.clear()
+            # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), LOOK)
+                async with asyncio.timeout(LOOK):
+                    await self._news.wait()
 
     def _check_parts(self) -> None:
         if self._follower is not None and self._follower.done():

@@ -56,11 +56,18 @@ class Row:
     hello: int
 
 
+class _Console(Console):
+    """Rich would end the process where whoever reads has gone; ours still has parts to take down."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError("nobody reads this any more")
+
+
 class Screen:
     """`stream`: stdout or stderr."""
 
     def __init__(self, devices: Sequence[str], stream: TextIO, width: int | None = None) -> None:
-        self._console = Console(file=stream, highlight=False)
+        self._console = _Console(file=stream, highlight=False)
         if width is not None or not self._console.is_terminal:
             self._console.width = width or WIDE
         self._arrows = ASCII if self._console.options.ascii_only else UNICODE
@@ -101,10 +108,10 @@ class Screen:
 
     @property
     def _is_piped(self) -> bool:
-        return not self._console.is_terminal
+        return self._console.width >= WIDE
 
     def _print(self, text: Text) -> None:
-        if self._console.width >= WIDE:
+        if self._is_piped:
             self._console.print(text, soft_wrap=True)
         else:
             self._console.print(text, no_wrap=True, overflow="ellipsis")

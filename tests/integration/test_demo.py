@@ -158,6 +158,15 @@ def test_a_signal_ends_it_and_all_its_parts(demo: Demo, number: signal.Signals) 
     assert demo.leaves_nothing()
 
 
+def test_a_reader_who_leaves_ends_it(demo: Demo) -> None:
+    demo.start()
+    demo.read_until("SendHeartbeat")
+    assert demo.process.stdout is not None
+    demo.process.stdout.close()
+    assert demo.process.wait(DEADLINE_S) == 1
+    assert (demo.errors, demo.leaves_nothing()) == ("", True)
+
+
 def test_no_part_outlives_a_demo_that_was_killed(demo: Demo) -> None:
     demo.start()
     demo.read_until("SendHeartbeat")

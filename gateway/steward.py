@@ -70,6 +70,8 @@ class Steward:
         self._asking = 0
         self._full = False
         self._hellos_to_read: list[Device] = []
+        self._learnt: dict[Device, tuple[HelloRecord, ...]] = {}
+        self._waiting_for_disk: list[Confirmations] = []
         self._alarm: asyncio.TimerHandle | None = None
         self.unsettled = 0
         self._changed = asyncio.Event()
@@ -158,13 +160,25 @@ class Steward:
                 case ReadHello(device):
                     self._read_hello(device)
                 case Remember(device, hellos):
-                    self._remember(device, hellos)
+                    self._remember(device, hellos, confirmations)
 
-    def _remember(self, device: Device, hellos: tuple[HelloRecord, ...]) -> None:
+    def _remember(self, device: Device, hellos: tuple[HelloRecord, ...], confirmations: Confirmations) -> None:
+        """All that a turn of the loop learns is kept in one transaction; what follows in the list waits for it."""
+        if not self._learnt:
+            self._loop.call_soon(self._keep_learnt)
+        confirmations.expect()
+        self._learnt[device] = hellos
+        self._waiting_for_disk.append(confirmations)
+
+    def _keep_learnt(self) -> None:
+        learnt, self._learnt = self._learnt, {}
+        waiting, self._waiting_for_disk = self._waiting_for_disk, []
         try:
-            self._store.remember(device, hellos)
+            self._store.remember(learnt)
         except StateError as error:
-            _log.error("a hello cannot be kept: a restart forgets older tags until this is mended", error=str(error))
+            _log.error("hellos cannot be kept: a restart forgets older tags until this is mended", error=str(error))
+        for confirmations in waiting:
+            confirmations.came()
 
     def _settle(self, delivery: Delivery) -> None:
         self._broker.settle(delivery)

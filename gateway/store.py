@@ -6,7 +6,7 @@ SQLite in WAL mode: a commit survives kill -9. Decides nothing; the core says wh
 import base64
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -60,10 +60,13 @@ class Store:
         if device is not None:
             yield device, records
 
-    def remember(self, device: Device, records: tuple[HelloRecord, ...]) -> None:
-        """Keep just these of a device, newest last. Committed when it returns. Raises StateError."""
+    def remember(self, changed: Mapping[Device, tuple[HelloRecord, ...]]) -> None:
+        """Keep just these hellos of each device, newest last. Committed when it returns. Raises StateError."""
         try:
-            self._replace(device, records)
+            with self._db:
+                self._db.execute("BEGIN")
+                for device, records in changed.items():
+                    self._replace(device, records)
         except sqlite3.Error as error:
             raise StateError(f"hellos.sqlite: {error}") from error
 
@@ -74,10 +77,8 @@ class Store:
             for position, record in enumerate(records)
             for hello in (record.hello,)
         ]
-        with self._db:
-            self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", (device.fleet, device.name))
-            self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", (device.fleet, device.name))
+        self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def forget(self) -> None:
         """Forget every hello."""

@@ -2,7 +2,6 @@
 
 A heap that is locked raises MemoryError at the first byte that is asked for: reaching the end is the figure 0.
 """
-# ruff: noqa: T201
 
 import gc
 import json

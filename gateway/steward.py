@@ -103,10 +103,12 @@ class Steward:
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""
         self.unsettled += 1
+        device = None
         try:
-            effects = self._understood(delivery)
+            device, channel = self._topics.parse(delivery.topic)
+            effects = self._understood(delivery, device, channel)
         except MessageError as error:
-            effects = self._core.refuse(delivery, error, _now())
+            effects = self._core.refuse(delivery, error, _now(), device)
         except Exception as error:
             _log.exception("a fault of the gateway: please report it with the payload on dead", topic=delivery.topic)
             effects = self._core.refuse(delivery, LimitError(f"the gateway failed on it: {error!r}"), _now())
@@ -115,12 +117,11 @@ class Steward:
             self._broker.pause()
             self._metrics.reading_paused.set(1)
 
-    def _understood(self, delivery: Delivery) -> list[Effect]:
-        device, channel = self._topics.parse(delivery.topic)
+    def _understood(self, delivery: Delivery, device: Device, channel: Channel) -> list[Effect]:
         self._metrics.received[channel].inc()
-        if len(delivery.payload) > self._max_payload:
-            raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
         try:
+            if len(delivery.payload) > self._max_payload:
+                raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
             message = _DECODERS[channel](delivery.payload)
         except MessageError as error:
             if channel is Channel.HELLO:

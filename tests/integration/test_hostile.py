@@ -1,0 +1,177 @@
+"""What no device should send: each gets its code, stands on `dead` byte for byte, is counted, and the next passes."""
+
+import base64
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+import pytest
+
+from gateway.demo.broker import Broker
+from tests.integration.conftest import MakeWay, Way
+from tests.integration.forms import EPOCH, HELLO, LAYOUT, TAG, T
+from tests.integration.hostile import HOSTILE, Hostile
+from tests.recorder import Fault
+from tests.stranger import Operator, Stranger
+
+FLEET = "hostile"
+CODES = ["", "malformed", "unknown_tag", "not_registered", "refused", "unknown_plan", "too_large", "gave_up"]
+ODD = "odd_name_"  # DeviceName ends with a letter or a digit
+
+
+@dataclass
+class Street:
+    """A gateway, a person who watches its fleet, and a device whose messages must always pass."""
+
+    way: Way
+    operator: Operator
+    good: Stranger
+    seq: int = 1000
+
+    def next_one_passes(self) -> None:
+        self.seq += 1
+        self.good.heartbeat(LAYOUT, T, [1], None, None, None, self.seq)
+        assert self.good.ack(self.seq) == (0, "")
+
+    def refused(self, code: int) -> float:
+        return self.way.gateway.metrics()[f'messages_refused_total{{code="{CODES[code]}"}}']
+
+
+@pytest.fixture(scope="module")
+def street(broker: Broker, make_way: MakeWay) -> Street:
+    names = [f"{FLEET}/bad-{index}" for index in range(len(HOSTILE))]
+    broker.admit_all([*names, f"{FLEET}/{ODD}", *(f"{FLEET}/{name}" for name in ("good", "nobody", "big", "picky"))])
+    way = make_way(broker, FLEET)
+    way.open()
+    return Street(way, way.operator(), way.device("good"))
+
+
+@pytest.fixture(params=HOSTILE, ids=lambda hostile: hostile.name)
+def hostile(request: pytest.FixtureRequest) -> tuple[int, Hostile]:
+    return HOSTILE.index(request.param), request.param
+
+
+def test_it_is_answered_buried_and_counted_and_the_next_one_passes(
+    hostile: tuple[int, Hostile], street: Street
+) -> None:
+    index, bad = hostile
+    device = street.way.device(f"bad-{index}")
+    before = street.refused(bad.code)
+    device.send(bad.channel, bad.payload)
+    expect_refusal(street, device, bad.channel, bad.payload, bad.code, bad.seq, bad.detail)
+    assert street.refused(bad.code) == before + 1
+    street.next_one_passes()
+
+
+def expect_refusal(
+    street: Street,
+    device: Stranger,
+    channel: str,
+    payload: bytes,
+    code: int,
+    seq: int | None = None,
+    detail: str = "",
+) -> None:
+    found, told = device.ack(seq)
+    assert (found, told[: len(detail)]) == (code, detail)
+    dead = street.operator.dead.next(lambda dead: dead.topic == device.topic("dead"))
+    assert dead.payload == payload
+    assert dead.said["topic"] == device.topic(channel)
+    assert dead.said["code"] == str(code)
+    assert dead.said["reason"].startswith(told)
+
+
+def test_the_same_device_goes_on(street: Street) -> None:
+    device = street.way.device("recovering")
+    device.hello(*HELLO)
+    device.send("hb", b"\xc1")
+    device.heartbeat(TAG, 89, [1], None, None, None, 1)
+    assert device.ack()[0] == 1
+    assert device.ack(1) == (0, "")
+
+
+def test_an_unregistered_device(street: Street) -> None:
+    device = street.way.device("nobody")
+    street.way.recorder.registrations["nobody"] = "NOT_REGISTERED"
+    for seq in (21, 22):  # the second is answered from what is known for a minute
+        device.heartbeat(LAYOUT, T, [1], None, None, None, seq)
+        payload = msgpack.packb([LAYOUT, T, [1], None, None, None, seq])
+        expect_refusal(street, device, "hb", payload, 3, seq)
+    device.get(0, 23)
+    expect_refusal(street, device, "get", msgpack.packb([0, 23]), 3, 23)
+    street.next_one_passes()
+
+
+def test_a_name_that_breaks_the_services_pattern(street: Street) -> None:
+    device = street.way.device(ODD)
+    payload = msgpack.packb([LAYOUT, T, [1]])
+    device.send("hb", payload)
+    expect_refusal(street, device, "hb", payload, 4)
+    street.next_one_passes()
+
+
+@pytest.mark.parametrize("ahead", [86_400 + 60, 7 * 86_400])
+def test_more_than_a_day_ahead(ahead: int, street: Street) -> None:
+    device = street.way.device("picky")
+    payload = msgpack.packb([LAYOUT, int(time.time()) + ahead, None, None, None, None, 24])
+    device.send("hb", payload)
+    expect_refusal(street, device, "hb", payload, 4, 24)
+
+
+def test_what_the_service_refuses(street: Street) -> None:
+    device = street.way.device("picky")
+
+    def judge(operation: str, body: dict[str, Any]) -> Fault | None:
+        refused = operation == "SendHeartbeat" and body["DeviceName"] == "picky"
+        return Fault(400, "ValidationException") if refused else None
+
+    street.way.recorder.judge = judge
+    device.heartbeat(LAYOUT, T, [1], None, None, None, 25)
+    payload = msgpack.packb([LAYOUT, T, [1], None, None, None, 25])
+    expect_refusal(street, device, "hb", payload, 4, 25, "ValidationException")
+    street.next_one_passes()
+    street.way.recorder.recover()
+
+
+def test_a_plan_that_does_not_fit(street: Street) -> None:
+    """A get is answered with code 6 and buried; a heartbeat keeps its code 0, and code 6 goes once for a digest."""
+    street.way.recorder.deployments["big"] = [
+        {"DeploymentName": f"deploy-{index}", "Type": "Model", "Definitions": []} for index in range(20)
+    ]
+    device = street.way.device("big")
+    device.hello(TAG, LAYOUT, EPOCH, 64)
+    for seq in (31, 32):
+        device.heartbeat(TAG, 89, None, None, 0, None, seq)
+        assert device.ack(seq) == (0, "")
+    device.get(0, 33)
+    expect_refusal(street, device, "get", msgpack.packb([0, 33]), 6, 33)
+    assert [code for seq, code in device.acked() if seq is None] == [6]
+    assert not [each for each in device.heard.so_far() if each.channel == "plan"]
+    street.next_one_passes()
+
+
+def test_a_receipt_fits_the_device_too(street: Street) -> None:
+    device = street.way.device("big")
+    device.hello(TAG, LAYOUT, EPOCH, 16)
+    device.heartbeat(TAG, 89, [True], None, None, None, 34)
+    heard = device.heard.next(lambda each: each.channel == "ack" and each.content[0] is None)
+    assert heard.content[1] == 1
+    assert len(msgpack.packb(heard.content)) <= 16
+
+
+def test_where_nobody_watches_dead_the_payload_is_in_a_file(own_way: Way) -> None:
+    """Byte for byte in base64, with what the user properties would have said. rumqttd never says that nobody is."""
+    gateway, device = own_way.open(), own_way.device("bad")
+    payload = b"\xc1\x00\xff"
+    device.send("hb", payload)
+    code, detail = device.ack()
+    gateway.said("nobody subscribes to dead: the payload is kept in a file")
+    (line,) = (own_way.state / "dead.jsonl").read_text().splitlines()
+    kept = json.loads(line)
+    assert base64.b64decode(kept["payload"]) == payload
+    assert (kept["topic"], kept["code"], kept["reason"]) == (device.topic("hb"), code, detail)
+    assert gateway.metrics()["dead_letters_kept"] == 1
+    device.heartbeat(LAYOUT, T, [1], None, None, None, 1)
+    assert device.ack(1) == (0, "")

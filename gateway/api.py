@@ -4,6 +4,7 @@ A member whose value is None is absent; so is a list that would be empty.
 """
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 from typing import Any
 
 from gateway.calls import (
@@ -33,7 +34,7 @@ def members(call: Call) -> dict[str, Any]:
         | _present(
             AgentMetrics=_metrics(call.metrics),
             Models=[_model(model) for model in call.models],
-            DeploymentResult=None if call.result is None else _result(call.result),
+            DeploymentResult=None if call.result is None else result_members(call.result),
         )
     )
 
@@ -57,7 +58,8 @@ def _model(model: ModelReport) -> dict[str, Any]:
     )
 
 
-def _result(result: DatedResult) -> dict[str, Any]:
+def result_members(result: DatedResult) -> dict[str, Any]:
+    """SendHeartbeat's DeploymentResult."""
     return _present(
         DeploymentName=result.deployment,
         DeploymentStatus=result.status,
@@ -84,10 +86,10 @@ def _model_result(model: ModelResult) -> dict[str, Any]:
 def registration(answer: Mapping[str, Any]) -> Registration:
     """What GetDeviceRegistration answered. CacheTTL is seconds in a string."""
     try:
-        ttl = max(0.0, float(answer.get("CacheTTL") or DEFAULT_TTL))
-    except ValueError:
+        ttl = float(answer.get("CacheTTL") or DEFAULT_TTL)
+    except (ValueError, TypeError):
         ttl = DEFAULT_TTL
-    return Registration(answer.get("DeviceRegistration", ""), ttl if ttl < float("inf") else DEFAULT_TTL)
+    return Registration(str(answer.get("DeviceRegistration", "")), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
 
 
 def deployments(answer: Mapping[str, Any]) -> tuple[Deployment, ...]:

@@ -4,7 +4,7 @@ Frozen values, no boto3, no retries. Members that are None are absent in the cal
 """
 
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from gateway.messages import Device, Metric, ModelResult, Number
 
@@ -14,8 +14,7 @@ DatedSample: TypeAlias = tuple[Metric, Number, int]
 """(metric, value after the exponent, Unix seconds)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelReport:
+class ModelReport(NamedTuple):
     """One entry of SendHeartbeat's Models."""
 
     name: str
@@ -37,8 +36,7 @@ class DatedResult:
     models: tuple[ModelResult, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
-class SendHeartbeat:
+class SendHeartbeat(NamedTuple):
     """One call for one or several heartbeats of a device. `heartbeats` counts them."""
 
     device: Device

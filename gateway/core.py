@@ -135,6 +135,10 @@ class Core:
         """The tag is known: so are the layout and, from the message itself where there is no clock, the epoch."""
         item.record = record
         time = item.heartbeat.time
+        if time is not None and record.hello.epoch is None and time > item.arrived:
+            # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
+            yield from refusals(box, [item], Code.REFUSED, f"time: {time} s ago was before 1970", now)
+            return
         if time is not None and record.imply(item.arrived - time):
             yield Remember(box.device, box.hellos)
         yield from self._admit(box, item, record.hello.layout, now)

@@ -4,7 +4,7 @@ Nouns only: nothing here acts.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.calls import Call
 from gateway.errors import Code
@@ -18,8 +18,7 @@ class Ticket(Protocol):
     def connection(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Make a call to the Edge Manager; its outcome comes back to `Core.resolve`."""
 
     call: Call
@@ -77,8 +76,7 @@ class Remember:
     hellos: tuple[HelloRecord, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(NamedTuple):
     """Acknowledge a delivery to the broker, once everything before it in the list is confirmed."""
 
     ticket: Ticket

@@ -31,19 +31,27 @@ UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
 def of(error: Exception) -> CloudError:
     """The fault behind an exception that boto3 raised."""
     if isinstance(error, botocore.ClientError):
-        return _of_answer(error.response)
+        return of_answer(error.response)
     if isinstance(error, botocore.ParamValidationError):
-        return CallRefused("ParamValidation", str(error))
+        return CallRefused("ParamValidation", _line(error))
     if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
-        return CallFailed(type(error).__name__, str(error))
+        return CallFailed(type(error).__name__, _line(error))
     # No credentials, no such profile, a certificate that does not fit, an answer that is not the API's.
-    return OperatorNeeded(type(error).__name__, str(error))
+    return OperatorNeeded(type(error).__name__, _line(error))
 
 
-def _of_answer(response: Any) -> CloudError:
+def _line(text: object) -> str:
+    """One line of 500 characters at most. A reason travels on `dead` as a property, and a broker that finds a control
+    character in it cuts the connection (Mosquitto does)."""
+    words = " ".join(str(text).split())[:500]
+    return "".join(character if character.isprintable() else "?" for character in words)
+
+
+def of_answer(response: Any) -> CloudError:
+    """The fault that a response tells, in botocore's form."""
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = str(response.get("Error", {}).get("Code", ""))
-    message = str(response.get("Error", {}).get("Message", ""))[:500]
+    code = _line(response.get("Error", {}).get("Code", ""))
+    message = _line(response.get("Error", {}).get("Message", ""))
     if code in FAILED_CODES:
         return CallFailed(code, message)
     if code in OPERATOR_CODES:

@@ -9,7 +9,7 @@ import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -18,6 +18,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway.buffered import BufferingContext
 from gateway.errors import BrokerError
 from gateway.paholoop import PahoLoop
 
@@ -93,8 +94,7 @@ class Link:
         client.max_inflight_messages_set(0)  # as many as we hand over
         if endpoint.username is not None:
             client.username_pw_set(endpoint.username, endpoint.password)
-        if endpoint.tls is not None:
-            client.tls_set_context(endpoint.tls)
+        client.tls_set_context(cast("ssl.SSLContext", BufferingContext(endpoint.tls)))
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_message = lambda client, userdata, message: self._on_message(message)

@@ -45,39 +45,38 @@ def check(waiting: WaitingHeartbeat, layout: Layout) -> None:
     Raises DecodeError for more samples than the layout has metrics, LimitError for a date or a value that cannot be.
     """
     heartbeat = waiting.heartbeat
-    _check_row(heartbeat.values, layout.metrics, "values")
+    oldest = _check_row(heartbeat.values, layout.metrics, "values")
     if len(heartbeat.models) > len(layout.models):
         raise DecodeError(f"models: {len(heartbeat.models)} where the layout has {len(layout.models)}")
     for model, samples in zip(layout.models, heartbeat.models, strict=False):
         if samples is not None:
-            _check_row(samples.metrics, model.metrics, f"samples of {model.name}")
+            in_row = _check_row(samples.metrics, model.metrics, model.name)
+            oldest = max(oldest, in_row, samples.sample_age or 0, samples.inference_age or 0)
+    if heartbeat.result is not None:
+        oldest = max(oldest, heartbeat.result.start_age or 0, heartbeat.result.end_age or 0)
     latest = waiting.time
     if latest > min(LATEST, waiting.arrived + DAY):
         raise LimitError(f"time: {latest} is more than a day after its arrival, or after 2100")
-    if latest - max(_ages(heartbeat), default=0) < 0:
+    if latest < oldest:
         raise LimitError("time: before 1970")
 
 
-def _check_row(row: tuple[Samples, ...], metrics: tuple[Metric, ...], what: str) -> None:
+def _check_row(row: tuple[Samples, ...], metrics: tuple[Metric, ...], what: str) -> int:
+    """The greatest age in a row."""
     if len(row) > len(metrics):
-        raise DecodeError(f"{what}: {len(row)} where the layout has {len(metrics)}")
+        raise DecodeError(f"samples of {what}: {len(row)} where the layout has {len(metrics)}")
+    oldest = 0
     for metric, samples in zip(metrics, row, strict=False):
-        if metric.exponent is not None and samples is not None:
-            numbers = samples[::2] if isinstance(samples, tuple) else (samples,)
-            if not all(math.isfinite(scaled(number, metric.exponent)) for number in numbers):
-                raise LimitError(f"{what}: {metric.name} is beyond a double")
-
-
-def _ages(heartbeat: Heartbeat) -> Iterable[int]:
-    models = [model for model in heartbeat.models if model is not None]
-    for row in (heartbeat.values, *[model.metrics for model in models]):
-        for samples in row:
-            if isinstance(samples, tuple):
-                yield from map(int, samples[1::2])
-    result = heartbeat.result
-    stamps = [age for model in models for age in (model.sample_age, model.inference_age)]
-    stamps += [result.start_age, result.end_age] if result else []
-    yield from (age for age in stamps if age is not None)
+        if isinstance(samples, int):
+            continue  # the usual case: no age, and no exponent makes it too large for a double
+        if isinstance(samples, tuple):
+            oldest = max(oldest, *map(int, samples[1::2]), 0)
+            numbers = samples[::2]
+        else:
+            numbers = () if samples is None else (samples,)
+        if not all(math.isfinite(scaled(number, metric.exponent)) for number in numbers):
+            raise LimitError(f"samples of {what}: {metric.name} is beyond a double")
+    return oldest
 
 
 def scaled(number: Number, exponent: int | None) -> Number:
@@ -89,6 +88,8 @@ def scaled(number: Number, exponent: int | None) -> Number:
 
 def mergeable(waiting: Sequence[WaitingHeartbeat], most: int, most_bytes: int) -> int:
     """How many of `waiting`, from the first on, make one call of at most `most` heartbeats and about `most_bytes`."""
+    if len(waiting) == 1:
+        return 1
     layout, result, weight = waiting[0].layout, None, 0
     for count, item in enumerate(waiting):
         heartbeat = item.heartbeat

@@ -1,11 +1,12 @@
 """The nouns of the street side: what devices say, and what they are told. Limits are checked at birth.
 
-Frozen values without behaviour of their own: no bytes, no topics, no clock. Their form is the protocol page's
-(device_sdk/PROTOCOL.md); times are Unix seconds, ages are seconds before the heartbeat's time.
+Frozen values without behaviour of their own: no bytes, no topics, no clock. Those that are made for every heartbeat are
+named tuples, which cost a third. Their form is that of device_sdk/PROTOCOL.md; times are Unix seconds, ages
+are seconds before the heartbeat's time.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from gateway import limits
 from gateway.errors import Code, LimitError
@@ -27,8 +28,7 @@ LARGEST_BLOCK = 65_536
 """What one `read` may ask for: so many blocks, of so many bytes each."""
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """One reading of both clocks: `wall` in Unix seconds for dating, `mono` in seconds for waiting."""
 
     wall: float
@@ -126,8 +126,7 @@ class HelloRecord:
         return True
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSamples:
+class ModelSamples(NamedTuple):
     """What a heartbeat says of one model of its layout."""
 
     sample_age: int | None
@@ -175,8 +174,7 @@ class Result:
             limits.ENTITY_NAME.check(self.status, "result's status")
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """`source`: the tag of a hello, from whose epoch `time` counts, or a layout, and `time` is in Unix seconds."""
 
     source: int | Layout

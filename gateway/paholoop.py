@@ -4,14 +4,17 @@ By paho's own hooks for external loops. Knows no messages.
 """
 
 import asyncio
-import ssl
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import paho.mqtt.client as paho
 
+from gateway.buffered import BufferedSocket
+
+PACKETS_A_TURN = 64
+"""So many packets are read before others have their turn."""
 HOUSEKEEPING = 1.0
 """Seconds between two looks at the keepalive, as paho wants it."""
 
@@ -27,12 +30,13 @@ class PahoLoop:
         self._housekeeper: asyncio.TimerHandle | None = None
         self._sock: Any = None
         self._paused = False
+        self._flushing = False
         self._spoke = 0.0
         # paho calls these from the thread that connects, too.
         client.on_socket_open = lambda client, userdata, sock: self._here(self._watch, sock)
         client.on_socket_close = lambda client, userdata, sock: self._here(self._unwatch, sock)
         client.on_socket_register_write = lambda client, userdata, sock: self._here(self._want_write, sock)
-        client.on_socket_unregister_write = lambda client, userdata, sock: self._here(self._want_no_write, sock)
+        client.on_socket_unregister_write = lambda client, userdata, sock: None
 
     def pause(self) -> None:
         """Stop reading."""
@@ -47,7 +51,7 @@ class PahoLoop:
             self._paused = False
             if self._sock is not None:
                 self._loop.add_reader(self._sock, self._read)
-                self._loop.call_soon(self._read)  # for what TLS has decrypted already
+                self._loop.call_soon(self._read)  # for what is buffered
 
     def connected(self) -> None:
         """A new connection stands: it is read, and kept alive."""
@@ -90,18 +94,33 @@ class PahoLoop:
             self._sock = None
 
     def _want_write(self, sock: Any) -> None:
-        if self._is_current(sock):
-            self._loop.add_writer(sock, self._client.loop_write)
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_soon(self._write)
 
-    def _want_no_write(self, sock: Any) -> None:
-        if sock.fileno() >= 0:
+    def _write(self) -> None:
+        """Everything that this turn of the loop has to say, in one piece."""
+        self._flushing = False
+        sock = cast("BufferedSocket | None", self._client.socket())
+        if sock is None:
+            return
+        self._client.loop_write()
+        try:
+            done = sock.flush()
+        except OSError:
+            return  # the next read tells paho
+        if not done:
+            self._loop.add_writer(sock, self._write)
+        elif sock.fileno() >= 0:
             self._loop.remove_writer(sock)
 
     def _read(self) -> None:
-        self._client.loop_read()
-        # TLS may hold decrypted bytes that the loop's selector cannot see.
-        while isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() and not self._paused:
+        """All that is at hand, but not more than a turn's share."""
+        for _ in range(PACKETS_A_TURN):
             self._client.loop_read()
+            if self._paused or self._sock is None or not self._sock.pending():
+                return
+        self._loop.call_soon(self._read)
 
     def _keep_house(self) -> None:
         self.disconnected()

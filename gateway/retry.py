@@ -56,7 +56,7 @@ class _StopGivenUp(stop_base):
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Exponential with full jitter: before attempt n + 1, between 0 and min(`cap`, `base` * 2**n) seconds.
+    """Exponential with full jitter: after n failures, a wait of between 0 and min(`cap`, `base` * 2**(n - 1)) seconds.
 
     `stopping` ends every wait at once with ShuttingDown. `give_up_after` in seconds, for calls that may be given up.
     """

@@ -7,6 +7,7 @@ into a callback of the broker: a poison message never stops the next one.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol, cast
 
 import structlog
@@ -14,7 +15,7 @@ import structlog
 from gateway import codec
 from gateway.blocks import BlockSender
 from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
-from gateway.calls import Accepted, Call, Outcome, Refused
+from gateway.calls import Accepted, Call, Deployment, Outcome, Refused
 from gateway.confirmations import Confirmations
 from gateway.core import Core, Message
 from gateway.downloads import Downloads
@@ -39,8 +40,8 @@ _DECODERS: dict[Channel, Callable[[bytes], Message | None]] = {
 class Cloud(Protocol):
     """The garden door, as far as the steward uses it."""
 
-    async def perform(self, call: Call) -> Outcome[Any]:
-        """The call's outcome; raises nothing."""
+    def start(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
+        """Perform a call; `then` hears its outcome."""
 
 
 class Steward:
@@ -64,8 +65,9 @@ class Steward:
         self._max_payload = max_payload
         self._hello_wait = hello_wait
         self._loop = asyncio.get_running_loop()
-        self._calls: set[asyncio.Task[None]] = set()
-        self._reads: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking = 0
+        self._full = False
         self._publishing = 0
         self._hellos_to_read: list[Device] = []
         self._alarm: asyncio.TimerHandle | None = None
@@ -88,13 +90,14 @@ class Steward:
         if self._alarm is not None:
             self._alarm.cancel()
         self._downloads.close()
-        for task in self._calls | self._reads:
+        for task in self._tasks:
             task.cancel()
 
     # What the broker tells
 
     def connected(self, connection: int, resumed: bool) -> None:
         """The ear's connection stands."""
+        self._full = False  # a new connection is read
         if connection == 1 and not resumed:
             self._core.forget_hellos()
             self._store.forget()
@@ -113,7 +116,8 @@ class Steward:
             _log.exception("a fault of the gateway: please report it with the payload on dead", topic=delivery.topic)
             effects = self._core.refuse(delivery, LimitError(f"the gateway failed on it: {error!r}"), _now())
         self._carry_out(effects)
-        if self.unsettled >= self._intake:
+        if self.unsettled >= self._intake and not self._full:
+            self._full = True
             self._broker.pause()
             self._metrics.reading_paused.set(1)
 
@@ -139,7 +143,8 @@ class Steward:
             match effect:
                 case Ask(call):
                     self.quiet.clear()
-                    self._start(self._ask(call), self._calls)
+                    self._asking += 1
+                    self._cloud.start(call, partial(self._answered, call))
                 case Settle():
                     delivery = cast("Delivery", effect.ticket)
                     confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
@@ -162,7 +167,8 @@ class Steward:
         self._broker.settle(delivery)
         self._metrics.settled.inc()
         self.unsettled -= 1
-        if self.unsettled <= self._intake * 3 // 4:
+        if self._full and self.unsettled <= self._intake * 3 // 4:
+            self._full = False
             self._broker.resume()
             self._metrics.reading_paused.set(0)
 
@@ -225,37 +231,43 @@ class Steward:
 
     # Calls
 
-    def _start(self, work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
-        tasks.add(task)
+        self._tasks.add(task)
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._calls.discard(task)
-        self._reads.discard(task)
+        self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
-        self._tell_quiet()
 
     def _tell_quiet(self) -> None:
-        if not self._calls and not self._publishing:
+        if not self._asking and not self._publishing:
             self.quiet.set()
 
-    async def _ask(self, call: Call) -> None:
-        outcome = await self._cloud.perform(call)
+    def _answered(self, call: Call, outcome: Outcome[Any]) -> None:
         if isinstance(outcome, Accepted) and isinstance(outcome.answer, tuple):
-            try:
-                sizes = await self._models.sizes(codec.model_files(outcome.answer))
-                outcome = Accepted(codec.plan(outcome.answer, sizes))
-            except (ValueError, TypeError, OverflowError) as error:
-                outcome = Refused(f"the service's plan cannot be told: {error}")
+            self._start(self._plan(call, outcome.answer))
+        else:
+            self._resolve(call, outcome)
+
+    async def _plan(self, call: Call, deployments: tuple[Deployment, ...]) -> None:
+        sizes = await self._models.sizes(codec.model_files(deployments))
+        try:
+            self._resolve(call, Accepted(codec.plan(deployments, sizes)))
+        except (ValueError, TypeError, OverflowError) as error:
+            self._resolve(call, Refused(f"the service's plan cannot be told: {error}"))
+
+    def _resolve(self, call: Call, outcome: Outcome[Any]) -> None:
+        self._asking -= 1
         self._carry_out(self._core.resolve(call.device, outcome, _now()))
+        self._tell_quiet()
 
     # Hellos
 
     def _read_hello(self, device: Device) -> None:
         if not self._hellos_to_read:
-            self._loop.call_soon(lambda: self._start(self._read_hellos(), self._reads))
+            self._loop.call_soon(lambda: self._start(self._read_hellos()))
         self._hellos_to_read.append(device)
 
     async def _read_hellos(self) -> None:

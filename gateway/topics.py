@@ -30,17 +30,31 @@ HEARD = (Channel.HEARTBEAT, Channel.GET, Channel.READ)
 """What gateways of a group share among them; each of them hears every `hello`."""
 
 
+TOPICS_KEPT = 262_144
+"""Parsed topics that are kept: two patterns a message would cost more than the rest of its way through the core."""
+
+
 class Topics:
     """The topics below one root (`edge`, or several levels such as `site-7/edge`)."""
 
     def __init__(self, root: str) -> None:
         self._prefix = root + "/"
+        self._parsed: dict[str, tuple[Device, Channel]] = {}
 
     def parse(self, topic: str) -> tuple[Device, Channel]:
         """The device and the channel of a topic that one of our filters matched.
 
         Raises LimitError where fleet or device is no name of the service, or the topic is none of ours.
         """
+        known = self._parsed.get(topic)
+        if known is not None:
+            return known
+        if len(self._parsed) == TOPICS_KEPT:
+            self._parsed.clear()
+        parsed = self._parsed[topic] = self._parse(topic)
+        return parsed
+
+    def _parse(self, topic: str) -> tuple[Device, Channel]:
         levels = topic[len(self._prefix) :].split("/")
         if not topic.startswith(self._prefix) or len(levels) != 3 or levels[2] not in _CHANNELS:
             raise LimitError(f"topic {topic[:200]!r} is not {self._prefix}FLEET/DEVICE/CHANNEL")

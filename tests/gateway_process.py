@@ -90,12 +90,16 @@ class GatewayProcess:
     def kill(self) -> None:
         """kill -9."""
         self._running.kill()
-        self._ended()
+        self.ended()
 
     def terminate(self) -> int:
         """SIGTERM; the exit status."""
+        self.ask_to_end()
+        return self.ended()
+
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting."""
         self._running.terminate()
-        return self._ended()
 
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics by its name and labels, as they stand there."""
@@ -122,7 +126,8 @@ class GatewayProcess:
             is_json = line.startswith("{")
             self.log.put(json.loads(line) if is_json else {"event": line.rstrip(), "level": "not JSON"})
 
-    def _ended(self) -> int:
+    def ended(self) -> int:
+        """Wait for its end; the exit status."""
         process, reader = self._running, self._reader
         assert reader is not None
         status = process.wait(20)

@@ -91,7 +91,7 @@ class Settings(BaseSettings):
     region: checks.Region | None = _setting(
         None, "AWS region; unset: as the standard AWS settings say", "the name of a region, as eu-central-1"
     )
-    concurrency: int = _whole(16, 1, 256, "Calls to the service at once")
+    concurrency: int = _whole(128, 1, 4096, "Calls to the service at once")
     connect_timeout: float = _seconds(3.0, 0.1, 300, "Longest wait for a connection to the service, in s")
     read_timeout: float = _seconds(10.0, 0.1, 300, "Longest wait for an answer of the service, in s")
     retry_base: float = _seconds(0.2, 0.01, 60, "Longest wait before the first repetition of a call, in s; it doubles")

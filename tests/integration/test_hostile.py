@@ -172,6 +172,6 @@ def test_where_nobody_watches_dead_the_payload_is_in_a_file(own_way: Way) -> Non
     kept = json.loads(line)
     assert base64.b64decode(kept["payload"]) == payload
     assert (kept["topic"], kept["code"], kept["reason"]) == (device.topic("hb"), code, detail)
-    assert gateway.metrics()["dead_letters_kept"] == 1
+    assert gateway.metrics()["dead_letters_kept_total"] == 1
     device.heartbeat(LAYOUT, T, [1], None, None, None, 1)
     assert device.ack(1) == (0, "")

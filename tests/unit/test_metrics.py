@@ -26,9 +26,9 @@ def count_everything(metrics: Metrics) -> None:
     metrics.connected.set(1)
     metrics.reading_paused.set(1)
     metrics.unsettled.set(8)
-    metrics.waiting.set(9)
     metrics.devices.set(10)
-    metrics.dead_letters_kept.set(11)
+    metrics.blocks_published.inc(9)
+    metrics.dead_letters_kept.inc(11)
 
 
 @pytest.mark.parametrize(
@@ -49,9 +49,9 @@ def count_everything(metrics: Metrics) -> None:
         ("connected", 1),
         ("reading_paused", 1),
         ("unsettled_messages", 8),
-        ("waiting_messages", 9),
+        ("blocks_published_total", 9),
         ("devices", 10),
-        ("dead_letters_kept", 11),
+        ("dead_letters_kept_total", 11),
     ],
 )
 def test_each_count_has_its_name(sample: str, value: float) -> None:

@@ -182,9 +182,8 @@ def test_what_does_not_fit_its_layout_is_refused_at_once_with_its_seq(
     assert len(calls(room.hear(beat(1)))) == 1
 
 
-def test_a_read_is_answered_with_code_5_for_now(room: Room) -> None:
-    effects = room.hear(Read(5, 0, 0, 512))
-    assert (codes(effects), kinds(effects)) == ([(None, 5)], ["Reply", "Bury", "Settle"])
+def test_a_read_of_an_unknown_plan_is_settled_and_makes_the_service_be_asked_once(room: Room) -> None:
+    assert kinds(room.hear(Read(5, 0, 0, 512))) == ["Settle", "Ask"]
 
 
 def test_the_core_shows_its_state(room: Room) -> None:

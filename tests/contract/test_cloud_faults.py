@@ -1,0 +1,132 @@
+"""Each fault of the other side becomes the right attempt and outcome, through a real boto3 and a real socket."""
+
+import asyncio
+import socket
+
+import pytest
+
+from gateway.calls import (
+    Accepted,
+    Call,
+    GaveUp,
+    GetDeployments,
+    GetDeviceRegistration,
+    Refused,
+    Registration,
+    SendHeartbeat,
+    Unanswered,
+)
+from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
+from gateway.messages import Device
+from tests.contract.door import NO_TIME, Door
+from tests.contract.recorder import Answer, Recorder
+
+DEVICE = Device("fleet-a", "dev-1")
+BEAT = SendHeartbeat(DEVICE, "1.0.0", (), (), None)
+
+
+def error(status: int, code: str) -> Answer:
+    """An error as rest-json has it."""
+    return Answer(status, '{"message": "why"}', headers={"x-amzn-ErrorType": code})
+
+
+FAULTS = {
+    "429": (error(429, "TooManyRequestsException"), CallFailed),
+    "429-bare": (Answer(429), CallFailed),
+    "500": (Answer(500), CallFailed),
+    "503": (Answer(503, "<html>", "text/html"), CallFailed),
+    "503-json": (error(503, "ServiceUnavailable"), CallFailed),
+    "internal-as-400": (error(400, "InternalServiceException"), CallFailed),
+    "throttled-as-400": (error(400, "ThrottlingException"), CallFailed),
+    "cut": (Answer(0), CallFailed),
+    "hang": (Answer(hang=True), CallFailed),
+    "half": (Answer(200, "{", headers={"Content-Length": "100"}), CallFailed),
+    "access-denied": (error(403, "AccessDeniedException"), OperatorNeeded),
+    "expired": (error(403, "ExpiredTokenException"), OperatorNeeded),
+    "signature": (error(403, "SignatureDoesNotMatch"), OperatorNeeded),
+    "404": (Answer(404, "not found", "text/plain"), OperatorNeeded),
+    "404-json": (error(404, "UnknownOperationException"), OperatorNeeded),
+    "page": (Answer(200, "<html>welcome</html>", "text/html"), OperatorNeeded),
+    "moved": (Answer(302, "", headers={"Location": "/login"}), OperatorNeeded),
+}
+
+
+@pytest.mark.parametrize(
+    "call", [BEAT, GetDeployments(DEVICE, True), GetDeviceRegistration(DEVICE)], ids=lambda c: type(c).__name__
+)
+@pytest.mark.parametrize(("answer", "fault"), FAULTS.values(), ids=FAULTS.keys())
+async def test_what_may_pass_is_tried_again(
+    service: Recorder, door: Door, call: Call, answer: Answer, fault: type[CloudError]
+) -> None:
+    service.answers = [answer, Answer(body="{}")]
+    assert isinstance(await door.cloud.perform(call), Accepted)
+    first, *rest = door.attempts
+    assert (type(first), rest) == (fault, [None])
+    assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("answer", [error(400, "ValidationException"), error(400, "SomethingNew")])
+async def test_what_is_refused_is_refused_at_once(service: Recorder, door: Door, answer: Answer) -> None:
+    service.answers = [answer]
+    outcome = await door.cloud.perform(BEAT)
+    assert outcome == Refused(f"{answer.headers['x-amzn-ErrorType']}: why")
+    assert ([type(attempt) for attempt in door.attempts], len(service.requests)) == ([CallRefused], 1)
+
+
+async def test_a_refused_registration_is_an_outage(service: Recorder, door: Door) -> None:
+    service.answers = [error(400, "ValidationException"), Answer(body='{"DeviceRegistration": "true"}')]
+    assert await door.cloud.perform(GetDeviceRegistration(DEVICE)) == Accepted(Registration("true", 300.0))
+
+
+@pytest.mark.parametrize("body", ["[]", "5", '"text"', "{", "", '{"Deployments": 5}', '{"Deployments": [5]}'])
+async def test_json_that_is_not_the_apis_breaks_nothing(service: Recorder, door: Door, body: str) -> None:
+    service.answers = [Answer(body=body), Answer(body="{}")]
+    assert await door.cloud.perform(GetDeployments(DEVICE, patient=True)) == Accepted(())
+
+
+@pytest.mark.parametrize("answer", [Answer(500), error(403, "AccessDenied"), Answer(0)])
+async def test_an_impatient_question_is_asked_once(service: Recorder, door: Door, answer: Answer) -> None:
+    service.answers = [answer]
+    assert isinstance(await door.cloud.perform(GetDeployments(DEVICE, patient=False)), Unanswered)
+    assert len(service.requests) == 1
+
+
+async def test_a_refused_connection_is_nobodys_fault(aws: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))  # and nobody listens
+        door = Door(f"http://127.0.0.1:{reserved.getsockname()[1]}", monkeypatch)
+        door.stop_at_failure = True
+        assert await door.cloud.perform(BEAT) == Unanswered("the gateway stops")
+    assert [type(attempt) for attempt in door.attempts] == [CallFailed]
+    door.cloud.close()
+
+
+async def test_missing_credentials_are_the_operators(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    door = Door(service.url, monkeypatch)
+    door.stop_at_failure = True
+    assert await door.cloud.perform(BEAT) == Unanswered("the gateway stops")
+    assert [type(attempt) for attempt in door.attempts] == [OperatorNeeded]
+    assert service.requests == []
+    door.cloud.close()
+
+
+async def test_a_call_that_fails_while_others_succeed_is_given_up(
+    service: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Door(service.url, monkeypatch, give_up_after=NO_TIME)
+    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": Answer(body="{}")}
+    failing = asyncio.create_task(door.cloud.perform(BEAT))
+    while not failing.done():
+        assert isinstance(await door.cloud.perform(GetDeviceRegistration(DEVICE)), Accepted)
+    assert isinstance(failing.result(), GaveUp)
+    door.cloud.close()
+
+
+async def test_a_call_that_fails_alone_is_not(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(service.url, monkeypatch, give_up_after=NO_TIME)
+    service.answers = [Answer(500)] * 20
+    assert await door.cloud.perform(BEAT) == Accepted(None)
+    assert door.repeated == list(range(1, 21))
+    door.cloud.close()

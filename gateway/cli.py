@@ -5,6 +5,8 @@ Holds no logic of its own. Heavy modules are imported inside the commands, so th
 
 import asyncio
 import json
+import os
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -61,10 +63,13 @@ def run(config: Config = None) -> None:
         log.configure(settings.log_level, settings.log_format)
         from gateway import runner
 
-        status = asyncio.run(runner.run(settings))
+        status = asyncio.Runner().run(runner.run(settings))
     except ConfigError as error:
         _tell(error)
-    raise typer.Exit(status)
+    # All is closed. What the interpreter would wait for now are threads in a call to the service or the broker, whose
+    # timeouts are longer than drain_timeout allows.
+    sys.stderr.flush()
+    os._exit(status)
 
 
 @app.command("settings")

@@ -31,7 +31,7 @@ from gateway.calls import (
 )
 from gateway.errors import CallRefused, CloudError, ConfigError, OperatorNeeded
 from gateway.express import Express
-from gateway.retry import Health, RetryPolicy, ShuttingDown
+from gateway.retry import RetryPolicy, ShuttingDown
 
 Answer: TypeAlias = Registration | tuple[Deployment, ...] | None
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]
@@ -122,7 +122,7 @@ class Cloud:
         try:
             if not patient:
                 return Accepted(await attempts())
-            retrying = self._policy.call(self._may_be_given_up(call), lambda error, n: self._on_retry(call, error, n))
+            retrying = self._policy.call(self._health, lambda error, n: self._on_retry(call, error, n))
             return Accepted(await retrying(attempts))
         except CallRefused as error:
             return Refused(str(error))
@@ -130,10 +130,6 @@ class Cloud:
             return Unanswered("the gateway stops")
         except CloudError as error:
             return GaveUp(str(error)) if patient else Unanswered(str(error))
-
-    def _may_be_given_up(self, call: Call) -> Health | None:
-        """A registration that cannot be had is an outage, never an answer."""
-        return None if isinstance(call, GetDeviceRegistration) else self._health
 
     def _attempts(self, call: Call, fault: CloudError | None) -> Callable[[], Awaitable[Answer]]:
         """What makes the next attempt; the first one is over where its `fault` is known."""

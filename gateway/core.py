@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gateway import reads
+from gateway import admission, reads
 from gateway.calls import Accepted, GetDeployments, GetDeviceRegistration, Outcome, Refused, Registration, Unanswered
 from gateway.effects import Ask, Effect, Remember, Settle, Ticket
 from gateway.errors import Code, MessageError
 from gateway.hellos import Hellos
 from gateway.mailbox import InFlight, Mailbox, PendingRead, PlanCheck, PlanMemory, Waiting, WaitingGet
-from gateway.merge import WaitingHeartbeat, check, mergeable, merged
-from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord, Layout, Moment, Plan, Read
+from gateway.merge import WaitingHeartbeat, mergeable, merged
+from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
 from gateway.plans import answered, unanswered
 from gateway.replies import complaint, receipt, refusal, refusals
 
@@ -87,7 +87,8 @@ class Core:
             return []
         box = self._box(device)
         if isinstance(message, Heartbeat):
-            return list(self._heartbeat(box, message, ticket, now))
+            item = WaitingHeartbeat(ticket, message, int(now.wall))
+            return [*admission.admitted(box, self._hellos, item, now), *self._advance(box, now)]
         if isinstance(message, Hello):
             return list(self._hello(box, message, ticket, now))
         if isinstance(message, Read):
@@ -120,38 +121,6 @@ class Core:
             box = self._boxes[device] = Mailbox(device)
         return box
 
-    def _heartbeat(self, box: Mailbox, heartbeat: Heartbeat, ticket: Ticket, now: Moment) -> Iterator[Effect]:
-        item = WaitingHeartbeat(ticket, heartbeat, int(now.wall))
-        if isinstance(heartbeat.source, Layout):
-            yield from self._admit(box, item, self._hellos.shared(heartbeat.source), now)
-        elif record := box.record(heartbeat.source):
-            yield from self._bind(box, item, record, now)
-        else:
-            box.put(item)
-            yield from self._hellos.ask(box)
-        yield from self._advance(box, now)
-
-    def _bind(self, box: Mailbox, item: WaitingHeartbeat, record: HelloRecord, now: Moment) -> Iterator[Effect]:
-        """The tag is known: so are the layout and, from the message itself where there is no clock, the epoch."""
-        item.record = record
-        time = item.heartbeat.time
-        if time is not None and record.hello.epoch is None and time > item.arrived:
-            # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
-            yield from refusals(box, [item], Code.REFUSED, f"time: {time} s ago was before 1970", now)
-            return
-        if time is not None and record.imply(item.arrived - time):
-            yield Remember(box.device, box.hellos)
-        yield from self._admit(box, item, record.hello.layout, now)
-
-    def _admit(self, box: Mailbox, item: WaitingHeartbeat, layout: Layout, now: Moment) -> Iterator[Effect]:
-        try:
-            check(item, layout)
-        except MessageError as error:
-            yield from refusals(box, [item], error.code, error.detail, now)
-        else:
-            item.layout = layout
-            box.put(item)
-
     # Hellos
 
     def _hello(self, box: Mailbox, hello: Hello, ticket: Ticket, now: Moment) -> Iterator[Effect]:
@@ -159,23 +128,8 @@ class Core:
             yield Remember(box.device, box.hellos)
         yield Settle(ticket)
         if box.hello_wait is not None:
-            yield from self._bind_waiting(box, now)
+            yield from admission.hello_came(box, self._hellos, now)
             yield from self._advance(box, now)
-
-    def _bind_waiting(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
-        """What waits is gone through in its order; a heartbeat whose tag is known by now gets its layout."""
-        items = list(box.waiting or ())
-        box.keep([])
-        for item in items:
-            record = None
-            if isinstance(item, WaitingHeartbeat) and item.layout is None:
-                record = box.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it named a tag
-            if isinstance(item, WaitingHeartbeat) and record is not None:
-                yield from self._bind(box, item, record, now)
-            else:
-                box.put(item)
-        if not box.without_layout():
-            self._hellos.end(box)
 
     def hello_asked(self, device: Device, now: Moment) -> None:
         """The broker confirmed the subscription that brings the device's retained hello."""
@@ -191,19 +145,11 @@ class Core:
         """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused."""
         if self._stopped:
             return []
-        return [effect for box in self._hellos.overdue(now.mono) for effect in self._hello_overdue(box, now)]
-
-    def _hello_overdue(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
-        unknown = box.without_layout()
-        if unknown and box.limits_known:
-            self._hellos.end(box)
-            box.keep([item for item in box.waiting or () if item not in unknown])
-            for item in unknown:
-                yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)
-        elif not unknown:
-            self._hellos.end(box)
-        box.hello_absent = True
-        yield from self._advance(box, now)
+        effects: list[Effect] = []
+        for box in self._hellos.overdue(now.mono):
+            effects += admission.hello_overdue(box, self._hellos, now)
+            effects += self._advance(box, now)
+        return effects
 
     # The next call
 
@@ -240,10 +186,8 @@ class Core:
             yield _ask(box, InFlight(GetDeviceRegistration(box.device)))
 
     def _not_registered(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
-        items = list(box.waiting or ())
-        box.keep([])
         self._hellos.end(box)
-        yield from refusals(box, items, Code.NOT_REGISTERED, f"{box.device} is not registered", now)
+        yield from refusals(box, _all_waiting(box), Code.NOT_REGISTERED, f"{box.device} is not registered", now)
 
     def _send_heartbeats(self, box: Mailbox) -> Effect:
         most = 1 if box.singly else self._rules.merge_heartbeats
@@ -285,7 +229,7 @@ class Core:
             yield from self._back_to_wait(box, flight.items)
         else:
             code = Code.REFUSED if isinstance(outcome, Refused) else Code.GAVE_UP
-            yield from refusals(box, flight.items, code, outcome.detail, now)
+            yield from refusals(box, flight.items or _all_waiting(box), code, outcome.detail, now)
         yield from self._advance(box, now)
 
     def _accepted(self, box: Mailbox, flight: InFlight, answer: Answer, now: Moment) -> Iterator[Effect]:
@@ -330,6 +274,13 @@ class Core:
                 items, box.waiting, box.singly = list(box.waiting or ()), None, 0
                 effects += self._back_to_wait(box, items)
         return [*effects, *self._hellos.ask_again()]
+
+
+def _all_waiting(box: Mailbox) -> list[Waiting]:
+    """What waits for the device's registration, taken out."""
+    items = list(box.waiting or ())
+    box.keep([])
+    return items
 
 
 def _ask(box: Mailbox, flight: InFlight) -> Effect:

@@ -73,6 +73,10 @@ class OperatorNeeded(CloudError):
     """The operator's fault: credentials, permissions, endpoint. Trying again helps once somebody has mended it."""
 
 
+class StateError(GatewayError):
+    """What should outlive the gateway cannot be written: the operator must look at the disk."""
+
+
 class BrokerError(GatewayError):
     """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""
 

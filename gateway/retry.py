@@ -70,10 +70,9 @@ class RetryPolicy:
         """A fresh record of the service's health, of which one success cannot condemn a call."""
         return Health(gap=min(60.0, self.give_up_after / 2))
 
-    def call(self, health: Health | None, on_retry: OnRetry) -> AsyncRetrying:
-        """For one call. Without `health` it is never given up. The last error is raised as it is."""
-        stop = stop_never if health is None else _StopGivenUp(health, self.give_up_after)
-        return self._retrying((CallFailed, OperatorNeeded), stop, on_retry)
+    def call(self, health: Health, on_retry: OnRetry) -> AsyncRetrying:
+        """For one call, given up by `health`. The last error is raised as it is."""
+        return self._retrying((CallFailed, OperatorNeeded), _StopGivenUp(health, self.give_up_after), on_retry)
 
     def briefly(self, attempts: int, on_retry: OnRetry = lambda error, attempts: None) -> AsyncRetrying:
         """For what a device will ask for again anyway: only what can soon be better, so many times at most."""

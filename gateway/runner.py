@@ -123,7 +123,7 @@ class _Gateway:
         _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
         self._broker.pause()
         try:
-            await asyncio.wait_for(self._steward.quiet.wait(), self._settings.drain_timeout)
+            await asyncio.wait_for(self._steward.quiet(), self._settings.drain_timeout)
         except TimeoutError:
             _log.warning("not all that is under way ended in drain_timeout: the broker delivers it again")
 

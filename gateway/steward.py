@@ -14,14 +14,15 @@ import structlog
 
 from gateway import codec
 from gateway.blocks import BlockSender
-from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
+from gateway.broker import Broker, Delivery
 from gateway.calls import Accepted, Call, Deployment, Outcome, Refused
 from gateway.confirmations import Confirmations
 from gateway.core import Core, Message
 from gateway.downloads import Downloads
 from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
-from gateway.errors import DecodeError, FileFault, LimitError, MessageError
-from gateway.messages import Device, Moment
+from gateway.errors import DecodeError, FileFault, LimitError, MessageError, StateError
+from gateway.letters import Letters
+from gateway.messages import Device, HelloRecord, Moment
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.store import Store
@@ -68,16 +69,15 @@ class Steward:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = 0
         self._full = False
-        self._publishing = 0
         self._hellos_to_read: list[Device] = []
         self._alarm: asyncio.TimerHandle | None = None
         self.unsettled = 0
-        self.quiet = asyncio.Event()
-        self.quiet.set()
+        self._changed = asyncio.Event()
 
     def begin(self, broker: Broker, cloud: Cloud, models: Models) -> None:
         """The doors stand: remember what an earlier life knew."""
         self._broker, self._cloud, self._models = broker, cloud, models
+        self._letters = Letters(broker, self._topics, self._store, self._metrics, self._changed.set)
         self._downloads = Downloads(models, BlockSender(broker.publish))
         for device, records in self._store.hellos():
             self._core.recall(device, records)
@@ -142,26 +142,29 @@ class Steward:
         for effect in effects:
             match effect:
                 case Ask(call):
-                    self.quiet.clear()
                     self._asking += 1
                     self._cloud.start(call, partial(self._answered, call))
                 case Settle():
                     delivery = cast("Delivery", effect.ticket)
                     confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
                 case Reply():
-                    self._reply(effect, confirmations)
+                    self._letters.reply(effect, confirmations)
                 case Bury():
-                    self._bury(effect, confirmations)
-                case PublishPlan(device, _, payload):
-                    self._metrics.plans_published.inc()
-                    topic = self._topics.format(device, Channel.PLAN)
-                    self._publish(confirmations, topic, payload, retain=True)
+                    self._letters.bury(effect, confirmations)
+                case PublishPlan():
+                    self._letters.plan(effect, confirmations)
                 case SendBlocks():
                     self._send_blocks(effect)
                 case ReadHello(device):
                     self._read_hello(device)
                 case Remember(device, hellos):
-                    self._store.remember(device, hellos)
+                    self._remember(device, hellos)
+
+    def _remember(self, device: Device, hellos: tuple[HelloRecord, ...]) -> None:
+        try:
+            self._store.remember(device, hellos)
+        except StateError as error:
+            _log.error("a hello cannot be kept: a restart forgets older tags until this is mended", error=str(error))
 
     def _settle(self, delivery: Delivery) -> None:
         self._broker.settle(delivery)
@@ -171,55 +174,6 @@ class Steward:
             self._full = False
             self._broker.resume()
             self._metrics.reading_paused.set(0)
-
-    def _reply(self, effect: Reply, confirmations: Confirmations) -> None:
-        topic = sibling(cast("Delivery", effect.ticket).topic, Channel.ACK)
-        self._publish(confirmations, topic, codec.ack(effect.ack, effect.max_payload))
-
-    def _bury(self, effect: Bury, confirmations: Confirmations) -> None:
-        delivery, code, detail = cast("Delivery", effect.ticket), effect.code, effect.detail
-        self._metrics.refused[code].inc()
-        _log.warning(
-            "refused: the device was told, the payload stands on dead", topic=delivery.topic, code=code, why=detail
-        )
-        properties = (("topic", delivery.topic), ("code", str(int(code))), ("reason", detail))
-
-        def untaken(reason: int) -> None:
-            if reason == NO_MATCHING_SUBSCRIBERS or reason >= FAILURE:
-                self._metrics.dead_letters_kept.inc()
-                file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
-                _log.warning("nobody subscribes to dead: the payload is kept in a file", file=str(file), reason=reason)
-
-        self._publish(
-            confirmations, sibling(delivery.topic, Channel.DEAD), delivery.payload, untaken, False, properties
-        )
-
-    def _publish(
-        self,
-        confirmations: Confirmations,
-        topic: str,
-        payload: bytes,
-        then: Callable[[int], None] | None = None,
-        retain: bool = False,
-        properties: tuple[tuple[str, str], ...] = (),
-    ) -> None:
-        def confirmed(reason: int) -> None:
-            if then is not None:
-                then(reason)
-            elif reason >= FAILURE:
-                _log.error(
-                    "the broker refuses a publication: its ACL must let the gateway write it",
-                    topic=topic,
-                    reason=reason,
-                )
-            self._publishing -= 1
-            confirmations.came()
-            self._tell_quiet()
-
-        confirmations.expect()
-        self._publishing += 1
-        self.quiet.clear()
-        self._broker.publish(topic, payload, confirmed, retain, properties)
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         delivery = cast("Delivery", effect.ticket)
@@ -241,9 +195,11 @@ class Steward:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
 
-    def _tell_quiet(self) -> None:
-        if not self._asking and not self._publishing:
-            self.quiet.set()
+    async def quiet(self) -> None:
+        """Wait until no call and no letter is under way."""
+        while self._asking or self._letters.under_way:
+            self._changed.clear()
+            await self._changed.wait()
 
     def _answered(self, call: Call, outcome: Outcome[Any]) -> None:
         if isinstance(outcome, Accepted) and isinstance(outcome.answer, tuple):
@@ -263,7 +219,7 @@ class Steward:
     def _resolve(self, call: Call, outcome: Outcome[Any]) -> None:
         self._asking -= 1
         self._carry_out(self._core.resolve(call.device, outcome, _now()))
-        self._tell_quiet()
+        self._changed.set()
 
     # Hellos
 

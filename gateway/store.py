@@ -9,8 +9,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from gateway.errors import Code, ConfigError
+from gateway.errors import Code, ConfigError, StateError
 from gateway.messages import Device, Hello, HelloRecord, Layout, Metric, Model
 
 _SCHEMA = """
@@ -29,7 +30,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._dead = folder / "dead.jsonl"
-        self._layouts: dict[Layout, int] = {}
+        self._layouts: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(folder / "hellos.sqlite", isolation_level=None, timeout=2.0)
@@ -42,8 +43,9 @@ class Store:
 
     def hellos(self) -> Iterator[tuple[Device, list[HelloRecord]]]:
         """All that is remembered: each device's hellos, newest last."""
+        self._db.execute("DELETE FROM layouts WHERE id NOT IN (SELECT layout FROM hellos)")
         layouts = {row[0]: _layout(json.loads(row[1])) for row in self._db.execute("SELECT id, layout FROM layouts")}
-        self._layouts = {layout: number for number, layout in layouts.items()}
+        self._layouts.update({layout: number for number, layout in layouts.items()})
         rows = self._db.execute(
             "SELECT fleet, device, tag, layout, epoch, max_payload, flags, implied FROM hellos"
             " ORDER BY fleet, device, position"
@@ -59,7 +61,13 @@ class Store:
             yield device, records
 
     def remember(self, device: Device, records: tuple[HelloRecord, ...]) -> None:
-        """Keep just these of a device, newest last. Committed when it returns."""
+        """Keep just these of a device, newest last. Committed when it returns. Raises StateError."""
+        try:
+            self._replace(device, records)
+        except sqlite3.Error as error:
+            raise StateError(f"hellos.sqlite: {error}") from error
+
+    def _replace(self, device: Device, records: tuple[HelloRecord, ...]) -> None:
         rows = [
             (device.fleet, device.name, position, hello.tag, self._number(hello.layout))
             + (hello.epoch, hello.max_payload, hello.flags, record.implied)
@@ -80,10 +88,13 @@ class Store:
         self._layouts.clear()
 
     def bury(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
-        """Append a refused payload to the file of JSON lines; `at` in Unix seconds. Returns the file."""
+        """Append a refused payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError."""
         line = {"at": at, "topic": topic, "code": int(code), "reason": detail, "payload": _text(payload)}
-        with self._dead.open("a", encoding="ascii") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self._dead.open("a", encoding="ascii") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            raise StateError(f"{self._dead}: {error.strerror}") from error
         return self._dead
 
     def close(self) -> None:

@@ -4,6 +4,7 @@ It must never import anything of this project's packages: what it sends and unde
 """
 
 import hashlib
+import select
 import threading
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -58,7 +59,9 @@ class _Connection:
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id, clean, protocol=protocol)
         self._client.username_pw_set(login.user, login.password)
         self._client.on_connect = self._connected
+        self._client.reconnect_delay_set(1, 1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
+        self._client.on_disconnect = lambda *_: self._subscribed.clear()
         self._client.on_message = lambda _client, _userdata, message: self._heard(message)
 
     def __enter__(self) -> Self:
@@ -69,6 +72,10 @@ class _Connection:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.sleep()
+
+    def back(self) -> None:
+        """Wait until the client, which connects again by itself, has subscribed again."""
+        assert self._subscribed.wait(DEADLINE_S), f"{self._login} did not come back"
 
     def sleep(self) -> None:
         """DISCONNECT."""
@@ -145,24 +152,13 @@ class Operator(_Connection):
 
 def stay_silent(login: Login, keepalive: int) -> None:
     """Connect, say nothing, and return when the broker has ended the connection: after 1.5 times `keepalive`."""
-    ended = threading.Event()
     client = paho.Client(CallbackAPIVersion.VERSION2, "silent", protocol=MQTT_5, reconnect_on_failure=False)
     client.username_pw_set(login.user, login.password)
-    client.on_disconnect = lambda *_: ended.set()
     client.connect(login.host, login.port, keepalive)
-    while not ended.is_set():
-        client.loop_read()  # without loop_misc there is no ping
-
-
-def forget_retained(login: Login, topic: str) -> None:
-    """Publish the empty retained payload: there is none."""
-    client = paho.Client(CallbackAPIVersion.VERSION2, "forgetter", protocol=MQTT_5)
-    client.username_pw_set(login.user, login.password)
-    client.connect(login.host, login.port)
-    client.loop_start()
-    client.publish(topic, b"", 1, retain=True).wait_for_publish(DEADLINE_S)
-    client.disconnect()
-    client.loop_stop()
+    while (connection := client.socket()) is not None:  # without loop_misc there is no ping
+        readable, _, _ = select.select([connection], [], [], DEADLINE_S)
+        assert readable, "the broker bears a client that says nothing"
+        client.loop_read()
 
 
 def digest(deployments: list[Any]) -> int:

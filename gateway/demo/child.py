@@ -5,7 +5,7 @@ It must never leave a process behind: not after an exception, and not when the p
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gateway.errors import GatewayError
@@ -19,12 +19,16 @@ class ChildError(GatewayError):
 
 
 class Child:
-    """`command`, started and ended as often as one likes. stdout and stderr are appended to the file `log`."""
+    """`command`, started and ended as often as one likes. stdout and stderr are appended to the file `log`.
 
-    def __init__(self, name: str, command: list[str], log: Path) -> None:
+    `environment` None: that of this process.
+    """
+
+    def __init__(self, name: str, command: list[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
         self.name = name
         self.log = log
         self._command = command
+        self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
         self._watcher: subprocess.Popen[bytes] | None = None
 
@@ -49,7 +53,12 @@ class Child:
         with self.log.open("ab") as log:
             # Of a session of its own: Ctrl-C in a terminal reaches the parent alone, which then ends things in order.
             self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         try:
             self._watcher = _watch(self._process.pid)

@@ -126,7 +126,7 @@ def test_the_models_of_a_result_with_every_combination_of_nil_and_every_enum(for
     assert forms.recorder.heartbeat("models") == by_boto3("models", wanted)
 
 
-def test_a_message_that_waited_is_not_dated_late(forms: Way, by_boto3: ByBoto3) -> None:
+def test_a_message_that_waited_is_not_dated_late(forms: Way) -> None:
     """Without a clock the earliest epoch that a message implied counts: the second message came 100 s late."""
     device = forms.device("elder")
     device.hello(1, LAYOUT)

@@ -184,17 +184,20 @@ def test_only_the_one_at_fault_of_a_merged_call_is_refused(outages: Way) -> None
     assert samples(outages.recorder, "one-bad") == [[1], [2], [4]]
 
 
-def test_one_that_keeps_failing_while_others_succeed_is_given_up(way: Way) -> None:
+@pytest.mark.parametrize("failing", ["SendHeartbeat", "GetDeviceRegistration"])
+def test_one_that_keeps_failing_while_others_succeed_is_given_up(way: Way, failing: str) -> None:
     """The others fail once each: the gateway's own waits before the second attempts let the time pass."""
     way.open(give_up_after=1)
     operator, poor, lucky = way.operator(), introduced(way, "poor"), introduced(way, "lucky")
     seen: set[float] = set()
 
     def judge(operation: str, body: dict[str, Any]) -> Fault | None:
+        if body["DeviceName"] == "poor":
+            return UNAVAILABLE if operation == failing else None
         if operation != "SendHeartbeat":
             return None
         value = body["AgentMetrics"][0]["Value"]
-        fails = body["DeviceName"] == "poor" or value not in seen
+        fails = value not in seen
         seen.add(value)
         return UNAVAILABLE if fails else None
 

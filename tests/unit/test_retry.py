@@ -40,7 +40,7 @@ class Attempts:
 
 
 async def run(policy: RetryPolicy, attempts: Attempts, health: Health | None = None) -> str:
-    retrying: Callable[[Attempts], Awaitable[str]] = policy.call(health, attempts.tell)
+    retrying: Callable[[Attempts], Awaitable[str]] = policy.call(health or policy.health(), attempts.tell)
     return await retrying(attempts)
 
 
@@ -81,7 +81,7 @@ async def test_a_wait_is_anywhere_between_0_and_a_bound_that_doubles(
 ) -> None:
     drawn: list[tuple[float, float]] = []
     monkeypatch.setattr("random.uniform", lambda low, high: drawn.append((low, high)) or high)
-    retrying = RetryPolicy(asyncio.Event(), base=0.2, cap=20.0).call(None, lambda error, count: None)
+    retrying = RetryPolicy(asyncio.Event(), base=0.2, cap=20.0).call(Health(60.0), lambda error, count: None)
     state = RetryCallState(retrying, None, (), {})
     state.attempt_number = failed
     assert retrying.wait(state) == pytest.approx(longest)
@@ -132,10 +132,6 @@ async def test_what_an_operator_must_mend_is_never_given_up() -> None:
     assert await run(policy, attempts, health) == "done"
 
 
-async def test_a_call_without_health_is_never_given_up() -> None:
-    assert await run(quick(give_up_after=NO_TIME), Attempts(*[FAILED] * 20)) == "done"
-
-
 def test_health_grows_between_successes_and_stands_still_in_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: clock)
@@ -168,7 +164,7 @@ async def test_a_stop_ends_a_wait(slow: RetryPolicy) -> None:
         asyncio.get_running_loop().call_soon(slow.stopping.set)
 
     with pytest.raises(ShuttingDown):
-        await slow.call(None, tell)(Attempts(FAILED))
+        await slow.call(slow.health(), tell)(Attempts(FAILED))
 
 
 @pytest.mark.parametrize("error", [FAILED, OPERATOR])

@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from gateway import codec
-from gateway.errors import Code, ConfigError
+from gateway.errors import Code, ConfigError, StateError
 from gateway.messages import Device, Hello, HelloRecord
 from gateway.store import Store
 from tests.unit.core.room import DEVICE, HELLO, LAYOUT, NEWER, OTHER
@@ -124,3 +124,13 @@ def test_a_file_in_the_folders_place_is_a_mistake_of_the_settings(tmp_path: Path
     (tmp_path / "state").write_text("no folder")
     with pytest.raises(ConfigError, match="state_dir"):
         Store(tmp_path / "state")
+
+
+def test_a_disk_that_fails_is_told_and_nothing_else_happens(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "dead.jsonl").mkdir()
+    with pytest.raises(StateError, match=r"dead\.jsonl"):
+        store.bury("edge/f/d/hb", b"x", Code.MALFORMED, "why", 1.0)
+    store.close()
+    with pytest.raises(StateError, match=r"hellos\.sqlite"):
+        store.remember(Device("f", "d"), ())

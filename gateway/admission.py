@@ -1,0 +1,78 @@
+"""How a heartbeat gets into its mailbox: by the layout that it brings, or once the hello of its tag is known.
+
+A windowless part of the core: mailboxes, hellos and the time come in, effects go out.
+"""
+
+from collections.abc import Iterator
+
+from gateway.effects import Effect, Remember
+from gateway.errors import Code, MessageError
+from gateway.hellos import Hellos
+from gateway.mailbox import Mailbox
+from gateway.merge import WaitingHeartbeat, check
+from gateway.messages import HelloRecord, Layout, Moment
+from gateway.replies import refusals
+
+
+def admitted(box: Mailbox, hellos: Hellos, item: WaitingHeartbeat, now: Moment) -> Iterator[Effect]:
+    """A heartbeat came: it waits for its call, or for its hello, or is refused."""
+    source = item.heartbeat.source
+    if isinstance(source, Layout):
+        yield from _checked(box, item, hellos.shared(source), now)
+    elif record := box.record(source):
+        yield from _dated(box, item, record, now)
+    else:
+        box.put(item)
+        yield from hellos.ask(box)
+
+
+def _dated(box: Mailbox, item: WaitingHeartbeat, record: HelloRecord, now: Moment) -> Iterator[Effect]:
+    """The tag is known: so are the layout and, from the message itself where there is no clock, the epoch."""
+    item.record = record
+    time = item.heartbeat.time
+    if time is not None and record.hello.epoch is None and time > item.arrived:
+        # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
+        yield from refusals(box, [item], Code.REFUSED, f"time: {time} s ago was before 1970", now)
+        return
+    if time is not None and record.imply(item.arrived - time):
+        yield Remember(box.device, box.hellos)
+    yield from _checked(box, item, record.hello.layout, now)
+
+
+def _checked(box: Mailbox, item: WaitingHeartbeat, layout: Layout, now: Moment) -> Iterator[Effect]:
+    try:
+        check(item, layout)
+    except MessageError as error:
+        yield from refusals(box, [item], error.code, error.detail, now)
+    else:
+        item.layout = layout
+        box.put(item)
+
+
+def hello_came(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]:
+    """What waits is gone through in its order; a heartbeat whose tag is known by now gets its layout."""
+    items = list(box.waiting or ())
+    box.keep([])
+    for item in items:
+        record = None
+        if isinstance(item, WaitingHeartbeat) and item.layout is None:
+            record = box.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it named a tag
+        if isinstance(item, WaitingHeartbeat) and record is not None:
+            yield from _dated(box, item, record, now)
+        else:
+            box.put(item)
+    if not box.without_layout():
+        hellos.end(box)
+
+
+def hello_overdue(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]:
+    """The wait is over: plans need no limits then, heartbeats of unknown tags are refused."""
+    unknown = box.without_layout()
+    if unknown and box.limits_known:
+        hellos.end(box)
+        box.keep([item for item in box.waiting or () if item not in unknown])
+        for item in unknown:
+            yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)
+    elif not unknown:
+        hellos.end(box)
+    box.hello_absent = True

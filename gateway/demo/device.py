@@ -1,0 +1,116 @@
+"""A device of the demo: `device.py HOST PORT FLEET DEVICE own|paho`, password in DEVICE_PASSWORD. Runs until a signal.
+
+The same file runs under CPython and MicroPython, so it must use nothing that MicroPython lacks, and of this project
+device_sdk alone. Its uptime and memory are real, its temperature and its inferences are made up.
+"""
+
+import os
+import sys
+
+from device_sdk.agent import Agent
+from device_sdk.plan import Definition
+
+MICROPYTHON = sys.implementation.name == "micropython"
+MODEL = "keyword-spotting"
+INTERVAL = 1  # seconds between heartbeats
+
+
+def runtime() -> str:
+    """What runs this program: it is told as the agent's version."""
+    version = ".".join([str(number) for number in sys.implementation.version[:2]])
+    if not MICROPYTHON:
+        return "CPython " + version
+    import gc
+
+    heap = gc.mem_alloc() + gc.mem_free()  # type: ignore[attr-defined]
+    return "MicroPython {} in {} KB".format(version, (heap + 1023) // 1024)  # noqa: UP032  MicroPython may lack f-strings
+
+
+def layout(way: str) -> list[object]:
+    """The protocol's [agent_version, [metric, ...], [model, ...]]."""
+    metrics = [["system", "uptime"], ["system", "memory"], ["room", "temperature", -1]]
+    model = [MODEL, "1.0", [["system", "latency-ms"], ["system", "confidence", -2]]]
+    return ["demo on " + runtime() + (" with paho" if way == "paho" else ""), metrics, [model]]
+
+
+def memory() -> int:
+    """Bytes in use: of the heap on MicroPython, by Python's objects on CPython."""
+    if MICROPYTHON:
+        import gc
+
+        gc.collect()
+        return gc.mem_alloc()  # type: ignore[attr-defined,no-any-return]
+    import tracemalloc
+
+    return tracemalloc.get_traced_memory()[0]
+
+
+def measure(agent: Agent) -> None:
+    """Called before each heartbeat."""
+    now = agent.now
+    agent.sample("uptime", now)
+    agent.sample("memory", memory())
+    agent.sample("temperature", 213 + now % 7)
+    if agent.plans and agent.plans.have and installed:
+        agent.sample(MODEL + "/latency-ms", 12 + now % 3)
+        agent.sample(MODEL + "/confidence", 90 + now % 10)
+        agent.inference(MODEL)
+
+
+installed: list[object] = []
+
+
+def install(definition: Definition) -> None:
+    """Takes the model on. What is raised here becomes the StatusReason of the DeploymentResult."""
+    if type(definition.checksum) is not bytes or len(definition.checksum) != 20:
+        raise ValueError("a model without a SHA-1")
+    definition.name, definition.version = definition.handle, "1.0"
+    installed.append(definition.handle)
+    print("installed", definition.handle)  # noqa: T201
+
+
+def remove(definition: Definition) -> None:
+    """Takes the model off."""
+    if definition.handle in installed:
+        installed.remove(definition.handle)
+    print("removed", definition.handle)  # noqa: T201
+
+
+def over_own_client(agent: Agent, host: str, port: int, fleet: str, device: str, password: str) -> None:
+    """The way of a board: the SDK's own MQTT client."""
+    from device_sdk.port_mqtt import Port
+
+    way = Port(agent, host, fleet, device, password, port=port)
+    way.client.client_id = fleet + "." + device  # the embedded broker refuses a slash; Mosquitto takes the user name
+    way.run()
+
+
+def over_paho(agent: Agent, host: str, port: int, fleet: str, device: str, password: str) -> None:
+    """The way of a host that has paho-mqtt."""
+    import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
+
+    from device_sdk.port_paho import PahoPort
+
+    client = paho.Client(CallbackAPIVersion.VERSION2, fleet + "." + device, clean_session=False)
+    client.username_pw_set(fleet + "/" + device, password)
+    way = PahoPort(agent, client, fleet, device)
+    client.connect(host, port)
+    client.loop_start()
+    way.run()
+
+
+def main(host: str, port: str, fleet: str, device: str, way: str) -> None:
+    """Runs for ever."""
+    if not MICROPYTHON:
+        import tracemalloc
+
+        tracemalloc.start()
+    agent = Agent(layout(way), install, remove, measure, interval=INTERVAL, urls=way == "paho")
+    agent.fetch()
+    run = over_paho if way == "paho" else over_own_client
+    run(agent, host, int(port), fleet, device, os.getenv("DEVICE_PASSWORD") or "")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

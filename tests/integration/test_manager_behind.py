@@ -1,0 +1,110 @@
+"""The whole house: a stranger's device, a broker, the gateway, and the embedded Edge Manager as its own process.
+
+Killed with -9 in between, the manager has what it accepted, and the gateway what it did not.
+"""
+
+import hashlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.demo.address import free_ports
+from tests.contract.manager.conftest import Manager
+from tests.gateway_process import GatewayProcess, settings
+from tests.integration.conftest import Way
+from tests.integration.forms import EPOCH, LAYOUT, TAG
+from tests.stranger import digest
+
+MODEL = b"not a real model, but its bytes are counted and summed" * 100
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """On a port of its own, which it keeps over its deaths."""
+    (port,) = free_ports(1)
+    made = Manager(tmp_path / "manager", ["--port", str(port)])
+    made.start()
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGTERM)
+
+
+def behind(way: Way, manager: Manager) -> GatewayProcess:
+    """A gateway in front of the manager in place of the recorder."""
+    variables = settings(way.broker.address, manager.url, way.fleet, way.state, plan_ttl=0)
+    return way.entered.enter_context(GatewayProcess(variables))
+
+
+def state_of(manager: Manager, fleet: str) -> dict[str, Any]:
+    """What `status` says of the one device of a fleet."""
+    (report,) = [each for each in manager.status() if each["fleet"] == fleet]
+    return dict(report)
+
+
+def test_a_devices_whole_life_with_the_manager_killed_in_between(way: Way, manager: Manager, tmp_path: Path) -> None:
+    file = tmp_path / "kws.tflite"
+    file.write_bytes(MODEL)
+    manager.run("register", way.fleet, "d")
+    gateway, device = behind(way, manager), way.device("d")
+    device.hello(TAG, LAYOUT, EPOCH)
+
+    # The first heartbeat; nothing is to be deployed.
+    device.heartbeat(TAG, 89, [81344], [[4, 2, [12]]], 0, None, 1)
+    assert device.ack(1) == (0, "")
+    assert device.plan().content == [digest([]), []]
+
+    # The manager dies while a heartbeat is under way, and has what it accepted.
+    assert manager.end(signal.SIGKILL) == -signal.SIGKILL
+    device.heartbeat(TAG, 149, [81000], None, None, None, 2)
+    gateway.said("a call failed and is repeated; the broker keeps what waits")
+    manager.start()
+    assert device.ack(2) == (0, "")
+
+    # A deployment: the plan comes by `have`, with the file's sum.
+    manager.run("deploy", way.fleet, "d", f"kws={file}", "--name", "deploy-7")
+    device.heartbeat(TAG, 209, None, None, digest([]), None, 3)
+    found, deployments = device.plan().content
+    ((name, policy, ((handle, state, checksum, _, url),)),) = deployments
+    assert (name, policy, handle, state) == ("deploy-7", 0, "kws", 1)
+    assert checksum == hashlib.sha1(MODEL, usedforsecurity=False).digest()
+    assert found == digest([["deploy-7", 0, [["kws", 1, checksum, None, url]]]])
+
+    # Its result, sent again until it is acked, over another death.
+    assert device.ack(3) == (0, "")
+    assert manager.end(signal.SIGKILL) == -signal.SIGKILL
+    result = ["deploy-7", "SUCCESS", None, 9, 1, [["kws", "keyword-spotting", "1.0", 1, 1, 1]]]
+    for seq in (4, 5):
+        device.heartbeat(TAG, 269, None, None, found, result, seq)
+    manager.start()
+    device.get(found, 6)
+    assert [device.ack(seq) for seq in (4, 5, 6)] == [(0, "")] * 3
+    assert device.heard.so_far() == [], "a plan that has not changed costs no message"
+
+    report = state_of(manager, way.fleet)
+    assert (report["device"], report["agent_version"]) == ("d", "1.0.0")
+    assert {metric["name"]: metric["value"] for metric in report["metrics"]}["free-heap"] == 81000
+    (kept,) = report["results"]
+    model = {"ModelHandle": "kws", "ModelName": "keyword-spotting", "ModelVersion": "1.0"}
+    assert kept["result"] == {
+        "DeploymentName": "deploy-7",
+        "DeploymentStatus": "SUCCESS",
+        "DeploymentStartTime": EPOCH + 260,
+        "DeploymentEndTime": EPOCH + 268,
+        "DeploymentModels": [model | {"DesiredState": "DEPLOY", "State": "DEPLOY", "Status": "SUCCESS"}],
+    }
+
+
+def test_a_device_that_is_not_registered_and_then_is(way: Way, manager: Manager) -> None:
+    manager.options += ["--unregistered-ttl", "0"]
+    manager.end(signal.SIGTERM)
+    manager.start()
+    behind(way, manager)
+    device = way.device("d")
+    device.heartbeat(LAYOUT, EPOCH, None, None, None, None, 1)
+    assert device.ack(1)[0] == 3
+    manager.run("register", way.fleet, "d")
+    device.heartbeat(LAYOUT, EPOCH, None, None, None, None, 2)
+    assert device.ack(2) == (0, "")

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import structlog
+
 from gateway import codec
 from gateway.messages import Read
 from gateway.modelcache import Corrupted, VerifiedFile
@@ -15,8 +17,14 @@ DEVICE_WINDOW = 32
 """Unconfirmed blocks of a device at most."""
 WINDOW = 256
 """Unconfirmed blocks of all devices at most, well under what the link sends at once: acks and plans find room."""
+WINDOW_BYTES = 1_048_576
+"""No block is sent while so many bytes are unconfirmed: an ack waits behind no more than that, and a block."""
+FAILURE = 0x80
+"""MQTT 5: reason codes from here on are refusals."""
 READS_KEPT = 1024
 """Reads of a device that wait at most; then the oldest is dropped, and the device asks again for what it misses."""
+
+_log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -31,6 +39,7 @@ class _Request:
 class _Device:
     topic: str
     unconfirmed: int = 0
+    has_turn: bool = False
     requests: deque[_Request] = field(default_factory=deque)
 
     @property
@@ -46,7 +55,7 @@ class BlockSender:
         self._devices: dict[str, _Device] = {}
         self._turns: deque[_Device] = deque()
         self._unconfirmed = 0
-        self.sent = 0
+        self._unconfirmed_bytes = 0
 
     def __repr__(self) -> str:
         return f"<BlockSender: {len(self._devices)} devices, {self._unconfirmed} unconfirmed>"
@@ -56,19 +65,24 @@ class BlockSender:
         device = self._devices.setdefault(topic, _Device(topic))
         if len(device.requests) == READS_KEPT:
             device.requests.popleft()
-        was_ready = device.ready
         device.requests.append(_Request(file, read, corrupted))
-        if device.ready and not was_ready:
-            self._turns.append(device)
+        self._take_turn(device)
         self._pump()
 
+    def _take_turn(self, device: _Device) -> None:
+        """The last in the row; at most once."""
+        if device.ready and not device.has_turn:
+            device.has_turn = True
+            self._turns.append(device)
+
     def _pump(self) -> None:
-        while self._turns and self._unconfirmed < WINDOW:
+        while self._turns and self._unconfirmed < WINDOW and self._unconfirmed_bytes < WINDOW_BYTES:
             device = self._turns.popleft()
+            device.has_turn = False
             if device.ready:
                 self._send_next(device)
-            if device.ready:
-                self._turns.append(device)
+            self._take_turn(device)
+            self._forget_idle(device)
 
     def _send_next(self, device: _Device) -> None:
         request = device.requests[0]
@@ -86,15 +100,22 @@ class BlockSender:
         payload = codec.block(read.digest, read.index, offset, request.file.total, data)
         device.unconfirmed += 1
         self._unconfirmed += 1
-        self.sent += 1
-        self._publish(device.topic, payload, lambda reason: self._confirmed(device))
+        self._unconfirmed_bytes += len(payload)
+        self._publish(device.topic, payload, lambda reason: self._confirmed(device, len(payload), reason))
 
-    def _confirmed(self, device: _Device) -> None:
-        was_ready = device.ready
+    def _confirmed(self, device: _Device, size: int, reason: int) -> None:
         device.unconfirmed -= 1
         self._unconfirmed -= 1
-        if device.ready and not was_ready:
-            self._turns.append(device)
+        self._unconfirmed_bytes -= size
+        if reason >= FAILURE:
+            device.requests.clear()
+            _log.error(
+                "the broker refuses a block: its ACL must let the gateway write it", topic=device.topic, reason=reason
+            )
+        self._take_turn(device)
+        self._forget_idle(device)
+        self._pump()
+
+    def _forget_idle(self, device: _Device) -> None:
         if not device.requests and not device.unconfirmed:
             self._devices.pop(device.topic, None)
-        self._pump()

@@ -120,7 +120,7 @@ def block(digest: int, index: int, offset: int, total: int, data: bytes) -> byte
 def _file(definition: Definition) -> ModelFile | None:
     if definition.state != "DEPLOY" or definition.url is None or definition.checksum is None:
         return None
-    return ModelFile(definition.url, definition.checksum, definition.checksum_type or "SHA1")
+    return ModelFile(definition.url, definition.checksum.lower(), definition.checksum_type or "SHA1")
 
 
 def _digest(canonical: bytes) -> int:

@@ -103,7 +103,7 @@ class Core:
             return
         yield Settle(ticket)
         pending = PendingRead(read, ticket)
-        if reads.knows(box, read):
+        if reads.answerable(box, read, now):
             yield from reads.served(box, pending, now)
         else:
             box.read = pending  # in place of an older one: the device has asked anew
@@ -159,7 +159,10 @@ class Core:
             yield from self._check_plan(box, box.check, now)
         if box.in_flight is None and box.read is not None:
             pending, box.read = box.read, None
-            yield _ask(box, InFlight(GetDeployments(box.device, patient=False), read=pending))
+            if reads.answerable(box, pending.read, now):
+                yield from reads.served(box, pending, now)
+            else:
+                yield _ask(box, InFlight(GetDeployments(box.device, patient=False), read=pending))
         if box.in_flight is not None or not box.waiting:
             return
         head = box.waiting[0]

@@ -1,16 +1,17 @@
 """From a read to its blocks: the file is opened once for all who wait for it, then its blocks take their turns.
 
 What waits for a file is bounded for each device: over the bound the oldest read is dropped, and the device asks again.
+A read that waits already is not kept twice.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.blocks import READS_KEPT, BlockSender
 from gateway.errors import Code, FileFault
 from gateway.messages import ModelFile, Read
+from gateway.modelcache import VerifiedFile
 from gateway.models import Models
 
 
@@ -27,7 +28,7 @@ class Downloads:
     def __init__(self, models: Models, sender: BlockSender) -> None:
         self._models = models
         self._sender = sender
-        self._waiting: dict[ModelFile, dict[str, deque[_Wish]]] = {}
+        self._waiting: dict[ModelFile, dict[str, dict[Read, _Wish]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, topic: str, file: ModelFile, read: Read, unreadable: Callable[[FileFault], None]) -> None:
@@ -37,14 +38,17 @@ class Downloads:
     def _send(self, file: ModelFile, wish: _Wish) -> None:
         found = self._models.opened(file)
         if found is not None:
-            self._sender.send(wish.topic, found, wish.read, lambda: self._corrupted(file, wish))
+            self._sender.send(wish.topic, found, wish.read, lambda: self._corrupted(file, found, wish))
             return
         if file not in self._waiting:
             self._waiting[file] = {}
             task = asyncio.create_task(self._open(file))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        self._waiting[file].setdefault(wish.topic, deque(maxlen=READS_KEPT)).append(wish)
+        wishes = self._waiting[file].setdefault(wish.topic, {})
+        wishes[wish.read] = wish
+        if len(wishes) > READS_KEPT:
+            del wishes[next(iter(wishes))]
 
     async def _open(self, file: ModelFile) -> None:
         fault = None
@@ -56,14 +60,14 @@ class Downloads:
             fault = FileFault(Code.GAVE_UP, f"the gateway failed on it: {error!r}")
         for wishes in self._waiting.pop(file).values():
             if fault is not None:
-                wishes[-1].unreadable(fault)
+                next(reversed(wishes.values())).unreadable(fault)
             else:
-                for wish in wishes:
+                for wish in wishes.values():
                     self._send(file, wish)
 
-    def _corrupted(self, file: ModelFile, wish: _Wish) -> None:
+    def _corrupted(self, file: ModelFile, found: VerifiedFile, wish: _Wish) -> None:
         """The cache is not what it was; the read is answered again once the file is."""
-        self._models.drop(file)
+        self._models.drop(file, found)
         self._send(file, wish)
 
     def close(self) -> None:

@@ -33,14 +33,14 @@ def of(error: Exception) -> CloudError:
     if isinstance(error, botocore.ClientError):
         return of_answer(error.response)
     if isinstance(error, botocore.ParamValidationError):
-        return CallRefused("ParamValidation", _line(error))
+        return CallRefused("ParamValidation", line(error))
     if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
-        return CallFailed(type(error).__name__, _line(error))
+        return CallFailed(type(error).__name__, line(error))
     # No credentials, no such profile, a certificate that does not fit, an answer that is not the API's.
-    return OperatorNeeded(type(error).__name__, _line(error))
+    return OperatorNeeded(type(error).__name__, line(error))
 
 
-def _line(text: object) -> str:
+def line(text: object) -> str:
     """One line of 500 characters at most. A reason travels on `dead` as a property, and a broker that finds a control
     character in it cuts the connection (Mosquitto does)."""
     words = " ".join(str(text).split())[:500]
@@ -50,8 +50,8 @@ def _line(text: object) -> str:
 def of_answer(response: Any) -> CloudError:
     """The fault that a response tells, in botocore's form."""
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = _line(response.get("Error", {}).get("Code", ""))
-    message = _line(response.get("Error", {}).get("Message", ""))
+    code = line(response.get("Error", {}).get("Code", ""))
+    message = line(response.get("Error", {}).get("Message", ""))
     if code in FAILED_CODES:
         return CallFailed(code, message)
     if code in OPERATOR_CODES:

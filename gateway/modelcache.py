@@ -5,6 +5,8 @@ Survives a restart and removes what was not finished. Knows no S3 and no devices
 
 import hashlib
 import os
+import threading
+import weakref
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -16,7 +18,7 @@ from gateway.messages import ModelFile
 CHUNK = 65_536
 """Bytes that are read and checked at once."""
 _CHUNKS_KEPT = 16
-_DIGESTS = {"SHA1": hashlib.sha1}
+_DIGESTS = {"SHA1": lambda: hashlib.sha1(usedforsecurity=False)}
 
 
 class Corrupted(Exception):
@@ -24,11 +26,16 @@ class Corrupted(Exception):
 
 
 class VerifiedFile:
-    """A file whose checksum was right when it was opened; each later read is held against that moment."""
+    """A file whose checksum was right when it was opened; each later read is held against that moment.
+
+    It is closed once nobody holds it any more, so that blocks which wait for their turn are still read after the cache
+    has let go of the file, on the disk too.
+    """
 
     def __init__(self, path: Path, file: ModelFile) -> None:
         """Raises OSError where it is not there, Corrupted where its checksum is not the file's."""
         self._fd = os.open(path, os.O_RDONLY)
+        weakref.finalize(self, os.close, self._fd)
         self._sums: list[int] = []
         self._chunks: OrderedDict[int, bytes] = OrderedDict()
         digest = _digest(file)
@@ -38,8 +45,16 @@ class VerifiedFile:
             self._sums.append(zlib.crc32(chunk))
             self.total += len(chunk)
         if digest.hexdigest() != file.checksum.lower():
-            self.close()
             raise Corrupted
+
+    @property
+    def evicted(self) -> bool:
+        """Whether its bytes stay on the disk for its holders' sake alone."""
+        return os.fstat(self._fd).st_nlink == 0
+
+    def touch(self) -> None:
+        """It is used: others are evicted before it."""
+        os.utime(self._fd)
 
     def read(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes; none at or past the end. Raises Corrupted."""
@@ -59,32 +74,37 @@ class VerifiedFile:
                 self._chunks.popitem(last=False)
         return chunk
 
-    def close(self) -> None:
-        """A file that was evicted meanwhile is gone from the disk then."""
-        os.close(self._fd)
-
 
 class ModelCache:
-    """One folder of at most `limit` bytes. Its methods may block for the time of a disk; they are called in threads."""
+    """One folder of at most `limit` bytes. Its methods may block for the time of a disk; they are called in threads.
+
+    Over the limit are, for a while, evicted files that somebody still holds.
+    """
 
     def __init__(self, folder: Path, limit: int) -> None:
         """Raises OSError where the folder cannot be used."""
         self._folder = folder
         self._limit = limit
+        self._writing: dict[Path, int] = {}
+        self._room = threading.Condition()
         folder.mkdir(parents=True, exist_ok=True)
         for unfinished in folder.glob("*.part"):
             unfinished.unlink()
 
     def open(self, file: ModelFile) -> VerifiedFile | None:
-        """The verified file; None where it is not here, or not any more what it was."""
+        """The verified file; None where it is not here, or not any more what it was.
+
+        Raises FileFault where its checksum is of a type that nobody here can verify, before anything is fetched.
+        """
+        _digest(file)
         path = self._path(file)
         try:
             found = VerifiedFile(path, file)
-            os.utime(path)
-        except Corrupted:
-            path.unlink(missing_ok=True)
-            return None
+            found.touch()
         except FileNotFoundError:
+            return None
+        except (Corrupted, OSError):  # other bytes, or none: a disk fails in both ways
+            path.unlink(missing_ok=True)
             return None
         return found
 
@@ -92,23 +112,39 @@ class ModelCache:
         """Write a file of `size` bytes and verify it. Raises FileFault where it is not the plan's, or OSError."""
         if size > self._limit:
             raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} has {size} bytes, the cache {self._limit}")
-        self._make_room(size)
         part = self._path(file).with_suffix(".part")
-        digest = _digest(file)
+        with self._room:
+            self._room.wait_for(lambda: size + sum(self._writing.values()) <= self._limit)
+            self._make_room(size + sum(self._writing.values()))
+            self._writing[part] = size
         try:
-            with part.open("wb") as out:
-                for chunk in chunks:
-                    digest.update(chunk)
-                    out.write(chunk)
-            if digest.hexdigest() != file.checksum.lower():
-                raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} has the {file.checksum_type} {digest.hexdigest()}")
-            part.replace(self._path(file))
+            self._write(part, file, size, chunks)
+            return VerifiedFile(part.replace(self._path(file)), file)
+        except Corrupted:
+            self._path(file).unlink(missing_ok=True)
+            raise FileFault(Code.GAVE_UP, "the gateway's disk gives other bytes than were written") from None
         finally:
             part.unlink(missing_ok=True)
-        return VerifiedFile(self._path(file), file)
+            with self._room:
+                del self._writing[part]
+                self._room.notify_all()
+
+    def _write(self, part: Path, file: ModelFile, size: int, chunks: Iterable[bytes]) -> None:
+        digest, written = _digest(file), 0
+        with part.open("wb") as out:
+            for chunk in chunks:
+                written += len(chunk)
+                if written > size:
+                    raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} has more than the {size} bytes that it should have")
+                digest.update(chunk)
+                out.write(chunk)
+        if digest.hexdigest() != file.checksum.lower():
+            raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} has the {file.checksum_type} {digest.hexdigest()}")
 
     def _make_room(self, size: int) -> None:
-        files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry) for entry in self._folder.iterdir())
+        """For `size` bytes beside the files that are whole."""
+        whole = [entry for entry in self._folder.iterdir() if entry not in self._writing]
+        files = sorted((entry.stat().st_mtime_ns, entry.stat().st_size, entry) for entry in whole)
         used = sum(bytes_used for _, bytes_used, _ in files)
         for _, bytes_used, path in files:
             if used + size <= self._limit:

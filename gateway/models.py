@@ -6,7 +6,7 @@ The garden's other gate: boto3 S3 and the cache on disk. Knows no devices and no
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import boto3
 import structlog
 from botocore.config import Config
+from botocore.exceptions import IncompleteReadError
 
 from gateway import faults
 from gateway.errors import CallFailed, CloudError, Code, FileFault
@@ -24,6 +25,8 @@ from gateway.retry import RetryPolicy, ShuttingDown
 ATTEMPTS = 4
 FAULT_KEPT = 10.0
 """Seconds for which a file that could not be had is not asked for again."""
+NO_SIZE_KEPT = 60.0
+"""Seconds for which plans go without a size that could not be had."""
 SIZE_WAIT = 3.0
 """Seconds for which a plan waits for the sizes of its files."""
 OPEN_FILES = 64
@@ -50,16 +53,19 @@ class Models:
         self._cache = ModelCache(folder, limit)
         self._policy = policy
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="models")
+        self._size_pool = ThreadPoolExecutor(4, thread_name_prefix="sizes")  # plans do not wait for fetches
         self._open: OrderedDict[ModelFile, VerifiedFile] = OrderedDict()
         self._opening: dict[ModelFile, asyncio.Task[VerifiedFile]] = {}
         self._faults: dict[ModelFile, tuple[float, FileFault]] = {}
-        self._sizes: OrderedDict[ModelFile, int] = OrderedDict()
+        self._sizes: OrderedDict[ModelFile, int | None] = OrderedDict()
+        self._sizing: dict[ModelFile, asyncio.Task[None]] = {}
 
     def opened(self, file: ModelFile) -> VerifiedFile | None:
         """The file, if it is at hand at once."""
         found = self._open.get(file)
         if found is not None:
             self._open.move_to_end(file)
+            found.touch()
         return found
 
     async def open(self, file: ModelFile) -> VerifiedFile:
@@ -69,72 +75,94 @@ class Models:
             return found
         until, fault = self._faults.get(file, (0.0, None))
         if fault is not None and time.monotonic() < until:
-            raise fault
+            raise FileFault(fault.code, fault.detail)
         task = self._opening.get(file)
         if task is None:
             task = self._opening[file] = asyncio.create_task(self._obtain(file))
             task.add_done_callback(lambda done: self._opening.pop(file, None))
         return await asyncio.shield(task)
 
-    def drop(self, file: ModelFile) -> None:
-        """The disk corrupted it: the next to ask has it verified, or fetched, anew."""
-        found = self._open.pop(file, None)
-        if found is not None:
-            found.close()
+    def drop(self, file: ModelFile, found: VerifiedFile) -> None:
+        """The disk corrupted it: the next to ask has it verified, or fetched, anew, if nobody else had before."""
+        if self._open.get(file) is found:
+            del self._open[file]
 
     async def sizes(self, files: Iterable[ModelFile]) -> dict[str, int]:
         """The bytes of each file, by URL, as far as they can be had soon."""
         wanted = set(files)
-        tasks = [asyncio.create_task(self._size(file)) for file in wanted if file not in self._sizes]
+        tasks = {file: self._asked_size(file) for file in wanted if file not in self._sizes}
         if tasks:
-            await asyncio.wait(tasks, timeout=SIZE_WAIT)
-        for task in tasks:
-            task.cancel()
-        return {file.url: self._sizes[file] for file in wanted if file in self._sizes}
+            await asyncio.wait(tasks.values(), timeout=SIZE_WAIT)
+        for file, task in tasks.items():
+            if not task.done():
+                self._keep_size(file, None)
+        found = {file.url: self._sizes.get(file) for file in wanted}
+        return {url: size for url, size in found.items() if size is not None}
 
     def close(self) -> None:
         """Fetches that have not begun are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._size_pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
+
+    def _asked_size(self, file: ModelFile) -> asyncio.Task[None]:
+        """One question for all plans that name the file."""
+        task = self._sizing.get(file)
+        if task is None:
+            task = self._sizing[file] = asyncio.create_task(self._size(file))
+            task.add_done_callback(lambda done: self._sizing.pop(file, None))
+        return task
 
     async def _size(self, file: ModelFile) -> None:
         try:
-            head = await self._in_thread(self._call, self._client.head_object, file.url)
-        except (CloudError, FileFault) as error:
-            _log.info("the size of a model file is not known", url=file.url, reason=str(error))
-        else:
+            head = await self._in_thread(self._size_pool, self._call, self._client.head_object, file.url)
             self._keep_size(file, int(head["ContentLength"]))
+        except (CloudError, FileFault, KeyError) as error:
+            _log.info("the size of a model file is not known", url=file.url, reason=str(error))
+            self._keep_size(file, None)
 
-    def _keep_size(self, file: ModelFile, size: int) -> None:
+    def _keep_size(self, file: ModelFile, size: int | None) -> None:
         self._sizes[file] = size
+        if size is None:
+            asyncio.get_running_loop().call_later(NO_SIZE_KEPT, self._forget_no_size, file)
         if len(self._sizes) > SIZES_KEPT:
             self._sizes.popitem(last=False)
 
+    def _forget_no_size(self, file: ModelFile) -> None:
+        if self._sizes.get(file, 0) is None:
+            del self._sizes[file]
+
     async def _obtain(self, file: ModelFile) -> VerifiedFile:
         try:
-            found = await self._in_thread(self._cache.open, file) or await self._fetched(file)
+            found = await self._in_thread(self._pool, self._cache.open, file) or await self._fetched(file)
         except OSError as error:
             raise self._fault(file, FileFault(Code.GAVE_UP, f"the gateway's disk: {error.strerror}")) from error
         except FileFault as fault:
             raise self._fault(file, fault) from None
         self._keep_size(file, found.total)
+        self._open = OrderedDict((each, held) for each, held in self._open.items() if not held.evicted)
         self._open[file] = found
         if len(self._open) > OPEN_FILES:
-            self._open.popitem(last=False)[1].close()
+            self._open.popitem(last=False)
         return found
 
     def _fault(self, file: ModelFile, fault: FileFault) -> FileFault:
+        """Keep it for a while. Its detail becomes a property on `dead`, where no control character of a URL may be."""
+        fault = FileFault(fault.code, faults.line(fault.detail))
+        now = time.monotonic()
+        self._faults = {each: kept for each, kept in self._faults.items() if kept[0] > now}
+        self._faults[file] = (now + FAULT_KEPT, fault)
+        self._sizes.pop(file, None)  # that of another object, maybe
         _log.error(
             "a model file cannot be given to devices: mend the object or the plan", url=file.url, reason=str(fault)
         )
-        self._faults[file] = (time.monotonic() + FAULT_KEPT, fault)
         return fault
 
     async def _fetched(self, file: ModelFile) -> VerifiedFile:
         """From S3. Raises FileFault or OSError."""
         retrying = self._policy.briefly(ATTEMPTS)
         try:
-            found: VerifiedFile = await retrying(self._in_thread, self._fetch, file)
+            found: VerifiedFile = await retrying(self._in_thread, self._pool, self._fetch, file)
         except CallFailed as error:
             raise FileFault(Code.GAVE_UP, f"{file.url} cannot be had now: {error}") from error
         except CloudError as error:
@@ -148,11 +176,7 @@ class Models:
         answer = self._call(self._client.get_object, file.url)
         body = answer["Body"]
         try:
-            return self._cache.put(file, int(answer["ContentLength"]), body.iter_chunks(CHUNK))
-        except (FileFault, OSError):
-            raise
-        except Exception as error:
-            raise faults.of(error) from error
+            return self._cache.put(file, _length(answer, file), _chunks(body))
         finally:
             body.close()
 
@@ -165,5 +189,21 @@ class Models:
         except Exception as error:
             raise faults.of(error) from error
 
-    async def _in_thread(self, work: Any, *arguments: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
+    async def _in_thread(self, pool: ThreadPoolExecutor, work: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
+
+
+def _length(answer: Any, file: ModelFile) -> int:
+    if "ContentLength" not in answer:
+        raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} comes without its length")
+    return int(answer["ContentLength"])
+
+
+def _chunks(body: Any) -> Iterator[bytes]:
+    """What goes wrong in here is S3's or the network's, never the disk's. Raises CloudError."""
+    try:
+        yield from body.iter_chunks(CHUNK)
+    except IncompleteReadError as error:
+        raise CallFailed("IncompleteRead", str(error)) from error
+    except Exception as error:
+        raise faults.of(error) from error

@@ -223,10 +223,12 @@ class Steward:
 
     async def _plan(self, call: Call, deployments: tuple[Deployment, ...]) -> None:
         sizes = await self._models.sizes(codec.model_files(deployments))
+        outcome: Outcome[Any]
         try:
-            self._resolve(call, Accepted(codec.plan(deployments, sizes)))
+            outcome = Accepted(codec.plan(deployments, sizes))
         except (ValueError, TypeError, OverflowError) as error:
-            self._resolve(call, Refused(f"the service's plan cannot be told: {error}"))
+            outcome = Refused(f"the service's plan cannot be told: {error}")
+        self._resolve(call, outcome)
 
     def _resolve(self, call: Call, outcome: Outcome[Any]) -> None:
         self._asking -= 1

@@ -47,7 +47,7 @@ TABLE: dict[str, set[str]] = {
     "modelcache": {"errors", "messages"},
     "models": {"errors", "messages", "modelcache", "faults", "retry"},
     "blocks": {"codec", "messages", "modelcache"},
-    "downloads": {"errors", "messages", "blocks", "models"},
+    "downloads": {"errors", "messages", "blocks", "models", "modelcache"},
     "confirmations": set(),
     "watch": {"errors", "calls", "metrics"},
     "letters": {"errors", "codec", "core", "broker", "confirmations", "metrics", "store", "topics"},

@@ -1,0 +1,211 @@
+"""Blocks take turns: windows for a device and for all, fairness, and nothing left of a device that stopped asking."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+
+import msgpack
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import blocks
+from gateway.blocks import BlockSender
+from gateway.messages import BLOCK_OVERHEAD, LARGEST_BLOCK, Read
+from gateway.modelcache import ModelCache, VerifiedFile
+from tests.unit.files.shelf import named, pattern
+
+CONTENT = pattern(100_000)
+
+
+class Wire:
+    """A broker's side: what was published and is not confirmed yet."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, list[object]]] = []
+        self.unconfirmed: deque[tuple[str, Callable[[int], None]]] = deque()
+
+    def publish(self, topic: str, payload: bytes, then: Callable[[int], None]) -> None:
+        self.sent.append((topic, msgpack.unpackb(payload)))
+        self.unconfirmed.append((topic, then))
+
+    def confirm(self, count: int = 1, reason: int = 0) -> None:
+        for _ in range(count):
+            self.unconfirmed.popleft()[1](reason)
+
+    def confirm_all(self) -> None:
+        while self.unconfirmed:
+            self.confirm()
+
+    def blocks(self, topic: str = "a") -> list[list[object]]:
+        return [block for to, block in self.sent if to == topic]
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest.fixture
+def sender(wire: Wire) -> BlockSender:
+    return BlockSender(wire.publish)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> VerifiedFile:
+    cache = ModelCache(tmp_path_factory.mktemp("cache"), 1 << 20)
+    return cache.put(named(CONTENT), len(CONTENT), [CONTENT])
+
+
+def never() -> None:
+    raise AssertionError("the disk is right")
+
+
+def is_empty(sender: BlockSender) -> bool:
+    return repr(sender) == "<BlockSender: 0 devices, 0 unconfirmed>"
+
+
+@given(offset=st.integers(0, 100_100), length=st.integers(1, 65_536), count=st.integers(1, 64))
+@settings(max_examples=200)
+def test_what_is_asked_for_is_what_comes(offset: int, length: int, count: int, file: VerifiedFile) -> None:
+    wire = Wire()
+    sender = BlockSender(wire.publish)
+    sender.send("a", file, Read(5, 2, offset, length, count), never)
+    wire.confirm_all()
+    starts = [offset + number * length for number in range(count) if number == 0 or offset + number * length < 100_000]
+    assert wire.blocks() == [[5, 2, start, 100_000, CONTENT[start : start + length]] for start in starts]
+    assert is_empty(sender)
+
+
+@pytest.mark.parametrize("offset", [100_000, 100_001, 2**32, 2**63])
+@pytest.mark.parametrize("count", [1, 64])
+def test_at_or_past_the_end_one_empty_block(
+    offset: int, count: int, sender: BlockSender, wire: Wire, file: VerifiedFile
+) -> None:
+    sender.send("a", file, Read(5, 0, offset, 512, count), never)
+    assert wire.blocks() == [[5, 0, offset, 100_000, b""]]
+
+
+def test_an_empty_file_is_one_empty_block(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:
+    empty = ModelCache(tmp_path, 10).put(named(b""), 0, [])
+    sender.send("a", empty, Read(5, 0, 0, 512, 8), never)
+    assert wire.blocks() == [[5, 0, 0, 0, b""]]
+
+
+def test_no_block_is_larger_than_its_data_and_the_overhead(file: VerifiedFile) -> None:
+    sizes: list[int] = []
+    sender = BlockSender(lambda topic, payload, then: sizes.append(len(payload)))
+    sender.send("a", file, Read(0x3FFFFFFF, 99, 0, LARGEST_BLOCK), never)
+    assert sizes[0] <= LARGEST_BLOCK + BLOCK_OVERHEAD
+
+
+def test_a_device_has_its_window(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    sender.send("a", file, Read(5, 0, 0, 100, 64), never)
+    assert len(wire.sent) == blocks.DEVICE_WINDOW
+    wire.confirm(3)
+    assert len(wire.sent) == blocks.DEVICE_WINDOW + 3
+    wire.confirm_all()
+    assert len(wire.sent) == 64
+
+
+def test_all_devices_have_a_window(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    for number in range(20):
+        sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
+    assert len(wire.unconfirmed) == blocks.WINDOW
+    wire.confirm(10)
+    assert (len(wire.unconfirmed), len(wire.sent)) == (blocks.WINDOW, blocks.WINDOW + 10)
+    wire.confirm_all()
+    assert Counter(topic for topic, _ in wire.sent) == {str(number): 64 for number in range(20)}
+    assert is_empty(sender)
+
+
+def test_large_blocks_are_bounded_in_bytes(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:
+    content = pattern(64 * LARGEST_BLOCK)
+    large = ModelCache(tmp_path, len(content)).put(named(content), len(content), [content])
+    for topic in "abcd":
+        sender.send(topic, large, Read(5, 0, 0, LARGEST_BLOCK, 64), never)
+    assert len(wire.unconfirmed) == blocks.WINDOW_BYTES // LARGEST_BLOCK
+    wire.confirm_all()
+    assert len(wire.sent) == 4 * 64
+
+
+def test_the_turns_are_fair(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    """A device that asks for one block waits for one block of each other device, not for all of theirs."""
+    for number in range(20):
+        sender.send(f"busy-{number}", file, Read(5, 0, 0, 100, 64), never)
+    sender.send("late", file, Read(5, 0, 0, 100), never)
+    sent_before = len(wire.sent)
+    wire.confirm(21)
+    between = [topic for topic, _ in wire.sent[sent_before:]]
+    assert "late" in between
+    assert max(Counter(between).values()) <= 2
+
+
+def test_reads_of_a_device_are_answered_in_their_order(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    for offset in (300, 0, 600):
+        sender.send("a", file, Read(5, 0, offset, 100, 3), never)
+    wire.confirm_all()
+    assert [block[2] for block in wire.blocks()] == [300, 400, 500, 0, 100, 200, 600, 700, 800]
+
+
+def test_a_device_that_stops_confirming_holds_up_nobody(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    sender.send("stopped", file, Read(5, 0, 0, 100, 64), never)
+    stuck = list(wire.unconfirmed)
+    wire.unconfirmed.clear()
+    for _ in range(10):
+        sender.send("a", file, Read(5, 0, 0, 100, 64), never)
+    wire.confirm_all()
+    assert (len(stuck), len(wire.blocks("a"))) == (blocks.DEVICE_WINDOW, 640)
+
+
+def test_a_device_that_stops_asking_leaves_nothing(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    for number in range(1000):
+        sender.send(str(number), file, Read(5, 0, 0, 100), never)
+    wire.confirm_all()
+    assert is_empty(sender)
+
+
+def test_a_flood_of_reads_is_bounded_and_the_newest_stay(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    for number in range(blocks.READS_KEPT + blocks.DEVICE_WINDOW + 500):
+        sender.send("a", file, Read(5, 0, number, 1), never)
+    wire.confirm_all()
+    assert len(wire.sent) == blocks.READS_KEPT + blocks.DEVICE_WINDOW
+    assert wire.blocks()[-1][2] == blocks.READS_KEPT + blocks.DEVICE_WINDOW + 499
+
+
+def test_what_the_disk_corrupted_is_told_for_each_read_and_holds_up_nobody(
+    sender: BlockSender, wire: Wire, file: VerifiedFile, tmp_path: Path
+) -> None:
+    broken = corrupted(tmp_path)
+    told: list[int] = []
+    for number in range(3):
+        sender.send("a", broken, Read(5, 0, number, 1), lambda number=number: told.append(number))  # type: ignore[misc]
+    assert (told, wire.sent, is_empty(sender)) == ([0, 1, 2], [], True)
+    sender.send("a", file, Read(5, 0, 0, 10), never)
+    assert len(wire.blocks()) == 1
+
+
+def test_what_is_asked_for_anew_while_the_disk_is_found_wrong_takes_one_turn(
+    sender: BlockSender, wire: Wire, file: VerifiedFile, tmp_path: Path
+) -> None:
+    broken = corrupted(tmp_path)
+    for number in range(blocks.WINDOW // 32):
+        sender.send(str(number), file, Read(5, 0, 0, 100, 32), never)
+    again = Read(5, 0, 0, 100, 32)
+    sender.send("a", broken, again, lambda: sender.send("a", file, again, never))
+    sender.send("b", file, again, never)
+    wire.confirm(64)
+    order = [topic for topic, _ in wire.sent[blocks.WINDOW :]]
+    assert max(abs(order[:end].count("a") - order[:end].count("b")) for end in range(65)) == 1
+
+
+def test_a_broker_that_refuses_blocks_ends_the_download(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    sender.send("a", file, Read(5, 0, 0, 100, 64), never)
+    wire.confirm(blocks.DEVICE_WINDOW, reason=0x87)
+    assert (len(wire.sent), is_empty(sender)) == (blocks.DEVICE_WINDOW, True)
+
+
+def corrupted(folder: Path) -> VerifiedFile:
+    found = ModelCache(folder, 10).put(named(b"abc"), 3, [b"abc"])
+    next(folder.iterdir()).write_bytes(b"abd")
+    return found

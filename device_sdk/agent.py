@@ -4,111 +4,84 @@ Time is handed in (`now`: whole seconds that never go back), payloads are handed
 that a broker delivers raises out of here.
 """
 
-from . import wire
-from ._compat import crc32
+from binascii import crc32
+
 from .heartbeat import Heartbeat
+from .unpack import uint, unpack
 
-HELLO = "hello"
-HB = "hb"
-GET = "get"
-_VERSION = 1  # of the saved state
-_SETTLED = (wire.ACCEPTED, wire.MALFORMED, wire.REFUSED)  # after these a result is sent no more
-_FRESH = 10  # seconds after a heartbeat in which its ack may set the clock
-_NOT_REGISTERED = 60  # seconds for which the gateway remembers that a device is not registered
+_AGAIN = 60  # seconds for which the gateway remembers that a device is not registered
 
 
-class Agent:
+class Agent(Heartbeat):
     """One device.
 
     layout: the protocol's [agent_version, [[dimension, name, exponent?], ...], [[model, version, [metric, ...]], ...]].
     install, remove: called with a `Definition` as a plan demands; they fail by raising. Without them: no plans.
     measure: called with the agent just before each heartbeat is written, to sample what is read then.
     interval: seconds between heartbeats (each comes up to an eighth early, so that a fleet spreads).
-    store: keeps what must outlive power (see `state.FileStore`); None: nothing does.
+    store: keeps what must outlive power (see `state.py`); None: nothing does.
     max_payload: bytes that the device takes in one payload, None for any. urls: whether plans carry S3 URLs.
-    keep: samples that wait for the next heartbeat, at most 255; the oldest is dropped for a new one.
+    keep: samples that wait for the next heartbeat; the oldest is dropped for a new one.
+    files: where model files are put, a path that ends with "/"; None: the device fetches them by its own means.
     """
 
     def __init__(
         self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, urls=True,
-        keep=32,
+        keep=32, files=None,
     ):  # fmt: skip
-        self.heartbeat = Heartbeat(layout, keep)
+        Heartbeat.__init__(self, layout, keep)
+        self.interval = interval
+        self.store = store
+        self.max_payload = max_payload
+        self.measure = measure
+        self._flags = None if urls else 1
         self.plans = None
         if install:
             from .plan import Plans  # a device without plans loads none of it
 
-            self.plans = Plans(install, remove)
-        self._measure = measure
-        self._interval = interval
-        self._store = store
-        self.max_payload = max_payload
-        self._flags = 0 if urls else 1
-        self._crc = crc32(repr((layout, max_payload, urls)).encode())
-        self.now = 0
-        self.tag = self.epoch = None
-        self._shift = 0  # from `now` to seconds since the epoch
-        self._hello = True
-        self._hello_at = None
-        self._get = False
-        self._due = 0
-        self._in_flight = False  # the last heartbeat was taken by the broker, and no refusal of it has come
-        self._sent_at = None
-        self._seq = 0
-        self._dither = 0
+            self.plans = Plans(self, install, remove, files)
+        self.fetch = False  # whether to ask the service for the plan, whatever the gateway believes
+        self.seq = 0  # of the result, or of an ack that may set the clock
         self.bad = 0  # payloads that were no message of the protocol
-        self.failed = None  # what measure raised last
-        self.unsaved = None  # the OSError of the last save, where it failed
-        self.code = 0  # of the last ack, with its detail
-        self.detail = None
+        self.error = None  # what `measure`, or the last save, raised
+        self.code = self.detail = None  # of the last ack
+        self._said = 0
 
-    def start(self, now, unix, tag):
-        """Once, before all else. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits."""
-        saved = self._store.load() if self._store else None
-        if type(saved) is not list or saved[:1] != [_VERSION]:
-            saved = [_VERSION, None, None, None, 0, None]
-        _, old_tag, old_epoch, crc, self._seq, plans = saved
-        if unix is not None and old_epoch is not None and old_epoch <= unix:
-            self.epoch = old_epoch
-            self._hello = crc != self._crc
-        else:
-            self.epoch = unix
-        if not self._hello:
-            tag = old_tag
-        elif tag == old_tag:
-            tag = (tag + 1) & 0xFFFF
+    def start(self, now, unix, tag, woke):
+        """Once, before all else. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.
+
+        woke: whether the device was asleep since `sleep`, so that its time goes on even without a clock.
+        """
+        saved = self.store and self.store.load()
+        if type(saved) is not list or len(saved) != 6:
+            saved = None, None, None, tag << 8, -1, None
+        old, epoch, crc, self.seq, time, plans = saved
+        if unix is not None and epoch is not None:
+            time = unix - epoch
+        elif not woke:
+            time = -1
+        self._crc = crc32(repr((self.layout, self.max_payload, self._flags)).encode())
+        self.hello = time < 0 or crc != self._crc
+        if not self.hello:
+            tag = old
+        elif tag == old:
+            tag = tag + 1 & 0xFFFF
         self.tag = self._dither = tag
-        self._seq = self._seq or tag << 8
-        self._due = now
-        self.set_clock(now, unix)
+        self.epoch = unix if time < 0 else epoch
+        self.now = self.due = now
+        self.shift = max(0, time) - now  # to seconds since the epoch
         if plans and self.plans:
-            self.plans.load(plans, None if self.epoch is None or old_epoch is None else old_epoch - self.epoch)
+            self.plans.load(plans, time < 0)
 
-    def set_clock(self, now, unix):
+    def clock(self, now, unix):
         """Whenever the device's clock may have been set right; None changes nothing."""
         self.now = now
         if unix is not None and self.epoch is not None:
-            self._shift = unix - self.epoch - now
-
-    def sample(self, metric, value, now=None):
-        """Keeps a sample for the next heartbeat: of "name", "model/name" or the slot's number.
-
-        value: an int or a finite float; where the metric has an exponent, in units of 10^exponent. now: when it was
-        taken, the last `now` that the agent saw where None. ValueError for anything else.
-        """
-        self.heartbeat.sample(metric, value, self.now if now is None else now)
-
-    def inference(self, model, now=None):
-        """Notes that the model (its name or its index in the layout) ran."""
-        self.heartbeat.inference(model, self.now if now is None else now)
-
-    def fetch(self):
-        """Asks the service for the plan with the next message, whatever the gateway believes."""
-        self._get = True
+            self.shift = unix - self.epoch - now
 
     def wait(self, now):
         """Seconds until something is due."""
-        return 0 if self._hello or self._get else max(0, self._due - now)
+        return 0 if self.hello or self.fetch else max(0, self.due - now)
 
     def poll(self, now, p):
         """Writes what is due into the Packer p and returns its channel; None where nothing is.
@@ -117,133 +90,106 @@ class Agent:
         QoS 1, `hello` retained. ValueError where it does not fit p.
         """
         self.now = now
-        p.reset()
-        if self._hello:
-            wire.hello(p, self.tag, self.heartbeat.layout, self.epoch, self.max_payload, self._flags)
-            return HELLO
-        if self._get:
-            wire.get(p, self.plans.have if self.plans else None)
-            return GET
-        if self._due > now + self._interval + _NOT_REGISTERED:
-            self._due = now  # `now` went back after all
-        if self._due > now:
-            return None
-        if self._in_flight:
-            self.heartbeat.settle()
-            self._in_flight = False
-        if self._measure:
-            try:
-                self._measure(self)
-            except Exception as error:  # a broken sensor stops no heartbeat, and an OSError of it is not the network's
-                self.failed = error
-        self._pack(p, now)
-        return HB
-
-    def _pack(self, p, now):
         plans = self.plans
-        result = plans.results[0] if plans and plans.results else None
-        seq = self._seq if result or self.epoch is None else None
-        have = plans.have if plans else None
-        time = max(0, now + self._shift)
+        p.pos = p.start
+        if self.hello:
+            p.any((self.tag, self.layout, self.epoch, self.max_payload, self._flags))
+            return "hello"
+        if self.fetch:
+            p.any((plans and plans.have,))
+            return "get"
+        if self.due > now + self.interval + _AGAIN:
+            self.due = now  # `now` went back after all
+        if self.due > now:
+            return plans and plans.poll(p)
+        self._drop(self.taken)  # the last heartbeat arrived, or was refused and nothing is taken
+        if self.measure:
+            try:
+                self.measure(self)
+            except Exception as error:  # a broken sensor stops no heartbeat, and its OSError is not the network's
+                self.error = error
+        hb = self.hb
+        hb[0] = self.tag
+        hb[1] = time = max(0, now + self.shift)
+        if plans:
+            hb[4] = plans.have
+            hb[5] = plans.told(time)
+        hb[6] = self.seq if hb[5] or self.epoch is None else None
         try:
-            whole = self.heartbeat.pack(p, self.tag, time, now, have, result, seq)
+            self.pack(p, now)
         except ValueError:
-            if not result:
+            if not hb[5]:
                 raise
-            # The result exceeds the buffer: how it ended is told without its models.
-            whole = self.heartbeat.pack(p, self.tag, time, now, have, result[:5] + [[]], seq)
-        if whole:
+            hb[5][5] = ()  # how it ended is told without its models
+            self.pack(p, now)
+        self._next = now  # what did not fit follows at once
+        if self.taken == self.count:
             self._dither = (self._dither * 75 + 74) % 65537
-            self._next = now + self._interval - self._dither % (self._interval // 8 + 1)
-        else:
-            self._next = now  # what did not fit follows at once
+            self._next += self.interval - self._dither % (self.interval // 8 + 1)
+        return "hb"
 
     def sent(self, channel):
         """The broker confirmed what the last poll wrote."""
-        if channel == HELLO:
-            self._hello = False
-            self._hello_at = self.now
-            self._save()
-        elif channel == GET:
-            self._get = False
-        else:
-            self._in_flight = True
-            self._sent_at = self.now
-            self._due = self._next
+        if channel == "hello":
+            self.hello = False
+            self._said = self.now
+            self.save()
+        elif channel == "get":
+            self.fetch = False
+        elif channel == "hb":
+            self.since = self.now
+            self.due = self._next
 
-    def receive(self, channel, buf, start=0, end=None):
-        """A payload, buf[start:end], came on the channel "ack" or "plan". It is not kept. Never raises."""
+    def receive(self, channel, buf, start, end):
+        """A payload, buf[start:end], came on "ack", "plan" or "block". It is not kept. Never raises."""
         try:
             if channel == "ack":
-                self._ack(*wire.ack(buf, start, end))
-            elif channel == "plan" and self.plans and (end is None or end > start):
-                self.plans.receive(buf, start, end)
-        except (ValueError, MemoryError):
+                self._ack(unpack(buf, start, end))
+            elif end > start:  # an empty plan is none
+                self.plans.receive(channel, unpack(buf, start, end))
+        except Exception:  # whatever it is that a stranger makes of a payload, running out of memory too
             self.bad += 1
 
-    def work(self, clock):
-        """Carries out the next deployment of a plan, where there is one: calls install and remove.
-
-        clock: a callable that gives `now`. Returns whether there may be more to do.
-        """
-        plans = self.plans
-        if not plans:
-            return False
-        waiting = len(plans.results)
-        self.now = clock()
-        if not plans.work(self.now + self._shift):
-            return False
-        self.now = clock()
-        if len(plans.results) > waiting:
-            plans.results[-1][4] = self.now + self._shift
-            if not waiting:
-                self._next_result()
-        self._save()
-        return True
-
-    def _next_result(self):
-        # Its seq is its own: no ack of an earlier message may settle it.
-        self._seq += 1
-        if self.plans.results:
-            self._due = self.now
-
-    def _ack(self, seq, code, time, detail):
+    def _ack(self, value):
+        seq = value[0]
+        if seq is not None:
+            uint(seq)
+        code = uint(value[1])
+        time = uint(value[2])
+        detail = value[3] if len(value) > 3 else None
+        if detail is not None and type(detail) is not str:
+            raise ValueError("detail")
         self.code = code
         self.detail = detail
-        if self.epoch is None and seq == self._seq and self.now - self._sent_at <= _FRESH:
-            self.epoch = time - self.now
-            self._hello = True
-        if code == wire.UNKNOWN_TAG:
-            self._refused(self.now)
-        elif code == wire.NOT_REGISTERED:
-            self._refused(None)
-            self._due = self.now + max(self._interval, _NOT_REGISTERED)
-        elif code == wire.UNKNOWN_PLAN:
-            self._get = True
-        elif code == wire.GAVE_UP:
-            self._refused(None)
-        elif code in _SETTLED and seq == self._seq and self.plans and self.plans.results:
-            self.plans.results.pop(0)
-            self._next_result()
-            self._save()
+        now = self.now
+        mine = seq == self.seq
+        if mine and self.epoch is None and now - self.since <= 10:
+            self.epoch = time - now - self.shift
+            self.hello = True
+        if code in (2, 3, 7):
+            self.taken = self.since = 0  # all of it goes into the next one again
+            if code == 3:
+                self.due = now + max(self.interval, _AGAIN)
+            if code == 2:
+                self.hello = True
+                if now - self._said >= self.interval:  # one that does not help is tried once an interval
+                    self.due = now
+        elif code == 5:
+            self.fetch = True
+            if self.plans:
+                self.plans.refused(detail)
+        elif mine and code in (0, 1, 4) and self.plans and self.plans.result:
+            self.plans.result = None
+            self.seq += 1  # its own for each: no ack of an earlier message may settle the next
+            self.save()
 
-    def _refused(self, again):
-        if self._in_flight:
-            self.heartbeat.release()
-            self._in_flight = False
-        if again is not None and (self._hello_at is None or again - self._hello_at >= self._interval):
-            self._due = again  # at once; yet a hello that does not help is tried once an interval
-        if again is not None:
-            self._hello = True
-
-    def _save(self):
-        if not self._store:
-            return
-        # A hello that has not been published counts as none: the next boot publishes it.
-        crc = None if self._hello else self._crc
-        plans = self.plans.dump() if self.plans else None
-        try:
-            self._store.save([_VERSION, self.tag, self.epoch, crc, self._seq, plans])
-            self.unsaved = None
-        except OSError as error:
-            self.unsaved = error
+    def save(self, slept=None):
+        """Keeps what must outlive power. slept: what `sleep` was told."""
+        if self.store:
+            # A hello that has not been published counts as none: the next boot publishes it.
+            crc = None if self.hello else self._crc
+            time = -1 if slept is None else self.now + self.shift + slept
+            try:
+                self.store.save((self.tag, self.epoch, crc, self.seq, time, self.plans and self.plans.dump()))
+            except OSError as error:
+                self.error = error

@@ -5,26 +5,27 @@ from .heartbeat import Heartbeat
 from .pack import Packer
 from .plan import Definition, Plans
 
-HELLO: str
-HB: str
-GET: str
-
 class _Store(Protocol):
     def load(self) -> Any: ...
     def save(self, value: Any) -> None: ...
 
-class Agent:
-    heartbeat: Heartbeat
+class Agent(Heartbeat):
     plans: Plans | None
+    interval: int
+    store: _Store | None
     max_payload: int | None
-    now: int
-    tag: int | None
-    epoch: int | None
+    measure: Callable[[Agent], object] | None
+    fetch: bool
+    seq: int
     bad: int
-    failed: Exception | None
-    unsaved: OSError | None
-    code: int
+    error: Exception | None
+    code: int | None
     detail: str | None
+    hello: bool
+    tag: int
+    epoch: int | None
+    due: int
+    shift: int
     def __init__(
         self,
         layout: Sequence[Any],
@@ -36,16 +37,12 @@ class Agent:
         max_payload: int | None = 1024,
         urls: bool = True,
         keep: int = 32,
+        files: str | None = None,
     ) -> None: ...
-    def start(self, now: int, unix: int | None, tag: int) -> None: ...
-    def set_clock(self, now: int, unix: int | None) -> None: ...
-    def sample(self, metric: int | str, value: float, now: int | None = None) -> None: ...
-    def inference(self, model: int | str, now: int | None = None) -> None: ...
-    def fetch(self) -> None: ...
+    def start(self, now: int, unix: int | None, tag: int, woke: bool) -> None: ...
+    def clock(self, now: int, unix: int | None) -> None: ...
     def wait(self, now: int) -> int: ...
     def poll(self, now: int, p: Packer) -> str | None: ...
     def sent(self, channel: str) -> None: ...
-    def receive(
-        self, channel: str, buf: bytes | bytearray | memoryview, start: int = 0, end: int | None = None
-    ) -> None: ...
-    def work(self, clock: Callable[[], int]) -> bool: ...
+    def receive(self, channel: str, buf: bytes | bytearray | memoryview, start: int, end: int) -> None: ...
+    def save(self, slept: int | None = None) -> None: ...

@@ -1,46 +1,41 @@
-from collections.abc import Callable
-from ssl import SSLContext
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from .pack import Packer
-
-class RefusedError(OSError): ...
-
-def room(topic: bytes) -> int: ...
 
 class Mqtt:
     host: str
     port: int
-    client_id: str
-    user: str | None
-    password: str | None
     keepalive: int
-    clean: bool
-    will: tuple[str | bytes, str | bytes, int, bool] | None
-    tls: SSLContext | None
+    tls: Callable[[Any, str], Any] | None
+    on_message: Callable[[bytes, bytearray, int, int], object]
     timeout: int
-    on_message: Callable[[bytes, bytearray, int, int], object] | None
-    oversized: int
-    connected: bool
+    open: bool
     unconfirmed: Packer | None
+    id: int
+    io: Any
+    buf: bytearray
+    end: int
     def __init__(
         self,
         host: str,
-        port: int = 1883,
-        client_id: str = "",
-        user: str | None = None,
-        password: str | None = None,
-        keepalive: int = 60,
-        clean: bool = True,
-        will: tuple[str | bytes, str | bytes, int, bool] | None = None,
-        tls: SSLContext | None = None,
-        timeout: int = 10000,
-        size: int = 1200,
-        on_message: Callable[[bytes, bytearray, int, int], object] | None = None,
+        port: int,
+        flags: int,
+        fields: Sequence[str | bytes],
+        keepalive: int,
+        tls: Callable[[Any, str], Any] | None,
+        size: int,
+        on_message: Callable[[bytes, bytearray, int, int], object],
     ) -> None: ...
     def connect(self) -> bool: ...
     def close(self) -> None: ...
     def disconnect(self) -> None: ...
-    def subscribe(self, topic: str | bytes, qos: int = 1) -> None: ...
-    def publish(self, topic: bytes, p: Packer, qos: int = 1, retain: bool = False) -> None: ...
-    def resend(self) -> None: ...
-    def poll(self, ms: int = 0) -> bool: ...
+    def subscribe(self, topic: str | bytes, qos: int) -> None: ...
+    def publish(self, topic: bytes, p: Packer, qos: int, retain: bool) -> None: ...
+    def resend(self, dup: int = 8) -> None: ...
+    def poll(self, ms: int) -> int | None: ...
+    def start(self) -> None: ...
+    def left(self) -> int: ...
+    def write(self, buf: bytes | bytearray, at: int, end: int) -> None: ...
+    def read(self, n: int) -> None: ...
+    def next(self, kind: int) -> int: ...

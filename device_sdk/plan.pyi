@@ -1,10 +1,9 @@
 from collections.abc import Callable
 from typing import Any
 
-UNDEPLOY: int
-DEPLOY: int
-ROLLBACK_ON_FAILURE: int
-DO_NOTHING: int
+from .agent import Agent
+from .download import Download
+from .pack import Packer
 
 class Definition:
     handle: str | None
@@ -15,22 +14,27 @@ class Definition:
     checksum_type: str | None
     name: str | None
     version: str | None
+    path: str | None
+    reason: str | None
+    rollback_reason: str | None
+    now: int | str | None
     def __init__(self, values: list[Any]) -> None: ...
 
-_Deployment = tuple[str | None, int | str | None, list[Any], str | None, int]
-
-def decode(
-    buf: bytes | bytearray | memoryview, start: int = 0, end: int | None = None
-) -> tuple[int, list[_Deployment]]: ...
-def carry_out(
-    deployment: _Deployment, install: Callable[[Definition], object], remove: Callable[[Definition], object]
-) -> tuple[str, str | None, list[list[Any]]]: ...
+_Callback = Callable[[Definition], object] | None
 
 class Plans:
+    agent: Agent
+    install: _Callback
+    remove: _Callback
+    files: str | None
     have: int
-    results: list[list[Any]]
-    def __init__(self, install: Callable[[Definition], object], remove: Callable[[Definition], object]) -> None: ...
-    def dump(self) -> list[Any]: ...
-    def load(self, values: list[Any], moved: int | None) -> None: ...
-    def receive(self, buf: bytes | bytearray | memoryview, start: int = 0, end: int | None = None) -> None: ...
-    def work(self, time: int) -> bool: ...
+    result: list[Any] | None
+    file: Download | None
+    def __init__(self, agent: Agent, install: _Callback, remove: _Callback, files: str | None) -> None: ...
+    def dump(self) -> tuple[Any, ...]: ...
+    def load(self, values: list[Any], strange: bool) -> None: ...
+    def receive(self, channel: str, value: Any) -> None: ...
+    def told(self, time: int) -> list[Any] | None: ...
+    def poll(self, p: Packer) -> str | None: ...
+    def refused(self, detail: str | None) -> None: ...
+    def work(self, clock: Callable[[], int]) -> bool: ...

@@ -7,8 +7,8 @@ what the broker has not confirmed, and runs in its own thread (`client.loop_star
 import queue
 import time
 
-from ._compat import random16, unix_time
 from .pack import Packer
+from .port import random16, unix_time
 
 
 class PahoPort:
@@ -21,15 +21,15 @@ class PahoPort:
         self.agent = agent
         self._client = client
         self._prefix = "{}/{}/{}/".format(root, fleet, device)
-        self._out = Packer(size)
+        self._out = Packer(size, 0)
         self._events = queue.Queue(256)
         self._under_way = None  # (channel, paho's message info)
         self._started = time.monotonic()
         self.stopped = False
-        agent.start(self.uptime(), clock(), random16())
+        agent.start(self.uptime(), clock(), random16(), False)
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
-        for channel in ("plan", "ack"):
+        for channel in ("plan", "ack", "block"):
             client.message_callback_add(self._prefix + channel, self._on_message)
         if client.is_connected():
             self._subscribe()
@@ -54,9 +54,9 @@ class PahoPort:
         except queue.Empty:
             event = None
         while event is not None:
-            self.agent.receive(*event)
+            self.agent.receive(event[0], event[1], 0, len(event[1]))
             event = None if self._events.empty() else self._events.get_nowait()
-        while self.agent.work(self.uptime):
+        while self.agent.plans and self.agent.plans.work(self.uptime):
             pass
 
     def _patience(self):
@@ -83,7 +83,8 @@ class PahoPort:
         return True
 
     def _subscribe(self):
-        self._client.subscribe([(self._prefix + "ack", 1)] + ([(self._prefix + "plan", 1)] if self.agent.plans else []))
+        channels = ("ack", "plan", "block") if self.agent.plans else ("ack",)
+        self._client.subscribe([(self._prefix + channel, 1) for channel in channels])
 
     def _put(self, event):
         try:

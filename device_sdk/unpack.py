@@ -1,4 +1,4 @@
-"""Reads msgpack and trusts nothing: never allocates more than the payload's size warrants, whatever lengths it claims.
+"""Reads msgpack and trusts nothing: allocates no more than the payload's size warrants, whatever lengths it claims.
 
 Every error is a ValueError.
 """
@@ -7,95 +7,71 @@ import struct
 
 
 class Unpacker:
-    """Reads msgpack from buf[pos:end]."""
+    """Reads msgpack from `buf`, a memoryview. What is none is a ValueError."""
 
-    def __init__(self, buf, pos=0, end=None):
+    def __init__(self, buf):
         self.buf = buf
-        self.pos = pos
-        self.end = len(buf) if end is None else end
+        self.pos = 0
 
-    def take(self, n):
-        """The position of the next n bytes, which are then read."""
+    def read(self, n):
         at = self.pos
-        if n > self.end - at:
-            raise ValueError("truncated")
         self.pos = at + n
-        return at
+        if self.pos > len(self.buf):
+            raise ValueError("malformed")
+        return self.buf[at : self.pos]
 
-    def _int(self, n):
-        value = 0
-        at = self.take(n)
-        for i in range(at, at + n):
-            value = value << 8 | self.buf[i]
-        return value
-
-    def _bytes(self, n):
-        at = self.take(n)
-        return bytes(self.buf[at : at + n])
-
-    def _list(self, n, depth):
-        if n > self.end - self.pos or not depth:  # an element takes a byte at least
-            raise ValueError("truncated or nested too deeply")
-        return [self.value(depth - 1) for _ in range(n)]
-
-    def _other(self, n, depth=None):
-        # A map of n/2 pairs, or n bytes of an extension: read over, so that an unknown trailing element may be one.
-        if depth is None:
-            self.take(n)
-        else:
-            self._list(n, depth)
-        return ...
-
-    def array(self):
-        """The head of an array: its length."""
-        code = self.buf[self.take(1)]
-        if code & 0xF0 == 0x90:
-            return code & 15
-        if code in (0xDC, 0xDD):
-            return self._int(2 << (code - 0xDC))
-        raise ValueError("not an array")
-
-    def value(self, depth=8):
+    def any(self, depth):
         """The next object. A map or an extension, which the protocol never means, comes as `...`."""
-        code = self.buf[self.take(1)]
-        if code < 0x80:
-            return code
-        if code >= 0xE0:
-            return code - 256
-        if code < 0x90:
-            return self._other((code & 15) * 2, depth)
-        if code < 0xA0:
-            return self._list(code & 15, depth)
-        if code < 0xC0:
-            return str(self._bytes(code & 31), "utf-8")
-        if code < 0xC4:
-            if code == 0xC1:
-                raise ValueError("no such code")
-            return None if code == 0xC0 else code == 0xC3
-        if code < 0xC7:
-            return self._bytes(self._int(1 << (code - 0xC4)))
-        if code < 0xCA:
-            return self._other(self._int(1 << (code - 0xC7)) + 1)
-        if code < 0xCC:
-            size = 4 if code == 0xCA else 8
-            return struct.unpack_from(">f" if size == 4 else ">d", self.buf, self.take(size))[0]
-        if code < 0xD4:
-            size = 1 << (code & 3)
-            n = self._int(size)
-            return n - (1 << size * 8) if code >= 0xD0 and n >> (size * 8 - 1) else n
-        if code < 0xD9:
-            return self._other((1 << (code - 0xD4)) + 1)
-        if code < 0xDC:
-            return str(self._bytes(self._int(1 << (code - 0xD9))), "utf-8")
-        if code < 0xDE:
-            return self._list(self._int(2 << (code - 0xDC)), depth)
-        return self._other(self._int(2 << (code - 0xDE)) * 2, depth)
+        n = self.read(1)[0]
+        if n < 0x80:
+            return n
+        if n >= 0xE0:
+            return n - 256
+        if n < 0xC0:
+            kind = 5 if n >= 0xA0 else 6 if n >= 0x90 else 7
+            n &= 31 if kind == 5 else 15
+        elif n < 0xC4:
+            if n == 0xC1:
+                raise ValueError("malformed")
+            return None if n == 0xC0 else n == 0xC3
+        else:
+            # For the codes from 0xC4: in the low bits the size of the number that follows, above them what it says:
+            # 0 bytes of a bin, 1 of an extension, 5 of a str, 2 a float, 3 a uint, 4 an int, 6 elements, 7 pairs.
+            kind = b"\1\2\4\x11\x12\x14\x24\x28\x31\x32\x34\x38ABDH\x10\x10\x10\x10\x10QRTbdrt"[n - 0xC4]
+            size = kind & 15
+            kind >>= 4
+            data = self.read(size)
+            n = int.from_bytes(data, "big") if size else 1 << n - 0xD4
+            if kind == 2:
+                return struct.unpack(">f" if size == 4 else ">d", data)[0]
+            if kind == 3:
+                return n
+            if kind == 4:
+                return n - (n >> 8 * size - 1 << 8 * size)
+        if kind > 5:
+            n <<= kind - 6
+            if not depth:
+                raise ValueError("malformed")
+            data = []  # grows with what is there, not with what is claimed
+            while n:
+                data.append(self.any(depth - 1))
+                n -= 1
+            return ... if kind > 6 else data
+        data = self.read(n + (kind == 1))
+        return ... if kind == 1 else bytes(data) if not kind else str(data, "utf-8")
 
 
-def unpack(buf, start=0, end=None):
-    """The one object that buf[start:end] is."""
-    reader = Unpacker(buf, start, end)
-    value = reader.value()
-    if reader.pos != reader.end:
-        raise ValueError("more than one object")
+def unpack(buf, start, end):
+    """The one object that buf[start:end] is, at most 8 levels deep; ValueError where it is none."""
+    self = Unpacker(memoryview(buf)[start:end])
+    value = self.any(8)
+    if self.pos != end - start:
+        raise ValueError("malformed")
+    return value
+
+
+def uint(value):
+    """The value, which must be an unsigned int (a bool is none); ValueError where it is not."""
+    if type(value) is not int or value < 0:
+        raise ValueError("not a uint")
     return value

@@ -7,7 +7,7 @@ import time
 import network
 
 from device_sdk.agent import Agent
-from device_sdk.port_mqtt import Port
+from device_sdk.port import Port
 from device_sdk.state import FileStore
 
 LAYOUT = ["board-example 1.0", [["system", "free-heap"], ["system", "rssi"]], []]

@@ -1,101 +1,129 @@
-"""The part of sdk_budgets.py that runs on MicroPython: `sdk_board.py FIGURE PORT`, one JSON line out.
+"""The part of sdk_budgets.py that runs on MicroPython: `sdk_board.py FIGURE [PORT]`, one JSON line out.
 
 A heap that is locked raises MemoryError at the first byte that is asked for: reaching the end is the figure 0.
 """
 
 import gc
-import json
 import sys
-import time
 
 LAYOUT = [
     "1.0.0",
     [["sys", "free-heap"], ["sys", "rssi"], ["sys", "temperature", -1]],
     [["keyword-spotting", "1.0", [["sys", "latency-ms"], ["sys", "confidence", -2]]]],
 ]
-
-
-def measure(agent):
-    for slot, value in ((0, 81344), (1, -61), (2, 365), (3, 12), (4, 50)):
-        agent.sample(slot, value)
+TOPICS = {"hello": b"edge/fleet-a/dev-000001/hello", "hb": b"edge/fleet-a/dev-000001/hb"}
 
 
 def heap(modules):
     gc.collect()
     before = gc.mem_alloc()
-    for module in modules:
+    for module in modules.split(","):
         __import__("device_sdk." + module)
     gc.collect()
-    return gc.mem_alloc() - before
+    print(gc.mem_alloc() - before)
 
 
-def agent():
+def measure(agent):
+    agent.inference(0, agent.now - 4)
+    agent.sample("free-heap", 81344)
+    agent.sample("rssi", -61)
+    agent.sample("temperature", 365)
+    agent.sample("keyword-spotting/latency-ms", 12)
+    agent.sample("keyword-spotting/confidence", 50)
+
+
+def made():
     from device_sdk.agent import Agent
 
     agent = Agent(LAYOUT, print, print, measure)
-    agent.start(0, 1795458600, 4711)
+    agent.start(0, 1795458600, 4711, False)
     agent.plans.have = 735928559
     return agent
 
 
-def encode():
+def packer():
     from device_sdk.pack import Packer
 
-    device = agent()
-    p = Packer(256)
-    device.poll(0, p)
-    device.sent("hello")
-    device.poll(0, p)
-    size = p.pos
-    beat = device.heartbeat
+    return Packer(256, 9 + len(TOPICS["hello"]))
+
+
+def encode():
+    import time
+
+    agent = made()
+    p = packer()
+    for now in (0, 0, 89):
+        agent.sent(agent.poll(now, p))
+    size = p.pos - p.start
     start = time.ticks_us()
     for _ in range(10000):
-        beat.pack(p, 4711, 89, 0, 735928559)
-    return {"bytes": size, "us": time.ticks_diff(time.ticks_us(), start) / 10000}
+        agent.pack(p, 89)
+    print([size, time.ticks_diff(time.ticks_us(), start) / 10000])
 
 
-TOPICS = {"hello": b"edge/fleet-a/dev-000001/hello", "hb": b"edge/fleet-a/dev-000001/hb"}
-
-
-def beat(device, client, p, times):
+def beat(agent, client, p, times):
     """Fills `times` with the microseconds of one publish each, the last first."""
-    now = device.now
+    import time
+
+    now = agent.now
     n = len(times)
     while n:
         now += 60
-        channel = device.poll(now, p)
+        channel = agent.poll(now, p)
         start = time.ticks_us()
         client.publish(TOPICS[channel], p, 1, channel == "hello")
         n -= 1
         times[n] = time.ticks_diff(time.ticks_us(), start)
-        device.sent(channel)
+        agent.sent(channel)
 
 
 def steady(port, count=10000):
     import micropython
 
-    from device_sdk.mqtt import Mqtt, room
-    from device_sdk.pack import Packer
+    from device_sdk.mqtt import Mqtt
 
-    device = agent()
-    client = Mqtt("127.0.0.1", port, "fleet-a/dev-000001")
+    agent = made()
+    client = Mqtt("127.0.0.1", port, 2, ("dev-000001",), 60, None, 256, None)
     client.connect()
-    p = Packer(256, room(TOPICS["hello"]))
-    beat(device, client, p, [0] * 2)  # hello, and a heartbeat in the first minutes, as the worked one is
+    p = packer()
+    beat(agent, client, p, [0] * 2)  # hello, and a heartbeat in the first minutes, as the worked one is
     packet = p.pos - client._at
     times = [0] * count
     micropython.heap_lock()
     try:
-        beat(device, client, p, times)
+        beat(agent, client, p, times)
     finally:
         micropython.heap_unlock()
     times.sort()
-    return {"heartbeats": count, "allocated": 0, "packet": packet, "p50_us": times[count // 2]}
+    print([count, packet, times[count // 2]])
+
+
+def agent(port):
+    """The whole agent, its state in a file: beats until a plan has been carried out and 20 heartbeats arrived."""
+    from device_sdk.agent import Agent
+    from device_sdk.port import Port
+    from device_sdk.state import FileStore
+
+    agent = Agent(LAYOUT, int, str, measure, 1, FileStore("state"), 512, False, 8, "")
+    way = Port(agent, "127.0.0.1", "fleet-a", "dev-000001", None, port)
+    way.step(0)
+    n = 0
+    while n < 20 or not agent.plans.have:
+        agent.due = 0
+        way.step(20)
+        n += 1
+        if way.error:
+            raise way.error
+    gc.collect()
+    print(gc.mem_alloc())
 
 
 if __name__ == "__main__":
-    figure = sys.argv[1]
-    if figure == "heap":
-        print(json.dumps(heap(sys.argv[2].split(","))))
+    if sys.argv[1] == "heap":
+        heap(sys.argv[2])
+    elif sys.argv[1] == "encode":
+        encode()
+    elif sys.argv[1] == "steady":
+        steady(int(sys.argv[2]))
     else:
-        print(json.dumps(encode() if figure == "encode" else steady(int(sys.argv[2]))))
+        agent(int(sys.argv[2]))

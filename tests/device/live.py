@@ -3,15 +3,14 @@
 Says on standard output what came of it, in one JSON line for each step. Needs a broker on the loopback.
 """
 
-import errno
 import json
 import sys
 import time
 
 from device_sdk.agent import Agent
-from device_sdk.mqtt import Mqtt, room
+from device_sdk.mqtt import Mqtt
 from device_sdk.pack import Packer
-from device_sdk.port_mqtt import Port
+from device_sdk.port import Port
 from device_sdk.state import FileStore
 
 LAYOUT = ["1.0.0", [["sys", "free-heap"], ["sys", "rssi"]], []]
@@ -34,10 +33,11 @@ def managed(port, path):
         interval=1,
         store=FileStore(path),
     )
-    device = Port(agent, "127.0.0.1", "fleet-a", "dev-1", port=port, timeout=2)
-    while not agent.plans.have or agent.plans.results:
+    device = Port(agent, "127.0.0.1", "fleet-a", "dev-1", port=port)
+    device.client.timeout = 2000
+    while not agent.plans.have or agent.plans.result:
         device.step(200)
-    device.close()
+    device.client.disconnect()
     say(have=agent.plans.have, installed=installed, bad=agent.bad)
 
 
@@ -45,11 +45,11 @@ def steady(port, count):
     """Heartbeats of the worked example's kind, QoS 1 with PUBACK, with the heap locked where it can be."""
     count = int(count)
     agent = Agent(LAYOUT, install=print, remove=print, measure=measure)
-    agent.start(0, 1795458600, 4711)
-    client = Mqtt("127.0.0.1", port, "steady")
+    agent.start(0, 1795458600, 4711, False)
+    client = connection(port, "steady", 60, None, 500, None)
     client.connect()
     topics = {"hello": b"edge/fleet-a/dev-1/hello", "hb": b"edge/fleet-a/dev-1/hb"}
-    p = Packer(512, room(topics["hello"]))
+    p = Packer(512, 9 + len(topics["hello"]))
     beat(agent, client, topics, p, 10)
     if sys.implementation.name == "micropython":
         import micropython
@@ -65,8 +65,8 @@ def steady(port, count):
 
 
 def measure(agent):
-    agent.sample(0, 81344)
-    agent.sample(1, -61)
+    agent.sample("free-heap", 81344)
+    agent.sample("rssi", -61)
 
 
 def beat(agent, client, topics, p, count):
@@ -84,8 +84,9 @@ def beat(agent, client, topics, p, count):
 
 def frozen(port, call):
     """One call while the broker is stopped, between "ready" and the line that the test writes."""
-    client = Mqtt("127.0.0.1", port, "frozen", keepalive=1, timeout=700)
-    p = Packer(100, room(b"edge/x"))
+    client = connection(port, "frozen", 1, None, 100, None)
+    client.timeout = 700
+    p = Packer(100, 20)
     p.any([1, 2])
     if call != "connect":
         client.connect()
@@ -96,14 +97,14 @@ def frozen(port, call):
         if call == "connect":
             client.connect()
         elif call == "publish":
-            client.publish(b"edge/x", p)
+            client.publish(b"edge/x", p, 1, False)
         elif call == "subscribe":
-            client.subscribe(b"edge/y")
+            client.subscribe(b"edge/y", 1)
         else:
             while time.time() - start < 20:
                 client.poll(500)
     except OSError as error:
-        say(timed_out=error.args[0] == errno.ETIMEDOUT, seconds=time.time() - start)
+        say(timed_out=error.args[0] != "closed", seconds=time.time() - start)
 
 
 def secure(port, der):
@@ -115,26 +116,28 @@ def secure(port, der):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cadata=certificate)
+    if sys.implementation.name == "micropython":
+        tls = lambda sock, host: context.wrap_socket(sock, server_hostname=host)  # noqa: E731
+    else:
+        from device_sdk.host import tls as wrapped
+
+        tls = wrapped(context)
     seen = []
-    client = Mqtt(
-        "localhost",
-        port,
-        "secure",
-        tls=context,
-        timeout=5000,
-        size=4000,
-        on_message=lambda *args: seen.append(args[3] - args[2]),
-    )
+    client = connection(port, "secure", 60, tls, 4000, lambda *args: seen.append(args[3] - args[2]))
     client.connect()
-    client.subscribe("edge/echo")
-    p = Packer(3000, room(b"edge/echo"))
+    client.subscribe("edge/echo", 1)
+    p = Packer(3000, 20)
     p.any(["x" * 1000] * 2)
     for _ in range(3):
-        client.publish(b"edge/echo", p)
+        client.publish(b"edge/echo", p, 1, False)
     while len(seen) < 3:
         client.poll(5000)
     client.disconnect()
     say(seen=seen)
+
+
+def connection(port, name, keepalive, tls, size, on_message):
+    return Mqtt("localhost" if tls else "127.0.0.1", port, 2, (name,), keepalive, tls, size, on_message)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 from binascii import unhexlify
 
 from device_sdk.pack import Packer
+from device_sdk.unpack import unpack
 
 HERE = __file__[: -len("device/support.py")]
 LAYOUT = [
@@ -44,9 +45,17 @@ def written(p):
 
 
 def packed(value, size=1024):
-    p = Packer(size)
+    p = Packer(size, 0)
     p.any(value)
     return written(p)
+
+
+def receive(agent, channel, data):
+    agent.receive(channel, data, 0, len(data))
+
+
+def read(data):
+    return unpack(data, 0, len(data))
 
 
 def raises(kind, call, *args):

@@ -2,8 +2,8 @@
 
 from device_sdk.agent import Agent
 from device_sdk.pack import Packer
-from device_sdk.unpack import unpack
-from tests.device.support import LAYOUT, NOW, packed, payload, vectors, written
+from device_sdk.state import dumps, loads
+from tests.device.support import LAYOUT, NOW, packed, payload, read, receive, vectors, written
 
 
 class Memory:
@@ -15,21 +15,21 @@ class Memory:
         self.full = False
 
     def load(self):
-        return None if self.data is None else unpack(self.data)
+        return None if self.data is None else loads(self.data)
 
     def save(self, value):
         if self.full:
             raise OSError(28)
-        self.data = packed(value)
+        self.data = dumps(value)
         self.saves += 1
 
 
 class Device:
     """An agent and what it has published, as (channel, value)."""
 
-    def __init__(self, unix=NOW, tag=4711, store=None, install=None, now=0, **more):
+    def __init__(self, unix=NOW, tag=4711, store=None, install=None, now=0, woke=False, **more):
         self.agent = Agent(LAYOUT, install=install, remove=install, store=store, **more)
-        self.agent.start(now, unix, tag)
+        self.agent.start(now, unix, tag, woke)
         self.now = now
         self.p = Packer(512, 20)
 
@@ -41,15 +41,18 @@ class Device:
             channel = self.agent.poll(self.now, self.p)
             if channel is None:
                 return said
-            said.append((channel, unpack(written(self.p))))
+            said.append((channel, read(written(self.p))))
             self.agent.sent(channel)
 
     def ack(self, *values):
-        self.agent.receive("ack", packed(list(values)))
+        receive(self.agent, "ack", packed(tuple(values)))
 
     def plan(self, digest, *names):
-        self.agent.receive("plan", packed([digest, [[name, 0, [["kws", 1]]] for name in names]]))
-        while self.agent.work(lambda: self.now):
+        receive(self.agent, "plan", packed([digest, [[name, 0, [["kws", 1]]] for name in names]]))
+        self.work()
+
+    def work(self):
+        while self.agent.plans and self.agent.plans.work(lambda: self.now):
             pass
 
 
@@ -126,6 +129,7 @@ def test_results_go_one_after_another_each_with_its_own_seq():
     device.plan(7, "a", "b")
     first = device.say(1)[0][1]
     device.ack(first[6], 0, NOW)
+    device.work()
     second = device.say(1)[0][1]  # at once, not a minute later
     assert (first[5][0], second[5][0]) == ("a", "b")
     assert first[6] != second[6]
@@ -218,7 +222,7 @@ def test_a_fetch_asks_with_what_the_device_holds():
     device.say()
     device.plan(7, "a")
     device.say(1)
-    device.agent.fetch()
+    device.agent.fetch = True
     assert device.say(2) == [("get", [7])]
 
 
@@ -263,13 +267,13 @@ def test_a_store_that_refuses_stops_nothing():
     assert len(device.say()) == 2
     device.plan(7, "a")
     assert device.say(1)[0][1][5][0] == "a"
-    assert isinstance(device.agent.unsaved, OSError)
+    assert isinstance(device.agent.error, OSError)
 
 
 def test_a_state_of_another_kind_is_forgotten():
     for value in (None, 5, [99, 1], [0], []):
         store = Memory()
-        store.data = packed(value)
+        store.data = dumps(value)
         assert Device(store=store).say()[0][0] == "hello"
 
 
@@ -291,9 +295,9 @@ def test_nothing_that_a_broker_delivers_raises_or_changes_anything():
     for vector in vectors("malformed"):
         if vector["code"] is None and vector["channel"] != "block":
             count += 1
-            device.agent.receive(vector["channel"], payload(vector))
+            receive(device.agent, vector["channel"], payload(vector))
             assert device.agent.bad == count, vector["name"]
-    assert not device.agent.work(lambda: 0)
+    assert not device.agent.plans.work(lambda: 0)
     assert device.agent.plans.dump() == before
     device.agent.receive("plan", b"", 0, 0)  # "there is none"
     assert (device.agent.bad, device.say(1)) == (count, [])
@@ -303,7 +307,7 @@ def test_every_ack_of_the_vectors_is_understood():
     device = Device()
     for vector in vectors("messages"):
         if vector["channel"] == "ack":
-            device.agent.receive("ack", payload(vector))
+            receive(device.agent, "ack", payload(vector))
             assert (device.agent.bad, device.agent.code) == (0, vector["value"][1])
 
 
@@ -314,22 +318,21 @@ def test_a_broken_sensor_stops_no_heartbeat():
 
     device = Device(measure=measure)
     assert device.say()[1] == ("hb", [4711, 0, [None, -60]])
-    assert device.agent.failed.args[0] == 5
+    assert device.agent.error.args[0] == 5
 
 
 def test_a_result_that_exceeds_the_buffer_is_told_without_its_models():
     device = Device(install=ok)
     device.p = Packer(150, 20)
-    device.agent.receive("plan", packed([7, [["d", 0, [["model-" + str(n), 1] for n in range(20)]]]]))
-    while device.agent.work(lambda: 0):
-        pass
+    receive(device.agent, "plan", packed([7, [["d", 0, [["model-" + str(n), 1] for n in range(20)]]]]))
+    device.work()
     assert device.say()[1][1][5] == ["d", "SUCCESS", None, 0, 0, []]
 
 
 def test_a_clock_set_back_gives_no_negative_time():
     device = Device()
     device.say()
-    device.agent.set_clock(60, NOW - 100)
+    device.agent.clock(60, NOW - 100)
     assert device.say(60) == [("hb", [4711, 0])]
 
 

@@ -22,7 +22,7 @@ def test_there_is_nothing_at_first():
 
 
 def test_what_was_saved_comes_back():
-    for value in ([1, None, "text", -5, [[1 << 40]]], ["x" * 3000]):
+    for value in ([1, None, "text \u00e9", -5, [[1 << 40]]], ["x" * 3000]):
         FileStore(PATH).save(value)
         assert FileStore(PATH).load() == value
     clean()
@@ -48,14 +48,6 @@ def test_a_cut_while_writing_leaves_the_old_one():
         file.write(b"half of")
     assert store.load() == [1]
     store.save([2])
-    assert store.load() == [2]
-    clean()
-
-
-def test_a_cut_between_remove_and_rename_leaves_the_new_one():
-    store = FileStore(PATH)
-    store.save([2])
-    os.rename(PATH, PATH + ".new")  # as FAT does it
     assert store.load() == [2]
     clean()
 

@@ -1,16 +1,15 @@
 from collections.abc import Callable
-from ssl import SSLContext
+from typing import Any
 
 from .agent import Agent
 from .mqtt import Mqtt
 
-class Uptime:
-    def __init__(self) -> None: ...
-    def __call__(self) -> int: ...
+def random16() -> int: ...
+def unix_time() -> int | None: ...
 
 class Port:
     agent: Agent
-    uptime: Uptime
+    clock: Callable[[], int | None]
     client: Mqtt
     error: OSError | None
     def __init__(
@@ -20,16 +19,14 @@ class Port:
         fleet: str,
         device: str,
         password: str | None = None,
-        user: str | None = None,
         port: int = 1883,
         root: str = "edge",
-        tls: SSLContext | None = None,
-        keepalive: int = 60,
-        timeout: int = 10,
-        clean: bool = False,
-        size: int = 512,
+        tls: Callable[[Any, str], Any] | None = None,
         clock: Callable[[], int | None] = ...,
+        woke: bool = False,
+        keepalive: int = 60,
+        size: int = 512,
     ) -> None: ...
+    def now(self) -> int: ...
     def run(self) -> None: ...
-    def step(self, ms: int = 0) -> None: ...
-    def close(self) -> None: ...
+    def step(self, ms: int) -> None: ...

@@ -1,0 +1,99 @@
+"""What MicroPython has and CPython lacks of the modules select, socket and time, under the same names; TLS for CPython.
+
+Never loaded on a board. Must hold no logic of the protocol.
+"""
+
+import select as _select
+import socket as _socket
+import ssl
+import time as _time
+
+_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+class Stream:
+    """A socket with the methods of a MicroPython stream: None where it would block."""
+
+    def __init__(self, sock):
+        self.sock = sock
+
+    def connect(self, address):
+        self.sock.connect(address)
+
+    def settimeout(self, seconds):
+        self.sock.settimeout(seconds)
+
+    def setblocking(self, flag):
+        self.sock.setblocking(flag)
+
+    def close(self):
+        self.sock.close()
+
+    def write(self, buf, offset, n):
+        try:
+            return self.sock.send(memoryview(buf)[offset : offset + n])
+        except _LATER:
+            return None
+
+    def readinto(self, buf, n):
+        try:
+            return self.sock.recv_into(buf, n)
+        except _LATER:
+            return None
+
+
+def tls(context):
+    """For `Mqtt` and `Port`: wraps a connection by this ssl.SSLContext."""
+
+    def wrap(stream, host):
+        return Stream(context.wrap_socket(stream.sock, server_hostname=host))
+
+    return wrap
+
+
+class socket:  # noqa: N801
+    _tries = 0
+
+    @staticmethod
+    def socket(family):
+        return Stream(_socket.socket(family, _socket.SOCK_STREAM))
+
+    @classmethod
+    def getaddrinfo(cls, host, port):
+        """A board's name has one address; of several, each call begins with the next."""
+        addresses = _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM)
+        cls._tries += 1
+        return addresses[cls._tries % len(addresses) :] + addresses
+
+
+class select:  # noqa: N801
+    class poll:  # noqa: N801
+        def __init__(self):
+            self._poll = _select.poll()
+
+        def register(self, stream, flag):
+            self._poll.register(stream.sock, flag)
+
+        def ipoll(self, ms):
+            return self._poll.poll(ms)
+
+
+class time:  # noqa: N801
+    gmtime = _time.gmtime
+    time = _time.time
+
+    @staticmethod
+    def ticks_ms():
+        return _time.monotonic_ns() // 1000000
+
+    @staticmethod
+    def ticks_add(ticks, ms):
+        return ticks + ms
+
+    @staticmethod
+    def ticks_diff(end, start):
+        return end - start
+
+    @staticmethod
+    def sleep_ms(ms):
+        _time.sleep(ms / 1000)

@@ -1,4 +1,4 @@
-"""A device of the demo: `device.py HOST PORT FLEET DEVICE own|paho`, password in DEVICE_PASSWORD. Runs until a signal.
+"""A device of the demo: `device.py HOST PORT FLEET DEVICE own|paho FILES/`, password in DEVICE_PASSWORD.
 
 The same file runs under CPython and MicroPython, so it must use nothing that MicroPython lacks, and of this project
 device_sdk alone. Its uptime and memory are real, its temperature and its inferences are made up.
@@ -54,19 +54,22 @@ def measure(agent: Agent) -> None:
     if agent.plans and agent.plans.have and installed:
         agent.sample(MODEL + "/latency-ms", 12 + now % 3)
         agent.sample(MODEL + "/confidence", 90 + now % 10)
-        agent.inference(MODEL)
+        agent.inference()
 
 
 installed: list[object] = []
 
 
 def install(definition: Definition) -> None:
-    """Takes the model on. What is raised here becomes the StatusReason of the DeploymentResult."""
-    if type(definition.checksum) is not bytes or len(definition.checksum) != 20:
-        raise ValueError("a model without a SHA-1")
+    """Takes the model on: the SDK has put its file on this disk, and its SHA-1 was right.
+
+    What is raised here becomes the StatusReason of the DeploymentResult.
+    """
+    if not definition.path:
+        raise ValueError("a model without a file")
     definition.name, definition.version = definition.handle, "1.0"
     installed.append(definition.handle)
-    print("installed", definition.handle)  # noqa: T201
+    print("installed", definition.path, os.stat(definition.path)[6], "bytes")  # noqa: T201
 
 
 def remove(definition: Definition) -> None:
@@ -78,11 +81,9 @@ def remove(definition: Definition) -> None:
 
 def over_own_client(agent: Agent, host: str, port: int, fleet: str, device: str, password: str) -> None:
     """The way of a board: the SDK's own MQTT client."""
-    from device_sdk.port_mqtt import Port
+    from device_sdk.port import Port
 
-    way = Port(agent, host, fleet, device, password, port=port)
-    way.client.client_id = fleet + "." + device  # the embedded broker refuses a slash; Mosquitto takes the user name
-    way.run()
+    Port(agent, host, fleet, device, password, port=port).run()
 
 
 def over_paho(agent: Agent, host: str, port: int, fleet: str, device: str, password: str) -> None:
@@ -100,14 +101,14 @@ def over_paho(agent: Agent, host: str, port: int, fleet: str, device: str, passw
     way.run()
 
 
-def main(host: str, port: str, fleet: str, device: str, way: str) -> None:
+def main(host: str, port: str, fleet: str, device: str, way: str, files: str) -> None:
     """Runs for ever."""
     if not MICROPYTHON:
         import tracemalloc
 
         tracemalloc.start()
-    agent = Agent(layout(way), install, remove, measure, interval=INTERVAL, urls=way == "paho")
-    agent.fetch()
+    agent = Agent(layout(way), install, remove, measure, interval=INTERVAL, urls=way == "paho", files=files)
+    agent.fetch = True
     run = over_paho if way == "paho" else over_own_client
     run(agent, host, int(port), fleet, device, os.getenv("DEVICE_PASSWORD") or "")
 

@@ -18,7 +18,7 @@ from gateway.demo.hints import Place, lines
 from gateway.demo.observer import Observer
 from gateway.demo.record import Record, contradictions, lack, result_of
 from gateway.demo.screen import Row, Screen
-from gateway.demo.sightings import Sighting
+from gateway.demo.sightings import Message, Sighting
 from gateway.demo.stage import FLEET, LISTENING, SUBSCRIBED, DemoError
 from gateway.demo.tap import Tap, tapping
 from gateway.manager.reports import status
@@ -219,9 +219,11 @@ class Play:
 
     def _take(self, sighting: Sighting) -> None:
         self._record.add(sighting)
+        if isinstance(sighting, Message) and not words.is_step(sighting):
+            return
         line = words.tell(sighting, {name: each.layouts for name, each in self._record.devices.items()})
         is_ours = line.device in self._record.devices
-        if not (self._muted and is_ours and line.tone is words.Tone.ROUTINE):
+        if not (self._muted and is_ours and line.tone is not words.Tone.BAD):
             self._screen.line(line)
 
     async def _until(

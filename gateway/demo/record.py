@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from device_sdk.plan import decode as decode_plan
-from device_sdk.wire import ack as decode_ack
 from gateway import codec
+from gateway.demo import payloads
 from gateway.demo.sightings import Call, Message, Sighting
 from gateway.errors import Code, MessageError
 from gateway.messages import Heartbeat, Hello, Layout, Samples
@@ -90,10 +89,10 @@ def _learn(device: DeviceRecord, message: Message) -> None:
         case Channel.HEARTBEAT:
             _learn_heartbeat(device, message)
         case Channel.PLAN if message.payload:
-            device.digest, deployments = decode_plan(message.payload)
+            device.digest, deployments = payloads.plan(message.payload)
             device.deployments = tuple(each[0] or "" for each in deployments)
         case Channel.ACK:
-            _, code, _, detail = decode_ack(message.payload)
+            _, code, detail = payloads.ack(message.payload)
             if code != Code.ACCEPTED:
                 device.refusals.append(f"the gateway answered code {code}: {detail or 'no detail'}")
 

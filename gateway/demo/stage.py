@@ -28,7 +28,7 @@ MAIN = "main.py"
 _OTHERS = ("GATEWAY_", "AWS_", "EDGE_MANAGER_", "MICROPY")
 # Garbage that is left between modules while they load would cut so small a heap into pieces.
 _MAIN = "import gc\ngc.threshold(2048)\nimport sys\nimport device\n\ndevice.main(*sys.argv[1:])\n"
-_NOT_ON_BOARDS = {"_host", "port_paho", "manifest"}
+_NOT_ON_BOARDS = {"host", "port_paho", "manifest"}
 
 
 class DemoError(GatewayError):
@@ -78,7 +78,9 @@ def gateway(folder: Path, at: Address, endpoint: str) -> Child:
 
 def device(folder: Path, player: Player, at: Address, who: Credentials) -> Child:
     """A device. That on MicroPython finds its program in `folder`/board, where `compile_board` puts it."""
-    arguments = [at.host, str(at.device_port), FLEET, player.name, player.way]
+    files = folder / player.name
+    files.mkdir()
+    arguments = [at.host, str(at.device_port), FLEET, player.name, player.way, f"{files}/"]
     added = {"DEVICE_PASSWORD": who.password}
     if player.micropython is None:
         command = [sys.executable, "-m", "gateway.demo.device", *arguments]

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from device_sdk.plan import decode as decode_plan
-from device_sdk.wire import ack as decode_ack
 from gateway import codec
+from gateway.demo import payloads
 from gateway.demo.record import RUNTIME
 from gateway.demo.sightings import Call, Message, Sighting
 from gateway.errors import Code, MessageError
@@ -17,6 +16,8 @@ from gateway.merge import scaled
 from gateway.messages import Heartbeat, Hello, Layout, Metric, Samples
 from gateway.topics import Channel
 
+STEPS = 8
+"""So many lines tell the way of a model file."""
 ACKS = {code.value: code.name.lower().replace("_", " ") for code in Code}
 
 
@@ -89,6 +90,8 @@ def _message(message: Message, layouts: Mapping[int, Layout]) -> tuple[str, Tone
             return _plan(payload) if payload else "taken back", Tone.GOOD
         case Channel.ACK:
             return _ack(payload)
+        case Channel.BLOCK:
+            return _progress(payloads.block(payload)), Tone.ROUTINE
         case Channel.DEAD:
             return "a refused payload, kept for the operator", Tone.BAD
         case _:
@@ -135,7 +138,7 @@ def digest(value: int | None) -> str:
 
 
 def _plan(payload: bytes) -> str:
-    number, deployments = decode_plan(payload)
+    number, deployments = payloads.plan(payload)
     if not deployments:
         return f"{digest(number)}: nothing is to be deployed"
     return f"{digest(number)}: " + "; ".join(f"{each[0]} = {_definitions(each[2])}" for each in deployments)
@@ -151,8 +154,27 @@ def _definitions(definitions: list[list[object]]) -> str:
     return ", ".join(words)
 
 
+def _progress(block: payloads.Block) -> str:
+    """A bar of as many cells as there are steps."""
+    done = block.end * STEPS // max(1, block.total)
+    return f"{'█' * done}{'░' * (STEPS - done)} {block.end:,} of {block.total:,} B"
+
+
+def is_step(message: Message) -> bool:
+    """Whether a message is worth a line: of reads the first, of blocks those that fill a cell of the bar."""
+    try:
+        if message.channel is Channel.READ:
+            return codec.read(message.payload).offset == 0
+        if message.channel is not Channel.BLOCK:
+            return True
+        block = payloads.block(message.payload)
+    except (MessageError, ValueError):
+        return True
+    return block.end * STEPS // max(1, block.total) > block.offset * STEPS // max(1, block.total)
+
+
 def _ack(payload: bytes) -> tuple[str, Tone]:
-    seq, code, _, detail = decode_ack(payload)
+    seq, code, detail = payloads.ack(payload)
     text = f"code {code}, {ACKS.get(code, 'unknown')}, seq {seq}" + (f": {detail}" if detail else "")
     return text, Tone.GOOD if code == Code.ACCEPTED else Tone.BAD
 

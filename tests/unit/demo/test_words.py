@@ -47,7 +47,8 @@ def call(operation: str, answer: Any, status: int = 200, **members: Any) -> Line
         (Channel.PLAN, "92 07 91 93 a1 64 00 91 92 a1 6d 00", "00000007: d = undeploy m", Tone.GOOD),
         (Channel.PLAN, "", "taken back", Tone.GOOD),
         (Channel.DEAD, "c1", "a refused payload, kept for the operator", Tone.BAD),
-        (Channel.BLOCK, "c1", "", Tone.ROUTINE),
+        (Channel.BLOCK, "95010002" + "08c402abcd", "████░░░░ 4 of 8 B", Tone.ROUTINE),
+        (Channel.BLOCK, "c1", "not of the protocol", Tone.BAD),
     ],
 )
 def test_a_message_is_told_in_a_few_words(channel: Channel, payload: str, text: str, tone: Tone) -> None:

@@ -36,6 +36,8 @@ STATUSES = {1: "SUCCESS", 0: "FAIL"}
 POLICIES = {"ROLLBACK_ON_FAILURE": 0, "DO_NOTHING": 1}
 STATE_NUMBERS = {word: number for number, word in STATES.items()}
 LARGEST_EXPONENT = 30
+SHORT = 512
+"""Bytes of a payload whose claims of length are not worth a pass of their own."""
 LARGEST_PACKET = 268_435_455
 """Bytes of the largest packet of MQTT: a larger max_payload means no more."""
 
@@ -164,11 +166,16 @@ def _trimmed(*elements: Any) -> list[Any]:
 
 
 def _unpack(payload: bytes) -> Any:
-    """Exactly one object. A first pass skips over it and builds nothing, so that claims of length are proven first."""
+    """Exactly one object.
+
+    A first pass skips over a long one and builds nothing, so that claims of length are proven first. What a short one
+    can claim is small: each array at most as many elements as the payload has bytes.
+    """
     try:
-        scout = msgpack.Unpacker(max_buffer_size=max(len(payload), 1))
-        scout.feed(payload)
-        scout.skip()
+        if len(payload) > SHORT:
+            scout = msgpack.Unpacker(max_buffer_size=len(payload))
+            scout.feed(payload)
+            scout.skip()
         return msgpack.unpackb(payload, use_list=False, strict_map_key=False, object_pairs_hook=forms.Map)
     except msgpack.ExtraData:
         raise DecodeError("more than one msgpack object") from None

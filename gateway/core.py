@@ -79,7 +79,7 @@ class Core:
         """A payload or a topic that could not be understood; `device` where its topic was."""
         box = self._boxes.get(device) if device else None
         limit = box.max_payload if box else None
-        return [] if self._stopped else list(refusal(ticket, error.code, error.detail, now, max_payload=limit))
+        return [] if self._stopped else list(refusal(ticket, error.code, error.detail, now, error.seq, limit))
 
     def receive(self, device: Device, message: Message, ticket: Ticket, now: Moment) -> list[Effect]:
         """A message that was understood."""

@@ -1,13 +1,13 @@
 """The garden door: a call -> boto3 -> its outcome. Every foreign exception ends here.
 
-Holds nothing of devices and decides nothing about them. `perform` is the whole interface, so that another transport can
-take boto3's place.
+Holds nothing of what devices say: a call that fails goes back to where its messages wait. `start` and what `begin` is
+told are the whole interface, so that another transport can take boto3's place.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from gateway import api, faults
+from gateway.breaker import Breaker
 from gateway.calls import (
     Accepted,
     Call,
@@ -24,6 +25,7 @@ from gateway.calls import (
     GetDeployments,
     GetDeviceRegistration,
     Outcome,
+    Postponed,
     Refused,
     Registration,
     SendHeartbeat,
@@ -31,13 +33,16 @@ from gateway.calls import (
 )
 from gateway.errors import CallRefused, CloudError, ConfigError, OperatorNeeded
 from gateway.express import Express
-from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.messages import Device
+from gateway.retry import Failing, RetryPolicy
 
 Answer: TypeAlias = Registration | tuple[Deployment, ...] | None
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]
 """Told of each attempt: the call, its seconds, what went wrong (None: accepted)."""
 OnRetry: TypeAlias = Callable[[Call, BaseException, int], None]
-"""Told before each repetition: the call, the error, how many attempts have failed."""
+"""Told of each call that will be repeated: the error, how many attempts (of the device, or of probes) have failed."""
+OnBreaker: TypeAlias = Callable[[Breaker], None]
+"""Told whenever the calls that may be under way at once become more or fewer."""
 
 
 def make_session() -> Any:
@@ -67,7 +72,11 @@ def make_client(session: Any, region: str | None, threads: int, connect_timeout:
 
 
 class Cloud:
-    """Performs calls with retries: heartbeats by the express lane where there is one, the rest by boto3 in threads."""
+    """Performs calls: heartbeats by the express lane where there is one, the rest by boto3 in threads.
+
+    What fails and is worth making again is Postponed: it is asked for again, after `again` where it failed alone.
+    Nothing is kept of it meanwhile but how often its device failed.
+    """
 
     def __init__(
         self,
@@ -77,6 +86,8 @@ class Cloud:
         on_attempt: OnAttempt,
         on_retry: OnRetry,
         express: Express | None = None,
+        breaker: Breaker | None = None,
+        on_breaker: OnBreaker = lambda breaker: None,
     ) -> None:
         self._client = client
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloud")
@@ -85,99 +96,136 @@ class Cloud:
         self._on_attempt = on_attempt
         self._on_retry = on_retry
         self._express = express
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._breaker = breaker or Breaker(threads)
+        self._on_breaker = on_breaker
+        self._failing: dict[tuple[Device, type[Call]], Failing] = {}
+        self._timers: dict[Device | None, asyncio.TimerHandle] = {}
+        self._window = self._breaker.window
+        self._again: Callable[[Device], None] = lambda device: None
+        self._widen: Callable[[int], None] = lambda window: None
+
+    def __repr__(self) -> str:
+        return f"<Cloud {self._breaker!r}, {len(self._failing)} devices failing>"
+
+    def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
+        """`again` hears that a device's postponed call is due, `widen` how many calls at once there may be."""
+        self._again, self._widen = again, widen
+        widen(self._window)
 
     def start(self, call: Call, then: Callable[[Outcome[Answer]], None]) -> None:
-        """Perform a call; `then` hears its outcome. A heartbeat that is accepted at once costs no task."""
-        if isinstance(call, SendHeartbeat) and self._express is not None:
-            began = time.monotonic()
-            self._express.send(call, lambda fault: self._first_attempt(call, began, fault, then))
-        else:
-            self._follow(call, None, then)
-
-    def _first_attempt(
-        self, call: Call, began: float, fault: CloudError | None, then: Callable[[Outcome[Answer]], None]
-    ) -> None:
-        self._note(call, began, fault)
-        if fault is None:
-            then(Accepted(None))
-        else:
-            self._follow(call, fault, then)
-
-    def _follow(self, call: Call, fault: CloudError | None, then: Callable[[Outcome[Answer]], None]) -> None:
-        async def follow() -> None:
-            then(await self.perform(call, fault))
-
-        task = asyncio.get_running_loop().create_task(follow())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def perform(self, call: Call, fault: CloudError | None = None) -> Outcome[Answer]:
-        """The call's outcome; raises nothing. Waits through outages, until the policy ends the wait.
-
-        `fault`: how the first attempt went, where it was made already.
-        """
-        attempts = self._attempts(call, fault)
-        patient = not isinstance(call, GetDeployments) or call.patient
-        try:
-            if not patient:
-                return Accepted(await attempts())
-            retrying = self._policy.call(self._health, lambda error, n: self._on_retry(call, error, n))
-            return Accepted(await retrying(attempts))
-        except CallRefused as error:
-            return Refused(str(error))
-        except ShuttingDown:
-            return Unanswered("the gateway stops")
-        except CloudError as error:
-            return GaveUp(str(error)) if patient else Unanswered(str(error))
-
-    def _attempts(self, call: Call, fault: CloudError | None) -> Callable[[], Awaitable[Answer]]:
-        """What makes the next attempt; the first one is over where its `fault` is known."""
-        known = [fault] if fault is not None else []
-
-        async def attempt() -> Answer:
-            if known:
-                raise known.pop()
-            return await self._attempt(call)
-
-        return attempt
-
-    async def _attempt(self, call: Call) -> Answer:
-        """One call. Raises CloudError: a registration is never refused, only failing."""
+        """Make a call once; `then` hears its outcome, never before this returns."""
         began = time.monotonic()
-        loop = asyncio.get_running_loop()
+        if isinstance(call, SendHeartbeat) and self._express is not None:
+            self._express.send(call, lambda fault: then(self._outcome(call, began, fault, None)))
+            return
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._call, call)
+
+        def ended(future: asyncio.Future[Answer | CloudError]) -> None:
+            if not future.cancelled():
+                found = future.result()
+                fault = found if isinstance(found, CloudError) else None
+                then(self._outcome(call, began, fault, None if isinstance(found, CloudError) else found))
+
+        future.add_done_callback(ended)
+
+    def _outcome(self, call: Call, began: float, fault: CloudError | None, answer: Answer) -> Outcome[Answer]:
+        """What became of an attempt, and what follows for the next calls."""
+        now = time.monotonic()
+        if isinstance(fault, CallRefused) and isinstance(call, GetDeviceRegistration):
+            fault = OperatorNeeded(fault.reason, str(fault))  # a registration is never refused, only failing
+        self._on_attempt(call, now - began, fault)
+        if fault is None or isinstance(fault, CallRefused):
+            self._answered(call, fault is None, now)
+            return Accepted(answer) if fault is None else Refused(str(fault))
+        return self._failed(call, fault, now)
+
+    def _answered(self, call: Call, accepted: bool, now: float) -> None:
+        failing = self._failing.pop((call.device, type(call)), None) if self._failing else None
+        self._breaker.answered(now, failing is None)
+        if accepted:
+            self._health.succeeded(now)
+        if self._window != self._breaker.window:
+            self._tell_window()
+
+    def _failed(self, call: Call, fault: CloudError, now: float) -> Outcome[Answer]:
+        failing = self._failing.get((call.device, type(call)))
+        if self._breaker.failed(call.device, failing is None):
+            self._later(self._policy.wait(self._breaker.rounds), None)
+        self._tell_window()
+        if isinstance(call, GetDeployments) and not call.patient:
+            return Unanswered(str(fault))
+        if self._policy.stopping.is_set():
+            return Unanswered("the gateway stops")
+        if self._breaker.open:
+            self._failing.clear()  # it was not their fault
+            self._on_retry(call, fault, self._breaker.rounds)
+            return Postponed(alone=False)
+        return self._failed_alone(call, fault, failing or self._fresh(call, now), now)
+
+    def _fresh(self, call: Call, now: float) -> Failing:
+        failing = Failing(now, self._health.seconds, self._health.successes)
+        self._failing[call.device, type(call)] = failing
+        return failing
+
+    def _failed_alone(self, call: Call, fault: CloudError, failing: Failing, now: float) -> Outcome[Answer]:
+        failing.attempts += 1
+        if self._policy.gives_up(failing, fault, self._health, self._breaker.failing_share, now):
+            self._fresh(call, now).given_up = True
+            return GaveUp(str(fault))
+        failing.presses = False
+        self._on_retry(call, fault, failing.attempts)
+        self._later(self._policy.wait(failing.attempts), call.device)
+        return Postponed(alone=True)
+
+    def _later(self, seconds: float, device: Device | None) -> None:
+        """`device` None: a probe is due then, else the device's call."""
+        self._timers[device] = asyncio.get_running_loop().call_later(seconds, self._due, device)
+
+    def _due(self, device: Device | None) -> None:
+        del self._timers[device]
+        if self._policy.stopping.is_set():
+            return
+        if device is not None:
+            self._again(device)
+        else:
+            self._breaker.probe()
+            self._tell_window()
+
+    def press(self, device: Device) -> None:
+        """All others wait behind what `device` asked for: if its call failed alone, it is made again now."""
+        for operation in (SendHeartbeat, GetDeployments, GetDeviceRegistration):
+            failing = self._failing.get((device, operation))
+            if failing is not None:
+                failing.presses = True
+        timer = self._timers.get(device)
+        if timer is not None:
+            timer.cancel()
+            self._due(device)
+
+    def _tell_window(self) -> None:
+        window, self._window = self._window, self._breaker.window
+        if window != self._window:
+            self._on_breaker(self._breaker)
+            self._widen(self._window)
+
+    def _call(self, call: Call) -> Answer | CloudError:
+        """By boto3, in a thread of the pool. An error is returned, not raised: a traceback holds all that it saw."""
         try:
-            if isinstance(call, SendHeartbeat) and self._express is not None:
-                await self._express.sent(call)
-                answer: Answer = None
-            else:
-                answer = await loop.run_in_executor(self._pool, self._call, call)
+            return self._asked(call)
         except CloudError as error:
-            self._note(call, began, error)
-            if isinstance(call, GetDeviceRegistration) and isinstance(error, CallRefused):
-                raise OperatorNeeded(error.reason, str(error)) from error
-            raise
-        self._note(call, began, None)
-        return answer
-
-    def _note(self, call: Call, began: float, fault: CloudError | None) -> None:
-        self._on_attempt(call, time.monotonic() - began, fault)
-        if fault is None:
-            self._health.succeeded()
-
-    def _call(self, call: Call) -> Answer:
-        """By boto3, in a thread of the pool."""
-        parameters = api.members(call)
-        try:
-            match call:
-                case SendHeartbeat():
-                    answer = self._client.send_heartbeat(**parameters)
-                case GetDeployments():
-                    answer = self._client.get_deployments(**parameters)
-                case GetDeviceRegistration():
-                    answer = self._client.get_device_registration(**parameters)
+            return error.with_traceback(None)
         except Exception as error:
-            raise faults.of(error) from error
+            return faults.of(error).with_traceback(None)
+
+    def _asked(self, call: Call) -> Answer:
+        parameters = api.members(call)
+        match call:
+            case SendHeartbeat():
+                answer = self._client.send_heartbeat(**parameters)
+            case GetDeployments():
+                answer = self._client.get_deployments(**parameters)
+            case GetDeviceRegistration():
+                answer = self._client.get_device_registration(**parameters)
         if fault := faults.of_page(answer["ResponseMetadata"].get("HTTPHeaders", {})):
             raise fault
         match call:
@@ -190,8 +238,8 @@ class Cloud:
 
     def close(self) -> None:
         """Calls that have not begun are dropped; the others end by their timeouts."""
-        for task in self._tasks:
-            task.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
         if self._express is not None:
             self._express.close()
         self._pool.shutdown(wait=False, cancel_futures=True)

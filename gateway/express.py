@@ -49,25 +49,18 @@ class Express:
         self._refreshing: asyncio.Task[None] | None = None
 
     def send(self, call: SendHeartbeat, done: Callable[[CloudError | None], None]) -> None:
-        """Send once; `done` hears what went wrong, or None."""
-        if time.monotonic() - self._refreshed > REFRESH and self._refreshing is None:
+        """Send once; `done` hears what went wrong, or None, never before this returns."""
+        stale = self._credentials is None or time.monotonic() - self._refreshed > REFRESH
+        if stale and self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
         if self._credentials is None:
             self._after_refresh(lambda: self._send(call, done))
         else:
             self._send(call, done)
 
-    async def sent(self, call: SendHeartbeat) -> None:
-        """Send once. Raises CloudError."""
-        answered: asyncio.Future[CloudError | None] = asyncio.get_running_loop().create_future()
-        self.send(call, lambda fault: None if answered.done() else answered.set_result(fault))
-        fault = await answered
-        if fault is not None:
-            raise fault
-
     def _send(self, call: SendHeartbeat, done: Callable[[CloudError | None], None]) -> None:
         if self._credentials is None:
-            done(self._fault)
+            asyncio.get_running_loop().call_soon(done, self._fault)
             return
         content = body.heartbeat(call)
         signature = self._signer.headers(self._credentials, PATH, content, time.time())

@@ -8,14 +8,16 @@ import ssl
 import structlog
 
 from gateway import cloud, express, models
+from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.config import Settings
-from gateway.core import Core, Rules
+from gateway.core import Core
 from gateway.errors import BrokerError, ConfigError
 from gateway.link import Endpoint
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.rules import Rules
 from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.store import Store
@@ -58,7 +60,17 @@ class _Gateway:
         client = cloud.make_client(session, settings.region, threads, settings.connect_timeout, settings.read_timeout)
         self._endpoint = str(client.meta.endpoint_url)
         lane = express.Express(session, client, settings.concurrency) if express.suits(client) else None
-        self._cloud = cloud.Cloud(client, threads, self._policy, watch.attempted, watch.repeating, lane)
+        self._cloud = cloud.Cloud(
+            client,
+            threads,
+            self._policy,
+            watch.attempted,
+            watch.repeating,
+            lane,
+            Breaker(settings.concurrency),
+            watch.breaker,
+        )
+        self._metrics.call_window.set(settings.concurrency)
         self._store = Store(settings.state_dir)
         self._models = _models(settings, client.meta.region_name, self._policy)
         topics = Topics(settings.root)

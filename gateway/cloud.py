@@ -1,42 +1,32 @@
-"""The garden door: a call -> boto3 -> its outcome. Every foreign exception ends here.
+"""The garden door: a call -> a lane to the service -> its outcome, and what follows for the calls after it.
 
-Holds nothing of what devices say: a call that fails goes back to where its messages wait. `start` and what `begin` is
-told are the whole interface, so that another transport can take boto3's place.
+Holds nothing of what devices say: a call that fails goes back to where its messages wait. Which lane the calls take is
+chosen by who opens the door.
 """
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeAlias
+from typing import Protocol, TypeAlias
 
-import boto3
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError
-
-from gateway import api, faults
+from gateway.api import Answer
 from gateway.breaker import Breaker
 from gateway.calls import (
     Accepted,
     Call,
-    Deployment,
     GaveUp,
     GetDeployments,
     GetDeviceRegistration,
     Outcome,
     Postponed,
     Refused,
-    Registration,
     SendHeartbeat,
     Unanswered,
 )
-from gateway.errors import CallRefused, CloudError, ConfigError, OperatorNeeded
-from gateway.express import Express
+from gateway.errors import CallRefused, CloudError, OperatorNeeded
 from gateway.messages import Device
 from gateway.retry import Failing, RetryPolicy
 
-Answer: TypeAlias = Registration | tuple[Deployment, ...] | None
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]
 """Told of each attempt: the call, its seconds, what went wrong (None: accepted)."""
 OnRetry: TypeAlias = Callable[[Call, BaseException, int], None]
@@ -45,34 +35,18 @@ OnBreaker: TypeAlias = Callable[[Breaker], None]
 """Told whenever the calls that may be under way at once become more or fewer."""
 
 
-def make_session() -> Any:
-    """The boto3 session by the standard AWS settings. Raises ConfigError where there can be none."""
-    try:
-        return boto3.Session()
-    except BotoCoreError as error:
-        raise ConfigError([f"AWS settings: {error} (see AWS_PROFILE)"]) from error
+class Lane(Protocol):
+    """One way to the service: each call once, and every foreign exception ends there."""
 
+    def send(self, call: Call, done: Callable[[Answer | CloudError], None]) -> None:
+        """Send once; `done` hears the answer, or what went wrong, on the loop's thread, after this has returned."""
 
-def make_client(session: Any, region: str | None, threads: int, connect_timeout: float, read_timeout: float) -> Any:
-    """The boto3 client by the standard AWS settings; timeouts in seconds. Raises ConfigError where none can be made.
-
-    boto3 would repeat a failing call by itself; here the retry policy is the one that does.
-    """
-    config = Config(
-        retries={"total_max_attempts": 1},
-        connect_timeout=connect_timeout,
-        read_timeout=read_timeout,
-        max_pool_connections=threads,
-    )
-    try:
-        region = region or session.region_name or os.environ.get("AWS_REGION")
-        return session.client("sagemaker-edge", region_name=region, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise ConfigError([f"AWS settings: {error} (see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"]) from error
+    def close(self) -> None:
+        """Calls under way are not told."""
 
 
 class Cloud:
-    """Performs calls: heartbeats by the express lane where there is one, the rest by boto3 in threads.
+    """Makes calls over one lane, by one policy and one breaker.
 
     What fails and is worth making again is Postponed: it is asked for again, after `again` where it failed alone.
     Nothing is kept of it meanwhile but how often its device failed.
@@ -80,27 +54,21 @@ class Cloud:
 
     def __init__(
         self,
-        client: Any,
-        threads: int,
+        lane: Lane,
         policy: RetryPolicy,
+        breaker: Breaker,
         on_attempt: OnAttempt,
         on_retry: OnRetry,
-        express: Express | None = None,
-        breaker: Breaker | None = None,
         on_breaker: OnBreaker = lambda breaker: None,
     ) -> None:
-        self._client = client
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloud")
+        self._lane = lane
         self._policy = policy
         self._health = policy.health()
-        self._on_attempt = on_attempt
-        self._on_retry = on_retry
-        self._express = express
-        self._breaker = breaker or Breaker(threads)
-        self._on_breaker = on_breaker
+        self._breaker = breaker
+        self._on_attempt, self._on_retry, self._on_breaker = on_attempt, on_retry, on_breaker
         self._failing: dict[tuple[Device, type[Call]], Failing] = {}
         self._timers: dict[Device | None, asyncio.TimerHandle] = {}
-        self._window = self._breaker.window
+        self._window = breaker.window
         self._again: Callable[[Device], None] = lambda device: None
         self._widen: Callable[[int], None] = lambda window: None
 
@@ -113,37 +81,29 @@ class Cloud:
         widen(self._window)
 
     def start(self, call: Call, then: Callable[[Outcome[Answer]], None]) -> None:
-        """Make a call once; `then` hears its outcome, never before this returns."""
+        """Make a call once; `then` hears its outcome."""
         began = time.monotonic()
-        if isinstance(call, SendHeartbeat) and self._express is not None:
-            self._express.send(call, lambda fault: then(self._outcome(call, began, fault, None)))
-            return
-        future = asyncio.get_running_loop().run_in_executor(self._pool, self._call, call)
+        self._lane.send(call, lambda answer: then(self._outcome(call, began, answer)))
 
-        def ended(future: asyncio.Future[Answer | CloudError]) -> None:
-            if not future.cancelled():
-                found = future.result()
-                fault = found if isinstance(found, CloudError) else None
-                then(self._outcome(call, began, fault, None if isinstance(found, CloudError) else found))
-
-        future.add_done_callback(ended)
-
-    def _outcome(self, call: Call, began: float, fault: CloudError | None, answer: Answer) -> Outcome[Answer]:
+    def _outcome(self, call: Call, began: float, answer: Answer | CloudError) -> Outcome[Answer]:
         """What became of an attempt, and what follows for the next calls."""
         now = time.monotonic()
-        if isinstance(fault, CallRefused) and isinstance(call, GetDeviceRegistration):
-            fault = OperatorNeeded(fault.reason, str(fault))  # a registration is never refused, only failing
-        self._on_attempt(call, now - began, fault)
-        if fault is None or isinstance(fault, CallRefused):
-            self._answered(call, fault is None, now)
-            return Accepted(answer) if fault is None else Refused(str(fault))
-        return self._failed(call, fault, now)
+        if not isinstance(answer, CloudError):
+            self._on_attempt(call, now - began, None)
+            self._health.succeeded(now)
+            self._answered(call, now)
+            return Accepted(answer)
+        if isinstance(answer, CallRefused) and isinstance(call, GetDeviceRegistration):
+            answer = OperatorNeeded(answer.reason, str(answer))  # a registration is never refused, only failing
+        self._on_attempt(call, now - began, answer)
+        if isinstance(answer, CallRefused):
+            self._answered(call, now)
+            return Refused(str(answer))
+        return self._failed(call, answer, now)
 
-    def _answered(self, call: Call, accepted: bool, now: float) -> None:
+    def _answered(self, call: Call, now: float) -> None:
         failing = self._failing.pop((call.device, type(call)), None) if self._failing else None
         self._breaker.answered(now, failing is None)
-        if accepted:
-            self._health.succeeded(now)
         if self._window != self._breaker.window:
             self._tell_window()
 
@@ -208,39 +168,8 @@ class Cloud:
             self._on_breaker(self._breaker)
             self._widen(self._window)
 
-    def _call(self, call: Call) -> Answer | CloudError:
-        """By boto3, in a thread of the pool. An error is returned, not raised: a traceback holds all that it saw."""
-        try:
-            return self._asked(call)
-        except CloudError as error:
-            return error.with_traceback(None)
-        except Exception as error:
-            return faults.of(error).with_traceback(None)
-
-    def _asked(self, call: Call) -> Answer:
-        parameters = api.members(call)
-        match call:
-            case SendHeartbeat():
-                answer = self._client.send_heartbeat(**parameters)
-            case GetDeployments():
-                answer = self._client.get_deployments(**parameters)
-            case GetDeviceRegistration():
-                answer = self._client.get_device_registration(**parameters)
-        if fault := faults.of_page(answer["ResponseMetadata"].get("HTTPHeaders", {})):
-            raise fault
-        match call:
-            case SendHeartbeat():
-                return None
-            case GetDeployments():
-                return api.deployments(answer)
-            case GetDeviceRegistration():
-                return api.registration(answer)
-
     def close(self) -> None:
-        """Calls that have not begun are dropped; the others end by their timeouts."""
+        """No outcome from now on."""
         for timer in self._timers.values():
             timer.cancel()
-        if self._express is not None:
-            self._express.close()
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+        self._lane.close()

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
+from gateway.breaker import Breaker
 from gateway.calls import Call, Outcome, Postponed
-from gateway.cloud import Cloud, make_client, make_session
+from gateway.cloud import Cloud, Lane
 from gateway.errors import CloudError
 from gateway.express import Express
 from gateway.messages import Device
 from gateway.retry import RetryPolicy
+from gateway.standard import Standard, make_client, make_session
 
 READ_TIMEOUT = 0.5
 NO_TIME = 1e-9
@@ -20,7 +22,7 @@ class Door:
     """A Cloud whose attempts are written down, and whose waits between them are over at once."""
 
     def __init__(
-        self, url: str, monkeypatch: pytest.MonkeyPatch, give_up_after: float = 300.0, lane: str = "express"
+        self, url: str, monkeypatch: pytest.MonkeyPatch, give_up_after: float = 300.0, way: str = "express"
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_EDGE", url)
         self.attempts: list[CloudError | None] = []
@@ -29,8 +31,8 @@ class Door:
         policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME, give_up_after)
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
-        express = Express(session, client, 2) if lane == "express" else None
-        self.cloud = Cloud(client, 2, policy, self._attempted, self._repeated, express)
+        lane: Lane = Express(session, client, 2) if way == "express" else Standard(client, 2)
+        self.cloud = Cloud(lane, policy, Breaker(2), self._attempted, self._repeated)
         self.stop_at_failure = False
         self.window = 0
         self._due: set[Device] = set()

@@ -12,7 +12,7 @@ import msgpack
 
 from gateway import forms
 from gateway.calls import Definition, Deployment
-from gateway.errors import DecodeError
+from gateway.errors import DecodeError, MessageError
 from gateway.messages import (
     NO_URLS,
     Ack,
@@ -57,8 +57,19 @@ def hello(payload: bytes) -> Hello | None:
 
 
 def heartbeat(payload: bytes) -> Heartbeat:
-    """A heartbeat, its samples still as they travelled: only its layout can say what they mean."""
-    source, time, values, models, have, result, seq = forms.array(_unpack(payload), 7, "heartbeat")
+    """A heartbeat, its samples still as they travelled: only its layout can say what they mean.
+
+    What it raises has the seq, where the payload is an array that holds one: whoever repeats it must learn its end.
+    """
+    elements = forms.array(_unpack(payload), 7, "heartbeat")
+    try:
+        return _heartbeat(*elements)
+    except MessageError as error:
+        error.seq = forms.uint_or_none(elements[6])
+        raise
+
+
+def _heartbeat(source: Any, time: Any, values: Any, models: Any, have: Any, result: Any, seq: Any) -> Heartbeat:
     return Heartbeat(
         source=forms.tag(source) if type(source) is int else _layout(source),
         time=forms.optional_uint(time, "time"),
@@ -75,7 +86,11 @@ def get(payload: bytes) -> Get:
     if not payload:
         return Get()
     have, seq = forms.array(_unpack(payload), 2, "get")
-    return Get(forms.optional_uint(have, "have"), forms.optional_uint(seq, "seq"))
+    try:
+        return Get(forms.optional_uint(have, "have"), forms.optional_uint(seq, "seq"))
+    except MessageError as error:
+        error.seq = forms.uint_or_none(seq)
+        raise
 
 
 def read(payload: bytes) -> Read:

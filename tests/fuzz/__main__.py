@@ -6,6 +6,7 @@ What fails is written to crash-… in the current folder; `python -m tests.fuzz 
 import sys
 import tempfile
 import time
+import tracemalloc
 from pathlib import Path
 
 try:
@@ -38,6 +39,7 @@ class Slowest:
 
 
 def main() -> None:
+    tracemalloc.start()  # here and once: to begin anew with each input would cost 4 KB that never come back
     with tempfile.TemporaryDirectory() as folder:
         for number, data in enumerate(corpus()):
             (Path(folder) / str(number)).write_bytes(data)

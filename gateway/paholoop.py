@@ -4,6 +4,8 @@ By paho's own hooks for external loops. Knows no messages.
 """
 
 import asyncio
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -57,6 +59,12 @@ class PahoLoop:
         """A new connection stands: it is read, and kept alive."""
         self._paused = False
         self._keep_house()
+
+    def twin(self) -> socket.socket:
+        """A second handle of the connection, which stays open when paho closes its own."""
+        twin = socket.socket(fileno=os.dup(self._sock.fileno()))
+        twin.setblocking(False)
+        return twin
 
     def close(self) -> None:
         """End the socket, if there still is one."""

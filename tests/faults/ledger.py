@@ -44,6 +44,16 @@ class Book:
     results: dict[str, bool] = field(default_factory=dict)
     sent: int = 0
     newest: int = 0
+    calls: int = 0
+    merged: int = 0
+    acks: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something must still happen to what was asked for, or to the newest heartbeat. Older ones that
+        were not asked for are accepted by then, or lost: a device's calls keep their order."""
+        entries = list(self.entries.values())
+        return any(entry.is_open for entry in entries[-1:] + [entry for entry in entries if entry.seq is not None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +79,12 @@ class Ledger:
         self._ordered = ordered
         self._books: dict[str, Book] = {}
         self._broken: list[str] = []
-        self._calls = self._merged = self._acks = 0
         self.open = 0
+
+    def turn_the_page(self) -> None:
+        """Begin anew, once nothing is open."""
+        assert self.open == 0
+        self._books, self._broken = {}, []
 
     def sent(self, device: str, number: int, timestamp: int, seq: int | None = None, result: str | None = None) -> None:
         """A device handed a heartbeat to the network, for the first time or again."""
@@ -93,15 +107,15 @@ class Ledger:
 
     def accepted(self, device: str, samples: Iterable[Sample], result: str | None = None) -> None:
         """The cloud took a call; told before its answer leaves."""
-        self._calls += 1
         book = self._books.setdefault(device, Book())
+        book.calls += 1
         if result is not None:
             if result not in book.results:
                 self._broken.append(f"{device}: result {result!r} was never sent")
             book.results[result] = True
         found = [self._accepted_one(device, book, sample) for sample in samples]
         if len(found) > 1:
-            self._merged += len(found)
+            book.merged += len(found)
 
     def _accepted_one(self, device: str, book: Book, sample: Sample) -> None:
         entry = book.entries.get(int(sample[0]))
@@ -125,7 +139,7 @@ class Ledger:
             self._broken.append(f"{device}: ack of seq {seq}, which was never asked for")
             return
         if code == 0:
-            self._acks += 1
+            book.acks += 1
             if not entry.accepted:
                 self._broken.append(f"{device}: {seq} was acked before the cloud accepted it")
             if entry.result is not None and not book.results[entry.result]:
@@ -148,25 +162,26 @@ class Ledger:
         unasked = sum(1 for _, _, entry in self._lost() if entry.seq is None and entry.result is None)
         return self._broken + late + (lost if len(lost) > min(unasked, forgiven) else [])
 
-    def figures(self) -> Figures:
-        entries = [entry for book in self._books.values() for entry in book.entries.values()]
+    def figures(self, prefix: str = "") -> Figures:
+        """Of all devices whose names begin so."""
+        books = [book for device, book in self._books.items() if device.startswith(prefix)]
+        entries = [entry for book in books for entry in book.entries.values()]
         return Figures(
             sent=len(entries),
             confirmed=sum(entry.confirmed for entry in entries),
             accepted=sum(1 for entry in entries if entry.accepted),
-            merged=self._merged,
+            merged=sum(book.merged for book in books),
             duplicates=sum(entry.accepted - 1 for entry in entries if entry.accepted),
             told=sum(1 for entry in entries if entry.code and not entry.accepted),
-            lost=sum(1 for _ in self._lost()),
-            acks=self._acks,
-            results=sum(sum(book.results.values()) for book in self._books.values()),
-            calls=self._calls,
+            lost=sum(entry.is_lost for entry in entries),
+            acks=sum(book.acks for book in books),
+            results=sum(sum(book.results.values()) for book in books),
+            calls=sum(book.calls for book in books),
         )
 
-    def open_of(self, device: str) -> int:
-        """How many heartbeats of a device are not through."""
-        book = self._books.get(device, Book())
-        return sum(entry.is_open for entry in book.entries.values())
+    def open_devices(self) -> int:
+        """How many devices wait for something; what was lost on the way they do not wait for."""
+        return sum(book.is_open for book in self._books.values())
 
     def _lost(self) -> Iterator[tuple[str, int, Entry]]:
         for device, book in self._books.items():

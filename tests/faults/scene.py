@@ -22,6 +22,7 @@ from tests.faults.fleet import Fleet
 from tests.faults.ledger import Figures, Ledger
 from tests.faults.proxy import Proxy
 from tests.gateway_process import COMMAND, GatewayProcess, settings
+from tests.stranger import Login
 
 FULL = os.environ.get("FAULTS") == "full"
 PATIENCE_S = 120.0 if FULL else 40.0
@@ -32,6 +33,10 @@ Tell = Callable[[Figures, float, str], None]
 """Hears of a scenario's figures, its seconds, and a word more."""
 
 
+def nobody(figures: Figures, seconds: float, more: str) -> None:
+    """Hears of nothing."""
+
+
 def scaled(small: T, full: T) -> T:
     """What CI has time for, or the size of FAULTS=full."""
     return full if FULL else small
@@ -40,7 +45,7 @@ def scaled(small: T, full: T) -> T:
 class Scene:
     """A context manager; leaving it ends all that it started. `name` is the fleet's."""
 
-    def __init__(self, broker: Broker, name: str, folder: Path, tell: Tell) -> None:
+    def __init__(self, broker: Broker, name: str, folder: Path, tell: Tell = nobody) -> None:
         self.broker = broker
         self.ledger = Ledger()
         self.cloud = Cloud(self.ledger)
@@ -99,9 +104,22 @@ class Scene:
         ours: dict[str, Any] = {"fleets": self.fleet.name, "state": self.folder / "state"} | more
         return settings(at, self.cloud.url, ours.pop("fleets"), ours.pop("state"), **ours)
 
-    def join(self, count: int, asks: bool = True, again_after: float | None = None, prefix: str = "d") -> list[Device]:
-        """So many devices, connected and introduced."""
-        return self.do(self.fleet.join(self.broker, count, Habits(asks, again_after), prefix))
+    def join(
+        self,
+        count: int,
+        asks: bool = True,
+        again_after: float | None = None,
+        prefix: str = "d",
+        port: int | None = None,
+    ) -> list[Device]:
+        """So many devices, connected and introduced. `port`: a proxy's."""
+        return self.do(self.fleet.join(self.broker, count, Habits(asks, again_after), prefix, port))
+
+    @property
+    def login(self) -> Login:
+        """The gateway's own."""
+        at = self.broker.address
+        return Login(at.host, at.gateway_port, at.gateway.user, at.gateway.password)
 
     def proxy(self, port: int) -> Proxy:
         """In front of that port of the broker."""
@@ -152,7 +170,16 @@ class Scene:
         """Until every heartbeat is accepted or refused, and every seq is acked."""
         self.until(lambda: self.ledger.open == 0, "not all came through", within)
 
+    def until_decided(self) -> None:
+        """Until all that was asked for is acked, and the newest heartbeat of each device is through."""
+        self.until(lambda: self.ask(self.ledger.open_devices) == 0, "not all was decided")
+
     # How it came out
+
+    def turn_the_page(self, tell: Tell) -> None:
+        """Begin another scenario with the same people, once all is through."""
+        self.ask(self.ledger.turn_the_page)
+        self._tell, self._began = tell, time.monotonic()
 
     def close_books(self, more: str = "", forgiven: int = 0) -> Figures:
         """Tell the figures; raise AssertionError where a rule of the ledger is broken."""

@@ -1,6 +1,8 @@
 """The gateway is killed, stalled, and asked to end, under load."""
 
 from tests.faults.scene import Scene, scaled
+from tests.gateway_process import READY
+from tests.stranger import stay_silent
 
 
 def test_the_gateway_is_killed_every_second(scene: Scene) -> None:
@@ -32,3 +34,20 @@ def test_a_stop_under_load_repeats_nothing(scene: Scene) -> None:
     scene.rest()
     scene.until_through()
     assert scene.close_books().duplicates == 0
+
+
+def test_the_gateway_stands_still(scene: Scene) -> None:
+    """SIGSTOP for longer than the keepalive allows: the broker throws it out and keeps what comes."""
+    gateway = scene.gateway(keepalive=1)
+    scene.join(scaled(20, 200))
+    scene.load(200)
+    scene.until_accepted(20)
+    gateway.stall()
+    stay_silent(scene.login, 1)
+    scene.go_on(scaled(1, 30))
+    gateway.wake()
+    gateway.said(READY)
+    scene.until_accepted(20)
+    scene.rest()
+    scene.until_through()
+    scene.close_books()

@@ -184,9 +184,37 @@ def test_what_the_broker_never_confirmed_is_open_and_not_lost() -> None:
 def test_open_until_through(asks: bool) -> None:
     ledger = Ledger()
     sent(ledger, 1, asks=asks)
-    assert ledger.open == ledger.open_of("d") == 1
+    assert ledger.open == ledger.open_devices() == 1
     accepted(ledger, 1)
-    assert ledger.open == ledger.open_of("d") == int(asks)
+    assert ledger.open == ledger.open_devices() == int(asks)
     if asks:
         ledger.acked("d", 1, 0)
-    assert ledger.open == ledger.open_of("d") == 0
+    assert ledger.open == ledger.open_devices() == 0
+
+
+def test_behind_an_accepted_one_nobody_waits_for_what_was_not_asked_for() -> None:
+    ledger = Ledger()
+    sent(ledger, 1, 2)
+    accepted(ledger, 2)
+    assert (ledger.open, ledger.open_devices()) == (1, 0)
+    sent(ledger, 3, asks=True)
+    sent(ledger, 4)
+    accepted(ledger, 4)
+    assert ledger.open_devices() == 1
+
+
+def test_a_new_page() -> None:
+    ledger = Ledger()
+    sent(ledger, 1)
+    accepted(ledger, 1)
+    ledger.turn_the_page()
+    assert ledger.figures().sent == 0
+    accepted(ledger, 1)
+    assert ledger.broken() == [f"d: the cloud has (1, {EPOCH + 1}), which was never sent"]
+
+
+def test_figures_of_some() -> None:
+    ledger = Ledger()
+    sent(ledger, 1)
+    ledger.sent("e", 1, EPOCH)
+    assert (ledger.figures("e").sent, ledger.figures("e").confirmed, ledger.figures("d").lost) == (1, 0, 1)

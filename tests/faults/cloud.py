@@ -8,14 +8,17 @@ import asyncio
 import json
 import socket
 import struct
+import time
 from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import httptools
 
 from gateway.demo.address import free_ports
 from tests.faults.ledger import Ledger
-from tests.faults.troubles import FINE, End, Judge, Trouble, fine
+from tests.faults.troubles import EXPIRED, FINE, SKEWED, End, Judge, Trouble, fine
 
 HOST = "127.0.0.1"
 ANSWERS = {
@@ -25,8 +28,20 @@ ANSWERS = {
 }
 
 
+@dataclass(slots=True)
+class Signature:
+    """What the cloud looks at of one: the access key, and the date in Unix seconds."""
+
+    key: str = ""
+    date: float = 0.0
+
+
 class Cloud:
-    """`judge` may be changed at any time, from any thread. `attempts` counts calls by (operation, whether accepted)."""
+    """`judge` may be changed at any time, from any thread. `attempts` counts calls by (operation, whether accepted).
+
+    `good_key`: the one access key that may sign; `skew_allowed`: how many seconds a signature's date may be off; None:
+    nobody looks. `issued`: what a client that asks for credentials is given.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         (self.port,) = free_ports(1, HOST)
@@ -34,6 +49,7 @@ class Cloud:
         self.judge: Judge = fine
         self.attempts: Counter[tuple[str, bool]] = Counter()
         self.good_key: str | None = None
+        self.skew_allowed: float | None = None
         self.issued: dict[str, str] = {}
         self.ledger = ledger
         self.connections: set[Connection] = set()
@@ -56,12 +72,17 @@ class Cloud:
         wanted = ((op, ok) for op, ok in self.attempts if operation in (None, op) and accepted in (None, ok))
         return sum(self.attempts[each] for each in wanted)
 
-    def fate(self, operation: str, body: dict[str, Any], key: str) -> Trouble:
-        """What becomes of a call. `good_key`: the only access key that may sign, where one is set."""
-        trouble = self.judge(operation, body["DeviceName"])
-        if trouble is None and self.good_key not in (None, key):
-            trouble = Trouble(403, "ExpiredTokenException")
-        return trouble or FINE
+    def fate(self, operation: str, device: str, signature: Signature) -> Trouble:
+        """What becomes of a call."""
+        return self.judge(operation, device) or self._doubt(signature) or FINE
+
+    def _doubt(self, signature: Signature) -> Trouble | None:
+        """What is wrong with a signature. None: nothing, or nobody looks."""
+        if self.good_key not in (None, signature.key):
+            return EXPIRED
+        if self.skew_allowed is not None and abs(signature.date - time.time()) > self.skew_allowed:
+            return SKEWED
+        return None
 
     def take(self, operation: str, body: dict[str, Any]) -> None:
         """Accept a call."""
@@ -78,8 +99,7 @@ class Connection(asyncio.Protocol):
         self._cloud = cloud
         self._parser = httptools.HttpRequestParser(self)
         self._transport: Any = None
-        self._path = self._key = ""
-        self._body = b""
+        self._path, self._signature, self._body = "", Signature(), b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -92,11 +112,14 @@ class Connection(asyncio.Protocol):
         self._parser.feed_data(data)
 
     def on_url(self, url: bytes) -> None:
-        self._path, self._key, self._body = url.decode("ascii").strip("/"), "", b""
+        self._path, self._signature, self._body = url.decode("ascii").strip("/"), Signature(), b""
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        text = value.decode("ascii")
         if name.lower() == b"authorization":
-            self._key = value.decode("ascii").partition("Credential=")[2].partition("/")[0]
+            self._signature.key = text.partition("Credential=")[2].partition("/")[0]
+        elif name.lower() == b"x-amz-date":
+            self._signature.date = datetime.strptime(text + "+0000", "%Y%m%dT%H%M%SZ%z").timestamp()
 
     def on_body(self, body: bytes) -> None:
         self._body += body
@@ -106,7 +129,7 @@ class Connection(asyncio.Protocol):
             self._answer(200, json.dumps(self._cloud.issued).encode())
             return
         operation, body = self._path, json.loads(self._body)
-        trouble = self._cloud.fate(operation, body, self._key)
+        trouble = self._cloud.fate(operation, body["DeviceName"], self._signature)
         if trouble.delay:
             asyncio.get_running_loop().call_later(trouble.delay, self._end, operation, body, trouble)
         else:

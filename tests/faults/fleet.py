@@ -17,25 +17,22 @@ AT_ONCE = 100
 
 
 class Fleet:
-    """`start` before anything else; `name` is the DeviceFleetName, devices are called {prefix}-{index}."""
+    """All devices of a scenario, of however many DeviceFleetNames."""
 
-    def __init__(self, name: str, ledger: Ledger) -> None:
-        self.name = name
-        self.ledger = ledger
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self.devices: list[Device] = []
         self._lives: list[asyncio.Task[None]] = []
         self._load: asyncio.Task[None] | None = None
 
     async def join(
-        self, broker: Broker, count: int, habits: Habits, prefix: str = "d", port: int | None = None
+        self, broker: Broker, count: int, habits: Habits, prefix: str, fleet: str, port: int | None = None
     ) -> list[Device]:
-        """Devices, connected, their hellos confirmed by the broker. `port` None: the broker's own."""
+        """Devices {prefix}-{index}, connected, their hellos handed over. `port` None: the broker's own."""
         names = [f"{prefix}-{index}" for index in range(count)]
-        users = await asyncio.to_thread(broker.admit_all, [f"{self.name}/{name}" for name in names])
+        users = await asyncio.to_thread(broker.admit_all, [f"{fleet}/{name}" for name in names])
         door = Door(broker.address.host, port or broker.address.device_port, asyncio.Semaphore(AT_ONCE))
-        new = [
-            Device(door, self.name, name, users[f"{self.name}/{name}"].password, self.ledger, habits) for name in names
-        ]
+        new = [Device(door, fleet, name, users[f"{fleet}/{name}"].password, self._ledger, habits) for name in names]
         self.devices += new
         self._lives += [asyncio.create_task(device.live()) for device in new]
         if habits.again_after is not None:

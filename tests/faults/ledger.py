@@ -73,10 +73,10 @@ class Figures:
 
 
 class Ledger:
-    """`ordered` False: nothing is said of the order (several gateways that share one subscription)."""
+    """`ordered` False: nothing is said of the order, as with several gateways that share one subscription."""
 
     def __init__(self, ordered: bool = True) -> None:
-        self._ordered = ordered
+        self.ordered = ordered
         self._books: dict[str, Book] = {}
         self._broken: list[str] = []
         self.open = 0
@@ -127,7 +127,7 @@ class Ledger:
         self._count(entry, before)
         if entry.accepted > 1:
             return
-        if self._ordered and entry.last_sent < book.newest:
+        if self.ordered and entry.last_sent < book.newest:
             self._broken.append(f"{device}: {sample[0]} was accepted after one that was sent later")
         book.newest = max(book.newest, entry.first_sent)
 

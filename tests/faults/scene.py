@@ -43,13 +43,14 @@ def scaled(small: T, full: T) -> T:
 
 
 class Scene:
-    """A context manager; leaving it ends all that it started. `name` is the fleet's."""
+    """A context manager; leaving it ends all that it started. `name` is the DeviceFleetName of most devices."""
 
     def __init__(self, broker: Broker, name: str, folder: Path, tell: Tell = nobody) -> None:
         self.broker = broker
+        self.name = name
         self.ledger = Ledger()
         self.cloud = Cloud(self.ledger)
-        self.fleet = Fleet(name, self.ledger)
+        self.fleet = Fleet(self.ledger)
         self.folder = folder
         self._tell = tell
         self._loop = asyncio.new_event_loop()
@@ -94,26 +95,31 @@ class Scene:
 
     def gateway(self, port: int | None = None, command: Sequence[str] = COMMAND, **more: object) -> GatewayProcess:
         """A gateway with `more` settings, connected and subscribed. `port`: a proxy's."""
-        variables = self.variables(port, **more)
-        return self._entered.enter_context(GatewayProcess(variables, command))
+        return self.enter(GatewayProcess(self.variables(port, **more), command))
+
+    def enter(self, gateway: GatewayProcess) -> GatewayProcess:
+        """Start it; it ends with the scene."""
+        return self._entered.enter_context(gateway)
 
     def variables(self, port: int | None = None, **more: object) -> dict[str, str]:
         """The environment of such a gateway."""
         at = self.broker.address
         at = at if port is None else replace(at, gateway_port=port)
-        ours: dict[str, Any] = {"fleets": self.fleet.name, "state": self.folder / "state"} | more
+        ours: dict[str, Any] = {"fleets": self.name, "state": self.folder / "state"} | more
         return settings(at, self.cloud.url, ours.pop("fleets"), ours.pop("state"), **ours)
 
     def join(
-        self,
-        count: int,
-        asks: bool = True,
-        again_after: float | None = None,
-        prefix: str = "d",
-        port: int | None = None,
+        self, count: int, asks: bool = True, prefix: str = "d", again_after: float | None = None, **where: Any
     ) -> list[Device]:
-        """So many devices, connected and introduced. `port`: a proxy's."""
-        return self.do(self.fleet.join(self.broker, count, Habits(asks, again_after), prefix, port))
+        """So many devices, connected and introduced; their names begin with `prefix`. `where`: `fleet`, if it is
+        another, and `port`, a proxy's."""
+        where = {"fleet": self.name} | where
+        return self.do(self.fleet.join(self.broker, count, Habits(asks, again_after), prefix, **where))
+
+    @property
+    def now(self) -> float:
+        """Unix seconds by the true clock."""
+        return time.time()
 
     @property
     def login(self) -> Login:

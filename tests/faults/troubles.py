@@ -45,6 +45,7 @@ Judge = Callable[[str, str], Trouble | None]
 FINE = Trouble()
 DOWN = Trouble(503, "ServiceUnavailable")
 EXPIRED = Trouble(403, "ExpiredTokenException")
+SKEWED = Trouble(403, "RequestTimeTooSkewed")
 PAGE = Trouble(200, body=b"<html><body>Welcome to nginx!</body></html>", kind="text/html")
 
 KINDS = {

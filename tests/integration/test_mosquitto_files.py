@@ -34,7 +34,7 @@ def test_only_site_lines_are_changed(own_mosquitto: Mosquitto, tmp_path: Path) -
     shipped = (SHIPPED / "mosquitto.conf").read_text().splitlines()
     run = (tmp_path / "mosquitto" / "mosquitto.conf").read_text().splitlines()
     changed = {a.split(" ")[0] for a, b in zip(shipped, run, strict=True) if a != b}
-    assert changed <= {"user", "password_file", "acl_file", "persistence_location", "listener"}
+    assert changed <= {"user", "password_file", "acl_file", "persistence_location", "listener", "include_dir"}
     assert (tmp_path / "mosquitto" / "acl").read_bytes() == (SHIPPED / "acl").read_bytes()
 
 

@@ -71,10 +71,9 @@ def init(
 
     with _telling():
         told = begin(Site(site), hosts or [], datetime.now(UTC), renew)
-    for each in told or ["nothing: all was there"]:
+    for each in told:
         typer.echo(f"made {each}")
-    if told:
-        typer.echo(f"{RELOAD} {RELOAD_CONTAINER}, where it runs already")
+    typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if told else "nothing to make: all is there")
 
 
 @app.command()
@@ -110,9 +109,9 @@ def add(
             url = BrokerUrl(books.hosts[0]) if broker is None else BrokerUrl.parse(broker)
             order = Order("certificate" if certificate else "password", url, now + timedelta(days=days), renew)
             done = command.add(books, manager, chosen, order, now)
-        _tell([(each, _word(new, "registered", "was registered already")) for each, new in done], to_stderr=show)
-        if show:
-            typer.echo(_board_text(done[0][0]), nl=False)
+        text = _board_text(done[0][0]) if show else ""
+    _tell([(each, _word(new, "registered", "was registered already")) for each, new in done], to_stderr=show)
+    typer.echo(text, nl=False)
 
 
 @app.command()

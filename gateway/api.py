@@ -5,7 +5,7 @@ A member whose value is None is absent; so is a list that would be empty.
 
 from collections.abc import Iterable, Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 from gateway.calls import (
     Call,
@@ -13,6 +13,7 @@ from gateway.calls import (
     DatedSample,
     Definition,
     Deployment,
+    GetDeployments,
     ModelReport,
     Registration,
     SendHeartbeat,
@@ -21,6 +22,9 @@ from gateway.messages import ModelResult
 
 DEFAULT_TTL = 300.0
 """Seconds for which a registration counts whose CacheTTL is missing or unreadable."""
+
+Answer: TypeAlias = Registration | tuple[Deployment, ...] | None
+"""What a call is answered; a heartbeat's answer is empty."""
 
 
 def members(call: Call) -> dict[str, Any]:
@@ -81,6 +85,13 @@ def _model_result(model: ModelResult) -> dict[str, Any]:
         StatusReason=model.reason,
         RollbackFailureReason=model.rollback_reason,
     )
+
+
+def answer(call: Call, members: Mapping[str, Any]) -> Answer:
+    """What the service answered to `call`, from the members that boto3 gives."""
+    if isinstance(call, SendHeartbeat):
+        return None
+    return deployments(members) if isinstance(call, GetDeployments) else registration(members)
 
 
 def registration(answer: Mapping[str, Any]) -> Registration:

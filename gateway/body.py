@@ -1,4 +1,4 @@
-"""SendHeartbeat -> the JSON that boto3 would send for it, byte for byte, built from pieces that repeat.
+"""A call -> the JSON that boto3 would send for it, byte for byte; a heartbeat's is built from pieces that repeat.
 
 Pure but for the pieces that it keeps. A contract test holds it against botocore's serializer.
 """
@@ -6,15 +6,19 @@ Pure but for the pieces that it keeps. A contract test holds it against botocore
 import json
 from functools import lru_cache
 
-from gateway.api import result_members
-from gateway.calls import DatedSample, ModelReport, SendHeartbeat
+from gateway.api import members, result_members
+from gateway.calls import Call, DatedSample, ModelReport, SendHeartbeat
 from gateway.messages import Device, Metric
 
 PIECES_KEPT = 16_384
 
 
-def heartbeat(call: SendHeartbeat) -> bytes:
+def of(call: Call) -> bytes:
     """The body of the request, ASCII."""
+    return _heartbeat(call) if isinstance(call, SendHeartbeat) else json.dumps(members(call)).encode("ascii")
+
+
+def _heartbeat(call: SendHeartbeat) -> bytes:
     text = _start(call.agent_version) + _device(call.device)
     if call.metrics:
         text += f', "AgentMetrics": [{_metrics(call.metrics)}]'

@@ -1,28 +1,27 @@
-"""The express lane for SendHeartbeat: serialised, signed and sent here, since that costs a tenth of a call of boto3.
+"""The express lane: calls serialised, signed and sent here, since that costs a tenth of the same call by boto3.
 
-boto3 keeps what it is good for: credentials and their refresh, region, endpoint. The answer is read as boto3
-reads it. No retries, no devices.
+boto3 keeps what it is good for: credentials and their refresh, region, endpoint, the service model, by which botocore's
+parser reads the answers. No retries, no devices.
 """
 
 import asyncio
-import json
 import ssl
 import time
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
 
-from gateway import body, faults
-from gateway.calls import SendHeartbeat
+from gateway import api, body, faults
+from gateway.calls import Call, SendHeartbeat
 from gateway.errors import CloudError, OperatorNeeded
-from gateway.http1 import Answer, Pool, Target
+from gateway.http1 import Pool, Response, Target
 from gateway.sigv4 import Credentials, Signer
 
 REFRESH = 30.0
 """Seconds between two looks at the credentials; boto3 renews them ten minutes before they expire."""
-PATH = "/SendHeartbeat"
 
 
 def suits(client: Any) -> bool:
@@ -41,15 +40,17 @@ class Express:
         target = Target(url.hostname or "", port, tls, connections, config.connect_timeout, config.read_timeout)
         self._pool = Pool(target)
         self._signer = Signer(client.meta.region_name, "sagemaker", url.netloc)
-        self._start = f"POST {PATH} HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
+        self._headers = f" HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
+        self._model = client.meta.service_model
+        self._parser = create_parser(self._model.protocol)
         self._source = session.get_credentials()
         self._credentials: Credentials | None = None
         self._fault: CloudError = OperatorNeeded("NoCredentialsError", "boto3 finds no credentials to sign with")
         self._refreshed = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
 
-    def send(self, call: SendHeartbeat, done: Callable[[CloudError | None], None]) -> None:
-        """Send once; `done` hears what went wrong, or None."""
+    def send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
+        """Send once; `done` hears the answer, or what went wrong."""
         if time.monotonic() - self._refreshed > REFRESH and self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
         if self._credentials is None:
@@ -57,30 +58,35 @@ class Express:
         else:
             self._send(call, done)
 
-    async def sent(self, call: SendHeartbeat) -> None:
-        """Send once. Raises CloudError."""
-        answered: asyncio.Future[CloudError | None] = asyncio.get_running_loop().create_future()
-        self.send(call, lambda fault: None if answered.done() else answered.set_result(fault))
-        fault = await answered
-        if fault is not None:
-            raise fault
-
-    def _send(self, call: SendHeartbeat, done: Callable[[CloudError | None], None]) -> None:
+    def _send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
         if self._credentials is None:
             done(self._fault)
             return
-        content = body.heartbeat(call)
-        signature = self._signer.headers(self._credentials, PATH, content, time.time())
-        head = f"{self._start}{signature}Content-Length: {len(content)}\r\n\r\n"
-        self._pool.send(head.encode("ascii") + content, lambda answer: done(self._judged(answer)))
+        path, content = f"/{type(call).__name__}", body.of(call)
+        signature = self._signer.headers(self._credentials, path, content, time.time())
+        head = f"POST {path}{self._headers}{signature}Content-Length: {len(content)}\r\n\r\n"
+        self._pool.send(head.encode("ascii") + content, lambda response: done(self._read(call, response)))
 
-    def _judged(self, answer: Answer | Exception) -> CloudError | None:
-        if not isinstance(answer, Answer):
-            return answer if isinstance(answer, CloudError) else faults.of(answer)
-        if answer.status < 300:
-            return faults.of_page(answer.headers)
-        self._refreshed = float("-inf")  # it may be the credentials
-        return faults.of_answer(_as_boto3(answer))
+    def _read(self, call: Call, response: Response | CloudError) -> api.Answer | CloudError:
+        if not isinstance(response, Response):
+            return response
+        if response.status < 300:
+            fault = faults.of_page(response.headers)
+            if fault is not None or isinstance(call, SendHeartbeat):
+                return fault
+        else:
+            self._refreshed = float("-inf")  # it may be the credentials
+        return self._parsed(call, response)
+
+    def _parsed(self, call: Call, response: Response) -> api.Answer | CloudError:
+        """By botocore's own parser: what is not the API's is told as boto3 tells it."""
+        shape = self._model.operation_model(type(call).__name__).output_shape
+        raw = {"status_code": response.status, "headers": response.headers, "body": response.body}
+        try:
+            members = self._parser.parse(raw, shape)
+            return api.answer(call, members) if response.status < 300 else faults.of_answer(members)
+        except Exception as error:
+            return faults.of(error)
 
     def _after_refresh(self, action: Callable[[], None]) -> None:
         assert self._refreshing is not None
@@ -107,16 +113,3 @@ class Express:
 def _tls(session: Any) -> ssl.SSLContext:
     bundle = session._session.get_config_variable("ca_bundle")
     return ssl.create_default_context(cafile=bundle or None)
-
-
-def _as_boto3(answer: Answer) -> dict[str, Any]:
-    """The answer as botocore's parser of rest-json gives it: the code of the header, else of the body."""
-    try:
-        found = json.loads(answer.body or b"{}")
-    except ValueError:
-        found = {"message": answer.body.decode("utf-8", "replace")}
-    found = found if isinstance(found, dict) else {}
-    code = answer.headers.get("x-amzn-errortype") or found.get("code") or found.get("__type") or answer.status
-    code = str(code).split(":")[0].rsplit("#", 1)[-1]
-    message = found.get("message") or found.get("Message") or ""
-    return {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": answer.status}}

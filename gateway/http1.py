@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 import httptools
 
-from gateway.errors import CallFailed, OperatorNeeded
+from gateway.errors import CallFailed, CloudError, OperatorNeeded
 
 LARGEST_ANSWER = 1 << 20
 SWEEP = 0.25
@@ -20,15 +20,15 @@ SWEEP = 0.25
 
 
 @dataclass(slots=True)
-class Answer:
-    """A response; header names in lower case."""
+class Response:
+    """What came back; header names in lower case."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
-Done: TypeAlias = Callable[[Answer | Exception], None]
+Done: TypeAlias = Callable[[Response | CloudError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Pool:
             self._all.add(connection)
             self.free(connection)
 
-    def _fail_one(self, error: Exception) -> None:
+    def _fail_one(self, error: CloudError) -> None:
         if self._waiting:
             self._waiting.popleft()[1](error)
 
@@ -128,7 +128,7 @@ class Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._done: Done | None = None
-        self._answer = Answer()
+        self._response = Response()
         self._body: list[bytes] = []
         self._complete = self._keep = False
         self._parser = httptools.HttpResponseParser(self)
@@ -137,12 +137,12 @@ class Connection(asyncio.Protocol):
     def send(self, request: bytes, done: Done) -> None:
         """Only while free."""
         self._done = done
-        self._answer, self._body, self._complete, self._keep = Answer(), [], False, False
+        self._response, self._body, self._complete, self._keep = Response(), [], False, False
         self.deadline = self._loop.time() + self._pool.target.read_timeout
         assert self._transport is not None
         self._transport.write(request)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: CloudError) -> None:
         """The call is over, and so is the connection."""
         done, self._done = self._done, None
         self.close()
@@ -178,28 +178,28 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """A body without a length ends here."""
-        if self._done is not None and self._answer.status and "content-length" not in self._answer.headers:
+        if self._done is not None and self._response.status and "content-length" not in self._response.headers:
             self._finish()
 
     def _finish(self) -> None:
         done, self._done = self._done, None
         self.deadline = float("inf")
-        answer = self._answer
-        answer.body = b"".join(self._body)
+        response = self._response
+        response.body = b"".join(self._body)
         if self._keep:
             self._pool.free(self)
         else:
             self.close()
         if done is not None:
-            done(answer)
+            done(response)
 
     # httptools' calls
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._answer.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        self._answer.status = self._parser.get_status_code()
+        self._response.status = self._parser.get_status_code()
 
     def on_body(self, body: bytes) -> None:
         self._body.append(body)

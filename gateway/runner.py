@@ -7,15 +7,18 @@ import ssl
 
 import structlog
 
-from gateway import cloud, express, models
+from gateway import express, models, standard
 from gateway.broker import Broker
+from gateway.cloud import Cloud
 from gateway.config import Settings
 from gateway.core import Core, Rules
 from gateway.errors import BrokerError, ConfigError
+from gateway.express import Express
 from gateway.link import Endpoint
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.standard import Standard
 from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.store import Store
@@ -54,11 +57,13 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
-        session, threads = cloud.make_session(), min(settings.concurrency, THREADS)
-        client = cloud.make_client(session, settings.region, threads, settings.connect_timeout, settings.read_timeout)
+        session, threads = standard.make_session(), min(settings.concurrency, THREADS)
+        timeouts = settings.connect_timeout, settings.read_timeout
+        client = standard.make_client(session, settings.region, threads, *timeouts)
         self._endpoint = str(client.meta.endpoint_url)
-        lane = express.Express(session, client, settings.concurrency) if express.suits(client) else None
-        self._cloud = cloud.Cloud(client, threads, self._policy, watch.attempted, watch.repeating, lane)
+        fits = express.suits(client)
+        lane = Express(session, client, settings.concurrency) if fits else Standard(client, threads)
+        self._cloud = Cloud(lane, self._policy, watch.attempted, watch.repeating)
         self._store = Store(settings.state_dir)
         self._models = _models(settings, client.meta.region_name, self._policy)
         topics = Topics(settings.root)

@@ -27,11 +27,11 @@ async def service(aws: None) -> AsyncIterator[Recorder]:
         yield recorder
 
 
-@pytest.fixture(params=["boto3", "express"])
+@pytest.fixture(params=["standard", "express"])
 async def door(
     service: Recorder, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> AsyncIterator[Door]:
     """The garden door, by nothing but the standard settings, over each lane."""
-    opened = Door(service.url, monkeypatch, lane=request.param)
+    opened = Door(service.url, monkeypatch, way=request.param)
     yield opened
     opened.cloud.close()

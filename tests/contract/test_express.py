@@ -5,6 +5,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore import xform_name
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotoCredentials
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import api, body
-from gateway.calls import DatedResult, ModelReport, SendHeartbeat
+from gateway.calls import Call, DatedResult, GetDeployments, GetDeviceRegistration, ModelReport, SendHeartbeat
 from gateway.messages import Device, Metric, ModelResult
 from gateway.sigv4 import Credentials, Signer
 
@@ -33,14 +34,16 @@ RESULTS = st.builds(
     st.none()
     | st.lists(st.builds(ModelResult, *[st.none() | NAMES] * 6, TEXTS, TEXTS), min_size=1, max_size=2).map(tuple),
 )
+DEVICES = st.builds(Device, NAMES, NAMES)
 HEARTBEATS = st.builds(
     SendHeartbeat,
-    st.builds(Device, NAMES, NAMES),
+    DEVICES,
     VERSIONS,
     SAMPLES,
     st.lists(MODELS, max_size=2).map(tuple),
     st.none() | RESULTS,
 )
+CALLS = HEARTBEATS | st.builds(GetDeployments, DEVICES, st.booleans()) | st.builds(GetDeviceRegistration, DEVICES)
 
 
 @pytest.fixture(scope="module")
@@ -52,22 +55,23 @@ class Sent(Exception):
     """Stands for the network: what boto3 was about to send is in its hands."""
 
 
-@given(call=HEARTBEATS)
-def test_the_body_is_boto3s_to_the_byte(client: Any, call: SendHeartbeat) -> None:
+@given(call=CALLS)
+def test_the_body_is_boto3s_to_the_byte(client: Any, call: Call) -> None:
+    operation = type(call).__name__
     requests: list[Any] = []
 
     def keep(request: Any, **_: Any) -> None:
         requests.append(request)
         raise Sent
 
-    client.meta.events.register("before-send.sagemaker-edge.SendHeartbeat", keep)
+    client.meta.events.register(f"before-send.sagemaker-edge.{operation}", keep)
     try:
         with pytest.raises(Sent):
-            client.send_heartbeat(**api.members(call))
+            getattr(client, xform_name(operation))(**api.members(call))
     finally:
-        client.meta.events.unregister("before-send.sagemaker-edge.SendHeartbeat", keep)
-    assert body.heartbeat(call) == requests[0].body
-    assert requests[0].url.endswith("/SendHeartbeat")
+        client.meta.events.unregister(f"before-send.sagemaker-edge.{operation}", keep)
+    assert body.of(call) == requests[0].body
+    assert requests[0].url.endswith(f"/{operation}")
 
 
 @given(
@@ -103,4 +107,4 @@ def test_a_signer_follows_the_clock_and_the_credentials() -> None:
 
 def test_numbers_travel_as_json() -> None:
     call = SendHeartbeat(Device("f", "d"), "1", ((Metric("sys", "rssi", -1), 0.3, 5),), (), None)
-    assert json.loads(body.heartbeat(call))["AgentMetrics"][0]["Value"] == 0.3
+    assert json.loads(body.of(call))["AgentMetrics"][0]["Value"] == 0.3

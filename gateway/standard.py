@@ -1,0 +1,84 @@
+"""The standard lane: calls by boto3 itself, in threads. It reaches every endpoint that the AWS settings can name.
+
+Here the boto3 client is made; the express lane takes what it needs from it. No retries, no devices.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError
+
+from gateway import api, faults
+from gateway.calls import Call, GetDeployments, GetDeviceRegistration, SendHeartbeat
+from gateway.errors import CloudError, ConfigError
+
+Done: TypeAlias = Callable[[api.Answer | CloudError], None]
+"""Told the answer, or what went wrong."""
+
+
+def make_session() -> Any:
+    """The boto3 session by the standard AWS settings. Raises ConfigError where there can be none."""
+    try:
+        return boto3.Session()
+    except BotoCoreError as error:
+        raise ConfigError([f"AWS settings: {error} (see AWS_PROFILE)"]) from error
+
+
+def make_client(session: Any, region: str | None, threads: int, connect_timeout: float, read_timeout: float) -> Any:
+    """The boto3 client by the standard AWS settings; timeouts in seconds. Raises ConfigError where none can be made.
+
+    boto3 would repeat a failing call by itself; here the retry policy is the one that does.
+    """
+    config = Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=connect_timeout,
+        read_timeout=read_timeout,
+        max_pool_connections=threads,
+    )
+    try:
+        region = region or session.region_name or os.environ.get("AWS_REGION")
+        return session.client("sagemaker-edge", region_name=region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError([f"AWS settings: {error} (see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"]) from error
+
+
+class Standard:
+    """One lane, of so many threads."""
+
+    def __init__(self, client: Any, threads: int) -> None:
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloud")
+
+    def send(self, call: Call, done: Done) -> None:
+        """Send once; `done` hears the answer, or what went wrong."""
+
+        def over(future: "Future[api.Answer | CloudError]") -> None:
+            if not future.cancelled() and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(done, future.result())
+
+        self._pool.submit(self._answer, call).add_done_callback(over)
+
+    def _answer(self, call: Call) -> api.Answer | CloudError:
+        parameters = api.members(call)
+        try:
+            match call:
+                case SendHeartbeat():
+                    answer = self._client.send_heartbeat(**parameters)
+                case GetDeployments():
+                    answer = self._client.get_deployments(**parameters)
+                case GetDeviceRegistration():
+                    answer = self._client.get_device_registration(**parameters)
+            return faults.of_page(answer["ResponseMetadata"].get("HTTPHeaders", {})) or api.answer(call, answer)
+        except Exception as error:
+            return faults.of(error)
+
+    def close(self) -> None:
+        """Calls that have not begun are dropped; the others end by their timeouts."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._client.close()

@@ -81,6 +81,10 @@ class StateError(GatewayError):
     """What should outlive the gateway cannot be written: the operator must look at the disk."""
 
 
+class SiteError(GatewayError):
+    """A name, or a file of the site's identities, that an operator must mend before the command can go on."""
+
+
 class BrokerError(GatewayError):
     """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""
 

@@ -51,7 +51,8 @@ class Express:
 
     def send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
         """Send once; `done` hears the answer, or what went wrong."""
-        if time.monotonic() - self._refreshed > REFRESH and self._refreshing is None:
+        stale = self._credentials is None or time.monotonic() - self._refreshed > REFRESH
+        if stale and self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
         if self._credentials is None:
             self._after_refresh(lambda: self._send(call, done))
@@ -60,7 +61,7 @@ class Express:
 
     def _send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
         if self._credentials is None:
-            done(self._fault)
+            asyncio.get_running_loop().call_soon(done, self._fault)
             return
         path, content = f"/{type(call).__name__}", body.of(call)
         signature = self._signer.headers(self._credentials, path, content, time.time())

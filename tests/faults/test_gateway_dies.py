@@ -10,8 +10,8 @@ def test_the_gateway_is_killed_every_second(scene: Scene) -> None:
     gateway = scene.gateway()
     for device in scene.join(scaled(40, 200)):
         scene.ask(device.deployed, f"of-{device.name}")
-    scene.load(scaled(300, 500))
-    for _ in range(scaled(4, 30)):
+    scene.load(scaled(250, 500))
+    for _ in range(scaled(3, 30)):
         scene.go_on(1.0)
         gateway.kill()
         gateway.start()
@@ -26,7 +26,7 @@ def test_a_stop_under_load_repeats_nothing(scene: Scene) -> None:
     gateway = scene.gateway()
     scene.join(scaled(40, 200))
     scene.load(scaled(400, 1000))
-    for _ in range(scaled(3, 20)):
+    for _ in range(scaled(2, 20)):
         scene.until_accepted(100)
         assert gateway.terminate() == 0
         gateway.said("stopped")

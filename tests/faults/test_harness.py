@@ -42,18 +42,19 @@ def test_a_publish_sent_again_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("judge", "hits"),
+    ("make", "hits"),
     [
-        (always(DOWN), [True] * 4),
-        (fine, [False] * 4),
-        (only({"d-1"}, always(DOWN)), [False, True, False, False]),
-        (during(60, always(DOWN)), [True] * 4),
-        (during(-1, always(DOWN)), [False] * 4),
-        (share(DOWN, 1.0), [True] * 4),
-        (share(DOWN, 0.0), [False] * 4),
+        (lambda: always(DOWN), [True] * 4),
+        (lambda: fine, [False] * 4),
+        (lambda: only({"d-1"}, always(DOWN)), [False, True, False, False]),
+        (lambda: during(60, always(DOWN)), [True] * 4),
+        (lambda: during(-1, always(DOWN)), [False] * 4),
+        (lambda: share(DOWN, 1.0), [True] * 4),
+        (lambda: share(DOWN, 0.0), [False] * 4),
     ],
 )
-def test_when_troubles_come(judge: Judge, hits: list[bool]) -> None:
+def test_when_troubles_come(make: Callable[[], Judge], hits: list[bool]) -> None:
+    judge = make()
     assert [judge("SendHeartbeat", f"d-{index}") is DOWN for index in range(4)] == hits
 
 

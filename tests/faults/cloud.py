@@ -39,8 +39,9 @@ class Signature:
 class Cloud:
     """`judge` may be changed at any time, from any thread. `attempts` counts calls by (operation, whether accepted).
 
-    `times`: when calls were accepted, in monotonic seconds. `good_key`: the one access key that may sign; `skew_allowed`: how many seconds a signature's date may be off; None:
-    nobody looks. `issued`: what a client that asks for credentials is given.
+    `times`: when calls were accepted, in monotonic seconds. `good_key`: the one access key that may sign;
+    `skew_allowed`: how many seconds a signature's date may be off; None: nobody looks. `issued`: what a client that
+    asks for credentials is given.
     """
 
     def __init__(self, ledger: Ledger) -> None:

@@ -130,7 +130,7 @@ class _Gateway:
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
         _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
-        self._broker.pause()
+        self._steward.take_no_more()
         try:
             await asyncio.wait_for(self._steward.quiet(), self._settings.drain_timeout)
         except TimeoutError:

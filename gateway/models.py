@@ -44,6 +44,17 @@ def make_client(region: str | None, connect_timeout: float, read_timeout: float)
     return boto3.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))
 
 
+def ask(operation: Any, url: str) -> Any:
+    """The answer of one operation of S3 on the object of an `s3://BUCKET/KEY`. Raises CloudError, FileFault."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    if not url.startswith("s3://") or not bucket or not key:
+        raise FileFault(Code.UNKNOWN_PLAN, f"{url[:200]} is not s3://BUCKET/KEY")
+    try:
+        return operation(Bucket=bucket, Key=key)
+    except Exception as error:
+        raise faults.of(error) from error
+
+
 class Models:
     """Opens model files and tells their sizes."""
 
@@ -115,7 +126,7 @@ class Models:
 
     async def _size(self, file: ModelFile) -> None:
         try:
-            head = await self._in_thread(self._size_pool, self._call, self._client.head_object, file.url)
+            head = await self._in_thread(self._size_pool, ask, self._client.head_object, file.url)
             self._keep_size(file, int(head["ContentLength"]))
         except (CloudError, FileFault, KeyError) as error:
             _log.info("the size of a model file is not known", url=file.url, reason=str(error))
@@ -173,21 +184,12 @@ class Models:
 
     def _fetch(self, file: ModelFile) -> VerifiedFile:
         """In a thread of the pool."""
-        answer = self._call(self._client.get_object, file.url)
+        answer = ask(self._client.get_object, file.url)
         body = answer["Body"]
         try:
             return self._cache.put(file, _length(answer, file), _chunks(body))
         finally:
             body.close()
-
-    def _call(self, operation: Any, url: str) -> Any:
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        if not url.startswith("s3://") or not bucket or not key:
-            raise FileFault(Code.UNKNOWN_PLAN, f"{url[:200]} is not s3://BUCKET/KEY")
-        try:
-            return operation(Bucket=bucket, Key=key)
-        except Exception as error:
-            raise faults.of(error) from error
 
     async def _in_thread(self, pool: ThreadPoolExecutor, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)

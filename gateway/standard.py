@@ -47,6 +47,15 @@ def make_client(session: Any, region: str | None, threads: int, connect_timeout:
         raise ConfigError([f"AWS settings: {error} (see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"]) from error
 
 
+def tell_dates(client: Any, told: Callable[[str], None]) -> None:
+    """`told` hears the Date header of each answer of the service ("" where it has none), in the thread of the call."""
+
+    def hear(response_dict: Any, **more: object) -> None:
+        told(response_dict["headers"].get("date", ""))
+
+    client.meta.events.register("before-parse.sagemaker-edge", hear)
+
+
 class Standard:
     """One lane, of so many threads."""
 

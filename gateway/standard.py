@@ -7,10 +7,12 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
 from gateway import api, faults
@@ -54,6 +56,29 @@ def tell_dates(client: Any, told: Callable[[str], None]) -> None:
         told(response_dict["headers"].get("date", ""))
 
     client.meta.events.register("before-parse.sagemaker-edge", hear)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The credentials that boto3 found: by which of its ways, and whether they end, and are renewed, by themselves."""
+
+    method: str
+    temporary: bool
+    renewed: bool
+
+
+def identity(session: Any) -> Identity | CloudError | None:
+    """The credentials of a session; None where there are none. May ask other services, as boto3 does."""
+    try:
+        found = session.get_credentials()
+        frozen = None if found is None else found.get_frozen_credentials()
+    except Exception as error:
+        return faults.of(error)
+    if frozen is None:
+        return None
+    # Those of the environment may tell when they expire, but another process must renew them.
+    renewed = isinstance(found, RefreshableCredentials) and found.method != "env"
+    return Identity(found.method, frozen.token is not None, renewed)
 
 
 class Standard:

@@ -53,8 +53,8 @@ class Express:
         """Send once; `done` hears the answer, or what went wrong."""
         if time.monotonic() - self._refreshed > REFRESH and self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
-        if self._credentials is None:
-            self._after_refresh(lambda: self._send(call, done))
+        if self._credentials is None and self._refreshing is not None:
+            self._refreshing.add_done_callback(lambda task: self._send(call, done))
         else:
             self._send(call, done)
 
@@ -87,10 +87,6 @@ class Express:
             return api.answer(call, members) if response.status < 300 else faults.of_answer(members)
         except Exception as error:
             return faults.of(error)
-
-    def _after_refresh(self, action: Callable[[], None]) -> None:
-        assert self._refreshing is not None
-        self._refreshing.add_done_callback(lambda task: action())
 
     async def _refresh(self) -> None:
         """In a thread: to renew credentials boto3 asks other services."""

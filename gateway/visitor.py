@@ -4,34 +4,23 @@ For whoever tries a broker out. It must never use the gateway's client id, and k
 """
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any
 
-import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
 from gateway.link import Endpoint, Link
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """One message. `packet_id` is what `Visitor.ack` takes, on the connection over which it came."""
-
-    topic: str
-    payload: bytes
-    retained: bool
-    packet_id: int
+from gateway.packets import Publish
 
 
 class Visitor:
     """Opened again and again with the session of `endpoint`. Acknowledges nothing by itself."""
 
     def __init__(self, endpoint: Endpoint, receive_maximum: int = 65_535) -> None:
-        self._link = Link(endpoint, self._hear, self._connected, receive_maximum)
-        self._heard: asyncio.Queue[Heard] = asyncio.Queue()
+        self._heard: asyncio.Queue[Publish] = asyncio.Queue()
+        self._link = Link(endpoint, self._heard.put_nowait, self._connected, receive_maximum)
         self.resumed = False
         """Whether the broker had kept the session, at the last connection."""
 
@@ -86,19 +75,16 @@ class Visitor:
             raise BrokerError(f"the connection broke while publishing: {self.fault}")
         return confirmed.result()
 
-    async def hear(self, seconds: float) -> Heard | None:
+    async def hear(self, seconds: float) -> Publish | None:
         """The next message; None where none comes for so long."""
         try:
             return await asyncio.wait_for(self._heard.get(), seconds)
         except TimeoutError:
             return None
 
-    def ack(self, heard: Heard) -> None:
+    def ack(self, heard: Publish) -> None:
         """Send its PUBACK."""
         self._link.ack(heard.packet_id)
 
     def _connected(self, resumed: bool) -> None:
         self.resumed = resumed
-
-    def _hear(self, message: paho.MQTTMessage) -> None:
-        self._heard.put_nowait(Heard(message.topic, bytes(message.payload), message.retain, message.mid))

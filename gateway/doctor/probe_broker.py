@@ -111,8 +111,7 @@ async def _retained(endpoint: Endpoint, topic: str) -> bool:
             await mouth.publish(topic, b"kept", retain=True, expiry=SESSION)
             async with _visit(endpoint) as ear:
                 await ear.subscribe(topic)
-                message = await ear.hear(PATIENCE / 2)
-                return message is not None and message.retained
+                return await ear.hear(PATIENCE / 2) is not None
         finally:
             if mouth.up:
                 await mouth.publish(topic, b"", retain=True)

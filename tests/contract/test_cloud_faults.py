@@ -112,6 +112,18 @@ async def test_missing_credentials_are_the_operators(service: Recorder, monkeypa
     door.cloud.close()
 
 
+async def test_each_call_without_credentials_is_answered(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their absence is kept for a while, and what comes meanwhile must hear of it too."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    door = Door(service.url, monkeypatch)
+    door.stop_at_failure = True
+    for _ in range(2):
+        assert await door.cloud.perform(BEAT) == Unanswered("the gateway stops")
+    assert [type(attempt) for attempt in door.attempts] == [OperatorNeeded] * 2
+    door.cloud.close()
+
+
 async def test_a_call_that_fails_while_others_succeed_is_given_up(
     service: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

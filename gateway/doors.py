@@ -51,7 +51,7 @@ def service(settings: Settings) -> Service:
 
 
 def model_store(settings: Settings, region: str) -> Any:
-    """The boto3 client of S3."""
+    """The boto3 client of S3. Raises ConfigError where the AWS settings name no endpoint."""
     return models.make_client(region, settings.connect_timeout, settings.read_timeout)
 
 

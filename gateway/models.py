@@ -14,10 +14,10 @@ from typing import Any
 import boto3
 import structlog
 from botocore.config import Config
-from botocore.exceptions import IncompleteReadError
+from botocore.exceptions import BotoCoreError, IncompleteReadError
 
 from gateway import faults
-from gateway.errors import CallFailed, CloudError, Code, FileFault
+from gateway.errors import CallFailed, CloudError, Code, ConfigError, FileFault
 from gateway.messages import ModelFile
 from gateway.modelcache import CHUNK, ModelCache, VerifiedFile
 from gateway.retry import RetryPolicy, ShuttingDown
@@ -36,9 +36,15 @@ _log = structlog.get_logger()
 
 
 def make_client(region: str | None, connect_timeout: float, read_timeout: float) -> Any:
-    """The boto3 client for S3 by the standard AWS settings. Endpoints other than AWS's are spoken to path-style."""
+    """The boto3 client for S3 by the standard AWS settings. Endpoints other than AWS's are spoken to path-style.
+
+    Raises ConfigError where none can be made.
+    """
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=connect_timeout, read_timeout=read_timeout)
-    client = boto3.client("s3", region_name=region, config=config)
+    try:
+        client = boto3.client("s3", region_name=region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError([f"AWS settings: {error} (see AWS_ENDPOINT_URL_S3)"]) from error
     if client.meta.endpoint_url.endswith(".amazonaws.com"):
         return client
     return boto3.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))

@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway import doors
 from gateway.config import Settings
@@ -41,10 +42,11 @@ async def examine(settings: Settings, options: Options) -> list[Verdict]:
     """Every verdict. Raises ConfigError for settings that cannot work."""
     conf = probe_files.read_conf(options.conf) if options.conf else None
     service = doors.service(settings)
+    store = doors.model_store(settings, service.region)
     endpoint = doors.broker(settings)
     parts = await asyncio.gather(
         _broker(settings, endpoint, conf is not None),
-        _cloud(settings, service, options.model),
+        _cloud(settings, service, store, options.model),
         asyncio.to_thread(probe_disk.look, settings.state_dir),
     )
     broker, cloud, disk = parts
@@ -71,17 +73,17 @@ async def _broker(settings: Settings, endpoint: Endpoint, mosquitto: bool) -> li
     return found + judge_broker.manners(manners, entry.announced, settings, mosquitto)
 
 
-async def _cloud(settings: Settings, service: doors.Service, model: str | None) -> list[Verdict]:
-    identity, answers, store = await asyncio.gather(
+async def _cloud(settings: Settings, service: doors.Service, store: Any, model: str | None) -> list[Verdict]:
+    identity, answers, files = await asyncio.gather(
         probe_cloud.find_credentials(service.session),
         probe_cloud.ask_service(service, settings),
-        probe_cloud.ask_model_store(settings, service.region, model),
+        probe_cloud.ask_model_store(store, settings, model),
     )
     words = frozenset(value.casefold() for value in settings.registered_values)
     return [
         judge_cloud.credentials(identity),
         *judge_cloud.service(answers, words),
-        judge_cloud.model_store(store, settings.cache_bytes),
+        judge_cloud.model_store(files, settings.cache_bytes),
     ]
 
 

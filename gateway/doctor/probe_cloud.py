@@ -62,9 +62,8 @@ async def find_credentials(session: Any) -> Identity | CloudError | Fault | None
     return await _in_time(asyncio.to_thread(standard.identity, session), 30.0, "boto3's search for credentials")
 
 
-async def ask_model_store(settings: Settings, region: str, asked: str | None) -> ModelStore | Fault:
-    """The first byte of the file at `asked` (`s3://BUCKET/KEY`); else of one that does not exist."""
-    client = doors.model_store(settings, region)
+async def ask_model_store(client: Any, settings: Settings, asked: str | None) -> ModelStore | Fault:
+    """S3 for the file at `asked` (`s3://BUCKET/KEY`), of which nothing is read; else for one that does not exist."""
     url = asked or f"s3://edge-gateway-doctor-{secrets.token_hex(6)}/model"
     where = str(client.meta.endpoint_url)
     try:

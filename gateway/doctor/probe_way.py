@@ -55,6 +55,8 @@ async def _connect(host: str, port: int, tls: ssl.SSLContext | None) -> Tls | No
 
 
 def _why(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
     return str(error) or f"no answer in {PATIENCE:g} s"
 
 

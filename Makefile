@@ -9,7 +9,7 @@ BIN := .venv/bin
 PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test lint bench fuzz clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: .venv/test.stamp ## linter, formatter and types alone
 
 bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mosquitto on the PATH)
 	$(BIN)/python tests/benchmarks/bench_gateway.py $(ARGS)
+
+fuzz: .venv/fuzz.stamp ## a million inputs for codec and core, guided by coverage (atheris); ARGS=crash-… repeats one
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## remove .venv and what the tools left
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

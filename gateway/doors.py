@@ -34,11 +34,12 @@ class Service:
     def region(self) -> str:
         return str(self.client.meta.region_name)
 
-    def lane(self, concurrency: int) -> Lane:
-        """The express lane where it can be taken. Needs a running loop."""
+    def lane(self, concurrency: int) -> tuple[Lane, int]:
+        """The express lane where it can be taken, and how many calls at once it is good for. Needs a running loop."""
         if express.suits(self.client):
-            return Express(self.session, self.client, concurrency)
-        return Standard(self.client, min(concurrency, THREADS))
+            return Express(self.session, self.client, concurrency), concurrency
+        most = min(concurrency, THREADS)
+        return Standard(self.client, most), most
 
 
 def service(settings: Settings) -> Service:

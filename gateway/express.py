@@ -51,16 +51,17 @@ class Express:
 
     def send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
         """Send once; `done` hears the answer, or what went wrong."""
-        if time.monotonic() - self._refreshed > REFRESH and self._refreshing is None:
+        stale = self._credentials is None or time.monotonic() - self._refreshed > REFRESH
+        if stale and self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
-        if self._credentials is None and self._refreshing is not None:
-            self._refreshing.add_done_callback(lambda task: self._send(call, done))
+        if self._credentials is None:
+            self._after_refresh(lambda: self._send(call, done))
         else:
             self._send(call, done)
 
     def _send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
         if self._credentials is None:
-            done(self._fault)
+            asyncio.get_running_loop().call_soon(done, self._fault)
             return
         path, content = f"/{type(call).__name__}", body.of(call)
         signature = self._signer.headers(self._credentials, path, content, time.time())
@@ -87,6 +88,10 @@ class Express:
             return api.answer(call, members) if response.status < 300 else faults.of_answer(members)
         except Exception as error:
             return faults.of(error)
+
+    def _after_refresh(self, action: Callable[[], None]) -> None:
+        assert self._refreshing is not None
+        self._refreshing.add_done_callback(lambda task: action())
 
     async def _refresh(self) -> None:
         """In a thread: to renew credentials boto3 asks other services."""

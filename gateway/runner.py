@@ -7,14 +7,16 @@ import signal
 import structlog
 
 from gateway import doors
+from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.cloud import Cloud
 from gateway.config import Settings
-from gateway.core import Core, Rules
+from gateway.core import Core
 from gateway.errors import BrokerError, ConfigError
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.rules import Rules
 from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.store import Store
@@ -52,7 +54,9 @@ class _Gateway:
         watch = ServiceWatch(self._metrics)
         service = doors.service(settings)
         self._endpoint = service.url
-        self._cloud = Cloud(service.lane(settings.concurrency), self._policy, watch.attempted, watch.repeating)
+        lane, most = service.lane(settings.concurrency)
+        self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
+        self._metrics.call_window.set(most)
         self._store = Store(settings.state_dir)
         self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)

@@ -23,7 +23,7 @@ from gateway.doctor import (
 )
 from gateway.doctor.conf import Conf
 from gateway.doctor.facts import Fault, TlsFault
-from gateway.doctor.verdict import Verdict, unknown
+from gateway.doctor.verdict import Level, Verdict, unknown
 from gateway.link import Endpoint
 
 BY_CONF = "name the broker's mosquitto.conf by --conf"
@@ -68,8 +68,12 @@ async def _broker(settings: Settings, endpoint: Endpoint, mosquitto: bool) -> li
     if entry.announced is None:
         return found
     nameless = await probe_way.is_nameless_let_in(endpoint, settings.mqtt_cert_file is not None)
-    manners = await probe_broker.try_out(endpoint, settings.root, nameless)
-    found.append(judge_way.limits(entry.announced, settings.max_payload))
+    found += [judge_way.limits(entry.announced, settings.max_payload), judge_broker.nameless(nameless)]
+    clients = await probe_broker.try_clients(endpoint)
+    found.append(judge_broker.clients(clients))
+    if found[-1].level is Level.FAIL:
+        return found
+    manners = await probe_broker.try_out(endpoint, settings.root)
     return found + judge_broker.manners(manners, entry.announced, settings, mosquitto)
 
 

@@ -101,9 +101,7 @@ class Manners:
     """How the broker behaved. `window`: messages that came in all with a Receive Maximum of WINDOW, after one ack."""
 
     topic: str
-    nameless: bool | None
     echo: Echo | Fault
-    clients: Clients | Fault
     session: Session | Fault
     window: int | Fault | None
     retained: bool | Fault | None

@@ -11,10 +11,8 @@ REFUSED = 0x80
 
 
 def manners(found: Manners, announced: Announced, settings: Settings, mosquitto: bool) -> list[Verdict]:
-    """All of them. `mosquitto`: the broker is known to be one."""
+    """All that hang on `found`. `mosquitto`: the broker is known to be one."""
     return [
-        nameless(found.nameless),
-        clients(found.clients),
         session(found, announced, settings.session_expiry),
         window(found),
         retained(found, announced),

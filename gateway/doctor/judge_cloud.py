@@ -58,6 +58,10 @@ def _calls(found: Service, failed_calls: dict[str, CloudError], registered_value
     for call, fault in denied.items():
         todo = "give the gateway's credentials leave for GetDeviceRegistration, GetDeployments and SendHeartbeat"
         return failed("calls", f"{call}: {fault}", todo)
+    refused = failed_calls.get("GetDeviceRegistration")
+    if refused is not None:
+        told = f"GetDeviceRegistration refuses a device that does not exist, in place of an answer: {refused}"
+        return warned("calls", told, "ask_registration = false: the gateway would take such a device for an outage")
     if found.word is not None and found.word.casefold() in registered_values:
         told = f"a device that cannot exist is {found.word}: every one would count as registered"
         return warned("calls", told, "set registered_values to the words that this service means by it")

@@ -27,7 +27,7 @@ SENT = 4 * WINDOW
 Fact = TypeVar("Fact")
 
 
-async def try_out(endpoint: Endpoint, root: str, nameless: bool | None) -> Manners:
+async def try_out(endpoint: Endpoint, root: str) -> Manners:
     """All that can be learned from outside. Takes some seconds, each part PATIENCE at most."""
     topic = f"{root}/doctor/{secrets.token_hex(6)}"
     echo = await _tried(_echo(endpoint, topic))
@@ -38,11 +38,13 @@ async def try_out(endpoint: Endpoint, root: str, nameless: bool | None) -> Manne
         _where(heard, lambda: _retained(endpoint, f"{topic}-retained")),
         _tried(_shared(endpoint, f"{topic}-shared", heard)),
     )
-    # What may end connections comes last.
     version = await _tried(_version(endpoint))
-    clients = await _tried(_clients(endpoint))
-    said = version if isinstance(version, str) else ""
-    return Manners(topic, nameless, echo, clients, session, window, retained, shared, said)
+    return Manners(topic, echo, session, window, retained, shared, version if isinstance(version, str) else "")
+
+
+async def try_clients(endpoint: Endpoint) -> Clients | Fault:
+    """Whether client ids are what they should be: all else hangs on it."""
+    return await _tried(_clients(endpoint))
 
 
 async def _tried(probe: Awaitable[Fact]) -> Fact | Fault:

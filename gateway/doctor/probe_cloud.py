@@ -28,7 +28,7 @@ async def ask_service(service: doors.Service, settings: Settings) -> Service | F
     calls.append(GetDeployments(device, patient=False))
     dates: list[float] = []
     standard.tell_dates(service.client, lambda date: dates.extend(_ahead(date, time.time())))
-    lane, plain = service.lane(settings.concurrency), Standard(service.client, 1)
+    (lane, _), plain = service.lane(settings.concurrency), Standard(service.client, 1)
     try:
         async with asyncio.timeout((len(calls) + 1) * (settings.connect_timeout + settings.read_timeout)):
             answers = {type(call).__name__: await _answer(lane, call) for call in calls}

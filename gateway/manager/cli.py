@@ -1,7 +1,7 @@
 """The `edge-gateway manager` commands: `app`, which the main command mounts.
 
-`serve` is the service; the others work on its data directory, whether it runs or not. An error is one line on stderr
-and exit status 2. Nothing is decided here.
+`serve` is the service, and makes its data directory; the others work there, whether it runs or not, and make none. An
+error is one line on stderr and exit status 2. Nothing is decided here.
 """
 
 import contextlib
@@ -48,8 +48,10 @@ def _telling() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _store(data: Path, *, create: bool = False) -> Iterator[Store]:
-    with _telling(), contextlib.closing(open_store(data, create=create)) as store:
+def _store(data: Path, fleet: str | None = None) -> Iterator[Store]:
+    """What `serve` made; a `fleet` that is named must have a device."""
+    with _telling(), contextlib.closing(open_store(data, create=False)) as store:
+        deploying.check_fleet(store, fleet)
         yield store
 
 
@@ -94,7 +96,7 @@ def serve(
 @app.command()
 def register(fleet: Fleet, devices: Devices, data: Data = DEFAULT_DATA) -> None:
     """Register devices in a fleet; doing so again changes nothing."""
-    with _store(data, create=True) as store:
+    with _store(data) as store:
         deploying.check_names("DeviceFleetName", [fleet])
         deploying.check_names("DeviceName", devices)
         for device in devices:
@@ -116,7 +118,7 @@ def deregister(fleet: Fleet, devices: Devices, data: Data = DEFAULT_DATA) -> Non
 @app.command("devices")
 def list_devices(fleet: OneFleet = None, as_json: Json = False, data: Data = DEFAULT_DATA) -> None:
     """List the registered devices."""
-    with _store(data) as store:
+    with _store(data, fleet) as store:
         rows = store.devices(fleet)
     if as_json:
         typer.echo(json.dumps([{"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows]))
@@ -148,15 +150,15 @@ def deploy(
 @app.command()
 def undeploy(
     fleet: Fleet,
-    handle: Annotated[str, typer.Argument(help="The model handle.", show_default=False)],
-    devices: Annotated[list[str] | None, typer.Argument(help="DeviceNames.", show_default=False)] = None,
+    what: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE", show_default=False)],
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the fleet that has it.")] = False,
     name: Name = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Take a model off devices: a deployment whose definition has the state UNDEPLOY."""
     with _store(data) as store:
-        chosen = deploying.choose_devices(store, fleet, devices or [], everyone)
+        *devices, handle = what
+        chosen = deploying.choose_devices(store, fleet, devices, everyone)
         if everyone:
             chosen = deploying.having(store, chosen, handle)
         plan = deploying.undeploy(store, chosen, handle, name=name, now=time.time())
@@ -166,7 +168,7 @@ def undeploy(
 @app.command()
 def deployments(fleet: OneFleet = None, as_json: Json = False, data: Data = DEFAULT_DATA) -> None:
     """List the deployments in force, device by device: what GetDeployments answers."""
-    with _store(data) as store:
+    with _store(data, fleet) as store:
         rows = [
             (f"{name}/{device}", plan)
             for name, device, _ in store.devices(fleet)
@@ -181,7 +183,7 @@ def deployments(fleet: OneFleet = None, as_json: Json = False, data: Data = DEFA
 @app.command("status")
 def show_status(fleet: OneFleet = None, as_json: Json = False, data: Data = DEFAULT_DATA) -> None:
     """Show each device's newest metrics, models, deployments and results."""
-    with _store(data) as store:
+    with _store(data, fleet) as store:
         reports = status(store, fleet)
     if as_json:
         typer.echo(json.dumps(reports))

@@ -60,6 +60,13 @@ def test_awss_own_endpoint_is_told_to_be_closed() -> None:
     assert "2024" in verdict["endpoint"].todo
 
 
+def test_a_registration_that_is_refused_is_told_since_the_gateway_waits_for_an_answer() -> None:
+    found = Service(URL, {"GetDeviceRegistration": CallRefused("ValidationException", "no such device")}, None, 0.0)
+    verdict = judge_cloud.service(found, WORDS)[-1]
+    assert (verdict.check, verdict.level) == ("calls", Level.WARN)
+    assert "ask_registration" in verdict.todo
+
+
 @pytest.mark.parametrize(("word", "level"), [("NOT_REGISTERED", Level.PASS), ("Registered", Level.WARN)])
 def test_a_word_that_means_registered_for_everyone_is_told(word: str, level: Level) -> None:
     assert judged(None, word=word)["calls"].level is level

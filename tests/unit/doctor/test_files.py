@@ -9,7 +9,7 @@ from gateway.demo.mosquitto import SHIPPED
 from gateway.doctor import conf, judge_files, probe_files
 from gateway.doctor.conf import Conf, Listener
 from gateway.doctor.facts import Fault
-from gateway.doctor.verdict import Level, Verdict
+from gateway.doctor.verdict import Level
 from gateway.errors import ConfigError
 
 SHIPPED_CONF = (SHIPPED / "mosquitto.conf").read_text("utf-8")
@@ -71,11 +71,6 @@ def changed(*lines: str, without: str = "") -> Conf:
     """The shipped configuration with other lines at its top end, and without those that begin so."""
     kept = [line for line in SHIPPED_CONF.splitlines() if not without or not line.startswith(without)]
     return conf.read([*kept, *lines])
-
-
-def only(verdicts: list[Verdict], check: str) -> Verdict:
-    (found,) = [each for each in verdicts if each.check == check]
-    return found
 
 
 @pytest.mark.parametrize(
@@ -167,11 +162,17 @@ def test_doors_that_are_open_are_told(text: str, level: Level, said: str) -> Non
     assert said in verdict.found
 
 
-def test_the_shipped_file_lacks_only_what_a_site_must_add() -> None:
+def test_the_shipped_file_is_as_it_must_be() -> None:
     found = judge_files.files(changed(), SETTINGS, 10_000)
-    assert {each.check for each in found if each.level is not Level.PASS} == {"listeners"}
-    assert only(found, "listeners").level is Level.WARN
-    assert "1883" in only(found, "listeners").found
+    assert {each.check for each in found} == {"persistence", "queues", "listeners"}
+    assert {each.level for each in found} == {Level.PASS}
+
+
+def test_of_the_shipped_doors_only_the_gateways_must_be_bound() -> None:
+    doors = [line for door in sorted((SHIPPED / "doors").iterdir()) for line in door.read_text("utf-8").splitlines()]
+    verdict = judge_files.listeners(changed(*doors), PORT)
+    assert verdict.level is Level.WARN
+    assert "port 8885" in verdict.found
 
 
 def test_without_files_each_line_says_so() -> None:

@@ -14,13 +14,13 @@ from gateway.errors import ConfigError
 from gateway.metrics import CONTENT_TYPE, Metrics
 
 Readiness = Callable[[], Sequence[str]]
-"""Why the gateway is not ready, a sentence for each reason; empty = connected and subscribed."""
+"""Why the gateway is not ready, a sentence for each reason; empty = messages that come are on their way."""
 
 _SHUTDOWN = 1.0  # seconds that a page in progress may take at the end
 _INDEX = """\
 /metrics  Prometheus metrics
 /healthz  200 while the event loop answers
-/readyz   200 while connected and subscribed, else 503 and the reasons
+/readyz   200 while connected and subscribed, with AWS credentials, and not stopping; else 503 and the reasons
 """
 
 _log = structlog.get_logger()

@@ -1,4 +1,4 @@
-"""The `edge-gateway` command: reads the settings, starts the gateway, shows its settings, mounts the manager.
+"""The `edge-gateway` command: reads the settings, starts the gateway, shows its settings, mounts the others.
 
 Holds no logic of its own. Heavy modules are imported inside the commands, so that `--help` and mistakes come at once.
 """
@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gateway.devices.cli import app as devices
 from gateway.errors import ConfigError
 from gateway.manager.cli import app as manager
 
@@ -21,6 +22,7 @@ EXIT_CONFIG = 2
 # A pretty traceback would show local variables, and a secret among them.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(manager, name="manager")
+app.add_typer(devices, name="devices")
 
 Config = Annotated[
     Path | None,

@@ -8,16 +8,18 @@ import ssl
 import structlog
 
 from gateway import express, models, standard
+from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.cloud import Cloud
 from gateway.config import Settings
-from gateway.core import Core, Rules
+from gateway.core import Core
 from gateway.errors import BrokerError, ConfigError
 from gateway.express import Express
 from gateway.link import Endpoint
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.rules import Rules
 from gateway.standard import Standard
 from gateway.status import StatusPages
 from gateway.steward import Steward
@@ -67,8 +69,10 @@ class _Gateway:
         client = standard.make_client(session, settings.region, threads, *timeouts)
         self._endpoint = str(client.meta.endpoint_url)
         fits = express.suits(client)
-        lane = Express(session, client, settings.concurrency) if fits else Standard(client, threads)
-        self._cloud = Cloud(lane, self._policy, watch.attempted, watch.repeating)
+        most = settings.concurrency if fits else threads
+        lane = Express(session, client, most) if fits else Standard(client, most)
+        self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
+        self._metrics.call_window.set(most)
         self._store = Store(settings.state_dir)
         self._models = _models(settings, client.meta.region_name, self._policy)
         topics = Topics(settings.root)

@@ -41,8 +41,14 @@ _DECODERS: dict[Channel, Callable[[bytes], Message | None]] = {
 class Cloud(Protocol):
     """The garden door, as far as the steward uses it."""
 
+    def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
+        """`again` hears that a device's postponed call is due, `widen` how many calls at once there may be."""
+
     def start(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
-        """Perform a call; `then` hears its outcome."""
+        """Make a call; `then` hears its outcome."""
+
+    def press(self, device: Device) -> None:
+        """All others wait behind what `device` asked for."""
 
 
 class Steward:
@@ -83,7 +89,9 @@ class Steward:
         self._downloads = Downloads(models, BlockSender(broker.publish))
         for device, records in self._store.hellos():
             self._core.recall(device, records)
+        cloud.begin(self._again, self._widen)
         self._metrics.devices.set_function(lambda: self._core.devices)
+        self._metrics.devices_in_line.set_function(lambda: self._core.in_line)
         self._metrics.unsettled.set_function(lambda: self.unsettled)
 
     def end(self) -> None:
@@ -102,8 +110,14 @@ class Steward:
         self._full = False  # a new connection is read
         if connection == 1 and not resumed:
             self._core.forget_hellos()
-            self._store.forget()
+            self._forget()
         self._carry_out(self._core.reconnected(connection, resumed))
+
+    def _forget(self) -> None:
+        try:
+            self._store.forget()
+        except StateError as error:
+            _log.error("old hellos cannot be forgotten: a restart would know tags of old", error=str(error))
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""
@@ -234,6 +248,12 @@ class Steward:
         self._asking -= 1
         self._carry_out(self._core.resolve(call.device, outcome, _now()))
         self._changed.set()
+
+    def _again(self, device: Device) -> None:
+        self._carry_out(self._core.again(device, _now()))
+
+    def _widen(self, window: int) -> None:
+        self._carry_out(self._core.widen(window, _now()))
 
     # Hellos
 

@@ -31,7 +31,7 @@ _log = structlog.get_logger()
 class StatusPages:
     """Serves the pages while its context is entered. `port` 0 = any free one; None = serves nothing.
 
-    `required=False`: a busy port is a warning. Otherwise entering raises ConfigError, and always for a host that is none.
+    `required=False`: a busy port is a warning. Else entering raises ConfigError, and always for a host that is none.
     """
 
     def __init__(

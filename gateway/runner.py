@@ -23,6 +23,15 @@ from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
+<<<<<<< HEAD
+=======
+THREADS = 16
+"""Calls by boto3 at once, at most: more threads make it slower."""
+
+LOOK_AGAIN = 5.0
+"""Seconds between two looks for AWS credentials, where there are none."""
+
+>>>>>>> fuzz
 _log = structlog.get_logger()
 
 
@@ -52,9 +61,21 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
+<<<<<<< HEAD
         service = doors.service(settings)
         self._endpoint = service.url
         lane, most = service.lane(settings.concurrency)
+=======
+        self._session = session = standard.make_session()
+        self._unsigned = False
+        threads = min(settings.concurrency, THREADS)
+        timeouts = settings.connect_timeout, settings.read_timeout
+        client = standard.make_client(session, settings.region, threads, *timeouts)
+        self._endpoint = str(client.meta.endpoint_url)
+        fits = express.suits(client)
+        most = settings.concurrency if fits else threads
+        lane = Express(session, client, most) if fits else Standard(client, most)
+>>>>>>> fuzz
         self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
         self._metrics.call_window.set(most)
         self._store = Store(settings.state_dir)
@@ -82,10 +103,11 @@ class _Gateway:
         pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
             self._steward.begin(self._broker, self._cloud, self._models)
-            connecting = asyncio.create_task(self._stay_connected())
+            tasks = [asyncio.create_task(work) for work in (self._stay_connected(), self._find_credentials())]
             await self._stopping.wait()
             await self._drain()
-            connecting.cancel()
+            for task in tasks:
+                task.cancel()
             self._steward.end()
             await self._broker.close()
             self._cloud.close()
@@ -97,9 +119,22 @@ class _Gateway:
         reasons = []
         if not self._broker.up:
             reasons.append(f"not connected and subscribed to {self._settings.broker}")
+        if self._unsigned:
+            reasons.append("no AWS credentials")
         if self._stopping.is_set():
             reasons.append("stopping")
         return reasons
+
+    async def _find_credentials(self) -> None:
+        """Told at the start, and not only by the first call."""
+        while not await asyncio.to_thread(standard.has_credentials, self._session):
+            if not self._unsigned:
+                self._unsigned = True
+                _log.error("no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some")
+            await asyncio.sleep(LOOK_AGAIN)
+        if self._unsigned:
+            self._unsigned = False
+            _log.info("AWS credentials found")
 
     async def _stay_connected(self) -> None:
         connect = self._policy.connecting(

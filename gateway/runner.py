@@ -6,7 +6,7 @@ import signal
 
 import structlog
 
-from gateway import doors
+from gateway import doors, standard
 from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.cloud import Cloud
@@ -23,15 +23,9 @@ from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
-<<<<<<< HEAD
-=======
-THREADS = 16
-"""Calls by boto3 at once, at most: more threads make it slower."""
-
 LOOK_AGAIN = 5.0
 """Seconds between two looks for AWS credentials, where there are none."""
 
->>>>>>> fuzz
 _log = structlog.get_logger()
 
 
@@ -61,21 +55,9 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
-<<<<<<< HEAD
         service = doors.service(settings)
-        self._endpoint = service.url
+        self._session, self._endpoint, self._unsigned = service.session, service.url, False
         lane, most = service.lane(settings.concurrency)
-=======
-        self._session = session = standard.make_session()
-        self._unsigned = False
-        threads = min(settings.concurrency, THREADS)
-        timeouts = settings.connect_timeout, settings.read_timeout
-        client = standard.make_client(session, settings.region, threads, *timeouts)
-        self._endpoint = str(client.meta.endpoint_url)
-        fits = express.suits(client)
-        most = settings.concurrency if fits else threads
-        lane = Express(session, client, most) if fits else Standard(client, most)
->>>>>>> fuzz
         self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
         self._metrics.call_window.set(most)
         self._store = Store(settings.state_dir)

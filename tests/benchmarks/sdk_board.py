@@ -11,7 +11,7 @@ LAYOUT = [
     [["sys", "free-heap"], ["sys", "rssi"], ["sys", "temperature", -1]],
     [["keyword-spotting", "1.0", [["sys", "latency-ms"], ["sys", "confidence", -2]]]],
 ]
-TOPICS = {"hello": b"edge/fleet-a/dev-000001/hello", "hb": b"edge/fleet-a/dev-000001/hb"}
+ROOT = "edge/fleet-a/dev-000001/"
 
 
 def heap(modules):
@@ -37,14 +37,14 @@ def made():
 
     agent = Agent(LAYOUT, print, print, measure)
     agent.start(0, 1795458600, 4711, False)
-    agent.plans.have = 735928559
+    agent.have = 735928559
     return agent
 
 
 def packer():
     from device_sdk.pack import Packer
 
-    return Packer(256, 9 + len(TOPICS["hello"]))
+    return Packer(256, 14 + len(ROOT))
 
 
 def encode():
@@ -61,7 +61,7 @@ def encode():
     print([size, time.ticks_diff(time.ticks_us(), start) / 10000])
 
 
-def beat(agent, client, p, times):
+def beat(agent, client, topics, p, times):
     """Fills `times` with the microseconds of one publish each, the last first."""
     import time
 
@@ -71,7 +71,7 @@ def beat(agent, client, p, times):
         now += 60
         channel = agent.poll(now, p)
         start = time.ticks_us()
-        client.publish(TOPICS[channel], p, 1, channel == "hello")
+        client.publish(topics[channel], p, 1, channel == "hello")
         n -= 1
         times[n] = time.ticks_diff(time.ticks_us(), start)
         agent.sent(channel)
@@ -80,18 +80,19 @@ def beat(agent, client, p, times):
 def steady(port, count=10000):
     import micropython
 
-    from device_sdk.mqtt import Mqtt
+    from device_sdk.mqtt import Mqtt, field
 
     agent = made()
     client = Mqtt("127.0.0.1", port, 2, ("dev-000001",), 60, None, 256, None)
     client.connect()
     p = packer()
-    beat(agent, client, p, [0] * 2)  # hello, and a heartbeat in the first minutes, as the worked one is
-    packet = p.pos - client._at
+    topics = {channel: field(ROOT + channel) for channel in ("hello", "hb")}
+    beat(agent, client, topics, p, [0] * 2)  # hello, and a heartbeat in the first minutes, as the worked one is
+    packet = p.pos - client.at
     times = [0] * count
     micropython.heap_lock()
     try:
-        beat(agent, client, p, times)
+        beat(agent, client, topics, p, times)
     finally:
         micropython.heap_unlock()
     times.sort()
@@ -101,14 +102,13 @@ def steady(port, count=10000):
 def agent(port):
     """The whole agent, its state in a file: beats until a plan has been carried out and 20 heartbeats arrived."""
     from device_sdk.agent import Agent
-    from device_sdk.port import Port
-    from device_sdk.state import FileStore
+    from device_sdk.port import Port, in_file
 
-    agent = Agent(LAYOUT, int, str, measure, 1, FileStore("state"), 512, False, 8, "")
+    agent = Agent(LAYOUT, int, str, measure, 1, in_file("state"), 512, 8, "")
     way = Port(agent, "127.0.0.1", "fleet-a", "dev-000001", None, port)
     way.step(0)
     n = 0
-    while n < 20 or not agent.plans.have:
+    while n < 20 or not agent.have:
         agent.due = 0
         way.step(20)
         n += 1

@@ -10,13 +10,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
 from gateway.link import Confirmed, Endpoint, Link
+from gateway.packets import Publish
 
 NO_MATCHING_SUBSCRIBERS = 0x10
 """MQTT 5: the publication was accepted, and nobody was there to take it."""
@@ -162,11 +162,11 @@ class Broker:
         self._unsettled.clear()
         self._listener.connected(self._connection, resumed)
 
-    def _heard(self, message: paho.MQTTMessage) -> None:
-        delivery = Delivery(message.topic, bytes(message.payload), self._connection, message.mid, message.qos)
+    def _heard(self, message: Publish) -> None:
+        delivery = Delivery(message.topic, message.payload, self._connection, message.packet_id, message.qos)
         if message.qos:
             self._unsettled.append(delivery)
         self._listener.delivered(delivery)
 
-    def _overheard(self, message: paho.MQTTMessage) -> None:
-        self._listener.delivered(Delivery(message.topic, bytes(message.payload), 0, 0, 0))
+    def _overheard(self, message: Publish) -> None:
+        self._listener.delivered(Delivery(message.topic, message.payload, 0, 0, 0))

@@ -1,37 +1,76 @@
-"""A socket that reads and writes once a turn of the loop, not three times a message as paho does.
+"""A socket that is read and written once a turn of the loop, not three times a message as paho does.
 
 paho takes it by its public door: it wraps its socket by whatever TLS context it is given, and this one may do without.
+Of what comes in, paho is lent the packets that are its to read; the PUBLISHes among them never reach it.
 """
 
 import socket
 import ssl
 from typing import Any
 
+from gateway import packets
+from gateway.packets import Publish
+
 READ = 65_536
 """Bytes that are read at once."""
 
 
 class BufferedSocket:
-    """What paho uses of a socket. What was sent leaves with `flush`."""
+    """What paho uses of a socket. What was sent leaves with `flush`; what may be received was lent by `take`."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._in = b""
         self._at = 0
+        self._lent = 0
+        self._end: OSError | bytes | None = None  # what paho shall hear once all is read: an error, or an orderly end
         self._out = bytearray()
 
+    # What comes in
+
+    def fill(self) -> None:
+        """Read what is there."""
+        try:
+            data = self._sock.recv(READ)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError as error:
+            self._end = error
+        else:
+            self._end = None if data else b""
+            self._in, self._at, self._lent = self._in[self._at :] + data, 0, 0
+
+    def take(self) -> Publish | bool:
+        """The next packet, where it is a PUBLISH; True: paho may receive something; False: nothing whole is there."""
+        try:
+            end = packets.end_of(self._in, self._at)
+        except ValueError:
+            end = len(self._in)  # paho ends the connection
+        if end is None or end > len(self._in):
+            return self._end is not None
+        message = packets.publish(self._in, self._at, end)
+        if message is None:
+            self._lent = end
+            return True
+        self._at = end
+        return message
+
     def recv(self, size: int) -> bytes:
-        """Up to `size` bytes. Raises BlockingIOError or ssl.SSLWantReadError where there are none."""
-        if self._at >= len(self._in):
-            self._in, self._at = self._sock.recv(READ), 0
-        start = self._at
-        self._at = start + size
-        return self._in[start : start + size]
+        """Up to `size` bytes of what was lent. Raises BlockingIOError where there are none, OSError at the end."""
+        if self._at < self._lent:
+            start, self._at = self._at, min(self._at + size, self._lent)
+            return self._in[start : self._at]
+        if self._end is None:
+            raise BlockingIOError
+        if isinstance(self._end, OSError):
+            raise self._end
+        return self._end
 
     def pending(self) -> int:
-        """Bytes that were read and not yet asked for."""
-        at_hand = max(0, len(self._in) - self._at)
-        return at_hand or (self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0)
+        """Bytes that TLS has decrypted already, of which the loop hears nothing."""
+        return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
+
+    # What goes out
 
     def send(self, data: bytes | bytearray) -> int:
         """Takes everything; `flush` sends it."""
@@ -54,6 +93,8 @@ class BufferedSocket:
         except OSError:
             pass
         self._sock.close()
+
+    # The rest is the socket's own
 
     def fileno(self) -> int:
         return self._sock.fileno()

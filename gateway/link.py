@@ -20,6 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.buffered import BufferingContext
 from gateway.errors import BrokerError
+from gateway.packets import Publish
 from gateway.paholoop import PahoLoop
 
 Confirmed: TypeAlias = Callable[[int], None]
@@ -56,12 +57,11 @@ class Link:
     def __init__(
         self,
         endpoint: Endpoint,
-        on_message: Callable[[paho.MQTTMessage], None],
+        on_message: Callable[[Publish], None],
         on_connected: Callable[[bool], None] = lambda resumed: None,
         receive_maximum: int = 65_535,
     ) -> None:
         self._endpoint = endpoint
-        self._on_message = on_message
         self._on_connected = on_connected
         self._receive_maximum = receive_maximum
         self._loop = asyncio.get_running_loop()
@@ -75,7 +75,7 @@ class Link:
         self.lost.set()
         self.fault = ""
         self._client = self._make_client()
-        self._sockets = PahoLoop(self._client, endpoint.keepalive)
+        self._sockets = PahoLoop(self._client, endpoint.keepalive, on_message)
         self.pause, self.resume = self._sockets.pause, self._sockets.resume
 
     @property
@@ -97,7 +97,6 @@ class Link:
         client.tls_set_context(cast("ssl.SSLContext", BufferingContext(endpoint.tls)))
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
-        client.on_message = lambda client, userdata, message: self._on_message(message)
         client.on_publish = self._published
         client.on_subscribe = self._suback
         return client
@@ -172,7 +171,8 @@ class Link:
 
     def ack(self, packet_id: int) -> None:
         """Send the PUBACK of a message of this connection."""
-        self._client.ack(packet_id, 1)
+        if self.up:
+            self._sockets.ack(packet_id)
 
     # What paho tells
 

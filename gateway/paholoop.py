@@ -1,6 +1,7 @@
 """paho's sockets on the asyncio loop: when to read, when to write, when to look at the keepalive.
 
-By paho's own hooks for external loops. Knows no messages.
+By paho's own hooks for external loops. Messages and their PUBACKs pass paho by; of what they mean this file knows
+nothing.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from typing import Any, cast
 import paho.mqtt.client as paho
 
 from gateway.buffered import BufferedSocket
+from gateway.packets import Publish, puback
 
 PACKETS_A_TURN = 64
 """So many packets are read before others have their turn."""
@@ -22,16 +24,17 @@ HOUSEKEEPING = 1.0
 class PahoLoop:
     """Drives one client. Reading can be paused: the broker keeps the rest, and the keepalive goes on."""
 
-    def __init__(self, client: paho.Client, keepalive: int) -> None:
+    def __init__(self, client: paho.Client, keepalive: int, on_message: Callable[[Publish], None]) -> None:
         self._client = client
         self._keepalive = keepalive
+        self._on_message = on_message
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._housekeeper: asyncio.TimerHandle | None = None
-        self._sock: Any = None
+        self._sock: BufferedSocket | None = None
         self._paused = False
-        self._flushing = False
-        self._spoke = 0.0
+        self._flushing = self._writing = False
+        self._heard = self._spoke = 0.0
         # paho calls these from the thread that connects, too.
         client.on_socket_open = lambda client, userdata, sock: self._here(self._watch, sock)
         client.on_socket_close = lambda client, userdata, sock: self._here(self._unwatch, sock)
@@ -51,11 +54,18 @@ class PahoLoop:
             self._paused = False
             if self._sock is not None:
                 self._loop.add_reader(self._sock, self._read)
-                self._loop.call_soon(self._read)  # for what is buffered
+                self._loop.call_soon(self._serve)  # what was read already
+
+    def ack(self, packet_id: int) -> None:
+        """Send the PUBACK of a message of this connection."""
+        if self._sock is not None:
+            self._sock.send(puback(packet_id))
+            self._want_write(self._sock)
 
     def connected(self) -> None:
         """A new connection stands: it is read, and kept alive."""
         self._paused = False
+        self._heard = time.monotonic()
         self._keep_house()
 
     def close(self) -> None:
@@ -105,30 +115,50 @@ class PahoLoop:
         if sock is None:
             return
         self._client.loop_write()
+        self._spoke = time.monotonic()
         try:
             done = sock.flush()
         except OSError:
             return  # the next read tells paho
         if not done:
             self._loop.add_writer(sock, self._write)
-        elif sock.fileno() >= 0:
-            self._loop.remove_writer(sock)
+            self._writing = True
+        elif self._writing:
+            self._writing = False
+            if sock.fileno() >= 0:
+                self._loop.remove_writer(sock)
 
     def _read(self) -> None:
-        """All that is at hand, but not more than a turn's share."""
+        """The loop says that something came."""
+        if self._sock is not None:
+            self._heard = time.monotonic()
+            self._sock.fill()
+            self._serve()
+
+    def _serve(self) -> None:
+        """Packets that are there, but not more than a turn's share."""
         for _ in range(PACKETS_A_TURN):
-            self._client.loop_read()
-            if self._paused or self._sock is None or not self._sock.pending():
+            sock = self._sock
+            if sock is None or self._paused:
                 return
-        self._loop.call_soon(self._read)
+            packet = sock.take()
+            if isinstance(packet, Publish):
+                self._on_message(packet)
+            elif packet:
+                self._client.loop_read()
+            else:
+                if sock.pending():
+                    self._loop.call_soon(self._read)
+                return
+        self._loop.call_soon(self._serve)
 
     def _keep_house(self) -> None:
         self.disconnected()
         self._housekeeper = self._loop.call_later(HOUSEKEEPING, self._keep_house)
-        if not self._paused:
-            self._client.loop_misc()
-        elif time.monotonic() - self._spoke > self._keepalive / 2:
-            # paho's own ping would end the connection, since its answer is not read. Any packet keeps a connection
-            # alive, and unsubscribing from what nobody subscribed to changes nothing.
-            self._spoke = time.monotonic()
+        now = time.monotonic()
+        if not self._paused and now - self._heard > self._keepalive:
+            self._client.loop_misc()  # silence: paho pings, and ends the connection where no answer comes
+        elif now - self._spoke > self._keepalive / 2:
+            # paho's own ping would end the connection while its answer stands behind messages that are not read. Any
+            # packet keeps a connection alive, and unsubscribing from what nobody subscribed to changes nothing.
             self._client.unsubscribe("$keepalive")

@@ -35,10 +35,11 @@ TABLE: dict[str, set[str]] = {
     "standard": {"errors", "calls", "api", "faults"},
     "express": {"errors", "calls", "api", "body", "faults", "http1", "sigv4"},
     "cloud": {"errors", "calls", "api", "retry"},
-    "paholoop": {"buffered"},
-    "buffered": set(),
-    "link": {"errors", "buffered", "paholoop"},
-    "broker": {"errors", "link"},
+    "packets": set(),
+    "buffered": {"packets"},
+    "paholoop": {"buffered", "packets"},
+    "link": {"errors", "buffered", "packets", "paholoop"},
+    "broker": {"errors", "link", "packets"},
     "store": {"errors", "messages"},
     "passwords": {"errors"},
     "log": set(),
@@ -77,7 +78,7 @@ DOORS: dict[str, set[str]] = {
 }
 
 # No network, no clock, no log, no randomness, no waiting.
-WINDOWLESS = {"errors", "limits", "messages", "calls", "topics", "forms", "codec", "core", "api"}
+WINDOWLESS = {"errors", "limits", "messages", "calls", "topics", "forms", "codec", "core", "api", "packets"}
 WINDOWS = {"asyncio", "time", "random", "secrets", "uuid", "os", "logging", "structlog", "socket", "ssl", "threading"}
 
 

@@ -1,0 +1,145 @@
+"""PUBLISH and PUBACK byte by byte (MQTT 5, 3.3 and 3.4), and how a stream is divided between the gateway and paho."""
+
+import socket
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway import packets
+from gateway.buffered import BufferedSocket
+from gateway.packets import Publish
+
+PINGRESP = b"\xd0\x00"
+
+
+def varint(number: int) -> bytes:
+    digits = [number & 0x7F]
+    while number := number >> 7:
+        digits[-1] |= 0x80
+        digits.append(number & 0x7F)
+    return bytes(digits)
+
+
+def encoded(message: Publish, properties: bytes = b"", flags: int = 0) -> bytes:
+    """A PUBLISH as the standard says."""
+    topic = message.topic.encode()
+    packet_id = message.packet_id.to_bytes(2, "big") if message.qos else b""
+    rest = len(topic).to_bytes(2, "big") + topic + packet_id + varint(len(properties)) + properties + message.payload
+    return bytes([0x30 | message.qos << 1 | flags]) + varint(len(rest)) + rest
+
+
+TOPICS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=40)
+MESSAGES = st.builds(Publish, TOPICS, st.binary(max_size=300), st.just(1), st.integers(1, 65_535)) | st.builds(
+    Publish, TOPICS, st.binary(max_size=300), st.just(0), st.just(0)
+)
+
+
+@given(message=MESSAGES, properties=st.binary(max_size=200), flags=st.sampled_from([0, 1, 8, 9]), before=st.binary())
+def test_a_publish_is_read_wherever_it_stands(message: Publish, properties: bytes, flags: int, before: bytes) -> None:
+    packet = encoded(message, properties, flags)
+    data = before + packet + b"\x30"
+    end = packets.end_of(data, len(before))
+    assert end == len(before) + len(packet)
+    assert packets.publish(data, len(before), end) == message
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        PINGRESP,
+        b"\x40\x02\x00\x01",
+        encoded(Publish("t", b"", 1, 1), flags=0x04),
+        b"\x32\x00",
+        b"\x32\x04\x00\x09ab",
+        b"\x32\x05\x00\x01t\x00\x01",
+        b"\x30\x04\x00\x01t\x05",
+        b"\x30\x04\x00\x01\xff\x00",
+        b"\x30\x03\x00\x00\x00",
+        b"\x30\x05\x00\x01t\xff\xff",
+    ],
+    ids="ping puback qos2-or-3 empty cut-topic no-properties cut-properties not-utf8 no-topic cut-number".split(),
+)
+def test_what_is_no_publish_is_left_to_paho(packet: bytes) -> None:
+    assert packets.publish(packet, 0, len(packet)) is None
+
+
+@pytest.mark.parametrize(("data", "end"), [(b"\x30", None), (b"\x30\x80", None), (b"\x30\x80\x01", 131)])
+def test_a_length_may_be_cut(data: bytes, end: int | None) -> None:
+    assert packets.end_of(data, 0) == end
+
+
+def test_a_length_has_four_bytes_at_most() -> None:
+    with pytest.raises(ValueError, match="four bytes"):
+        packets.end_of(b"\x30\xff\xff\xff\xff\x01", 0)
+
+
+def test_a_puback_says_which() -> None:
+    assert packets.puback(0x1234) == b"\x40\x02\x12\x34"
+
+
+# The stream
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, BufferedSocket]]:
+    """The broker's end, and ours."""
+    theirs, ours = socket.socketpair()
+    ours.setblocking(False)
+    with theirs, ours:
+        yield theirs, BufferedSocket(ours)
+
+
+def heard(sock: BufferedSocket) -> list[Publish | bytes]:
+    """What is taken from the stream as it stands: messages, and what paho receives of the rest."""
+    sock.fill()
+    found: list[Publish | bytes] = []
+    while packet := sock.take():
+        found.append(packet if isinstance(packet, Publish) else sock.recv(1000))
+    return found
+
+
+@given(parts=st.lists(MESSAGES | st.just(PINGRESP), max_size=6), cuts=st.lists(st.integers(0, 2000), max_size=5))
+def test_each_packet_goes_where_it_belongs_in_its_order(parts: list[Publish | bytes], cuts: list[int]) -> None:
+    stream = b"".join(part if isinstance(part, bytes) else encoded(part) for part in parts)
+    edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
+    theirs, ours = socket.socketpair()
+    ours.setblocking(False)
+    found: list[Publish | bytes] = []
+    with theirs, ours:
+        sock = BufferedSocket(ours)
+        for start, end in pairwise(edges):
+            theirs.sendall(stream[start:end])
+            found += heard(sock)
+    assert found == parts
+
+
+def test_paho_receives_a_lent_packet_in_pieces_and_nothing_beyond_it(
+    ends: tuple[socket.socket, BufferedSocket],
+) -> None:
+    theirs, sock = ends
+    theirs.sendall(PINGRESP + encoded(Publish("t", b"x", 0, 0)))
+    sock.fill()
+    assert sock.take() is True
+    assert (sock.recv(1), sock.recv(10)) == (b"\xd0", b"\x00")
+    with pytest.raises(BlockingIOError):
+        sock.recv(1)
+    assert sock.take() == Publish("t", b"x", 0, 0)
+
+
+def test_paho_hears_of_the_end_after_all_that_came(ends: tuple[socket.socket, BufferedSocket]) -> None:
+    theirs, sock = ends
+    theirs.sendall(encoded(Publish("t", b"x", 0, 0)) + PINGRESP[:1])
+    theirs.close()
+    assert heard(sock) == [Publish("t", b"x", 0, 0)]
+    sock.fill()
+    assert sock.take() is True
+    assert sock.recv(10) == b""
+
+
+def test_what_cannot_be_a_packet_is_paho_s_to_judge(ends: tuple[socket.socket, BufferedSocket]) -> None:
+    theirs, sock = ends
+    theirs.sendall(b"\x30\xff\xff\xff\xff\x01")
+    assert heard(sock) == [b"\x30\xff\xff\xff\xff\x01"]

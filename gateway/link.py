@@ -5,9 +5,11 @@ paho connects in blocking calls. A callback that is handed in must not raise: pa
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -18,7 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.buffered import BufferingContext
+from gateway.buffered import READ, BufferingContext
 from gateway.errors import BrokerError
 from gateway.packets import Publish
 from gateway.paholoop import PahoLoop
@@ -34,6 +36,8 @@ PROPERTIES_ROOM = 4096
 """Bytes of a packet that are left to its topic and properties."""
 INFLIGHT = 1000
 """Unconfirmed publications at once, where the broker's Receive Maximum is not lower."""
+GOODBYE = 1.0
+"""Seconds that the broker has to close a connection after our DISCONNECT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,15 +131,22 @@ class Link:
             raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
 
     async def close(self) -> None:
-        """Say goodbye; the session stays as its expiry says."""
+        """Say goodbye and let the broker hear all of it; the session stays as its expiry says."""
         if self.up:
+            twin = self._sockets.twin()
             self._client.disconnect()
             self._client.loop_write()
-            try:
-                await asyncio.wait_for(self.lost.wait(), 1.0)
-            except TimeoutError:
-                pass
+            await self._hear_out(twin)
         self._sockets.close()
+
+    async def _hear_out(self, twin: socket.socket) -> None:
+        """Read until the broker has closed too. To close on messages that are not read would be a reset, which can
+        overtake the last PUBACKs: the broker would deliver again what the cloud accepted."""
+        with twin, suppress(OSError, TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                twin.shutdown(socket.SHUT_WR)
+                while await self._loop.sock_recv(twin, READ):
+                    pass
 
     def publish(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, then: Confirmed) -> None:
         """Publish with QoS 1; `then` hears the broker's confirmation, over however many connections."""

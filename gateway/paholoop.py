@@ -5,6 +5,8 @@ nothing.
 """
 
 import asyncio
+import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -67,6 +69,12 @@ class PahoLoop:
         self._paused = False
         self._heard = time.monotonic()
         self._keep_house()
+
+    def twin(self) -> socket.socket:
+        """A second handle of the connection, which stays open when paho closes its own."""
+        twin = socket.socket(fileno=os.dup(self._sock.fileno()))
+        twin.setblocking(False)
+        return twin
 
     def close(self) -> None:
         """End the socket, if there still is one."""

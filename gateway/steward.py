@@ -102,8 +102,14 @@ class Steward:
         self._full = False  # a new connection is read
         if connection == 1 and not resumed:
             self._core.forget_hellos()
-            self._store.forget()
+            self._forget()
         self._carry_out(self._core.reconnected(connection, resumed))
+
+    def _forget(self) -> None:
+        try:
+            self._store.forget()
+        except StateError as error:
+            _log.error("old hellos cannot be forgotten: a restart would know tags of old", error=str(error))
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""

@@ -7,6 +7,7 @@ import base64
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -43,12 +44,13 @@ class Store:
 
     def hellos(self) -> Iterator[tuple[Device, list[HelloRecord]]]:
         """All that is remembered: each device's hellos, newest last."""
-        self._db.execute("DELETE FROM layouts WHERE id NOT IN (SELECT layout FROM hellos)")
+        with suppress(sqlite3.Error):  # tidying takes room
+            self._db.execute("DELETE FROM layouts WHERE id NOT IN (SELECT layout FROM hellos)")
         layouts = {row[0]: _layout(json.loads(row[1])) for row in self._db.execute("SELECT id, layout FROM layouts")}
         self._layouts.update({layout: number for number, layout in layouts.items()})
         rows = self._db.execute(
             "SELECT fleet, device, tag, layout, epoch, max_payload, flags, implied FROM hellos"
-            " ORDER BY fleet, device, position"
+            " WHERE layout IN (SELECT id FROM layouts) ORDER BY fleet, device, position"
         )
         device, records = None, list[HelloRecord]()
         for fleet, name, tag, layout, epoch, max_payload, flags, implied in rows:
@@ -62,12 +64,19 @@ class Store:
 
     def remember(self, changed: Mapping[Device, tuple[HelloRecord, ...]]) -> None:
         """Keep just these hellos of each device, newest last. Committed when it returns. Raises StateError."""
+        with self._transaction():
+            for device, records in changed.items():
+                self._replace(device, records)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing. Raises StateError."""
         try:
             with self._db:
                 self._db.execute("BEGIN")
-                for device, records in changed.items():
-                    self._replace(device, records)
+                yield
         except sqlite3.Error as error:
+            self._layouts.clear()  # a number that was given in it stands nowhere
             raise StateError(f"hellos.sqlite: {error}") from error
 
     def _replace(self, device: Device, records: tuple[HelloRecord, ...]) -> None:
@@ -81,9 +90,8 @@ class Store:
         self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def forget(self) -> None:
-        """Forget every hello."""
-        with self._db:
-            self._db.execute("BEGIN")
+        """Forget every hello. Raises StateError."""
+        with self._transaction():
             self._db.execute("DELETE FROM hellos")
             self._db.execute("DELETE FROM layouts")
         self._layouts.clear()

@@ -5,11 +5,13 @@ It must never read this process's AWS or GATEWAY settings, and never outlive the
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -53,8 +55,9 @@ def settings(address: Address, service: str, fleets: str, state: Path, **more: o
 class GatewayProcess:
     """One gateway: started, killed and started again with the same settings. Leaving the context ends it."""
 
-    def __init__(self, variables: dict[str, str]) -> None:
+    def __init__(self, variables: dict[str, str], command: Sequence[str] = COMMAND) -> None:
         self._variables = variables
+        self._command = command
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self.log: Arrivals[dict[str, Any]] = Arrivals("line of the gateway's log")
@@ -77,7 +80,7 @@ class GatewayProcess:
         """Start the process; its first line is its status pages' URL."""
         assert self._process is None
         self._process = subprocess.Popen(
-            COMMAND, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=self._variables, stdin=subprocess.DEVNULL
+            self._command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=self._variables, stdin=subprocess.DEVNULL
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
@@ -100,6 +103,18 @@ class GatewayProcess:
     def ask_to_end(self) -> None:
         """SIGTERM, without waiting."""
         self._running.terminate()
+
+    def stall(self) -> None:
+        """SIGSTOP: it stands still, and its connections stay open."""
+        self._running.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT."""
+        self._running.send_signal(signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
 
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics by its name and labels, as they stand there."""

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import resource
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgpack
@@ -134,3 +137,43 @@ def test_a_disk_that_fails_is_told_and_nothing_else_happens(tmp_path: Path) -> N
     store.close()
     with pytest.raises(StateError, match=r"hellos\.sqlite"):
         store.remember({Device("f", "d"): ()})
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file of this process can be written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_layout_that_found_no_room_is_kept_with_its_next_hello(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with no_room(), pytest.raises(StateError):
+        store.remember({DEVICE: (HelloRecord(HELLO),)})
+    store.remember({OTHER: (HelloRecord(HELLO),)})
+    store.close()
+    assert remembered(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
+
+
+def test_a_hello_whose_layout_is_not_there_is_not_remembered(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember({DEVICE: (HelloRecord(HELLO),), OTHER: (HelloRecord(Hello(9, NEWER)),)})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
+        db.execute("DELETE FROM layouts WHERE id = 1")
+    assert remembered(tmp_path) == {OTHER: [HelloRecord(Hello(9, NEWER))]}
+
+
+def test_without_room_a_life_begins_with_what_it_remembers(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember({DEVICE: (HelloRecord(HELLO),)})
+    store.remember({DEVICE: (HelloRecord(Hello(9, NEWER)),)})
+    with no_room():
+        assert dict(store.hellos()) == {DEVICE: [HelloRecord(Hello(9, NEWER))]}
+        with pytest.raises(StateError):
+            store.forget()
+    store.close()

@@ -6,7 +6,7 @@ The mouth publishes and reads retained messages, so that what the ear's messages
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -20,6 +20,8 @@ from gateway.packets import Publish
 
 NO_MATCHING_SUBSCRIBERS = 0x10
 """MQTT 5: the publication was accepted, and nobody was there to take it."""
+SHARED = "$share/"
+"""MQTT 5: what the filter of a shared subscription begins with."""
 FAILURE = 0x80
 """MQTT 5: reason codes from here on are refusals."""
 
@@ -75,16 +77,21 @@ class Broker:
 
     async def open(self) -> None:
         """Open what is not open, and subscribe. Raises BrokerError, after which `open` may be tried again."""
-        if not self._mouth.up:
-            await self._mouth.open()
         if not self._ear.up:
             self.subscribed = False
             await self._ear.open()
-        if not self.subscribed:
-            await self._subscribe()
+        try:
+            async with asyncio.TaskGroup() as both:
+                if not self.subscribed:
+                    both.create_task(self._subscribe())
+                if not self._mouth.up:
+                    both.create_task(self._mouth.open())
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _subscribe(self) -> None:
-        """At every connection: brokers forget shared subscriptions over their own restart."""
+        """At every connection and before all else: Mosquitto forgets shared subscriptions over its own restart, and
+        drops what is published until they are there again."""
         reasons = await self._ear.subscribe(self._filters, _LIVE)
         refused = [
             f"{each} ({reason})" for each, reason in zip(self._filters, reasons, strict=True) if reason.is_failure
@@ -104,6 +111,19 @@ class Broker:
             for wait in waits:
                 wait.cancel()
         return (self._ear if self._ear.lost.is_set() else self._mouth).fault
+
+    async def give_up_share(self, idle: Callable[[], Awaitable[int]]) -> None:
+        """Give up the shared subscriptions (there are some), so that the broker deals to the other members alone.
+
+        What it had dealt to us by then keeps coming. `idle` waits until nothing is under way, and says how many
+        messages have come so far. Returns once no more come. Raises BrokerError where the connection breaks.
+        """
+        shared = [each for each in self._filters if each.startswith(SHARED)]
+        before = -1
+        while before != (came := await idle()):
+            # Behind our last PUBACK the broker sends what it kept back for Receive Maximum; its answer follows that.
+            await self._ear.give_up(shared)
+            before = came
 
     async def close(self) -> None:
         """Leave; the ear's session stays at the broker."""

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import ssl
+from dataclasses import replace
 
 import structlog
 
@@ -25,6 +26,8 @@ from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
+GROUP_RECONNECT_CAP = 1.0
+"""Seconds: the longest wait before a member of a group tries to connect again. Mosquitto drops what comes meanwhile."""
 THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
 
@@ -109,7 +112,10 @@ class _Gateway:
         return reasons
 
     async def _stay_connected(self) -> None:
-        connect = self._policy.connecting(
+        policy = self._policy
+        if self._settings.group is not None:
+            policy = replace(policy, cap=min(policy.cap, GROUP_RECONNECT_CAP))
+        connect = policy.connecting(
             lambda error, attempts: _log.warning("no broker, trying again", reason=str(error), attempts=attempts)
         )
         try:
@@ -126,11 +132,24 @@ class _Gateway:
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
         _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
-        self._broker.pause()
         try:
-            await asyncio.wait_for(self._steward.quiet(), self._settings.drain_timeout)
+            async with asyncio.timeout(self._settings.drain_timeout):
+                await self._leave_group()
+                self._broker.pause()
+                await self._steward.quiet()
         except TimeoutError:
+            self._broker.pause()
             _log.warning("not all that is under way ended in drain_timeout: the broker delivers it again")
+
+    async def _leave_group(self) -> None:
+        """A plain subscription stays with the session. A share would go on filling while nobody empties it."""
+        if self._settings.group is None:
+            return  # the filters are plain
+        try:
+            await self._broker.give_up_share(self._steward.idle)
+            _log.info("left the group", group=self._settings.group, left_behind=self._steward.unsettled)
+        except BrokerError as error:
+            _log.warning("could not leave the group: the broker keeps the share for this client id", reason=str(error))
 
 
 def _rules(settings: Settings) -> Rules:

@@ -73,7 +73,7 @@ class Steward:
         self._learnt: dict[Device, tuple[HelloRecord, ...]] = {}
         self._waiting_for_disk: list[Confirmations] = []
         self._alarm: asyncio.TimerHandle | None = None
-        self.unsettled = 0
+        self.unsettled = self._came = 0
         self._changed = asyncio.Event()
 
     def begin(self, broker: Broker, cloud: Cloud, models: Models) -> None:
@@ -114,6 +114,7 @@ class Steward:
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""
         self.unsettled += 1
+        self._came += 1
         device = None
         try:
             device, channel = self._topics.parse(delivery.topic)
@@ -190,6 +191,7 @@ class Steward:
         self._broker.settle(delivery)
         self._metrics.settled.inc()
         self.unsettled -= 1
+        self._changed.set()
         if self._full and self.unsettled <= self._intake * 3 // 4:
             self._full = False
             self._broker.resume()
@@ -214,6 +216,13 @@ class Steward:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
+
+    async def idle(self) -> int:
+        """Wait until nothing moves: all that came is settled, or waits for a service that fails. How much came."""
+        while self.unsettled and (self._asking or self._letters.under_way or self._learnt or self._core.deadline()):
+            self._changed.clear()
+            await self._changed.wait()
+        return self._came
 
     async def quiet(self) -> None:
         """Wait until no call and no letter is under way."""

@@ -55,10 +55,21 @@ class Listener(Protocol):
 
 
 class Broker:
-    """Opens and opens again the two connections, and keeps the order of the acknowledgements."""
+    """Opens and opens again the two connections, and keeps the order of the acknowledgements.
 
-    def __init__(self, endpoint: Endpoint, filters: Sequence[str], listener: Listener, receive_maximum: int) -> None:
+    `former`: filters of an earlier life that the session may have, and that are given up where they are not `filters`.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        filters: Sequence[str],
+        listener: Listener,
+        receive_maximum: int,
+        former: Sequence[str] = (),
+    ) -> None:
         self._filters = filters
+        self._stale = [each for each in former if each not in filters]
         self._listener = listener
         self._ear = Link(endpoint, self._heard, self._connected, receive_maximum)
         mouth = replace(endpoint, client_id=endpoint.client_id + "-mouth", session_expiry=0)
@@ -100,6 +111,9 @@ class Broker:
             raise BrokerError(
                 f"the broker refuses to subscribe {', '.join(refused)}: its ACL must let the gateway read them"
             )
+        if self._stale:
+            await self._ear.give_up(self._stale)
+            self._stale = []
         self.subscribed = True
 
     async def lost(self) -> str:

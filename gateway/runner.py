@@ -13,7 +13,7 @@ from gateway.broker import Broker
 from gateway.cloud import Cloud
 from gateway.config import Settings
 from gateway.core import Core, Rules
-from gateway.errors import BrokerError, ConfigError
+from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.express import Express
 from gateway.link import Endpoint
 from gateway.metrics import Metrics
@@ -79,8 +79,10 @@ class _Gateway:
             max_payload=settings.max_payload,
             hello_wait=settings.hello_wait,
         )
-        filters = topics.filters(settings.fleets, settings.group)
-        self._broker = Broker(_endpoint(settings), filters, self._steward, settings.intake)
+        self._filters = topics.filters(settings.fleets, settings.group)
+        former = self._store.filters()
+        self._keep_filters([*former, *self._filters])
+        self._broker = Broker(_endpoint(settings), self._filters, self._steward, settings.intake, former)
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -122,12 +124,19 @@ class _Gateway:
             while True:
                 await connect(self._broker.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
+                self._keep_filters(self._filters)
                 fault = await self._broker.lost()
                 _log.warning("the connection to the broker broke: it keeps what is not settled", reason=fault)
         except ShuttingDown:
             return
         except BrokerError:
             _log.exception("a fault of the gateway: please report it")
+
+    def _keep_filters(self, filters: list[str]) -> None:
+        try:
+            self._store.keep_filters(filters)
+        except StateError as error:
+            _log.error("filters cannot be kept: one that is taken from the settings stays", error=str(error))
 
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""

@@ -61,6 +61,32 @@ def test_by_fleets_gateways_join_leave_and_die(scene: Scene, count: int) -> None
     scene.close_books()
 
 
+def test_a_fleet_moves_to_a_gateway_that_joins(scene: Scene) -> None:
+    """The newcomer subscribes first, then the other one begins anew without that fleet: under its client id, so what
+    waits in its session is not forsaken, and the subscription that nobody names any more is given up."""
+    stays, moves = fleet_of(scene, 0), fleet_of(scene, 1)
+    settled = {"client_id": f"{scene.name}-old", "state": scene.folder / "old"}
+    both = scene.gateway(fleets=f"{stays},{moves}", **settled)
+    scene.join(scaled(10, 100), prefix="stays", fleet=stays)
+    scene.join(scaled(10, 100), prefix="moves", fleet=moves)
+    scene.load(scaled(100, 1000))
+    scene.until_accepted(40)
+    scene.gateway(fleets=moves, client_id=f"{scene.name}-new", state=scene.folder / "new")
+    scene.until_accepted(40)
+    both.terminate()
+    old = scene.gateway(fleets=stays, **settled)
+    scene.until_accepted(40)
+    scene.rest()
+    scene.until_through()
+    old.until_metric("unsettled_messages", 0)
+    before = scene.ask(scene.ledger.figures)
+    scene.beat(scaled(5, 50))
+    scene.until_through()
+    old.until_metric("unsettled_messages", 0)
+    after = scene.close_books(f"while both had the fleet {before.duplicates:,} came to both")
+    assert after.duplicates == before.duplicates
+
+
 @pytest.mark.parametrize("count", COUNTS)
 def test_by_fleets_the_broker_restarts(own_scene: Scene, own_mosquitto: Mosquitto, count: int) -> None:
     """Plain subscriptions live in the broker's file: nothing is lost, whether a device asked or not."""

@@ -74,7 +74,7 @@ class Broker:
         self._ear = Link(endpoint, self._heard, self._connected, receive_maximum)
         mouth = replace(endpoint, client_id=endpoint.client_id + "-mouth", session_expiry=0)
         self._mouth = Link(mouth, self._overheard)
-        self._connection = 0
+        self._connection = self._heard_so_far = 0
         self._unsettled: deque[Delivery] = deque()
         self.subscribed = False
 
@@ -126,18 +126,21 @@ class Broker:
                 wait.cancel()
         return (self._ear if self._ear.lost.is_set() else self._mouth).fault
 
-    async def give_up_share(self, idle: Callable[[], Awaitable[int]]) -> None:
+    async def give_up_share(self, quiet: Callable[[], Awaitable[None]]) -> None:
         """Give up the shared subscriptions (there are some), so that the broker deals to the other members alone.
 
-        What it had dealt to us by then keeps coming. `idle` waits until nothing is under way, and says how many
-        messages have come so far. Returns once no more come. Raises BrokerError where the connection breaks.
+        What it had dealt to us by then keeps coming; `quiet` waits until nothing of that is under way. Returns once no
+        more comes. Raises BrokerError where the connection breaks.
         """
         shared = [each for each in self._filters if each.startswith(SHARED)]
+        await self._ear.give_up(shared)
+        await quiet()
         before = -1
-        while before != (came := await idle()):
+        while before != self._heard_so_far:
+            before = self._heard_so_far
             # Behind our last PUBACK the broker sends what it kept back for Receive Maximum; its answer follows that.
             await self._ear.give_up(shared)
-            before = came
+            await quiet()
 
     async def close(self) -> None:
         """Leave; the ear's session stays at the broker."""
@@ -198,6 +201,7 @@ class Broker:
 
     def _heard(self, message: Publish) -> None:
         delivery = Delivery(message.topic, message.payload, self._connection, message.packet_id, message.qos)
+        self._heard_so_far += 1
         if message.qos:
             self._unsettled.append(delivery)
         self._listener.delivered(delivery)

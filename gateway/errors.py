@@ -32,13 +32,17 @@ class ConfigError(GatewayError):
 
 
 class MessageError(GatewayError):
-    """The device's fault: sending the same payload again cannot help. `code` is what the device is told."""
+    """The device's fault: sending the same payload again cannot help. `code` is what the device is told.
+
+    `seq`: what its payload asks to be acked as, where that much of it could be read.
+    """
 
     code: Code = Code.REFUSED
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, seq: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.seq = seq
 
 
 class DecodeError(MessageError):
@@ -77,8 +81,20 @@ class StateError(GatewayError):
     """What should outlive the gateway cannot be written: the operator must look at the disk."""
 
 
+class SiteError(GatewayError):
+    """A name, or a file of the site's identities, that an operator must mend before the command can go on."""
+
+
 class BrokerError(GatewayError):
     """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answers CONNECT with a refusal: `code` is its MQTT 5 reason code."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 class FileFault(GatewayError):

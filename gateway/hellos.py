@@ -38,7 +38,7 @@ class Hellos:
             return False
         layout = self.shared(hello.layout)
         hello = Hello(hello.tag, layout, hello.epoch, hello.max_payload, hello.flags)
-        if known is not None and known.hello.layout is layout:
+        if known is not None and known.hello.layout is layout and known.hello.epoch in (None, hello.epoch):
             known.hello = hello  # what waits under the tag is dated by the epoch that was filled in
         else:
             known = HelloRecord(hello)

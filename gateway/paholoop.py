@@ -72,7 +72,7 @@ class PahoLoop:
 
     def twin(self) -> socket.socket:
         """A second handle of the connection, which stays open when paho closes its own."""
-        twin = socket.socket(fileno=os.dup(cast("BufferedSocket", self._sock).fileno()))
+        twin = socket.socket(fileno=os.dup(cast("BufferedSocket", self._client.socket()).fileno()))
         twin.setblocking(False)
         return twin
 

@@ -6,7 +6,9 @@ that Mosquitto would read as another user's, and never keep or log a password.
 
 import base64
 import hashlib
+import hmac
 import os
+from typing import Self
 
 ITERATIONS = 101
 """What mosquitto_passwd uses. It is low, since a broker checks a password at each connect: let passwords of machines be
@@ -39,6 +41,48 @@ def line(user: str, password: str, salt: bytes, iterations: int = ITERATIONS) ->
 def new_line(user: str, password: str) -> str:
     """`line` with a salt drawn now."""
     return line(user, password, os.urandom(SALT_BYTES))
+
+
+class PasswordFile:
+    """The lines of one file, those of other users kept as they stand. Raises what `line` raises."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, str] = {}
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Of a user that has several lines the last is kept."""
+        made = cls()
+        for each in text.splitlines():
+            if each.strip():
+                made._lines[each if each.startswith("#") else each.partition(":")[0]] = each
+        return made
+
+    def __contains__(self, user: str) -> bool:
+        return user in self._lines
+
+    def __str__(self) -> str:
+        return "".join(f"{each}\n" for each in self._lines.values())
+
+    def users(self) -> list[str]:
+        return [user for user in self._lines if not user.startswith("#")]
+
+    def set(self, user: str, password: str) -> None:
+        self._lines[user] = new_line(user, password)
+
+    def drop(self, user: str) -> bool:
+        """False where it has no line."""
+        return self._lines.pop(user, None) is not None
+
+    def matches(self, user: str, password: str) -> bool:
+        """Whether that is the user's password; False for a line that this module did not write and cannot read."""
+        known = self._lines.get(user, "")
+        try:
+            _, kind, iterations, salt, _ = known.split("$")
+            again = line(user, password, base64.b64decode(salt), int(iterations))
+        except ValueError:
+            return False
+        return kind == "7" and hmac.compare_digest(again.encode(), known.encode())
 
 
 def _check_user(user: str) -> None:

@@ -41,8 +41,14 @@ _DECODERS: dict[Channel, Callable[[bytes], Message | None]] = {
 class Cloud(Protocol):
     """The garden door, as far as the steward uses it."""
 
+    def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
+        """`again` hears that a device's postponed call is due, `widen` how many calls at once there may be."""
+
     def start(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
-        """Perform a call; `then` hears its outcome."""
+        """Make a call; `then` hears its outcome."""
+
+    def press(self, device: Device) -> None:
+        """All others wait behind what `device` asked for."""
 
 
 class Steward:
@@ -69,11 +75,12 @@ class Steward:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = 0
         self._full = False
+        self._ending = False
         self._hellos_to_read: list[Device] = []
         self._learnt: dict[Device, tuple[HelloRecord, ...]] = {}
         self._waiting_for_disk: list[Confirmations] = []
         self._alarm: asyncio.TimerHandle | None = None
-        self.unsettled = self._came = 0
+        self.unsettled = 0
         self._changed = asyncio.Event()
 
     def begin(self, broker: Broker, cloud: Cloud, models: Models) -> None:
@@ -83,8 +90,15 @@ class Steward:
         self._downloads = Downloads(models, BlockSender(broker.publish))
         for device, records in self._store.hellos():
             self._core.recall(device, records)
+        cloud.begin(self._again, self._widen)
         self._metrics.devices.set_function(lambda: self._core.devices)
+        self._metrics.devices_in_line.set_function(lambda: self._core.in_line)
         self._metrics.unsettled.set_function(lambda: self.unsettled)
+
+    def take_no_more(self) -> None:
+        """Read nothing from now on, whatever room there is; what was taken in goes on."""
+        self._ending = True
+        self._broker.pause()
 
     def end(self) -> None:
         """No effect from now on."""
@@ -100,6 +114,8 @@ class Steward:
     def connected(self, connection: int, resumed: bool) -> None:
         """The ear's connection stands."""
         self._full = False  # a new connection is read
+        if self._ending:
+            self._broker.pause()
         if connection == 1 and not resumed:
             self._core.forget_hellos()
             self._forget()
@@ -114,7 +130,6 @@ class Steward:
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""
         self.unsettled += 1
-        self._came += 1
         device = None
         try:
             device, channel = self._topics.parse(delivery.topic)
@@ -138,7 +153,7 @@ class Steward:
             message = _DECODERS[channel](delivery.payload)
         except MessageError as error:
             if channel is Channel.HELLO:
-                error.detail = f"hello: {error.detail}"
+                error.detail = f"hello: {error.detail.removeprefix('hello: ')}"
             raise
         if message is None:
             return [Settle(delivery)]
@@ -194,8 +209,9 @@ class Steward:
         self._changed.set()
         if self._full and self.unsettled <= self._intake * 3 // 4:
             self._full = False
-            self._broker.resume()
             self._metrics.reading_paused.set(0)
+            if not self._ending:
+                self._broker.resume()
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         delivery = cast("Delivery", effect.ticket)
@@ -217,16 +233,9 @@ class Steward:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
 
-    async def idle(self) -> int:
-        """Wait until nothing moves: all that came is settled, or waits for a service that fails. How much came."""
-        while self.unsettled and (self._asking or self._letters.under_way or self._learnt or self._core.deadline()):
-            self._changed.clear()
-            await self._changed.wait()
-        return self._came
-
-    async def quiet(self) -> None:
-        """Wait until no call and no letter is under way."""
-        while self._asking or self._letters.under_way:
+    async def quiet(self, patient: bool = False) -> None:
+        """Wait until no call and no letter is under way; `patient`: and no message waits for what is sure to come."""
+        while self._asking or self._letters.under_way or (patient and (self._learnt or self._core.deadline())):
             self._changed.clear()
             await self._changed.wait()
 
@@ -249,6 +258,12 @@ class Steward:
         self._asking -= 1
         self._carry_out(self._core.resolve(call.device, outcome, _now()))
         self._changed.set()
+
+    def _again(self, device: Device) -> None:
+        self._carry_out(self._core.again(device, _now()))
+
+    def _widen(self, window: int) -> None:
+        self._carry_out(self._core.widen(window, _now()))
 
     # Hellos
 

@@ -4,6 +4,8 @@ It must never sleep to see whether something comes: absence is shown by a sentin
 """
 
 import queue
+import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,6 +30,8 @@ class Client:
         self._subacks: queue.Queue[list[ReasonCode]] = queue.Queue()
         self._ends: queue.Queue[ReasonCode] = queue.Queue()
         self._messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
+        # A PUBACK and the next PUBLISH are small packets: Nagle's algorithm would hold the second back for 40 ms.
+        client.on_socket_open = lambda _c, _u, sock: sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         client.on_connect = lambda _c, _u, _f, reason, _p: self._connacks.put(reason)
         client.on_subscribe = lambda _c, _u, _mid, reasons, _p: self._subacks.put(reasons)
         client.on_disconnect = lambda _c, _u, _f, reason, _p: self._ends.put(reason)
@@ -51,13 +55,20 @@ class Client:
         info.wait_for_publish(DEADLINE_S)
         assert info.is_published(), f"no PUBACK for {topic}"
 
-    def publish_unconfirmed(self, topic: str, payload: bytes) -> None:
-        self._client.publish(topic, payload, qos=1)
+    def publish_unconfirmed(self, topic: str, payload: bytes, retain: bool = False) -> None:
+        self._client.publish(topic, payload, qos=1, retain=retain)
 
     def next(self) -> tuple[str, bytes]:
         """The next message, acked."""
         message = self._messages.get(timeout=DEADLINE_S)
         return message.topic, message.payload
+
+    def arrived(self) -> list[tuple[str, bytes]]:
+        """What has come so far, for who knows that nothing is on its way."""
+        found = []
+        while not self._messages.empty():
+            found.append(self.next())
+        return found
 
     def end(self) -> None:
         """DISCONNECT; the session stays where the client has one."""
@@ -73,8 +84,13 @@ def connecting(
     client_id: str,
     protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
     session: bool = False,
+    tls: ssl.SSLContext | None = None,
+    will: tuple[str, bytes] | None = None,
 ) -> Iterator[Client]:
-    """A client that sent CONNECT; `connack` tells the answer. `session`: keep it after the end of the connection."""
+    """A client that sent CONNECT; `connack` tells the answer. `session`: keep it after the end of the connection.
+
+    `will`: topic and payload, at QoS 1.
+    """
     is_5 = protocol == MQTTProtocolVersion.MQTTv5
     client = paho.Client(
         CallbackAPIVersion.VERSION2,
@@ -85,6 +101,10 @@ def connecting(
     )
     if credentials is not None:
         client.username_pw_set(credentials.user, credentials.password)
+    if tls is not None:
+        client.tls_set_context(tls)
+    if will is not None:
+        client.will_set(*will, qos=1)
     wrapped = Client(client)
     if is_5:
         properties = Properties(PacketTypes.CONNECT)
@@ -103,13 +123,14 @@ def connecting(
 def connected(
     host: str,
     port: int,
-    credentials: Credentials,
+    credentials: Credentials | None,
     client_id: str,
     protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
     session: bool = False,
+    tls: ssl.SSLContext | None = None,
 ) -> Iterator[Client]:
     """A client that was let in."""
-    with connecting(host, port, credentials, client_id, protocol, session) as client:
+    with connecting(host, port, credentials, client_id, protocol, session, tls) as client:
         reason = client.connack()
-        assert not reason.is_failure, f"{credentials.user} was refused: {reason}"
+        assert not reason.is_failure, f"{client_id} was refused: {reason}"
         yield client

@@ -1,7 +1,7 @@
 """The shipped files of Mosquitto in a real container.
 
-It must never change more of them than the address of the gateway's listener: a published port does not reach a
-container's loopback.
+It must never change more of them than the addresses of the listeners: a published port does not reach a container's
+loopback.
 """
 
 import shutil
@@ -30,13 +30,16 @@ class Container:
         self._directory = directory
         # The account of the container is another than ours, and so must be let in.
         directory.chmod(0o755)
-        self._users = Users(directory / "passwords", mode=0o644)
+        for folder in ("broker", "doors"):
+            (directory / folder).mkdir()
+        self._users = Users(directory / "broker" / "passwords", mode=0o644)
         self._users.admit(("gateway", "operator"))
         self._address: Address | None = None
         self._container = (
             DockerContainer(image)
             .with_command("/usr/sbin/mosquitto -c /etc/mosquitto/mosquitto.conf")
             .with_volume_mapping(str(directory), "/etc/mosquitto", "ro")
+            .with_volume_mapping(str(directory / "broker"), "/etc/edge-gateway/broker", "ro")
             .with_tmpfs_mount("/var/lib/mosquitto", "mode=1777")
             .waiting_for(LogMessageWaitStrategy("running").with_startup_timeout(int(DEADLINE_S)))
         )
@@ -60,7 +63,8 @@ class Container:
 
     def __enter__(self) -> Self:
         shutil.copyfile(SHIPPED / "acl", self._directory / "acl")
-        conf = with_site_lines((SHIPPED / "mosquitto.conf").read_text(), {"listener 1884": "listener 1884"})
+        everywhere = {f"listener {port}": f"listener {port}" for port in (GATEWAY_PORT, DEVICE_PORT)}
+        conf = with_site_lines((SHIPPED / "mosquitto.conf").read_text(), everywhere)
         (self._directory / "mosquitto.conf").write_text(conf)
         try:
             self._container.start()

@@ -142,7 +142,8 @@ class Mosquitto:
         self._child.wait_until(lambda: self.log.count(RELOADED) > before, 10.0, "did not reload its users")
 
     def _write_files(self) -> None:
-        (self._directory / "data").mkdir(exist_ok=True)
+        for folder in ("data", "doors"):  # none of the doors with TLS: it listens on loopback alone
+            (self._directory / folder).mkdir(exist_ok=True)
         shutil.copyfile(SHIPPED / "acl", self._directory / "acl")
         conf = with_site_lines((SHIPPED / "mosquitto.conf").read_text(), self._site_lines())
         (self._directory / "mosquitto.conf").write_text(conf)
@@ -154,6 +155,7 @@ class Mosquitto:
             "persistence_location": f"persistence_location {self._directory}/data/",
             "listener 1884": f"listener {self.address.gateway_port} {HOST}",
             "listener 1883": f"listener {self.address.device_port} {HOST}",
+            "include_dir": f"include_dir {self._directory}/doors",
         }
         if os.geteuid() == 0:  # its files are in a folder that no other account may enter
             lines["user"] = "user root"

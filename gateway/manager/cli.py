@@ -1,7 +1,7 @@
 """The `edge-gateway manager` commands: `app`, which the main command mounts.
 
-`serve` is the service; the others work on its data directory, whether it runs or not. An error is one line on stderr
-and exit status 2. Nothing is decided here.
+`serve` is the service, and makes its data directory; the others work there, whether it runs or not, and make none. An
+error is one line on stderr and exit status 2. Nothing is decided here.
 """
 
 import json
@@ -57,7 +57,7 @@ def serve(
 @app.command()
 def register(fleet: Fleet, devices: Devices, data: Data = DEFAULT_DATA) -> None:
     """Register devices in a fleet; doing so again changes nothing."""
-    with opened(data, create=True) as store:
+    with opened(data) as store:
         deploying.check_names("DeviceFleetName", [fleet])
         deploying.check_names("DeviceName", devices)
         for device in devices:
@@ -79,7 +79,7 @@ def deregister(fleet: Fleet, devices: Devices, data: Data = DEFAULT_DATA) -> Non
 @app.command("devices")
 def list_devices(fleet: OneFleet = None, as_json: Json = False, data: Data = DEFAULT_DATA) -> None:
     """List the registered devices."""
-    with opened(data) as store:
+    with opened(data, fleet) as store:
         rows = store.devices(fleet)
     if as_json:
         typer.echo(json.dumps([{"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows]))
@@ -93,7 +93,7 @@ app.add_typer(rolloutcli.app)
 @app.command("status")
 def show_status(fleet: OneFleet = None, as_json: Json = False, data: Data = DEFAULT_DATA) -> None:
     """Show each device's newest metrics, models, deployments and results."""
-    with opened(data) as store:
+    with opened(data, fleet) as store:
         reports = status(store, fleet)
     if as_json:
         typer.echo(json.dumps(reports))

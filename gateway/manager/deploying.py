@@ -31,12 +31,14 @@ def check_names(shape: str, names: Sequence[str]) -> None:
 
 
 def read_pairs(arguments: Sequence[str]) -> tuple[list[str], dict[str, Path]]:
-    """What stands behind the fleet: names of devices, and HANDLE=FILE. Raises ManagerError: a handle comes twice."""
+    """What stands behind the fleet: names of devices, and HANDLE=FILE. Raises ManagerError."""
     devices, files = [], {}
     for argument in arguments:
         handle, equals, file = argument.partition("=")
         if not equals:
             devices.append(argument)
+        elif not file:
+            raise ManagerError(f"{argument} names no file: give HANDLE=FILE")
         elif handle in files:
             raise ManagerError(f"the model handle {handle} comes twice: one deployment has one file for each handle")
         else:
@@ -52,10 +54,14 @@ def choose_devices(store: Store, fleet: str, devices: Sequence[str], everyone: b
         raise ManagerError("name the devices, or give --all for every device of the fleet; not both")
     if not everyone:
         return {device: registered(store, fleet, device) for device in devices}
-    wanted = store.numbers(fleet)
-    if not wanted:
+    check_fleet(store, fleet)
+    return store.numbers(fleet)
+
+
+def check_fleet(store: Store, fleet: str | None) -> None:
+    """Raises ManagerError where a fleet is named that has no device; a fleet is known by its devices alone."""
+    if fleet is not None and not store.devices(fleet):
         raise ManagerError(f"fleet {fleet} has no device: register one first")
-    return wanted
 
 
 def registered(store: Store, fleet: str, device: str) -> int:

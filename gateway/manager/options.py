@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gateway.manager.deploying import check_fleet
 from gateway.manager.refusals import ManagerError
 from gateway.manager.store import Store, open_store
 
@@ -31,9 +32,10 @@ def telling() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(data: Path, *, create: bool = False) -> Iterator[Store]:
-    """The store of a command, and its mistakes told."""
-    with telling(), contextlib.closing(open_store(data, create=create)) as store:
+def opened(data: Path, fleet: str | None = None) -> Iterator[Store]:
+    """What `serve` made; a `fleet` that is named must have a device. Mistakes are told."""
+    with telling(), contextlib.closing(open_store(data, create=False)) as store:
+        check_fleet(store, fleet)
         yield store
 
 

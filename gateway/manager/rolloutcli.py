@@ -85,15 +85,15 @@ def deploy(
 @app.command()
 def undeploy(
     fleet: Fleet,
-    handle: Annotated[str, typer.Argument(help="The model handle.", show_default=False)],
-    devices: Annotated[list[str] | None, typer.Argument(help="DeviceNames.", show_default=False)] = None,
+    what: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE", show_default=False)],
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the fleet that has it.")] = False,
     name: Name = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Take a model off devices: a deployment whose definition has the state UNDEPLOY."""
     with opened(data) as store:
-        chosen = deploying.choose_devices(store, fleet, devices or [], everyone)
+        *devices, handle = what
+        chosen = deploying.choose_devices(store, fleet, devices, everyone)
         if everyone:
             chosen = deploying.having(store, chosen, handle)
         rollout = deploying.undeploy(store, fleet, chosen, handle, name=name, now=time.time())
@@ -139,7 +139,7 @@ def deployments(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """Show the deployments: how far each one has come, and what its devices told."""
-    with opened(data) as store:
+    with opened(data, fleet) as store:
         if not by_device:
             reports = [rollout_report(each) for each in Rollouts(store).of_fleet(fleet)]
             typer.echo(json.dumps(reports)) if as_json else show(tables.rollouts_table(reports))

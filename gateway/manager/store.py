@@ -31,7 +31,8 @@ def open_store(data: Path, *, create: bool, power_safe: bool = False) -> "Store"
     """
     path = data / FILE
     if not create and not path.is_file():
-        raise ManagerError(f"no Edge Manager data in {data}: give --data or EDGE_MANAGER_DATA the directory of `serve`")
+        names = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
+        raise ManagerError(f"no Edge Manager data in {data.absolute()}: {names}")
     try:
         data.mkdir(parents=True, exist_ok=True)
         with _alone(data):

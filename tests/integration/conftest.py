@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from gateway.demo.broker import Broker
+from gateway.demo.broker import Broker, mosquitto_binary
 from gateway.demo.mosquitto import Mosquitto
+from tests import brokers
 from tests.gateway_process import GatewayProcess, settings
 from tests.recorder import Recorder
+from tests.site import SiteBroker
 from tests.stranger import MQTT_3, MQTT_5, Login, Operator, Stranger
 
 
@@ -90,3 +92,13 @@ def _fleet_of(request: pytest.FixtureRequest) -> str:
     """A fleet for each test: the broker of the session keeps what earlier tests left."""
     number = list(request.session.items).index(request.node)
     return f"fleet-{number}"
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
+    """One site for all tests: a Mosquitto with every shipped door, and the identities that `devices init` makes."""
+    binary = mosquitto_binary()
+    if binary is None:
+        brokers.missing("mosquitto is not on the PATH")
+    with SiteBroker(tmp_path_factory.mktemp("site"), binary) as running:
+        yield running

@@ -47,7 +47,7 @@ def test_a_device_cannot_hear_another(container: Broker) -> None:
         assert a.next() == ("edge/fleet-c/a/plan", b"sentinel")
 
 
-def test_only_the_gateways_listener_differs_from_the_shipped_file(tmp_path: Path) -> None:
+def test_only_the_listeners_differ_from_the_shipped_file(tmp_path: Path) -> None:
     """What the container runs is what a deployment copies."""
     if (reason := brokers.no_container()) is not None:
         brokers.missing(reason)
@@ -55,5 +55,5 @@ def test_only_the_gateways_listener_differs_from_the_shipped_file(tmp_path: Path
         shipped = (Path("mosquitto") / "mosquitto.conf").read_text().splitlines()
         run = (tmp_path / "mosquitto.conf").read_text().splitlines()
     changed = [(a, b) for a, b in zip(shipped, run, strict=True) if a != b]
-    assert changed == [("listener 1884 127.0.0.1", "listener 1884")]
+    assert changed == [(f"listener {port} 127.0.0.1", f"listener {port}") for port in (1884, 1883)]
     assert (tmp_path / "acl").read_bytes() == Path("mosquitto/acl").read_bytes()

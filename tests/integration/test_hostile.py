@@ -156,7 +156,7 @@ def test_a_receipt_fits_the_device_too(street: Street) -> None:
     device = street.way.device("big")
     device.hello(TAG, LAYOUT, EPOCH, 16)
     device.heartbeat(TAG, 89, [True], None, None, None, 34)
-    heard = device.heard.next(lambda each: each.channel == "ack" and each.content[0] is None)
+    heard = device.heard.next(lambda each: each.channel == "ack" and each.content[0] == 34)
     assert heard.content[1] == 1
     assert len(msgpack.packb(heard.content)) <= 16
 

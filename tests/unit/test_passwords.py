@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import passwords
+from gateway.passwords import PasswordFile
 from tests.brokers import missing
 
 SALT = bytes(range(12))
@@ -68,6 +69,25 @@ def test_a_name_that_cannot_stand_in_the_file(user: str, told: str) -> None:
 def test_what_mosquitto_could_not_read(password: str, salt: bytes, iterations: int, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         passwords.line("a", password, salt, iterations)
+
+
+THEIRS = "# a comment\nother:$7$101$c2FsdHNhbHRzYWx0$aGFzaA==\n\n"
+
+
+def test_a_file_keeps_the_lines_of_others() -> None:
+    file = PasswordFile.parse(THEIRS)
+    file.set("f/a", "secret")
+    assert str(file).startswith(THEIRS.strip())
+    assert (file.users(), "f/a" in file, "f/b" in file) == (["other", "f/a"], True, False)
+    assert [file.drop("f/a"), file.drop("f/a")] == [True, False]
+    assert str(file) == THEIRS.strip() + "\n"
+
+
+def test_a_password_is_known_by_its_line_and_by_no_other() -> None:
+    file = PasswordFile.parse(passwords.new_line("f/a", "secret") + "\nbroken\nolder:$6$c2FsdA==$aGFzaA==\n")
+    told = [file.matches(*pair) for pair in (("f/a", "secret"), ("f/a", "other"), ("f/b", "secret"))]
+    assert told == [True, False, False]
+    assert not any(file.matches(user, "secret") for user in ("broken", "older"))
 
 
 @given(st.text(max_size=40), st.text(min_size=1, max_size=40))

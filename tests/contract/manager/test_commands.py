@@ -28,7 +28,7 @@ def test_from_registering_to_deregistering(manager, model):
     for text in ("way", "first", "running", "s3://models/kws/", "DEPLOY", "100%"):
         assert text in shown
     assert plan_of(manager, "way", "two") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
-    assert "UNDEPLOY" in manager.run("undeploy", "way", "kws", "two").stdout
+    assert "UNDEPLOY" in manager.run("undeploy", "way", "two", "kws").stdout
     assert plan_of(manager, "way", "two") == [("vad", "DEPLOY"), ("kws", "UNDEPLOY")]
     assert plan_of(manager, "way", "one") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
     rows = json.loads(manager.run("deployments", "way", "--devices", "--json").stdout)
@@ -46,13 +46,17 @@ def test_from_registering_to_deregistering(manager, model):
         (["deregister", "f", "nobody"], "nobody is not registered in fleet f"),
         (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file cannot be taken in: No such file or directory"),
         (["deploy", "f", "d"], "give at least one HANDLE=FILE"),
-        (["undeploy", "f", "none", "d"], "d has no none to undeploy"),
+        (["deploy", "f", "d", "kws="], "kws= names no file"),
         (["deploy", "f", "--all", "a=b", "--stages", "10%,5%"], "stages grow, and the last one is 100%"),
         (["pause", "f", "none"], "fleet f has no deployment named none"),
+        (["undeploy", "f", "d", "none"], "d has no none to undeploy"),
+        (["undeploy", "nofleet", "--all", "kws"], "fleet nofleet has no device"),
+        (["devices", "nofleet"], "fleet nofleet has no device"),
+        (["deployments", "nofleet"], "fleet nofleet has no device"),
+        (["status", "nofleet"], "fleet nofleet has no device"),
         (["serve", "--access-key", "A"], "signatures need both"),
         (["serve", "--port", "70000"], "port 70000"),
         (["serve", "--secret-key-file", "/no/such/file"], "No such file or directory"),
-        (["devices", "--data", "/no/such/folder"], "no Edge Manager data in /no/such/folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(manager, arguments, told):
@@ -60,6 +64,25 @@ def test_a_mistake_is_one_line_and_status_2(manager, arguments, told):
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["register", "f", "d"],
+        ["deregister", "f", "d"],
+        ["devices"],
+        ["deploy", "f", "d", "kws=file"],
+        ["undeploy", "f", "d", "kws"],
+        ["deployments"],
+        ["status"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_only_serve_makes_the_data_directory(manager, arguments, tmp_path):
+    done = manager.run(*arguments, "--data", str(tmp_path / "other"), status=2)
+    assert f"no Edge Manager data in {tmp_path / 'other'}: --data or EDGE_MANAGER_DATA" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_address_in_use_is_told(manager):

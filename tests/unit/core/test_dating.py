@@ -121,3 +121,15 @@ def test_a_boot_before_1970_is_refused_and_spoils_nothing(room: Room, time: int)
     effects = room.hear(beat(time, seq=5))
     assert (codes(effects), calls(effects), only(effects, Remember)) == ([(5, 4)], [], [])
     assert dates(room.hear(beat(400))) == [1000]
+
+
+@pytest.mark.parametrize("epoch", [None, EPOCH + 7], ids=["lost", "another"])
+def test_an_epoch_that_changes_under_its_tag_dates_what_follows_alone(epoch: int | None) -> None:
+    room = Room()
+    room.know(Hello(TAG, LAYOUT, EPOCH))
+    room.hear(beat(5))
+    room.hear(beat(5))
+    room.hear(Hello(TAG, LAYOUT, epoch))
+    assert dates(room.answer(TAKEN)) == [5]
+    room.hear(beat(5))
+    assert dates(room.answer(TAKEN)) == [1000 if epoch is None else 12]

@@ -1,0 +1,143 @@
+"""What the site knows of its devices: passwords, certificates, revocations, board files; and changes to them, planned.
+
+`commit` writes the plan, each file once however many devices there are. It must never lose sight of a certificate that
+still works: the list of revocations is written before a record goes.
+"""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from gateway.devices import files
+from gateway.devices.authority import common_name, hosts_of, revoked_serials
+from gateway.devices.board import BoardFile, Kind
+from gateway.devices.names import Device
+from gateway.devices.site import Site
+from gateway.errors import SiteError
+
+
+class Books:
+    """The files of a site that the caller has locked. Raises SiteError where `init` was not there before."""
+
+    def __init__(self, site: Site, now: datetime) -> None:
+        authority, broker = site.authority(), site.broker_certificate()
+        if authority is None or broker is None:
+            raise SiteError(f"no site in {site.root}: `edge-gateway devices init` makes one")
+        self.authority = authority
+        self.hosts = hosts_of(broker)
+        """How devices find the broker."""
+        self._site = site
+        self._now = now
+        self._passwords = site.passwords()
+        self._crl = site.crl()
+        self._revoked = revoked_serials(self._crl)
+        self._revoking: set[int] = set()
+        self._records: dict[Device, x509.Certificate | None] = {}
+        self._new_passwords = False
+
+    def devices(self) -> set[Device]:
+        """All that have a credential or a board file."""
+        paths = (*self._site.issued.glob("*.pem"), *self._site.devices.glob("*.json"))
+        users = (*self._passwords.users(), *(path.stem.replace(".", "/") for path in paths))
+        return {device for device in map(Device.of_user, users) if device is not None}
+
+    def kind(self, device: Device) -> Kind | None:
+        """None: the broker does not know the device."""
+        if self.certificate(device) is not None:
+            return "certificate"
+        return "password" if device.user in self._passwords else None
+
+    def certificate(self, device: Device) -> x509.Certificate | None:
+        """The recorded one. Raises SiteError where the record cannot be read."""
+        if device in self._records:
+            return self._records[device]
+        found = files.read(self._record_path(device))
+        try:
+            return None if found is None else x509.load_pem_x509_certificate(found)
+        except ValueError as error:
+            raise SiteError(f"{self._record_path(device)} is no certificate: {error}") from error
+
+    def certificates(self, device: Device) -> list[x509.Certificate]:
+        """The recorded one, and one that an interrupted command left in the board file."""
+        found = [self.certificate(device)]
+        with suppress(SiteError):  # a file that cannot be read can be replaced and removed all the same
+            board = self.board(device)
+            found.append(None if board is None else board.certificate)
+        return [each for each in found if each is not None and self.authority.issued(each)]
+
+    def board(self, device: Device) -> BoardFile | None:
+        found = files.read(self.board_path(device))
+        return None if found is None else BoardFile.from_json(found, device)
+
+    def usable_board(self, device: Device, kind: Kind) -> BoardFile | None:
+        """The board file, where it has such a credential and that can still be good."""
+        board = self.board(device)
+        if board is None or board.kind != kind:
+            return None
+        certificate = board.certificate
+        return board if certificate is None or self._is_good(certificate, device) else None
+
+    def board_path(self, device: Device) -> Path:
+        return self._site.devices / f"{device.stem}.json"
+
+    def write_board(self, board: BoardFile) -> None:
+        files.write(self.board_path(board.device), board.to_json(), files.SECRET)
+
+    def forget_board(self, device: Device) -> None:
+        files.remove(self.board_path(device))
+
+    def holds(self, board: BoardFile) -> bool:
+        """Whether the broker goes by the credential in the file."""
+        if board.password is not None:
+            return self._passwords.matches(board.device.user, board.password)
+        return self.certificate(board.device) == board.certificate
+
+    def admit(self, board: BoardFile) -> None:
+        """Plan that the broker goes by the credential in the file, and by no other."""
+        certificate = board.certificate
+        if board.password is not None:
+            self._passwords.set(board.device.user, board.password)
+            self._new_passwords = True
+            self._strike(board.device)
+        else:
+            self._records[board.device] = certificate
+            self._new_passwords |= self._passwords.drop(board.device.user)
+
+    def shut_out(self, device: Device) -> None:
+        """Plan that the broker goes by nothing."""
+        self.revoke(self.certificates(device))
+        self._new_passwords |= self._passwords.drop(device.user)
+        self._strike(device)
+
+    def revoke(self, certificates: Iterable[x509.Certificate]) -> None:
+        self._revoking |= {each.serial_number for each in certificates}
+
+    def commit(self) -> None:
+        if self._revoking - self._revoked:
+            self._site.save_crl(self.authority.revocations(self._crl, self._revoking, self._now))
+        if self._new_passwords:
+            self._site.save_passwords(self._passwords)
+        for device, certificate in self._records.items():
+            if certificate is None:
+                files.remove(self._record_path(device))
+            else:
+                files.write(self._record_path(device), certificate.public_bytes(Encoding.PEM), files.PUBLIC)
+
+    def _strike(self, device: Device) -> None:
+        if self.certificate(device) is not None:
+            self._records[device] = None
+
+    def _is_good(self, certificate: x509.Certificate, device: Device) -> bool:
+        return (
+            self.authority.issued(certificate)
+            and common_name(certificate) == device.user
+            and certificate.serial_number not in self._revoked
+            and certificate.not_valid_after_utc > self._now
+        )
+
+    def _record_path(self, device: Device) -> Path:
+        return self._site.issued / f"{device.stem}.pem"

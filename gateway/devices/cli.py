@@ -1,0 +1,190 @@
+"""The `edge-gateway devices` commands: `app`, which the main command mounts.
+
+They say what they did on stdout (on stderr with `--print`, which keeps stdout for the board file), and what is left for
+the operator. An error is one line on stderr and exit status 2. Nothing is decided here.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gateway.errors import SiteError
+from gateway.manager.config import DEFAULT_DATA
+
+if TYPE_CHECKING:
+    from gateway.devices.names import Device
+    from gateway.devices.provisioning import Outcome
+
+DEFAULT_SITE = Path("/etc/edge-gateway")
+RELOAD = "Mosquitto knows it once it has read its files again: systemctl reload mosquitto"
+RELOAD_CONTAINER = "(in containers: docker compose kill -s SIGHUP mosquitto)"
+RUNNING = "A connection by a certificate that is open now stays open until it breaks or Mosquitto restarts."
+
+app = typer.Typer(name="devices", help="The site's identities: who may connect to the broker.", no_args_is_help=True)
+
+SiteFolder = Annotated[Path, typer.Option("--site", envvar="EDGE_SITE", help="The folder of the site's identities.")]
+Data = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
+NoRegister = Annotated[bool, typer.Option("--no-register", help="Leave the Edge Manager alone.")]
+Fleet = Annotated[str | None, typer.Argument(help="A DeviceFleetName.", show_default=False)]
+Names = Annotated[list[str] | None, typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)]
+Csv = Annotated[Path | None, typer.Option("--csv", help="A file of lines `fleet,device`, in place of names.")]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        envvar="EDGE_BROKER",
+        help="How devices reach the broker: mqtts://HOST[:PORT]; mqtt:// on a trusted network. Else: the first name "
+        "that `init` was given, at the port of the shipped doors.",
+    ),
+]
+
+
+@contextlib.contextmanager
+def _telling() -> Iterator[None]:
+    """Turns what an operator can mend into one line on stderr and exit status 2."""
+    try:
+        yield
+    except (SiteError, OSError) as error:
+        typer.echo(f"edge-gateway devices: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(2) from error
+
+
+@app.command()
+def init(
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="HOST...", help="Names and addresses of the broker; devices get the first."),
+    ] = None,
+    site: SiteFolder = DEFAULT_SITE,
+    renew: Annotated[bool, typer.Option("--renew", help="Draw the broker a new key and certificate.")] = False,
+) -> None:
+    """Make what a site begins with: its certificate authority, the broker's certificate, the gateway's password.
+
+    Doing so again keeps what is there; other HOSTs make a new certificate for the broker.
+    """
+    from gateway.devices.site import Site
+    from gateway.devices.site import init as begin
+
+    with _telling():
+        told = begin(Site(site), hosts or [], datetime.now(UTC), renew)
+    for each in told:
+        typer.echo(f"made {each}")
+    typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if told else "nothing to make: all is there")
+
+
+@app.command()
+def add(
+    fleet: Fleet = None,
+    devices: Names = None,
+    csv: Csv = None,
+    certificate: Annotated[
+        bool, typer.Option("--certificate", help="A certificate of the site's authority in place of a password.")
+    ] = False,
+    days: Annotated[int, typer.Option(min=1, help="How long the certificate is good.")] = 3650,
+    broker: Broker = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Draw a new credential; the old one ends.")] = False,
+    show: Annotated[bool, typer.Option("--print", help="Print the board file of the one device.")] = False,
+    no_register: NoRegister = False,
+    site: SiteFolder = DEFAULT_SITE,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Give devices a credential at the broker and a file for their boards, and register them at the manager.
+
+    Doing so again changes nothing, and completes what was interrupted.
+    """
+    from gateway.devices import command
+    from gateway.devices.board import BrokerUrl
+    from gateway.devices.provisioning import Order
+
+    now = datetime.now(UTC)
+    with _telling():
+        chosen = _chosen(fleet, devices, csv)
+        if show and len(chosen) != 1:
+            raise SiteError(f"--print prints the board file of one device, and here are {len(chosen)}")
+        with command.opened(site, None if no_register else data, now) as (books, manager):
+            url = BrokerUrl(books.hosts[0]) if broker is None else BrokerUrl.parse(broker)
+            order = Order("certificate" if certificate else "password", url, now + timedelta(days=days), renew)
+            done = command.add(books, manager, chosen, order, now)
+        text = _board_text(done[0][0]) if show else ""
+    _tell([(each, _word(new, "registered", "was registered already")) for each, new in done], to_stderr=show)
+    typer.echo(text, nl=False)
+
+
+@app.command()
+def remove(
+    fleet: Fleet = None,
+    devices: Names = None,
+    csv: Csv = None,
+    no_register: NoRegister = False,
+    site: SiteFolder = DEFAULT_SITE,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """Take devices' credentials away, deregister them, and delete their board files; doing so again changes nothing.
+
+    A password's line goes, a certificate is revoked. What the manager keeps of the devices goes too.
+    """
+    from gateway.devices import command
+
+    with _telling():
+        chosen = _chosen(fleet, devices, csv)
+        with command.opened(site, None if no_register else data, datetime.now(UTC)) as (books, manager):
+            done = command.remove(books, manager, chosen)
+    _tell([(each, _word(was, "deregistered", "was not registered")) for each, was in done])
+    if any("certificate" in each.told for each, _ in done):
+        typer.echo(RUNNING)
+
+
+@app.command("list")
+def list_devices(
+    as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")] = False,
+    no_register: NoRegister = False,
+    site: SiteFolder = DEFAULT_SITE,
+    data: Data = DEFAULT_DATA,
+) -> None:
+    """List all devices that the site or the manager knows, and what they connect by."""
+    from gateway.devices import command, tables
+
+    with (
+        _telling(),
+        command.opened(site, None if no_register else data, datetime.now(UTC)) as (books, manager),
+    ):
+        rows = command.rows(books, manager)
+    if as_json:
+        typer.echo(json.dumps([tables.report(row) for row in rows]))
+    else:
+        tables.show(rows)
+
+
+def _chosen(fleet: str | None, names: list[str] | None, csv: Path | None) -> "list[Device]":
+    from gateway.devices.names import chosen, from_csv
+
+    if csv is not None and fleet is None:
+        with csv.open(encoding="utf-8-sig", newline="") as file:
+            try:
+                return from_csv(file)
+            except SiteError as error:
+                raise SiteError(f"{csv}: {error}") from error
+    if csv is not None or fleet is None or not names:
+        raise SiteError("name a fleet and its devices, or give --csv; not both")
+    return chosen(fleet, names)
+
+
+def _tell(done: "list[tuple[Outcome, str]]", to_stderr: bool = False) -> None:
+    for each, registration in done:
+        typer.echo(f"{each.device.user}: {each.told}{registration}", err=to_stderr)
+    if any(each.reload for each, _ in done):
+        typer.echo(f"{RELOAD} {RELOAD_CONTAINER}", err=to_stderr)
+
+
+def _word(answer: bool | None, yes: str, no: str) -> str:
+    return "" if answer is None else f"; {yes if answer else no}"
+
+
+def _board_text(outcome: "Outcome") -> str:
+    if outcome.board is None:
+        raise SiteError(f"{outcome.device.user} {outcome.told}")
+    return outcome.board.read_text()

@@ -1,0 +1,144 @@
+"""The folder of a site, file by file, and its beginning: `init`.
+
+    SITE/ca/        ca.key, ca.pem, issued/FLEET.DEVICE.pem: whoever reads the key can be any device; for root alone
+    SITE/broker/    passwords, ca.pem, crl.pem, broker.pem, broker.key: what Mosquitto reads; of its account
+    SITE/gateway/   password, ca.pem: what the gateway reads; of its account
+    SITE/operator/  password
+    SITE/devices/   FLEET.DEVICE.json: what goes onto the boards
+
+It decides nothing about devices. A private key or a password is in no file that others may read.
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from gateway.devices import files
+from gateway.devices.authority import END, Authority, Identity, hosts_of
+from gateway.errors import SiteError
+from gateway.passwords import PasswordFile
+
+USERS = ("gateway", "operator")
+"""Those who are no device. Each has a folder with its password."""
+ACCOUNTS = {"broker": "mosquitto", "gateway": "edge-gateway"}
+"""Which folder is given to which account of the machine, where root makes it and there is such a one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The files below `root`. Raises OSError where one cannot be read or written, SiteError where one is unusable."""
+
+    root: Path
+
+    @property
+    def ca(self) -> Path:
+        return self.root / "ca"
+
+    @property
+    def broker(self) -> Path:
+        return self.root / "broker"
+
+    @property
+    def devices(self) -> Path:
+        return self.root / "devices"
+
+    @property
+    def issued(self) -> Path:
+        return self.ca / "issued"
+
+    def authority(self) -> Authority | None:
+        """None before `init`."""
+        certificate, key = files.read(self.ca / "ca.pem"), files.read(self.ca / "ca.key")
+        if certificate is None or key is None:
+            return None
+        return Authority(Identity.from_pem(certificate, key))
+
+    def broker_certificate(self) -> x509.Certificate | None:
+        found = files.read(self.broker / "broker.pem")
+        return None if found is None else x509.load_pem_x509_certificate(found)
+
+    def passwords(self) -> PasswordFile:
+        return PasswordFile.parse((files.read(self.broker / "passwords") or b"").decode())
+
+    def save_passwords(self, passwords: PasswordFile) -> None:
+        files.write(self.broker / "passwords", str(passwords).encode(), files.SECRET)
+
+    def crl(self) -> bytes | None:
+        return files.read(self.broker / "crl.pem")
+
+    def save_crl(self, crl: bytes) -> None:
+        files.write(self.broker / "crl.pem", crl, files.PUBLIC)
+
+
+def draw_password() -> str:
+    """144 bits: nobody guesses it, however few rounds its hash has."""
+    return secrets.token_urlsafe(18)
+
+
+def init(site: Site, hosts: Sequence[str], now: datetime, renew: bool = False) -> list[str]:
+    """Make what is missing, and keep what is there; `renew` draws the broker a new key. Says what it made.
+
+    Raises SiteError where a host name is none, or none was given and the broker has no certificate yet.
+    """
+    make_folders(site)
+    with files.locked(site.ca):
+        authority, told = _authority(site)
+        told += _broker(site, authority, hosts, renew)
+        if site.crl() is None:
+            site.save_crl(authority.revocations(None, (), now))
+        return told + _users(site)
+
+
+def make_folders(site: Site) -> None:
+    files.make_folder(site.root, files.PUBLIC_FOLDER)
+    for folder in (site.ca, site.issued, site.devices, *(site.root / name for name in ("broker", *USERS))):
+        files.make_folder(folder, files.SECRET_FOLDER, ACCOUNTS.get(folder.name))
+
+
+def _authority(site: Site) -> tuple[Authority, list[str]]:
+    authority, told = site.authority(), []
+    if authority is None:
+        authority = Authority.make("edge-gateway site")
+        # The certificate last: with a key alone this begins anew, and nobody has trusted it.
+        files.write(site.ca / "ca.key", authority.identity.key_pem, files.SECRET)
+        files.write(site.ca / "ca.pem", authority.identity.certificate_pem, files.PUBLIC)
+        told.append(f"a certificate authority, in {site.ca}: keep a copy of it where nobody else reads it")
+    for folder in (site.broker, site.root / "gateway"):
+        if files.read(folder / "ca.pem") != authority.identity.certificate_pem:
+            files.write(folder / "ca.pem", authority.identity.certificate_pem, files.PUBLIC)
+    return authority, told
+
+
+def _broker(site: Site, authority: Authority, hosts: Sequence[str], renew: bool) -> list[str]:
+    known = site.broker_certificate()
+    old = hosts_of(known) if known is not None and authority.issued(known) else []
+    if not (hosts or old):
+        raise SiteError("under which host names and addresses do devices and the gateway find the broker? Name them")
+    wanted = list(hosts) or old
+    if wanted == old and not renew and files.read(site.broker / "broker.key") is not None:
+        return []
+    identity = authority.issue_broker(wanted, END)
+    files.write(site.broker / "broker.key", identity.key_pem, files.SECRET)
+    files.write(site.broker / "broker.pem", identity.certificate_pem, files.PUBLIC)
+    return [f"the broker's certificate for {', '.join(wanted)}"]
+
+
+def _users(site: Site) -> list[str]:
+    """The password's own file first: what an interruption leaves undone, the next call completes from it."""
+    passwords, told = site.passwords(), []
+    for user in USERS:
+        path = site.root / user / "password"
+        known = files.read(path)
+        password = draw_password() if known is None else known.decode().strip()
+        if known is None:
+            files.write(path, password.encode() + b"\n", files.SECRET)
+        if not passwords.matches(user, password):
+            passwords.set(user, password)
+            told.append(f"a password of the user {user}, in {path}")
+    if told:
+        site.save_passwords(passwords)
+    return told

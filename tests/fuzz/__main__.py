@@ -1,0 +1,53 @@
+"""`python -m tests.fuzz`: a million inputs, guided by coverage (atheris). Arguments are libFuzzer's, as -runs=1000.
+
+What fails is written to crash-… in the current folder; `python -m tests.fuzz crash-…` repeats it.
+"""
+
+import sys
+import tempfile
+import time
+import tracemalloc
+from pathlib import Path
+
+try:
+    import atheris
+except ImportError:
+    sys.exit("atheris has no wheel for this platform; FUZZ_EXAMPLES=1000000 pytest tests/fuzz does it by hypothesis")
+
+with atheris.instrument_imports(include=["gateway"]):
+    from gateway import body, codec, core  # noqa: F401  # before the target imports them, so that they are instrumented
+
+from tests.fuzz import target
+from tests.fuzz.corpus import corpus
+
+DEFAULTS = ["-runs=1000000", "-max_len=4096", "-timeout=10", "-rss_limit_mb=1024", "-print_final_stats=1"]
+
+
+class Slowest:
+    """Runs the target, and tells whenever an input took longer than any before it: told, never asserted."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.01
+
+    def __call__(self, data: bytes) -> None:
+        start = time.perf_counter()
+        cost = target.run(data)
+        seconds = time.perf_counter() - start
+        if seconds > self.seconds:
+            self.seconds = seconds
+            sys.stderr.write(f"slowest so far: {seconds * 1000:.0f} ms, {cost} for {len(data)} bytes\n")
+
+
+def main() -> None:
+    tracemalloc.start()  # here and once: to begin anew with each input would cost 4 KB that never come back
+    with tempfile.TemporaryDirectory() as folder:
+        for number, data in enumerate(corpus()):
+            (Path(folder) / str(number)).write_bytes(data)
+        given = sys.argv[1:]
+        repeats = any(not argument.startswith("-") for argument in given)
+        atheris.Setup([sys.argv[0], *DEFAULTS, *given, *([] if repeats else [folder])], Slowest())
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()

@@ -86,6 +86,8 @@ class _Gateway:
         _log.info("starting", broker=str(settings.broker), endpoint=self._endpoint, client_id=settings.client_id)
         if self._endpoint.endswith(".amazonaws.com"):
             _log.warning("AWS closed Edge Manager in 2024: set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API lives")
+        if settings.client_id_will_change:
+            _log.warning("client_id hangs on this container's name: set one, or what waits at the broker stays behind")
         required = "http_port" in settings.model_fields_set
         pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:

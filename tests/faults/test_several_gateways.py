@@ -8,6 +8,7 @@ import pytest
 
 from gateway.demo.mosquitto import Mosquitto
 from tests.faults.scene import Scene, scaled
+from tests.faults.troubles import DOWN, always, fine
 from tests.gateway_process import READY, GatewayProcess
 
 LEFT = "left the group"
@@ -185,3 +186,24 @@ def test_the_broker_restarts_under_a_group(own_scene: Scene, own_mosquitto: Mosq
     mute = own_scene.ask(own_scene.ledger.figures, "mute")
     own_scene.close_books(f"of {mute.sent:,} that nobody asked for {mute.lost:,} were lost", forgiven=mute.sent)
     assert own_scene.ask(own_scene.ledger.figures, "asks").lost == 0
+
+
+def test_a_member_leaves_in_an_outage(scene: Scene) -> None:
+    """What it could not settle stays in its session, since nobody else would be given it; it says how much that is."""
+    scene.ledger.ordered = False
+    member(scene, 0)
+    leaves = member(scene, 1)
+    scene.join(scaled(20, 200))
+    scene.cloud.judge = always(DOWN)
+    scene.beat(5)
+    scene.until_confirmed()
+    scene.until(lambda: leaves.metrics()["unsettled_messages"] > 0, "it has no share")
+    assert leaves.terminate() == 0
+    left = leaves.said(LEFT)["left_behind"]
+    assert left > 0
+    scene.cloud.judge = fine
+    scene.beat(5)
+    scene.until(lambda: scene.ledger.open == left, "others than those left behind are open")
+    leaves.start()
+    scene.until_through()
+    assert scene.close_books(f"left behind {left}").duplicates == 0

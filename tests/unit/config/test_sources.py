@@ -97,7 +97,7 @@ def test_two_gateways_of_one_host_have_their_own_sessions_and_folders() -> None:
         ("3f2a9c01b7de", True),
         ("gateway-6d4cf56db9-x7k2p", True),
         ("gateway-0", False),
-        ("gateway01-building-hall7", False),
+        ("gw-building-hall7", False),
     ],
 )
 def test_a_client_id_that_hangs_on_a_containers_name_is_known(

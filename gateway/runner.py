@@ -6,7 +6,7 @@ import signal
 
 import structlog
 
-from gateway import doors
+from gateway import doors, standard
 from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.cloud import Cloud
@@ -22,6 +22,9 @@ from gateway.steward import Steward
 from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
+
+LOOK_AGAIN = 5.0
+"""Seconds between two looks for AWS credentials, where there are none."""
 
 _log = structlog.get_logger()
 
@@ -53,7 +56,7 @@ class _Gateway:
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
         service = doors.service(settings)
-        self._endpoint = service.url
+        self._session, self._endpoint, self._unsigned = service.session, service.url, False
         lane, most = service.lane(settings.concurrency)
         self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
         self._metrics.call_window.set(most)
@@ -82,10 +85,11 @@ class _Gateway:
         pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
             self._steward.begin(self._broker, self._cloud, self._models)
-            connecting = asyncio.create_task(self._stay_connected())
+            tasks = [asyncio.create_task(work) for work in (self._stay_connected(), self._find_credentials())]
             await self._stopping.wait()
             await self._drain()
-            connecting.cancel()
+            for task in tasks:
+                task.cancel()
             self._steward.end()
             await self._broker.close()
             self._cloud.close()
@@ -97,9 +101,22 @@ class _Gateway:
         reasons = []
         if not self._broker.up:
             reasons.append(f"not connected and subscribed to {self._settings.broker}")
+        if self._unsigned:
+            reasons.append("no AWS credentials")
         if self._stopping.is_set():
             reasons.append("stopping")
         return reasons
+
+    async def _find_credentials(self) -> None:
+        """Told at the start, and not only by the first call."""
+        while not await asyncio.to_thread(standard.has_credentials, self._session):
+            if not self._unsigned:
+                self._unsigned = True
+                _log.error("no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some")
+            await asyncio.sleep(LOOK_AGAIN)
+        if self._unsigned:
+            self._unsigned = False
+            _log.info("AWS credentials found")
 
     async def _stay_connected(self) -> None:
         connect = self._policy.connecting(
@@ -119,7 +136,7 @@ class _Gateway:
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
         _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
-        self._broker.pause()
+        self._steward.take_no_more()
         try:
             await asyncio.wait_for(self._steward.quiet(), self._settings.drain_timeout)
         except TimeoutError:

@@ -31,6 +31,14 @@ def make_session() -> Any:
         raise ConfigError([f"AWS settings: {error} (see AWS_PROFILE)"]) from error
 
 
+def has_credentials(session: Any) -> bool:
+    """Whether boto3 finds any to sign with. It looks into files and may ask other services: for a thread."""
+    try:
+        return session.get_credentials() is not None
+    except BotoCoreError:
+        return False
+
+
 def make_client(session: Any, region: str | None, threads: int, connect_timeout: float, read_timeout: float) -> Any:
     """The boto3 client by the standard AWS settings; timeouts in seconds. Raises ConfigError where none can be made.
 

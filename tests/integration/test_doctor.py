@@ -49,6 +49,17 @@ def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
 
 
 @pytest.fixture(scope="module")
+def model(manager: Manager, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a model file that the manager serves."""
+    file = tmp_path_factory.mktemp("model") / "kws.tflite"
+    file.write_bytes(bytes(1000))
+    manager.run("register", "f", "d")
+    manager.run("deploy", "f", "d", f"kws={file}")
+    plan = manager.client("sagemaker-edge").get_deployments(DeviceFleetName="f", DeviceName="d")["Deployments"][0]
+    return str(plan["Definitions"][0]["S3Url"])
+
+
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Altered]:
     with altered(tmp_path_factory.mktemp("site")) as running:
         yield running
@@ -90,9 +101,11 @@ def assert_only(report: Report, check: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("door", ["gateway-loopback", "gateway"])
-def test_a_good_site_passes(site: Altered, variables: Callable[..., dict[str, str]], door: str, tmp_path: Path) -> None:
+def test_a_good_site_passes(
+    site: Altered, model: str, variables: Callable[..., dict[str, str]], door: str, tmp_path: Path
+) -> None:
     made = variables(port=site.ports[door], scheme="mqtts" if door == "gateway" else "mqtt")
-    report = examined(made, "--conf", conf_of(site), "--devices", "100000")
+    report = examined(made, "--conf", conf_of(site), "--devices", "100000", "--model", model)
     assert report.of("fail") == set()
     assert report.of("warn") <= NOT_KEPT
     assert report.status == 0
@@ -110,23 +123,13 @@ def test_what_stands_in_files_alone_is_told_to_be_unknown(variables: Callable[..
     assert all("cannot know" in report.texts[check] for check in report.of("warn") - NOT_KEPT)
 
 
-def test_a_model_file_that_can_be_read_and_one_that_cannot(
-    manager: Manager, variables: Callable[..., dict[str, str]], tmp_path: Path
-) -> None:
-    (tmp_path / "kws.tflite").write_bytes(bytes(1000))
-    manager.run("register", "f", "d")
-    manager.run("deploy", "f", "d", f"kws={tmp_path}/kws.tflite")
-    plan = manager.client("sagemaker-edge").get_deployments(DeviceFleetName="f", DeviceName="d")["Deployments"][0]
-    url = plan["Definitions"][0]["S3Url"]
-    assert examined(variables(), "--model", url).levels["models (S3)"] == PASSED
-    assert_only(examined(variables(), "--model", url + "x"), "models (S3)", "NoSuchKey")
-
-
 def test_a_person_gets_lines(variables: Callable[..., dict[str, str]]) -> None:
-    done = subprocess.run(DOCTOR, env=variables(), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "PASS  session" in done.stdout
-    assert done.stdout.rstrip().endswith("0 fail")
+    made = variables(port=free_ports(1)[0])
+    done = subprocess.run(DOCTOR, env=made, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("FAIL  broker")
+    assert "PASS  credentials" in done.stdout
+    assert done.stdout.rstrip().endswith("1 fail")
 
 
 @pytest.mark.parametrize(
@@ -277,6 +280,10 @@ def test_a_wrong_secret_key(variables: Callable[..., dict[str, str]]) -> None:
     report = examined(variables(AWS_SECRET_ACCESS_KEY="wrong"))
     assert_only(report, "calls", "InvalidSignatureException")
     assert report.levels["models (S3)"] == "warn"
+
+
+def test_a_model_file_that_is_not_there(variables: Callable[..., dict[str, str]], model: str) -> None:
+    assert_only(examined(variables(), "--model", model + "x"), "models (S3)", "NoSuchKey")
 
 
 def test_no_credentials(variables: Callable[..., dict[str, str]]) -> None:

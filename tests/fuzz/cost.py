@@ -12,8 +12,8 @@ HOUSE = str(Path(gateway.__file__).parent)
 
 
 class Cost:
-    """While its context is entered: `lines` executed in files of the gateway, and the `peak` of memory in bytes, 0 where
-    `memory` is not asked for, which costs more than the work itself.
+    """While its context is entered: `lines` executed in files of the gateway, and the `peak` of memory in bytes, 0
+    where `memory` is not asked for, which costs more than the work itself.
 
     What C does is not counted: msgpack goes over a payload twice, and a regular expression over a name once.
     """

@@ -252,7 +252,7 @@ class CoreMachine(RuleBasedStateMachine):
                 message = message._replace(values=(len(self.ledger.sent), *message.values[1:]))
             self.hear(sent.device, message, sent.poison)
 
-    @precondition(lambda self: len(self.ledger.sent) > 25)
+    @precondition(lambda self: len(self.ledger.sent) > 15)
     @rule()
     def stop(self) -> None:
         self.core.stop()
@@ -280,18 +280,20 @@ class CoreMachine(RuleBasedStateMachine):
         assert self.ledger.kept() - len(self.ledger.blocks) <= KEPT_AT_MOST * 2
 
     def teardown(self) -> None:
-        """All that still waits comes to its end, and nothing is left over."""
-        if self.stopped:
-            return
+        """All that still waits comes to its end, and nothing is left over; after a stop, nothing happens any more."""
         self.widen(2)
         for device in (DEVICE, OTHER):
             self.hear(device, Heartbeat(LAYOUT, None, (len(self.ledger.sent),)))
-        for _ in range(4 * len(self.ledger.sent) + 20):
+        for _ in range(3 if self.stopped else 4 * len(self.ledger.sent) + 20):
             for device, call in list(self.ledger.in_flight.items()):
                 self.resolve(device, self.last_answer(call))
             self.release()
             self.confirm()
             self.wait(5.0)
+        if not self.stopped:
+            self.nothing_is_left()
+
+    def nothing_is_left(self) -> None:
         assert self.ledger.busy() == set()
         assert all(sent.settled for sent in self.ledger.sent)
         assert repr(self.core).endswith("0 busy, 0 awaiting a hello>")

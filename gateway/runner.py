@@ -3,32 +3,25 @@
 import asyncio
 import gc
 import signal
-import ssl
 
 import structlog
 
-from gateway import express, models, standard
+from gateway import doors, standard
 from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.cloud import Cloud
 from gateway.config import Settings
 from gateway.core import Core
 from gateway.errors import BrokerError, ConfigError
-from gateway.express import Express
-from gateway.link import Endpoint
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.rules import Rules
-from gateway.standard import Standard
 from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
-
-THREADS = 16
-"""Calls by boto3 at once, at most: more threads make it slower."""
 
 LOOK_AGAIN = 5.0
 """Seconds between two looks for AWS credentials, where there are none."""
@@ -62,19 +55,13 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
-        self._session = session = standard.make_session()
-        self._unsigned = False
-        threads = min(settings.concurrency, THREADS)
-        timeouts = settings.connect_timeout, settings.read_timeout
-        client = standard.make_client(session, settings.region, threads, *timeouts)
-        self._endpoint = str(client.meta.endpoint_url)
-        fits = express.suits(client)
-        most = settings.concurrency if fits else threads
-        lane = Express(session, client, most) if fits else Standard(client, most)
+        service = doors.service(settings)
+        self._session, self._endpoint, self._unsigned = service.session, service.url, False
+        lane, most = service.lane(settings.concurrency)
         self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
         self._metrics.call_window.set(most)
         self._store = Store(settings.state_dir)
-        self._models = _models(settings, client.meta.region_name, self._policy)
+        self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)
         self._steward = Steward(
             Core(_rules(settings)),
@@ -86,7 +73,7 @@ class _Gateway:
             hello_wait=settings.hello_wait,
         )
         filters = topics.filters(settings.fleets, settings.group)
-        self._broker = Broker(_endpoint(settings), filters, self._steward, settings.intake)
+        self._broker = Broker(doors.broker(settings), filters, self._steward, settings.intake)
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -149,7 +136,7 @@ class _Gateway:
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
         _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
-        self._broker.pause()
+        self._steward.take_no_more()
         try:
             await asyncio.wait_for(self._steward.quiet(), self._settings.drain_timeout)
         except TimeoutError:
@@ -169,37 +156,9 @@ def _rules(settings: Settings) -> Rules:
 
 def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
     """Raises ConfigError where the cache's folder cannot be used."""
-    client = models.make_client(region, settings.connect_timeout, settings.read_timeout)
+    client = doors.model_store(settings, region)
     folder = settings.state_dir / "models"
     try:
         return Models(client, folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error
-
-
-def _endpoint(settings: Settings) -> Endpoint:
-    broker = settings.broker
-    return Endpoint(
-        host=broker.host,
-        port=broker.port,
-        client_id=settings.client_id,
-        username=broker.username,
-        password=broker.password,
-        tls=_tls(settings) if broker.tls else None,
-        keepalive=settings.keepalive,
-        session_expiry=settings.session_expiry,
-    )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 and up. Raises ConfigError where the files hold no certificates and keys."""
-    try:
-        context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.mqtt_cert_file is not None:
-            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(
-            [f"mqtt_ca_file, mqtt_cert_file, mqtt_key_file: should be PEM files that fit ({error})"]
-        ) from error
-    return context

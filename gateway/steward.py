@@ -75,6 +75,7 @@ class Steward:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = 0
         self._full = False
+        self._ending = False
         self._hellos_to_read: list[Device] = []
         self._learnt: dict[Device, tuple[HelloRecord, ...]] = {}
         self._waiting_for_disk: list[Confirmations] = []
@@ -94,6 +95,11 @@ class Steward:
         self._metrics.devices_in_line.set_function(lambda: self._core.in_line)
         self._metrics.unsettled.set_function(lambda: self.unsettled)
 
+    def take_no_more(self) -> None:
+        """Read nothing from now on, whatever room there is; what was taken in goes on."""
+        self._ending = True
+        self._broker.pause()
+
     def end(self) -> None:
         """No effect from now on."""
         self._core.stop()
@@ -108,6 +114,8 @@ class Steward:
     def connected(self, connection: int, resumed: bool) -> None:
         """The ear's connection stands."""
         self._full = False  # a new connection is read
+        if self._ending:
+            self._broker.pause()
         if connection == 1 and not resumed:
             self._core.forget_hellos()
             self._forget()
@@ -200,8 +208,9 @@ class Steward:
         self.unsettled -= 1
         if self._full and self.unsettled <= self._intake * 3 // 4:
             self._full = False
-            self._broker.resume()
             self._metrics.reading_paused.set(0)
+            if not self._ending:
+                self._broker.resume()
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         delivery = cast("Delivery", effect.ticket)

@@ -24,42 +24,28 @@ from gateway.calls import (
     Refused,
     Registration,
     SendHeartbeat,
-    Unanswered,
 )
 from gateway.core import Core, Rules
 from gateway.effects import Effect, Settle
 from gateway.errors import Code, DecodeError, LimitError
-from gateway.messages import Get, Heartbeat, Hello, HelloRecord, ModelFile, Moment, Plan, Read, Result
+from gateway.messages import Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
+from tests.property.chances import (
+    DEVICES,
+    HELLOS,
+    OPTIONAL,
+    PLANS,
+    POSTPONED,
+    READS,
+    REGISTRATIONS,
+    RESULTS,
+    TAGS,
+    UNASKED,
+)
 from tests.property.ledger import KEPT_AT_MOST, Ledger, Sent, numbers
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
 EXAMPLES = int(os.environ.get("CORE_EXAMPLES", "200"))
 STEPS = int(os.environ.get("CORE_STEPS", "50"))
-
-DEVICES = st.sampled_from([DEVICE, OTHER])
-TAGS = st.sampled_from([1, 1, 1, 2, 3, 4, 5, 6])
-HELLOS = st.builds(
-    Hello,
-    TAGS,
-    st.sampled_from([LAYOUT, LAYOUT, NEWER]),
-    st.sampled_from([None, EPOCH, EPOCH + 7]),
-    st.sampled_from([None, 150, 300]),
-    st.sampled_from([0, 1]),
-)
-RESULTS = st.sampled_from([None, None, Result("a", "SUCCESS"), Result("b", "FAIL")])
-OPTIONAL = st.sampled_from([None, 1, 2])
-FILES = (ModelFile("s3://models/kws.tflite", "0" * 40), None)
-PLANS = [Plan(digest, b"u" * size, b"b" * (size // 2), FILES) for digest, size in ((1, 100), (2, 250), (3, 500))]
-READS = st.builds(
-    Read, st.sampled_from([1, 2, 9]), st.sampled_from([0, 1, 2]), st.just(0), st.sampled_from([0, 64, 999])
-)
-REGISTRATIONS = st.builds(
-    lambda word, ttl: Accepted(Registration(word, ttl)),
-    st.sampled_from(["REGISTERED", "true", "no"]),
-    st.sampled_from([0.0, 300.0]),
-)
-UNASKED = Unanswered("the gateway stops")
-POSTPONED = [Postponed(alone=False), Postponed(alone=True)]
 
 
 class CoreMachine(RuleBasedStateMachine):

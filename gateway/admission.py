@@ -70,7 +70,7 @@ def hello_overdue(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]
     unknown = box.without_layout()
     if unknown and box.limits_known:
         hellos.end(box)
-        box.keep([item for item in box.waiting or () if item not in unknown])
+        box.keep(box.understood())
         for item in unknown:
             yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)
     elif not unknown:

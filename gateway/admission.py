@@ -21,6 +21,8 @@ def admitted(box: Mailbox, hellos: Hellos, item: WaitingHeartbeat, now: Moment) 
         yield from _checked(box, item, hellos.shared(source), now)
     elif record := box.record(source):
         yield from _dated(box, item, record, now)
+    elif hellos.too_many(box, now.mono):
+        yield from _unknown(box, item, now)
     else:
         box.put(item)
         yield from hellos.ask(box)
@@ -72,7 +74,11 @@ def hello_overdue(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]
         hellos.end(box)
         box.keep([item for item in box.waiting or () if item not in unknown])
         for item in unknown:
-            yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)
+            yield from _unknown(box, item, now)
     elif not unknown:
         hellos.end(box)
     box.hello_absent = True
+
+
+def _unknown(box: Mailbox, item: WaitingHeartbeat, now: Moment) -> Iterator[Effect]:
+    yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)

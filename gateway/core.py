@@ -67,11 +67,6 @@ class Core:
             self._hellos.learn(box, record.hello)
             box.hellos[-1].implied = record.implied
 
-    def forget_hellos(self) -> None:
-        """The session is new: nothing waits in it under an older tag, and retained hellos tell the rest."""
-        for box in self._boxes.values():
-            box.hellos = ()
-
     def stop(self) -> None:
         """No effect from now on: what is not settled, the broker will deliver again."""
         self._stopped = True
@@ -144,12 +139,15 @@ class Core:
         """When `tick` is due next, on the monotonic clock."""
         return self._hellos.deadline()
 
-    def tick(self, now: Moment) -> list[Effect]:
-        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused."""
+    def tick(self, now: Moment, pressed: bool = False) -> list[Effect]:
+        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused.
+
+        `pressed`: what others sent waits behind them, so they end as soon as the broker had time to answer.
+        """
         if self._stopped:
             return []
         effects: list[Effect] = []
-        for box in self._hellos.overdue(now.mono):
+        for box in self._hellos.overdue(now.mono, pressed):
             effects += admission.hello_overdue(box, self._hellos, now)
             effects += self._advance(box, now)
         return effects

@@ -29,7 +29,7 @@ from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
-LEAST_BURST = 100
+LEAST_BURST = 500
 """Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""
 THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""

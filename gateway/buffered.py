@@ -20,6 +20,7 @@ class BufferedSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # all of a turn leaves in one piece anyway
         self._in = b""
         self._at = 0
         self._lent = 0

@@ -20,7 +20,6 @@ class BufferedSocket:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # all of a turn leaves in one piece anyway
         self._in = b""
         self._at = 0
         self._lent = 0
@@ -125,6 +124,7 @@ class BufferingContext:
     def wrap_socket(
         self, sock: socket.socket, server_hostname: str | None = None, do_handshake_on_connect: bool = False
     ) -> BufferedSocket:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # all of a turn leaves in one piece anyway
         if self._tls is None:
             return BufferedSocket(sock)
         return BufferedSocket(

@@ -62,10 +62,7 @@ class Core:
 
     def recall(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
         """What an earlier life of the gateway remembered, newest last."""
-        for record in hellos:
-            box = self._box(device)
-            self._hellos.learn(box, record.hello)
-            box.hellos[-1].implied = record.implied
+        self._hellos.recall(self._box(device), hellos)
 
     def stop(self) -> None:
         """No effect from now on: what is not settled, the broker will deliver again."""
@@ -73,11 +70,14 @@ class Core:
 
     # What devices say
 
-    def refuse(self, ticket: Ticket, error: MessageError, now: Moment, device: Device | None = None) -> list[Effect]:
-        """A payload or a topic that could not be understood; `device` where its topic was."""
+    def refuse(
+        self, ticket: Ticket, error: MessageError, now: Moment, device: Device | None = None, told: bool = True
+    ) -> list[Effect]:
+        """A payload or a topic that could not be understood; `device` where its topic was. `told`: by an ack."""
         box = self._boxes.get(device) if device else None
         limit = box.max_payload if box else None
-        return [] if self._stopped else list(refusal(ticket, error.code, error.detail, now, error.seq, limit))
+        effects = [] if self._stopped else [*refusal(ticket, error.code, error.detail, now, error.seq, limit)]
+        return effects if told else effects[1:]
 
     def receive(self, device: Device, message: Message, ticket: Ticket, now: Moment) -> list[Effect]:
         """A message that was understood."""

@@ -3,7 +3,7 @@
 A windowless part of the core: mailboxes and the time come in, facts and effects go out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary, ref
 
 from gateway.effects import Effect, ReadHello
@@ -45,6 +45,12 @@ class Hellos:
         others = [record for record in box.hellos if record.hello.tag != hello.tag]
         box.hellos = (*others, known)[-TAGS_KEPT:]
         return True
+
+    def recall(self, box: Mailbox, records: Iterable[HelloRecord]) -> None:
+        """What an earlier life remembered, newest last."""
+        for record in records:
+            self.learn(box, record.hello)
+            box.hellos[-1].implied = record.implied
 
     def ask(self, box: Mailbox) -> Iterator[Effect]:
         """Have the device's retained hello read, unless that is under way."""

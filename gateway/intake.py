@@ -25,6 +25,7 @@ class Intake:
         self._rates = rates
         self._metrics = metrics
         self._full_since: float | None = None
+        self._ended = False
         self.messages = self.bytes = 0
         metrics.unsettled.set_function(lambda: self.messages)
         metrics.unsettled_bytes.set_function(lambda: self.bytes)
@@ -61,13 +62,21 @@ class Intake:
             and self.messages <= self._most * 3 // 4
             and self.bytes <= self._most_bytes * 3 // 4
         ):
-            self._ear.resume()
             self._read_again()
+            if not self._ended:
+                self._ear.resume()
 
     def connected(self) -> None:
         """A new connection is read, however much is in."""
         if self._full_since is not None:
             self._read_again()
+        if self._ended:
+            self._ear.pause()
+
+    def end(self) -> None:
+        """Nothing more is taken in."""
+        self._ended = True
+        self._ear.pause()
 
     def _read_again(self) -> None:
         now = time.monotonic()

@@ -12,6 +12,8 @@ READ = 0.05
 """Of a message, that a `read` counts: a device asks for a model file by many small ones."""
 PAYLOAD = 12
 """A payload counts once more for each 2**12 bytes."""
+TOLD_EVERY = 1.0
+"""Seconds."""
 
 
 class Rates:
@@ -21,6 +23,7 @@ class Rates:
         self._cost = 1 / rate
         self._ahead = (burst + 0.5) / rate  # the half is for floats
         self._paid_at: dict[Device, float] = {}
+        self._told: dict[Device, float] = {}
         self._sweep_at = SWEEP
         self._lenient_until = float("-inf")
 
@@ -38,10 +41,18 @@ class Rates:
             self._sweep(now)
         return True
 
+    def tells(self, device: Device, now: float) -> bool:
+        """Whether a device that is over its rate is told so, though it asked for no ack: once a second at most."""
+        if now - self._told.get(device, float("-inf")) < TOLD_EVERY:
+            return False
+        self._told[device] = now
+        return True
+
     def were_away(self, seconds: float, now: float) -> None:
         """For so long nothing was taken in: what devices sent meanwhile may come all at once, and is no flood."""
         self._lenient_until = max(self._lenient_until, now) + seconds
 
     def _sweep(self, now: float) -> None:
         self._paid_at = {device: paid_at for device, paid_at in self._paid_at.items() if paid_at > now}
+        self._told = {device: at for device, at in self._told.items() if now - at < TOLD_EVERY}
         self._sweep_at = max(SWEEP, 2 * len(self._paid_at))

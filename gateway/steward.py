@@ -39,6 +39,7 @@ _DECODERS: dict[Channel, Callable[[bytes], Message | None]] = {
     Channel.GET: codec.get,
     Channel.READ: codec.read,
 }
+_SEQ_AT = {Channel.HEARTBEAT: 6, Channel.GET: 1}
 LOOK = 0.5
 """Seconds between two looks at whether all wait behind a few."""
 
@@ -142,19 +143,25 @@ class Steward:
         now = _now()
         share = READ if channel is Channel.READ else 1.0
         if delivery.connection and not self._rates.admits(device, len(delivery.payload), now.mono, share):
-            self._metrics.over_rate.inc()
-            raise RateError("more than device_rate and device_burst allow: send it again later, and less")
+            return self._too_much(delivery, device, channel, now)
         try:
             if len(delivery.payload) > self._max_payload:
                 raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
             message = _DECODERS[channel](delivery.payload)
         except MessageError as error:
             if channel is Channel.HELLO:
-                error.detail = f"hello: {error.detail}"
+                error.detail = f"hello: {error.detail.removeprefix('hello: ')}"
             raise
         if message is None:
             return [Settle(delivery)]
         return self._core.receive(device, message, delivery, now)
+
+    def _too_much(self, delivery: Delivery, device: Device, channel: Channel, now: Moment) -> list[Effect]:
+        self._metrics.over_rate.inc()
+        seq = codec.seq(delivery.payload, _SEQ_AT[channel]) if channel in _SEQ_AT else None
+        error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
+        told = seq is not None or self._rates.tells(device, now.mono)
+        return self._core.refuse(delivery, error, now, device, told)
 
     # Effects
 

@@ -16,6 +16,7 @@ from tests.faults.ledger import Ledger
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 
 RECONNECT_S = 0.2
+MOST_UNCONFIRMED = 10_000
 NO_HELLO = 2
 HELLO = msgpack.packb([TAG, LAYOUT, EPOCH])
 
@@ -78,6 +79,8 @@ class Device(asyncio.Protocol):
         self.name = name
         self.habits = habits
         self.is_up = asyncio.Event()
+        self.delays: list[float] = []
+        """Seconds from each heartbeat to its ack with code 0."""
         self._door = door
         self._user = f"{fleet}/{name}"
         self._password = password
@@ -88,6 +91,11 @@ class Device(asyncio.Protocol):
         self._gone = asyncio.Event()
         self._topics = {channel: mqtt.topic(f"edge/{self._user}/{channel}") for channel in ("hello", "hb")}
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may send more before the broker has confirmed some."""
+        return len(self._mind.unconfirmed) < MOST_UNCONFIRMED
 
     @property
     def is_quiet(self) -> bool:
@@ -214,8 +222,10 @@ class Device(asyncio.Protocol):
             self._mind.unacked[seq].at = float("-inf")
             return
         unacked = self._mind.unacked.pop(seq, None)
-        if code == 0 and unacked is not None and unacked.result == self._mind.result:
-            self._mind.result = None
+        if code == 0 and unacked is not None:
+            self.delays.append(self._loop.time() - unacked.at)
+            if unacked.result == self._mind.result:
+                self._mind.result = None
 
     def close(self) -> None:
         """DISCONNECT."""

@@ -47,8 +47,8 @@ def test_all_calls_fail_for_a_while(scene: Scene) -> None:
     scene.join(30)
     scene.load(200)
     for trouble in KINDS.values():
-        scene.cloud.judge = during(scaled(0.15, 10), always(trouble))
-        scene.go_on(scaled(0.2, 12))
+        scene.cloud.judge = during(scaled(0.1, 10), always(trouble))
+        scene.go_on(scaled(0.15, 12))
     scene.rest()
     scene.cloud.judge = fine
     scene.until_through()
@@ -78,7 +78,7 @@ def test_a_slow_cloud_under_a_flood(scene: Scene) -> None:
     scene.join(count)
     scene.cloud.judge = always(Trouble(delay=1.0))
     scene.load(scaled(1500, 5000))
-    scene.go_on(scaled(2, 30))
+    scene.go_on(scaled(1, 30))
     scene.rest()
     scene.until_through()
     figures = scene.ask(scene.ledger.figures)

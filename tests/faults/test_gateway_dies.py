@@ -1,6 +1,9 @@
 """The gateway is killed, stalled, and asked to end, under load."""
 
+import pytest
+
 from tests.faults.scene import Scene, scaled
+from tests.faults.troubles import Trouble, always
 from tests.gateway_process import READY
 from tests.stranger import stay_silent
 
@@ -10,8 +13,8 @@ def test_the_gateway_is_killed_every_second(scene: Scene) -> None:
     gateway = scene.gateway()
     for device in scene.join(scaled(40, 200)):
         scene.ask(device.deployed, f"of-{device.name}")
-    scene.load(scaled(300, 500))
-    for _ in range(scaled(4, 30)):
+    scene.load(scaled(250, 500))
+    for _ in range(scaled(3, 30)):
         scene.go_on(1.0)
         gateway.kill()
         gateway.start()
@@ -21,15 +24,18 @@ def test_the_gateway_is_killed_every_second(scene: Scene) -> None:
     scene.close_books()
 
 
-def test_a_stop_under_load_repeats_nothing(scene: Scene) -> None:
-    """SIGTERM: what is under way ends, so nothing that the cloud accepted is delivered again."""
-    gateway = scene.gateway()
+@pytest.mark.parametrize("intake", [1000, 30], ids=["room in the intake", "a full intake"])
+def test_a_stop_under_load_repeats_nothing(scene: Scene, intake: int) -> None:
+    """SIGTERM: nothing more is taken in and what is under way ends, so nothing that the cloud accepted is delivered
+    again. It ends of itself, before drain_timeout would end it."""
+    gateway = scene.gateway(intake=intake)
     scene.join(scaled(40, 200))
-    scene.load(scaled(400, 1000))
-    for _ in range(scaled(3, 20)):
+    scene.cloud.judge = always(Trouble(delay=0.05))
+    scene.load(scaled(800, 2000))
+    for _ in range(scaled(2, 20)):
         scene.until_accepted(100)
         assert gateway.terminate() == 0
-        gateway.said("stopped")
+        assert gateway.said("stopped")["unsettled"] == 0
         gateway.start()
     scene.rest()
     scene.until_through()

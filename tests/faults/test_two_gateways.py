@@ -11,7 +11,7 @@ def test_two_gateways_by_fleets_and_one_is_killed(scene: Scene) -> None:
     scene.join(scaled(20, 200), prefix="a")
     scene.join(scaled(20, 200), prefix="b", fleet=theirs)
     scene.load(scaled(200, 1000))
-    for _ in range(scaled(2, 20)):
+    for _ in range(scaled(1, 20)):
         scene.until_accepted(40)
         killed.kill()
         scene.until_accepted(scaled(60, 600))

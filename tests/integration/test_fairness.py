@@ -65,6 +65,7 @@ def test_one_that_floods_is_told_and_the_others_get_through(way: Way) -> None:
     found = [greedy.heard.next(lambda each: each.channel == "ack").content[:2] for _ in range(200)]
     codes = [code for _, code in found]
     assert codes.count(7) == 151, "its hello counts too"
+    assert {seq for seq, code in found if code == 7} == set(range(50, 201))
     assert [seq for seq, code in found if code == 0] == list(range(1, 50))
     assert gateway.metrics()["messages_over_rate_total"] == 151
     gateway.until_metric("unsettled_messages", 0)

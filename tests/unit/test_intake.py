@@ -77,6 +77,15 @@ def test_a_new_connection_is_read_and_stopped_again_by_the_next_message() -> Non
     assert stand.took(1) == ["pause", "pause"]
 
 
+def test_after_the_end_nothing_is_read_whatever_room_there_is() -> None:
+    stand = Stand()
+    stand.took(8)
+    stand.intake.end()
+    assert stand.settled(8) == ["pause", "pause"]
+    stand.intake.connected()
+    assert stand.ear.told == ["pause"] * 3
+
+
 def test_it_is_shown() -> None:
     stand = Stand()
     stand.took(8, size=20)

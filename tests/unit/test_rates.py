@@ -81,3 +81,9 @@ def test_nothing_is_kept_of_devices_that_are_quiet() -> None:
     for number in range(100_000):
         rates.admits(Device("fleet-a", f"dev-{number}"), 30, number / 1000)
     assert len(rates) <= SWEEP
+
+
+def test_who_is_over_the_rate_is_told_once_a_second() -> None:
+    rates = Rates(20, 100)
+    assert [rates.tells(DEVICE, 5.0 + tick / 100) for tick in range(250)].count(True) == 3
+    assert rates.tells(OTHER, 5.0)

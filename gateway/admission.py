@@ -51,6 +51,17 @@ def _checked(box: Mailbox, item: WaitingHeartbeat, layout: Layout, now: Moment) 
         box.put(item)
 
 
+def checked_again(box: Mailbox, batch: list[WaitingHeartbeat], now: Moment) -> Iterator[Effect]:
+    """What waited may be dated otherwise than when it came; what cannot be so is refused, and taken out of `batch`."""
+    for item in [item for item in batch if item.redated]:
+        try:
+            check(item, item.layout)  # type: ignore[arg-type]  # in a batch, each has one
+        except MessageError as error:
+            batch.remove(item)
+            box.singly = max(0, box.singly - 1)
+            yield from refusals(box, [item], error.code, error.detail, now)
+
+
 def hello_came(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]:
     """What waits is gone through in its order; a heartbeat whose tag is known by now gets its layout."""
     items = list(box.waiting or ())

@@ -109,9 +109,7 @@ class Core:
 
     def unreadable(self, device: Device, ticket: Ticket, code: Code, detail: str, now: Moment) -> list[Effect]:
         """The file of a SendBlocks cannot be had."""
-        if self._stopped:
-            return []
-        return list(complaint(ticket, code, detail, now, self._box(device).max_payload))
+        return [] if self._stopped else [*complaint(ticket, code, detail, now, self._box(device).max_payload)]
 
     def _box(self, device: Device) -> Mailbox:
         box = self._boxes.get(device)
@@ -131,9 +129,7 @@ class Core:
 
     def hello_asked(self, device: Device, now: Moment) -> None:
         """The broker confirmed the subscription that brings the device's retained hello."""
-        wait = self._box(device).hello_wait
-        if wait is not None and wait.confirmed is None:
-            wait.confirmed = now.mono
+        self._hellos.asked(self._box(device), now.mono)
 
     def deadline(self) -> float | None:
         """When `tick` is due next, on the monotonic clock."""
@@ -174,7 +170,7 @@ class Core:
         if self._rules.ask_registration and not registered and now.mono >= box.registered_until:
             yield from self._check_registration(box, now)
         elif isinstance(head, WaitingHeartbeat):
-            yield self._send_heartbeats(box)
+            yield from self._send_heartbeats(box, now)
         elif box.limits_known:
             gets = box.leading_gets()
             box.drop(len(gets))
@@ -192,9 +188,13 @@ class Core:
         self._hellos.end(box)
         yield from refusals(box, box.empty(), Code.NOT_REGISTERED, f"{box.device} is not registered", now)
 
-    def _send_heartbeats(self, box: Mailbox) -> Effect:
+    def _send_heartbeats(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
         batch = box.batch(self._rules.merge_heartbeats, self._rules.merge_bytes)
-        return self._ask(box, InFlight(merged(box.device, batch), heartbeats=batch))
+        yield from admission.checked_again(box, batch, now)
+        if batch:
+            yield self._ask(box, InFlight(merged(box.device, batch), heartbeats=batch))
+        else:
+            yield from self._advance(box, now, turn=True)
 
     def _ask(self, box: Mailbox, flight: InFlight) -> Effect:
         box.in_flight = flight

@@ -59,6 +59,11 @@ class Hellos:
             self._awaited[box.device] = box
             yield ReadHello(box.device)
 
+    def asked(self, box: Mailbox, now: float) -> None:
+        """The broker confirmed the subscription that brings the device's hello."""
+        if box.hello_wait is not None and box.hello_wait.confirmed is None:
+            box.hello_wait.confirmed = now
+
     def ask_again(self) -> Iterator[Effect]:
         """A new connection: what the old one was asked may never come."""
         for box in list(self._awaited.values()):

@@ -19,7 +19,10 @@ TAGS_KEPT = 4
 REPUBLISH_AFTER = 60.0
 """Seconds for which the same digest is not published again because of a `have`."""
 PLAN_GRACE = 0.5
-"""Seconds after the broker's confirmation for which a plan waits for a hello that could limit it."""
+"""Seconds after the broker's confirmation for which a plan waits for a hello that could limit it: a retained one is
+there by then."""
+UNKNOWN_KEPT = 16
+"""Heartbeats of unknown tags that wait for a device's late hello; more are answered with code 2 at once."""
 NEVER = float("-inf")
 
 

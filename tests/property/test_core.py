@@ -64,11 +64,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
         self.draining = self.stopped = False
         self.core.recall(DEVICE, [HelloRecord(hello) for hello in known])
-        if resumed:
-            for hello in known:
-                self.ledger.of(DEVICE).hello(hello)
-        else:
-            self.core.forget_hellos()
+        for hello in known:
+            self.ledger.of(DEVICE).hello(hello)
         self.carry_out(self.core.reconnected(1, resumed))
 
     @property

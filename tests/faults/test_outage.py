@@ -12,7 +12,8 @@ DEVICES = scaled(500, 10_000)
 RATE = scaled(2000.0, 10_000 / 60)
 """Heartbeats a second; in full, one a minute of each device."""
 SECONDS = scaled(5, 600)
-INTAKE = scaled(20_000, 65_535)
+INTAKE = scaled(6_000, 65_535)
+"""Less than what comes: the broker keeps the rest."""
 SHIPPED = {"retry_base": 0.2, "retry_cap": 20.0, "intake": INTAKE}
 """The tests' other gateways are quicker than those of a plant."""
 BYTES_EACH = 2048
@@ -73,7 +74,8 @@ def test_the_cloud_is_down_twice(own_scene: Scene) -> None:
     bound = first.waiting / DEVICES
     ratios = f"heartbeats a call {first.ratio:.1f} and {second.ratio:.1f}, waiting over devices {bound:.1f}"
     scene.close_books(f"first {first}; second {second}; {ratios}")
+    assert first.waiting < 1.1 * INTAKE
     assert first.growth <= BYTES_EACH * first.waiting
     assert second.peak <= 1.05 * first.peak
-    assert min(first.ratio, second.ratio) > bound / 2
+    assert min(first.ratio, second.ratio) > bound / 3
     assert max(first.calls, second.calls) < DEVICES / 4

@@ -201,7 +201,7 @@ def _unpack(payload: bytes) -> Any:
     except UnicodeDecodeError:
         raise DecodeError("a str that is not UTF-8") from None
     except (ValueError, TypeError, OverflowError) as error:
-        raise DecodeError(f"not msgpack: {error}"[:120]) from None
+        raise DecodeError(f"not msgpack ({str(error) or type(error).__name__})"[:120]) from None
 
 
 def _layout(value: Any) -> Layout:

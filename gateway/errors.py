@@ -89,6 +89,14 @@ class BrokerError(GatewayError):
     """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""
 
 
+class BrokerRefused(BrokerError):
+    """The broker answers CONNECT with a refusal: `code` is its MQTT 5 reason code."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
+
+
 class FileFault(GatewayError):
     """A model file cannot be read. `code` is what the device is told, with the text."""
 

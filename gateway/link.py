@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.buffered import READ, BufferingContext
-from gateway.errors import BrokerError
+from gateway.errors import BrokerError, BrokerRefused
 from gateway.packets import Publish
 from gateway.paholoop import PahoLoop
 
@@ -78,6 +78,8 @@ class Link:
         self.lost = asyncio.Event()
         self.lost.set()
         self.fault = ""
+        self.announced: dict[str, Any] = {}
+        """The properties of the broker's last CONNACK, by their names in MQTT 5 without spaces."""
         self._client = self._make_client()
         self._sockets = PahoLoop(self._client, endpoint.keepalive, on_message)
         self.pause, self.resume = self._sockets.pause, self._sockets.resume
@@ -191,14 +193,14 @@ class Link:
         if self._opened.done():
             return
         if reason.is_failure:
-            self._opened.set_exception(BrokerError(f"the broker refuses the connection: {reason}"))
+            self._opened.set_exception(BrokerRefused(reason.value, f"the broker refuses the connection: {reason}"))
             return
         self._sockets.connected()
         self.stands.set()
         self.lost.clear()
-        limits = properties.json()
-        self._window = min(INFLIGHT, limits.get("ReceiveMaximum", INFLIGHT))
-        self._largest = limits.get("MaximumPacketSize", 1 << 28)
+        self.announced = properties.json()
+        self._window = min(INFLIGHT, self.announced.get("ReceiveMaximum", INFLIGHT))
+        self._largest = self.announced.get("MaximumPacketSize", 1 << 28)
         self._on_connected(flags.session_present)
         self._send_unsent()
         self._opened.set_result(None)

@@ -3,32 +3,28 @@
 import asyncio
 import gc
 import signal
-import ssl
 
 import structlog
 
-from gateway import express, models, standard
+from gateway import doors, standard
 from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.cloud import Cloud
 from gateway.config import Settings
 from gateway.core import Core
 from gateway.errors import BrokerError, ConfigError
-from gateway.express import Express
-from gateway.link import Endpoint
 from gateway.metrics import Metrics
 from gateway.models import Models
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.rules import Rules
-from gateway.standard import Standard
 from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
-THREADS = 16
-"""Calls by boto3 at once, at most: more threads make it slower."""
+LOOK_AGAIN = 5.0
+"""Seconds between two looks for AWS credentials, where there are none."""
 
 _log = structlog.get_logger()
 
@@ -59,17 +55,13 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
-        session, threads = standard.make_session(), min(settings.concurrency, THREADS)
-        timeouts = settings.connect_timeout, settings.read_timeout
-        client = standard.make_client(session, settings.region, threads, *timeouts)
-        self._endpoint = str(client.meta.endpoint_url)
-        fits = express.suits(client)
-        most = settings.concurrency if fits else threads
-        lane = Express(session, client, most) if fits else Standard(client, most)
+        service = doors.service(settings)
+        self._session, self._endpoint, self._unsigned = service.session, service.url, False
+        lane, most = service.lane(settings.concurrency)
         self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
         self._metrics.call_window.set(most)
         self._store = Store(settings.state_dir)
-        self._models = _models(settings, client.meta.region_name, self._policy)
+        self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)
         self._steward = Steward(
             Core(_rules(settings)),
@@ -81,7 +73,7 @@ class _Gateway:
             hello_wait=settings.hello_wait,
         )
         filters = topics.filters(settings.fleets, settings.group)
-        self._broker = Broker(_endpoint(settings), filters, self._steward, settings.intake)
+        self._broker = Broker(doors.broker(settings), filters, self._steward, settings.intake)
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -93,10 +85,11 @@ class _Gateway:
         pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
             self._steward.begin(self._broker, self._cloud, self._models)
-            connecting = asyncio.create_task(self._stay_connected())
+            tasks = [asyncio.create_task(work) for work in (self._stay_connected(), self._find_credentials())]
             await self._stopping.wait()
             await self._drain()
-            connecting.cancel()
+            for task in tasks:
+                task.cancel()
             self._steward.end()
             await self._broker.close()
             self._cloud.close()
@@ -108,9 +101,22 @@ class _Gateway:
         reasons = []
         if not self._broker.up:
             reasons.append(f"not connected and subscribed to {self._settings.broker}")
+        if self._unsigned:
+            reasons.append("no AWS credentials")
         if self._stopping.is_set():
             reasons.append("stopping")
         return reasons
+
+    async def _find_credentials(self) -> None:
+        """Told at the start, and not only by the first call."""
+        while not await asyncio.to_thread(standard.has_credentials, self._session):
+            if not self._unsigned:
+                self._unsigned = True
+                _log.error("no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some")
+            await asyncio.sleep(LOOK_AGAIN)
+        if self._unsigned:
+            self._unsigned = False
+            _log.info("AWS credentials found")
 
     async def _stay_connected(self) -> None:
         connect = self._policy.connecting(
@@ -150,37 +156,9 @@ def _rules(settings: Settings) -> Rules:
 
 def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
     """Raises ConfigError where the cache's folder cannot be used."""
-    client = models.make_client(region, settings.connect_timeout, settings.read_timeout)
+    client = doors.model_store(settings, region)
     folder = settings.state_dir / "models"
     try:
         return Models(client, folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error
-
-
-def _endpoint(settings: Settings) -> Endpoint:
-    broker = settings.broker
-    return Endpoint(
-        host=broker.host,
-        port=broker.port,
-        client_id=settings.client_id,
-        username=broker.username,
-        password=broker.password,
-        tls=_tls(settings) if broker.tls else None,
-        keepalive=settings.keepalive,
-        session_expiry=settings.session_expiry,
-    )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 and up. Raises ConfigError where the files hold no certificates and keys."""
-    try:
-        context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.mqtt_cert_file is not None:
-            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(
-            [f"mqtt_ca_file, mqtt_cert_file, mqtt_key_file: should be PEM files that fit ({error})"]
-        ) from error
-    return context

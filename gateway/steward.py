@@ -153,7 +153,7 @@ class Steward:
             message = _DECODERS[channel](delivery.payload)
         except MessageError as error:
             if channel is Channel.HELLO:
-                error.detail = f"hello: {error.detail}"
+                error.detail = f"hello: {error.detail.removeprefix('hello: ')}"
             raise
         if message is None:
             return [Settle(delivery)]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,6 +123,15 @@ class GatewayProcess:
             lines = page.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name.removeprefix("edge_gateway_"): float(value) for name, value in pairs}
+
+    def readiness(self) -> tuple[int, list[str]]:
+        """The status of /readyz, and its reasons."""
+        try:
+            page = urllib.request.urlopen(self._pages + "readyz", timeout=DEADLINE_S)
+        except urllib.error.HTTPError as error:
+            page = error
+        with page:
+            return page.status, json.loads(page.read())["reasons"]
 
     def until_metric(self, name: str, value: float) -> None:
         """Poll: the gateway tells nobody when a metric changes."""

@@ -170,7 +170,7 @@ class Scene:
         """Poll: what happens in other processes tells nobody."""
         deadline = time.monotonic() + within
         while not holds():
-            assert time.monotonic() < deadline, f"{otherwise}; {self.ask(self.ledger.figures)}"
+            assert time.monotonic() < deadline, f"{otherwise}; {self.figures()}"
             time.sleep(POLL_S)
 
     def until_accepted(self, more: int) -> None:
@@ -197,6 +197,10 @@ class Scene:
 
     # How it came out
 
+    def figures(self, prefix: str = "") -> Figures:
+        """So far, of the devices whose names begin so."""
+        return self.ask(self.ledger.figures, prefix)
+
     def turn_the_page(self, tell: Tell) -> None:
         """Begin another scenario with the same people, once all is through."""
         self.ask(self.ledger.turn_the_page)
@@ -204,7 +208,7 @@ class Scene:
 
     def close_books(self, more: str = "", forgiven: int = 0) -> Figures:
         """Tell the figures; raise AssertionError where a rule of the ledger is broken."""
-        figures = self.ask(self.ledger.figures)
+        figures = self.figures()
         self._tell(figures, time.monotonic() - self._began, more)
         assert self.ask(self.ledger.broken, forgiven)[:5] == []
         return figures

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from tests.faults.memory import forget_peak, peak, resident
 from tests.faults.scene import Scene, scaled
@@ -14,7 +15,7 @@ RATE = scaled(2000.0, 10_000 / 60)
 SECONDS = scaled(5, 600)
 INTAKE = scaled(6_000, 65_535)
 """Less than what comes: the broker keeps the rest."""
-SHIPPED = {"retry_base": 0.2, "retry_cap": 20.0, "intake": INTAKE}
+SHIPPED: dict[str, Any] = {"retry_base": 0.2, "retry_cap": 20.0, "intake": INTAKE}
 """The tests' other gateways are quicker than those of a plant."""
 BYTES_EACH = 2048
 
@@ -43,13 +44,13 @@ def outage(scene: Scene, gateway: GatewayProcess) -> Outage:
     """Down, with the load going on; back, until all is through."""
     before = resident(gateway.pid)
     forget_peak(gateway.pid)
-    failed, heartbeats = scene.cloud.made(False), scene.ask(scene.ledger.figures).sent
+    failed, heartbeats = scene.cloud.made(False), scene.figures().sent
     scene.cloud.judge = always(DOWN)
     scene.load(RATE)
     scene.go_on(SECONDS)
     scene.rest()
     scene.until_confirmed()
-    heartbeats = scene.ask(scene.ledger.figures).sent - heartbeats
+    heartbeats = scene.figures().sent - heartbeats
     scene.until(lambda: gateway.metrics()["unsettled_messages"] >= min(heartbeats, INTAKE), "not all was taken in")
     waiting, grown = int(gateway.metrics()["unsettled_messages"]), peak(gateway.pid) - before
     failed, taken = scene.cloud.made(False) - failed, scene.cloud.made(True, "SendHeartbeat")

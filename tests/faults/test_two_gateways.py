@@ -20,7 +20,7 @@ def test_two_gateways_by_fleets_and_one_is_killed(scene: Scene) -> None:
         killed.start()
     scene.rest()
     scene.until_through()
-    others = scene.ask(scene.ledger.figures, "b")
+    others = scene.figures("b")
     scene.close_books(f"of the other gateway {others.sent:,}, duplicates {others.duplicates}")
     assert others.duplicates == 0
 

@@ -33,7 +33,7 @@ ENV PATH=/opt/edge-gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
     GATEWAY_STATE_DIR=/var/lib/edge-gateway EDGE_MANAGER_DATA=/var/lib/edge-manager
 USER 1883:1883
 # 200 while the event loop answers. Whether it is connected says /readyz: to start it anew would not mend the broker.
-HEALTHCHECK --interval=30s --timeout=5s --start-period=15s \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9464/healthz', timeout=4)"]
 ENTRYPOINT ["edge-gateway"]
 CMD ["run"]

@@ -26,6 +26,7 @@ FAILURE = 0x80
 """MQTT 5: reason codes from here on are refusals."""
 
 _LIVE = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+_TOLD = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
 _RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
 
 
@@ -57,6 +58,7 @@ class Listener(Protocol):
 class Broker:
     """Opens and opens again the two connections, and keeps the order of the acknowledgements.
 
+    `told`: filters of which a new session brings the retained messages too, before anything else.
     `former`: filters of an earlier life that the session may have, and that are given up where they are not `filters`.
     """
 
@@ -66,10 +68,12 @@ class Broker:
         filters: Sequence[str],
         listener: Listener,
         receive_maximum: int,
+        told: Sequence[str] = (),
         former: Sequence[str] = (),
     ) -> None:
-        self._filters = filters
+        self._filters = [*((each, _TOLD) for each in told), *((each, _LIVE) for each in filters)]
         self._stale = [each for each in former if each not in filters]
+        self._most = receive_maximum
         self._listener = listener
         self._ear = Link(endpoint, self._heard, self._connected, receive_maximum)
         mouth = replace(endpoint, client_id=endpoint.client_id + "-mouth", session_expiry=0)
@@ -103,10 +107,9 @@ class Broker:
     async def _subscribe(self) -> None:
         """At every connection and before all else: Mosquitto forgets shared subscriptions over its own restart, and
         drops what is published until they are there again."""
-        reasons = await self._ear.subscribe(self._filters, _LIVE)
-        refused = [
-            f"{each} ({reason})" for each, reason in zip(self._filters, reasons, strict=True) if reason.is_failure
-        ]
+        reasons = await self._ear.subscribe(self._filters)
+        answers = zip(self._filters, reasons, strict=True)
+        refused = [f"{each} ({reason})" for (each, _), reason in answers if reason.is_failure]
         if refused:
             raise BrokerError(
                 f"the broker refuses to subscribe {', '.join(refused)}: its ACL must let the gateway read them"
@@ -132,7 +135,7 @@ class Broker:
         What it had dealt to us by then keeps coming; `quiet` waits until nothing of that is under way. Returns once no
         more comes. Raises BrokerError where the connection breaks.
         """
-        shared = [each for each in self._filters if each.startswith(SHARED)]
+        shared = [each for each, _ in self._filters if each.startswith(SHARED)]
         await self._ear.give_up(shared)
         await quiet()
         before = -1
@@ -170,7 +173,7 @@ class Broker:
         while True:
             await self._mouth.stands.wait()
             try:
-                await self._mouth.subscribe(topics, _RETAINED)
+                await self._mouth.subscribe([(topic, _RETAINED) for topic in topics])
                 break
             except BrokerError:
                 continue  # the next connection is asked
@@ -185,6 +188,12 @@ class Broker:
         delivery.settled = True
         while self._unsettled and self._unsettled[0].settled:
             self._ear.ack(self._unsettled.popleft().packet_id)
+
+    def blocking(self) -> list[Delivery]:
+        """What is not settled, where the broker sends nothing more before the first of it is: acks keep their order."""
+        if len(self._unsettled) < self._most:
+            return []
+        return [delivery for delivery in self._unsettled if not delivery.settled]
 
     def pause(self) -> None:
         """Take nothing more in."""

@@ -164,9 +164,9 @@ class Link:
             else:
                 self._unconfirmed[self._client.publish(*message).mid] = then
 
-    async def subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> list[ReasonCode]:
+    async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
         """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
-        return await self._answer(*self._client.subscribe([(each, options) for each in filters]))
+        return await self._answer(*self._client.subscribe(list(filters)))
 
     async def give_up(self, filters: Sequence[str]) -> None:
         """Unsubscribe; returns when the broker has answered. Raises BrokerError where no answer comes."""

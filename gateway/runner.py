@@ -14,8 +14,10 @@ from gateway.cloud import Cloud
 from gateway.config import Settings
 from gateway.core import Core
 from gateway.errors import BrokerError, ConfigError, StateError
+from gateway.intake import Intake
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.rules import Rules
 from gateway.status import StatusPages
@@ -24,6 +26,8 @@ from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
+LEAST_BURST = 500
+"""Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""
 GROUP_RECONNECT_CAP = 1.0
 """Seconds: the longest wait before a member of a group tries to connect again. Mosquitto drops what comes meanwhile."""
 LOOK_AGAIN = 5.0
@@ -66,19 +70,23 @@ class _Gateway:
         self._store = Store(settings.state_dir)
         self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)
+        rates = Rates(settings.device_rate, min(settings.device_burst, max(settings.intake // 4, LEAST_BURST)))
+        self._intake = Intake(settings.intake, settings.intake_bytes, rates, self._metrics)
         self._steward = Steward(
             Core(_rules(settings)),
             topics,
             self._store,
             self._metrics,
-            intake=settings.intake,
+            self._intake,
+            rates,
             max_payload=settings.max_payload,
             hello_wait=settings.hello_wait,
         )
         self._filters = topics.filters(settings.fleets, settings.group)
         former = self._store.filters()
         self._keep_filters([*former, *self._filters])
-        self._broker = Broker(doors.broker(settings), self._filters, self._steward, settings.intake, former)
+        told = topics.hello_filters(settings.fleets)
+        self._broker = Broker(doors.broker(settings), self._filters, self._steward, settings.intake, told, former)
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -101,7 +109,7 @@ class _Gateway:
             await self._broker.close()
             self._cloud.close()
             self._store.close()
-        _log.info("stopped", unsettled=self._steward.unsettled)
+        _log.info("stopped", unsettled=self._intake.messages)
         return 0
 
     def _unready(self) -> list[str]:
@@ -152,14 +160,14 @@ class _Gateway:
 
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
-        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
+        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._intake.messages)
         try:
             async with asyncio.timeout(self._settings.drain_timeout):
                 await self._leave_group()
-                self._steward.take_no_more()
+                self._intake.end()
                 await self._steward.quiet()
         except TimeoutError:
-            self._steward.take_no_more()
+            self._intake.end()
             _log.warning("not all that is under way ended in drain_timeout: the broker delivers it again")
 
     async def _leave_group(self) -> None:
@@ -168,7 +176,7 @@ class _Gateway:
             return  # the filters are plain
         try:
             await self._broker.give_up_share(lambda: self._steward.quiet(patient=True))
-            _log.info("left the group", group=self._settings.group, left_behind=self._steward.unsettled)
+            _log.info("left the group", group=self._settings.group, left_behind=self._intake.messages)
         except BrokerError as error:
             _log.warning("could not leave the group: the broker keeps the share for this client id", reason=str(error))
 

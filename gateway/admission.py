@@ -83,7 +83,7 @@ def hello_overdue(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]
     unknown = box.without_layout()
     if unknown and box.limits_known:
         hellos.end(box)
-        box.keep([item for item in box.waiting or () if item not in unknown])
+        box.keep(box.understood())
         for item in unknown:
             yield from _unknown(box, item, now)
     elif not unknown:

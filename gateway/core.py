@@ -95,8 +95,7 @@ class Core:
         return list(self._advance(box, now))
 
     def _read(self, box: Mailbox, read: Read, ticket: Ticket, now: Moment) -> Iterator[Effect]:
-        fault = reads.fault(read, box.max_payload)
-        if fault is not None:
+        if (fault := reads.fault(read, box.max_payload)) is not None:
             yield from refusal(ticket, Code.REFUSED, fault, now, max_payload=box.max_payload)
             return
         yield Settle(ticket)

@@ -213,6 +213,12 @@ class Mailbox:
         """The heartbeats that wait for the hello of their tag."""
         return [item for item in self.waiting or () if isinstance(item, WaitingHeartbeat) and item.layout is None]
 
+    def understood(self) -> list[Waiting]:
+        """All the others that wait."""
+        return [
+            item for item in self.waiting or () if not isinstance(item, WaitingHeartbeat) or item.layout is not None
+        ]
+
     def fitting(self, plan: Plan) -> bytes | None:
         """The payload of `plan` that the device asked for by its flags; None where it exceeds max_payload."""
         hello = self.hello

@@ -24,6 +24,7 @@ FAILURE = 0x80
 """MQTT 5: reason codes from here on are refusals."""
 
 _LIVE = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+_TOLD = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
 _RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
 
 
@@ -53,10 +54,21 @@ class Listener(Protocol):
 
 
 class Broker:
-    """Opens and opens again the two connections, and keeps the order of the acknowledgements."""
+    """Opens and opens again the two connections, and keeps the order of the acknowledgements.
 
-    def __init__(self, endpoint: Endpoint, filters: Sequence[str], listener: Listener, receive_maximum: int) -> None:
-        self._filters = filters
+    `told`: filters of which a new session brings the retained messages too, before anything else.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        filters: Sequence[str],
+        listener: Listener,
+        receive_maximum: int,
+        told: Sequence[str] = (),
+    ) -> None:
+        self._filters = [*((each, _TOLD) for each in told), *((each, _LIVE) for each in filters)]
+        self._most = receive_maximum
         self._listener = listener
         self._ear = Link(endpoint, self._heard, self._connected, receive_maximum)
         mouth = replace(endpoint, client_id=endpoint.client_id + "-mouth", session_expiry=0)
@@ -85,10 +97,9 @@ class Broker:
 
     async def _subscribe(self) -> None:
         """At every connection: brokers forget shared subscriptions over their own restart."""
-        reasons = await self._ear.subscribe(self._filters, _LIVE)
-        refused = [
-            f"{each} ({reason})" for each, reason in zip(self._filters, reasons, strict=True) if reason.is_failure
-        ]
+        reasons = await self._ear.subscribe(self._filters)
+        answers = zip(self._filters, reasons, strict=True)
+        refused = [f"{each} ({reason})" for (each, _), reason in answers if reason.is_failure]
         if refused:
             raise BrokerError(
                 f"the broker refuses to subscribe {', '.join(refused)}: its ACL must let the gateway read them"
@@ -133,7 +144,7 @@ class Broker:
         while True:
             await self._mouth.stands.wait()
             try:
-                await self._mouth.subscribe(topics, _RETAINED)
+                await self._mouth.subscribe([(topic, _RETAINED) for topic in topics])
                 break
             except BrokerError:
                 continue  # the next connection is asked
@@ -148,6 +159,12 @@ class Broker:
         delivery.settled = True
         while self._unsettled and self._unsettled[0].settled:
             self._ear.ack(self._unsettled.popleft().packet_id)
+
+    def blocking(self) -> list[Delivery]:
+        """What is not settled, where the broker sends nothing more before the first of it is: acks keep their order."""
+        if len(self._unsettled) < self._most:
+            return []
+        return [delivery for delivery in self._unsettled if not delivery.settled]
 
     def pause(self) -> None:
         """Take nothing more in."""

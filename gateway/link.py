@@ -164,9 +164,9 @@ class Link:
             else:
                 self._unconfirmed[self._client.publish(*message).mid] = then
 
-    async def subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> list[ReasonCode]:
+    async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
         """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
-        result, mid = self._client.subscribe([(each, options) for each in filters])
+        result, mid = self._client.subscribe(list(filters))
         if result != paho.MQTT_ERR_SUCCESS or mid is None:
             raise BrokerError("the connection broke while subscribing")
         answer = self._subscribed[mid] = self._loop.create_future()

@@ -13,8 +13,10 @@ from gateway.cloud import Cloud
 from gateway.config import Settings
 from gateway.core import Core
 from gateway.errors import BrokerError, ConfigError
+from gateway.intake import Intake
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.rules import Rules
 from gateway.status import StatusPages
@@ -23,6 +25,8 @@ from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
+LEAST_BURST = 500
+"""Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""
 LOOK_AGAIN = 5.0
 """Seconds between two looks for AWS credentials, where there are none."""
 
@@ -63,17 +67,21 @@ class _Gateway:
         self._store = Store(settings.state_dir)
         self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)
+        rates = Rates(settings.device_rate, min(settings.device_burst, max(settings.intake // 4, LEAST_BURST)))
+        self._intake = Intake(settings.intake, settings.intake_bytes, rates, self._metrics)
         self._steward = Steward(
             Core(_rules(settings)),
             topics,
             self._store,
             self._metrics,
-            intake=settings.intake,
+            self._intake,
+            rates,
             max_payload=settings.max_payload,
             hello_wait=settings.hello_wait,
         )
         filters = topics.filters(settings.fleets, settings.group)
-        self._broker = Broker(doors.broker(settings), filters, self._steward, settings.intake)
+        told = topics.hello_filters(settings.fleets)
+        self._broker = Broker(doors.broker(settings), filters, self._steward, settings.intake, told)
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -94,7 +102,7 @@ class _Gateway:
             await self._broker.close()
             self._cloud.close()
             self._store.close()
-        _log.info("stopped", unsettled=self._steward.unsettled)
+        _log.info("stopped", unsettled=self._intake.messages)
         return 0
 
     def _unready(self) -> list[str]:
@@ -135,8 +143,8 @@ class _Gateway:
 
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
-        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
-        self._steward.take_no_more()
+        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._intake.messages)
+        self._intake.end()
         try:
             await asyncio.wait_for(self._steward.quiet(), self._settings.drain_timeout)
         except TimeoutError:

@@ -6,6 +6,7 @@ SQLite in WAL mode: a commit survives kill -9. Decides nothing; the core says wh
 import base64
 import json
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,10 +28,10 @@ CREATE TABLE IF NOT EXISTS hellos (
 
 
 class Store:
-    """One folder: `hellos.sqlite` and `dead.jsonl`. Raises ConfigError where the folder cannot be used."""
+    """One folder: `hellos.sqlite`, `dead.jsonl` and `alive`. Raises ConfigError where the folder cannot be used."""
 
     def __init__(self, folder: Path) -> None:
-        self._dead = folder / "dead.jsonl"
+        self._dead, self._alive = folder / "dead.jsonl", folder / "alive"
         self._layouts: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,12 +90,19 @@ class Store:
         self._db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", (device.fleet, device.name))
         self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def forget(self) -> None:
-        """Forget every hello. Raises StateError."""
-        with self._transaction():
-            self._db.execute("DELETE FROM hellos")
-            self._db.execute("DELETE FROM layouts")
-        self._layouts.clear()
+    def lives(self) -> None:
+        """The gateway lives: `away` counts from here."""
+        try:
+            self._alive.touch()
+        except OSError:
+            pass  # what matters more tells of the disk
+
+    def away(self) -> float:
+        """For how long no gateway lived here, in seconds; a day where nobody knows."""
+        try:
+            return max(0.0, time.time() - self._alive.stat().st_mtime)
+        except OSError:
+            return 86_400.0
 
     def bury(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
         """Append a refused payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError."""

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import resource
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -77,16 +79,6 @@ def test_a_layout_is_kept_once_for_all_over_reopening_too(tmp_path: Path) -> Non
     assert rows(tmp_path, "layouts") == 1
     assert len({id(record.hello.layout) for record in records}) == 1
     assert [record.hello.tag for record in records] == [0, 1, 2]
-
-
-def test_forget_leaves_nothing_and_the_store_goes_on(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.remember({DEVICE: (HelloRecord(HELLO),)})
-    store.forget()
-    assert list(store.hellos()) == []
-    store.remember({OTHER: (HelloRecord(HELLO),)})
-    store.close()
-    assert remembered(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
 
 
 def test_the_largest_hello_that_can_be_decoded_can_be_kept(tmp_path: Path) -> None:
@@ -174,6 +166,16 @@ def test_without_room_a_life_begins_with_what_it_remembers(tmp_path: Path) -> No
     store.remember({DEVICE: (HelloRecord(Hello(9, NEWER)),)})
     with no_room():
         assert dict(store.hellos()) == {DEVICE: [HelloRecord(Hello(9, NEWER))]}
-        with pytest.raises(StateError):
-            store.forget()
+    store.close()
+
+
+def test_for_how_long_nobody_lived_here(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.away() == 86_400.0, "nobody knows: a day"
+    store.lives()
+    assert 0 <= store.away() < 3600
+    os.utime(tmp_path / "alive", (time.time() - 7200,) * 2)
+    assert 7200 <= store.away() < 10_800
+    os.utime(tmp_path / "alive", (time.time() + 7200,) * 2)
+    assert store.away() == 0.0, "the clock was set back"
     store.close()

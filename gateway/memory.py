@@ -22,6 +22,11 @@ class Memory:
         self._learnt: dict[Device, tuple[HelloRecord, ...]] = {}
         self._waiting: list[Confirmations] = []
 
+    @property
+    def under_way(self) -> bool:
+        """Whether something is learnt and not yet on the disk."""
+        return bool(self._learnt)
+
     def keep(self, effect: Remember, confirmations: Confirmations) -> None:
         """What follows in the list waits for the disk."""
         if not self._learnt:

@@ -192,6 +192,7 @@ class Steward:
         self._broker.settle(delivery)
         self._metrics.settled.inc()
         self._intake.settled(len(delivery.payload))
+        self._changed.set()
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         delivery = cast("Delivery", effect.ticket)
@@ -213,9 +214,11 @@ class Steward:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
 
-    async def quiet(self) -> None:
-        """Wait until no call and no letter is under way."""
-        while self._asking or self._letters.under_way:
+    async def quiet(self, patient: bool = False) -> None:
+        """Wait until no call and no letter is under way; `patient`: and no message waits for what is sure to come."""
+        while (
+            self._asking or self._letters.under_way or (patient and (self._memory.under_way or self._core.deadline()))
+        ):
             self._changed.clear()
             await self._changed.wait()
 

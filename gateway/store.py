@@ -1,4 +1,4 @@
-"""What outlives the gateway: the hellos of its devices, and refused payloads that nobody was there to take.
+"""What outlives the gateway: its devices' hellos, its topic filters, and refused payloads that nobody took.
 
 SQLite in WAL mode: a commit survives kill -9. Decides nothing; the core says what is worth keeping.
 """
@@ -7,7 +7,7 @@ import base64
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ CREATE TABLE IF NOT EXISTS hellos (
     flags INTEGER NOT NULL, implied INTEGER,
     PRIMARY KEY (fleet, device, position)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
@@ -103,6 +104,16 @@ class Store:
             return max(0.0, time.time() - self._alive.stat().st_mtime)
         except OSError:
             return 86_400.0
+
+    def filters(self) -> list[str]:
+        """The topic filters that the session at the broker may have."""
+        return [row[0] for row in self._db.execute("SELECT filter FROM filters ORDER BY filter")]
+
+    def keep_filters(self, filters: Iterable[str]) -> None:
+        """These are the ones that it may have. Raises StateError."""
+        with self._transaction():
+            self._db.execute("DELETE FROM filters")
+            self._db.executemany("INSERT INTO filters VALUES (?)", {(each,) for each in filters})
 
     def bury(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
         """Append a refused payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError."""

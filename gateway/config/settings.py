@@ -4,6 +4,7 @@ Takes only what it is handed (`load` reads the file and the environment), and ne
 below are the README's table and what `edge-gateway settings` prints.
 """
 
+import socket
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -164,6 +165,11 @@ class Settings(BaseSettings):
         if self.mqtt_password_file is None:
             return address
         return replace(address, password=checks.read_secret(self.mqtt_password_file))
+
+    @property
+    def client_id_will_change(self) -> bool:
+        """Whether the client id is made of a host name that the next container will not have."""
+        return "client_id" not in self.model_fields_set and checks.is_drawn(socket.gethostname())
 
     def shown(self) -> dict[str, object]:
         """Every setting by its name in a form that JSON can hold, the password masked."""

@@ -59,6 +59,18 @@ def test_what_is_remembered_is_there_without_a_close(tmp_path: Path) -> None:
     store.close()
 
 
+def test_filters_survive_reopening(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.filters() == []
+    store.keep_filters(["edge/b/+/hb", "edge/a/+/hb", "edge/a/+/hb"])
+    store.close()
+    store = Store(tmp_path)
+    assert store.filters() == ["edge/a/+/hb", "edge/b/+/hb"]
+    store.keep_filters(["edge/a/+/hb"])
+    assert store.filters() == ["edge/a/+/hb"]
+    store.close()
+
+
 def test_the_last_word_of_a_device_stands(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.remember({DEVICE: (HelloRecord(Hello(1, LAYOUT)), HelloRecord(HELLO))})

@@ -81,7 +81,7 @@ class Broker:
         self._mouth = Link(mouth, self._overheard)
         self._connection = self._heard_so_far = 0
         self._unsettled: deque[Delivery] = deque()
-        self.subscribed = False
+        self.subscribed = self._paused = False
 
     def __repr__(self) -> str:
         return f"<Broker {self._ear!r} {self._mouth!r}, {len(self._unsettled)} unsettled>"
@@ -119,6 +119,8 @@ class Broker:
             await self._ear.give_up(self._stale)
             self._stale = []
         self.subscribed = True
+        if self._paused:
+            self._ear.pause()
 
     async def lost(self) -> str:
         """Wait until one of the connections is gone; why it went."""
@@ -197,15 +199,19 @@ class Broker:
         return [delivery for delivery in self._unsettled if not delivery.settled]
 
     def pause(self) -> None:
-        """Take nothing more in."""
-        self._ear.pause()
+        """Take nothing more in, but for what stands before the answer to our subscriptions: about a window of it."""
+        self._paused = True
+        if self.subscribed:
+            self._ear.pause()
 
     def resume(self) -> None:
         """Take in again."""
+        self._paused = False
         self._ear.resume()
 
     def _connected(self, resumed: bool) -> None:
         self._connection += 1
+        self._paused = False
         self._unsettled.clear()
         self._listener.connected(self._connection, resumed)
 

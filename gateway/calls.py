@@ -122,4 +122,12 @@ class Unanswered:
     detail: str
 
 
-Outcome: TypeAlias = Accepted[Answer] | Refused | GaveUp | Unanswered
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """It failed, and is worth making again. `alone`: others get through, so the device waits until it is told;
+    else it waits for its turn."""
+
+    alone: bool
+
+
+Outcome: TypeAlias = Accepted[Answer] | Refused | GaveUp | Unanswered | Postponed

@@ -1,14 +1,16 @@
-"""The garden door: a call -> a lane to the service -> its outcome, with what fails repeated.
+"""The garden door: a call -> a lane to the service -> its outcome, and what follows for the calls after it.
 
-Holds nothing of devices and decides nothing about them. Which lane the calls take is chosen by who opens the door.
+Holds nothing of what devices say: a call that fails goes back to where its messages wait. Which lane the calls take is
+chosen by who opens the door.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from gateway.api import Answer
+from gateway.breaker import Breaker
 from gateway.calls import (
     Accepted,
     Call,
@@ -16,110 +18,158 @@ from gateway.calls import (
     GetDeployments,
     GetDeviceRegistration,
     Outcome,
+    Postponed,
     Refused,
+    SendHeartbeat,
     Unanswered,
 )
 from gateway.errors import CallRefused, CloudError, OperatorNeeded
-from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.messages import Device
+from gateway.retry import Failing, RetryPolicy
 
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]
 """Told of each attempt: the call, its seconds, what went wrong (None: accepted)."""
 OnRetry: TypeAlias = Callable[[Call, BaseException, int], None]
-"""Told before each repetition: the call, the error, how many attempts have failed."""
+"""Told of each call that will be repeated: the error, how many attempts (of the device, or of probes) have failed."""
+OnBreaker: TypeAlias = Callable[[Breaker], None]
+"""Told whenever the calls that may be under way at once become more or fewer."""
 
 
 class Lane(Protocol):
     """One way to the service: each call once, and every foreign exception ends there."""
 
     def send(self, call: Call, done: Callable[[Answer | CloudError], None]) -> None:
-        """Send once; `done` hears the answer, or what went wrong, on the loop's thread."""
+        """Send once; `done` hears the answer, or what went wrong, on the loop's thread, after this has returned."""
 
     def close(self) -> None:
         """Calls under way are not told."""
 
 
 class Cloud:
-    """Performs calls over one lane, by one policy."""
+    """Makes calls over one lane, by one policy and one breaker.
 
-    def __init__(self, lane: Lane, policy: RetryPolicy, on_attempt: OnAttempt, on_retry: OnRetry) -> None:
+    What fails and is worth making again is Postponed: it is asked for again, after `again` where it failed alone.
+    Nothing is kept of it meanwhile but how often its device failed.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        policy: RetryPolicy,
+        breaker: Breaker,
+        on_attempt: OnAttempt,
+        on_retry: OnRetry,
+        on_breaker: OnBreaker = lambda breaker: None,
+    ) -> None:
         self._lane = lane
         self._policy = policy
         self._health = policy.health()
-        self._on_attempt = on_attempt
-        self._on_retry = on_retry
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._breaker = breaker
+        self._on_attempt, self._on_retry, self._on_breaker = on_attempt, on_retry, on_breaker
+        self._failing: dict[tuple[Device, type[Call]], Failing] = {}
+        self._timers: dict[Device | None, asyncio.TimerHandle] = {}
+        self._window = breaker.window
+        self._again: Callable[[Device], None] = lambda device: None
+        self._widen: Callable[[int], None] = lambda window: None
+
+    def __repr__(self) -> str:
+        return f"<Cloud {self._breaker!r}, {len(self._failing)} devices failing>"
+
+    def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
+        """`again` hears that a device's postponed call is due, `widen` how many calls at once there may be."""
+        self._again, self._widen = again, widen
+        widen(self._window)
 
     def start(self, call: Call, then: Callable[[Outcome[Answer]], None]) -> None:
-        """Perform a call; `then` hears its outcome. One that is answered at once costs no task."""
-
-        def first(answer: Answer | CloudError) -> None:
-            if isinstance(answer, CloudError):
-                self._follow(call, answer, then)
-            else:
-                then(Accepted(answer))
-
-        self._send(call, first)
-
-    def _follow(self, call: Call, fault: CloudError, then: Callable[[Outcome[Answer]], None]) -> None:
-        async def follow() -> None:
-            then(await self.perform(call, fault))
-
-        task = asyncio.get_running_loop().create_task(follow())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def perform(self, call: Call, fault: CloudError | None = None) -> Outcome[Answer]:
-        """The call's outcome; raises nothing. Waits through outages, until the policy ends the wait.
-
-        `fault`: how the first attempt went, where it was made already.
-        """
-        attempts = self._attempts(call, fault)
-        patient = not isinstance(call, GetDeployments) or call.patient
-        try:
-            if not patient:
-                return Accepted(await attempts())
-            retrying = self._policy.call(self._health, lambda error, n: self._on_retry(call, error, n))
-            return Accepted(await retrying(attempts))
-        except CallRefused as error:
-            return Refused(str(error))
-        except ShuttingDown:
-            return Unanswered("the gateway stops")
-        except CloudError as error:
-            return GaveUp(str(error)) if patient else Unanswered(str(error))
-
-    def _attempts(self, call: Call, fault: CloudError | None) -> Callable[[], Awaitable[Answer]]:
-        """What makes the next attempt; the first one is over where its `fault` is known."""
-        known = [fault] if fault is not None else []
-
-        async def attempt() -> Answer:
-            answer = known.pop() if known else await self._answer(call)
-            if not isinstance(answer, CloudError):
-                return answer
-            if isinstance(answer, CallRefused) and isinstance(call, GetDeviceRegistration):
-                raise OperatorNeeded(answer.reason, str(answer)) from answer  # a registration is never refused
-            raise answer
-
-        return attempt
-
-    async def _answer(self, call: Call) -> Answer | CloudError:
-        answered: asyncio.Future[Answer | CloudError] = asyncio.get_running_loop().create_future()
-        self._send(call, lambda answer: None if answered.done() else answered.set_result(answer))
-        return await answered
-
-    def _send(self, call: Call, done: Callable[[Answer | CloudError], None]) -> None:
+        """Make a call once; `then` hears its outcome."""
         began = time.monotonic()
+        self._lane.send(call, lambda answer: then(self._outcome(call, began, answer)))
 
-        def over(answer: Answer | CloudError) -> None:
-            fault = answer if isinstance(answer, CloudError) else None
-            self._on_attempt(call, time.monotonic() - began, fault)
-            if fault is None:
-                self._health.succeeded()
-            done(answer)
+    def _outcome(self, call: Call, began: float, answer: Answer | CloudError) -> Outcome[Answer]:
+        """What became of an attempt, and what follows for the next calls."""
+        now = time.monotonic()
+        if not isinstance(answer, CloudError):
+            self._on_attempt(call, now - began, None)
+            self._health.succeeded(now)
+            self._answered(call, now)
+            return Accepted(answer)
+        if isinstance(answer, CallRefused) and isinstance(call, GetDeviceRegistration):
+            answer = OperatorNeeded(answer.reason, str(answer))  # a registration is never refused, only failing
+        self._on_attempt(call, now - began, answer)
+        if isinstance(answer, CallRefused):
+            self._answered(call, now)
+            return Refused(str(answer))
+        return self._failed(call, answer, now)
 
-        self._lane.send(call, over)
+    def _answered(self, call: Call, now: float) -> None:
+        failing = self._failing.pop((call.device, type(call)), None) if self._failing else None
+        self._breaker.answered(now, failing is None)
+        if self._window != self._breaker.window:
+            self._tell_window()
+
+    def _failed(self, call: Call, fault: CloudError, now: float) -> Outcome[Answer]:
+        failing = self._failing.get((call.device, type(call)))
+        if self._breaker.failed(call.device, failing is None):
+            self._later(self._policy.wait(self._breaker.rounds), None)
+        self._tell_window()
+        if isinstance(call, GetDeployments) and not call.patient:
+            return Unanswered(str(fault))
+        if self._policy.stopping.is_set():
+            return Unanswered("the gateway stops")
+        if self._breaker.open:
+            self._failing.clear()  # it was not their fault
+            self._on_retry(call, fault, self._breaker.rounds)
+            return Postponed(alone=False)
+        return self._failed_alone(call, fault, failing or self._fresh(call, now), now)
+
+    def _fresh(self, call: Call, now: float) -> Failing:
+        failing = Failing(now, self._health.seconds, self._health.successes)
+        self._failing[call.device, type(call)] = failing
+        return failing
+
+    def _failed_alone(self, call: Call, fault: CloudError, failing: Failing, now: float) -> Outcome[Answer]:
+        failing.attempts += 1
+        if self._policy.gives_up(failing, fault, self._health, self._breaker.failing_share, now):
+            self._fresh(call, now).given_up = True
+            return GaveUp(str(fault))
+        failing.presses = False
+        self._on_retry(call, fault, failing.attempts)
+        self._later(self._policy.wait(failing.attempts), call.device)
+        return Postponed(alone=True)
+
+    def _later(self, seconds: float, device: Device | None) -> None:
+        """`device` None: a probe is due then, else the device's call."""
+        self._timers[device] = asyncio.get_running_loop().call_later(seconds, self._due, device)
+
+    def _due(self, device: Device | None) -> None:
+        del self._timers[device]
+        if self._policy.stopping.is_set():
+            return
+        if device is not None:
+            self._again(device)
+        else:
+            self._breaker.probe()
+            self._tell_window()
+
+    def press(self, device: Device) -> None:
+        """All others wait behind what `device` asked for: if its call failed alone, it is made again now."""
+        for operation in (SendHeartbeat, GetDeployments, GetDeviceRegistration):
+            failing = self._failing.get((device, operation))
+            if failing is not None:
+                failing.presses = True
+        timer = self._timers.get(device)
+        if timer is not None:
+            timer.cancel()
+            self._due(device)
+
+    def _tell_window(self) -> None:
+        window, self._window = self._window, self._breaker.window
+        if window != self._window:
+            self._on_breaker(self._breaker)
+            self._widen(self._window)
 
     def close(self) -> None:
         """No outcome from now on."""
-        for task in self._tasks:
-            task.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
         self._lane.close()

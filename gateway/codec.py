@@ -12,7 +12,7 @@ import msgpack
 
 from gateway import forms
 from gateway.calls import Definition, Deployment
-from gateway.errors import DecodeError
+from gateway.errors import DecodeError, MessageError
 from gateway.messages import (
     NO_URLS,
     Ack,
@@ -36,6 +36,8 @@ STATUSES = {1: "SUCCESS", 0: "FAIL"}
 POLICIES = {"ROLLBACK_ON_FAILURE": 0, "DO_NOTHING": 1}
 STATE_NUMBERS = {word: number for number, word in STATES.items()}
 LARGEST_EXPONENT = 30
+SHORT = 512
+"""Bytes of a payload whose claims of length are not worth a pass of their own."""
 LARGEST_PACKET = 268_435_455
 """Bytes of the largest packet of MQTT: a larger max_payload means no more."""
 
@@ -55,8 +57,19 @@ def hello(payload: bytes) -> Hello | None:
 
 
 def heartbeat(payload: bytes) -> Heartbeat:
-    """A heartbeat, its samples still as they travelled: only its layout can say what they mean."""
-    source, time, values, models, have, result, seq = forms.array(_unpack(payload), 7, "heartbeat")
+    """A heartbeat, its samples still as they travelled: only its layout can say what they mean.
+
+    What it raises has the seq, where the payload is an array that holds one: whoever repeats it must learn its end.
+    """
+    elements = forms.array(_unpack(payload), 7, "heartbeat")
+    try:
+        return _heartbeat(*elements)
+    except MessageError as error:
+        error.seq = forms.uint_or_none(elements[6])
+        raise
+
+
+def _heartbeat(source: Any, time: Any, values: Any, models: Any, have: Any, result: Any, seq: Any) -> Heartbeat:
     return Heartbeat(
         source=forms.tag(source) if type(source) is int else _layout(source),
         time=forms.optional_uint(time, "time"),
@@ -73,7 +86,20 @@ def get(payload: bytes) -> Get:
     if not payload:
         return Get()
     have, seq = forms.array(_unpack(payload), 2, "get")
-    return Get(forms.optional_uint(have, "have"), forms.optional_uint(seq, "seq"))
+    try:
+        return Get(forms.optional_uint(have, "have"), forms.optional_uint(seq, "seq"))
+    except MessageError as error:
+        error.seq = forms.uint_or_none(seq)
+        raise
+
+
+def seq(payload: bytes, position: int) -> int | None:
+    """The seq at `position` of a payload that is refused unread; None where there is none. Raises nothing."""
+    try:
+        elements = _unpack(payload)
+    except DecodeError:
+        return None
+    return forms.uint_or_none(elements[position]) if type(elements) is tuple and len(elements) > position else None
 
 
 def read(payload: bytes) -> Read:
@@ -164,11 +190,16 @@ def _trimmed(*elements: Any) -> list[Any]:
 
 
 def _unpack(payload: bytes) -> Any:
-    """Exactly one object. A first pass skips over it and builds nothing, so that claims of length are proven first."""
+    """Exactly one object.
+
+    A first pass skips over a long one and builds nothing, so that claims of length are proven first. What a short one
+    can claim is small: each array at most as many elements as the payload has bytes.
+    """
     try:
-        scout = msgpack.Unpacker(max_buffer_size=max(len(payload), 1))
-        scout.feed(payload)
-        scout.skip()
+        if len(payload) > SHORT:
+            scout = msgpack.Unpacker(max_buffer_size=len(payload))
+            scout.feed(payload)
+            scout.skip()
         return msgpack.unpackb(payload, use_list=False, strict_map_key=False, object_pairs_hook=forms.Map)
     except msgpack.ExtraData:
         raise DecodeError("more than one msgpack object") from None
@@ -179,7 +210,7 @@ def _unpack(payload: bytes) -> Any:
     except UnicodeDecodeError:
         raise DecodeError("a str that is not UTF-8") from None
     except (ValueError, TypeError, OverflowError) as error:
-        raise DecodeError(f"not msgpack: {error}"[:120]) from None
+        raise DecodeError(f"not msgpack ({str(error) or type(error).__name__})"[:120]) from None
 
 
 def _layout(value: Any) -> Layout:

@@ -5,37 +5,34 @@ that comes in is settled exactly once, last of its effects. A device has one cal
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway import admission, reads
-from gateway.calls import Accepted, GetDeployments, GetDeviceRegistration, Outcome, Refused, Registration, Unanswered
+from gateway.calls import (
+    Accepted,
+    GetDeployments,
+    GetDeviceRegistration,
+    Outcome,
+    Postponed,
+    Refused,
+    Registration,
+    Unanswered,
+)
 from gateway.effects import Ask, Effect, Remember, Settle, Ticket
 from gateway.errors import Code, MessageError
 from gateway.hellos import Hellos
+from gateway.line import Line
 from gateway.mailbox import InFlight, Mailbox, PendingRead, PlanCheck, PlanMemory, Waiting, WaitingGet
-from gateway.merge import WaitingHeartbeat, mergeable, merged
+from gateway.merge import WaitingHeartbeat, merged
 from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
 from gateway.plans import answered, unanswered
 from gateway.replies import complaint, receipt, refusal, refusals
+from gateway.rules import UNREGISTERED_AT_MOST, Rules
 
-UNREGISTERED_AT_MOST = 60.0
-"""Seconds for which "not registered" is believed, whatever CacheTTL says."""
+__all__ = ["Answer", "Core", "Message", "Rules"]
 
 Message: TypeAlias = Hello | Heartbeat | Get | Read
 Answer: TypeAlias = Registration | Plan | None
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """The settings that decide something here; times in seconds."""
-
-    ask_registration: bool = True
-    registered_values: frozenset[str] = frozenset({"registered", "true"})
-    plan_ttl: float = 30.0
-    hello_wait: float = 5.0
-    merge_heartbeats: int = 100
-    merge_bytes: int = 262_144
 
 
 class Core:
@@ -45,6 +42,7 @@ class Core:
         self._rules = rules
         self._boxes: dict[Device, Mailbox] = {}
         self._hellos = Hellos(rules.hello_wait)
+        self._line = Line()
         self._forgotten = 0  # the broker delivers again what came over connections before this one
         self._stopped = False
 
@@ -57,17 +55,14 @@ class Core:
         """How many devices were heard of."""
         return len(self._boxes)
 
+    @property
+    def in_line(self) -> int:
+        """How many devices wait for room among the calls."""
+        return len(self._line)
+
     def recall(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
         """What an earlier life of the gateway remembered, newest last."""
-        for record in hellos:
-            box = self._box(device)
-            self._hellos.learn(box, record.hello)
-            box.hellos[-1].implied = record.implied
-
-    def forget_hellos(self) -> None:
-        """The session is new: nothing waits in it under an older tag, and retained hellos tell the rest."""
-        for box in self._boxes.values():
-            box.hellos = ()
+        self._hellos.recall(self._box(device), hellos)
 
     def stop(self) -> None:
         """No effect from now on: what is not settled, the broker will deliver again."""
@@ -75,11 +70,14 @@ class Core:
 
     # What devices say
 
-    def refuse(self, ticket: Ticket, error: MessageError, now: Moment, device: Device | None = None) -> list[Effect]:
-        """A payload or a topic that could not be understood; `device` where its topic was."""
+    def refuse(
+        self, ticket: Ticket, error: MessageError, now: Moment, device: Device | None = None, told: bool = True
+    ) -> list[Effect]:
+        """A payload or a topic that could not be understood; `device` where its topic was. `told`: by an ack."""
         box = self._boxes.get(device) if device else None
         limit = box.max_payload if box else None
-        return [] if self._stopped else list(refusal(ticket, error.code, error.detail, now, max_payload=limit))
+        effects = [] if self._stopped else [*refusal(ticket, error.code, error.detail, now, error.seq, limit)]
+        return effects if told else effects[1:]
 
     def receive(self, device: Device, message: Message, ticket: Ticket, now: Moment) -> list[Effect]:
         """A message that was understood."""
@@ -97,8 +95,7 @@ class Core:
         return list(self._advance(box, now))
 
     def _read(self, box: Mailbox, read: Read, ticket: Ticket, now: Moment) -> Iterator[Effect]:
-        fault = reads.fault(read, box.max_payload)
-        if fault is not None:
+        if (fault := reads.fault(read, box.max_payload)) is not None:
             yield from refusal(ticket, Code.REFUSED, fault, now, max_payload=box.max_payload)
             return
         yield Settle(ticket)
@@ -111,9 +108,7 @@ class Core:
 
     def unreadable(self, device: Device, ticket: Ticket, code: Code, detail: str, now: Moment) -> list[Effect]:
         """The file of a SendBlocks cannot be had."""
-        if self._stopped:
-            return []
-        return list(complaint(ticket, code, detail, now, self._box(device).max_payload))
+        return [] if self._stopped else [*complaint(ticket, code, detail, now, self._box(device).max_payload)]
 
     def _box(self, device: Device) -> Mailbox:
         box = self._boxes.get(device)
@@ -133,36 +128,39 @@ class Core:
 
     def hello_asked(self, device: Device, now: Moment) -> None:
         """The broker confirmed the subscription that brings the device's retained hello."""
-        wait = self._box(device).hello_wait
-        if wait is not None and wait.confirmed is None:
-            wait.confirmed = now.mono
+        self._hellos.asked(self._box(device), now.mono)
 
     def deadline(self) -> float | None:
         """When `tick` is due next, on the monotonic clock."""
         return self._hellos.deadline()
 
-    def tick(self, now: Moment) -> list[Effect]:
-        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused."""
+    def tick(self, now: Moment, pressed: bool = False) -> list[Effect]:
+        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused.
+
+        `pressed`: what others sent waits behind them, so they end as soon as the broker had time to answer.
+        """
         if self._stopped:
             return []
         effects: list[Effect] = []
-        for box in self._hellos.overdue(now.mono):
+        for box in self._hellos.overdue(now.mono, pressed):
             effects += admission.hello_overdue(box, self._hellos, now)
             effects += self._advance(box, now)
         return effects
 
     # The next call
 
-    def _advance(self, box: Mailbox, now: Moment, registered: bool = False) -> Iterator[Effect]:
-        """Start the next call of a device, if none is in flight and there is one to start."""
-        if box.in_flight is None and box.check is not None:
+    def _advance(self, box: Mailbox, now: Moment, registered: bool = False, turn: bool = False) -> Iterator[Effect]:
+        """Start the next call of a device, if none is in flight, there is one to start, and room for it."""
+        if box.in_flight is not None or box.held or not box.busy or not self._line.admits(box, turn):
+            return
+        if box.check is not None:
             yield from self._check_plan(box, box.check, now)
         if box.in_flight is None and box.read is not None:
             pending, box.read = box.read, None
             if reads.answerable(box, pending.read, now):
                 yield from reads.served(box, pending, now)
             else:
-                yield _ask(box, InFlight(GetDeployments(box.device, patient=False), read=pending))
+                yield self._ask(box, InFlight(GetDeployments(box.device, patient=False), read=pending))
         if box.in_flight is not None or not box.waiting:
             return
         head = box.waiting[0]
@@ -171,11 +169,11 @@ class Core:
         if self._rules.ask_registration and not registered and now.mono >= box.registered_until:
             yield from self._check_registration(box, now)
         elif isinstance(head, WaitingHeartbeat):
-            yield self._send_heartbeats(box)
+            yield from self._send_heartbeats(box, now)
         elif box.limits_known:
             gets = box.leading_gets()
             box.drop(len(gets))
-            yield _ask(box, InFlight(GetDeployments(box.device, patient=True), gets=gets))
+            yield self._ask(box, InFlight(GetDeployments(box.device, patient=True), gets=gets))
         else:
             yield from self._hellos.ask(box)
 
@@ -183,19 +181,40 @@ class Core:
         if now.mono < box.unregistered_until:
             yield from self._not_registered(box, now)
         else:
-            yield _ask(box, InFlight(GetDeviceRegistration(box.device)))
+            yield self._ask(box, InFlight(GetDeviceRegistration(box.device)))
 
     def _not_registered(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
         self._hellos.end(box)
-        yield from refusals(box, _all_waiting(box), Code.NOT_REGISTERED, f"{box.device} is not registered", now)
+        yield from refusals(box, box.empty(), Code.NOT_REGISTERED, f"{box.device} is not registered", now)
 
-    def _send_heartbeats(self, box: Mailbox) -> Effect:
-        most = 1 if box.singly else self._rules.merge_heartbeats
-        leading = box.leading_heartbeats(most)
-        batch = leading[: mergeable(leading, most, self._rules.merge_bytes)]
-        box.drop(len(batch))
-        box.singly = max(0, box.singly - 1)
-        return _ask(box, InFlight(merged(box.device, batch), heartbeats=batch))
+    def _send_heartbeats(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
+        batch = box.batch(self._rules.merge_heartbeats, self._rules.merge_bytes)
+        yield from admission.checked_again(box, batch, now)
+        if batch:
+            yield self._ask(box, InFlight(merged(box.device, batch), heartbeats=batch))
+        else:
+            yield from self._advance(box, now, turn=True)
+
+    def _ask(self, box: Mailbox, flight: InFlight) -> Effect:
+        box.in_flight = flight
+        self._line.began()
+        return Ask(flight.call)
+
+    def _serve(self, now: Moment) -> Iterator[Effect]:
+        """Room for those in line."""
+        while (box := self._line.next()) is not None:
+            yield from self._advance(box, now, turn=True)
+
+    def widen(self, window: int, now: Moment) -> list[Effect]:
+        """So many calls may be under way at once from now on."""
+        self._line.window = window
+        return [] if self._stopped else list(self._serve(now))
+
+    def again(self, device: Device, now: Moment) -> list[Effect]:
+        """The call that was postponed for the device's own sake is due."""
+        box = self._boxes[device]
+        box.held = False
+        return [] if self._stopped else list(self._advance(box, now))
 
     def _check_plan(self, box: Mailbox, plan_check: PlanCheck, now: Moment) -> Iterator[Effect]:
         if not box.limits_known:
@@ -204,7 +223,7 @@ class Core:
         box.check = None
         memory = box.plan or PlanMemory()
         if memory.must_ask(plan_check.have, now.mono, self._rules.plan_ttl):
-            yield _ask(box, InFlight(GetDeployments(box.device, patient=False), check=plan_check))
+            yield self._ask(box, InFlight(GetDeployments(box.device, patient=False), check=plan_check))
 
     # What the service answered
 
@@ -212,9 +231,11 @@ class Core:
         """The outcome of the call that was asked for last for `device`."""
         box = self._boxes[device]
         flight, box.in_flight = box.in_flight, None
+        if flight is not None:
+            self._line.ended()
         if self._stopped or flight is None:
             return []
-        return list(self._resolve(box, flight, outcome, now))
+        return [*self._resolve(box, flight, outcome, now), *self._serve(now)]
 
     def _resolve(self, box: Mailbox, flight: InFlight, outcome: Outcome[Answer], now: Moment) -> Iterator[Effect]:
         if isinstance(outcome, Accepted):
@@ -224,12 +245,16 @@ class Core:
         elif isinstance(outcome, Unanswered):
             yield from self._back_to_wait(box, flight.items)
             return  # nobody waits for an answer any more
+        elif isinstance(outcome, Postponed):
+            box.held, box.again = outcome.alone, len(flight.heartbeats) if outcome.alone else 0
+            yield from self._back_to_wait(box, flight.items)
         elif isinstance(outcome, Refused) and len(flight.heartbeats) > 1:
             box.singly = len(flight.heartbeats)
             yield from self._back_to_wait(box, flight.items)
         else:
+            box.singly = max(0, box.singly - len(flight.heartbeats))
             code = Code.REFUSED if isinstance(outcome, Refused) else Code.GAVE_UP
-            yield from refusals(box, flight.items or _all_waiting(box), code, outcome.detail, now)
+            yield from refusals(box, flight.items or box.empty(), code, outcome.detail, now)
         yield from self._advance(box, now)
 
     def _accepted(self, box: Mailbox, flight: InFlight, answer: Answer, now: Moment) -> Iterator[Effect]:
@@ -239,6 +264,7 @@ class Core:
                 yield from reads.served(box, flight.read, now)
         elif isinstance(answer, Registration):
             yield from self._registration(box, answer, now)
+        box.singly = max(0, box.singly - len(flight.heartbeats))
         for item in flight.heartbeats:
             yield from receipt(box, item, now)
             if item.heartbeat.have is not None:
@@ -247,17 +273,14 @@ class Core:
     def _registration(self, box: Mailbox, answer: Registration, now: Moment) -> Iterator[Effect]:
         if answer.word.casefold() in self._rules.registered_values:
             box.registered_until = now.mono + answer.ttl
-            yield from self._advance(box, now, registered=True)
+            yield from self._advance(box, now, registered=True, turn=True)
         else:
             box.unregistered_until = now.mono + min(answer.ttl, UNREGISTERED_AT_MOST)
             yield from self._not_registered(box, now)
 
     def _back_to_wait(self, box: Mailbox, items: list[Waiting]) -> Iterator[Effect]:
         """To the head of what waits, but for what the broker delivers again anyway."""
-        kept = [item for item in items if item.ticket.connection >= self._forgotten]
-        yield from (Settle(item.ticket) for item in items if item.ticket.connection < self._forgotten)
-        box.singly = min(box.singly, len(kept))
-        box.keep([*kept, *(box.waiting or ())])
+        yield from (Settle(item.ticket) for item in box.back(items, self._forgotten))
 
     def reconnected(self, connection: int, resumed: bool) -> list[Effect]:
         """A new connection to the broker stands. `resumed`: it kept the session.
@@ -271,18 +294,5 @@ class Core:
         if resumed:
             self._forgotten = connection
             for box in self._boxes.values():
-                items, box.waiting, box.singly = list(box.waiting or ()), None, 0
-                effects += self._back_to_wait(box, items)
+                effects += self._back_to_wait(box, box.empty())
         return [*effects, *self._hellos.ask_again()]
-
-
-def _all_waiting(box: Mailbox) -> list[Waiting]:
-    """What waits for the device's registration, taken out."""
-    items = list(box.waiting or ())
-    box.keep([])
-    return items
-
-
-def _ask(box: Mailbox, flight: InFlight) -> Effect:
-    box.in_flight = flight
-    return Ask(flight.call)

@@ -32,13 +32,17 @@ class ConfigError(GatewayError):
 
 
 class MessageError(GatewayError):
-    """The device's fault: sending the same payload again cannot help. `code` is what the device is told."""
+    """The device's fault: sending the same payload again cannot help. `code` is what the device is told.
+
+    `seq`: what its payload asks to be acked as, where that much of it could be read.
+    """
 
     code: Code = Code.REFUSED
 
-    def __init__(self, detail: str) -> None:
+    def __init__(self, detail: str, seq: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
+        self.seq = seq
 
 
 class DecodeError(MessageError):
@@ -51,6 +55,12 @@ class LimitError(MessageError):
     """The form is right, but a name, version, value or time breaks a limit of the service model."""
 
     code = Code.REFUSED
+
+
+class RateError(MessageError):
+    """The device sends more than the operator lets it."""
+
+    code = Code.GAVE_UP
 
 
 class CloudError(GatewayError):
@@ -83,6 +93,14 @@ class SiteError(GatewayError):
 
 class BrokerError(GatewayError):
     """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answers CONNECT with a refusal: `code` is its MQTT 5 reason code."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 class FileFault(GatewayError):

@@ -43,7 +43,7 @@ class Express:
         self._headers = f" HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
         self._model = client.meta.service_model
         self._parser = create_parser(self._model.protocol)
-        self._source = session.get_credentials()
+        self._session = session
         self._credentials: Credentials | None = None
         self._fault: CloudError = OperatorNeeded("NoCredentialsError", "boto3 finds no credentials to sign with")
         self._refreshed = float("-inf")
@@ -51,7 +51,8 @@ class Express:
 
     def send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
         """Send once; `done` hears the answer, or what went wrong."""
-        if time.monotonic() - self._refreshed > REFRESH and self._refreshing is None:
+        stale = self._credentials is None or time.monotonic() - self._refreshed > REFRESH
+        if stale and self._refreshing is None:
             self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
         if self._credentials is None:
             self._after_refresh(lambda: self._send(call, done))
@@ -60,7 +61,7 @@ class Express:
 
     def _send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
         if self._credentials is None:
-            done(self._fault)
+            asyncio.get_running_loop().call_soon(done, self._fault)
             return
         path, content = f"/{type(call).__name__}", body.of(call)
         signature = self._signer.headers(self._credentials, path, content, time.time())
@@ -95,8 +96,7 @@ class Express:
     async def _refresh(self) -> None:
         """In a thread: to renew credentials boto3 asks other services."""
         try:
-            frozen = await asyncio.to_thread(self._source.get_frozen_credentials) if self._source else None
-            found = Credentials(frozen.access_key, frozen.secret_key, frozen.token) if frozen else None
+            found = await asyncio.to_thread(self._look)
             if found != self._credentials:
                 self._credentials = found
         except Exception as error:
@@ -104,6 +104,12 @@ class Express:
         finally:
             self._refreshed = time.monotonic()
             self._refreshing = None
+
+    def _look(self) -> Credentials | None:
+        """boto3 keeps what it has found, and looks again until it has found some."""
+        source = self._session.get_credentials()
+        frozen = source.get_frozen_credentials() if source else None
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token) if frozen else None
 
     def close(self) -> None:
         """Calls in flight are not told."""

@@ -66,6 +66,11 @@ def uint(value: Any, what: str) -> int:
     return value
 
 
+def uint_or_none(value: Any) -> int | None:
+    """For what is read of a payload that is refused anyway."""
+    return value if type(value) is int and value >= 0 else None
+
+
 def optional_uint(value: Any, what: str) -> int | None:
     return None if value is None else uint(value, what)
 

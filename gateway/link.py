@@ -5,9 +5,11 @@ paho connects in blocking calls. A callback that is handed in must not raise: pa
 """
 
 import asyncio
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
@@ -18,8 +20,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.buffered import BufferingContext
-from gateway.errors import BrokerError
+from gateway.buffered import READ, BufferingContext
+from gateway.errors import BrokerError, BrokerRefused
 from gateway.packets import Publish
 from gateway.paholoop import PahoLoop
 
@@ -34,6 +36,8 @@ PROPERTIES_ROOM = 4096
 """Bytes of a packet that are left to its topic and properties."""
 INFLIGHT = 1000
 """Unconfirmed publications at once, where the broker's Receive Maximum is not lower."""
+GOODBYE = 1.0
+"""Seconds that the broker has to close a connection after our DISCONNECT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ class Link:
         self._receive_maximum = receive_maximum
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._unconfirmed: dict[int, Confirmed] = {}
         self._unsent: deque[tuple[tuple[Any, ...], Confirmed]] = deque()
         self._window = self._largest = 0
@@ -74,6 +78,8 @@ class Link:
         self.lost = asyncio.Event()
         self.lost.set()
         self.fault = ""
+        self.announced: dict[str, Any] = {}
+        """The properties of the broker's last CONNACK, by their names in MQTT 5 without spaces."""
         self._client = self._make_client()
         self._sockets = PahoLoop(self._client, endpoint.keepalive, on_message)
         self.pause, self.resume = self._sockets.pause, self._sockets.resume
@@ -98,7 +104,7 @@ class Link:
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_publish = self._published
-        client.on_subscribe = self._suback
+        client.on_subscribe = client.on_unsubscribe = self._answered
         return client
 
     async def open(self) -> None:
@@ -127,15 +133,22 @@ class Link:
             raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
 
     async def close(self) -> None:
-        """Say goodbye; the session stays as its expiry says."""
+        """Say goodbye and let the broker hear all of it; the session stays as its expiry says."""
         if self.up:
+            twin = self._sockets.twin()
             self._client.disconnect()
             self._client.loop_write()
-            try:
-                await asyncio.wait_for(self.lost.wait(), 1.0)
-            except TimeoutError:
-                pass
+            await self._hear_out(twin)
         self._sockets.close()
+
+    async def _hear_out(self, twin: socket.socket) -> None:
+        """Read until the broker has closed too. To close on messages that are not read would be a reset, which can
+        overtake the last PUBACKs: the broker would deliver again what the cloud accepted."""
+        with twin, suppress(OSError, TimeoutError):
+            async with asyncio.timeout(GOODBYE):
+                twin.shutdown(socket.SHUT_WR)
+                while await self._loop.sock_recv(twin, READ):
+                    pass
 
     def publish(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, then: Confirmed) -> None:
         """Publish with QoS 1; `then` hears the broker's confirmation, over however many connections."""
@@ -151,18 +164,26 @@ class Link:
             else:
                 self._unconfirmed[self._client.publish(*message).mid] = then
 
-    async def subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> list[ReasonCode]:
+    async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
         """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
-        result, mid = self._client.subscribe([(each, options) for each in filters])
+        return await self._answer(*self._client.subscribe(list(filters)))
+
+    async def give_up(self, filters: Sequence[str]) -> None:
+        """Unsubscribe; returns when the broker has answered. Raises BrokerError where no answer comes."""
+        await self._answer(*self._client.unsubscribe(list(filters)))
+
+    async def _answer(self, result: int, mid: int | None) -> list[ReasonCode]:
         if result != paho.MQTT_ERR_SUCCESS or mid is None:
             raise BrokerError("the connection broke while subscribing")
-        answer = self._subscribed[mid] = self._loop.create_future()
+        answer: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
+        self._answers[mid] = answer
         try:
-            return await asyncio.wait_for(answer, self._endpoint.timeout)
-        except TimeoutError:
-            raise BrokerError(f"no answer to a subscription in {self._endpoint.timeout:g} s") from None
+            while not (await asyncio.wait((answer,), timeout=self._endpoint.timeout))[0]:
+                if not self._sockets.paused:  # else the answer stands behind messages that are not read
+                    raise BrokerError(f"no answer to a subscription in {self._endpoint.timeout:g} s")
+            return answer.result()
         finally:
-            self._subscribed.pop(mid, None)
+            self._answers.pop(mid, None)
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         """Unsubscribe, without waiting for the answer."""
@@ -180,14 +201,14 @@ class Link:
         if self._opened.done():
             return
         if reason.is_failure:
-            self._opened.set_exception(BrokerError(f"the broker refuses the connection: {reason}"))
+            self._opened.set_exception(BrokerRefused(reason.value, f"the broker refuses the connection: {reason}"))
             return
         self._sockets.connected()
         self.stands.set()
         self.lost.clear()
-        limits = properties.json()
-        self._window = min(INFLIGHT, limits.get("ReceiveMaximum", INFLIGHT))
-        self._largest = limits.get("MaximumPacketSize", 1 << 28)
+        self.announced = properties.json()
+        self._window = min(INFLIGHT, self.announced.get("ReceiveMaximum", INFLIGHT))
+        self._largest = self.announced.get("MaximumPacketSize", 1 << 28)
         self._on_connected(flags.session_present)
         self._send_unsent()
         self._opened.set_result(None)
@@ -203,7 +224,7 @@ class Link:
                 " or is this a listener for devices, with use_username_as_clientid?"
             )
         fault = BrokerError(f"the connection broke: {self.fault}")
-        waits: list[asyncio.Future[Any]] = [self._opened, *self._subscribed.values()]
+        waits: list[asyncio.Future[Any]] = [self._opened, *self._answers.values()]
         for waiting in waits:
             if not waiting.done():
                 waiting.set_exception(fault)
@@ -214,7 +235,7 @@ class Link:
             then(reason.value)
         self._send_unsent()
 
-    def _suback(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
-        answer = self._subscribed.get(mid)
+    def _answered(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
+        answer = self._answers.get(mid)
         if answer is not None and not answer.done():
             answer.set_result(reasons)

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from gateway.calls import Call
 from gateway.effects import Ticket
-from gateway.merge import WaitingHeartbeat
+from gateway.merge import WaitingHeartbeat, mergeable
 from gateway.messages import NO_URLS, Device, Get, Hello, HelloRecord, ModelFile, Plan, Read
 
 TAGS_KEPT = 4
@@ -19,7 +19,10 @@ TAGS_KEPT = 4
 REPUBLISH_AFTER = 60.0
 """Seconds for which the same digest is not published again because of a `have`."""
 PLAN_GRACE = 0.5
-"""Seconds after the broker's confirmation for which a plan waits for a hello that could limit it."""
+"""Seconds after the broker's confirmation for which a plan waits for a hello that could limit it: a retained one is
+there by then."""
+UNKNOWN_KEPT = 16
+"""Heartbeats of unknown tags that wait for a device's late hello; more are answered with code 2 at once."""
 NEVER = float("-inf")
 
 
@@ -103,7 +106,11 @@ class PlanMemory:
 
 @dataclass(slots=True)
 class Mailbox:
-    """A quiet device costs this object and its hellos; the rest is made when it is needed and dropped afterwards."""
+    """A quiet device costs this object and its hellos; the rest is made when it is needed and dropped afterwards.
+
+    `singly`: so many heartbeats go one by one. `again`: so many make just the call that failed. `held`: no call before
+    `Core.again`. `in_line`: it waits for its turn.
+    """
 
     device: Device
     hellos: tuple[HelloRecord, ...] = ()
@@ -114,6 +121,9 @@ class Mailbox:
     waiting: deque[Waiting] | None = None
     in_flight: InFlight | None = None
     singly: int = 0
+    again: int = 0
+    held: bool = False
+    in_line: bool = False
     check: PlanCheck | None = None
     read: PendingRead | None = None
     hello_wait: HelloWait | None = None
@@ -140,6 +150,11 @@ class Mailbox:
                 return record
         return None
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to call for."""
+        return bool(self.waiting) or self.check is not None or self.read is not None
+
     def put(self, item: Waiting) -> None:
         """Append to what waits."""
         if self.waiting is None:
@@ -159,6 +174,23 @@ class Mailbox:
             found.append(item)
         return found
 
+    def batch(self, most: int, most_bytes: int) -> list[WaitingHeartbeat]:
+        """What makes the next call, taken out of what waits."""
+        found = self.leading_heartbeats(self.again or (1 if self.singly else most))
+        if not self.again:
+            found = found[: mergeable(found, most, most_bytes)]
+        self.again = 0
+        self.drop(len(found))
+        return found
+
+    def back(self, items: list[Waiting], forgotten: int) -> list[Waiting]:
+        """To the head of what waits, but for those of connections before `forgotten`, which are the result."""
+        kept = [item for item in items if item.ticket.connection >= forgotten]
+        lost = [item for item in items if item.ticket.connection < forgotten]
+        self.singly, self.again = max(0, self.singly - len(lost)), max(0, self.again - len(lost))
+        self.keep([*kept, *(self.waiting or ())])
+        return lost
+
     def leading_gets(self) -> list[WaitingGet]:
         """Those at the head, in order: one answer serves them all."""
         found: list[WaitingGet] = []
@@ -172,9 +204,20 @@ class Mailbox:
         """Remove the first `count` of what waits."""
         self.keep(list(islice(self.waiting or (), count, None)))
 
+    def empty(self) -> list[Waiting]:
+        """Take out all that waits."""
+        items, self.waiting, self.singly, self.again = list(self.waiting or ()), None, 0, 0
+        return items
+
     def without_layout(self) -> list[WaitingHeartbeat]:
         """The heartbeats that wait for the hello of their tag."""
         return [item for item in self.waiting or () if isinstance(item, WaitingHeartbeat) and item.layout is None]
+
+    def understood(self) -> list[Waiting]:
+        """All the others that wait."""
+        return [
+            item for item in self.waiting or () if not isinstance(item, WaitingHeartbeat) or item.layout is not None
+        ]
 
     def fitting(self, plan: Plan) -> bytes | None:
         """The payload of `plan` that the device asked for by its flags; None where it exceeds max_payload."""

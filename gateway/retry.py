@@ -9,13 +9,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
-from tenacity.stop import stop_after_attempt, stop_base, stop_never
+from tenacity.stop import stop_after_attempt, stop_never
 from tenacity.wait import wait_random_exponential
 
-from gateway.errors import BrokerError, CallFailed, GatewayError, OperatorNeeded
+from gateway.errors import BrokerError, CallFailed, CloudError, GatewayError, OperatorNeeded
 
 OnRetry = Callable[[BaseException, int], None]
 """Told the error and how many attempts have failed, before each wait."""
+ENOUGH = 8
+"""Attempts that tell a message at fault from bad luck, where it stops others and their calls rarely fail."""
+RARELY = 0.1
+"""Of ten calls, not more than one: eight in a row fail by chance once in 100,000,000."""
 
 
 class ShuttingDown(GatewayError):
@@ -31,27 +35,29 @@ class Health:
 
     gap: float
     seconds: float = 0.0
+    successes: int = 0
     _last: float = field(default_factory=time.monotonic)
 
-    def succeeded(self) -> None:
+    def succeeded(self, now: float) -> None:
         """A call was accepted."""
-        now = time.monotonic()
         self.seconds += min(now - self._last, self.gap)
+        self.successes += 1
         self._last = now
 
 
-class _StopGivenUp(stop_base):
-    """Stop a call that kept failing for `limit` seconds in which the service worked for others."""
+@dataclass(slots=True)
+class Failing:
+    """A device whose calls fail while others get through. `since` and the health then; `attempts` that failed.
 
-    def __init__(self, health: Health, limit: float) -> None:
-        self._health, self._limit, self._seconds_at_start = health, limit, health.seconds
+    `presses`: all others wait behind it. `given_up`: it was before, and nothing got through since.
+    """
 
-    def __call__(self, retry_state: RetryCallState) -> bool:
-        outcome = retry_state.outcome
-        if outcome is None or isinstance(outcome.exception(), OperatorNeeded):
-            return False
-        waited = retry_state.seconds_since_start or 0.0
-        return min(waited, self._health.seconds - self._seconds_at_start) >= self._limit
+    since: float
+    seconds: float
+    successes: int
+    attempts: int = 0
+    presses: bool = False
+    given_up: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +76,27 @@ class RetryPolicy:
         """A fresh record of the service's health, of which one success cannot condemn a call."""
         return Health(gap=min(60.0, self.give_up_after / 2))
 
-    def call(self, health: Health, on_retry: OnRetry) -> AsyncRetrying:
-        """For one call, given up by `health`. The last error is raised as it is."""
-        return self._retrying((CallFailed, OperatorNeeded), _StopGivenUp(health, self.give_up_after), on_retry)
+    def wait(self, failures: int) -> float:
+        """Seconds to wait after so many failures."""
+        state = RetryCallState(AsyncRetrying(), None, (), {})
+        state.attempt_number = failures
+        return wait_random_exponential(multiplier=self.base, max=self.cap)(state)
+
+    def gives_up(self, failing: Failing, error: CloudError, health: Health, failing_share: float, now: float) -> bool:
+        """Whether a call that failed once more is given up: it kept failing for long while the service worked.
+
+        Sooner where others wait behind it, since nothing of theirs could get through then to show that it does.
+        `failing_share`: of the others' calls.
+        """
+        waited = now - failing.since
+        others = health.successes > failing.successes
+        if failing.presses and others:
+            enough = 1 if failing.given_up else ENOUGH
+            rare = failing.attempts >= enough and failing_share <= RARELY and not isinstance(error, OperatorNeeded)
+            return rare or waited >= self.give_up_after
+        if isinstance(error, OperatorNeeded):
+            return False
+        return min(waited, health.seconds - failing.seconds) >= self.give_up_after
 
     def briefly(self, attempts: int, on_retry: OnRetry = lambda error, attempts: None) -> AsyncRetrying:
         """For what a device will ask for again anyway: only what can soon be better, so many times at most."""

@@ -7,6 +7,7 @@ import time
 
 import structlog
 
+from gateway.breaker import Breaker
 from gateway.calls import Call, SendHeartbeat
 from gateway.errors import CloudError, OperatorNeeded
 from gateway.metrics import Metrics
@@ -23,6 +24,7 @@ class ServiceWatch:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._failing = 0
+        self._open = False
         self._told_at = float("-inf")
 
     def attempted(self, call: Call, seconds: float, error: CloudError | None) -> None:
@@ -51,6 +53,16 @@ class ServiceWatch:
             )
         else:
             _log.warning("a call failed and is repeated; the broker keeps what waits", **facts)
+
+    def breaker(self, breaker: Breaker) -> None:
+        """More calls at once may be under way, or fewer."""
+        self._metrics.call_window.set(breaker.window)
+        if breaker.open and not self._open:
+            self._metrics.breaker_opened.inc()
+            _log.warning("the service fails for all: a few calls try it from time to time, the broker keeps the rest")
+        elif self._open and not breaker.open:
+            _log.info("the service answers again: what waits is sent, a few calls at once first, then more")
+        self._open = breaker.open
 
     def _working(self) -> None:
         if self._failing and time.monotonic() - self._told_at >= 1.0:

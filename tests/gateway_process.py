@@ -5,11 +5,14 @@ It must never read this process's AWS or GATEWAY settings, and never outlive the
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -44,6 +47,7 @@ def settings(address: Address, service: str, fleets: str, state: Path, **more: o
         "retry_base": 0.05,
         "retry_cap": 0.2,
         "hello_wait": 0.4,
+        "device_rate": 10_000,
     } | more
     aws = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
     ours_by_name = {f"GATEWAY_{name.upper()}": str(value) for name, value in ours.items()}
@@ -53,8 +57,9 @@ def settings(address: Address, service: str, fleets: str, state: Path, **more: o
 class GatewayProcess:
     """One gateway: started, killed and started again with the same settings. Leaving the context ends it."""
 
-    def __init__(self, variables: dict[str, str]) -> None:
+    def __init__(self, variables: dict[str, str], command: Sequence[str] = COMMAND) -> None:
         self._variables = variables
+        self._command = command
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
         self.log: Arrivals[dict[str, Any]] = Arrivals("line of the gateway's log")
@@ -77,7 +82,7 @@ class GatewayProcess:
         """Start the process; its first line is its status pages' URL."""
         assert self._process is None
         self._process = subprocess.Popen(
-            COMMAND, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=self._variables, stdin=subprocess.DEVNULL
+            self._command, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=self._variables, stdin=subprocess.DEVNULL
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
@@ -101,12 +106,33 @@ class GatewayProcess:
         """SIGTERM, without waiting."""
         self._running.terminate()
 
+    def stall(self) -> None:
+        """SIGSTOP: it stands still, and its connections stay open."""
+        self._running.send_signal(signal.SIGSTOP)
+
+    def wake(self) -> None:
+        """SIGCONT."""
+        self._running.send_signal(signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
     def metrics(self) -> dict[str, float]:
         """Every sample of /metrics by its name and labels, as they stand there."""
         with urllib.request.urlopen(self._pages + "metrics", timeout=DEADLINE_S) as page:
             lines = page.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name.removeprefix("edge_gateway_"): float(value) for name, value in pairs}
+
+    def readiness(self) -> tuple[int, list[str]]:
+        """The status of /readyz, and its reasons."""
+        try:
+            page = urllib.request.urlopen(self._pages + "readyz", timeout=DEADLINE_S)
+        except urllib.error.HTTPError as error:
+            page = error
+        with page:
+            return page.status, json.loads(page.read())["reasons"]
 
     def until_metric(self, name: str, value: float) -> None:
         """Poll: the gateway tells nobody when a metric changes."""

@@ -109,9 +109,9 @@ class Stranger(_Connection):
     def topic(self, channel: str) -> str:
         return f"{self._base}/{channel}"
 
-    def send(self, channel: str, payload: bytes) -> None:
-        """Return once the packet left (QoS 0) or the broker confirmed it (QoS 1)."""
-        info = self._client.publish(self.topic(channel), payload, self._qos, retain=channel == "hello")
+    def send(self, channel: str, payload: bytes, retain: bool = False) -> None:
+        """Return once the packet left (QoS 0) or the broker confirmed it (QoS 1, 2). A hello is always retained."""
+        info = self._client.publish(self.topic(channel), payload, self._qos, retain=retain or channel == "hello")
         info.wait_for_publish(DEADLINE_S)
         assert info.is_published(), f"no PUBACK for {channel}"
 

@@ -118,14 +118,18 @@ def heartbeat(number: int, devices: int, full: bool, base: int = 777_000_000_000
     return f"edge/fleet-a/{device}/heartbeat", msgpack.packb(who | {"AgentMetrics": metrics, "Models": [model]})
 
 
+def hello(number: int) -> tuple[str, bytes]:
+    """Topic and payload."""
+    return f"edge/fleet-a/dev-{number:06d}/hello", msgpack.packb([4711, LAYOUT, NOW - 200])
+
+
 def fill(port: int, case: Case, count: int, full: bool) -> None:
     """Hellos and heartbeats, published and confirmed."""
     client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
     client.max_inflight_messages_set(1000)
     client.connect("127.0.0.1", port)
     client.loop_start()
-    hello = msgpack.packb([4711, LAYOUT, NOW - 200])
-    sent = [client.publish(f"edge/fleet-a/dev-{n:06d}/hello", hello, 1, retain=True) for n in range(case.devices)]
+    sent = [client.publish(*hello(number), 1, retain=True) for number in range(case.devices)]
     sent += [client.publish(*heartbeat(number, case.devices, full), 1) for number in range(count)]
     for each in sent:
         each.wait_for_publish(60)

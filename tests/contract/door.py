@@ -1,13 +1,16 @@
 """The garden door as the tests open it: attempts written down, no wait between them. No test of its own."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
-from gateway.calls import Call
+from gateway.breaker import Breaker
+from gateway.calls import Call, Outcome, Postponed
 from gateway.cloud import Cloud, Lane
 from gateway.errors import CloudError
 from gateway.express import Express
+from gateway.messages import Device
 from gateway.retry import RetryPolicy
 from gateway.standard import Standard, make_client, make_session
 
@@ -29,8 +32,36 @@ class Door:
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
         lane: Lane = Express(session, client, 2) if way == "express" else Standard(client, 2)
-        self.cloud = Cloud(lane, policy, self._attempted, self._repeated)
+        self.cloud = Cloud(lane, policy, Breaker(2), self._attempted, self._repeated)
         self.stop_at_failure = False
+        self.window = 0
+        self._due: set[Device] = set()
+        self._changed = asyncio.Event()
+        self.cloud.begin(self._again, self._widen)
+
+    async def once(self, call: Call) -> Outcome[Any]:
+        """What became of one attempt."""
+        ended: asyncio.Future[Outcome[Any]] = asyncio.get_running_loop().create_future()
+        self.cloud.start(call, ended.set_result)
+        return await ended
+
+    async def perform(self, call: Call) -> Outcome[Any]:
+        """What became of it in the end: what is postponed is asked for again as soon as it may be, as the core does."""
+        while isinstance(outcome := await self.once(call), Postponed):
+            device = call.device
+            while not (device in self._due if outcome.alone else self.window):
+                self._changed.clear()
+                await self._changed.wait()
+            self._due.discard(device)
+        return outcome
+
+    def _again(self, device: Device) -> None:
+        self._due.add(device)
+        self._changed.set()
+
+    def _widen(self, window: int) -> None:
+        self.window = window
+        self._changed.set()
 
     def _attempted(self, call: Call, seconds: float, error: CloudError | None) -> None:
         self.attempts.append(error)

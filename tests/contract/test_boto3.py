@@ -111,7 +111,7 @@ async def test_what_arrives_is_what_boto3_sends(
     service: Recorder, door: Door, call: Call, operation: str, request_by_hand: dict[str, Any]
 ) -> None:
     service.answers = [Answer(body="{}"), Answer(body="{}")]
-    assert isinstance(await door.cloud.perform(call), Accepted)
+    assert isinstance(await door.perform(call), Accepted)
     client = boto3.client("sagemaker-edge", region_name="eu-central-1", endpoint_url=service.url)
     await asyncio.to_thread(getattr(client, operation), **request_by_hand)
     sent, expected = service.requests
@@ -120,7 +120,7 @@ async def test_what_arrives_is_what_boto3_sends(
 
 
 async def test_the_bodys_fields_are_the_apis(service: Recorder, door: Door) -> None:
-    await door.cloud.perform(FULL)
+    await door.perform(FULL)
     [request] = service.requests
     assert request.path == "/SendHeartbeat"
     assert set(request.body) == set(FULL_BY_HAND)
@@ -139,13 +139,13 @@ async def test_the_bodys_fields_are_the_apis(service: Recorder, door: Door) -> N
 )
 async def test_a_heartbeat_is_accepted(service: Recorder, door: Door, answer: Answer) -> None:
     service.answers = [answer]
-    assert await door.cloud.perform(BEAT) == Accepted(None)
+    assert await door.perform(BEAT) == Accepted(None)
     assert door.attempts == [None]
 
 
 async def test_a_registration_is_read(service: Recorder, door: Door) -> None:
     service.answers = [Answer(body='{"DeviceRegistration": "REGISTERED", "CacheTTL": "60"}')]
-    assert await door.cloud.perform(GetDeviceRegistration(DEVICE)) == Accepted(Registration("REGISTERED", 60.0))
+    assert await door.perform(GetDeviceRegistration(DEVICE)) == Accepted(Registration("REGISTERED", 60.0))
 
 
 async def test_deployments_are_read(service: Recorder, door: Door) -> None:
@@ -158,4 +158,4 @@ async def test_deployments_are_read(service: Recorder, door: Door) -> None:
     ]
     definition = Definition("kws", "DEPLOY", "ab", "SHA1", "s3://b/k")
     expected = (Deployment("d", "DO_NOTHING", (definition,), "Model"), Deployment(None, None, None))
-    assert await door.cloud.perform(GetDeployments(DEVICE, patient=False)) == Accepted(expected)
+    assert await door.perform(GetDeployments(DEVICE, patient=False)) == Accepted(expected)

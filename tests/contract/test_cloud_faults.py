@@ -59,7 +59,7 @@ async def test_what_may_pass_is_tried_again(
     service: Recorder, door: Door, call: Call, answer: Answer, fault: type[CloudError]
 ) -> None:
     service.answers = [answer, Answer(body="{}")]
-    assert isinstance(await door.cloud.perform(call), Accepted)
+    assert isinstance(await door.perform(call), Accepted)
     first, *rest = door.attempts
     assert (type(first), rest) == (fault, [None])
     assert len(service.requests) == 2
@@ -68,26 +68,26 @@ async def test_what_may_pass_is_tried_again(
 @pytest.mark.parametrize("answer", [error(400, "ValidationException"), error(400, "SomethingNew")])
 async def test_what_is_refused_is_refused_at_once(service: Recorder, door: Door, answer: Answer) -> None:
     service.answers = [answer]
-    outcome = await door.cloud.perform(BEAT)
+    outcome = await door.perform(BEAT)
     assert outcome == Refused(f"{answer.headers['x-amzn-ErrorType']}: why")
     assert ([type(attempt) for attempt in door.attempts], len(service.requests)) == ([CallRefused], 1)
 
 
 async def test_a_refused_registration_is_an_outage(service: Recorder, door: Door) -> None:
     service.answers = [error(400, "ValidationException"), Answer(body='{"DeviceRegistration": "true"}')]
-    assert await door.cloud.perform(GetDeviceRegistration(DEVICE)) == Accepted(Registration("true", 300.0))
+    assert await door.perform(GetDeviceRegistration(DEVICE)) == Accepted(Registration("true", 300.0))
 
 
 @pytest.mark.parametrize("body", ["[]", "5", '"text"', "{", "", '{"Deployments": 5}', '{"Deployments": [5]}'])
 async def test_json_that_is_not_the_apis_breaks_nothing(service: Recorder, door: Door, body: str) -> None:
     service.answers = [Answer(body=body), Answer(body="{}")]
-    assert await door.cloud.perform(GetDeployments(DEVICE, patient=True)) == Accepted(())
+    assert await door.perform(GetDeployments(DEVICE, patient=True)) == Accepted(())
 
 
 @pytest.mark.parametrize("answer", [Answer(500), error(403, "AccessDenied"), Answer(0)])
 async def test_an_impatient_question_is_asked_once(service: Recorder, door: Door, answer: Answer) -> None:
     service.answers = [answer]
-    assert isinstance(await door.cloud.perform(GetDeployments(DEVICE, patient=False)), Unanswered)
+    assert isinstance(await door.perform(GetDeployments(DEVICE, patient=False)), Unanswered)
     assert len(service.requests) == 1
 
 
@@ -96,7 +96,7 @@ async def test_a_refused_connection_is_nobodys_fault(aws: None, monkeypatch: pyt
         reserved.bind(("127.0.0.1", 0))  # and nobody listens
         door = Door(f"http://127.0.0.1:{reserved.getsockname()[1]}", monkeypatch)
         door.stop_at_failure = True
-        assert await door.cloud.perform(BEAT) == Unanswered("the gateway stops")
+        assert await door.perform(BEAT) == Unanswered("the gateway stops")
     assert [type(attempt) for attempt in door.attempts] == [CallFailed]
     door.cloud.close()
 
@@ -106,7 +106,7 @@ async def test_missing_credentials_are_the_operators(service: Recorder, monkeypa
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     door = Door(service.url, monkeypatch)
     door.stop_at_failure = True
-    assert await door.cloud.perform(BEAT) == Unanswered("the gateway stops")
+    assert await door.perform(BEAT) == Unanswered("the gateway stops")
     assert [type(attempt) for attempt in door.attempts] == [OperatorNeeded]
     assert service.requests == []
     door.cloud.close()
@@ -117,9 +117,9 @@ async def test_a_call_that_fails_while_others_succeed_is_given_up(
 ) -> None:
     door = Door(service.url, monkeypatch, give_up_after=NO_TIME)
     service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": Answer(body="{}")}
-    failing = asyncio.create_task(door.cloud.perform(BEAT))
+    failing = asyncio.create_task(door.perform(BEAT))
     while not failing.done():
-        assert isinstance(await door.cloud.perform(GetDeviceRegistration(DEVICE)), Accepted)
+        assert isinstance(await door.perform(GetDeviceRegistration(DEVICE)), Accepted)
     assert isinstance(failing.result(), GaveUp)
     door.cloud.close()
 
@@ -127,6 +127,6 @@ async def test_a_call_that_fails_while_others_succeed_is_given_up(
 async def test_a_call_that_fails_alone_is_not(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     door = Door(service.url, monkeypatch, give_up_after=NO_TIME)
     service.answers = [Answer(500)] * 20
-    assert await door.cloud.perform(BEAT) == Accepted(None)
+    assert await door.perform(BEAT) == Accepted(None)
     assert door.repeated == list(range(1, 21))
     door.cloud.close()

@@ -14,7 +14,7 @@ NAN, INFINITY = float("nan"), float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """`seq`: what the ack must echo; None where the payload tells none or is not understood."""
+    """`seq`: what the ack must echo; None where the payload tells none that can be read."""
 
     name: str
     code: int
@@ -51,7 +51,7 @@ HOSTILE = [
     # The form: not one msgpack object
     Hostile("text", 1, b"hello, is there anybody?"),
     Hostile("an empty payload", 1, b""),
-    Hostile("0xc1, which msgpack never uses", 1, b"\xc1"),
+    Hostile("0xc1, which msgpack never uses", 1, b"\xc1", detail="not msgpack (FormatError)"),
     Hostile("two objects", 1, msgpack.packb([LAYOUT, T]) * 2),
     Hostile("half an object", 1, msgpack.packb([LAYOUT, T, [1, 2, 3]])[:-1]),
     Hostile("1 MB", 1, msgpack.packb([LAYOUT, T, None, None, None, None, None, bytes(1_000_000)])),
@@ -65,6 +65,7 @@ HOSTILE = [
     # The form: the right object with the wrong things in it
     array("nothing", 1),
     Hostile("a map", 1, msgpack.packb({"values": [1]})),
+    Hostile("a map with one key twice", 1, b"\x82\x01\x02\x01\x03"),
     Hostile("nil", 1, b"\xc0"),
     array("a tag as text", 1, "4711", 89),
     array("a tag below 0", 1, -1, 89),
@@ -107,6 +108,9 @@ HOSTILE = [
     result("a status of another number", 1, None, None, None, None, None, [[None] * 5 + [2]]),
     result("a name that is a number", 1, 7),
     result("no array", 1, "deploy-7", None, None, None, None, "kws"),
+    array("values that are no array, with a seq", 1, LAYOUT, T, 7, None, None, None, 15, seq=15),
+    array("a result with a limit broken, with a seq", 4, LAYOUT, T, None, None, None, ["deploy_7"], 16, seq=16),
+    array("a name with a limit broken, with a seq", 4, ["1.0", [["s", "cpu"]]], T, *[None] * 4, 17, seq=17),
     # Limits of the service
     layout("a metric of three letters", 4, "1.0.0", [["sys", "cpu"]]),
     layout("a metric with an underscore", 4, "1.0.0", [["sys", "free_heap"]]),
@@ -130,9 +134,10 @@ HOSTILE = [
     array("read", 5, 1, 0, 0, 64, channel="read"),
     array("a read of nothing", 1, channel="read"),
     array("a get whose have is text", 1, "0", channel="get"),
+    array("a get whose have is text, with a seq", 1, "0", 14, channel="get", seq=14),
     Hostile("a get that is not msgpack", 1, b"\xc1", "get"),
     # Hellos
-    Hostile("hello: a map", 1, b"\x80", "hello", None, "hello:"),
+    Hostile("hello: a map", 1, b"\x80", "hello", None, "hello: a map"),
     Hostile("hello: not msgpack", 1, b"\xc1", "hello", None, "hello:"),
     Hostile("hello: NaN", 1, msgpack.packb([TAG, LAYOUT, NAN]), "hello", None, "hello:"),
     Hostile("hello: 1 MB", 1, bytes(1_000_000), "hello", None, "hello:"),

@@ -1,16 +1,17 @@
-"""The core as a state machine: whatever devices, broker and service do, in any order, what is promised holds.
+"""The core as a state machine: whatever devices, broker, service and clocks do, in any order, what is promised holds.
 
-Each ticket is settled exactly once, last of its effects; a device has one call in flight; samples keep their order and
-their dates; what was accepted was in exactly one accepted call; only what is at fault is refused; and no effect after
-the stop. Each heartbeat carries its ticket's number as its only sample, so that it can be found again.
+Each ticket is settled exactly once, last of its effects; a device has one call in flight, with one result at most; its
+messages keep their order and their dates; only what is at fault is refused; nothing is invented, nothing waits without
+a cause, nothing that is settled is kept; and no effect comes after the stop.
 """
 
-from dataclasses import dataclass
+import os
+import re
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from gateway.calls import (
     Accepted,
@@ -19,161 +20,223 @@ from gateway.calls import (
     GetDeployments,
     GetDeviceRegistration,
     Outcome,
+    Postponed,
     Refused,
     Registration,
     SendHeartbeat,
-    Unanswered,
 )
 from gateway.core import Core, Rules
-from gateway.effects import Ask, Bury, Effect, ReadHello, Reply, Settle
-from gateway.errors import Code
-from gateway.messages import Device, Get, Heartbeat, Hello, Moment, Read, Result
-from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER, Slip, plan
-
-DEVICES = st.sampled_from([DEVICE, OTHER])
-HELLOS = {tag: Hello(tag, NEWER if tag == 2 else LAYOUT, EPOCH + tag, 150, tag % 2) for tag in (1, 2, 3)}
-RESULTS = st.sampled_from([None, None, Result("a", "SUCCESS"), Result("b", "FAIL")])
-OPTIONAL = st.sampled_from([None, 1, 2])
-UNASKED = Unanswered("the gateway stops")
-PLANS = st.builds(
-    lambda digest, length: Accepted(plan(digest, length)), st.sampled_from([1, 2]), st.sampled_from([100, 500])
+from gateway.effects import Effect, Settle
+from gateway.errors import Code, DecodeError, LimitError
+from gateway.messages import Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
+from tests.property.chances import (
+    DEVICES,
+    HELLOS,
+    OPTIONAL,
+    PLANS,
+    POSTPONED,
+    READS,
+    REGISTRATIONS,
+    RESULTS,
+    TAGS,
+    UNASKED,
 )
-REGISTRATIONS = st.builds(
-    lambda word, ttl: Accepted(Registration(word, ttl)),
-    st.sampled_from(["REGISTERED", "true", "no"]),
-    st.sampled_from([0.0, 300.0]),
-)
+from tests.property.ledger import KEPT_AT_MOST, Ledger, Sent, numbers
+from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
-
-@dataclass
-class Sent:
-    """A message as its device sent it, and what became of it. `poison`: the service refuses it for good."""
-
-    device: Device
-    message: Heartbeat | Get | Read | Hello
-    connection: int
-    arrived: int
-    poison: bool = False
-    settled: bool = False
-    buried: Code | None = None
-    forgotten: bool = False
-    accepted: int = 0
+EXAMPLES = int(os.environ.get("CORE_EXAMPLES", "200"))
+STEPS = int(os.environ.get("CORE_STEPS", "50"))
 
 
 class CoreMachine(RuleBasedStateMachine):
-    """A core, two devices, and an account of everything."""
+    """A core, two devices, and an account of everything. `draining`: calls end unanswered, as at a stop."""
 
-    @initialize(ask=st.booleans(), most=st.integers(1, 4), size=st.sampled_from([1, 400, 100_000]))
-    def begin(self, ask: bool, most: int, size: int) -> None:
+    @initialize(
+        ask=st.booleans(),
+        most=st.integers(1, 4),
+        size=st.sampled_from([1, 400, 100_000]),
+        known=st.lists(HELLOS, max_size=3, unique_by=lambda hello: hello.tag),
+        resumed=st.booleans(),
+    )
+    def begin(self, ask: bool, most: int, size: int, known: list[Hello], resumed: bool) -> None:
         self.core = Core(Rules(ask_registration=ask, merge_heartbeats=most, merge_bytes=size))
-        self.most = most
-        self.sent: list[Sent] = []
-        self.in_flight: dict[Device, Call] = {}
-        self.hello_asked: set[Device] = set()
-        self.connection = 1
-        self.seconds = 1000.0
-        self.stopped = False
+        self.ledger = Ledger(most)
+        self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
+        self.draining = self.stopped = False
+        self.core.recall(DEVICE, [HelloRecord(hello) for hello in known])
+        for hello in known:
+            self.ledger.of(DEVICE).hello(hello)
+        self.carry_out(self.core.reconnected(1, resumed))
 
     @property
     def now(self) -> Moment:
-        return Moment(EPOCH + self.seconds, self.seconds)
+        return Moment(EPOCH + self.mono + self.ahead, self.mono)
 
     # What devices say
 
     @rule(
         device=DEVICES,
-        source=st.sampled_from([1, 1, 2, 3, 9, LAYOUT]),
+        source=TAGS | st.sampled_from([9, LAYOUT, NEWER]),
         time=st.sampled_from([None, 0, 500]),
         result=RESULTS,
-        have=OPTIONAL,
+        have=st.sampled_from([None, 0, 1, 2]),
         seq=OPTIONAL,
         too_many=st.sampled_from([False] * 5 + [True]),
         poison=st.sampled_from([False] * 4 + [True]),
     )
-    def heartbeat(
-        self, poison: bool, too_many: bool, device: Device, source: Any, time: int | None, **rest: Any
-    ) -> None:
-        samples = (len(self.sent), 0, 0) if too_many else (len(self.sent),)
-        when = time if time is None or source is not LAYOUT else EPOCH + time
+    def heartbeat(self, poison: bool, too_many: bool, device: Any, source: Any, time: int | None, **rest: Any) -> None:
+        number = len(self.ledger.sent)
+        samples = (number, 0, 0) if too_many else (number,)
+        when = time if time is None or isinstance(source, int) else EPOCH + time
         self.hear(device, Heartbeat(source, when, samples, **rest), poison)
 
-    @rule(device=DEVICES, message=st.builds(Get, OPTIONAL, OPTIONAL) | st.just(Read(1, 0, 0, 1)))
-    def get_or_read(self, device: Device, message: Get | Read) -> None:
+    @rule(device=DEVICES, message=st.builds(Get, OPTIONAL, OPTIONAL) | READS)
+    def get_or_read(self, device: Any, message: Get | Read) -> None:
         self.hear(device, message)
 
-    @rule(device=DEVICES, tag=st.sampled_from(sorted(HELLOS)))
-    def hello(self, device: Device, tag: int) -> None:
-        self.hear(device, HELLOS[tag])
+    @rule(device=DEVICES, hello=HELLOS)
+    def hello(self, device: Any, hello: Hello) -> None:
+        self.ledger.of(device).hello(hello)
+        self.hear(device, hello)
 
-    def hear(self, device: Device, message: Any, poison: bool = False) -> None:
-        self.sent.append(Sent(device, message, self.connection, int(self.now.wall), poison))
-        ticket = Slip(len(self.sent) - 1, self.connection)
+    @rule(device=DEVICES, data=st.data())
+    def hello_again(self, device: Any, data: st.DataObject) -> None:
+        """The newest once more, as it was, or with the epoch that it has learnt."""
+        told = self.ledger.of(device).hellos
+        if told:
+            newest = told[-1]
+            epoch = newest.epoch or data.draw(st.sampled_from([None, EPOCH]))
+            self.hello(device, Hello(newest.tag, newest.layout, epoch, newest.max_payload, newest.flags))
+
+    @rule(device=DEVICES, error=st.sampled_from([DecodeError("bad"), LimitError("bad")]), known=st.booleans())
+    def nonsense(self, device: Any, error: DecodeError | LimitError, known: bool) -> None:
+        number = len(self.ledger.sent)
+        self.ledger.sent.append(Sent(device, error, int(self.now.wall)))
+        ticket = self.ledger.ticket(self.connection)
+        self.carry_out(self.core.refuse(ticket, error, self.now, device if known else None))
+        sent = self.ledger.sent[number]
+        assert self.stopped or (sent.settled and sent.buried is error.code)
+
+    def hear(self, device: Any, message: Any, poison: bool = False) -> None:
+        self.ledger.sent.append(Sent(device, message, int(self.now.wall), poison))
+        ticket = self.ledger.ticket(self.connection)
         self.carry_out(self.core.receive(device, message, ticket, self.now))
 
     # What the service answers
 
-    @precondition(lambda self: self.in_flight)
+    @precondition(lambda self: self.ledger.in_flight)
     @rule(data=st.data())
     def answer(self, data: st.DataObject) -> None:
-        device = data.draw(st.sampled_from(sorted(self.in_flight, key=str)))
-        call = self.in_flight[device]
+        device = data.draw(st.sampled_from(sorted(self.ledger.in_flight, key=str)))
+        call = self.ledger.in_flight[device]
         if isinstance(call, SendHeartbeat):
-            outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [GaveUp("503"), UNASKED]))
+            outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [GaveUp("503"), *POSTPONED]))
         elif isinstance(call, GetDeployments):
-            failures = [Refused("no"), GaveUp("503"), UNASKED] if call.patient else [Refused("no"), UNASKED]
-            outcome = data.draw(PLANS | st.sampled_from(failures))
+            failures = [Refused("no"), *([GaveUp("503"), *POSTPONED] if call.patient else [UNASKED])]
+            outcome = data.draw(st.sampled_from([*(Accepted(plan) for plan in PLANS), *failures]))
         else:
-            outcome = data.draw(REGISTRATIONS | st.just(UNASKED))
+            outcome = data.draw(REGISTRATIONS | st.sampled_from([GaveUp("503"), *POSTPONED]))
         self.resolve(device, outcome)
+
+    @precondition(lambda self: self.ledger.in_flight and len(self.ledger.sent) > 15)
+    @rule(data=st.data())
+    def drain(self, data: st.DataObject) -> None:
+        """A call ends without an answer, as all do once the gateway stops."""
+        self.draining = True
+        self.resolve(data.draw(st.sampled_from(sorted(self.ledger.in_flight, key=str))), UNASKED)
+
+    @precondition(lambda self: self.ledger.held)
+    @rule()
+    def release(self) -> None:
+        """The calls that failed alone are due."""
+        held = sorted(self.ledger.held, key=str)
+        self.ledger.held.clear()
+        for device in held:
+            self.carry_out(self.core.again(device, self.now))
+
+    @rule(window=st.sampled_from([0, 1, 1, 2]))
+    def widen(self, window: int) -> None:
+        """The service is given so many calls at once from now on."""
+        self.ledger.window = window
+        self.carry_out(self.core.widen(window, self.now))
 
     def judged(self, call: SendHeartbeat) -> Outcome[None]:
         """The service refuses a call for good where anything in it is at fault."""
-        return Refused("poison") if any(self.sent[number].poison for number in numbers(call)) else Accepted(None)
+        poisoned = any(self.ledger.sent[number].poison for number in numbers(call))
+        return Refused("poison") if poisoned else Accepted(None)
 
-    def resolve(self, device: Device, outcome: Outcome[Any]) -> None:
-        call = self.in_flight.pop(device)
+    def resolve(self, device: Any, outcome: Outcome[Any]) -> None:
+        call = self.ledger.in_flight.pop(device)
+        if outcome == Postponed(alone=True):
+            self.ledger.held.add(device)
         effects = self.core.resolve(device, outcome, self.now)
-        if isinstance(call, SendHeartbeat) and isinstance(outcome, Accepted) and not self.stopped:
-            accepted = numbers(call)
-            for number in accepted:
-                self.sent[number].accepted += 1
-            assert (
-                accepted == [effect.ticket.number for effect in effects if isinstance(effect, Settle)][: len(accepted)]
-            )
+        if isinstance(outcome, Accepted) and not self.stopped:
+            if isinstance(call, SendHeartbeat):
+                self.accepted(numbers(call), effects)
+            elif isinstance(outcome.answer, Plan):
+                self.ledger.of(device).plans[outcome.answer.digest] = outcome.answer
         self.carry_out(effects)
 
-    # What the broker and the clock do
+    def accepted(self, accepted: list[int], effects: list[Effect]) -> None:
+        """Whatever else follows, the heartbeats of the call are settled first, each in its turn."""
+        for number in accepted:
+            self.ledger.sent[number].accepted += 1
+        settled = [effect.ticket.number for effect in effects if isinstance(effect, Settle)]  # type: ignore[attr-defined]
+        assert settled[: len(accepted)] == accepted
+
+    @precondition(lambda self: self.ledger.blocks)
+    @rule()
+    def unreadable(self) -> None:
+        block = self.ledger.blocks.pop()
+        self.carry_out(self.core.unreadable(block.device, block.ticket, Code.UNKNOWN_PLAN, "gone", self.now))
+
+    # What the broker and the clocks do
 
     @rule(seconds=st.sampled_from([0.1, 0.6, 5.0, 61.0]))
     def wait(self, seconds: float) -> None:
-        self.seconds += seconds
-        self.carry_out(self.core.tick(self.now))
+        self.mono += seconds
+        self.tick()
 
-    @precondition(lambda self: self.hello_asked)
+    @precondition(lambda self: self.core.deadline() is not None)
+    @rule()
+    def wait_for_the_deadline(self) -> None:
+        self.mono = max(self.mono, self.core.deadline() or 0.0)
+        self.tick()
+
+    def tick(self) -> None:
+        for _ in range(2):  # the wait for the limits of a plan may be over together with the longer one
+            self.carry_out(self.core.tick(self.now))
+        deadline = self.core.deadline()
+        assert self.stopped or deadline is None or deadline > self.mono
+
+    @rule(seconds=st.sampled_from([-400.0, 50.0]))
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the clock on the wall."""
+        self.ahead = max(-400.0, self.ahead + seconds)
+
+    @precondition(lambda self: self.ledger.awaited)
     @rule()
     def confirm(self) -> None:
-        for device in sorted(self.hello_asked, key=str):
+        for device in sorted(self.ledger.awaited, key=str):
             self.core.hello_asked(device, self.now)
-        self.hello_asked.clear()
+        self.ledger.awaited.clear()
 
     @rule(resumed=st.booleans())
     def reconnect(self, resumed: bool) -> None:
         self.connection += 1
-        again = [sent for sent in self.sent if not sent.settled and not sent.forgotten] if resumed else []
+        again = [sent for sent in self.ledger.sent if sent.waits and not sent.forgotten] if resumed else []
         for sent in again:
             sent.forgotten = True
-        self.hello_asked.clear()
+        self.ledger.awaited.clear()
         self.carry_out(self.core.reconnected(self.connection, resumed))
-        for sent in again if not self.stopped else []:
+        for sent in again:
             message = sent.message
             if isinstance(message, Heartbeat):
-                message = Heartbeat(
-                    message.source, message.time, (len(self.sent), *message.values[1:]), seq=message.seq
-                )
+                message = message._replace(values=(len(self.ledger.sent), *message.values[1:]))
             self.hear(sent.device, message, sent.poison)
 
+    @precondition(lambda self: len(self.ledger.sent) > 15)
     @rule()
-    @precondition(lambda self: len(self.sent) > 15)
     def stop(self) -> None:
         self.core.stop()
         self.stopped = True
@@ -182,92 +245,53 @@ class CoreMachine(RuleBasedStateMachine):
 
     def carry_out(self, effects: list[Effect]) -> None:
         assert not (effects and self.stopped)
-        for effect in effects:
-            match effect:
-                case Ask(call):
-                    self.asked(call)
-                case Settle(Slip(number)):
-                    self.settle(number, effects)
-                case Reply(Slip(number), ack):
-                    assert ack.code is Code.TOO_LARGE or self.may_be_answered(number)
-                case Bury(Slip(number), code):
-                    assert self.may_be_answered(number)
-                    self.sent[number].buried = code
-                case ReadHello(device):
-                    self.hello_asked.add(device)
+        self.ledger.carried_out(effects)
 
-    def may_be_answered(self, number: int) -> bool:
-        """A read is settled at once; whatever else is settled last of all."""
-        return not self.sent[number].settled or isinstance(self.sent[number].message, Read)
-
-    def asked(self, call: Call) -> None:
-        assert call.device not in self.in_flight
-        self.in_flight[call.device] = call
-        if not isinstance(call, SendHeartbeat):
+    @invariant()
+    def nothing_waits_without_a_cause(self) -> None:
+        """Who waits has a call, or its turn, or awaits a hello, or is held; and nobody waits for a turn beside room."""
+        if self.stopped or self.draining:
             return
-        carried = [self.sent[number] for number in numbers(call)]
-        assert 1 <= len(carried) == call.heartbeats <= self.most
-        assert numbers(call) == sorted(set(numbers(call)))
-        assert not any(sent.settled for sent in carried)
-        assert {sent.device for sent in carried} == {call.device}
-        assert len({sent.message.result for sent in carried} - {None}) == (call.result is not None)
-        for (_, number, date), sent in zip(call.metrics, carried, strict=True):
-            assert date == dated(sent), number
-            assert call.agent_version == (NEWER if sent.message.source == 2 else LAYOUT).agent_version
+        busy, awaiting = map(int, re.findall(r"(\d+) (?:busy|awaiting)", repr(self.core)))
+        assert busy == len(self.ledger.busy())
+        waiting = self.ledger.busy() - set(self.ledger.in_flight) - self.ledger.held
+        assert len(waiting) <= awaiting + self.core.in_line
+        assert not self.core.in_line or len(self.ledger.in_flight) >= self.ledger.window
 
-    def settle(self, number: int, effects: list[Effect]) -> None:
-        sent = self.sent[number]
-        assert not sent.settled
-        sent.settled = True
-        replies = [each.ack for each in effects if isinstance(each, Reply) and each.ticket.number == number]
-        if isinstance(sent.message, Heartbeat) and not sent.forgotten:
-            assert (sent.accepted == 1) == (sent.buried is None)
-            assert sent.buried is not Code.REFUSED or sent.poison
-            seq = sent.message.seq
-            expected = [] if sent.buried is None and seq is None else [(seq, sent.buried or Code.ACCEPTED)]
-            assert [(ack.seq, ack.code) for ack in replies if ack.code is not Code.TOO_LARGE] == expected
-        elif isinstance(sent.message, Hello):
-            assert replies == []
+    @invariant()
+    def nothing_settled_is_kept(self) -> None:
+        assert self.ledger.kept() - len(self.ledger.blocks) <= KEPT_AT_MOST * 2
 
     def teardown(self) -> None:
-        """All that still waits comes to its end, and nothing is left over."""
-        if self.stopped:
-            return
+        """All that still waits comes to its end, and nothing is left over; after a stop, nothing happens any more."""
+        self.widen(2)
         for device in (DEVICE, OTHER):
-            self.hear(device, Heartbeat(LAYOUT, None, (len(self.sent),)))
-        for _ in range(4 * len(self.sent) + 20):
-            for device, call in list(self.in_flight.items()):
+            self.hear(device, Heartbeat(LAYOUT, None, (len(self.ledger.sent),)))
+        for _ in range(3 if self.stopped else 4 * len(self.ledger.sent) + 20):
+            for device, call in list(self.ledger.in_flight.items()):
                 self.resolve(device, self.last_answer(call))
+            self.release()
             self.confirm()
             self.wait(5.0)
-        assert self.in_flight == {}
-        assert all(sent.settled for sent in self.sent)
-        for device in (DEVICE, OTHER):
-            assert repr(self.core).endswith("0 busy, 0 awaiting a hello>"), device
+        if not self.stopped:
+            self.nothing_is_left()
+
+    def nothing_is_left(self) -> None:
+        assert self.ledger.busy() == set()
+        assert all(sent.settled for sent in self.ledger.sent)
+        assert repr(self.core).endswith("0 busy, 0 awaiting a hello>")
+        self.ledger.blocks.clear()
+        assert self.ledger.kept() == 0
 
     def last_answer(self, call: Call) -> Outcome[Any]:
         match call:
             case SendHeartbeat():
                 return self.judged(call)
             case GetDeployments():
-                return Accepted(plan(1))
+                return Accepted(PLANS[0])
             case GetDeviceRegistration():
                 return Accepted(Registration("true", 300.0))
 
 
-def numbers(call: SendHeartbeat) -> list[int]:
-    """The tickets of the heartbeats in a call, in its order."""
-    return [int(value) for _, value, _ in call.metrics]
-
-
-def dated(sent: Sent) -> int:
-    """The date that the sample of a heartbeat has by the protocol page."""
-    assert isinstance(sent.message, Heartbeat)
-    time, source = sent.message.time, sent.message.source
-    if time is None:
-        return sent.arrived
-    return time if source is LAYOUT else EPOCH + int(str(source)) + time
-
-
-CoreMachine.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+CoreMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
 test_what_is_promised_holds = CoreMachine.TestCase

@@ -83,6 +83,36 @@ def test_an_error_tells_what_stood_where_and_what_would_be_right(payload: list[o
     assert caught.value.detail.startswith(right)
 
 
+@pytest.mark.parametrize(
+    ("decode", "payload", "seq"),
+    [
+        (codec.heartbeat, [4711, -1, None, None, None, None, 9], 9),
+        (codec.heartbeat, [4711, 1, None, None, None, ["a_name", "OK"], 0], 0),
+        (codec.heartbeat, [["1.0", [["sys", "cpu"]]], 1, None, None, None, None, 2**64 - 1], 2**64 - 1),
+        (codec.heartbeat, [None, 1, None, None, None, None, 9, "what version 1 does not know"], 9),
+        (codec.heartbeat, [4711, -1], None),
+        (codec.heartbeat, [4711, -1, None, None, None, None, -9], None),
+        (codec.heartbeat, [4711, -1, None, None, None, None, True], None),
+        (codec.heartbeat, {6: 9}, None),
+        (codec.get, ["0", 9], 9),
+        (codec.get, ["0", "9"], None),
+        (codec.get, ["0"], None),
+    ],
+)
+def test_an_error_has_the_seq_where_it_can_be_read(
+    decode: Callable[[bytes], object], payload: object, seq: int | None
+) -> None:
+    with pytest.raises(MessageError) as caught:
+        decode(msgpack.packb(payload))
+    assert caught.value.seq == seq
+
+
+def test_an_error_has_no_seq_of_what_is_no_msgpack() -> None:
+    with pytest.raises(DecodeError) as caught:
+        codec.heartbeat(msgpack.packb([4711, 1, None, None, None, None, 9]) + b"\xc1")
+    assert caught.value.seq is None
+
+
 @pytest.mark.parametrize("member", ["max_payload", "flags"])
 def test_the_largest_int_of_msgpack_in_a_hello_is_understood(member: str) -> None:
     row = [1, ["1.0"], None, None, None]
@@ -102,3 +132,15 @@ def test_a_metric_keeps_an_exponent_of_zero() -> None:
     hello = codec.hello(msgpack.packb([1, ["1.0", [["sys", "free-heap", 0]]]]))
     assert hello is not None
     assert hello.layout.metrics == (Metric("sys", "free-heap", 0),)
+
+
+@pytest.mark.parametrize(
+    ("payload", "position", "seq"),
+    [([1, 2, 7], 2, 7), ([1, 2], 2, None), ([1, 2, -7], 2, None), ({2: 7}, 2, None), ("text", 1, None)],
+)
+def test_the_seq_of_what_is_refused_unread(payload: object, position: int, seq: int | None) -> None:
+    assert codec.seq(msgpack.packb(payload), position) == seq
+
+
+def test_what_is_no_msgpack_has_none() -> None:
+    assert codec.seq(b"\xc1", 0) is None

@@ -2,7 +2,12 @@
 
 import base64
 import json
+import os
+import resource
 import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgpack
@@ -54,6 +59,18 @@ def test_what_is_remembered_is_there_without_a_close(tmp_path: Path) -> None:
     store.close()
 
 
+def test_filters_survive_reopening(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.filters() == []
+    store.keep_filters(["edge/b/+/hb", "edge/a/+/hb", "edge/a/+/hb"])
+    store.close()
+    store = Store(tmp_path)
+    assert store.filters() == ["edge/a/+/hb", "edge/b/+/hb"]
+    store.keep_filters(["edge/a/+/hb"])
+    assert store.filters() == ["edge/a/+/hb"]
+    store.close()
+
+
 def test_the_last_word_of_a_device_stands(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.remember({DEVICE: (HelloRecord(Hello(1, LAYOUT)), HelloRecord(HELLO))})
@@ -74,16 +91,6 @@ def test_a_layout_is_kept_once_for_all_over_reopening_too(tmp_path: Path) -> Non
     assert rows(tmp_path, "layouts") == 1
     assert len({id(record.hello.layout) for record in records}) == 1
     assert [record.hello.tag for record in records] == [0, 1, 2]
-
-
-def test_forget_leaves_nothing_and_the_store_goes_on(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.remember({DEVICE: (HelloRecord(HELLO),)})
-    store.forget()
-    assert list(store.hellos()) == []
-    store.remember({OTHER: (HelloRecord(HELLO),)})
-    store.close()
-    assert remembered(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
 
 
 def test_the_largest_hello_that_can_be_decoded_can_be_kept(tmp_path: Path) -> None:
@@ -134,3 +141,53 @@ def test_a_disk_that_fails_is_told_and_nothing_else_happens(tmp_path: Path) -> N
     store.close()
     with pytest.raises(StateError, match=r"hellos\.sqlite"):
         store.remember({Device("f", "d"): ()})
+
+
+@contextmanager
+def no_room() -> Iterator[None]:
+    """No file of this process can be written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_layout_that_found_no_room_is_kept_with_its_next_hello(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with no_room(), pytest.raises(StateError):
+        store.remember({DEVICE: (HelloRecord(HELLO),)})
+    store.remember({OTHER: (HelloRecord(HELLO),)})
+    store.close()
+    assert remembered(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
+
+
+def test_a_hello_whose_layout_is_not_there_is_not_remembered(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember({DEVICE: (HelloRecord(HELLO),), OTHER: (HelloRecord(Hello(9, NEWER)),)})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
+        db.execute("DELETE FROM layouts WHERE id = 1")
+    assert remembered(tmp_path) == {OTHER: [HelloRecord(Hello(9, NEWER))]}
+
+
+def test_without_room_a_life_begins_with_what_it_remembers(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.remember({DEVICE: (HelloRecord(HELLO),)})
+    store.remember({DEVICE: (HelloRecord(Hello(9, NEWER)),)})
+    with no_room():
+        assert dict(store.hellos()) == {DEVICE: [HelloRecord(Hello(9, NEWER))]}
+    store.close()
+
+
+def test_for_how_long_nobody_lived_here(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.away() == 86_400.0, "nobody knows: a day"
+    store.lives()
+    assert 0 <= store.away() < 3600
+    os.utime(tmp_path / "alive", (time.time() - 7200,) * 2)
+    assert 7200 <= store.away() < 10_800
+    os.utime(tmp_path / "alive", (time.time() + 7200,) * 2)
+    assert store.away() == 0.0, "the clock was set back"
+    store.close()

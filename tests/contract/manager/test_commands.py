@@ -12,6 +12,9 @@ def model(tmp_path):
     return path
 
 
+DEPLOYING = ("deploy", "undeploy", "undo", "pause", "resume", "abort", "deployments")
+
+
 def plan_of(manager, fleet: str, device: str) -> list[tuple[str, str]]:
     plans = manager.client("sagemaker-edge").get_deployments(DeviceFleetName=fleet, DeviceName=device)["Deployments"]
     return [(each["ModelHandle"], each["State"]) for plan in plans for each in plan["Definitions"]]
@@ -22,13 +25,13 @@ def test_from_registering_to_deregistering(manager, model):
     assert "was registered already" in manager.run("register", "way", "one").stdout
     assert [each["device"] for each in json.loads(manager.run("devices", "way", "--json").stdout)] == ["one", "two"]
     shown = manager.run("deploy", "way", "--all", f"kws={model}", f"vad={model}", "--name", "first").stdout
-    for text in ("way/one", "way/two", "first", "ROLLBACK_ON_FAILURE", "s3://models/kws/", "DEPLOY"):
+    for text in ("way", "first", "running", "s3://models/kws/", "DEPLOY", "100%"):
         assert text in shown
     assert plan_of(manager, "way", "two") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
-    assert "UNDEPLOY" in manager.run("undeploy", "way", "kws", "two").stdout
+    assert "UNDEPLOY" in manager.run("undeploy", "way", "two", "kws").stdout
     assert plan_of(manager, "way", "two") == [("vad", "DEPLOY"), ("kws", "UNDEPLOY")]
     assert plan_of(manager, "way", "one") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
-    rows = json.loads(manager.run("deployments", "way", "--json").stdout)
+    rows = json.loads(manager.run("deployments", "way", "--devices", "--json").stdout)
     assert [(row["device"], row["DeploymentName"]) for row in rows][:2] == [("way/one", "first"), ("way/two", "first")]
     assert [row["Definitions"][0]["Size"] for row in rows] == [7, 7, None]
     assert manager.run("deregister", "way", "one").stdout == "way/one deregistered\n"
@@ -43,11 +46,17 @@ def test_from_registering_to_deregistering(manager, model):
         (["deregister", "f", "nobody"], "nobody is not registered in fleet f"),
         (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file cannot be taken in: No such file or directory"),
         (["deploy", "f", "d"], "give at least one HANDLE=FILE"),
-        (["undeploy", "f", "none", "d"], "d has no none to undeploy"),
+        (["deploy", "f", "d", "kws="], "kws= names no file"),
+        (["deploy", "f", "--all", "a=b", "--stages", "10%,5%"], "stages grow, and the last one is 100%"),
+        (["pause", "f", "none"], "fleet f has no deployment named none"),
+        (["undeploy", "f", "d", "none"], "d has no none to undeploy"),
+        (["undeploy", "nofleet", "--all", "kws"], "fleet nofleet has no device"),
+        (["devices", "nofleet"], "fleet nofleet has no device"),
+        (["deployments", "nofleet"], "fleet nofleet has no device"),
+        (["status", "nofleet"], "fleet nofleet has no device"),
         (["serve", "--access-key", "A"], "signatures need both"),
         (["serve", "--port", "70000"], "port 70000"),
         (["serve", "--secret-key-file", "/no/such/file"], "No such file or directory"),
-        (["devices", "--data", "/no/such/folder"], "no Edge Manager data in /no/such/folder"),
     ],
 )
 def test_a_mistake_is_one_line_and_status_2(manager, arguments, told):
@@ -57,11 +66,30 @@ def test_a_mistake_is_one_line_and_status_2(manager, arguments, told):
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["register", "f", "d"],
+        ["deregister", "f", "d"],
+        ["devices"],
+        ["deploy", "f", "d", "kws=file"],
+        ["undeploy", "f", "d", "kws"],
+        ["deployments"],
+        ["status"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_only_serve_makes_the_data_directory(manager, arguments, tmp_path):
+    done = manager.run(*arguments, "--data", str(tmp_path / "other"), status=2)
+    assert f"no Edge Manager data in {tmp_path / 'other'}: --data or EDGE_MANAGER_DATA" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_address_in_use_is_told(manager):
     port = manager.url.rpartition(":")[2]
     assert "address already in use" in manager.run("serve", "--port", port, status=2).stderr
 
 
 def test_every_command_says_what_it_does(manager):
-    for command in ("serve", "register", "deregister", "devices", "deploy", "undeploy", "deployments", "status"):
+    for command in ("serve", "register", "deregister", "devices", "status", *DEPLOYING):
         assert len(manager.run(command, "--help").stdout) > 100

@@ -5,7 +5,7 @@ import pytest
 from gateway.calls import GaveUp, Refused, SendHeartbeat, Unanswered
 from gateway.core import Rules
 from gateway.effects import Bury, Reply
-from gateway.errors import Code, DecodeError, LimitError
+from gateway.errors import Code, DecodeError, LimitError, RateError
 from gateway.messages import Get, Heartbeat, Read, Result
 from tests.unit.core.room import (
     DEVICE,
@@ -156,14 +156,21 @@ def test_what_was_not_answered_goes_first_when_the_device_speaks_again(room: Roo
     assert [numbers(call) for call in calls(room.hear(beat(3)))] == [[1, 2, 3]]
 
 
-@pytest.mark.parametrize(("error", "code"), [(DecodeError("why"), 1), (LimitError("why"), 4)])
+@pytest.mark.parametrize(
+    ("error", "told"), [(DecodeError("why"), (None, 1)), (LimitError("why"), (None, 4)), (LimitError("why", 7), (7, 4))]
+)
 def test_what_could_not_be_understood_is_told_buried_and_settled(
-    room: Room, error: DecodeError | LimitError, code: int
+    room: Room, error: DecodeError | LimitError, told: tuple[int | None, int]
 ) -> None:
     effects = room.core.refuse(Slip(9), error, room.now)
     assert kinds(effects) == ["Reply", "Bury", "Settle"]
-    assert (codes(effects), settled(effects)) == ([(None, code)], [9])
-    assert only(effects, Bury) == [Bury(Slip(9), Code(code), "why")]
+    assert (codes(effects), settled(effects)) == ([told], [9])
+    assert only(effects, Bury) == [Bury(Slip(9), Code(told[1]), "why")]
+
+
+def test_who_was_told_already_is_not_told_again(room: Room) -> None:
+    effects = room.core.refuse(Slip(9), RateError("too much"), room.now, DEVICE, told=False)
+    assert (kinds(effects), settled(effects)) == (["Bury", "Settle"], [9])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,195 @@
+"""Whatever the bytes, in whatever order: a noun, or DecodeError or LimitError; time and memory in proportion to them.
+
+And the core settles each delivery exactly once, whatever the service answers; what leaves is finite and in its dates.
+`run` reads an input as steps, each a head of three bytes and a payload: bits 0 and 1 of the first byte name the
+channel, bit 2 the device, the others what happens afterwards; the next two say how long the payload is. Time is counted
+in lines of Python, so that a loaded machine changes nothing.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+from gateway import body, codec
+from gateway.calls import (
+    Accepted,
+    Call,
+    GaveUp,
+    GetDeployments,
+    Outcome,
+    Postponed,
+    Refused,
+    Registration,
+    SendHeartbeat,
+    Unanswered,
+)
+from gateway.core import Core, Message, Rules
+from gateway.effects import Ask, Bury, Effect, Reply, Settle
+from gateway.errors import Code, DecodeError, LimitError, MessageError
+from gateway.messages import LATEST, Device, ModelFile, Moment, Plan
+from tests.fuzz.cost import Cost
+from tests.unit.core.room import DEVICE, EPOCH, OTHER, Slip
+
+Decoders: TypeAlias = Sequence[Callable[[bytes], Message | None]]
+
+CHANNELS = ("hello", "hb", "get", "read")
+DECODERS: Decoders = (codec.hello, codec.heartbeat, codec.get, codec.read)
+DEVICES = (DEVICE, OTHER)
+ANSWERS = ("accept", "refuse", "give up", "unregister", "postpone", "hold")
+AFTERWARDS = ("nothing", *ANSWERS, "wait", "confirm", "resume", "begin anew", "release", "narrow")
+HEAD = 3
+PLAN = Plan(1, b"u" * 100, b"b" * 50, (ModelFile("s3://models/kws.tflite", "0" * 40), None))
+
+LINES_A_STEP, LINES_A_BYTE = 500, 100
+MEMORY, MEMORY_A_BYTE = 400_000, 600
+"""What a run may cost: msgpack's buffers, then for each byte a sample, its place in a call and the JSON of it."""
+
+
+def step(channel: str, payload: bytes, afterwards: str = "nothing", device: Device = DEVICE) -> bytes:
+    """The bytes of one step."""
+    head = CHANNELS.index(channel) | DEVICES.index(device) << 2 | AFTERWARDS.index(afterwards) << 3
+    return bytes([head]) + len(payload).to_bytes(2, "big") + payload
+
+
+def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The first byte and the payload of each step."""
+    while len(data) >= HEAD:
+        end = HEAD + int.from_bytes(data[1:HEAD], "big")
+        yield data[0], data[HEAD:end]
+        data = data[end:]
+
+
+def run(data: bytes, decoders: Decoders = DECODERS, memory: bool = True) -> Cost:
+    """All steps and the end of all that waits; raises AssertionError, or what nobody should have raised."""
+    with Cost(memory) as cost:
+        street = Street(decoders)
+        for head, payload in steps(data):
+            street.deliver(head & 3, DEVICES[head >> 2 & 1], payload)
+            street.happen(AFTERWARDS[(head >> 3) % len(AFTERWARDS)])
+        street.end()
+    count = len(street.waits) + 1
+    assert cost.lines <= LINES_A_STEP * count + LINES_A_BYTE * len(data), f"{cost}: {count} steps, {len(data)} bytes"
+    assert cost.peak <= MEMORY + MEMORY_A_BYTE * len(data), f"{cost}: {len(data)} bytes"
+    return cost
+
+
+class Street:
+    """A core, and what the doors around it would know: whether a ticket waits, the calls in flight, the time."""
+
+    def __init__(self, decoders: Decoders) -> None:
+        self.decoders = decoders
+        self.core = Core(Rules(merge_heartbeats=3, merge_bytes=2000))
+        self.seconds = 1000.0
+        self.connection = 1
+        self.waits: dict[Any, bool] = {}
+        self.in_flight: dict[Device, Call] = {}
+        self.held: list[Device] = []
+
+    @property
+    def now(self) -> Moment:
+        return Moment(EPOCH + self.seconds, self.seconds)
+
+    def deliver(self, channel: int, device: Device, payload: bytes) -> None:
+        """A payload is received, or refused for its own fault, as the steward does it."""
+        ticket = Slip(len(self.waits), self.connection)
+        self.waits[ticket] = True
+        try:
+            message = self.decoders[channel](payload)
+        except (DecodeError, LimitError) as error:
+            self.refuse(ticket, error, device)
+        else:
+            self.carry_out(self.core.receive(device, message, ticket, self.now) if message else [Settle(ticket)])
+
+    def refuse(self, ticket: Slip, error: MessageError, device: Device) -> None:
+        """The reason is short enough for an ack, and fit for a log; that is the end of it."""
+        assert 0 < len(error.detail) < 400
+        assert error.detail.isprintable()
+        self.carry_out(self.core.refuse(ticket, error, self.now, device))
+        assert not self.waits[ticket]
+
+    def happen(self, what: str) -> None:
+        """What the service, the broker or the clock does after a step."""
+        if what == "wait":
+            self.seconds += 4.0
+            self.carry_out(self.core.tick(self.now))
+        elif what == "confirm":
+            for device in DEVICES:
+                self.core.hello_asked(device, self.now)
+        elif what in ("resume", "begin anew"):
+            self.connection += 1
+            self.carry_out(self.core.reconnected(self.connection, what == "resume"))
+        elif what in ANSWERS:
+            self.answer(what)
+        elif what == "narrow":
+            self.carry_out(self.core.widen(1, self.now))
+        elif what == "release":
+            held, self.held = self.held, []
+            for device in held:
+                self.carry_out(self.core.again(device, self.now))
+
+    def answer(self, what: str) -> None:
+        """All calls in flight come back."""
+        for device in list(self.in_flight):
+            answer = answered(self.in_flight.pop(device), what)
+            self.held += [device] if answer == Postponed(alone=True) else []
+            self.carry_out(self.core.resolve(device, answer, self.now))
+
+    def end(self) -> None:
+        """With a service that answers, nothing waits for ever."""
+        for _ in range(2 * len(self.waits) + 4):
+            if self.idle:
+                break
+            for what in ("release", "confirm", "wait", "accept"):
+                self.happen(what)
+        assert self.idle, f"{self.core!r}, {self.in_flight}, {self.waits}"
+
+    @property
+    def idle(self) -> bool:
+        """Nothing waits, here or in the core."""
+        nothing = not self.in_flight and not any(self.waits.values())
+        return nothing and repr(self.core).endswith("0 busy, 0 awaiting a hello>")
+
+    def carry_out(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Ask(call):
+                    assert call.device not in self.in_flight
+                    self.in_flight[call.device] = call
+                    check(call)
+                case Settle(ticket):
+                    assert self.waits[ticket], "settled twice"
+                    self.waits[ticket] = False
+                case Reply(_, ack, room):
+                    least = len(codec.ack(ack, 0))
+                    assert len(codec.ack(ack, room)) <= max(least, 200 if room is None else room)
+                case Bury(_, code, detail):
+                    assert code is not Code.ACCEPTED
+                    assert detail
+
+
+def answered(call: Call, what: str) -> Outcome[Any]:
+    """How the service answers a call; it never refuses a question about a registration."""
+    registration = not isinstance(call, SendHeartbeat | GetDeployments)
+    if what in ("postpone", "hold"):
+        return Unanswered("no") if isinstance(call, GetDeployments) and not call.patient else Postponed(what == "hold")
+    if what == "give up" or (what == "refuse" and registration):
+        return GaveUp("503")
+    if what == "refuse":
+        return Refused("no")
+    if registration:
+        return Accepted(Registration("no" if what == "unregister" else "true", 8.0))
+    return Accepted(PLAN if isinstance(call, GetDeployments) else None)
+
+
+def check(call: Call) -> None:
+    """A heartbeat that leaves is JSON with finite numbers, and its dates are such as the page allows."""
+    assert json.loads(body.of(call))["DeviceName"] == call.device.name
+    if not isinstance(call, SendHeartbeat):
+        return
+    samples = [*call.metrics, *(sample for model in call.models for sample in model.metrics)]
+    dates = [date for _, _, date in samples]
+    dates += [date for model in call.models for date in (model.latest_sample, model.latest_inference) if date]
+    dates += [date for date in (call.result.start, call.result.end) if date] if call.result else []
+    assert all(math.isfinite(value) for _, value, _ in samples)
+    assert all(0 <= date <= LATEST for date in dates)

@@ -1,4 +1,4 @@
-"""The units for systemd, and what compose.yaml sets: systemd takes them, they give little away, they name real settings."""
+"""The units for systemd and what compose.yaml sets: all understood, little given away, every setting a real one."""
 
 import re
 import shutil

@@ -34,7 +34,7 @@ _RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_
 class Delivery:
     """One message as it came, and the ticket to settle it by. `connection` counts the ear's connections from 1.
 
-    0: it came over the mouth, and nothing is to be acknowledged.
+    0: it came over the mouth, and nothing is to be acknowledged. `again`: the broker has delivered it before.
     """
 
     topic: str
@@ -42,6 +42,7 @@ class Delivery:
     connection: int
     packet_id: int
     qos: int
+    again: bool = False
     settled: bool = False
 
 
@@ -215,9 +216,10 @@ class Broker:
         self._listener.connected(self._connection, resumed)
 
     def _heard(self, message: Publish) -> None:
-        delivery = Delivery(message.topic, message.payload, self._connection, message.packet_id, message.qos)
+        topic, payload, qos, packet_id, dup = message
+        delivery = Delivery(topic, payload, self._connection, packet_id, qos, dup)
         self._heard_so_far += 1
-        if message.qos:
+        if qos:
             self._unsettled.append(delivery)
         self._listener.delivered(delivery)
 

@@ -4,6 +4,8 @@ By fleets nothing is lost and a device's calls keep their order. With a shared s
 own, and what Mosquitto drops after its own restart is what no device sends again.
 """
 
+from collections.abc import Iterable
+
 import pytest
 
 from gateway.demo.mosquitto import Mosquitto
@@ -32,6 +34,13 @@ def member(scene: Scene, index: int) -> GatewayProcess:
     """A gateway of the group."""
     name = f"{scene.name}-{index}"
     return scene.gateway(group="site", client_id=name, state=scene.folder / name)
+
+
+def begin_again(broker: Mosquitto, gateways: Iterable[GatewayProcess]) -> None:
+    """The broker starts, and all of them are back."""
+    broker.start()
+    for gateway in gateways:
+        gateway.said(READY)
 
 
 def taken(gateway: GatewayProcess) -> float:
@@ -96,13 +105,30 @@ def test_by_fleets_the_broker_restarts(own_scene: Scene, own_mosquitto: Mosquitt
     for _ in range(scaled(2, 20)):
         own_scene.until_accepted(40)
         own_mosquitto.stop()
-        own_mosquitto.start()
-        for gateway in gateways:
-            gateway.said(READY)
+        begin_again(own_mosquitto, gateways)
     own_scene.until_accepted(40)
     own_scene.rest()
     own_scene.until_through()
     own_scene.close_books()
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_by_fleets_the_broker_is_killed(own_scene: Scene, own_mosquitto: Mosquitto, count: int) -> None:
+    """What a device asked for comes again; of the rest, what came since the last save is lost."""
+    gateways = [by_fleet(own_scene, index, again_after=1.0) for index in range(count)]
+    own_mosquitto.save()
+    own_scene.load(scaled(200, 1000))
+    for _ in range(scaled(2, 20)):
+        own_scene.until_accepted(40)
+        own_mosquitto.kill()
+        begin_again(own_mosquitto, gateways)
+    own_scene.until_accepted(40)
+    own_scene.rest()
+    own_scene.beat()
+    own_scene.until_decided()
+    mute = own_scene.ask(own_scene.ledger.figures, "mute")
+    own_scene.close_books(f"of {mute.sent:,} that nobody asked for {mute.lost:,} were lost", forgiven=mute.sent)
+    assert own_scene.ask(own_scene.ledger.figures, "asks").lost == 0
 
 
 @pytest.mark.parametrize("count", COUNTS)
@@ -178,14 +204,25 @@ def test_the_broker_restarts_under_a_group(own_scene: Scene, own_mosquitto: Mosq
     for _ in range(scaled(3, 30)):
         own_scene.until_accepted(40)
         own_mosquitto.stop()
-        own_mosquitto.start()
-        for gateway in members:
-            gateway.said(READY)
+        begin_again(own_mosquitto, members)
     own_scene.rest()
+    own_scene.beat()
+    own_scene.until_decided()
+    for gateway in members:
+        gateway.stall()  # they would be back too soon to show it
+    own_mosquitto.stop()
+    own_mosquitto.start()
+    own_scene.beat(3)
+    own_scene.until_confirmed()
+    for gateway in members:
+        gateway.wake()
+        gateway.said(READY)
+    own_scene.beat()
     own_scene.until_decided()
     mute = own_scene.ask(own_scene.ledger.figures, "mute")
     own_scene.close_books(f"of {mute.sent:,} that nobody asked for {mute.lost:,} were lost", forgiven=mute.sent)
     assert own_scene.ask(own_scene.ledger.figures, "asks").lost == 0
+    assert mute.lost >= 3 * scaled(20, 200)
 
 
 def test_a_member_leaves_in_an_outage(scene: Scene) -> None:

@@ -33,7 +33,7 @@ def test_a_flood_from_one_device(scene: Scene) -> None:
     began = time.monotonic()
     scene.load(FLOOD, [loud])
     scene.load(scaled(100, 500), others)
-    scene.go_on(scaled(2, 60))
+    scene.go_on(scaled(2, 10))
     scene.rest()
     scene.until_through()
     most = BURST + RATE * (time.monotonic() - began)

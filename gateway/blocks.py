@@ -3,6 +3,7 @@
 So a download never delays a heartbeat, and a device that stops asking costs nothing. Knows no S3; bytes are handed in.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,11 +13,10 @@ import structlog
 from gateway import codec
 from gateway.messages import Read
 from gateway.modelcache import Corrupted, VerifiedFile
+from gateway.pace import Pace
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of a device at most."""
-WINDOW = 256
-"""Unconfirmed blocks of all devices at most, well under what the link sends at once: acks and plans find room."""
 WINDOW_BYTES = 1_048_576
 """No block is sent while so many bytes are unconfirmed: an ack waits behind no more than that, and a block."""
 FAILURE = 0x80
@@ -50,8 +50,14 @@ class _Device:
 class BlockSender:
     """`publish(topic, payload, confirmed)` sends a block with QoS 1 and calls `confirmed` when the broker has it."""
 
-    def __init__(self, publish: Callable[[str, bytes, Callable[[int], None]], None]) -> None:
+    def __init__(
+        self,
+        publish: Callable[[str, bytes, Callable[[int], None]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._publish = publish
+        self._clock = clock
+        self._pace = Pace()
         self._devices: dict[str, _Device] = {}
         self._turns: deque[_Device] = deque()
         self._unconfirmed = 0
@@ -75,8 +81,12 @@ class BlockSender:
             device.has_turn = True
             self._turns.append(device)
 
+    @property
+    def _full(self) -> bool:
+        return self._unconfirmed >= self._pace.window
+
     def _pump(self) -> None:
-        while self._turns and self._unconfirmed < WINDOW and self._unconfirmed_bytes < WINDOW_BYTES:
+        while self._turns and not self._full and self._unconfirmed_bytes < WINDOW_BYTES:
             device = self._turns.popleft()
             device.has_turn = False
             if device.ready:
@@ -101,9 +111,11 @@ class BlockSender:
         device.unconfirmed += 1
         self._unconfirmed += 1
         self._unconfirmed_bytes += len(payload)
-        self._publish(device.topic, payload, lambda reason: self._confirmed(device, len(payload), reason))
+        sent = self._clock()
+        self._publish(device.topic, payload, lambda reason: self._confirmed(device, len(payload), sent, reason))
 
-    def _confirmed(self, device: _Device, size: int, reason: int) -> None:
+    def _confirmed(self, device: _Device, size: int, sent: float, reason: int) -> None:
+        self._pace.confirmed(sent, self._clock(), self._full)
         device.unconfirmed -= 1
         self._unconfirmed -= 1
         self._unconfirmed_bytes -= size

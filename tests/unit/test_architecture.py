@@ -61,7 +61,8 @@ TABLE: dict[str, set[str]] = {
     "manager": {"errors"},
     "modelcache": {"errors", "messages"},
     "models": {"errors", "messages", "modelcache", "faults", "retry"},
-    "blocks": {"codec", "messages", "modelcache"},
+    "pace": set(),
+    "blocks": {"codec", "messages", "modelcache", "pace"},
     "downloads": {"errors", "messages", "blocks", "models", "modelcache"},
     "devices": {"errors", "limits", "passwords", "manager"},
     "confirmations": set(),
@@ -94,7 +95,7 @@ DOORS: dict[str, set[str]] = {
 
 # No network, no clock, no log, no randomness, no waiting.
 WINDOWLESS = {"errors", "limits", "messages", "calls", "topics", "forms", "codec", "core", "api", "packets"}
-WINDOWLESS |= {"breaker"}
+WINDOWLESS |= {"breaker", "pace"}
 WINDOWS = {"asyncio", "time", "random", "secrets", "uuid", "os", "logging", "structlog", "socket", "ssl", "threading"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import blocks
+from gateway import blocks, pace
 from gateway.blocks import BlockSender
 from gateway.messages import BLOCK_OVERHEAD, LARGEST_BLOCK, Read
 from gateway.modelcache import ModelCache, VerifiedFile
@@ -47,8 +47,10 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def sender(wire: Wire) -> BlockSender:
-    return BlockSender(wire.publish)
+def sender(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> BlockSender:
+    """The broker confirms in no time: all devices have the whole window."""
+    monkeypatch.setattr(pace, "START", pace.MOST)
+    return BlockSender(wire.publish, lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +113,23 @@ def test_a_device_has_its_window(sender: BlockSender, wire: Wire, file: Verified
 def test_all_devices_have_a_window(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
     for number in range(20):
         sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
-    assert len(wire.unconfirmed) == blocks.WINDOW
+    assert len(wire.unconfirmed) == pace.MOST
     wire.confirm(10)
-    assert (len(wire.unconfirmed), len(wire.sent)) == (blocks.WINDOW, blocks.WINDOW + 10)
+    assert len(wire.unconfirmed) == len(wire.sent) - 10 == pace.MOST
     wire.confirm_all()
     assert Counter(topic for topic, _ in wire.sent) == {str(number): 64 for number in range(20)}
     assert is_empty(sender)
+
+
+def test_a_broker_that_confirms_slowly_has_little_in_front_of_it(wire: Wire, file: VerifiedFile) -> None:
+    now = [0.0]
+    sender = BlockSender(wire.publish, lambda: now[0])
+    for number in range(20):
+        sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
+    for slow in range(400):
+        now[0] += 0.001 * slow
+        wire.confirm()
+    assert len(wire.unconfirmed) == pace.LEAST
 
 
 def test_large_blocks_are_bounded_in_bytes(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:
@@ -189,13 +202,13 @@ def test_what_is_asked_for_anew_while_the_disk_is_found_wrong_takes_one_turn(
     sender: BlockSender, wire: Wire, file: VerifiedFile, tmp_path: Path
 ) -> None:
     broken = corrupted(tmp_path)
-    for number in range(blocks.WINDOW // 32):
+    for number in range(pace.MOST // 32):
         sender.send(str(number), file, Read(5, 0, 0, 100, 32), never)
     again = Read(5, 0, 0, 100, 32)
     sender.send("a", broken, again, lambda: sender.send("a", file, again, never))
     sender.send("b", file, again, never)
     wire.confirm(64)
-    order = [topic for topic, _ in wire.sent[blocks.WINDOW :]]
+    order = [topic for topic, _ in wire.sent[pace.MOST :]]
     assert max(abs(order[:end].count("a") - order[:end].count("b")) for end in range(65)) == 1
 
 

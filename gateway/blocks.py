@@ -11,18 +11,19 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway import codec
-from gateway.messages import Read
+from gateway.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
 from gateway.modelcache import Corrupted, VerifiedFile
+from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.pace import Pace
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of a device at most."""
 WINDOW_BYTES = 1_048_576
 """No block is sent while so many bytes are unconfirmed: an ack waits behind no more than that, and a block."""
-FAILURE = 0x80
-"""MQTT 5: reason codes from here on are refusals."""
-READS_KEPT = 1024
+READS_KEPT = 256
 """Reads of a device that wait at most; then the oldest is dropped, and the device asks again for what it misses."""
+BYTES_KEPT = MOST_BLOCKS * LARGEST_BLOCK
+"""Bytes that wait for a device at most, one of the largest reads: a broker may have to keep them for a sleeper."""
 
 _log = structlog.get_logger()
 
@@ -34,17 +35,33 @@ class _Request:
     corrupted: Callable[[], None]
     sent: int = 0
 
+    @property
+    def offset(self) -> int:
+        """Of the next block."""
+        return self.read.offset + self.sent * self.read.length
+
+    @property
+    def bytes_left(self) -> int:
+        return max(0, min((self.read.count - self.sent) * self.read.length, self.file.total - self.offset))
+
 
 @dataclass(slots=True, eq=False)
 class _Device:
     topic: str
     unconfirmed: int = 0
     has_turn: bool = False
-    requests: deque[_Request] = field(default_factory=deque)
+    requests: dict[Read, _Request] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
         return bool(self.requests) and self.unconfirmed < DEVICE_WINDOW
+
+    def queue(self, request: _Request) -> None:
+        """In place of the oldest ones where it is too much. What waits already is not kept twice."""
+        self.requests.setdefault(request.read, request)
+        waits = sum(each.bytes_left for each in self.requests.values())
+        while len(self.requests) > READS_KEPT or waits > BYTES_KEPT:
+            waits -= self.requests.pop(next(iter(self.requests))).bytes_left
 
 
 class BlockSender:
@@ -69,9 +86,7 @@ class BlockSender:
     def send(self, topic: str, file: VerifiedFile, read: Read, corrupted: Callable[[], None]) -> None:
         """Queue what `read` asks for, to be published on `topic`; `corrupted` is called where the disk fails."""
         device = self._devices.setdefault(topic, _Device(topic))
-        if len(device.requests) == READS_KEPT:
-            device.requests.popleft()
-        device.requests.append(_Request(file, read, corrupted))
+        device.queue(_Request(file, read, corrupted))
         self._take_turn(device)
         self._pump()
 
@@ -95,18 +110,17 @@ class BlockSender:
             self._forget_idle(device)
 
     def _send_next(self, device: _Device) -> None:
-        request = device.requests[0]
-        read = request.read
-        offset = read.offset + request.sent * read.length
+        read, request = next(iter(device.requests.items()))
+        offset = request.offset
         try:
             data = request.file.read(offset, read.length)
         except (Corrupted, OSError):
-            device.requests.popleft()
+            del device.requests[read]
             request.corrupted()
             return
         request.sent += 1
         if request.sent == read.count or offset + len(data) >= request.file.total:
-            device.requests.popleft()
+            del device.requests[read]
         payload = codec.block(read.digest, read.index, offset, request.file.total, data)
         device.unconfirmed += 1
         self._unconfirmed += 1
@@ -119,11 +133,11 @@ class BlockSender:
         device.unconfirmed -= 1
         self._unconfirmed -= 1
         self._unconfirmed_bytes -= size
-        if reason >= FAILURE:
+        if reason >= FAILURE and (device.requests or not device.unconfirmed):
+            mend = "the broker refuses a block: its ACL must let the gateway write it"
+            _log.error(mend, topic=device.topic, reason=reason)
+        if reason >= FAILURE or reason == NO_MATCHING_SUBSCRIBERS:
             device.requests.clear()
-            _log.error(
-                "the broker refuses a block: its ACL must let the gateway write it", topic=device.topic, reason=reason
-            )
         self._take_turn(device)
         self._forget_idle(device)
         self._pump()

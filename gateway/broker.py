@@ -18,11 +18,6 @@ from gateway.errors import BrokerError
 from gateway.link import Confirmed, Endpoint, Link
 from gateway.packets import Publish
 
-NO_MATCHING_SUBSCRIBERS = 0x10
-"""MQTT 5: the publication was accepted, and nobody was there to take it."""
-FAILURE = 0x80
-"""MQTT 5: reason codes from here on are refusals."""
-
 _LIVE = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
 _RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
 

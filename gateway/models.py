@@ -17,10 +17,10 @@ from botocore.config import Config
 from botocore.exceptions import IncompleteReadError
 
 from gateway import faults
-from gateway.errors import CallFailed, CloudError, Code, FileFault
+from gateway.errors import CallFailed, CloudError, Code, FileFault, OperatorNeeded
 from gateway.messages import ModelFile
 from gateway.modelcache import CHUNK, ModelCache, VerifiedFile
-from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.retry import RetryPolicy
 
 ATTEMPTS = 4
 FAULT_KEPT = 10.0
@@ -29,6 +29,8 @@ NO_SIZE_KEPT = 60.0
 """Seconds for which plans go without a size that could not be had."""
 SIZE_WAIT = 3.0
 """Seconds for which a plan waits for the sizes of its files."""
+ABSENT = frozenset({"NoSuchKey", "NoSuchBucket"})
+"""What S3 calls an object that is not there: the plan is wrong. Of other refusals it may be the credentials that are."""
 OPEN_FILES = 64
 SIZES_KEPT = 10_000
 
@@ -69,7 +71,7 @@ class Models:
         return found
 
     async def open(self, file: ModelFile) -> VerifiedFile:
-        """The verified file, fetched once for all who ask meanwhile. Raises FileFault."""
+        """The verified file, fetched once for all who ask meanwhile. Raises FileFault, or ShuttingDown."""
         found = self.opened(file)
         if found is not None:
             return found
@@ -153,22 +155,20 @@ class Models:
         self._faults = {each: kept for each, kept in self._faults.items() if kept[0] > now}
         self._faults[file] = (now + FAULT_KEPT, fault)
         self._sizes.pop(file, None)  # that of another object, maybe
-        _log.error(
-            "a model file cannot be given to devices: mend the object or the plan", url=file.url, reason=str(fault)
-        )
+        follows = "mend the object or the plan" if fault.code is Code.UNKNOWN_PLAN else "devices go on asking"
+        _log.error(f"a model file cannot be given to devices: {follows}", url=file.url, reason=str(fault))
         return fault
 
     async def _fetched(self, file: ModelFile) -> VerifiedFile:
-        """From S3. Raises FileFault or OSError."""
+        """From S3. Raises FileFault, OSError or ShuttingDown."""
         retrying = self._policy.briefly(ATTEMPTS)
         try:
             found: VerifiedFile = await retrying(self._in_thread, self._pool, self._fetch, file)
-        except CallFailed as error:
-            raise FileFault(Code.GAVE_UP, f"{file.url} cannot be had now: {error}") from error
         except CloudError as error:
+            passes = isinstance(error, CallFailed | OperatorNeeded) and error.reason not in ABSENT
+            if passes:
+                raise FileFault(Code.GAVE_UP, f"{file.url} cannot be had now: {error}") from error
             raise FileFault(Code.UNKNOWN_PLAN, f"{file.url}: {error}") from error
-        except ShuttingDown:
-            raise FileFault(Code.GAVE_UP, "the gateway stops") from None
         return found
 
     def _fetch(self, file: ModelFile) -> VerifiedFile:

@@ -165,10 +165,51 @@ def test_a_device_that_stops_confirming_holds_up_nobody(sender: BlockSender, wir
     sender.send("stopped", file, Read(5, 0, 0, 100, 64), never)
     stuck = list(wire.unconfirmed)
     wire.unconfirmed.clear()
+    for number in range(10):
+        sender.send("a", file, Read(5, 0, number * 6400, 100, 64), never)
+    wire.confirm_all()
+    assert (len(stuck), len(wire.blocks("a"))) == (blocks.DEVICE_WINDOW, 640)
+
+
+def test_a_device_that_is_gone_is_sent_nothing_more(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    for number in range(10):
+        sender.send("a", file, Read(5, 0, number * 6400, 100, 64), never)
+    wire.confirm(blocks.DEVICE_WINDOW, reason=0x10)
+    assert (len(wire.sent), is_empty(sender)) == (blocks.DEVICE_WINDOW, True)
+
+
+def test_a_read_that_waits_already_is_not_kept_twice(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    """Whoever asks again for what is only slow does not make it slower."""
     for _ in range(10):
         sender.send("a", file, Read(5, 0, 0, 100, 64), never)
     wire.confirm_all()
-    assert (len(stuck), len(wire.blocks("a"))) == (blocks.DEVICE_WINDOW, 640)
+    assert [block[2] for block in wire.blocks()] == list(range(0, 6400, 100))
+    sender.send("a", file, Read(5, 0, 0, 100, 64), never)
+    wire.confirm_all()
+    assert len(wire.blocks()) == 128
+
+
+def test_bytes_that_wait_for_a_device_are_bounded_and_the_newest_stay(
+    sender: BlockSender, wire: Wire, tmp_path: Path
+) -> None:
+    content = pattern(2 * blocks.BYTES_KEPT)
+    large = ModelCache(tmp_path, len(content)).put(named(content), len(content), [content])
+    for offset in range(20):
+        sender.send("a", large, Read(5, 0, offset, LARGEST_BLOCK, 64), never)
+    early = len(wire.sent)
+    wire.confirm_all()
+    assert early <= blocks.DEVICE_WINDOW
+    assert [block[2] for block in wire.blocks()][-64:] == list(range(19, blocks.BYTES_KEPT, LARGEST_BLOCK))
+    assert len(wire.sent) <= early + 64
+
+
+def test_what_a_read_asks_for_beyond_the_end_is_not_counted(
+    sender: BlockSender, wire: Wire, file: VerifiedFile
+) -> None:
+    for offset in range(30):
+        sender.send("a", file, Read(5, 0, offset, LARGEST_BLOCK, 64), never)
+    wire.confirm_all()
+    assert {block[2] for block in wire.blocks()} >= set(range(30))
 
 
 def test_a_device_that_stops_asking_leaves_nothing(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:

@@ -82,8 +82,10 @@ async def test_a_restart_fetches_nothing(s3: S3, opener: Models, tmp_path: Path)
 @pytest.mark.parametrize(
     ("error", "code", "gets"),
     [
-        (refusal("AccessDenied", 403), Code.UNKNOWN_PLAN, 1),
         (refusal("NoSuchBucket", 404), Code.UNKNOWN_PLAN, 1),
+        (refusal("AccessDenied", 403), Code.GAVE_UP, 1),
+        (refusal("ExpiredToken", 400), Code.GAVE_UP, 1),
+        (refusal("404", 404), Code.GAVE_UP, 1),
         (refusal("SlowDown", 503), Code.GAVE_UP, models.ATTEMPTS),
         (ConnectTimeoutError(endpoint_url="http://s3"), Code.GAVE_UP, models.ATTEMPTS),
         (ParamValidationError(report='Invalid bucket name "a\nb"'), Code.UNKNOWN_PLAN, 1),

@@ -13,8 +13,8 @@ import structlog
 from gateway import codec
 from gateway.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
 from gateway.modelcache import Corrupted, VerifiedFile
-from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.pace import Pace
+from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of a device at most."""

@@ -1,7 +1,7 @@
 """How many blocks may be under way: as many as the broker confirms at its own speed, and none that would only wait.
 
-Acks and plans wait behind what waits in front of the broker, and heartbeats for both. So the window follows the delay of
-the confirmations: it shrinks as soon as they take longer than the way alone. Pure: times in seconds are handed in.
+Acks and plans wait behind what waits in front of the broker, and heartbeats for both. So the window follows the delay
+of the confirmations: it shrinks as soon as they take longer than the way alone. Pure: times in seconds are handed in.
 """
 
 MOST = 256

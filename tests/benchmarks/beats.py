@@ -1,6 +1,6 @@
 """Heartbeats at a steady pace and how long each waited for its ack: `python beats.py PORT`, commands on stdin.
 
-`RATE COUNT`: so many heartbeats a second, so many in all; answered with a line of JSON, seconds in the order of sending.
+`RATE COUNT`: so many heartbeats a second, so many in all. Answered with a line of JSON: seconds, in their order.
 Each of 200 devices sends with a seq, so an ack comes once the cloud has accepted it.
 """
 

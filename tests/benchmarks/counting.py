@@ -84,9 +84,6 @@ def offer(content: bytes) -> None:
 
 async def main() -> None:
     loop = asyncio.get_running_loop()
-    Counting.seen, Counting.delay = {}, float(sys.argv[1])
-    if len(sys.argv) > 2:
-        offer(Path(sys.argv[2]).read_bytes())
     server = await loop.create_server(Counting, "127.0.0.1", 0, backlog=1000)
     print(server.sockets[0].getsockname()[1], flush=True)
     loop.add_reader(sys.stdin, tell)
@@ -94,6 +91,9 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    Counting.seen, Counting.delay = {}, float(sys.argv[1])
+    if len(sys.argv) > 2:
+        offer(Path(sys.argv[2]).read_bytes())
     try:
         asyncio.run(main())
     except RuntimeError:

@@ -104,7 +104,7 @@ async def test_a_fault_is_told_and_only_what_may_pass_is_tried_again(
 async def test_an_object_that_is_gone_is_not_asked_for_again_for_a_while(
     s3: S3, opener: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "FAULT_KEPT", 0.05)
+    monkeypatch.setitem(models.FAULT_KEPT, Code.UNKNOWN_PLAN, 0.05)
     s3.objects.clear()
     faults = [await fault_of(opener, FILE) for _ in range(3)]
     assert (s3.calls["GET"], {fault.code for fault in faults}) == (1, {Code.UNKNOWN_PLAN})

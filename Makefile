@@ -9,7 +9,7 @@ BIN := .venv/bin
 PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz clean
+.PHONY: help demo test lint faults fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +25,14 @@ lint: .venv/test.stamp ## linter, formatter and types alone
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES)
 
+faults: .venv/test.stamp ## the fault scenarios in full size, an hour (Mosquitto on the PATH, root); ARGS="-k outage" chooses
+	FAULTS=full $(BIN)/python -m pytest tests/faults $(ARGS)
+
 bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mosquitto on the PATH)
 	$(BIN)/python tests/benchmarks/bench_gateway.py $(ARGS)
+	$(BIN)/python tests/benchmarks/bench_latency.py
+	$(BIN)/python tests/benchmarks/bench_plans.py
+	$(BIN)/python tests/benchmarks/bench_memory.py
 
 fuzz: .venv/fuzz.stamp ## a million inputs for codec and core, guided by coverage (atheris); ARGS=crash-… repeats one
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -18,6 +18,9 @@ from gateway.errors import ConfigError
 from gateway.manager.cli import app as manager
 
 EXIT_CONFIG = 2
+EXIT_INTERRUPTED = 130
+WIDE = 400
+"""Columns where nobody's terminal gives a width: there a line is as long as it needs to be."""
 
 # A pretty traceback would show local variables, and a secret among them.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -95,6 +98,42 @@ def show_settings(
         value = "none" if values[name] is None else json.dumps(values[name])
         typer.echo(f"{name} = {value}  ({places.get(name, 'default')})")
         typer.echo(f"    {field.description}.")
+
+
+@app.command()
+def doctor(
+    config: Config = None,
+    conf: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The broker's mosquitto.conf, where it can be read from here.")
+    ] = None,
+    devices: Annotated[
+        int | None, typer.Option(min=1, help="For how many devices the broker's queues must do.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="S3URL", help="A model file to try to read: s3://BUCKET/KEY.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for a machine.")] = False,
+) -> None:
+    """Try on the live broker and endpoint what the promises rest on. Exit status 1: something fails; 2: as for run."""
+    from gateway.config import load
+
+    try:
+        settings = load(config)
+        from rich.console import Console
+
+        from gateway import doctor
+
+        found = asyncio.Runner().run(doctor.examine(settings, doctor.Options(conf, devices, model)))
+    except ConfigError as error:
+        _tell(error)
+    except KeyboardInterrupt:
+        os._exit(EXIT_INTERRUPTED)
+    if as_json:
+        typer.echo(doctor.as_json(found))
+    else:
+        doctor.show(found, Console(width=None if sys.stdout.isatty() else WIDE))
+    sys.stdout.flush()
+    os._exit(doctor.exit_status(found))  # as above
 
 
 def _tell(error: ConfigError) -> NoReturn:

@@ -57,6 +57,12 @@ class LimitError(MessageError):
     code = Code.REFUSED
 
 
+class RateError(MessageError):
+    """The device sends more than the operator lets it."""
+
+    code = Code.GAVE_UP
+
+
 class CloudError(GatewayError):
     """A call to the Edge Manager failed. `reason` is the error's code there, or the kind of the fault."""
 
@@ -87,6 +93,14 @@ class SiteError(GatewayError):
 
 class BrokerError(GatewayError):
     """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""
+
+
+class BrokerRefused(BrokerError):
+    """The broker answers CONNECT with a refusal: `code` is its MQTT 5 reason code."""
+
+    def __init__(self, code: int, detail: str) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 class FileFault(GatewayError):

@@ -43,7 +43,7 @@ class Express:
         self._headers = f" HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
         self._model = client.meta.service_model
         self._parser = create_parser(self._model.protocol)
-        self._source = session.get_credentials()
+        self._session = session
         self._credentials: Credentials | None = None
         self._fault: CloudError = OperatorNeeded("NoCredentialsError", "boto3 finds no credentials to sign with")
         self._refreshed = float("-inf")
@@ -96,8 +96,7 @@ class Express:
     async def _refresh(self) -> None:
         """In a thread: to renew credentials boto3 asks other services."""
         try:
-            frozen = await asyncio.to_thread(self._source.get_frozen_credentials) if self._source else None
-            found = Credentials(frozen.access_key, frozen.secret_key, frozen.token) if frozen else None
+            found = await asyncio.to_thread(self._look)
             if found != self._credentials:
                 self._credentials = found
         except Exception as error:
@@ -105,6 +104,12 @@ class Express:
         finally:
             self._refreshed = time.monotonic()
             self._refreshing = None
+
+    def _look(self) -> Credentials | None:
+        """boto3 keeps what it has found, and looks again until it has found some."""
+        source = self._session.get_credentials()
+        frozen = source.get_frozen_credentials() if source else None
+        return Credentials(frozen.access_key, frozen.secret_key, frozen.token) if frozen else None
 
     def close(self) -> None:
         """Calls in flight are not told."""

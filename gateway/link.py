@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.buffered import READ, BufferingContext
-from gateway.errors import BrokerError
+from gateway.errors import BrokerError, BrokerRefused
 from gateway.packets import Publish
 from gateway.paholoop import PahoLoop
 
@@ -70,7 +70,7 @@ class Link:
         self._receive_maximum = receive_maximum
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._unconfirmed: dict[int, Confirmed] = {}
         self._unsent: deque[tuple[tuple[Any, ...], Confirmed]] = deque()
         self._window = self._largest = 0
@@ -78,6 +78,8 @@ class Link:
         self.lost = asyncio.Event()
         self.lost.set()
         self.fault = ""
+        self.announced: dict[str, Any] = {}
+        """The properties of the broker's last CONNACK, by their names in MQTT 5 without spaces."""
         self._client = self._make_client()
         self._sockets = PahoLoop(self._client, endpoint.keepalive, on_message)
         self.pause, self.resume = self._sockets.pause, self._sockets.resume
@@ -102,7 +104,7 @@ class Link:
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_publish = self._published
-        client.on_subscribe = self._suback
+        client.on_subscribe = client.on_unsubscribe = self._answered
         return client
 
     async def open(self) -> None:
@@ -162,18 +164,26 @@ class Link:
             else:
                 self._unconfirmed[self._client.publish(*message).mid] = then
 
-    async def subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> list[ReasonCode]:
+    async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
         """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
-        result, mid = self._client.subscribe([(each, options) for each in filters])
+        return await self._answer(*self._client.subscribe(list(filters)))
+
+    async def give_up(self, filters: Sequence[str]) -> None:
+        """Unsubscribe; returns when the broker has answered. Raises BrokerError where no answer comes."""
+        await self._answer(*self._client.unsubscribe(list(filters)))
+
+    async def _answer(self, result: int, mid: int | None) -> list[ReasonCode]:
         if result != paho.MQTT_ERR_SUCCESS or mid is None:
             raise BrokerError("the connection broke while subscribing")
-        answer = self._subscribed[mid] = self._loop.create_future()
+        answer: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
+        self._answers[mid] = answer
         try:
-            return await asyncio.wait_for(answer, self._endpoint.timeout)
-        except TimeoutError:
-            raise BrokerError(f"no answer to a subscription in {self._endpoint.timeout:g} s") from None
+            while not (await asyncio.wait((answer,), timeout=self._endpoint.timeout))[0]:
+                if not self._sockets.paused:  # else the answer stands behind messages that are not read
+                    raise BrokerError(f"no answer to a subscription in {self._endpoint.timeout:g} s")
+            return answer.result()
         finally:
-            self._subscribed.pop(mid, None)
+            self._answers.pop(mid, None)
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         """Unsubscribe, without waiting for the answer."""
@@ -191,14 +201,14 @@ class Link:
         if self._opened.done():
             return
         if reason.is_failure:
-            self._opened.set_exception(BrokerError(f"the broker refuses the connection: {reason}"))
+            self._opened.set_exception(BrokerRefused(reason.value, f"the broker refuses the connection: {reason}"))
             return
         self._sockets.connected()
         self.stands.set()
         self.lost.clear()
-        limits = properties.json()
-        self._window = min(INFLIGHT, limits.get("ReceiveMaximum", INFLIGHT))
-        self._largest = limits.get("MaximumPacketSize", 1 << 28)
+        self.announced = properties.json()
+        self._window = min(INFLIGHT, self.announced.get("ReceiveMaximum", INFLIGHT))
+        self._largest = self.announced.get("MaximumPacketSize", 1 << 28)
         self._on_connected(flags.session_present)
         self._send_unsent()
         self._opened.set_result(None)
@@ -214,7 +224,7 @@ class Link:
                 " or is this a listener for devices, with use_username_as_clientid?"
             )
         fault = BrokerError(f"the connection broke: {self.fault}")
-        waits: list[asyncio.Future[Any]] = [self._opened, *self._subscribed.values()]
+        waits: list[asyncio.Future[Any]] = [self._opened, *self._answers.values()]
         for waiting in waits:
             if not waiting.done():
                 waiting.set_exception(fault)
@@ -225,7 +235,7 @@ class Link:
             then(reason.value)
         self._send_unsent()
 
-    def _suback(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
-        answer = self._subscribed.get(mid)
+    def _answered(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
+        answer = self._answers.get(mid)
         if answer is not None and not answer.done():
             answer.set_result(reasons)

@@ -14,10 +14,10 @@ from typing import Any
 import boto3
 import structlog
 from botocore.config import Config
-from botocore.exceptions import IncompleteReadError
+from botocore.exceptions import BotoCoreError, IncompleteReadError
 
 from gateway import faults
-from gateway.errors import CallFailed, CloudError, Code, FileFault, OperatorNeeded
+from gateway.errors import CallFailed, CloudError, Code, ConfigError, FileFault, OperatorNeeded
 from gateway.messages import ModelFile
 from gateway.modelcache import CHUNK, ModelCache, VerifiedFile
 from gateway.retry import RetryPolicy
@@ -38,12 +38,29 @@ _log = structlog.get_logger()
 
 
 def make_client(region: str | None, connect_timeout: float, read_timeout: float) -> Any:
-    """The boto3 client for S3 by the standard AWS settings. Endpoints other than AWS's are spoken to path-style."""
+    """The boto3 client for S3 by the standard AWS settings. Endpoints other than AWS's are spoken to path-style.
+
+    Raises ConfigError where none can be made.
+    """
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=connect_timeout, read_timeout=read_timeout)
-    client = boto3.client("s3", region_name=region, config=config)
+    try:
+        client = boto3.client("s3", region_name=region, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise ConfigError([f"AWS settings: {error} (see AWS_ENDPOINT_URL_S3)"]) from error
     if client.meta.endpoint_url.endswith(".amazonaws.com"):
         return client
     return boto3.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))
+
+
+def ask(operation: Any, url: str) -> Any:
+    """The answer of one operation of S3 on the object of an `s3://BUCKET/KEY`. Raises CloudError, FileFault."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    if not url.startswith("s3://") or not bucket or not key:
+        raise FileFault(Code.UNKNOWN_PLAN, f"{url[:200]} is not s3://BUCKET/KEY")
+    try:
+        return operation(Bucket=bucket, Key=key)
+    except Exception as error:
+        raise faults.of(error) from error
 
 
 class Models:
@@ -117,7 +134,7 @@ class Models:
 
     async def _size(self, file: ModelFile) -> None:
         try:
-            head = await self._in_thread(self._size_pool, self._call, self._client.head_object, file.url)
+            head = await self._in_thread(self._size_pool, ask, self._client.head_object, file.url)
             self._keep_size(file, int(head["ContentLength"]))
         except (CloudError, FileFault, KeyError) as error:
             _log.info("the size of a model file is not known", url=file.url, reason=str(error))
@@ -191,21 +208,12 @@ class Models:
 
     def _fetch(self, file: ModelFile) -> VerifiedFile:
         """In a thread of the pool."""
-        answer = self._call(self._client.get_object, file.url)
+        answer = ask(self._client.get_object, file.url)
         body = answer["Body"]
         try:
             return self._cache.put(file, _length(answer, file), _chunks(body))
         finally:
             body.close()
-
-    def _call(self, operation: Any, url: str) -> Any:
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        if not url.startswith("s3://") or not bucket or not key:
-            raise FileFault(Code.UNKNOWN_PLAN, f"{url[:200]} is not s3://BUCKET/KEY")
-        try:
-            return operation(Bucket=bucket, Key=key)
-        except Exception as error:
-            raise faults.of(error) from error
 
     async def _in_thread(self, pool: ThreadPoolExecutor, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)

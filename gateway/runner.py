@@ -3,32 +3,35 @@
 import asyncio
 import gc
 import signal
-import ssl
+from dataclasses import replace
 
 import structlog
 
-from gateway import express, models, standard
+from gateway import doors, standard
 from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.cloud import Cloud
 from gateway.config import Settings
 from gateway.core import Core
-from gateway.errors import BrokerError, ConfigError
-from gateway.express import Express
-from gateway.link import Endpoint
+from gateway.errors import BrokerError, ConfigError, StateError
+from gateway.intake import Intake
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.rules import Rules
-from gateway.standard import Standard
 from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
-THREADS = 16
-"""Calls by boto3 at once, at most: more threads make it slower."""
+LEAST_BURST = 500
+"""Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""
+GROUP_RECONNECT_CAP = 1.0
+"""Seconds: the longest wait before a member of a group tries to connect again. Mosquitto drops what comes meanwhile."""
+LOOK_AGAIN = 5.0
+"""Seconds between two looks for AWS credentials, where there are none."""
 
 _log = structlog.get_logger()
 
@@ -59,29 +62,31 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
-        session, threads = standard.make_session(), min(settings.concurrency, THREADS)
-        timeouts = settings.connect_timeout, settings.read_timeout
-        client = standard.make_client(session, settings.region, threads, *timeouts)
-        self._endpoint = str(client.meta.endpoint_url)
-        fits = express.suits(client)
-        most = settings.concurrency if fits else threads
-        lane = Express(session, client, most) if fits else Standard(client, most)
+        service = doors.service(settings)
+        self._session, self._endpoint, self._unsigned = service.session, service.url, False
+        lane, most = service.lane(settings.concurrency)
         self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
         self._metrics.call_window.set(most)
         self._store = Store(settings.state_dir)
-        self._models = _models(settings, client.meta.region_name, self._policy)
+        self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)
+        rates = Rates(settings.device_rate, min(settings.device_burst, max(settings.intake // 4, LEAST_BURST)))
+        self._intake = Intake(settings.intake, settings.intake_bytes, rates, self._metrics)
         self._steward = Steward(
             Core(_rules(settings)),
             topics,
             self._store,
             self._metrics,
-            intake=settings.intake,
+            self._intake,
+            rates,
             max_payload=settings.max_payload,
             hello_wait=settings.hello_wait,
         )
-        filters = topics.filters(settings.fleets, settings.group)
-        self._broker = Broker(_endpoint(settings), filters, self._steward, settings.intake)
+        self._filters = topics.filters(settings.fleets, settings.group)
+        former = self._store.filters()
+        self._keep_filters([*former, *self._filters])
+        told = topics.hello_filters(settings.fleets)
+        self._broker = Broker(doors.broker(settings), self._filters, self._steward, settings.intake, told, former)
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -89,37 +94,57 @@ class _Gateway:
         _log.info("starting", broker=str(settings.broker), endpoint=self._endpoint, client_id=settings.client_id)
         if self._endpoint.endswith(".amazonaws.com"):
             _log.warning("AWS closed Edge Manager in 2024: set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API lives")
+        if settings.client_id_will_change:
+            _log.warning("client_id hangs on this container's name: set one, or what waits at the broker stays behind")
         required = "http_port" in settings.model_fields_set
         pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
             self._steward.begin(self._broker, self._cloud, self._models)
-            connecting = asyncio.create_task(self._stay_connected())
+            tasks = [asyncio.create_task(work) for work in (self._stay_connected(), self._find_credentials())]
             await self._stopping.wait()
             await self._drain()
-            connecting.cancel()
+            for task in tasks:
+                task.cancel()
             self._steward.end()
             await self._broker.close()
             self._cloud.close()
             self._store.close()
-        _log.info("stopped", unsettled=self._steward.unsettled)
+        _log.info("stopped", unsettled=self._intake.messages)
         return 0
 
     def _unready(self) -> list[str]:
         reasons = []
         if not self._broker.up:
             reasons.append(f"not connected and subscribed to {self._settings.broker}")
+        if self._unsigned:
+            reasons.append("no AWS credentials")
         if self._stopping.is_set():
             reasons.append("stopping")
         return reasons
 
+    async def _find_credentials(self) -> None:
+        """Told at the start, and not only by the first call."""
+        while not await asyncio.to_thread(standard.has_credentials, self._session):
+            if not self._unsigned:
+                self._unsigned = True
+                _log.error("no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some")
+            await asyncio.sleep(LOOK_AGAIN)
+        if self._unsigned:
+            self._unsigned = False
+            _log.info("AWS credentials found")
+
     async def _stay_connected(self) -> None:
-        connect = self._policy.connecting(
+        policy = self._policy
+        if self._settings.group is not None:
+            policy = replace(policy, cap=min(policy.cap, GROUP_RECONNECT_CAP))
+        connect = policy.connecting(
             lambda error, attempts: _log.warning("no broker, trying again", reason=str(error), attempts=attempts)
         )
         try:
             while True:
                 await connect(self._broker.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
+                self._keep_filters(self._filters)
                 fault = await self._broker.lost()
                 _log.warning("the connection to the broker broke: it keeps what is not settled", reason=fault)
         except ShuttingDown:
@@ -127,14 +152,33 @@ class _Gateway:
         except BrokerError:
             _log.exception("a fault of the gateway: please report it")
 
+    def _keep_filters(self, filters: list[str]) -> None:
+        try:
+            self._store.keep_filters(filters)
+        except StateError as error:
+            _log.error("filters cannot be kept: one that is taken from the settings stays", error=str(error))
+
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
-        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
-        self._broker.pause()
+        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._intake.messages)
         try:
-            await asyncio.wait_for(self._steward.quiet(), self._settings.drain_timeout)
+            async with asyncio.timeout(self._settings.drain_timeout):
+                await self._leave_group()
+                self._intake.end()
+                await self._steward.quiet()
         except TimeoutError:
+            self._intake.end()
             _log.warning("not all that is under way ended in drain_timeout: the broker delivers it again")
+
+    async def _leave_group(self) -> None:
+        """A plain subscription stays with the session. A share would go on filling while nobody empties it."""
+        if self._settings.group is None:
+            return  # the filters are plain
+        try:
+            await self._broker.give_up_share(lambda: self._steward.quiet(patient=True))
+            _log.info("left the group", group=self._settings.group, left_behind=self._intake.messages)
+        except BrokerError as error:
+            _log.warning("could not leave the group: the broker keeps the share for this client id", reason=str(error))
 
 
 def _rules(settings: Settings) -> Rules:
@@ -150,37 +194,9 @@ def _rules(settings: Settings) -> Rules:
 
 def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
     """Raises ConfigError where the cache's folder cannot be used."""
-    client = models.make_client(region, settings.connect_timeout, settings.read_timeout)
+    client = doors.model_store(settings, region)
     folder = settings.state_dir / "models"
     try:
         return Models(client, folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error
-
-
-def _endpoint(settings: Settings) -> Endpoint:
-    broker = settings.broker
-    return Endpoint(
-        host=broker.host,
-        port=broker.port,
-        client_id=settings.client_id,
-        username=broker.username,
-        password=broker.password,
-        tls=_tls(settings) if broker.tls else None,
-        keepalive=settings.keepalive,
-        session_expiry=settings.session_expiry,
-    )
-
-
-def _tls(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 and up. Raises ConfigError where the files hold no certificates and keys."""
-    try:
-        context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.mqtt_cert_file is not None:
-            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(
-            [f"mqtt_ca_file, mqtt_cert_file, mqtt_key_file: should be PEM files that fit ({error})"]
-        ) from error
-    return context

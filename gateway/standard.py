@@ -7,10 +7,12 @@ import asyncio
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import boto3
 from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
 from gateway import api, faults
@@ -29,6 +31,14 @@ def make_session() -> Any:
         raise ConfigError([f"AWS settings: {error} (see AWS_PROFILE)"]) from error
 
 
+def has_credentials(session: Any) -> bool:
+    """Whether boto3 finds any to sign with. It looks into files and may ask other services: for a thread."""
+    try:
+        return session.get_credentials() is not None
+    except BotoCoreError:
+        return False
+
+
 def make_client(session: Any, region: str | None, threads: int, connect_timeout: float, read_timeout: float) -> Any:
     """The boto3 client by the standard AWS settings; timeouts in seconds. Raises ConfigError where none can be made.
 
@@ -41,10 +51,42 @@ def make_client(session: Any, region: str | None, threads: int, connect_timeout:
         max_pool_connections=threads,
     )
     try:
-        region = region or session.region_name or os.environ.get("AWS_REGION")
+        region = region or session.region_name or os.environ.get("AWS_REGION") or None
         return session.client("sagemaker-edge", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError([f"AWS settings: {error} (see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"]) from error
+
+
+def tell_dates(client: Any, told: Callable[[str], None]) -> None:
+    """`told` hears the Date header of each answer of the service ("" where it has none), in the thread of the call."""
+
+    def hear(response_dict: Any, **more: object) -> None:
+        told(response_dict["headers"].get("date", ""))
+
+    client.meta.events.register("before-parse.sagemaker-edge", hear)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The credentials that boto3 found: by which of its ways, and whether they end, and are renewed, by themselves."""
+
+    method: str
+    temporary: bool
+    renewed: bool
+
+
+def identity(session: Any) -> Identity | CloudError | None:
+    """The credentials of a session; None where there are none. May ask other services, as boto3 does."""
+    try:
+        found = session.get_credentials()
+        frozen = None if found is None else found.get_frozen_credentials()
+    except Exception as error:
+        return faults.of(error)
+    if frozen is None:
+        return None
+    # Those of the environment may tell when they expire, but another process must renew them.
+    renewed = isinstance(found, RefreshableCredentials) and found.method != "env"
+    return Identity(found.method, frozen.token is not None, renewed)
 
 
 class Standard:

@@ -3,6 +3,7 @@
 Reads, never changes anything; what it shows is handed in.
 """
 
+import errno
 from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -14,13 +15,14 @@ from gateway.errors import ConfigError
 from gateway.metrics import CONTENT_TYPE, Metrics
 
 Readiness = Callable[[], Sequence[str]]
-"""Why the gateway is not ready, a sentence for each reason; empty = connected and subscribed."""
+"""Why the gateway is not ready, a sentence for each reason; empty = messages that come are on their way."""
 
+FAULTS_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
 _SHUTDOWN = 1.0  # seconds that a page in progress may take at the end
 _INDEX = """\
 /metrics  Prometheus metrics
 /healthz  200 while the event loop answers
-/readyz   200 while connected and subscribed, else 503 and the reasons
+/readyz   200 while connected and subscribed, with AWS credentials, and not stopping; else 503 and the reasons
 """
 
 _log = structlog.get_logger()
@@ -29,7 +31,7 @@ _log = structlog.get_logger()
 class StatusPages:
     """Serves the pages while its context is entered. `port` 0 = any free one; None = serves nothing.
 
-    `required=False`: a busy port is a warning. Otherwise entering raises ConfigError.
+    `required=False`: a busy port is a warning. Else entering raises ConfigError, and always for a host that is none.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class StatusPages:
             await web.TCPSite(self._runner, self._host, port).start()
         except (OSError, UnicodeError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            if not (isinstance(error, OSError) and error.errno in FAULTS_OF_THE_PORT):
+                raise ConfigError(
+                    [f"http_host: {self._host} should be an address of this machine ({reason})"]
+                ) from None
             if self._required:
-                mistake = (
-                    f"http_port: {port} cannot be served on {self._host}; should be a free port, or off ({reason})"
-                )
-                raise ConfigError([mistake]) from None
+                mistake = f"{port} cannot be served on {self._host}; should be a free port, or off ({reason})"
+                raise ConfigError([f"http_port: {mistake}"]) from None
             _log.warning("no status pages: metrics and health cannot be asked for", port=port, reason=reason)
             return
         self.port = int(self._runner.addresses[0][1])

@@ -6,6 +6,7 @@ Identity comes from the topic and from nothing else, so a name that breaks the s
 """
 
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 
 from gateway.errors import LimitError
@@ -70,11 +71,21 @@ class Topics:
         """The topic of a device's channel."""
         return f"{self._prefix}{device.fleet}/{device.name}/{channel}"
 
+    def devices(self, topics: Iterable[str]) -> set[Device]:
+        """Whose topics these are; those of nobody are left out."""
+        found = set()
+        for topic in topics:
+            try:
+                found.add(self.parse(topic)[0])
+            except LimitError:
+                pass
+        return found
+
     def filters(self, fleets: tuple[str, ...], group: str | None) -> list[str]:
-        """The topic filters of a gateway: those of `fleets` (empty: of all), shared where `group` names a group."""
+        """What a gateway of `fleets` (empty: of all) subscribes to, shared where `group` names a group; but `hello`."""
         share = f"$share/{group}/" if group else ""
         heads = [f"{self._prefix}{fleet}/+/" for fleet in fleets or ("+",)]
-        return [share + head + channel for head in heads for channel in HEARD] + self.hello_filters(fleets)
+        return [share + head + channel for head in heads for channel in HEARD]
 
     def hello_filters(self, fleets: tuple[str, ...]) -> list[str]:
         """The filters of every `hello`; never shared, since each gateway must know each layout."""

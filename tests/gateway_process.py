@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,6 +47,7 @@ def settings(address: Address, service: str, fleets: str, state: Path, **more: o
         "retry_base": 0.05,
         "retry_cap": 0.2,
         "hello_wait": 0.4,
+        "device_rate": 10_000,
     } | more
     aws = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
     ours_by_name = {f"GATEWAY_{name.upper()}": str(value) for name, value in ours.items()}
@@ -122,6 +124,15 @@ class GatewayProcess:
             lines = page.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
         return {name.removeprefix("edge_gateway_"): float(value) for name, value in pairs}
+
+    def readiness(self) -> tuple[int, list[str]]:
+        """The status of /readyz, and its reasons."""
+        try:
+            page = urllib.request.urlopen(self._pages + "readyz", timeout=DEADLINE_S)
+        except urllib.error.HTTPError as error:
+            page = error
+        with page:
+            return page.status, json.loads(page.read())["reasons"]
 
     def until_metric(self, name: str, value: float) -> None:
         """Poll: the gateway tells nobody when a metric changes."""

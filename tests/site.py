@@ -21,12 +21,13 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from typer.testing import CliRunner, Result
 
 from gateway import passwords
-from gateway.demo.address import MQTT_3_1_1, MQTT_5, Credentials, answers, free_ports
+from gateway.demo.address import Credentials, free_ports
 from gateway.demo.child import Child
 from gateway.demo.mosquitto import RELOADED, SHIPPED, with_site_lines
 from gateway.devices.authority import END, Authority, Identity
 from gateway.devices.cli import app
 from gateway.devices.site import Site
+from gateway.handshake import MQTT_3_1_1, MQTT_5, answers
 from tests.clients import Client, connected, connecting
 
 HOST = "127.0.0.1"

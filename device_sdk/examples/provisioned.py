@@ -15,7 +15,7 @@ from device_sdk.agent import Agent
 from device_sdk.port import Port
 from device_sdk.state import FileStore
 
-LAYOUT = ["provisioned-example 1.0", [["system", "free-heap"]], []]
+LAYOUT = ["provisioned 1.0", [["system", "free-heap"]], []]
 MICROPYTHON = sys.implementation.name == "micropython"
 
 

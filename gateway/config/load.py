@@ -22,6 +22,8 @@ from gateway.errors import ConfigError
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 # Variables that speak to this project's tests, not to the gateway that they start.
 _TESTS_PREFIX = ENV_PREFIX + "TEST_"
+# Elsewhere an empty variable counts as not set; here somebody may mean something by it that cannot be had.
+_EMPTY_IS_NO_DEFAULT = ("root",)
 _PRIVATE = {"mqtt_url", "mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "mqtt_password_file"}
 
 
@@ -100,6 +102,9 @@ def _from_environment(mistakes: list[str]) -> dict[str, Given]:
     given = {
         name: Given(value, _variable(name), name in _PRIVATE) for name, value in EnvSettingsSource(Settings)().items()
     }
+    for name in _EMPTY_IS_NO_DEFAULT:
+        if os.environ.get(_variable(name)) == "":
+            given[name] = Given("", _variable(name), False)
     for variable, name in _ours(mistakes):
         if name in given:
             mistakes.append(f"{variable}: {_variable(name)} is set too; should be one of the two")

@@ -1,20 +1,13 @@
-"""Where a broker is and who may speak to it: values, and the two questions that one asks of a port.
+"""Where a broker is and who may speak to it: values, and whether its ports are free or answer.
 
 It must never start or stop anything.
 """
 
 import random
-import secrets
 import socket
-from contextlib import suppress
 from dataclasses import dataclass
 
-MQTT_3_1_1 = 4
-MQTT_5 = 5
-"""Protocol levels as CONNECT gives them (MQTT 3.1.1, 3.1.2.2; MQTT 5, 3.1.2.2)."""
-
-_CONNACK = b"\x20"
-_DISCONNECT = b"\xe0\0"
+from gateway.handshake import MQTT_3_1_1, MQTT_5, answers
 
 _PORTS = range(20_000, 32_000)
 """Below the ports that Linux and macOS give to outgoing connections: none of those takes a port while its broker is
@@ -62,21 +55,6 @@ def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
     raise OSError(f"no {count} free ports on {host} from {_PORTS.start} to {_PORTS.stop - 1}")
 
 
-def answers(host: str, port: int, level: int, timeout: float = 1.0) -> bool:
-    """Whether an MQTT broker answers a CONNECT of that protocol level there, be it with a refusal.
-
-    That a port accepts a connection says little: a container's proxy accepts before its broker runs.
-    """
-    try:
-        with socket.create_connection((host, port), timeout) as connection:
-            connection.sendall(_connect_packet(level))
-            answer = connection.recv(1)
-            _take_leave(connection)
-    except OSError:
-        return False
-    return answer == _CONNACK
-
-
 def both_answer(at: Address) -> bool:
     """Whether both listeners of a broker answer, each in its own version of MQTT."""
     return answers(at.host, at.gateway_port, MQTT_5) and answers(at.host, at.device_port, MQTT_3_1_1)
@@ -89,18 +67,3 @@ def _is_free(host: str, port: int) -> bool:
         except OSError:
             return False
     return True
-
-
-def _take_leave(connection: socket.socket) -> None:
-    """DISCONNECT, and wait until the broker has closed it too (embedded.py says why). One that refused us has."""
-    with suppress(OSError):
-        connection.sendall(_DISCONNECT)
-        while connection.recv(64):
-            pass
-
-
-def _connect_packet(level: int) -> bytes:
-    properties = b"\0" if level == MQTT_5 else b""
-    client_id = b"probe" + secrets.token_hex(4).encode()
-    body = b"\0\4MQTT" + bytes((level, 0x02, 0, 10)) + properties + bytes((0, len(client_id))) + client_id
-    return bytes((0x10, len(body))) + body

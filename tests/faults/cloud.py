@@ -39,8 +39,9 @@ class Signature:
 class Cloud:
     """`judge` may be changed at any time, from any thread. `attempts` counts calls by (operation, whether accepted).
 
-    `good_key`: the one access key that may sign; `skew_allowed`: how many seconds a signature's date may be off; None:
-    nobody looks. `issued`: what a client that asks for credentials is given.
+    `times`: when calls were accepted, in monotonic seconds. `good_key`: the one access key that may sign;
+    `skew_allowed`: how many seconds a signature's date may be off; None: nobody looks. `issued`: what a client that
+    asks for credentials is given.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -48,6 +49,7 @@ class Cloud:
         self.url = f"http://{HOST}:{self.port}"
         self.judge: Judge = fine
         self.attempts: Counter[tuple[str, bool]] = Counter()
+        self.times: list[float] = []
         self.good_key: str | None = None
         self.skew_allowed: float | None = None
         self.issued: dict[str, str] = {}
@@ -86,6 +88,7 @@ class Cloud:
 
     def take(self, operation: str, body: dict[str, Any]) -> None:
         """Accept a call."""
+        self.times.append(time.monotonic())
         if operation == "SendHeartbeat":
             samples = [(metric["Value"], int(metric["Timestamp"])) for metric in body.get("AgentMetrics", [])]
             result = body.get("DeploymentResult", {}).get("DeploymentName")

@@ -11,11 +11,13 @@ from typing import Any
 
 import msgpack
 
+from gateway.demo.address import Credentials
 from tests.faults import mqtt
 from tests.faults.ledger import Ledger
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 
 RECONNECT_S = 0.2
+MOST_UNCONFIRMED = 10_000
 NO_HELLO = 2
 HELLO = msgpack.packb([TAG, LAYOUT, EPOCH])
 
@@ -74,20 +76,29 @@ class Mind:
 class Device(asyncio.Protocol):
     """`name` within `fleet`; `live` keeps it connected until it is cancelled."""
 
-    def __init__(self, door: Door, fleet: str, name: str, password: str, ledger: Ledger, habits: Habits) -> None:
+    def __init__(
+        self, door: Door, fleet: str, name: str, credentials: Credentials, ledger: Ledger, habits: Habits
+    ) -> None:
         self.name = name
         self.habits = habits
         self.is_up = asyncio.Event()
+        self.delays: list[float] = []
+        """Seconds from each heartbeat to its ack with code 0."""
         self._door = door
-        self._user = f"{fleet}/{name}"
-        self._password = password
+        self._path = f"{fleet}/{name}"
+        self._credentials = credentials
         self._ledger = ledger
         self._mind = Mind()
         self._reader = mqtt.Reader()
         self._transport: asyncio.Transport | None = None
         self._gone = asyncio.Event()
-        self._topics = {channel: mqtt.topic(f"edge/{self._user}/{channel}") for channel in ("hello", "hb")}
+        self._topics = {channel: mqtt.topic(f"edge/{self._path}/{channel}") for channel in ("hello", "hb")}
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether it may send more before the broker has confirmed some."""
+        return len(self._mind.unconfirmed) < MOST_UNCONFIRMED
 
     @property
     def is_quiet(self) -> bool:
@@ -170,7 +181,7 @@ class Device(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._reader, self._transport = mqtt.Reader(), transport
-        transport.write(mqtt.connect(self._user, self._user, self._password))
+        transport.write(mqtt.connect(self._path.replace("/", "."), self._credentials.user, self._credentials.password))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -184,13 +195,13 @@ class Device(asyncio.Protocol):
             elif kind == mqtt.PUBLISH:
                 self._heard(*mqtt.published(flags, body))
             elif kind == mqtt.CONNACK:
-                assert body[1] == 0, f"{self._user} was not let in: {body[1]}"
+                assert body[1] == 0, f"{self._path} was not let in: {body[1]}"
                 self._let_in()
 
     def _let_in(self) -> None:
         assert self._transport is not None
         if self.habits.listens:
-            self._transport.write(mqtt.subscribe(0xFFFF, f"edge/{self._user}/ack"))
+            self._transport.write(mqtt.subscribe(0xFFFF, f"edge/{self._path}/ack"))
         self.is_up.set()
         for waiting in self._mind.unconfirmed.values():
             self._fly(waiting)
@@ -214,8 +225,10 @@ class Device(asyncio.Protocol):
             self._mind.unacked[seq].at = float("-inf")
             return
         unacked = self._mind.unacked.pop(seq, None)
-        if code == 0 and unacked is not None and unacked.result == self._mind.result:
-            self._mind.result = None
+        if code == 0 and unacked is not None:
+            self.delays.append(self._loop.time() - unacked.at)
+            if unacked.result == self._mind.result:
+                self._mind.result = None
 
     def close(self) -> None:
         """DISCONNECT."""

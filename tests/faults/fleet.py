@@ -23,7 +23,7 @@ class Fleet:
         self._ledger = ledger
         self.devices: list[Device] = []
         self._lives: list[asyncio.Task[None]] = []
-        self._load: asyncio.Task[None] | None = None
+        self._loads: list[asyncio.Task[None]] = []
 
     async def join(
         self, broker: Broker, count: int, habits: Habits, prefix: str, fleet: str, port: int | None = None
@@ -32,7 +32,7 @@ class Fleet:
         names = [f"{prefix}-{index}" for index in range(count)]
         users = await asyncio.to_thread(broker.admit_all, [f"{fleet}/{name}" for name in names])
         door = Door(broker.address.host, port or broker.address.device_port, asyncio.Semaphore(AT_ONCE))
-        new = [Device(door, fleet, name, users[f"{fleet}/{name}"].password, self._ledger, habits) for name in names]
+        new = [Device(door, fleet, name, users[f"{fleet}/{name}"], self._ledger, habits) for name in names]
         self.devices += new
         self._lives += [asyncio.create_task(device.live()) for device in new]
         if habits.again_after is not None:
@@ -43,31 +43,21 @@ class Fleet:
         return new
 
     def load(self, rate: float, devices: Sequence[Device] = ()) -> None:
-        """Heartbeats of all devices, or of these, in turn; `rate` of them a second, until `rest`."""
-        assert self._load is None, "there is a load already"
-        self._load = asyncio.create_task(self._loading(rate, devices or self.devices))
+        """Heartbeats of all devices, or of these, in turn; `rate` of them a second, until `rest`. It may be called for
+        several loads at once."""
+        self._loads.append(asyncio.create_task(_loading(rate, devices or self.devices)))
 
     async def rest(self) -> None:
         """No more load."""
-        if self._load is not None:
-            self._load.cancel()
-            self._load = None
+        for load in self._loads:
+            load.cancel()
+        self._loads.clear()
 
     def beat(self, count: int = 1) -> None:
         """So many heartbeats of each device, at once."""
         for _ in range(count):
             for device in self.devices:
                 device.beat()
-
-    async def _loading(self, rate: float, devices: Sequence[Device]) -> None:
-        loop, turns = asyncio.get_running_loop(), itertools.cycle(devices)
-        began, made = loop.time(), 0
-        while True:
-            due = int((loop.time() - began) * rate) - made
-            for device in itertools.islice(turns, due):
-                device.beat()
-            made += due
-            await asyncio.sleep(TICK_S)
 
     async def leave(self) -> None:
         """Everybody disconnects."""
@@ -76,6 +66,19 @@ class Fleet:
             life.cancel()
         for device in self.devices:
             device.close()
+
+
+async def _loading(rate: float, devices: Sequence[Device]) -> None:
+    """A device that waits for too many PUBACKs misses its turns: nobody sends faster than the broker confirms."""
+    loop, turns = asyncio.get_running_loop(), itertools.cycle(devices)
+    began, made = loop.time(), 0
+    while True:
+        due = int((loop.time() - began) * rate) - made
+        for device in itertools.islice(turns, due):
+            if device.has_room:
+                device.beat()
+        made += due
+        await asyncio.sleep(TICK_S)
 
 
 async def _sending_again(devices: Sequence[Device]) -> None:

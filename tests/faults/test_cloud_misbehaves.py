@@ -47,8 +47,8 @@ def test_all_calls_fail_for_a_while(scene: Scene) -> None:
     scene.join(30)
     scene.load(200)
     for trouble in KINDS.values():
-        scene.cloud.judge = during(scaled(0.15, 10), always(trouble))
-        scene.go_on(scaled(0.2, 12))
+        scene.cloud.judge = during(scaled(0.1, 10), always(trouble))
+        scene.go_on(scaled(0.15, 12))
     scene.rest()
     scene.cloud.judge = fine
     scene.until_through()
@@ -62,13 +62,13 @@ def test_one_device_whose_every_call_fails_for_good(scene: Scene) -> None:
     scene.join(scaled(20, 200))
     scene.cloud.judge = only({bad.name}, always(DOWN))
     scene.load(100)
-    scene.until(lambda: scene.ask(scene.ledger.figures, "bad").told > 0, "nobody told it code 7")
+    scene.until(lambda: scene.figures("bad").told > 0, "nobody told it code 7")
     scene.rest()
     scene.until_through()
-    figures = scene.close_books(f"told to the bad one {scene.ask(scene.ledger.figures, 'bad').told}")
-    others = scene.ask(scene.ledger.figures, "d-")
+    figures = scene.close_books(f"told to the bad one {scene.figures('bad').told}")
+    others = scene.figures("d-")
     assert (others.told, others.accepted) == (0, others.sent)
-    assert figures.told == scene.ask(scene.ledger.figures, "bad").sent
+    assert figures.told == scene.figures("bad").sent
 
 
 def test_a_slow_cloud_under_a_flood(scene: Scene) -> None:
@@ -78,10 +78,10 @@ def test_a_slow_cloud_under_a_flood(scene: Scene) -> None:
     scene.join(count)
     scene.cloud.judge = always(Trouble(delay=1.0))
     scene.load(scaled(1500, 5000))
-    scene.go_on(scaled(2, 30))
+    scene.go_on(scaled(1, 30))
     scene.rest()
     scene.until_through()
-    figures = scene.ask(scene.ledger.figures)
+    figures = scene.figures()
     ratio = figures.sent / figures.calls
     scene.close_books(f"heartbeats a call {ratio:.1f}, intake over devices {intake / count:.0f}")
     assert ratio > intake / count / 4

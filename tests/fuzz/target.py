@@ -12,7 +12,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from gateway import body, codec
-from gateway.calls import Accepted, Call, GaveUp, GetDeployments, Outcome, Refused, Registration, SendHeartbeat
+from gateway.calls import (
+    Accepted,
+    Call,
+    GaveUp,
+    GetDeployments,
+    Outcome,
+    Postponed,
+    Refused,
+    Registration,
+    SendHeartbeat,
+    Unanswered,
+)
 from gateway.core import Core, Message, Rules
 from gateway.effects import Ask, Bury, Effect, Reply, Settle
 from gateway.errors import Code, DecodeError, LimitError, MessageError
@@ -25,7 +36,8 @@ Decoders: TypeAlias = Sequence[Callable[[bytes], Message | None]]
 CHANNELS = ("hello", "hb", "get", "read")
 DECODERS: Decoders = (codec.hello, codec.heartbeat, codec.get, codec.read)
 DEVICES = (DEVICE, OTHER)
-AFTERWARDS = ("nothing", "accept", "refuse", "give up", "unregister", "wait", "confirm", "resume", "begin anew")
+ANSWERS = ("accept", "refuse", "give up", "unregister", "postpone", "hold")
+AFTERWARDS = ("nothing", *ANSWERS, "wait", "confirm", "resume", "begin anew", "release", "narrow")
 HEAD = 3
 PLAN = Plan(1, b"u" * 100, b"b" * 50, (ModelFile("s3://models/kws.tflite", "0" * 40), None))
 
@@ -48,9 +60,9 @@ def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
         data = data[end:]
 
 
-def run(data: bytes, decoders: Decoders = DECODERS) -> Cost:
+def run(data: bytes, decoders: Decoders = DECODERS, memory: bool = True) -> Cost:
     """All steps and the end of all that waits; raises AssertionError, or what nobody should have raised."""
-    with Cost() as cost:
+    with Cost(memory) as cost:
         street = Street(decoders)
         for head, payload in steps(data):
             street.deliver(head & 3, DEVICES[head >> 2 & 1], payload)
@@ -72,6 +84,7 @@ class Street:
         self.connection = 1
         self.waits: dict[Any, bool] = {}
         self.in_flight: dict[Device, Call] = {}
+        self.held: list[Device] = []
 
     @property
     def now(self) -> Moment:
@@ -106,17 +119,28 @@ class Street:
         elif what in ("resume", "begin anew"):
             self.connection += 1
             self.carry_out(self.core.reconnected(self.connection, what == "resume"))
-        elif what != "nothing":
-            for device in list(self.in_flight):
-                answer = answered(self.in_flight.pop(device), what)
-                self.carry_out(self.core.resolve(device, answer, self.now))
+        elif what in ANSWERS:
+            self.answer(what)
+        elif what == "narrow":
+            self.carry_out(self.core.widen(1, self.now))
+        elif what == "release":
+            held, self.held = self.held, []
+            for device in held:
+                self.carry_out(self.core.again(device, self.now))
+
+    def answer(self, what: str) -> None:
+        """All calls in flight come back."""
+        for device in list(self.in_flight):
+            answer = answered(self.in_flight.pop(device), what)
+            self.held += [device] if answer == Postponed(alone=True) else []
+            self.carry_out(self.core.resolve(device, answer, self.now))
 
     def end(self) -> None:
         """With a service that answers, nothing waits for ever."""
         for _ in range(2 * len(self.waits) + 4):
             if self.idle:
                 break
-            for what in ("confirm", "wait", "accept"):
+            for what in ("release", "confirm", "wait", "accept"):
                 self.happen(what)
         assert self.idle, f"{self.core!r}, {self.in_flight}, {self.waits}"
 
@@ -147,6 +171,8 @@ class Street:
 def answered(call: Call, what: str) -> Outcome[Any]:
     """How the service answers a call; it never refuses a question about a registration."""
     registration = not isinstance(call, SendHeartbeat | GetDeployments)
+    if what in ("postpone", "hold"):
+        return Unanswered("no") if isinstance(call, GetDeployments) and not call.patient else Postponed(what == "hold")
     if what == "give up" or (what == "refuse" and registration):
         return GaveUp("503")
     if what == "refuse":
@@ -158,9 +184,9 @@ def answered(call: Call, what: str) -> Outcome[Any]:
 
 def check(call: Call) -> None:
     """A heartbeat that leaves is JSON with finite numbers, and its dates are such as the page allows."""
+    assert json.loads(body.of(call))["DeviceName"] == call.device.name
     if not isinstance(call, SendHeartbeat):
         return
-    assert json.loads(body.heartbeat(call))["DeviceName"] == call.device.name
     samples = [*call.metrics, *(sample for model in call.models for sample in model.metrics)]
     dates = [date for _, _, date in samples]
     dates += [date for model in call.models for date in (model.latest_sample, model.latest_inference) if date]

@@ -51,7 +51,7 @@ HOSTILE = [
     # The form: not one msgpack object
     Hostile("text", 1, b"hello, is there anybody?"),
     Hostile("an empty payload", 1, b""),
-    Hostile("0xc1, which msgpack never uses", 1, b"\xc1"),
+    Hostile("0xc1, which msgpack never uses", 1, b"\xc1", detail="not msgpack (FormatError)"),
     Hostile("two objects", 1, msgpack.packb([LAYOUT, T]) * 2),
     Hostile("half an object", 1, msgpack.packb([LAYOUT, T, [1, 2, 3]])[:-1]),
     Hostile("1 MB", 1, msgpack.packb([LAYOUT, T, None, None, None, None, None, bytes(1_000_000)])),
@@ -65,6 +65,7 @@ HOSTILE = [
     # The form: the right object with the wrong things in it
     array("nothing", 1),
     Hostile("a map", 1, msgpack.packb({"values": [1]})),
+    Hostile("a map with one key twice", 1, b"\x82\x01\x02\x01\x03"),
     Hostile("nil", 1, b"\xc0"),
     array("a tag as text", 1, "4711", 89),
     array("a tag below 0", 1, -1, 89),
@@ -136,7 +137,7 @@ HOSTILE = [
     array("a get whose have is text, with a seq", 1, "0", 14, channel="get", seq=14),
     Hostile("a get that is not msgpack", 1, b"\xc1", "get"),
     # Hellos
-    Hostile("hello: a map", 1, b"\x80", "hello", None, "hello:"),
+    Hostile("hello: a map", 1, b"\x80", "hello", None, "hello: a map"),
     Hostile("hello: not msgpack", 1, b"\xc1", "hello", None, "hello:"),
     Hostile("hello: NaN", 1, msgpack.packb([TAG, LAYOUT, NAN]), "hello", None, "hello:"),
     Hostile("hello: 1 MB", 1, bytes(1_000_000), "hello", None, "hello:"),

@@ -9,6 +9,7 @@ from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 
 FLEET = "hellos"
+LARGEST_SEQ = 2**64 - 1
 
 
 @pytest.fixture(scope="module")
@@ -89,9 +90,10 @@ def test_a_bad_hello_leaves_the_good_one_as_it_is(hellos: Way) -> None:
 
 def test_an_emptied_hello_is_none_and_no_mistake(hellos: Way) -> None:
     device = hellos.device("leaver")
+    device.hello(TAG, LAYOUT, EPOCH)
     device.send("hello", b"")
-    device.heartbeat(LAYOUT, EPOCH, [1], None, None, None, 1)
-    assert device.ack(1) == (0, "")
+    device.heartbeat(TAG, 89, [1], None, None, None, LARGEST_SEQ)
+    assert device.ack(LARGEST_SEQ) == (0, ""), "the tag is known as before"
     assert device.acked() == []
 
 

@@ -14,7 +14,7 @@ from gateway.errors import Code, MessageError
 from gateway.messages import Device, Get, Heartbeat, Hello, Layout, Plan, Read
 
 TAGS_KEPT = 4
-HELD_AT_MOST = 3
+KEPT_AT_MOST = 3
 """Settled tickets that a device may still hold: of a `have` and of a read to be answered, and of a call for one."""
 
 Message: TypeAlias = Heartbeat | Get | Read | Hello | MessageError
@@ -62,13 +62,15 @@ class Said:
 
 
 class Ledger:
-    """`most`: heartbeats at most in one call."""
+    """`most`: heartbeats at most in one call. `window`: calls at once at most. `held`: their call failed alone."""
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.sent: list[Sent] = []
         self.said: dict[Device, Said] = {}
         self.in_flight: dict[Device, Call] = {}
+        self.window = 1 << 16
+        self.held: set[Device] = set()
         self.awaited: set[Device] = set()
         self.blocks: list[SendBlocks] = []
         self._slips: list[weakref.ref[Slip]] = []
@@ -82,7 +84,7 @@ class Ledger:
         self._slips.append(weakref.ref(slip))
         return slip
 
-    def held(self) -> int:
+    def kept(self) -> int:
         """How many settled tickets somebody holds yet."""
         self._slips = [slip for slip in self._slips if slip() is not None]
         return sum(1 for slip in self._slips if (known := slip()) is not None and self.sent[known.number].settled)
@@ -129,7 +131,9 @@ class Ledger:
 
     def _asked(self, call: Call) -> None:
         assert call.device not in self.in_flight
+        assert call.device not in self.held
         self.in_flight[call.device] = call
+        assert len(self.in_flight) <= self.window
         if not isinstance(call, SendHeartbeat):
             return
         carried = [self.sent[number] for number in numbers(call)]

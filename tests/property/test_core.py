@@ -20,44 +20,32 @@ from gateway.calls import (
     GetDeployments,
     GetDeviceRegistration,
     Outcome,
+    Postponed,
     Refused,
     Registration,
     SendHeartbeat,
-    Unanswered,
 )
 from gateway.core import Core, Rules
 from gateway.effects import Effect, Settle
 from gateway.errors import Code, DecodeError, LimitError
-from gateway.messages import Get, Heartbeat, Hello, HelloRecord, ModelFile, Moment, Plan, Read, Result
-from tests.property.ledger import HELD_AT_MOST, Ledger, Sent, numbers
+from gateway.messages import Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
+from tests.property.chances import (
+    DEVICES,
+    HELLOS,
+    OPTIONAL,
+    PLANS,
+    POSTPONED,
+    READS,
+    REGISTRATIONS,
+    RESULTS,
+    TAGS,
+    UNASKED,
+)
+from tests.property.ledger import KEPT_AT_MOST, Ledger, Sent, numbers
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
 EXAMPLES = int(os.environ.get("CORE_EXAMPLES", "200"))
 STEPS = int(os.environ.get("CORE_STEPS", "50"))
-
-DEVICES = st.sampled_from([DEVICE, OTHER])
-TAGS = st.sampled_from([1, 1, 1, 2, 3, 4, 5, 6])
-HELLOS = st.builds(
-    Hello,
-    TAGS,
-    st.sampled_from([LAYOUT, LAYOUT, NEWER]),
-    st.sampled_from([None, EPOCH, EPOCH + 7]),
-    st.sampled_from([None, 150, 300]),
-    st.sampled_from([0, 1]),
-)
-RESULTS = st.sampled_from([None, None, Result("a", "SUCCESS"), Result("b", "FAIL")])
-OPTIONAL = st.sampled_from([None, 1, 2])
-FILES = (ModelFile("s3://models/kws.tflite", "0" * 40), None)
-PLANS = [Plan(digest, b"u" * size, b"b" * (size // 2), FILES) for digest, size in ((1, 100), (2, 250), (3, 500))]
-READS = st.builds(
-    Read, st.sampled_from([1, 2, 9]), st.sampled_from([0, 1, 2]), st.just(0), st.sampled_from([0, 64, 999])
-)
-REGISTRATIONS = st.builds(
-    lambda word, ttl: Accepted(Registration(word, ttl)),
-    st.sampled_from(["REGISTERED", "true", "no"]),
-    st.sampled_from([0.0, 300.0]),
-)
-UNASKED = Unanswered("the gateway stops")
 
 
 class CoreMachine(RuleBasedStateMachine):
@@ -76,11 +64,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
         self.draining = self.stopped = False
         self.core.recall(DEVICE, [HelloRecord(hello) for hello in known])
-        if resumed:
-            for hello in known:
-                self.ledger.of(DEVICE).hello(hello)
-        else:
-            self.core.forget_hellos()
+        for hello in known:
+            self.ledger.of(DEVICE).hello(hello)
         self.carry_out(self.core.reconnected(1, resumed))
 
     @property
@@ -145,12 +130,12 @@ class CoreMachine(RuleBasedStateMachine):
         device = data.draw(st.sampled_from(sorted(self.ledger.in_flight, key=str)))
         call = self.ledger.in_flight[device]
         if isinstance(call, SendHeartbeat):
-            outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [GaveUp("503")]))
+            outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [GaveUp("503"), *POSTPONED]))
         elif isinstance(call, GetDeployments):
-            failures = [Refused("no"), GaveUp("503") if call.patient else UNASKED]
+            failures = [Refused("no"), *([GaveUp("503"), *POSTPONED] if call.patient else [UNASKED])]
             outcome = data.draw(st.sampled_from([*(Accepted(plan) for plan in PLANS), *failures]))
         else:
-            outcome = data.draw(REGISTRATIONS | st.just(GaveUp("503")))
+            outcome = data.draw(REGISTRATIONS | st.sampled_from([GaveUp("503"), *POSTPONED]))
         self.resolve(device, outcome)
 
     @precondition(lambda self: self.ledger.in_flight and len(self.ledger.sent) > 15)
@@ -160,6 +145,21 @@ class CoreMachine(RuleBasedStateMachine):
         self.draining = True
         self.resolve(data.draw(st.sampled_from(sorted(self.ledger.in_flight, key=str))), UNASKED)
 
+    @precondition(lambda self: self.ledger.held)
+    @rule()
+    def release(self) -> None:
+        """The calls that failed alone are due."""
+        held = sorted(self.ledger.held, key=str)
+        self.ledger.held.clear()
+        for device in held:
+            self.carry_out(self.core.again(device, self.now))
+
+    @rule(window=st.sampled_from([0, 1, 1, 2]))
+    def widen(self, window: int) -> None:
+        """The service is given so many calls at once from now on."""
+        self.ledger.window = window
+        self.carry_out(self.core.widen(window, self.now))
+
     def judged(self, call: SendHeartbeat) -> Outcome[None]:
         """The service refuses a call for good where anything in it is at fault."""
         poisoned = any(self.ledger.sent[number].poison for number in numbers(call))
@@ -167,6 +167,8 @@ class CoreMachine(RuleBasedStateMachine):
 
     def resolve(self, device: Any, outcome: Outcome[Any]) -> None:
         call = self.ledger.in_flight.pop(device)
+        if outcome == Postponed(alone=True):
+            self.ledger.held.add(device)
         effects = self.core.resolve(device, outcome, self.now)
         if isinstance(outcome, Accepted) and not self.stopped:
             if isinstance(call, SendHeartbeat):
@@ -233,7 +235,7 @@ class CoreMachine(RuleBasedStateMachine):
                 message = message._replace(values=(len(self.ledger.sent), *message.values[1:]))
             self.hear(sent.device, message, sent.poison)
 
-    @precondition(lambda self: len(self.ledger.sent) > 25)
+    @precondition(lambda self: len(self.ledger.sent) > 15)
     @rule()
     def stop(self) -> None:
         self.core.stop()
@@ -247,33 +249,39 @@ class CoreMachine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_waits_without_a_cause(self) -> None:
-        """What the core says of itself is what the ledger knows, and who waits has a call or awaits a hello."""
+        """Who waits has a call, or its turn, or awaits a hello, or is held; and nobody waits for a turn beside room."""
         if self.stopped or self.draining:
             return
         busy, awaiting = map(int, re.findall(r"(\d+) (?:busy|awaiting)", repr(self.core)))
         assert busy == len(self.ledger.busy())
-        assert len(self.ledger.busy() - set(self.ledger.in_flight)) <= awaiting
+        waiting = self.ledger.busy() - set(self.ledger.in_flight) - self.ledger.held
+        assert len(waiting) <= awaiting + self.core.in_line
+        assert not self.core.in_line or len(self.ledger.in_flight) >= self.ledger.window
 
     @invariant()
     def nothing_settled_is_kept(self) -> None:
-        assert self.ledger.held() - len(self.ledger.blocks) <= HELD_AT_MOST * 2
+        assert self.ledger.kept() - len(self.ledger.blocks) <= KEPT_AT_MOST * 2
 
     def teardown(self) -> None:
-        """All that still waits comes to its end, and nothing is left over."""
-        if self.stopped:
-            return
+        """All that still waits comes to its end, and nothing is left over; after a stop, nothing happens any more."""
+        self.widen(2)
         for device in (DEVICE, OTHER):
             self.hear(device, Heartbeat(LAYOUT, None, (len(self.ledger.sent),)))
-        for _ in range(4 * len(self.ledger.sent) + 20):
+        for _ in range(3 if self.stopped else 4 * len(self.ledger.sent) + 20):
             for device, call in list(self.ledger.in_flight.items()):
                 self.resolve(device, self.last_answer(call))
+            self.release()
             self.confirm()
             self.wait(5.0)
+        if not self.stopped:
+            self.nothing_is_left()
+
+    def nothing_is_left(self) -> None:
         assert self.ledger.busy() == set()
         assert all(sent.settled for sent in self.ledger.sent)
         assert repr(self.core).endswith("0 busy, 0 awaiting a hello>")
         self.ledger.blocks.clear()
-        assert self.ledger.held() == 0
+        assert self.ledger.kept() == 0
 
     def last_answer(self, call: Call) -> Outcome[Any]:
         match call:

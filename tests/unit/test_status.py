@@ -78,6 +78,14 @@ async def test_a_taken_port_that_was_asked_for_is_the_operators_mistake(taken_po
     assert caught.value.mistakes[0].startswith(f"http_port: {taken_port} cannot be served on {HOST}; ")
 
 
+@pytest.mark.parametrize("host", ["192.0.2.1", "no-such-host.invalid", "a" * 300])
+@pytest.mark.parametrize("required", [True, False])
+async def test_a_host_that_is_not_this_machine_is_a_mistake_of_its_own(host: str, required: bool) -> None:
+    with pytest.raises(ConfigError, match="should be an address of this machine") as caught:
+        await StatusPages(host, 0, Metrics(), list, required=required).__aenter__()
+    assert caught.value.mistakes[0].startswith(f"http_host: {host} ")
+
+
 async def test_a_taken_port_by_default_is_a_warning(taken_port: int) -> None:
     with capture_logs() as logs:
         async with StatusPages(HOST, taken_port, Metrics(), list, required=False) as pages:

@@ -34,6 +34,13 @@ def test_every_number_tells_its_range(monkeypatch: pytest.MonkeyPatch, name: str
     assert first == f"GATEWAY_{name.upper()}: {value!r} is not right; should be {right}"
 
 
+def test_an_empty_root_is_a_mistake_and_no_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_ROOT", "")
+    monkeypatch.setenv("GATEWAY_GROUP", "")
+    [mistake] = mistakes()
+    assert mistake.startswith("GATEWAY_ROOT: '' is not right; should be one topic level or more")
+
+
 @pytest.mark.parametrize(
     ("line", "remedy"),
     [

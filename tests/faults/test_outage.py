@@ -1,0 +1,101 @@
+"""The cloud is down for all, and comes back, twice: what waits, what it costs, and how it goes out."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from tests.faults.memory import forget_peak, peak, resident
+from tests.faults.scene import Scene, scaled
+from tests.faults.troubles import DOWN, always, fine
+from tests.gateway_process import GatewayProcess
+
+DEVICES = scaled(500, 10_000)
+RATE = scaled(2000.0, 10_000 / 60)
+"""Heartbeats a second; in full, one a minute of each device."""
+SECONDS = scaled(5, 600)
+INTAKE = scaled(6_000, 65_535)
+"""Less than what comes: the broker keeps the rest."""
+SHIPPED: dict[str, Any] = {"retry_base": 0.2, "retry_cap": 20.0, "intake": INTAKE}
+"""The tests' other gateways are quicker than those of a plant."""
+BYTES_EACH = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """What one outage came to. `growth` and `peak` in bytes; `calls`: those that failed; `ratio`: heartbeats of the
+    outage a call that took them; `first_second` and `busiest_second`: calls after the return of the cloud."""
+
+    waiting: int
+    growth: int
+    peak: int
+    calls: int
+    ratio: float
+    first_second: int
+    busiest_second: int
+
+    def __str__(self) -> str:
+        each = self.growth / self.waiting
+        mb = self.peak / 1e6
+        rates = f"{self.first_second} calls in the first second after it, {self.busiest_second} in the busiest"
+        return f"{self.waiting:,} waiting, {each:,.0f} B each, peak {mb:.0f} MB, {self.calls} calls while down, {rates}"
+
+
+def outage(scene: Scene, gateway: GatewayProcess) -> Outage:
+    """Down, with the load going on; back, until all is through."""
+    before = resident(gateway.pid)
+    forget_peak(gateway.pid)
+    failed, heartbeats = scene.cloud.made(False), scene.figures().sent
+    scene.cloud.judge = always(DOWN)
+    scene.load(RATE)
+    scene.go_on(SECONDS)
+    scene.rest()
+    scene.until_confirmed()
+    heartbeats = scene.figures().sent - heartbeats
+    scene.until(lambda: gateway.metrics()["unsettled_messages"] >= min(heartbeats, INTAKE), "not all was taken in")
+    waiting, grown = int(gateway.metrics()["unsettled_messages"]), peak(gateway.pid) - before
+    failed, taken = scene.cloud.made(False) - failed, scene.cloud.made(True, "SendHeartbeat")
+    scene.cloud.times.clear()
+    scene.cloud.judge = fine
+    scene.until_through()
+    gateway.until_metric("unsettled_messages", 0)
+    taken = scene.cloud.made(True, "SendHeartbeat") - taken
+    seconds = Counter(int(at - scene.cloud.times[0]) for at in scene.cloud.times)
+    ratio = heartbeats / taken
+    return Outage(waiting, grown, peak(gateway.pid), failed, ratio, seconds[0], max(seconds.values()))
+
+
+def test_the_cloud_is_down_twice(own_scene: Scene) -> None:
+    """Memory grows with what waits, up to the intake, and no further the second time; merging makes few calls."""
+    scene = own_scene
+    gateway = scene.gateway(**SHIPPED)
+    scene.join(DEVICES, asks=False)
+    scene.beat(2)
+    scene.until_through()
+    first, second = outage(scene, gateway), outage(scene, gateway)
+    bound = first.waiting / DEVICES
+    ratios = f"heartbeats a call {first.ratio:.1f} and {second.ratio:.1f}, waiting over devices {bound:.1f}"
+    scene.close_books(f"first {first}; second {second}; {ratios}")
+    assert first.waiting < 1.1 * INTAKE
+    assert first.growth <= BYTES_EACH * first.waiting
+    assert second.peak <= 1.05 * first.peak
+    assert min(first.ratio, second.ratio) > bound / 3
+    assert max(first.calls, second.calls) < DEVICES / 4
+
+
+def test_a_start_in_an_outage_with_a_backlog(scene: Scene) -> None:
+    """More waits at the broker than the intake takes: the gateway is connected and subscribed all the same."""
+    gateway = scene.gateway(intake=100)
+    scene.join(20)
+    scene.beat()
+    scene.until_through()
+    gateway.kill()
+    scene.beat(scaled(50, 5000))
+    scene.until_confirmed()
+    scene.cloud.judge = always(DOWN)
+    gateway.start()
+    gateway.until_metric("reading_paused", 1)
+    found = gateway.metrics()
+    assert (found["connected"], found["unsettled_messages"]) == (1, 100)
+    scene.cloud.judge = fine
+    scene.until_through()
+    scene.close_books()

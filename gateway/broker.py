@@ -18,12 +18,8 @@ from gateway.errors import BrokerError
 from gateway.link import Confirmed, Endpoint, Link
 from gateway.packets import Publish
 
-NO_MATCHING_SUBSCRIBERS = 0x10
-"""MQTT 5: the publication was accepted, and nobody was there to take it."""
 SHARED = "$share/"
 """MQTT 5: what the filter of a shared subscription begins with."""
-FAILURE = 0x80
-"""MQTT 5: reason codes from here on are refusals."""
 
 _LIVE = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
 _TOLD = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)

@@ -8,6 +8,10 @@ from typing import NamedTuple
 PUBLISH = 0x30
 QOS_2 = 0x04
 DUP = 0x08
+NO_MATCHING_SUBSCRIBERS = 0x10
+"""A reason code: the publication was accepted, and nobody was there to take it."""
+FAILURE = 0x80
+"""Reason codes from here on are refusals."""
 LONGEST_LENGTH = 4
 """Bytes of a length, at most (MQTT 5, 1.5.5)."""
 

@@ -10,7 +10,7 @@ from device_sdk.agent import Agent
 from device_sdk.port import Port
 from device_sdk.state import FileStore
 
-LAYOUT = ["board-example 1.0", [["system", "free-heap"], ["system", "rssi"]], []]
+LAYOUT = ["board example 1.0", [["system", "free-heap"], ["system", "rssi"]], []]
 
 wlan = network.WLAN(network.STA_IF)
 wlan.active(True)

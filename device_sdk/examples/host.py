@@ -13,7 +13,7 @@ from device_sdk.agent import Agent
 from device_sdk.port_paho import PahoPort
 from device_sdk.state import FileStore
 
-LAYOUT = ["host-example 1.0", [["system", "load-average"]], []]
+LAYOUT = ["host example 1.0", [["system", "load-average"]], []]
 
 
 def measure(agent):

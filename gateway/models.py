@@ -6,8 +6,9 @@ The garden's other gate: boto3 S3 and the cache on disk. Knows no devices and no
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,13 @@ def make_client(region: str | None, connect_timeout: float, read_timeout: float)
     """
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=connect_timeout, read_timeout=read_timeout)
     try:
-        client = boto3.client("s3", region_name=region, config=config)
+        session = boto3.Session()
+        client = session.client("s3", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError([f"AWS settings: {error} (see AWS_ENDPOINT_URL_S3)"]) from error
     if client.meta.endpoint_url.endswith(".amazonaws.com"):
         return client
-    return boto3.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))
+    return session.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))
 
 
 def ask(operation: Any, url: str) -> Any:
@@ -66,9 +68,10 @@ def ask(operation: Any, url: str) -> Any:
 class Models:
     """Opens model files and tells their sizes."""
 
-    def __init__(self, client: Any, folder: Path, limit: int, policy: RetryPolicy) -> None:
-        """`limit`: bytes of the cache in `folder`. Raises OSError where that cannot be used."""
-        self._client = client
+    def __init__(self, client: Callable[[], Any], folder: Path, limit: int, policy: RetryPolicy) -> None:
+        """`client` makes the S3 client, once one is needed: a fleet without models saves 14 MB. `limit`: bytes of the
+        cache in `folder`. Raises OSError where that cannot be used."""
+        self._s3 = cache(client)
         self._cache = ModelCache(folder, limit)
         self._policy = policy
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="models")
@@ -122,7 +125,8 @@ class Models:
         """Fetches that have not begun are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._size_pool.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+        if self._s3.cache_info().currsize:
+            self._s3().close()
 
     def _asked_size(self, file: ModelFile) -> asyncio.Task[None]:
         """One question for all plans that name the file."""
@@ -132,9 +136,13 @@ class Models:
             task.add_done_callback(lambda done: self._sizing.pop(file, None))
         return task
 
+    def _ask(self, operation: str, url: str) -> Any:
+        """In a thread: to make a client takes a while."""
+        return ask(getattr(self._s3(), operation), url)
+
     async def _size(self, file: ModelFile) -> None:
         try:
-            head = await self._in_thread(self._size_pool, ask, self._client.head_object, file.url)
+            head = await self._in_thread(self._size_pool, self._ask, "head_object", file.url)
             self._keep_size(file, int(head["ContentLength"]))
         except (CloudError, FileFault, KeyError) as error:
             _log.info("the size of a model file is not known", url=file.url, reason=str(error))
@@ -208,7 +216,7 @@ class Models:
 
     def _fetch(self, file: ModelFile) -> VerifiedFile:
         """In a thread of the pool."""
-        answer = ask(self._client.get_object, file.url)
+        answer = self._ask("get_object", file.url)
         body = answer["Body"]
         try:
             return self._cache.put(file, _length(answer, file), _chunks(body))

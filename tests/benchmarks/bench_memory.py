@@ -20,7 +20,8 @@ def grown(system: str, devices: int) -> tuple[float, float]:
     with stage() as here:
         here.let_subscribe(system)
         with here.reader(system) as reader:
-            here.service.wait_for(1, patience=2.0)
+            here.fill(1, 1, full)
+            here.service.wait_for(1)
             before = memory(reader.pid, "VmRSS")
             if not full:
                 here.say_hello(devices)

@@ -33,7 +33,7 @@ async def opener(s3: S3, tmp_path: Path) -> AsyncIterator[Models]:
 
 
 def opening(s3: S3, folder: Path, limit: int = 1 << 20) -> Models:
-    return Models(s3, folder, limit, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
+    return Models(lambda: s3, folder, limit, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
 
 
 async def until_sized(opener: Models) -> None:

@@ -21,6 +21,8 @@ def admitted(box: Mailbox, hellos: Hellos, item: WaitingHeartbeat, now: Moment) 
         yield from _checked(box, item, hellos.shared(source), now)
     elif record := box.record(source):
         yield from _dated(box, item, record, now)
+    elif hellos.too_many(box, now.mono):
+        yield from _unknown(box, item, now)
     else:
         box.put(item)
         yield from hellos.ask(box)
@@ -49,6 +51,17 @@ def _checked(box: Mailbox, item: WaitingHeartbeat, layout: Layout, now: Moment) 
         box.put(item)
 
 
+def checked_again(box: Mailbox, batch: list[WaitingHeartbeat], now: Moment) -> Iterator[Effect]:
+    """What waited may be dated otherwise than when it came; what cannot be so is refused, and taken out of `batch`."""
+    for item in [item for item in batch if item.redated]:
+        try:
+            check(item, item.layout)  # type: ignore[arg-type]  # in a batch, each has one
+        except MessageError as error:
+            batch.remove(item)
+            box.singly = max(0, box.singly - 1)
+            yield from refusals(box, [item], error.code, error.detail, now)
+
+
 def hello_came(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]:
     """What waits is gone through in its order; a heartbeat whose tag is known by now gets its layout."""
     items = list(box.waiting or ())
@@ -70,9 +83,13 @@ def hello_overdue(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]
     unknown = box.without_layout()
     if unknown and box.limits_known:
         hellos.end(box)
-        box.keep([item for item in box.waiting or () if item not in unknown])
+        box.keep(box.understood())
         for item in unknown:
-            yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)
+            yield from _unknown(box, item, now)
     elif not unknown:
         hellos.end(box)
     box.hello_absent = True
+
+
+def _unknown(box: Mailbox, item: WaitingHeartbeat, now: Moment) -> Iterator[Effect]:
+    yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)

@@ -6,7 +6,7 @@ The mouth publishes and reads retained messages, so that what the ear's messages
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -18,12 +18,11 @@ from gateway.errors import BrokerError
 from gateway.link import Confirmed, Endpoint, Link
 from gateway.packets import Publish
 
-NO_MATCHING_SUBSCRIBERS = 0x10
-"""MQTT 5: the publication was accepted, and nobody was there to take it."""
-FAILURE = 0x80
-"""MQTT 5: reason codes from here on are refusals."""
+SHARED = "$share/"
+"""MQTT 5: what the filter of a shared subscription begins with."""
 
 _LIVE = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+_TOLD = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
 _RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
 
 
@@ -31,7 +30,7 @@ _RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_
 class Delivery:
     """One message as it came, and the ticket to settle it by. `connection` counts the ear's connections from 1.
 
-    0: it came over the mouth, and nothing is to be acknowledged.
+    0: it came over the mouth, and nothing is to be acknowledged. `again`: the broker has delivered it before.
     """
 
     topic: str
@@ -39,6 +38,7 @@ class Delivery:
     connection: int
     packet_id: int
     qos: int
+    again: bool = False
     settled: bool = False
 
 
@@ -53,17 +53,31 @@ class Listener(Protocol):
 
 
 class Broker:
-    """Opens and opens again the two connections, and keeps the order of the acknowledgements."""
+    """Opens and opens again the two connections, and keeps the order of the acknowledgements.
 
-    def __init__(self, endpoint: Endpoint, filters: Sequence[str], listener: Listener, receive_maximum: int) -> None:
-        self._filters = filters
+    `told`: filters of which a new session brings the retained messages too, before anything else.
+    `former`: filters of an earlier life that the session may have, and that are given up where they are not `filters`.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        filters: Sequence[str],
+        listener: Listener,
+        receive_maximum: int,
+        told: Sequence[str] = (),
+        former: Sequence[str] = (),
+    ) -> None:
+        self._filters = [*((each, _TOLD) for each in told), *((each, _LIVE) for each in filters)]
+        self._stale = [each for each in former if each not in filters]
+        self._most = receive_maximum
         self._listener = listener
         self._ear = Link(endpoint, self._heard, self._connected, receive_maximum)
         mouth = replace(endpoint, client_id=endpoint.client_id + "-mouth", session_expiry=0)
         self._mouth = Link(mouth, self._overheard)
-        self._connection = 0
+        self._connection = self._heard_so_far = 0
         self._unsettled: deque[Delivery] = deque()
-        self.subscribed = False
+        self.subscribed = self._paused = False
 
     def __repr__(self) -> str:
         return f"<Broker {self._ear!r} {self._mouth!r}, {len(self._unsettled)} unsettled>"
@@ -75,25 +89,34 @@ class Broker:
 
     async def open(self) -> None:
         """Open what is not open, and subscribe. Raises BrokerError, after which `open` may be tried again."""
-        if not self._mouth.up:
-            await self._mouth.open()
         if not self._ear.up:
             self.subscribed = False
             await self._ear.open()
-        if not self.subscribed:
-            await self._subscribe()
+        try:
+            async with asyncio.TaskGroup() as both:
+                if not self.subscribed:
+                    both.create_task(self._subscribe())
+                if not self._mouth.up:
+                    both.create_task(self._mouth.open())
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
 
     async def _subscribe(self) -> None:
-        """At every connection: brokers forget shared subscriptions over their own restart."""
-        reasons = await self._ear.subscribe(self._filters, _LIVE)
-        refused = [
-            f"{each} ({reason})" for each, reason in zip(self._filters, reasons, strict=True) if reason.is_failure
-        ]
+        """At every connection and before all else: Mosquitto forgets shared subscriptions over its own restart, and
+        drops what is published until they are there again."""
+        reasons = await self._ear.subscribe(self._filters)
+        answers = zip(self._filters, reasons, strict=True)
+        refused = [f"{each} ({reason})" for (each, _), reason in answers if reason.is_failure]
         if refused:
             raise BrokerError(
                 f"the broker refuses to subscribe {', '.join(refused)}: its ACL must let the gateway read them"
             )
+        if self._stale:
+            await self._ear.give_up(self._stale)
+            self._stale = []
         self.subscribed = True
+        if self._paused:
+            self._ear.pause()
 
     async def lost(self) -> str:
         """Wait until one of the connections is gone; why it went."""
@@ -104,6 +127,22 @@ class Broker:
             for wait in waits:
                 wait.cancel()
         return (self._ear if self._ear.lost.is_set() else self._mouth).fault
+
+    async def give_up_share(self, quiet: Callable[[], Awaitable[None]]) -> None:
+        """Give up the shared subscriptions (there are some), so that the broker deals to the other members alone.
+
+        What it had dealt to us by then keeps coming; `quiet` waits until nothing of that is under way. Returns once no
+        more comes. Raises BrokerError where the connection breaks.
+        """
+        shared = [each for each, _ in self._filters if each.startswith(SHARED)]
+        await self._ear.give_up(shared)
+        await quiet()
+        before = -1
+        while before != self._heard_so_far:
+            before = self._heard_so_far
+            # Behind our last PUBACK the broker sends what it kept back for Receive Maximum; its answer follows that.
+            await self._ear.give_up(shared)
+            await quiet()
 
     async def close(self) -> None:
         """Leave; the ear's session stays at the broker."""
@@ -133,7 +172,7 @@ class Broker:
         while True:
             await self._mouth.stands.wait()
             try:
-                await self._mouth.subscribe(topics, _RETAINED)
+                await self._mouth.subscribe([(topic, _RETAINED) for topic in topics])
                 break
             except BrokerError:
                 continue  # the next connection is asked
@@ -149,22 +188,34 @@ class Broker:
         while self._unsettled and self._unsettled[0].settled:
             self._ear.ack(self._unsettled.popleft().packet_id)
 
+    def blocking(self) -> list[Delivery]:
+        """What is not settled, where the broker sends nothing more before the first of it is: acks keep their order."""
+        if len(self._unsettled) < self._most:
+            return []
+        return [delivery for delivery in self._unsettled if not delivery.settled]
+
     def pause(self) -> None:
-        """Take nothing more in."""
-        self._ear.pause()
+        """Take nothing more in, but for what stands before the answer to our subscriptions: about a window of it."""
+        self._paused = True
+        if self.subscribed:
+            self._ear.pause()
 
     def resume(self) -> None:
         """Take in again."""
+        self._paused = False
         self._ear.resume()
 
     def _connected(self, resumed: bool) -> None:
         self._connection += 1
+        self._paused = False
         self._unsettled.clear()
         self._listener.connected(self._connection, resumed)
 
     def _heard(self, message: Publish) -> None:
-        delivery = Delivery(message.topic, message.payload, self._connection, message.packet_id, message.qos)
-        if message.qos:
+        topic, payload, qos, packet_id, dup = message
+        delivery = Delivery(topic, payload, self._connection, packet_id, qos, dup)
+        self._heard_so_far += 1
+        if qos:
             self._unsettled.append(delivery)
         self._listener.delivered(delivery)
 

@@ -93,6 +93,15 @@ def get(payload: bytes) -> Get:
         raise
 
 
+def seq(payload: bytes, position: int) -> int | None:
+    """The seq at `position` of a payload that is refused unread; None where there is none. Raises nothing."""
+    try:
+        elements = _unpack(payload)
+    except DecodeError:
+        return None
+    return forms.uint_or_none(elements[position]) if type(elements) is tuple and len(elements) > position else None
+
+
 def read(payload: bytes) -> Read:
     """A request for blocks of a model file."""
     *needed, count = forms.array(_unpack(payload), 5, "read")

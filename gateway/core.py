@@ -62,15 +62,7 @@ class Core:
 
     def recall(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
         """What an earlier life of the gateway remembered, newest last."""
-        for record in hellos:
-            box = self._box(device)
-            self._hellos.learn(box, record.hello)
-            box.hellos[-1].implied = record.implied
-
-    def forget_hellos(self) -> None:
-        """The session is new: nothing waits in it under an older tag, and retained hellos tell the rest."""
-        for box in self._boxes.values():
-            box.hellos = ()
+        self._hellos.recall(self._box(device), hellos)
 
     def stop(self) -> None:
         """No effect from now on: what is not settled, the broker will deliver again."""
@@ -78,11 +70,14 @@ class Core:
 
     # What devices say
 
-    def refuse(self, ticket: Ticket, error: MessageError, now: Moment, device: Device | None = None) -> list[Effect]:
-        """A payload or a topic that could not be understood; `device` where its topic was."""
+    def refuse(
+        self, ticket: Ticket, error: MessageError, now: Moment, device: Device | None = None, told: bool = True
+    ) -> list[Effect]:
+        """A payload or a topic that could not be understood; `device` where its topic was. `told`: by an ack."""
         box = self._boxes.get(device) if device else None
         limit = box.max_payload if box else None
-        return [] if self._stopped else list(refusal(ticket, error.code, error.detail, now, error.seq, limit))
+        effects = [] if self._stopped else [*refusal(ticket, error.code, error.detail, now, error.seq, limit)]
+        return effects if told else effects[1:]
 
     def receive(self, device: Device, message: Message, ticket: Ticket, now: Moment) -> list[Effect]:
         """A message that was understood."""
@@ -100,8 +95,7 @@ class Core:
         return list(self._advance(box, now))
 
     def _read(self, box: Mailbox, read: Read, ticket: Ticket, now: Moment) -> Iterator[Effect]:
-        fault = reads.fault(read, box.max_payload)
-        if fault is not None:
+        if (fault := reads.fault(read, box.max_payload)) is not None:
             yield from refusal(ticket, Code.REFUSED, fault, now, max_payload=box.max_payload)
             return
         yield Settle(ticket)
@@ -114,9 +108,7 @@ class Core:
 
     def unreadable(self, device: Device, ticket: Ticket, code: Code, detail: str, now: Moment) -> list[Effect]:
         """The file of a SendBlocks cannot be had."""
-        if self._stopped:
-            return []
-        return list(complaint(ticket, code, detail, now, self._box(device).max_payload))
+        return [] if self._stopped else [*complaint(ticket, code, detail, now, self._box(device).max_payload)]
 
     def _box(self, device: Device) -> Mailbox:
         box = self._boxes.get(device)
@@ -136,20 +128,21 @@ class Core:
 
     def hello_asked(self, device: Device, now: Moment) -> None:
         """The broker confirmed the subscription that brings the device's retained hello."""
-        wait = self._box(device).hello_wait
-        if wait is not None and wait.confirmed is None:
-            wait.confirmed = now.mono
+        self._hellos.asked(self._box(device), now.mono)
 
     def deadline(self) -> float | None:
         """When `tick` is due next, on the monotonic clock."""
         return self._hellos.deadline()
 
-    def tick(self, now: Moment) -> list[Effect]:
-        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused."""
+    def tick(self, now: Moment, pressed: bool = False) -> list[Effect]:
+        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused.
+
+        `pressed`: what others sent waits behind them, so they end as soon as the broker had time to answer.
+        """
         if self._stopped:
             return []
         effects: list[Effect] = []
-        for box in self._hellos.overdue(now.mono):
+        for box in self._hellos.overdue(now.mono, pressed):
             effects += admission.hello_overdue(box, self._hellos, now)
             effects += self._advance(box, now)
         return effects
@@ -176,7 +169,7 @@ class Core:
         if self._rules.ask_registration and not registered and now.mono >= box.registered_until:
             yield from self._check_registration(box, now)
         elif isinstance(head, WaitingHeartbeat):
-            yield self._send_heartbeats(box)
+            yield from self._send_heartbeats(box, now)
         elif box.limits_known:
             gets = box.leading_gets()
             box.drop(len(gets))
@@ -194,9 +187,13 @@ class Core:
         self._hellos.end(box)
         yield from refusals(box, box.empty(), Code.NOT_REGISTERED, f"{box.device} is not registered", now)
 
-    def _send_heartbeats(self, box: Mailbox) -> Effect:
+    def _send_heartbeats(self, box: Mailbox, now: Moment) -> Iterator[Effect]:
         batch = box.batch(self._rules.merge_heartbeats, self._rules.merge_bytes)
-        return self._ask(box, InFlight(merged(box.device, batch), heartbeats=batch))
+        yield from admission.checked_again(box, batch, now)
+        if batch:
+            yield self._ask(box, InFlight(merged(box.device, batch), heartbeats=batch))
+        else:
+            yield from self._advance(box, now, turn=True)
 
     def _ask(self, box: Mailbox, flight: InFlight) -> Effect:
         box.in_flight = flight

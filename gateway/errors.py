@@ -57,6 +57,12 @@ class LimitError(MessageError):
     code = Code.REFUSED
 
 
+class RateError(MessageError):
+    """The device sends more than the operator lets it."""
+
+    code = Code.GAVE_UP
+
+
 class CloudError(GatewayError):
     """A call to the Edge Manager failed. `reason` is the error's code there, or the kind of the fault."""
 

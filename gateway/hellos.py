@@ -3,11 +3,11 @@
 A windowless part of the core: mailboxes and the time come in, facts and effects go out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary, ref
 
 from gateway.effects import Effect, ReadHello
-from gateway.mailbox import PLAN_GRACE, TAGS_KEPT, HelloWait, Mailbox
+from gateway.mailbox import PLAN_GRACE, TAGS_KEPT, UNKNOWN_KEPT, HelloWait, Mailbox
 from gateway.messages import Device, Hello, HelloRecord, Layout
 
 
@@ -46,12 +46,23 @@ class Hellos:
         box.hellos = (*others, known)[-TAGS_KEPT:]
         return True
 
+    def recall(self, box: Mailbox, records: Iterable[HelloRecord]) -> None:
+        """What an earlier life remembered, newest last."""
+        for record in records:
+            self.learn(box, record.hello)
+            box.hellos[-1].implied = record.implied
+
     def ask(self, box: Mailbox) -> Iterator[Effect]:
         """Have the device's retained hello read, unless that is under way."""
         if box.hello_wait is None:
             box.hello_wait = HelloWait()
             self._awaited[box.device] = box
             yield ReadHello(box.device)
+
+    def asked(self, box: Mailbox, now: float) -> None:
+        """The broker confirmed the subscription that brings the device's hello."""
+        if box.hello_wait is not None and box.hello_wait.confirmed is None:
+            box.hello_wait.confirmed = now
 
     def ask_again(self) -> Iterator[Effect]:
         """A new connection: what the old one was asked may never come."""
@@ -68,12 +79,23 @@ class Hellos:
         """When the first wait is over, on the monotonic clock; None where nothing is awaited or confirmed."""
         return min((due for box in self._awaited.values() if (due := self._due(box)) is not None), default=None)
 
-    def overdue(self, now: float) -> list[Mailbox]:
-        """The mailboxes whose wait, or whose first part of it, is over."""
-        return [box for box in self._awaited.values() if (due := self._due(box)) is not None and due <= now]
+    def overdue(self, now: float, pressed: bool = False) -> list[Mailbox]:
+        """The mailboxes whose wait, or whose first part of it, is over. `pressed`: there is no second part."""
+        boxes = self._awaited.values()
+        return [box for box in boxes if (due := self._due(box, pressed)) is not None and due <= now]
 
-    def _due(self, box: Mailbox) -> float | None:
+    def _due(self, box: Mailbox, pressed: bool = False) -> float | None:
         confirmed = box.hello_wait.confirmed if box.hello_wait else None
         if confirmed is None:
             return None
-        return confirmed + (self._wait if box.limits_known else min(self._wait, PLAN_GRACE))
+        return confirmed + (min(self._wait, PLAN_GRACE) if pressed or not box.limits_known else self._wait)
+
+    def too_many(self, box: Mailbox, now: float) -> bool:
+        """Whether one heartbeat more of an unknown tag would be too many for one device.
+
+        A backlog waits until the broker had time to answer, however long it is; then only a few wait for a late hello.
+        """
+        wait = box.hello_wait
+        if wait is None or wait.confirmed is None or now < wait.confirmed + min(self._wait, PLAN_GRACE):
+            return False
+        return len(box.without_layout()) >= UNKNOWN_KEPT

@@ -10,13 +10,17 @@ from typing import cast
 import structlog
 
 from gateway import codec
-from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
+from gateway.broker import Broker, Delivery
 from gateway.confirmations import Confirmations
 from gateway.effects import Bury, PublishPlan, Reply
 from gateway.errors import Code, StateError
 from gateway.metrics import Metrics
+from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.store import Store
 from gateway.topics import Channel, Topics, sibling
+
+LINES = 50
+"""Refusals that the log tells of in a second; the next line says how many more there were."""
 
 _log = structlog.get_logger()
 
@@ -33,6 +37,7 @@ class Letters:
         self._metrics = metrics
         self._told = confirmed
         self.under_way = 0
+        self._second, self._lines, self._untold = float("-inf"), 0, 0
 
     def reply(self, effect: Reply, confirmations: Confirmations) -> None:
         """An ack, on the sender's own channel."""
@@ -49,8 +54,7 @@ class Letters:
         """A refused payload, byte for byte; why it was refused stands in its user properties."""
         delivery, code, detail = cast("Delivery", effect.ticket), effect.code, effect.detail
         self._metrics.refused[code].inc()
-        follows = "refused: the device was told, the payload stands on dead"
-        _log.warning(follows, topic=delivery.topic, code=code, why=detail)
+        self._tell(delivery.topic, code, detail)
 
         def then(reason: int) -> None:
             if reason == NO_MATCHING_SUBSCRIBERS or reason >= FAILURE:
@@ -59,6 +63,21 @@ class Letters:
         properties = (("topic", delivery.topic), ("code", str(int(code))), ("reason", detail))
         topic = sibling(delivery.topic, Channel.DEAD)
         self._publish(confirmations, topic, delivery.payload, then, properties=properties)
+
+    def _tell(self, topic: str, code: Code, detail: str) -> None:
+        """A flood of refusals must not become a flood of lines."""
+        now = time.monotonic()
+        if now - self._second >= 1.0:
+            self._second, self._lines = now, 0
+        self._lines += 1
+        if self._lines > LINES:
+            self._untold += 1
+            return
+        untold = {"untold": self._untold} if self._untold else {}
+        _log.warning(
+            "refused: the device was told, the payload stands on dead", topic=topic, code=code, why=detail, **untold
+        )
+        self._untold = 0
 
     def _keep(self, delivery: Delivery, code: Code, detail: str, reason: int) -> None:
         """`dead` did not take it: a file does, and the log where even that fails."""

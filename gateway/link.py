@@ -70,7 +70,7 @@ class Link:
         self._receive_maximum = receive_maximum
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._subscribed: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._unconfirmed: dict[int, Confirmed] = {}
         self._unsent: deque[tuple[tuple[Any, ...], Confirmed]] = deque()
         self._window = self._largest = 0
@@ -104,7 +104,7 @@ class Link:
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_publish = self._published
-        client.on_subscribe = self._suback
+        client.on_subscribe = client.on_unsubscribe = self._answered
         return client
 
     async def open(self) -> None:
@@ -164,18 +164,27 @@ class Link:
             else:
                 self._unconfirmed[self._client.publish(*message).mid] = then
 
-    async def subscribe(self, filters: Sequence[str], options: SubscribeOptions) -> list[ReasonCode]:
+    async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
         """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
-        result, mid = self._client.subscribe([(each, options) for each in filters])
+        return await self._answer(*self._client.subscribe(list(filters)))
+
+    async def give_up(self, filters: Sequence[str]) -> None:
+        """Unsubscribe; returns when the broker has answered. Raises BrokerError where no answer comes."""
+        await self._answer(*self._client.unsubscribe(list(filters)))
+
+    async def _answer(self, result: int, mid: int | None) -> list[ReasonCode]:
         if result != paho.MQTT_ERR_SUCCESS or mid is None:
             raise BrokerError("the connection broke while subscribing")
-        answer = self._subscribed[mid] = self._loop.create_future()
+        answer: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
+        self._answers[mid] = answer
         try:
-            return await asyncio.wait_for(answer, self._endpoint.timeout)
-        except TimeoutError:
-            raise BrokerError(f"no answer to a subscription in {self._endpoint.timeout:g} s") from None
+            while not (await asyncio.wait((answer,), timeout=self._endpoint.timeout))[0]:
+                # The answer may stand behind messages that are not read, or so many that they take their time.
+                if not self._sockets.paused and self._sockets.silence >= self._endpoint.timeout:
+                    raise BrokerError(f"no answer to a subscription in {self._endpoint.timeout:g} s")
+            return answer.result()
         finally:
-            self._subscribed.pop(mid, None)
+            self._answers.pop(mid, None)
 
     def unsubscribe(self, filters: Sequence[str]) -> None:
         """Unsubscribe, without waiting for the answer."""
@@ -216,7 +225,7 @@ class Link:
                 " or is this a listener for devices, with use_username_as_clientid?"
             )
         fault = BrokerError(f"the connection broke: {self.fault}")
-        waits: list[asyncio.Future[Any]] = [self._opened, *self._subscribed.values()]
+        waits: list[asyncio.Future[Any]] = [self._opened, *self._answers.values()]
         for waiting in waits:
             if not waiting.done():
                 waiting.set_exception(fault)
@@ -227,7 +236,7 @@ class Link:
             then(reason.value)
         self._send_unsent()
 
-    def _suback(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
-        answer = self._subscribed.get(mid)
+    def _answered(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
+        answer = self._answers.get(mid)
         if answer is not None and not answer.done():
             answer.set_result(reasons)

@@ -19,7 +19,10 @@ TAGS_KEPT = 4
 REPUBLISH_AFTER = 60.0
 """Seconds for which the same digest is not published again because of a `have`."""
 PLAN_GRACE = 0.5
-"""Seconds after the broker's confirmation for which a plan waits for a hello that could limit it."""
+"""Seconds after the broker's confirmation for which a plan waits for a hello that could limit it: a retained one is
+there by then."""
+UNKNOWN_KEPT = 16
+"""Heartbeats of unknown tags that wait for a device's late hello; more are answered with code 2 at once."""
 NEVER = float("-inf")
 
 
@@ -209,6 +212,12 @@ class Mailbox:
     def without_layout(self) -> list[WaitingHeartbeat]:
         """The heartbeats that wait for the hello of their tag."""
         return [item for item in self.waiting or () if isinstance(item, WaitingHeartbeat) and item.layout is None]
+
+    def understood(self) -> list[Waiting]:
+        """All the others that wait."""
+        return [
+            item for item in self.waiting or () if not isinstance(item, WaitingHeartbeat) or item.layout is not None
+        ]
 
     def fitting(self, plan: Plan) -> bytes | None:
         """The payload of `plan` that the device asked for by its flags; None where it exceeds max_payload."""

@@ -22,13 +22,22 @@ _SAMPLE_WEIGHT = 90
 
 @dataclass(slots=True, eq=False)
 class WaitingHeartbeat:
-    """A heartbeat in its mailbox. `layout` is None until the hello of its tag is known. `arrived` in Unix seconds."""
+    """A heartbeat in its mailbox. `layout` is None until the hello of its tag is known. `arrived` in Unix seconds.
+
+    `epoch`: by which it was checked.
+    """
 
     ticket: Ticket
     heartbeat: Heartbeat
     arrived: int
     layout: Layout | None = None
     record: HelloRecord | None = None
+    epoch: int | None = None
+
+    @property
+    def redated(self) -> bool:
+        """Whether more is known of its epoch than when it was checked."""
+        return self.record is not None and self.record.epoch != self.epoch
 
     @property
     def time(self) -> int:
@@ -45,6 +54,7 @@ def check(waiting: WaitingHeartbeat, layout: Layout) -> None:
     Raises DecodeError for more samples than the layout has metrics, LimitError for a date or a value that cannot be.
     """
     heartbeat = waiting.heartbeat
+    waiting.epoch = None if waiting.record is None else waiting.record.epoch
     oldest = _check_row(heartbeat.values, layout.metrics, "values")
     if len(heartbeat.models) > len(layout.models):
         raise DecodeError(f"models: {len(heartbeat.models)} where the layout has {len(layout.models)}")

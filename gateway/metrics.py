@@ -85,6 +85,7 @@ class Metrics(Collector):
         self.call_seconds: Children[str, Spread] = Children(Spread)
         self.settled, self.plans_published, self.heartbeats_merged = Count(), Count(), Count()
         self.blocks_published, self.dead_letters_kept, self.breaker_opened = Count(), Count(), Count()
+        self.over_rate = Count()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
@@ -93,6 +94,7 @@ class Metrics(Collector):
         self.unsettled = self._gauge("unsettled_messages", "Messages taken in and not yet acknowledged to the broker")
         self.call_window = self._gauge("call_window", "Calls to the service that may be under way at once")
         self.devices_in_line = self._gauge("devices_in_line", "Devices whose next call waits for room among them")
+        self.unsettled_bytes = self._gauge("unsettled_bytes", "Bytes of the payloads of these messages")
         self.devices = self._gauge("devices", "Devices that the gateway keeps something of in memory")
 
     def render(self) -> bytes:
@@ -112,6 +114,7 @@ class Metrics(Collector):
             ("plans_published", "Deployment plans published to devices", self.plans_published),
             ("blocks_published", "Blocks of model files published to devices", self.blocks_published),
             ("heartbeats_merged", "Heartbeats that went out in calls of SendHeartbeat", self.heartbeats_merged),
+            ("messages_over_rate", "Messages beyond what their device may send (they are refused too)", self.over_rate),
             ("breaker_opened", "Times the service was found to fail for all", self.breaker_opened),
             ("dead_letters_kept", "Refused payloads kept because nobody subscribes to dead", self.dead_letters_kept),
         ):

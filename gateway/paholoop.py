@@ -34,7 +34,7 @@ class PahoLoop:
         self._thread = threading.get_ident()
         self._housekeeper: asyncio.TimerHandle | None = None
         self._sock: BufferedSocket | None = None
-        self._paused = False
+        self.paused = False
         self._flushing = self._writing = False
         self._heard = self._spoke = 0.0
         # paho calls these from the thread that connects, too.
@@ -43,17 +43,22 @@ class PahoLoop:
         client.on_socket_register_write = lambda client, userdata, sock: self._here(self._want_write, sock)
         client.on_socket_unregister_write = lambda client, userdata, sock: None
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the broker said anything."""
+        return time.monotonic() - self._heard
+
     def pause(self) -> None:
         """Stop reading."""
-        if not self._paused:
-            self._paused = True
+        if not self.paused:
+            self.paused = True
             if self._sock is not None:
                 self._loop.remove_reader(self._sock)
 
     def resume(self) -> None:
         """Read again."""
-        if self._paused:
-            self._paused = False
+        if self.paused:
+            self.paused = False
             if self._sock is not None:
                 self._loop.add_reader(self._sock, self._read)
                 self._loop.call_soon(self._serve)  # what was read already
@@ -66,7 +71,7 @@ class PahoLoop:
 
     def connected(self) -> None:
         """A new connection stands: it is read, and kept alive."""
-        self._paused = False
+        self.paused = False
         self._heard = time.monotonic()
         self._keep_house()
 
@@ -147,7 +152,7 @@ class PahoLoop:
         """Packets that are there, but not more than a turn's share."""
         for _ in range(PACKETS_A_TURN):
             sock = self._sock
-            if sock is None or self._paused:
+            if sock is None or self.paused:
                 return
             packet = sock.take()
             if isinstance(packet, Publish):
@@ -164,7 +169,7 @@ class PahoLoop:
         self.disconnected()
         self._housekeeper = self._loop.call_later(HOUSEKEEPING, self._keep_house)
         now = time.monotonic()
-        if not self._paused and now - self._heard > self._keepalive:
+        if not self.paused and now - self._heard > self._keepalive:
             self._client.loop_misc()  # silence: paho pings, and ends the connection where no answer comes
         elif now - self._spoke > self._keepalive / 2:
             # paho's own ping would end the connection while its answer stands behind messages that are not read. Any

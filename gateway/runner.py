@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+from dataclasses import replace
 
 import structlog
 
@@ -12,9 +13,11 @@ from gateway.broker import Broker
 from gateway.cloud import Cloud
 from gateway.config import Settings
 from gateway.core import Core
-from gateway.errors import BrokerError, ConfigError
+from gateway.errors import BrokerError, ConfigError, StateError
+from gateway.intake import Intake
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.rules import Rules
 from gateway.status import StatusPages
@@ -23,6 +26,10 @@ from gateway.store import Store
 from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
+LEAST_BURST = 500
+"""Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""
+GROUP_RECONNECT_CAP = 1.0
+"""Seconds: the longest wait before a member of a group tries to connect again. Mosquitto drops what comes meanwhile."""
 LOOK_AGAIN = 5.0
 """Seconds between two looks for AWS credentials, where there are none."""
 
@@ -63,17 +70,23 @@ class _Gateway:
         self._store = Store(settings.state_dir)
         self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)
+        rates = Rates(settings.device_rate, min(settings.device_burst, max(settings.intake // 4, LEAST_BURST)))
+        self._intake = Intake(settings.intake, settings.intake_bytes, rates, self._metrics)
         self._steward = Steward(
             Core(_rules(settings)),
             topics,
             self._store,
             self._metrics,
-            intake=settings.intake,
+            self._intake,
+            rates,
             max_payload=settings.max_payload,
             hello_wait=settings.hello_wait,
         )
-        filters = topics.filters(settings.fleets, settings.group)
-        self._broker = Broker(doors.broker(settings), filters, self._steward, settings.intake)
+        self._filters = topics.filters(settings.fleets, settings.group)
+        former = self._store.filters()
+        self._keep_filters([*former, *self._filters])
+        told = topics.hello_filters(settings.fleets)
+        self._broker = Broker(doors.broker(settings), self._filters, self._steward, settings.intake, told, former)
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -81,6 +94,8 @@ class _Gateway:
         _log.info("starting", broker=str(settings.broker), endpoint=self._endpoint, client_id=settings.client_id)
         if self._endpoint.endswith(".amazonaws.com"):
             _log.warning("AWS closed Edge Manager in 2024: set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API lives")
+        if settings.client_id_will_change:
+            _log.warning("client_id hangs on this container's name: set one, or what waits at the broker stays behind")
         required = "http_port" in settings.model_fields_set
         pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
@@ -94,7 +109,7 @@ class _Gateway:
             await self._broker.close()
             self._cloud.close()
             self._store.close()
-        _log.info("stopped", unsettled=self._steward.unsettled)
+        _log.info("stopped", unsettled=self._intake.messages)
         return 0
 
     def _unready(self) -> list[str]:
@@ -119,13 +134,17 @@ class _Gateway:
             _log.info("AWS credentials found")
 
     async def _stay_connected(self) -> None:
-        connect = self._policy.connecting(
+        policy = self._policy
+        if self._settings.group is not None:
+            policy = replace(policy, cap=min(policy.cap, GROUP_RECONNECT_CAP))
+        connect = policy.connecting(
             lambda error, attempts: _log.warning("no broker, trying again", reason=str(error), attempts=attempts)
         )
         try:
             while True:
                 await connect(self._broker.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
+                self._keep_filters(self._filters)
                 fault = await self._broker.lost()
                 _log.warning("the connection to the broker broke: it keeps what is not settled", reason=fault)
         except ShuttingDown:
@@ -133,14 +152,33 @@ class _Gateway:
         except BrokerError:
             _log.exception("a fault of the gateway: please report it")
 
+    def _keep_filters(self, filters: list[str]) -> None:
+        try:
+            self._store.keep_filters(filters)
+        except StateError as error:
+            _log.error("filters cannot be kept: one that is taken from the settings stays", error=str(error))
+
     async def _drain(self) -> None:
         """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
-        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._steward.unsettled)
-        self._steward.take_no_more()
+        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._intake.messages)
         try:
-            await asyncio.wait_for(self._steward.quiet(), self._settings.drain_timeout)
+            async with asyncio.timeout(self._settings.drain_timeout):
+                await self._leave_group()
+                self._intake.end()
+                await self._steward.quiet()
         except TimeoutError:
+            self._intake.end()
             _log.warning("not all that is under way ended in drain_timeout: the broker delivers it again")
+
+    async def _leave_group(self) -> None:
+        """A plain subscription stays with the session. A share would go on filling while nobody empties it."""
+        if self._settings.group is None:
+            return  # the filters are plain
+        try:
+            await self._broker.give_up_share(lambda: self._steward.quiet(patient=True))
+            _log.info("left the group", group=self._settings.group, left_behind=self._intake.messages)
+        except BrokerError as error:
+            _log.warning("could not leave the group: the broker keeps the share for this client id", reason=str(error))
 
 
 def _rules(settings: Settings) -> Rules:
@@ -155,10 +193,10 @@ def _rules(settings: Settings) -> Rules:
 
 
 def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
-    """Raises ConfigError where the cache's folder cannot be used."""
-    client = doors.model_store(settings, region)
+    """Raises ConfigError where the cache's folder cannot be used, or the AWS settings name no store."""
+    doors.model_store(settings, region).close()  # a mistake is told at the start
     folder = settings.state_dir / "models"
     try:
-        return Models(client, folder, settings.cache_bytes, policy)
+        return Models(lambda: doors.model_store(settings, region), folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error

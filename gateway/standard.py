@@ -51,7 +51,7 @@ def make_client(session: Any, region: str | None, threads: int, connect_timeout:
         max_pool_connections=threads,
     )
     try:
-        region = region or session.region_name or os.environ.get("AWS_REGION")
+        region = region or session.region_name or os.environ.get("AWS_REGION") or None
         return session.client("sagemaker-edge", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError([f"AWS settings: {error} (see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"]) from error

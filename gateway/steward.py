@@ -20,11 +20,14 @@ from gateway.confirmations import Confirmations
 from gateway.core import Core, Message
 from gateway.downloads import Downloads
 from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
-from gateway.errors import DecodeError, FileFault, LimitError, MessageError, StateError
+from gateway.errors import DecodeError, FileFault, LimitError, MessageError, RateError
+from gateway.intake import Intake
 from gateway.letters import Letters
-from gateway.messages import Device, HelloRecord, Moment
+from gateway.memory import Memory
+from gateway.messages import Device, Moment
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.rates import READ, Rates
 from gateway.store import Store
 from gateway.topics import Channel, Topics, sibling
 
@@ -36,6 +39,9 @@ _DECODERS: dict[Channel, Callable[[bytes], Message | None]] = {
     Channel.GET: codec.get,
     Channel.READ: codec.read,
 }
+_SEQ_AT = {Channel.HEARTBEAT: 6, Channel.GET: 1}
+LOOK = 0.5
+"""Seconds between two looks at whether all wait behind a few."""
 
 
 class Cloud(Protocol):
@@ -52,7 +58,7 @@ class Cloud(Protocol):
 
 
 class Steward:
-    """Between the doors. `intake`: unsettled messages at most; `max_payload` in bytes; `hello_wait` in seconds."""
+    """Between the doors. `max_payload` in bytes; `hello_wait` in seconds."""
 
     def __init__(
         self,
@@ -60,7 +66,8 @@ class Steward:
         topics: Topics,
         store: Store,
         metrics: Metrics,
-        intake: int,
+        intake: Intake,
+        rates: Rates,
         max_payload: int,
         hello_wait: float,
     ) -> None:
@@ -69,18 +76,15 @@ class Steward:
         self._store = store
         self._metrics = metrics
         self._intake = intake
+        self._rates = rates
         self._max_payload = max_payload
         self._hello_wait = hello_wait
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = 0
-        self._full = False
-        self._ending = False
         self._hellos_to_read: list[Device] = []
-        self._learnt: dict[Device, tuple[HelloRecord, ...]] = {}
-        self._waiting_for_disk: list[Confirmations] = []
+        self._memory = Memory(store)
         self._alarm: asyncio.TimerHandle | None = None
-        self.unsettled = 0
         self._changed = asyncio.Event()
 
     def begin(self, broker: Broker, cloud: Cloud, models: Models) -> None:
@@ -91,20 +95,18 @@ class Steward:
         for device, records in self._store.hellos():
             self._core.recall(device, records)
         cloud.begin(self._again, self._widen)
+        self._intake.begin(broker)
+        self._looked = time.monotonic()
+        self._looking = self._loop.call_later(LOOK, self._look)
         self._metrics.devices.set_function(lambda: self._core.devices)
         self._metrics.devices_in_line.set_function(lambda: self._core.in_line)
-        self._metrics.unsettled.set_function(lambda: self.unsettled)
-
-    def take_no_more(self) -> None:
-        """Read nothing from now on, whatever room there is; what was taken in goes on."""
-        self._ending = True
-        self._broker.pause()
 
     def end(self) -> None:
         """No effect from now on."""
         self._core.stop()
         if self._alarm is not None:
             self._alarm.cancel()
+        self._looking.cancel()
         self._downloads.close()
         for task in self._tasks:
             task.cancel()
@@ -113,23 +115,18 @@ class Steward:
 
     def connected(self, connection: int, resumed: bool) -> None:
         """The ear's connection stands."""
-        self._full = False  # a new connection is read
-        if self._ending:
-            self._broker.pause()
-        if connection == 1 and not resumed:
-            self._core.forget_hellos()
-            self._forget()
+        self._intake.connected()
+        if resumed:
+            self._rates.were_away(self._away(connection), time.monotonic())
         self._carry_out(self._core.reconnected(connection, resumed))
 
-    def _forget(self) -> None:
-        try:
-            self._store.forget()
-        except StateError as error:
-            _log.error("old hellos cannot be forgotten: a restart would know tags of old", error=str(error))
+    def _away(self, connection: int) -> float:
+        """Seconds for which the broker had nobody to deliver to, at most."""
+        return self._store.away() if connection == 1 else time.monotonic() - self._looked
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""
-        self.unsettled += 1
+        self._intake.took(len(delivery.payload))
         device = None
         try:
             device, channel = self._topics.parse(delivery.topic)
@@ -140,13 +137,12 @@ class Steward:
             _log.exception("a fault of the gateway: please report it with the payload on dead", topic=delivery.topic)
             effects = self._core.refuse(delivery, LimitError(f"the gateway failed on it: {error!r}"), _now())
         self._carry_out(effects)
-        if self.unsettled >= self._intake and not self._full:
-            self._full = True
-            self._broker.pause()
-            self._metrics.reading_paused.set(1)
 
     def _understood(self, delivery: Delivery, device: Device, channel: Channel) -> list[Effect]:
         self._metrics.received[channel].inc()
+        now = _now()
+        if not self._within_rate(delivery, device, channel, now):
+            return self._too_much(delivery, device, channel, now)
         try:
             if len(delivery.payload) > self._max_payload:
                 raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
@@ -157,7 +153,20 @@ class Steward:
             raise
         if message is None:
             return [Settle(delivery)]
-        return self._core.receive(device, message, delivery, _now())
+        return self._core.receive(device, message, delivery, now)
+
+    def _within_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Moment) -> bool:
+        """What the gateway asked for, and what the broker delivers again, is not the device's doing."""
+        if not delivery.connection or delivery.again:
+            return True
+        return self._rates.admits(device, len(delivery.payload), now.mono, READ if channel is Channel.READ else 1.0)
+
+    def _too_much(self, delivery: Delivery, device: Device, channel: Channel, now: Moment) -> list[Effect]:
+        self._metrics.over_rate.inc()
+        seq = codec.seq(delivery.payload, _SEQ_AT[channel]) if channel in _SEQ_AT else None
+        error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
+        told = seq is not None or self._rates.tells(device, now.mono)
+        return self._core.refuse(delivery, error, now, device, told)
 
     # Effects
 
@@ -181,36 +190,14 @@ class Steward:
                     self._send_blocks(effect)
                 case ReadHello(device):
                     self._read_hello(device)
-                case Remember(device, hellos):
-                    self._remember(device, hellos, confirmations)
-
-    def _remember(self, device: Device, hellos: tuple[HelloRecord, ...], confirmations: Confirmations) -> None:
-        """All that a turn of the loop learns is kept in one transaction; what follows in the list waits for it."""
-        if not self._learnt:
-            self._loop.call_soon(self._keep_learnt)
-        confirmations.expect()
-        self._learnt[device] = hellos
-        self._waiting_for_disk.append(confirmations)
-
-    def _keep_learnt(self) -> None:
-        learnt, self._learnt = self._learnt, {}
-        waiting, self._waiting_for_disk = self._waiting_for_disk, []
-        try:
-            self._store.remember(learnt)
-        except StateError as error:
-            _log.error("hellos cannot be kept: a restart forgets older tags until this is mended", error=str(error))
-        for confirmations in waiting:
-            confirmations.came()
+                case Remember():
+                    self._memory.keep(effect, confirmations)
 
     def _settle(self, delivery: Delivery) -> None:
         self._broker.settle(delivery)
         self._metrics.settled.inc()
-        self.unsettled -= 1
-        if self._full and self.unsettled <= self._intake * 3 // 4:
-            self._full = False
-            self._metrics.reading_paused.set(0)
-            if not self._ending:
-                self._broker.resume()
+        self._intake.settled(len(delivery.payload))
+        self._changed.set()
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         delivery = cast("Delivery", effect.ticket)
@@ -232,9 +219,11 @@ class Steward:
         if not task.cancelled() and task.exception() is not None:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
 
-    async def quiet(self) -> None:
-        """Wait until no call and no letter is under way."""
-        while self._asking or self._letters.under_way:
+    async def quiet(self, patient: bool = False) -> None:
+        """Wait until no call and no letter is under way; `patient`: and no message waits for what is sure to come."""
+        while (
+            self._asking or self._letters.under_way or (patient and (self._memory.under_way or self._core.deadline()))
+        ):
             self._changed.clear()
             await self._changed.wait()
 
@@ -263,6 +252,19 @@ class Steward:
 
     def _widen(self, window: int) -> None:
         self._carry_out(self._core.widen(window, _now()))
+
+    def _look(self) -> None:
+        """Where all wait behind a few, these come to their end: waits for hellos, and calls that fail alone."""
+        self._looking = self._loop.call_later(LOOK, self._look)
+        self._looked = time.monotonic()
+        self._store.lives()
+        blocking = self._broker.blocking()
+        if blocking or self._intake.full:
+            self._carry_out(self._core.tick(_now(), pressed=True))
+            self._set_alarm()
+        if blocking and self._intake.mostly_settled:
+            for device in self._topics.devices(delivery.topic for delivery in blocking):
+                self._cloud.press(device)
 
     # Hellos
 

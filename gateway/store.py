@@ -1,4 +1,4 @@
-"""What outlives the gateway: the hellos of its devices, and refused payloads that nobody was there to take.
+"""What outlives the gateway: its devices' hellos, its topic filters, and refused payloads that nobody took.
 
 SQLite in WAL mode: a commit survives kill -9. Decides nothing; the core says what is worth keeping.
 """
@@ -6,7 +6,8 @@ SQLite in WAL mode: a commit survives kill -9. Decides nothing; the core says wh
 import base64
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -23,14 +24,15 @@ CREATE TABLE IF NOT EXISTS hellos (
     flags INTEGER NOT NULL, implied INTEGER,
     PRIMARY KEY (fleet, device, position)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
 class Store:
-    """One folder: `hellos.sqlite` and `dead.jsonl`. Raises ConfigError where the folder cannot be used."""
+    """One folder: `hellos.sqlite`, `dead.jsonl` and `alive`. Raises ConfigError where the folder cannot be used."""
 
     def __init__(self, folder: Path) -> None:
-        self._dead = folder / "dead.jsonl"
+        self._dead, self._alive = folder / "dead.jsonl", folder / "alive"
         self._layouts: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -89,12 +91,29 @@ class Store:
         self._db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", (device.fleet, device.name))
         self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def forget(self) -> None:
-        """Forget every hello. Raises StateError."""
+    def lives(self) -> None:
+        """The gateway lives: `away` counts from here."""
+        try:
+            self._alive.touch()
+        except OSError:
+            pass  # what matters more tells of the disk
+
+    def away(self) -> float:
+        """For how long no gateway lived here, in seconds; a day where nobody knows."""
+        try:
+            return max(0.0, time.time() - self._alive.stat().st_mtime)
+        except OSError:
+            return 86_400.0
+
+    def filters(self) -> list[str]:
+        """The topic filters that the session at the broker may have."""
+        return [row[0] for row in self._db.execute("SELECT filter FROM filters ORDER BY filter")]
+
+    def keep_filters(self, filters: Iterable[str]) -> None:
+        """These are the ones that it may have. Raises StateError."""
         with self._transaction():
-            self._db.execute("DELETE FROM hellos")
-            self._db.execute("DELETE FROM layouts")
-        self._layouts.clear()
+            self._db.execute("DELETE FROM filters")
+            self._db.executemany("INSERT INTO filters VALUES (?)", {(each,) for each in filters})
 
     def bury(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
         """Append a refused payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError."""

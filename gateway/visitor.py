@@ -53,7 +53,7 @@ class Visitor:
 
     async def subscribe(self, topic_filter: str) -> int:
         """The broker's reason code. Retained messages are sent at once. Raises BrokerError."""
-        return int((await self._link.subscribe([topic_filter], SubscribeOptions(qos=1)))[0].value)
+        return int((await self._link.subscribe([(topic_filter, SubscribeOptions(qos=1))]))[0].value)
 
     async def publish(self, topic: str, payload: bytes, retain: bool = False, expiry: int | None = None) -> int:
         """The broker's reason code. The broker drops the message `expiry` seconds later. Raises BrokerError."""

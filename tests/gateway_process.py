@@ -47,6 +47,7 @@ def settings(address: Address, service: str, fleets: str, state: Path, **more: o
         "retry_base": 0.05,
         "retry_cap": 0.2,
         "hello_wait": 0.4,
+        "device_rate": 10_000,
     } | more
     aws = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
     ours_by_name = {f"GATEWAY_{name.upper()}": str(value) for name, value in ours.items()}

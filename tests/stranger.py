@@ -5,6 +5,7 @@ It must never import anything of this project's packages: what it sends and unde
 
 import hashlib
 import select
+import ssl
 import threading
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -27,7 +28,8 @@ class Login:
     host: str
     port: int
     user: str
-    password: str = field(repr=False)
+    password: str | None = field(repr=False)
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class _Connection:
         clean = True if protocol == MQTT_3 else None
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id, clean, protocol=protocol)
         self._client.username_pw_set(login.user, login.password)
+        if login.tls is not None:
+            self._client.tls_set_context(login.tls)
         self._client.on_connect = self._connected
         self._client.reconnect_delay_set(1, 1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
@@ -105,9 +109,9 @@ class Stranger(_Connection):
     def topic(self, channel: str) -> str:
         return f"{self._base}/{channel}"
 
-    def send(self, channel: str, payload: bytes) -> None:
-        """Return once the packet left (QoS 0) or the broker confirmed it (QoS 1)."""
-        info = self._client.publish(self.topic(channel), payload, self._qos, retain=channel == "hello")
+    def send(self, channel: str, payload: bytes, retain: bool = False) -> None:
+        """Return once the packet left (QoS 0) or the broker confirmed it (QoS 1, 2). A hello is always retained."""
+        info = self._client.publish(self.topic(channel), payload, self._qos, retain=retain or channel == "hello")
         info.wait_for_publish(DEADLINE_S)
         assert info.is_published(), f"no PUBACK for {channel}"
 
@@ -125,6 +129,13 @@ class Stranger(_Connection):
         heard = self.heard.next(lambda each: each.channel == "ack" and each.content[0] == seq, within)
         _, code, _, *detail = heard.content
         return code, "".join(detail)
+
+    def read(self, *elements: Any) -> None:
+        self.send("read", msgpack.packb(list(elements)))
+
+    def block(self) -> list[Any]:
+        """The next [digest, index, offset, total, data]."""
+        return list(self.heard.next(lambda each: each.channel == "block").content)
 
     def plan(self) -> Heard:
         return self.heard.next(lambda each: each.channel == "plan")

@@ -9,7 +9,7 @@ import network
 from device_sdk.agent import Agent
 from device_sdk.port import Port, in_file
 
-LAYOUT = ["board-example 1.0", [["system", "free-heap"], ["system", "rssi"]], []]
+LAYOUT = ["board example 1.0", [["system", "free-heap"], ["system", "rssi"]], []]
 
 wlan = network.WLAN(network.STA_IF)
 wlan.active(True)

@@ -13,7 +13,7 @@ from device_sdk.agent import Agent
 from device_sdk.port import in_file
 from device_sdk.port_paho import PahoPort
 
-LAYOUT = ["host-example 1.0", [["system", "load-average"]], []]
+LAYOUT = ["host example 1.0", [["system", "load-average"]], []]
 
 
 def measure(agent):

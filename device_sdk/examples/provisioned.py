@@ -14,7 +14,7 @@ from binascii import a2b_base64
 from device_sdk.agent import Agent
 from device_sdk.port import Port, in_file
 
-LAYOUT = ["provisioned-example 1.0", [["system", "free-heap"]], []]
+LAYOUT = ["provisioned 1.0", [["system", "free-heap"]], []]
 MICROPYTHON = sys.implementation.name == "micropython"
 
 

@@ -111,6 +111,13 @@ def default_client_id(settings: dict[str, Any]) -> str:
     return f"edge-gateway-{host}-{hashlib.sha256(share.encode()).hexdigest()[:8]}"
 
 
+def is_drawn(host: str) -> bool:
+    """Whether a host name looks drawn for one container: by Docker, or by a Deployment of Kubernetes, from letters of
+    which no word can be made."""
+    letter = "[bcdfghjklmnpqrstvwxz2456789]"
+    return re.fullmatch(f"[0-9a-f]{{12}}|.+-{letter}{{8,10}}-{letter}{{5}}", host) is not None
+
+
 def default_state_dir(client_id: str) -> Path:
     """systemd's folder for this service, else one for each client id by the XDG base directory specification."""
     if given := os.environ.get("STATE_DIRECTORY"):

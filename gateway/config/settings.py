@@ -4,6 +4,7 @@ Takes only what it is handed (`load` reads the file and the environment), and ne
 below are the README's table and what `edge-gateway settings` prints.
 """
 
+import socket
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -105,7 +106,24 @@ class Settings(BaseSettings):
         "The values of DeviceRegistration that mean registered, in any case; separated by commas in the environment",
         "a list of one word or more",
     )
-    intake: int = _whole(1000, 1, 65535, "Unsettled messages at most; the broker keeps the rest")
+    intake: int = _whole(10000, 1, 65535, "Unsettled messages at most; the broker keeps the rest")
+    intake_bytes: int = _whole(67108864, 65536, 1 << 40, "Bytes at most of the payloads of unsettled messages")
+    device_rate: float = _setting(
+        20.0,
+        "Messages of one device in a second, in the long run; above: code 7. A payload counts once more for each "
+        "4 KiB, a `read` as a twentieth",
+        "a number from 0.01 to 100000",
+        ge=0.01,
+        le=100_000,
+        allow_inf_nan=False,
+    )
+    device_burst: int = _whole(
+        2000,
+        1,
+        1_000_000,
+        "Messages of one device that may come at once beyond device_rate, a quarter of the intake at most; what waited "
+        "while the gateway was away or read nothing comes on top",
+    )
     max_payload: int = _whole(65536, 64, 16777216, "Largest payload taken from a device, in bytes; above: code 1")
     merge_heartbeats: int = _whole(100, 1, 10000, "Heartbeats at most in one call")
     merge_bytes: int = _whole(262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats")
@@ -147,6 +165,11 @@ class Settings(BaseSettings):
         if self.mqtt_password_file is None:
             return address
         return replace(address, password=checks.read_secret(self.mqtt_password_file))
+
+    @property
+    def client_id_will_change(self) -> bool:
+        """Whether the client id is made of a host name that the next container will not have."""
+        return "client_id" not in self.model_fields_set and checks.is_drawn(socket.gethostname())
 
     def shown(self) -> dict[str, object]:
         """Every setting by its name in a form that JSON can hold, the password masked."""

@@ -63,9 +63,8 @@ def queues(conf: Conf, devices: int | None) -> Verdict:
         return warned(check, f"{room:,} messages may wait", "say for how many devices: --devices N")
     found = f"{room:,} messages may wait, of {devices:,} devices"
     needed = devices * MINUTES
-    todo = (
-        f"max_queued_messages {needed} and max_queued_bytes 0 or as much: what is over a limit is confirmed and dropped"
-    )
+    limits = f"max_queued_messages {needed}, max_queued_bytes 0 or {needed * HEARTBEAT_BYTES}"
+    todo = f"{limits}: what is over a limit is confirmed and dropped"
     if room < devices:
         return failed(check, found + ": not one each", todo)
     if room < needed:

@@ -53,10 +53,10 @@ def tls(way: Way, now: float) -> Verdict:
         case TlsFault(_, detail):
             return failed("TLS", f"the handshake fails: {detail}", "is this port one for mqtts://?")
         case Tls(version, expires) if expires - now < SOON:
-            found = f"{version}; the broker's certificate ends in {(expires - now) / 86_400:.0f} days"
+            found = f"{version}; the broker's certificate ends in {(expires - now) / 86_400:,.0f} days"
             return warned("TLS", found, "renew it, and reload the broker")
         case Tls(version, expires):
-            return passed("TLS", f"{version}; the broker's certificate holds {(expires - now) / 86_400:.0f} days more")
+            return passed("TLS", f"{version}; the broker's certificate holds {(expires - now) / 86_400:,.0f} days more")
 
 
 def is_loopback(host: str) -> bool:

@@ -32,13 +32,13 @@ async def try_out(endpoint: Endpoint, root: str) -> Manners:
     topic = f"{root}/doctor/{secrets.token_hex(6)}"
     echo = await _tried(_echo(endpoint, topic))
     heard = echo is Echo.HEARD
-    session, window, retained, shared = await asyncio.gather(
+    session, window, retained, shared, version = await asyncio.gather(
         _tried(_session(endpoint, f"{topic}-session", heard)),
         _where(heard, lambda: _window(endpoint, f"{topic}-window")),
         _where(heard, lambda: _retained(endpoint, f"{topic}-retained")),
         _tried(_shared(endpoint, f"{topic}-shared", heard)),
+        _tried(_version(endpoint)),
     )
-    version = await _tried(_version(endpoint))
     return Manners(topic, echo, session, window, retained, shared, version if isinstance(version, str) else "")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.manager.heartbeats import condense
 from gateway.manager.model import Check, compile_operations, load, parse
 from gateway.manager.refusals import ApiError, validation
+from gateway.manager.rolling import Rolling
 from gateway.manager.store import Store
 
 Input = Mapping[str, Any]
@@ -20,6 +21,7 @@ class Api:
 
     def __init__(self, store: Store, checks: Mapping[str, Check], registered_ttl: int, unregistered_ttl: int) -> None:
         self.store = store
+        self.rolling = Rolling(store)
         self.checks = checks
         self.registered_ttl = registered_ttl
         self.unregistered_ttl = unregistered_ttl
@@ -45,10 +47,16 @@ class Api:
         }
 
     def get_deployments(self, call: Input) -> dict[str, Any]:
-        return {"Deployments": [each.to_api() for each in self.store.deployments(self._device(call))]}
+        device = self._device(call)
+        deployments = self.store.deployments(device)
+        self.rolling.fetched(device, [each.name for each in deployments])
+        return {"Deployments": [each.to_api() for each in deployments]}
 
     def send_heartbeat(self, call: Input, now: float) -> None:
-        self.store.record(self._device(call), condense(call, now), now)
+        device, heartbeat = self._device(call), condense(call, now)
+        self.store.record(device, heartbeat, now)
+        if heartbeat.deployment is not None:
+            self.rolling.told(device, heartbeat.deployment, heartbeat.status, now)
 
     def _device(self, call: Input) -> int:
         fleet, device = call["DeviceFleetName"], call["DeviceName"]

@@ -1,18 +1,23 @@
-"""`deploy` and `undeploy`: model files into the store of objects, then one deployment for all its devices.
+"""What an operator does with deployments: model files into the store of objects, then a rollout to the devices.
 
 The files come first: a device never reads of a file that is not there. Names are held to the service model before
-anything is written.
+anything is written. Each of these takes the steps that are due; of a large fleet, the service takes the rest.
 """
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
-from gateway.manager.deployments import Definition, Deployment, deployed
+from gateway.manager.deployments import Definition, deployed
 from gateway.manager.model import check_name, load
 from gateway.manager.objects import Objects
 from gateway.manager.refusals import ManagerError
+from gateway.manager.rolling import Rolling
+from gateway.manager.rollout import AT_ONCE, OPEN, Rules, State, portion
+from gateway.manager.rollouts import Draft, Rollout, Rollouts
 from gateway.manager.store import Store
 
+ALL = Fraction(1)
 POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
 
 
@@ -47,9 +52,10 @@ def choose_devices(store: Store, fleet: str, devices: Sequence[str], everyone: b
     """Names of devices -> their numbers in the store. Raises ManagerError where one is not registered."""
     if everyone == bool(devices):
         raise ManagerError("name the devices, or give --all for every device of the fleet; not both")
+    if not everyone:
+        return {device: registered(store, fleet, device) for device in devices}
     check_fleet(store, fleet)
-    wanted = [device for _, device, _ in store.devices(fleet)] if everyone else devices
-    return {device: registered(store, fleet, device) for device in wanted}
+    return store.numbers(fleet)
 
 
 def check_fleet(store: Store, fleet: str | None) -> None:
@@ -69,15 +75,18 @@ def registered(store: Store, fleet: str, device: str) -> int:
 def deploy(
     store: Store,
     objects: Objects,
-    devices: Sequence[int],
+    fleet: str,
+    devices: Mapping[str, int],
     files: Mapping[str, Path],
     *,
     bucket: str,
     name: str | None,
     policy: str,
     now: float,
-) -> Deployment:
-    """Gives all `devices` (numbers in the store) the models in `files` (handle -> file), or none of them.
+    rules: Rules = AT_ONCE,
+    share: Fraction = ALL,
+) -> Rollout:
+    """Begins a rollout of the models in `files` (handle -> file) to that share of `devices` (name -> number).
 
     `name` None: made of the first handle and a number never used before. Raises ManagerError.
     """
@@ -88,38 +97,63 @@ def deploy(
     for handle, file in files.items():
         stored = objects.take_in(file, bucket, handle)
         definitions.append(Definition(handle, "DEPLOY", stored.url, stored.sha1, stored.size))
-    return store.deploy(
-        devices,
-        lambda number: Deployment(name or _name(definitions, number), policy, tuple(definitions), now),
-        lambda device, known: None,
-    )
+    draft = Draft(fleet, name, definitions[0].handle, policy, tuple(definitions), rules)
+    return _begin(store, draft, devices, share, now)
 
 
-def undeploy(store: Store, devices: Mapping[str, int], handle: str, *, name: str | None, now: float) -> Deployment:
+def undeploy(
+    store: Store, fleet: str, devices: Mapping[str, int], handle: str, *, name: str | None, now: float
+) -> Rollout:
     """Takes a model off `devices` (name -> number in the store). Raises ManagerError where one does not have it."""
     check_names("EntityName", [handle, *([] if name is None else [name])])
-    names = {number: device for device, number in devices.items()}
-    definitions = [Definition(handle, "UNDEPLOY")]
+    for device, number in devices.items():
+        if not deployed(store.deployments(number), handle):
+            raise ManagerError(f"device {device} has no {handle} to undeploy: see `deployments --devices`")
+    draft = Draft(fleet, name, handle, POLICIES[0], (Definition(handle, "UNDEPLOY"),))
+    return _begin(store, draft, devices, ALL, now)
 
-    def check(device: int, known: list[Deployment]) -> None:
-        if not deployed(known, handle):
-            raise ManagerError(f"device {names[device]} has no {handle} to undeploy: see `deployments`")
 
-    return store.deploy(
-        list(devices.values()),
-        lambda number: Deployment(name or _name(definitions, number), "ROLLBACK_ON_FAILURE", tuple(definitions), now),
-        check,
-    )
+def undo(store: Store, fleet: str, name: str, *, now: float) -> Rollout:
+    """Takes a deployment back: it ends, and each device that knows of it gets what it had before, by a new rollout.
+
+    Where none knows of it, it has but ended. Raises ManagerError where there is none.
+    """
+    number, rollouts, rolling = found(store, fleet, name), Rollouts(store), Rolling(store)
+    if rollouts.read(number).progress.state in OPEN:
+        rolling.switch(number, State.ABORTED)
+    known, devices = rolling.settle(number, now), rollouts.reached(number)
+    if not devices:
+        return known
+    handles = tuple(Definition(each.handle, "UNDEPLOY") for each in known.definitions)
+    stem = f"{known.definitions[0].handle}-undo"
+    begun = rollouts.begin(Draft(fleet, None, stem, known.policy, handles, undoes=name), lambda _: devices, now)
+    return rolling.settle(begun, now)
+
+
+def switch(store: Store, fleet: str, name: str, state: State, *, now: float) -> Rollout:
+    """Pauses, resumes or aborts a rollout. Raises ManagerError where there is none, or it has ended."""
+    number, rolling = found(store, fleet, name), Rolling(store)
+    rolling.switch(number, state)
+    return rolling.settle(number, now)
+
+
+def found(store: Store, fleet: str, name: str) -> int:
+    """The number of that rollout. Raises ManagerError where there is none."""
+    number = Rollouts(store).find(fleet, name)
+    if number is None:
+        raise ManagerError(f"fleet {fleet} has no deployment named {name}: see `deployments`")
+    return number
 
 
 def having(store: Store, devices: Mapping[str, int], handle: str) -> dict[str, int]:
     """Those of `devices` that have that model handle. Raises ManagerError where none has."""
     found = {device: number for device, number in devices.items() if deployed(store.deployments(number), handle)}
     if not found:
-        raise ManagerError(f"no device of the fleet has {handle}: see `deployments`")
+        raise ManagerError(f"no device of the fleet has {handle}: see `deployments --devices`")
     return found
 
 
-def _name(definitions: Sequence[Definition], number: int) -> str:
-    """An EntityName has 63 characters at most; the device reads the name in every plan and sends it in every result."""
-    return f"{definitions[0].handle[:50]}-{number}"
+def _begin(store: Store, draft: Draft, devices: Mapping[str, int], share: Fraction, now: float) -> Rollout:
+    """The devices are ordered by the deployment's name, which is made here where the operator gave none."""
+    number = Rollouts(store).begin(draft, lambda name: [devices[each] for each in portion(name, devices, share)], now)
+    return Rolling(store).settle(number, now)

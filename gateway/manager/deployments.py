@@ -69,3 +69,12 @@ def deployed(history: Iterable[Deployment], handle: str) -> bool:
         for deployment in in_force(history)
         for definition in deployment.definitions
     )
+
+
+def undone(history: Iterable[Deployment], name: str) -> tuple[Definition, ...]:
+    """What takes back what is in force of that deployment: of each handle what was before it, or its undeployment."""
+    known = list(history)
+    others = in_force(one for one in known if one.name != name)
+    before = {each.handle: each for one in others for each in one.definitions}
+    mine = [each.handle for one in in_force(known) if one.name == name for each in one.definitions]
+    return tuple(before.get(handle, Definition(handle, "UNDEPLOY")) for handle in mine)

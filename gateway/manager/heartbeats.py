@@ -45,12 +45,16 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What is kept of one call. `result` is the DeploymentResult as JSON with sorted keys, so equal ones are equal."""
+    """What is kept of one call. `result` is the DeploymentResult as JSON with sorted keys, so equal ones are equal.
+
+    `deployment` and `status` are its DeploymentName and DeploymentStatus.
+    """
 
     agent_version: str
     metrics: Mapping[MetricKey, Sample]
     models: Mapping[tuple[str, str], Times]
     deployment: str | None
+    status: str | None
     result: str | None
 
 
@@ -67,6 +71,7 @@ def condense(call: Mapping[str, Any], now: float) -> Heartbeat:
         metrics=metrics,
         models=_models(call),
         deployment=None if result is None else result.get("DeploymentName") or "",
+        status=None if result is None else result.get("DeploymentStatus"),
         result=None if result is None else json.dumps(result, sort_keys=True),
     )
 

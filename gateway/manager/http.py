@@ -24,8 +24,12 @@ from gateway.manager.config import Config
 from gateway.manager.objects import Objects, OpenObject
 from gateway.manager.ranges import Part, choose
 from gateway.manager.refusals import ApiError, S3Error, unsigned_call, unsigned_read
+from gateway.manager.rolling import Rolling
 from gateway.manager.signatures import Received, SignatureError, verify
 from gateway.manager.store import Store, open_store
+
+TICK = 1.0
+"""Seconds between two looks at what is due of the rollouts."""
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
@@ -47,13 +51,26 @@ async def running(config: Config) -> AsyncIterator[str]:
     with contextlib.closing(open_store(config.data, create=True, power_safe=config.power_safe)) as store:
         runner = web.AppRunner(make_app(config, store), access_log=None, shutdown_timeout=5)
         await runner.setup()
+        rolling = asyncio.create_task(_carry_on(Rolling(store)))
         try:
             await web.TCPSite(runner, config.host, config.port).start()
             port = runner.addresses[0][1]
             host = f"[{config.host}]" if ":" in config.host else config.host
             yield f"http://{host}:{port}"
         finally:
+            rolling.cancel()
             await runner.cleanup()
+
+
+async def _carry_on(rolling: Rolling) -> None:
+    """Takes the steps of rollouts that no result brings: those of time, and what is left of a large stage."""
+    while True:
+        try:
+            more = rolling.advance_all(time.time())
+        except sqlite3.Error as error:
+            more = False
+            LOG.error("rollouts stand still until the database can be used", detail=str(error))
+        await asyncio.sleep(0 if more else TICK)  # calls of devices come between two slices
 
 
 class Shell:

@@ -1,12 +1,14 @@
 """What the manager knows of its devices, read from the store for people and programs. It never writes.
 
-The shapes are those of `edge-gateway manager status --json`; times are Unix seconds.
+The shapes are those of the commands' `--json`; times are Unix seconds.
 """
 
 import json
 from typing import TypedDict
 
-from gateway.manager.deployments import Deployment
+from gateway.manager.deployments import Definition, Deployment
+from gateway.manager.rollout import PENDING, DeviceState
+from gateway.manager.rollouts import Rollout
 from gateway.manager.store import Store
 
 
@@ -54,6 +56,79 @@ class DeviceReport(TypedDict):
     results: list[ResultReport]
 
 
+class StageReport(TypedDict):
+    """`share` in percent; `devices`: how many have it at the stage's end; `wait` in seconds."""
+
+    share: float
+    devices: int
+    min_success: float
+    wait: float
+
+
+class RolloutReport(TypedDict):
+    """One deployment of a fleet. `stage` counts from 1; `devices`: how many in all; shares in percent.
+
+    `pending`: they have it and told no result; `waiting`: their stage has not come; the rest as `rollout.DeviceState`.
+    """
+
+    fleet: str
+    deployment: str
+    state: str
+    reason: str
+    undoes: str | None
+    created: float
+    stage: int
+    stages: list[StageReport]
+    stop_at: float | None
+    stop_min: int
+    devices: int
+    succeeded: int
+    failed: int
+    pending: int
+    waiting: int
+    superseded: int
+    withdrawn: int
+    definitions: list[dict[str, object]]
+
+
+def rollout_report(rollout: Rollout) -> RolloutReport:
+    """How far a rollout has come."""
+    progress, rules = rollout.progress, rollout.progress.rules
+    return RolloutReport(
+        fleet=rollout.fleet,
+        deployment=rollout.name,
+        state=progress.state,
+        reason=rollout.reason,
+        undoes=rollout.undoes,
+        created=rollout.created,
+        stage=progress.stage + 1,
+        stages=[
+            StageReport(
+                share=float(stage.share * 100),
+                devices=progress.bound(number),
+                min_success=float(stage.min_success * 100),
+                wait=stage.wait,
+            )
+            for number, stage in enumerate(rules.stages)
+        ],
+        stop_at=None if rules.stop_at is None else float(rules.stop_at * 100),
+        stop_min=rules.stop_min,
+        devices=progress.total,
+        succeeded=progress.count(DeviceState.SUCCEEDED),
+        failed=progress.count(DeviceState.FAILED),
+        pending=progress.count(*PENDING),
+        waiting=progress.count(DeviceState.WAITING),
+        superseded=progress.count(DeviceState.SUPERSEDED),
+        withdrawn=progress.count(DeviceState.WITHDRAWN),
+        definitions=[definition_report(each) for each in rollout.definitions],
+    )
+
+
+def definition_report(definition: Definition) -> dict[str, object]:
+    """The API's Definition, with the size of its file."""
+    return definition.to_api() | {"Size": definition.size}
+
+
 def status(store: Store, fleet: str | None = None) -> list[DeviceReport]:
     """Every device of that fleet, or of all, as it was at one moment."""
     store.connection.execute("BEGIN")
@@ -95,7 +170,7 @@ def _report(
 
 def deployment_report(deployment: Deployment) -> dict[str, object]:
     """The API's EdgeDeployment, with when it was created and the sizes of its files."""
-    definitions = [each.to_api() | {"Size": each.size} for each in deployment.definitions]
+    definitions = [definition_report(each) for each in deployment.definitions]
     return deployment.to_api() | {"Definitions": definitions, "Created": deployment.created}
 
 

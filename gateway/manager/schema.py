@@ -2,12 +2,17 @@
 
 A deployment is a row for each device that has it. `in_force` only spares GetDeployments the reading of what was
 superseded long ago: gateway.manager.deployments holds the rule. AUTOINCREMENT: a number, and so a name made of it,
-never comes twice.
+never comes twice. `rollout_counts` follows `rollout_devices` by triggers, so that no way of changing one forgets it.
 """
 
-VERSION = 1
 
-SCHEMA = (
+def _count(row: str, change: str) -> str:
+    """A trigger's statement: a row of rollout_devices came or went."""
+    return f"""INSERT INTO rollout_counts (rollout, state, devices) VALUES ({row}.rollout, {row}.state, 0 {change})
+        ON CONFLICT DO UPDATE SET devices = devices {change};"""
+
+
+_FORMAT_1 = (
     """CREATE TABLE devices (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         fleet TEXT NOT NULL,
@@ -59,3 +64,60 @@ SCHEMA = (
         PRIMARY KEY (device, deployment)
     ) WITHOUT ROWID""",
 )
+
+_FORMAT_2 = (
+    """CREATE TABLE rollouts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        fleet TEXT NOT NULL,
+        name TEXT NOT NULL,
+        policy TEXT NOT NULL,
+        definitions TEXT NOT NULL,
+        created REAL NOT NULL,
+        rules TEXT NOT NULL,
+        undoes TEXT,
+        state TEXT NOT NULL DEFAULT 'running',
+        reason TEXT NOT NULL DEFAULT '',
+        stage INTEGER NOT NULL DEFAULT 0,
+        since REAL NOT NULL
+    )""",
+    "CREATE INDEX rollouts_by_name ON rollouts (fleet, name)",
+    """CREATE TABLE rollout_devices (
+        rollout INTEGER NOT NULL REFERENCES rollouts (id) ON DELETE CASCADE,
+        device INTEGER NOT NULL REFERENCES devices (id) ON DELETE CASCADE,
+        place INTEGER NOT NULL,
+        state TEXT NOT NULL DEFAULT 'waiting',
+        PRIMARY KEY (device, rollout)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX rollout_devices_next ON rollout_devices (rollout, state, place)",
+    """CREATE TABLE rollout_counts (
+        rollout INTEGER NOT NULL REFERENCES rollouts (id) ON DELETE CASCADE,
+        state TEXT NOT NULL,
+        devices INTEGER NOT NULL,
+        PRIMARY KEY (rollout, state)
+    ) WITHOUT ROWID""",
+    f"CREATE TRIGGER rollout_device_added AFTER INSERT ON rollout_devices BEGIN {_count('NEW', '+ 1')} END",
+    f"CREATE TRIGGER rollout_device_gone AFTER DELETE ON rollout_devices BEGIN {_count('OLD', '- 1')} END",
+    f"""CREATE TRIGGER rollout_device_changed AFTER UPDATE OF state ON rollout_devices
+        BEGIN {_count("OLD", "- 1")} {_count("NEW", "+ 1")} END""",
+    """INSERT INTO rollouts (fleet, name, policy, definitions, created, rules, since)
+        SELECT fleet, name, policy, definitions, created, '{}', created
+        FROM deployments JOIN devices ON devices.id = deployments.device
+        GROUP BY fleet, name, policy, definitions, created ORDER BY min(deployments.id)""",
+    """INSERT INTO rollout_devices (rollout, device, place, state)
+        SELECT rollouts.id, devices.id, deployments.id,
+            CASE json_extract(result, '$.DeploymentStatus')
+                WHEN 'SUCCESS' THEN 'succeeded' WHEN 'FAIL' THEN 'failed' ELSE iif(in_force, 'fetched', 'superseded')
+            END
+        FROM deployments JOIN devices ON devices.id = deployments.device
+            JOIN rollouts USING (fleet, name, policy, definitions, created)
+            LEFT JOIN results ON results.device = devices.id AND results.deployment = deployments.name""",
+    """INSERT INTO sqlite_sequence (name, seq)
+        SELECT 'rollouts', seq FROM sqlite_sequence WHERE name = 'deployments'
+            AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'rollouts')""",
+    """UPDATE sqlite_sequence SET seq = (SELECT seq FROM sqlite_sequence WHERE name = 'deployments')
+        WHERE name = 'rollouts' AND EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'deployments')""",
+)
+
+FORMATS = (_FORMAT_1, _FORMAT_2)
+"""The statements that lead from each format to the next one, from an empty file on."""
+VERSION = len(FORMATS)

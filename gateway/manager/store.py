@@ -8,15 +8,15 @@ its state, its deployments and its results.
 import fcntl
 import json
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 from gateway.manager.deployments import Definition, Deployment, in_force
 from gateway.manager.heartbeats import Heartbeat
 from gateway.manager.refusals import ManagerError
-from gateway.manager.schema import SCHEMA, VERSION
+from gateway.manager.schema import FORMATS, VERSION
 
 FILE = "manager.sqlite3"
 LOCK = "opening.lock"
@@ -58,12 +58,12 @@ def _prepare(connection: sqlite3.Connection, path: Path, power_safe: bool) -> No
         connection.execute("PRAGMA journal_mode = WAL")
     with _transaction(connection):
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            for statement in SCHEMA:
+        if version > VERSION:
+            raise ManagerError(f"{path} has format {version}; this program reads formats up to {VERSION}")
+        for statements in FORMATS[version:]:
+            for statement in statements:
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        elif version != VERSION:
-            raise ManagerError(f"{path} has format {version}; this program reads format {VERSION}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
 @contextmanager
@@ -88,6 +88,10 @@ class Store:
 
     def close(self) -> None:
         self.connection.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """What is done in the block is done whole or not at all; no other process writes meanwhile."""
+        return _transaction(self.connection)
 
     def ping(self) -> None:
         """Raises sqlite3.Error where the database cannot be read."""
@@ -120,6 +124,10 @@ class Store:
             (fleet,),
         ).fetchall()
 
+    def numbers(self, fleet: str) -> dict[str, int]:
+        """Names of a fleet's devices -> what the other methods know them by."""
+        return dict(self.connection.execute("SELECT device, id FROM devices WHERE fleet = ? ORDER BY device", (fleet,)))
+
     def deployments(self, device: int) -> list[Deployment]:
         """Those in force, in order of creation."""
         rows = self.connection.execute(
@@ -128,41 +136,40 @@ class Store:
         )
         return in_force([_deployment(*row) for row in rows])
 
-    def deploy(
-        self, devices: Sequence[int], plan: Callable[[int], Deployment], check: Callable[[int, list[Deployment]], None]
-    ) -> Deployment:
-        """Gives all `devices` the deployment that `plan` makes of a number never used before, or none of them.
+    def history(self, device: int) -> list[Deployment]:
+        """All it was ever given and that was not withdrawn, in order of creation."""
+        rows = self.connection.execute(
+            "SELECT name, policy, definitions, created FROM deployments WHERE device = ? ORDER BY id", (device,)
+        )
+        return [_deployment(*row) for row in rows]
 
-        `check(device, its deployments in force)` may raise ManagerError first. Raises ManagerError where a device
-        has a deployment of that name already: results are kept by name.
-        """
-        with _transaction(self.connection):
-            row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'deployments'").fetchone()
-            deployment = plan(1 if row is None else row[0] + 1)
-            for device in devices:
-                known = self.deployments(device)
-                check(device, known)
-                self._deploy(device, known, deployment)
-        return deployment
-
-    def _deploy(self, device: int, known: list[Deployment], deployment: Deployment) -> None:
+    def give(self, device: int, deployment: Deployment) -> list[str]:
+        """Give a device a deployment, in the caller's transaction; the names of those that are in force no more."""
+        known = self.deployments(device)
         left = {remaining.name for remaining in in_force([*known, deployment])}
         definitions = json.dumps([asdict(definition) for definition in deployment.definitions])
-        try:
-            self.connection.execute(
-                "INSERT INTO deployments (device, name, policy, definitions, created) VALUES (?, ?, ?, ?, ?)",
-                (device, deployment.name, deployment.policy, definitions, deployment.created),
-            )
-        except sqlite3.IntegrityError as error:
-            raise ManagerError(f"a deployment named {deployment.name} was there before: give another --name") from error
-        self.connection.executemany(
-            "UPDATE deployments SET in_force = 0 WHERE device = ? AND name = ?",
-            [(device, superseded.name) for superseded in known if superseded.name not in left],
+        self.connection.execute(
+            "INSERT INTO deployments (device, name, policy, definitions, created) VALUES (?, ?, ?, ?, ?)",
+            (device, deployment.name, deployment.policy, definitions, deployment.created),
         )
+        gone = [superseded.name for superseded in known if superseded.name not in left]
+        self.connection.executemany(
+            "UPDATE deployments SET in_force = 0 WHERE device = ? AND name = ?", [(device, name) for name in gone]
+        )
+        return gone
+
+    def withdraw(self, device: int, name: str) -> list[str]:
+        """Take back what the device never heard of, in the caller's transaction; the names of all that is in force."""
+        self.connection.execute("DELETE FROM deployments WHERE device = ? AND name = ?", (device, name))
+        names = [each.name for each in in_force(self.history(device))]
+        self.connection.executemany(
+            "UPDATE deployments SET in_force = 1 WHERE device = ? AND name = ?", [(device, each) for each in names]
+        )
+        return names
 
     def record(self, device: int, heartbeat: Heartbeat, now: float) -> None:
         """One accepted SendHeartbeat, in one transaction; once this returns, kill -9 cannot undo it."""
-        with _transaction(self.connection):
+        with self.transaction():
             self.connection.execute(RECORD_CALL, (device, heartbeat.agent_version, now))
             self.connection.executemany(
                 RECORD_METRIC,

@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gateway.manager.deployments import Deployment
-from gateway.manager.reports import DeviceReport, MetricReport, ModelReport, ResultReport
+from gateway.manager.deployments import Definition, Deployment
+from gateway.manager.reports import DeviceReport, MetricReport, ModelReport, ResultReport, RolloutReport
 
 
 def devices_table(devices: Iterable[tuple[str, str, float]]) -> Table:
@@ -30,6 +30,29 @@ def deployments_table(rows: Iterable[tuple[str, Deployment]]) -> Table:
             cells = (whose, deployment.name, deployment.policy, each.handle, each.state)
             size = "" if each.size is None else f"{each.size:,}"
             table.add_row(*map(_text, cells), _text(size), _text(each.sha1), _text(each.url), _time(deployment.created))
+    return table
+
+
+def definitions_table(definitions: Iterable[Definition]) -> Table:
+    """What a deployment has for each model handle, a row each."""
+    table = _table("Handle", "State", "Size", "SHA-1", "URL")
+    for each in definitions:
+        size = "" if each.size is None else f"{each.size:,}"
+        table.add_row(*map(_text, (each.handle, each.state, size, each.sha1, each.url)))
+    return table
+
+
+def rollouts_table(reports: Iterable[RolloutReport]) -> Table:
+    """How far each deployment has come, a row each."""
+    counts = ("devices", "succeeded", "failed", "pending", "waiting", "superseded", "withdrawn")
+    table = _table("Fleet", "Deployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
+    for report in reports:
+        told = ": ".join(filter(None, (report["state"], report["reason"])))
+        stages = report["stages"]
+        share = f"{report['stage']} of {len(stages)}, {stages[report['stage'] - 1]['share']:g}%"
+        names = (_text(report["fleet"]), _text(report["deployment"]), _time(report["created"]), told, share)
+        numbers: dict[str, Any] = {**report}
+        table.add_row(*names, *(f"{numbers[each]:,}" for each in counts))
     return table
 
 

@@ -113,9 +113,11 @@ class Ledger:
             if result not in book.results:
                 self._broken.append(f"{device}: result {result!r} was never sent")
             book.results[result] = True
-        found = [self._accepted_one(device, book, sample) for sample in samples]
-        if len(found) > 1:
-            book.merged += len(found)
+        together = list(samples)
+        for sample in together:
+            self._accepted_one(device, book, sample)
+        if len(together) > 1:
+            book.merged += len(together)
 
     def _accepted_one(self, device: str, book: Book, sample: Sample) -> None:
         entry = book.entries.get(int(sample[0]))

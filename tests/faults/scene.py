@@ -6,6 +6,7 @@ in the order in which it happened. The test's own thread stops and starts proces
 
 import asyncio
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -15,6 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgpack
+import paho.mqtt.client as paho
+
 from gateway.demo.broker import Broker
 from tests.faults.cloud import Cloud
 from tests.faults.device import Device, Habits
@@ -22,7 +26,7 @@ from tests.faults.fleet import Fleet
 from tests.faults.ledger import Figures, Ledger
 from tests.faults.proxy import Proxy
 from tests.gateway_process import COMMAND, GatewayProcess, settings
-from tests.stranger import Login
+from tests.stranger import Login, Operator
 
 FULL = os.environ.get("FAULTS") == "full"
 PATIENCE_S = 120.0 if FULL else 40.0
@@ -59,6 +63,8 @@ class Scene:
         self._began = time.monotonic()
 
     def __enter__(self) -> Self:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each device is a connection
         self._thread.start()
         self.do(self.cloud.open())
         return self
@@ -105,7 +111,7 @@ class Scene:
         """The environment of such a gateway."""
         at = self.broker.address
         at = at if port is None else replace(at, gateway_port=port)
-        ours: dict[str, Any] = {"fleets": self.name, "state": self.folder / "state"} | more
+        ours: dict[str, Any] = {"fleets": self.name, "state": self.folder / "state", "device_rate": 100_000} | more
         return settings(at, self.cloud.url, ours.pop("fleets"), ours.pop("state"), **ours)
 
     def join(
@@ -126,6 +132,15 @@ class Scene:
         """The gateway's own."""
         at = self.broker.address
         return Login(at.host, at.gateway_port, at.gateway.user, at.gateway.password)
+
+    def watch_dead(self) -> None:
+        """From now on the ledger hears of what stands on `dead`, in this scene's own fleet."""
+        at = self.broker.address
+        login = Login(at.host, at.gateway_port, at.operator.user, at.operator.password)
+        self._entered.enter_context(_DeadLetters(login, self.name, self._refused))
+
+    def _refused(self, device: str, number: int, code: int) -> None:
+        self._loop.call_soon_threadsafe(self.ledger.refused, device, number, code)
 
     def proxy(self, port: int) -> Proxy:
         """In front of that port of the broker."""
@@ -155,7 +170,7 @@ class Scene:
         """Poll: what happens in other processes tells nobody."""
         deadline = time.monotonic() + within
         while not holds():
-            assert time.monotonic() < deadline, f"{otherwise}; {self.ask(self.ledger.figures)}"
+            assert time.monotonic() < deadline, f"{otherwise}; {self.figures()}"
             time.sleep(POLL_S)
 
     def until_accepted(self, more: int) -> None:
@@ -182,6 +197,10 @@ class Scene:
 
     # How it came out
 
+    def figures(self, prefix: str = "") -> Figures:
+        """So far, of the devices whose names begin so."""
+        return self.ask(self.ledger.figures, prefix)
+
     def turn_the_page(self, tell: Tell) -> None:
         """Begin another scenario with the same people, once all is through."""
         self.ask(self.ledger.turn_the_page)
@@ -189,7 +208,21 @@ class Scene:
 
     def close_books(self, more: str = "", forgiven: int = 0) -> Figures:
         """Tell the figures; raise AssertionError where a rule of the ledger is broken."""
-        figures = self.ask(self.ledger.figures)
+        figures = self.figures()
         self._tell(figures, time.monotonic() - self._began, more)
         assert self.ask(self.ledger.broken, forgiven)[:5] == []
         return figures
+
+
+class _DeadLetters(Operator):
+    """Tells of each refused heartbeat: its device, its number and the code."""
+
+    def __init__(self, login: Login, fleet: str, tell: Callable[[str, int, int], None]) -> None:
+        super().__init__(login, fleet)
+        self._refused = tell
+
+    def _heard(self, message: paho.MQTTMessage) -> None:
+        super()._heard(message)
+        letter = self.dead.next()
+        device = letter.topic.split("/")[-2]
+        self._refused(device, msgpack.unpackb(letter.payload)[1], int(letter.said["code"]))

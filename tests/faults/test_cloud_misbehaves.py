@@ -62,13 +62,13 @@ def test_one_device_whose_every_call_fails_for_good(scene: Scene) -> None:
     scene.join(scaled(20, 200))
     scene.cloud.judge = only({bad.name}, always(DOWN))
     scene.load(100)
-    scene.until(lambda: scene.ask(scene.ledger.figures, "bad").told > 0, "nobody told it code 7")
+    scene.until(lambda: scene.figures("bad").told > 0, "nobody told it code 7")
     scene.rest()
     scene.until_through()
-    figures = scene.close_books(f"told to the bad one {scene.ask(scene.ledger.figures, 'bad').told}")
-    others = scene.ask(scene.ledger.figures, "d-")
+    figures = scene.close_books(f"told to the bad one {scene.figures('bad').told}")
+    others = scene.figures("d-")
     assert (others.told, others.accepted) == (0, others.sent)
-    assert figures.told == scene.ask(scene.ledger.figures, "bad").sent
+    assert figures.told == scene.figures("bad").sent
 
 
 def test_a_slow_cloud_under_a_flood(scene: Scene) -> None:
@@ -77,11 +77,11 @@ def test_a_slow_cloud_under_a_flood(scene: Scene) -> None:
     scene.gateway(intake=intake)
     scene.join(count)
     scene.cloud.judge = always(Trouble(delay=1.0))
-    scene.load(scaled(1500, 5000))
-    scene.go_on(scaled(1, 30))
+    scene.load(scaled(1500, 2500))
+    scene.go_on(scaled(1, 20))
     scene.rest()
     scene.until_through()
-    figures = scene.ask(scene.ledger.figures)
+    figures = scene.figures()
     ratio = figures.sent / figures.calls
     scene.close_books(f"heartbeats a call {ratio:.1f}, intake over devices {intake / count:.0f}")
     assert ratio > intake / count / 4

@@ -1,6 +1,7 @@
 """Two gateways, one of them killed: by fleets, and with a shared subscription."""
 
 from tests.faults.scene import Scene, scaled
+from tests.faults.troubles import Trouble, always
 
 
 def test_two_gateways_by_fleets_and_one_is_killed(scene: Scene) -> None:
@@ -10,6 +11,7 @@ def test_two_gateways_by_fleets_and_one_is_killed(scene: Scene) -> None:
     scene.gateway(fleets=theirs, state=scene.folder / "other")
     scene.join(scaled(20, 200), prefix="a")
     scene.join(scaled(20, 200), prefix="b", fleet=theirs)
+    scene.cloud.judge = always(Trouble(delay=0.1))
     scene.load(scaled(200, 1000))
     for _ in range(scaled(1, 20)):
         scene.until_accepted(40)
@@ -18,7 +20,7 @@ def test_two_gateways_by_fleets_and_one_is_killed(scene: Scene) -> None:
         killed.start()
     scene.rest()
     scene.until_through()
-    others = scene.ask(scene.ledger.figures, "b")
+    others = scene.figures("b")
     scene.close_books(f"of the other gateway {others.sent:,}, duplicates {others.duplicates}")
     assert others.duplicates == 0
 

@@ -12,12 +12,14 @@ HOUSE = str(Path(gateway.__file__).parent)
 
 
 class Cost:
-    """While its context is entered: `lines` executed in files of the gateway, and the `peak` of memory in bytes.
+    """While its context is entered: `lines` executed in files of the gateway, and the `peak` of memory in bytes, 0
+    where `memory` is not asked for, which costs more than the work itself.
 
     What C does is not counted: msgpack goes over a payload twice, and a regular expression over a name once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: bool = True) -> None:
+        self._memory = memory
         self.lines = 0
         self.peak = 0
 
@@ -26,10 +28,11 @@ class Cost:
 
     def __enter__(self) -> Self:
         self._outer = sys.gettrace()
-        self._alone = not tracemalloc.is_tracing()
+        self._alone = self._memory and not tracemalloc.is_tracing()
         if self._alone:
             tracemalloc.start()
-        tracemalloc.reset_peak()
+        if self._memory:
+            tracemalloc.reset_peak()
         self._before = tracemalloc.get_traced_memory()[0]
         sys.settrace(self._entered)
         return self
@@ -38,7 +41,7 @@ class Cost:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         sys.settrace(self._outer)
-        self.peak = tracemalloc.get_traced_memory()[1] - self._before
+        self.peak = tracemalloc.get_traced_memory()[1] - self._before if self._memory else 0
         if self._alone:
             tracemalloc.stop()
 

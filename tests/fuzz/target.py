@@ -60,9 +60,9 @@ def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
         data = data[end:]
 
 
-def run(data: bytes, decoders: Decoders = DECODERS) -> Cost:
+def run(data: bytes, decoders: Decoders = DECODERS, memory: bool = True) -> Cost:
     """All steps and the end of all that waits; raises AssertionError, or what nobody should have raised."""
-    with Cost() as cost:
+    with Cost(memory) as cost:
         street = Street(decoders)
         for head, payload in steps(data):
             street.deliver(head & 3, DEVICES[head >> 2 & 1], payload)

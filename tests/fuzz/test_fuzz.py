@@ -17,7 +17,7 @@ from tests.fuzz import target
 from tests.fuzz.corpus import corpus
 
 CORPUS = corpus()
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3000"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2000"))
 
 
 @st.composite

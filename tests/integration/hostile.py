@@ -65,6 +65,7 @@ HOSTILE = [
     # The form: the right object with the wrong things in it
     array("nothing", 1),
     Hostile("a map", 1, msgpack.packb({"values": [1]})),
+    Hostile("a map with one key twice", 1, b"\x82\x01\x02\x01\x03"),
     Hostile("nil", 1, b"\xc0"),
     array("a tag as text", 1, "4711", 89),
     array("a tag below 0", 1, -1, 89),

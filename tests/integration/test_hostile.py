@@ -161,6 +161,38 @@ def test_a_receipt_fits_the_device_too(street: Street) -> None:
     assert len(msgpack.packb(heard.content)) <= 16
 
 
+def test_qos_2_is_understood_as_qos_1(street: Street) -> None:
+    device = street.way.device("careful", qos=2)
+    device.heartbeat(LAYOUT, T, [1], None, None, None, 35)
+    assert device.ack(35) == (0, "")
+    payload = b"\xc1"
+    device.send("hb", payload)
+    expect_refusal(street, device, "hb", payload, 1)
+
+
+def test_topics_that_are_none_of_the_protocols_reach_nobody(street: Street) -> None:
+    device = street.way.device("astray")
+    for channel in ("hb/more", "HB", "hb/", "nothing"):
+        device.send(channel, b"\xc1")
+    device.heartbeat(LAYOUT, T, [1], None, None, None, 36)
+    assert device.ack(36) == (0, "")
+    assert device.acked() == []
+
+
+def test_a_retained_heartbeat_is_not_told_again_at_each_start(way: Way) -> None:
+    gateway, device = way.open(), way.device("d")
+    device.send("hb", msgpack.packb([LAYOUT, T, [1], None, None, None, 1]), retain=True)
+    assert device.ack(1) == (0, "")
+    gateway.terminate()
+    gateway.start()
+    device.heartbeat(LAYOUT, T, [2], None, None, None, 2)
+    assert device.ack(2) == (0, "")
+    told = [
+        call.body["AgentMetrics"][0]["Value"] for call in way.recorder.calls.so_far() if "AgentMetrics" in call.body
+    ]
+    assert (told, device.acked()) == ([1, 2], [])
+
+
 def test_where_nobody_watches_dead_the_payload_is_in_a_file(own_way: Way) -> None:
     """Byte for byte in base64, with what the user properties would have said. rumqttd never says that nobody is."""
     gateway, device = own_way.open(), own_way.device("bad")

@@ -24,42 +24,28 @@ from gateway.calls import (
     Refused,
     Registration,
     SendHeartbeat,
-    Unanswered,
 )
 from gateway.core import Core, Rules
 from gateway.effects import Effect, Settle
 from gateway.errors import Code, DecodeError, LimitError
-from gateway.messages import Get, Heartbeat, Hello, HelloRecord, ModelFile, Moment, Plan, Read, Result
+from gateway.messages import Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
+from tests.property.chances import (
+    DEVICES,
+    HELLOS,
+    OPTIONAL,
+    PLANS,
+    POSTPONED,
+    READS,
+    REGISTRATIONS,
+    RESULTS,
+    TAGS,
+    UNASKED,
+)
 from tests.property.ledger import KEPT_AT_MOST, Ledger, Sent, numbers
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
 EXAMPLES = int(os.environ.get("CORE_EXAMPLES", "200"))
 STEPS = int(os.environ.get("CORE_STEPS", "50"))
-
-DEVICES = st.sampled_from([DEVICE, OTHER])
-TAGS = st.sampled_from([1, 1, 1, 2, 3, 4, 5, 6])
-HELLOS = st.builds(
-    Hello,
-    TAGS,
-    st.sampled_from([LAYOUT, LAYOUT, NEWER]),
-    st.sampled_from([None, EPOCH, EPOCH + 7]),
-    st.sampled_from([None, 150, 300]),
-    st.sampled_from([0, 1]),
-)
-RESULTS = st.sampled_from([None, None, Result("a", "SUCCESS"), Result("b", "FAIL")])
-OPTIONAL = st.sampled_from([None, 1, 2])
-FILES = (ModelFile("s3://models/kws.tflite", "0" * 40), None)
-PLANS = [Plan(digest, b"u" * size, b"b" * (size // 2), FILES) for digest, size in ((1, 100), (2, 250), (3, 500))]
-READS = st.builds(
-    Read, st.sampled_from([1, 2, 9]), st.sampled_from([0, 1, 2]), st.just(0), st.sampled_from([0, 64, 999])
-)
-REGISTRATIONS = st.builds(
-    lambda word, ttl: Accepted(Registration(word, ttl)),
-    st.sampled_from(["REGISTERED", "true", "no"]),
-    st.sampled_from([0.0, 300.0]),
-)
-UNASKED = Unanswered("the gateway stops")
-POSTPONED = [Postponed(alone=False), Postponed(alone=True)]
 
 
 class CoreMachine(RuleBasedStateMachine):
@@ -78,11 +64,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
         self.draining = self.stopped = False
         self.core.recall(DEVICE, [HelloRecord(hello) for hello in known])
-        if resumed:
-            for hello in known:
-                self.ledger.of(DEVICE).hello(hello)
-        else:
-            self.core.forget_hellos()
+        for hello in known:
+            self.ledger.of(DEVICE).hello(hello)
         self.carry_out(self.core.reconnected(1, resumed))
 
     @property
@@ -252,7 +235,7 @@ class CoreMachine(RuleBasedStateMachine):
                 message = message._replace(values=(len(self.ledger.sent), *message.values[1:]))
             self.hear(sent.device, message, sent.poison)
 
-    @precondition(lambda self: len(self.ledger.sent) > 25)
+    @precondition(lambda self: len(self.ledger.sent) > 15)
     @rule()
     def stop(self) -> None:
         self.core.stop()
@@ -280,18 +263,20 @@ class CoreMachine(RuleBasedStateMachine):
         assert self.ledger.kept() - len(self.ledger.blocks) <= KEPT_AT_MOST * 2
 
     def teardown(self) -> None:
-        """All that still waits comes to its end, and nothing is left over."""
-        if self.stopped:
-            return
+        """All that still waits comes to its end, and nothing is left over; after a stop, nothing happens any more."""
         self.widen(2)
         for device in (DEVICE, OTHER):
             self.hear(device, Heartbeat(LAYOUT, None, (len(self.ledger.sent),)))
-        for _ in range(4 * len(self.ledger.sent) + 20):
+        for _ in range(3 if self.stopped else 4 * len(self.ledger.sent) + 20):
             for device, call in list(self.ledger.in_flight.items()):
                 self.resolve(device, self.last_answer(call))
             self.release()
             self.confirm()
             self.wait(5.0)
+        if not self.stopped:
+            self.nothing_is_left()
+
+    def nothing_is_left(self) -> None:
         assert self.ledger.busy() == set()
         assert all(sent.settled for sent in self.ledger.sent)
         assert repr(self.core).endswith("0 busy, 0 awaiting a hello>")

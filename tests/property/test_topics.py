@@ -41,6 +41,6 @@ def test_any_topic_is_ours_or_breaks_a_limit(root: str, tail: str) -> None:
 def test_one_filter_at_most_matches_a_topic(root: str, device: Device, channel: Channel) -> None:
     topics = Topics(root)
     topic = topics.format(device, channel)
-    filters = topics.filters((), None)
+    filters = topics.filters((), None) + topics.hello_filters(())
     matching = [each for each in filters if re.fullmatch(re.escape(each).replace(r"\+", "[^/]+"), topic)]
     assert len(matching) == (channel in (Channel.HEARTBEAT, Channel.GET, Channel.READ, Channel.HELLO))

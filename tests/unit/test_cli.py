@@ -36,7 +36,7 @@ def test_settings_as_json_tell_value_and_place(tmp_path: Path) -> None:
     rows = json.loads(done.stdout)
     assert rows["fleets"] == {"value": ["a", "b"], "from": f"{path}: fleets"}
     assert rows["mqtt_url"] == {"value": "mqtts://gw:***@broker:8883", "from": "GATEWAY_MQTT_URL"}
-    assert rows["intake"] == {"value": 1000, "from": "default"}
+    assert rows["intake"] == {"value": 10000, "from": "default"}
 
 
 def test_settings_for_a_person_tell_the_meaning_too() -> None:

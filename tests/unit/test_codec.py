@@ -132,3 +132,15 @@ def test_a_metric_keeps_an_exponent_of_zero() -> None:
     hello = codec.hello(msgpack.packb([1, ["1.0", [["sys", "free-heap", 0]]]]))
     assert hello is not None
     assert hello.layout.metrics == (Metric("sys", "free-heap", 0),)
+
+
+@pytest.mark.parametrize(
+    ("payload", "position", "seq"),
+    [([1, 2, 7], 2, 7), ([1, 2], 2, None), ([1, 2, -7], 2, None), ({2: 7}, 2, None), ("text", 1, None)],
+)
+def test_the_seq_of_what_is_refused_unread(payload: object, position: int, seq: int | None) -> None:
+    assert codec.seq(msgpack.packb(payload), position) == seq
+
+
+def test_what_is_no_msgpack_has_none() -> None:
+    assert codec.seq(b"\xc1", 0) is None

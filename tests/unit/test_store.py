@@ -2,8 +2,10 @@
 
 import base64
 import json
+import os
 import resource
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -57,6 +59,18 @@ def test_what_is_remembered_is_there_without_a_close(tmp_path: Path) -> None:
     store.close()
 
 
+def test_filters_survive_reopening(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.filters() == []
+    store.keep_filters(["edge/b/+/hb", "edge/a/+/hb", "edge/a/+/hb"])
+    store.close()
+    store = Store(tmp_path)
+    assert store.filters() == ["edge/a/+/hb", "edge/b/+/hb"]
+    store.keep_filters(["edge/a/+/hb"])
+    assert store.filters() == ["edge/a/+/hb"]
+    store.close()
+
+
 def test_the_last_word_of_a_device_stands(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.remember({DEVICE: (HelloRecord(Hello(1, LAYOUT)), HelloRecord(HELLO))})
@@ -77,16 +91,6 @@ def test_a_layout_is_kept_once_for_all_over_reopening_too(tmp_path: Path) -> Non
     assert rows(tmp_path, "layouts") == 1
     assert len({id(record.hello.layout) for record in records}) == 1
     assert [record.hello.tag for record in records] == [0, 1, 2]
-
-
-def test_forget_leaves_nothing_and_the_store_goes_on(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    store.remember({DEVICE: (HelloRecord(HELLO),)})
-    store.forget()
-    assert list(store.hellos()) == []
-    store.remember({OTHER: (HelloRecord(HELLO),)})
-    store.close()
-    assert remembered(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
 
 
 def test_the_largest_hello_that_can_be_decoded_can_be_kept(tmp_path: Path) -> None:
@@ -174,6 +178,16 @@ def test_without_room_a_life_begins_with_what_it_remembers(tmp_path: Path) -> No
     store.remember({DEVICE: (HelloRecord(Hello(9, NEWER)),)})
     with no_room():
         assert dict(store.hellos()) == {DEVICE: [HelloRecord(Hello(9, NEWER))]}
-        with pytest.raises(StateError):
-            store.forget()
+    store.close()
+
+
+def test_for_how_long_nobody_lived_here(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.away() == 86_400.0, "nobody knows: a day"
+    store.lives()
+    assert 0 <= store.away() < 3600
+    os.utime(tmp_path / "alive", (time.time() - 7200,) * 2)
+    assert 7200 <= store.away() < 10_800
+    os.utime(tmp_path / "alive", (time.time() + 7200,) * 2)
+    assert store.away() == 0.0, "the clock was set back"
     store.close()

@@ -59,7 +59,7 @@ def test_a_refused_name_is_told_in_words() -> None:
 
 
 def test_all_fleets_are_heard_by_default() -> None:
-    assert Topics("edge").filters((), None) == ["edge/+/+/hb", "edge/+/+/get", "edge/+/+/read", "edge/+/+/hello"]
+    assert Topics("edge").filters((), None) == ["edge/+/+/hb", "edge/+/+/get", "edge/+/+/read"]
 
 
 def test_fleets_are_heard_by_name() -> None:
@@ -67,14 +67,19 @@ def test_fleets_are_heard_by_name() -> None:
     assert filters == [
         *[f"edge/a/+/{channel}" for channel in HEARD],
         *[f"edge/b/+/{channel}" for channel in HEARD],
-        "edge/a/+/hello",
-        "edge/b/+/hello",
     ]
+    assert Topics("edge").hello_filters(("a", "b")) == ["edge/a/+/hello", "edge/b/+/hello"]
 
 
 def test_a_group_shares_all_but_hello() -> None:
     filters = Topics("edge").filters((), "gateways")
-    assert filters == [*[f"$share/gateways/edge/+/+/{channel}" for channel in HEARD], "edge/+/+/hello"]
+    assert filters == [f"$share/gateways/edge/+/+/{channel}" for channel in HEARD]
+    assert Topics("edge").hello_filters(()) == ["edge/+/+/hello"]
+
+
+def test_the_devices_behind_topics_are_found_and_nobodys_left_out() -> None:
+    topics = ["edge/f/d/hb", "edge/f/d/get", "edge/f/no name/hb", "elsewhere", "edge/f/e/hb"]
+    assert Topics("edge").devices(topics) == {Device("f", "d"), Device("f", "e")}
 
 
 @pytest.mark.parametrize(

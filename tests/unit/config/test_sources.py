@@ -91,6 +91,23 @@ def test_two_gateways_of_one_host_have_their_own_sessions_and_folders() -> None:
     assert Settings().state_dir.name == ids[0]
 
 
+@pytest.mark.parametrize(
+    ("host", "will_change"),
+    [
+        ("3f2a9c01b7de", True),
+        ("gateway-6d4cf56db9-x7k2p", True),
+        ("gateway-0", False),
+        ("gw-building-hall7", False),
+    ],
+)
+def test_a_client_id_that_hangs_on_a_containers_name_is_known(
+    monkeypatch: pytest.MonkeyPatch, host: str, will_change: bool
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: host)
+    assert Settings().client_id_will_change is will_change
+    assert not Settings(client_id="gateway").client_id_will_change
+
+
 def test_the_state_folder_follows_systemd_then_xdg(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     name = Settings(client_id="gw:1").state_dir
     assert name == tmp_path / "home/.local/state/edge-gateway/gw_1"

@@ -5,7 +5,7 @@ import pytest
 from gateway.calls import GaveUp, Refused, SendHeartbeat, Unanswered
 from gateway.core import Rules
 from gateway.effects import Bury, Reply
-from gateway.errors import Code, DecodeError, LimitError
+from gateway.errors import Code, DecodeError, LimitError, RateError
 from gateway.messages import Get, Heartbeat, Read, Result
 from tests.unit.core.room import (
     DEVICE,
@@ -166,6 +166,11 @@ def test_what_could_not_be_understood_is_told_buried_and_settled(
     assert kinds(effects) == ["Reply", "Bury", "Settle"]
     assert (codes(effects), settled(effects)) == ([told], [9])
     assert only(effects, Bury) == [Bury(Slip(9), Code(told[1]), "why")]
+
+
+def test_who_was_told_already_is_not_told_again(room: Room) -> None:
+    effects = room.core.refuse(Slip(9), RateError("too much"), room.now, DEVICE, told=False)
+    assert (kinds(effects), settled(effects)) == (["Bury", "Settle"], [9])
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.calls import Refused
-from gateway.effects import Effect, Remember
+from gateway.effects import Ask, Effect, Remember
 from gateway.messages import Heartbeat, Hello, HelloRecord
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, TAKEN, Room, calls, codes, only
 
@@ -133,3 +133,34 @@ def test_an_epoch_that_changes_under_its_tag_dates_what_follows_alone(epoch: int
     assert dates(room.answer(TAKEN)) == [5]
     room.hear(beat(5))
     assert dates(room.answer(TAKEN)) == [1000 if epoch is None else 12]
+
+
+def waiting(room: Room, *heartbeats: Heartbeat) -> None:
+    """They wait, since the service fails for all."""
+    room.core.widen(0, room.now)
+    for heartbeat in heartbeats:
+        assert only(room.hear(heartbeat), Ask) == []
+
+
+def test_what_waited_is_checked_again_by_what_was_learnt_meanwhile(room: Room) -> None:
+    """The second implies a boot in 1970: the first one's sample of 150 s before would be older than that."""
+    waiting(room, beat(100, (1, 150), seq=1), beat(EPOCH + 990, 2, seq=2))
+    effects = room.core.widen(9, room.now)
+    assert codes(effects) == [(1, 4)]
+    assert [when for call in calls(effects) for _, _, when in call.metrics] == [EPOCH + 1000]
+
+
+def test_where_nothing_of_it_can_be_the_rest_goes_on(room: Room) -> None:
+    waiting(room, beat(100, (1, 150), seq=1), beat(200, (1, 250), seq=2))
+    effects = room.hear(Hello(TAG, LAYOUT, 20))
+    assert codes(effects) == []
+    effects = room.core.widen(9, room.now)
+    assert codes(effects) == [(1, 4), (2, 4)]
+    assert calls(effects) == []
+    assert len(calls(room.hear(beat(300)))) == 1
+
+
+def test_however_long_a_message_waits_it_is_dated_by_its_own_arrival(room: Room) -> None:
+    waiting(room, beat(None, 1), beat(400, 2))
+    room.wait(7 * 86_400)
+    assert dates(room.core.widen(9, room.now)) == [1000, 1000]

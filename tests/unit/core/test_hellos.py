@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core import Rules
 from gateway.effects import Bury, ReadHello, Remember
-from gateway.messages import Get, Heartbeat, Hello, HelloRecord
+from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord
 from tests.unit.core.room import (
     DEVICE,
     EPOCH,
@@ -193,11 +193,75 @@ def test_what_an_earlier_life_remembered_is_understood() -> None:
     assert [call.agent_version for call in calls(room.hear(beat(HELLO.tag)))] == ["1.0.0"]
 
 
-def test_a_new_session_forgets_them() -> None:
+@pytest.mark.parametrize("resumed", [True, False])
+def test_a_new_connection_forgets_none_of_them(resumed: bool) -> None:
     room = Room()
     room.know()
-    room.core.forget_hellos()
-    assert room.hear(beat(HELLO.tag)) == [ReadHello(DEVICE)]
+    room.core.reconnected(1, resumed)
+    assert kinds(room.hear(beat(HELLO.tag))) == ["Ask"]
+
+
+def test_the_retained_hello_wins_over_what_is_remembered() -> None:
+    """It filled in its epoch, and took other limits, while no gateway was there."""
+    room = Room()
+    room.core.recall(DEVICE, [HelloRecord(Hello(1, NEWER, EPOCH)), HelloRecord(Hello(HELLO.tag, LAYOUT), 5000)])
+    [remember] = only(room.hear(HELLO), Remember)
+    assert [(record.hello.tag, record.epoch) for record in remember.hellos] == [(1, EPOCH), (HELLO.tag, EPOCH)]
+    [call] = calls(room.hear(beat(HELLO.tag)))
+    assert [when for _, _, when in call.metrics] == [EPOCH + 1]
+
+
+# Many of one device
+
+
+def flood(room: Room, count: int, device: Device = DEVICE) -> list[tuple[int | None, int]]:
+    """Heartbeats of an unknown tag; what is told of them at once."""
+    return [told for number in range(count) for told in codes(room.hear(beat(1, seq=number), device))]
+
+
+def test_a_backlog_waits_until_the_broker_had_time_to_answer() -> None:
+    room = Room()
+    assert flood(room, 500) == []
+    room.confirm()
+    room.wait(0.4)
+    assert flood(room, 500) == []
+    assert [call.heartbeats for call in calls(room.hear(Hello(1, LAYOUT)))] == [100]
+
+
+def test_then_only_a_few_of_a_device_wait_for_a_late_hello() -> None:
+    room = Room()
+    flood(room, 1)
+    room.confirm()
+    room.wait(0.5)
+    assert flood(room, 20) == [(number, 2) for number in range(15, 20)]
+    assert flood(room, 3, OTHER) == [], "that is no other device's matter"
+    assert [call.heartbeats for call in calls(room.hear(Hello(1, LAYOUT)))] == [16]
+
+
+def test_what_is_too_many_stands_on_dead_and_is_settled() -> None:
+    room = Room()
+    room.know()
+    flood(room, 16)
+    room.confirm()
+    room.wait(0.5)
+    effects = room.hear(beat(1, seq=9))
+    assert kinds(effects) == ["Reply", "Bury", "Settle"]
+    assert settled(effects) == [17]
+    assert kinds(room.hear(beat(HELLO.tag))) == [], "what is known waits behind, and is not refused"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_where_all_others_wait_behind_them_waits_end_sooner(known: bool) -> None:
+    room = Room()
+    if known:
+        room.know()
+    room.hear(beat(1, seq=9))
+    room.confirm()
+    room.wait(0.4)
+    assert codes(room.core.tick(room.now, pressed=True)) == []
+    room.wait(0.1)
+    told = [*codes(room.core.tick(room.now, pressed=True)), *codes(room.core.tick(room.now, pressed=True))]
+    assert told == [(9, 2)]
 
 
 def test_a_tag_whose_layout_changed_means_the_new_one() -> None:

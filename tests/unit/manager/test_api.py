@@ -35,9 +35,9 @@ def ask(store, operation: str, **members: object):
 
 
 def give(store, tmp_path, files, devices=("d",), **options):
-    numbers = [registered(store, "f", device) for device in devices]
+    numbers = {device: registered(store, "f", device) for device in devices}
     chosen = {"bucket": "models", "name": None, "policy": "DO_NOTHING", "now": 5.0} | options
-    return deploy(store, Objects(tmp_path / "objects"), numbers, files, **chosen)
+    return deploy(store, Objects(tmp_path / "objects"), "f", numbers, files, **chosen)
 
 
 def test_registration_and_its_time_to_live(store):
@@ -89,9 +89,9 @@ def test_a_deployment_reaches_its_devices_and_no_other(store, tmp_path, model):
 
 def test_undeploying_a_handle(store, tmp_path, model):
     give(store, tmp_path, {"kws": model})
-    plan = undeploy(store, {"d": registered(store, "f", "d")}, "kws", name=None, now=6.0)
+    rollout = undeploy(store, "f", {"d": registered(store, "f", "d")}, "kws", name=None, now=6.0)
     (answer,) = ask(store, "GetDeployments")["Deployments"]
-    assert answer == plan.to_api()
+    assert answer["DeploymentName"] == rollout.name == "kws-2"
     assert answer["Definitions"] == [{"ModelHandle": "kws", "State": "UNDEPLOY"}]
 
 
@@ -99,7 +99,7 @@ def test_undeploying_what_a_device_does_not_have(store, tmp_path, model):
     give(store, tmp_path, {"kws": model})
     both = choose_devices(store, "f", [], everyone=True)
     with pytest.raises(ManagerError, match="device e has no kws"):
-        undeploy(store, both, "kws", name=None, now=6.0)
+        undeploy(store, "f", both, "kws", name=None, now=6.0)
     assert list(having(store, both, "kws")) == ["d"]
     with pytest.raises(ManagerError, match="no device of the fleet has vad"):
         having(store, both, "vad")

@@ -46,7 +46,9 @@ def plan(name: str, *handles: str, state: str = "DEPLOY") -> Deployment:
 
 
 def give(store: Store, deployment: Deployment, *devices: int) -> None:
-    store.deploy(devices, lambda number: deployment, lambda device, known: None)
+    with store.transaction():
+        for device in devices:
+            store.give(device, deployment)
 
 
 def test_registering_twice_changes_nothing(store):
@@ -66,7 +68,7 @@ def test_a_deregistered_device_is_forgotten_whole(store):
     beat(store, device, DeploymentResult={"DeploymentName": "one"}, AgentMetrics=[{"Value": 1}], Models=[{}])
     assert store.deregister("f", "d")
     assert not store.deregister("f", "d")
-    for table in ("devices", "deployments", "heartbeats", "metrics", "models", "results"):
+    for table in ("devices", "deployments", "heartbeats", "metrics", "models", "results", "rollout_devices"):
         assert store.connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
 
@@ -151,26 +153,21 @@ def test_deployments_are_superseded_handle_by_handle(store):
     assert count == (2,)
 
 
-def test_a_name_comes_once_for_each_device_and_nobody_gets_half(store):
-    one, two = registered(store, "one"), registered(store, "two")
-    give(store, plan("same", "a"), two)
-    with pytest.raises(ManagerError, match="same"):
-        give(store, plan("same", "b"), one, two)
-    assert store.deployments(one) == []
-    assert store.deployments(two) == [plan("same", "a")]
+def test_giving_tells_what_is_in_force_no_more(store):
+    device = registered(store)
+    give(store, plan("one", "a", "b"), device)
+    give(store, plan("two", "c"), device)
+    assert store.give(device, plan("three", "b", "c")) == ["two"]
+    assert store.give(device, plan("four", "a")) == ["one"]
+    assert [each.name for each in store.history(device)] == ["one", "two", "three", "four"]
 
 
-def test_numbers_of_deployments_never_come_twice(store):
-    numbers = []
-
-    def numbered(number: int) -> Deployment:
-        numbers.append(number)
-        return plan(f"n-{number}", "a")
-
-    for _ in range(2):
-        store.deploy([registered(store)], numbered, lambda device, known: None)
-        store.deregister("f", "d")
-    assert numbers == [1, 2]
+def test_withdrawing_puts_back_what_was_in_force(store):
+    device = registered(store)
+    for deployment in (plan("one", "a"), plan("two", "b"), plan("three", "a", "b")):
+        give(store, deployment, device)
+    assert store.withdraw(device, "three") == ["one", "two"]
+    assert store.deployments(device) == [plan("one", "a"), plan("two", "b")]
 
 
 def test_two_openings_of_one_file_see_each_other(store, tmp_path):

@@ -1,0 +1,112 @@
+"""Staged rollouts over a thousand simulated devices: a real process behind its API, and an operator's commands."""
+
+import http.client
+import json
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from gateway.manager.rollout import order
+
+DEVICES = [f"dev-{number:04}" for number in range(1000)]
+LINK = {"Connection": "keep-alive", "Content-Type": "application/json"}
+
+
+class Swarm:
+    """A thousand devices on one connection: each asks for its plan, and tells the result of a new one."""
+
+    def __init__(self, url: str, fleet: str, fails: Callable[[str], bool]) -> None:
+        self.http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        self.fleet = fleet
+        self.fails = fails
+        self.installed: dict[str, str] = {}
+
+    def call(self, operation: str, device: str, **members: object) -> dict:
+        body = json.dumps({"DeviceFleetName": self.fleet, "DeviceName": device} | members)
+        self.http.request("POST", f"/{operation}", body, LINK)
+        answer = self.http.getresponse()
+        text = answer.read()
+        assert answer.status == 200, text
+        return json.loads(text or b"{}")
+
+    def wake(self) -> set[str]:
+        """Every device asks once; those that got something new."""
+        new = set()
+        for device in DEVICES:
+            for plan in self.call("GetDeployments", device)["Deployments"]:
+                if self.installed.get(device) != plan["DeploymentName"]:
+                    self.install(device, plan["DeploymentName"])
+                    new.add(device)
+        return new
+
+    def install(self, device: str, name: str) -> None:
+        """One that fails tries again and reboots, and tells each time; every device repeats what it told."""
+        self.installed[device] = name
+        tries = 3 if self.fails(device) else 1
+        for attempt in range(2 * tries):
+            result = {
+                "DeploymentName": name,
+                "DeploymentStatus": "FAIL" if self.fails(device) else "SUCCESS",
+                "DeploymentStartTime": 1_790_000_000 + attempt // 2,
+            }
+            self.call("SendHeartbeat", device, AgentVersion="1.0", DeploymentResult=result)
+
+
+@pytest.fixture(scope="module")
+def thousands(make_manager, tmp_path_factory):
+    manager = make_manager()
+    model = tmp_path_factory.mktemp("model") / "kws.tflite"
+    model.write_bytes(b"a model")
+    for fleet in ("stops", "ends"):
+        manager.run("register", fleet, *DEVICES)
+    return manager, model
+
+
+def deploy(thousands, fleet: str, *options: str):
+    manager, model = thousands
+    stages = ("--stages", "1%,10%,100%", "--stop-at", "5%", "--name", "new")
+    manager.run("deploy", fleet, "--all", f"kws={model}", *stages, *options)
+
+
+def progress(manager, fleet: str) -> dict:
+    (report,) = [each for each in json.loads(manager.run("deployments", fleet, "--json").stdout) if not each["undoes"]]
+    return report
+
+
+def test_a_rollout_over_a_thousand_devices_stops_at_the_threshold(thousands):
+    """The first stage is well; every eighth device of the second one fails."""
+    manager, _ = thousands
+    ordered = order("new", DEVICES)
+    deploy(thousands, "stops")
+    swarm = Swarm(manager.url, "stops", fails=lambda device: device in ordered[10:100:8])
+    reached: set[str] = set()
+    while new := swarm.wake():
+        reached |= new
+    assert reached <= set(ordered[:100])
+    report = progress(manager, "stops")
+    assert (report["state"], report["stage"], report["waiting"], report["pending"]) == ("stopped", 2, 900, 0)
+    assert report["succeeded"] + report["failed"] + report["withdrawn"] == 100
+    results = report["succeeded"] + report["failed"]
+    assert report["failed"] > results * 0.05
+    assert report["reason"].endswith("results are FAIL, more than 5%")
+    assert report["reason"] in manager.run("deployments", "stops").stdout
+
+    manager.run("undo", "stops", "new")
+    assert swarm.wake() == reached, "what it was taken back from, and nobody else"
+    undone = json.loads(manager.run("deployments", "stops", "--json").stdout)[-1]
+    assert (undone["undoes"], undone["devices"], undone["state"]) == ("new", results, "completed")
+
+
+def test_a_rollout_over_a_thousand_devices_that_completes(thousands):
+    """Three in a hundred fail, less than the threshold. The second stage lasts two seconds: time begins the third."""
+    manager, _ = thousands
+    ordered = order("new", DEVICES)
+    deploy(thousands, "ends", "--wait", "0s,2s")
+    swarm = Swarm(manager.url, "ends", fails=lambda device: device in ordered[50::33])
+    while len(swarm.installed) < 1000:
+        swarm.wake()
+        assert len(swarm.installed) > 100 or set(swarm.installed) <= set(ordered[:100])
+    report = progress(manager, "ends")
+    assert [stage["devices"] for stage in report["stages"]] == [10, 100, 1000]
+    assert (report["state"], report["stage"], report["succeeded"], report["failed"]) == ("completed", 3, 971, 29)

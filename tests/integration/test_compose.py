@@ -1,0 +1,143 @@
+"""The image and compose.yaml: the whole way through containers, from `devices add` to the last block of a model."""
+
+import hashlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+from testcontainers.core.image import DockerImage
+
+from tests import brokers
+from tests.composed import KINDS, ComposedSite, compose_command
+from tests.integration.forms import EPOCH, LAYOUT, TAG
+from tests.stranger import Stranger
+
+pytestmark = pytest.mark.container
+
+MODEL = b"not a real model, but its bytes are counted and summed" * 40
+SERVICES = {"mosquitto", "gateway", "manager"}
+OURS_AT_MOST = 120_000_000
+
+
+@pytest.fixture(scope="module")
+def image() -> Iterator[str]:
+    """The image, built: on GATEWAY_TEST_BASE where that is set, else on the Dockerfile's own base."""
+    if (reason := brokers.no_container()) is not None:
+        brokers.missing(reason)
+    base = os.environ.get("GATEWAY_TEST_BASE")
+    tag = f"gateway-test/edge-gateway:{os.getpid()}"
+    arguments = {} if base is None else {"BASE": base}
+    with DockerImage(path=Path(), tag=tag, buildargs=arguments, network_mode="host", rm=True):
+        yield tag
+
+
+@pytest.fixture(scope="module")
+def composed(image: str) -> Iterator[ComposedSite]:
+    command = compose_command()
+    if command is None:
+        brokers.missing("neither `docker compose` nor docker-compose")
+    with ComposedSite(command, image, brokers.IMAGE, f"gateway-test-{os.getpid()}") as site:
+        yield site
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_whole_way(composed: ComposedSite, kind: str) -> None:
+    fleet = f"fleet-{kind}"
+    with Stranger(composed.add(kind, fleet, "dev"), f"{fleet}/dev") as device:
+        device.hello(TAG, LAYOUT, EPOCH)
+        device.heartbeat(TAG, 89, [81344], [[4, 2, [12]]], None, None, 1)
+        assert device.ack(1) == (0, "")
+        report = composed.status(fleet)
+        assert (report["accepted"], report["metrics"][0]["value"]) == (1, 81344)
+
+        composed.manager("deploy", fleet, "dev", "kws=/dev/stdin", "--name", "deploy-7", stdin=MODEL)
+        device.get(0, 2)
+        found, ((_, _, ((handle, _, checksum, size, _),)),) = device.plan().content
+        assert (handle, size) == ("kws", len(MODEL))
+        assert device.ack(2) == (0, "")
+
+        assert hashlib.sha1(file_of(device, found, size), usedforsecurity=False).digest() == checksum
+        result = ["deploy-7", "SUCCESS", None, 9, 1, [["kws", "keyword-spotting", "1.0", 1, 1, 1]]]
+        device.heartbeat(TAG, 209, None, None, found, result, 3)
+        assert device.ack(3) == (0, "")
+    assert composed.status(fleet)["results"][0]["result"]["DeploymentStatus"] == "SUCCESS"
+
+
+def file_of(device: Stranger, plan: int, size: int) -> bytes:
+    """The first file of a plan, by one read."""
+    step = 512
+    device.read(plan, 0, 0, step, -(-size // step))
+    blocks = [device.block() for _ in range(0, size, step)]
+    return b"".join(data for _, _, _, _, data in sorted(blocks, key=lambda block: int(block[2])))
+
+
+def test_no_process_is_root_or_writes_to_its_root_file_system(composed: ComposedSite, image: str) -> None:
+    running = composed.containers()
+    assert SERVICES | {"init"} <= set(running)
+    for each in running.values():
+        host = each.attrs["HostConfig"]
+        assert each.attrs["Config"]["User"] == "1883:1883"
+        assert (host["ReadonlyRootfs"], host["CapDrop"], host["Privileged"]) == (True, ["ALL"], False)
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+
+
+def test_only_the_doors_of_devices_are_open_to_the_outside(composed: ComposedSite) -> None:
+    published = {
+        (name, port)
+        for name, each in composed.containers().items()
+        for port, bindings in each.attrs["NetworkSettings"]["Ports"].items()
+        if bindings
+    }
+    assert published == {("mosquitto", "8883/tcp"), ("mosquitto", "8884/tcp")}
+
+
+def test_the_gateway_and_the_manager_become_healthy(composed: ComposedSite) -> None:
+    deadline = time.monotonic() + 60
+    while (found := health(composed)) != {"gateway": "healthy", "manager": "healthy"}:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.2)
+
+
+def health(composed: ComposedSite) -> dict[str, str]:
+    states = {name: each.attrs["State"] for name, each in composed.containers().items()}
+    return {name: state["Health"]["Status"] for name, state in states.items() if "Health" in state}
+
+
+def test_what_is_kept_outlives_the_containers(composed: ComposedSite) -> None:
+    """Mosquitto's retained plan, the gateway's hello, the manager's device: all made anew, and nobody said it again."""
+    login = composed.add("password", "fleet-kept", "dev")
+    with Stranger(login, "fleet-kept/dev") as device:
+        device.hello(TAG, LAYOUT, EPOCH)
+        device.heartbeat(TAG, 89, [1], None, 0, None, 1)
+        assert device.ack(1) == (0, "")
+        plan = device.plan()
+    before = {name: each.id for name, each in composed.containers().items() if name in SERVICES}
+    composed.compose("up", "-d", "--no-build", "--force-recreate")
+    after = {name: each.id for name, each in composed.containers().items() if name in SERVICES}
+    assert all(before[name] != after[name] for name in SERVICES)
+    with Stranger(login, "fleet-kept/dev") as device:
+        assert device.plan().content == plan.content
+        device.heartbeat(TAG, 149, [2], None, None, None, 2)
+        assert device.ack(2, within=30) == (0, "")
+    assert composed.status("fleet-kept")["accepted"] == 2
+
+
+def test_a_stop_is_graceful(composed: ComposedSite) -> None:
+    composed.compose("stop", *sorted(SERVICES))
+    ends = {name: each.attrs["State"]["ExitCode"] for name, each in composed.containers().items() if name in SERVICES}
+    composed.compose("up", "-d", "--no-build")
+    assert ends == dict.fromkeys(SERVICES, 0)
+
+
+def test_the_image_is_small_and_has_no_pip(image: str) -> None:
+    engine = docker.from_env()
+    history = engine.images.get(image).history()
+    ours = [layer["Size"] for layer in history if "COPY" in layer["CreatedBy"] or "install -d" in layer["CreatedBy"]]
+    assert 0 < sum(ours) < OURS_AT_MOST
+    script = "import importlib.util as u; print(u.find_spec('pip'), u.find_spec('boto3') is None)"
+    told = engine.containers.run(image, ["-c", script], entrypoint="python", read_only=True, remove=True)
+    engine.close()
+    assert told.decode().split() == ["None", "False"]

@@ -1,0 +1,343 @@
+"""`edge-gateway doctor`: a good site passes, each that is broken in one way has that told and nothing else.
+
+The good site is the shipped files as `devices init` completes them, and the embedded manager with signatures.
+"""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from gateway.demo import embedded
+from gateway.demo.address import free_ports
+from gateway.demo.broker import mosquitto_binary
+from gateway.demo.embedded import Embedded
+from gateway.demo.mosquitto import Mosquitto
+from gateway.devices.authority import END, Authority
+from gateway.devices.site import Site
+from tests.brokers import missing
+from tests.contract.manager.conftest import ACCESS, SECRET, Manager
+from tests.gateway_process import ROOT, environment, settings
+from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
+from tests.integration.conftest import Way
+from tests.integration.forms import EPOCH, LAYOUT
+from tests.site import HOST
+
+PASSED = "pass"
+NOT_KEPT = {"Receive Maximum"}
+"""What a Mosquitto before 2.0.13 is warned of."""
+
+
+def altered(directory: Path, *lines: str, without: str = "") -> Altered:
+    return Altered(directory, mosquitto_binary() or missing("mosquitto is not on the PATH"), *lines, without=without)
+
+
+@pytest.fixture(scope="module")
+def manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Manager]:
+    """One that checks signatures."""
+    folder = tmp_path_factory.mktemp("manager")
+    (folder / "secret").write_text(SECRET)
+    made = Manager(folder / "data", ["--access-key", ACCESS, "--secret-key-file", str(folder / "secret")])
+    made.start()
+    yield made
+    made.end(signal.SIGTERM)
+
+
+@pytest.fixture(scope="module")
+def model(manager: Manager, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The URL of a model file that the manager serves."""
+    file = tmp_path_factory.mktemp("model") / "kws.tflite"
+    file.write_bytes(bytes(1000))
+    manager.run("register", "f", "d")
+    manager.run("deploy", "f", "d", f"kws={file}")
+    plan = manager.client("sagemaker-edge").get_deployments(DeviceFleetName="f", DeviceName="d")["Deployments"][0]
+    return str(plan["Definitions"][0]["S3Url"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Altered]:
+    with altered(tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+@pytest.fixture
+def variables(site: Altered, manager: Manager, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Makes the environment of a gateway on the site, with `more` settings, against the manager."""
+    aws = {
+        "AWS_ENDPOINT_URL_SAGEMAKER_EDGE": manager.url,
+        "AWS_ENDPOINT_URL_S3": manager.url,
+        "AWS_ACCESS_KEY_ID": ACCESS,
+        "AWS_SECRET_ACCESS_KEY": SECRET,
+        "AWS_REGION": "eu-west-1",
+    }
+
+    def make(broker: Altered = site, port: int | None = None, scheme: str = "mqtt", **more: str) -> dict[str, str]:
+        password = (broker.site / "gateway" / "password").read_text().strip()
+        url = f"{scheme}://gateway:{quote(password, safe='')}@{HOST}:{port or broker.ports['gateway-loopback']}"
+        ca = {"GATEWAY_MQTT_CA_FILE": str(broker.site / "gateway" / "ca.pem")} if scheme == "mqtts" else {}
+        ours = {"GATEWAY_MQTT_URL": url, "GATEWAY_STATE_DIR": str(tmp_path / "state")}
+        return environment(**(aws | ours | ca | more))
+
+    return make
+
+
+def conf_of(broker: Altered) -> str:
+    return str(broker.site.parent / "mosquitto.conf")
+
+
+def assert_only(report: Report, check: str, said: str) -> None:
+    """That it fails, and nothing else does."""
+    assert report.of("fail") == {check}, report
+    assert said in report.texts[check]
+    assert report.status == 1
+
+
+# -- a good site --
+
+
+@pytest.mark.parametrize("door", ["gateway-loopback", "gateway"])
+def test_a_good_site_passes(
+    site: Altered, model: str, variables: Callable[..., dict[str, str]], door: str, tmp_path: Path
+) -> None:
+    made = variables(port=site.ports[door], scheme="mqtts" if door == "gateway" else "mqtt")
+    report = examined(made, "--conf", conf_of(site), "--devices", "100000", "--model", model)
+    assert report.of("fail") == set()
+    assert report.of("warn") <= NOT_KEPT
+    assert report.status == 0
+    assert report.of(PASSED) >= {"broker", "TLS", "MQTT 5", "anonymous", "client ids", "session", "retained messages"}
+    assert report.of(PASSED) >= {"shared subscriptions", "persistence", "queues", "listeners", "isolation"}
+    assert report.of(PASSED) >= {"credentials", "endpoint", "clock", "calls", "models (S3)", "disk"}
+    assert ("TLSv1" in report.texts["TLS"]) is (door == "gateway")
+    assert not (tmp_path / "state").exists(), "it looks at the disk, and leaves it as it was"
+
+
+def test_what_stands_in_files_alone_is_told_to_be_unknown(variables: Callable[..., dict[str, str]]) -> None:
+    report = examined(variables())
+    assert report.status == 0
+    assert report.of("warn") - NOT_KEPT == {"persistence", "queues", "listeners", "isolation"}
+    assert all("cannot know" in report.texts[check] for check in report.of("warn") - NOT_KEPT)
+
+
+def test_a_person_gets_lines(variables: Callable[..., dict[str, str]]) -> None:
+    made = variables(port=free_ports(1)[0])
+    done = subprocess.run(DOCTOR, env=made, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("FAIL  broker")
+    assert "PASS  credentials" in done.stdout
+    assert done.stdout.rstrip().endswith("1 fail")
+
+
+@pytest.mark.parametrize(
+    ("more", "arguments", "said"),
+    [
+        ({"GATEWAY_INTAKE": "0"}, [], "GATEWAY_INTAKE"),
+        ({"AWS_REGION": ""}, [], "region"),
+        ({"AWS_ENDPOINT_URL_S3": "nowhere"}, [], "AWS_ENDPOINT_URL_S3"),
+        ({}, ["--conf", "/nowhere/mosquitto.conf"], "--conf"),
+        ({}, ["--devices", "0"], "--devices"),
+    ],
+    ids=range(5),
+)
+def test_settings_that_cannot_work_have_a_status_of_their_own(
+    variables: Callable[..., dict[str, str]], more: dict[str, str], arguments: list[str], said: str
+) -> None:
+    command = [*DOCTOR, *arguments]
+    done = subprocess.run(
+        command, env=variables(**more), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- brokers that are broken in one way --
+
+
+def test_nobody_listens(variables: Callable[..., dict[str, str]]) -> None:
+    (port,) = free_ports(1)
+    assert_only(examined(variables(port=port)), "broker", "nobody listens")
+
+
+def test_a_broker_of_mqtt_3_1_1_alone(variables: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    if not embedded.is_installed():
+        missing("iotcore is not installed")
+    with Embedded(tmp_path) as old:
+        assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "3.1.1 alone")
+
+
+def test_a_port_of_something_else(variables: Callable[..., dict[str, str]], manager: Manager) -> None:
+    port = int(manager.url.rpartition(":")[2])
+    assert_only(examined(variables(port=port)), "MQTT 5", "no MQTT broker answers")
+
+
+@pytest.mark.parametrize(
+    ("end", "host", "said"),
+    [
+        (datetime(2020, 1, 1, tzinfo=UTC), HOST, "has expired"),
+        (END, "elsewhere.example", "another host name"),
+    ],
+)
+def test_a_certificate_that_does_not_hold(
+    site: Altered, variables: Callable[..., dict[str, str]], end: datetime, host: str, said: str
+) -> None:
+    authority = Site(site.site).authority()
+    assert authority is not None
+    with tls_listener(authority.issue_broker([host], end)) as port:
+        assert_only(examined(variables(port=port, scheme="mqtts")), "TLS", said)
+
+
+def test_a_certificate_of_someone_else(variables: Callable[..., dict[str, str]]) -> None:
+    with tls_listener(Authority.make("edge-gateway site").issue_broker([HOST], END)) as port:
+        assert_only(examined(variables(port=port, scheme="mqtts")), "TLS", "mqtt_ca_file")
+
+
+def test_a_port_without_tls(site: Altered, variables: Callable[..., dict[str, str]]) -> None:
+    assert_only(examined(variables(port=site.ports["plain"], scheme="mqtts")), "TLS", "handshake")
+
+
+def test_a_wrong_password(site: Altered, variables: Callable[..., dict[str, str]]) -> None:
+    url = f"mqtt://gateway:wrong@{HOST}:{site.ports['gateway-loopback']}"
+    assert_only(examined(variables(GATEWAY_MQTT_URL=url)), "login", "gateway is refused")
+
+
+def test_the_devices_door(site: Altered, variables: Callable[..., dict[str, str]]) -> None:
+    assert_only(examined(variables(port=site.ports["plain"])), "client ids", "use_username_as_clientid")
+
+
+def test_a_session_that_is_forgotten(site: Altered, variables: Callable[..., dict[str, str]]) -> None:
+    with forgetful(site.ports["gateway-loopback"]) as port:
+        assert_only(examined(variables(port=port)), "session", "gone after a disconnect")
+
+
+@pytest.mark.parametrize(
+    ("lines", "without", "devices", "checks", "said"),
+    [
+        (["retain_available false"], "", 1000, {"retained messages"}, "keeps none"),
+        (["allow_anonymous true"], "", 1000, {"anonymous", "listeners"}, "who"),
+        (["max_queued_messages 500"], "", 1000, {"queues"}, "500 messages may wait, of 1,000 devices"),
+        (["persistence false"], "", 1000, {"persistence"}, "persistence is not true"),
+        ([], "acl_file", 1000, {"isolation"}, "no acl_file"),
+    ],
+    ids=["retained", "anonymous", "queues", "persistence", "acl"],
+)
+def test_a_configuration_that_breaks_a_promise(
+    variables: Callable[..., dict[str, str]],
+    tmp_path: Path,
+    lines: list[str],
+    without: str,
+    devices: int,
+    checks: set[str],
+    said: str,
+) -> None:
+    with altered(tmp_path, *lines, without=without) as broken:
+        report = examined(variables(broken), "--conf", conf_of(broken), "--devices", str(devices))
+    assert (report.status, report.of("fail")) == (1, checks), report
+    assert any(said in report.texts[check] for check in checks)
+
+
+def test_an_acl_without_the_doctors_line_leaves_unknown_what_hangs_on_it(
+    variables: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    rules = (Path(ROOT) / "mosquitto" / "acl").read_text().replace("topic readwrite edge/doctor/+\n", "")
+    (tmp_path / "acl").write_text(rules)
+    (tmp_path / "acl").chmod(0o644)
+    with altered(tmp_path, f"acl_file {tmp_path}/acl") as old:
+        report = examined(variables(old), "--conf", conf_of(old), "--devices", "10")
+    assert report.status == 0
+    unknown = {"session", "Receive Maximum", "retained messages"}
+    assert report.of("warn") == unknown
+    assert all("topic readwrite edge/doctor/+" in report.texts[check] for check in unknown)
+
+
+# -- endpoints that are broken in one way --
+
+
+def test_an_endpoint_that_is_down(variables: Callable[..., dict[str, str]]) -> None:
+    (port,) = free_ports(1)
+    more = {"AWS_ENDPOINT_URL_SAGEMAKER_EDGE": f"http://{HOST}:{port}"}
+    assert_only(examined(variables(**more)), "endpoint", "does not serve")
+
+
+def test_an_endpoint_that_answers_pages(variables: Callable[..., dict[str, str]]) -> None:
+    with endpoint(b"<html>Welcome</html>", "text/html") as url:
+        report = examined(variables(AWS_ENDPOINT_URL_SAGEMAKER_EDGE=url))
+    assert_only(report, "endpoint", "is not the API")
+
+
+def test_an_endpoint_whose_clock_is_another(variables: Callable[..., dict[str, str]]) -> None:
+    answer = b'{"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": "60", "Deployments": []}'
+    with endpoint(answer, "application/json", ahead=600) as url:
+        report = examined(variables(AWS_ENDPOINT_URL_SAGEMAKER_EDGE=url))
+    assert_only(report, "clock", "s behind the endpoint's")
+
+
+def test_a_wrong_secret_key(variables: Callable[..., dict[str, str]]) -> None:
+    report = examined(variables(AWS_SECRET_ACCESS_KEY="wrong"))
+    assert_only(report, "calls", "InvalidSignatureException")
+    assert report.levels["models (S3)"] == "warn"
+
+
+def test_a_model_file_that_is_not_there(variables: Callable[..., dict[str, str]], model: str) -> None:
+    assert_only(examined(variables(), "--model", model + "x"), "models (S3)", "NoSuchKey")
+
+
+def test_no_credentials(variables: Callable[..., dict[str, str]]) -> None:
+    report = examined(variables(AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY=""))
+    assert_only(report, "credentials", "boto3 finds none")
+
+
+def test_a_disk_that_is_too_small(variables: Callable[..., dict[str, str]]) -> None:
+    assert_only(examined(variables(GATEWAY_CACHE_BYTES=str(1 << 40))), "disk", "lower cache_bytes")
+
+
+# -- whom it leaves alone --
+
+
+def beside(way: Way) -> dict[str, str]:
+    """The environment of the way's own gateway."""
+    made = settings(way.broker.address, way.recorder.url, way.fleet, way.state)
+    return made | {"AWS_ENDPOINT_URL_S3": way.recorder.url}
+
+
+def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosquitto) -> None:
+    """With the very settings of that gateway; a device's heartbeat passes during the examination and after it."""
+    gateway, device = own_way.open(), own_way.device("d")
+    command = subprocess.Popen(DOCTOR, env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL)
+    seq = 0
+    while command.poll() is None:
+        seq += 1
+        device.heartbeat(LAYOUT, EPOCH + seq, None, None, None, None, seq)
+        assert device.ack(seq) == (0, "")
+    assert command.returncode == 0
+    assert gateway.metrics()["connected"] == 1
+    assert not [line for line in gateway.log.so_far() if "broke" in line["event"]]
+    assert "already connected" not in _lines_of_others(own_mosquitto)
+
+
+def test_nothing_is_left_behind_not_even_by_ctrl_c(own_way: Way, own_mosquitto: Mosquitto, tmp_path: Path) -> None:
+    for interrupted in (False, True):
+        command = subprocess.Popen(DOCTOR, env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL)
+        if interrupted:
+            _until_connected(own_mosquitto, own_mosquitto.log.count(" as edge-gateway-doctor") + 6)
+            command.send_signal(signal.SIGINT)
+        assert command.wait(60) == (130 if interrupted else 0)
+        own_mosquitto.save()
+        kept = (tmp_path / "mosquitto" / "data" / "mosquitto.db").read_bytes()
+        assert b"edge-gateway-doctor" not in kept
+        assert b"edge/doctor/" not in kept
+
+
+def _until_connected(broker: Mosquitto, times: int) -> None:
+    deadline = time.monotonic() + 30
+    while broker.log.count(" as edge-gateway-doctor") < times:  # another process's work: there is no event
+        assert time.monotonic() < deadline, "the doctor does not connect"
+        time.sleep(0.02)
+
+
+def _lines_of_others(broker: Mosquitto) -> str:
+    return "\n".join(line for line in broker.log.splitlines() if "edge-gateway-doctor" not in line)

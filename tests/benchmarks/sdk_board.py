@@ -19,7 +19,7 @@ TIME = 1795458689
 
 
 def metrics(rows):
-    return [dict(zip(("Dimension", "MetricName", "Value", "Timestamp"), row + [TIME])) for row in rows]
+    return [dict(zip(("Dimension", "MetricName", "Value", "Timestamp"), row + [TIME], strict=False)) for row in rows]
 
 
 SEND_HEARTBEAT = {

@@ -53,9 +53,7 @@ def compile_all(out: Path) -> dict[str, int]:
     return sizes
 
 
-def board(
-    out: Path, *arguments: str, heap: int = 2048, program: str = "sdk_board"
-) -> subprocess.CompletedProcess[str]:
+def board(out: Path, *arguments: str, heap: int = 2048, program: str = "sdk_board") -> subprocess.CompletedProcess[str]:
     command = [tool("micropython"), "-X", f"heapsize={heap}k", "-m", program, *arguments]
     environment = {**os.environ, "MICROPYPATH": str(out)}
     return subprocess.run(command, cwd=out, env=environment, capture_output=True, text=True, timeout=300)

@@ -19,7 +19,7 @@ TIME = 1795458689
 
 
 def metrics(rows):
-    return [dict(zip(("Dimension", "MetricName", "Value", "Timestamp"), row + [TIME], strict=False)) for row in rows]
+    return [dict(zip(("Dimension", "MetricName", "Value", "Timestamp"), row + [TIME])) for row in rows]
 
 
 SEND_HEARTBEAT = {
@@ -130,7 +130,7 @@ def steady(port, count=10000):
 
 
 def late(port, call):
-    """Microseconds by which a call outlasts its deadline, between "ready" and the line that says that the broker stands."""
+    """Microseconds by which a call outlasts its deadline, from "ready" to the line that says that the broker stands."""
     import time
 
     from device_sdk.mqtt import Mqtt, field

@@ -97,7 +97,7 @@ def _fleet_of(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
-    """One site for the tests of a file: a Mosquitto with every shipped door, and the identities that `devices init` makes."""
+    """One site for a file's tests: a Mosquitto with every shipped door, and the identities of `devices init`."""
     binary = mosquitto_binary()
     if binary is None:
         brokers.missing("mosquitto is not on the PATH")

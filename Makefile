@@ -33,6 +33,7 @@ bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mos
 	$(BIN)/python tests/benchmarks/bench_latency.py
 	$(BIN)/python tests/benchmarks/bench_plans.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
+	$(BIN)/python tests/benchmarks/bench_files.py
 
 fuzz: .venv/fuzz.stamp ## a million inputs for codec and core, guided by coverage (atheris); ARGS=crash-… repeats one
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -130,7 +130,7 @@ def steady(port, count=10000):
 
 
 def late(port, call):
-    """Microseconds by which a call outlasts its deadline, between "ready" and the line that says that the broker stands."""
+    """Microseconds by which a call outlasts its deadline, from "ready" to the line that says that the broker stands."""
     import time
 
     from device_sdk.mqtt import Mqtt, field

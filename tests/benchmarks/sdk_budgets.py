@@ -53,9 +53,7 @@ def compile_all(out: Path) -> dict[str, int]:
     return sizes
 
 
-def board(
-    out: Path, *arguments: str, heap: int = 2048, program: str = "sdk_board"
-) -> subprocess.CompletedProcess[str]:
+def board(out: Path, *arguments: str, heap: int = 2048, program: str = "sdk_board") -> subprocess.CompletedProcess[str]:
     command = [tool("micropython"), "-X", f"heapsize={heap}k", "-m", program, *arguments]
     environment = {**os.environ, "MICROPYPATH": str(out)}
     return subprocess.run(command, cwd=out, env=environment, capture_output=True, text=True, timeout=300)
@@ -105,20 +103,23 @@ def timed(out: Path, broker: subprocess.Popen[bytes], port: int) -> dict[str, fl
 
 def echo() -> float:
     """The median round trip of 56 bytes and 4 back between two sockets of this machine."""
-    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as ours:
-        with server.accept()[0] as theirs:
-            for end in (ours, theirs):
-                end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            answering = threading.Thread(target=answer, args=(theirs,))
-            answering.start()
-            times = []
-            for _ in range(10000):
-                start = time.perf_counter()
-                ours.sendall(bytes(56))
-                ours.recv(4)
-                times.append(time.perf_counter() - start)
-            ours.shutdown(socket.SHUT_WR)
-            answering.join()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as ours,
+        server.accept()[0] as theirs,
+    ):
+        for end in (ours, theirs):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        answering = threading.Thread(target=answer, args=(theirs,))
+        answering.start()
+        times = []
+        for _ in range(10000):
+            start = time.perf_counter()
+            ours.sendall(bytes(56))
+            ours.recv(4)
+            times.append(time.perf_counter() - start)
+        ours.shutdown(socket.SHUT_WR)
+        answering.join()
     return sorted(times)[5000] * 1e6
 
 

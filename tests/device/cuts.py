@@ -84,7 +84,9 @@ class Gateway:
 
     def next_plan(self):
         self.digest += 1
-        self.model = bytes([random.getrandbits(8) for _ in range(64)]) * random.randint(0, 200) + bytes(self.digest % 50)
+        self.model = bytes([random.getrandbits(8) for _ in range(64)]) * random.randint(0, 200) + bytes(
+            self.digest % 50
+        )
         self.highest = 0
         name = str(self.digest)
         steps = [["kws", 1, sha1(self.model).digest()]]

@@ -1,6 +1,6 @@
 """A broker that is killed, stopped and frozen under a running agent, the real gateway and the real manager.
 
-However often a DeploymentResult was sent, the manager has each once; none that was acked is missing, nor is a heartbeat.
+However often a DeploymentResult was sent, the manager has each once; no heartbeat that was acked is missing.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests import brokers
 from tests.contract.manager.conftest import Manager
 from tests.gateway_process import ROOT
 from tests.integration.conftest import Way
-from tests.integration.test_manager_behind import behind, manager, state_of  # noqa: F401  a fixture is among them
+from tests.integration.test_manager_behind import behind, state_of
 
 ROUNDS = int(os.environ.get("SDK_ROUNDS", "1"))
 """Of each kind of death; 50 deaths in all are 17."""
@@ -87,7 +87,7 @@ def test_every_result_is_recorded_however_often_the_broker_dies(
     own_way: Way,
     own_mosquitto: Mosquitto,
     manager: Manager,
-    tmp_path: Path,  # noqa: F811
+    tmp_path: Path,
 ) -> None:
     file = tmp_path / "kws.tflite"
     file.write_bytes(b"model")

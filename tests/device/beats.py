@@ -10,8 +10,8 @@ from hashlib import sha1
 
 sys.path.insert(0, ".")
 
-from device_sdk.heartbeat import Heartbeat  # noqa: E402
-from device_sdk.pack import Packer  # noqa: E402
+from device_sdk.heartbeat import Heartbeat
+from device_sdk.pack import Packer
 
 WORDS = "sys", "room-1", "x", "latency", "größe"
 

@@ -10,13 +10,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
 from gateway.link import Confirmed, Endpoint, Link
-from gateway.packets import Publish
+from gateway.packets import Publish, UserProperties
 
 SHARED = "$share/"
 """MQTT 5: what the filter of a shared subscription begins with."""
@@ -158,10 +156,7 @@ class Broker:
         user_properties: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Publish with QoS 1; `then` hears the reason code of the broker's confirmation."""
-        properties = None
-        if user_properties:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.UserProperty = list(user_properties)
+        properties = UserProperties(user_properties) if user_properties else None
         self._mouth.publish(topic, payload, retain, properties, then)
 
     async def read_retained(self, topics: Sequence[str], confirmed: Callable[[], None], linger: float) -> None:

@@ -22,7 +22,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.buffered import READ, BufferingContext
 from gateway.errors import BrokerError, BrokerRefused
-from gateway.packets import Publish
+from gateway.packets import Publish, UserProperties
 from gateway.paholoop import PahoLoop
 
 Confirmed: TypeAlias = Callable[[int], None]
@@ -150,7 +150,9 @@ class Link:
                 while await self._loop.sock_recv(twin, READ):
                     pass
 
-    def publish(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, then: Confirmed) -> None:
+    def publish(
+        self, topic: str, payload: bytes, retain: bool, properties: UserProperties | Properties | None, then: Confirmed
+    ) -> None:
         """Publish with QoS 1; `then` hears the broker's confirmation, over however many connections."""
         self._unsent.append(((topic, payload, 1, retain, properties), then))
         self._send_unsent()

@@ -1,8 +1,10 @@
-"""The two MQTT 5 packets of which there is one for every message: PUBLISH is read here, PUBACK written. Pure.
+"""The two MQTT 5 packets of which there is one for every message: PUBLISH is read here, PUBACK written; and what a
+refused payload carries. Pure.
 
 paho reads and writes all the others. A packet that is not exactly what is expected is left to paho, which judges it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 PUBLISH = 0x30
@@ -12,6 +14,7 @@ NO_MATCHING_SUBSCRIBERS = 0x10
 """A reason code: the publication was accepted, and nobody was there to take it."""
 FAILURE = 0x80
 """Reason codes from here on are refusals."""
+USER_PROPERTY = b"\x26"
 LONGEST_LENGTH = 4
 """Bytes of a length, at most (MQTT 5, 1.5.5)."""
 
@@ -59,6 +62,38 @@ def publish(data: bytes, at: int, end: int) -> Publish | None:
         return None
     at += properties
     return Publish(topic, data[at:end], qos, packet_id, first & DUP != 0) if topic and at <= end else None
+
+
+class UserProperties:
+    """User properties of a PUBLISH that we send (MQTT 5, 3.3.2.3.7), as paho asks for them.
+
+    paho's own take their time, and a flood of refusals needs one each.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Sequence[tuple[str, str]]) -> None:
+        self._pairs = pairs
+
+    def pack(self) -> bytes:
+        """Their length, and each. Raises OverflowError for a text of more than 65,535 bytes."""
+        encoded = b"".join([USER_PROPERTY + _text(name) + _text(value) for name, value in self._pairs])
+        return _digits(len(encoded)) + encoded
+
+
+def _text(text: str) -> bytes:
+    data = text.encode()
+    return len(data).to_bytes(2, "big") + data
+
+
+def _digits(number: int) -> bytes:
+    """A variable byte integer."""
+    digits = bytearray()
+    while number >= 0x80:
+        digits.append(number & 0x7F | 0x80)
+        number >>= 7
+    digits.append(number)
+    return bytes(digits)
 
 
 def puback(packet_id: int) -> bytes:

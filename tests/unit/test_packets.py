@@ -7,6 +7,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from gateway import packets
 from gateway.buffered import BufferedSocket
@@ -32,6 +34,7 @@ def encoded(message: Publish, properties: bytes = b"", flags: int = 0) -> bytes:
 
 
 TOPICS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=40)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=200)
 BINARY = st.binary(max_size=300)
 MESSAGES = st.builds(Publish, TOPICS, BINARY, st.just(1), st.integers(1, 65_535), st.booleans()) | st.builds(
     Publish, TOPICS, BINARY, st.just(0), st.just(0), st.just(False)
@@ -79,6 +82,13 @@ def test_a_length_has_four_bytes_at_most() -> None:
 
 def test_a_puback_says_which() -> None:
     assert packets.puback(0x1234) == b"\x40\x02\x12\x34"
+
+
+@given(pairs=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4))
+def test_user_properties_are_written_as_paho_writes_them(pairs: list[tuple[str, str]]) -> None:
+    theirs = Properties(PacketTypes.PUBLISH)
+    theirs.UserProperty = pairs
+    assert packets.UserProperties(pairs).pack() == theirs.pack()
 
 
 # The stream

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway import packets
 from gateway.errors import BrokerError
 from gateway.link import Confirmed, Endpoint, Link
-from gateway.packets import Publish, UserProperties
+from gateway.packets import Publish
 
 SHARED = "$share/"
 """MQTT 5: what the filter of a shared subscription begins with."""
@@ -156,8 +157,7 @@ class Broker:
         user_properties: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Publish with QoS 1; `then` hears the reason code of the broker's confirmation."""
-        properties = UserProperties(user_properties) if user_properties else None
-        self._mouth.publish(topic, payload, retain, properties, then)
+        self._mouth.publish(topic, payload, retain, packets.user_properties(user_properties), then)
 
     async def read_retained(self, topics: Sequence[str], confirmed: Callable[[], None], linger: float) -> None:
         """Have the retained messages of `topics` delivered; `confirmed` is called once the broker has subscribed us.

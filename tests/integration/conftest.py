@@ -95,9 +95,9 @@ def _fleet_of(request: pytest.FixtureRequest) -> str:
     return f"fleet-{number}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
-    """One site for all tests: a Mosquitto with every shipped door, and the identities that `devices init` makes."""
+    """One site for a file's tests: a Mosquitto with every shipped door, and the identities of `devices init`."""
     binary = mosquitto_binary()
     if binary is None:
         brokers.missing("mosquitto is not on the PATH")

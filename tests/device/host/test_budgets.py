@@ -1,0 +1,34 @@
+"""No figure in bytes grows past its ceiling in budgets.json. The timed ones are printed by `make budgets`."""
+
+import importlib.util
+import json
+
+import pytest
+
+from .conftest import ROOT, TREE, find, missing
+
+BUDGETS = json.loads((TREE / "budgets.json").read_text())
+SPEC = importlib.util.spec_from_file_location("sdk_budgets", ROOT / "tests/benchmarks/sdk_budgets.py")
+sdk_budgets = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(sdk_budgets)
+STATIC = ["mpy_core", "mpy_agent", "mpy_all", "heap_core", "heap_all", "heartbeat"]
+MOVING = ["packet", "allocated", "smallest_heap"]
+
+
+@pytest.fixture(scope="module")
+def figures(micropython, tmp_path_factory):
+    for tool in ("mpy-cross", "mosquitto"):
+        if find(tool) is None:
+            missing(f"no {tool} on the PATH")
+    out = tmp_path_factory.mktemp("budgets")
+    with sdk_budgets.mosquitto(out) as (_, port):
+        return {**sdk_budgets.static(out), **sdk_budgets.moving(out, port)}
+
+
+@pytest.mark.parametrize("name", [*STATIC, *MOVING])
+def test_ceiling(figures, name):
+    assert figures[name] <= BUDGETS[name]["ceiling"], BUDGETS[name]["what"]
+
+
+def test_every_ceiling_is_tested():
+    assert {name for name, budget in BUDGETS.items() if "ceiling" in budget} == {*STATIC, *MOVING}

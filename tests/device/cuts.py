@@ -152,6 +152,7 @@ class Device:
         SAVED[1] = text
         self.store(text)
         SAVED[0] = text
+        return None
 
     def install(self, definition):
         if self.flash.dead:
@@ -233,9 +234,9 @@ def main(cuts, seed):
         now = device.now
         vfs.umount("/flash")
         data = bytearray(data)
-    seen = {"cuts": cuts, "plans": gateway.digest - 1, "results": gateway.told}
-    seen.update({"lost": gateway.lost, "again": gateway.again})
-    print(json.dumps(seen))
+    said = {"cuts": cuts, "plans": gateway.digest - 1, "results": gateway.told}
+    said.update({"lost": gateway.lost, "again": gateway.again})
+    print(json.dumps(said))
 
 
 if __name__ == "__main__":

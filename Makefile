@@ -9,7 +9,7 @@ BIN := .venv/bin
 PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint faults fuzz bench clean
+.PHONY: help demo test lint faults fuzz bench budgets clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ faults: .venv/test.stamp ## the fault scenarios in full size, an hour (Mosquitto
 
 bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mosquitto on the PATH)
 	$(BIN)/python tests/benchmarks/bench_gateway.py $(ARGS)
+
+budgets: .venv/test.stamp ## what the device SDK costs a board, beside its goals and budgets (Mosquitto on the PATH)
+	$(BIN)/python -m tests.benchmarks.sdk_budgets
 
 fuzz: .venv/fuzz.stamp ## a million inputs for codec and core, guided by coverage (atheris); ARGS=crash-… repeats one
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+
 from tests.benchmarks.sdk_figures import BUDGETS, Board, tool
 from tests.benchmarks.sdk_site import acting_gateway, mosquitto
 

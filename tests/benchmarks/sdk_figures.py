@@ -52,7 +52,7 @@ class Board:
     def start(self, *arguments: str, heap: int = 2 << 20) -> "subprocess.Popen[str]":
         """A figure of sdk_board.py on its way, in a heap of so many bytes."""
         command = [tool("micropython"), "-X", f"heapsize={heap}", "-m", "sdk_board", *arguments]
-        pipes: dict[str, Any] = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         environment = {**os.environ, "MICROPYPATH": str(self.folder)}
         return subprocess.Popen(command, **pipes, text=True, cwd=self.folder, env=environment)
 

@@ -4,7 +4,6 @@ The times stand in the same file; tests/benchmarks/sdk_budgets.py prints all of 
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 

@@ -30,6 +30,9 @@ faults: .venv/test.stamp ## the fault scenarios in full size, an hour (Mosquitto
 
 bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mosquitto on the PATH)
 	$(BIN)/python tests/benchmarks/bench_gateway.py $(ARGS)
+	$(BIN)/python tests/benchmarks/bench_latency.py
+	$(BIN)/python tests/benchmarks/bench_plans.py
+	$(BIN)/python tests/benchmarks/bench_memory.py
 
 budgets: .venv/test.stamp ## what the device SDK costs a board, beside its goals and budgets (Mosquitto on the PATH)
 	$(BIN)/python -m tests.benchmarks.sdk_budgets

@@ -1,15 +1,41 @@
-"""The agent: what a device has to say now, and what a message that arrives means. It does no I/O.
+"""The agent: what a device has to say now, what a message means, and how a deployment plan is carried out.
 
 Time is handed in (`now`: whole seconds that never go back), payloads are handed in and out; a port moves them. Nothing
-that a broker delivers raises out of here.
+that a broker delivers raises out of here, nor does a callback that fails: it becomes a StatusReason. One result waits
+at a time: the next deployment is begun when the cloud has the last one's.
 """
 
+import json
 from binascii import crc32
 
+from .files import File
 from .heartbeat import Heartbeat
-from .unpack import uint, unpack
+from .unpack import unpack
 
-_AGAIN = 60  # seconds for which the gateway remembers that a device is not registered
+
+class Definition:
+    """One model of a deployment, as the plan gives it.
+
+    `state` is 1 = DEPLOY, 0 = UNDEPLOY (or a str that the page does not name); `checksum` is bytes where it is 40 hex
+    digits, else str or None; `size` in bytes, `url` and `checksum_type` ("SHA1" where None) may be None. `path`: of the
+    verified file, where the agent fetches files. A callback may set `name` and `version`: they go into the result as
+    ModelName and ModelVersion.
+    """
+
+    name = version = path = reason = rollback = None
+
+    def __init__(self, handle=None, state=None, checksum=None, size=None, url=None, checksum_type=None, *grown):
+        self.handle = handle
+        self.state = state
+        self.checksum = checksum
+        self.size = size
+        self.url = url
+        self.checksum_type = checksum_type
+        self.now = 1 - state if state in (0, 1) else state  # as it is until something was done
+
+    def waits(self):
+        """Whether its file is neither there nor given up."""
+        return not (self.path or self.reason)
 
 
 class Agent(Heartbeat):
@@ -19,59 +45,66 @@ class Agent(Heartbeat):
     install, remove: called with a `Definition` as a plan demands; they fail by raising. Without them: no plans.
     measure: called with the agent just before each heartbeat is written, to sample what is read then.
     interval: seconds between heartbeats (each comes up to an eighth early, so that a fleet spreads).
-    store: keeps what must outlive power (see `state.py`); None: nothing does.
+    store: store(text) keeps what must outlive power, store() gives it back: `port.in_file(path)`, or a board's
+    `RTC().memory`. None: nothing outlives it.
     max_payload: bytes that the device takes in one payload, None for any. urls: whether plans carry S3 URLs.
     keep: samples that wait for the next heartbeat; the oldest is dropped for a new one.
     files: where model files are put, a path that ends with "/"; None: the device fetches them by its own means.
     """
 
+    fetch = False  # whether to ask the service for the plan, whatever the gateway believes
+    bad = 0  # payloads that were no message of the protocol
+    error = None  # what `measure`, or the last save, raised
+    code = detail = None  # of the last ack
+    tag = epoch = None
+    have = None  # digest of the plan that is carried out
+    result = None  # not yet acked, its times in seconds since the epoch
+    said = None  # crc of the hello that the broker has
+    digest = None  # of the newest plan
+    file = None  # the File under way
+
     def __init__(
-        self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, urls=True,
-        keep=32, files=None,
+        self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, keep=32,
+        files=None,
     ):  # fmt: skip
         Heartbeat.__init__(self, layout, keep)
+        self.callbacks = {0: remove, 1: install}
+        self.measure = measure
         self.interval = interval
         self.store = store
         self.max_payload = max_payload
-        self.measure = measure
-        self._flags = None if urls else 1
-        self.plans = None
+        self.files = files
+        self.hello = [None, layout, None, max_payload, None if files is None else 1]  # 1: no URLs, please
+        self.done = []  # crcs of the deployments carried out: one that stands in the next plan too is not repeated
         if install:
-            from .plan import Plans  # a device without plans loads none of it
-
-            self.plans = Plans(self, install, remove, files)
-        self.fetch = False  # whether to ask the service for the plan, whatever the gateway believes
-        self.seq = 0  # of the result, or of an ack that may set the clock
-        self.bad = 0  # payloads that were no message of the protocol
-        self.error = None  # what `measure`, or the last save, raised
-        self.code = self.detail = None  # of the last ack
-        self._said = 0
+            self.have = self.digest = 0
 
     def start(self, now, unix, tag, woke):
         """Once, before all else. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.
 
-        woke: whether the device was asleep since `sleep`, so that its time goes on even without a clock.
+        woke: whether the device was asleep since `save(seconds)`, so that its time goes on even without a clock.
         """
-        saved = self.store and self.store.load()
-        if type(saved) is not list or len(saved) != 6:
-            saved = None, None, None, tag << 8, -1, None
-        old, epoch, crc, self.seq, time, plans = saved
-        if unix is not None and epoch is not None:
-            time = unix - epoch
-        elif not woke:
-            time = -1
-        self._crc = crc32(repr((self.layout, self.max_payload, self._flags)).encode())
-        self.hello = time < 0 or crc != self._crc
-        if not self.hello:
-            tag = old
-        elif tag == old:
-            tag = tag + 1 & 0xFFFF
-        self.tag = self._dither = tag
-        self.epoch = unix if time < 0 else epoch
+        self.seq = tag << 8  # of the result, or of an ack that may set the clock
+        try:
+            saved = json.loads(self.store())
+            self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
+        except Exception:  # there is no store, nothing in it, or something else
+            wakes = None
+        time = (woke and wakes) or -1
+        if unix is not None and self.epoch is not None:
+            time = unix - self.epoch
+        if time < 0:
+            time = 0
+            self.epoch = unix
+            self.said = None
+            if self.result:
+                self.result[3] = self.result[4] = None  # they were of another boot
+        self.crc = crc32(repr(self.hello).encode())
+        if self.said != self.crc:
+            self.tag = tag ^ (tag == self.tag)
         self.now = self.due = now
-        self.shift = max(0, time) - now  # to seconds since the epoch
-        if plans and self.plans:
-            self.plans.load(plans, time < 0)
+        self.shift = time - now  # to seconds since the epoch
+        self.digest = self.have
 
     def clock(self, now, unix):
         """Whenever the device's clock may have been set right; None changes nothing."""
@@ -80,8 +113,8 @@ class Agent(Heartbeat):
             self.shift = unix - self.epoch - now
 
     def wait(self, now):
-        """Seconds until something is due."""
-        return 0 if self.hello or self.fetch else max(0, self.due - now)
+        """Seconds until the next heartbeat is due, where poll has nothing to say now."""
+        return max(0, self.due - now)
 
     def poll(self, now, p):
         """Writes what is due into the Packer p and returns its channel; None where nothing is.
@@ -90,18 +123,17 @@ class Agent(Heartbeat):
         QoS 1, `hello` retained. ValueError where it does not fit p.
         """
         self.now = now
-        plans = self.plans
         p.pos = p.start
-        if self.hello:
-            p.any((self.tag, self.layout, self.epoch, self.max_payload, self._flags))
+        if self.said != self.crc:
+            self.hello[0] = self.tag
+            self.hello[2] = self.epoch
+            p.any(self.hello)
             return "hello"
         if self.fetch:
-            p.any((plans and plans.have,))
+            p.any((self.have,))
             return "get"
-        if self.due > now + self.interval + _AGAIN:
-            self.due = now  # `now` went back after all
-        if self.due > now:
-            return plans and plans.poll(p)
+        if now < self.due:
+            return self.file and self.file.poll(p, now)
         self._drop(self.taken)  # the last heartbeat arrived, or was refused and nothing is taken
         if self.measure:
             try:
@@ -111,85 +143,169 @@ class Agent(Heartbeat):
         hb = self.hb
         hb[0] = self.tag
         hb[1] = time = max(0, now + self.shift)
-        if plans:
-            hb[4] = plans.have
-            hb[5] = plans.told(time)
-        hb[6] = self.seq if hb[5] or self.epoch is None else None
-        try:
-            self.pack(p, now)
-        except ValueError:
-            if not hb[5]:
-                raise
-            hb[5][5] = ()  # how it ended is told without its models
-            self.pack(p, now)
-        self._next = now  # what did not fit follows at once
+        hb[4] = self.have
+        hb[5] = result = self.result and list(self.result)
+        if result:
+            for i in (3, 4):
+                if result[i] is not None:
+                    result[i] = max(0, time - result[i])
+        hb[6] = self.seq if result or self.epoch is None else None
+        self.pack(p, now)
+        self.next = now  # what did not fit follows at once
         if self.taken == self.count:
-            self._dither = (self._dither * 75 + 74) % 65537
-            self._next += self.interval - self._dither % (self.interval // 8 + 1)
+            self.next += self.interval - (self.tag + now) * 75 % 65537 % (self.interval // 8 + 1)
         return "hb"
 
     def sent(self, channel):
         """The broker confirmed what the last poll wrote."""
         if channel == "hello":
-            self.hello = False
-            self._said = self.now
+            self.said = self.crc
             self.save()
         elif channel == "get":
             self.fetch = False
         elif channel == "hb":
             self.since = self.now
-            self.due = self._next
+            self.due = self.next
 
-    def receive(self, channel, buf, start, end):
-        """A payload, buf[start:end], came on "ack", "plan" or "block". It is not kept. Never raises."""
+    def receive(self, channel, payload):
+        """A payload (bytes or a memoryview) came on "ack", "plan" or "block". It is not kept. Never raises."""
         try:
-            if channel == "ack":
-                self._ack(unpack(buf, start, end))
-            elif end > start:  # an empty plan is none
-                self.plans.receive(channel, unpack(buf, start, end))
+            if payload:  # an empty plan is none
+                value = unpack(payload)
+                if channel == "ack":
+                    self._ack(*value)
+                elif channel == "plan" and self.have is not None:
+                    self._plan(*value)
+                elif self.file:
+                    self.file.receive(*value)
+        except OSError as error:  # of the flash
+            self.file.fail(str(error))
         except Exception:  # whatever it is that a stranger makes of a payload, running out of memory too
             self.bad += 1
 
-    def _ack(self, value):
-        seq = value[0]
-        if seq is not None:
-            uint(seq)
-        code = uint(value[1])
-        time = uint(value[2])
-        detail = value[3] if len(value) > 3 else None
-        if detail is not None and type(detail) is not str:
-            raise ValueError("detail")
-        self.code = code
-        self.detail = detail
+    def _ack(self, seq, code, time, detail=None, *grown):
         now = self.now
         mine = seq == self.seq
         if mine and self.epoch is None and now - self.since <= 10:
             self.epoch = time - now - self.shift
-            self.hello = True
-        if code in (2, 3, 7):
+            self.said = None
+        if 1 < code < 4 or code == 7:
             self.taken = self.since = 0  # all of it goes into the next one again
             if code == 3:
-                self.due = now + max(self.interval, _AGAIN)
+                self.due = now + max(self.interval, 60)  # for so long the gateway remembers it
             if code == 2:
-                self.hello = True
-                if now - self._said >= self.interval:  # one that does not help is tried once an interval
-                    self.due = now
+                self.said = None
         elif code == 5:
             self.fetch = True
-            if self.plans:
-                self.plans.refused(detail)
-        elif mine and code in (0, 1, 4) and self.plans and self.plans.result:
-            self.plans.result = None
+            if self.file:
+                self.file.refused(detail)
+        elif code < 5 and mine and self.result:
+            self.result = None
             self.seq += 1  # its own for each: no ack of an earlier message may settle the next
             self.save()
+        self.code = code
+        self.detail = detail
+
+    def _plan(self, digest, deployments, *grown):
+        if digest >> 30:  # negative, or too large to be one
+            raise ValueError
+        plan = []
+        done = []
+        for each in deployments:
+            name, policy, definitions, kind = (each + [None] * 4)[:4]
+            same = [name, policy]  # what makes a deployment another one: not a size, which may become known, nor a URL
+            steps = []
+            for values in definitions or ():
+                step = Definition(*values)
+                same += step.handle, step.state, step.checksum
+                steps.append(step)
+            crc = crc32(repr(same).encode())
+            if crc in self.done:
+                done.append(crc)
+            plan.append((crc, name, policy, kind, steps))
+        if digest != self.digest:
+            self.digest = digest
+            self.plan = plan
+            self.done = done
+            self.began = self.now + self.shift
+            if self.file:
+                self.file.file.close()
+            self.file = None
+
+    def work(self, clock):
+        """Carries out what of a plan can be carried out now. Returns whether anything was. clock: gives `now`."""
+        if self.digest == self.have:
+            return False
+        index = 0
+        for crc, name, policy, kind, steps in self.plan:
+            if crc not in self.done:
+                if self.result or (self.files is not None and self._fetching(steps, index)):
+                    return False
+                message = "unknown type" if kind not in (None, "Model") else self._perform(steps, policy == 1)
+                rows = []
+                for s in steps:
+                    good = int(not s.reason)
+                    rows.append((s.handle, s.name, s.version, s.state, s.now, good, s.reason, s.rollback))
+                ended = clock() + self.shift
+                self.result = [name, "FAIL" if message else "SUCCESS", message, self.began, ended, rows]
+                self.began = ended
+                self.done.append(crc)
+                self.due = self.now
+                break
+            index += len(steps)
+        else:
+            self.have = self.digest
+        self.save()
+        return True
+
+    def _fetching(self, steps, index):
+        # Whether a file is still on its way.
+        for step in steps:
+            if step.state == 1 and step.waits():
+                if not self.file or self.file.step is not step:
+                    try:
+                        self.file = File(step, self.digest, index, self.files, self.max_payload)
+                    except Exception as error:
+                        step.reason = str(error)
+                if step.waits():
+                    return True
+            index += 1
+        self.file = None
+
+    def _attempt(self, step, state):
+        # None, or why it failed.
+        try:
+            self.callbacks[state](step)
+            step.now = state
+        except Exception as error:
+            return (str(error) or type(error).__name__)[:120]
+
+    def _perform(self, steps, goes_on):
+        # None, or why it failed. DO_NOTHING goes on after a failure and leaves what was done. ROLLBACK_ON_FAILURE (and
+        # any policy unknown here) stops at the first and undoes what was done, the last first.
+        message = None
+        done = []
+        for step in steps:
+            if message and not goes_on:
+                step.reason = "not attempted"
+            else:
+                step.reason = step.reason or self._attempt(step, step.state)
+                if not step.reason:
+                    done.insert(0, step)
+                elif not message:
+                    message = "%s: %s" % (step.handle, step.reason)
+        if message and not goes_on:
+            for step in done:
+                step.reason = "undone"
+                step.rollback = self._attempt(step, 1 - step.state)
+        return message
 
     def save(self, slept=None):
-        """Keeps what must outlive power. slept: what `sleep` was told."""
+        """Keeps what must outlive power. slept: the seconds of the deep sleep that begins now."""
         if self.store:
-            # A hello that has not been published counts as none: the next boot publishes it.
-            crc = None if self.hello else self._crc
-            time = -1 if slept is None else self.now + self.shift + slept
+            wakes = slept and self.now + self.shift + slept
+            state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result
             try:
-                self.store.save((self.tag, self.epoch, crc, self.seq, time, self.plans and self.plans.dump()))
-            except OSError as error:
+                self.store(json.dumps(state))
+            except Exception as error:
                 self.error = error

@@ -1,41 +1,74 @@
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from .files import File
 from .heartbeat import Heartbeat
 from .pack import Packer
-from .plan import Definition, Plans
 
-class _Store(Protocol):
-    def load(self) -> Any: ...
-    def save(self, value: Any) -> None: ...
+class Definition:
+    handle: str | None
+    state: int | str | None
+    checksum: bytes | str | None
+    size: int | None
+    url: str | None
+    checksum_type: str | None
+    name: str | None
+    version: str | None
+    path: str | None
+    reason: str | None
+    rollback: str | None
+    now: int | str | None
+    def __init__(
+        self,
+        handle: str | None = None,
+        state: int | str | None = None,
+        checksum: bytes | str | None = None,
+        size: int | None = None,
+        url: str | None = None,
+        checksum_type: str | None = None,
+        *grown: object,
+    ) -> None: ...
+    def waits(self) -> bool: ...
+
+_Callback = Callable[[Definition], object] | None
 
 class Agent(Heartbeat):
-    plans: Plans | None
-    interval: int
-    store: _Store | None
-    max_payload: int | None
+    callbacks: dict[int, _Callback]
     measure: Callable[[Agent], object] | None
+    interval: int
+    store: Callable[..., Any] | None
+    max_payload: int | None
+    files: str | None
     fetch: bool
-    seq: int
     bad: int
     error: Exception | None
     code: int | None
     detail: str | None
-    hello: bool
-    tag: int
+    hello: list[Any]
+    tag: int | None
     epoch: int | None
+    have: int | None
+    result: list[Any] | None
+    said: int | None
+    crc: int
+    digest: int | None
+    plan: list[Any]
+    done: list[int]
+    began: int
+    file: File | None
+    seq: int
     due: int
+    next: int
     shift: int
     def __init__(
         self,
         layout: Sequence[Any],
-        install: Callable[[Definition], object] | None = None,
-        remove: Callable[[Definition], object] | None = None,
+        install: _Callback = None,
+        remove: _Callback = None,
         measure: Callable[[Agent], object] | None = None,
         interval: int = 60,
-        store: _Store | None = None,
+        store: Callable[..., Any] | None = None,
         max_payload: int | None = 1024,
-        urls: bool = True,
         keep: int = 32,
         files: str | None = None,
     ) -> None: ...
@@ -44,5 +77,6 @@ class Agent(Heartbeat):
     def wait(self, now: int) -> int: ...
     def poll(self, now: int, p: Packer) -> str | None: ...
     def sent(self, channel: str) -> None: ...
-    def receive(self, channel: str, buf: bytes | bytearray | memoryview, start: int, end: int) -> None: ...
+    def receive(self, channel: str | None, payload: bytes | memoryview) -> None: ...
+    def work(self, clock: Callable[[], int]) -> bool: ...
     def save(self, slept: int | None = None) -> None: ...

@@ -11,22 +11,17 @@ class Heartbeat:
     def __init__(self, layout, keep):
         self.layout = layout
         self.keep = keep
-        self.now = 0
+        self.now = self.since = 0  # `since`: when the last heartbeat left; model times before it have been told
+        self._cells = {}  # where a metric's samples go in `hb`: (list, index) by "name" or "model/name"
         self.hb = [None] * 7  # the protocol's array, filled in for each heartbeat
-        self._cells = {}  # where a metric's samples go in it: (list, index) by "name" or "model/name"
         self.hb[2] = self._row("", layout[1])
         self._models = []
         for model in layout[2]:
             self._models.append([None, None, self._row(model[0] + "/", model[2])])
         self.hb[3] = self._models or None
-        self._model_times = [-1] * (2 * len(self._models))  # sampled and run
-        self.since = 0  # when the last heartbeat left: model times before it have been told
-        # The ring: cell, value and time of each sample. The oldest is at `index`; `taken` of `count` stand in the
-        # heartbeat on its way.
-        self._where = [None] * keep
-        self._values = [None] * keep
-        self._times = [0] * keep
-        self.index = self.count = self.taken = 0
+        self._times = [-1] * (2 * len(self._models))  # when each model was sampled and ran
+        self._ring = [None] * (3 * keep)  # cell, value and time of each sample
+        self.index = self.count = self.taken = 0  # the oldest is at `index`; `taken` of `count` are on their way
 
     def _row(self, prefix, metrics):
         row = [None] * len(metrics)
@@ -45,16 +40,17 @@ class Heartbeat:
         cell = self._cells[metric]
         if self.count == self.keep:
             self._drop(1)
-        i = (self.index + self.count) % self.keep
-        self._where[i] = cell
-        self._values[i] = value
-        self._times[i] = self.now if now is None else now
+        ring = self._ring
+        i = (self.index + self.count) % self.keep * 3
+        ring[i] = cell
+        ring[i + 1] = value
+        ring[i + 2] = self.now if now is None else now
         self.count += 1
 
     def inference(self, model=0, sampled=None):
         """Notes that the model of this index in the layout runs now, on data of the moment `sampled` (None: now)."""
-        self._model_times[2 * model] = self.now if sampled is None else sampled
-        self._model_times[2 * model + 1] = self.now
+        self._times[2 * model] = self.now if sampled is None else sampled
+        self._times[2 * model + 1] = self.now
 
     def _drop(self, n):
         # Forgets the n oldest samples.
@@ -65,40 +61,39 @@ class Heartbeat:
     def pack(self, p, now):
         """Writes as many of the waiting samples, the oldest first, as p takes.
 
-        ValueError where not even the rest of the heartbeat fits.
+        Where not even the rest fits, it leaves out the result's models, then the result; ValueError after that.
         """
-        models = self._models
-        for i in range(len(models)):
-            for j in (0, 1):
-                time = self._model_times[2 * i + j]
-                models[i][j] = now - time if self._model_times[2 * i + 1] >= self.since else None
+        times = self._times
+        for i in range(len(times)):
+            self._models[i // 2][i % 2] = now - times[i] if times[i | 1] >= self.since else None
         self.taken = self.count
-        while not self._written(p, now):
+        while True:
+            p.pos = p.start
+            self._fill(now)
+            try:
+                return p.any(self.hb)
+            except ValueError:
+                if not self.taken:
+                    if not self.hb[5]:
+                        raise
+                    self.hb[5] = self.hb[5][:5] if self.hb[5][5:] else None
+            finally:
+                self._fill(None)
             self.taken //= 2
-
-    def _written(self, p, now):
-        p.pos = p.start
-        self._fill(now)
-        try:
-            return p.any(self.hb)
-        except ValueError:
-            if not self.taken:
-                raise
-        finally:
-            self._fill(None)
 
     def _fill(self, now):
         # Puts the chosen samples into their cells: one of age 0 as it is, several, or older ones, as [value, age, ...].
         # None for now: clears the cells.
         for i in range(self.index, self.index + self.taken):
-            i %= self.keep
-            row, n = self._where[i]
-            value = self._values[i]
-            if now is None:
-                value = None
-            elif row[n] is not None or self._times[i] != now:
-                if type(row[n]) is not list:
-                    row[n] = [] if row[n] is None else [row[n], 0]
-                row[n] += value, max(0, now - self._times[i])
-                value = row[n]
+            i = i % self.keep * 3
+            row, n = self._ring[i]
+            value = None
+            if now is not None:
+                value = self._ring[i + 1]
+                age = max(0, now - self._ring[i + 2])
+                if age or row[n] is not None:
+                    if type(row[n]) is not list:
+                        row[n] = [] if row[n] is None else [row[n], 0]
+                    row[n] += value, age
+                    value = row[n]
             row[n] = value

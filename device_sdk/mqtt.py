@@ -16,7 +16,8 @@ except AttributeError:
     from .host import select, socket, time  # the same names on CPython: the one place where the runtimes differ
 
 
-def _field(text):
+def field(text):
+    """MQTT's string: its length in two bytes, and its bytes."""
     text = text if type(text) is bytes else text.encode()
     return len(text).to_bytes(2, "big") + text
 
@@ -37,37 +38,36 @@ class Mqtt:
     failure is an OSError, after which only connect() makes sense; OSError("refused", code) where the broker says no.
     """
 
+    timeout = 10000
+    open = False
+    unconfirmed = None
+    id = 0  # of the last publish, 1 to 65534; a subscription has 65535
+
     def __init__(self, host, port, flags, fields, keepalive, tls, size, on_message):
-        self.host = host
-        self.port = port
+        self.address = host, port
         self.keepalive = keepalive
         self.tls = tls
         self.on_message = on_message
-        self.timeout = 10000
-        self.open = False
-        self.unconfirmed = None
         self.buf = bytearray(size)
-        self.id = 0
-        body = _field("MQTT") + bytes((4, flags, keepalive >> 8, keepalive & 255))
+        body = b"\0\4MQTT\4" + bytes((flags, keepalive >> 8, keepalive & 255))
         for value in fields:
-            body += _field(value)
-        self._login = _packet(16, body)
+            body += field(value)
+        self.hello = _packet(16, body)
 
     def connect(self):
         """Opens the connection. Returns whether the broker kept a session."""
         self.close()
-        address = socket.getaddrinfo(self.host, self.port)[0]
+        address = socket.getaddrinfo(*self.address)[0]
         self.io = io = socket.socket(address[0])
         self.open = True
-        self.start()
         io.settimeout(self.timeout / 1000)
         io.connect(address[-1])
         if self.tls:
-            self.io = io = self.tls(io, self.host)
+            self.io = io = self.tls(io, self.address[0])
         io.setblocking(False)
         self._poll = select.poll()
-        self.write(self._login, 0, len(self._login))
-        kept = self.next(2)
+        self.wait(4, 0)  # the poller allocates at its first event, and never again
+        kept = self.call(self.hello, 2)
         if kept & 255:
             raise OSError("refused", kept)
         return kept > 0
@@ -80,95 +80,72 @@ class Mqtt:
 
     def disconnect(self):
         """Takes leave: the broker forgets the will."""
-        self.start()
         self.write(b"\xe0\0", 0, 2)
         self.close()
 
     def subscribe(self, topic, qos):
         """Returns when the broker granted it."""
-        self.start()
-        self.id = self.id % 65535 + 1
-        body = _packet(0x82, self.id.to_bytes(2, "big") + _field(topic) + bytes((qos,)))
-        self.write(body, 0, len(body))
-        while self.next(9) != self.id:
-            pass
+        self.call(_packet(0x82, b"\xff\xff" + field(topic) + bytes((qos,))), 9)
         if self.buf[2] > 127:
             raise OSError("refused", 128)
 
     def publish(self, topic, p, qos, retain):
         """Publishes what the Packer p holds (16 KiB at most). QoS 1: returns once it is confirmed.
 
-        topic: bytes. p.start must be 9 + its length at least.
+        topic: what `field` made of it. p.start must be 7 + its length at least.
         """
         if self.unconfirmed:
-            raise ValueError("resend() first")
-        self.start()
-        self.id = self.id % 65535 + 1
+            raise ValueError("unconfirmed")
         buf = p.buf
         at = p.start
+        self.id = self.id % 65534 + 1
         if qos:
             at -= 2
             buf[at] = self.id >> 8
             buf[at + 1] = self.id & 255
-        n = len(topic)
-        while n:
-            n -= 1
-            at -= 1
-            buf[at] = topic[n]
-        at -= 2
-        buf[at] = 0
-        buf[at + 1] = len(topic)
-        n = p.pos - at
-        at -= 1
-        if n < 128:
+        at -= len(topic)
+        for n in topic:
             buf[at] = n
-        else:
+            at += 1
+        at -= len(topic) + 1
+        n = p.pos - at - 1
+        if n > 127:
             buf[at] = n >> 7
             at -= 1
-            buf[at] = n & 127 | 128
+            n = n & 127 | 128
+        buf[at] = n
         at -= 1
         buf[at] = 48 | qos << 1 | retain
+        self.at = at
         if qos:
-            self._at = at
             self.unconfirmed = p
             self.resend(0)
         else:
+            self.start()
             self.write(buf, at, p.pos)
 
     def resend(self, dup=8):
         """After a reconnect: the publish that was under way, with DUP and under its packet id."""
         p = self.unconfirmed
+        p.buf[self.at] |= dup
         self.start()
-        p.buf[self._at] |= dup
-        self.write(p.buf, self._at, p.pos)
-        while self.next(4) != p.buf[p.start - 2] << 8 | p.buf[p.start - 1]:
+        self.write(p.buf, self.at, p.pos)
+        while self.next(4) != self.id:
             pass
         self.unconfirmed = None
 
     def poll(self, ms):
         """Waits up to ms for a packet and deals with it; keeps the connection alive. Returns whether there was one."""
-        quiet = time.ticks_diff(time.ticks_ms(), self._wrote)
-        if self._pinged:
-            if quiet > self.timeout:
-                raise OSError("deadline")
-        elif self.keepalive and quiet > self.keepalive * 750:
-            self._pinged = True
-            self.start()
-            self.write(b"\xc0\0", 0, 2)
+        if self.keepalive and time.ticks_diff(time.ticks_ms(), self.wrote) > self.keepalive * 750:
+            self.call(b"\xc0\0", 13)
         got = self.io.readinto(self.buf, 1)  # before waiting: TLS may hold bytes that the poller does not see
-        if got is None and self._wait(1, ms):
-            got = self.io.readinto(self.buf, 1)
-        if got == 0:
-            raise OSError("closed")
-        if got:
+        if got or self.wait(1, ms):
             self.start()
-            self._rest()
-        return got
+            self.rest(got or 0)
+            return True
 
     def start(self):
         # The deadline of a call.
-        if not self.open:
-            raise OSError("closed")
         self.end = time.ticks_add(time.ticks_ms(), self.timeout)
 
     def left(self):
@@ -178,11 +155,17 @@ class Mqtt:
             raise OSError("deadline")
         return left
 
-    def _wait(self, flag, ms):
+    def wait(self, flag, ms):
         # Until the socket can be read (1, POLLIN everywhere) or written (4, POLLOUT). Returns whether it can.
         self._poll.register(self.io, flag)
         for _ in self._poll.ipoll(ms):  # allocates nothing, unlike poll()
             return True
+
+    def call(self, packet, kind):
+        # Writes a packet and awaits its answer.
+        self.start()
+        self.write(packet, 0, len(packet))
+        return self.next(kind)
 
     def write(self, buf, at, end):
         while at < end:
@@ -190,41 +173,37 @@ class Mqtt:
             if n:
                 at += n
             else:
-                self._wait(4, self.left())
-        self._wrote = time.ticks_ms()
+                self.wait(4, self.left())
+        self.wrote = time.ticks_ms()
 
-    def read(self, n):
-        # Fills the first n bytes of the buffer.
-        at = 0
+    def read(self, n, at=0):
+        # Fills the buffer from byte `at` to n.
         while at < n:
             got = self.io.readinto(memoryview(self.buf)[at:] if at else self.buf, n - at)
             if got:
                 at += got
             elif got is None:
-                self._wait(1, self.left())
+                self.wait(1, self.left())
             else:
                 raise OSError("closed")
 
     def next(self, kind):
         # Deals with packets until one of this type comes. Returns the first two bytes of its body.
-        while True:
-            self.left()  # a flood of other packets is no answer
-            self.read(1)
-            if self._rest() == kind:
-                return self.buf[0] << 8 | self.buf[1]
+        while self.left() and self.rest(0) != kind:  # a flood of other packets is no answer
+            pass
+        return self.buf[0] << 8 | self.buf[1]
 
-    def _rest(self):
-        # The packet whose first byte has been read. Returns its type.
+    def rest(self, got):
+        # The packet whose first byte has been got. Returns its type.
+        self.read(1, got)
         buf = self.buf
         head = buf[0]
-        n = shift = 0
-        while not shift or buf[0] > 127:
+        n = 0
+        for shift in range(0, 28, 7):
             self.read(1)
             n |= (buf[0] & 127) << shift
-            shift += 7
-            if shift > 28:
-                raise OSError("closed")
-        self._pinged = False
+            if buf[0] < 128:
+                break
         size = min(n, len(buf))
         self.read(size)
         if head >> 4 == 3:
@@ -234,7 +213,8 @@ class Mqtt:
                 raise OSError("closed")
             ack = bytes((64, 2, buf[at], buf[at + 1])) if qos else b""
             if n == size:
-                self.on_message(bytes(memoryview(buf)[2:at]), buf, at + qos, n)
+                view = memoryview(buf)
+                self.on_message(bytes(view[2:at]), view[at + qos : n])
             while n > size:  # too large: read over
                 n -= size
                 size = min(n, size)

@@ -13,7 +13,7 @@ class Packer:
         self.buf = bytearray(start + size)
         self.start = self.pos = start
 
-    def put(self, code, size, n, bits):
+    def put(self, code, size=0, n=0, bits=0):
         """The byte `code`, then n, big-endian, in `size` bytes.
 
         Where `bits` exceed them, in twice as many under the next code, and so on. ValueError where it does not fit.
@@ -24,7 +24,7 @@ class Packer:
         at = self.pos
         self.pos = at + 1 + size
         if self.pos > len(self.buf):
-            raise ValueError("exceeds the buffer")
+            raise ValueError("size")
         self.buf[at] = code
         while size:
             self.buf[at + size] = n & 255
@@ -39,11 +39,11 @@ class Packer:
         """
         kind = type(value)
         if value is None:
-            self.put(0xC0, 0, 0, 0)
+            self.put(0xC0)
             return False
         if kind is int:
             if -32 <= value < 128:
-                self.put(value & 255, 0, 0, 0)
+                self.put(value & 255)
             elif value < 0:
                 self.put(0xD0, 1, value, ~value << 1)  # one bit more, for the sign
             else:
@@ -55,11 +55,11 @@ class Packer:
             value = value.encode()
             n = len(value)
             if n < 32:
-                self.put(0xA0 | n, 0, 0, 0)
+                self.put(0xA0 | n)
             else:
                 self.put(0xD9, 1, n, n)
             for n in value:
-                self.put(n, 0, 0, 0)
+                self.put(n)
         else:
             return self._array(value)
         return True

@@ -4,8 +4,11 @@ from typing import Any
 from .agent import Agent
 from .mqtt import Mqtt
 
+CHANNELS: tuple[str, ...]
+
 def random16() -> int: ...
 def unix_time() -> int | None: ...
+def in_file(path: str) -> Callable[..., str | None]: ...
 
 class Port:
     agent: Agent

@@ -8,7 +8,7 @@ import queue
 import time
 
 from .pack import Packer
-from .port import random16, unix_time
+from .port import CHANNELS, random16, unix_time
 
 
 class PahoPort:
@@ -29,7 +29,7 @@ class PahoPort:
         agent.start(self.uptime(), clock(), random16(), False)
         client.on_connect = self._on_connect
         client.on_publish = self._on_publish
-        for channel in ("plan", "ack", "block"):
+        for channel in CHANNELS:
             client.message_callback_add(self._prefix + channel, self._on_message)
         if client.is_connected():
             self._subscribe()
@@ -54,9 +54,9 @@ class PahoPort:
         except queue.Empty:
             event = None
         while event is not None:
-            self.agent.receive(event[0], event[1], 0, len(event[1]))
+            self.agent.receive(*event)
             event = None if self._events.empty() else self._events.get_nowait()
-        while self.agent.plans and self.agent.plans.work(self.uptime):
+        while self.agent.work(self.uptime):
             pass
 
     def _patience(self):
@@ -83,8 +83,7 @@ class PahoPort:
         return True
 
     def _subscribe(self):
-        channels = ("ack", "plan", "block") if self.agent.plans else ("ack",)
-        self._client.subscribe([(self._prefix + channel, 1) for channel in channels])
+        self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])
 
     def _put(self, event):
         try:

@@ -3,8 +3,6 @@
 Every error is a ValueError.
 """
 
-import struct
-
 
 class Unpacker:
     """Reads msgpack from `buf`, a memoryview. What is none is a ValueError."""
@@ -17,23 +15,23 @@ class Unpacker:
         at = self.pos
         self.pos = at + n
         if self.pos > len(self.buf):
-            raise ValueError("malformed")
+            raise ValueError
         return self.buf[at : self.pos]
 
     def any(self, depth):
-        """The next object. A map or an extension, which the protocol never means, comes as `...`."""
+        """The next object. A bool, float, map or extension is nothing that a device is ever sent: it comes as None."""
         n = self.read(1)[0]
         if n < 0x80:
             return n
         if n >= 0xE0:
             return n - 256
         if n < 0xC0:
-            kind = 5 if n >= 0xA0 else 6 if n >= 0x90 else 7
+            kind = b"\7\6\5\5"[n - 0x80 >> 4]
             n &= 31 if kind == 5 else 15
         elif n < 0xC4:
             if n == 0xC1:
-                raise ValueError("malformed")
-            return None if n == 0xC0 else n == 0xC3
+                raise ValueError
+            return None
         else:
             # For the codes from 0xC4: in the low bits the size of the number that follows, above them what it says:
             # 0 bytes of a bin, 1 of an extension, 5 of a str, 2 a float, 3 a uint, 4 an int, 6 elements, 7 pairs.
@@ -43,7 +41,7 @@ class Unpacker:
             data = self.read(size)
             n = int.from_bytes(data, "big") if size else 1 << n - 0xD4
             if kind == 2:
-                return struct.unpack(">f" if size == 4 else ">d", data)[0]
+                return None
             if kind == 3:
                 return n
             if kind == 4:
@@ -51,27 +49,20 @@ class Unpacker:
         if kind > 5:
             n <<= kind - 6
             if not depth:
-                raise ValueError("malformed")
+                raise ValueError
             data = []  # grows with what is there, not with what is claimed
             while n:
                 data.append(self.any(depth - 1))
                 n -= 1
-            return ... if kind > 6 else data
+            return None if kind > 6 else data
         data = self.read(n + (kind == 1))
-        return ... if kind == 1 else bytes(data) if not kind else str(data, "utf-8")
+        return None if kind == 1 else bytes(data) if not kind else str(data, "utf-8")
 
 
-def unpack(buf, start, end):
-    """The one object that buf[start:end] is, at most 8 levels deep; ValueError where it is none."""
-    self = Unpacker(memoryview(buf)[start:end])
+def unpack(payload):
+    """The one object that the payload is, at most 8 levels deep; ValueError where it is none."""
+    self = Unpacker(memoryview(payload))
     value = self.any(8)
-    if self.pos != end - start:
-        raise ValueError("malformed")
-    return value
-
-
-def uint(value):
-    """The value, which must be an unsigned int (a bool is none); ValueError where it is not."""
-    if type(value) is not int or value < 0:
-        raise ValueError("not a uint")
+    if self.pos != len(payload):
+        raise ValueError
     return value

@@ -3,6 +3,7 @@
 So a download never delays a heartbeat, and a device that stops asking costs nothing. Knows no S3; bytes are handed in.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,19 +11,19 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway import codec
-from gateway.messages import Read
+from gateway.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
 from gateway.modelcache import Corrupted, VerifiedFile
+from gateway.pace import Pace
+from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of a device at most."""
-WINDOW = 256
-"""Unconfirmed blocks of all devices at most, well under what the link sends at once: acks and plans find room."""
 WINDOW_BYTES = 1_048_576
 """No block is sent while so many bytes are unconfirmed: an ack waits behind no more than that, and a block."""
-FAILURE = 0x80
-"""MQTT 5: reason codes from here on are refusals."""
-READS_KEPT = 1024
+READS_KEPT = 256
 """Reads of a device that wait at most; then the oldest is dropped, and the device asks again for what it misses."""
+BYTES_KEPT = MOST_BLOCKS * LARGEST_BLOCK
+"""Bytes that wait for a device at most, one of the largest reads: a broker may have to keep them for a sleeper."""
 
 _log = structlog.get_logger()
 
@@ -34,24 +35,46 @@ class _Request:
     corrupted: Callable[[], None]
     sent: int = 0
 
+    @property
+    def offset(self) -> int:
+        """Of the next block."""
+        return self.read.offset + self.sent * self.read.length
+
+    @property
+    def bytes_left(self) -> int:
+        return max(0, min((self.read.count - self.sent) * self.read.length, self.file.total - self.offset))
+
 
 @dataclass(slots=True, eq=False)
 class _Device:
     topic: str
     unconfirmed: int = 0
     has_turn: bool = False
-    requests: deque[_Request] = field(default_factory=deque)
+    requests: dict[Read, _Request] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
         return bool(self.requests) and self.unconfirmed < DEVICE_WINDOW
 
+    def queue(self, request: _Request) -> None:
+        """In place of the oldest ones where it is too much. What waits already is not kept twice."""
+        self.requests.setdefault(request.read, request)
+        waits = sum(each.bytes_left for each in self.requests.values())
+        while len(self.requests) > READS_KEPT or waits > BYTES_KEPT:
+            waits -= self.requests.pop(next(iter(self.requests))).bytes_left
+
 
 class BlockSender:
     """`publish(topic, payload, confirmed)` sends a block with QoS 1 and calls `confirmed` when the broker has it."""
 
-    def __init__(self, publish: Callable[[str, bytes, Callable[[int], None]], None]) -> None:
+    def __init__(
+        self,
+        publish: Callable[[str, bytes, Callable[[int], None]], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._publish = publish
+        self._clock = clock
+        self._pace = Pace()
         self._devices: dict[str, _Device] = {}
         self._turns: deque[_Device] = deque()
         self._unconfirmed = 0
@@ -63,9 +86,7 @@ class BlockSender:
     def send(self, topic: str, file: VerifiedFile, read: Read, corrupted: Callable[[], None]) -> None:
         """Queue what `read` asks for, to be published on `topic`; `corrupted` is called where the disk fails."""
         device = self._devices.setdefault(topic, _Device(topic))
-        if len(device.requests) == READS_KEPT:
-            device.requests.popleft()
-        device.requests.append(_Request(file, read, corrupted))
+        device.queue(_Request(file, read, corrupted))
         self._take_turn(device)
         self._pump()
 
@@ -75,8 +96,12 @@ class BlockSender:
             device.has_turn = True
             self._turns.append(device)
 
+    @property
+    def _full(self) -> bool:
+        return self._unconfirmed >= self._pace.window
+
     def _pump(self) -> None:
-        while self._turns and self._unconfirmed < WINDOW and self._unconfirmed_bytes < WINDOW_BYTES:
+        while self._turns and not self._full and self._unconfirmed_bytes < WINDOW_BYTES:
             device = self._turns.popleft()
             device.has_turn = False
             if device.ready:
@@ -85,33 +110,34 @@ class BlockSender:
             self._forget_idle(device)
 
     def _send_next(self, device: _Device) -> None:
-        request = device.requests[0]
-        read = request.read
-        offset = read.offset + request.sent * read.length
+        read, request = next(iter(device.requests.items()))
+        offset = request.offset
         try:
             data = request.file.read(offset, read.length)
         except (Corrupted, OSError):
-            device.requests.popleft()
+            del device.requests[read]
             request.corrupted()
             return
         request.sent += 1
         if request.sent == read.count or offset + len(data) >= request.file.total:
-            device.requests.popleft()
+            del device.requests[read]
         payload = codec.block(read.digest, read.index, offset, request.file.total, data)
         device.unconfirmed += 1
         self._unconfirmed += 1
         self._unconfirmed_bytes += len(payload)
-        self._publish(device.topic, payload, lambda reason: self._confirmed(device, len(payload), reason))
+        sent = self._clock()
+        self._publish(device.topic, payload, lambda reason: self._confirmed(device, len(payload), sent, reason))
 
-    def _confirmed(self, device: _Device, size: int, reason: int) -> None:
+    def _confirmed(self, device: _Device, size: int, sent: float, reason: int) -> None:
+        self._pace.confirmed(sent, self._clock(), self._full)
         device.unconfirmed -= 1
         self._unconfirmed -= 1
         self._unconfirmed_bytes -= size
-        if reason >= FAILURE:
+        if reason >= FAILURE and (device.requests or not device.unconfirmed):
+            mend = "the broker refuses a block: its ACL must let the gateway write it"
+            _log.error(mend, topic=device.topic, reason=reason)
+        if reason >= FAILURE or reason == NO_MATCHING_SUBSCRIBERS:
             device.requests.clear()
-            _log.error(
-                "the broker refuses a block: its ACL must let the gateway write it", topic=device.topic, reason=reason
-            )
         self._take_turn(device)
         self._forget_idle(device)
         self._pump()

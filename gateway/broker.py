@@ -18,12 +18,8 @@ from gateway.errors import BrokerError
 from gateway.link import Confirmed, Endpoint, Link
 from gateway.packets import Publish
 
-NO_MATCHING_SUBSCRIBERS = 0x10
-"""MQTT 5: the publication was accepted, and nobody was there to take it."""
 SHARED = "$share/"
 """MQTT 5: what the filter of a shared subscription begins with."""
-FAILURE = 0x80
-"""MQTT 5: reason codes from here on are refusals."""
 
 _LIVE = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
 _TOLD = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
@@ -34,7 +30,7 @@ _RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_
 class Delivery:
     """One message as it came, and the ticket to settle it by. `connection` counts the ear's connections from 1.
 
-    0: it came over the mouth, and nothing is to be acknowledged.
+    0: it came over the mouth, and nothing is to be acknowledged. `again`: the broker has delivered it before.
     """
 
     topic: str
@@ -42,6 +38,7 @@ class Delivery:
     connection: int
     packet_id: int
     qos: int
+    again: bool = False
     settled: bool = False
 
 
@@ -80,7 +77,7 @@ class Broker:
         self._mouth = Link(mouth, self._overheard)
         self._connection = self._heard_so_far = 0
         self._unsettled: deque[Delivery] = deque()
-        self.subscribed = False
+        self.subscribed = self._paused = False
 
     def __repr__(self) -> str:
         return f"<Broker {self._ear!r} {self._mouth!r}, {len(self._unsettled)} unsettled>"
@@ -118,6 +115,8 @@ class Broker:
             await self._ear.give_up(self._stale)
             self._stale = []
         self.subscribed = True
+        if self._paused:
+            self._ear.pause()
 
     async def lost(self) -> str:
         """Wait until one of the connections is gone; why it went."""
@@ -196,22 +195,27 @@ class Broker:
         return [delivery for delivery in self._unsettled if not delivery.settled]
 
     def pause(self) -> None:
-        """Take nothing more in."""
-        self._ear.pause()
+        """Take nothing more in, but for what stands before the answer to our subscriptions: about a window of it."""
+        self._paused = True
+        if self.subscribed:
+            self._ear.pause()
 
     def resume(self) -> None:
         """Take in again."""
+        self._paused = False
         self._ear.resume()
 
     def _connected(self, resumed: bool) -> None:
         self._connection += 1
+        self._paused = False
         self._unsettled.clear()
         self._listener.connected(self._connection, resumed)
 
     def _heard(self, message: Publish) -> None:
-        delivery = Delivery(message.topic, message.payload, self._connection, message.packet_id, message.qos)
+        topic, payload, qos, packet_id, dup = message
+        delivery = Delivery(topic, payload, self._connection, packet_id, qos, dup)
         self._heard_so_far += 1
-        if message.qos:
+        if qos:
             self._unsettled.append(delivery)
         self._listener.delivered(delivery)
 

@@ -124,7 +124,6 @@ class BufferingContext:
     def wrap_socket(
         self, sock: socket.socket, server_hostname: str | None = None, do_handshake_on_connect: bool = False
     ) -> BufferedSocket:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # all of a turn leaves in one piece anyway
         if self._tls is None:
             return BufferedSocket(sock)
         return BufferedSocket(

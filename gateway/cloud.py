@@ -128,6 +128,8 @@ class Cloud:
         return failing
 
     def _failed_alone(self, call: Call, fault: CloudError, failing: Failing, now: float) -> Outcome[Answer]:
+        if failing.attempts == 0:
+            failing.since, failing.seconds, failing.successes = now, self._health.seconds, self._health.successes
         failing.attempts += 1
         if self._policy.gives_up(failing, fault, self._health, self._breaker.failing_share, now):
             self._fresh(call, now).given_up = True
@@ -139,6 +141,8 @@ class Cloud:
 
     def _later(self, seconds: float, device: Device | None) -> None:
         """`device` None: a probe is due then, else the device's call."""
+        if device in self._timers:
+            self._timers[device].cancel()  # it was set before the service answered, and failed again
         self._timers[device] = asyncio.get_running_loop().call_later(seconds, self._due, device)
 
     def _due(self, device: Device | None) -> None:

@@ -13,6 +13,7 @@ from gateway.errors import Code, FileFault
 from gateway.messages import ModelFile, Read
 from gateway.modelcache import VerifiedFile
 from gateway.models import Models
+from gateway.retry import ShuttingDown
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Downloads:
             await self._models.open(file)
         except FileFault as error:
             fault = error
+        except ShuttingDown:
+            return  # the devices ask the next gateway
         except Exception as error:
             fault = FileFault(Code.GAVE_UP, f"the gateway failed on it: {error!r}")
         for wishes in self._waiting.pop(file).values():

@@ -10,11 +10,12 @@ from typing import cast
 import structlog
 
 from gateway import codec
-from gateway.broker import FAILURE, NO_MATCHING_SUBSCRIBERS, Broker, Delivery
+from gateway.broker import Broker, Delivery
 from gateway.confirmations import Confirmations
 from gateway.effects import Bury, PublishPlan, Reply
 from gateway.errors import Code, StateError
 from gateway.metrics import Metrics
+from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.store import Store
 from gateway.topics import Channel, Topics, sibling
 

@@ -179,7 +179,8 @@ class Link:
         self._answers[mid] = answer
         try:
             while not (await asyncio.wait((answer,), timeout=self._endpoint.timeout))[0]:
-                if not self._sockets.paused:  # else the answer stands behind messages that are not read
+                # The answer may stand behind messages that are not read, or so many that they take their time.
+                if not self._sockets.paused and self._sockets.silence >= self._endpoint.timeout:
                     raise BrokerError(f"no answer to a subscription in {self._endpoint.timeout:g} s")
             return answer.result()
         finally:

@@ -5,12 +5,16 @@ Survives a restart and removes what was not finished. Knows no S3 and no devices
 
 import hashlib
 import os
+import shutil
 import threading
 import weakref
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+
+import structlog
 
 from gateway.errors import Code, FileFault
 from gateway.messages import ModelFile
@@ -19,6 +23,8 @@ CHUNK = 65_536
 """Bytes that are read and checked at once."""
 _CHUNKS_KEPT = 16
 _DIGESTS = {"SHA1": lambda: hashlib.sha1(usedforsecurity=False)}
+
+_log = structlog.get_logger()
 
 
 class Corrupted(Exception):
@@ -103,7 +109,8 @@ class ModelCache:
             found.touch()
         except FileNotFoundError:
             return None
-        except (Corrupted, OSError):  # other bytes, or none: a disk fails in both ways
+        except (Corrupted, OSError) as error:  # other bytes, or none: a disk fails in both ways
+            _log.error("the disk has corrupted a model file: it is fetched anew", url=file.url, error=repr(error))
             path.unlink(missing_ok=True)
             return None
         return found
@@ -142,15 +149,23 @@ class ModelCache:
             raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} has the {file.checksum_type} {digest.hexdigest()}")
 
     def _make_room(self, size: int) -> None:
-        """For `size` bytes beside the files that are whole."""
-        whole = [entry for entry in self._folder.iterdir() if entry not in self._writing]
-        files = sorted((entry.stat().st_mtime_ns, entry.stat().st_size, entry) for entry in whole)
+        """For `size` bytes beside the files that are whole, on a disk that may be smaller than the limit."""
+        files = sorted(self._whole())
         used = sum(bytes_used for _, bytes_used, _ in files)
+        limit = min(self._limit, used + shutil.disk_usage(self._folder).free)
         for _, bytes_used, path in files:
-            if used + size <= self._limit:
+            if used + size <= limit:
                 return
             path.unlink(missing_ok=True)
             used -= bytes_used
+
+    def _whole(self) -> Iterator[tuple[int, int, Path]]:
+        """When it was used last, its bytes, and the file. Another thread may have found it corrupted meanwhile."""
+        for path in self._folder.iterdir():
+            with suppress(FileNotFoundError):
+                if path not in self._writing:
+                    found = path.stat()
+                    yield found.st_mtime_ns, found.st_size, path
 
     def _path(self, file: ModelFile) -> Path:
         name = hashlib.sha256(f"{file.checksum_type} {file.checksum.lower()} {file.url}".encode()).hexdigest()

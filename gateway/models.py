@@ -6,8 +6,9 @@ The garden's other gate: boto3 S3 and the cache on disk. Knows no devices and no
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,20 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
 from gateway import faults
-from gateway.errors import CallFailed, CloudError, Code, ConfigError, FileFault
+from gateway.errors import CallFailed, CloudError, Code, ConfigError, FileFault, OperatorNeeded
 from gateway.messages import ModelFile
 from gateway.modelcache import CHUNK, ModelCache, VerifiedFile
-from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.retry import RetryPolicy
 
 ATTEMPTS = 4
-FAULT_KEPT = 10.0
-"""Seconds for which a file that could not be had is not asked for again."""
+FAULT_KEPT = {Code.UNKNOWN_PLAN: 10.0, Code.GAVE_UP: 2.0}
+"""Seconds for which a file that could not be had is not asked for again, by what devices are told."""
 NO_SIZE_KEPT = 60.0
 """Seconds for which plans go without a size that could not be had."""
 SIZE_WAIT = 3.0
 """Seconds for which a plan waits for the sizes of its files."""
+ABSENT = frozenset({"NoSuchKey", "NoSuchBucket"})
+"""S3's codes for an object that is not there: the plan is wrong. Where it refuses, the credentials may be."""
 OPEN_FILES = 64
 SIZES_KEPT = 10_000
 
@@ -42,12 +45,13 @@ def make_client(region: str | None, connect_timeout: float, read_timeout: float)
     """
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=connect_timeout, read_timeout=read_timeout)
     try:
-        client = boto3.client("s3", region_name=region, config=config)
+        session = boto3.Session()
+        client = session.client("s3", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
         raise ConfigError([f"AWS settings: {error} (see AWS_ENDPOINT_URL_S3)"]) from error
     if client.meta.endpoint_url.endswith(".amazonaws.com"):
         return client
-    return boto3.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))
+    return session.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))
 
 
 def ask(operation: Any, url: str) -> Any:
@@ -64,9 +68,10 @@ def ask(operation: Any, url: str) -> Any:
 class Models:
     """Opens model files and tells their sizes."""
 
-    def __init__(self, client: Any, folder: Path, limit: int, policy: RetryPolicy) -> None:
-        """`limit`: bytes of the cache in `folder`. Raises OSError where that cannot be used."""
-        self._client = client
+    def __init__(self, client: Callable[[], Any], folder: Path, limit: int, policy: RetryPolicy) -> None:
+        """`client` makes the S3 client, once one is needed: a fleet without models saves 14 MB. `limit`: bytes of the
+        cache in `folder`. Raises OSError where that cannot be used."""
+        self._s3 = cache(client)
         self._cache = ModelCache(folder, limit)
         self._policy = policy
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="models")
@@ -86,7 +91,7 @@ class Models:
         return found
 
     async def open(self, file: ModelFile) -> VerifiedFile:
-        """The verified file, fetched once for all who ask meanwhile. Raises FileFault."""
+        """The verified file, fetched once for all who ask meanwhile. Raises FileFault, or ShuttingDown."""
         found = self.opened(file)
         if found is not None:
             return found
@@ -120,7 +125,8 @@ class Models:
         """Fetches that have not begun are dropped."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._size_pool.shutdown(wait=False, cancel_futures=True)
-        self._client.close()
+        if self._s3.cache_info().currsize:
+            self._s3().close()
 
     def _asked_size(self, file: ModelFile) -> asyncio.Task[None]:
         """One question for all plans that name the file."""
@@ -130,9 +136,13 @@ class Models:
             task.add_done_callback(lambda done: self._sizing.pop(file, None))
         return task
 
+    def _ask(self, operation: str, url: str) -> Any:
+        """In a thread: to make a client takes a while."""
+        return ask(getattr(self._s3(), operation), url)
+
     async def _size(self, file: ModelFile) -> None:
         try:
-            head = await self._in_thread(self._size_pool, ask, self._client.head_object, file.url)
+            head = await self._in_thread(self._size_pool, self._ask, "head_object", file.url)
             self._keep_size(file, int(head["ContentLength"]))
         except (CloudError, FileFault, KeyError) as error:
             _log.info("the size of a model file is not known", url=file.url, reason=str(error))
@@ -151,46 +161,62 @@ class Models:
 
     async def _obtain(self, file: ModelFile) -> VerifiedFile:
         try:
-            found = await self._in_thread(self._pool, self._cache.open, file) or await self._fetched(file)
+            found = await self._at_hand(file)
         except OSError as error:
             raise self._fault(file, FileFault(Code.GAVE_UP, f"the gateway's disk: {error.strerror}")) from error
         except FileFault as fault:
             raise self._fault(file, fault) from None
         self._keep_size(file, found.total)
-        self._open = OrderedDict((each, held) for each, held in self._open.items() if not held.evicted)
+        self._let_go()
         self._open[file] = found
         if len(self._open) > OPEN_FILES:
             self._open.popitem(last=False)
         return found
+
+    async def _at_hand(self, file: ModelFile) -> VerifiedFile:
+        """From the cache, or S3. Raises FileFault, OSError or ShuttingDown."""
+        found: VerifiedFile | None = await self._in_thread(self._pool, self._cache.open, file)
+        if found is not None:
+            return found
+        try:
+            return await self._fetched(file)
+        except OSError:
+            if not self._let_go():
+                raise
+            return await self._fetched(file)
+
+    def _let_go(self) -> int:
+        """Of files that were evicted: only then has the disk their room. How many there were."""
+        held = len(self._open)
+        self._open = OrderedDict((each, found) for each, found in self._open.items() if not found.evicted)
+        return held - len(self._open)
 
     def _fault(self, file: ModelFile, fault: FileFault) -> FileFault:
         """Keep it for a while. Its detail becomes a property on `dead`, where no control character of a URL may be."""
         fault = FileFault(fault.code, faults.line(fault.detail))
         now = time.monotonic()
         self._faults = {each: kept for each, kept in self._faults.items() if kept[0] > now}
-        self._faults[file] = (now + FAULT_KEPT, fault)
+        self._faults[file] = (now + FAULT_KEPT[fault.code], fault)
         self._sizes.pop(file, None)  # that of another object, maybe
-        _log.error(
-            "a model file cannot be given to devices: mend the object or the plan", url=file.url, reason=str(fault)
-        )
+        follows = "mend the object or the plan" if fault.code is Code.UNKNOWN_PLAN else "devices go on asking"
+        _log.error(f"a model file cannot be given to devices: {follows}", url=file.url, reason=str(fault))
         return fault
 
     async def _fetched(self, file: ModelFile) -> VerifiedFile:
-        """From S3. Raises FileFault or OSError."""
+        """From S3. Raises FileFault, OSError or ShuttingDown."""
         retrying = self._policy.briefly(ATTEMPTS)
         try:
             found: VerifiedFile = await retrying(self._in_thread, self._pool, self._fetch, file)
-        except CallFailed as error:
-            raise FileFault(Code.GAVE_UP, f"{file.url} cannot be had now: {error}") from error
         except CloudError as error:
+            passes = isinstance(error, CallFailed | OperatorNeeded) and error.reason not in ABSENT
+            if passes:
+                raise FileFault(Code.GAVE_UP, f"{file.url} cannot be had now: {error}") from error
             raise FileFault(Code.UNKNOWN_PLAN, f"{file.url}: {error}") from error
-        except ShuttingDown:
-            raise FileFault(Code.GAVE_UP, "the gateway stops") from None
         return found
 
     def _fetch(self, file: ModelFile) -> VerifiedFile:
         """In a thread of the pool."""
-        answer = ask(self._client.get_object, file.url)
+        answer = self._ask("get_object", file.url)
         body = answer["Body"]
         try:
             return self._cache.put(file, _length(answer, file), _chunks(body))

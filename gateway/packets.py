@@ -7,17 +7,26 @@ from typing import NamedTuple
 
 PUBLISH = 0x30
 QOS_2 = 0x04
+DUP = 0x08
+NO_MATCHING_SUBSCRIBERS = 0x10
+"""A reason code: the publication was accepted, and nobody was there to take it."""
+FAILURE = 0x80
+"""Reason codes from here on are refusals."""
 LONGEST_LENGTH = 4
 """Bytes of a length, at most (MQTT 5, 1.5.5)."""
 
 
 class Publish(NamedTuple):
-    """A PUBLISH of QoS 0 or 1. Its properties are skipped: the protocol uses none from device to gateway."""
+    """A PUBLISH of QoS 0 or 1. `dup`: the broker sent it before.
+
+    Its properties are skipped: the protocol uses none from device to gateway.
+    """
 
     topic: str
     payload: bytes
     qos: int
     packet_id: int
+    dup: bool = False
 
 
 def end_of(data: bytes, at: int) -> int | None:
@@ -49,7 +58,7 @@ def publish(data: bytes, at: int, end: int) -> Publish | None:
     except (IndexError, ValueError):
         return None
     at += properties
-    return Publish(topic, data[at:end], qos, packet_id) if topic and at <= end else None
+    return Publish(topic, data[at:end], qos, packet_id, first & DUP != 0) if topic and at <= end else None
 
 
 def puback(packet_id: int) -> bytes:

@@ -43,6 +43,11 @@ class PahoLoop:
         client.on_socket_register_write = lambda client, userdata, sock: self._here(self._want_write, sock)
         client.on_socket_unregister_write = lambda client, userdata, sock: None
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the broker said anything."""
+        return time.monotonic() - self._heard
+
     def pause(self) -> None:
         """Stop reading."""
         if not self.paused:

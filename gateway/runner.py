@@ -193,10 +193,10 @@ def _rules(settings: Settings) -> Rules:
 
 
 def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
-    """Raises ConfigError where the cache's folder cannot be used."""
-    client = doors.model_store(settings, region)
+    """Raises ConfigError where the cache's folder cannot be used, or the AWS settings name no store."""
+    doors.model_store(settings, region).close()  # a mistake is told at the start
     folder = settings.state_dir / "models"
     try:
-        return Models(client, folder, settings.cache_bytes, policy)
+        return Models(lambda: doors.model_store(settings, region), folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error

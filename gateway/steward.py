@@ -141,8 +141,7 @@ class Steward:
     def _understood(self, delivery: Delivery, device: Device, channel: Channel) -> list[Effect]:
         self._metrics.received[channel].inc()
         now = _now()
-        share = READ if channel is Channel.READ else 1.0
-        if delivery.connection and not self._rates.admits(device, len(delivery.payload), now.mono, share):
+        if not self._within_rate(delivery, device, channel, now):
             return self._too_much(delivery, device, channel, now)
         try:
             if len(delivery.payload) > self._max_payload:
@@ -155,6 +154,12 @@ class Steward:
         if message is None:
             return [Settle(delivery)]
         return self._core.receive(device, message, delivery, now)
+
+    def _within_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Moment) -> bool:
+        """What the gateway asked for, and what the broker delivers again, is not the device's doing."""
+        if not delivery.connection or delivery.again:
+            return True
+        return self._rates.admits(device, len(delivery.payload), now.mono, READ if channel is Channel.READ else 1.0)
 
     def _too_much(self, delivery: Delivery, device: Device, channel: Channel, now: Moment) -> list[Effect]:
         self._metrics.over_rate.inc()

@@ -41,31 +41,28 @@ class Topics:
 
     def __init__(self, root: str) -> None:
         self._prefix = root + "/"
-        self._devices: dict[str, Device] = {}  # by what stands before the channel
+        self._fleets: dict[str, dict[str, Device]] = {}
+        self._kept = 0
 
     def parse(self, topic: str) -> tuple[Device, Channel]:
         """The device and the channel of a topic that one of our filters matched.
 
         Raises LimitError where fleet or device is no name of the service, or the topic is none of ours.
         """
-        head, _, word = topic.rpartition("/")
-        channel, device = _CHANNELS.get(word), self._devices.get(head)
-        if channel is None:
-            raise self._not_ours(topic)
-        return device or self._device(head, topic), channel
+        levels = topic[len(self._prefix) :].split("/")
+        if len(levels) != 3 or levels[2] not in _CHANNELS or not topic.startswith(self._prefix):
+            raise LimitError(f"topic {topic[:200]!r} is not {self._prefix}FLEET/DEVICE/CHANNEL")
+        fleet, name, channel = levels
+        device = self._fleets[fleet].get(name) if fleet in self._fleets else None
+        return device or self._device(fleet, name), _CHANNELS[channel]
 
-    def _device(self, head: str, topic: str) -> Device:
-        levels = head[len(self._prefix) :].split("/")
-        if not head.startswith(self._prefix) or len(levels) != 2:
-            raise self._not_ours(topic)
-        fleet, name = levels
-        if len(self._devices) == DEVICES_KEPT:
-            self._devices.clear()
-        device = self._devices[head] = Device(sys.intern(fleet), name)
+    def _device(self, fleet: str, name: str) -> Device:
+        if self._kept == DEVICES_KEPT:
+            self._fleets, self._kept = {}, 0
+        device = Device(sys.intern(fleet), name)
+        self._fleets.setdefault(device.fleet, {})[name] = device
+        self._kept += 1
         return device
-
-    def _not_ours(self, topic: str) -> LimitError:
-        return LimitError(f"topic {topic[:200]!r} is not {self._prefix}FLEET/DEVICE/CHANNEL")
 
     def format(self, device: Device, channel: Channel) -> str:
         """The topic of a device's channel."""

@@ -7,10 +7,9 @@ import time
 import network
 
 from device_sdk.agent import Agent
-from device_sdk.port import Port
-from device_sdk.state import FileStore
+from device_sdk.port import Port, in_file
 
-LAYOUT = ["board-example 1.0", [["system", "free-heap"], ["system", "rssi"]], []]
+LAYOUT = ["board example 1.0", [["system", "free-heap"], ["system", "rssi"]], []]
 
 wlan = network.WLAN(network.STA_IF)
 wlan.active(True)
@@ -32,5 +31,5 @@ def remove(definition):
     print("remove", definition.handle)
 
 
-agent = Agent(LAYOUT, install, remove, measure, store=FileStore("agent.state"))
+agent = Agent(LAYOUT, install, remove, measure, store=in_file("agent.state"))
 Port(agent, "broker.local", "fleet-a", "dev-000001", password="secret").run()

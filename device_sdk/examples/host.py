@@ -10,10 +10,10 @@ import sys
 import paho.mqtt.client as paho
 
 from device_sdk.agent import Agent
+from device_sdk.port import in_file
 from device_sdk.port_paho import PahoPort
-from device_sdk.state import FileStore
 
-LAYOUT = ["host-example 1.0", [["system", "load-average"]], []]
+LAYOUT = ["host example 1.0", [["system", "load-average"]], []]
 
 
 def measure(agent):
@@ -31,7 +31,7 @@ def remove(definition):
 def main(host, fleet, device, password=None):
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"{fleet}/{device}", clean_session=False)
     client.username_pw_set(f"{fleet}/{device}", password)
-    agent = Agent(LAYOUT, install, remove, measure, store=FileStore("agent.state"), max_payload=None)
+    agent = Agent(LAYOUT, install, remove, measure, store=in_file("agent.state"), max_payload=None)
     port = PahoPort(agent, client, fleet, device)
     client.connect(host)
     client.loop_start()

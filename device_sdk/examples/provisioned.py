@@ -12,8 +12,7 @@ import sys
 from binascii import a2b_base64
 
 from device_sdk.agent import Agent
-from device_sdk.port import Port
-from device_sdk.state import FileStore
+from device_sdk.port import Port, in_file
 
 LAYOUT = ["provisioned 1.0", [["system", "free-heap"]], []]
 MICROPYTHON = sys.implementation.name == "micropython"
@@ -66,7 +65,7 @@ def measure(agent):
 
 
 def main(path="board.json"):
-    agent = Agent(LAYOUT, None, None, measure, store=FileStore("agent.state"))
+    agent = Agent(LAYOUT, None, None, measure, store=in_file("agent.state"))
     port(agent, read(path)).run()
 
 

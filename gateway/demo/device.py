@@ -7,8 +7,7 @@ device_sdk alone. Its uptime and memory are real, its temperature and its infere
 import os
 import sys
 
-from device_sdk.agent import Agent
-from device_sdk.plan import Definition
+from device_sdk.agent import Agent, Definition
 
 MICROPYTHON = sys.implementation.name == "micropython"
 MODEL = "keyword-spotting"
@@ -51,7 +50,7 @@ def measure(agent: Agent) -> None:
     agent.sample("uptime", now)
     agent.sample("memory", memory())
     agent.sample("temperature", 213 + now % 7)
-    if agent.plans and agent.plans.have and installed:
+    if agent.have and installed:
         agent.sample(MODEL + "/latency-ms", 12 + now % 3)
         agent.sample(MODEL + "/confidence", 90 + now % 10)
         agent.inference()
@@ -107,7 +106,7 @@ def main(host: str, port: str, fleet: str, device: str, way: str, files: str) ->
         import tracemalloc
 
         tracemalloc.start()
-    agent = Agent(layout(way), install, remove, measure, interval=INTERVAL, urls=way == "paho", files=files)
+    agent = Agent(layout(way), install, remove, measure, interval=INTERVAL, files=files)
     agent.fetch = True
     run = over_paho if way == "paho" else over_own_client
     run(agent, host, int(port), fleet, device, os.getenv("DEVICE_PASSWORD") or "")

@@ -40,7 +40,7 @@ def block(payload: bytes) -> Block:
 
 
 def _array(payload: bytes, least: int) -> list[Any]:
-    value = unpack(payload, 0, len(payload))
+    value = unpack(payload)
     if not isinstance(value, (list, tuple)) or len(value) < least:
         raise ValueError(f"an array of {least} belongs here")
     return list(value)

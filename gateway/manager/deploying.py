@@ -1,7 +1,7 @@
 """What an operator does with deployments: model files into the store of objects, then a rollout to the devices.
 
 The files come first: a device never reads of a file that is not there. Names are held to the service model before
-anything is written. Each of these returns once the steps that are due are taken.
+anything is written. Each of these takes the steps that are due; of a large fleet, the service takes the rest.
 """
 
 from collections.abc import Mapping, Sequence

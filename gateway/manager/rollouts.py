@@ -10,6 +10,7 @@ from gateway.manager.refusals import ManagerError
 from gateway.manager.rollout import (
     AT_ONCE,
     OPEN,
+    PENDING,
     VERDICTS,
     DeviceState,
     Progress,
@@ -132,8 +133,8 @@ class Rollouts:
         return [int(number) for (number,) in rows]
 
     def reached(self, number: int) -> list[int]:
-        """The devices that know of it: those that fetched it and those with a verdict, in its order."""
-        states = (DeviceState.FETCHED, *VERDICTS.values())
+        """The devices that know of it or may come to: those that have it and those with a verdict, in its order."""
+        states = (*PENDING, *VERDICTS.values())
         rows = self.connection.execute(
             f"SELECT device FROM rollout_devices WHERE rollout = ? AND state IN ({marks(states)}) ORDER BY place",
             (number, *states),

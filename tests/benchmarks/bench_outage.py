@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
-from bench_gateway import broker, free_port, heartbeat, hello, process
 from rich.console import Console
 from rich.table import Table
+from stage import broker, free_port, heartbeat, hello, process
 
 UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 REGISTERED = b'{"DeviceRegistration":"REGISTERED","CacheTTL":"3600"}'

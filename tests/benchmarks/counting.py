@@ -1,6 +1,6 @@
 """An Edge Manager that counts: each POST is answered after `delay` seconds, heartbeats are told apart by their marker.
 
-`python counting.py DELAY` prints its port, then a line of JSON for each line on stdin: what came since the last one.
+`python counting.py DELAY` prints its port, then a line of JSON for each question on stdin (stage.py names them).
 """
 
 import asyncio
@@ -8,11 +8,25 @@ import json
 import re
 import sys
 import time
+from functools import partial
 
 MARKER = re.compile(rb"777\d{9}")
-EMPTY = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
-YES = b'{"DeviceRegistration":"REGISTERED","CacheTTL":"3600"}'
-REGISTERED = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(YES) + YES
+PLAN = {
+    "DeploymentName": "first",
+    "FailureHandlingPolicy": "DO_NOTHING",
+    "Type": "Model",
+    "Definitions": [{"ModelHandle": "wake-word", "State": "UNDEPLOY"}],
+}
+
+
+def response(body: object, status: str = "200 OK") -> bytes:
+    text = json.dumps(body)
+    return f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(text)}\r\n\r\n{text}".encode()
+
+
+EMPTY, PLANS = response({}), response({"Deployments": [PLAN]})
+REGISTERED = response({"DeviceRegistration": "REGISTERED", "CacheTTL": "3600"})
+UNAVAILABLE = response({"message": "as ordered"}, "503 Service Unavailable")
 
 
 class Counting(asyncio.Protocol):
@@ -21,38 +35,53 @@ class Counting(asyncio.Protocol):
     seen: dict[bytes, float]
     posts = 0
     delay = 0.0
+    fails = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
         self.data = b""
 
     def data_received(self, data: bytes) -> None:
-        self.data += data
-        head, blank, body = self.data.partition(b"\r\n\r\n")
-        if not blank or len(body) < int(re.search(rb"(?i)content-length: *(\d+)", head)[1]):
+        data = self.data + data
+        head = data.find(b"\r\n\r\n")
+        length = data.lower().find(b"content-length:", 0, head)
+        if head < 0 or len(data) < head + 4 + int(data[length + 15 : data.find(b"\r", length)]):
+            self.data = data
             return
         self.data = b""
-        answer = EMPTY
-        if b"GetDeviceRegistration" in head:
-            answer = REGISTERED
-        elif b"SendHeartbeat" in head:
-            Counting.posts += 1
-            now = time.monotonic()
-            for marker in MARKER.findall(body):
-                self.seen.setdefault(marker, now)
+        answer = self.answer(data)
         if self.delay:
             asyncio.get_running_loop().call_later(self.delay, self.transport.write, answer)
         else:
             self.transport.write(answer)
 
+    def answer(self, request: bytes) -> bytes:
+        if self.fails:
+            return UNAVAILABLE
+        if request.startswith(b"POST /GetDeviceRegistration"):
+            return REGISTERED
+        if request.startswith(b"POST /GetDeployments"):
+            return PLANS
+        Counting.posts += 1
+        now = time.monotonic()
+        for marker in MARKER.findall(request):
+            self.seen.setdefault(marker, now)
+        return EMPTY
 
-def tell() -> None:
-    if not sys.stdin.readline():
-        asyncio.get_running_loop().stop()
-        return
-    times = Counting.seen.values()
-    span = max(times) - min(times) if times else 0.0
-    print(json.dumps({"heartbeats": len(times), "posts": Counting.posts, "seconds": span}), flush=True)
+
+def tell(loop: asyncio.AbstractEventLoop) -> None:
+    question = sys.stdin.readline().strip()
+    found: dict[str, float] = {}
+    if not question:
+        loop.stop()
+    elif question == "times":
+        found = {marker.decode(): when for marker, when in Counting.seen.items()}
+    elif question == "count":
+        times = Counting.seen.values()
+        found = {"heartbeats": len(times), "posts": Counting.posts, "seconds": max(times) - min(times) if times else 0}
+    else:
+        Counting.fails = question == "fail"
+    print(json.dumps(found), flush=True)
 
 
 async def main() -> None:
@@ -60,7 +89,7 @@ async def main() -> None:
     Counting.seen, Counting.delay = {}, float(sys.argv[1])
     server = await loop.create_server(Counting, "127.0.0.1", 0, backlog=1000)
     print(server.sockets[0].getsockname()[1], flush=True)
-    loop.add_reader(sys.stdin, tell)
+    loop.add_reader(sys.stdin, partial(tell, loop))
     await server.serve_forever()
 
 

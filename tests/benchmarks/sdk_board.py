@@ -13,7 +13,7 @@ LAYOUT = [
     [["sys", "free-heap"], ["sys", "rssi"], ["sys", "temperature", -1]],
     [["keyword-spotting", "1.0", [["sys", "latency-ms"], ["sys", "confidence", -2]]]],
 ]
-TOPICS = {"hello": b"edge/fleet-a/dev-000001/hello", "hb": b"edge/fleet-a/dev-000001/hb"}
+ROOT = "edge/fleet-a/dev-000001/"
 DEADLINE_MS = 500
 PINGED_MS = 750  # of silence with a keepalive of a second: the deadline of a ping begins then
 
@@ -34,24 +34,25 @@ def made():
 
     agent = Agent(LAYOUT, print, print, measure)
     agent.start(0, 1795458600, 4711, False)
-    agent.plans.have = 735928559
-    return agent, Packer(256, 9 + len(TOPICS["hello"]))
+    agent.have = agent.digest = 735928559
+    return agent, Packer(256, 14 + len(ROOT))
 
 
 def connection(port):
-    from device_sdk.mqtt import Mqtt
+    """The client, and the topics of its device."""
+    from device_sdk.mqtt import Mqtt, field
 
     client = Mqtt("127.0.0.1", port, 2, ("dev-000001",), 60, None, 256, None)
     client.connect()
     client.poll(1)  # the poller makes its one tuple when it waits for the first time
-    return client
+    return client, {channel: field(ROOT + channel) for channel in ("hello", "hb")}
 
 
-def say(agent, client, p, now):
+def say(agent, client, topics, p, now):
     """What is due, published; returns the microseconds until its PUBACK was there."""
     channel = agent.poll(now, p)
     start = time.ticks_us()
-    client.publish(TOPICS[channel], p, 1, channel == "hello")
+    client.publish(topics[channel], p, 1, channel == "hello")
     took = time.ticks_diff(time.ticks_us(), start)
     agent.sent(channel)
     return took
@@ -85,9 +86,9 @@ def encode(_=None):
 def packet(port):
     """Publishes a hello and the worked heartbeat, once."""
     agent, p = made()
-    client = connection(int(port))
+    client, topics = connection(int(port))
     for now in (0, 0, 89):
-        say(agent, client, p, now)
+        say(agent, client, topics, p, now)
     print(1)
 
 
@@ -96,9 +97,9 @@ def steady(port, count=10000):
     import micropython
 
     agent, p = made()
-    client = connection(int(port))
+    client, topics = connection(int(port))
     for now in (0, 0, 89):
-        say(agent, client, p, now)
+        say(agent, client, topics, p, now)
     times = [0] * count
     now = 89
     n = 0
@@ -106,7 +107,7 @@ def steady(port, count=10000):
     try:
         while n < count:
             now += 60
-            times[n] = say(agent, client, p, now)
+            times[n] = say(agent, client, topics, p, now)
             n += 1
     finally:
         micropython.heap_unlock()
@@ -117,14 +118,13 @@ def steady(port, count=10000):
 def agent(port):
     """The whole agent, its state and its model in files: beats until a plan with a download is carried out and told."""
     from device_sdk.agent import Agent
-    from device_sdk.port import Port
-    from device_sdk.state import FileStore
+    from device_sdk.port import Port, in_file
 
-    agent = Agent(LAYOUT, str, str, measure, 1, FileStore("state"), 512, False, 8, "")
+    agent = Agent(LAYOUT, str, str, measure, 1, in_file("state"), 512, 8, "")
     way = Port(agent, "127.0.0.1", "fleet-a", "dev-000001", None, int(port))
     way.step(0)
     n = 0
-    while n < 20 or not agent.plans.have or agent.plans.result:
+    while n < 20 or not agent.have or agent.result:
         way.step(50)
         n += 1
         if way.error or agent.bad or n > 400:
@@ -139,7 +139,7 @@ def stopped(port):
     start = 0
     agent, p = made()
     agent.poll(0, p)
-    client = connection(int(port))
+    client, topics = connection(int(port))
     client.timeout = DEADLINE_MS
     client.keepalive = 1
 
@@ -151,12 +151,12 @@ def stopped(port):
         nonlocal start
         while True:
             start = time.ticks_ms()
-            client.publish(TOPICS["hb"], p, 0, False)
+            client.publish(topics["hb"], p, 0, False)
 
     calls = {
         "connect": client.connect,
         "subscribe": lambda: client.subscribe("edge/fleet-a/dev-000001/ack", 1),
-        "publish": lambda: client.publish(TOPICS["hb"], p, 1, False),
+        "publish": lambda: client.publish(topics["hb"], p, 1, False),
         "resend": client.resend,
         "poll": quiet,
         "full socket": flood,

@@ -1,6 +1,7 @@
 """The garden door as the tests open it: attempts written down, no wait between them. No test of its own."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,12 +49,18 @@ class Door:
     async def perform(self, call: Call) -> Outcome[Any]:
         """What became of it in the end: what is postponed is asked for again as soon as it may be, as the core does."""
         while isinstance(outcome := await self.once(call), Postponed):
-            device = call.device
-            while not (device in self._due if outcome.alone else self.window):
-                self._changed.clear()
-                await self._changed.wait()
-            self._due.discard(device)
+            await (self.due(call.device) if outcome.alone else self._until(lambda: self.window > 0))
         return outcome
+
+    async def due(self, device: Device) -> None:
+        """Wait until the device's call is to be made again."""
+        await self._until(lambda: device in self._due)
+        self._due.discard(device)
+
+    async def _until(self, true: Callable[[], bool]) -> None:
+        while not true():
+            self._changed.clear()
+            await self._changed.wait()
 
     def _again(self, device: Device) -> None:
         self._due.add(device)

@@ -5,12 +5,14 @@ import socket
 
 import pytest
 
+from gateway.breaker import OPENS_AT
 from gateway.calls import (
     Accepted,
     Call,
     GaveUp,
     GetDeployments,
     GetDeviceRegistration,
+    Postponed,
     Refused,
     Registration,
     SendHeartbeat,
@@ -18,6 +20,7 @@ from gateway.calls import (
 )
 from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
 from gateway.messages import Device
+from gateway.retry import ENOUGH
 from tests.contract.door import NO_TIME, Door
 from tests.contract.recorder import Answer, Recorder
 
@@ -130,3 +133,65 @@ async def test_a_call_that_fails_alone_is_not(service: Recorder, monkeypatch: py
     assert await door.perform(BEAT) == Accepted(None)
     assert door.repeated == list(range(1, 21))
     door.cloud.close()
+
+
+FLEET = [SendHeartbeat(Device("fleet-a", f"dev-{number}"), "1.0.0", (), (), None) for number in range(OPENS_AT)]
+
+
+async def test_where_all_fail_the_window_closes_and_a_probe_that_gets_through_opens_it(
+    service: Recorder, door: Door
+) -> None:
+    service.answers = [Answer(503)] * (OPENS_AT + 3)
+    outcomes = [await door.once(call) for call in FLEET]
+    assert outcomes == [Postponed(alone=True)] * (OPENS_AT - 1) + [Postponed(alone=False)]
+    assert await door.perform(FLEET[0]) == Accepted(None)
+    assert len(service.requests) == OPENS_AT + 4
+    assert door.window > 0
+
+
+async def test_after_an_outage_that_returns_there_is_one_probe_at_a_time(service: Recorder, door: Door) -> None:
+    """A call that was under way gets through before the probe is due; then all fail again."""
+    for _ in range(3):
+        service.answers = [Answer(503)] * OPENS_AT
+        for call in FLEET:
+            await door.once(call)
+        assert await door.once(FLEET[0]) == Accepted(None)
+    service.answers = [Answer(503)] * OPENS_AT
+    for call in FLEET:
+        await door.once(call)
+    assert await door.perform(FLEET[0]) == Accepted(None)
+
+
+async def test_one_that_was_given_up_gets_its_time_anew(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    door = Door(service.url, monkeypatch, give_up_after=NO_TIME)
+    others = GetDeviceRegistration(DEVICE)
+    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": Answer(body="{}")}
+    failing = asyncio.create_task(door.perform(BEAT))
+    while not failing.done():
+        await door.perform(others)
+    assert isinstance(failing.result(), GaveUp)
+    assert await door.once(BEAT) == Postponed(alone=True)
+    door.cloud.close()
+
+
+async def test_one_that_others_wait_behind_is_tried_at_once_and_given_up_soon(
+    service: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    door = Door(service.url, monkeypatch)
+    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": Answer(body="{}")}
+    assert await door.once(BEAT) == Postponed(alone=True)
+    for number in range(100):
+        await door.once(GetDeviceRegistration(Device("fleet-a", f"dev-{number}")))
+    tried = 1
+    while isinstance(outcome := await pressed(door), Postponed):
+        tried += 1
+    assert isinstance(outcome, GaveUp)
+    assert tried == ENOUGH - 1
+    door.cloud.close()
+
+
+async def pressed(door: Door) -> object:
+    """The outcome of the next attempt, which a press brings about, whatever wait was ahead of it."""
+    door.cloud.press(DEVICE)
+    await door.due(DEVICE)
+    return await door.once(BEAT)

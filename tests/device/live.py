@@ -8,10 +8,9 @@ import sys
 import time
 
 from device_sdk.agent import Agent
-from device_sdk.mqtt import Mqtt
+from device_sdk.mqtt import Mqtt, field
 from device_sdk.pack import Packer
-from device_sdk.port import Port
-from device_sdk.state import FileStore
+from device_sdk.port import Port, in_file
 
 LAYOUT = ["1.0.0", [["sys", "free-heap"], ["sys", "rssi"]], []]
 
@@ -31,14 +30,14 @@ def managed(port, path):
         remove=lambda definition: installed.remove(definition.handle),
         measure=lambda agent: agent.sample("rssi", -61),
         interval=1,
-        store=FileStore(path),
+        store=in_file(path),
     )
     device = Port(agent, "127.0.0.1", "fleet-a", "dev-1", port=port)
     device.client.timeout = 2000
-    while not agent.plans.have or agent.plans.result:
+    while not agent.have or agent.result:
         device.step(200)
     device.client.disconnect()
-    say(have=agent.plans.have, installed=installed, bad=agent.bad)
+    say(have=agent.have, installed=installed, bad=agent.bad)
 
 
 def steady(port, count):
@@ -48,8 +47,8 @@ def steady(port, count):
     agent.start(0, 1795458600, 4711, False)
     client = connection(port, "steady", 60, None, 500, None)
     client.connect()
-    topics = {"hello": b"edge/fleet-a/dev-1/hello", "hb": b"edge/fleet-a/dev-1/hb"}
-    p = Packer(512, 9 + len(topics["hello"]))
+    topics = {channel: field("edge/fleet-a/dev-1/" + channel) for channel in ("hello", "hb")}
+    p = Packer(512, 7 + len(topics["hello"]))
     beat(agent, client, topics, p, 10)
     if sys.implementation.name == "micropython":
         import micropython
@@ -97,7 +96,7 @@ def frozen(port, call):
         if call == "connect":
             client.connect()
         elif call == "publish":
-            client.publish(b"edge/x", p, 1, False)
+            client.publish(field("edge/x"), p, 1, False)
         elif call == "subscribe":
             client.subscribe(b"edge/y", 1)
         else:
@@ -123,13 +122,13 @@ def secure(port, der):
 
         tls = wrapped(context)
     seen = []
-    client = connection(port, "secure", 60, tls, 4000, lambda *args: seen.append(args[3] - args[2]))
+    client = connection(port, "secure", 60, tls, 4000, lambda topic, payload: seen.append(len(payload)))
     client.connect()
     client.subscribe("edge/echo", 1)
     p = Packer(3000, 20)
     p.any(["x" * 1000] * 2)
     for _ in range(3):
-        client.publish(b"edge/echo", p, 1, False)
+        client.publish(field("edge/echo"), p, 1, False)
     while len(seen) < 3:
         client.poll(5000)
     client.disconnect()

@@ -7,14 +7,13 @@ gateway here asserts what must never be seen, at the moment at which it would be
 
 import gc
 import json
-import os
 import random
 import sys
 from hashlib import sha1
 
 from device_sdk.agent import Agent
 from device_sdk.pack import Packer
-from device_sdk.state import FileStore
+from device_sdk.port import in_file
 from tests.device.flash import Powered, formatted
 from tests.device.support import LAYOUT, NOW, packed, read, receive, written
 
@@ -22,31 +21,28 @@ MANY = 1 << 30  # writes without a cut
 AGAIN = 4096  # bytes of a file that a cut may cost
 MAX_PAYLOAD = 512
 LOST = 2  # per cent
+KEPT = [None]  # what the store may give back
 
 
-class Store(FileStore):
-    """What must come back: the value that was saved, or the one whose saving was cut."""
+def store():
+    """The agent's store on the flash. Asserts that what comes back is what was saved, or what was being saved."""
+    file = in_file("/flash/state")
 
-    kept = ("null",)
+    def checked(text=None):
+        if text is None:
+            try:
+                text = file()
+            except OSError:
+                assert None in KEPT
+                raise
+            assert text in KEPT
+            KEPT[:] = [text]
+            return text
+        KEPT.append(text)
+        file(text)
+        KEPT[:] = [text]
 
-    def __init__(self):
-        FileStore.__init__(self, "/flash/state")
-
-    def load(self):
-        value = FileStore.load(self)
-        assert json.dumps(value) in Store.kept, (value, Store.kept)
-        Store.kept = (json.dumps(value),)
-        return value
-
-    def save(self, value):
-        text = json.dumps(value)
-        Store.kept += (text,)
-        FileStore.save(self, value)
-        Store.kept = (text,)
-
-
-def work(agent, clock):
-    return agent.plans.work(clock)
+    return checked
 
 
 class Gateway:
@@ -151,7 +147,7 @@ class Life:
         self.wrong = None
         files = "/flash/" if gateway.files else None
         self.agent = Agent(
-            LAYOUT, self.install, gateway.remove, store=Store(), max_payload=MAX_PAYLOAD, files=files, interval=20
+            LAYOUT, self.install, gateway.remove, store=store(), max_payload=MAX_PAYLOAD, files=files, interval=20
         )
         unix = NOW + gateway.now if random.getrandbits(1) else None
         self.agent.start(0, unix, random.getrandbits(16), False)
@@ -177,7 +173,7 @@ class Life:
             receive(self.agent, channel, data)
 
     def work(self):
-        while not self.flash.dead and work(self.agent, self.now):
+        while not self.flash.dead and self.agent.work(self.now):
             pass
 
     def step(self):

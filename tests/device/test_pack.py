@@ -1,5 +1,7 @@
 """The writer and the reader of msgpack: vectors both ways, and input that means harm."""
 
+import struct
+
 from device_sdk.pack import Packer
 from device_sdk.unpack import unpack
 from tests.device.support import as_value, packed, payload, raises, read, vectors, written
@@ -7,12 +9,11 @@ from tests.device.support import as_value, packed, payload, raises, read, vector
 FORM = ("nested", "truncated", "claim", "utf-8", "hb-empty", "ack-empty", "two-objects", "garbage", "cut-short", "-c1")
 
 
-def has_maps(item):
-    return item is ... or (isinstance(item, list) and True in [has_maps(each) for each in item])
-
-
-def has_bytes(item):
-    return isinstance(item, bytes) or (isinstance(item, list) and True in [has_bytes(each) for each in item])
+def is_never_written(item):
+    """Whether a vector's JSON holds bytes, a map or a bool; floats are tested by themselves."""
+    if isinstance(item, list):
+        return True in [is_never_written(each) for each in item]
+    return isinstance(item, (dict, bool, float))
 
 
 def ends_in_nil(item):
@@ -28,8 +29,8 @@ def test_every_message_is_read_as_its_value():
 def test_every_message_is_written_in_its_shortest_form():
     count = 0
     for vector in vectors("messages"):
-        value = as_value(vector["value"])
-        odd = has_maps(value) or has_bytes(value) or ends_in_nil(value) or "grown" in vector["name"]  # never written
+        value = vector["value"]
+        odd = is_never_written(value) or ends_in_nil(value) or "grown" in vector["name"]
         if vector.get("shortest", True) and not odd:
             assert packed(value) == payload(vector), vector["name"]
             count += 1
@@ -46,7 +47,7 @@ def test_what_is_no_single_object_is_refused():
 
 
 def test_every_prefix_of_a_message_is_refused():
-    data = packed(["1.0", [1, -200, 70000, 1.5, 0.1], None, "x" * 40, [[[]]]])
+    data = packed(["1.0", [1, -200, 70000], None, "x" * 40, [[[]]]])
     for n in range(len(data)):
         raises(ValueError, read, data[:n])
     assert read(data)[0] == "1.0"
@@ -63,11 +64,9 @@ def test_ints_of_every_width_come_back_from_their_shortest_form():
                 assert len(data) == (1 if -32 <= n < 128 else 1 + whole[0] // 8), n
 
 
-def test_floats_come_back():
+def test_floats_are_written_as_64_bits():
     for x in (0.5, -1.25, 0.1, 1e300, 0.0, 3.4e39):
-        data = packed(x)
-        assert read(data) == x
-        assert len(data) == 9, x
+        assert packed(x) == b"\xcb" + struct.pack(">d", x)
 
 
 def test_nils_at_the_end_of_an_array_are_left_out_and_an_array_of_nils_is_nil():
@@ -110,14 +109,15 @@ def test_eight_levels_are_read_and_nine_are_not():
     raises(ValueError, read, b"\x91" * 9 + b"\xc0")
 
 
-def test_maps_and_extensions_are_read_over():
+def test_what_a_device_is_never_sent_is_read_over():
     maps = b"\x81\xa1a\x91\x01", b"\xde\x00\x01\xa1a\x01"
-    for code in maps + (b"\xd4\x01\x00", b"\xc7\x02\x05ab", b"\xd8\x01" + bytes(16)):
-        assert read(b"\x92" + code + b"\x07") == [..., 7]
+    others = b"\xc2", b"\xc3", b"\xca" + bytes(4), b"\xcb" + bytes(8)
+    for code in maps + others + (b"\xd4\x01\x00", b"\xc7\x02\x05ab", b"\xd8\x01" + bytes(16)):
+        assert read(b"\x92" + code + b"\x07") == [None, 7]
 
 
 def test_a_reader_stays_within_its_end():
-    data = b"\x00\x92\x01\x02\x03"
-    assert unpack(data, 1, 4) == [1, 2]
-    raises(ValueError, unpack, data, 1, 3)
-    raises(ValueError, unpack, data, 1, 5)
+    view = memoryview(b"\x00\x92\x01\x02\x03")
+    assert unpack(view[1:4]) == [1, 2]
+    raises(ValueError, unpack, view[1:3])
+    raises(ValueError, unpack, view[1:5])

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgpack
 
+from gateway.demo.address import Credentials
 from tests.faults import mqtt
 from tests.faults.ledger import Ledger
 from tests.integration.forms import EPOCH, LAYOUT, TAG
@@ -75,21 +76,23 @@ class Mind:
 class Device(asyncio.Protocol):
     """`name` within `fleet`; `live` keeps it connected until it is cancelled."""
 
-    def __init__(self, door: Door, fleet: str, name: str, password: str, ledger: Ledger, habits: Habits) -> None:
+    def __init__(
+        self, door: Door, fleet: str, name: str, credentials: Credentials, ledger: Ledger, habits: Habits
+    ) -> None:
         self.name = name
         self.habits = habits
         self.is_up = asyncio.Event()
         self.delays: list[float] = []
         """Seconds from each heartbeat to its ack with code 0."""
         self._door = door
-        self._user = f"{fleet}/{name}"
-        self._password = password
+        self._path = f"{fleet}/{name}"
+        self._credentials = credentials
         self._ledger = ledger
         self._mind = Mind()
         self._reader = mqtt.Reader()
         self._transport: asyncio.Transport | None = None
         self._gone = asyncio.Event()
-        self._topics = {channel: mqtt.topic(f"edge/{self._user}/{channel}") for channel in ("hello", "hb")}
+        self._topics = {channel: mqtt.topic(f"edge/{self._path}/{channel}") for channel in ("hello", "hb")}
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -178,7 +181,7 @@ class Device(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._reader, self._transport = mqtt.Reader(), transport
-        transport.write(mqtt.connect(self._user, self._user, self._password))
+        transport.write(mqtt.connect(self._path.replace("/", "."), self._credentials.user, self._credentials.password))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -192,13 +195,13 @@ class Device(asyncio.Protocol):
             elif kind == mqtt.PUBLISH:
                 self._heard(*mqtt.published(flags, body))
             elif kind == mqtt.CONNACK:
-                assert body[1] == 0, f"{self._user} was not let in: {body[1]}"
+                assert body[1] == 0, f"{self._path} was not let in: {body[1]}"
                 self._let_in()
 
     def _let_in(self) -> None:
         assert self._transport is not None
         if self.habits.listens:
-            self._transport.write(mqtt.subscribe(0xFFFF, f"edge/{self._user}/ack"))
+            self._transport.write(mqtt.subscribe(0xFFFF, f"edge/{self._path}/ack"))
         self.is_up.set()
         for waiting in self._mind.unconfirmed.values():
             self._fly(waiting)

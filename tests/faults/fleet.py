@@ -32,7 +32,7 @@ class Fleet:
         names = [f"{prefix}-{index}" for index in range(count)]
         users = await asyncio.to_thread(broker.admit_all, [f"{fleet}/{name}" for name in names])
         door = Door(broker.address.host, port or broker.address.device_port, asyncio.Semaphore(AT_ONCE))
-        new = [Device(door, fleet, name, users[f"{fleet}/{name}"].password, self._ledger, habits) for name in names]
+        new = [Device(door, fleet, name, users[f"{fleet}/{name}"], self._ledger, habits) for name in names]
         self.devices += new
         self._lives += [asyncio.create_task(device.live()) for device in new]
         if habits.again_after is not None:

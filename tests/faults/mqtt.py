@@ -10,8 +10,8 @@ DISCONNECT = b"\xe0\0"
 
 
 def connect(client_id: str, user: str, password: str) -> bytes:
-    """A clean session without a keepalive: thousands of devices that ping would measure their own pings."""
-    body = b"\0\4MQTT\4\xc2\0\0" + _text(client_id) + _text(user) + _text(password)
+    """A clean session, with a keepalive of an hour: no scenario is silent for so long, so nobody needs to ping."""
+    body = b"\0\4MQTT\4\xc2\x0e\x10" + _text(client_id) + _text(user) + _text(password)
     return b"\x10" + _length(len(body)) + body
 
 

@@ -111,7 +111,7 @@ class Scene:
         """The environment of such a gateway."""
         at = self.broker.address
         at = at if port is None else replace(at, gateway_port=port)
-        ours: dict[str, Any] = {"fleets": self.name, "state": self.folder / "state"} | more
+        ours: dict[str, Any] = {"fleets": self.name, "state": self.folder / "state", "device_rate": 100_000} | more
         return settings(at, self.cloud.url, ours.pop("fleets"), ours.pop("state"), **ours)
 
     def join(

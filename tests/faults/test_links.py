@@ -9,10 +9,10 @@ def test_the_gateways_connections_are_cut_again_and_again(scene: Scene) -> None:
     """Wherever in a packet: the broker delivers again what was not settled."""
     proxy = scene.proxy(scene.broker.address.gateway_port)
     gateway = scene.gateway(proxy.port)
-    scene.join(scaled(30, 200))
+    scene.join(30)
     scene.cloud.judge = always(Trouble(delay=0.1))  # so that each cut finds calls under way
-    scene.load(scaled(300, 1000))
-    for _ in range(scaled(8, 100)):
+    scene.load(300)
+    for _ in range(scaled(8, 60)):
         scene.go_on(0.2)
         scene.ask(proxy.cut)
         gateway.said("the connection to the broker broke: it keeps what is not settled")

@@ -80,3 +80,22 @@ def test_the_cloud_is_down_twice(own_scene: Scene) -> None:
     assert second.peak <= 1.05 * first.peak
     assert min(first.ratio, second.ratio) > bound / 3
     assert max(first.calls, second.calls) < DEVICES / 4
+
+
+def test_a_start_in_an_outage_with_a_backlog(scene: Scene) -> None:
+    """More waits at the broker than the intake takes: the gateway is connected and subscribed all the same."""
+    gateway = scene.gateway(intake=100)
+    scene.join(20)
+    scene.beat()
+    scene.until_through()
+    gateway.kill()
+    scene.beat(scaled(50, 5000))
+    scene.until_confirmed()
+    scene.cloud.judge = always(DOWN)
+    gateway.start()
+    gateway.until_metric("reading_paused", 1)
+    found = gateway.metrics()
+    assert (found["connected"], found["unsettled_messages"]) == (1, 100)
+    scene.cloud.judge = fine
+    scene.until_through()
+    scene.close_books()

@@ -13,6 +13,7 @@ from gateway.demo.mosquitto import Mosquitto
 from tests import brokers
 from tests.gateway_process import GatewayProcess, settings
 from tests.recorder import Recorder
+from tests.s3 import Gate, Shelf
 from tests.site import SiteBroker
 from tests.stranger import MQTT_3, MQTT_5, Login, Operator, Stranger
 
@@ -102,3 +103,18 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
         brokers.missing("mosquitto is not on the PATH")
     with SiteBroker(tmp_path_factory.mktemp("site"), binary) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def shelf() -> Iterator[Shelf]:
+    """One S3 for all tests, which have a bucket each."""
+    with Shelf() as running:
+        yield running
+
+
+@pytest.fixture
+def gate(way: Way, shelf: Shelf) -> Iterator[Gate]:
+    """The way to S3, for one test; the bucket is named as the fleet."""
+    shelf.make(way.fleet)
+    with Gate(shelf.host, shelf.port) as made:
+        yield made

@@ -83,6 +83,21 @@ def test_what_waited_while_no_gateway_was_there_is_no_flood(way: Way) -> None:
     assert {code for _, code in device.acked()} == {0}
 
 
+def test_what_the_broker_delivers_again_is_no_flood(way: Way) -> None:
+    gateway, device = way.open(device_rate=0.01, device_burst=50), introduced(way, "d")
+    way.recorder.fail(UNAVAILABLE)
+    beat(device, *range(1, 31))
+    gateway.until_metric("unsettled_messages", 30)
+    for _ in range(2):
+        gateway.kill()
+        gateway.start()
+        gateway.until_metric("unsettled_messages", 30)
+    beat(device, 31)
+    way.recorder.recover()
+    assert device.ack(31) == (0, "")
+    assert {code for _, code in device.acked()} == {0}
+
+
 def test_one_without_a_hello_holds_few_places(way: Way) -> None:
     gateway = way.open(intake=20, hello_wait=30)
     lost, other = way.device("lost"), introduced(way, "other")

@@ -63,15 +63,16 @@ TABLE: dict[str, set[str]] = {
     "manager": {"errors"},
     "modelcache": {"errors", "messages"},
     "models": {"errors", "messages", "modelcache", "faults", "retry"},
-    "blocks": {"codec", "messages", "modelcache"},
-    "downloads": {"errors", "messages", "blocks", "models", "modelcache"},
+    "pace": set(),
+    "blocks": {"codec", "messages", "modelcache", "packets", "pace"},
+    "downloads": {"errors", "messages", "blocks", "models", "modelcache", "retry"},
     "devices": {"errors", "limits", "passwords", "manager"},
     "confirmations": set(),
     "memory": {"errors", "messages", "core", "confirmations", "store"},
     "rates": {"messages"},
     "intake": {"metrics", "rates"},
     "watch": {"errors", "calls", "metrics", "breaker"},
-    "letters": {"errors", "codec", "core", "broker", "confirmations", "metrics", "store", "topics"},
+    "letters": {"errors", "codec", "core", "broker", "confirmations", "metrics", "packets", "store", "topics"},
     "steward": {"errors", "messages", "calls", "topics", "codec", "core", "broker", "store", "metrics"}
     | {"confirmations", "intake", "memory", "rates", "blocks", "downloads", "letters", "models"},
     "doors": {"config", "errors", "link", "standard", "express", "cloud", "models"},
@@ -101,7 +102,7 @@ DOORS: dict[str, set[str]] = {
 
 # No network, no clock, no log, no randomness, no waiting.
 WINDOWLESS = {"errors", "limits", "messages", "calls", "topics", "forms", "codec", "core", "api", "packets"}
-WINDOWLESS |= {"breaker", "rates"}
+WINDOWLESS |= {"breaker", "pace", "rates"}
 WINDOWS = {"asyncio", "time", "random", "secrets", "uuid", "os", "logging", "structlog", "socket", "ssl", "threading"}
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import blocks
+from gateway import blocks, pace
 from gateway.blocks import BlockSender
 from gateway.messages import BLOCK_OVERHEAD, LARGEST_BLOCK, Read
 from gateway.modelcache import ModelCache, VerifiedFile
@@ -47,8 +47,10 @@ def wire() -> Wire:
 
 
 @pytest.fixture
-def sender(wire: Wire) -> BlockSender:
-    return BlockSender(wire.publish)
+def sender(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> BlockSender:
+    """The broker confirms in no time: all devices have the whole window."""
+    monkeypatch.setattr(pace, "START", pace.MOST)
+    return BlockSender(wire.publish, lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -111,12 +113,23 @@ def test_a_device_has_its_window(sender: BlockSender, wire: Wire, file: Verified
 def test_all_devices_have_a_window(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
     for number in range(20):
         sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
-    assert len(wire.unconfirmed) == blocks.WINDOW
+    assert len(wire.unconfirmed) == pace.MOST
     wire.confirm(10)
-    assert (len(wire.unconfirmed), len(wire.sent)) == (blocks.WINDOW, blocks.WINDOW + 10)
+    assert len(wire.unconfirmed) == len(wire.sent) - 10 == pace.MOST
     wire.confirm_all()
     assert Counter(topic for topic, _ in wire.sent) == {str(number): 64 for number in range(20)}
     assert is_empty(sender)
+
+
+def test_a_broker_that_confirms_slowly_has_little_in_front_of_it(wire: Wire, file: VerifiedFile) -> None:
+    now = [0.0]
+    sender = BlockSender(wire.publish, lambda: now[0])
+    for number in range(20):
+        sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
+    for slow in range(400):
+        now[0] += 0.001 * slow
+        wire.confirm()
+    assert len(wire.unconfirmed) == pace.LEAST
 
 
 def test_large_blocks_are_bounded_in_bytes(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:
@@ -152,10 +165,51 @@ def test_a_device_that_stops_confirming_holds_up_nobody(sender: BlockSender, wir
     sender.send("stopped", file, Read(5, 0, 0, 100, 64), never)
     stuck = list(wire.unconfirmed)
     wire.unconfirmed.clear()
+    for number in range(10):
+        sender.send("a", file, Read(5, 0, number * 6400, 100, 64), never)
+    wire.confirm_all()
+    assert (len(stuck), len(wire.blocks("a"))) == (blocks.DEVICE_WINDOW, 640)
+
+
+def test_a_device_that_is_gone_is_sent_nothing_more(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    for number in range(10):
+        sender.send("a", file, Read(5, 0, number * 6400, 100, 64), never)
+    wire.confirm(blocks.DEVICE_WINDOW, reason=0x10)
+    assert (len(wire.sent), is_empty(sender)) == (blocks.DEVICE_WINDOW, True)
+
+
+def test_a_read_that_waits_already_is_not_kept_twice(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
+    """Whoever asks again for what is only slow does not make it slower."""
     for _ in range(10):
         sender.send("a", file, Read(5, 0, 0, 100, 64), never)
     wire.confirm_all()
-    assert (len(stuck), len(wire.blocks("a"))) == (blocks.DEVICE_WINDOW, 640)
+    assert [block[2] for block in wire.blocks()] == list(range(0, 6400, 100))
+    sender.send("a", file, Read(5, 0, 0, 100, 64), never)
+    wire.confirm_all()
+    assert len(wire.blocks()) == 128
+
+
+def test_bytes_that_wait_for_a_device_are_bounded_and_the_newest_stay(
+    sender: BlockSender, wire: Wire, tmp_path: Path
+) -> None:
+    content = pattern(2 * blocks.BYTES_KEPT)
+    large = ModelCache(tmp_path, len(content)).put(named(content), len(content), [content])
+    for offset in range(20):
+        sender.send("a", large, Read(5, 0, offset, LARGEST_BLOCK, 64), never)
+    early = len(wire.sent)
+    wire.confirm_all()
+    assert early <= blocks.DEVICE_WINDOW
+    assert [block[2] for block in wire.blocks()][-64:] == list(range(19, blocks.BYTES_KEPT, LARGEST_BLOCK))
+    assert len(wire.sent) <= early + 64
+
+
+def test_what_a_read_asks_for_beyond_the_end_is_not_counted(
+    sender: BlockSender, wire: Wire, file: VerifiedFile
+) -> None:
+    for offset in range(30):
+        sender.send("a", file, Read(5, 0, offset, LARGEST_BLOCK, 64), never)
+    wire.confirm_all()
+    assert {block[2] for block in wire.blocks()} >= set(range(30))
 
 
 def test_a_device_that_stops_asking_leaves_nothing(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
@@ -189,13 +243,13 @@ def test_what_is_asked_for_anew_while_the_disk_is_found_wrong_takes_one_turn(
     sender: BlockSender, wire: Wire, file: VerifiedFile, tmp_path: Path
 ) -> None:
     broken = corrupted(tmp_path)
-    for number in range(blocks.WINDOW // 32):
+    for number in range(pace.MOST // 32):
         sender.send(str(number), file, Read(5, 0, 0, 100, 32), never)
     again = Read(5, 0, 0, 100, 32)
     sender.send("a", broken, again, lambda: sender.send("a", file, again, never))
     sender.send("b", file, again, never)
     wire.confirm(64)
-    order = [topic for topic, _ in wire.sent[blocks.WINDOW :]]
+    order = [topic for topic, _ in wire.sent[pace.MOST :]]
     assert max(abs(order[:end].count("a") - order[:end].count("b")) for end in range(65)) == 1
 
 

@@ -27,7 +27,7 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.s3 = S3(kws_tflite=CONTENT)
-        self.models = Models(self.s3, folder, 1 << 20, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
+        self.models = Models(lambda: self.s3, folder, 1 << 20, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
         self.downloads = Downloads(self.models, BlockSender(self._publish))
         self.received: dict[str, dict[int, bytes]] = {}
         self.blocks: Counter[str] = Counter()

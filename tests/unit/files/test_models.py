@@ -33,7 +33,7 @@ async def opener(s3: S3, tmp_path: Path) -> AsyncIterator[Models]:
 
 
 def opening(s3: S3, folder: Path, limit: int = 1 << 20) -> Models:
-    return Models(s3, folder, limit, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
+    return Models(lambda: s3, folder, limit, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
 
 
 async def until_sized(opener: Models) -> None:
@@ -82,8 +82,10 @@ async def test_a_restart_fetches_nothing(s3: S3, opener: Models, tmp_path: Path)
 @pytest.mark.parametrize(
     ("error", "code", "gets"),
     [
-        (refusal("AccessDenied", 403), Code.UNKNOWN_PLAN, 1),
         (refusal("NoSuchBucket", 404), Code.UNKNOWN_PLAN, 1),
+        (refusal("AccessDenied", 403), Code.GAVE_UP, 1),
+        (refusal("ExpiredToken", 400), Code.GAVE_UP, 1),
+        (refusal("404", 404), Code.GAVE_UP, 1),
         (refusal("SlowDown", 503), Code.GAVE_UP, models.ATTEMPTS),
         (ConnectTimeoutError(endpoint_url="http://s3"), Code.GAVE_UP, models.ATTEMPTS),
         (ParamValidationError(report='Invalid bucket name "a\nb"'), Code.UNKNOWN_PLAN, 1),
@@ -102,7 +104,7 @@ async def test_a_fault_is_told_and_only_what_may_pass_is_tried_again(
 async def test_an_object_that_is_gone_is_not_asked_for_again_for_a_while(
     s3: S3, opener: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "FAULT_KEPT", 0.05)
+    monkeypatch.setitem(models.FAULT_KEPT, Code.UNKNOWN_PLAN, 0.05)
     s3.objects.clear()
     faults = [await fault_of(opener, FILE) for _ in range(3)]
     assert (s3.calls["GET"], {fault.code for fault in faults}) == (1, {Code.UNKNOWN_PLAN})

@@ -215,6 +215,20 @@ def test_a_large_stage_is_given_in_slices(store):
     assert waiting == [150, 50, 0]
 
 
+def test_a_command_leaves_a_large_fleet_to_the_service(store, monkeypatch):
+    """So does undoing: what is not withdrawn yet gets what was before, like what was fetched."""
+    monkeypatch.setattr("gateway.manager.rolling.SLICE", 1)
+    fleet = Fleet(store, [f"e{number}" for number in range(60)])
+    fleet.deploy("one")
+    assert (fleet.report("one")["pending"], fleet.report("one")["waiting"]) == (20, 40)
+    while fleet.rolling.advance_all(101.0):
+        pass
+    undone = deploying.undo(store, "f", "one", now=102.0).name
+    while fleet.rolling.advance_all(103.0):
+        pass
+    assert {tuple(fleet.ask(f"e{number}")) for number in range(60)} == {(), ((undone, None),)}
+
+
 def test_a_step_that_fails_is_not_taken(fleet, monkeypatch):
     fleet.store.connection.execute(
         "CREATE TRIGGER full BEFORE INSERT ON deployments BEGIN SELECT RAISE(ABORT, 'disk full'); END"

@@ -1,0 +1,99 @@
+"""A model file on its way to flash, block by block, through PATH.part, which is renamed when its checksum is right.
+
+After any crash it goes on where PATH.part ends, and reads that once for the checksum. Whatever else PATH.part may be
+(the beginning of another file, say) is noticed by the checksum, and then the file is read from its beginning. Must hold
+no more than a block.
+"""
+
+import os
+from hashlib import sha1
+
+
+class File:
+    """Sets the `path` of its definition, `step`, when the file is there and right, or else its `reason`."""
+
+    def __init__(self, step, digest, index, folder, most):
+        self.step = step
+        self.of = digest, index
+        self.length = min(most or 4096, 4096) - 32  # of a block
+        self.refusals = 0
+        self.path = folder + step.handle
+        self.part = self.path + ".part"
+        if "/" in step.handle or type(step.checksum) is str or step.checksum_type:
+            raise ValueError("checksum")
+        try:
+            self._read(self.path, "rb")
+            self.file.close()
+            if self.sum.digest() == step.checksum:
+                step.path = self.path  # a cut came between the renaming and the result
+                return
+        except OSError:  # it is not there
+            pass
+        self._open()
+
+    def _open(self):
+        self._read(self.part, "ab+")
+        self.whole = not self.at  # whether all of it comes from this definition for sure
+        self.asked = None
+
+    def _read(self, path, mode):
+        self.sum = sha1()
+        self.at = 0
+        self.file = open(path, mode)
+        self.file.seek(0)
+        while True:
+            data = self.file.read(512)
+            if not data:
+                break
+            self.sum.update(data)
+            self.at += len(data)
+
+    def poll(self, p, now):
+        """Writes the next request into p, where one is due, and returns its channel."""
+        if self.step.waits() and (
+            self.asked is None or now - self.asked > 2
+        ):  # s until what is missing is asked for again
+            self.asked = now
+            count = 4096 // self.length  # flushed together: what a power cut may cost
+            self.until = self.at + count * self.length
+            p.any(self.of + (self.at, self.length, count))
+            return "read"
+
+    def refused(self, reason):
+        """The gateway has no such file."""
+        self.refusals += 1
+        if self.refusals > 2:
+            self.fail(reason or "refused")
+
+    def fail(self, reason):
+        self.step.reason = reason
+        try:
+            self.file.close()
+            os.remove(self.part)  # it may be what filled the flash
+        except OSError:
+            pass
+
+    def receive(self, digest, index, offset, total, data):
+        """A block. One that came before, or after a missing one, changes nothing."""
+        end = offset + len(data)
+        if self.of == (digest, index) and self.step.waits():
+            if offset == self.at:
+                self.sum.update(data)
+                self.file.write(data)
+                self.at = end
+            if end >= min(self.until, total):
+                self.file.flush()
+                self.asked = None
+            if self.at >= total:
+                self._finish()
+
+    def _finish(self):
+        if self.step.checksum in (None, self.sum.digest()):
+            self.file.close()
+            os.rename(self.part, self.path)
+            self.step.path = self.path
+        else:
+            self.fail("checksum")
+            if not self.whole:
+                self.step.reason = None
+                self._open()

@@ -1,0 +1,48 @@
+"""How many blocks may be under way: as many as the broker confirms at its own speed, and none that would only wait.
+
+Acks and plans wait behind what waits in front of the broker, and heartbeats for both. So the window follows the delay
+of the confirmations: it shrinks as soon as they take longer than the way alone. Pure: times in seconds are handed in.
+"""
+
+MOST = 256
+"""Well under what the link sends at once."""
+LEAST = 2
+START = 16
+SLACK = 0.0005
+"""So much longer than the fastest may a confirmation take, or by half of the fastest's time where that is more."""
+REMEMBERED = 30.0
+"""The fastest is looked for anew so often, since the way may change; the one before counts for as long again."""
+
+
+class Pace:
+    """`window`: blocks that may be unconfirmed."""
+
+    def __init__(self) -> None:
+        self.window = START
+        self._exact = float(START)
+        self._fastest = self._fastest_before = float("inf")
+        self._since = float("-inf")
+
+    def __repr__(self) -> str:
+        return f"<Pace: {self.window} at once, the fastest took {self._way() * 1000:.1f} ms>"
+
+    def confirmed(self, sent: float, now: float, is_full: bool) -> None:
+        """A block of the moment `sent` is confirmed. `is_full`: no other could have been sent meanwhile.
+
+        In the time of a whole window it grows by one block at most, and is halved at most.
+        """
+        self._remember(now - sent, now)
+        way = self._way()
+        waited = now - sent - way
+        step = max(-self._exact / 2, 1 - waited / max(SLACK, way / 2))
+        if step < 0 or is_full:
+            self._exact = min(MOST, max(LEAST, self._exact + step / self._exact))
+            self.window = int(self._exact)
+
+    def _way(self) -> float:
+        return min(self._fastest, self._fastest_before)
+
+    def _remember(self, took: float, now: float) -> None:
+        if now - self._since > REMEMBERED:
+            self._fastest_before, self._fastest, self._since = self._fastest, took, now
+        self._fastest = min(self._fastest, took)

@@ -1,0 +1,31 @@
+"""The baseline of bench_files.py: one paho client that publishes the blocks of a file, to one device after another.
+
+`python publisher.py PORT FILE LENGTH DEVICES FLEETS [INFLIGHT]`. It knows all beforehand, is asked nothing, and reads
+no file meanwhile; paho's own limit of 20 unconfirmed messages is raised, which makes it faster.
+"""
+
+import sys
+from pathlib import Path
+
+import msgpack
+import paho.mqtt.client as mqtt
+
+
+def main(port: int, file: Path, length: int, devices: int, fleets: int, inflight: int = 1000) -> None:
+    content = file.read_bytes()
+    offsets = range(0, len(content), length)
+    blocks = [msgpack.packb([1, 0, offset, len(content), content[offset : offset + length]]) for offset in offsets]
+    topics = [f"edge/fleet-{number % fleets}/dev-{number:06d}/block" for number in range(devices)]
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.max_inflight_messages_set(inflight)
+    client.connect("127.0.0.1", port)
+    client.loop_start()
+    sys.stdin.readline()
+    sent = [client.publish(topic, block, 1) for block in blocks for topic in topics]
+    for each in sent:
+        each.wait_for_publish(60)
+    client.loop_stop()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), *map(int, sys.argv[3:]))

@@ -1,0 +1,63 @@
+"""How long a connection waits for the answer to a subscription: while the broker speaks, whatever it says."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.errors import BrokerError
+from gateway.link import Endpoint, Link
+
+HOST = "127.0.0.1"
+TIMEOUT_S = 0.2
+CONNACK = b"\x20\x03\0\0\0"
+MESSAGE = b"\x30\x06\0\1a\0hi"
+FILTERS = [("a", SubscribeOptions(qos=1))]
+
+
+async def packet(reader: asyncio.StreamReader) -> bytes:
+    """The body of a short packet."""
+    head = await reader.readexactly(2)
+    return await reader.readexactly(head[1])
+
+
+@asynccontextmanager
+async def broker(messages: int, answers: bool) -> AsyncIterator[int]:
+    """The port of one that sends so many messages, one each half TIMEOUT_S, before it answers a subscription."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await packet(reader)
+        writer.write(CONNACK)
+        packet_id = (await packet(reader))[:2]
+        for _ in range(messages):
+            await asyncio.sleep(TIMEOUT_S / 2)
+            writer.write(MESSAGE)
+        if answers:
+            writer.write(b"\x90\x04" + packet_id + b"\0\1")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, HOST, 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def test_an_answer_behind_many_messages_is_waited_for() -> None:
+    heard: list[bytes] = []
+    async with broker(messages=6, answers=True) as port:
+        link = Link(Endpoint(HOST, port, "c", timeout=TIMEOUT_S), lambda message: heard.append(message.payload))
+        await link.open()
+        assert [reason.value for reason in await link.subscribe(FILTERS)] == [1]
+        assert heard == [b"hi"] * 6
+        await link.close()
+
+
+async def test_a_silent_broker_is_not_waited_for() -> None:
+    async with broker(messages=0, answers=False) as port:
+        link = Link(Endpoint(HOST, port, "c", timeout=TIMEOUT_S), lambda message: None)
+        await link.open()
+        with pytest.raises(BrokerError, match="no answer to a subscription"):
+            await link.subscribe(FILTERS)
+        await link.close()

@@ -50,13 +50,11 @@ class File:
 
     def poll(self, p, now):
         """Writes the next request into p, where one is due, and returns its channel."""
-        if self.step.waits() and (
-            self.asked is None or now - self.asked > 2
-        ):  # s until what is missing is asked for again
+        if self.step.waits() and (self.asked is None or now - self.asked > 2):  # s until what is missing is asked again
+            if self.asked is None:  # what was lost is asked for alone: two windows may not lie between two flushes
+                self.until = self.at + 4096 // self.length * self.length
             self.asked = now
-            count = 4096 // self.length  # flushed together: what a power cut may cost
-            self.until = self.at + count * self.length
-            p.any(self.of + (self.at, self.length, count))
+            p.any(self.of + (self.at, self.length, (self.until - self.at) // self.length))
             return "read"
 
     def refused(self, reason):

@@ -9,7 +9,7 @@ BIN := .venv/bin
 PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint faults fuzz bench budgets clean
+.PHONY: help demo test lint faults budgets fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,9 +33,10 @@ bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mos
 	$(BIN)/python tests/benchmarks/bench_latency.py
 	$(BIN)/python tests/benchmarks/bench_plans.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
+	$(BIN)/python tests/benchmarks/bench_files.py
 
-budgets: .venv/test.stamp ## what the device SDK costs a board, beside its goals and budgets (Mosquitto on the PATH)
-	$(BIN)/python -m tests.benchmarks.sdk_budgets
+budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals (Mosquitto on the PATH)
+	$(BIN)/python tests/benchmarks/sdk_budgets.py
 
 fuzz: .venv/fuzz.stamp ## a million inputs for codec and core, guided by coverage (atheris); ARGS=crash-… repeats one
 	$(BIN)/python -m tests.fuzz $(ARGS)

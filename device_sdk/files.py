@@ -50,8 +50,8 @@ class File:
 
     def poll(self, p, now):
         """Writes the next request into p, where one is due, and returns its channel."""
-        if self.step.waits() and (self.asked is None or now - self.asked > 2):  # s until what is missing is asked again
-            if self.asked is None:  # what was lost is asked for alone: two windows may not lie between two flushes
+        if self.step.waits() and (self.asked is None or now - self.asked > 2):  # after 3 s without it, again
+            if self.asked is None:  # what was asked for last has come, and is flushed: a power cut may cost 4096 bytes
                 self.until = self.at + 4096 // self.length * self.length
             self.asked = now
             p.any(self.of + (self.at, self.length, (self.until - self.at) // self.length))

@@ -10,10 +10,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway import packets
 from gateway.errors import BrokerError
 from gateway.link import Confirmed, Endpoint, Link
 from gateway.packets import Publish
@@ -158,11 +157,7 @@ class Broker:
         user_properties: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Publish with QoS 1; `then` hears the reason code of the broker's confirmation."""
-        properties = None
-        if user_properties:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.UserProperty = list(user_properties)
-        self._mouth.publish(topic, payload, retain, properties, then)
+        self._mouth.publish(topic, payload, retain, packets.user_properties(user_properties), then)
 
     async def read_retained(self, topics: Sequence[str], confirmed: Callable[[], None], linger: float) -> None:
         """Have the retained messages of `topics` delivered; `confirmed` is called once the broker has subscribed us.

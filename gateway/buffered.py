@@ -1,7 +1,7 @@
 """A socket that is read and written once a turn of the loop, not three times a message as paho does.
 
 paho takes it by its public door: it wraps its socket by whatever TLS context it is given, and this one may do without.
-Of what comes in, paho is lent the packets that are its to read; the PUBLISHes among them never reach it.
+Of what comes in, paho is lent the packets that are its to read; PUBLISHes and PUBACKs never reach it.
 """
 
 import socket
@@ -9,7 +9,7 @@ import ssl
 from typing import Any
 
 from gateway import packets
-from gateway.packets import Publish
+from gateway.packets import Puback, Publish
 
 READ = 65_536
 """Bytes that are read at once."""
@@ -40,15 +40,15 @@ class BufferedSocket:
             self._end = None if data else b""
             self._in, self._at, self._lent = self._in[self._at :] + data, 0, 0
 
-    def take(self) -> Publish | bool:
-        """The next packet, where it is a PUBLISH; True: paho may receive something; False: nothing whole is there."""
+    def take(self) -> Publish | Puback | bool:
+        """The next packet, if it is one of these; True: paho may receive something; False: nothing whole came yet."""
         try:
             end = packets.end_of(self._in, self._at)
         except ValueError:
             end = len(self._in)  # paho ends the connection
         if end is None or end > len(self._in):
             return self._end is not None
-        message = packets.publish(self._in, self._at, end)
+        message = packets.read(self._in, self._at, end)
         if message is None:
             self._lent = end
             return True

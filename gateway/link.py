@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -20,9 +20,10 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway import packets
 from gateway.buffered import READ, BufferingContext
 from gateway.errors import BrokerError, BrokerRefused
-from gateway.packets import Publish
+from gateway.packets import Puback, Publish
 from gateway.paholoop import PahoLoop
 
 Confirmed: TypeAlias = Callable[[int], None]
@@ -36,6 +37,8 @@ PROPERTIES_ROOM = 4096
 """Bytes of a packet that are left to its topic and properties."""
 INFLIGHT = 1000
 """Unconfirmed publications at once, where the broker's Receive Maximum is not lower."""
+OUR_IDS = 0x8000
+"""Packet ids from here on are those of publications; paho counts its subscriptions from 1."""
 GOODBYE = 1.0
 """Seconds that the broker has to close a connection after our DISCONNECT."""
 
@@ -55,6 +58,16 @@ class Endpoint:
     timeout: float = 10.0
 
 
+class _Publication(NamedTuple):
+    """What leaves once the broker has room for it."""
+
+    topic: str
+    payload: bytes
+    retain: bool
+    properties: bytes
+    then: Confirmed
+
+
 class Link:
     """Opened again and again with the same session; `lost` is set while no connection stands."""
 
@@ -71,8 +84,9 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._opened: asyncio.Future[None] = self._loop.create_future()
         self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
-        self._unconfirmed: dict[int, Confirmed] = {}
-        self._unsent: deque[tuple[tuple[Any, ...], Confirmed]] = deque()
+        self._unconfirmed: dict[int, _Publication] = {}
+        self._unsent: deque[_Publication] = deque()
+        self._last_id = OUR_IDS
         self._window = self._largest = 0
         self.stands = asyncio.Event()
         self.lost = asyncio.Event()
@@ -81,7 +95,7 @@ class Link:
         self.announced: dict[str, Any] = {}
         """The properties of the broker's last CONNACK, by their names in MQTT 5 without spaces."""
         self._client = self._make_client()
-        self._sockets = PahoLoop(self._client, endpoint.keepalive, on_message)
+        self._sockets = PahoLoop(self._client, endpoint.keepalive, on_message, self._confirmed)
         self.pause, self.resume = self._sockets.pause, self._sockets.resume
 
     @property
@@ -97,13 +111,11 @@ class Link:
         endpoint = self._endpoint
         client = paho.Client(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=paho.MQTTv5, manual_ack=True)
         client.connect_timeout = endpoint.timeout
-        client.max_inflight_messages_set(0)  # as many as we hand over
         if endpoint.username is not None:
             client.username_pw_set(endpoint.username, endpoint.password)
         client.tls_set_context(cast("ssl.SSLContext", BufferingContext(endpoint.tls)))
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
-        client.on_publish = self._published
         client.on_subscribe = client.on_unsubscribe = self._answered
         return client
 
@@ -150,19 +162,34 @@ class Link:
                 while await self._loop.sock_recv(twin, READ):
                     pass
 
-    def publish(self, topic: str, payload: bytes, retain: bool, properties: Properties | None, then: Confirmed) -> None:
+    def publish(self, topic: str, payload: bytes, retain: bool, properties: bytes, then: Confirmed) -> None:
         """Publish with QoS 1; `then` hears the broker's confirmation, over however many connections."""
-        self._unsent.append(((topic, payload, 1, retain, properties), then))
+        self._unsent.append(_Publication(topic, payload, retain, properties, then))
         self._send_unsent()
 
     def _send_unsent(self) -> None:
-        """Send what the broker's Receive Maximum lets pass, which paho does not look at."""
+        """Send what the broker's Receive Maximum lets pass."""
         while self._unsent and self.up and len(self._unconfirmed) < self._window:
-            message, then = self._unsent.popleft()
-            if len(message[1]) > self._largest - PROPERTIES_ROOM:
-                self._loop.call_soon(then, PACKET_TOO_LARGE)
-            else:
-                self._unconfirmed[self._client.publish(*message).mid] = then
+            each = self._unsent.popleft()
+            if len(each.payload) > self._largest - PROPERTIES_ROOM:
+                self._loop.call_soon(each.then, PACKET_TOO_LARGE)
+                continue
+            packet_id = self._next_id()
+            self._unconfirmed[packet_id] = each
+            self._sockets.send(packets.publish(each.topic, each.payload, packet_id, each.retain, each.properties))
+
+    def _next_id(self) -> int:
+        """One that is free, and not from the half in which paho counts its subscriptions."""
+        while True:
+            self._last_id = self._last_id + 1 if self._last_id < 0xFFFF else OUR_IDS
+            if self._last_id not in self._unconfirmed:
+                return self._last_id
+
+    def _confirmed(self, puback: Puback) -> None:
+        each = self._unconfirmed.pop(puback.packet_id, None)
+        if each is not None:
+            each.then(puback.reason)
+        self._send_unsent()
 
     async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
         """Subscribe; the broker's reason code for each filter. Raises BrokerError where no answer comes."""
@@ -211,6 +238,8 @@ class Link:
         self._window = min(INFLIGHT, self.announced.get("ReceiveMaximum", INFLIGHT))
         self._largest = self.announced.get("MaximumPacketSize", 1 << 28)
         self._on_connected(flags.session_present)
+        self._unsent.extendleft(reversed(self._unconfirmed.values()))  # the old connection took the answers with it
+        self._unconfirmed.clear()
         self._send_unsent()
         self._opened.set_result(None)
 
@@ -229,12 +258,6 @@ class Link:
         for waiting in waits:
             if not waiting.done():
                 waiting.set_exception(fault)
-
-    def _published(self, client: object, userdata: object, mid: int, reason: ReasonCode, properties: Any) -> None:
-        then = self._unconfirmed.pop(mid, None)
-        if then is not None:
-            then(reason.value)
-        self._send_unsent()
 
     def _answered(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
         answer = self._answers.get(mid)

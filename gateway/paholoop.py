@@ -15,7 +15,7 @@ from typing import Any, cast
 import paho.mqtt.client as paho
 
 from gateway.buffered import BufferedSocket
-from gateway.packets import Publish, puback
+from gateway.packets import Puback, Publish, puback
 
 PACKETS_A_TURN = 64
 """So many packets are read before others have their turn."""
@@ -26,10 +26,17 @@ HOUSEKEEPING = 1.0
 class PahoLoop:
     """Drives one client. Reading can be paused: the broker keeps the rest, and the keepalive goes on."""
 
-    def __init__(self, client: paho.Client, keepalive: int, on_message: Callable[[Publish], None]) -> None:
+    def __init__(
+        self,
+        client: paho.Client,
+        keepalive: int,
+        on_message: Callable[[Publish], None],
+        on_confirmed: Callable[[Puback], None],
+    ) -> None:
         self._client = client
         self._keepalive = keepalive
         self._on_message = on_message
+        self._on_confirmed = on_confirmed
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._housekeeper: asyncio.TimerHandle | None = None
@@ -65,8 +72,12 @@ class PahoLoop:
 
     def ack(self, packet_id: int) -> None:
         """Send the PUBACK of a message of this connection."""
+        self.send(puback(packet_id))
+
+    def send(self, packet: bytes) -> None:
+        """Send a whole packet, with all that this turn of the loop has to say."""
         if self._sock is not None:
-            self._sock.send(puback(packet_id))
+            self._sock.send(packet)
             self._want_write(self._sock)
 
     def connected(self) -> None:
@@ -157,6 +168,8 @@ class PahoLoop:
             packet = sock.take()
             if isinstance(packet, Publish):
                 self._on_message(packet)
+            elif isinstance(packet, Puback):
+                self._on_confirmed(packet)
             elif packet:
                 self._client.loop_read()
             else:

@@ -6,10 +6,9 @@ For whoever tries a broker out. It must never use the gateway's client id, and k
 import asyncio
 from typing import Any
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from gateway import packets
 from gateway.errors import BrokerError
 from gateway.link import Endpoint, Link
 from gateway.packets import Publish
@@ -57,10 +56,7 @@ class Visitor:
 
     async def publish(self, topic: str, payload: bytes, retain: bool = False, expiry: int | None = None) -> int:
         """The broker's reason code. The broker drops the message `expiry` seconds later. Raises BrokerError."""
-        properties = None
-        if expiry is not None:
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            properties.MessageExpiryInterval = expiry
+        properties = b"" if expiry is None else packets.message_expiry(expiry)
         confirmed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._link.publish(
             topic, payload, retain, properties, lambda code: None if confirmed.done() else confirmed.set_result(code)

@@ -36,10 +36,10 @@ class Case:
     merge: int = 100
 
 
-ONE_A_CALL = Case("2,000 devices, none merged", 2000, 30_000, 3_000, merge=1)
+AS_IT_COMES = Case("2,000 devices", 2000, 30_000, 3_000)
 CASES = (
-    ONE_A_CALL,
-    Case("2,000 devices", 2000, 30_000, 3_000),
+    AS_IT_COMES,
+    Case("2,000 devices, none merged", 2000, 30_000, 3_000, merge=1),
     Case("200 devices", 200, 30_000, 3_000),
     Case("20 ms a call", 2000, 20_000, 300, delay=0.02),
     Case("back after an outage", 2000, 30_000, 3_000, outage=True),
@@ -132,10 +132,10 @@ def rows(case: Case, seen: dict[str, list[Seen]], base: list[Seen]) -> list[list
 
 def check() -> None:
     """A warning, never a failure: CI's machines have other work too."""
-    seen = measured(ONE_A_CALL, 1)
-    ratio, kept = seen["gateway"][0].rate / seen["loop"][0].rate, json.loads(KEPT.read_text())[ONE_A_CALL.name]
+    seen = measured(AS_IT_COMES, 1)
+    ratio, kept = seen["gateway"][0].rate / seen["loop"][0].rate, json.loads(KEPT.read_text())[AS_IT_COMES.name]
     word = "WARNING: far below" if ratio < FAR_BELOW * kept else "beside"
-    print(f"heartbeats/s, {ONE_A_CALL.name}: {ratio:.1f} x the paho+boto3 loop, {word} the kept {kept:.1f} x")
+    print(f"heartbeats/s, {AS_IT_COMES.name}: {ratio:.1f} x the paho+boto3 loop, {word} the kept {kept:.1f} x")
 
 
 def show(rounds: int) -> None:

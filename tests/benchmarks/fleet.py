@@ -8,12 +8,14 @@ import selectors
 import socket
 import struct
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgpack
 
 RECEIVE = 1 << 18
+WINDOW = 4096
+"""Bytes that a device asks for at once, as the SDK does."""
 
 
 def text(value: str) -> bytes:
@@ -130,7 +132,7 @@ class Fleet:
             self.plan = msgpack.unpackb(payload)
 
     def begin(self) -> None:
-        """Every device asks for its first blocks."""
+        """Every device asks for the blocks that come next."""
         for device in self.devices.values():
             self._ask(device)
 
@@ -149,7 +151,7 @@ class Fleet:
         sums = (hashlib.sha1(b"".join(each.blocks.values())).digest() for each in self.devices.values())
         return sum(found == checksum for found in sums)
 
-    def _heard(self, goes_on):  # type: ignore[no-untyped-def]
+    def _heard(self, goes_on: Callable[[], bool]) -> Iterator[tuple[str, bytes]]:
         while goes_on():
             for line in self._lines.values():
                 line.flush()
@@ -171,10 +173,10 @@ class Fleet:
             return
         device.blocks[offset] = data
         device.at += len(data)
-        if device.at >= total:
+        if device.at >= total and self._repeats:
+            device.at = 0
+            self._ask(device)
+        elif device.at >= total:
             self.finished += 1
-            if self._repeats:
-                device.at = 0
-                self._ask(device)
         elif device.at >= device.until:
             self._ask(device)

@@ -5,10 +5,14 @@ no file meanwhile; paho's own limit of 20 unconfirmed messages is raised, which 
 """
 
 import sys
+from collections import deque
 from pathlib import Path
 
 import msgpack
 import paho.mqtt.client as mqtt
+
+QUEUED = 20_000
+"""Unconfirmed messages at most: of more than 65,535 paho loses some, since their ids repeat."""
 
 
 def main(port: int, file: Path, length: int, devices: int, fleets: int, inflight: int = 1000) -> None:
@@ -20,9 +24,15 @@ def main(port: int, file: Path, length: int, devices: int, fleets: int, inflight
     client.max_inflight_messages_set(inflight)
     client.connect("127.0.0.1", port)
     client.loop_start()
+    print("ready", flush=True)
     sys.stdin.readline()
-    sent = [client.publish(topic, block, 1) for block in blocks for topic in topics]
-    for each in sent:
+    waiting: deque[mqtt.MQTTMessageInfo] = deque()
+    for block in blocks:
+        for topic in topics:
+            waiting.append(client.publish(topic, block, 1))
+            if len(waiting) > QUEUED:
+                waiting.popleft().wait_for_publish(60)
+    for each in waiting:
         each.wait_for_publish(60)
     client.loop_stop()
 

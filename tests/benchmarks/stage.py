@@ -77,8 +77,8 @@ class Service:
         self.port = int(child.stdout.readline())
 
     def ask(self, question: str) -> dict[str, float]:
-        """`count`: heartbeats, posts, and seconds between the first and the last; `times`: marker -> when it came;
-        `fail` and `work`: answer 503 from now on, or no more."""
+        """`count`: heartbeats, posts, seconds between the first and the last, and GETs of the model; `times`: marker ->
+        when it came; `fail` and `work`: answer 503 from now on, or no more."""
         assert self._child.stdin is not None
         assert self._child.stdout is not None
         print(question, file=self._child.stdin, flush=True)
@@ -109,7 +109,7 @@ class Stage:
     def reader(self, system: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
         """`gateway`, or `loop`: what is compared with it."""
         environment = {
-            "AWS_ENDPOINT_URL_SAGEMAKER_EDGE": f"http://127.0.0.1:{self.service.port}",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.service.port}",
             **{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"},
             "GATEWAY_MQTT_URL": f"mqtt://127.0.0.1:{self.port}",
             **{"GATEWAY_STATE_DIR": f"{self.folder}/state", "GATEWAY_HTTP_PORT": "off"},
@@ -173,12 +173,15 @@ def _confirmed(waiting: list[mqtt.MQTTMessageInfo]) -> list[mqtt.MQTTMessageInfo
 
 
 @contextmanager
-def stage(delay: float = 0.0) -> Iterator[Stage]:
-    """A fresh one; the service answers after `delay` seconds."""
+def stage(delay: float = 0.0, model: bytes = b"") -> Iterator[Stage]:
+    """A fresh one; the service answers after `delay` seconds. `model`: a file in every device's plan."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = stack.enter_context(broker(folder))
-        child = stack.enter_context(process(sys.executable, str(HERE / "counting.py"), str(delay)))
+        offered = folder / "model"
+        offered.write_bytes(model)
+        command = [sys.executable, str(HERE / "counting.py"), str(delay), *([str(offered)] if model else [])]
+        child = stack.enter_context(process(*command))
         yield Stage(port, Service(child), folder)
 
 

@@ -40,6 +40,28 @@ def managed(port, path):
     say(have=agent.have, installed=installed, bad=agent.bad)
 
 
+def restless(port, text):
+    """Does what plans say, for ever, whatever becomes of the broker; says which results were acked."""
+    options = json.loads(text)
+    beats = 0
+    told = None
+
+    def measure(agent):
+        nonlocal beats
+        beats += 1
+        agent.sample("rssi", beats)
+
+    nothing = lambda definition: None  # noqa: E731
+    agent = Agent(LAYOUT, nothing, nothing, measure, 1, in_file(options["state"]))
+    device = Port(agent, "127.0.0.1", options["fleet"], "d", options["password"], port)
+    device.client.timeout = 1000
+    while True:
+        device.step(100)
+        if told and not agent.result:
+            say(acked=told, beats=beats)
+        told = agent.result and agent.result[0]
+
+
 def steady(port, count):
     """Heartbeats of the worked example's kind, QoS 1 with PUBACK, with the heap locked where it can be."""
     count = int(count)
@@ -140,6 +162,6 @@ def connection(port, name, keepalive, tls, size, on_message):
 
 
 if __name__ == "__main__":
-    {"managed": managed, "steady": steady, "frozen": frozen, "secure": secure}[sys.argv[2]](
+    {"managed": managed, "restless": restless, "steady": steady, "frozen": frozen, "secure": secure}[sys.argv[2]](
         int(sys.argv[1]), sys.argv[3]
     )

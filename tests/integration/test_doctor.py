@@ -323,7 +323,7 @@ def test_nothing_is_left_behind_not_even_by_ctrl_c(own_way: Way, own_mosquitto: 
     for interrupted in (False, True):
         command = subprocess.Popen(DOCTOR, env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL)
         if interrupted:
-            _until_connected(own_mosquitto, own_mosquitto.log.count(" as edge-gateway-doctor") + 6)
+            _until_connected(own_mosquitto, own_mosquitto.log.count(" as edge-gateway-doctor") + 2)
             command.send_signal(signal.SIGINT)
         assert command.wait(60) == (130 if interrupted else 0)
         own_mosquitto.save()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway import packets
 from gateway.buffered import BufferedSocket
-from gateway.packets import Publish
+from gateway.packets import Puback, Publish
 
 PINGRESP = b"\xd0\x00"
 
@@ -44,14 +44,14 @@ def test_a_publish_is_read_wherever_it_stands(message: Publish, properties: byte
     data = before + packet + b"\x30"
     end = packets.end_of(data, len(before))
     assert end == len(before) + len(packet)
-    assert packets.publish(data, len(before), end) == message
+    assert packets.read(data, len(before), end) == message
 
 
 @pytest.mark.parametrize(
     "packet",
     [
         PINGRESP,
-        b"\x40\x02\x00\x01",
+        b"\x40\x01\x00",
         encoded(Publish("t", b"", 1, 1), flags=0x04),
         b"\x32\x00",
         b"\x32\x04\x00\x09ab",
@@ -61,10 +61,10 @@ def test_a_publish_is_read_wherever_it_stands(message: Publish, properties: byte
         b"\x30\x03\x00\x00\x00",
         b"\x30\x05\x00\x01t\xff\xff",
     ],
-    ids="ping puback qos2-or-3 empty cut-topic no-properties cut-properties not-utf8 no-topic cut-number".split(),
+    ids="ping cut-puback qos2-or-3 empty cut-topic no-properties cut-properties not-utf8 no-topic cut-number".split(),
 )
 def test_what_is_no_publish_is_left_to_paho(packet: bytes) -> None:
-    assert packets.publish(packet, 0, len(packet)) is None
+    assert packets.read(packet, 0, len(packet)) is None
 
 
 @pytest.mark.parametrize(("data", "end"), [(b"\x30", None), (b"\x30\x80", None), (b"\x30\x80\x01", 131)])
@@ -77,8 +77,27 @@ def test_a_length_has_four_bytes_at_most() -> None:
         packets.end_of(b"\x30\xff\xff\xff\xff\x01", 0)
 
 
+@given(
+    message=MESSAGES.filter(lambda message: message.qos == 1), retain=st.booleans(), properties=st.binary(max_size=200)
+)
+def test_a_publish_is_written_by_the_standard(message: Publish, retain: bool, properties: bytes) -> None:
+    written = packets.publish(message.topic, message.payload, message.packet_id, retain, properties)
+    assert written == encoded(message._replace(dup=False), properties, flags=int(retain))
+
+
+def test_properties_are_written_by_the_standard() -> None:
+    assert packets.user_properties([("a", "größe"), ("b", "")]) == "\x26\0\1a\0\7größe\x26\0\1b\0\0".encode()
+    assert packets.message_expiry(258) == b"\x02\0\0\1\2"
+
+
 def test_a_puback_says_which() -> None:
     assert packets.puback(0x1234) == b"\x40\x02\x12\x34"
+
+
+@pytest.mark.parametrize("rest", [b"", b"\x10", b"\x10\x00", b"\x10\x05\x1f\x00\x02no"])
+def test_a_puback_is_read_with_its_reason(rest: bytes) -> None:
+    packet = bytes((0x40, 2 + len(rest))) + b"\x12\x34" + rest
+    assert packets.read(packet, 0, len(packet)) == Puback(0x1234, rest[0] if rest else 0)
 
 
 # The stream

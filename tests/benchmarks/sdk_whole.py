@@ -1,0 +1,34 @@
+"""The whole agent on MicroPython, as small as a user would write it: `sdk_whole.py PORT`, for sdk_budgets.py.
+
+Its state is in a file. Beats until a plan has been carried out and 20 heartbeats arrived; fails where memory runs out.
+"""
+
+import sys
+
+from device_sdk.agent import Agent
+from device_sdk.port import Port, in_file
+
+LAYOUT = ["1.0.0", [["sys", "free-heap"], ["sys", "rssi"]], []]
+
+
+def measure(agent):
+    agent.sample("free-heap", 81344)
+    agent.sample("rssi", -61)
+
+
+def main(port):
+    agent = Agent(LAYOUT, int, str, measure, 1, in_file("state"), 512, 8, "")
+    way = Port(agent, "127.0.0.1", "fleet-a", "dev-000001", None, port)
+    beats = 0
+    while beats < 20 or not agent.have or agent.result:
+        agent.due = 0
+        way.step(20)
+        beats += 1
+        if way.error:
+            raise way.error
+        if agent.result and beats > 40:
+            return  # told often enough: nobody acks here
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -1,0 +1,61 @@
+"""Random heartbeats: the same bytes from both runtimes, and the gateway reads each as the device meant it."""
+
+import os
+import subprocess
+
+from gateway import codec
+from gateway.messages import ModelSamples, Result
+from tests.device.beats import beats, digest
+
+from .conftest import ROOT, TREE
+
+COUNT = int(os.environ.get("SDK_BEATS", "3000"))
+STATES = {1: "DEPLOY", 0: "UNDEPLOY"}
+STATUSES = {1: "SUCCESS", 0: "FAIL"}
+
+
+def series(samples) -> list:
+    """A cell as [(number, age), ...]."""
+    if samples is None:
+        return []
+    return list(zip(samples[::2], samples[1::2])) if isinstance(samples, tuple) else [(samples, 0)]
+
+
+def row(cells, width: int) -> list:
+    return [series(cell) for cell in cells] + [[]] * (width - len(cells))
+
+
+def model(told: ModelSamples | None, meant: list) -> list:
+    if told is None:
+        return [None, None, [[]] * len(meant[2])]
+    return [told.sample_age, told.inference_age, row(told.metrics, len(meant[2]))]
+
+
+def result(told: Result | None):
+    if told is None:
+        return None
+    rows = [(m.handle, m.name, m.version, m.desired, m.state, m.status, m.reason) for m in told.models or ()]
+    return told.deployment, told.status, told.message, told.start_age, told.end_age, rows
+
+
+def spelled(meant):
+    if meant is None:
+        return None
+    rows = [(*row[:3], STATES[row[3]], STATES[row[4]], STATUSES[row[5]], row[6]) for row in meant[5]]
+    return (*meant[:5], rows)
+
+
+def test_the_gateway_reads_what_the_device_meant():
+    for (tag, time, have, deployment, seq, values, models), payload in beats(COUNT):
+        told = codec.heartbeat(payload)
+        assert (told.source, told.time, told.have, told.seq) == (tag, time, have, seq)
+        assert result(told.result) == spelled(deployment)
+        assert row(told.values, len(values)) == values
+        padded = [*told.models, *[None] * (len(models) - len(told.models))]
+        assert [model(*pair) for pair in zip(padded, models)] == models
+
+
+def test_both_runtimes_write_the_same_bytes(micropython):
+    command = [micropython, "-X", "heapsize=4m", str(TREE / "beats.py"), str(COUNT)]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert said.stdout.strip() == digest(COUNT), said.stderr

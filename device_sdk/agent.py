@@ -57,6 +57,7 @@ class Agent(Heartbeat):
     error = None  # what `measure`, or the last save, raised
     code = detail = None  # of the last ack
     tag = epoch = None
+    seq = 0  # of the result, or of an ack that may set the clock
     have = None  # digest of the plan that is carried out
     result = None  # not yet acked, its times in seconds since the epoch
     said = None  # crc of the hello that the broker has
@@ -84,12 +85,12 @@ class Agent(Heartbeat):
 
         woke: whether the device was asleep since `save(seconds)`, so that its time goes on even without a clock.
         """
-        self.seq = tag << 8  # of the result, or of an ack that may set the clock
         try:
             saved = json.loads(self.store())
             self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
         except Exception:  # there is no store, nothing in it, or something else
             wakes = None
+        self.seq += tag  # another one at each boot: an ack of an earlier one sets no clock and settles no result
         self.due = now
         self.shift = ((woke and wakes) or -1) - now  # to seconds since the epoch
         self.clock(now, unix)
@@ -245,6 +246,7 @@ class Agent(Heartbeat):
                     rows.append((s.handle, s.name, s.version, s.state, s.now, good, s.reason, s.rollback))
                 ended = clock() + self.shift
                 self.result = [name, "FAIL" if message else "SUCCESS", message, self.began, ended, rows]
+                self.seq += 1  # the last one may have gone with a heartbeat that asked for the time
                 self.began = ended
                 self.done.append(crc)
                 self.due = self.now

@@ -250,7 +250,7 @@ def test_a_restart_without_a_clock_draws_a_new_tag():
     assert Device(unix=None, tag=5, store=store).say()[0] == ("hello", [4, LAYOUT, None, 1024])
 
 
-def test_a_result_outlives_a_restart_and_keeps_its_seq():
+def test_a_result_outlives_a_restart_under_another_seq():
     store = Memory()
     device = Device(store=store, install=ok)
     device.say()
@@ -259,9 +259,31 @@ def test_a_result_outlives_a_restart_and_keeps_its_seq():
     seq = device.say(20)[0][1][6]
     again = Device(unix=NOW + 30, tag=1, store=store, install=ok)
     result = ["a", "SUCCESS", None, 20, 20, [["kws", None, None, 1, 1, 1]]]
-    assert again.say() == [("hb", [4711, 30, None, None, 7, result, seq])]
+    said = again.say()[0][1]
+    assert said[:6] == [4711, 30, None, None, 7, result]
+    again.ack(seq, 0, NOW)
+    assert len(again.say(60)[0][1]) == 7
+    seq = said[6]
     again.ack(seq, 0, NOW)
     assert Device(unix=NOW + 90, tag=1, store=store, install=ok).say() == [("hb", [4711, 90, None, None, 7])]
+
+
+def test_an_ack_of_an_earlier_boot_sets_no_clock():
+    store = Memory()
+    seq = Device(unix=None, tag=5, store=store).say()[1][1][6]
+    again = Device(unix=None, tag=6, store=store)
+    again.ack(seq, 0, NOW)
+    again.say()
+    again.ack(seq, 0, NOW)
+    assert again.agent.epoch is None
+
+
+def test_an_ack_that_was_asked_for_the_time_settles_no_result():
+    device = Device(unix=None, install=ok)
+    seq = device.say()[1][1][6]
+    device.plan(7, "a")
+    device.ack(seq, 0, NOW)
+    assert device.say(60)[-1][1][5][0] == "a"
 
 
 def test_a_store_that_refuses_stops_nothing():

@@ -1,34 +1,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .files import Definition as Definition
 from .files import File
 from .heartbeat import Heartbeat
 from .pack import Packer
-
-class Definition:
-    handle: str | None
-    state: int | str | None
-    checksum: bytes | str | None
-    size: int | None
-    url: str | None
-    checksum_type: str | None
-    name: str | None
-    version: str | None
-    path: str | None
-    reason: str | None
-    rollback: str | None
-    now: int | str | None
-    def __init__(
-        self,
-        handle: str | None = None,
-        state: int | str | None = None,
-        checksum: bytes | str | None = None,
-        size: int | None = None,
-        url: str | None = None,
-        checksum_type: str | None = None,
-        *grown: object,
-    ) -> None: ...
-    def waits(self) -> bool: ...
 
 _Callback = Callable[[Definition], object] | None
 

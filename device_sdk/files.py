@@ -9,6 +9,31 @@ import os
 from hashlib import sha1
 
 
+class Definition:
+    """One model of a deployment, as the plan gives it.
+
+    `state` is 1 = DEPLOY, 0 = UNDEPLOY (or a str that the page does not name); `checksum` is bytes where it is 40 hex
+    digits, else str or None; `size` in bytes, `url` and `checksum_type` ("SHA1" where None) may be None. `path`: of the
+    verified file, where the agent fetches files. A callback may set `name` and `version`: they go into the result as
+    ModelName and ModelVersion.
+    """
+
+    name = version = path = reason = rollback = None
+
+    def __init__(self, handle=None, state=None, checksum=None, size=None, url=None, checksum_type=None, *grown):
+        self.handle = handle
+        self.state = state
+        self.checksum = checksum
+        self.size = size
+        self.url = url
+        self.checksum_type = checksum_type
+        self.now = 1 - state if state in (0, 1) else state  # as it is until something was done
+
+    def waits(self):
+        """Whether its file is neither there nor given up."""
+        return not (self.path or self.reason)
+
+
 class File:
     """Sets the `path` of its definition, `step`, when the file is there and right, or else its `reason`."""
 

@@ -6,6 +6,7 @@ figure, however often the collector runs. A block that arrives counts, as it lie
 
 import gc
 import os
+import sys
 from hashlib import sha1
 
 from device_sdk.agent import Agent

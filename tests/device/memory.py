@@ -6,13 +6,14 @@ figure, however often the collector runs. A block that arrives counts, as it lie
 
 import gc
 import os
+import sys
 from hashlib import sha1
 
 from device_sdk.agent import Agent
 from device_sdk.pack import Packer
 from tests.device.support import LAYOUT, NOW, packed, receive
 
-FOLDER = "download-under-test/"
+FOLDER = "download-under-test"
 STEP = 128
 
 
@@ -33,43 +34,74 @@ def whole(size, block):
 def clean():
     for name in ("m", "m.part"):
         try:
-            os.remove(FOLDER + name)
+            os.remove(FOLDER + "/" + name)
         except OSError:
             pass
+
+
+def filled(room):
+    """What leaves so many bytes of the heap free, in one piece."""
+    kept = bytearray(room)
+    ballast = None
+    size = gc.mem_free()
+    while size:
+        try:
+            while True:
+                ballast = ballast, bytearray(size)
+        except MemoryError:
+            size //= 2
+    del kept
+    gc.collect()
+    return ballast
 
 
 def fetch(size, block, room, plan, buf):
     """Whether the file arrives with so many bytes of heap left."""
     clean()
     done = []
-    agent = Agent(LAYOUT, done.append, print, max_payload=block + 32, files=FOLDER)
+    agent = Agent(LAYOUT, done.append, print, max_payload=block + 32, files=FOLDER + "/")
     agent.start(0, NOW, 1, False)
     p = Packer(256, 0)
+    for _ in range(2):
+        agent.sent(agent.poll(0, p))
     receive(agent, "plan", plan)
-    view = memoryview(buf)
-    last = memoryview(buf)[: len(buf) - block + size % block]
+    whole = memoryview(buf)
+    last = memoryview(buf)[: len(buf) - block + (size % block or block)]
     gc.collect()
-    ballast = bytearray(max(0, gc.mem_free() - room))  # noqa: F841  it is there to be in the way
+    ballast = filled(room)
     try:
-        now = at = 0
-        while not done and now < 100:
-            agent.work(lambda: 0)
-            now += agent.poll(now, p) is None
-            while at < size and not done:
-                buf[4] = at >> 16
-                buf[5] = at >> 8 & 255
-                buf[6] = at & 255
-                if size - at >= block:
-                    receive(agent, "block", view)
-                else:
-                    buf[len(buf) - block - 2] = size - at >> 8
-                    buf[len(buf) - block - 1] = size - at & 255
-                    receive(agent, "block", last)
-                if agent.bad:
-                    return False
-                at += block
-                agent.work(lambda: 0)
-                agent.poll(now, p)
+        for at in range(0, size, block):
+            agent.work(int)
+            agent.poll(0, p)
+            for i in range(3):
+                buf[5 + i] = at >> 16 - 8 * i & 255
+            n = min(block, size - at)
+            buf[-block - 2] = n >> 8
+            buf[-block - 1] = n & 255
+            receive(agent, "block", whole if n == block else last)
+        if agent.bad or not agent.file or agent.file.step.path is None:
+            return False
     except MemoryError:
         return False
+    del ballast
+    agent.work(int)
     return len(done) == 1
+
+
+def main(size, block):
+    size, block = int(size), int(block)
+    try:
+        os.mkdir(FOLDER)
+    except OSError:
+        pass
+    plan, buf = message(size, block, whole(size, block))
+    room = 0
+    while not fetch(size, block, room, plan, buf):
+        room += STEP
+    clean()
+    os.rmdir(FOLDER)
+    print(json.dumps({"taken": room + block}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

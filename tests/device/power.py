@@ -41,6 +41,7 @@ def store():
         KEPT.append(text)
         file(text)
         KEPT[:] = [text]
+        return None
 
     return checked
 
@@ -113,11 +114,11 @@ class Gateway:
             self.reached = -MANY  # another file's beginning lies there: all of it will be read again
         self.fresh = False
         size = len(self.model)
-        blocks = []
-        for at in range(offset, min(max(size, offset + 1), offset + length * count), length):
-            if random.randint(1, 100) > LOST:
-                blocks.append((at, packed_block(digest, index, at, size, self.model[at : at + length])))
-        return blocks
+        return [
+            (at, packed_block(digest, index, at, size, self.model[at : at + length]))
+            for at in range(offset, min(max(size, offset + 1), offset + length * count), length)
+            if random.randint(1, 100) > LOST
+        ]
 
     def install(self, definition):
         if definition.handle == "never":

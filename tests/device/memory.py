@@ -5,6 +5,7 @@ figure, however often the collector runs. A block that arrives counts, as it lie
 """
 
 import gc
+import json
 import os
 import sys
 from hashlib import sha1

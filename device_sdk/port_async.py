@@ -1,6 +1,6 @@
 """The shell over an asynchronous client such as mqtt_as, on a board or a host: `asyncio.run(AsyncPort(...).serve())`.
 
-Decides nothing about messages: that is the agent's part. The client keeps the connection, and sends again what the
+Decides nothing about messages: that is the agent's part. The client keeps the connection and sends again what the
 broker has not confirmed.
 """
 

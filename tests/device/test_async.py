@@ -62,8 +62,7 @@ async def life(client, installed):
     await asyncio.wait_for(client.done.wait(), 20)
     client.done.clear()
     client.up.set()  # the connection broke, and is there again
-    while len(client.subscribed) < 6:
-        await asyncio.sleep(0)
+    await asyncio.wait_for(client.done.wait(), 20)
     task.cancel()
     try:
         await task

@@ -60,6 +60,7 @@ class Device:
         if channel:
             self.reads.append(unpack(self.p.buf[: self.p.pos]))
             return self.reads[-1]
+        return None
 
     def give(self, offset, length, digest=7, index=0, total=None):
         data = self.model[offset : offset + length]

@@ -90,11 +90,11 @@ class Agent(Heartbeat):
             self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
         except Exception:  # there is no store, nothing in it, or something else
             wakes = None
-        time = (woke and wakes) or -1
-        if unix is not None and self.epoch is not None:
-            time = unix - self.epoch
-        if time < 0:
-            time = 0
+        self.due = now
+        self.shift = ((woke and wakes) or -1) - now  # to seconds since the epoch
+        self.clock(now, unix)
+        if self.shift + now < 0:
+            self.shift = -now
             self.epoch = unix
             self.said = None
             if self.result:
@@ -102,8 +102,6 @@ class Agent(Heartbeat):
         self.crc = crc32(repr(self.hello).encode())
         if self.said != self.crc:
             self.tag = tag ^ (tag == self.tag)
-        self.now = self.due = now
-        self.shift = time - now  # to seconds since the epoch
         self.digest = self.have
 
     def clock(self, now, unix):
@@ -119,8 +117,8 @@ class Agent(Heartbeat):
     def poll(self, now, p):
         """Writes what is due into the Packer p and returns its channel; None where nothing is.
 
-        What is written must be confirmed with `sent` before the next poll, or it is written again. It goes out with
-        QoS 1, `hello` retained. ValueError where it does not fit p.
+        It goes out with QoS 1, `hello` retained, and is confirmed with `sent` before the next poll; what the client has
+        not confirmed, it sends again itself. ValueError where it does not fit p.
         """
         self.now = now
         p.pos = p.start
@@ -151,9 +149,9 @@ class Agent(Heartbeat):
                     result[i] = max(0, time - result[i])
         hb[6] = self.seq if result or self.epoch is None else None
         self.pack(p, now)
-        self.next = now  # what did not fit follows at once
+        self.due = self.since = now  # what did not fit follows at once
         if self.taken == self.count:
-            self.next += self.interval - (self.tag + now) * 75 % 65537 % (self.interval // 8 + 1)
+            self.due += self.interval - (self.tag + now) * 75 % 65537 % (self.interval // 8 + 1)
         return "hb"
 
     def sent(self, channel):
@@ -163,9 +161,6 @@ class Agent(Heartbeat):
             self.save()
         elif channel == "get":
             self.fetch = False
-        elif channel == "hb":
-            self.since = self.now
-            self.due = self.next
 
     def receive(self, channel, payload):
         """A payload (bytes or a memoryview) came on "ack", "plan" or "block". It is not kept. Never raises."""
@@ -217,12 +212,14 @@ class Agent(Heartbeat):
             steps = []
             for values in definitions or ():
                 step = Definition(*values)
+                if kind not in (None, "Model"):
+                    step.reason = "unknown type"
                 same += step.handle, step.state, step.checksum
                 steps.append(step)
             crc = crc32(repr(same).encode())
             if crc in self.done:
                 done.append(crc)
-            plan.append((crc, name, policy, kind, steps))
+            plan.append((crc, name, policy, steps))
         if digest != self.digest:
             self.digest = digest
             self.plan = plan
@@ -237,11 +234,11 @@ class Agent(Heartbeat):
         if self.digest == self.have:
             return False
         index = 0
-        for crc, name, policy, kind, steps in self.plan:
+        for crc, name, policy, steps in self.plan:
             if crc not in self.done:
                 if self.result or (self.files is not None and self._fetching(steps, index)):
                     return False
-                message = "unknown type" if kind not in (None, "Model") else self._perform(steps, policy == 1)
+                message = self._perform(steps, policy == 1)
                 rows = []
                 for s in steps:
                     good = int(not s.reason)

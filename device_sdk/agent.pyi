@@ -58,7 +58,6 @@ class Agent(Heartbeat):
     file: File | None
     seq: int
     due: int
-    next: int
     shift: int
     def __init__(
         self,

@@ -84,16 +84,19 @@ class Heartbeat:
     def _fill(self, now):
         # Puts the chosen samples into their cells: one of age 0 as it is, several, or older ones, as [value, age, ...].
         # None for now: clears the cells.
+        ring = self._ring
         for i in range(self.index, self.index + self.taken):
             i = i % self.keep * 3
-            row, n = self._ring[i]
-            value = None
-            if now is not None:
-                value = self._ring[i + 1]
-                age = max(0, now - self._ring[i + 2])
-                if age or row[n] is not None:
-                    if type(row[n]) is not list:
-                        row[n] = [] if row[n] is None else [row[n], 0]
-                    row[n] += value, age
-                    value = row[n]
+            row, n = ring[i]
+            if now is None:
+                row[n] = None
+                continue
+            value = ring[i + 1]
+            age = max(0, now - ring[i + 2])
+            cell = row[n]
+            if age or cell is not None:
+                if type(cell) is not list:
+                    cell = [] if cell is None else [cell, 0]
+                cell += value, age
+                value = cell
             row[n] = value

@@ -21,13 +21,14 @@ class Packer:
         while bits >> 8 * size:
             size *= 2
             code += 1
+        buf = self.buf
         at = self.pos
         self.pos = at + 1 + size
-        if self.pos > len(self.buf):
+        if self.pos > len(buf):
             raise ValueError("size")
-        self.buf[at] = code
+        buf[at] = code
         while size:
-            self.buf[at + size] = n & 255
+            buf[at + size] = n & 255
             n >>= 8
             size -= 1
 
@@ -38,9 +39,6 @@ class Packer:
         whether it was more than nil.
         """
         kind = type(value)
-        if value is None:
-            self.put(0xC0)
-            return False
         if kind is int:
             if -32 <= value < 128:
                 self.put(value & 255)
@@ -48,6 +46,9 @@ class Packer:
                 self.put(0xD0, 1, value, ~value << 1)  # one bit more, for the sign
             else:
                 self.put(0xCC, 1, value, value)
+        elif value is None:
+            self.put(0xC0)
+            return False
         elif kind is float:
             self.put(0xCB, 8, 0, 0)
             struct.pack_into(">d", self.buf, self.pos - 8, value)

@@ -40,6 +40,7 @@ class Port:
 
     clock: gives Unix seconds, or None while it does not know them. woke: whether the device comes from a deep sleep
     that `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends. tls: as `Mqtt`'s.
+    mqtt: the class of the client, `Mqtt` or what `port_umqtt.over` gives.
     """
 
     error = None  # the OSError that ended the last connection, None while one stands
@@ -49,7 +50,7 @@ class Port:
 
     def __init__(
         self, agent, host, fleet, device, password=None, port=1883, root="edge", tls=None, clock=unix_time, woke=False,
-        keepalive=60, size=512,
+        keepalive=60, size=512, mqtt=Mqtt,
     ):  # fmt: skip
         self.agent = agent
         self.clock = clock
@@ -61,7 +62,7 @@ class Port:
         self._channels = {}
         for channel in CHANNELS:
             self._channels[(root + channel).encode()] = channel
-        self.client = Mqtt(
+        self.client = mqtt(
             host, port, 192, (fleet + "." + device, user, password or ""), keepalive, tls,
             (agent.max_payload or 16000) + len(root) + 9, self._receive,
         )  # fmt: skip

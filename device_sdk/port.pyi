@@ -2,7 +2,6 @@ from collections.abc import Callable
 from typing import Any
 
 from .agent import Agent
-from .mqtt import Mqtt
 
 CHANNELS: tuple[str, ...]
 
@@ -13,7 +12,7 @@ def in_file(path: str) -> Callable[..., str | None]: ...
 class Port:
     agent: Agent
     clock: Callable[[], int | None]
-    client: Mqtt
+    client: Any
     error: OSError | None
     def __init__(
         self,
@@ -29,6 +28,7 @@ class Port:
         woke: bool = False,
         keepalive: int = 60,
         size: int = 512,
+        mqtt: Callable[..., Any] = ...,
     ) -> None: ...
     def now(self) -> int: ...
     def run(self) -> None: ...

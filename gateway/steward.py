@@ -96,8 +96,8 @@ class Steward:
             self._core.recall(device, records)
         cloud.begin(self._again, self._widen)
         self._intake.begin(broker)
-        self._looked = time.monotonic()
-        self._looking = self._loop.call_later(LOOK, self._look)
+        self._was_away = self._store.away()
+        self._look()
         self._metrics.devices.set_function(lambda: self._core.devices)
         self._metrics.devices_in_line.set_function(lambda: self._core.in_line)
 
@@ -122,7 +122,7 @@ class Steward:
 
     def _away(self, connection: int) -> float:
         """Seconds for which the broker had nobody to deliver to, at most."""
-        return self._store.away() if connection == 1 else time.monotonic() - self._looked
+        return self._was_away if connection == 1 else time.monotonic() - self._looked
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: understood or refused, never lost."""

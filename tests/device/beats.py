@@ -10,10 +10,8 @@ from hashlib import sha1
 
 sys.path.insert(0, ".")
 
-from device_sdk.heartbeat import Heartbeat  # noqa: E402
-from device_sdk.pack import Packer  # noqa: E402
-
-WORDS = "sys", "room-1", "x", "latency", "größe"
+from device_sdk.heartbeat import Heartbeat
+from device_sdk.pack import Packer
 
 
 class Dice:
@@ -44,18 +42,22 @@ class Dice:
 
 def layout(dice):
     metrics = [["sys", "metric-%d" % n] for n in range(dice.below(20))]
-    models = []
-    for n in range(dice.below(3)):
-        models.append(["model-%d" % n, "1.0", [["sys", "number-%d" % m] for m in range(dice.below(4))]])
-    return ["1.0.0", metrics, models]
+    names = ["model-%d" % n for n in range(dice.below(3))]
+    return ["1.0.0", metrics, [[name, "1.0", columns(dice.below(4))] for name in names]]
+
+
+def columns(n):
+    return [["sys", "number-%d" % each] for each in range(n)]
 
 
 def result(dice, time):
-    rows = []
-    for n in range(dice.below(3)):
-        rows.append(("handle-%d" % n, dice.maybe("name"), None, 1, dice.below(2), dice.below(2), dice.maybe("größe")))
+    rows = [row(dice, "handle-%d" % n) for n in range(dice.below(3))]
     ages = dice.maybe(dice.below(time + 1)), dice.maybe(0)
     return ("deploy-%d" % dice.below(100), ("SUCCESS", "FAIL")[dice.below(2)], dice.maybe("why")) + ages + (rows,)
+
+
+def row(dice, handle):
+    return handle, dice.maybe("name"), None, 1, dice.below(2), dice.below(2), dice.maybe("größe")
 
 
 def beats(count, seed=1):

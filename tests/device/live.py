@@ -21,7 +21,15 @@ def say(**values):
         sys.stdout.flush()
 
 
-def managed(port, path):
+def umqtt(port, path):
+    """As `managed`, over a client of umqtt."""
+    from device_sdk.port_umqtt import over
+    from tests.device.umqtt_like import MQTTClient
+
+    managed(port, path, mqtt=over(MQTTClient))
+
+
+def managed(port, path, **more):
     """Beats every second until a plan has been carried out and its results are acked."""
     installed = []
     agent = Agent(
@@ -32,12 +40,34 @@ def managed(port, path):
         interval=1,
         store=in_file(path),
     )
-    device = Port(agent, "127.0.0.1", "fleet-a", "dev-1", port=port)
+    device = Port(agent, "127.0.0.1", "fleet-a", "dev-1", port=port, **more)
     device.client.timeout = 2000
     while not agent.have or agent.result:
         device.step(200)
-    device.client.disconnect()
+    device.client.close()
     say(have=agent.have, installed=installed, bad=agent.bad)
+
+
+def restless(port, text):
+    """Does what plans say, for ever, whatever becomes of the broker; says which results were acked."""
+    options = json.loads(text)
+    beats = 0
+    told = None
+
+    def measure(agent):
+        nonlocal beats
+        beats += 1
+        agent.sample("rssi", beats)
+
+    nothing = lambda definition: None  # noqa: E731
+    agent = Agent(LAYOUT, nothing, nothing, measure, 1, in_file(options["state"]))
+    device = Port(agent, "127.0.0.1", options["fleet"], "d", options["password"], port)
+    device.client.timeout = 1000
+    while True:
+        device.step(100)
+        if told and not agent.result:
+            say(acked=told, beats=beats)
+        told = agent.result and agent.result[0]
 
 
 def steady(port, count):
@@ -140,6 +170,5 @@ def connection(port, name, keepalive, tls, size, on_message):
 
 
 if __name__ == "__main__":
-    {"managed": managed, "steady": steady, "frozen": frozen, "secure": secure}[sys.argv[2]](
-        int(sys.argv[1]), sys.argv[3]
-    )
+    scenarios = managed, umqtt, restless, steady, frozen, secure
+    {each.__name__: each for each in scenarios}[sys.argv[2]](int(sys.argv[1]), sys.argv[3])

@@ -1,5 +1,7 @@
 """The agent: what is due when, what each ack's code does, the epoch learnt without a clock, and what outlives power."""
 
+import gc
+
 from device_sdk.agent import Agent
 from device_sdk.pack import Packer
 from tests.device.support import LAYOUT, NOW, packed, payload, read, receive, vectors, written
@@ -248,7 +250,7 @@ def test_a_restart_without_a_clock_draws_a_new_tag():
     assert Device(unix=None, tag=5, store=store).say()[0] == ("hello", [4, LAYOUT, None, 1024])
 
 
-def test_a_result_outlives_a_restart_and_keeps_its_seq():
+def test_a_result_outlives_a_restart_under_another_seq():
     store = Memory()
     device = Device(store=store, install=ok)
     device.say()
@@ -257,9 +259,31 @@ def test_a_result_outlives_a_restart_and_keeps_its_seq():
     seq = device.say(20)[0][1][6]
     again = Device(unix=NOW + 30, tag=1, store=store, install=ok)
     result = ["a", "SUCCESS", None, 20, 20, [["kws", None, None, 1, 1, 1]]]
-    assert again.say() == [("hb", [4711, 30, None, None, 7, result, seq])]
+    said = again.say()[0][1]
+    assert said[:6] == [4711, 30, None, None, 7, result]
+    again.ack(seq, 0, NOW)
+    assert len(again.say(60)[0][1]) == 7
+    seq = said[6]
     again.ack(seq, 0, NOW)
     assert Device(unix=NOW + 90, tag=1, store=store, install=ok).say() == [("hb", [4711, 90, None, None, 7])]
+
+
+def test_an_ack_of_an_earlier_boot_sets_no_clock():
+    store = Memory()
+    seq = Device(unix=None, tag=5, store=store).say()[1][1][6]
+    again = Device(unix=None, tag=6, store=store)
+    again.ack(seq, 0, NOW)
+    again.say()
+    again.ack(seq, 0, NOW)
+    assert again.agent.epoch is None
+
+
+def test_an_ack_that_was_asked_for_the_time_settles_no_result():
+    device = Device(unix=None, install=ok)
+    seq = device.say()[1][1][6]
+    device.plan(7, "a")
+    device.ack(seq, 0, NOW)
+    assert device.say(60)[-1][1][5][0] == "a"
 
 
 def test_a_store_that_refuses_stops_nothing():
@@ -336,3 +360,55 @@ def test_a_clock_set_back_gives_no_negative_time():
     device.say()
     device.agent.clock(60, NOW - 100)
     assert device.say(60) == [("hb", [4711, 0])]
+
+
+def test_a_deep_sleep_keeps_tag_and_time_without_a_clock():
+    store = Memory()
+    device = Device(unix=None, tag=9, store=store)
+    seq = device.say(100)[1][1][6]
+    device.ack(seq, 0, NOW + 100)
+    device.say(101)
+    device.agent.save(600)
+    store.text = store.text.encode()  # what a board's RTC gives back
+    again = Device(unix=None, tag=1, store=store, woke=True, now=2)
+    assert again.say() == [("hb", [9, 701])]
+    # A power cut while it slept: its time is lost, so it is another boot.
+    assert Device(unix=None, tag=1, store=store).say()[0] == ("hello", [1, LAYOUT, None, 1024])
+
+
+def test_hostile_payloads_neither_raise_nor_grow_memory():
+    device = Device(install=ok)
+    device.say()
+    good = [payload(vector) for vector in vectors("messages") if vector["channel"] in ("plan", "ack", "block")]
+    state = 1
+    used = []
+    for n in range(3000):
+        data = bytearray(good[n % len(good)])
+        for _ in range(n % 4):
+            state = state * 16807 % 2147483647
+            if data:
+                data[state % len(data)] = state >> 8 & 255
+        device.agent.receive(("plan", "ack", "block", "hello", None)[n % 5], bytes(data))
+        device.now = n
+        device.work()
+        device.say(n)
+        if n % 1000 == 999 and hasattr(gc, "mem_alloc"):
+            device.agent.result = None
+            gc.collect()
+            used.append(gc.mem_alloc())
+    assert device.agent.bad > 500
+    assert not used or used[-1] - used[0] < 2000, used
+
+
+def test_a_plan_of_words_that_no_store_or_buffer_takes_raises_nothing():
+    for name in (b"bytes", "x" * 900, [[]], -5, None):
+        device = Device(install=ok, store=Memory())
+        device.say()
+        receive(device.agent, "plan", b"\x92\x05\x91\x93" + packed_bytes(name) + b"\x00\x90")
+        device.work()
+        for now in range(0, 300, 60):
+            device.say(now)
+
+
+def packed_bytes(value):
+    return b"\xc4" + bytes((len(value),)) + value if type(value) is bytes else packed(value)

@@ -18,7 +18,7 @@ def give(agent, plan):
 def decode(data):
     agent = agent_of(None)
     give(agent, read(data))
-    return agent.digest, [[name, policy, steps] for _, name, policy, _, steps in agent.plan]
+    return agent.digest, [[name, policy, steps] for _, name, policy, steps in agent.plan]
 
 
 def carry_out(deployment, install, remove):
@@ -138,7 +138,10 @@ def test_what_this_version_does_not_know_fails_and_is_told():
         (row,) = perform(models, 0, ["a", state])[2]
         assert row[3:6] == [state, state, 0], row
         assert row[6]
-    assert carry_out(["d", 0, [["a", 1]], "Container"], models.install, models.remove)[:2] == ("FAIL", "unknown type")
+    assert carry_out(["d", 0, [["a", 1]], "Container"], models.install, models.remove)[:2] == (
+        "FAIL",
+        "a: unknown type",
+    )
     assert models.calls == []
 
 

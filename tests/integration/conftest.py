@@ -1,5 +1,6 @@
 """The whole way under test: a broker, the gateway's process behind it, and a recorder in the cloud's place."""
 
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -8,9 +9,11 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from gateway.demo.address import free_ports
 from gateway.demo.broker import Broker, mosquitto_binary
 from gateway.demo.mosquitto import Mosquitto
 from tests import brokers
+from tests.contract.manager.conftest import Manager
 from tests.gateway_process import GatewayProcess, settings
 from tests.recorder import Recorder
 from tests.s3 import Gate, Shelf
@@ -118,3 +121,14 @@ def gate(way: Way, shelf: Shelf) -> Iterator[Gate]:
     shelf.make(way.fleet)
     with Gate(shelf.host, shelf.port) as made:
         yield made
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    """On a port of its own, which it keeps over its deaths."""
+    (port,) = free_ports(1)
+    made = Manager(tmp_path / "manager", ["--port", str(port)])
+    made.start()
+    yield made
+    if made.process is not None:
+        made.end(signal.SIGTERM)

@@ -321,9 +321,10 @@ def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosqu
 
 def test_nothing_is_left_behind_not_even_by_ctrl_c(own_way: Way, own_mosquitto: Mosquitto, tmp_path: Path) -> None:
     for interrupted in (False, True):
+        before = own_mosquitto.log.count(" as edge-gateway-doctor")
         command = subprocess.Popen(DOCTOR, env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL)
         if interrupted:
-            _until_connected(own_mosquitto, own_mosquitto.log.count(" as edge-gateway-doctor") + 2)
+            _until_connected(own_mosquitto, before + 1)
             command.send_signal(signal.SIGINT)
         assert command.wait(60) == (130 if interrupted else 0)
         own_mosquitto.save()

@@ -5,13 +5,9 @@ Killed with -9 in between, the manager has what it accepted, and the gateway wha
 
 import hashlib
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from gateway.demo.address import free_ports
 from tests.contract.manager.conftest import Manager
 from tests.gateway_process import GatewayProcess, settings
 from tests.integration.conftest import Way
@@ -19,17 +15,6 @@ from tests.integration.forms import EPOCH, LAYOUT, TAG
 from tests.stranger import digest
 
 MODEL = b"not a real model, but its bytes are counted and summed" * 100
-
-
-@pytest.fixture
-def manager(tmp_path: Path) -> Iterator[Manager]:
-    """On a port of its own, which it keeps over its deaths."""
-    (port,) = free_ports(1)
-    made = Manager(tmp_path / "manager", ["--port", str(port)])
-    made.start()
-    yield made
-    if made.process is not None:
-        made.end(signal.SIGTERM)
 
 
 def behind(way: Way, manager: Manager) -> GatewayProcess:

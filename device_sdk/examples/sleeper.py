@@ -1,0 +1,33 @@
+"""A board that sleeps deeply between its heartbeats. Fill in the names, copy it to the board as main.py.
+
+Tag, time and a result that is not acked yet survive in the memory of the board's clock, which power keeps alive; a
+board without one uses `in_file("agent.state")`.
+"""
+# mypy: ignore-errors
+
+import machine
+import network
+
+from device_sdk.agent import Agent
+from device_sdk.port import Port
+
+LAYOUT = ["sleeper-example 1.0", [["system", "voltage", -3]], []]
+AWAKE = 30  # seconds at most: a broker that is away must not empty the battery
+
+
+def measure(agent):
+    agent.sample("voltage", machine.ADC(0).read_uv() // 1000)
+
+
+wlan = network.WLAN(network.STA_IF)
+wlan.active(True)
+wlan.connect("network", "secret")
+
+agent = Agent(LAYOUT, measure=measure, interval=600, store=machine.RTC().memory)
+woke = machine.reset_cause() == machine.DEEPSLEEP_RESET
+port = Port(agent, "broker.local", "fleet-a", "dev-000001", password="secret", woke=woke)
+while not agent.wait(port.now()) and port.now() < AWAKE:
+    port.step(100)
+port.client.close()
+agent.save(600)
+machine.deepsleep(600000)

@@ -1,0 +1,38 @@
+"""The port over a client of umqtt's form, on MicroPython, against a real broker that dies in between."""
+
+import os
+import subprocess
+
+import pytest
+
+from .conftest import ROOT, TREE, last_line
+
+NOW = 1795458600
+PLAN = [7, [["deploy-7", 0, [["kws", 1]]]]]
+
+
+@pytest.fixture
+def device(micropython, broker, tmp_path):
+    command = [micropython, "-X", "heapsize=256k", str(TREE / "live.py"), str(broker.port), "umqtt", "state"]
+    environment = {**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, **pipes)
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def has_result(channel, value):
+    return channel == "hb" and len(value) > 5
+
+
+def test_a_result_outlives_a_broker(device, gateway, broker):
+    gateway.wait(lambda channel, value: channel == "hello")
+    gateway.say("plan", PLAN, retain=True)
+    seq = gateway.wait(has_result)[6]
+    broker.kill()
+    broker.start()
+    gateway.ready.get(timeout=20)
+    assert gateway.wait(has_result)[6] == seq
+    gateway.say("ack", [seq, 0, NOW])
+    assert last_line(device) == {"have": 7, "installed": ["kws"], "bad": 0}

@@ -1,0 +1,243 @@
+"""A device's whole life under power cuts: `power.py CUTS SEED [files]`, run by MicroPython; one JSON line out.
+
+The agent keeps its state, and with `files` its models, on a flash that loses power at a random write, again and again.
+Between two cuts it hears plans, and acks that are late, lost or doubled; with `files`, 2 % of the blocks are lost. The
+gateway here asserts what must never be seen, at the moment at which it would be seen.
+"""
+
+import gc
+import json
+import random
+import sys
+from hashlib import sha1
+
+from device_sdk.agent import Agent
+from device_sdk.pack import Packer
+from device_sdk.port import in_file
+from tests.device.flash import Powered, formatted
+from tests.device.support import LAYOUT, NOW, packed, read, receive, written
+
+MANY = 1 << 30  # writes without a cut
+AGAIN = 4096  # bytes of a file that a cut may cost
+MAX_PAYLOAD = 512
+LOST = 2  # per cent
+KEPT = [None]  # what the store may give back
+
+
+def store():
+    """The agent's store on the flash. Asserts that what comes back is what was saved, or what was being saved."""
+    file = in_file("/flash/state")
+
+    def checked(text=None):
+        if text is None:
+            try:
+                text = file()
+            except OSError:
+                assert None in KEPT
+                raise
+            assert text in KEPT
+            KEPT[:] = [text]
+            return text
+        KEPT.append(text)
+        file(text)
+        KEPT[:] = [text]
+
+    return checked
+
+
+class Gateway:
+    """What the world outside knows: it never loses power."""
+
+    def __init__(self, files):
+        self.files = files
+        self.now = 0  # of the world
+        self.plan = 0
+        self.model = b""
+        self.performed = set()
+        self.told = set()
+        self.recorded = set()
+        self.hellos = set()
+        self.carried = {}  # by seq: the deployment whose result came with it
+        self.late = []  # acks on their way
+        self.reached = None  # how far the newest plan's file has come for sure; None: nothing is known
+        self.again = 0  # the most bytes that a cut cost
+        self.fresh = True  # no block was asked for since the last boot
+        self.installed = 0
+        self.next_plan()
+
+    def next_plan(self):
+        self.plan += 1
+        self.reached = None
+        if self.files:
+            piece = bytes([random.getrandbits(8) for _ in range(97)])
+            self.model = (piece * 400)[: random.randint(0, 20000)]
+
+    def plan_value(self):
+        k = self.plan
+        if not self.files:
+            return [k, [["d-%d" % k, k % 2, [["m-%d" % k, 1], ["never", 1]] if k % 3 else [["m-%d" % k, 1]]]]]
+        # Names come again, so that what an abandoned download left is found by another one.
+        return [k, [["d-%d" % k, 0, [["m-%d" % (k % 3), 1, sha1(self.model).digest(), len(self.model)]]]]]
+
+    def take(self, channel, value):
+        if channel == "hello":
+            self.hellos.add(value[0])
+        elif channel == "read":
+            return self._blocks(*value)
+        elif channel == "hb":
+            assert value[0] in self.hellos, "a heartbeat under a tag without a hello"
+            have, result, seq = (value + [None] * 5)[4:7]
+            if have:
+                self.told.add(have)
+            if result:
+                self._result(result, seq)
+            if seq is not None:
+                for _ in range(random.choice((0, 1, 1, 1, 2))):
+                    self.late.append(packed((seq, 0, NOW + self.now)))
+        return []
+
+    def _result(self, result, seq):
+        k = int(result[0][2:])
+        assert k in self.performed, "a result of what was not done"
+        assert self.carried.setdefault(seq, k) == k, "a seq that stands for two results"
+        handle = result[5][0][0]
+        assert handle == "m-%d" % (k % 3 if self.files else k), "a result of another deployment"
+        assert result[1] == ("FAIL" if not self.files and k % 3 else "SUCCESS"), result
+        self.recorded.add(k)
+
+    def _blocks(self, digest, index, offset, length, count):
+        assert (digest, index) == (self.plan, 0)
+        if self.fresh and self.reached is not None:
+            self.again = max(self.again, self.reached - offset)
+        if self.reached is None and offset:
+            self.reached = -MANY  # another file's beginning lies there: all of it will be read again
+        self.fresh = False
+        size = len(self.model)
+        blocks = []
+        for at in range(offset, min(max(size, offset + 1), offset + length * count), length):
+            if random.randint(1, 100) > LOST:
+                blocks.append((at, packed_block(digest, index, at, size, self.model[at : at + length])))
+        return blocks
+
+    def install(self, definition):
+        if definition.handle == "never":
+            raise ValueError("never")
+        if self.files:
+            with open(definition.path, "rb") as file:
+                assert file.read() == self.model, "a half or a wrong file"
+            self.installed += 1
+
+    def remove(self, definition):
+        pass
+
+
+def packed_block(digest, index, at, size, data):
+    """The Packer writes no bin: a device sends none."""
+    return b"\x95" + packed(digest) + packed(index) + packed(at) + packed(size) + b"\xc5" + bytes(
+        (len(data) >> 8, len(data) & 255)) + data  # fmt: skip
+
+
+class Life:
+    """From one boot to the next cut. Uptime begins anew at each boot; every second boot has no clock."""
+
+    def __init__(self, gateway, flash):
+        self.gateway = gateway
+        self.flash = flash
+        self.boot = gateway.now
+        self.wrong = None
+        files = "/flash/" if gateway.files else None
+        self.agent = Agent(
+            LAYOUT, self.install, gateway.remove, store=store(), max_payload=MAX_PAYLOAD, files=files, interval=20
+        )
+        unix = NOW + gateway.now if random.getrandbits(1) else None
+        self.agent.start(0, unix, random.getrandbits(16), False)
+        self.p = Packer(512, 0)
+        self.hear("plan", packed(gateway.plan_value()) if not files else plan_bytes(gateway.plan_value()))
+        gateway.fresh = True
+
+    def install(self, definition):
+        # What is raised here would be a StatusReason.
+        try:
+            self.gateway.install(definition)
+        except (AssertionError, OSError) as error:
+            self.wrong = error
+            raise
+        finally:
+            self.gateway.performed.add(self.gateway.plan)
+
+    def now(self):
+        return self.gateway.now - self.boot
+
+    def hear(self, channel, data):
+        if not self.flash.dead:
+            receive(self.agent, channel, data)
+
+    def work(self):
+        while not self.flash.dead and self.agent.work(self.now):
+            pass
+
+    def step(self):
+        """A moment: what is due is said, what is late arrives, what can be done is done."""
+        gateway = self.gateway
+        gateway.now += random.randint(0, 5)
+        for _ in range(4):
+            channel = self.agent.poll(self.now(), self.p)
+            if channel is None or self.flash.dead:
+                break
+            blocks = gateway.take(channel, read(written(self.p)))
+            if random.getrandbits(4):  # or else the connection breaks before the PUBACK
+                self.agent.sent(channel)
+            for at, block in blocks:
+                self.block(at, block)
+        if gateway.late and random.getrandbits(1):
+            self.hear("ack", gateway.late.pop(random.randrange(len(gateway.late))))
+        self.work()
+        if self.flash.dead:
+            return
+        if self.wrong:
+            raise self.wrong
+        assert not self.agent.bad
+
+    def block(self, at, block):
+        self.hear("block", block)
+        self.work()
+        gateway = self.gateway
+        if not self.flash.dead and gateway.reached in (None, at):
+            gateway.reached = min(at + MAX_PAYLOAD - 32, len(gateway.model))
+
+    def goes_on(self):
+        """Whether something is still to be told or done."""
+        gateway = self.gateway
+        return gateway.plan not in gateway.recorded or gateway.plan not in gateway.told
+
+
+def plan_bytes(value):
+    digest, ((name, policy, ((handle, state, checksum, size),)),) = value
+    return b"\x92" + packed(digest) + b"\x91\x93" + packed(name) + packed(policy) + b"\x91\x94" + packed(
+        handle) + packed(state) + b"\xc4\x14" + checksum + packed(size)  # fmt: skip
+
+
+def main(cuts, seed, files=""):
+    random.seed(int(seed))
+    data = formatted(1 << 18)
+    gateway = Gateway(files)
+    for _ in range(int(cuts)):
+        with Powered(data, random.randint(0, 120 if files else 40)) as flash:
+            life = Life(gateway, flash)
+            while not flash.dead:
+                life.step()
+                if not life.goes_on() and not flash.dead:
+                    assert gateway.told <= gateway.recorded, "a result is lost"
+                    gateway.next_plan()
+                    life.hear("plan", plan_bytes(gateway.plan_value()) if files else packed(gateway.plan_value()))
+        gc.collect()
+    with Powered(data, MANY) as flash:
+        life = Life(gateway, flash)
+        while life.goes_on():
+            life.step()
+    assert gateway.told <= gateway.recorded, "a result is lost"
+    print(json.dumps({"plans": gateway.plan, "again": gateway.again, "installed": gateway.installed}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

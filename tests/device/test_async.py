@@ -1,0 +1,80 @@
+"""The port for an asynchronous client: hello and heartbeats go out, plans come in, a new connection is subscribed."""
+
+import asyncio
+
+from device_sdk.agent import Agent
+from device_sdk.port_async import AsyncPort
+from device_sdk.unpack import unpack
+from tests.device.support import LAYOUT, NOW, packed
+
+
+class Queue:
+    """The messages of the client, to be iterated over."""
+
+    def __init__(self):
+        self.items = []
+        self.there = asyncio.Event()
+
+    def put(self, topic, payload):
+        self.items.append((topic, payload, False))
+        self.there.set()
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        while not self.items:
+            self.there.clear()
+            await self.there.wait()
+        return self.items.pop(0)
+
+
+class Client:
+    """What mqtt_as's client has, with a gateway behind it that sends one plan and acks its result."""
+
+    def __init__(self):
+        self.queue = Queue()
+        self.up = asyncio.Event()
+        self.subscribed = []
+        self.said = []
+        self.done = asyncio.Event()
+
+    async def connect(self):
+        self.up.set()
+
+    async def subscribe(self, topic, qos):
+        self.subscribed.append((topic, qos))
+        if topic.endswith("/plan"):
+            self.queue.put(b"edge/f/d/plan", packed([7, [["d", 0, [["kws", 1]]]]]))
+
+    async def publish(self, topic, payload, retain, qos):
+        value = unpack(payload)
+        self.said.append((topic, retain, qos, value))
+        if topic.endswith("/hb") and len(value) > 5:
+            self.queue.put(b"edge/f/d/ack", packed([value[6], 0, NOW]))
+        elif topic.endswith("/hb") and value[4] == 7:
+            self.done.set()
+
+
+async def life(client, installed):
+    agent = Agent(LAYOUT, lambda definition: installed.append(definition.handle), print, interval=1)
+    task = asyncio.create_task(AsyncPort(agent, client, "f", "d").serve())
+    await asyncio.wait_for(client.done.wait(), 20)
+    client.done.clear()
+    client.up.set()  # the connection broke, and is there again
+    await asyncio.wait_for(client.done.wait(), 20)
+    task.cancel()
+    try:
+        await task
+    except asyncio.CancelledError:
+        pass
+
+
+def test_a_plan_reaches_the_agent_and_its_result_is_told():
+    client = Client()
+    installed = []
+    asyncio.run(life(client, installed))
+    assert [each[:3] for each in client.said[:2]] == [("edge/f/d/hello", True, 1), ("edge/f/d/hb", False, 1)]
+    assert installed == ["kws"]
+    topics = [("edge/f/d/" + channel, 1) for channel in ("ack", "plan", "block")]
+    assert client.subscribed == topics * 2

@@ -1,0 +1,236 @@
+"""Model files: block by block to flash, over lost and repeated blocks, crashes, and what a gateway may do wrong."""
+
+import gc
+import os
+from hashlib import sha1
+
+from device_sdk.agent import Agent
+from device_sdk.pack import Packer
+from device_sdk.unpack import unpack
+from tests.device.support import LAYOUT, NOW, packed
+
+MODEL = bytes(range(251)) * 80
+FOLDER = "files-under-test-"
+PATH = FOLDER + "kws"
+
+
+def clean():
+    for name in (PATH, PATH + ".part"):
+        try:
+            os.remove(name)
+        except OSError:
+            pass
+
+
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+class Device:
+    """An agent that has a plan with one model, and what it installed."""
+
+    def __init__(self, model=MODEL, checksum=None, folder=FOLDER, handle="kws"):
+        self.model = model
+        self.now = 0
+        self.reads = []
+        self.installed = []
+        self.agent = Agent(LAYOUT, self.install, None, interval=1000, files=folder)
+        self.agent.start(0, NOW, 1, False)
+        self.p = Packer(512, 0)
+        checksum = checksum or sha1(model).digest()
+        self.agent._plan(7, [["d", 0, [[handle, 1, checksum]]]])
+        self.work()
+
+    def install(self, definition):
+        self.installed.append(content(definition.path))
+
+    def work(self):
+        while self.agent.work(lambda: self.now):
+            pass
+
+    def ask(self, seconds=0):
+        """The next read that is due, None where none is."""
+        self.now += seconds
+        while True:
+            channel = self.agent.poll(self.now, self.p)
+            if channel in (None, "read"):
+                break
+            self.agent.sent(channel)
+        if channel:
+            self.reads.append(unpack(self.p.buf[: self.p.pos]))
+            return self.reads[-1]
+        return None
+
+    def give(self, offset, length, digest=7, index=0, total=None):
+        data = self.model[offset : offset + length]
+        self.agent.file.receive(digest, index, offset, len(self.model) if total is None else total, data)
+
+    def fetch(self, lost=()):
+        """Answers every read; of its blocks those whose numbers, counted from the first, are in `lost` never come."""
+        n = 0
+        while not self.agent.result:
+            read = self.ask() or self.ask(3)
+            _, _, offset, length, count = read
+            for i in range(count):
+                if n not in lost and self.agent.file:
+                    self.give(offset + i * length, length)
+                    self.give(offset + i * length, length)  # QoS 1: twice
+                n += 1
+            self.work()
+        return self.agent.result
+
+
+def test_a_file_comes_whole_and_is_installed_once():
+    clean()
+    device = Device()
+    assert device.fetch()[1] == "SUCCESS"
+    assert device.installed == [MODEL]
+    assert [read[2] for read in device.reads] == list(range(0, len(MODEL), 4 * 992))
+    assert device.ask(10) is None
+    clean()
+
+
+def test_an_empty_file_is_a_file():
+    clean()
+    assert Device(b"").fetch()[1] == "SUCCESS"
+    assert content(PATH) == b""
+    clean()
+
+
+def test_lost_blocks_are_asked_for_again():
+    for lost in ((0,), (3,), (1, 2), (0, 1, 2, 3), tuple(range(0, 60, 3))):
+        clean()
+        device = Device()
+        assert device.fetch(lost)[1] == "SUCCESS"
+        assert device.installed == [MODEL]
+    clean()
+
+
+def test_a_restart_goes_on_where_the_part_ends_and_one_after_the_renaming_asks_for_nothing():
+    clean()
+    first = Device()
+    _, _, offset, length, count = first.ask()
+    for i in range(count):
+        first.give(offset + i * length, length)
+    first.agent.file.file.close()
+    second = Device()
+    assert second.ask()[2] == count * length
+    assert second.fetch()[1] == "SUCCESS"
+    third = Device()
+    assert third.agent.result[1] == "SUCCESS"
+    assert third.installed == [MODEL]
+    clean()
+
+
+def test_a_part_of_another_file_is_noticed_and_costs_no_failure():
+    for other in (b"x" * 500, b"x" * 30000):
+        clean()
+        with open(PATH + ".part", "wb") as file:
+            file.write(other)
+        assert Device().fetch()[1] == "SUCCESS"
+    clean()
+
+
+def test_a_wrong_file_is_never_installed_and_the_old_one_stays():
+    clean()
+    with open(PATH, "wb") as file:
+        file.write(b"the old one")
+    device = Device(checksum=bytes(20))
+    result = device.fetch()
+    assert (result[1], result[2]) == ("FAIL", "kws: checksum")
+    assert device.installed == []
+    assert content(PATH) == b"the old one"
+    assert "kws.part" not in str(os.listdir(".") if hasattr(os, "listdir") else "")
+    clean()
+
+
+def test_blocks_of_another_plan_or_of_no_form_change_nothing():
+    clean()
+    device = Device()
+    read = device.ask()
+    device.give(0, read[3], digest=8)
+    device.give(0, read[3], index=1)
+    device.give(read[3], read[3])
+    assert device.agent.file.at == 0
+    assert device.fetch()[1] == "SUCCESS"
+    clean()
+
+
+def test_what_a_gateway_refuses_three_times_is_given_up():
+    clean()
+    device = Device()
+    for _ in range(3):
+        assert device.agent.result is None
+        device.agent._ack(None, 5, NOW, "gone")
+        device.work()
+    assert device.agent.result[2] == "kws: gone"
+    clean()
+
+
+def test_what_no_flash_takes_fails_the_deployment_and_raises_nothing():
+    assert Device(folder="no-such-directory/").agent.result[1] == "FAIL"
+    for handle in ("../kws", None, 5):
+        assert Device(handle=handle).agent.result[1] == "FAIL"
+    assert Device(checksum="md5 of it").agent.result[1] == "FAIL"
+
+
+class Full:
+    """A file on a flash that is full."""
+
+    def write(self, data):
+        raise OSError(28)
+
+    def close(self):
+        pass
+
+
+def test_a_full_flash_fails_the_deployment_and_is_freed():
+    clean()
+    device = Device()
+    device.ask()
+    device.agent.file.file.close()
+    device.agent.file.file = Full()
+    head = b"\x95\x07\x00\x00\xce\x00\x00\x4e\x70\xc5\x03\xe0"
+    device.agent.receive("block", head + MODEL[:992])
+    device.work()
+    assert device.agent.result[1] == "FAIL"
+    try:
+        os.stat(PATH + ".part")
+        raise AssertionError("it still fills the flash")
+    except OSError:
+        pass
+
+
+def test_another_plan_ends_the_download_and_the_same_file_goes_on():
+    clean()
+    device = Device()
+    _, _, _, length, count = device.ask()
+    for i in range(count):
+        device.give(i * length, length)
+    device.agent._plan(8, [["e", 0, [["kws", 1, sha1(MODEL).digest()]]]])
+    device.work()
+    assert device.ask()[:3] == [8, 0, count * length]
+    device.agent.file.file.close()
+    clean()
+
+
+def test_a_download_takes_no_more_than_two_blocks_and_a_kilobyte():
+    """Above what the agent with its plan holds; one of the blocks is the buffer in which the payload came."""
+    if not hasattr(gc, "mem_alloc"):
+        return  # CPython has no heap to count
+    clean()
+    device = Device()
+    _, _, _, length, count = device.ask()
+    most = 0
+    for n in range(count):
+        payload = packed([7, 0, n * length, len(MODEL)])[1:]
+        payload = b"\x95" + payload + b"\xc5" + length.to_bytes(2, "big") + MODEL[n * length : (n + 1) * length]
+        gc.collect()
+        before = gc.mem_alloc()
+        device.agent.receive("block", payload)
+        most = max(most, gc.mem_alloc() - before)
+    assert device.agent.file.at == count * length
+    assert length + most <= 2 * length + 1024, most
+    device.agent.file.file.close()
+    clean()

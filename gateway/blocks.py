@@ -65,20 +65,24 @@ class _Device:
 
 
 class BlockSender:
-    """`publish(topic, payload, confirmed)` sends a block with QoS 1 and calls `confirmed` when the broker has it."""
+    """`publish(topic, payload, confirmed)` sends a block with QoS 1 and calls `confirmed` when the broker has it;
+    `later(seconds, action)` acts after so many seconds."""
 
     def __init__(
         self,
         publish: Callable[[str, bytes, Callable[[int], None]], None],
+        later: Callable[[float, Callable[[], None]], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publish = publish
+        self._later = later
         self._clock = clock
         self._pace = Pace()
         self._devices: dict[str, _Device] = {}
         self._turns: deque[_Device] = deque()
         self._unconfirmed = 0
         self._unconfirmed_bytes = 0
+        self._rests = False
 
     def __repr__(self) -> str:
         return f"<BlockSender: {len(self._devices)} devices, {self._unconfirmed} unconfirmed>"
@@ -89,6 +93,10 @@ class BlockSender:
         device.queue(_Request(file, read, corrupted))
         self._take_turn(device)
         self._pump()
+
+    def make_way(self) -> None:
+        """Others are served: blocks go slower for a while."""
+        self._pace.serves_others(self._clock())
 
     def _take_turn(self, device: _Device) -> None:
         """The last in the row; at most once."""
@@ -101,13 +109,25 @@ class BlockSender:
         return self._unconfirmed >= self._pace.window
 
     def _pump(self) -> None:
-        while self._turns and not self._full and self._unconfirmed_bytes < WINDOW_BYTES:
+        while self._turns and not self._full and self._unconfirmed_bytes < WINDOW_BYTES and not self._resting():
             device = self._turns.popleft()
             device.has_turn = False
             if device.ready:
                 self._send_next(device)
             self._take_turn(device)
             self._forget_idle(device)
+
+    def _resting(self) -> bool:
+        """Whether none may go now; then it goes on by itself."""
+        seconds = 0.0 if self._rests else self._pace.rest(self._clock())
+        if seconds > 0:
+            self._rests = True
+            self._later(seconds, self._rested)
+        return self._rests
+
+    def _rested(self) -> None:
+        self._rests = False
+        self._pump()
 
     def _send_next(self, device: _Device) -> None:
         read, request = next(iter(device.requests.items()))
@@ -126,6 +146,7 @@ class BlockSender:
         self._unconfirmed += 1
         self._unconfirmed_bytes += len(payload)
         sent = self._clock()
+        self._pace.sends(sent)
         self._publish(device.topic, payload, lambda reason: self._confirmed(device, len(payload), sent, reason))
 
     def _confirmed(self, device: _Device, size: int, sent: float, reason: int) -> None:

@@ -36,6 +36,10 @@ class Downloads:
         """Publish the blocks of `read` on `topic`; `unreadable` hears why that cannot be."""
         self._send(file, _Wish(topic, read, unreadable))
 
+    def make_way(self) -> None:
+        """Others are served: downloads go slower for a while."""
+        self._sender.make_way()
+
     def _send(self, file: ModelFile, wish: _Wish) -> None:
         found = self._models.opened(file)
         if found is not None:

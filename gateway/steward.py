@@ -91,7 +91,7 @@ class Steward:
         """The doors stand: remember what an earlier life knew."""
         self._broker, self._cloud, self._models = broker, cloud, models
         self._letters = Letters(broker, self._topics, self._store, self._metrics, self._changed.set)
-        self._downloads = Downloads(models, BlockSender(broker.publish))
+        self._downloads = Downloads(models, BlockSender(broker.publish, self._loop.call_later))
         for device, records in self._store.hellos():
             self._core.recall(device, records)
         cloud.begin(self._again, self._widen)
@@ -176,6 +176,7 @@ class Steward:
             match effect:
                 case Ask(call):
                     self._asking += 1
+                    self._downloads.make_way()
                     self._cloud.start(call, partial(self._answered, call))
                 case Settle():
                     delivery = cast("Delivery", effect.ticket)

@@ -24,6 +24,7 @@ class Wire:
     def __init__(self) -> None:
         self.sent: list[tuple[str, list[object]]] = []
         self.unconfirmed: deque[tuple[str, Callable[[int], None]]] = deque()
+        self.actions: list[tuple[float, Callable[[], None]]] = []
 
     def publish(self, topic: str, payload: bytes, then: Callable[[int], None]) -> None:
         self.sent.append((topic, msgpack.unpackb(payload)))
@@ -36,6 +37,9 @@ class Wire:
     def confirm_all(self) -> None:
         while self.unconfirmed:
             self.confirm()
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        self.actions.append((seconds, action))
 
     def blocks(self, topic: str = "a") -> list[list[object]]:
         return [block for to, block in self.sent if to == topic]
@@ -50,7 +54,7 @@ def wire() -> Wire:
 def sender(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> BlockSender:
     """The broker confirms in no time: all devices have the whole window."""
     monkeypatch.setattr(pace, "START", pace.MOST)
-    return BlockSender(wire.publish, lambda: 0.0)
+    return BlockSender(wire.publish, wire.later, lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +75,7 @@ def is_empty(sender: BlockSender) -> bool:
 @settings(max_examples=200)
 def test_what_is_asked_for_is_what_comes(offset: int, length: int, count: int, file: VerifiedFile) -> None:
     wire = Wire()
-    sender = BlockSender(wire.publish)
+    sender = BlockSender(wire.publish, wire.later)
     sender.send("a", file, Read(5, 2, offset, length, count), never)
     wire.confirm_all()
     starts = [offset + number * length for number in range(count) if number == 0 or offset + number * length < 100_000]
@@ -96,7 +100,7 @@ def test_an_empty_file_is_one_empty_block(sender: BlockSender, wire: Wire, tmp_p
 
 def test_no_block_is_larger_than_its_data_and_the_overhead(file: VerifiedFile) -> None:
     sizes: list[int] = []
-    sender = BlockSender(lambda topic, payload, then: sizes.append(len(payload)))
+    sender = BlockSender(lambda topic, payload, then: sizes.append(len(payload)), Wire().later)
     sender.send("a", file, Read(0x3FFFFFFF, 99, 0, LARGEST_BLOCK), never)
     assert sizes[0] <= LARGEST_BLOCK + BLOCK_OVERHEAD
 
@@ -123,13 +127,43 @@ def test_all_devices_have_a_window(sender: BlockSender, wire: Wire, file: Verifi
 
 def test_a_broker_that_confirms_slowly_has_little_in_front_of_it(wire: Wire, file: VerifiedFile) -> None:
     now = [0.0]
-    sender = BlockSender(wire.publish, lambda: now[0])
+    sender = BlockSender(wire.publish, wire.later, lambda: now[0])
     for number in range(20):
         sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
     for slow in range(400):
         now[0] += 0.001 * slow
         wire.confirm()
     assert len(wire.unconfirmed) == pace.LEAST
+
+
+def test_while_others_are_served_blocks_keep_to_a_rate_and_go_on_by_themselves(wire: Wire, file: VerifiedFile) -> None:
+    now = [100.0]
+    sender = BlockSender(wire.publish, wire.later, lambda: now[0])
+    for number in range(10):
+        sender.make_way()
+        sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
+    assert 0 < len(wire.sent) <= pace.BURST + 1
+    for step in range(1, 501):
+        now[0] = 100.0 + step / 1000
+        sender.make_way()
+        wire.confirm_all()
+        for _, action in [wire.actions.pop() for _ in range(len(wire.actions))]:
+            action()
+    assert len(wire.sent) == 640
+    assert not wire.unconfirmed
+
+
+def test_as_soon_as_nobody_else_is_served_blocks_go_as_they_can(wire: Wire, file: VerifiedFile) -> None:
+    now = [100.0]
+    sender = BlockSender(wire.publish, wire.later, lambda: now[0])
+    sender.make_way()
+    sender.send("a", file, Read(5, 0, 0, 100, 64), never)
+    early = len(wire.sent)
+    now[0] += pace.QUIET
+    ((_, action),) = wire.actions
+    action()
+    wire.confirm_all()
+    assert (early < 64, len(wire.sent)) == (True, 64)
 
 
 def test_large_blocks_are_bounded_in_bytes(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Desk:
         self.folder = folder
         self.s3 = S3(kws_tflite=CONTENT)
         self.models = Models(lambda: self.s3, folder, 1 << 20, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
-        self.downloads = Downloads(self.models, BlockSender(self._publish))
+        self.downloads = Downloads(self.models, BlockSender(self._publish, asyncio.get_running_loop().call_later))
         self.received: dict[str, dict[int, bytes]] = {}
         self.blocks: Counter[str] = Counter()
         self.faults: list[tuple[str, FileFault]] = []

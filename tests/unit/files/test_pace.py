@@ -45,7 +45,7 @@ def test_the_line_is_used_and_little_stands_in_front_of_it(way: float, service: 
     line.waits.clear()
     rate = line.run(5000)
     assert rate >= 0.9 / service
-    assert max(line.waits) <= 2 * max(SLACK, service, (way + service) / 2)
+    assert max(line.waits) <= max(2 * SLACK, LEAST * service, way + service)
 
 
 def test_a_line_that_never_waits_has_the_whole_window() -> None:

@@ -11,7 +11,7 @@ import network
 from device_sdk.agent import Agent
 from device_sdk.port import Port
 
-LAYOUT = ["sleeper-example 1.0", [["system", "voltage", -3]], []]
+LAYOUT = ["sleeper 1.0", [["system", "voltage", -3]], []]
 AWAKE = 30  # seconds at most: a broker that is away must not empty the battery
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -20,11 +19,11 @@ from urllib.parse import quote
 
 from gateway.demo.address import Address
 from tests.arrivals import DEADLINE_S, Arrivals
+from tests.polling import until
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "gateway", "run"]
 READY = "connected and subscribed"
-POLL_S = 0.02
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -135,11 +134,7 @@ class GatewayProcess:
             return page.status, json.loads(page.read())["reasons"]
 
     def until_metric(self, name: str, value: float) -> None:
-        """Poll: the gateway tells nobody when a metric changes."""
-        deadline = time.monotonic() + DEADLINE_S
-        while (found := self.metrics()[name]) != value:
-            assert time.monotonic() < deadline, f"{name} is {found}, not {value}"
-            time.sleep(POLL_S)
+        until(lambda: self.metrics()[name] == value, lambda: f"{name} is {self.metrics()[name]}, not {value}")
 
     @property
     def _running(self) -> "subprocess.Popen[str]":

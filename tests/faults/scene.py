@@ -26,11 +26,11 @@ from tests.faults.fleet import Fleet
 from tests.faults.ledger import Figures, Ledger
 from tests.faults.proxy import Proxy
 from tests.gateway_process import COMMAND, GatewayProcess, settings
+from tests.polling import until
 from tests.stranger import Login, Operator
 
 FULL = os.environ.get("FAULTS") == "full"
 PATIENCE_S = 120.0 if FULL else 40.0
-POLL_S = 0.02
 
 T = TypeVar("T")
 Tell = Callable[[Figures, float, str], None]
@@ -167,11 +167,7 @@ class Scene:
         time.sleep(seconds)
 
     def until(self, holds: Callable[[], bool], otherwise: str, within: float = PATIENCE_S) -> None:
-        """Poll: what happens in other processes tells nobody."""
-        deadline = time.monotonic() + within
-        while not holds():
-            assert time.monotonic() < deadline, f"{otherwise}; {self.figures()}"
-            time.sleep(POLL_S)
+        until(holds, lambda: f"{otherwise}; {self.figures()}", within)
 
     def until_accepted(self, more: int) -> None:
         """Until so many more calls were accepted."""

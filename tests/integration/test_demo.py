@@ -9,8 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -18,6 +17,7 @@ import pytest
 
 from gateway.demo.broker import mosquitto_binary
 from tests.brokers import missing
+from tests.polling import until
 
 DEADLINE_S = 60.0
 DEVICES = ("dev-1", "dev-2", "dev-3")
@@ -87,14 +87,6 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
     yield running
     for pid in running.left():
         os.kill(pid, signal.SIGKILL)
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Processes that nobody of ours is the parent of give no event when they end."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return condition()
 
 
 def number(text: str) -> int:
@@ -172,7 +164,7 @@ def test_no_part_outlives_a_demo_that_was_killed(demo: Demo) -> None:
     demo.read_until("SendHeartbeat")
     demo.process.kill()
     demo.end()
-    assert eventually(lambda: not demo.left()), demo.left()
+    until(lambda: not demo.left(), lambda: f"{demo.left()} are left", DEADLINE_S)
 
 
 @pytest.mark.parametrize(("command", "name"), [("gateway run", "the gateway"), ("manager serve", "the Edge Manager")])

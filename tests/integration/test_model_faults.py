@@ -17,6 +17,7 @@ from tests.faults.disks import fill, make_room, small_disk
 from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import Way
 from tests.integration.files import BLOCK, MODEL, Download, Files, deployment, fetched_plan, pattern, sha1
+from tests.polling import until
 from tests.s3 import Gate, Shelf
 
 MEND = "a model file cannot be given to devices: mend the object or the plan"
@@ -279,11 +280,13 @@ def test_the_gateway_is_killed_during_the_fetch(files: Files) -> None:
     files.gate.limit = 10_000
     download.ask()
     files.gate.held.next()
+    models = files.way.state / "models"
+    until(lambda: list(models.glob("*.part")) != [], lambda: f"no fetch was begun: {os.listdir(models)}")
     gateway.kill()
     assert cached(files).suffix == ".part"
     files.gate.cut()
     gateway.start()
-    assert os.listdir(files.way.state / "models") == []
+    assert os.listdir(models) == []
     assert download.whole() == MODEL
     assert files.gate.gets == 2
 

@@ -13,6 +13,9 @@ AGAIN = 4096
 OBJECTS = 2304
 """Bytes of everything but blocks: the file, its checksum, what is read from a message. Pointers have 64 bits here."""
 
+STRAY = 256
+"""Bytes that the collector may keep in one process and not in another: it spares what any word seems to point to."""
+
 
 def run(micropython: str, program: str, *arguments: str, heap: str = "4m") -> dict[str, int]:
     """What the program said last."""
@@ -38,4 +41,5 @@ def test_no_half_file_is_installed_and_little_is_read_again(micropython: str, se
 @pytest.mark.parametrize("block", [240, 960])
 def test_a_download_takes_two_blocks_and_little_more_however_large_it_is(micropython: str, block: int) -> None:
     small, large = (run(micropython, "memory", size, str(block), heap="256k")["taken"] for size in ("20000", "300000"))
-    assert large == small <= 2 * block + OBJECTS
+    assert small <= 2 * block + OBJECTS
+    assert large - small <= STRAY

@@ -1,6 +1,7 @@
 """The device side of the edge gateway: heartbeats, deployment plans and their results over MQTT.
 
 Imports nothing, so that a board pays only for the modules that it uses: `from device_sdk.agent import Agent`.
+A name that MicroPython's firmware has already (`read`, `next`, `pop`, `hash`) costs a board no heap: hence many here.
 """
 
 __version__ = "0.1.0"

@@ -36,7 +36,6 @@ class Agent(Heartbeat):
     have = None  # digest of the plan that is carried out
     result = None  # not yet acked, its times in seconds since the epoch
     said = None  # crc of the hello that the broker has
-    digest = None  # of the newest plan
     file = None  # the File under way
 
     def __init__(
@@ -44,7 +43,7 @@ class Agent(Heartbeat):
         files=None,
     ):  # fmt: skip
         Heartbeat.__init__(self, layout, keep)
-        self.callbacks = {0: remove, 1: install}
+        self.call = {0: remove, 1: install}
         self.measure = measure
         self.interval = interval
         self.store = store
@@ -53,7 +52,7 @@ class Agent(Heartbeat):
         self.hello = [None, layout, None, max_payload, None if files is None else 1]  # 1: no URLs, please
         self.done = []  # crcs of the deployments carried out: one that stands in the next plan too is not repeated
         if install:
-            self.have = self.digest = 0
+            self.have = 0
 
     def start(self, now, unix, tag, woke):
         """Once, before all else. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.
@@ -75,10 +74,10 @@ class Agent(Heartbeat):
             self.said = None
             if self.result:
                 self.result[3] = self.result[4] = None  # they were of another boot
-        self.crc = crc32(repr(self.hello).encode())
-        if self.said != self.crc:
+        self.hash = crc32(repr(self.hello).encode())
+        if self.said != self.hash:
             self.tag = tag ^ (tag == self.tag)
-        self.digest = self.have
+        self.digest = self.have  # of the newest plan
 
     def clock(self, now, unix):
         """Whenever the device's clock may have been set right; None changes nothing."""
@@ -98,7 +97,7 @@ class Agent(Heartbeat):
         """
         self.now = now
         p.pos = p.start
-        if self.said != self.crc:
+        if self.said != self.hash:
             self.hello[0] = self.tag
             self.hello[2] = self.epoch
             p.any(self.hello)
@@ -108,7 +107,7 @@ class Agent(Heartbeat):
             return "get"
         if now < self.due:
             return self.file and self.file.poll(p, now)
-        self._drop(self.taken)  # the last heartbeat arrived, or was refused and nothing is taken
+        self.pop(self.taken)  # the last heartbeat arrived, or was refused and nothing is taken
         if self.measure:
             try:
                 self.measure(self)
@@ -133,7 +132,7 @@ class Agent(Heartbeat):
     def sent(self, channel):
         """The broker confirmed what the last poll wrote."""
         if channel == "hello":
-            self.said = self.crc
+            self.said = self.hash
             self.save()
         elif channel == "get":
             self.fetch = False
@@ -144,17 +143,18 @@ class Agent(Heartbeat):
             if payload:  # an empty plan is none
                 value = unpack(payload)
                 if channel == "ack":
-                    self._ack(*value)
+                    self._ack(value)
                 elif channel == "plan" and self.have is not None:
-                    self._plan(*value)
+                    self._plan(value)
                 elif self.file:
-                    self.file.receive(*value)
+                    self.file.receive(value)
         except OSError as error:  # of the flash
             self.file.fail(str(error))
         except Exception:  # whatever it is that a stranger makes of a payload, running out of memory too
             self.bad += 1
 
-    def _ack(self, seq, code, time, detail=None, *grown):
+    def _ack(self, value):
+        seq, code, time, detail = (value + [None])[:4]
         now = self.now
         mine = seq == self.seq
         if mine and self.epoch is None and now - self.since <= 10:
@@ -177,7 +177,8 @@ class Agent(Heartbeat):
         self.code = code
         self.detail = detail
 
-    def _plan(self, digest, deployments, *grown):
+    def _plan(self, value):
+        digest, deployments = value[:2]
         if digest >> 30:  # negative, or too large to be one
             raise ValueError
         plan = []
@@ -249,7 +250,7 @@ class Agent(Heartbeat):
     def _attempt(self, step, state):
         # None, or why it failed.
         try:
-            self.callbacks[state](step)
+            self.call[state](step)
             step.now = state
         except Exception as error:
             return (str(error) or type(error).__name__)[:120]
@@ -274,10 +275,10 @@ class Agent(Heartbeat):
                 step.rollback = self._attempt(step, 1 - step.state)
         return message
 
-    def save(self, slept=None):
-        """Keeps what must outlive power. slept: the seconds of the deep sleep that begins now."""
+    def save(self, sleep=None):
+        """Keeps what must outlive power. sleep: the seconds of the deep sleep that begins now."""
         if self.store:
-            wakes = slept and self.now + self.shift + slept
+            wakes = sleep and self.now + self.shift + sleep
             state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result
             try:
                 self.store(json.dumps(state))

@@ -9,7 +9,7 @@ from .pack import Packer
 _Callback = Callable[[Definition], object] | None
 
 class Agent(Heartbeat):
-    callbacks: dict[int, _Callback]
+    call: dict[int, _Callback]
     measure: Callable[[Agent], object] | None
     interval: int
     store: Callable[..., Any] | None
@@ -26,7 +26,7 @@ class Agent(Heartbeat):
     have: int | None
     result: list[Any] | None
     said: int | None
-    crc: int
+    hash: int
     digest: int | None
     plan: list[Any]
     done: list[int]
@@ -54,4 +54,4 @@ class Agent(Heartbeat):
     def sent(self, channel: str) -> None: ...
     def receive(self, channel: str | None, payload: bytes | memoryview) -> None: ...
     def work(self, clock: Callable[[], int]) -> bool: ...
-    def save(self, slept: int | None = None) -> None: ...
+    def save(self, sleep: int | None = None) -> None: ...

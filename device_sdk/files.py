@@ -37,34 +37,34 @@ class Definition:
 class File:
     """Sets the `path` of its definition, `step`, when the file is there and right, or else its `reason`."""
 
-    def __init__(self, step, digest, index, folder, most):
+    def __init__(self, step, digest, index, path, size):
         self.step = step
         self.of = digest, index
-        self.length = min(most or 4096, 4096) - 32  # of a block
-        self.refusals = 0
-        self.path = folder + step.handle
+        self.length = min(size or 4096, 4096) - 32  # of a block
+        self.count = 0
+        self.path = path + step.handle
         self.part = self.path + ".part"
         if "/" in step.handle or type(step.checksum) is str or step.checksum_type:
             raise ValueError("checksum")
         try:
-            self._read(self.path, "rb")
+            self.read(self.path, "rb")
             self.file.close()
             if self.sum.digest() == step.checksum:
                 step.path = self.path  # a cut came between the renaming and the result
                 return
         except OSError:  # it is not there
             pass
-        self._open()
+        self.open()
 
-    def _open(self):
-        self._read(self.part, "ab+")
+    def open(self):
+        self.read(self.part, "ab+")
         self.whole = not self.at  # whether all of it comes from this definition for sure
         self.asked = None
 
-    def _read(self, path, mode):
+    def read(self, path, flags):
         self.sum = sha1()
         self.at = 0
-        self.file = open(path, mode)
+        self.file = open(path, flags)
         self.file.seek(0)
         while True:
             data = self.file.read(512)
@@ -77,15 +77,15 @@ class File:
         """Writes the next request into p, where one is due, and returns its channel."""
         if self.step.waits() and (self.asked is None or now - self.asked > 2):  # after 3 s without it, again
             if self.asked is None:  # what was asked for last has come, and is flushed: a power cut may cost 4096 bytes
-                self.until = self.at + 4096 // self.length * self.length
+                self.end = self.at + 4096 // self.length * self.length
             self.asked = now
-            p.any(self.of + (self.at, self.length, (self.until - self.at) // self.length))
+            p.any(self.of + (self.at, self.length, (self.end - self.at) // self.length))
             return "read"
 
     def refused(self, reason):
         """The gateway has no such file."""
-        self.refusals += 1
-        if self.refusals > 2:
+        self.count += 1
+        if self.count > 2:
             self.fail(reason or "refused")
 
     def fail(self, reason):
@@ -96,27 +96,26 @@ class File:
         except OSError:
             pass
 
-    def receive(self, digest, index, offset, total, data):
+    def receive(self, value):
         """A block. One that came before, or after a missing one, changes nothing."""
+        digest, index, offset, total, data = value[:5]
         end = offset + len(data)
         if self.of == (digest, index) and self.step.waits():
             if offset == self.at:
                 self.sum.update(data)
                 self.file.write(data)
                 self.at = end
-            if end >= min(self.until, total):
+            if end >= min(self.end, total):
                 self.file.flush()
                 self.asked = None
-            if self.at >= total:
-                self._finish()
-
-    def _finish(self):
-        if self.step.checksum in (None, self.sum.digest()):
-            self.file.close()
-            os.rename(self.part, self.path)
-            self.step.path = self.path
-        else:
-            self.fail("checksum")
-            if not self.whole:
-                self.step.reason = None
-                self._open()
+            if self.at < total:
+                return
+            if self.step.checksum in (None, self.sum.digest()):
+                self.file.close()
+                os.rename(self.part, self.path)
+                self.step.path = self.path
+            else:
+                self.fail("checksum")
+                if not self.whole:
+                    self.step.reason = None
+                    self.open()

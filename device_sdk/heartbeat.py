@@ -9,37 +9,37 @@ class Heartbeat:
     """`layout` is the protocol's [agent_version, [metric, ...], [model, ...]]; `keep` bounds the samples that wait."""
 
     def __init__(self, layout, keep):
-        self.layout = layout
         self.keep = keep
         self.now = self.since = 0  # `since`: when the last heartbeat left; model times before it have been told
         self._cells = {}  # where a metric's samples go in `hb`: (list, index) by "name" or "model/name"
         self.hb = [None] * 7  # the protocol's array, filled in for each heartbeat
         self.hb[2] = self._row("", layout[1])
-        self._models = []
+        models = []
         for model in layout[2]:
-            self._models.append([None, None, self._row(model[0] + "/", model[2])])
-        self.hb[3] = self._models or None
-        self._times = [-1] * (2 * len(self._models))  # when each model was sampled and ran
+            models.append([None, None, self._row(model[0] + "/", model[2])])
+        self.hb[3] = models or None
+        self._times = [-1] * (2 * len(models))  # when each model was sampled and ran
         self._ring = [None] * (3 * keep)  # cell, value and time of each sample
         self.index = self.count = self.taken = 0  # the oldest is at `index`; `taken` of `count` are on their way
 
-    def _row(self, prefix, metrics):
-        row = [None] * len(metrics)
+    def _row(self, name, items):
+        row = [None] * len(items)
         for i in range(len(row)):
-            self._cells[prefix + metrics[i][1]] = row, i
+            self._cells[name + items[i][1]] = row, i
         return row or None
 
-    def sample(self, metric, value, now=None):
-        """Keeps a sample of "name" or "model/name"; now: when it was taken, the last `now` of the agent where None.
+    def sample(self, name, value, now=None):
+        """Keeps a sample of a metric, "name" or "model/name".
 
         value: an int of 64 bits or a finite float; with an exponent in the layout, in units of 10^exponent. ValueError
-        for anything else, KeyError for a metric that the layout has not.
+        for anything else, KeyError for a metric that the layout has not. now: when it was taken, the last `now` of the
+        agent where None.
         """
         if not (-2 < value >> 63 < 2 if type(value) is int else type(value) is float and value - value == 0):
             raise ValueError("sample")
-        cell = self._cells[metric]
+        cell = self._cells[name]
         if self.count == self.keep:
-            self._drop(1)
+            self.pop(1)
         ring = self._ring
         i = (self.index + self.count) % self.keep * 3
         ring[i] = cell
@@ -52,7 +52,7 @@ class Heartbeat:
         self._times[2 * model] = self.now if sampled is None else sampled
         self._times[2 * model + 1] = self.now
 
-    def _drop(self, n):
+    def pop(self, n):
         # Forgets the n oldest samples.
         self.index = (self.index + n) % self.keep
         self.count -= n
@@ -65,7 +65,7 @@ class Heartbeat:
         """
         times = self._times
         for i in range(len(times)):
-            self._models[i // 2][i % 2] = now - times[i] if times[i | 1] >= self.since else None
+            self.hb[3][i // 2][i % 2] = now - times[i] if times[i | 1] >= self.since else None
         self.taken = self.count
         while True:
             p.pos = p.start

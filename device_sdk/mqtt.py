@@ -3,7 +3,7 @@
 One packet is one write. One QoS 1 publish is under way at a time; it stays in its buffer until the broker confirms it,
 and is sent again, after a reconnect, with DUP under the same packet id. Publishing and its PUBACK allocate nothing.
 The socket does not block: each call tries, and waits in a poller for as long as its deadline allows. Must not know the
-agent. Names that MicroPython has already cost a board nothing, hence `read`, `write`, `next`, `end`.
+agent.
 """
 
 import select
@@ -22,9 +22,9 @@ def field(text):
     return len(text).to_bytes(2, "big") + text
 
 
-def _packet(kind, body):
-    n = len(body)
-    return bytes((kind, n) if n < 128 else (kind, n & 127 | 128, n >> 7)) + body
+def _packet(type, value):
+    n = len(value)
+    return bytes((type, n) if n < 128 else (type, n & 127 | 128, n >> 7)) + value
 
 
 class Mqtt:
@@ -65,7 +65,7 @@ class Mqtt:
         if self.tls:
             self.io = io = self.tls(io, self.address[0])
         io.setblocking(False)
-        self._poll = select.poll()
+        self.select = select.poll()
         self.wait(4, 0)  # the poller allocates at its first event, and never again
         kept = self.call(self.hello, 2)
         if kept & 255:
@@ -124,10 +124,10 @@ class Mqtt:
             self.start()
             self.write(buf, at, p.pos)
 
-    def resend(self, dup=8):
+    def resend(self, flags=8):
         """After a reconnect: the publish that was under way, with DUP and under its packet id."""
         p = self.unconfirmed
-        p.buf[self.at] |= dup
+        p.buf[self.at] |= flags
         self.start()
         self.write(p.buf, self.at, p.pos)
         while self.next(4) != self.id:
@@ -155,17 +155,17 @@ class Mqtt:
             raise OSError("deadline")
         return left
 
-    def wait(self, flag, ms):
+    def wait(self, flags, ms):
         # Until the socket can be read (1, POLLIN everywhere) or written (4, POLLOUT). Returns whether it can.
-        self._poll.register(self.io, flag)
-        for _ in self._poll.ipoll(ms):  # allocates nothing, unlike poll()
+        self.select.register(self.io, flags)
+        for _ in self.select.ipoll(ms):  # allocates nothing, unlike poll()
             return True
 
-    def call(self, packet, kind):
+    def call(self, buf, type):
         # Writes a packet and awaits its answer.
         self.start()
-        self.write(packet, 0, len(packet))
-        return self.next(kind)
+        self.write(buf, 0, len(buf))
+        return self.next(type)
 
     def write(self, buf, at, end):
         while at < end:
@@ -187,15 +187,15 @@ class Mqtt:
             else:
                 raise OSError("closed")
 
-    def next(self, kind):
+    def next(self, type):
         # Deals with packets until one of this type comes. Returns the first two bytes of its body.
-        while self.left() and self.rest(0) != kind:  # a flood of other packets is no answer
+        while self.left() and self.rest(0) != type:  # a flood of other packets is no answer
             pass
         return self.buf[0] << 8 | self.buf[1]
 
-    def rest(self, got):
-        # The packet whose first byte has been got. Returns its type.
-        self.read(1, got)
+    def rest(self, n):
+        # The packet of which n bytes, 0 or 1, have been read. Returns its type.
+        self.read(1, n)
         buf = self.buf
         head = buf[0]
         n = 0

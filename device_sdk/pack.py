@@ -62,10 +62,10 @@ class Packer:
             for n in value:
                 self.put(n)
         else:
-            return self._array(value)
+            return self.list(value)
         return True
 
-    def _array(self, values):
+    def list(self, values):
         start = self.pos
         size = 0 if len(values) < 16 else 2
         self.put(0xDC, size, 0, 0)

@@ -64,7 +64,7 @@ class Port:
             self._channels[(root + channel).encode()] = channel
         self.client = mqtt(
             host, port, 192, (fleet + "." + device, user, password or ""), keepalive, tls,
-            (agent.max_payload or 16000) + len(root) + 9, self._receive,
+            (agent.max_payload or 16000) + len(root) + 9, self.receive,
         )  # fmt: skip
         self._out = Packer(size, len(root) + 14)
         self._ticks = self._retry = time.ticks_ms()
@@ -91,7 +91,7 @@ class Port:
                 left = time.ticks_diff(self._retry, time.ticks_ms())
                 if left > 0:
                     return time.sleep_ms(min(ms, left))
-                self._connect()
+                self.connect()
             while True:
                 self._channel = channel = agent.poll(self.now(), self._out)
                 if not channel:
@@ -108,7 +108,7 @@ class Port:
         while agent.work(self.now):
             pass
 
-    def _connect(self):
+    def connect(self):
         client = self.client
         kept = client.connect()
         self.agent.clock(self.now(), self.clock())
@@ -122,5 +122,5 @@ class Port:
         self._delay = 500
         self.error = None
 
-    def _receive(self, topic, payload):
+    def receive(self, topic, payload):
         self.agent.receive(self._channels.get(topic), payload)

@@ -100,7 +100,7 @@ def one(dice, form, heartbeat, now, p):
     heartbeat.hb[0:2] = head[:2]
     heartbeat.hb[4:] = head[2:]
     heartbeat.pack(p, now)
-    heartbeat._drop(heartbeat.taken)
+    heartbeat.pop(heartbeat.taken)
     heartbeat.since = now + 1
     return head + [values, models], bytes(p.buf[p.start : p.pos])
 

@@ -39,7 +39,7 @@ class Device:
         self.agent.start(0, NOW, 1, False)
         self.p = Packer(512, 0)
         checksum = checksum or sha1(model).digest()
-        self.agent._plan(7, [["d", 0, [[handle, 1, checksum]]]])
+        self.agent._plan([7, [["d", 0, [[handle, 1, checksum]]]]])
         self.work()
 
     def install(self, definition):
@@ -64,7 +64,7 @@ class Device:
 
     def give(self, offset, length, digest=7, index=0, total=None):
         data = self.model[offset : offset + length]
-        self.agent.file.receive(digest, index, offset, len(self.model) if total is None else total, data)
+        self.agent.file.receive([digest, index, offset, len(self.model) if total is None else total, data])
 
     def fetch(self, lost=()):
         """Answers every read; of its blocks those whose numbers, counted from the first, are in `lost` never come."""
@@ -162,7 +162,7 @@ def test_what_a_gateway_refuses_three_times_is_given_up():
     device = Device()
     for _ in range(3):
         assert device.agent.result is None
-        device.agent._ack(None, 5, NOW, "gone")
+        device.agent._ack([None, 5, NOW, "gone"])
         device.work()
     assert device.agent.result[2] == "kws: gone"
     clean()
@@ -208,7 +208,7 @@ def test_another_plan_ends_the_download_and_the_same_file_goes_on():
     _, _, _, length, count = device.ask()
     for i in range(count):
         device.give(i * length, length)
-    device.agent._plan(8, [["e", 0, [["kws", 1, sha1(MODEL).digest()]]]])
+    device.agent._plan([8, [["e", 0, [["kws", 1, sha1(MODEL).digest()]]]]])
     device.work()
     assert device.ask()[:3] == [8, 0, count * length]
     device.agent.file.file.close()

@@ -21,7 +21,7 @@ def pack(heartbeat, now, *more):
 
 
 def arrived(heartbeat):
-    heartbeat._drop(heartbeat.taken)
+    heartbeat.pop(heartbeat.taken)
 
 
 def test_the_worked_example_byte_for_byte():

@@ -12,7 +12,7 @@ def agent_of(install, remove=None, **more):
 
 def give(agent, plan):
     """Raises what the agent would only count."""
-    agent._plan(*plan)
+    agent._plan(plan)
 
 
 def decode(data):

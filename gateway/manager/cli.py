@@ -15,7 +15,6 @@ from gateway.manager import deploying, rolloutcli, tables
 from gateway.manager.config import DEFAULT_DATA, Config
 from gateway.manager.options import Data, Devices, Fleet, Json, OneFleet, opened, show, telling
 from gateway.manager.reports import status
-from gateway.manager.serving import read_keys, serve_until_told
 
 app = typer.Typer(
     name="manager", help="The embedded Edge Manager: a sagemaker-edge API and a model store.", no_args_is_help=True
@@ -41,6 +40,8 @@ def serve(
     power_safe: Annotated[bool, typer.Option(help="One fsync a call: a power cut loses nothing either.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
+    from gateway.manager.serving import read_keys, serve_until_told  # its HTTP takes 10 MB, of the gateway's too
+
     with telling():
         config = Config(
             data=data,

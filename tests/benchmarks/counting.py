@@ -82,7 +82,7 @@ class Counting(asyncio.Protocol):
             return self.object(request.startswith(b"GET"))
         Counting.posts += 1
         now = time.monotonic()
-        for marker in MARKER.findall(request):
+        for marker in MARKER.findall(request, request.find(b"\r\n\r\n")):  # a signature may look like one
             self.seen.setdefault(marker, now)
         return EMPTY
 

@@ -31,26 +31,25 @@ class Hellos:
             return layout
         return kept
 
-    def learn(self, box: Mailbox, hello: Hello) -> bool:
-        """Make `hello` the device's newest; False where it already was, to the letter."""
+    def learn(self, box: Mailbox, hello: Hello, implied: int | None = None) -> bool:
+        """Make `hello` the device's newest; False where it already was, to the letter. `implied`: as HelloRecord's."""
         known = box.record(hello.tag)
-        if known is not None and known is box.hellos[-1] and known.hello == hello:
+        if known is not None and known is box.newest and known.hello == hello:
             return False
         layout = self.shared(hello.layout)
         hello = Hello(hello.tag, layout, hello.epoch, hello.max_payload, hello.flags)
         if known is not None and known.hello.layout is layout and known.hello.epoch in (None, hello.epoch):
             known.hello = hello  # what waits under the tag is dated by the epoch that was filled in
         else:
-            known = HelloRecord(hello)
-        others = [record for record in box.hellos if record.hello.tag != hello.tag]
-        box.hellos = (*others, known)[-TAGS_KEPT:]
+            known = HelloRecord(hello, implied)
+        others = tuple(record for record in box.hellos if record.hello.tag != hello.tag)
+        box.newest, box.older = known, others[1 - TAGS_KEPT :]
         return True
 
     def recall(self, box: Mailbox, records: Iterable[HelloRecord]) -> None:
         """What an earlier life remembered, newest last."""
         for record in records:
-            self.learn(box, record.hello)
-            box.hellos[-1].implied = record.implied
+            self.learn(box, record.hello, record.implied)
 
     def ask(self, box: Mailbox) -> Iterator[Effect]:
         """Have the device's retained hello read, unless that is under way."""

@@ -113,7 +113,8 @@ class Mailbox:
     """
 
     device: Device
-    hellos: tuple[HelloRecord, ...] = ()
+    newest: HelloRecord | None = None
+    older: tuple[HelloRecord, ...] = ()
     hello_absent: bool = False
     registered_until: float = NEVER
     unregistered_until: float = NEVER
@@ -129,19 +130,24 @@ class Mailbox:
     hello_wait: HelloWait | None = None
 
     @property
+    def hellos(self) -> tuple[HelloRecord, ...]:
+        """Of the last few tags, the newest last."""
+        return () if self.newest is None else (*self.older, self.newest)
+
+    @property
     def hello(self) -> Hello | None:
         """The newest hello: its limits are the device's."""
-        return self.hellos[-1].hello if self.hellos else None
+        return None if self.newest is None else self.newest.hello
 
     @property
     def max_payload(self) -> int | None:
         """In bytes; None where none is known."""
-        return self.hellos[-1].hello.max_payload if self.hellos else None
+        return None if self.newest is None else self.newest.hello.max_payload
 
     @property
     def limits_known(self) -> bool:
         """Whether a plan may be made: the hello is known, or the broker was asked and has none."""
-        return bool(self.hellos) or self.hello_absent
+        return self.newest is not None or self.hello_absent
 
     def record(self, tag: int) -> HelloRecord | None:
         """The hello of a tag, if it is one of the last few."""

@@ -93,7 +93,7 @@ class Steward:
         self._letters = Letters(broker, self._topics, self._store, self._metrics, self._changed.set)
         self._downloads = Downloads(models, BlockSender(broker.publish, self._loop.call_later))
         for device, records in self._store.hellos():
-            self._core.recall(device, records)
+            self._core.recall(self._topics.device(device.fleet, device.name), records)
         cloud.begin(self._again, self._widen)
         self._intake.begin(broker)
         self._was_away = self._store.away()

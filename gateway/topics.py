@@ -53,10 +53,13 @@ class Topics:
         if len(levels) != 3 or levels[2] not in _CHANNELS or not topic.startswith(self._prefix):
             raise LimitError(f"topic {topic[:200]!r} is not {self._prefix}FLEET/DEVICE/CHANNEL")
         fleet, name, channel = levels
-        device = self._fleets[fleet].get(name) if fleet in self._fleets else None
-        return device or self._device(fleet, name), _CHANNELS[channel]
+        return self.device(fleet, name), _CHANNELS[channel]
 
-    def _device(self, fleet: str, name: str) -> Device:
+    def device(self, fleet: str, name: str) -> Device:
+        """The one object of this device, which all that is known of it shares. Raises LimitError."""
+        known = self._fleets[fleet].get(name) if fleet in self._fleets else None
+        if known is not None:
+            return known
         if self._kept == DEVICES_KEPT:
             self._fleets, self._kept = {}, 0
         device = Device(sys.intern(fleet), name)

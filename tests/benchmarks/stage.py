@@ -112,7 +112,7 @@ class Stage:
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.service.port}",
             **{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"},
             "GATEWAY_MQTT_URL": f"mqtt://127.0.0.1:{self.port}",
-            **{"GATEWAY_STATE_DIR": f"{self.folder}/state", "GATEWAY_HTTP_PORT": "off"},
+            **{"GATEWAY_STATE_DIR": f"{self.folder}/state", "GATEWAY_HTTP_PORT": "0"},
         }
         command = [sys.executable, "-m", "gateway", "run"]
         if system == "loop":

@@ -91,3 +91,10 @@ def test_the_devices_behind_topics_are_found_and_nobodys_left_out() -> None:
 )
 def test_the_sender_is_told_on_its_own_ack_whatever_its_name(topic: str, ack: str) -> None:
     assert sibling(topic, Channel.ACK) == ack
+
+
+def test_a_device_is_one_object_for_all_who_name_it() -> None:
+    topics = Topics("edge")
+    remembered = topics.device("fleet-a", "dev-1")
+    assert topics.parse("edge/fleet-a/dev-1/hb")[0] is remembered
+    assert topics.parse("edge/fleet-a/dev-1/get")[0] is topics.device("fleet-a", "dev-1")

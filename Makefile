@@ -9,7 +9,7 @@ BIN := .venv/bin
 PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint faults budgets fuzz bench clean
+.PHONY: help demo test lint faults budgets mpy fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mos
 
 budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals (Mosquitto on the PATH)
 	$(BIN)/python tests/benchmarks/sdk_budgets.py
+
+mpy: .venv/demo.stamp ## the SDK as .mpy for boards, with a package.json for mip, in build/mpy
+	$(BIN)/python -m device_sdk.mpy build/mpy
 
 fuzz: .venv/fuzz.stamp ## a million inputs for codec and core, guided by coverage (atheris); ARGS=crash-… repeats one
 	$(BIN)/python -m tests.fuzz $(ARGS)

@@ -27,17 +27,6 @@ class Agent(Heartbeat):
     files: where model files are put, a path that ends with "/"; None: the device fetches them by its own means.
     """
 
-    fetch = False  # whether to ask the service for the plan, whatever the gateway believes
-    bad = 0  # payloads that were no message of the protocol
-    error = None  # what `measure`, or the last save, raised
-    code = detail = None  # of the last ack
-    tag = epoch = None
-    seq = 0  # of the result, or of an ack that may set the clock
-    have = None  # digest of the plan that is carried out
-    result = None  # not yet acked, its times in seconds since the epoch
-    said = None  # crc of the hello that the broker has
-    file = None  # the File under way
-
     def __init__(
         self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, keep=32,
         files=None,
@@ -50,9 +39,17 @@ class Agent(Heartbeat):
         self.max_payload = max_payload
         self.files = files
         self.hello = [None, layout, None, max_payload, None if files is None else 1]  # 1: no URLs, please
+        self.fetch = False  # whether to ask the service for the plan, whatever the gateway believes
+        self.bad = 0  # payloads that were no message of the protocol
+        self.error = None  # what `measure`, or the last save, raised
+        self.code = self.detail = None  # of the last ack
+        self.tag = self.epoch = None
+        self.seq = 0  # of the result, or of an ack that may set the clock
+        self.have = install and 0  # digest of the plan that is carried out
+        self.result = None  # not yet acked, its times in seconds since the epoch
+        self.said = None  # crc of the hello that the broker has
         self.done = []  # crcs of the deployments carried out: one that stands in the next plan too is not repeated
-        if install:
-            self.have = 0
+        self.file = None  # the File under way
 
     def start(self, now, unix, tag, woke):
         """Once, before all else. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.

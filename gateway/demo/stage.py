@@ -4,15 +4,16 @@ Each runs as a user would run it. None may outlive the demo, none may read setti
 """
 
 import asyncio
-import importlib.util
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from device_sdk import mpy
 from gateway.demo.address import Address, Credentials
 from gateway.demo.child import LOG_LINES, Child
 from gateway.demo.kit import HEAP, Player
@@ -28,7 +29,6 @@ MAIN = "main.py"
 _OTHERS = ("GATEWAY_", "AWS_", "EDGE_MANAGER_", "MICROPY")
 # Garbage that is left between modules while they load would cut so small a heap into pieces.
 _MAIN = "import gc\ngc.threshold(2048)\nimport sys\nimport device\n\ndevice.main(*sys.argv[1:])\n"
-_NOT_ON_BOARDS = {"host", "port_paho", "manifest"}
 
 
 class DemoError(GatewayError):
@@ -94,17 +94,14 @@ def compile_board(cross: str, folder: Path) -> None:
 
     Raises DemoError.
     """
-    spec = importlib.util.find_spec("device_sdk")
-    sdk = Path((spec.origin if spec else None) or TREE / "device_sdk").parent
-    board = folder / "board"
-    (board / "device_sdk").mkdir(parents=True)
+    board, program = folder / "board", Path(__file__).with_name("device.py")
+    try:
+        mpy.compile_to(board / "device_sdk", cross)
+        command = [cross, "-O3", "-o", str(board / f"{program.stem}.mpy"), str(program)]
+        subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
+    except subprocess.CalledProcessError as error:
+        raise DemoError(f"{shlex.join(error.cmd)}: {error.stderr.strip()}") from error
     (board / MAIN).write_text(_MAIN)
-    sources = {source: board / "device_sdk" for source in sdk.glob("*.py") if source.stem not in _NOT_ON_BOARDS}
-    for source, place in (sources | {Path(__file__).with_name("device.py"): board}).items():
-        command = [cross, "-O3", "-o", str(place / f"{source.stem}.mpy"), str(source)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise DemoError(f"mpy-cross cannot compile {source}: {done.stderr.strip()}")
 
 
 def logged(log: Path, event: str) -> dict[str, object] | None:

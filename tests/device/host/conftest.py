@@ -15,6 +15,8 @@ import msgpack
 import paho.mqtt.client as paho
 import pytest
 
+from device_sdk.mpy import compile_to
+
 ROOT = Path(__file__).parents[3]
 TREE = Path(__file__).parents[1]
 
@@ -37,15 +39,18 @@ def micropython() -> str:
 
 
 @pytest.fixture(scope="session")
-def mpy(tmp_path_factory) -> Path:
-    """The SDK and live.py as a board has them: compiled with mpy-cross -O3."""
-    cross = find("mpy-cross") or missing("no mpy-cross on the PATH")
+def cross() -> str:
+    return find("mpy-cross") or missing("no mpy-cross on the PATH")
+
+
+@pytest.fixture(scope="session")
+def mpy(cross, tmp_path_factory) -> Path:
+    """The SDK, its other ports and live.py as a board has them: compiled with mpy-cross -O3."""
     out = tmp_path_factory.mktemp("mpy")
-    (out / "device_sdk").mkdir()
-    for source in [*(ROOT / "device_sdk").glob("*.py"), TREE / "live.py"]:
-        target = out / (source.name if source.parent == TREE else f"device_sdk/{source.name}")
-        if source.name not in ("host.py", "port_paho.py", "manifest.py"):
-            subprocess.run([cross, "-O3", str(source), "-o", str(target.with_suffix(".mpy"))], check=True)
+    compile_to(out / "device_sdk", cross)
+    others = [ROOT / "device_sdk/port_umqtt.py", ROOT / "device_sdk/port_async.py"]
+    for source, folder in [(TREE / "live.py", out), *((other, out / "device_sdk") for other in others)]:
+        subprocess.run([cross, "-O3", source, "-o", folder / f"{source.stem}.mpy"], check=True)
     return out
 
 

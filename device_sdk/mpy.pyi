@@ -1,0 +1,9 @@
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+SOURCES: Path
+
+def mpy_cross() -> str | None: ...
+def compile_to(folder: str | PathLike[str], cross: str | PathLike[str]) -> dict[str, Path]: ...
+def main(arguments: Sequence[str]) -> int: ...

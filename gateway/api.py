@@ -18,6 +18,7 @@ from gateway.calls import (
     Registration,
     SendHeartbeat,
 )
+from gateway.errors import OperatorNeeded
 from gateway.messages import ModelResult
 
 DEFAULT_TTL = 300.0
@@ -88,7 +89,11 @@ def _model_result(model: ModelResult) -> dict[str, Any]:
 
 
 def answer(call: Call, members: Mapping[str, Any]) -> Answer:
-    """What the service answered to `call`, from the members that boto3 gives."""
+    """What the service answered to `call`, from the members that boto3 gives.
+
+    boto3 does not hold an answer against the model. Raises OperatorNeeded where it is none of this API's: an outage is
+    not to pass for a device that is not registered, or for a plan.
+    """
     if isinstance(call, SendHeartbeat):
         return None
     return deployments(members) if isinstance(call, GetDeployments) else registration(members)
@@ -100,7 +105,10 @@ def registration(answer: Mapping[str, Any]) -> Registration:
         ttl = float(answer.get("CacheTTL") or DEFAULT_TTL)
     except (ValueError, TypeError):
         ttl = DEFAULT_TTL
-    return Registration(str(answer.get("DeviceRegistration", "")), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
+    word = _text(answer, "DeviceRegistration")
+    if word is None:
+        raise OperatorNeeded("NotTheApi", "an answer without DeviceRegistration: is the endpoint right?")
+    return Registration(word, max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
 
 
 def deployments(answer: Mapping[str, Any]) -> tuple[Deployment, ...]:
@@ -111,15 +119,26 @@ def deployments(answer: Mapping[str, Any]) -> tuple[Deployment, ...]:
 def _deployment(each: Mapping[str, Any]) -> Deployment:
     definitions = each.get("Definitions")
     return Deployment(
-        each.get("DeploymentName"),
-        each.get("FailureHandlingPolicy"),
+        _text(each, "DeploymentName"),
+        _text(each, "FailureHandlingPolicy"),
         None if definitions is None else tuple(_definition(definition) for definition in definitions),
-        each.get("Type"),
+        _text(each, "Type"),
     )
 
 
 def _definition(each: Mapping[str, Any]) -> Definition:
     checksum = each.get("Checksum") or {}
     return Definition(
-        each.get("ModelHandle"), each.get("State"), checksum.get("Sum"), checksum.get("Type"), each.get("S3Url")
+        _text(each, "ModelHandle"),
+        _text(each, "State"),
+        _text(checksum, "Sum"),
+        _text(checksum, "Type"),
+        _text(each, "S3Url"),
     )
+
+
+def _text(members: Mapping[str, Any], name: str) -> str | None:
+    value = members.get(name)
+    if value is not None and not isinstance(value, str):
+        raise OperatorNeeded("NotTheApi", f"{name} is {value!r:.100}, no string: is the endpoint right?")
+    return value

@@ -34,6 +34,8 @@ OnRetry: TypeAlias = Callable[[Call, BaseException, int], None]
 OnBreaker: TypeAlias = Callable[[Breaker], None]
 """Told whenever the calls that may be under way at once become more or fewer."""
 
+_OPERATIONS = (SendHeartbeat, GetDeployments, GetDeviceRegistration)
+
 
 class Lane(Protocol):
     """One way to the service: each call once, and every foreign exception ends there."""
@@ -90,7 +92,8 @@ class Cloud:
         now = time.monotonic()
         if not isinstance(answer, CloudError):
             self._on_attempt(call, now - began, None)
-            self._health.succeeded(now)
+            if self._tells_of_others(call):
+                self._health.succeeded(now)
             self._answered(call, now)
             return Accepted(answer)
         if isinstance(answer, CallRefused) and isinstance(call, GetDeviceRegistration):
@@ -100,6 +103,11 @@ class Cloud:
             self._answered(call, now)
             return Refused(str(answer))
         return self._failed(call, answer, now)
+
+    def _tells_of_others(self, call: Call) -> bool:
+        """Whether its success may be held against others: not where the device's own other calls are what fails."""
+        others = (each for each in _OPERATIONS if each is not type(call))
+        return not self._failing or all((call.device, each) not in self._failing for each in others)
 
     def _answered(self, call: Call, now: float) -> None:
         failing = self._failing.pop((call.device, type(call)), None) if self._failing else None
@@ -157,7 +165,7 @@ class Cloud:
 
     def press(self, device: Device) -> None:
         """All others wait behind what `device` asked for: if its call failed alone, it is made again now."""
-        for operation in (SendHeartbeat, GetDeployments, GetDeviceRegistration):
+        for operation in _OPERATIONS:
             failing = self._failing.get((device, operation))
             if failing is not None:
                 failing.presses = True

@@ -80,7 +80,9 @@ class Express:
         return self._parsed(call, response)
 
     def _parsed(self, call: Call, response: Response) -> api.Answer | CloudError:
-        """By botocore's own parser: what is not the API's is told as boto3 tells it."""
+        """By botocore's own parser: what is not the API's is told as boto3 tells it. It takes nothing for {}."""
+        if response.status < 300 and not response.body.strip():
+            return faults.of_nothing()
         shape = self._model.operation_model(type(call).__name__).output_shape
         raw = {"status_code": response.status, "headers": response.headers, "body": response.body}
         try:

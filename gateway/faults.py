@@ -29,7 +29,9 @@ UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
 
 
 def of(error: Exception) -> CloudError:
-    """The fault behind an exception that boto3 raised."""
+    """The fault behind an exception that boto3 raised, or that its answer made api.py raise."""
+    if isinstance(error, CloudError):
+        return error
     if isinstance(error, botocore.ClientError):
         return of_answer(error.response)
     if isinstance(error, botocore.ParamValidationError):
@@ -61,6 +63,11 @@ def of_answer(response: Any) -> CloudError:
     if status in OPERATOR_STATUSES or not code or code.isdigit():
         return OperatorNeeded(code or str(status), message or "the answer is not this API's")
     return CallRefused(code, message)
+
+
+def of_nothing() -> CloudError:
+    """An answer without a body, where the API has one."""
+    return OperatorNeeded("NotTheApi", "an empty answer where JSON belongs: is the endpoint right?")
 
 
 def of_page(headers: dict[str, str]) -> CloudError | None:

@@ -15,6 +15,8 @@ import httptools
 from gateway.errors import CallFailed, CloudError, OperatorNeeded
 
 LARGEST_ANSWER = 1 << 20
+ENDS_BY_ITSELF = {"content-length", "transfer-encoding"}
+"""Headers of a body that says where it ends: one that breaks off before is no answer."""
 SWEEP = 0.25
 """Seconds between two looks for calls that take too long."""
 
@@ -64,12 +66,24 @@ class Pool:
             self._free.pop().send(request, done)
             return
         self._waiting.append((request, done))
-        if len(self._all) + len(self._opening) < self.target.connections:
-            task = self._loop.create_task(self._open())
-            self._opening.add(task)
-            task.add_done_callback(self._opening.discard)
+        self._open_more()
+
+    def _open_more(self) -> None:
+        """Whoever waits has a connection coming, as far as there may be more."""
+        while len(self._opening) < min(len(self._waiting), self.target.connections - len(self._all)):
+            self._opening.add(self._loop.create_task(self._open()))
 
     async def _open(self) -> None:
+        connection = await self._connected()
+        self._opening.discard(cast("asyncio.Task[None]", asyncio.current_task()))  # first: there is room for another
+        if isinstance(connection, Connection):
+            self._all.add(connection)
+            self.free(connection)
+        elif self._waiting:
+            self._waiting.popleft()[1](connection)
+        self._open_more()
+
+    async def _connected(self) -> "Connection | CloudError":
         target = self.target
         try:
             async with asyncio.timeout(target.connect_timeout):
@@ -77,18 +91,12 @@ class Pool:
                     lambda: Connection(self), target.host, target.port, ssl=target.tls
                 )
         except ssl.SSLCertVerificationError as error:
-            self._fail_one(OperatorNeeded("SSLError", str(error)))
+            return OperatorNeeded("SSLError", str(error))
         except TimeoutError:
-            self._fail_one(CallFailed("ConnectTimeoutError", f"{target.host}:{target.port}"))
+            return CallFailed("ConnectTimeoutError", f"{target.host}:{target.port}")
         except OSError as error:
-            self._fail_one(CallFailed("EndpointConnectionError", f"{target.host}:{target.port}: {error}"))
-        else:
-            self._all.add(connection)
-            self.free(connection)
-
-    def _fail_one(self, error: CloudError) -> None:
-        if self._waiting:
-            self._waiting.popleft()[1](error)
+            return CallFailed("EndpointConnectionError", f"{target.host}:{target.port}: {error}")
+        return connection
 
     def free(self, connection: "Connection") -> None:
         """It has nothing to do: who waits first has it."""
@@ -102,8 +110,7 @@ class Pool:
         self._all.discard(connection)
         if connection in self._free:
             self._free.remove(connection)
-        if self._waiting:
-            self.send(*self._waiting.popleft())
+        self._open_more()
 
     def _sweep(self) -> None:
         now = self._loop.time()
@@ -177,8 +184,9 @@ class Connection(asyncio.Protocol):
             self._finish()
 
     def eof_received(self) -> None:
-        """A body without a length ends here."""
-        if self._done is not None and self._response.status and "content-length" not in self._response.headers:
+        """A body that does not say where it ends, ends here."""
+        headers = self._response.headers
+        if self._done is not None and self._response.status and not headers.keys() & ENDS_BY_ITSELF:
             self._finish()
 
     def _finish(self) -> None:

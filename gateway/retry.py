@@ -82,6 +82,10 @@ class RetryPolicy:
         state.attempt_number = failures
         return wait_random_exponential(multiplier=self.base, max=self.cap)(state)
 
+    async def pause(self, failures: int) -> None:
+        """Wait after so many failures. Raises ShuttingDown."""
+        await self._sleep(self.wait(failures))
+
     def gives_up(self, failing: Failing, error: CloudError, health: Health, failing_share: float, now: float) -> bool:
         """Whether a call that failed once more is given up: it kept failing for long while the service worked.
 

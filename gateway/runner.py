@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import time
 from dataclasses import replace
 
 import structlog
@@ -30,6 +31,8 @@ LEAST_BURST = 500
 """Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""
 GROUP_RECONNECT_CAP = 1.0
 """Seconds: the longest wait before a member of a group tries to connect again. Mosquitto drops what comes meanwhile."""
+STANDS = 10.0
+"""Seconds after which a connection to the broker stands: two that ended sooner, in a row, are no chance."""
 LOOK_AGAIN = 5.0
 """Seconds between two looks for AWS credentials, where there are none."""
 
@@ -140,13 +143,23 @@ class _Gateway:
         connect = policy.connecting(
             lambda error, attempts: _log.warning("no broker, trying again", reason=str(error), attempts=attempts)
         )
+        short = 0  # connections in a row that did not stand
         try:
             while True:
                 await connect(self._broker.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
+                began = time.monotonic()
                 self._keep_filters(self._filters)
                 fault = await self._broker.lost()
                 _log.warning("the connection to the broker broke: it keeps what is not settled", reason=fault)
+                short = short + 1 if time.monotonic() - began < STANDS else 0
+                if short > 1:
+                    _log.error(
+                        "connections to the broker do not last: does another gateway run under this client_id?",
+                        client_id=self._settings.client_id,
+                        in_a_row=short,
+                    )
+                    await policy.pause(short)
         except ShuttingDown:
             return
         except BrokerError:

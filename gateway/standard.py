@@ -116,7 +116,10 @@ class Standard:
                     answer = self._client.get_deployments(**parameters)
                 case GetDeviceRegistration():
                     answer = self._client.get_device_registration(**parameters)
-            return faults.of_page(answer["ResponseMetadata"].get("HTTPHeaders", {})) or api.answer(call, answer)
+            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+            if headers.get("content-length") == "0" and not isinstance(call, SendHeartbeat):
+                return faults.of_nothing()
+            return faults.of_page(headers) or api.answer(call, answer)
         except Exception as error:
             return faults.of(error)
 

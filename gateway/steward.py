@@ -235,11 +235,11 @@ class Steward:
             self._resolve(call, outcome)
 
     async def _plan(self, call: Call, deployments: tuple[Deployment, ...]) -> None:
-        sizes = await self._models.sizes(codec.model_files(deployments))
         outcome: Outcome[Any]
         try:
+            sizes = await self._models.sizes(codec.model_files(deployments))
             outcome = Accepted(codec.plan(deployments, sizes))
-        except (ValueError, TypeError, OverflowError) as error:
+        except Exception as error:  # whatever it is: the device's next call waits for this outcome
             outcome = Refused(f"the service's plan cannot be told: {error}")
         self._resolve(call, outcome)
 

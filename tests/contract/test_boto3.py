@@ -110,7 +110,7 @@ FULL_BY_HAND: dict[str, Any] = {
 async def test_what_arrives_is_what_boto3_sends(
     service: Recorder, door: Door, call: Call, operation: str, request_by_hand: dict[str, Any]
 ) -> None:
-    service.answers = [Answer(body="{}"), Answer(body="{}")]
+    service.answers = [Answer(body='{"DeviceRegistration": "true"}')] * 2
     assert isinstance(await door.perform(call), Accepted)
     client = boto3.client("sagemaker-edge", region_name="eu-central-1", endpoint_url=service.url)
     await asyncio.to_thread(getattr(client, operation), **request_by_hand)

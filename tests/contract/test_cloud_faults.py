@@ -25,7 +25,9 @@ from tests.contract.door import NO_TIME, Door
 from tests.contract.recorder import Answer, Recorder
 
 DEVICE = Device("fleet-a", "dev-1")
+OTHER = Device("fleet-a", "dev-2")
 BEAT = SendHeartbeat(DEVICE, "1.0.0", (), (), None)
+REGISTERED = Answer(body='{"DeviceRegistration": "true"}')
 
 
 def error(status: int, code: str) -> Answer:
@@ -61,11 +63,32 @@ FAULTS = {
 async def test_what_may_pass_is_tried_again(
     service: Recorder, door: Door, call: Call, answer: Answer, fault: type[CloudError]
 ) -> None:
-    service.answers = [answer, Answer(body="{}")]
+    service.answers = [answer, Answer(body='{"DeviceRegistration": "true"}')]
     assert isinstance(await door.perform(call), Accepted)
     first, *rest = door.attempts
     assert (type(first), rest) == (fault, [None])
     assert len(service.requests) == 2
+
+
+NO_ANSWERS = [
+    (GetDeployments(DEVICE, True), Answer()),
+    (GetDeployments(DEVICE, True), Answer(body='{"Deployments": [{"DeploymentName": 7}]}')),
+    (GetDeployments(DEVICE, True), Answer(body='{"Deployments": [{"Definitions": [{"Checksum": {"Sum": 123}}]}]}')),
+    (GetDeviceRegistration(DEVICE), Answer()),
+    (GetDeviceRegistration(DEVICE), Answer(body="{}")),
+    (GetDeviceRegistration(DEVICE), Answer(body='{"DeviceRegistration": true}')),
+]
+
+
+@pytest.mark.parametrize("door", ["express", "standard"], indirect=True)
+@pytest.mark.parametrize(("call", "answer"), NO_ANSWERS, ids=lambda case: getattr(case, "body", None))
+async def test_what_is_no_answer_of_the_api_is_an_outage(
+    service: Recorder, door: Door, call: Call, answer: Answer
+) -> None:
+    """Neither an empty plan nor a device that is not registered."""
+    service.answers = [answer, Answer(body='{"DeviceRegistration": "true", "Deployments": []}')]
+    assert isinstance(await door.perform(call), Accepted)
+    assert [type(each) for each in door.attempts] == [OperatorNeeded, type(None)]
 
 
 @pytest.mark.parametrize("answer", [error(400, "ValidationException"), error(400, "SomethingNew")])
@@ -119,11 +142,25 @@ async def test_a_call_that_fails_while_others_succeed_is_given_up(
     service: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door = Door(service.url, monkeypatch, give_up_after=NO_TIME)
-    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": Answer(body="{}")}
+    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": REGISTERED}
+    failing = asyncio.create_task(door.perform(BEAT))
+    while not failing.done():
+        assert isinstance(await door.perform(GetDeviceRegistration(OTHER)), Accepted)
+    assert isinstance(failing.result(), GaveUp)
+    door.cloud.close()
+
+
+async def test_what_else_the_device_itself_is_answered_does_not_count(
+    service: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With no other device there is nobody whose calls succeed."""
+    door = Door(service.url, monkeypatch, give_up_after=NO_TIME)
+    service.always = {"/GetDeviceRegistration": REGISTERED}
+    service.answers = [Answer(500)] * 20
     failing = asyncio.create_task(door.perform(BEAT))
     while not failing.done():
         assert isinstance(await door.perform(GetDeviceRegistration(DEVICE)), Accepted)
-    assert isinstance(failing.result(), GaveUp)
+    assert failing.result() == Accepted(None)
     door.cloud.close()
 
 
@@ -164,8 +201,8 @@ async def test_after_an_outage_that_returns_there_is_one_probe_at_a_time(service
 
 async def test_one_that_was_given_up_gets_its_time_anew(service: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     door = Door(service.url, monkeypatch, give_up_after=NO_TIME)
-    others = GetDeviceRegistration(DEVICE)
-    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": Answer(body="{}")}
+    others = GetDeviceRegistration(OTHER)
+    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": REGISTERED}
     failing = asyncio.create_task(door.perform(BEAT))
     while not failing.done():
         await door.perform(others)
@@ -178,7 +215,7 @@ async def test_one_that_others_wait_behind_is_tried_at_once_and_given_up_soon(
     service: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door = Door(service.url, monkeypatch)
-    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": Answer(body="{}")}
+    service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": REGISTERED}
     assert await door.once(BEAT) == Postponed(alone=True)
     for number in range(100):
         await door.once(GetDeviceRegistration(Device("fleet-a", f"dev-{number}")))

@@ -34,3 +34,16 @@ def test_a_gateway_without_its_broker_is_not_ready(way: Way) -> None:
     with way.entered:
         way.entered.callback(gateway.kill)
         assert gateway.readiness() == (503, [f"not connected and subscribed to {nobody}"])
+
+
+def test_two_gateways_of_one_client_id_are_told_and_slow_down(way: Way, tmp_path: Path) -> None:
+    """Each throws the other out at the broker. Neither makes a storm of it: the waits grow."""
+    way.open()
+    second = GatewayProcess(settings(way.broker.address, way.recorder.url, way.fleet, tmp_path, retry_cap=600))
+    second.launch()
+    with way.entered:
+        way.entered.callback(second.kill)
+        said = second.said("connections to the broker do not last: does another gateway run under this client_id?")
+        assert said["level"] == "error"
+        assert said["client_id"] == f"gateway-of-{way.fleet}"
+        assert said["in_a_row"] == 2

@@ -115,14 +115,17 @@ class Agent(Heartbeat):
         hb[1] = time = max(0, now + self.shift)
         hb[4] = self.have
         hb[5] = result = self.result and list(self.result)
+        hb[6] = None
         if result:
+            hb[6] = self.seq
             for i in (3, 4):
                 if result[i] is not None:
                     result[i] = max(0, time - result[i])
-        hb[6] = self.seq if result or self.epoch is None else None
+        elif self.epoch is None:  # its own: an ack that comes late, of another heartbeat, would set the clock wrong
+            hb[6] = self.seq = self.seq + 1
         self.pack(p, now)
         self.due = self.since = now  # what did not fit follows at once
-        if self.taken == self.count:
+        if not 0 < self.taken < self.count:
             self.due += self.interval - (self.tag + now) * 75 % 65537 % (self.interval // 8 + 1)
         return "hb"
 
@@ -154,10 +157,10 @@ class Agent(Heartbeat):
         seq, code, time, detail = (value + [None])[:4]
         now = self.now
         mine = seq == self.seq
-        if mine and self.epoch is None and now - self.since <= 10:
+        if mine and self.epoch is None and not self.result and now - self.since <= 10:
             self.epoch = time - now - self.shift
             self.said = None
-        if 1 < code < 4 or code == 7:
+        if 1 < code < 4 or (code == 7 and not self.file):  # with a file under way, it may well be about that
             self.taken = self.since = 0  # all of it goes into the next one again
             if code == 3:
                 self.due = now + max(self.interval, 60)  # for so long the gateway remembers it
@@ -210,7 +213,7 @@ class Agent(Heartbeat):
         index = 0
         for crc, name, policy, steps in self.plan:
             if crc not in self.done:
-                if self.result or (self.files is not None and self._fetching(steps, index)):
+                if self.result or (self.files is not None and self._fetch(steps, index)):
                     return False
                 message = self._perform(steps, policy == 1)
                 rows = []
@@ -230,7 +233,7 @@ class Agent(Heartbeat):
         self.save()
         return True
 
-    def _fetching(self, steps, index):
+    def _fetch(self, steps, index):
         # Whether a file is still on its way.
         for step in steps:
             if step.state == 1 and step.waits():
@@ -244,7 +247,7 @@ class Agent(Heartbeat):
             index += 1
         self.file = None
 
-    def _attempt(self, step, state):
+    def _try(self, step, state):
         # None, or why it failed.
         try:
             self.call[state](step)
@@ -259,9 +262,9 @@ class Agent(Heartbeat):
         done = []
         for step in steps:
             if message and not goes_on:
-                step.reason = "not attempted"
+                step.reason = "skipped"
             else:
-                step.reason = step.reason or self._attempt(step, step.state)
+                step.reason = step.reason or self._try(step, step.state)
                 if not step.reason:
                     done.insert(0, step)
                 elif not message:
@@ -269,7 +272,7 @@ class Agent(Heartbeat):
         if message and not goes_on:
             for step in done:
                 step.reason = "undone"
-                step.rollback = self._attempt(step, 1 - step.state)
+                step.rollback = self._try(step, 1 - step.state)
         return message
 
     def save(self, sleep=None):

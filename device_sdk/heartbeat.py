@@ -61,7 +61,8 @@ class Heartbeat:
     def pack(self, p, now):
         """Writes as many of the waiting samples, the oldest first, as p takes.
 
-        Where not even the rest fits, it leaves out the result's models, then the result; ValueError after that.
+        Where not even the rest fits, it leaves out the result's models, its times, its message, at last all of it, and
+        the seq with it; ValueError after that.
         """
         times = self._times
         for i in range(len(times)):
@@ -73,13 +74,18 @@ class Heartbeat:
             try:
                 return p.any(self.hb)
             except ValueError:
-                if not self.taken:
-                    if not self.hb[5]:
-                        raise
-                    self.hb[5] = self.hb[5][:5] if self.hb[5][5:] else None
+                result = self.hb[5]
+                if not (self.taken or result):
+                    raise
             finally:
                 self._fill(None)
-            self.taken //= 2
+            if self.taken:
+                self.taken //= 2
+            else:
+                result.pop()
+                self.taken = self.count
+                if not result:
+                    self.hb[5] = self.hb[6] = None
 
     def _fill(self, now):
         # Puts the chosen samples into their cells: one of age 0 as it is, several, or older ones, as [value, age, ...].

@@ -105,10 +105,10 @@ def registration(answer: Mapping[str, Any]) -> Registration:
         ttl = float(answer.get("CacheTTL") or DEFAULT_TTL)
     except (ValueError, TypeError):
         ttl = DEFAULT_TTL
-    word = _text(answer, "DeviceRegistration")
+    word = answer.get("DeviceRegistration")
     if word is None:
         raise OperatorNeeded("NotTheApi", "an answer without DeviceRegistration: is the endpoint right?")
-    return Registration(word, max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
+    return Registration(str(word), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
 
 
 def deployments(answer: Mapping[str, Any]) -> tuple[Deployment, ...]:

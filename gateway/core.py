@@ -43,7 +43,8 @@ class Core:
         self._boxes: dict[Device, Mailbox] = {}
         self._hellos = Hellos(rules.hello_wait)
         self._line = Line()
-        self._forgotten = 0  # the broker delivers again what came over connections before this one
+        self._session = 0  # the connection with which the broker's session began
+        self._repeated = range(0)  # connections of which the broker delivers again what was not settled
         self._stopped = False
 
     def __repr__(self) -> str:
@@ -261,7 +262,7 @@ class Core:
         if isinstance(answer, Plan):
             yield from answered(box, answer, flight.gets, flight.check, now)
             if flight.read is not None:
-                yield from reads.served(box, flight.read, now)
+                yield from reads.sought(box, flight.read, now)
         elif isinstance(answer, Registration):
             yield from self._registration(box, answer, now)
         box.singly = max(0, box.singly - len(flight.heartbeats))
@@ -280,19 +281,19 @@ class Core:
 
     def _back_to_wait(self, box: Mailbox, items: list[Waiting]) -> Iterator[Effect]:
         """To the head of what waits, but for what the broker delivers again anyway."""
-        yield from (Settle(item.ticket) for item in box.back(items, self._forgotten))
+        yield from (Settle(item.ticket) for item in box.back(items, self._repeated))
 
     def reconnected(self, connection: int, resumed: bool) -> list[Effect]:
         """A new connection to the broker stands. `resumed`: it kept the session.
 
-        Then it delivers again what was not settled, and all that waits of earlier connections is forgotten; otherwise
-        that is all there is, and kept.
+        Then it delivers again what was not settled of this session, and what waits of that is forgotten. What came
+        before the session began is nowhere else, and kept.
         """
         if self._stopped:
             return []
         effects: list[Effect] = []
-        if resumed:
-            self._forgotten = connection
-            for box in self._boxes.values():
-                effects += self._back_to_wait(box, box.empty())
+        self._session = self._session if resumed else connection
+        self._repeated = range(self._session, connection)
+        for box in self._boxes.values() if resumed else ():
+            effects += self._back_to_wait(box, box.empty())
         return [*effects, *self._hellos.ask_again()]

@@ -6,6 +6,7 @@ Whoever tries something out does it through these, so that what it finds holds f
 import ssl
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from gateway import express, models, standard
 from gateway.cloud import Lane
@@ -28,7 +29,8 @@ class Service:
 
     @property
     def url(self) -> str:
-        return str(self.client.meta.endpoint_url)
+        """Without what may stand there to log in with."""
+        return without_login(self.client.meta.endpoint_url)
 
     @property
     def region(self) -> str:
@@ -40,6 +42,12 @@ class Service:
             return Express(self.session, self.client, concurrency), concurrency
         most = min(concurrency, THREADS)
         return Standard(self.client, most), most
+
+
+def without_login(url: str) -> str:
+    """A URL as it may be logged and shown."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def service(settings: Settings) -> Service:

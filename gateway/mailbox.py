@@ -14,6 +14,7 @@ from gateway.effects import Ticket
 from gateway.merge import WaitingHeartbeat, mergeable
 from gateway.messages import NO_URLS, Device, Get, Hello, HelloRecord, ModelFile, Plan, Read
 
+TOO_LARGE_KEPT = 8
 TAGS_KEPT = 4
 """So many tags of a device are remembered, so that what waited under an older one is still understood."""
 REPUBLISH_AFTER = 60.0
@@ -80,14 +81,16 @@ class InFlight:
 class PlanMemory:
     """What the service last answered and what was last published; times on the monotonic clock.
 
-    `readable`: the digest of the plan whose `files` may be read.
+    `too_large`: the digests, the last few, of which the device knows that they do not fit. `sought`: when the service
+    last answered for a read's sake. `readable`: the digest of the plan whose `files` may be read.
     """
 
     digest: int | None = None
     asked: float = NEVER
     published: int | None = None
     published_at: float = NEVER
-    too_large: int | None = None
+    too_large: tuple[int, ...] = ()
+    sought: float = NEVER
     readable: int | None = None
     files: tuple[ModelFile | None, ...] = ()
 
@@ -95,9 +98,16 @@ class PlanMemory:
         """Whether a device that holds `have` makes the service be asked."""
         if now - self.asked >= ttl:
             return True
-        if self.digest is None or self.digest in (have, self.too_large):
+        if self.digest is None or self.digest == have or self.digest in self.too_large:
             return False
         return not self.just_published(self.digest, now)
+
+    def does_not_fit(self, digest: int) -> bool:
+        """Keep that; whether it is news."""
+        if digest in self.too_large:
+            return False
+        self.too_large = (*self.too_large, digest)[-TOO_LARGE_KEPT:]
+        return True
 
     def just_published(self, digest: int, now: float) -> bool:
         """Whether `digest` went out so lately that a `have` does not make it go out again."""
@@ -189,13 +199,13 @@ class Mailbox:
         self.drop(len(found))
         return found
 
-    def back(self, items: list[Waiting], forgotten: int) -> list[Waiting]:
-        """To the head of what waits, but for those of connections before `forgotten`, which are the result."""
-        kept = [item for item in items if item.ticket.connection >= forgotten]
-        lost = [item for item in items if item.ticket.connection < forgotten]
-        self.singly, self.again = max(0, self.singly - len(lost)), max(0, self.again - len(lost))
+    def back(self, items: list[Waiting], repeated: range) -> list[Waiting]:
+        """To the head of what waits, but for those of connections in `repeated`, which are the result."""
+        kept = [item for item in items if item.ticket.connection not in repeated]
+        again = [item for item in items if item.ticket.connection in repeated]
+        self.singly, self.again = max(0, self.singly - len(again)), max(0, self.again - len(again))
         self.keep([*kept, *(self.waiting or ())])
-        return lost
+        return again
 
     def leading_gets(self) -> list[WaitingGet]:
         """Those at the head, in order: one answer serves them all."""

@@ -211,10 +211,6 @@ class Read:
             )
 
 
-BLOCK_OVERHEAD = 1 + 4 * 5 + 5
-"""Bytes around the data of a block at most: the array, four uint32, the head of the bin."""
-
-
 @dataclass(frozen=True, slots=True)
 class Ack:
     """A receipt (code 0) or an error. `time` is the gateway's clock in Unix seconds."""

@@ -46,7 +46,7 @@ def _answer_gets(box: Mailbox, memory: PlanMemory, plan: Plan, gets: list[Waitin
         if payload is not None or item.get.have == plan.digest:
             yield from receipt(box, item, now)
         else:
-            memory.too_large = plan.digest
+            memory.does_not_fit(plan.digest)
             yield from refusals(box, [item], Code.TOO_LARGE, _too_large(box, plan), now)
 
 
@@ -56,14 +56,14 @@ def _answer_check(box: Mailbox, memory: PlanMemory, plan: Plan, check: PlanCheck
     payload = box.fitting(plan)
     if payload is not None:
         yield _publish(box, memory, plan, payload, now)
-    elif memory.too_large != plan.digest:
-        memory.too_large = plan.digest
+    elif memory.does_not_fit(plan.digest):
         ack = Ack(None, Code.TOO_LARGE, int(now.wall), _too_large(box, plan))
         yield Reply(check.ticket, ack, box.max_payload)
 
 
 def _publish(box: Mailbox, memory: PlanMemory, plan: Plan, payload: bytes, now: Moment) -> Effect:
-    memory.published, memory.published_at, memory.too_large = plan.digest, now.mono, None
+    memory.published, memory.published_at = plan.digest, now.mono
+    memory.too_large = tuple(digest for digest in memory.too_large if digest != plan.digest)
     return PublishPlan(box.device, plan.digest, payload)
 
 

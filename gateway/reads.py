@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from gateway.effects import Effect, SendBlocks
 from gateway.errors import Code
 from gateway.mailbox import Mailbox, PendingRead
-from gateway.messages import BLOCK_OVERHEAD, LARGEST_BLOCK, MOST_BLOCKS, Moment, Read
+from gateway.messages import LARGEST_BLOCK, MOST_BLOCKS, Moment, Read
 from gateway.replies import complaint
 
 ASK_AGAIN = 1.0
-"""Seconds after an answer of the service for which reads of other plans do not make it be asked: heartbeats wait behind
-such a call."""
+"""Seconds after an answer that the service gave for a read's sake for which no other read makes it be asked: heartbeats
+wait behind such a call."""
+TOTAL_BYTES = 5
+"""Of a file's size in a block's head, at most; it is not known yet where a read is judged."""
 
 
 def fault(read: Read, max_payload: int | None) -> str | None:
@@ -22,9 +24,24 @@ def fault(read: Read, max_payload: int | None) -> str | None:
         return f"length: {read.length} where 1 to {LARGEST_BLOCK} bytes belong"
     if not 1 <= read.count <= MOST_BLOCKS:
         return f"count: {read.count} where 1 to {MOST_BLOCKS} blocks belong"
-    if max_payload is not None and read.length + BLOCK_OVERHEAD > max_payload:
-        return f"length: {read.length} and {BLOCK_OVERHEAD} bytes around it exceed max_payload {max_payload}"
+    head = around(read)
+    if max_payload is not None and head + read.length > max_payload:
+        return f"length: {read.length} and {head} bytes around it exceed max_payload {max_payload}"
     return None
+
+
+def around(read: Read) -> int:
+    """Bytes around the data of a block at most: the array's head, four uints and the head of the bin."""
+    last = read.offset + read.length * (read.count - 1)
+    head = 2 if read.length < 1 << 8 else 3 if read.length < 1 << 16 else 5
+    return 1 + sum(map(_uint_bytes, (read.digest, read.index, last))) + TOTAL_BYTES + head
+
+
+def _uint_bytes(number: int) -> int:
+    """Of a uint in msgpack's shortest form."""
+    if number < 128:
+        return 1
+    return 1 + next(size for size in (1, 2, 4, 8) if number < 1 << 8 * size)
 
 
 def answerable(box: Mailbox, read: Read, now: Moment) -> bool:
@@ -32,7 +49,14 @@ def answerable(box: Mailbox, read: Read, now: Moment) -> bool:
     memory = box.plan
     if memory is None:
         return False
-    return memory.readable == read.digest or (memory.digest is not None and now.mono - memory.asked < ASK_AGAIN)
+    return memory.readable == read.digest or (memory.digest is not None and now.mono - memory.sought < ASK_AGAIN)
+
+
+def sought(box: Mailbox, pending: PendingRead, now: Moment) -> Iterator[Effect]:
+    """The service was asked for the read's sake, and has answered."""
+    if box.plan is not None:
+        box.plan.sought = now.mono
+    yield from served(box, pending, now)
 
 
 def served(box: Mailbox, pending: PendingRead, now: Moment) -> Iterator[Effect]:

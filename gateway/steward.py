@@ -141,11 +141,11 @@ class Steward:
     def _understood(self, delivery: Delivery, device: Device, channel: Channel) -> list[Effect]:
         self._metrics.received[channel].inc()
         now = _now()
-        if not self._within_rate(delivery, device, channel, now):
-            return self._too_much(delivery, device, channel, now)
         try:
             if len(delivery.payload) > self._max_payload:
                 raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
+            if not self._within_rate(delivery, device, channel, now):
+                return self._too_much(delivery, device, channel, now)
             message = _DECODERS[channel](delivery.payload)
         except MessageError as error:
             if channel is Channel.HELLO:

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from gateway.errors import Code, ConfigError, StateError
 from gateway.messages import Device, Hello, HelloRecord, Layout, Metric, Model
 
+DEAD_BYTES = 64 * 1024 * 1024
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, layout TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS hellos (
@@ -116,11 +117,17 @@ class Store:
             self._db.executemany("INSERT INTO filters VALUES (?)", {(each,) for each in filters})
 
     def bury(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
-        """Append a refused payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError."""
+        """Append a refused payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError.
+
+        A file of DEAD_BYTES becomes the older one, in place of the one before: garbage does not fill a disk.
+        """
         line = {"at": at, "topic": topic, "code": int(code), "reason": detail, "payload": _text(payload)}
         try:
             with self._dead.open("a", encoding="ascii") as file:
                 file.write(json.dumps(line) + "\n")
+                full = file.tell() >= DEAD_BYTES
+            if full:
+                self._dead.replace(self._dead.with_name("dead.older.jsonl"))
         except OSError as error:
             raise StateError(f"{self._dead}: {error.strerror}") from error
         return self._dead

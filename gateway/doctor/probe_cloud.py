@@ -65,7 +65,7 @@ async def find_credentials(session: Any) -> Identity | CloudError | Fault | None
 async def ask_model_store(client: Any, settings: Settings, asked: str | None) -> ModelStore | Fault:
     """S3 for the file at `asked` (`s3://BUCKET/KEY`), of which nothing is read; else for one that does not exist."""
     url = asked or f"s3://edge-gateway-doctor-{secrets.token_hex(6)}/model"
-    where = str(client.meta.endpoint_url)
+    where = doors.without_login(client.meta.endpoint_url)
     try:
         patience = 2 * (settings.connect_timeout + settings.read_timeout)
         return await _in_time(asyncio.to_thread(_read, client, url, where, asked), patience, where)

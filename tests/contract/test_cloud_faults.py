@@ -76,7 +76,6 @@ NO_ANSWERS = [
     (GetDeployments(DEVICE, True), Answer(body='{"Deployments": [{"Definitions": [{"Checksum": {"Sum": 123}}]}]}')),
     (GetDeviceRegistration(DEVICE), Answer()),
     (GetDeviceRegistration(DEVICE), Answer(body="{}")),
-    (GetDeviceRegistration(DEVICE), Answer(body='{"DeviceRegistration": true}')),
 ]
 
 

@@ -218,7 +218,10 @@ def test_an_ack_that_came_late_or_of_another_message_sets_no_clock():
     device.agent.poll(11, device.p)
     device.ack(seq, 0, NOW)
     assert device.agent.epoch is None
-    assert device.say(60)[0][1][6] == seq
+    # A heartbeat later, it would still be within ten seconds of that one.
+    assert device.say(60)[0][1][6] != seq
+    device.ack(seq, 0, NOW)
+    assert device.agent.epoch is None
 
 
 def test_a_fetch_asks_with_what_the_device_holds():
@@ -345,14 +348,52 @@ def test_a_broken_sensor_stops_no_heartbeat():
     assert device.agent.error.args[0] == 5
 
 
-def test_a_result_that_exceeds_the_buffer_is_told_without_its_models_or_not_at_all():
-    device = Device(install=ok)
+def small(reason=None):
+    """A device with a buffer of 150 bytes, whose 20 models are to be told; `reason`: why the first one failed."""
+
+    def install(definition):
+        if reason:
+            raise ValueError(reason)
+
+    device = Device(install=install, measure=lambda agent: agent.sample("rssi", -61))
     device.p = Packer(150, 20)
     receive(device.agent, "plan", packed([7, [["d", 0, [["model-" + str(n), 1] for n in range(20)]]]]))
     device.work()
-    assert device.say()[1][1][5] == ["d", "SUCCESS", None, 0, 0]
+    return device
+
+
+def test_a_result_that_exceeds_the_buffer_is_told_without_its_models_and_with_the_samples():
+    beat = small().say()[1][1]
+    assert beat[5] == ["d", "SUCCESS", None, 0, 0]
+    assert beat[2] == [None, -61]
+
+
+def test_a_message_that_exceeds_the_buffer_is_left_out_and_the_result_told():
+    reason = "\u0436" * 120  # of two bytes each
+    device = small(reason)
+    beat = device.say()[1][1]
+    assert beat[5] == ["d", "FAIL"]
+    assert beat[2] == [None, -61]
+    device.ack(beat[6], 0, NOW)
+    assert device.agent.result is None
+
+
+def test_a_result_that_cannot_be_told_asks_for_no_ack_and_stops_no_heartbeat():
+    device = small()
     device.agent.result[0] = "d" * 200
-    assert len(device.say(60)[0][1]) == 7
+    beat = device.say()[1][1]
+    assert beat[2] == [None, -61]
+    assert len(beat) == 5
+    assert device.agent.poll(1, device.p) is None, "the next one comes at its time"
+
+
+def test_a_sample_that_fits_nowhere_does_not_hurry_the_heartbeat():
+    device = Device()
+    device.say()
+    device.p = Packer(16, 20)
+    device.agent.sample("rssi", 1 << 40)
+    assert device.agent.poll(60, device.p) == "hb"
+    assert device.agent.poll(60, device.p) is None
 
 
 def test_a_clock_set_back_gives_no_negative_time():

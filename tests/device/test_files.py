@@ -234,3 +234,14 @@ def test_a_download_takes_no_more_than_two_blocks_and_a_kilobyte():
     assert length + most <= 2 * length + 1024, most
     device.agent.file.file.close()
     clean()
+
+
+def test_a_file_that_cannot_be_had_now_makes_no_heartbeat_repeat_its_samples():
+    clean()
+    device = Device()
+    device.agent.sample("rssi", -61)
+    assert device.ask() is not None
+    assert device.agent.taken == 1
+    device.agent._ack([None, 7, NOW, "s3://models/kws cannot be had now"])
+    assert device.agent.taken == 1
+    clean()

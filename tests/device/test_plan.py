@@ -112,7 +112,7 @@ def test_rollback_undoes_what_was_done_the_last_first():
         ["a", None, None, 1, 0, 0, "undone"],
         ["old", None, None, 0, 1, 0, "undone"],
         ["c", None, None, 1, 0, 0, "no +c"],
-        ["d", None, None, 1, 0, 0, "not attempted"],
+        ["d", None, None, 1, 0, 0, "skipped"],
     ]
 
 

@@ -15,6 +15,7 @@ from gateway.calls import (
     Registration,
     SendHeartbeat,
 )
+from gateway.errors import OperatorNeeded
 from gateway.messages import Metric, ModelResult
 from tests.unit.core.room import DEVICE
 
@@ -117,7 +118,7 @@ def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("answer", "word"),
     [
-        ({}, ""),
+        ({"DeviceRegistration": ""}, ""),
         ({"DeviceRegistration": "true"}, "true"),
         ({"DeviceRegistration": True}, "True"),
         ({"DeviceRegistration": 1}, "1"),
@@ -125,6 +126,11 @@ def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
 )
 def test_a_registration_is_a_word_whatever_came(answer: dict[str, Any], word: str) -> None:
     assert api.registration(answer).word == word
+
+
+def test_an_answer_without_a_registration_is_none() -> None:
+    with pytest.raises(OperatorNeeded, match="an answer without DeviceRegistration"):
+        api.registration({"CacheTTL": "60"})
 
 
 @pytest.mark.parametrize("answer", [{}, {"Deployments": []}, {"Deployments": None}])

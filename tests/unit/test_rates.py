@@ -87,3 +87,9 @@ def test_who_is_over_the_rate_is_told_once_a_second() -> None:
     rates = Rates(20, 100)
     assert [rates.tells(DEVICE, 5.0 + tick / 100) for tick in range(250)].count(True) == 3
     assert rates.tells(OTHER, 5.0)
+
+
+def test_who_was_quiet_may_send_one_of_any_size() -> None:
+    rates = Rates(20, 10)
+    assert rates.admits(DEVICE, 65_536, 0.0)
+    assert not rates.admits(DEVICE, 30, 0.0)

@@ -143,6 +143,19 @@ def test_a_disk_that_fails_is_told_and_nothing_else_happens(tmp_path: Path) -> N
         store.remember({Device("f", "d"): ()})
 
 
+def test_the_file_of_dead_letters_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.store.DEAD_BYTES", 1000)
+    store = Store(tmp_path)
+    for number in range(100):
+        store.bury("edge/f/d/hb", b"x" * number, Code.MALFORMED, "why", 1.0)
+    kept = [tmp_path / name for name in ("dead.older.jsonl", "dead.jsonl")]
+    lines = [json.loads(line) for path in kept if path.exists() for line in path.read_text().splitlines()]
+    sizes = [len(base64.b64decode(line["payload"])) for line in lines]
+    assert sizes == list(range(100 - len(lines), 100))
+    assert sum(path.stat().st_size for path in kept if path.exists()) < 3000
+    store.close()
+
+
 @contextmanager
 def no_room() -> Iterator[None]:
     """No file of this process can be written."""

@@ -5,7 +5,7 @@ import pytest
 from gateway.calls import Accepted, GetDeployments, SendHeartbeat, Unanswered
 from gateway.effects import Bury, SendBlocks
 from gateway.errors import Code
-from gateway.messages import BLOCK_OVERHEAD, Get, Heartbeat, Hello, ModelFile, Plan, Read
+from gateway.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
 from tests.unit.core.room import DEVICE, HELLO, LAYOUT, OTHER, TAKEN, Room, Slip, calls, codes, kinds, only, settled
 
 KWS = ModelFile("s3://models/kws", "a9993e364706816aba3e25717850c26c9cd0d89d")
@@ -67,7 +67,8 @@ def test_what_asks_for_nothing_is_code_4(length: int, count: int, why: str, room
 @pytest.mark.parametrize(("beyond", "is_refused"), [(0, False), (1, True)])
 def test_a_block_must_fit_max_payload_with_what_is_around_it(beyond: int, is_refused: bool, room: Room) -> None:
     assert HELLO.max_payload == 1024
-    effects = room.hear(Read(5, 0, 0, 1024 - BLOCK_OVERHEAD + beyond))
+    around = 1 + 1 + 1 + 1 + 5 + 3  # the array; digest, index, offset, and the file's size at most; the bin
+    effects = room.hear(Read(5, 0, 0, 1024 - around + beyond))
     assert [reply for _, reply in codes(effects)] == [4] * is_refused
     assert len(only(effects, SendBlocks)) == (not is_refused)
 
@@ -113,6 +114,8 @@ def test_after_an_outage_the_known_plan_is_still_readable(room: Room) -> None:
 def test_the_old_plan_is_not_readable_once_the_service_has_another(room: Room) -> None:
     room.hear(Get(5))
     room.answer(plan(7, VAD))
+    assert calls(room.hear(Read(5, 0, 0, 512))) == [GetDeployments(DEVICE, patient=False)]
+    assert codes(room.answer(plan(7, VAD))) == [(None, 5)]
     assert codes(room.hear(Read(5, 0, 0, 512))) == [(None, 5)]
     assert len(only(room.hear(Read(7, 0, 0, 512)), SendBlocks)) == 1
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.calls import Refused
+from gateway.calls import Postponed, Refused
 from gateway.effects import ReadHello
 from gateway.errors import DecodeError
 from gateway.messages import Get, Heartbeat
@@ -134,3 +134,17 @@ def test_after_the_stop_nothing_has_an_effect(room: Room) -> None:
     assert room.core.reconnected(2, True) == room.core.reconnected(3, False) == []
     room.wait(100)
     assert room.core.tick(room.now) == []
+
+
+def test_what_came_before_the_session_began_is_nowhere_else_and_kept(room: Room) -> None:
+    """The broker lost the session, and with it the first heartbeats; a break of the new session is not their end."""
+    room.hear(beat(1))
+    room.answer(Postponed(alone=True))
+    room.hear(beat(2))
+    assert reconnect(room, resumed=False) == []
+    room.hear(beat(3))
+    assert reconnect(room, resumed=True) == [3]
+    assert reconnect(room, resumed=True) == []
+    effects = room.core.again(DEVICE, room.now)
+    assert [call.heartbeats for call in calls(effects)] == [2]
+    assert settled(room.answer(TAKEN)) == [1, 2]

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import blocks, pace
+from gateway import blocks, codec, pace
 from gateway.blocks import BlockSender
-from gateway.messages import BLOCK_OVERHEAD, LARGEST_BLOCK, Read
+from gateway.messages import LARGEST_BLOCK, Read
 from gateway.modelcache import ModelCache, VerifiedFile
+from gateway.reads import TOTAL_BYTES, around
 from tests.unit.files.shelf import named, pattern
 
 CONTENT = pattern(100_000)
@@ -98,11 +99,26 @@ def test_an_empty_file_is_one_empty_block(sender: BlockSender, wire: Wire, tmp_p
     assert wire.blocks() == [[5, 0, 0, 0, b""]]
 
 
-def test_no_block_is_larger_than_its_data_and_the_overhead(file: VerifiedFile) -> None:
-    sizes: list[int] = []
-    sender = BlockSender(lambda topic, payload, then: sizes.append(len(payload)), Wire().later)
-    sender.send("a", file, Read(0x3FFFFFFF, 99, 0, LARGEST_BLOCK), never)
-    assert sizes[0] <= LARGEST_BLOCK + BLOCK_OVERHEAD
+@pytest.mark.parametrize("digest", [1, 200, 0x3FFFFFFF])
+@pytest.mark.parametrize("index", [0, 99, 128])
+@pytest.mark.parametrize(
+    ("length", "count", "offset", "total"),
+    [
+        (100, 1, 0, 100),
+        (255, 1, 0, 255),
+        (256, 1, 127, 383),
+        (992, 4, 128, 80_824),
+        (LARGEST_BLOCK, 2, 1 << 16, 1 << 31),
+    ],
+)
+def test_what_a_read_is_judged_by_is_what_its_blocks_take(
+    digest: int, index: int, length: int, count: int, offset: int, total: int
+) -> None:
+    """But for the file's size, which is not known then: of that, at most."""
+    read = Read(digest, index, offset, length, count)
+    last = codec.block(digest, index, offset + length * (count - 1), total, bytes(length))
+    size = len(codec.block(0, 0, 0, total, b"")) - len(codec.block(0, 0, 0, 0, b"")) + 1
+    assert len(last) == length + around(read) - TOTAL_BYTES + size
 
 
 def test_a_device_has_its_window(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:

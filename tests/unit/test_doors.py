@@ -1,0 +1,17 @@
+"""What of a URL may be logged and shown."""
+
+import pytest
+
+from gateway.doors import without_login
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://user:S3CRET@edge.example:9470/x?y=1", "http://edge.example:9470/x?y=1"),
+        ("https://a@b@[::1]:9470", "https://[::1]:9470"),
+        ("http://127.0.0.1:9470", "http://127.0.0.1:9470"),
+    ],
+)
+def test_a_login_is_not_shown(url: str, shown: str) -> None:
+    assert without_login(url) == shown

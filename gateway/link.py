@@ -126,6 +126,7 @@ class Link:
         properties.SessionExpiryInterval = endpoint.session_expiry
         properties.ReceiveMaximum = self._receive_maximum
         self._opened = self._loop.create_future()
+        self._sockets.close()
         try:
             async with asyncio.timeout(endpoint.timeout):
                 await self._loop.run_in_executor(
@@ -140,8 +141,10 @@ class Link:
                 )
                 await self._opened
         except TimeoutError:
+            self._sockets.close()
             raise BrokerError(f"{endpoint.host}:{endpoint.port} did not answer in {endpoint.timeout:g} s") from None
         except (OSError, ValueError) as error:
+            self._sockets.close()
             raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
 
     async def close(self) -> None:

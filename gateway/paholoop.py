@@ -93,7 +93,11 @@ class PahoLoop:
         return twin
 
     def close(self) -> None:
-        """End the socket, if there still is one."""
+        """End the socket, if there still is one.
+
+        Before paho connects anew: it would close the old one in the thread that connects, and the loop, which goes by
+        numbers, would take the next socket of that number for one that it watches already, and never read it.
+        """
         self.disconnected()
         sock = self._client.socket()
         if sock is not None:

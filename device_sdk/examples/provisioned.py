@@ -1,7 +1,8 @@
 """A device whose broker, name and credential are in the file that `edge-gateway devices add` made for it.
 
-On a board: copy that file to it as board.json and this one as main.py, and bring the network up first. On a host:
-`python provisioned.py FILE`. By a password or by a certificate, over TLS, on MicroPython and CPython alike.
+On a board: copy that file to it as board.json, this one as main.py and device_sdk beside them, and bring the network up
+first. On a host: `python provisioned.py FILE`. By a password or by a certificate, over TLS, on MicroPython and CPython
+alike. Model files of plans come to where it runs.
 """
 # mypy: ignore-errors
 
@@ -64,8 +65,16 @@ def measure(agent):
     agent.sample("free-heap", gc.mem_free() if MICROPYTHON else 0)
 
 
+def install(definition):  # what it raises is told as the reason
+    print("here is", definition.handle, "verified, in", definition.path)
+
+
+def remove(definition):
+    print(definition.handle, "is not wanted any more")
+
+
 def main(path="board.json"):
-    agent = Agent(LAYOUT, None, None, measure, store=in_file("agent.state"))
+    agent = Agent(LAYOUT, install, remove, measure, store=in_file("agent.state"), files="")
     port(agent, read(path)).run()
 
 

@@ -5,6 +5,7 @@ certificate that serves both ends: a device's cannot pass for the broker's, nor 
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,8 @@ would refuse a broker whose certificate is of a later day."""
 END = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
 """How long the authority and its list of revocations are good. A list that expires would shut all devices out."""
 LAG = timedelta(hours=1)
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+"""Between the dots of a host name (RFC 1123, and the underscore that container names have)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +162,9 @@ def _host(host: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(host))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(host)
-    except ValueError as error:
-        raise SiteError(f"{host!r} is no host name: {error}") from error
+    if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
+        raise SiteError(f"{host!r} is no host name or address: no port and no mqtts:// belong here")
+    return x509.DNSName(host)
 
 
 def _usage(signs_certificates: bool) -> x509.KeyUsage:

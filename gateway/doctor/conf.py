@@ -39,6 +39,12 @@ class Conf:
         """False where it is not set: so are the defaults of those that are asked here."""
         return self.options.get(name) == "true"
 
+    @property
+    def admits_nameless(self) -> bool:
+        """Whether somewhere a client without a name is let in; without a listener Mosquitto lets this machine in."""
+        everywhere = (self.options, *(each.options for each in self.listeners))
+        return not self.listeners or any(options.get("allow_anonymous") == "true" for options in everywhere)
+
     def number(self, name: str, default: int) -> int:
         """`default` too where it is no number: such a broker would not start."""
         text = self.options.get(name, "")

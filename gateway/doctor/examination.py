@@ -27,6 +27,7 @@ from gateway.doctor.verdict import Level, Verdict, unknown
 from gateway.link import Endpoint
 
 BY_CONF = "name the broker's mosquitto.conf by --conf"
+ELSEWHERE = "the broker lets in whoever gives no name, the file of --conf does not: it runs by another one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ async def examine(settings: Settings, options: Options) -> list[Verdict]:
         asyncio.to_thread(probe_disk.look, settings.state_dir),
     )
     broker, cloud, disk = parts
-    files = judge_files.without(BY_CONF) if conf is None else _files(conf, settings, options.devices)
+    files = _files(conf, settings, options.devices, nameless=judge_broker.nameless(True) in broker)
     return [*broker, *files, *cloud, judge_disk.disk(disk, settings.cache_bytes)]
 
 
@@ -91,7 +92,12 @@ async def _cloud(settings: Settings, service: doors.Service, store: Any, model: 
     ]
 
 
-def _files(conf: Conf, settings: Settings, devices: int | None) -> list[Verdict]:
+def _files(conf: Conf | None, settings: Settings, devices: int | None, nameless: bool) -> list[Verdict]:
+    """`nameless`: the live broker was seen to let in a client without a name."""
+    if conf is None:
+        return judge_files.without("it stands in the broker's files", BY_CONF)
+    if nameless and not conf.admits_nameless:
+        return judge_files.without(ELSEWHERE, BY_CONF)
     return [*judge_files.files(conf, settings, devices), _isolation(conf, settings)]
 
 

@@ -17,12 +17,9 @@ FOR_EVER = 0xFFFFFFFF
 _SPANS = {"h": 3600, "d": 86_400, "w": 604_800, "m": 2_592_000, "y": 31_536_000}
 
 
-def without(conf_named: str) -> list[Verdict]:
-    """What can be said of the files where nobody named them; `conf_named`: how to."""
-    return [
-        unknown(check, "it stands in the broker's files", conf_named)
-        for check in ("persistence", "queues", "listeners", "isolation")
-    ]
+def without(reason: str, todo: str) -> list[Verdict]:
+    """What can be said of the files where they are not known; `todo`: how to name them."""
+    return [unknown(check, reason, todo) for check in ("persistence", "queues", "listeners", "isolation")]
 
 
 def files(conf: Conf, settings: Settings, devices: int | None) -> list[Verdict]:
@@ -95,13 +92,7 @@ def sending(conf: Conf, max_payload: int) -> list[Verdict]:
 def listeners(conf: Conf, port: int) -> Verdict:
     """Whether devices cannot take each other's client id, nor the gateway's; `port` is the gateway's."""
     check = "listeners"
-    if (
-        any(
-            options.get("allow_anonymous") == "true"
-            for options in (conf.options, *(each.options for each in conf.listeners))
-        )
-        or not conf.listeners
-    ):
+    if conf.admits_nameless:
         found = "allow_anonymous is true" if conf.listeners else "no listener: Mosquitto lets this machine in, nameless"
         todo = "a listener for the gateway, one for devices, allow_anonymous false"
         return failed(check, found, todo)

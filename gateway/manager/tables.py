@@ -92,7 +92,8 @@ def _in_force(deployment: dict[str, Any]) -> str:
 def _result(report: ResultReport) -> str:
     result = report["result"]
     told = f" ({result['DeploymentStatusMessage']})" if "DeploymentStatusMessage" in result else ""
-    return f"{report['deployment']}: {result.get('DeploymentStatus', 'no status')}{told}, told {report['told']} times"
+    times = "once" if report["told"] == 1 else f"{report['told']} times"
+    return f"{report['deployment']}: {result.get('DeploymentStatus', 'no status')}{told}, told {times}"
 
 
 def _table(*columns: str) -> Table:

@@ -1,4 +1,4 @@
-"""How long a connection waits for the answer to a subscription: while the broker speaks, whatever it says."""
+"""How long a connection waits: for an answer to a subscription, and for a broker that says nothing at all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -61,3 +61,29 @@ async def test_a_silent_broker_is_not_waited_for() -> None:
         with pytest.raises(BrokerError, match="no answer to a subscription"):
             await link.subscribe(FILTERS)
         await link.close()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_one_that_stood_still_is_heard_once_it_goes_on(times: int) -> None:
+    """A socket that paho's thread closes leaves its number watched, and the next one of that number is never read."""
+    goes_on, ended = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if goes_on.is_set():
+            writer.write(CONNACK)
+        await reader.read()
+        writer.close()
+        ended.release()
+
+    server = await asyncio.start_server(serve, HOST, 0)
+    link = Link(Endpoint(HOST, server.sockets[0].getsockname()[1], "c", timeout=TIMEOUT_S), lambda message: None)
+    for _ in range(times):
+        with pytest.raises(BrokerError, match="did not answer"):
+            await link.open()
+        async with asyncio.timeout(10 * TIMEOUT_S):
+            await ended.acquire()  # it is closed now, and not by the next attempt
+    goes_on.set()
+    await link.open()
+    assert link.up
+    await link.close()
+    server.close()

@@ -64,6 +64,14 @@ def test_a_name_longer_than_a_common_name_may_be() -> None:
         AUTHORITY.issue_device("f/" + 63 * "d", END)
 
 
+@pytest.mark.parametrize(
+    "host", ["bad host", "broker.example:8883", "mqtts://broker.example", "", "a..b", "-a", "x" * 64, "b\u00fc.example"]
+)
+def test_what_is_neither_a_host_name_nor_an_address(host: str) -> None:
+    with pytest.raises(SiteError, match="is no host name or address"):
+        AUTHORITY.issue_broker([host], END)
+
+
 def test_a_host_name_that_is_none() -> None:
     with pytest.raises(SiteError, match="is no host name"):
         AUTHORITY.issue_broker(["broker.exämple"], END)

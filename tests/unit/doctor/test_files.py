@@ -176,6 +176,6 @@ def test_of_the_shipped_doors_only_the_gateways_must_be_bound() -> None:
 
 
 def test_without_files_each_line_says_so() -> None:
-    found = judge_files.without("name it")
+    found = judge_files.without("it stands there", "name it")
     assert {each.check for each in found} == {"persistence", "queues", "listeners", "isolation"}
     assert all(each.level is Level.WARN and "cannot know" in each.found for each in found)

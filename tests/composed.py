@@ -43,6 +43,7 @@ class ComposedSite:
         self._variables = os.environ | {
             "COMPOSE_PROJECT_NAME": project,
             "GATEWAY_IMAGE": image,
+            "SITE_HOST": "localhost",
             "MOSQUITTO_IMAGE": mosquitto_image,
             "PASSWORD_PORT": f"{HOST}:{self.ports['password']}",
             "CERTIFICATE_PORT": f"{HOST}:{self.ports['certificate']}",

@@ -59,9 +59,7 @@ class Settings(BaseSettings):
     mqtt_ca_file: checks.File | None = _file("PEM file of those who may vouch for the broker; unset: the system's")
     mqtt_cert_file: checks.File | None = _file("PEM file of the gateway's own certificate, if the broker asks for one")
     mqtt_key_file: checks.File | None = _file("PEM file of the private key of mqtt_cert_file")
-    mqtt_password_file: checks.SecretFile | None = _file(
-        "File that holds the password of mqtt_url's user, where none stands there"
-    )
+    mqtt_password_file: checks.SecretFile | None = _file("File that holds the password of the user in mqtt_url")
     keepalive: int = _whole(30, 1, 65535, "Longest silence between gateway and broker, in s")
     session_expiry: int = _whole(
         604800,

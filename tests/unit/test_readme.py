@@ -31,6 +31,6 @@ def test_the_readme_lists_every_setting() -> None:
 def test_the_payloads_sent_by_hand_are_what_stands_above_them() -> None:
     text = README.read_text("utf-8")
     pairs = re.findall(r"# (?:hello|hb|get): (\[.*\]): .*\n    echo ([0-9a-f]+) ", text)
-    assert len(pairs) == text.count("    echo ") == 3
+    assert len(pairs) == text.count("xxd -r -p") == 3
     for said, packed in pairs:
         assert msgpack.unpackb(bytes.fromhex(packed)) == json.loads(said.replace("nil", "null"))

@@ -106,8 +106,9 @@ class Cloud:
 
     def _tells_of_others(self, call: Call) -> bool:
         """Whether its success may be held against others: not where the device's own other calls are what fails."""
-        others = (each for each in _OPERATIONS if each is not type(call))
-        return not self._failing or all((call.device, each) not in self._failing for each in others)
+        if not self._failing:
+            return True
+        return not any((call.device, each) in self._failing for each in _OPERATIONS if each is not type(call))
 
     def _answered(self, call: Call, now: float) -> None:
         failing = self._failing.pop((call.device, type(call)), None) if self._failing else None

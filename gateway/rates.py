@@ -33,7 +33,9 @@ class Rates:
     def admits(self, device: Device, size: int, now: float, share: float = 1.0) -> bool:
         """Whether a message of `size` bytes is within the device's rate. `share`: of a message, that it counts."""
         paid_at = self._paid_at.get(device, now)
-        cost = min((share + (size >> PAYLOAD)) * self._cost, self._ahead)  # one of any size, of who was quiet
+        cost = (share + (size >> PAYLOAD)) * self._cost
+        if cost > self._ahead:
+            cost = self._ahead  # who was quiet may send one of any size
         paid_at = (paid_at if paid_at > now else now) + cost
         if paid_at - now > self._ahead and paid_at - now > self._ahead + self._lenient_until - now:
             return False

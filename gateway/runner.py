@@ -32,7 +32,9 @@ LEAST_BURST = 500
 GROUP_RECONNECT_CAP = 1.0
 """Seconds: the longest wait before a member of a group tries to connect again. Mosquitto drops what comes meanwhile."""
 STANDS = 10.0
-"""Seconds after which a connection to the broker stands: two that ended sooner, in a row, are no chance."""
+"""Seconds after which a connection to the broker stands."""
+CHANCE = 2
+"""Connections in a row that may end sooner; more are no chance, and make the waits grow."""
 LOOK_AGAIN = 5.0
 """Seconds between two looks for AWS credentials, where there are none."""
 
@@ -153,13 +155,13 @@ class _Gateway:
                 fault = await self._broker.lost()
                 _log.warning("the connection to the broker broke: it keeps what is not settled", reason=fault)
                 short = short + 1 if time.monotonic() - began < STANDS else 0
-                if short > 1:
+                if short > CHANCE:
                     _log.error(
                         "connections to the broker do not last: does another gateway run under this client_id?",
                         client_id=self._settings.client_id,
                         in_a_row=short,
                     )
-                    await policy.pause(short)
+                    await policy.pause(short - CHANCE)
         except ShuttingDown:
             return
         except BrokerError:

@@ -46,4 +46,4 @@ def test_two_gateways_of_one_client_id_are_told_and_slow_down(way: Way, tmp_path
         said = second.said("connections to the broker do not last: does another gateway run under this client_id?")
         assert said["level"] == "error"
         assert said["client_id"] == f"gateway-of-{way.fleet}"
-        assert said["in_a_row"] == 2
+        assert said["in_a_row"] == 3

@@ -99,14 +99,17 @@ def test_a_rollout_over_a_thousand_devices_stops_at_the_threshold(thousands):
 
 
 def test_a_rollout_over_a_thousand_devices_that_completes(thousands):
-    """Three in a hundred fail, less than the threshold. The second stage lasts two seconds: time begins the third."""
+    """Five devices fail, all in the third stage: in no order of the results is that ever more than the threshold.
+    The second stage lasts two seconds: time begins the third."""
     manager, _ = thousands
     ordered = order("new", DEVICES)
     deploy(thousands, "ends", "--wait", "0s,2s")
-    swarm = Swarm(manager.url, "ends", fails=lambda device: device in ordered[50::33])
+    failing = set(ordered[200::160])
+    swarm = Swarm(manager.url, "ends", fails=lambda device: device in failing)
     while len(swarm.installed) < 1000:
         swarm.wake()
+        assert progress(manager, "ends")["state"] != "stopped"
         assert len(swarm.installed) > 100 or set(swarm.installed) <= set(ordered[:100])
     report = progress(manager, "ends")
     assert [stage["devices"] for stage in report["stages"]] == [10, 100, 1000]
-    assert (report["state"], report["stage"], report["succeeded"], report["failed"]) == ("completed", 3, 971, 29)
+    assert (report["state"], report["stage"], report["succeeded"], report["failed"]) == ("completed", 3, 995, 5)

@@ -127,19 +127,24 @@ class Link:
         properties.ReceiveMaximum = self._receive_maximum
         self._opened = self._loop.create_future()
         self._sockets.close()
+        connecting = self._loop.run_in_executor(
+            None,
+            lambda: self._client.connect(
+                endpoint.host,
+                endpoint.port,
+                endpoint.keepalive,
+                clean_start=endpoint.session_expiry == 0,
+                properties=properties,
+            ),
+        )
         try:
             async with asyncio.timeout(endpoint.timeout):
-                await self._loop.run_in_executor(
-                    None,
-                    lambda: self._client.connect(
-                        endpoint.host,
-                        endpoint.port,
-                        endpoint.keepalive,
-                        clean_start=endpoint.session_expiry == 0,
-                        properties=properties,
-                    ),
-                )
+                await asyncio.shield(connecting)
                 await self._opened
+        except asyncio.CancelledError:
+            await asyncio.wait([connecting])  # a thread goes on: what it sends must not come after our end of it
+            self._sockets.close()
+            raise
         except TimeoutError:
             self._sockets.close()
             raise BrokerError(f"{endpoint.host}:{endpoint.port} did not answer in {endpoint.timeout:g} s") from None

@@ -45,12 +45,11 @@ async def examine(settings: Settings, options: Options) -> list[Verdict]:
     service = doors.service(settings)
     store = doors.model_store(settings, service.region)
     endpoint = doors.broker(settings)
-    parts = await asyncio.gather(
-        _broker(settings, endpoint, conf is not None),
-        _cloud(settings, service, store, options.model),
-        asyncio.to_thread(probe_disk.look, settings.state_dir),
-    )
-    broker, cloud, disk = parts
+    async with asyncio.TaskGroup() as group:  # unlike gather, it ends when all have: who is interrupted cleans up first
+        asked = group.create_task(_broker(settings, endpoint, conf is not None))
+        answered = group.create_task(_cloud(settings, service, store, options.model))
+        disk = await asyncio.to_thread(probe_disk.look, settings.state_dir)
+    broker, cloud = asked.result(), answered.result()
     files = _files(conf, settings, options.devices, nameless=judge_broker.nameless(True) in broker)
     return [*broker, *files, *cloud, judge_disk.disk(disk, settings.cache_bytes)]
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from gateway.doctor.facts import WINDOW, Clients, Echo, Fault, Manners, Session, Shared
-from gateway.doctor.probe_way import PATIENCE, SESSION, forget, visiting
+from gateway.doctor.probe_way import PATIENCE, SESSION, leave, to_its_end, visiting
 from gateway.errors import BrokerError
 from gateway.link import Endpoint
 from gateway.visitor import Visitor
@@ -32,14 +32,14 @@ async def try_out(endpoint: Endpoint, root: str) -> Manners:
     topic = f"{root}/doctor/{secrets.token_hex(6)}"
     echo = await _tried(_echo(endpoint, topic))
     heard = echo is Echo.HEARD
-    session, window, retained, shared, version = await asyncio.gather(
-        _tried(_session(endpoint, f"{topic}-session", heard)),
-        _where(heard, lambda: _window(endpoint, f"{topic}-window")),
-        _where(heard, lambda: _retained(endpoint, f"{topic}-retained")),
-        _tried(_shared(endpoint, f"{topic}-shared", heard)),
-        _tried(_version(endpoint)),
-    )
-    return Manners(topic, echo, session, window, retained, shared, version if isinstance(version, str) else "")
+    async with asyncio.TaskGroup() as group:
+        session = group.create_task(_tried(_session(endpoint, f"{topic}-session", heard)))
+        window = group.create_task(_where(heard, lambda: _window(endpoint, f"{topic}-window")))
+        retained = group.create_task(_where(heard, lambda: _retained(endpoint, f"{topic}-retained")))
+        shared = group.create_task(_tried(_shared(endpoint, f"{topic}-shared", heard)))
+        version = await _tried(_version(endpoint))
+    found = session.result(), window.result(), retained.result(), shared.result()
+    return Manners(topic, echo, *found, version if isinstance(version, str) else "")
 
 
 async def try_clients(endpoint: Endpoint) -> Clients | Fault:
@@ -70,9 +70,7 @@ async def _visit(endpoint: Endpoint, session_expiry: int = 0, window: int = 65_5
         await visitor.open()
         yield visitor
     finally:
-        await visitor.close()
-        if session_expiry:
-            await forget(here)
+        await to_its_end(leave(visitor, here))
 
 
 async def _echo(endpoint: Endpoint, topic: str) -> Echo:

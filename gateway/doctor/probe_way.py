@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import ssl
+from collections.abc import Coroutine
 from dataclasses import replace
 
 from gateway.doctor.facts import Announced, Entry, Tls, TlsFault, Way
@@ -72,8 +73,24 @@ async def enter(endpoint: Endpoint) -> Entry:
     except BrokerError as error:
         return Entry(detail=str(error), older=await _is_older(endpoint))
     finally:
-        await visitor.close()
-        await forget(here)
+        await to_its_end(leave(visitor, here))
+
+
+async def to_its_end(work: Coroutine[None, None, None]) -> None:
+    """Whatever takes something back is not cut short by a Ctrl-C that comes meanwhile; that has its effect then."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def leave(visitor: Visitor, endpoint: Endpoint) -> None:
+    """Close the connection, and end the session."""
+    await visitor.close()
+    if endpoint.session_expiry:
+        await forget(endpoint)
 
 
 async def forget(endpoint: Endpoint) -> None:

@@ -41,7 +41,7 @@ def _uint_bytes(number: int) -> int:
     """Of a uint in msgpack's shortest form."""
     if number < 128:
         return 1
-    return 1 + next(size for size in (1, 2, 4, 8) if number < 1 << 8 * size)
+    return 1 + next((size for size in (1, 2, 4) if number < 1 << 8 * size), 8)
 
 
 def answerable(box: Mailbox, read: Read, now: Moment) -> bool:

@@ -73,6 +73,10 @@ def test_a_block_must_fit_max_payload_with_what_is_around_it(beyond: int, is_ref
     assert len(only(effects, SendBlocks)) == (not is_refused)
 
 
+def test_an_offset_at_the_end_of_what_a_uint_holds_is_past_the_files_end(room: Room) -> None:
+    assert len(only(room.hear(Read(5, 0, (1 << 64) - 1, 512, 2)), SendBlocks)) == 1
+
+
 def test_without_a_max_payload_the_protocols_limits_hold(room: Room) -> None:
     room.know(Hello(4712, LAYOUT))
     assert len(only(room.hear(Read(5, 0, 0, 65_536, 64)), SendBlocks)) == 1

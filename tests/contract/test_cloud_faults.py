@@ -79,7 +79,6 @@ NO_ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize("door", ["express", "standard"], indirect=True)
 @pytest.mark.parametrize(("call", "answer"), NO_ANSWERS, ids=lambda case: getattr(case, "body", None))
 async def test_what_is_no_answer_of_the_api_is_an_outage(
     service: Recorder, door: Door, call: Call, answer: Answer

@@ -1,16 +1,71 @@
-"""The agent: what a device has to say now, what a message means, and how a deployment plan is carried out.
+"""The agent: what a device has to say now, and what a message means. What a plan demands, plan.py carries out.
 
 Time is handed in (`now`: whole seconds that never go back), payloads are handed in and out; a port moves them. Nothing
-that a broker delivers raises out of here, nor does a callback that fails: it becomes a StatusReason. One result waits
-at a time: the next deployment is begun when the cloud has the last one's.
+that a broker delivers raises out of here. The reader of msgpack stands here as well: a module of its own would cost a
+board half a kilobyte.
 """
 
 import json
 from binascii import crc32
 
-from .files import Definition, File
 from .heartbeat import Heartbeat
-from .unpack import unpack
+
+
+def read(buf, at, depth):
+    # The object that begins at `at`, and where it ends: beyond the end of `buf` where it is cut short.
+    n = buf[at]
+    at += 1
+    if n < 0x80:
+        return n, at
+    if n >= 0xE0:
+        return n - 256, at
+    if n < 0xC0:
+        kind = max(5, 7 - (n - 0x80 >> 4))
+        n &= 31 if kind == 5 else 15
+    elif n < 0xC4:
+        if n == 0xC1:
+            raise ValueError
+        return None, at
+    else:
+        # For the codes from 0xC4: in the low bits the size of the number that follows, above them what it says:
+        # 0 bytes of a bin, 1 of an extension, 5 of a str, 2 a float, 3 a uint, 4 an int, 6 elements, 7 pairs.
+        kind = b"\1\2\4\x11\x12\x14\x24\x28\x31\x32\x34\x38ABDH\x10\x10\x10\x10\x10QRTbdrt"[n - 0xC4]
+        size = kind & 15
+        kind >>= 4
+        n = int.from_bytes(buf[at : at + size], "big") if size else 1 << n - 0xD4
+        at += size
+        if kind == 2:
+            return None, at
+        if kind == 3:
+            return n, at
+        if kind == 4:
+            return n - (n >> 8 * size - 1 << 8 * size), at
+    if n > len(buf):  # more bytes, or elements, than there are
+        raise ValueError
+    if kind > 5:
+        n <<= kind - 6
+        if not depth:
+            raise ValueError
+        data = []
+        while n:
+            value, at = read(buf, at, depth - 1)
+            data.append(value)
+            n -= 1
+        return None if kind > 6 else data, at
+    n += at + (kind == 1)
+    return None if kind == 1 else bytes(buf[at:n]) if not kind else str(buf[at:n], "utf-8"), n
+
+
+def unpack(payload):
+    """The one object that the msgpack in `payload` (bytes or a memoryview) is, at most 8 levels deep.
+
+    A bool, float, map or extension is nothing that a device is ever sent: it comes as None. Allocates no more than the
+    payload's size warrants, whatever lengths it claims. ValueError, or IndexError, where it is none, or cut short.
+    """
+    value, end = read(payload, 0, 8)
+    if end != len(payload):
+        raise ValueError
+    return value
 
 
 class Agent(Heartbeat):
@@ -79,7 +134,7 @@ class Agent(Heartbeat):
     def clock(self, now, unix):
         """Whenever the device's clock may have been set right; None changes nothing."""
         self.now = now
-        if unix is not None and self.epoch is not None:
+        if None not in (unix, self.epoch):
             self.shift = unix - self.epoch - now
 
     def wait(self, now):
@@ -133,7 +188,7 @@ class Agent(Heartbeat):
         """The broker confirmed what the last poll wrote."""
         if channel == "hello":
             self.said = self.hash
-            self.save()
+            self.save(None)
         elif channel == "get":
             self.fetch = False
 
@@ -143,17 +198,18 @@ class Agent(Heartbeat):
             if payload:  # an empty plan is none
                 value = unpack(payload)
                 if channel == "ack":
-                    self._ack(value)
+                    self.ack(value)
                 elif channel == "plan" and self.have is not None:
-                    self._plan(value)
+                    if value[0] != self.digest:
+                        from .plan import Plan  # only now, for its memory
+
+                        self.plan = Plan(self, value)
                 elif self.file:
                     self.file.receive(value)
-        except OSError as error:  # of the flash
-            self.file.fail(str(error))
         except Exception:  # whatever it is that a stranger makes of a payload, running out of memory too
             self.bad += 1
 
-    def _ack(self, value):
+    def ack(self, value):
         seq, code, time, detail = (value + [None])[:4]
         now = self.now
         mine = seq == self.seq
@@ -173,110 +229,16 @@ class Agent(Heartbeat):
         elif code < 5 and mine and self.result:
             self.result = None
             self.seq += 1  # its own for each: no ack of an earlier message may settle the next
-            self.save()
+            self.save(None)
         self.code = code
         self.detail = detail
 
-    def _plan(self, value):
-        digest, deployments = value[:2]
-        if digest >> 30:  # negative, or too large to be one
-            raise ValueError
-        plan = []
-        done = []
-        for each in deployments:
-            name, policy, definitions, kind = (each + [None] * 4)[:4]
-            same = [name, policy]  # what makes a deployment another one: not a size, which may become known, nor a URL
-            steps = []
-            for values in definitions or ():
-                step = Definition(*values)
-                if kind not in (None, "Model"):
-                    step.reason = "unknown type"
-                same += step.handle, step.state, step.checksum
-                steps.append(step)
-            crc = crc32(repr(same).encode())
-            if crc in self.done:
-                done.append(crc)
-            plan.append((crc, name, policy, steps))
-        if digest != self.digest:
-            self.digest = digest
-            self.plan = plan
-            self.done = done
-            self.began = self.now + self.shift
-            if self.file:
-                self.file.file.close()
-            self.file = None
-
     def work(self, clock):
         """Carries out what of a plan can be carried out now. Returns whether anything was. clock: gives `now`."""
-        if self.digest == self.have:
-            return False
-        index = 0
-        for crc, name, policy, steps in self.plan:
-            if crc not in self.done:
-                if self.result or (self.files is not None and self._fetch(steps, index)):
-                    return False
-                message = self._perform(steps, policy == 1)
-                rows = []
-                for s in steps:
-                    good = int(not s.reason)
-                    rows.append((s.handle, s.name, s.version, s.state, s.now, good, s.reason, s.rollback))
-                ended = clock() + self.shift
-                self.result = [name, "FAIL" if message else "SUCCESS", message, self.began, ended, rows]
-                self.seq += 1  # the last one may have gone with a heartbeat that asked for the time
-                self.began = ended
-                self.done.append(crc)
-                self.due = self.now
-                break
-            index += len(steps)
-        else:
-            self.have = self.digest
-        self.save()
-        return True
+        return self.digest != self.have and self.plan.work(clock)
 
-    def _fetch(self, steps, index):
-        # Whether a file is still on its way.
-        for step in steps:
-            if step.state == 1 and step.waits():
-                if not self.file or self.file.step is not step:
-                    try:
-                        self.file = File(step, self.digest, index, self.files, self.max_payload)
-                    except Exception as error:
-                        step.reason = str(error)
-                if step.waits():
-                    return True
-            index += 1
-        self.file = None
-
-    def _try(self, step, state):
-        # None, or why it failed.
-        try:
-            self.call[state](step)
-            step.now = state
-        except Exception as error:
-            return (str(error) or type(error).__name__)[:120]
-
-    def _perform(self, steps, goes_on):
-        # None, or why it failed. DO_NOTHING goes on after a failure and leaves what was done. ROLLBACK_ON_FAILURE (and
-        # any policy unknown here) stops at the first and undoes what was done, the last first.
-        message = None
-        done = []
-        for step in steps:
-            if message and not goes_on:
-                step.reason = "skipped"
-            else:
-                step.reason = step.reason or self._try(step, step.state)
-                if not step.reason:
-                    done.insert(0, step)
-                elif not message:
-                    message = "%s: %s" % (step.handle, step.reason)
-        if message and not goes_on:
-            for step in done:
-                step.reason = "undone"
-                step.rollback = self._try(step, 1 - step.state)
-        return message
-
-    def save(self, sleep=None):
-        """Keeps what must outlive power. sleep: the seconds of the deep sleep that begins now."""
+    def save(self, sleep):
+        """Keeps what must outlive power. sleep: the seconds of the deep sleep that begins now, or None."""
         if self.store:
             wakes = sleep and self.now + self.shift + sleep
             state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result

@@ -1,12 +1,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from .files import Definition as Definition
-from .files import File
-from .heartbeat import Heartbeat
-from .pack import Packer
+from .heartbeat import Heartbeat, Packer
+from .plan import Definition, File, Plan
 
 _Callback = Callable[[Definition], object] | None
+
+def read(buf: bytes | memoryview, at: int, depth: int) -> tuple[Any, int]: ...
+def unpack(payload: bytes | bytearray | memoryview) -> Any: ...
 
 class Agent(Heartbeat):
     call: dict[int, _Callback]
@@ -28,9 +29,8 @@ class Agent(Heartbeat):
     said: int | None
     hash: int
     digest: int | None
-    plan: list[Any]
+    plan: Plan
     done: list[int]
-    began: int
     file: File | None
     seq: int
     due: int
@@ -53,5 +53,6 @@ class Agent(Heartbeat):
     def poll(self, now: int, p: Packer) -> str | None: ...
     def sent(self, channel: str) -> None: ...
     def receive(self, channel: str | None, payload: bytes | memoryview) -> None: ...
+    def ack(self, value: list[Any]) -> None: ...
     def work(self, clock: Callable[[], int]) -> bool: ...
-    def save(self, sleep: int | None = None) -> None: ...
+    def save(self, sleep: int | None) -> None: ...

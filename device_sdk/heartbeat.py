@@ -1,8 +1,87 @@
-"""The heartbeat: what a device measured since the last one, written as the protocol's `hb`.
+"""The heartbeat: what a device measured since the last one, written as the protocol's `hb` in msgpack.
 
 Samples wait in a ring that is allocated once and drops its oldest when it is full. A heartbeat of one sample of each
 metric, taken when it is written, must allocate nothing. Knows nothing of MQTT and reads no clock: `now` is the agent's.
 """
+
+import struct
+
+
+class Packer:
+    """Writes msgpack into `buf` from `start`; `pos` is the end of what stands there.
+
+    Allocates nothing, but for floats, which most boards keep on the heap.
+    """
+
+    def __init__(self, size, start):
+        self.buf = bytearray(start + size)
+        self.start = self.pos = start
+
+    def put(self, code, size=0, n=0, bits=0):
+        """The byte `code`, then n, big-endian, in `size` bytes.
+
+        Where `bits` exceed them, in twice as many under the next code, and so on. ValueError where it does not fit.
+        """
+        while bits >> 8 * size:
+            size *= 2
+            code += 1
+        buf = self.buf
+        at = self.pos
+        self.pos = at + 1 + size
+        if self.pos > len(buf):
+            raise ValueError("size")
+        buf[at] = code
+        while size:
+            buf[at + size] = n & 255
+            n >>= 8
+            size -= 1
+
+    def any(self, value):
+        """A nil, an int of 64 bits, a finite float, a str, or a list or tuple of these, of any depth.
+
+        In the shortest form; nils at the end of an array are left out, and an array of nils is nil itself. Returns
+        whether it was more than nil.
+        """
+        kind = type(value)
+        if kind is int:
+            if -32 <= value < 128:
+                self.put(value & 255)
+            elif value < 0:
+                self.put(0xD0, 1, value, ~value << 1)  # one bit more, for the sign
+            else:
+                self.put(0xCC, 1, value, value)
+        elif value is None:
+            self.put(0xC0)
+            return False
+        elif kind is float:
+            self.put(0xCB, 8)
+            struct.pack_into(">d", self.buf, self.pos - 8, value)
+        elif kind is str:
+            value = value.encode()
+            n = len(value)
+            if n < 32:
+                self.put(0xA0 | n)
+            else:
+                self.put(0xD9, 1, n, n)
+            for n in value:
+                self.put(n)
+        else:
+            start = self.pos
+            size = 0 if len(value) < 16 else 2
+            self.put(0xDC, size)
+            end = self.pos
+            count = n = 0
+            for each in value:
+                n += 1
+                if self.any(each):
+                    count = n
+                    end = self.pos
+            self.pos = start
+            if n and not count:
+                return self.any(None)
+            self.put(0xDC if size else 0x90 | count, size, count)
+            self.pos = end
+        return True
 
 
 class Heartbeat:
@@ -11,22 +90,19 @@ class Heartbeat:
     def __init__(self, layout, keep):
         self.keep = keep
         self.now = self.since = 0  # `since`: when the last heartbeat left; model times before it have been told
-        self._cells = {}  # where a metric's samples go in `hb`: (list, index) by "name" or "model/name"
-        self.hb = [None] * 7  # the protocol's array, filled in for each heartbeat
-        self.hb[2] = self._row("", layout[1])
+        self.map = {}  # where a metric's samples go in `hb`: (list, index) by "name" or "model/name"
         models = []
-        for model in layout[2]:
-            models.append([None, None, self._row(model[0] + "/", model[2])])
+        for name, _, metrics in [("", None, layout[1])] + list(layout[2]):
+            row = [None] * len(metrics)
+            for i in range(len(row)):
+                self.map[(name and name + "/") + metrics[i][1]] = row, i
+            models.append([None, None, row or None])
+        self.hb = [None] * 7  # the protocol's array, filled in for each heartbeat
+        self.hb[2] = models.pop(0)[2]
         self.hb[3] = models or None
         self._times = [-1] * (2 * len(models))  # when each model was sampled and ran
-        self._ring = [None] * (3 * keep)  # cell, value and time of each sample
+        self.items = [None] * (3 * keep)  # a ring: cell, value and time of each sample
         self.index = self.count = self.taken = 0  # the oldest is at `index`; `taken` of `count` are on their way
-
-    def _row(self, name, items):
-        row = [None] * len(items)
-        for i in range(len(row)):
-            self._cells[name + items[i][1]] = row, i
-        return row or None
 
     def sample(self, name, value, now=None):
         """Keeps a sample of a metric, "name" or "model/name".
@@ -35,16 +111,17 @@ class Heartbeat:
         for anything else, KeyError for a metric that the layout has not. now: when it was taken, the last `now` of the
         agent where None.
         """
-        if not (-2 < value >> 63 < 2 if type(value) is int else type(value) is float and value - value == 0):
-            raise ValueError("sample")
-        cell = self._cells[name]
+        kind = type(value)
+        if not (abs(value >> 63) < 2 if kind is int else kind is float and value - value == 0):
+            raise ValueError(name)
+        cell = self.map[name]
         if self.count == self.keep:
             self.pop(1)
-        ring = self._ring
+        items = self.items
         i = (self.index + self.count) % self.keep * 3
-        ring[i] = cell
-        ring[i + 1] = value
-        ring[i + 2] = self.now if now is None else now
+        items[i] = cell
+        items[i + 1] = value
+        items[i + 2] = self.now if now is None else now
         self.count += 1
 
     def inference(self, model=0, sampled=None):
@@ -70,7 +147,7 @@ class Heartbeat:
         self.taken = self.count
         while True:
             p.pos = p.start
-            self._fill(now)
+            self.fill(now)
             try:
                 return p.any(self.hb)
             except ValueError:
@@ -78,7 +155,7 @@ class Heartbeat:
                 if not (self.taken or result):
                     raise
             finally:
-                self._fill(None)
+                self.fill(None)
             if self.taken:
                 self.taken //= 2
             else:
@@ -87,18 +164,18 @@ class Heartbeat:
                 if not result:
                     self.hb[5] = self.hb[6] = None
 
-    def _fill(self, now):
+    def fill(self, now):
         # Puts the chosen samples into their cells: one of age 0 as it is, several, or older ones, as [value, age, ...].
         # None for now: clears the cells.
-        ring = self._ring
+        items = self.items
         for i in range(self.index, self.index + self.taken):
             i = i % self.keep * 3
-            row, n = ring[i]
+            row, n = items[i]
             if now is None:
                 row[n] = None
                 continue
-            value = ring[i + 1]
-            age = max(0, now - ring[i + 2])
+            value = items[i + 1]
+            age = max(0, now - items[i + 2])
             cell = row[n]
             if age or cell is not None:
                 if type(cell) is not list:

@@ -1,12 +1,20 @@
 from collections.abc import Sequence
 from typing import Any
 
-from .pack import Packer
+class Packer:
+    buf: bytearray
+    start: int
+    pos: int
+    def __init__(self, size: int, start: int) -> None: ...
+    def put(self, code: int, size: int = 0, n: int = 0, bits: int = 0) -> None: ...
+    def any(self, value: float | str | Sequence[Any] | None) -> bool: ...
 
 class Heartbeat:
     keep: int
     now: int
+    map: dict[str, tuple[list[Any], int]]
     hb: list[Any]
+    items: list[Any]
     since: int
     index: int
     count: int
@@ -15,4 +23,5 @@ class Heartbeat:
     def sample(self, name: str, value: float, now: int | None = None) -> None: ...
     def inference(self, model: int = 0, sampled: int | None = None) -> None: ...
     def pop(self, n: int) -> None: ...
+    def fill(self, now: int | None) -> None: ...
     def pack(self, p: Packer, now: int) -> None: ...

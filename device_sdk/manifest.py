@@ -7,12 +7,10 @@ package(  # noqa: F821
     (
         "__init__.py",
         "agent.py",
-        "files.py",
+        "plan.py",
         "heartbeat.py",
         "mqtt.py",
-        "pack.py",
         "port.py",
-        "unpack.py",
     ),
     base_path="..",
     opt=3,

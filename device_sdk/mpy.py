@@ -29,8 +29,8 @@ def compile_to(folder, cross):
     for target, source in package["urls"]:
         name = Path(source).stem
         made[name] = folder / (name + ".mpy")
-        # From there, so that tracebacks of the board name the file and no folder of this host.
-        command = [str(cross), "-O3", source, "-o", str(made[name].resolve())]
+        # -s: a traceback on the board says `File "agent", in poll`, in a name that the board has anyway.
+        command = [str(cross), "-O3", "-s", name, source, "-o", str(made[name].resolve())]
         subprocess.run(command, cwd=SOURCES, check=True, stderr=subprocess.PIPE, text=True)
         urls.append([str(Path(target).with_suffix(".mpy")), made[name].name])
     package["urls"] = urls

@@ -49,7 +49,7 @@ class Mqtt:
         self.tls = tls
         self.on_message = on_message
         self.buf = bytearray(size)
-        body = b"\0\4MQTT\4" + bytes((flags, keepalive >> 8, keepalive & 255))
+        body = field("MQTT") + bytes((4, flags, keepalive >> 8, keepalive & 255))
         for value in fields:
             body += field(value)
         self.hello = _packet(16, body)
@@ -80,12 +80,12 @@ class Mqtt:
 
     def disconnect(self):
         """Takes leave: the broker forgets the will."""
-        self.write(b"\xe0\0", 0, 2)
+        self.write(bytes((0xE0, 0)), 0, 2)
         self.close()
 
     def subscribe(self, topic, qos):
         """Returns when the broker granted it."""
-        self.call(_packet(0x82, b"\xff\xff" + field(topic) + bytes((qos,))), 9)
+        self.call(_packet(0x82, bytes((255, 255)) + field(topic) + bytes((qos,))), 9)
         if self.buf[2] > 127:
             raise OSError("refused", 128)
 
@@ -98,18 +98,18 @@ class Mqtt:
             raise ValueError("unconfirmed")
         buf = p.buf
         at = p.start
-        self.id = self.id % 65534 + 1
+        self.id = id = self.id % 65534 + 1
         if qos:
             at -= 2
-            buf[at] = self.id >> 8
-            buf[at + 1] = self.id & 255
+            buf[at] = id >> 8
+            buf[at + 1] = id & 255
         at -= len(topic)
         for n in topic:
             buf[at] = n
             at += 1
         at -= len(topic) + 1
         n = p.pos - at - 1
-        if n > 127:
+        if n >> 7:
             buf[at] = n >> 7
             at -= 1
             n = n & 127 | 128
@@ -124,8 +124,8 @@ class Mqtt:
             self.start()
             self.write(buf, at, p.pos)
 
-    def resend(self, flags=8):
-        """After a reconnect: the publish that was under way, with DUP and under its packet id."""
+    def resend(self, flags):
+        """After a reconnect: the publish that was under way, under its packet id. flags: 8, DUP."""
         p = self.unconfirmed
         p.buf[self.at] |= flags
         self.start()
@@ -136,12 +136,12 @@ class Mqtt:
 
     def poll(self, ms):
         """Waits up to ms for a packet and deals with it; keeps the connection alive. Returns whether there was one."""
-        if self.keepalive and time.ticks_diff(time.ticks_ms(), self.wrote) > self.keepalive * 750:
-            self.call(b"\xc0\0", 13)
+        if self.keepalive and time.ticks_diff(time.ticks_ms(), self.sent) > self.keepalive * 750:
+            self.call(bytes((0xC0, 0)), 13)
         got = self.io.readinto(self.buf, 1)  # before waiting: TLS may hold bytes that the poller does not see
         if got or self.wait(1, ms):
             self.start()
-            self.rest(got or 0)
+            self.recv(got or 0)
             return True
 
     def start(self):
@@ -151,15 +151,14 @@ class Mqtt:
     def left(self):
         # Milliseconds until the deadline.
         left = time.ticks_diff(self.end, time.ticks_ms())
-        if left <= 0:
-            raise OSError("deadline")
-        return left
+        if left > 0:
+            return left
+        raise OSError("deadline")
 
     def wait(self, flags, ms):
         # Until the socket can be read (1, POLLIN everywhere) or written (4, POLLOUT). Returns whether it can.
         self.select.register(self.io, flags)
-        for _ in self.select.ipoll(ms):  # allocates nothing, unlike poll()
-            return True
+        return any(self.select.ipoll(ms))  # allocates nothing, unlike poll()
 
     def call(self, buf, type):
         # Writes a packet and awaits its answer.
@@ -174,9 +173,9 @@ class Mqtt:
                 at += n
             else:
                 self.wait(4, self.left())
-        self.wrote = time.ticks_ms()
+        self.sent = time.ticks_ms()
 
-    def read(self, n, at=0):
+    def read(self, n, at):
         # Fills the buffer from byte `at` to n.
         while at < n:
             got = self.io.readinto(memoryview(self.buf)[at:] if at else self.buf, n - at)
@@ -189,35 +188,36 @@ class Mqtt:
 
     def next(self, type):
         # Deals with packets until one of this type comes. Returns the first two bytes of its body.
-        while self.left() and self.rest(0) != type:  # a flood of other packets is no answer
+        while self.recv(0) != type:
             pass
         return self.buf[0] << 8 | self.buf[1]
 
-    def rest(self, n):
+    def recv(self, n):
         # The packet of which n bytes, 0 or 1, have been read. Returns its type.
+        self.left()  # a flood of packets is no answer
         self.read(1, n)
         buf = self.buf
         head = buf[0]
         n = 0
         for shift in range(0, 28, 7):
-            self.read(1)
+            self.read(1, 0)
             n |= (buf[0] & 127) << shift
             if buf[0] < 128:
                 break
         size = min(n, len(buf))
-        self.read(size)
+        self.read(size, 0)
         if head >> 4 == 3:
             at = 2 + (buf[0] << 8 | buf[1])
             qos = head & 2
             if at + qos > size:
                 raise OSError("closed")
-            ack = bytes((64, 2, buf[at], buf[at + 1])) if qos else b""
+            ack = bytes((0x40, 2)) + buf[at : at + qos]
             if n == size:
                 view = memoryview(buf)
                 self.on_message(bytes(view[2:at]), view[at + qos : n])
             while n > size:  # too large: read over
                 n -= size
                 size = min(n, size)
-                self.read(size)
-            self.write(ack, 0, len(ack))
+                self.read(size, 0)
+            self.write(ack, 0, 2 * qos)
         return head >> 4

@@ -5,8 +5,8 @@ Decides nothing about messages: that is the agent's part. Runs on CPython as wel
 
 import os
 
+from .heartbeat import Packer
 from .mqtt import Mqtt, field, time
-from .pack import Packer
 
 CHANNELS = ("ack", "plan", "block")  # that a device subscribes to
 
@@ -25,12 +25,13 @@ def in_file(path):
     """An agent's `store` in a file: the old text or the new one, whenever power fails. PATH.new is its scratch."""
 
     def store(text=None):
-        if text is None:
+        if not text:
             with open(path) as file:
                 return file.read()
-        with open(path + ".new", "w") as file:
+        new = path + ".new"
+        with open(new, "w") as file:
             file.write(text)
-        os.rename(path + ".new", path)
+        os.rename(new, path)
 
     return store
 
@@ -44,9 +45,9 @@ class Port:
     """
 
     error = None  # the OSError that ended the last connection, None while one stands
-    _subscribed = False
-    _seconds = 0
-    _delay = 500  # ms before the next connection is tried, at most; doubles while it fails
+    subscribed = False
+    sum = 0  # whole seconds since this was made
+    wait = 500  # ms before the next connection is tried, at most; doubles while it fails
 
     def __init__(
         self, agent, host, fleet, device, password=None, port=1883, root="edge", tls=None, clock=unix_time, woke=False,
@@ -56,26 +57,26 @@ class Port:
         self.clock = clock
         user = fleet + "/" + device
         root += "/" + user + "/"
-        self._topics = {}
+        self.topic = {}  # of each channel that the agent sends on, as MQTT's string
         for channel in ("hello", "hb", "get", "read"):
-            self._topics[channel] = field(root + channel)
-        self._channels = {}
+            self.topic[channel] = field(root + channel)
+        self.channels = {}  # channel by topic, of what it receives
         for channel in CHANNELS:
-            self._channels[(root + channel).encode()] = channel
+            self.channels[(root + channel).encode()] = channel
         self.client = mqtt(
             host, port, 192, (fleet + "." + device, user, password or ""), keepalive, tls,
             (agent.max_payload or 16000) + len(root) + 9, self.receive,
         )  # fmt: skip
-        self._out = Packer(size, len(root) + 14)
-        self._ticks = self._retry = time.ticks_ms()
+        self.p = Packer(size, len(root) + 14)
+        self.at = self.due = time.ticks_ms()  # when `sum` was counted; when the next connection is tried
         agent.start(0, clock(), random16(), woke)
 
     def now(self):
         """Whole seconds since this was made, through the wrap of ticks; to be called once in some days at least."""
-        passed = time.ticks_diff(time.ticks_ms(), self._ticks) // 1000
-        self._ticks = time.ticks_add(self._ticks, passed * 1000)
-        self._seconds += passed
-        return self._seconds
+        passed = time.ticks_diff(time.ticks_ms(), self.at) // 1000
+        self.at = time.ticks_add(self.at, passed * 1000)
+        self.sum += passed
+        return self.sum
 
     def run(self):
         """For ever."""
@@ -88,23 +89,23 @@ class Port:
         client = self.client
         try:
             if not client.open:
-                left = time.ticks_diff(self._retry, time.ticks_ms())
+                left = time.ticks_diff(self.due, time.ticks_ms())
                 if left > 0:
                     return time.sleep_ms(min(ms, left))
                 self.connect()
             while True:
-                self._channel = channel = agent.poll(self.now(), self._out)
+                self.channel = channel = agent.poll(self.now(), self.p)
                 if not channel:
                     break
-                client.publish(self._topics[channel], self._out, 1, channel == "hello")
+                client.publish(self.topic[channel], self.p, 1, channel == "hello")
                 agent.sent(channel)
             client.poll(min(ms, agent.wait(self.now()) * 1000))
         except OSError as error:
             self.error = error
             client.close()
             # Full jitter: a fleet that lost its broker does not come back in step.
-            self._retry = time.ticks_add(time.ticks_ms(), random16() % self._delay)
-            self._delay = min(self._delay * 2, 60000)
+            self.due = time.ticks_add(time.ticks_ms(), random16() % self.wait)
+            self.wait = min(self.wait * 2, 60000)
         while agent.work(self.now):
             pass
 
@@ -112,15 +113,15 @@ class Port:
         client = self.client
         kept = client.connect()
         self.agent.clock(self.now(), self.clock())
-        if not (kept and self._subscribed):
-            for topic in self._channels:
+        if not (kept and self.subscribed):
+            for topic in self.channels:
                 client.subscribe(topic, 1)
-            self._subscribed = True
+            self.subscribed = True
         if client.unconfirmed:
-            client.resend()
-            self.agent.sent(self._channel)
-        self._delay = 500
+            client.resend(8)
+            self.agent.sent(self.channel)
+        self.wait = 500
         self.error = None
 
     def receive(self, topic, payload):
-        self.agent.receive(self._channels.get(topic), payload)
+        self.agent.receive(self.channels.get(topic), payload)

@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .agent import Agent
+from .heartbeat import Packer
 
 CHANNELS: tuple[str, ...]
 
@@ -14,6 +15,15 @@ class Port:
     clock: Callable[[], int | None]
     client: Any
     error: OSError | None
+    subscribed: bool
+    sum: int
+    wait: int
+    topic: dict[str, bytes]
+    channels: dict[bytes, str]
+    channel: str | None
+    p: Packer
+    at: int
+    due: int
     def __init__(
         self,
         agent: Agent,

@@ -6,8 +6,8 @@ broker has not confirmed.
 
 import asyncio
 
+from .heartbeat import Packer
 from .mqtt import time
-from .pack import Packer
 from .port import CHANNELS, Port, random16, unix_time
 
 
@@ -21,9 +21,9 @@ class AsyncPort(Port):
         self.agent = agent
         self._client = client
         self._prefix = "%s/%s/%s/" % (root, fleet, device)
-        self._out = Packer(size, 0)
+        self.p = Packer(size, 0)
         self._heard = asyncio.Event()
-        self._ticks = time.ticks_ms()
+        self.at = time.ticks_ms()
         agent.start(0, clock(), random16(), False)
 
     async def serve(self):
@@ -39,12 +39,12 @@ class AsyncPort(Port):
 
     async def _say(self):
         """What is due, then what can be carried out; ends when a message came, or after a second."""
-        channel = self.agent.poll(self.now(), self._out)
+        channel = self.agent.poll(self.now(), self.p)
         while channel:
-            payload = bytes(self._out.buf[: self._out.pos])
+            payload = bytes(self.p.buf[: self.p.pos])
             await self._client.publish(self._prefix + channel, payload, channel == "hello", 1)
             self.agent.sent(channel)
-            channel = self.agent.poll(self.now(), self._out)
+            channel = self.agent.poll(self.now(), self.p)
         try:
             await asyncio.wait_for(self._heard.wait(), min(1, self.agent.wait(self.now()) or 1))
         except asyncio.TimeoutError:

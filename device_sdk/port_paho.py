@@ -7,7 +7,7 @@ what the broker has not confirmed, and runs in its own thread (`client.loop_star
 import queue
 import time
 
-from .pack import Packer
+from .heartbeat import Packer
 from .port import CHANNELS, random16, unix_time
 
 

@@ -55,9 +55,9 @@ class Umqtt:
         self.unconfirmed = p
         self._topic = topic[2:]
         self._retain = retain
-        self.resend()
+        self.resend(0)
 
-    def resend(self):
+    def resend(self, flags):
         p = self.unconfirmed
         self._do(self._client.publish, self._topic, bytes(p.buf[p.start : p.pos]), self._retain, 1)
         self.unconfirmed = None

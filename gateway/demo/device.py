@@ -7,7 +7,8 @@ device_sdk alone. Its uptime and memory are real, its temperature and its infere
 import os
 import sys
 
-from device_sdk.agent import Agent, Definition
+from device_sdk.agent import Agent
+from device_sdk.plan import Definition
 
 MICROPYTHON = sys.implementation.name == "micropython"
 MODEL = "keyword-spotting"

@@ -5,7 +5,7 @@ Pure. Raises ValueError where a payload is not of the protocol.
 
 from typing import Any, NamedTuple
 
-from device_sdk.unpack import unpack
+from device_sdk.agent import unpack
 
 
 class Block(NamedTuple):

@@ -3,7 +3,6 @@
 A heap that is locked raises MemoryError at the first byte that is asked for: reaching the end is the figure 0.
 """
 
-import gc
 import sys
 
 LAYOUT = [
@@ -39,15 +38,6 @@ SEND_HEARTBEAT = {
 }
 
 
-def heap(modules):
-    gc.collect()
-    before = gc.mem_alloc()
-    for module in modules.split(","):
-        __import__("device_sdk." + module)
-    gc.collect()
-    print(gc.mem_alloc() - before)
-
-
 def measure(agent):
     agent.inference(0, agent.now - 4)
     agent.sample("free-heap", 81344)
@@ -67,7 +57,7 @@ def made():
 
 
 def packer():
-    from device_sdk.pack import Packer
+    from device_sdk.heartbeat import Packer
 
     return Packer(256, 14 + len(ROOT))
 
@@ -164,9 +154,7 @@ def late(port, call):
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "heap":
-        heap(sys.argv[2])
-    elif sys.argv[1] == "encode":
+    if sys.argv[1] == "encode":
         encode()
     elif sys.argv[1] == "steady":
         steady(int(sys.argv[2]))

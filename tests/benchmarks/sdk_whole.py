@@ -1,6 +1,7 @@
 """The whole agent on MicroPython, as small as a user would write it: `sdk_whole.py PORT`, for sdk_budgets.py.
 
-Its state is in a file. Beats until a plan has been carried out and 20 heartbeats arrived; fails where memory runs out.
+Its state is in a file. Beats until a plan with a model file has been carried out, its result is acked and 20 heartbeats
+arrived; fails where memory runs out.
 """
 
 import sys
@@ -17,17 +18,15 @@ def measure(agent):
 
 
 def main(port):
-    agent = Agent(LAYOUT, int, str, measure, 1, in_file("state"), 512, 8, "")
+    agent = Agent(LAYOUT, print, print, measure, 1, in_file("state"), 512, 8, "")
     way = Port(agent, "127.0.0.1", "fleet-a", "dev-000001", None, port)
     beats = 0
     while beats < 20 or not agent.have or agent.result:
         agent.due = 0
         way.step(20)
         beats += 1
-        if way.error:
-            raise way.error
-        if agent.result and beats > 40:
-            return  # told often enough: nobody acks here
+        if way.error or agent.bad:
+            raise way.error or MemoryError
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ from hashlib import sha1
 
 sys.path.insert(0, ".")
 
-from device_sdk.heartbeat import Heartbeat
-from device_sdk.pack import Packer
+from device_sdk.heartbeat import Heartbeat, Packer
 
 
 class Dice:

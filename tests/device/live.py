@@ -8,8 +8,8 @@ import sys
 import time
 
 from device_sdk.agent import Agent
+from device_sdk.heartbeat import Packer
 from device_sdk.mqtt import Mqtt, field
-from device_sdk.pack import Packer
 from device_sdk.port import Port, in_file
 
 LAYOUT = ["1.0.0", [["sys", "free-heap"], ["sys", "rssi"]], []]

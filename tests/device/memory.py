@@ -11,7 +11,7 @@ import sys
 from hashlib import sha1
 
 from device_sdk.agent import Agent
-from device_sdk.pack import Packer
+from device_sdk.heartbeat import Packer
 from tests.device.support import LAYOUT, NOW, packed, receive
 
 FOLDER = "download-under-test"

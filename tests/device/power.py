@@ -12,7 +12,7 @@ import sys
 from hashlib import sha1
 
 from device_sdk.agent import Agent
-from device_sdk.pack import Packer
+from device_sdk.heartbeat import Packer
 from device_sdk.port import in_file
 from tests.device.flash import Powered, formatted
 from tests.device.support import LAYOUT, NOW, packed, read, receive, written

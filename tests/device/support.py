@@ -7,8 +7,8 @@ import nothing that MicroPython lacks. Those that need CPython stand in tests/de
 import json
 from binascii import unhexlify
 
-from device_sdk.pack import Packer
-from device_sdk.unpack import unpack
+from device_sdk.agent import unpack
+from device_sdk.heartbeat import Packer
 
 HERE = __file__[: -len("device/support.py")]
 LAYOUT = [

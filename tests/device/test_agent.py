@@ -3,7 +3,7 @@
 import gc
 
 from device_sdk.agent import Agent
-from device_sdk.pack import Packer
+from device_sdk.heartbeat import Packer
 from tests.device.support import LAYOUT, NOW, packed, payload, read, receive, vectors, written
 
 

@@ -2,9 +2,8 @@
 
 import asyncio
 
-from device_sdk.agent import Agent
+from device_sdk.agent import Agent, unpack
 from device_sdk.port_async import AsyncPort
-from device_sdk.unpack import unpack
 from tests.device.support import LAYOUT, NOW, packed
 
 

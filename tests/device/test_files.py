@@ -4,9 +4,9 @@ import gc
 import os
 from hashlib import sha1
 
-from device_sdk.agent import Agent
-from device_sdk.pack import Packer
-from device_sdk.unpack import unpack
+from device_sdk.agent import Agent, unpack
+from device_sdk.heartbeat import Packer
+from device_sdk.plan import Plan
 from tests.device.support import LAYOUT, NOW, packed
 
 MODEL = bytes(range(251)) * 80
@@ -39,7 +39,7 @@ class Device:
         self.agent.start(0, NOW, 1, False)
         self.p = Packer(512, 0)
         checksum = checksum or sha1(model).digest()
-        self.agent._plan([7, [["d", 0, [[handle, 1, checksum]]]]])
+        self.agent.plan = Plan(self.agent, [7, [["d", 0, [[handle, 1, checksum]]]]])
         self.work()
 
     def install(self, definition):
@@ -162,7 +162,7 @@ def test_what_a_gateway_refuses_three_times_is_given_up():
     device = Device()
     for _ in range(3):
         assert device.agent.result is None
-        device.agent._ack([None, 5, NOW, "gone"])
+        device.agent.ack([None, 5, NOW, "gone"])
         device.work()
     assert device.agent.result[2] == "kws: gone"
     clean()
@@ -208,7 +208,7 @@ def test_another_plan_ends_the_download_and_the_same_file_goes_on():
     _, _, _, length, count = device.ask()
     for i in range(count):
         device.give(i * length, length)
-    device.agent._plan([8, [["e", 0, [["kws", 1, sha1(MODEL).digest()]]]]])
+    device.agent.plan = Plan(device.agent, [8, [["e", 0, [["kws", 1, sha1(MODEL).digest()]]]]])
     device.work()
     assert device.ask()[:3] == [8, 0, count * length]
     device.agent.file.file.close()
@@ -242,6 +242,6 @@ def test_a_file_that_cannot_be_had_now_makes_no_heartbeat_repeat_its_samples():
     device.agent.sample("rssi", -61)
     assert device.ask() is not None
     assert device.agent.taken == 1
-    device.agent._ack([None, 7, NOW, "s3://models/kws cannot be had now"])
+    device.agent.ack([None, 7, NOW, "s3://models/kws cannot be had now"])
     assert device.agent.taken == 1
     clean()

@@ -1,7 +1,6 @@
 """Heartbeats as they are written: the page's worked example, ages, bounds, and what a refusal brings back."""
 
-from device_sdk.heartbeat import Heartbeat
-from device_sdk.pack import Packer
+from device_sdk.heartbeat import Heartbeat, Packer
 from tests.device.support import LAYOUT, payload, raises, read, vectors, written
 
 NAMES = "free-heap", "rssi", "temperature", "keyword-spotting/latency-ms", "keyword-spotting/confidence"

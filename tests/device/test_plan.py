@@ -1,6 +1,7 @@
 """Plans: vectors, both failure handling policies, and what a later plan or a power cut changes."""
 
 from device_sdk.agent import Agent
+from device_sdk.plan import Plan
 from tests.device.support import payload, raises, read, vectors
 
 
@@ -12,13 +13,13 @@ def agent_of(install, remove=None, **more):
 
 def give(agent, plan):
     """Raises what the agent would only count."""
-    agent._plan(plan)
+    agent.plan = Plan(agent, plan)
 
 
 def decode(data):
     agent = agent_of(None)
     give(agent, read(data))
-    return agent.digest, [[name, policy, steps] for _, name, policy, steps in agent.plan]
+    return agent.digest, [[name, policy, steps] for _, name, policy, steps in agent.plan.items]
 
 
 def carry_out(deployment, install, remove):

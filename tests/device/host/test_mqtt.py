@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from device_sdk.heartbeat import Packer
 from device_sdk.mqtt import Mqtt, field
-from device_sdk.pack import Packer
 
 TOPIC = field("edge/f/d/hb")
 CONNACK = b"\x20\x02\x00\x00"
@@ -199,7 +199,7 @@ def test_an_unconfirmed_publish_goes_again_with_dup_under_its_id(scripted):
     with pytest.raises(ValueError, match="unconfirmed"):
         device.publish(TOPIC, message(), 1, False)
     device.connect()
-    device.resend()
+    device.resend(8)
     assert device.unconfirmed is None
     scripted.join()
     assert seen[1] == b"\x3a" + seen[0][1:]

@@ -160,11 +160,14 @@ class Plan:
             if crc in agent.done:
                 done.append(crc)
             self.items.append((crc, name, policy, steps))
+        if agent.file:
+            try:
+                agent.file.file.close()
+            except OSError:  # of the flash: what is missing will be fetched
+                pass
+        agent.file = None
         agent.done = done
         agent.digest = digest
-        if agent.file:
-            agent.file.file.close()
-        agent.file = None
         self.agent = agent
         self.start = agent.now + agent.shift
 

@@ -215,6 +215,23 @@ def test_another_plan_ends_the_download_and_the_same_file_goes_on():
     clean()
 
 
+def test_a_flash_that_fails_as_a_download_ends_loses_no_later_plan():
+    class Failing(Full):
+        def close(self):
+            raise OSError(28)
+
+    clean()
+    device = Device()
+    device.ask()
+    device.agent.file.file.close()
+    device.agent.file.file = Failing()
+    device.agent.receive("plan", packed([8, [["e", 0, [["vad", 0]]]]]))
+    device.work()
+    assert device.agent.bad == 0
+    assert device.agent.result[0] == "e"
+    clean()
+
+
 def test_a_download_takes_no_more_than_two_blocks_and_a_kilobyte():
     """Above what the agent with its plan holds; one of the blocks is the buffer in which the payload came."""
     if not hasattr(gc, "mem_alloc"):

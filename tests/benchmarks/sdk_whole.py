@@ -25,7 +25,7 @@ def main(port):
         agent.due = 0
         way.step(20)
         beats += 1
-        if way.error or agent.bad:
+        if way.error or agent.bad or (agent.result and agent.result[1] != "SUCCESS"):
             raise way.error or MemoryError
 
 

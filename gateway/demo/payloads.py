@@ -40,7 +40,10 @@ def block(payload: bytes) -> Block:
 
 
 def _array(payload: bytes, least: int) -> list[Any]:
-    value = unpack(payload)
+    try:
+        value = unpack(payload)
+    except IndexError as error:
+        raise ValueError("cut short") from error
     if not isinstance(value, (list, tuple)) or len(value) < least:
         raise ValueError(f"an array of {least} belongs here")
     return list(value)

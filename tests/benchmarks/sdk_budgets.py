@@ -32,6 +32,8 @@ CORE = ("heartbeat", "mqtt")
 PORT = "port"
 """The loop of a board: clock, state file, reconnecting. A user may bring another, over a client of their own."""
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
+BOARD = {**os.environ, "MICROPYPATH": "."}
+"""The environment of a program on MicroPython: its modules are those of the folder in which it runs."""
 DEVICE = "edge/fleet-a/dev-000001/"
 MODEL = bytes(2000)
 PLAN = [7, [["d", 0, [["kws", 1, hashlib.sha1(MODEL).digest(), len(MODEL)]]]]]
@@ -55,8 +57,7 @@ def compile_all(out: Path) -> dict[str, int]:
 
 def board(out: Path, *arguments: str, heap: int = 2048, program: str = "sdk_board") -> subprocess.CompletedProcess[str]:
     command = [tool("micropython"), "-X", f"heapsize={heap}k", "-m", program, *arguments]
-    environment = {**os.environ, "MICROPYPATH": "."}
-    return subprocess.run(command, cwd=out, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=out, env=BOARD, capture_output=True, text=True, timeout=300)
 
 
 def heap(out: Path, *modules: str) -> int:
@@ -64,8 +65,7 @@ def heap(out: Path, *modules: str) -> int:
     names = ", ".join(f"device_sdk.{module}" for module in modules)
     used = "gc.collect(); print(gc.mem_alloc())"
     command = [tool("micropython"), "-X", "heapsize=2048k", "-c", f"import gc; {used}; import {names}; {used}"]
-    environment = {**os.environ, "MICROPYPATH": "."}
-    said = subprocess.run(command, cwd=out, env=environment, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, cwd=out, env=BOARD, capture_output=True, text=True, check=True).stdout
     before, after = map(int, said.split())
     return after - before
 
@@ -142,9 +142,8 @@ def answer(end: socket.socket) -> None:
 def late(out: Path, broker: subprocess.Popen[bytes], port: int, call: str) -> float:
     """By how many microseconds a call outlasts its deadline of a second while the broker is stopped."""
     command = [tool("micropython"), "-X", "heapsize=2048k", "-m", "sdk_board", "late", str(port), call]
-    environment = {**os.environ, "MICROPYPATH": "."}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, cwd=out, env=environment, text=True, **pipes) as device:
+    with subprocess.Popen(command, cwd=out, env=BOARD, text=True, **pipes) as device:
         device.stdout.readline()
         broker.send_signal(signal.SIGSTOP)
         try:

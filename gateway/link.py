@@ -125,8 +125,8 @@ class Link:
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = endpoint.session_expiry
         properties.ReceiveMaximum = self._receive_maximum
+        self._end()
         self._opened = self._loop.create_future()
-        self._sockets.close()
         connecting = self._loop.run_in_executor(
             None,
             lambda: self._client.connect(
@@ -142,14 +142,15 @@ class Link:
                 await asyncio.shield(connecting)
                 await self._opened
         except asyncio.CancelledError:
+            self._opened.cancel()
             await asyncio.wait([connecting])  # a thread goes on: what it sends must not come after our end of it
-            self._sockets.close()
+            self._end()
             raise
         except TimeoutError:
-            self._sockets.close()
+            self._end()
             raise BrokerError(f"{endpoint.host}:{endpoint.port} did not answer in {endpoint.timeout:g} s") from None
         except (OSError, ValueError) as error:
-            self._sockets.close()
+            self._end()
             raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
 
     async def close(self) -> None:
@@ -159,7 +160,14 @@ class Link:
             self._client.disconnect()
             self._client.loop_write()
             await self._hear_out(twin)
+        self._end()
+
+    def _end(self) -> None:
+        """No connection stands from here on, and a CONNACK that still comes is too late."""
+        self._opened.cancel()
         self._sockets.close()
+        self.stands.clear()
+        self.lost.set()
 
     async def _hear_out(self, twin: socket.socket) -> None:
         """Read until the broker has closed too. To close on messages that are not read would be a reset, which can

@@ -63,6 +63,19 @@ async def test_a_silent_broker_is_not_waited_for() -> None:
         await link.close()
 
 
+async def test_an_opening_that_is_ended_as_it_succeeds_leaves_nothing_up() -> None:
+    """Up without a socket, it would never be opened again, and could not be closed."""
+    async with broker(messages=0, answers=False) as port:
+        endpoint = Endpoint(HOST, port, "c", timeout=TIMEOUT_S)
+        link = Link(endpoint, lambda message: None, lambda resumed: opening.cancel())
+        opening = asyncio.create_task(link.open())
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert not link.up
+        assert link.lost.is_set()
+        await link.close()
+
+
 @pytest.mark.parametrize("times", [1, 3])
 async def test_one_that_stood_still_is_heard_once_it_goes_on(times: int) -> None:
     """A socket that paho's thread closes leaves its number watched, and the next one of that number is never read."""

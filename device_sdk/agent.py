@@ -53,16 +53,17 @@ def read(buf, at, depth):
             n -= 1
         return None if kind > 6 else data, at
     n += at + (kind == 1)
-    return None if kind == 1 else bytes(buf[at:n]) if not kind else str(buf[at:n], "utf-8"), n
+    return None if kind == 1 else buf[at:n] if not kind else str(buf[at:n], "utf-8"), n
 
 
 def unpack(payload):
     """The one object that the msgpack in `payload` (bytes or a memoryview) is, at most 8 levels deep.
 
-    A bool, float, map or extension is nothing that a device is ever sent: it comes as None. Allocates no more than the
-    payload's size warrants, whatever lengths it claims. ValueError, or IndexError, where it is none, or cut short.
+    A bin comes as a memoryview of the payload. A bool, float, map or extension is nothing that a device is ever sent:
+    it comes as None. Allocates no more than the payload's size warrants, whatever lengths it claims. ValueError, or
+    IndexError, where it is none, or cut short.
     """
-    value, end = read(payload, 0, 8)
+    value, end = read(memoryview(payload), 0, 8)
     if end != len(payload):
         raise ValueError
     return value
@@ -93,7 +94,7 @@ class Agent(Heartbeat):
         self.store = store
         self.max_payload = max_payload
         self.files = files
-        self.hello = [None, layout, None, max_payload, None if files is None else 1]  # 1: no URLs, please
+        self.layout = layout
         self.fetch = False  # whether to ask the service for the plan, whatever the gateway believes
         self.bad = 0  # payloads that were no message of the protocol
         self.error = None  # what `measure`, or the last save, raised
@@ -102,7 +103,7 @@ class Agent(Heartbeat):
         self.seq = 0  # of the result, or of an ack that may set the clock
         self.have = install and 0  # digest of the plan that is carried out
         self.result = None  # not yet acked, its times in seconds since the epoch
-        self.said = None  # crc of the hello that the broker has
+        self.said = None  # crc of what the hello says that the broker has
         self.done = []  # crcs of the deployments carried out: one that stands in the next plan too is not repeated
         self.file = None  # the File under way
 
@@ -126,7 +127,7 @@ class Agent(Heartbeat):
             self.said = None
             if self.result:
                 self.result[3] = self.result[4] = None  # they were of another boot
-        self.hash = crc32(repr(self.hello).encode())
+        self.hash = crc32(repr((self.layout, self.max_payload, self.files)).encode())
         if self.said != self.hash:
             self.tag = tag ^ (tag == self.tag)
         self.digest = self.have  # of the newest plan
@@ -150,9 +151,8 @@ class Agent(Heartbeat):
         self.now = now
         p.pos = p.start
         if self.said != self.hash:
-            self.hello[0] = self.tag
-            self.hello[2] = self.epoch
-            p.any(self.hello)
+            flags = None if self.files is None else 1  # no URLs, please
+            p.any((self.tag, self.layout, self.epoch, self.max_payload, flags))
             return "hello"
         if self.fetch:
             p.any((self.have,))

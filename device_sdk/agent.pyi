@@ -21,7 +21,7 @@ class Agent(Heartbeat):
     error: Exception | None
     code: int | None
     detail: str | None
-    hello: list[Any]
+    layout: Sequence[Any]
     tag: int | None
     epoch: int | None
     have: int | None

@@ -15,7 +15,7 @@ class Packer:
 
     def __init__(self, size, start):
         self.buf = bytearray(start + size)
-        self.start = self.pos = start
+        self.start = self.pos = self.at = start  # `at`: where the packet of a publish begins
 
     def put(self, code, size=0, n=0, bits=0):
         """The byte `code`, then n, big-endian, in `size` bytes.

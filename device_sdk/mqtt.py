@@ -44,9 +44,8 @@ class Mqtt:
     id = 0  # of the last publish, 1 to 65534; a subscription has 65535
 
     def __init__(self, host, port, flags, fields, keepalive, tls, size, on_message):
-        self.address = host, port
+        self.broker = host, port, tls
         self.keepalive = keepalive
-        self.tls = tls
         self.on_message = on_message
         self.buf = bytearray(size)
         body = field("MQTT") + bytes((4, flags, keepalive >> 8, keepalive & 255))
@@ -57,13 +56,14 @@ class Mqtt:
     def connect(self):
         """Opens the connection. Returns whether the broker kept a session."""
         self.close()
-        address = socket.getaddrinfo(*self.address)[0]
+        host, port, tls = self.broker
+        address = socket.getaddrinfo(host, port)[0]
         self.io = io = socket.socket(address[0])
         self.open = True
         io.settimeout(self.timeout / 1000)
         io.connect(address[-1])
-        if self.tls:
-            self.io = io = self.tls(io, self.address[0])
+        if tls:
+            self.io = io = tls(io, host)
         io.setblocking(False)
         self.select = select.poll()
         self.wait(4, 0)  # the poller allocates at its first event, and never again
@@ -116,7 +116,7 @@ class Mqtt:
         buf[at] = n
         at -= 1
         buf[at] = 48 | qos << 1 | retain
-        self.at = at
+        p.at = at
         if qos:
             self.unconfirmed = p
             self.resend(0)
@@ -127,9 +127,9 @@ class Mqtt:
     def resend(self, flags):
         """After a reconnect: the publish that was under way, under its packet id. flags: 8, DUP."""
         p = self.unconfirmed
-        p.buf[self.at] |= flags
+        p.buf[p.at] |= flags
         self.start()
-        self.write(p.buf, self.at, p.pos)
+        self.write(p.buf, p.at, p.pos)
         while self.next(4) != self.id:
             pass
         self.unconfirmed = None

@@ -6,15 +6,13 @@ from .heartbeat import Packer
 def field(text: str | bytes) -> bytes: ...
 
 class Mqtt:
-    address: tuple[str, int]
+    broker: tuple[str, int, Callable[[Any, str], Any] | None]
     keepalive: int
-    tls: Callable[[Any, str], Any] | None
     on_message: Callable[[bytes, memoryview], object]
     timeout: int
     open: bool
     unconfirmed: Packer | None
     id: int
-    at: int
     io: Any
     buf: bytearray
     hello: bytes

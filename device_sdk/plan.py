@@ -24,7 +24,7 @@ class Definition:
     def __init__(self, handle=None, state=None, checksum=None, size=None, url=None, checksum_type=None, *grown):
         self.handle = handle
         self.state = state
-        self.checksum = checksum
+        self.checksum = bytes(checksum) if type(checksum) is memoryview else checksum
         self.size = size
         self.url = url
         self.checksum_type = checksum_type
@@ -44,20 +44,21 @@ class File:
     block.
     """
 
+    count = 0  # how often the gateway refused it
+
     def __init__(self, step, digest, index, path, size):
         self.step = step
         self.of = digest, index
         self.length = min(size or 4096, 4096) - 32  # of a block
-        self.count = 0
-        self.path = path + step.handle
-        self.part = self.path + ".part"
+        path += step.handle
+        self.part = path + ".part"
         if "/" in step.handle or type(step.checksum) is str or step.checksum_type:
             raise ValueError("checksum")
         try:
-            self.read(self.path, "rb")
+            self.read(path, "rb")
             self.file.close()
             if self.sum.digest() == step.checksum:
-                step.path = self.path  # a cut came between the renaming and the result
+                step.path = path  # a cut came between the renaming and the result
                 return
         except OSError:  # it is not there
             pass
@@ -74,7 +75,7 @@ class File:
         self.file = open(path, flags)
         self.file.seek(0)
         while True:
-            data = self.file.read(512)
+            data = self.file.read(128)
             if not data:
                 break
             self.sum.update(data)
@@ -125,8 +126,9 @@ class File:
             return
         if self.step.checksum in (None, self.sum.digest()):
             self.file.close()
-            os.rename(self.part, self.path)
-            self.step.path = self.path
+            path = self.part[:-5]
+            os.rename(self.part, path)
+            self.step.path = path
         else:
             self.fail("checksum")
             if not self.whole:

@@ -34,7 +34,6 @@ class File:
     of: tuple[int, int]
     length: int
     count: int
-    path: str
     part: str
     sum: Any
     at: int

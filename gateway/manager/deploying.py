@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from gateway.manager.deployments import Definition, deployed
+from gateway.manager.deployments import Definition, deployed, undone
 from gateway.manager.model import check_name, load
 from gateway.manager.objects import Objects
 from gateway.manager.refusals import ManagerError
@@ -116,13 +116,14 @@ def undeploy(
 def undo(store: Store, fleet: str, name: str, *, now: float) -> Rollout:
     """Takes a deployment back: it ends, and each device that knows of it gets what it had before, by a new rollout.
 
-    Where none knows of it, it has but ended. Raises ManagerError where there is none.
+    Where none knows of it, or nothing of it is in force any more, it has but ended. Raises ManagerError where there is
+    none.
     """
     number, rollouts, rolling = found(store, fleet, name), Rollouts(store), Rolling(store)
     if rollouts.read(number).progress.state in OPEN:
         rolling.switch(number, State.ABORTED)
     known, devices = rolling.settle(number, now), rollouts.reached(number)
-    if not devices:
+    if not any(undone(store.history(device), name) for device in devices):
         return known
     handles = tuple(Definition(each.handle, "UNDEPLOY") for each in known.definitions)
     stem = f"{known.definitions[0].handle}-undo"

@@ -179,6 +179,15 @@ def test_undoing_what_nobody_heard_of_is_aborting(fleet):
     assert fleet.ask("d01") == []
 
 
+def test_undoing_twice_undoes_once(fleet):
+    fleet.deploy("one", devices=["d01"])
+    having(fleet, "one")
+    fleet.tell("one", "SUCCESS", "d01")
+    undone = deploying.undo(fleet.store, "f", "one", now=101.0)
+    assert deploying.undo(fleet.store, "f", "one", now=102.0).name == "one"
+    assert fleet.ask("d01") == [(undone.name, None)]
+
+
 def test_a_rollout_under_way_is_never_put_over_a_newer_file(fleet):
     devices = fleet.deploy("one", rules=STAGED)
     with pytest.raises(ManagerError, match="one has not reached all its devices, and would then replace this kws"):

@@ -26,7 +26,7 @@ lint: .venv/test.stamp ## linter, formatter and types alone
 	$(BIN)/mypy $(PACKAGES)
 
 faults: .venv/test.stamp ## the fault scenarios in full size, an hour (Mosquitto on the PATH, root); ARGS="-k outage" chooses
-	FAULTS=full $(BIN)/python -m pytest tests/faults $(ARGS)
+	FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=5400 tests/faults $(ARGS)
 
 bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mosquitto on the PATH)
 	$(BIN)/python tests/benchmarks/bench_gateway.py $(ARGS)
@@ -39,6 +39,7 @@ budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and
 	$(BIN)/python tests/benchmarks/sdk_budgets.py
 
 mpy: .venv/demo.stamp ## the SDK as .mpy for boards, with a package.json for mip, in build/mpy
+	rm -rf build/mpy
 	$(BIN)/python -m device_sdk.mpy build/mpy
 
 fuzz: .venv/fuzz.stamp ## a million inputs for codec and core, guided by coverage (atheris); ARGS=crash-… repeats one

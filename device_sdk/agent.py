@@ -53,15 +53,17 @@ def read(buf, at, depth):
             n -= 1
         return None if kind > 6 else data, at
     n += at + (kind == 1)
-    return None if kind == 1 else buf[at:n] if not kind else str(buf[at:n], "utf-8"), n
+    if kind:
+        return None if kind == 1 else str(buf[at:n], "utf-8"), n
+    return buf[at:n] if n - at > 32 else bytes(buf[at:n]), n  # a block is not copied; what may be kept, is
 
 
 def unpack(payload):
     """The one object that the msgpack in `payload` (bytes or a memoryview) is, at most 8 levels deep.
 
-    A bin comes as a memoryview of the payload. A bool, float, map or extension is nothing that a device is ever sent:
-    it comes as None. Allocates no more than the payload's size warrants, whatever lengths it claims. ValueError, or
-    IndexError, where it is none, or cut short.
+    A bin of more than 32 bytes comes as a memoryview of the payload. A bool, float, map or extension is nothing that a
+    device is ever sent: it comes as None. Allocates no more than the payload's size warrants, whatever lengths it
+    claims. ValueError, or IndexError, where it is none, or cut short.
     """
     value, end = read(memoryview(payload), 0, 8)
     if end != len(payload):
@@ -73,8 +75,10 @@ class Agent(Heartbeat):
     """One device.
 
     layout: the protocol's [agent_version, [[dimension, name, exponent?], ...], [[model, version, [metric, ...]], ...]].
-    install, remove: called with a `Definition` as a plan demands; they fail by raising. Without them: no plans.
-    measure: called with the agent just before each heartbeat is written, to sample what is read then.
+    install, remove: called with a `Definition` as a plan demands, or a rollback (then it has no `path`, unless it was
+    fetched for this plan); they fail by raising. Without them: no plans.
+    measure: called with the agent just before a heartbeat is written, to sample what is read then; not before one that
+    follows at once with what the last one had no room for.
     interval: seconds between heartbeats (each comes up to an eighth early, so that a fleet spreads).
     store: store(text) keeps what must outlive power, store() gives it back: `port.in_file(path)`, or a board's
     `RTC().memory`. None: nothing outlives it.
@@ -97,7 +101,7 @@ class Agent(Heartbeat):
         self.layout = layout
         self.fetch = False  # whether to ask the service for the plan, whatever the gateway believes
         self.bad = 0  # payloads that were no message of the protocol
-        self.error = None  # what `measure`, or the last save, raised
+        self.error = None  # what `measure`, the last save or the last bad payload raised
         self.code = self.detail = None  # of the last ack
         self.tag = self.epoch = None
         self.seq = 0  # of the result, or of an ack that may set the clock
@@ -117,26 +121,29 @@ class Agent(Heartbeat):
             self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
         except Exception:  # there is no store, nothing in it, or something else
             wakes = None
-        self.seq += tag  # another one at each boot: an ack of an earlier one sets no clock and settles no result
+        if not self.result:
+            self.seq += tag  # another one at each boot: an ack of an earlier one sets no clock and settles no result
+        last = self.tag
         self.due = now
         self.shift = ((woke and wakes) or -1) - now  # to seconds since the epoch
         self.clock(now, unix)
-        if self.shift + now < 0:
-            self.shift = -now
-            self.epoch = unix
-            self.said = None
-            if self.result:
-                self.result[3] = self.result[4] = None  # they were of another boot
         self.hash = crc32(repr((self.layout, self.max_payload, self.files)).encode())
         if self.said != self.hash:
-            self.tag = tag ^ (tag == self.tag)
-        self.digest = self.have  # of the newest plan
+            self.tag = tag ^ (tag == last)
+        self.digest = self.have = self.call[1] and (self.have or 0)  # of the newest plan
 
     def clock(self, now, unix):
         """Whenever the device's clock may have been set right; None changes nothing."""
         self.now = now
         if None not in (unix, self.epoch):
             self.shift = unix - self.epoch - now
+        if self.shift + now < 0:  # another epoch: the clock was set back, or it is another boot, without a clock
+            self.shift = -now
+            self.epoch = unix
+            self.said = None
+            self.tag = (self.tag or 0) + 1 & 65535
+            if self.result:
+                self.result[3] = self.result[4] = None
 
     def wait(self, now):
         """Seconds until the next heartbeat is due, where poll has nothing to say now."""
@@ -160,7 +167,7 @@ class Agent(Heartbeat):
         if now < self.due:
             return self.file and self.file.poll(p, now)
         self.pop(self.taken)  # the last heartbeat arrived, or was refused and nothing is taken
-        if self.measure:
+        if self.measure and self.due != self.since:  # what follows at once must come to its end
             try:
                 self.measure(self)
             except Exception as error:  # a broken sensor stops no heartbeat, and its OSError is not the network's
@@ -199,15 +206,16 @@ class Agent(Heartbeat):
                 value = unpack(payload)
                 if channel == "ack":
                     self.ack(value)
-                elif channel == "plan" and self.have is not None:
+                elif channel == "plan" and self.call[1]:
                     if value[0] != self.digest:
                         from .plan import Plan  # only now, for its memory
 
                         self.plan = Plan(self, value)
                 elif self.file:
                     self.file.receive(value)
-        except Exception:  # whatever it is that a stranger makes of a payload, running out of memory too
+        except Exception as error:  # whatever it is that a stranger makes of a payload, running out of memory too
             self.bad += 1
+            self.error = error
 
     def ack(self, value):
         seq, code, time, detail = (value + [None])[:4]

@@ -89,7 +89,8 @@ class Heartbeat:
 
     def __init__(self, layout, keep):
         self.keep = keep
-        self.now = self.since = 0  # `since`: when the last heartbeat left; model times before it have been told
+        self.now = 0
+        self.since = -1  # when the last heartbeat left; model times before it have been told
         self.map = {}  # where a metric's samples go in `hb`: (list, index) by "name" or "model/name"
         models = []
         for name, _, metrics in [("", None, layout[1])] + list(layout[2]):
@@ -100,7 +101,7 @@ class Heartbeat:
         self.hb = [None] * 7  # the protocol's array, filled in for each heartbeat
         self.hb[2] = models.pop(0)[2]
         self.hb[3] = models or None
-        self._times = [-1] * (2 * len(models))  # when each model was sampled and ran
+        self._times = [-9] * (2 * len(models))  # when each model was sampled and ran
         self.items = [None] * (3 * keep)  # a ring: cell, value and time of each sample
         self.index = self.count = self.taken = 0  # the oldest is at `index`; `taken` of `count` are on their way
 

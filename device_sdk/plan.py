@@ -24,7 +24,7 @@ class Definition:
     def __init__(self, handle=None, state=None, checksum=None, size=None, url=None, checksum_type=None, *grown):
         self.handle = handle
         self.state = state
-        self.checksum = bytes(checksum) if type(checksum) is memoryview else checksum
+        self.checksum = checksum
         self.size = size
         self.url = url
         self.checksum_type = checksum_type
@@ -44,7 +44,7 @@ class File:
     block.
     """
 
-    count = 0  # how often the gateway refused it
+    count = end = 0  # how often the gateway refused it; where what was asked for ends
 
     def __init__(self, step, digest, index, path, size):
         self.step = step
@@ -99,8 +99,10 @@ class File:
     def fail(self, reason):
         self.step.reason = reason
         try:
-            self.file.close()
-            os.remove(self.part)  # it may be what filled the flash
+            try:
+                self.file.close()
+            finally:
+                os.remove(self.part)  # it may be what filled the flash
         except OSError:
             pass
 
@@ -152,10 +154,14 @@ class Plan:
             name, policy, definitions, kind = (each + [None] * 4)[:4]
             same = [name, policy]  # what makes a deployment another one: not a size, which may become known, nor a URL
             steps = []
+            seen = []
             for values in definitions or ():
                 step = Definition(*values)
                 if kind not in (None, "Model"):
                     step.reason = "unknown type"
+                if values[:2] in seen:
+                    step.reason = "twice"  # its file would stand in the place of the first one's
+                seen.append(values[:2])
                 same += step.handle, step.state, step.checksum
                 steps.append(step)
             crc = crc32(repr(same).encode())
@@ -192,6 +198,7 @@ class Plan:
                 self.start = end
                 agent.done.append(crc)
                 agent.due = agent.now
+                agent.have = 0  # whatever plan was held, it no longer is
                 break
             index += len(steps)
         else:

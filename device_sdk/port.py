@@ -44,7 +44,7 @@ class Port:
     mqtt: the class of the client, `Mqtt` or what `port_umqtt.over` gives.
     """
 
-    error = None  # the OSError that ended the last connection, None while one stands
+    error = None  # what ended the last connection, an OSError mostly; None while one stands
     subscribed = False
     wait = 500  # ms before the next connection is tried, at most; doubles while it fails
 
@@ -78,31 +78,33 @@ class Port:
             self.step(1000)
 
     def step(self, ms):
-        """Does what is due, then waits up to ms for messages. Raises nothing that the network does."""
+        """Does what is due, then waits up to ms for messages. Raises nothing."""
         agent = self.agent
         client = self.client
         try:
-            if not client.open:
-                left = time.ticks_diff(self.due, time.ticks_ms())
-                if left > 0:
-                    return time.sleep_ms(min(ms, left))
-                self.connect()
-            while True:
-                self.channel = channel = agent.poll(self.now(), self.p)
-                if not channel:
-                    break
-                topic = self.topic if channel == "hb" else field(self.root + channel)
-                client.publish(topic, self.p, 1, channel == "hello")
-                agent.sent(channel)
-            client.poll(min(ms, agent.wait(self.now()) * 1000))
-        except OSError as error:
+            try:
+                if not client.open:
+                    left = time.ticks_diff(self.due, time.ticks_ms())
+                    if left > 0:
+                        return time.sleep_ms(min(ms, left))
+                    self.connect()
+                while True:
+                    self.channel = channel = agent.poll(self.now(), self.p)
+                    if not channel:
+                        break
+                    topic = self.topic if channel == "hb" else field(self.root + channel)
+                    client.publish(topic, self.p, 1, channel == "hello")
+                    agent.sent(channel)
+                client.poll(min(ms, agent.wait(self.now()) * 1000))
+            finally:
+                while agent.work(self.now):
+                    pass
+        except Exception as error:  # of the network, or for want of memory
             self.error = error
             client.close()
             # Full jitter: a fleet that lost its broker does not come back in step.
             self.due = time.ticks_add(time.ticks_ms(), random16() % self.wait)
             self.wait = min(self.wait * 2, 60000)
-        while agent.work(self.now):
-            pass
 
     def connect(self):
         client = self.client

@@ -14,7 +14,7 @@ class Port:
     agent: Agent
     clock: Callable[[], int | None]
     client: Any
-    error: OSError | None
+    error: Exception | None
     subscribed: bool
     wait: int
     root: str

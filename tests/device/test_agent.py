@@ -94,6 +94,19 @@ def test_a_device_without_callbacks_says_nothing_of_plans():
     assert device.say() == [("hello", [4711, LAYOUT, NOW, 1024]), ("hb", [4711, 0])]
 
 
+def test_callbacks_that_come_or_go_with_a_new_program_are_what_counts():
+    store = Memory()
+    Device(store=store).say()
+    device = Device(store=store, install=ok)
+    assert device.say() == [("hb", [4711, 0, None, None, 0])]
+    device.plan(7, "a")
+    assert device.agent.have == 7
+    device = Device(store=store)
+    device.plan(8, "b")
+    assert device.agent.result[0] == "a", "what was done is still told"
+    assert device.agent.have is None
+
+
 def test_what_was_not_sent_is_written_again():
     device = Device()
     assert device.agent.poll(0, device.p) == "hello"
@@ -253,7 +266,8 @@ def test_a_restart_without_a_clock_draws_a_new_tag():
     assert Device(unix=None, tag=5, store=store).say()[0] == ("hello", [4, LAYOUT, None, 1024])
 
 
-def test_a_result_outlives_a_restart_under_another_seq():
+def test_a_result_outlives_a_restart_under_its_seq():
+    """Or a device that sleeps before the ack comes would repeat it for ever."""
     store = Memory()
     device = Device(store=store, install=ok)
     device.say()
@@ -262,12 +276,9 @@ def test_a_result_outlives_a_restart_under_another_seq():
     seq = device.say(20)[0][1][6]
     again = Device(unix=NOW + 30, tag=1, store=store, install=ok)
     result = ["a", "SUCCESS", None, 20, 20, [["kws", None, None, 1, 1, 1]]]
-    said = again.say()[0][1]
-    assert said[:6] == [4711, 30, None, None, 7, result]
+    assert again.say() == [("hb", [4711, 30, None, None, 7, result, seq])]
     again.ack(seq, 0, NOW)
-    assert len(again.say(60)[0][1]) == 7
-    seq = said[6]
-    again.ack(seq, 0, NOW)
+    assert again.agent.result is None
     assert Device(unix=NOW + 90, tag=1, store=store, install=ok).say() == [("hb", [4711, 90, None, None, 7])]
 
 
@@ -368,6 +379,21 @@ def test_a_result_that_exceeds_the_buffer_is_told_without_its_models_and_with_th
     assert beat[2] == [None, -61]
 
 
+def test_more_samples_than_fit_beside_a_result_make_no_flood():
+    def measure(agent):
+        for n in range(8):
+            agent.sample("rssi", -(1 << 40) - n)
+
+    device = Device(install=ok, measure=measure)
+    device.say()
+    device.say(10)
+    device.p = Packer(125, 20)
+    device.plan(7, "a" * 40)
+    for minute in range(1, 4):
+        assert 1 < len(device.say(60 * minute)) < 9
+    assert device.agent.count == device.agent.taken, "all of them left"
+
+
 def test_a_message_that_exceeds_the_buffer_is_left_out_and_the_result_told():
     reason = "\u0436" * 120  # of two bytes each
     device = small(reason)
@@ -396,11 +422,16 @@ def test_a_sample_that_fits_nowhere_does_not_hurry_the_heartbeat():
     assert device.agent.poll(60, device.p) is None
 
 
-def test_a_clock_set_back_gives_no_negative_time():
-    device = Device()
+def test_a_clock_set_back_begins_another_epoch():
+    device = Device(install=ok)
     device.say()
+    device.plan(7, "a")
     device.agent.clock(60, NOW - 100)
-    assert device.say(60) == [("hb", [4711, 0])]
+    hello, beat = device.say(60)
+    assert hello == ("hello", [4712, LAYOUT, NOW - 100, 1024])
+    result = ["a", "SUCCESS", None, None, None, [["kws", None, None, 1, 1, 1]]]
+    assert beat[1][:6] == [4712, 0, None, None, 7, result], "its times were of the other epoch"
+    assert device.say(120)[0][1][:2] == [4712, 60]
 
 
 def test_a_deep_sleep_keeps_tag_and_time_without_a_clock():

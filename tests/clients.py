@@ -49,9 +49,9 @@ class Client:
         self._client.subscribe([(each, qos) for each in filters])
         return self._subacks.get(timeout=DEADLINE_S)
 
-    def publish(self, topic: str, payload: bytes, retain: bool = False) -> None:
-        """QoS 1; return after the PUBACK."""
-        info = self._client.publish(topic, payload, qos=1, retain=retain)
+    def publish(self, topic: str, payload: bytes, retain: bool = False, qos: int = 1) -> None:
+        """Return after the PUBACK (QoS 2: the PUBCOMP)."""
+        info = self._client.publish(topic, payload, qos=qos, retain=retain)
         info.wait_for_publish(DEADLINE_S)
         assert info.is_published(), f"no PUBACK for {topic}"
 

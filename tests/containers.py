@@ -4,7 +4,6 @@ It must never change more of them than the addresses of the listeners: a publish
 loopback.
 """
 
-import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -32,7 +31,7 @@ class Container:
         directory.chmod(0o755)
         for folder in ("broker", "doors"):
             (directory / folder).mkdir()
-        self._users = Users(directory / "broker" / "passwords", mode=0o644)
+        self._users = Users(directory / "broker", mode=0o644)
         self._users.admit(("gateway", "operator"))
         self._address: Address | None = None
         self._container = (
@@ -62,7 +61,6 @@ class Container:
         return (stdout + stderr).decode(errors="replace")
 
     def __enter__(self) -> Self:
-        shutil.copyfile(SHIPPED / "acl", self._directory / "acl")
         everywhere = {f"listener {port}": f"listener {port}" for port in (GATEWAY_PORT, DEVICE_PORT)}
         conf = with_site_lines((SHIPPED / "mosquitto.conf").read_text(), everywhere)
         (self._directory / "mosquitto.conf").write_text(conf)

@@ -1,4 +1,4 @@
-"""Mosquitto as a child process, with the configuration and ACL that are shipped.
+"""Mosquitto as a child process, with the configuration that is shipped and the ACL of `edge-gateway devices`.
 
 It must never run any other: what the demo and the tests show holds for the files that a deployment copies.
 """
@@ -6,7 +6,6 @@ It must never run any other: what the demo and the tests show holds for the file
 import os
 import re
 import secrets
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -14,12 +13,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gateway import passwords
+from gateway.acl_file import AclFile
 from gateway.demo.address import Address, Credentials, both_answer, free_ports
 from gateway.demo.child import Child
+from gateway.passwords import PasswordFile
 
 SHIPPED = Path(__file__).resolve().parents[2] / "mosquitto"
 HOST = "127.0.0.1"
+ROOT = "edge"
 RELOADED = "Reloading config."
 
 
@@ -39,25 +40,38 @@ def with_site_lines(conf: str, lines: Mapping[str, str]) -> str:
 
 
 class Users:
-    """The password file of one broker. It knows the passwords that it drew, so a restart needs no new ones."""
+    """The password file and the acl_file of one broker, in `folder`. It knows the passwords that it drew, so a restart
+    needs no new ones."""
 
-    def __init__(self, path: Path, mode: int = 0o600) -> None:
-        self._path = path
+    def __init__(self, folder: Path, mode: int = 0o600) -> None:
+        self._folder = folder
         self._mode = mode
+        self._passwords = PasswordFile()
+        self._acl = AclFile.new(ROOT)
         self._known: dict[str, Credentials] = {}
 
     def admit(self, users: Iterable[str]) -> bool:
-        """Draw a password for each user that has none and write the file. False where all were known."""
+        """Draw a password for each user that has none and write both files. False where all were known."""
         new = [user for user in dict.fromkeys(users) if user not in self._known]
-        drawn = {user: Credentials(user, secrets.token_urlsafe(18)) for user in new}
-        text = "".join(passwords.new_line(each.user, each.password) + "\n" for each in drawn.values())
-        with open(os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, self._mode), "a") as file:
-            file.write(text)
-        self._known |= drawn
+        for user in new:
+            self._known[user] = Credentials(user, secrets.token_urlsafe(18))
+            self._passwords.set(user, self._known[user].password)
+            if "/" in user:
+                self._acl.grant(user)
+        if new:
+            self._write("passwords", str(self._passwords))
+            self._write("acl", str(self._acl))
         return bool(new)
 
     def __getitem__(self, user: str) -> Credentials:
         return self._known[user]
+
+    def _write(self, name: str, text: str) -> None:
+        """In one step: the broker may read it at any moment."""
+        fresh = self._folder / f"{name}.new"
+        with open(os.open(fresh, os.O_WRONLY | os.O_TRUNC | os.O_CREAT, self._mode), "w") as file:
+            file.write(text)
+        fresh.replace(self._folder / name)
 
 
 class Mosquitto:
@@ -70,7 +84,7 @@ class Mosquitto:
     def __init__(self, directory: Path, binary: str = "mosquitto") -> None:
         self._directory = directory
         self._binary = binary
-        self._users = Users(directory / "passwords")
+        self._users = Users(directory)
         gateway_port, device_port = free_ports(2, HOST)
         self._users.admit(("gateway", "operator"))
         self.address = Address(
@@ -144,7 +158,6 @@ class Mosquitto:
     def _write_files(self) -> None:
         for folder in ("data", "doors"):  # none of the doors with TLS: it listens on loopback alone
             (self._directory / folder).mkdir(exist_ok=True)
-        shutil.copyfile(SHIPPED / "acl", self._directory / "acl")
         conf = with_site_lines((SHIPPED / "mosquitto.conf").read_text(), self._site_lines())
         (self._directory / "mosquitto.conf").write_text(conf)
 

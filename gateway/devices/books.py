@@ -1,4 +1,4 @@
-"""What the site knows of its devices: passwords, certificates, revocations, board files; and changes to them, planned.
+"""What the site knows of its devices: passwords, certificates, revocations, ACL, board files; and planned changes.
 
 `commit` writes the plan, each file once however many devices there are. It must never lose sight of a certificate that
 still works: the list of revocations is written before a record goes.
@@ -12,11 +12,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from gateway.acl_file import AclFile
 from gateway.devices import files
 from gateway.devices.authority import common_name, hosts_of, revoked_serials
 from gateway.devices.board import BoardFile, Kind
-from gateway.devices.names import Device
-from gateway.devices.site import Site
+from gateway.devices.names import PROBE, Device
+from gateway.devices.site import Site, devices_in
 from gateway.errors import SiteError
 
 
@@ -37,13 +38,31 @@ class Books:
         self._revoked = revoked_serials(self._crl)
         self._revoking: set[int] = set()
         self._records: dict[Device, x509.Certificate | None] = {}
-        self._new_passwords = False
+        # A user that stood there twice (2.1 would end at the next SIGHUP) is gone as soon as something is written.
+        self._new_passwords = self._passwords.had_duplicates
+        self._acl = site.acl()
+        self._new_acl = False
+
+    @property
+    def has_acl(self) -> bool:
+        """False on a site that was made before there was an entry for each device."""
+        return self._acl is not None
+
+    def use_acl(self, acl: AclFile) -> None:
+        """Plan that this is the site's ACL."""
+        self._acl, self._new_acl = acl, True
+
+    def grant(self, device: Device) -> bool:
+        """Plan the device's entry in the ACL. False where it has it, or the site has no ACL."""
+        granted = self._acl is not None and self._acl.grant(device.user)
+        self._new_acl |= granted
+        return granted
 
     def devices(self) -> set[Device]:
-        """All that have a credential or a board file."""
+        """All that have a credential or a board file, but the doctor's probe."""
         paths = (*self._site.issued.glob("*.pem"), *self._site.devices.glob("*.json"))
         users = (*self._passwords.users(), *(path.stem.replace(".", "/") for path in paths))
-        return {device for device in map(Device.of_user, users) if device is not None}
+        return devices_in(users) - {PROBE}
 
     def kind(self, device: Device) -> Kind | None:
         """None: the broker does not know the device."""
@@ -82,7 +101,7 @@ class Books:
         return board if certificate is None or self._is_good(certificate, device) else None
 
     def board_path(self, device: Device) -> Path:
-        return self._site.devices / f"{device.stem}.json"
+        return self._site.probe if device == PROBE else self._site.devices / f"{device.stem}.json"
 
     def write_board(self, board: BoardFile) -> None:
         files.write(self.board_path(board.device), board.to_json(), files.SECRET)
@@ -112,6 +131,7 @@ class Books:
         self.revoke(self.certificates(device))
         self._new_passwords |= self._passwords.drop(device.user)
         self._strike(device)
+        self._new_acl |= self._acl is not None and self._acl.revoke(device.user)
 
     def revoke(self, certificates: Iterable[x509.Certificate]) -> None:
         self._revoking |= {each.serial_number for each in certificates}
@@ -121,6 +141,8 @@ class Books:
             self._site.save_crl(self.authority.revocations(self._crl, self._revoking, self._now))
         if self._new_passwords:
             self._site.save_passwords(self._passwords)
+        if self._new_acl and self._acl is not None:
+            self._site.save_acl(self._acl)
         for device, certificate in self._records.items():
             if certificate is None:
                 files.remove(self._record_path(device))

@@ -21,8 +21,13 @@ if TYPE_CHECKING:
     from gateway.devices.provisioning import Outcome
 
 DEFAULT_SITE = Path("/etc/edge-gateway")
+DEFAULT_CONF = Path("/etc/mosquitto/mosquitto.conf")
 RELOAD = "Mosquitto knows it once it has read its files again: systemctl reload mosquitto"
 RELOAD_CONTAINER = "(in containers: docker compose kill -s SIGHUP mosquitto)"
+NO_ACL = (
+    "This site has no ACL with an entry for each device, which Mosquitto 2.1 and later need: `edge-gateway devices "
+    "convert` makes it."
+)
 RUNNING = "A connection by a certificate that is open now stays open until it breaks or Mosquitto restarts."
 
 app = typer.Typer(name="devices", help="The site's identities: who may connect to the broker.", no_args_is_help=True)
@@ -61,19 +66,41 @@ def init(
     ] = None,
     site: SiteFolder = DEFAULT_SITE,
     renew: Annotated[bool, typer.Option("--renew", help="Draw the broker a new key and certificate.")] = False,
+    root: Annotated[
+        str | None,
+        typer.Option(envvar="GATEWAY_ROOT", help="What every topic begins with, in the ACL; else: edge."),
+    ] = None,
 ) -> None:
-    """Make what a site begins with: its certificate authority, the broker's certificate, the gateway's password.
+    """Make what a site begins with: certificate authority, certificate of the broker, the gateway's password, ACL.
 
     Doing so again keeps what is there; other HOSTs make a new certificate for the broker.
     """
-    from gateway.devices.site import Site
-    from gateway.devices.site import init as begin
+    from gateway.devices import command
 
     with _telling():
-        told = begin(Site(site), hosts or [], datetime.now(UTC), renew)
-    for each in told:
+        made = command.init(site, hosts or [], datetime.now(UTC), renew, root)
+    for each in made:
         typer.echo(f"made {each}")
-    typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if told else "nothing to make: all is there")
+    typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if made else "nothing to make: all is there")
+
+
+@app.command()
+def convert(
+    conf: Annotated[Path, typer.Option("--conf", help="The broker's configuration.")] = DEFAULT_CONF,
+    site: SiteFolder = DEFAULT_SITE,
+) -> None:
+    """Give each device an entry of its own in the ACL, on a site whose ACL has `pattern` lines for all.
+
+    Mosquitto 2.1 and later deny devices by such lines. The entries go into SITE/broker/acl, with the other lines of the
+    acl_file that the configuration names now; then it names the new file. Doing so again changes nothing.
+    """
+    from gateway.devices import command
+
+    with _telling():
+        done = command.convert(site, conf, datetime.now(UTC))
+    for each in done:
+        typer.echo(each)
+    typer.echo(f"{RELOAD} {RELOAD_CONTAINER}")
 
 
 @app.command()
@@ -109,8 +136,11 @@ def add(
             url = BrokerUrl(books.hosts[0]) if broker is None else BrokerUrl.parse(broker)
             order = Order("certificate" if certificate else "password", url, now + timedelta(days=days), renew)
             done = command.add(books, manager, chosen, order, now)
+            has_acl = books.has_acl
         text = _board_text(done[0][0]) if show else ""
     _tell([(each, _word(new, "registered", "was registered already")) for each, new in done], to_stderr=show)
+    if not has_acl:
+        typer.echo(NO_ACL, err=show)
     typer.echo(text, nl=False)
 
 

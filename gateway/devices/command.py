@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.devices import files, provisioning, registry
-from gateway.devices.board import Kind
+from gateway.acl_file import AclFile
+from gateway.devices import conversion, files, provisioning, registry, site
+from gateway.devices.board import BrokerUrl, Kind
 from gateway.devices.books import Books
-from gateway.devices.names import Device
+from gateway.devices.names import PROBE, Device
 from gateway.devices.provisioning import Order, Outcome
 from gateway.devices.registry import Registry
 from gateway.devices.site import Site
+from gateway.errors import SiteError
+
+DEFAULT_ROOT = "edge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,69 @@ class Row:
 @contextlib.contextmanager
 def opened(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[Books, Registry | None]]:
     """The books and the manager (None: `data` names none), while no other command changes them."""
-    site = Site(root)
+    folder = Site(root)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(files.locked(site.ca))
-        books = Books(site, now)
+        stack.enter_context(files.locked(folder.ca))
+        books = Books(folder, now)
         yield books, None if data is None else stack.enter_context(registry.opened(data))
+
+
+def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, topics: str | None = None) -> list[str]:
+    """Make what a site begins with, and keep what is there. `topics`: their root in the ACL; None: "edge", or as it is.
+
+    Says what it made. Raises SiteError where a host name is none, or none was given and the broker has no certificate
+    yet, or the ACL is for other topics.
+    """
+    folder = Site(root)
+    site.make_folders(folder)
+    with files.locked(folder.ca):
+        made = site.init(folder, hosts, now, renew)
+        books = Books(folder, now)
+        known = folder.acl()
+        if known is None:
+            books.use_acl(_new_acl(topics or DEFAULT_ROOT))
+            made.append(f"the ACL of devices, gateway and operator, in {folder.acl_path}")
+        elif topics not in (None, known.root):
+            raise SiteError(f"{folder.acl_path} is for the root {known.root}: its lines are to be changed by hand")
+        # A device that a command gave a credential before there was an ACL, or that was interrupted.
+        granted = [device for device in (*books.devices(), PROBE) if books.kind(device) and books.grant(device)]
+        if granted and known is not None:
+            made.append(f"entries in the ACL for {len(granted):,} devices")
+        if books.kind(PROBE) is None or not folder.probe.exists():
+            provisioning.add(books, PROBE, Order("password", BrokerUrl(books.hosts[0]), now, renew=True))
+            made.append(f"an identity for the doctor's probe, in {folder.probe}")
+        books.commit()
+    return made
+
+
+def convert(root: Path, conf: Path, now: datetime) -> list[str]:
+    """Take a site over whose ACL was a file of `pattern` lines, and have `conf` (mosquitto.conf) name the site's ACL.
+
+    Says what it did. Raises SiteError where the site or the files of the broker cannot be used.
+    """
+    folder = Site(root)
+    with files.locked(folder.ca):
+        books = Books(folder, now)
+        old = conversion.find(conf)
+        acl = (site.read_acl(old.acl) or _new_acl(DEFAULT_ROOT)).without_patterns()
+        books.use_acl(acl)
+        others = {device for path in old.passwords for device in site.devices_in(site.read_passwords(path).users())}
+        for device in sorted(books.devices() | others | {PROBE}):
+            if books.kind(device) or device in others:
+                books.grant(device)
+        books.commit()
+        done = [f"wrote the entries of {len(acl.users()):,} devices into {folder.acl_path}"]
+        if old.acl != folder.acl_path:
+            conversion.point_to(old, folder.acl_path)
+            done.append(f"{old.conf} names it as acl_file now, in place of {old.acl}")
+    return done + [f"left as it is: {line} (since Mosquitto 2.1 %u and %c match one level)" for line in acl.patterns()]
+
+
+def _new_acl(root: str) -> AclFile:
+    try:
+        return AclFile.new(root)
+    except ValueError as error:
+        raise SiteError(str(error)) from error
 
 
 def add(

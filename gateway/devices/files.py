@@ -35,15 +35,18 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path, mode: int, account: str | None = None) -> None:
-    """Make a folder that is not there; root gives it to `account`, where the machine has such a one."""
-    if path.is_dir():
-        return
-    path.mkdir(parents=True, mode=mode)
-    path.chmod(mode)
-    if account is not None and os.geteuid() == 0:
+    """Make a folder that is not there. Root gives it to `account`, where the machine has such a one.
+
+    So it does with one that is still root's, and with the files in it: then the account is younger than the folder.
+    """
+    if not path.is_dir():
+        path.mkdir(parents=True, mode=mode)
+        path.chmod(mode)
+    if account is not None and os.geteuid() == 0 and path.stat().st_uid == 0:
         with suppress(KeyError):
             entry = pwd.getpwnam(account)
-            os.chown(path, entry.pw_uid, entry.pw_gid)
+            for each in (path, *path.iterdir()):
+                os.chown(each, entry.pw_uid, entry.pw_gid, follow_symlinks=False)
 
 
 def read(path: Path) -> bytes | None:

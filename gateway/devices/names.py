@@ -47,6 +47,10 @@ class Device:
         return f"{self.fleet}.{self.device}"
 
 
+PROBE = Device("doctor", "probe")
+"""The identity of `edge-gateway doctor`, with which it tries what a device may. It is at no manager and in no list."""
+
+
 def chosen(fleet: str, names: Iterable[str]) -> list[Device]:
     """Raises SiteError that tells of each name that is none."""
     return _checked((f"{fleet}/{name}", [fleet, name]) for name in names)
@@ -75,6 +79,8 @@ def _checked(rows: Iterable[tuple[str, list[str]]]) -> list[Device]:
         except LimitError as error:
             mistakes.append(f"{where}: {error}")
         else:
+            if device == PROBE:
+                mistakes.append(f"{where}: {device.user} is the doctor's own")
             if device in found:
                 mistakes.append(f"{where}: {device.user} stands there twice, first in {found[device]}")
             found.setdefault(device, where)

@@ -44,7 +44,8 @@ def add(books: Books, device: Device, order: Order) -> Outcome:
         raise SiteError(f"{device.user} has a {known}: --renew puts a {order.kind} in its place")
     board = None if order.renew else books.usable_board(device, order.kind)
     if known is not None and board is None and not order.renew:
-        return Outcome(device, f"has its {known} already, and no board file: --renew draws both anew")
+        kept = f"has its {known} already, and no board file: --renew draws both anew"
+        return Outcome(device, kept, reload=books.grant(device))
     return _admit(books, device, order, known, board)
 
 
@@ -53,12 +54,13 @@ def _admit(books: Books, device: Device, order: Order, known: Kind | None, board
     wanted = _drawn(books, device, order) if board is None else _addressed(books, board, order)
     if wanted != board:
         books.write_board(wanted)
+    granted = books.grant(device)
     if board is not None and books.holds(board):
-        return Outcome(device, f"has its {known} already, in {path}", board=path)
+        return Outcome(device, f"has its {known} already, in {path}", granted, path)
     books.revoke(each for each in older if each != wanted.certificate)
     books.admit(wanted)
-    # A certificate needs no reload: the broker trusts the authority. The end of what was there before does.
-    return Outcome(device, f"{order.kind} in {path}", order.kind == "password" or known is not None, path)
+    # The broker knows a certificate by its authority; all else stands in files that it must read again.
+    return Outcome(device, f"{order.kind} in {path}", granted or order.kind == "password" or known is not None, path)
 
 
 def remove(books: Books, device: Device) -> Outcome:

@@ -1,8 +1,8 @@
 """The folder of a site, file by file, and its beginning: `init`.
 
     SITE/ca/        ca.key, ca.pem, issued/FLEET.DEVICE.pem: whoever reads the key can be any device; for root alone
-    SITE/broker/    passwords, ca.pem, crl.pem, broker.pem, broker.key: what Mosquitto reads; of its account
-    SITE/gateway/   password, ca.pem: what the gateway reads; of its account
+    SITE/broker/    passwords, acl, ca.pem, crl.pem, broker.pem, broker.key: what Mosquitto reads; of its account
+    SITE/gateway/   password, ca.pem: what the gateway reads; probe.json: what the doctor connects with; of its account
     SITE/operator/  password
     SITE/devices/   FLEET.DEVICE.json: what goes onto the boards
 
@@ -10,15 +10,17 @@ It decides nothing about devices. A private key or a password is in no file that
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from cryptography import x509
 
+from gateway.acl_file import AclFile
 from gateway.devices import files
 from gateway.devices.authority import END, Authority, Identity, hosts_of
+from gateway.devices.names import Device
 from gateway.errors import SiteError
 from gateway.passwords import PasswordFile
 
@@ -50,6 +52,11 @@ class Site:
     def issued(self) -> Path:
         return self.ca / "issued"
 
+    @property
+    def probe(self) -> Path:
+        """The board file of the doctor's probe."""
+        return self.root / "gateway" / "probe.json"
+
     def authority(self) -> Authority | None:
         """None before `init`."""
         certificate, key = files.read(self.ca / "ca.pem"), files.read(self.ca / "ca.key")
@@ -62,10 +69,21 @@ class Site:
         return None if found is None else x509.load_pem_x509_certificate(found)
 
     def passwords(self) -> PasswordFile:
-        return PasswordFile.parse((files.read(self.broker / "passwords") or b"").decode())
+        return read_passwords(self.broker / "passwords")
 
     def save_passwords(self, passwords: PasswordFile) -> None:
         files.write(self.broker / "passwords", str(passwords).encode(), files.SECRET)
+
+    @property
+    def acl_path(self) -> Path:
+        return self.broker / "acl"
+
+    def acl(self) -> AclFile | None:
+        """None before `init`. Raises SiteError where it is none of a gateway's."""
+        return read_acl(self.acl_path)
+
+    def save_acl(self, acl: AclFile) -> None:
+        files.write(self.acl_path, str(acl).encode(), files.SECRET)
 
     def crl(self) -> bytes | None:
         return files.read(self.broker / "crl.pem")
@@ -74,26 +92,45 @@ class Site:
         files.write(self.broker / "crl.pem", crl, files.PUBLIC)
 
 
+def read_acl(path: Path) -> AclFile | None:
+    """None where there is no such file. Raises SiteError where it is none of a gateway's."""
+    found = files.read(path)
+    try:
+        return None if found is None else AclFile.parse(found.decode())
+    except ValueError as error:
+        raise SiteError(f"{path}: {error}") from error
+
+
+def read_passwords(path: Path) -> PasswordFile:
+    """Empty where there is no such file."""
+    return PasswordFile.parse((files.read(path) or b"").decode())
+
+
+def devices_in(users: Iterable[str]) -> set[Device]:
+    """Those that are devices."""
+    return {device for device in map(Device.of_user, users) if device is not None}
+
+
 def draw_password() -> str:
     """144 bits: nobody guesses it, however few rounds its hash has."""
     return secrets.token_urlsafe(18)
 
 
 def init(site: Site, hosts: Sequence[str], now: datetime, renew: bool = False) -> list[str]:
-    """Make what is missing, and keep what is there; `renew` draws the broker a new key. Says what it made.
+    """Make what is missing but the ACL, and keep what is there; `renew` draws the broker a new key. Says what it made.
 
-    Raises SiteError where a host name is none, or none was given and the broker has no certificate yet.
+    The caller has locked the site. Raises SiteError where a host name is none, or none was given and the broker has no
+    certificate yet.
     """
-    make_folders(site)
-    with files.locked(site.ca):
-        authority, told = _authority(site)
-        told += _broker(site, authority, hosts, renew)
-        if site.crl() is None:
-            site.save_crl(authority.revocations(None, (), now))
-        return told + _users(site)
+    authority, told = _authority(site)
+    told += _broker(site, authority, hosts, renew)
+    if site.crl() is None:
+        site.save_crl(authority.revocations(None, (), now))
+    return told + _users(site)
 
 
 def make_folders(site: Site) -> None:
+    """Raises OSError."""
     files.make_folder(site.root, files.PUBLIC_FOLDER)
     for folder in (site.ca, site.issued, site.devices, *(site.root / name for name in ("broker", *USERS))):
         files.make_folder(folder, files.SECRET_FOLDER, ACCOUNTS.get(folder.name))

@@ -57,6 +57,7 @@ TABLE: dict[str, set[str]] = {
     "handshake": set(),
     "store": {"errors", "messages"},
     "passwords": {"errors"},
+    "acl_file": {"topics"},
     "log": set(),
     "metrics": {"errors"},
     "pages": set(),
@@ -67,7 +68,7 @@ TABLE: dict[str, set[str]] = {
     "pace": set(),
     "blocks": {"codec", "messages", "modelcache", "packets", "pace"},
     "downloads": {"errors", "messages", "blocks", "models", "modelcache", "retry"},
-    "devices": {"errors", "limits", "passwords", "manager"},
+    "devices": {"errors", "limits", "passwords", "acl_file", "manager"},
     "confirmations": set(),
     "memory": {"errors", "messages", "core", "confirmations", "store"},
     "rates": {"messages"},
@@ -102,7 +103,7 @@ DOORS: dict[str, set[str]] = {
 }
 
 # No network, no clock, no log, no randomness, no waiting.
-WINDOWLESS = {"errors", "limits", "messages", "calls", "topics", "forms", "codec", "core", "api", "packets"}
+WINDOWLESS = {"acl_file", "errors", "limits", "messages", "calls", "topics", "forms", "codec", "core", "api", "packets"}
 WINDOWLESS |= {"breaker", "pace", "rates"}
 WINDOWS = {"asyncio", "time", "random", "secrets", "uuid", "os", "logging", "structlog", "socket", "ssl", "threading"}
 

@@ -22,8 +22,9 @@ def test_the_line_that_mosquitto_passwd_writes(tmp_path: Path) -> None:
     file = tmp_path / "passwords"
     subprocess.run(["mosquitto_passwd", "-c", "-b", str(file), "fleet-a/dev-1", "secret"], check=True)
     theirs = file.read_text().strip()
-    salt = base64.b64decode(theirs.split("$")[3])
-    assert passwords.line("fleet-a/dev-1", "secret", salt) == theirs
+    _, _, iterations, salt, _ = theirs.split("$")
+    assert passwords.line("fleet-a/dev-1", "secret", base64.b64decode(salt), int(iterations)) == theirs
+    assert PasswordFile.parse(theirs).matches("fleet-a/dev-1", "secret")
 
 
 def test_a_line_written_down() -> None:
@@ -33,6 +34,16 @@ def test_a_line_written_down() -> None:
         "wpf5E8PZT0szVkxTsaQ0y8+07OzV2HWoO617vWObMQcA0qgOQpGAac8inTQrQB1px7ebGP/4gVl08Kp8+Kat2g=="
     )
     assert passwords.line("f/a", "secret", base64.b64decode("4nXXWW0hw02vscHB")) == expected
+
+
+def test_a_line_with_the_longer_salt() -> None:
+    """From mosquitto_passwd 2.1.2."""
+    line = (
+        "fleet-a/dev-1:$7$1000$x0izIcXNiehx5jztKXSW70l4i7zoKLZEjyHygfmmCZssAHUhhYwkD2xzhuA10WcEAdjurP9Or7z9LpDRD1S71w==$"
+        "HRXy7+tSiC8wPP1Ow+mN9QL30XegLOtYxSBLTVyIVdUMvckAt/lau4FiecHv5b4MwOAnw1+Gen0Q4nkrrcktsw=="
+    )
+    assert PasswordFile.parse(line).matches("fleet-a/dev-1", "secret")
+    assert not PasswordFile.parse(line).matches("fleet-a/dev-1", "Secret")
 
 
 def test_each_line_has_a_salt_of_its_own() -> None:

@@ -5,73 +5,20 @@ import stat
 import time
 from base64 import b64decode
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography import x509
-from typer.testing import CliRunner, Result
+from typer.testing import CliRunner
 
 from gateway.devices import files
-from gateway.devices.authority import revoked_serials
 from gateway.devices.cli import app
 from gateway.manager.store import open_store
-from gateway.passwords import PasswordFile
-
-
-@dataclass
-class Desk:
-    """A site and a manager's data directory."""
-
-    site: Path
-    data: Path
-
-    def __call__(self, *arguments: str, status: int = 0) -> Result:
-        manager = [] if arguments[0] == "init" else ["--data", str(self.data)]
-        done = CliRunner().invoke(app, [*arguments, "--site", str(self.site), *manager])
-        assert done.exit_code == status, done.output
-        return done
-
-    def refused(self, *arguments: str) -> str:
-        """The one line on stderr."""
-        done = self(*arguments, status=2)
-        assert done.stdout == ""
-        assert done.stderr.count("\n") == 1
-        return done.stderr
-
-    def board(self, name: str) -> dict[str, str]:
-        found: dict[str, str] = json.loads((self.site / "devices" / f"f.{name}.json").read_text())
-        return found
-
-    def passwords(self) -> PasswordFile:
-        return PasswordFile.parse((self.site / "broker" / "passwords").read_text())
-
-    def revoked(self) -> set[int]:
-        return revoked_serials((self.site / "broker" / "crl.pem").read_bytes())
-
-    def registered(self) -> list[str]:
-        store = open_store(self.data, create=False)
-        found = [device for _, device, _ in store.devices("f")]
-        store.close()
-        return found
-
-    def everything(self) -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in self.site.rglob("*") if path.is_file()}
-
-
-@pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    open_store(tmp_path / "data", create=True).close()
-    made = Desk(tmp_path / "site", tmp_path / "data")
-    made("init", "broker.example", "10.0.0.1")
-    return made
+from tests.unit.devices.conftest import KINDS, Desk
 
 
 def serial(board: dict[str, str]) -> int:
     return x509.load_der_x509_certificate(b64decode(board["cert"])).serial_number
-
-
-KINDS = pytest.mark.parametrize("options", [[], ["--certificate"]], ids=["password", "certificate"])
 
 
 def test_a_password_in_one_step(desk: Desk) -> None:
@@ -98,7 +45,8 @@ def test_a_certificate_in_one_step(desk: Desk) -> None:
     certificate.verify_directly_issued_by(x509.load_der_x509_certificate(b64decode(board["ca"])))
     assert certificate.subject.rfc4514_string() == "CN=f/one"
     assert desk.registered() == ["one"]
-    assert "reload" not in done.stdout
+    assert desk.acl().users() == ["doctor/probe", "f/one"]
+    assert "systemctl reload mosquitto" in done.stdout
 
 
 @KINDS
@@ -122,7 +70,7 @@ def test_adding_twice_changes_nothing(desk: Desk, options: list[str]) -> None:
 
 
 @KINDS
-@pytest.mark.parametrize("breaks_at", range(1, 4))
+@pytest.mark.parametrize("breaks_at", range(1, 5))
 def test_what_was_interrupted_is_completed(
     desk: Desk, options: list[str], breaks_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -148,6 +96,7 @@ def test_what_was_interrupted_is_completed(
         assert x509.load_pem_x509_certificate(record.read_bytes()).serial_number == serial(board)
     else:
         assert desk.passwords().matches("f/one", board["password"])
+    assert "f/one" in desk.acl()
     assert desk.registered() == ["one"]
 
 
@@ -206,6 +155,7 @@ def test_removing_takes_all_away_and_twice_is_once(desk: Desk, options: list[str
     assert ("stays open" in told) == bool(options)
     assert desk.registered() == ["two"]
     assert "f/one" not in desk.passwords()
+    assert "f/one" not in desk.acl().users()
     assert desk.revoked() == ({serial(gone)} if options else set())
     assert not list(desk.site.rglob("f.one.*"))
     before = desk.everything()
@@ -293,6 +243,7 @@ def test_init_with_another_name_makes_another_certificate_of_the_same_authority(
     ("arguments", "told"),
     [
         (["add", "f", "+"], "'+' does not match DeviceName's pattern"),
+        (["add", "doctor", "probe"], "doctor/probe is the doctor's own"),
         (["add", "f/g", "one"], "does not match DeviceFleetName's pattern"),
         (["add", "f"], "name a fleet and its devices, or give --csv"),
         (["add", "f", "one", "--csv", "x"], "name a fleet and its devices, or give --csv; not both"),

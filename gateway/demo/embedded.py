@@ -109,6 +109,9 @@ class Embedded:
         """It lets everyone in; the password is a word that says so."""
         return Credentials(user, "unchecked")
 
+    def admit_reader(self, user: str) -> Credentials:
+        return self.admit(user)
+
     def admit_all(self, users: Iterable[str]) -> dict[str, Credentials]:
         return {user: self.admit(user) for user in users}
 

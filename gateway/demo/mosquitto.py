@@ -48,6 +48,7 @@ class Users:
         self._mode = mode
         self._passwords = PasswordFile()
         self._acl = AclFile.new(ROOT)
+        self._readers: list[str] = []
         self._known: dict[str, Credentials] = {}
 
     def admit(self, users: Iterable[str]) -> bool:
@@ -60,8 +61,14 @@ class Users:
                 self._acl.grant(user)
         if new:
             self._write("passwords", str(self._passwords))
-            self._write("acl", str(self._acl))
+            self._write(
+                "acl", str(self._acl) + "".join(f"user {each}\ntopic read {ROOT}/#\n" for each in self._readers)
+            )
         return bool(new)
+
+    def let_read_all(self, user: str) -> None:
+        """Whoever it is may read all topics, from its admission on."""
+        self._readers.append(user)
 
     def __getitem__(self, user: str) -> Credentials:
         return self._known[user]
@@ -118,10 +125,10 @@ class Mosquitto:
     def log(self) -> str:
         return self._child.log.read_text(errors="replace")
 
-    def start(self) -> None:
-        """Return once both listeners answer. Raises ChildError, with the broker's log, if they do not."""
+    def start(self, timeout: float = 15.0) -> None:
+        """Return once both listeners answer. Raises ChildError, with the broker's log, where they do not in time."""
         self._write_files()
-        self._child.start(lambda: both_answer(self.address))
+        self._child.start(lambda: both_answer(self.address), timeout)
 
     def stop(self) -> None:
         """SIGTERM: all is saved."""
@@ -141,6 +148,11 @@ class Mosquitto:
     def admit(self, user: str) -> Credentials:
         """Credentials for a user, known to the broker when this returns."""
         return self.admit_all((user,))[user]
+
+    def admit_reader(self, user: str) -> Credentials:
+        """Credentials for a user who may read all topics. No user of a site may: the ACL is this broker's own."""
+        self._users.let_read_all(user)
+        return self.admit(user)
 
     def admit_all(self, users: Iterable[str]) -> dict[str, Credentials]:
         """`admit` for many, with one reload."""

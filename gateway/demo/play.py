@@ -80,14 +80,12 @@ class Play:
         up.push_async_callback(stage.in_threads, found.stop)
         await stage.in_threads(found.start)
         at = found.address
-        if at.has_acl:  # the shipped ACL lets nobody read everything; this is the demo's own copy
-            with (folder / "acl").open("a") as acl:
-                acl.write(f"\nuser {OBSERVER}\ntopic read edge/#\n")
-        found.admit_all([OBSERVER, *[f"{FLEET}/{name}" for name in (*self._names, GUEST)]])
-        self._observer = Observer(at, found.admit(OBSERVER), self._began, self._sightings.put_nowait)
+        reader = found.admit_reader(OBSERVER)
+        found.admit_all(f"{FLEET}/{name}" for name in (*self._names, GUEST))
+        self._observer = Observer(at, reader, self._began, self._sightings.put_nowait)
         await self._observer.open()
         up.push_async_callback(self._observer.close)
-        told = "the shipped files and ACL" if at.has_acl else "which knows no ACL and no passwords"
+        told = "the shipped configuration and an ACL" if at.has_acl else "which knows no ACL and no passwords"
         self._screen.fact("broker", f"{at.kind}, {at.host}:{at.device_port}, {told}")
         return found
 

@@ -1,10 +1,11 @@
-"""What so many devices cost the broker at a reload: an entry for each in the acl_file, beside the dynamic security plugin.
+"""What devices cost the broker when one more is added: entries in the acl_file, beside the dynamic security plugin.
 
     python tests/benchmarks/bench_acl.py [DEVICES ...]        1,000, 10,000 and 30,000 where none is given
 
 For each number of devices and each way: seconds from the broker's start until it answers, the longest wait of a device
-that publishes heartbeats (QoS 1) while one more device is added, how many of the connected devices lost their connection
-by that, the time of a connect, the broker's memory. Mosquitto on the PATH; the plugin is looked for beside it.
+that publishes heartbeats (QoS 1) while one more device is added, how many of the connected devices lost their
+connection by that, the time of a connect, the broker's memory. Mosquitto on the PATH; the plugin is looked for where
+packages have it, MOSQUITTO_PLUGIN names another.
 """
 
 import json

@@ -34,6 +34,7 @@ bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mos
 	$(BIN)/python tests/benchmarks/bench_plans.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_files.py
+	$(BIN)/python tests/benchmarks/bench_acl.py
 
 budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals (Mosquitto on the PATH)
 	$(BIN)/python tests/benchmarks/sdk_budgets.py

@@ -28,7 +28,7 @@ NO_ACL = (
     "This site has no ACL with an entry for each device, which Mosquitto 2.1 and later need: `edge-gateway devices "
     "convert` makes it."
 )
-RUNNING = "A connection by a certificate that is open now stays open until it breaks or Mosquitto restarts."
+RUNNING = "Then a connection by a certificate that is open stays open, and may publish and receive nothing."
 
 app = typer.Typer(name="devices", help="The site's identities: who may connect to the broker.", no_args_is_help=True)
 

@@ -384,6 +384,22 @@ def test_removed_certificates_open_nothing_and_disturb_no_other(known: SiteBroke
     assert not known.login("certificate", "fleet-c/a").is_refused()
 
 
+def test_an_open_connection_by_a_removed_certificate_reaches_nothing(known: SiteBroker, door: Client) -> None:
+    known.add("fleet-c", "cut", "--certificate")
+    with known.login("certificate", "fleet-c/cut").connected("any", MQTT_5) as cut:
+        cut.subscribe(*(topic("fleet-c/cut", channel) for channel in TO_DEVICE))
+        cut.publish(topic("fleet-c/cut", "hb"), SENTINEL)
+        assert heard(door, topic("fleet-c/cut", "hb")) == set()
+        known.remove("fleet-c", "cut")
+        door.publish(topic("fleet-c/cut", "plan"), b"too late")
+        for channel in FROM_DEVICE:
+            cut.publish(topic("fleet-c/cut", channel), b"too late")
+        with known.login("certificate", "fleet-c/a").connected("any", MQTT_5) as a:
+            a.publish(topic("fleet-c/a", "hb"), SENTINEL)
+        assert heard(door, topic("fleet-c/a", "hb")) == set()
+        assert cut.arrived() == []
+
+
 @pytest.mark.parametrize("kind", ["password", "certificate"])
 def test_renewing_ends_the_old_credential(known: SiteBroker, kind: str) -> None:
     options = ["--certificate"] if kind == "certificate" else []

@@ -41,7 +41,7 @@ HERE = {"gateway-loopback": 1884, "plain": 1883, "password": 8883, "certificate"
 
 def devices(site: Path, *arguments: str) -> Result:
     """One command on a site without a manager."""
-    options = ["--site", str(site)] + ([] if arguments[0] == "init" else ["--no-register"])
+    options = ["--site", str(site)] + ([] if arguments[0] in ("init", "convert") else ["--no-register"])
     return CliRunner().invoke(app, [*arguments, *options])
 
 

@@ -80,12 +80,12 @@ def _problems(file: BrokerFile, account: Account | None, group: str, is_2_1: boo
 
 
 def _warnings(name: str, file: BrokerFile, account: Account | None, group: str) -> Iterator[Problem]:
-    """Of files with passwords, rules or a private key."""
+    """Of files with passwords, rules or a private key. Mosquitto 2.1 warns of the world, and of other owners."""
     if file.option not in (*LISTS, "keyfile"):
         return
     if file.access.mode & READ:
         yield Problem(Effect.WARNS, f"{name} can be read by everyone on this machine", f"chmod 0600 {file.path}")
-    if account is None or file.option not in LISTS or not _may_read(account, file):
+    if account is None or account.number == 0 or file.option not in LISTS or not _may_read(account, file):
         return
     if (file.access.owner, file.access.group) != (account.number, account.group):
         found = f"{name} belongs to another account or group than the broker's ({account.name})"

@@ -71,7 +71,8 @@ def test_what_is_no_hazard(file: BrokerFile) -> None:
 def test_whose_files_they_are_matters_only_where_the_account_is_known() -> None:
     strange = [replace(each, access=Access(5, 5, 0o600)) for each in (ACL, PASSWORDS)]
     assert judged(*strange, account=None).level is Level.PASS
-    assert judged(*strange, account=Account("root", 0, 0, frozenset({0}))).level is Level.WARN
+    assert judged(*strange, account=Account("root", 0, 0, frozenset({0}))).level is Level.PASS
+    assert judged(*strange).level is Level.FAIL
 
 
 def test_the_worst_is_first_and_of_many_some_are_named() -> None:

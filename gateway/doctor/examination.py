@@ -90,10 +90,13 @@ async def _broker(
     found.append(judge_broker.clients(clients))
     if found[-1].level is Level.FAIL:
         return found, ""
-    manners = await probe_broker.try_out(endpoint, settings.root, _operator(endpoint, options.site))
+    async with asyncio.TaskGroup() as group:
+        board = options.board or options.site / BOARD
+        trial = group.create_task(probe_device.try_as_device(board, endpoint, settings.root))
+        operator = _operator(endpoint, options.site)
+        manners = await probe_broker.try_out(endpoint, settings.root, operator)
     found += judge_broker.manners(manners, entry.announced, settings, mosquitto)
-    tried = await probe_device.try_as_device(options.board or options.site / BOARD, endpoint, settings.root)
-    return [*found, judge_device.devices(tried)], manners.version
+    return [*found, judge_device.devices(trial.result())], manners.version
 
 
 def _operator(endpoint: Endpoint, site: Path) -> Endpoint | None:

@@ -27,6 +27,10 @@ ENTRY = frozenset((channel.value, frozenset((access,))) for channels, access in 
 """Channels and grants of a device's entry."""
 CHECK = "isolation"
 CONVERT = "edge-gateway devices convert --conf /etc/mosquitto/mosquitto.conf, then reload the broker"
+TAKE_OUT = (
+    "take such lines out of the acl_file and reload the broker; `edge-gateway devices convert` writes what each device "
+    "needs"
+)
 NAMED = 3
 """So many devices are named, of many."""
 
@@ -60,8 +64,7 @@ def isolation(acl: Acl, question: Question) -> Verdict:
     odd = [user for user in devices if not _is_entry(acl, question.root, user)]
     for user in (A, *odd):
         if found := _reach(acl, question, user):
-            todo = f"take such lines out of the acl_file; each device has its own entry there ({CONVERT})"
-            return failed(CHECK, found, todo)
+            return failed(CHECK, found, TAKE_OUT)
     for fleet in question.fleets or ("doctor-b",):
         if found := _refused(acl, question, f"{fleet}/b", GATEWAYS, who=question.gateway or ""):
             todo = f"give this user its lines in the acl_file, for the root {question.root}"

@@ -1,7 +1,7 @@
 """Judgement on what the live broker lets a device do: its own topics, and no other's. Pure."""
 
 from gateway.doctor.facts import AsDevice, NotTried, Obstacle
-from gateway.doctor.judge_acl import CONVERT
+from gateway.doctor.judge_acl import CONVERT, TAKE_OUT
 from gateway.doctor.verdict import Verdict, failed, passed, unknown
 
 CHECK = "devices"
@@ -26,7 +26,7 @@ def devices(found: AsDevice | NotTried) -> Verdict:
         todo = _TODO[found.obstacle]
         return failed(CHECK, said, todo) if found.obstacle in _BROKEN else unknown(CHECK, said, todo)
     if found.wrote or found.read:
-        return failed(CHECK, f"{found.user} may {_reach(found)}", f"take such lines out of the acl_file; {CONVERT}")
+        return failed(CHECK, f"{found.user} may {_reach(found)}", TAKE_OUT)
     refused = [f"writing hello (reason {found.code})"] if found.code >= REFUSED else []
     refused += ["reading ack"] if found.heard is False else []
     if refused:

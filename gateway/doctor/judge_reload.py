@@ -21,12 +21,28 @@ LISTS = ("acl_file", "password_file")
 
 
 class Effect(Enum):
-    """What comes of it at a reload. The worst is first."""
+    """What comes of it at a reload: of Mosquitto 2.0, 2.1 and one of them. The worst is first."""
 
-    OPENS = "it ends Mosquitto 2.1, and 2.0 then lets everyone read and write everything"
-    LOCKS = "it ends Mosquitto 2.1, and 2.0 then lets nobody in"
-    ENDS = "it ends Mosquitto 2.1; 2.0 logs it and goes on"
-    WARNS = "a reload works, but"
+    OPENS = (
+        "the next reload lets everyone read and write everything",
+        "the next reload ends the broker",
+        "the next reload ends Mosquitto 2.1, and has 2.0 let everyone read and write everything",
+    )
+    LOCKS = (
+        "the next reload lets nobody in",
+        "the next reload ends the broker",
+        "the next reload ends Mosquitto 2.1, and has 2.0 let nobody in",
+    )
+    ENDS = (
+        "Mosquitto 2.1 would end at a reload; 2.0 logs it",
+        "the next reload ends the broker",
+        "the next reload ends Mosquitto 2.1",
+    )
+    WARNS = ("a reload works, but",) * 3
+
+    def of(self, is_2_1: bool | None) -> str:
+        in_2_0, in_2_1, in_one = self.value
+        return in_one if is_2_1 is None else in_2_1 if is_2_1 else in_2_0
 
 
 class Problem(NamedTuple):
@@ -49,7 +65,7 @@ def reload(files: Sequence[BrokerFile], account: Account | None, group: str, is_
     more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
     found = "; ".join(each.found for each in problems[:SHOWN]) + more
     todos = dict.fromkeys(each.todo for each in problems[:SHOWN])
-    return Verdict(CHECK, _level(worst.effect, is_2_1), f"{worst.effect.value}: {found}", "; ".join(todos))
+    return Verdict(CHECK, _level(worst.effect, is_2_1), f"{worst.effect.of(is_2_1)}: {found}", "; ".join(todos))
 
 
 def _level(effect: Effect, is_2_1: bool | None) -> Level:

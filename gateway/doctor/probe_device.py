@@ -82,9 +82,9 @@ async def _trial(board: BoardFile, way: Endpoint, gateway: Endpoint, root: str) 
         async with visit(gateway) as sender, visit(way) as device:
             code = await device.publish(f"{root}/{user}/{Channel.HELLO}", b"", retain=True)
             heard, read = await _listen(device, sender, root, user)
-            hellos = [f"{root}/{other}/{Channel.HELLO}" for other in OTHERS]
-            wrote = [topic for topic in hellos if await _writes(device, topic)]
-            return AsDevice(user, board.host, board.port, code, heard, tuple(wrote), tuple(read))
+        hellos = [f"{root}/{other}/{Channel.HELLO}" for other in OTHERS]
+        wrote = [topic for topic in hellos if await _writes(way, topic)]
+        return AsDevice(user, board.host, board.port, code, heard, tuple(wrote), tuple(read))
     except BrokerRefused as error:
         obstacle = Obstacle.LOGIN if error.code in LOGIN else Obstacle.BROKE
         return NotTried(obstacle, f"{board.host}:{board.port}: {error}")
@@ -109,13 +109,14 @@ async def _listen(device: Visitor, sender: Visitor, root: str, user: str) -> tup
     return False, read
 
 
-async def _writes(device: Visitor, topic: str) -> bool:
-    """Whether the broker takes an empty retained message there. Some close the connection to say no."""
-    try:
-        if not device.up:
-            await device.open()
-        return await device.publish(topic, b"", retain=True) < REFUSED
-    except BrokerRefused:
-        raise
-    except BrokerError:
-        return False
+async def _writes(way: Endpoint, topic: str) -> bool:
+    """Whether the broker takes an empty retained message there.
+
+    Some close the connection to say no. So each topic has one of its own: what was not confirmed is sent again on the
+    next connection of a client.
+    """
+    async with visit(way) as device:
+        try:
+            return await device.publish(topic, b"", retain=True) < REFUSED
+        except BrokerError:
+            return False

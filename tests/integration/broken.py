@@ -141,6 +141,22 @@ def forgetful(upstream: int) -> Iterator[int]:
         yield port
 
 
+@contextmanager
+def cutting(upstream: int, topic: bytes) -> Iterator[int]:
+    """A way to the broker at `upstream` that ends each connection on which a packet names this topic, as some brokers
+    do to say no."""
+
+    def serve(connection: socket.socket) -> None:
+        with socket.create_connection((HOST, upstream)) as broker:
+            threading.Thread(target=_copied, args=(broker, connection), daemon=True).start()
+            while (data := connection.recv(65_536)) and topic not in data:
+                broker.sendall(data)
+            connection.shutdown(socket.SHUT_RDWR)
+
+    with _listening(serve) as port:
+        yield port
+
+
 def _copied(source: socket.socket, sink: socket.socket) -> None:
     with suppress(OSError):
         while data := source.recv(65_536):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.demo.address import Credentials
 from gateway.demo.broker import mosquitto_binary
 from gateway.demo.mosquitto import version
 from gateway.devices.authority import END, Authority
@@ -23,8 +24,8 @@ from gateway.doctor.release import is_2_1
 from gateway.doctor.verdict import Level
 from tests.brokers import missing
 from tests.gateway_process import environment
-from tests.integration.broken import Altered, Report, examined
-from tests.integration.entries import PATTERNS, USERS, acl, entry, hashed, long_salted, write
+from tests.integration.broken import Altered, Report, cutting, examined
+from tests.integration.entries import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
 from tests.site import HOST
 
 AWS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
@@ -159,6 +160,18 @@ def test_a_board_that_does_not_fit(
     report = report_of(site, "--board", str(tmp_path / "board.json"))
     assert report.levels["devices"] == level, report
     assert said in report.texts["devices"]
+
+
+def test_a_broker_that_ends_the_connection_says_no(site: Altered, rules: Callable[[str], None], tmp_path: Path) -> None:
+    """To one of the topics that are another's; the others are tried all the same."""
+    login = Credentials(PROBE.user, json.loads((site.site / "operator" / "probe.json").read_text())["password"])
+    with cutting(site.ports["plain"], b"edge/doctor/other/hello") as port:
+        board = str(plain_board(tmp_path / "board.json", HOST, port, login))
+        report = report_of(site, "--board", board)
+        assert report.levels["devices"] == "pass", report
+        rules(acl(PROBE.user) + "topic write edge/doctor/+/hello\n")
+        report = report_of(site, "--board", board)
+        assert "doctor/probe may write edge/doctor/prob/hello, edge/doctor/probe2/hello" in report.texts["devices"]
 
 
 def test_no_board(site: Altered, tmp_path: Path) -> None:

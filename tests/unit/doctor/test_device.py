@@ -38,7 +38,7 @@ def test_what_a_device_may_do(found: AsDevice, level: Level, said: str) -> None:
     assert verdict.level is level
     assert said in verdict.found
     assert bool(verdict.todo) is (level is not Level.PASS)
-    assert ("devices convert --conf" in verdict.todo) is (level is Level.FAIL)
+    assert ("devices convert" in verdict.todo) is (level is Level.FAIL)
 
 
 @pytest.mark.parametrize("obstacle", Obstacle)

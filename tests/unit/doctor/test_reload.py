@@ -38,8 +38,8 @@ def test_files_as_they_should_be() -> None:
 @pytest.mark.parametrize(
     ("file", "levels", "said", "todo"),
     [
-        (replace(ACL, fault="is missing"), FAIL_ALWAYS, "everyone read and write everything: acl_file /b/acl", "init"),
-        (replace(PASSWORDS, fault="is missing"), FAIL_ALWAYS, "lets nobody in: password_file /b/passwords", "init"),
+        (replace(ACL, fault="is missing"), FAIL_ALWAYS, ": acl_file /b/acl is missing", "init"),
+        (replace(PASSWORDS, fault="is missing"), FAIL_ALWAYS, ": password_file /b/passwords is missing", "init"),
         (replace(KEY, fault="is no file"), WARN_IN_2_0, "keyfile /b/key is no file", "init"),
         (replace(ACL, link=True), WARN_IN_2_0, "symbolic link", "itself"),
         (replace(PASSWORDS, link=True), WARN_IN_2_0, "symbolic link", "itself"),
@@ -61,6 +61,15 @@ def test_each_hazard_is_named(file: BrokerFile, levels: tuple[Level, ...], said:
     verdicts = [judged(*others, file, is_2_1=is_2_1) for is_2_1 in VERSIONS]
     assert tuple(each.level for each in verdicts) == levels
     assert all(said in each.found and todo in each.todo for each in verdicts), verdicts[0]
+
+
+def test_what_comes_of_it_hangs_on_the_version() -> None:
+    lost = replace(ACL, fault="is missing")
+    assert [judged(lost, is_2_1=each).found.partition(":")[0] for each in VERSIONS] == [
+        "the next reload lets everyone read and write everything",
+        "the next reload ends Mosquitto 2.1, and has 2.0 let everyone read and write everything",
+        "the next reload ends the broker",
+    ]
 
 
 @pytest.mark.parametrize("file", [replace(KEY, link=True), replace(KEY, access=Access(0, 7, 0o640)), CERTIFICATE])

@@ -9,9 +9,9 @@ from pathlib import PurePosixPath
 
 LISTENERS_OWN = frozenset(
     "accept_protocol_versions bind_interface cafile capath certfile ciphers ciphers_tls1.3 crlfile dhparamfile "
-    "http_dir keyfile max_connections max_qos max_topic_alias mount_point protocol psk_hint require_certificate "
-    "socket_domain tls_engine tls_keyform tls_version use_identity_as_username use_subject_as_username "
-    "use_username_as_clientid websockets_headers_size websockets_origin".split()
+    "http_dir keyfile listener_allow_anonymous max_connections max_qos max_topic_alias mount_point protocol psk_hint "
+    "require_certificate socket_domain tls_engine tls_keyform tls_version use_identity_as_username "
+    "use_subject_as_username use_username_as_clientid websockets_headers_size websockets_origin".split()
 )
 OWN_BY_REQUEST = frozenset("acl_file allow_anonymous password_file psk_file".split())
 """A listener's own where `per_listener_settings true` says so."""
@@ -68,8 +68,9 @@ class Conf:
     @property
     def admits_nameless(self) -> bool:
         """Whether somewhere a client without a name is let in; without a listener Mosquitto lets this machine in."""
-        everywhere = (self.options, *(each.options for each in self.listeners))
-        return not self.listeners or any(options.get("allow_anonymous") == "true" for options in everywhere)
+        scopes = [{**self.options, **each.options} for each in self.listeners]
+        allowed = [each.get("listener_allow_anonymous", each.get("allow_anonymous")) for each in scopes]
+        return not self.listeners or "true" in allowed
 
     def number(self, name: str, default: int) -> int:
         """`default` too where it is no number: such a broker would not start."""

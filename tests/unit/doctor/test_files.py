@@ -41,6 +41,21 @@ def test_acl_files_are_a_listeners_own_where_the_file_says_so(own: bool) -> None
     assert found.options.get("acl_file") == (None if own else "b")
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("listener 1\nlistener 2\nallow_anonymous true", True),
+        ("allow_anonymous true\nlistener 1\nlistener_allow_anonymous false", False),
+        ("listener 1\nlistener 2\nlistener_allow_anonymous true", True),
+        ("per_listener_settings true\nlistener 1\nallow_anonymous true\nlistener 2", True),
+        ("listener 1", False),
+        ("", True),
+    ],
+)
+def test_who_gives_no_name_is_let_in_by_the_broker_or_by_one_listener(text: str, expected: bool) -> None:
+    assert read(text).admits_nameless is expected
+
+
 def test_a_plugin_that_reads_a_file_names_it_as_the_option_does() -> None:
     found = read(
         "global_plugin /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /a b\nlistener 1\n"

@@ -40,7 +40,7 @@ class Effect(Enum):
     )
     WARNS = ("a reload works, but",) * 3
 
-    def of(self, is_2_1: bool | None) -> str:
+    def for_version(self, is_2_1: bool | None) -> str:
         in_2_0, in_2_1, in_one = self.value
         return in_one if is_2_1 is None else in_2_1 if is_2_1 else in_2_0
 
@@ -63,9 +63,9 @@ def reload(files: Sequence[BrokerFile], account: Account | None, group: str, is_
     problems.sort(key=lambda each: list(Effect).index(each.effect))
     worst = problems[0]
     more = f"; and {len(problems) - SHOWN:,} more" if len(problems) > SHOWN else ""
-    found = "; ".join(each.found for each in problems[:SHOWN]) + more
+    found = f"{worst.effect.for_version(is_2_1)}: {'; '.join(each.found for each in problems[:SHOWN])}{more}"
     todos = dict.fromkeys(each.todo for each in problems[:SHOWN])
-    return Verdict(CHECK, _level(worst.effect, is_2_1), f"{worst.effect.of(is_2_1)}: {found}", "; ".join(todos))
+    return Verdict(CHECK, _level(worst.effect, is_2_1), found, "; ".join(todos))
 
 
 def _level(effect: Effect, is_2_1: bool | None) -> Level:

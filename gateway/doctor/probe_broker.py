@@ -65,8 +65,8 @@ async def _where(heard: bool, probe: Callable[[], Awaitable[Fact]]) -> Fact | Fa
 
 
 @asynccontextmanager
-async def visit(endpoint: Endpoint, session_expiry: int = 0, window: int = 65_535) -> AsyncIterator[Visitor]:
-    """A visitor that is in, and leaves no session behind."""
+async def connected(endpoint: Endpoint, session_expiry: int = 0, window: int = 65_535) -> AsyncIterator[Visitor]:
+    """A client that is connected, and leaves no session behind."""
     here = visiting(endpoint, session_expiry)
     visitor = Visitor(here, window)
     try:
@@ -77,14 +77,14 @@ async def visit(endpoint: Endpoint, session_expiry: int = 0, window: int = 65_53
 
 
 async def _echo(endpoint: Endpoint, topic: str) -> Echo:
-    async with visit(endpoint) as visitor:
+    async with connected(endpoint) as visitor:
         if await visitor.subscribe(topic) >= REFUSED or await visitor.publish(topic, b"echo") >= REFUSED:
             return Echo.REFUSED
         return Echo.HEARD if await visitor.hear(PATIENCE / 2) else Echo.SILENT
 
 
 async def _session(endpoint: Endpoint, topic: str, heard: bool) -> Session:
-    async with visit(endpoint, SESSION) as ear, visit(endpoint) as mouth:
+    async with connected(endpoint, SESSION) as ear, connected(endpoint) as mouth:
         await ear.subscribe(topic)
         await ear.close()
         if heard:
@@ -96,7 +96,7 @@ async def _session(endpoint: Endpoint, topic: str, heard: bool) -> Session:
 
 async def _window(endpoint: Endpoint, topic: str) -> int:
     """Messages that came after one ack."""
-    async with visit(endpoint, window=WINDOW) as ear, visit(endpoint) as mouth:
+    async with connected(endpoint, window=WINDOW) as ear, connected(endpoint) as mouth:
         await ear.subscribe(topic)
         for number in range(SENT):
             await mouth.publish(topic, b"%d" % number)
@@ -109,10 +109,10 @@ async def _window(endpoint: Endpoint, topic: str) -> int:
 
 
 async def _retained(endpoint: Endpoint, topic: str) -> bool:
-    async with visit(endpoint) as mouth:
+    async with connected(endpoint) as mouth:
         try:
             await mouth.publish(topic, b"kept", retain=True, expiry=SESSION)
-            async with visit(endpoint) as ear:
+            async with connected(endpoint) as ear:
                 await ear.subscribe(topic)
                 return await ear.hear(PATIENCE / 2) is not None
         finally:
@@ -121,7 +121,7 @@ async def _retained(endpoint: Endpoint, topic: str) -> bool:
 
 
 async def _shared(endpoint: Endpoint, topic: str, heard: bool) -> Shared:
-    async with visit(endpoint) as ear, visit(endpoint) as mouth:
+    async with connected(endpoint) as ear, connected(endpoint) as mouth:
         code = await ear.subscribe(f"$share/doctor/{topic}")
         if code >= REFUSED or not heard:
             return Shared(code, None)
@@ -132,9 +132,9 @@ async def _shared(endpoint: Endpoint, topic: str, heard: bool) -> Shared:
 async def _version(*endpoints: Endpoint | None) -> str:
     """What the broker calls itself; empty where none of these users may read it."""
     for endpoint in filter(None, endpoints):
-        async with visit(endpoint) as visitor:
-            await visitor.subscribe(VERSION)
-            if message := await visitor.hear(QUIET):
+        async with connected(endpoint) as client:
+            await client.subscribe(VERSION)
+            if message := await client.hear(QUIET):
                 return message.payload.decode("utf-8", "replace")
     return ""
 
@@ -147,7 +147,7 @@ async def _clients(endpoint: Endpoint) -> Clients:
         for visitor in (one, same):
             stack.push_async_callback(visitor.close)
         await one.open()
-        await stack.enter_async_context(visit(endpoint))
+        await stack.enter_async_context(connected(endpoint))
         beside = not await _is_lost(one, QUIET)
         await same.open()
         return Clients(beside, beside and await _is_lost(one, PATIENCE / 2))

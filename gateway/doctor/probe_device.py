@@ -16,7 +16,7 @@ from gateway import codec
 from gateway.devices.board import BoardFile
 from gateway.devices.names import Device
 from gateway.doctor.facts import AsDevice, Fault, NotTried, Obstacle, TlsFault
-from gateway.doctor.probe_broker import REFUSED, tried, visit
+from gateway.doctor.probe_broker import REFUSED, connected, tried
 from gateway.doctor.probe_way import PATIENCE, approach
 from gateway.errors import BrokerError, BrokerRefused, Code, SiteError
 from gateway.link import Endpoint
@@ -79,7 +79,7 @@ def _show(context: ssl.SSLContext, board: BoardFile) -> None:
 async def _trial(board: BoardFile, way: Endpoint, gateway: Endpoint, root: str) -> AsDevice | NotTried:
     user = board.device.user
     try:
-        async with visit(gateway) as sender, visit(way) as device:
+        async with connected(gateway) as sender, connected(way) as device:
             code = await device.publish(f"{root}/{user}/{Channel.HELLO}", b"", retain=True)
             heard, read = await _listen(device, sender, root, user)
         hellos = [f"{root}/{other}/{Channel.HELLO}" for other in OTHERS]
@@ -115,7 +115,7 @@ async def _writes(way: Endpoint, topic: str) -> bool:
     Some close the connection to say no. So each topic has one of its own: what was not confirmed is sent again on the
     next connection of a client.
     """
-    async with visit(way) as device:
+    async with connected(way) as device:
         try:
             return await device.publish(topic, b"", retain=True) < REFUSED
         except BrokerError:

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gateway.devices.cli import DEFAULT_SITE, SiteFolder
 from gateway.devices.cli import app as devices
 from gateway.errors import ConfigError
 from gateway.manager.cli import app as manager
@@ -109,6 +110,13 @@ def doctor(
     devices: Annotated[
         int | None, typer.Option(min=1, help="For how many devices the broker's queues must do.")
     ] = None,
+    board: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Board file of the device doctor/probe; else operator/probe.json of the site."
+        ),
+    ] = None,
+    site: SiteFolder = DEFAULT_SITE,
     model: Annotated[
         str | None, typer.Option(metavar="S3URL", help="A model file to try to read: s3://BUCKET/KEY.")
     ] = None,
@@ -123,7 +131,8 @@ def doctor(
 
         from gateway import doctor
 
-        found = asyncio.Runner().run(doctor.examine(settings, doctor.Options(conf, devices, model)))
+        options = doctor.Options(site, board, conf, devices, model)
+        found = asyncio.Runner().run(doctor.examine(settings, options))
     except ConfigError as error:
         _tell(error)
     except KeyboardInterrupt:

@@ -1,69 +1,134 @@
 """Mosquitto's acl_file: who may read and write what. Pure: the text is handed in.
 
 By the rules of mosquitto.conf(5): a user's own lines first, then the patterns; among each, what denies first.
+
+What `%u` and `%c` stand for in a pattern hangs on the version (tried with 2.0.11, 2.0.21 and 2.1.2). In 2.0 they are
+replaced as text, so a user name `fleet/device` spans two levels of the topic. Since 2.1 they stand for one level, which
+must be equal to the whole name: a name with a slash matches nowhere, no name matches the beginning of a level, and in a
+level that holds more than `%u` they are plain text. What it cannot read ends Mosquitto 2.1 at a reload; 2.0 then goes
+on without any rule, so that everyone may read and write everything.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, TypeAlias
 
 Access: TypeAlias = Literal["read", "write"]
 
-_GRANTS = {"read": {"read"}, "write": {"write"}, "readwrite": {"read", "write"}, "deny": set[str]()}
+_GRANTS = {
+    "read": frozenset({"read"}),
+    "write": frozenset({"write"}),
+    "readwrite": frozenset({"read", "write"}),
+    "deny": frozenset[str](),
+}
+_WORDS = ("user", "topic", "pattern")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One line. `pattern`: it holds for everyone, with %u and %c filled in; else `user` is whose it is (None: those
-    without a name). `grants`: what it allows; nothing: it denies."""
+class Rule(NamedTuple):
+    """One line. `grants`: what it allows; nothing: it denies."""
 
     filter: str
     grants: frozenset[str]
-    user: str | None = None
-    pattern: bool = False
-
-    def covers(self, user: str | None, client_id: str, topic: str) -> bool:
-        """Whether it says anything of this topic for this client."""
-        if not self.pattern:
-            return self.user == user and matches(self.filter, topic)
-        if user is None and "%u" in self.filter:
-            return False
-        return matches(self.filter.replace("%c", client_id).replace("%u", user or ""), topic)
 
 
-def read(text: str) -> tuple[Rule, ...]:
-    """The rules of a file. Lines that say nothing of topics are left out."""
-    rules = []
-    user = None
-    for line in text.splitlines():
+@dataclass(frozen=True, slots=True)
+class Acl:
+    """The rules of a file: each user's own (None: of those without a name), and the patterns, which hold for everyone.
+
+    `mistakes`: the lines that no broker can read, as "line 3: ...".
+    """
+
+    users: Mapping[str | None, tuple[Rule, ...]] = field(default_factory=dict)
+    patterns: tuple[Rule, ...] = ()
+    mistakes: tuple[str, ...] = ()
+
+    def allowed(self, user: str | None, client_id: str, access: Access, topic: str, one_level: bool) -> bool:
+        """Whether a client of that name and id may `access` the topic. `one_level`: as Mosquitto 2.1 reads patterns."""
+        own = [rule.grants for rule in self.users.get(user, ()) if matches(rule.filter, topic)]
+        common = [
+            rule.grants for rule in self.patterns if _fits(rule.filter, topic, user, client_id, one_level=one_level)
+        ]
+        for grants in (own, common):
+            if not all(grants):
+                return False
+            if any(access in each for each in grants):
+                return True
+        return False
+
+
+def read(text: str) -> Acl:
+    """The rules of a file. Blank lines and comments are left out."""
+    users: dict[str | None, list[Rule]] = {}
+    patterns: list[Rule] = []
+    mistakes = []
+    current: list[Rule] | None = None
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
         word, _, rest = line.strip().partition(" ")
-        if word == "user":
-            user = rest.strip()
-        elif word in ("topic", "pattern"):
-            first, _, after = rest.strip().partition(" ")
-            grants, found = (_GRANTS[first], after.strip()) if first in _GRANTS else ({"read", "write"}, rest.strip())
-            rules.append(Rule(found, frozenset(grants), user, word == "pattern"))
-    return tuple(rules)
+        rest = rest.strip()
+        if fault := _fault(word, rest):
+            mistakes.append(f"line {number}: {fault}")
+        elif word == "user":
+            current = users.setdefault(rest, [])
+        else:
+            if word == "topic" and current is None:
+                current = users.setdefault(None, [])
+            rules = patterns if word == "pattern" or current is None else current
+            rules.append(_rule(rest))
+    return Acl({user: tuple(rules) for user, rules in users.items()}, tuple(patterns), tuple(mistakes))
 
 
-def allowed(rules: Iterable[Rule], user: str | None, client_id: str, access: Access, topic: str) -> bool:
-    """Whether a client of that name and id may `access` the topic."""
-    said = [rule for rule in rules if rule.covers(user, client_id, topic)]
-    for pattern in (False, True):
-        mine = [rule for rule in said if rule.pattern is pattern]
-        if any(not rule.grants for rule in mine):
-            return False
-        if any(access in rule.grants for rule in mine):
-            return True
-    return False
+def _rule(rest: str) -> Rule:
+    first, space, after = rest.partition(" ")
+    if space and first in _GRANTS:
+        return Rule(after.strip(), _GRANTS[first])
+    return Rule(rest, _GRANTS["readwrite"])
+
+
+def _fault(word: str, rest: str) -> str:
+    """Why the broker cannot read this line; empty where it can."""
+    if word not in _WORDS:
+        return f"unknown word {word[:20]!r}"
+    if not rest:
+        return f"{word} without a name" if word == "user" else f"{word} without a topic"
+    if word == "user":
+        return ""
+    first, space, _ = rest.partition(" ")
+    if space and first not in _GRANTS:
+        return f"unknown access {first[:20]!r}"
+    found = _rule(rest).filter
+    return "" if _is_filter(found) else f"{found[:40]!r} is no topic filter"
+
+
+def _is_filter(text: str) -> bool:
+    if "+" not in text and "#" not in text:
+        return True
+    *head, last = text.split("/")
+    return (last == "#" or "#" not in last) and all(
+        level == "+" or ("+" not in level and "#" not in level) for level in [*head, "" if last == "#" else last]
+    )
 
 
 def matches(topic_filter: str, topic: str) -> bool:
     """Whether an MQTT topic filter matches a topic."""
-    if topic.startswith("$") != topic_filter.startswith("$"):
+    return topic_filter == topic or _levels_match(topic_filter.split("/"), topic.split("/"))
+
+
+def _fits(pattern: str, topic: str, user: str | None, client_id: str, *, one_level: bool) -> bool:
+    """Whether a pattern matches a topic for this client."""
+    if "%u" in pattern and user is None:
         return False
-    levels, wanted = topic.split("/"), topic_filter.split("/")
+    if one_level:
+        names = {"%u": user or "", "%c": client_id}
+        return _levels_match([names.get(level, level) for level in pattern.split("/")], topic.split("/"))
+    return matches(pattern.replace("%c", client_id).replace("%u", user or ""), topic)
+
+
+def _levels_match(wanted: list[str], levels: list[str]) -> bool:
+    if levels[0].startswith("$") != wanted[0].startswith("$"):
+        return False
     if wanted[-1] == "#":
-        wanted.pop()
+        wanted = wanted[:-1]
         levels = levels[: len(wanted)]
     return len(levels) == len(wanted) and all(want in ("+", level) for want, level in zip(wanted, levels, strict=True))

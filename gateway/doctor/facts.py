@@ -111,6 +111,84 @@ class Manners:
 
 WINDOW = 2
 
+
+@dataclass(frozen=True, slots=True)
+class AsDevice:
+    """What a device of the doctor's own may do. `host` and `port`: where its board file says that devices connect.
+
+    `code`: the broker's reason where it wrote its own hello; `heard`: whether its own ack arrived, None: nothing could
+    be sent there. `wrote`, `read`: the topics of other devices that it could write and read, though it may not.
+    """
+
+    user: str
+    host: str
+    port: int
+    code: int
+    heard: bool | None
+    wrote: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+
+
+class Obstacle(Enum):
+    """Why a device of the doctor's own could try nothing."""
+
+    NO_BOARD = "its board file is not there"
+    NO_BOARD_TO_US = "its board file cannot be used from here"
+    NOT_REACHED = "its listener is not reached"
+    NO_TLS = "TLS fails"
+    LOGIN = "it is refused"
+    BROKE = "the trial broke off"
+
+
+@dataclass(frozen=True, slots=True)
+class NotTried:
+    """`detail`: what happened, with the file or the address."""
+
+    obstacle: Obstacle
+    detail: str
+
+
+# The files of the broker
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An account of this machine. `group`: its own; `groups`: all of them."""
+
+    name: str
+    number: int
+    group: int
+    groups: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Owner, group and mode of a file or folder."""
+
+    owner: int
+    group: int
+    mode: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFile:
+    """A file that mosquitto.conf names. `fault`: why it is none ("is missing"); `unseen`: why nobody can know of it.
+
+    `link`: a symbolic link is in its place. `folders`: those above it. `mistakes`: lines that a broker cannot read.
+    `long_salts`: users whose password only Mosquitto 2.1 reads.
+    """
+
+    option: str
+    path: str
+    fault: str = ""
+    unseen: str = ""
+    link: bool = False
+    access: Access = Access(0, 0, 0)
+    folders: tuple[Access, ...] = ()
+    mistakes: tuple[str, ...] = ()
+    long_salts: tuple[str, ...] = ()
+
+
 # The cloud
 
 

@@ -19,13 +19,17 @@ _SPANS = {"h": 3600, "d": 86_400, "w": 604_800, "m": 2_592_000, "y": 31_536_000}
 
 def without(reason: str, todo: str) -> list[Verdict]:
     """What can be said of the files where they are not known; `todo`: how to name them."""
-    return [unknown(check, reason, todo) for check in ("persistence", "queues", "listeners", "isolation")]
+    return [unknown(check, reason, todo) for check in ("persistence", "queues", "listeners", "isolation", "reload")]
 
 
-def files(conf: Conf, settings: Settings, devices: int | None) -> list[Verdict]:
-    """All but what the ACL says."""
-    return [persistence(conf, settings.session_expiry), queues(conf, devices), *sending(conf, settings.max_payload)] + [
-        listeners(conf, settings.broker.port)
+def files(conf: Conf, settings: Settings, devices: int | None, is_2_1: bool | None) -> list[Verdict]:
+    """All but what the ACL says. `is_2_1`: the broker is Mosquitto 2.1 or later; None: not known."""
+    return [
+        persistence(conf, settings.session_expiry),
+        queues(conf, devices),
+        *sending(conf, settings.max_payload),
+        *largest_qos(conf, is_2_1),
+        listeners(conf, settings.broker.port),
     ]
 
 
@@ -87,6 +91,16 @@ def sending(conf: Conf, max_payload: int) -> list[Verdict]:
         todo = "set_tcp_nodelay true: without it each block of a model file waits for the other side's delayed ACK"
         found.append(warned("speed", "set_tcp_nodelay is not true", todo))
     return found
+
+
+def largest_qos(conf: Conf, is_2_1: bool | None) -> list[Verdict]:
+    """Whether max_qos holds; nothing where it does, or is not set."""
+    set_there = sorted(each.port for each in conf.listeners if "max_qos" in each.options)
+    if not set_there or is_2_1:
+        return []
+    found = f"max_qos of {_ports(set_there)} is lost at the first reload of Mosquitto 2.0"
+    todo = "leave it out; max_inflight_bytes 67108864 bounds what QoS 2 makes the broker hold, in every version"
+    return [warned("QoS 2", found, todo)]
 
 
 def listeners(conf: Conf, port: int) -> Verdict:

@@ -27,27 +27,30 @@ SENT = 4 * WINDOW
 Fact = TypeVar("Fact")
 
 
-async def try_out(endpoint: Endpoint, root: str) -> Manners:
-    """All that can be learned from outside. Takes some seconds, each part PATIENCE at most."""
+async def try_out(endpoint: Endpoint, root: str, operator: Endpoint | None = None) -> Manners:
+    """All that can be learned from outside. Takes some seconds, each part PATIENCE at most.
+
+    `operator`: as whom the broker's own topics may be read, where the gateway may not.
+    """
     topic = f"{root}/doctor/{secrets.token_hex(6)}"
-    echo = await _tried(_echo(endpoint, topic))
+    echo = await tried(_echo(endpoint, topic))
     heard = echo is Echo.HEARD
     async with asyncio.TaskGroup() as group:
-        session = group.create_task(_tried(_session(endpoint, f"{topic}-session", heard)))
+        session = group.create_task(tried(_session(endpoint, f"{topic}-session", heard)))
         window = group.create_task(_where(heard, lambda: _window(endpoint, f"{topic}-window")))
         retained = group.create_task(_where(heard, lambda: _retained(endpoint, f"{topic}-retained")))
-        shared = group.create_task(_tried(_shared(endpoint, f"{topic}-shared", heard)))
-        version = await _tried(_version(endpoint))
+        shared = group.create_task(tried(_shared(endpoint, f"{topic}-shared", heard)))
+        version = await tried(_version(endpoint, operator))
     found = session.result(), window.result(), retained.result(), shared.result()
     return Manners(topic, echo, *found, version if isinstance(version, str) else "")
 
 
 async def try_clients(endpoint: Endpoint) -> Clients | Fault:
     """Whether client ids are what they should be: all else hangs on it."""
-    return await _tried(_clients(endpoint))
+    return await tried(_clients(endpoint))
 
 
-async def _tried(probe: Awaitable[Fact]) -> Fact | Fault:
+async def tried(probe: Awaitable[Fact]) -> Fact | Fault:
     try:
         async with asyncio.timeout(4 * PATIENCE):
             return await probe
@@ -58,12 +61,12 @@ async def _tried(probe: Awaitable[Fact]) -> Fact | Fault:
 
 
 async def _where(heard: bool, probe: Callable[[], Awaitable[Fact]]) -> Fact | Fault | None:
-    return await _tried(probe()) if heard else None
+    return await tried(probe()) if heard else None
 
 
 @asynccontextmanager
-async def _visit(endpoint: Endpoint, session_expiry: int = 0, window: int = 65_535) -> AsyncIterator[Visitor]:
-    """A visitor that is in, and leaves no session behind."""
+async def connected(endpoint: Endpoint, session_expiry: int = 0, window: int = 65_535) -> AsyncIterator[Visitor]:
+    """A client that is connected, and leaves no session behind."""
     here = visiting(endpoint, session_expiry)
     visitor = Visitor(here, window)
     try:
@@ -74,14 +77,14 @@ async def _visit(endpoint: Endpoint, session_expiry: int = 0, window: int = 65_5
 
 
 async def _echo(endpoint: Endpoint, topic: str) -> Echo:
-    async with _visit(endpoint) as visitor:
+    async with connected(endpoint) as visitor:
         if await visitor.subscribe(topic) >= REFUSED or await visitor.publish(topic, b"echo") >= REFUSED:
             return Echo.REFUSED
         return Echo.HEARD if await visitor.hear(PATIENCE / 2) else Echo.SILENT
 
 
 async def _session(endpoint: Endpoint, topic: str, heard: bool) -> Session:
-    async with _visit(endpoint, SESSION) as ear, _visit(endpoint) as mouth:
+    async with connected(endpoint, SESSION) as ear, connected(endpoint) as mouth:
         await ear.subscribe(topic)
         await ear.close()
         if heard:
@@ -93,7 +96,7 @@ async def _session(endpoint: Endpoint, topic: str, heard: bool) -> Session:
 
 async def _window(endpoint: Endpoint, topic: str) -> int:
     """Messages that came after one ack."""
-    async with _visit(endpoint, window=WINDOW) as ear, _visit(endpoint) as mouth:
+    async with connected(endpoint, window=WINDOW) as ear, connected(endpoint) as mouth:
         await ear.subscribe(topic)
         for number in range(SENT):
             await mouth.publish(topic, b"%d" % number)
@@ -106,10 +109,10 @@ async def _window(endpoint: Endpoint, topic: str) -> int:
 
 
 async def _retained(endpoint: Endpoint, topic: str) -> bool:
-    async with _visit(endpoint) as mouth:
+    async with connected(endpoint) as mouth:
         try:
             await mouth.publish(topic, b"kept", retain=True, expiry=SESSION)
-            async with _visit(endpoint) as ear:
+            async with connected(endpoint) as ear:
                 await ear.subscribe(topic)
                 return await ear.hear(PATIENCE / 2) is not None
         finally:
@@ -118,7 +121,7 @@ async def _retained(endpoint: Endpoint, topic: str) -> bool:
 
 
 async def _shared(endpoint: Endpoint, topic: str, heard: bool) -> Shared:
-    async with _visit(endpoint) as ear, _visit(endpoint) as mouth:
+    async with connected(endpoint) as ear, connected(endpoint) as mouth:
         code = await ear.subscribe(f"$share/doctor/{topic}")
         if code >= REFUSED or not heard:
             return Shared(code, None)
@@ -126,12 +129,14 @@ async def _shared(endpoint: Endpoint, topic: str, heard: bool) -> Shared:
         return Shared(code, await ear.hear(PATIENCE / 2) is not None)
 
 
-async def _version(endpoint: Endpoint) -> str:
-    """What the broker calls itself; empty where our user may not read it."""
-    async with _visit(endpoint) as visitor:
-        await visitor.subscribe(VERSION)
-        message = await visitor.hear(QUIET)
-        return message.payload.decode("utf-8", "replace") if message else ""
+async def _version(*endpoints: Endpoint | None) -> str:
+    """What the broker calls itself; empty where none of these users may read it."""
+    for endpoint in filter(None, endpoints):
+        async with connected(endpoint) as client:
+            await client.subscribe(VERSION)
+            if message := await client.hear(QUIET):
+                return message.payload.decode("utf-8", "replace")
+    return ""
 
 
 async def _clients(endpoint: Endpoint) -> Clients:
@@ -142,7 +147,7 @@ async def _clients(endpoint: Endpoint) -> Clients:
         for visitor in (one, same):
             stack.push_async_callback(visitor.close)
         await one.open()
-        await stack.enter_async_context(_visit(endpoint))
+        await stack.enter_async_context(connected(endpoint))
         beside = not await _is_lost(one, QUIET)
         await same.open()
         return Clients(beside, beside and await _is_lost(one, PATIENCE / 2))

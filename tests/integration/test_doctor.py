@@ -24,6 +24,7 @@ from tests.contract.manager.conftest import ACCESS, SECRET, Manager
 from tests.gateway_process import ROOT, environment, settings
 from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
 from tests.integration.conftest import Way
+from tests.integration.entries import DOCTORS, acl, plain_board, write
 from tests.integration.forms import EPOCH, LAYOUT
 from tests.polling import until
 from tests.site import HOST
@@ -80,7 +81,7 @@ def variables(site: Altered, manager: Manager, tmp_path: Path) -> Callable[..., 
         password = (broker.site / "gateway" / "password").read_text().strip()
         url = f"{scheme}://gateway:{quote(password, safe='')}@{HOST}:{port or broker.ports['gateway-loopback']}"
         ca = {"GATEWAY_MQTT_CA_FILE": str(broker.site / "gateway" / "ca.pem")} if scheme == "mqtts" else {}
-        ours = {"GATEWAY_MQTT_URL": url, "GATEWAY_STATE_DIR": str(tmp_path / "state")}
+        ours = {"GATEWAY_MQTT_URL": url, "GATEWAY_STATE_DIR": str(tmp_path / "state"), "EDGE_SITE": str(broker.site)}
         return environment(**(aws | ours | ca | more))
 
     return make
@@ -111,6 +112,7 @@ def test_a_good_site_passes(
     assert report.status == 0
     assert report.of(PASSED) >= {"broker", "TLS", "MQTT 5", "anonymous", "client ids", "session", "retained messages"}
     assert report.of(PASSED) >= {"shared subscriptions", "persistence", "queues", "listeners", "isolation"}
+    assert report.of(PASSED) >= {"devices", "reload"}
     assert report.of(PASSED) >= {"credentials", "endpoint", "clock", "calls", "models (S3)", "disk"}
     assert ("TLSv1" in report.texts["TLS"]) is (door == "gateway")
     assert not (tmp_path / "state").exists(), "it looks at the disk, and leaves it as it was"
@@ -119,7 +121,7 @@ def test_a_good_site_passes(
 def test_what_stands_in_files_alone_is_told_to_be_unknown(variables: Callable[..., dict[str, str]]) -> None:
     report = examined(variables())
     assert report.status == 0
-    assert report.of("warn") - NOT_KEPT == {"persistence", "queues", "listeners", "isolation"}
+    assert report.of("warn") - NOT_KEPT == {"persistence", "queues", "listeners", "isolation", "reload"}
     assert all("cannot know" in report.texts[check] for check in report.of("warn") - NOT_KEPT)
 
 
@@ -221,7 +223,7 @@ def test_a_session_that_is_forgotten(site: Altered, variables: Callable[..., dic
         (["allow_anonymous true"], "", 1000, {"anonymous", "listeners"}, "who"),
         (["max_queued_messages 500"], "", 1000, {"queues"}, "500 messages may wait, of 1,000 devices"),
         (["persistence false"], "", 1000, {"persistence"}, "persistence is not true"),
-        ([], "acl_file", 1000, {"isolation"}, "no acl_file"),
+        ([], "acl_file", 1000, {"isolation", "devices"}, "no acl_file"),
     ],
     ids=["retained", "anonymous", "queues", "persistence", "acl"],
 )
@@ -243,9 +245,7 @@ def test_a_configuration_that_breaks_a_promise(
 def test_an_acl_without_the_doctors_line_leaves_unknown_what_hangs_on_it(
     variables: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
-    rules = (Path(ROOT) / "mosquitto" / "acl").read_text().replace("topic readwrite edge/doctor/+\n", "")
-    (tmp_path / "acl").write_text(rules)
-    (tmp_path / "acl").chmod(0o644)
+    write(tmp_path / "acl", acl("doctor/probe").replace(DOCTORS, ""))
     with altered(tmp_path, f"acl_file {tmp_path}/acl") as old:
         report = examined(variables(old), "--conf", conf_of(old), "--devices", "10")
     assert report.status == 0
@@ -304,10 +304,15 @@ def beside(way: Way) -> dict[str, str]:
     return made | {"AWS_ENDPOINT_URL_S3": way.recorder.url}
 
 
-def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosquitto) -> None:
-    """With the very settings of that gateway; a device's heartbeat passes during the examination and after it."""
-    gateway, device = own_way.open(), own_way.device("d")
-    command = subprocess.Popen(DOCTOR, env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL)
+def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """With the very settings of that gateway, which serves the doctor's device too; a device's heartbeat passes."""
+    fleet = own_way.fleet
+    own_way.fleet = f"{fleet},doctor"
+    gateway = own_way.open()
+    own_way.fleet = fleet
+    device = own_way.device("d")
+    board = board_of_probe(own_mosquitto, tmp_path)
+    command = subprocess.Popen([*DOCTOR, "--board", board], env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL)
     seq = 0
     while command.poll() is None:
         seq += 1
@@ -317,6 +322,7 @@ def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosqu
     assert gateway.metrics()["connected"] == 1
     assert not [line for line in gateway.log.so_far() if "broke" in line["event"]]
     assert "already connected" not in _lines_of_others(own_mosquitto)
+    assert not [line for line in gateway.log.so_far() if line.get("level") in ("warning", "error")]
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
@@ -324,7 +330,11 @@ def test_nothing_is_left_behind_not_even_by_ctrl_c(
     interrupted: bool, own_way: Way, own_mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     command = subprocess.Popen(
-        DOCTOR, env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL, preexec_fn=_mind_ctrl_c
+        [*DOCTOR, "--board", board_of_probe(own_mosquitto, tmp_path)],
+        env=beside(own_way),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=_mind_ctrl_c,
     )
     if interrupted:
         until(lambda: " as edge-gateway-doctor" in own_mosquitto.log, lambda: "the doctor does not connect")
@@ -334,6 +344,11 @@ def test_nothing_is_left_behind_not_even_by_ctrl_c(
     kept = (tmp_path / "mosquitto" / "data" / "mosquitto.db").read_bytes()
     assert b"edge-gateway-doctor" not in kept
     assert b"edge/doctor/" not in kept
+
+
+def board_of_probe(broker: Mosquitto, folder: Path) -> str:
+    at = broker.address
+    return str(plain_board(folder / "probe.json", at.host, at.device_port, broker.admit("doctor/probe")))
 
 
 def _mind_ctrl_c() -> None:

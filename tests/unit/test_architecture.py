@@ -79,7 +79,7 @@ TABLE: dict[str, set[str]] = {
     | {"confirmations", "intake", "memory", "rates", "blocks", "downloads", "letters", "models"},
     "doors": {"config", "errors", "link", "standard", "express", "cloud", "models"},
     "runner": {"*", "steward"},
-    "doctor": {"*"},
+    "doctor": {"*", "devices"},  # it connects as a device, by a board file
     "cli": {"*", "runner", "doctor", "manager", "devices", "demo"},
     "__main__": {"cli"},
     "demo": {"*", "runner", "manager", "device_sdk"},

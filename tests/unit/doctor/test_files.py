@@ -7,7 +7,7 @@ import pytest
 from gateway.config import Settings
 from gateway.demo.mosquitto import SHIPPED
 from gateway.doctor import conf, judge_files, probe_files
-from gateway.doctor.conf import Conf, Listener
+from gateway.doctor.conf import Conf, Listener, Plugin
 from gateway.doctor.facts import Fault
 from gateway.doctor.verdict import Level
 from gateway.errors import ConfigError
@@ -39,6 +39,47 @@ def test_acl_files_are_a_listeners_own_where_the_file_says_so(own: bool) -> None
     found = read(head + "listener 1\nacl_file a\nlistener 2\nacl_file b\n")
     assert [each.options.get("acl_file") for each in found.listeners] == (["a", "b"] if own else [None, None])
     assert found.options.get("acl_file") == (None if own else "b")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("listener 1\nlistener 2\nallow_anonymous true", True),
+        ("allow_anonymous true\nlistener 1\nlistener_allow_anonymous false", False),
+        ("listener 1\nlistener 2\nlistener_allow_anonymous true", True),
+        ("per_listener_settings true\nlistener 1\nallow_anonymous true\nlistener 2", True),
+        ("listener 1", False),
+        ("", True),
+    ],
+)
+def test_who_gives_no_name_is_let_in_by_the_broker_or_by_one_listener(text: str, expected: bool) -> None:
+    assert read(text).admits_nameless is expected
+
+
+def test_a_plugin_that_reads_a_file_names_it_as_the_option_does() -> None:
+    found = read(
+        "global_plugin /lib/mosquitto_acl_file.so\nplugin_opt_acl_file /a b\nlistener 1\n"
+        "plugin_load logins /lib/mosquitto_password_file.so\nplugin_opt_password_file /p\nplugin_use logins\n"
+    )
+    assert found.plugins == (
+        Plugin("mosquitto_acl_file", {"acl_file": "/a b"}),
+        Plugin("mosquitto_password_file", {"password_file": "/p"}),
+    )
+    assert (found.paths("acl_file"), found.paths("password_file")) == (["/a b"], ["/p"])
+    assert not found.is_decided_elsewhere
+
+
+@pytest.mark.parametrize("word", ["plugin", "auth_plugin", "global_plugin"])
+def test_another_plugin_may_decide_what_no_file_says(word: str) -> None:
+    found = read(f"acl_file /a\n{word} /lib/mosquitto_dynamic_security.so\nplugin_opt_acl_file /b\n")
+    assert found.is_decided_elsewhere
+    assert found.paths("acl_file") == ["/a"]
+
+
+def test_a_file_is_named_once_though_listeners_share_it() -> None:
+    found = read("listener 1\ncertfile /a\nlistener 2\ncertfile /a\nlistener 3\ncertfile /b\n")
+    assert found.paths("certfile") == ["/a", "/b"]
+    assert found.paths("crlfile") == []
 
 
 def test_what_stands_twice_counts_once_and_nonsense_is_the_default() -> None:
@@ -162,8 +203,23 @@ def test_doors_that_are_open_are_told(text: str, level: Level, said: str) -> Non
     assert said in verdict.found
 
 
+@pytest.mark.parametrize(
+    ("text", "is_2_1", "ports"),
+    [
+        ("listener 1\nmax_qos 1\nlistener 2\nlistener 3\nmax_qos 0", False, "port 1, 3 "),
+        ("listener 1\nmax_qos 1", None, "port 1 "),
+        ("listener 1\nmax_qos 1", True, ""),
+        ("listener 1", False, ""),
+    ],
+)
+def test_a_largest_qos_does_not_hold_in_2_0(text: str, is_2_1: bool | None, ports: str) -> None:
+    found = judge_files.largest_qos(read(text), is_2_1)
+    assert [each.level for each in found] == ([Level.WARN] if ports else [])
+    assert all(ports in each.found and "max_inflight_bytes" in each.todo for each in found)
+
+
 def test_the_shipped_file_is_as_it_must_be() -> None:
-    found = judge_files.files(changed(), SETTINGS, 10_000)
+    found = judge_files.files(changed(), SETTINGS, 10_000, is_2_1=True)
     assert {each.check for each in found} == {"persistence", "queues", "listeners"}
     assert {each.level for each in found} == {Level.PASS}
 
@@ -177,5 +233,5 @@ def test_of_the_shipped_doors_only_the_gateways_must_be_bound() -> None:
 
 def test_without_files_each_line_says_so() -> None:
     found = judge_files.without("it stands there", "name it")
-    assert {each.check for each in found} == {"persistence", "queues", "listeners", "isolation"}
+    assert {each.check for each in found} == {"persistence", "queues", "listeners", "isolation", "reload"}
     assert all(each.level is Level.WARN and "cannot know" in each.found for each in found)

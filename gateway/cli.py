@@ -113,7 +113,7 @@ def doctor(
     board: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Board file of the device doctor/probe; else operator/probe.json of the site."
+            metavar="FILE", help="Board file of the device doctor/probe; else gateway/probe.json of the site."
         ),
     ] = None,
     site: SiteFolder = DEFAULT_SITE,

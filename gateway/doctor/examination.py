@@ -33,7 +33,7 @@ from gateway.doctor.verdict import Level, Verdict, unknown
 from gateway.link import Endpoint
 
 BY_CONF = "name the broker's mosquitto.conf by --conf"
-BOARD = Path("operator", "probe.json")
+BOARD = Path("gateway", "probe.json")
 """The board file of `doctor/probe`, below the site's folder."""
 OPERATOR = "operator"
 ELSEWHERE = "the broker lets in whoever gives no name, the file of --conf does not: it runs by another one"

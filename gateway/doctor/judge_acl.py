@@ -9,20 +9,19 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TypeAlias
 
+from gateway.acl_file import FROM_DEVICE, TO_DEVICE
 from gateway.doctor.acl import Access, Acl
 from gateway.doctor.release import ENTRIES_2_0, deaf_seconds
 from gateway.doctor.verdict import Verdict, failed, passed, warned
 from gateway.topics import Channel
 
 A, B = "doctor-a/a", "doctor-b/b"
-UP = (Channel.HELLO, Channel.HEARTBEAT, Channel.GET, Channel.READ)
-DOWN = (Channel.PLAN, Channel.ACK, Channel.BLOCK)
 Rights: TypeAlias = tuple[tuple[tuple[Channel, ...], Access], ...]
 """Channels, and what one may do to them."""
 
 ACCESSES: tuple[Access, ...] = ("read", "write")
-OWN: Rights = ((UP, "write"), (DOWN, "read"))
-GATEWAYS: Rights = ((UP, "read"), ((*DOWN, Channel.DEAD), "write"))
+OWN: Rights = ((FROM_DEVICE, "write"), (TO_DEVICE, "read"))
+GATEWAYS: Rights = ((FROM_DEVICE, "read"), ((*TO_DEVICE, Channel.DEAD), "write"))
 ENTRY = frozenset((channel.value, frozenset((access,))) for channels, access in OWN for channel in channels)
 """Channels and grants of a device's entry."""
 CHECK = "isolation"
@@ -192,7 +191,7 @@ def _refused(
 def _forges(acl: Acl, question: Question, user: str) -> str:
     one_level = question.is_2_1 is True
     return ", ".join(
-        channel for channel in DOWN if acl.allowed(user, user, "write", question.topic(user, channel), one_level)
+        channel for channel in TO_DEVICE if acl.allowed(user, user, "write", question.topic(user, channel), one_level)
     )
 
 

@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 
 from gateway import codec
 from gateway.devices.board import BoardFile
-from gateway.devices.names import Device
+from gateway.devices.names import PROBE
 from gateway.doctor.facts import AsDevice, Fault, NotTried, Obstacle, TlsFault
 from gateway.doctor.probe_broker import REFUSED, connected, tried
 from gateway.doctor.probe_way import PATIENCE, approach
@@ -24,7 +24,6 @@ from gateway.messages import Ack
 from gateway.topics import Channel
 from gateway.visitor import Visitor
 
-PROBE = Device("doctor", "probe")
 OTHERS = ("doctor/other", "doctor/prob", "doctor/probe2", "doctor2/probe")
 """Devices that nobody has: another one, and three whose names begin alike."""
 LOGIN = (0x86, 0x87)

@@ -79,6 +79,11 @@ class Broker:
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
 
+    def stop(self) -> None:
+        """Its log is whole then."""
+        self._process.terminate()
+        self._process.wait(10)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()

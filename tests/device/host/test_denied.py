@@ -2,6 +2,7 @@
 
 import os
 import queue
+import re
 import signal
 import socket
 import threading
@@ -47,7 +48,8 @@ def rules(tmp_path):
 def broker(tmp_path, rules):
     """Reads `rules` at each SIGHUP."""
     command = find("mosquitto") or missing("no mosquitto on the PATH")
-    broker = Broker(command, tmp_path, f"user root\nacl_file {rules.path}\n")
+    log = f"log_dest file {tmp_path / 'log'}\nlog_type debug\n"
+    broker = Broker(command, tmp_path, f"user root\nacl_file {rules.path}\n{log}")
     yield broker
     broker.signal(signal.SIGCONT)
     broker.kill()
@@ -158,7 +160,9 @@ def test_a_denied_request_for_a_plan_holds_up_no_heartbeat(hosts, broker, rules,
     assert gateway.wait(lambda channel, value: channel == "hb")
 
 
-def test_with_3_1_1_a_denied_heartbeat_is_confirmed_and_nobody_hears_of_it(hosts, broker, rules, gateway):
+def test_with_3_1_1_a_denied_heartbeat_is_confirmed_and_the_brokers_log_alone_says_so(
+    hosts, broker, rules, gateway, tmp_path
+):
     rules.allow("hello")
     broker.signal(signal.SIGHUP)
     host = hosts(paho.MQTTv311)
@@ -167,6 +171,8 @@ def test_with_3_1_1_a_denied_heartbeat_is_confirmed_and_nobody_hears_of_it(hosts
     assert host.lines.empty()
     assert host.agent.count == 1  # the earlier ones are lost
     assert gateway.wait(lambda channel, value: True)[1] == LAYOUT
+    broker.stop()
+    assert re.search(rf"Denied PUBLISH from host \(d0, q1, r0, m\d+, '{TOPIC}hb', ", (tmp_path / "log").read_text())
 
 
 @pytest.mark.parametrize(

@@ -4,34 +4,62 @@ Not for boards. Decides nothing about messages: that is the agent's part. paho i
 what the broker has not confirmed, and runs in its own thread (`client.loop_start()`); the agent runs in that of run().
 """
 
+import logging
 import queue
 import time
 
 from .heartbeat import Packer
 from .port import CHANNELS, random16, unix_time
 
+RETRY = 1.0
+"""Seconds until what the broker denied is tried again, at most; doubles while it is denied."""
+RETRY_MOST = 64.0
+QUEUE_FULL = 15  # paho's MQTT_ERR_QUEUE_SIZE: it has not even taken the message
+
+
+def _failure(reason, granted=0):
+    # What paho's callbacks say, as text where it is a failure; else None. It is a ReasonCode; with the older version of
+    # the callbacks None or an int, up to `granted` for success.
+    if hasattr(reason, "is_failure"):
+        return "%s (%d)" % (reason, reason.value) if reason.is_failure else None
+    return "code %d" % reason if reason and reason > granted else None
+
 
 class PahoPort:
-    """client: a paho.mqtt.client.Client; its on_connect and its callbacks for this device's topics are taken over.
+    """client: a paho.mqtt.client.Client. Taken over are its on_connect, on_disconnect, on_publish and on_subscribe, and
+    its callbacks for this device's topics. With MQTT 5 the broker can say what it denies; with 3.1.1 it confirms a
+    publish that it denies as any other.
 
-    size: bytes of the largest payload that the device sends. clock: gives Unix seconds, or None.
+    size: bytes of the largest payload that the device sends. clock: gives Unix seconds, or None. log: is called, by the
+    thread of run(), with one line for each thing that the broker refused; None: a warning of the logger "device_sdk".
     """
 
-    def __init__(self, agent, client, fleet, device, root="edge", size=4096, clock=unix_time):
+    error = None  # an OSError with the last such line; None once a publish was confirmed
+
+    def __init__(self, agent, client, fleet, device, root="edge", size=4096, clock=unix_time, log=None):
         self.agent = agent
+        self._log = log or logging.getLogger("device_sdk").warning
         self._client = client
         self._prefix = "{}/{}/{}/".format(root, fleet, device)
         self._out = Packer(size, 0)
         self._events = queue.Queue(256)
-        self._under_way = None  # (channel, paho's message info)
+        self._under_way = None  # (channel, packet id)
+        self._confirmed = {}  # packet id: the broker's reason code, or None
+        self._subscription = None  # its packet id
+        self._was_up = False
+        self._wait = RETRY
+        self._retry = 0.0  # nothing is sent before
         self._started = time.monotonic()
         self.stopped = False
         agent.start(self.uptime(), clock(), random16(), False)
         client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
+        client.on_subscribe = self._on_subscribe
         for channel in CHANNELS:
             client.message_callback_add(self._prefix + channel, self._on_message)
         if client.is_connected():
+            self._was_up = True
             self._subscribe()
 
     def uptime(self):
@@ -44,7 +72,7 @@ class PahoPort:
 
     def stop(self):
         self.stopped = True
-        self._put(None)
+        self._put(self._wake)
 
     def step(self, seconds=0.0):
         """Does what is due, then waits up to `seconds` for the client's next event."""
@@ -54,38 +82,77 @@ class PahoPort:
         except queue.Empty:
             event = None
         while event is not None:
-            self.agent.receive(*event)
+            function, *arguments = event
+            function(*arguments)
             event = None if self._events.empty() else self._events.get_nowait()
         while self.agent.work(self.uptime):
             pass
 
     def _patience(self):
         # Not 0: with a publish under way, or no connection, there is nothing to do but wait.
-        waiting = self._under_way or not self._client.is_connected()
+        waiting = self._under_way or not self._client.is_connected() or time.monotonic() < self._retry
         return 1.0 if waiting else max(0.001, self.agent.wait(self.uptime()))
 
     def _send(self):
-        while self._settled() and self._client.is_connected():
+        while self._settled() and self._client.is_connected() and time.monotonic() >= self._retry:
             channel = self.agent.poll(self.uptime(), self._out)
             if channel is None:
                 return
             payload = bytes(self._out.buf[: self._out.pos])
+            self._confirmed.clear()  # of the user's own publishes
             info = self._client.publish(self._prefix + channel, payload, 1, channel == "hello")
-            self._under_way = channel, info
+            if info.rc == QUEUE_FULL:
+                return self._refused(channel, "was not taken by the client: its queue is full")
+            self._under_way = channel, info.mid
 
     def _settled(self):
         if self._under_way:
-            channel, info = self._under_way
-            if not info.is_published():
+            channel, mid = self._under_way
+            if mid not in self._confirmed:
                 return False
             self._under_way = None
-            self.agent.sent(channel)
+            failure = _failure(self._confirmed.pop(mid))
+            if failure:
+                self._refused(channel, "was denied by the broker: " + failure)
+            else:
+                self.error = None
+                self._wait = RETRY
+                self.agent.sent(channel)
         return True
 
-    def _subscribe(self):
-        self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])
+    def _refused(self, channel, how):
+        # What was in it is sent again, after a while.
+        agent = self.agent
+        if channel == "hb":
+            agent.taken = agent.since = 0  # all of it goes into the next one again
+        elif channel == "get":
+            agent.fetch = False  # or no heartbeat would be tried; the plan comes by what those say
+        self._retry = time.monotonic() + self._wait * (0.5 + random16() / 131072)  # a fleet does not try in step
+        self._wait = min(2 * self._wait, RETRY_MOST)
+        self._report("publish on %s%s %s" % (self._prefix, channel, how))
 
-    def _put(self, event):
+    def _report(self, line):
+        self.error = OSError(line)
+        try:
+            self._log(line)
+        except Exception as error:  # the user's; it ends no agent
+            self.error = error
+
+    def _subscribe(self):
+        self._subscription = self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])[1]
+
+    def _granted(self, mid, reasons):
+        if mid == self._subscription:
+            for channel, reason in zip(CHANNELS, reasons):
+                failure = _failure(reason, 2)
+                if failure:
+                    self._report("subscribe to %s%s was denied by the broker: %s" % (self._prefix, channel, failure))
+
+    def _wake(self):
+        pass
+
+    def _put(self, *event):
+        # For the thread of run(): what to call, and with what.
         try:
             self._events.put_nowait(event)
         except queue.Full:
@@ -94,11 +161,25 @@ class PahoPort:
     # paho's thread
 
     def _on_connect(self, client, userdata, flags, reason, properties=None):
+        failure = _failure(reason)
+        if failure:
+            return self._put(self._report, "the broker refuses the connection: " + failure)
+        self._was_up = True
         self._subscribe()
-        self._put(None)
+        self._put(self._wake)
+
+    def _on_disconnect(self, client, userdata, *rest):
+        was_up, self._was_up = self._was_up, False
+        failure = _failure(rest[-2] if len(rest) > 1 else rest[0])
+        if was_up and failure:
+            self._put(self._report, "the connection ended: " + failure)
 
     def _on_publish(self, client, userdata, mid, reason=None, properties=None):
-        self._put(None)
+        self._confirmed[mid] = reason
+        self._put(self._wake)
+
+    def _on_subscribe(self, client, userdata, mid, reasons, properties=None):
+        self._put(self._granted, mid, reasons)
 
     def _on_message(self, client, userdata, message):
-        self._put((message.topic.rsplit("/", 1)[-1], message.payload))
+        self._put(self.agent.receive, message.topic.rsplit("/", 1)[-1], message.payload)

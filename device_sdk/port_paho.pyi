@@ -3,9 +3,14 @@ from typing import Any
 
 from .agent import Agent
 
+RETRY: float
+RETRY_MOST: float
+QUEUE_FULL: int
+
 class PahoPort:
     agent: Agent
     stopped: bool
+    error: Exception | None
     def __init__(
         self,
         agent: Agent,
@@ -15,6 +20,7 @@ class PahoPort:
         root: str = "edge",
         size: int = 4096,
         clock: Callable[[], int | None] = ...,
+        log: Callable[[str], object] | None = None,
     ) -> None: ...
     def uptime(self) -> int: ...
     def run(self) -> None: ...

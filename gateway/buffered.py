@@ -86,6 +86,10 @@ class BufferedSocket:
                 return False
         return True
 
+    def discard(self) -> None:
+        """What was sent and has not left need not leave."""
+        self._out.clear()
+
     def close(self) -> None:
         """The last packet, a DISCONNECT perhaps, leaves if it can."""
         try:
@@ -106,8 +110,13 @@ class BufferedSocket:
         self._sock.settimeout(seconds)
 
     def do_handshake(self) -> None:
+        """Raises OSError, and has closed the socket then: paho does not."""
         if isinstance(self._sock, ssl.SSLSocket):
-            self._sock.do_handshake()
+            try:
+                self._sock.do_handshake()
+            except BaseException:
+                self._sock.close()
+                raise
 
     def getpeercert(self) -> Any:
         return self._sock.getpeercert() if isinstance(self._sock, ssl.SSLSocket) else None

@@ -1,7 +1,7 @@
 """One connection to the broker: a paho MQTT 5 client on the asyncio loop, by paho's own external-loop hooks.
 
-Knows topics, bytes and packet ids; nothing of devices. Runs no thread but the one that opens the TCP connection, since
-paho connects in blocking calls. A callback that is handed in must not raise: paho would lose its place in the stream.
+Knows topics, bytes and packet ids; nothing of devices. Runs no thread but the one that opens the TCP connection. A
+callback that is handed in must not raise: paho would lose its place in the stream.
 """
 
 import asyncio
@@ -127,24 +127,15 @@ class Link:
         properties.ReceiveMaximum = self._receive_maximum
         self._end()
         self._opened = self._loop.create_future()
-        connecting = self._loop.run_in_executor(
-            None,
-            lambda: self._client.connect(
-                endpoint.host,
-                endpoint.port,
-                endpoint.keepalive,
-                clean_start=endpoint.session_expiry == 0,
-                properties=properties,
-            ),
-        )
         try:
             async with asyncio.timeout(endpoint.timeout):
-                await asyncio.shield(connecting)
+                await self._sockets.connect(
+                    endpoint.host, endpoint.port, clean_start=endpoint.session_expiry == 0, properties=properties
+                )
                 await self._opened
         except asyncio.CancelledError:
-            self._opened.cancel()
-            await asyncio.wait([connecting])  # a thread goes on: what it sends must not come after our end of it
             self._end()
+            await self._sockets.idle()
             raise
         except TimeoutError:
             self._end()
@@ -159,12 +150,17 @@ class Link:
             twin = self._sockets.twin()
             self._client.disconnect()
             self._client.loop_write()
-            await self._hear_out(twin)
-        self._end()
+            try:
+                await self._hear_out(twin)
+            finally:
+                self._end()
+        else:
+            self._end()
 
     def _end(self) -> None:
         """No connection stands from here on, and a CONNACK that still comes is too late."""
-        self._opened.cancel()
+        if not self._opened.cancel() and not self._opened.cancelled():
+            self._opened.exception()  # perhaps nobody has asked for it
         self._sockets.close()
         self.stands.clear()
         self.lost.set()
@@ -257,7 +253,8 @@ class Link:
         self._unsent.extendleft(reversed(self._unconfirmed.values()))  # the old connection took the answers with it
         self._unconfirmed.clear()
         self._send_unsent()
-        self._opened.set_result(None)
+        if not self._opened.done():  # who was called just now may have ended the opening
+            self._opened.set_result(None)
 
     def _disconnected(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
         self._sockets.disconnected()

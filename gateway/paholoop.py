@@ -10,6 +10,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import paho.mqtt.client as paho
@@ -39,9 +41,11 @@ class PahoLoop:
         self._on_confirmed = on_confirmed
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self._connecting: asyncio.Future[Any] | None = None
         self._housekeeper: asyncio.TimerHandle | None = None
         self._sock: BufferedSocket | None = None
         self.paused = False
+        self._ended = True
         self._flushing = self._writing = False
         self._heard = self._spoke = 0.0
         # paho calls these from the thread that connects, too.
@@ -80,6 +84,27 @@ class PahoLoop:
             self._sock.send(packet)
             self._want_write(self._sock)
 
+    async def connect(self, host: str, port: int, **options: Any) -> None:
+        """Have paho connect, in a thread, since its calls block; one at a time. Raises OSError, ValueError.
+
+        Who cancels this ends the wait and not the thread, and calls `close`: what still comes of it is closed.
+        """
+        await self.idle()
+        self._ended = False
+        connect = partial(self._client.connect, host, port, self._keepalive, **options)
+        self._connecting = self._loop.run_in_executor(None, connect)
+        self._connecting.add_done_callback(self._tried)
+        await asyncio.shield(self._connecting)
+
+    async def idle(self) -> None:
+        """Wait until no thread connects."""
+        if self._connecting is not None:
+            await asyncio.wait([self._connecting])
+
+    def _tried(self, connecting: asyncio.Future[Any]) -> None:
+        if self._ended:
+            self.close()
+
     def connected(self) -> None:
         """A new connection stands: it is read, and kept alive."""
         self.paused = False
@@ -93,16 +118,20 @@ class PahoLoop:
         return twin
 
     def close(self) -> None:
-        """End the socket, if there still is one.
+        """End the socket, if there still is one, and the one that a thread still opens.
 
-        Before paho connects anew: it would close the old one in the thread that connects, and the loop, which goes by
-        numbers, would take the next socket of that number for one that it watches already, and never read it.
+        Here, and not before paho connects anew or when its client is collected: it would close the socket in whatever
+        thread that is, and the loop, which goes by numbers, would take the next socket of that number for one that it
+        watches already, and never read it.
         """
         self.disconnected()
-        sock = self._client.socket()
+        self._ended = True
+        if self._connecting is not None and not self._connecting.done():
+            return
+        sock = cast("BufferedSocket | None", self._client.socket())
         if sock is not None:
-            self._unwatch(sock)
-            sock.close()
+            sock.discard()
+            self._client.connect_async(self._client.host, self._client.port)  # closes the socket, connects nothing
 
     def disconnected(self) -> None:
         """There is nothing to keep alive."""
@@ -110,17 +139,23 @@ class PahoLoop:
             self._housekeeper.cancel()
 
     def _here(self, action: Callable[[Any], None], sock: Any) -> None:
-        """On the loop's thread: at once, or handed over by the thread that connects."""
+        """On the loop's thread: at once, or handed over by the thread that connects.
+
+        A client that is collected calls this too, in any thread, perhaps when its loop is closed and watches nothing.
+        """
+        if self._loop.is_closed():
+            return
         if threading.get_ident() == self._thread:
             action(sock)
         else:
-            self._loop.call_soon_threadsafe(action, sock)
+            with suppress(RuntimeError):  # the loop was closed just now
+                self._loop.call_soon_threadsafe(action, sock)
 
     def _is_current(self, sock: Any) -> bool:
         return self._client.socket() is sock
 
     def _watch(self, sock: Any) -> None:
-        if self._is_current(sock):
+        if self._is_current(sock) and not self._ended:
             self._sock = sock
             self._loop.add_reader(sock, self._read)
 
@@ -132,7 +167,7 @@ class PahoLoop:
             self._sock = None
 
     def _want_write(self, sock: Any) -> None:
-        if not self._flushing:
+        if not self._flushing and not self._ended:
             self._flushing = True
             self._loop.call_soon(self._write)
 
@@ -140,7 +175,7 @@ class PahoLoop:
         """Everything that this turn of the loop has to say, in one piece."""
         self._flushing = False
         sock = cast("BufferedSocket | None", self._client.socket())
-        if sock is None:
+        if sock is None or self._ended:
             return
         self._client.loop_write()
         self._spoke = time.monotonic()

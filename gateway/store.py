@@ -29,6 +29,19 @@ CREATE TABLE IF NOT EXISTS filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
 
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=2.0)
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(_SCHEMA)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
 class Store:
     """One folder: `hellos.sqlite`, `dead.jsonl` and `alive`. Raises ConfigError where the folder cannot be used."""
 
@@ -37,11 +50,7 @@ class Store:
         self._layouts: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(folder / "hellos.sqlite", isolation_level=None, timeout=2.0)
-            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
+            self._db = _open(folder / "hellos.sqlite")
         except (OSError, sqlite3.Error) as error:
             raise ConfigError([f"state_dir {folder}: {error} (one folder for each gateway, writable)"]) from error
 

@@ -8,11 +8,15 @@ import os
 import sys
 
 import paho.mqtt.client as paho
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from device_sdk.agent import Agent
 from device_sdk.port import in_file
 from device_sdk.port_paho import PahoPort
 
+DAY = 86400
+"""Seconds for which the broker keeps what this host has not heard yet."""
 LAYOUT = ["host example 1.0", [["system", "load-average"]], []]
 
 
@@ -29,11 +33,14 @@ def remove(definition):
 
 
 def main(host, fleet, device, password=None):
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"{fleet}/{device}", clean_session=False)
+    # With MQTT 5 the broker says what it denies, and why.
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"{fleet}/{device}", protocol=paho.MQTTv5)
     client.username_pw_set(f"{fleet}/{device}", password)
     agent = Agent(LAYOUT, install, remove, measure, store=in_file("agent.state"), max_payload=None)
     port = PahoPort(agent, client, fleet, device)
-    client.connect(host)
+    session = Properties(PacketTypes.CONNECT)
+    session.SessionExpiryInterval = DAY
+    client.connect(host, clean_start=False, properties=session)
     client.loop_start()
     port.run()
 

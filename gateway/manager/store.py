@@ -37,7 +37,11 @@ def open_store(data: Path, *, create: bool, power_safe: bool = False) -> "Store"
         data.mkdir(parents=True, exist_ok=True)
         with _alone(data):
             connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, cached_statements=64)
-            _prepare(connection, path, power_safe)
+            try:
+                _prepare(connection, path, power_safe)
+            except BaseException:
+                connection.close()
+                raise
     except (OSError, sqlite3.Error) as error:
         raise ManagerError(f"{path} cannot be used as the manager's database: {error}") from error
     return Store(connection)
@@ -120,8 +124,9 @@ class Store:
     def devices(self, fleet: str | None = None) -> list[tuple[str, str, float]]:
         """(fleet, device, registered at), in order of their names."""
         return self.connection.execute(
-            "SELECT fleet, device, registered FROM devices WHERE fleet = ?1 OR ?1 IS NULL ORDER BY fleet, device",
-            (fleet,),
+            "SELECT fleet, device, registered FROM devices"
+            " WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, device",
+            {"fleet": fleet},
         ).fetchall()
 
     def numbers(self, fleet: str) -> dict[str, int]:

@@ -209,6 +209,11 @@ def answer_to(client: paho.Client, message: paho.MQTTMessage) -> None:
         client.publish(DEVICE + "block", msgpack.packb(block), 1)
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextlib.contextmanager
 def mosquitto(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     with socket.socket() as probe:
@@ -218,7 +223,7 @@ def mosquitto(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     process = subprocess.Popen([tool("mosquitto"), "-c", folder / "conf"], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 10
     try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
+        while not listens(port):
             if time.monotonic() > deadline:
                 raise SystemExit("mosquitto does not listen")
         yield process, port

@@ -31,7 +31,7 @@ def remembered(folder: Path) -> dict[Device, list[HelloRecord]]:
 
 def rows(folder: Path, table: str) -> int:
     """How many rows a closed store's table has."""
-    with sqlite3.connect(folder / "hellos.sqlite") as db:
+    with closing(sqlite3.connect(folder / "hellos.sqlite")) as db:
         return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 

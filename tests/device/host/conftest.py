@@ -69,15 +69,28 @@ class Broker:
 
     def start(self) -> None:
         self._process = subprocess.Popen([self._command, "-c", str(self._config)], stderr=subprocess.DEVNULL)
+        try:
+            self._wait_until_it_listens()
+        except BaseException:
+            self.kill()
+            raise
+
+    def _wait_until_it_listens(self) -> None:
         deadline = time.monotonic() + 10
         while True:
             try:
                 return socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
                 assert time.monotonic() < deadline, "mosquitto does not listen"
+                assert self._process.poll() is None, "mosquitto has ended"
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
+
+    def stop(self) -> None:
+        """Its log is whole then."""
+        self._process.terminate()
+        self._process.wait(10)
 
     def kill(self) -> None:
         self._process.kill()

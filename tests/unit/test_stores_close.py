@@ -1,0 +1,47 @@
+"""A database that cannot be used is not left open: from Python 3.13 on, one that is collected open is a warning."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gateway.errors import ConfigError
+from gateway.manager.refusals import ManagerError
+from gateway.manager.store import FILE, open_store
+from gateway.store import Store
+
+DESCRIPTORS = Path("/proc/self/fd")
+NO_DATABASE = b"It is something else. " * 100
+
+pytestmark = pytest.mark.skipif(not DESCRIPTORS.is_dir(), reason="no /proc, which says what is open")
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has the file open."""
+    numbers = os.listdir(DESCRIPTORS)
+    there = [DESCRIPTORS / each for each in numbers if (DESCRIPTORS / each).exists()]
+    return any(each.samefile(path) for each in there)
+
+
+@pytest.mark.parametrize(
+    ("name", "opening"),
+    [(FILE, lambda folder: open_store(folder, create=False)), ("hellos.sqlite", Store)],
+    ids=["manager", "gateway"],
+)
+def test_it_is_closed(name: str, opening: Callable[[Path], object], tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(NO_DATABASE)
+    with pytest.raises((ConfigError, ManagerError), match="not a database") as refusal:
+        opening(tmp_path)
+    assert not is_open(path)
+    assert refusal  # its traceback would keep what was open
+
+
+def test_one_that_is_open_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "some.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE some (n)")
+    assert is_open(path)
+    db.close()

@@ -85,6 +85,8 @@ class Container:
             before = self.log.count(RELOADED)
             self._container.get_wrapped_container().kill("SIGHUP")
             self._wait(lambda: self.log.count(RELOADED) > before, "did not reload its users")
+            # Its one thread answers nobody before it has read all, and a signal that comes meanwhile is lost.
+            self._wait(lambda: both_answer(self.address), "did not answer after it reloaded its users")
         return {user: self._users[user] for user in wanted}
 
     def _published(self) -> Address:

@@ -101,7 +101,7 @@ class SiteBroker:
         for door in DOORS:
             (self._directory / "doors" / f"{door}.conf").write_text(self.door_conf(door))
         try:
-            self._child.start(lambda: answers(HOST, self.ports["plain"], MQTT_3_1_1))
+            self._child.start(self._answers)
         except BaseException:
             self._child.stop()
             raise
@@ -142,10 +142,12 @@ class SiteBroker:
         self.reload()
 
     def reload(self) -> None:
-        """Its one thread reloads right after it wrote the line: whoever connects later meets the new files."""
+        """SIGHUP; return when the files are read. Raises ChildError where the broker ends of it."""
         before = self.log().count(RELOADED)
         self._child.process.send_signal(signal.SIGHUP)
         self._child.wait_until(lambda: self.log().count(RELOADED) > before, 10.0, "did not reload")
+        # Its one thread answers nobody meanwhile, and a signal that comes before the end is lost.
+        self._child.wait_until(self._answers, 10.0, "did not answer after a reload")
 
     def board(self, device: str) -> dict[str, Any]:
         """The board file of `fleet/device`."""
@@ -194,6 +196,9 @@ class SiteBroker:
         credentials = Credentials(user, (self.site / user / "password").read_text().strip())
         ca = (self.site / "gateway" / "ca.pem").read_text()
         return Login(self.ports[door], credentials, ssl.create_default_context(cadata=ca) if door in DOORS else None)
+
+    def _answers(self) -> bool:
+        return answers(HOST, self.ports["plain"], MQTT_3_1_1)
 
     def log(self) -> str:
         return (self._directory / "log").read_text(errors="replace")

@@ -1,7 +1,6 @@
 """Brokers and endpoints that are broken in one way each, and the doctor's command as a script calls it."""
 
 import json
-import signal
 import socket
 import ssl
 import subprocess
@@ -15,12 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from gateway.demo.mosquitto import RELOADED
+from gateway.demo.child import ChildError
 from gateway.devices.authority import Identity
-from gateway.handshake import MQTT_3_1_1, answers
 from tests.gateway_process import ROOT
 from tests.integration import entries
-from tests.polling import until
 from tests.site import HOST, SiteBroker
 
 DOCTOR = [sys.executable, "-m", "gateway", "doctor"]
@@ -57,29 +54,20 @@ class Altered(SiteBroker):
     def __init__(self, directory: Path, binary: str, *lines: str, without: str = "") -> None:
         super().__init__(directory, binary)
         self._lines = lines
-        self._dropped = [line.split()[0] for line in lines] + ["max_qos", *without.split()]
+        self._dropped = [line.split()[0] for line in lines] + without.split()
 
     def main_conf(self) -> str:
-        entries.prepare(self.site, "localhost", self.ports["password"])
-        shipped = [line for line in super().main_conf().splitlines() if not line.startswith("acl_file ")]
-        conf = [f"acl_file {self.site}/broker/acl", *shipped]
-        kept = [line for line in conf if line.split(" ")[0] not in self._dropped]
+        entries.address(self.site, "localhost", self.ports["password"])
+        kept = [line for line in super().main_conf().splitlines() if line.split(" ")[0] not in self._dropped]
         return "\n".join([*self._lines, *kept, ""])
-
-    def door_conf(self, door: str) -> str:
-        return "\n".join(line for line in super().door_conf(door).splitlines() if not line.startswith("max_qos"))
 
     def outlives_a_reload(self) -> bool:
         """SIGHUP; whether the broker still runs once it has read its files."""
-        process, before = self._child.process, self._log().count(RELOADED)
-        process.send_signal(signal.SIGHUP)
-        until(lambda: process.poll() is not None or self._log().count(RELOADED) > before, lambda: "it does not reload")
-        # Its one thread answers nobody before it has read all of them.
-        until(
-            lambda: process.poll() is not None or answers(HOST, self.ports["plain"], MQTT_3_1_1),
-            lambda: "it neither answers nor ends",
-        )
-        return process.poll() is None
+        try:
+            self.reload()
+        except ChildError:
+            return False
+        return True
 
 
 @contextmanager

@@ -1,53 +1,41 @@
 """The files of a site by which the doctor tries as a device: the ACL with its entries, and its own device's board."""
 
+import json
 from base64 import b64encode
 from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_urlsafe
 
 from gateway import passwords
+from gateway.acl_file import FROM_DEVICE, TO_DEVICE, AclFile
 from gateway.demo.address import Credentials
 from gateway.devices.board import BoardFile
-from gateway.devices.files import read
-from gateway.devices.site import Site
 from gateway.doctor.probe_device import PROBE
 
-UP = ("hello", "hb", "get", "read")
-DOWN = ("plan", "ack", "block")
 DOCTORS = "topic readwrite edge/doctor/+\n"
-USERS = (
-    "user gateway\n"
-    + "".join(f"topic read edge/+/+/{channel}\n" for channel in UP)
-    + "".join(f"topic write edge/+/+/{channel}\n" for channel in (*DOWN, "dead"))
-    + DOCTORS
-    + "user operator\ntopic read edge/+/+/dead\ntopic read $SYS/broker/#\n"
+USERS = str(AclFile.new("edge"))
+PATTERNS = "".join(f"pattern write edge/%u/{channel}\n" for channel in FROM_DEVICE) + "".join(
+    f"pattern read edge/%u/{channel}\n" for channel in TO_DEVICE
 )
-PATTERNS = "".join(f"pattern write edge/%u/{channel}\n" for channel in UP) + "".join(
-    f"pattern read edge/%u/{channel}\n" for channel in DOWN
-)
-
-
-def entry(device: str) -> str:
-    """As `edge-gateway devices` writes it."""
-    up = "".join(f"topic write edge/{device}/{channel}\n" for channel in UP)
-    return f"user {device}\n{up}" + "".join(f"topic read edge/{device}/{channel}\n" for channel in DOWN)
+"""What served for all devices before there was an entry for each."""
 
 
 def acl(*devices: str) -> str:
-    return USERS + "".join(map(entry, devices))
+    """As `edge-gateway devices` writes it."""
+    made = AclFile.new("edge")
+    for device in devices:
+        made.grant(device)
+    return str(made)
 
 
-def prepare(site: Path, host: str, port: int) -> None:
-    """Whatever `devices init` did not make: an ACL, and the doctor's device at the listener of `host` and `port`."""
-    write(site / "broker" / "acl", acl(PROBE.user))
-    file = Site(site).passwords()
-    board = read(site / "operator" / "probe.json")
-    password = BoardFile.from_json(board, PROBE).password if board else token_urlsafe(18)
-    file.set(PROBE.user, str(password))
-    write(site / "broker" / "passwords", str(file))
-    ca = Site(site).authority()
-    der = None if ca is None else ca.identity.certificate_der
-    (site / "operator" / "probe.json").write_bytes(BoardFile(PROBE, host, port, der, password).to_json())
+def entry(device: str) -> str:
+    return acl(device).removeprefix(USERS)
+
+
+def address(site: Path, host: str, port: int) -> None:
+    """Have the doctor's probe find its listener at a port that is not the shipped one."""
+    path = site / "gateway" / "probe.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"host": host, "port": port}))
 
 
 def plain_board(path: Path, host: str, port: int, login: Credentials) -> Path:

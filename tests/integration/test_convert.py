@@ -7,32 +7,11 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from gateway.demo.broker import mosquitto_binary
 from gateway.demo.mosquitto import version
 from tests import brokers
+from tests.integration.entries import PATTERNS, USERS
 from tests.site import SiteBroker, devices
 
 MQTT_5 = MQTTProtocolVersion.MQTTv5
 HEARTBEATS = {"edge/fleet-p/a/hb", "edge/fleet-c/a/hb"}
-# As it was shipped before there were entries.
-PATTERNS = """\
-user gateway
-topic read edge/+/+/hello
-topic read edge/+/+/hb
-topic read edge/+/+/get
-topic read edge/+/+/read
-topic write edge/+/+/plan
-topic write edge/+/+/ack
-topic write edge/+/+/block
-topic write edge/+/+/dead
-topic readwrite edge/doctor/+
-user operator
-topic read edge/+/+/dead
-pattern write edge/%u/hello
-pattern write edge/%u/hb
-pattern write edge/%u/get
-pattern write edge/%u/read
-pattern read edge/%u/plan
-pattern read edge/%u/ack
-pattern read edge/%u/block
-"""
 
 
 def heartbeats(site: SiteBroker) -> set[str]:
@@ -54,7 +33,7 @@ def test_devices_reach_their_topics_after_one_command_and_a_reload(tmp_path: Pat
         site.add("fleet-p", "a")
         site.add("fleet-c", "a", "--certificate")
         (site.site / "broker" / "acl").unlink()
-        (tmp_path / "patterns").write_text(PATTERNS)
+        (tmp_path / "patterns").write_text(USERS + PATTERNS)
         (tmp_path / "patterns").chmod(0o600)
         conf = tmp_path / "mosquitto.conf"
         conf.write_text(conf.read_text().replace(f"{site.site}/broker/acl", f"{tmp_path}/patterns"))

@@ -155,7 +155,7 @@ def test_a_board_with_a_certificate(site: Altered, tmp_path: Path) -> None:
 def test_a_board_that_does_not_fit(
     site: Altered, tmp_path: Path, changed: dict[str, object], level: str, said: str
 ) -> None:
-    board = json.loads((site.site / "operator" / "probe.json").read_text()) | changed
+    board = json.loads((site.site / "gateway" / "probe.json").read_text()) | changed
     (tmp_path / "board.json").write_text(json.dumps(board))
     report = report_of(site, "--board", str(tmp_path / "board.json"))
     assert report.levels["devices"] == level, report
@@ -164,7 +164,7 @@ def test_a_board_that_does_not_fit(
 
 def test_a_broker_that_ends_the_connection_says_no(site: Altered, rules: Callable[[str], None], tmp_path: Path) -> None:
     """To one of the topics that are another's; the others are tried all the same."""
-    login = Credentials(PROBE.user, json.loads((site.site / "operator" / "probe.json").read_text())["password"])
+    login = Credentials(PROBE.user, json.loads((site.site / "gateway" / "probe.json").read_text())["password"])
     with cutting(site.ports["plain"], b"edge/doctor/other/hello") as port:
         board = str(plain_board(tmp_path / "board.json", HOST, port, login))
         report = report_of(site, "--board", board)

@@ -166,11 +166,9 @@ class Mosquitto:
     def _reload(self) -> None:
         before = self.log.count(RELOADED)
         self._child.process.send_signal(signal.SIGHUP)
-        self._child.wait_until(lambda: self.log.count(RELOADED) > before, 10.0, "did not reload its users")
+        self._child.wait_until(lambda: self.log.count(RELOADED) > before, 10.0, "did not reload")
         # Its one thread answers nobody before it has read all, and a signal that comes meanwhile is lost.
-        self._child.wait_until(
-            lambda: both_answer(self.address), RELOAD_S, "did not answer after it reloaded its users"
-        )
+        self._child.wait_until(lambda: both_answer(self.address), RELOAD_S, "did not answer after its reload")
 
     def _write_files(self) -> None:
         for folder in ("data", "doors"):  # none of the doors with TLS: it listens on loopback alone

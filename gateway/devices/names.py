@@ -1,7 +1,7 @@
 """Which devices: names held to the service's limits, one by one or from a CSV file.
 
 It must never let a name pass that could stand for another's: what is refused here reaches no password file, no
-certificate and no ACL pattern.
+certificate and no ACL.
 """
 
 import csv

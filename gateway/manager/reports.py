@@ -136,8 +136,8 @@ def status(store: Store, fleet: str | None = None) -> list[DeviceReport]:
         rows = store.connection.execute(
             """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest
                FROM devices LEFT JOIN heartbeats ON heartbeats.device = devices.id
-               WHERE fleet = ?1 OR ?1 IS NULL ORDER BY fleet, devices.device""",
-            (fleet,),
+               WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, devices.device""",
+            {"fleet": fleet},
         ).fetchall()
         return [_report(store, *row) for row in rows]
     finally:

@@ -117,7 +117,9 @@ class Rollouts:
 
     def of_fleet(self, fleet: str | None = None) -> list[Rollout]:
         """All rollouts of a fleet, or of every fleet, in order of creation."""
-        rows = self.connection.execute(f"{_READ} WHERE fleet = ?1 OR ?1 IS NULL ORDER BY id", (fleet,)).fetchall()
+        rows = self.connection.execute(
+            f"{_READ} WHERE fleet = :fleet OR :fleet IS NULL ORDER BY id", {"fleet": fleet}
+        ).fetchall()
         return [self._rollout(*row) for row in rows]
 
     def read(self, number: int) -> Rollout:

@@ -120,8 +120,9 @@ class Store:
     def devices(self, fleet: str | None = None) -> list[tuple[str, str, float]]:
         """(fleet, device, registered at), in order of their names."""
         return self.connection.execute(
-            "SELECT fleet, device, registered FROM devices WHERE fleet = ?1 OR ?1 IS NULL ORDER BY fleet, device",
-            (fleet,),
+            """SELECT fleet, device, registered FROM devices
+               WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, device""",
+            {"fleet": fleet},
         ).fetchall()
 
     def numbers(self, fleet: str) -> dict[str, int]:

@@ -5,7 +5,9 @@ import json
 
 import pytest
 
-from .conftest import ROOT, TREE, find, missing
+from tests.needs import program
+
+from .conftest import ROOT, TREE
 
 BUDGETS = json.loads((TREE / "budgets.json").read_text())
 SPEC = importlib.util.spec_from_file_location("sdk_budgets", ROOT / "tests/benchmarks/sdk_budgets.py")
@@ -18,8 +20,7 @@ MOVING = ["packet", "allocated", "smallest_heap", "smallest_heap_rom"]
 @pytest.fixture(scope="module")
 def figures(micropython, tmp_path_factory):
     for tool in ("mpy-cross", "mpremote", "mosquitto"):
-        if find(tool) is None:
-            missing(f"no {tool} on the PATH")
+        program(tool)
     out = tmp_path_factory.mktemp("budgets")
     with sdk_budgets.mosquitto(out) as (_, port):
         return {**sdk_budgets.static(out), **sdk_budgets.moving(out, port)}

@@ -63,7 +63,7 @@ class Scripted:
 
     def join(self) -> None:
         self._thread.join(20)
-        assert not self._thread.is_alive()
+        assert not self._thread.is_alive(), "the script did not end in 20 s"
         self._server.close()
         if not self._errors.empty():
             raise self._errors.get()

@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.demo.address import Credentials
 
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 SESSION_S = 3600
 
 T = TypeVar("T")

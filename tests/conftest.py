@@ -8,7 +8,7 @@ import pytest
 
 from gateway.demo.broker import Broker
 from gateway.demo.mosquitto import Mosquitto
-from tests import brokers, needs
+from tests import brokers, needs, processes
 from tests.brokers import Kept
 
 KEPT = pytest.StashKey[Kept]()
@@ -24,6 +24,12 @@ def pytest_configure(config: pytest.Config) -> None:
         size = len(PORTS) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         mine = PORTS[int(worker.removeprefix("gw")) % int(os.environ["PYTEST_XDIST_WORKER_COUNT"]) * size :][:size]
         os.environ["DEMO_PORTS"] = f"{mine[0]}-{mine[-1]}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_outlives_the_tests() -> Iterator[None]:
+    with processes.nothing_outlives_us():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -33,10 +33,15 @@ _ADVICE = re.compile(r": (?:brew|apt-get) install (\S+)$")
 
 def missing(lack: str, program: str = "") -> NoReturn:
     """Skip the test, or fail it where CI is set. `program`: the one whose package ends the lack, if one does."""
-    reason = f"{lack}: {INSTALL} {_package(program)}" if program else lack
+    why = reason(lack, program)
     if os.environ.get("CI"):
-        pytest.fail(f"{reason} (CI is set: nothing is skipped)", pytrace=False)
-    pytest.skip(reason)
+        pytest.fail(f"{why} (CI is set: nothing is skipped)", pytrace=False)
+    pytest.skip(why)
+
+
+def reason(lack: str, program: str = "") -> str:
+    """The lack, and the command that ends it."""
+    return f"{lack}: {INSTALL} {_package(program)}" if program else lack
 
 
 def find(name: str) -> str | None:
@@ -61,8 +66,8 @@ def root(why: str) -> None:
 def lacks(reasons: Iterable[str]) -> list[str]:
     """The lines for the end of a run: how many tests each reason skipped, and one command for all that can be had."""
     counted = Counter(reasons)
-    lines = [f"{count:5,} skipped: {reason}" for reason, count in sorted(counted.items(), key=lambda each: -each[1])]
-    packages = sorted({found[1] for reason in counted if (found := _ADVICE.search(reason))})
+    lines = [f"{count:5,} skipped: {why}" for why, count in sorted(counted.items(), key=lambda each: -each[1])]
+    packages = sorted({found[1] for why in counted if (found := _ADVICE.search(why))})
     return lines + [f"To run those too: {INSTALL} {' '.join(packages)}"] * bool(packages)
 
 

@@ -1,7 +1,10 @@
 """Fixtures that all tests share: the broker of the session, and one that a test may kill."""
 
+import asyncio
+import functools
+import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ KEPT = pytest.StashKey[Kept]()
 BROKER = pytest.StashKey[set[str]]()
 """Which brokers this run took, for its last lines."""
 PORTS = range(20_000, 32_000)
+ASYNC_TEST_S = 29.0
+"""The longest that a test on an event loop takes: its traceback then shows what it waited for."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -24,6 +29,25 @@ def pytest_configure(config: pytest.Config) -> None:
         size = len(PORTS) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
         mine = PORTS[int(worker.removeprefix("gw")) % int(os.environ["PYTEST_XDIST_WORKER_COUNT"]) * size :][:size]
         os.environ["DEMO_PORTS"] = f"{mine[0]}-{mine[-1]}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _bounded(item.obj)
+
+
+def _bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def run(*arguments: object, **fixtures: object) -> None:
+        try:
+            async with asyncio.timeout(ASYNC_TEST_S) as bound:
+                await test(*arguments, **fixtures)
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            raise AssertionError(f"not over after {ASYNC_TEST_S:g} s; above is what it waited for") from error
+
+    return run
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -20,11 +20,11 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
     """A disk of its own at `folder`, which is made."""
     root("only root can mount a disk of a test's own")
     folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)], check=True, timeout=20)
     try:
         yield
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)
 
 
 def fill(folder: Path, leaving: int = 0) -> None:

@@ -18,7 +18,7 @@ SALT = bytes(range(12))
 def test_the_line_that_mosquitto_passwd_writes(tmp_path: Path) -> None:
     tool = program("mosquitto_passwd")
     file = tmp_path / "passwords"
-    subprocess.run([tool, "-c", "-b", str(file), "fleet-a/dev-1", "secret"], check=True)
+    subprocess.run([tool, "-c", "-b", str(file), "fleet-a/dev-1", "secret"], check=True, timeout=20)
     theirs = file.read_text().strip()
     salt = base64.b64decode(theirs.split("$")[3])
     assert passwords.line("fleet-a/dev-1", "secret", salt) == theirs

@@ -20,7 +20,7 @@ def analyzed(unit: Path, folder: Path, *arguments: str) -> "subprocess.Completed
     tool = program("systemd-analyze")
     copy = folder / unit.name
     copy.write_text(unit.read_text().replace("/opt/edge-gateway/bin/edge-gateway", "/bin/true"))
-    return subprocess.run([tool, *arguments, str(copy)], capture_output=True, text=True, check=False)
+    return subprocess.run([tool, *arguments, str(copy)], capture_output=True, text=True, check=False, timeout=29)
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)

@@ -184,6 +184,11 @@ def serves(at: Address) -> bool:
     return True
 
 
+def fleet_of_a_module(name: str) -> str:
+    """Its own in each worker of a run: a foreign broker is the same one for all of them."""
+    return name + os.environ.get("PYTEST_XDIST_WORKER", "")
+
+
 ABILITIES = {
     "receive_maximum": "sends more than Receive Maximum allows",
     "unsubscribe": "leaves an UNSUBSCRIBE without its answer, or ends the connection",

@@ -10,13 +10,14 @@ import msgpack
 import pytest
 
 from gateway.demo.broker import Broker
+from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, HELLO, LAYOUT, TAG, T
 from tests.integration.hostile import HOSTILE, Hostile
 from tests.recorder import Fault
 from tests.stranger import Operator, Stranger
 
-FLEET = "hostile"
+FLEET = fleet_of_a_module("hostile")
 CODES = ["", "malformed", "unknown_tag", "not_registered", "refused", "unknown_plan", "too_large", "gave_up"]
 ODD = "odd_name_"  # DeviceName ends with a letter or a digit
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from gateway.demo.broker import Broker
+from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 from tests.recorder import UNAVAILABLE, Fault, Recorder
 from tests.stranger import Stranger
 
-FLEET = "outages"
+FLEET = fleet_of_a_module("outages")
 PAGE = "<html><body>Welcome to nginx!</body></html>"
 FAULTS = {
     "503": UNAVAILABLE,

@@ -190,13 +190,14 @@ def fleet_of_a_module(name: str) -> str:
 
 
 ABILITIES = {
-    "receive_maximum": "sends more than Receive Maximum allows",
+    "receive_maximum": "goes by an in-flight limit of its own and not by Receive Maximum",
     "unsubscribe": "leaves an UNSUBSCRIBE without its answer, or ends the connection",
     "dealing_to_the_absent": "deals nothing to a member of a shared subscription that is away",
 }
 """What a test may ask of the session's broker by `needs_broker`, and what a broker does that cannot do it. rumqttd 0.20
-(tried) answers no subscription before all that waited was taken in, however little its Receive Maximum lets a client
-have; it does not answer an UNSUBSCRIBE of what was never subscribed, and closes at one of a shared subscription."""
+(tried) sends a client more than its Receive Maximum, and answers no subscription before all that was taken in; with
+some 200 unacknowledged it sends no more, however many the client would take. It does not answer an UNSUBSCRIBE of what
+was never subscribed, and closes at one of a shared subscription."""
 
 
 def require(broker: Broker, *abilities: str) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gateway.demo.broker import Broker
 from gateway.demo.mosquitto import Mosquitto
@@ -17,6 +18,9 @@ from tests.brokers import Kept
 KEPT = pytest.StashKey[Kept]()
 BROKER = pytest.StashKey[set[str]]()
 """Which brokers this run took, for its last lines."""
+# A machine with other work is no judge of speed; what failed is printed to repeat.
+settings.register_profile("untimed", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 PORTS = range(20_000, 32_000)
 ASYNC_TEST_S = 29.0
 """The longest that a test on an event loop takes: its traceback then shows what it waited for."""

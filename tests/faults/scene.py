@@ -198,8 +198,9 @@ class Scene:
         self.until(lambda: all(device.is_quiet for device in list(self.fleet.devices)), "not all was confirmed")
 
     def until_through(self, within: float = PATIENCE_S) -> None:
-        """Until every heartbeat is accepted or refused, and every seq is acked."""
-        self.until(lambda: self.ledger.open == 0, "not all came through", within)
+        """Until every heartbeat is accepted or refused, and every seq is acked; each within so many s."""
+        while left := self.ledger.open:
+            self.until(lambda left=left: self.ledger.open < left, "not all came through", within)  # type: ignore[misc]
 
     def until_decided(self) -> None:
         """Until all that was asked for is acked, and the newest heartbeat of each device is through."""

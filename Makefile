@@ -3,22 +3,28 @@
 PYTHON ?= python3
 ARGS ?=
 PYTEST_ARGS ?=
+# Most tests wait most of the time: more processes than cores.
+WORKERS ?= 6
 
 BIN := .venv/bin
 # mypy takes packages that exist alone.
 PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint faults budgets mpy fuzz bench clean
+.PHONY: help demo test unit lint faults budgets mpy fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "What a test needs and is not there skips it; the end of the run says what, and the command that installs it."
 
 demo: .venv/demo.stamp ## broker, manager, gateway and three devices on this machine; ARGS=--keep leaves them up
 	@$(BIN)/python -m gateway.demo $(ARGS)
 
-test: lint ## linter, formatter, types and all tests; PYTEST_ARGS="-k codec" chooses
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: lint ## linter, formatter, types and all tests: 5 minutes; Mosquitto, Docker and root let all run; PYTEST_ARGS="-k codec" chooses
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+unit: .venv/test.stamp ## the tests that need no broker and no network: a minute
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 lint: .venv/test.stamp ## linter, formatter and types alone
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-DEADLINE_S = 15.0
+DEADLINE_S = 25.0
 
 T = TypeVar("T")
 

@@ -8,6 +8,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -17,8 +18,10 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.demo.address import Credentials
 
-DEADLINE_S = 10.0
+DEADLINE_S = 20.0
 SESSION_S = 3600
+
+T = TypeVar("T")
 
 
 class Client:
@@ -38,16 +41,16 @@ class Client:
         client.on_message = lambda _c, _u, message: self._messages.put(message)
 
     def connack(self) -> ReasonCode:
-        return self._connacks.get(timeout=DEADLINE_S)
+        return _taken(self._connacks, "CONNACK")
 
     def disconnected(self) -> ReasonCode:
         """Wait for the end of the connection."""
-        return self._ends.get(timeout=DEADLINE_S)
+        return _taken(self._ends, "end of the connection")
 
     def subscribe(self, *filters: str, qos: int = 1) -> list[ReasonCode]:
         """Return what the broker granted."""
         self._client.subscribe([(each, qos) for each in filters])
-        return self._subacks.get(timeout=DEADLINE_S)
+        return _taken(self._subacks, "answer to a subscription")
 
     def publish(self, topic: str, payload: bytes, retain: bool = False, qos: int = 1) -> None:
         """Return after the PUBACK (QoS 2: the PUBCOMP)."""
@@ -60,7 +63,7 @@ class Client:
 
     def next(self) -> tuple[str, bytes]:
         """The next message, acked."""
-        message = self._messages.get(timeout=DEADLINE_S)
+        message = _taken(self._messages, "message")
         return message.topic, message.payload
 
     def arrived(self) -> list[tuple[str, bytes]]:
@@ -74,6 +77,13 @@ class Client:
         """DISCONNECT; the session stays where the client has one."""
         self._client.disconnect()
         self._client.loop_stop()
+
+
+def _taken(came: "queue.Queue[T]", what: str) -> T:
+    try:
+        return came.get(timeout=DEADLINE_S)
+    except queue.Empty:
+        raise AssertionError(f"no {what} in {DEADLINE_S:g} s") from None
 
 
 @contextmanager

@@ -1,31 +1,92 @@
 """Fixtures that all tests share: the broker of the session, and one that a test may kill."""
 
-from collections.abc import Iterator
+import asyncio
+import functools
+import inspect
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from gateway.demo.broker import Broker
 from gateway.demo.mosquitto import Mosquitto
-from tests import brokers
+from tests import brokers, needs, processes
+from tests.brokers import Kept
 
-RUNG = pytest.StashKey[str]()
+KEPT = pytest.StashKey[Kept]()
+BROKER = pytest.StashKey[set[str]]()
+"""Which brokers this run took, for its last lines."""
+# A machine with other work is no judge of speed; what failed is printed to repeat.
+settings.register_profile("untimed", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
+PORTS = range(20_000, 32_000)
+ASYNC_TEST_S = 29.0
+"""The longest that a test on an event loop takes: its traceback then shows what it waited for."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RUNG] = brokers.rung()
+    config.stash[BROKER] = set()
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        # What one worker draws and does not listen on yet, or not while its broker is down, no other one may draw.
+        size = len(PORTS) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+        mine = PORTS[int(worker.removeprefix("gw")) % int(os.environ["PYTEST_XDIST_WORKER_COUNT"]) * size :][:size]
+        os.environ["DEMO_PORTS"] = f"{mine[0]}-{mine[-1]}"
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    image = f" ({brokers.IMAGE})" if config.stash[RUNG] == "container" else ""
-    return f"broker: {config.stash[RUNG]}{image}"
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        item.obj = _bounded(item.obj)
+
+
+def _bounded(test: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    @functools.wraps(test)
+    async def run(*arguments: object, **fixtures: object) -> None:
+        try:
+            async with asyncio.timeout(ASYNC_TEST_S) as bound:
+                await test(*arguments, **fixtures)
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            raise AssertionError(f"not over after {ASYNC_TEST_S:g} s; above is what it waited for") from error
+
+    return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_outlives_the_tests() -> Iterator[None]:
+    with processes.nothing_outlives_us():
+        yield
 
 
 @pytest.fixture(scope="session")
-def broker(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """One broker for all tests, the best that is there. Each test uses fleet names of its own in it."""
-    with brokers.session_broker(pytestconfig.stash[RUNG], tmp_path_factory.mktemp("broker")) as running:
-        yield running
+def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+    """The broker of this process's tests, the best that is there; the same kind in each worker of a run."""
+    config, folder = request.config, tmp_path_factory.getbasetemp()
+    name = brokers.rung_of_all(folder.parent if hasattr(config, "workerinput") else folder)
+    config.stash[BROKER].add(f"{name} ({brokers.IMAGE})" if name == "container" else name)
+    with Kept(name, tmp_path_factory.mktemp("broker")) as made:
+        config.stash[KEPT] = made
+        yield made
+        del config.stash[KEPT]
+
+
+@pytest.fixture(scope="module")
+def broker(kept: Kept) -> Broker:
+    """One broker for all tests, unless one breaks it. Each test uses fleet names of its own in it."""
+    return kept.broker()
+
+
+@pytest.fixture(autouse=True)
+def _broker_serves(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The session's broker can do what a test needs, and a test that breaks it does not break the next one."""
+    for marker in request.node.iter_markers("needs_broker"):
+        brokers.require(request.getfixturevalue("broker"), *marker.args)
+    yield
+    made = request.config.stash.get(KEPT, None)
+    if made is not None and "kept" in request.fixturenames:
+        made.check()
 
 
 @pytest.fixture
@@ -35,3 +96,27 @@ def own_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     directory.mkdir()
     with brokers.own_mosquitto(directory) as running:
         yield running
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["brokers"] = sorted(session.config.stash[BROKER])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: object) -> None:
+    """xdist: what a worker took."""
+    node.config.stash[BROKER].update(getattr(node, "workeroutput", {}).get("brokers", ()))  # type: ignore[attr-defined]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Which broker it was, and what was skipped for want of what."""
+    if config.stash[BROKER]:
+        terminalreporter.write_line(f"broker: {', '.join(sorted(config.stash[BROKER]))}")
+    skipped = [report.longrepr for report in terminalreporter.stats.get("skipped", ())]
+    lines = needs.lacks(each[2].removeprefix("Skipped: ") for each in skipped if isinstance(each, tuple))
+    if lines:
+        terminalreporter.section("what was skipped, and for want of what")
+    for line in lines:
+        terminalreporter.write_line(line)

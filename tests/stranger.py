@@ -71,7 +71,9 @@ class _Connection:
     def __enter__(self) -> Self:
         self._client.connect(self._login.host, self._login.port)
         self._client.loop_start()
-        assert self._subscribed.wait(DEADLINE_S), f"{self._login} could not connect and subscribe"
+        if not self._subscribed.wait(DEADLINE_S):
+            self.sleep()
+            raise AssertionError(f"{self._login} could not connect and subscribe in {DEADLINE_S:g} s")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -3,6 +3,7 @@
 It must never start or stop anything.
 """
 
+import os
 import random
 import socket
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from gateway.handshake import MQTT_3_1_1, MQTT_5, answers
 _PORTS = range(20_000, 32_000)
 """Below the ports that Linux and macOS give to outgoing connections: none of those takes a port while its broker is
 down between two runs."""
+_DRAW = random.SystemRandom()  # a seed that somebody set would give two processes the same ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,19 +47,31 @@ class Address:
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
-    """So many different ports of `host` on which nobody listens. Raises OSError if there are none."""
+    """So many different ports of `host` on which nobody listens. Raises OSError if there are none.
+
+    DEMO_PORTS=20000-21999 bounds them: processes with ranges of their own never draw a port that another one has drawn
+    and does not listen on yet, or not at this moment. Raises ValueError where that is no range.
+    """
     found: list[int] = []
-    for port in random.sample(_PORTS, len(_PORTS)):
+    ports = _ports(os.environ.get("DEMO_PORTS", ""))
+    for port in _DRAW.sample(ports, len(ports)):
         if len(found) == count:
             return tuple(found)
         if _is_free(host, port):
             found.append(port)
-    raise OSError(f"no {count} free ports on {host} from {_PORTS.start} to {_PORTS.stop - 1}")
+    raise OSError(f"no {count} free ports on {host} from {ports.start} to {ports.stop - 1}")
 
 
 def both_answer(at: Address) -> bool:
     """Whether both listeners of a broker answer, each in its own version of MQTT."""
     return answers(at.host, at.gateway_port, MQTT_5) and answers(at.host, at.device_port, MQTT_3_1_1)
+
+
+def _ports(bounds: str) -> range:
+    if not bounds:
+        return _PORTS
+    first, _, last = bounds.partition("-")
+    return range(int(first), int(last) + 1)
 
 
 def _is_free(host: str, port: int) -> bool:

@@ -17,6 +17,9 @@ from gateway.errors import GatewayError
 
 __all__ = ["Address", "Broker", "Credentials", "NoBrokerError", "OwnBroker", "find"]
 
+_ADMINISTRATORS = "/usr/sbin:/sbin:/usr/local/sbin:/opt/homebrew/sbin"
+"""Folders that are not on the PATH of ordinary users."""
+
 
 class NoBrokerError(GatewayError):
     """There is none on this machine; the message says what to install."""
@@ -75,4 +78,10 @@ def find(directory: Path) -> OwnBroker:
 
 def mosquitto_binary() -> str | None:
     """Where Mosquitto is: on the PATH, or where Debian keeps it off the PATH of ordinary users."""
-    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/opt/homebrew/sbin")
+    return installed("mosquitto")
+
+
+def installed(name: str, first: str = "") -> str | None:
+    """Where a program is: in the folder `first`, on the PATH, or in a folder for administrators. None: nowhere."""
+    in_first = shutil.which(name, path=first) if first else None
+    return in_first or shutil.which(name) or shutil.which(name, path=_ADMINISTRATORS)

@@ -12,6 +12,8 @@ from gateway.errors import GatewayError
 
 POLL_S = 0.02
 LOG_LINES = 20
+ENDED_S = 10.0
+"""The longest wait for a process that was killed."""
 
 
 class ChildError(GatewayError):
@@ -46,7 +48,7 @@ class Child:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, ready: Callable[[], bool], timeout: float = 15.0) -> None:
+    def start(self, ready: Callable[[], bool], timeout: float = 25.0) -> None:
         """Return once `ready()` holds. Raises ChildError, and leaves nothing running, if it does not in `timeout` s."""
         if self.is_running:
             raise ChildError(f"{self.name} is running already, pid {self.process.pid}")
@@ -94,11 +96,11 @@ class Child:
         """SIGKILL: nothing is saved. Safe to call twice."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait()
+            self._process.wait(ENDED_S)
             self._process = None
         if self._watcher is not None:
             self._watcher.kill()
-            self._watcher.communicate()
+            self._watcher.communicate(timeout=ENDED_S)
             self._watcher = None
 
     def _tail(self) -> str:

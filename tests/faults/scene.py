@@ -30,7 +30,7 @@ from tests.polling import until
 from tests.stranger import Login, Operator
 
 FULL = os.environ.get("FAULTS") == "full"
-PATIENCE_S = 120.0 if FULL else 40.0
+PATIENCE_S = 120.0 if FULL else 29.0
 
 T = TypeVar("T")
 Tell = Callable[[Figures, float, str], None]
@@ -66,12 +66,26 @@ class Scene:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each device is a connection
         self._thread.start()
-        self.do(self.cloud.open())
+        try:
+            self.do(self.cloud.open())
+        except BaseException:
+            self._stop()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._entered.close()
-        self.do(self._end())
+        try:
+            self._entered.close()
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        try:
+            self.do(self._end())
+        finally:
+            self._stop_loop()
+
+    def _stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
@@ -184,8 +198,9 @@ class Scene:
         self.until(lambda: all(device.is_quiet for device in list(self.fleet.devices)), "not all was confirmed")
 
     def until_through(self, within: float = PATIENCE_S) -> None:
-        """Until every heartbeat is accepted or refused, and every seq is acked."""
-        self.until(lambda: self.ledger.open == 0, "not all came through", within)
+        """Until every heartbeat is accepted or refused, and every seq is acked; each within so many s."""
+        while left := self.ledger.open:
+            self.until(lambda left=left: self.ledger.open < left, "not all came through", within)  # type: ignore[misc]
 
     def until_decided(self) -> None:
         """Until all that was asked for is acked, and the newest heartbeat of each device is through."""

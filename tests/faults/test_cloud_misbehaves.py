@@ -55,6 +55,7 @@ def test_all_calls_fail_for_a_while(scene: Scene) -> None:
     assert scene.close_books().told == 0
 
 
+@pytest.mark.needs_broker("receive_maximum")
 def test_one_device_whose_every_call_fails_for_good(scene: Scene) -> None:
     """It is told code 7; all others lose nothing and wait for nobody."""
     scene.gateway(give_up_after=scaled(1, 30))

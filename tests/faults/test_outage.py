@@ -4,6 +4,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 from tests.faults.memory import forget_peak, peak, resident
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import DOWN, always, fine
@@ -82,6 +84,7 @@ def test_the_cloud_is_down_twice(own_scene: Scene) -> None:
     assert max(first.calls, second.calls) < DEVICES / 4
 
 
+@pytest.mark.needs_broker("receive_maximum")
 def test_a_start_in_an_outage_with_a_backlog(scene: Scene) -> None:
     """More waits at the broker than the intake takes: the gateway is connected and subscribed all the same."""
     gateway = scene.gateway(intake=100)

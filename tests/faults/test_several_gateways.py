@@ -73,6 +73,7 @@ def test_by_fleets_gateways_join_leave_and_die(scene: Scene, count: int) -> None
     scene.close_books()
 
 
+@pytest.mark.needs_broker("unsubscribe")
 def test_a_fleet_moves_to_a_gateway_that_joins(scene: Scene) -> None:
     """The newcomer subscribes first, then the other one begins anew without that fleet: under its client id, so what
     waits in its session is not forsaken, and the subscription that nobody names any more is given up."""
@@ -133,6 +134,7 @@ def test_by_fleets_the_broker_is_killed(own_scene: Scene, own_mosquitto: Mosquit
     assert own_scene.ask(own_scene.ledger.figures, "asks").lost == 0
 
 
+@pytest.mark.needs_broker("unsubscribe")
 @pytest.mark.parametrize("count", COUNTS)
 def test_members_of_a_group_join_and_leave(scene: Scene, count: int) -> None:
     """Who leaves takes nothing along: all is through while it is away, and nothing came twice."""
@@ -158,6 +160,7 @@ def test_members_of_a_group_join_and_leave(scene: Scene, count: int) -> None:
     assert figures.duplicates == 0
 
 
+@pytest.mark.needs_broker("unsubscribe")
 def test_a_member_leaves_with_its_intake_full(scene: Scene) -> None:
     """The broker keeps back more than Receive Maximum lets it send: all of that is still taken."""
     scene.ledger.ordered = False
@@ -226,6 +229,7 @@ def test_the_broker_restarts_under_a_group(own_scene: Scene, own_mosquitto: Mosq
     assert mute.lost >= 3 * scaled(20, 200)
 
 
+@pytest.mark.needs_broker("unsubscribe")
 def test_a_member_leaves_in_an_outage(scene: Scene) -> None:
     """What it could not settle stays in its session, since nobody else would be given it; it says how much that is."""
     scene.ledger.ordered = False

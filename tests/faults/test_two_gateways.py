@@ -1,5 +1,7 @@
 """Two gateways, one of them killed: by fleets, and with a shared subscription."""
 
+import pytest
+
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import Trouble, always
 
@@ -25,6 +27,7 @@ def test_two_gateways_by_fleets_and_one_is_killed(scene: Scene) -> None:
     assert others.duplicates == 0
 
 
+@pytest.mark.needs_broker("dealing_to_the_absent")
 def test_two_gateways_share_a_subscription_and_one_is_killed(scene: Scene) -> None:
     """The broker goes on dealing to the dead one: its share waits until it is back, and the order is lost with it."""
     scene.ledger.ordered = False

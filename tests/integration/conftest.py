@@ -1,6 +1,5 @@
 """The whole way under test: a broker, the gateway's process behind it, and a recorder in the cloud's place."""
 
-import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -12,9 +11,9 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from gateway.demo.address import free_ports
 from gateway.demo.broker import Broker, mosquitto_binary
 from gateway.demo.mosquitto import Mosquitto
-from tests import brokers
 from tests.contract.manager.conftest import Manager
 from tests.gateway_process import GatewayProcess, settings
+from tests.needs import missing
 from tests.recorder import Recorder
 from tests.s3 import Gate, Shelf
 from tests.site import SiteBroker
@@ -103,7 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
     """One site for a file's tests: a Mosquitto with every shipped door, and the identities of `devices init`."""
     binary = mosquitto_binary()
     if binary is None:
-        brokers.missing("mosquitto is not on the PATH")
+        missing("mosquitto is not installed", "mosquitto")
     with SiteBroker(tmp_path_factory.mktemp("site"), binary) as running:
         yield running
 
@@ -128,7 +127,8 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
     """On a port of its own, which it keeps over its deaths."""
     (port,) = free_ports(1)
     made = Manager(tmp_path / "manager", ["--port", str(port)])
-    made.start()
-    yield made
-    if made.process is not None:
-        made.end(signal.SIGTERM)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()

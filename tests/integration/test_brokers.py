@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,8 +16,10 @@ from gateway.demo.broker import OwnBroker
 from gateway.demo.child import ChildError
 from gateway.demo.embedded import Embedded
 from gateway.demo.mosquitto import Mosquitto
-from tests.brokers import missing
 from tests.integration.acl import device, gateway
+from tests.needs import missing, program
+from tests.polling import until
+from tests.processes import is_alive, line, running
 
 DEADLINE_S = 10.0
 
@@ -26,7 +27,7 @@ DEADLINE_S = 10.0
 PARENT = """
 import pathlib, signal, sys
 from gateway.demo.{module} import {name}
-with {name}(pathlib.Path(sys.argv[1])) as broker:
+with {name}(pathlib.Path(sys.argv[1]), *sys.argv[2:]) as broker:
     print(broker.pid, flush=True)
     signal.pause()
 """
@@ -34,15 +35,8 @@ with {name}(pathlib.Path(sys.argv[1])) as broker:
 
 def make(kind: str, directory: Path) -> OwnBroker:
     if kind == "mosquitto":
-        binary = brokers_of_demo.mosquitto_binary()
-        return Mosquitto(directory, binary) if binary else missing("mosquitto is not on the PATH")
+        return Mosquitto(directory, program("mosquitto"))
     return Embedded(directory) if embedded.is_installed() else missing("iotcore is not installed")
-
-
-def is_alive(pid: int) -> bool:
-    """Zombies, which nobody may have reaped yet, count as dead."""
-    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False).stdout
-    return bool(state.strip()) and not state.startswith("Z")
 
 
 @pytest.fixture(params=["mosquitto", "embedded"])
@@ -89,16 +83,13 @@ def test_nothing_is_left_when_it_is_stopped(own: OwnBroker) -> None:
 @pytest.mark.parametrize(("module", "name"), [("mosquitto", "Mosquitto"), ("embedded", "Embedded")])
 def test_it_dies_with_a_parent_that_is_killed(module: str, name: str, tmp_path: Path) -> None:
     make(module, tmp_path)
-    command = [sys.executable, "-c", PARENT.format(module=module, name=name), str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        assert parent.stdout is not None
-        pid = int(parent.stdout.readline())
+    where = [program("mosquitto")] if module == "mosquitto" else []
+    command = [sys.executable, "-c", PARENT.format(module=module, name=name), str(tmp_path), *where]
+    with running(command, stdout=subprocess.PIPE) as parent:
+        pid = int(line(parent, "pid of the broker"))
         assert is_alive(pid)
         parent.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + DEADLINE_S
-    while is_alive(pid):  # another process's child: there is no event to wait for
-        assert time.monotonic() < deadline, f"pid {pid} outlived its parent"
-        time.sleep(0.02)
+    until(lambda: not is_alive(pid), lambda: f"pid {pid} outlived its parent", DEADLINE_S)
 
 
 def test_a_port_that_is_taken_is_told_with_the_brokers_log(tmp_path: Path) -> None:

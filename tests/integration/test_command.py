@@ -8,7 +8,7 @@ from tests.gateway_process import COMMAND, ROOT, environment
 
 def run(**variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        COMMAND, env=environment(**variables), cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        COMMAND, env=environment(**variables), cwd=ROOT, capture_output=True, text=True, timeout=29, check=False
     )
 
 

@@ -5,21 +5,22 @@ import json
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
 from gateway.demo.broker import mosquitto_binary
-from tests.brokers import missing
+from tests.needs import missing, program
 from tests.polling import until
+from tests.processes import end, line
 
-DEADLINE_S = 60.0
+DEADLINE_S = 29.0
 DEVICES = ("dev-1", "dev-2", "dev-3")
 NUMBER = r"([\d,]+)"
 
@@ -34,32 +35,33 @@ class Demo:
         self.folder = folder / "temporary"
         self.folder.mkdir()
         self.lines: list[str] = []
+        self.process: subprocess.Popen[str]
         self._errors = folder / "stderr"
 
     def start(self, *options: str, **variables: str) -> None:
         name, _, value = self.mark.partition("=")
         environment = os.environ | variables | {name: value, "TMPDIR": str(self.folder), "PYTHONUTF8": "1"}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway.demo", *options],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=self._errors.open("wb"),
-            text=True,
-            start_new_session=True,
-        )
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.demo", *options],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
 
     def read_until(self, pattern: str) -> str:
         """The next line in which that stands."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
-            if re.search(pattern, line):
-                return line
+        while text := line(self.process, f"line of the demo like {pattern!r}", DEADLINE_S):
+            self.lines.append(text.rstrip("\n"))
+            if re.search(pattern, text):
+                return text
         raise AssertionError(f"no {pattern!r} in\n" + "\n".join(self.lines) + self.errors)
 
     def end(self) -> int:
-        assert self.process.stdout is not None
-        self.lines += [line.rstrip("\n") for line in self.process.stdout]
+        while text := line(self.process, "next line of the demo, nor its end,", DEADLINE_S):
+            self.lines.append(text.rstrip("\n"))
         return self.process.wait(DEADLINE_S)
 
     @property
@@ -85,8 +87,11 @@ class Demo:
 def demo(tmp_path: Path) -> Iterator[Demo]:
     running = Demo(tmp_path)
     yield running
+    if hasattr(running, "process"):
+        end(running.process)
     for pid in running.left():
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def number(text: str) -> int:
@@ -134,7 +139,7 @@ def test_the_table_is_the_sum_of_what_was_shown(demo: Demo, options: list[str]) 
 
 def test_one_device_runs_on_micropython(demo: Demo) -> None:
     if importlib.util.find_spec("micropython_unix") is None:
-        missing("no MicroPython: its wheel is not installed")
+        missing("MicroPython is not installed: its wheel does not exist for every platform")
     demo.start()
     assert demo.end() == 0, demo.errors
     assert any(re.match(r"dev-3 +MicroPython \S+ in 64 KB", line) for line in demo.lines)
@@ -190,8 +195,7 @@ def test_a_gateway_that_cannot_start_is_named_with_its_log(demo: Demo, tmp_path:
 
 
 def test_keep_leaves_it_up_until_ctrl_c_and_what_it_says_to_type_works(demo: Demo) -> None:
-    if shutil.which("mosquitto_pub") is None:
-        missing("mosquitto_pub is not on the PATH")
+    program("mosquitto_pub")
     demo.start("--keep")
     demo.read_until("# be dev-4: a heartbeat by hand")
     by_hand = demo.read_until("mosquitto_pub")

@@ -6,6 +6,8 @@ Each test has an intake that one device could fill.
 import time
 from typing import Any
 
+import pytest
+
 from tests.integration.conftest import Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 from tests.recorder import UNAVAILABLE, Fault
@@ -40,6 +42,7 @@ def all_get_through(device: Stranger, count: int, first: int = 1) -> None:
     assert [device.ack(number) for number in numbers] == [(0, "")] * count
 
 
+@pytest.mark.needs_broker("receive_maximum")
 def test_one_whose_calls_all_fail_does_not_stop_the_fleet(way: Way) -> None:
     """Acks keep their order: what the others sent waits, settled, behind the one that fails."""
     way.open(intake=10, give_up_after=FOR_GOOD)

@@ -13,12 +13,13 @@ import msgpack
 import pytest
 
 from gateway.demo.broker import Broker
+from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, FORMS, HELLO, LAYOUT, TAG, Form, T, call
 from tests.recorder import Recorder
 from tests.stranger import MQTT_3, MQTT_5, Stranger
 
-FLEET = "forms"
+FLEET = fleet_of_a_module("forms")
 ByBoto3 = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 

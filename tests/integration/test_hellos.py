@@ -5,10 +5,11 @@ import time
 import pytest
 
 from gateway.demo.broker import Broker
+from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 
-FLEET = "hellos"
+FLEET = fleet_of_a_module("hellos")
 LARGEST_SEQ = 2**64 - 1
 
 

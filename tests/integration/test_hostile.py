@@ -10,13 +10,14 @@ import msgpack
 import pytest
 
 from gateway.demo.broker import Broker
+from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, HELLO, LAYOUT, TAG, T
 from tests.integration.hostile import HOSTILE, Hostile
 from tests.recorder import Fault
 from tests.stranger import Operator, Stranger
 
-FLEET = "hostile"
+FLEET = fleet_of_a_module("hostile")
 CODES = ["", "malformed", "unknown_tag", "not_registered", "refused", "unknown_plan", "too_large", "gave_up"]
 ODD = "odd_name_"  # DeviceName ends with a letter or a digit
 
@@ -42,7 +43,9 @@ class Street:
 @pytest.fixture(scope="module")
 def street(broker: Broker, make_way: MakeWay) -> Street:
     names = [f"{FLEET}/bad-{index}" for index in range(len(HOSTILE))]
-    broker.admit_all([*names, f"{FLEET}/{ODD}", *(f"{FLEET}/{name}" for name in ("good", "nobody", "big", "picky"))])
+    broker.admit_all(
+        [*names, f"{FLEET}/{ODD}", *(f"{FLEET}/{name}" for name in ("good", "nobody", "big", "narrow", "picky"))]
+    )
     way = make_way(broker, FLEET)
     way.open()
     return Street(way, way.operator(), way.device("good"))
@@ -153,7 +156,7 @@ def test_a_plan_that_does_not_fit(street: Street) -> None:
 
 
 def test_a_receipt_fits_the_device_too(street: Street) -> None:
-    device = street.way.device("big")
+    device = street.way.device("narrow")
     device.hello(TAG, LAYOUT, EPOCH, 16)
     device.heartbeat(TAG, 89, [True], None, None, None, 34)
     heard = device.heard.next(lambda each: each.channel == "ack" and each.content[0] == 34)

@@ -50,7 +50,7 @@ def told(files: Files, gateway: GatewayProcess, download: Download, line: str) -
     """Ask; what the device hears. The operator finds the same in the log and on `dead`, and no block has left."""
     operator = files.way.operator()
     download.ask()
-    code, detail = download.device.ack(None, 2 * DEADLINE_S)
+    code, detail = download.device.ack(None, DEADLINE_S)
     said = gateway.said(line)
     assert said["level"] == "error"
     assert said["reason"].startswith(detail)  # an ack is short

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from gateway.demo.broker import Broker
+from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 from tests.recorder import UNAVAILABLE, Fault, Recorder
 from tests.stranger import Stranger
 
-FLEET = "outages"
+FLEET = fleet_of_a_module("outages")
 PAGE = "<html><body>Welcome to nginx!</body></html>"
 FAULTS = {
     "503": UNAVAILABLE,
@@ -93,16 +94,18 @@ def test_nothing_is_answered_and_then_all_is_accepted(
     assert samples(outages.recorder, name) == ([[1], [2, 3, 4]] if known else [[1, 2, 3, 4]])
 
 
-def test_nobody_listens(outages: Way) -> None:
-    device = introduced(outages, "closed")
-    outages.recorder.close()
+def test_nobody_listens(way: Way) -> None:
+    """In a gateway of its own, which says once in a while that calls fail."""
+    way.open()
+    device = introduced(way, "closed")
+    way.recorder.close()
     beat(device, 1, 2, 3)
-    outages.gateway.said("a call failed and is repeated; the broker keeps what waits")
+    way.gateway.said("a call failed and is repeated; the broker keeps what waits")
     expect_silence(device)
-    outages.recorder.open()
+    way.recorder.open()
     assert device.ack(3) == (0, "")
     assert device.acked() == [(1, 0), (2, 0)]
-    assert samples(outages.recorder, "closed") == [[1, 2, 3]]
+    assert samples(way.recorder, "closed") == [[1, 2, 3]]
 
 
 def test_each_merged_sample_keeps_its_own_timestamp_and_models_are_one(outages: Way) -> None:

@@ -9,12 +9,13 @@ import msgpack
 import pytest
 
 from gateway.demo.broker import Broker
+from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG, T
 from tests.recorder import Fault
 from tests.stranger import Heard, Stranger, digest
 
-FLEET = "plans"
+FLEET = fleet_of_a_module("plans")
 SUM = "a9993e364706816aba3e25717850c26c9cd0d89d"
 URL = "s3://models/kws.tflite"
 DEPLOYMENT = {

@@ -6,7 +6,6 @@ However often a DeploymentResult was sent, the manager has each once; no heartbe
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,11 +17,14 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.mosquitto import Mosquitto
-from tests import brokers
+from tests import processes
+from tests.arrivals import DEADLINE_S
 from tests.contract.manager.conftest import Manager
 from tests.gateway_process import ROOT
 from tests.integration.conftest import Way
 from tests.integration.test_manager_behind import behind, state_of
+from tests.needs import program
+from tests.processes import line
 
 ROUNDS = int(os.environ.get("SDK_ROUNDS", "1"))
 """Of each kind of death; 50 deaths in all are 17."""
@@ -32,36 +34,30 @@ def runtime(name: str) -> list[str]:
     """The command of that runtime."""
     if name == "cpython":
         return [sys.executable]
-    path = shutil.which("micropython", path=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
-    return [path or brokers.missing("no micropython"), "-X", "heapsize=256k"]
+    return [program("micropython"), "-X", "heapsize=256k"]
 
 
 class Device:
     """tests/device/live.py as a process; `acked` are the results of which it knows that the cloud has them."""
 
-    def __init__(self, command: list[str], port: int, options: dict[str, str], folder: Path) -> None:
-        line = [*command, str(ROOT / "tests/device/live.py"), str(port), "restless", json.dumps(options)]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
-        self.process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment, cwd=folder)
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
 
     def acked(self, name: str) -> int:
         """Wait for the ack of that result; how many heartbeats were written until then."""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            said = json.loads(line)
+        while text := line(self._process, f"ack of {name}", 29.0):
+            said = json.loads(text)
             if said["acked"] == name:
                 return int(said["beats"])
-        raise AssertionError(f"the device ended, with status {self.process.wait()}")
+        raise AssertionError(f"the device ended, with status {self._process.wait(DEADLINE_S)}")
 
 
 @contextmanager
 def running(command: list[str], port: int, options: dict[str, str], folder: Path) -> Iterator[Device]:
-    device = Device(command, port, options, folder)
-    try:
-        yield device
-    finally:
-        device.process.kill()
-        device.process.communicate()
+    words = [*command, str(ROOT / "tests/device/live.py"), str(port), "restless", json.dumps(options)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
+    with processes.running(words, stdout=subprocess.PIPE, env=environment, cwd=folder) as process:
+        yield Device(process)
 
 
 def killed(broker: Mosquitto) -> None:

@@ -24,5 +24,5 @@ SKIPPED = '<testcase classname="t" name="c"><skipped type="pytest.skip" message=
 def test_a_report(cases: str, status: int, told: str, tmp_path: Path) -> None:
     (tmp_path / "tests.xml").write_text(f"<testsuites><testsuite>{cases}</testsuite></testsuites>")
     command = [sys.executable, str(SCRIPT), "tests.xml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=29)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", told)

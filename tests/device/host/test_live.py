@@ -4,6 +4,8 @@ import signal
 
 import pytest
 
+from tests.processes import end, line
+
 from .conftest import last_line
 
 NOW = 1795458600
@@ -42,7 +44,7 @@ def test_a_broker_killed_and_restarted_loses_no_result(device, gateway, broker):
     seq = gateway.wait(has_result)[6]
     broker.kill()
     broker.start()
-    gateway.ready.get(timeout=20)
+    gateway.subscribed()
     assert gateway.wait(has_result)[6] == seq
     gateway.say("ack", [seq, 2, NOW])
     assert gateway.wait(lambda channel, value: channel == "hello")[1][0] == "1.0.0"
@@ -56,8 +58,7 @@ def test_a_device_killed_before_the_ack_tells_its_result_after_the_next_start(de
     gateway.wait(is_beat)
     gateway.say("plan", PLAN, retain=True)
     told = gateway.wait(has_result)
-    first.kill()
-    first.wait()
+    end(first)
     second = device("managed", "state")
     again = gateway.wait(lambda channel, value: has_result(channel, value) and value[1] >= told[1])
     assert (again[5][0], again[5][5]) == (told[5][0], told[5][5])
@@ -80,7 +81,7 @@ def test_hostile_payloads_from_the_broker_change_nothing(device, gateway):
 @pytest.mark.parametrize("call", ["connect", "publish", "subscribe", "poll"])
 def test_a_call_ends_by_its_deadline_while_the_broker_is_stopped(device, broker, call):
     process = device("frozen", call)
-    assert process.stdout.readline() == '{"ready": true}\n'
+    assert line(process, "sign that the device is ready") == '{"ready": true}\n'
     broker.signal(signal.SIGSTOP)
     process.stdin.write("go\n")
     process.stdin.flush()

@@ -46,7 +46,7 @@ def run(micropython, folder, program):
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "MICROPYPATH": "%s:.frozen" % folder}
     command = [micropython, "-c", program]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=29)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -85,7 +85,7 @@ def test_stubs_agree_with_the_code():
     # Module by module: given the package, stubtest would import the examples and the manifest too.
     modules = [f"device_sdk.{path.stem}" for path in SDK.glob("*.pyi") if path.stem[0] != "_"]
     command = [sys.executable, "-m", "mypy.stubtest", *modules]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import tempfile
 from bisect import bisect_left
 
 import pytest
@@ -22,8 +23,9 @@ STRAY = 256
 def run(micropython: str, program: str, *arguments: str, heap: str = "4m") -> dict[str, int]:
     """What the program said last."""
     environment = {**os.environ, "MICROPYPATH": f"{ROOT}{os.pathsep}.frozen"}
-    command = [micropython, "-X", f"heapsize={heap}", f"tests/device/{program}.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    command = [micropython, "-X", f"heapsize={heap}", str(ROOT / f"tests/device/{program}.py"), *arguments]
+    with tempfile.TemporaryDirectory() as folder:  # what runs beside it has files of the same names
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

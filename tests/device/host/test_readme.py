@@ -3,10 +3,11 @@
 import hashlib
 import os
 import re
-import subprocess
 import sys
 
 import pytest
+
+from tests.processes import running
 
 from .conftest import ROOT
 
@@ -21,10 +22,8 @@ def board(request, broker, tmp_path):
     (tmp_path / "main.py").write_text(text)
     command = [sys.executable] if request.param == "cpython" else [request.getfixturevalue("micropython")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": str(ROOT)}
-    process = subprocess.Popen([*command, "main.py"], cwd=tmp_path, env=environment)
-    yield tmp_path
-    process.kill()
-    process.wait()
+    with running([*command, "main.py"], cwd=tmp_path, env=environment):
+        yield tmp_path
 
 
 def test_there_are_ten():

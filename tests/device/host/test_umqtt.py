@@ -5,6 +5,8 @@ import subprocess
 
 import pytest
 
+from tests.processes import running
+
 from .conftest import ROOT, TREE, last_line
 
 NOW = 1795458600
@@ -16,10 +18,8 @@ def device(micropython, broker, tmp_path):
     command = [micropython, "-X", "heapsize=256k", str(TREE / "live.py"), str(broker.port), "umqtt", "state"]
     environment = {**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen(command, cwd=tmp_path, env=environment, text=True, **pipes)
-    yield process
-    process.kill()
-    process.communicate()
+    with running(command, cwd=tmp_path, env=environment, **pipes) as process:
+        yield process
 
 
 def has_result(channel, value):
@@ -32,7 +32,7 @@ def test_a_result_outlives_a_broker(device, gateway, broker):
     seq = gateway.wait(has_result)[6]
     broker.kill()
     broker.start()
-    gateway.ready.get(timeout=20)
+    gateway.subscribed()
     assert gateway.wait(has_result)[6] == seq
     gateway.say("ack", [seq, 0, NOW])
     assert last_line(device) == {"have": 7, "installed": ["kws"], "bad": 0}

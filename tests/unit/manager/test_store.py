@@ -1,8 +1,9 @@
 """The database: what is kept of heartbeats, deployments and results, over a second process and a reopening too."""
 
-import multiprocessing
 import sqlite3
-from concurrent.futures import ProcessPoolExecutor
+import subprocess
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from gateway.manager.heartbeats import condense
 from gateway.manager.refusals import ManagerError
 from gateway.manager.reports import DeviceReport, status
 from gateway.manager.store import FILE, Store, open_store
+from tests.processes import line, running
 
 
 @pytest.fixture
@@ -21,8 +23,15 @@ def store(tmp_path):
     opened.close()
 
 
-def begin(data: Path) -> None:
-    open_store(data, create=True).close()
+BEGINNER = """
+import pathlib, sys
+from gateway.manager.store import open_store
+for line in sys.stdin:
+    open_store(pathlib.Path(line.strip()), create=True).close()
+    print(line.strip(), flush=True)
+"""
+"""Begins each folder that stands on a line of stdin. (multiprocessing would need /dev/shm.)"""
+PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
 
 def beat(store: Store, device: int, now: float = 100.0, **members: object) -> None:
@@ -180,9 +189,12 @@ def test_two_openings_of_one_file_see_each_other(store, tmp_path):
 
 def test_many_processes_may_begin_at_once(tmp_path):
     """Without a lock of our own about one in ten beginnings failed with "database is locked"."""
-    with ProcessPoolExecutor(6, multiprocessing.get_context("spawn")) as pool:
+    with ExitStack() as ended:
+        beginners = [ended.enter_context(running([sys.executable, "-c", BEGINNER], **PIPES)) for _ in range(6)]
         for data in (tmp_path / str(number) for number in range(10)):
-            list(pool.map(begin, [data] * 6))
+            for each in beginners:
+                print(data, file=each.stdin, flush=True)
+            assert [line(each, "end of a beginning") for each in beginners] == [f"{data}\n"] * 6
             assert (data / FILE).is_file()
 
 

@@ -17,7 +17,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "What a test needs and is not there skips it; the end of the run says what, and the command that installs it."
 
-demo: .venv/demo.stamp ## broker, manager, gateway and three devices on this machine; ARGS=--keep leaves them up
+demo: .venv/demo.stamp ## broker, manager, gateway and three devices on this machine, half a minute; ARGS=--keep leaves them up
 	@$(BIN)/python -m gateway.demo $(ARGS)
 
 test: lint ## linter, formatter, types and all tests: 5 minutes; Mosquitto, Docker and root let all run; PYTEST_ARGS="-k codec" chooses

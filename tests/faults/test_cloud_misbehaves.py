@@ -75,6 +75,7 @@ def test_one_device_whose_every_call_fails_for_good(scene: Scene) -> None:
     assert figures.told == scene.figures("bad").sent
 
 
+@pytest.mark.needs_broker("receive_maximum")
 def test_a_slow_cloud_under_a_flood(scene: Scene) -> None:
     """One second a call: what waits is merged, as far as the intake lets it wait here."""
     intake, count = 1000, scaled(20, 100)

@@ -1,6 +1,6 @@
 """Run a command, and fail where it leaves a process running, or a file where none belongs.
 
-Usage: leaks.py [--deadline SECONDS] [--in TREE [--besides PATH]...] -- COMMAND...
+Usage: leaks.py [--deadline SECONDS] [--grace SECONDS] [--in TREE [--besides PATH]...] -- COMMAND...
 
 Every process that the command started counts, also one that made itself a daemon. Files are compared below TREE on its
 own file system, besides each PATH (relative to TREE) and what lies below it. What is found is listed on standard error;
@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 GRACE = 5.0
-"""Seconds for processes to end by themselves after the command, and again after SIGTERM."""
+"""Seconds for processes to end after the command by themselves, and then after each signal."""
 PR_SET_CHILD_SUBREAPER = 36
 NO_END = 124  # as timeout(1) says
 
@@ -58,9 +58,10 @@ def parse_stat(stat: str) -> Process:
 
 
 def differences(before: Files, after: Files) -> list[str]:
-    """One line for each path that was made, changed or removed."""
-    words = [(path, "removed") for path in before.keys() - after.keys()]
-    words += [(path, "made") for path in after.keys() - before.keys()]
+    """One line for each path that was made, changed or removed; for a whole folder one line."""
+    made, removed = after.keys() - before.keys(), before.keys() - after.keys()
+    words = [(path, "made") for path in made if str(Path(path).parent) not in made]
+    words += [(path, "removed") for path in removed if str(Path(path).parent) not in removed]
     words += [(path, "changed") for path in before.keys() & after.keys() if before[path] != after[path]]
     return [f"{word}: {path}" for path, word in sorted(words)]
 
@@ -68,25 +69,26 @@ def differences(before: Files, after: Files) -> list[str]:
 def files(tree: Path, besides: Collection[str] = ()) -> Files:
     """What lies below the tree. A folder that holds one of `besides` may come and go with it; times of folders do not
     count, since what changes them is seen itself."""
-    if any(tree / path == tree for path in besides):
+    excepted = {tree / path for path in besides}
+    holders = {parent for path in excepted for parent in path.parents}
+    if tree in excepted:
         return {}
-    outside = {tree / path for path in besides} | {parent for path in besides for parent in (tree / path).parents}
-    return {str(path.relative_to(tree)): mark for path, mark in _walk(tree, tree.stat().st_dev, outside)}
+    return {str(path.relative_to(tree)): mark for path, mark in _walk(tree, tree.stat().st_dev, excepted, holders)}
 
 
-def _walk(folder: Path, device: int, outside: Collection[Path]) -> Iterator[tuple[Path, tuple[int, ...]]]:
+def _walk(
+    folder: Path, device: int, excepted: Collection[Path], holders: Collection[Path]
+) -> Iterator[tuple[Path, tuple[int, ...]]]:
     for entry in os.scandir(folder):
         path, status = Path(entry.path), entry.stat(follow_symlinks=False)
+        if path in excepted:
+            continue
         is_folder = entry.is_dir(follow_symlinks=False)
-        if path not in outside:
+        if path not in holders:
             mark = (status.st_mode, status.st_uid, status.st_gid)
             yield path, mark if is_folder else (*mark, status.st_size, status.st_mtime_ns)
-        if is_folder and status.st_dev == device and (path not in outside or _holds(path, outside)):
-            yield from _walk(path, device, outside)
-
-
-def _holds(folder: Path, outside: Collection[Path]) -> bool:
-    return any(folder in path.parents for path in outside)
+        if is_folder and status.st_dev == device:
+            yield from _walk(path, device, excepted, holders)
 
 
 def running() -> list[int]:
@@ -131,19 +133,23 @@ def await_end(seconds: float) -> list[int]:
             return []
         left = running()
         remaining = deadline - time.monotonic()
-        # Whoever of them has no other parent is a child of this process: its end is a SIGCHLD.
-        if not left or remaining <= 0 or not signal.sigtimedwait({signal.SIGCHLD}, remaining):
+        if not left or remaining <= 0:
             return left
+        # Whoever of them has no other parent is a child of this process: its end is a SIGCHLD.
+        signal.sigtimedwait({signal.SIGCHLD}, remaining)
 
 
 def end_all() -> None:
     """End every process below this one: SIGTERM, then SIGKILL."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for pid in running():
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                pass
+        seen: set[int] = set()
+        while new := set(running()) - seen:  # what one of them started meanwhile, too
+            for pid in new:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    pass
+            seen |= new
         if not await_end(GRACE):
             return
 
@@ -155,11 +161,11 @@ def _leave(number: int, _: FrameType | None) -> NoReturn:
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="leaks.py")
     parser.add_argument("--deadline", type=float, default=0, help="seconds; 0: none")
+    parser.add_argument("--grace", type=float, default=GRACE, help="seconds for what still runs after the command")
     parser.add_argument("--in", dest="tree", type=Path)
     parser.add_argument("--besides", action="append", default=[])
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
-    command = " ".join(options.command)
 
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     before = files(options.tree, options.besides) if options.tree else {}
@@ -170,10 +176,10 @@ def main(arguments: list[str]) -> int:
         status = run(options.command)
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})  # after the command, which would inherit it
-        left = [f"left running: {describe(pid)}" for pid in await_end(GRACE)]
+        left = [f"left running: {describe(pid)}" for pid in await_end(options.grace)]
     except SystemExit as ended:
         if ended.code == NO_END:
-            sys.stderr.write(f"{command}: did not end in {options.deadline:g} s\n")
+            sys.stderr.write(f"{options.command[0]}: did not end in {options.deadline:g} s\n")
             sys.stderr.writelines(f"running: {describe(pid)}\n" for pid in running())
         raise
     finally:
@@ -181,7 +187,7 @@ def main(arguments: list[str]) -> int:
         end_all()
     if options.tree:
         left += differences(before, files(options.tree, options.besides))
-    sys.stderr.writelines(f"{command}: {line}\n" for line in left)
+    sys.stderr.writelines(f"{line}\n" for line in left)
     return status or (1 if left else 0)
 
 

@@ -33,18 +33,25 @@ start_engine() {
     return 1
 }
 
-# Starts what makes the images: they are there after wait_all.
-make_images() {
+# Begins what makes the images.
+begin_images() {
     if [ -z "${GATEWAY_TEST_MOSQUITTO_IMAGE:-}" ]; then
         export GATEWAY_TEST_MOSQUITTO_IMAGE="gateway-test/mosquitto:$$"
         images+=("$GATEWAY_TEST_MOSQUITTO_IMAGE")
-        start .ci/image "$GATEWAY_TEST_MOSQUITTO_IMAGE"
+        begin "full: image of Mosquitto" .ci/image "$GATEWAY_TEST_MOSQUITTO_IMAGE"
     fi
     if [ -z "${GATEWAY_TEST_BASE:-}" ]; then
         export GATEWAY_TEST_BASE="gateway-test/base:$$"
         images+=("$GATEWAY_TEST_BASE")
-        start .ci/base "$GATEWAY_TEST_BASE"
+        begin "full: image of Debian" .ci/base "$GATEWAY_TEST_BASE"
     fi
+}
+
+end_images() {
+    local name
+    for name in "${!jobs[@]}"; do
+        [[ $name != "full: image"* ]] || end "$name" || true
+    done
 }
 
 end_engine() {

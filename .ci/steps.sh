@@ -1,52 +1,48 @@
-# For .ci/run: steps with their times, and the end of all that was started. The caller sets traps.
+# For .ci/run: steps with their times, and the end of all that was started.
 
 work=$(mktemp -d -p "${TMPDIR:-/var/tmp}") # gigabytes: /tmp may be memory
-jobs=()   # process groups that run
-table=()  # a line for each step that came to its end
+declare -A jobs=()                         # name -> process group that runs
+table=()                                   # a line for each step that came to its end
 failed=0
 
-# Start a command in a process group of its own: it can be ended as one, and hears SIGINT as it would in a terminal.
-start() {
+# Start a command under a name, in a process group of its own: it can be ended as one, and hears SIGINT as it would in a
+# terminal.
+begin() {
+    local name=$1
+    shift
     set -m
     "$@" &
     set +m
-    jobs+=($!)
+    jobs[$name]=$!
 }
 
-# Wait for all that was started. Fails where one of them did.
-wait_all() {
-    local job status=0
-    for job in "${jobs[@]}"; do
-        wait "$job" || status=$?
-    done
-    jobs=()
+# Wait for a command that was begun, and note for how long: since SECOND, or since now. Fails where it failed, so that the
+# caller chooses whether the next step follows. Usage: end NAME [SECOND]
+end() {
+    local name=$1 since=${2:-$SECONDS} status=0 outcome=
+    wait "${jobs[$name]}" || status=$?
+    unset "jobs[$name]"
+    if [ "$status" -ne 0 ]; then
+        failed=1
+        outcome="FAILED ($status)"
+        printf '%s: %s\n' "$name" "$outcome"
+    fi
+    table+=("$(printf '%-36s %5d s  %s' "$name" $((SECONDS - since)) "$outcome")")
     return "$status"
 }
 
-# Run a command to its end, and note its time under a name. A failure is noted too, and the next step may follow.
+# Run a command to its end. Another step may follow where it fails.
 step() {
-    local name=$1 began=$SECONDS status=0
-    shift
-    printf '\n=== %s\n' "$name"
-    start "$@"
-    wait_all || status=$?
-    note "$name" "$began" "$status"
-}
-
-note() {
-    local outcome=
-    if [ "$3" -ne 0 ]; then
-        failed=1
-        outcome="FAILED ($3)"
-        printf '%s: %s\n' "$1" "$outcome"
-    fi
-    table+=("$(printf '%-36s %5d s  %s' "$1" $((SECONDS - $2)) "$outcome")")
+    local since=$SECONDS
+    printf '\n=== %s\n' "$1"
+    begin "$@"
+    end "$1" "$since" || true
 }
 
 print_table() {
     printf '\n'
     printf '%s\n' "${table[@]}"
-    printf '%-36s %5d s\n' all "$SECONDS"
+    printf '%-36s %5d s  %s\n' all "$SECONDS" "$([ "$failed" -eq 0 ] || echo FAILED)"
 }
 
 end_jobs() {
@@ -55,13 +51,13 @@ end_jobs() {
         kill -TERM -- "-$job" 2>/dev/null || true
     done
     for job in "${jobs[@]}"; do
-        await_end "$job" || kill -KILL -- "-$job" 2>/dev/null || true
+        is_gone "$job" || kill -KILL -- "-$job" 2>/dev/null || true
+        wait "$job" 2>/dev/null || true
     done
-    wait "${jobs[@]}" 2>/dev/null || true
 }
 
-# Wait 20 s for a process group to end.
-await_end() {
+# Wait 20 s for the end of a process group.
+is_gone() {
     for _ in $(seq 200); do
         kill -0 -- "-$1" 2>/dev/null || return 0
         sleep 0.1

@@ -18,7 +18,7 @@ SKIPPED = '<testcase classname="t" name="c"><skipped type="pytest.skip" message=
 
 def run(script: str, *arguments: str, at: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(CI / script), *arguments]
-    return subprocess.run(command, cwd=at, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=at, capture_output=True, text=True, check=False, timeout=29)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,5 @@
-# For .ci/run: a Docker engine, and the images that the tests build on. No registry is needed: what is not named is made of
-# Debian's packages, and of this machine's own Mosquitto.
+# For .ci/run: a Docker engine, and the images that the tests build on. No registry is needed: what is not named is made
+# of Debian's packages, and of this machine's own Mosquitto.
 
 engine=
 images=()

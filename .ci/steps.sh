@@ -16,8 +16,8 @@ begin() {
     jobs[$name]=$!
 }
 
-# Wait for a command that was begun, and note for how long: since SECOND, or since now. Fails where it failed, so that the
-# caller chooses whether the next step follows. Usage: end NAME [SECOND]
+# Wait for a command that was begun, and note for how long: since SECOND, or since now. Fails where it failed: the caller
+# chooses whether the next step follows. Usage: end NAME [SECOND]
 end() {
     local name=$1 since=${2:-$SECONDS} status=0 outcome=
     wait "${jobs[$name]}" || status=$?

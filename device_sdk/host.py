@@ -52,18 +52,11 @@ def tls(context):
 
 
 class socket:  # noqa: N801
-    _tries = 0
+    getaddrinfo = staticmethod(_socket.getaddrinfo)
 
     @staticmethod
     def socket(family):
         return Stream(_socket.socket(family, _socket.SOCK_STREAM))
-
-    @classmethod
-    def getaddrinfo(cls, host, port):
-        """A board's name has one address; of several, each call begins with the next."""
-        addresses = _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM)
-        cls._tries += 1
-        return addresses[cls._tries % len(addresses) :] + addresses
 
 
 class select:  # noqa: N801

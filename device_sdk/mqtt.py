@@ -55,13 +55,21 @@ class Mqtt:
 
     def connect(self):
         """Opens the connection. Returns whether the broker kept a session."""
-        self.close()
         host, port, tls = self.broker
-        address = socket.getaddrinfo(host, port)[0]
-        self.io = io = socket.socket(address[0])
-        self.open = True
-        io.settimeout(self.timeout / 1000)
-        io.connect(address[-1])
+        # A name may have several addresses, IPv6 and IPv4, of which the broker serves one.
+        for address in socket.getaddrinfo(host, port, 0, 1):
+            self.close()
+            self.io = io = socket.socket(address[0])
+            self.open = True
+            io.settimeout(self.timeout / 1000)
+            try:
+                io.connect(address[-1])
+            except OSError as error:
+                failed = error
+            else:
+                break
+        else:
+            raise failed
         if tls:
             self.io = io = tls(io, host)
         io.setblocking(False)

@@ -35,6 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["DEMO_PORTS"] = f"{mine[0]}-{mine[-1]}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The containers first, in whatever order of theirs: they take longest, and one worker then has them all."""
+    items.sort(key=lambda item: item.get_closest_marker("container") is None)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
         item.obj = _bounded(item.obj)

@@ -95,6 +95,10 @@ def test_only_the_doors_of_devices_are_open_to_the_outside(composed: ComposedSit
 
 
 def test_the_gateway_and_the_manager_become_healthy(composed: ComposedSite) -> None:
+    until_healthy(composed)
+
+
+def until_healthy(composed: ComposedSite) -> None:
     deadline = time.monotonic() + 60
     while (found := health(composed)) != {"gateway": "healthy", "manager": "healthy"}:
         assert time.monotonic() < deadline, found
@@ -126,6 +130,8 @@ def test_what_is_kept_outlives_the_containers(composed: ComposedSite) -> None:
 
 
 def test_a_stop_is_graceful(composed: ComposedSite) -> None:
+    """Of what has started: while Python still reads its modules, the first process of a container ignores SIGTERM."""
+    until_healthy(composed)
     composed.compose("stop", *sorted(SERVICES))
     ends = {name: each.attrs["State"]["ExitCode"] for name, each in composed.containers().items() if name in SERVICES}
     composed.compose("up", "-d", "--no-build")

@@ -26,9 +26,7 @@ from gateway.demo.broker import Broker, mosquitto_binary
 from gateway.demo.embedded import Embedded
 from gateway.demo.mosquitto import Mosquitto
 from tests.clients import connected
-from tests.needs import missing, reason
-
-__all__ = ["missing"]
+from tests.needs import missing, program, reason
 
 IMAGE = os.environ.get("GATEWAY_TEST_MOSQUITTO_IMAGE", "eclipse-mosquitto:2.0.22")
 RUNGS = ("container", "mosquitto", "embedded")
@@ -210,7 +208,4 @@ def require(broker: Broker, *abilities: str) -> None:
 
 def own_mosquitto(directory: Path) -> Mosquitto:
     """A Mosquitto for one test alone, not started."""
-    binary = mosquitto_binary()
-    if binary is None:
-        missing("mosquitto is not installed", "mosquitto")
-    return Mosquitto(directory, binary)
+    return Mosquitto(directory, program("mosquitto"))

@@ -9,11 +9,11 @@ import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from gateway.demo.address import free_ports
-from gateway.demo.broker import Broker, mosquitto_binary
+from gateway.demo.broker import Broker
 from gateway.demo.mosquitto import Mosquitto
 from tests.contract.manager.conftest import Manager
 from tests.gateway_process import GatewayProcess, settings
-from tests.needs import missing
+from tests.needs import program
 from tests.recorder import Recorder
 from tests.s3 import Gate, Shelf
 from tests.site import SiteBroker
@@ -100,10 +100,7 @@ def _fleet_of(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
     """One site for a file's tests: a Mosquitto with every shipped door, and the identities of `devices init`."""
-    binary = mosquitto_binary()
-    if binary is None:
-        missing("mosquitto is not installed", "mosquitto")
-    with SiteBroker(tmp_path_factory.mktemp("site"), binary) as running:
+    with SiteBroker(tmp_path_factory.mktemp("site"), program("mosquitto")) as running:
         yield running
 
 

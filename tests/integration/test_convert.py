@@ -4,10 +4,9 @@ from pathlib import Path
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from gateway.demo.broker import mosquitto_binary
 from gateway.demo.mosquitto import version
-from tests import brokers
 from tests.integration.entries import PATTERNS, USERS
+from tests.needs import program
 from tests.site import SiteBroker, devices
 
 MQTT_5 = MQTTProtocolVersion.MQTTv5
@@ -26,9 +25,7 @@ def heartbeats(site: SiteBroker) -> set[str]:
 
 
 def test_devices_reach_their_topics_after_one_command_and_a_reload(tmp_path: Path) -> None:
-    binary = mosquitto_binary()
-    if binary is None:
-        brokers.missing("mosquitto is not installed")
+    binary = program("mosquitto")
     with SiteBroker(tmp_path, binary) as site:
         site.add("fleet-p", "a")
         site.add("fleet-c", "a", "--certificate")
@@ -54,9 +51,7 @@ def test_devices_reach_their_topics_after_one_command_and_a_reload(tmp_path: Pat
 
 def test_a_user_that_stands_twice_is_gone_with_the_next_change(tmp_path: Path) -> None:
     """Mosquitto 2.1 ends at a reload where the file of passwords has a user twice."""
-    binary = mosquitto_binary()
-    if binary is None:
-        brokers.missing("mosquitto is not installed")
+    binary = program("mosquitto")
     with SiteBroker(tmp_path, binary) as site:
         passwords = site.site / "broker" / "passwords"
         passwords.write_text(passwords.read_text() * 2)

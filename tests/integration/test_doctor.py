@@ -14,18 +14,17 @@ import pytest
 
 from gateway.demo import embedded
 from gateway.demo.address import free_ports
-from gateway.demo.broker import mosquitto_binary
 from gateway.demo.embedded import Embedded
 from gateway.demo.mosquitto import Mosquitto
 from gateway.devices.authority import END, Authority
 from gateway.devices.site import Site
-from tests.brokers import missing
 from tests.contract.manager.conftest import ACCESS, SECRET, Manager
 from tests.gateway_process import ROOT, environment, settings
 from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
 from tests.integration.conftest import Way
 from tests.integration.entries import DOCTORS, acl, plain_board, write
 from tests.integration.forms import EPOCH, LAYOUT
+from tests.needs import missing, program
 from tests.polling import until
 from tests.site import HOST
 
@@ -35,7 +34,7 @@ NOT_KEPT = {"Receive Maximum"}
 
 
 def altered(directory: Path, *lines: str, without: str = "") -> Altered:
-    return Altered(directory, mosquitto_binary() or missing("mosquitto is not on the PATH"), *lines, without=without)
+    return Altered(directory, program("mosquitto"), *lines, without=without)
 
 
 @pytest.fixture(scope="module")

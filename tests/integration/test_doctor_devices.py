@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.address import Credentials
-from gateway.demo.broker import mosquitto_binary
 from gateway.demo.mosquitto import version
 from gateway.devices.authority import END, Authority
 from gateway.devices.board import BoardFile
@@ -22,10 +21,10 @@ from gateway.doctor.facts import BrokerFile
 from gateway.doctor.probe_device import PROBE
 from gateway.doctor.release import is_2_1
 from gateway.doctor.verdict import Level
-from tests.brokers import missing
 from tests.gateway_process import environment
 from tests.integration.broken import Altered, Report, cutting, examined
 from tests.integration.entries import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
+from tests.needs import program
 from tests.site import HOST
 
 AWS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
@@ -36,7 +35,7 @@ STRANGERS = Authority.make("edge-gateway site")
 
 
 def binary() -> str:
-    return mosquitto_binary() or missing("mosquitto is not on the PATH")
+    return program("mosquitto")
 
 
 @pytest.fixture(scope="module")

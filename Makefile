@@ -15,15 +15,17 @@ PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo "What a test needs and is not there skips it; the end of the run says what, and the command that installs it."
+	@echo "Tests that need Mosquitto, Docker or root are skipped without; the end of a run"
+	@echo "says which, and the command that installs what they need. faults and bench need"
+	@echo "Mosquitto, faults root too."
 
-demo: .venv/demo.stamp ## broker, manager, gateway and three devices on this machine, half a minute; ARGS=--keep leaves them up
+demo: .venv/demo.stamp ## broker, manager, gateway, three devices, half a minute; ARGS=--keep
 	@$(BIN)/python -m gateway.demo $(ARGS)
 
-test: lint ## linter, formatter, types and all tests: 5 minutes; Mosquitto, Docker and root let all run; PYTEST_ARGS="-k codec" chooses
+test: lint ## linter, types and all tests, 5 min; PYTEST_ARGS="-k codec" chooses
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
-unit: .venv/test.stamp ## the tests that need no broker and no network: a minute
+unit: .venv/test.stamp ## the tests that need no broker and no network, 1 min
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 lint: .venv/test.stamp ## linter, formatter and types alone
@@ -31,10 +33,10 @@ lint: .venv/test.stamp ## linter, formatter and types alone
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(PACKAGES)
 
-faults: .venv/test.stamp ## the fault scenarios in full size, an hour (Mosquitto on the PATH, root); ARGS="-k outage" chooses
+faults: .venv/test.stamp ## fault scenarios in full size, 1 h; ARGS="-k outage" chooses
 	FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=5400 tests/faults $(ARGS)
 
-bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mosquitto on the PATH)
+bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run
 	$(BIN)/python tests/benchmarks/bench_gateway.py $(ARGS)
 	$(BIN)/python tests/benchmarks/bench_latency.py
 	$(BIN)/python tests/benchmarks/bench_plans.py
@@ -42,14 +44,14 @@ bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run (Mos
 	$(BIN)/python tests/benchmarks/bench_files.py
 	$(BIN)/python tests/benchmarks/bench_acl.py
 
-budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals (Mosquitto on the PATH)
+budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals
 	$(BIN)/python tests/benchmarks/sdk_budgets.py
 
 mpy: .venv/demo.stamp ## the SDK as .mpy for boards, with a package.json for mip, in build/mpy
 	rm -rf build/mpy
 	$(BIN)/python -m device_sdk.mpy build/mpy
 
-fuzz: .venv/fuzz.stamp ## a million inputs for codec and core, guided by coverage (atheris); ARGS=crash-… repeats one
+fuzz: .venv/fuzz.stamp ## a million inputs for codec and core; ARGS=crash-… repeats one
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## remove .venv and what the tools left

@@ -19,7 +19,7 @@ help: ## this list
 	@echo "says which, and the command that installs what they need. faults and bench need"
 	@echo "Mosquitto, faults root too."
 
-demo: .venv/demo.stamp ## broker, manager, gateway, three devices, half a minute; ARGS=--keep
+demo: .venv/demo.stamp ## broker, manager, gateway, three devices, 30 s; ARGS=--keep
 	@$(BIN)/python -m gateway.demo $(ARGS)
 
 test: lint ## linter, types and all tests, 5 min; PYTEST_ARGS="-k codec" chooses
@@ -47,7 +47,7 @@ bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run
 budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals
 	$(BIN)/python tests/benchmarks/sdk_budgets.py
 
-mpy: .venv/demo.stamp ## the SDK as .mpy for boards, with a package.json for mip, in build/mpy
+mpy: .venv/demo.stamp ## the SDK as .mpy for boards, with package.json, in build/mpy
 	rm -rf build/mpy
 	$(BIN)/python -m device_sdk.mpy build/mpy
 

@@ -52,7 +52,10 @@ def tls(context):
 
 
 class socket:  # noqa: N801
-    getaddrinfo = staticmethod(_socket.getaddrinfo)
+    @staticmethod
+    def getaddrinfo(host, port):
+        """Each address once."""
+        return _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM)
 
     @staticmethod
     def socket(family):

@@ -19,9 +19,7 @@ class socket:  # noqa: N801
     @staticmethod
     def socket(family: int) -> Stream: ...
     @staticmethod
-    def getaddrinfo(
-        host: str, port: int, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-    ) -> list[tuple[object, ...]]: ...
+    def getaddrinfo(host: str, port: int) -> list[tuple[object, ...]]: ...
 
 class select:  # noqa: N801
     class poll:  # noqa: N801

@@ -55,19 +55,19 @@ class Mqtt:
 
     def connect(self):
         """Opens the connection. Returns whether the broker kept a session."""
+        self.close()
         host, port, tls = self.broker
-        # A name may have several addresses, IPv6 and IPv4, of which the broker serves one.
-        for address in socket.getaddrinfo(host, port, 0, 1):
-            self.close()
-            self.io = io = socket.socket(address[0])
-            self.open = True
-            io.settimeout(self.timeout / 1000)
+        # A name may have several addresses, IPv6 and IPv4, of which broker and machine may serve one.
+        for address in socket.getaddrinfo(host, port):
             try:
+                self.io = io = socket.socket(address[0])
+                self.open = True
+                io.settimeout(self.timeout / 1000)
                 io.connect(address[-1])
+                break
             except OSError as error:
                 failed = error
-            else:
-                break
+                self.close()
         else:
             raise failed
         if tls:

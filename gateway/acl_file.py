@@ -38,7 +38,7 @@ topic read {root}/+/+/dead
 topic read $SYS/broker/#
 
 """
-_ROOT = re.compile(r"^topic read (\S.*)/\+/\+/hb$", re.MULTILINE)
+_ROOT = re.compile(r"^[ \t]*topic +read +(\S[^\n]*)/\+/\+/hb\s*$", re.MULTILINE)
 _RIGHTS = [*(("write", channel) for channel in FROM_DEVICE), *(("read", channel) for channel in TO_DEVICE)]
 
 
@@ -77,19 +77,24 @@ class AclFile:
 
     def __contains__(self, user: str) -> bool:
         """Whether the device has its whole entry."""
-        return set(self._entry(user)) <= set(self._parts.get(user, ()))
+        return set(self._entry(user)) <= {line.strip() for line in self._parts.get(user, ())}
 
     def users(self) -> list[str]:
         """The devices that have an entry, whole or not: `fleet/device` each."""
         return [user for user in self._parts if isinstance(user, str)]
 
     def grant(self, user: str) -> bool:
-        """Give a device its entry. False where it has that already. Lines that were added to it by hand stay."""
+        """Give a device its entry. False where it has that already. Lines that were added to it by hand stay.
+
+        Raises ValueError for a name that is not `fleet/device`, or could stand for others' topics in a filter.
+        """
+        if user.count("/") != 1 or user != user.strip("/ ") or set(user) & set("+#") or not user.isprintable():
+            raise ValueError(f"{user!r} is no user name of a device")
         if user in self:
             return False
         known = self._parts.setdefault(user, [])
         entry = self._entry(user)
-        known[:] = entry + [line for line in known if line not in entry]
+        known[:] = entry + [line for line in known if line.strip() not in entry]
         return True
 
     def revoke(self, user: str) -> bool:
@@ -105,6 +110,15 @@ class AclFile:
         }
         return made
 
+    def others(self) -> list[str]:
+        """The lines that an operator may have written: those of no device, and of its own lines what no entry has."""
+        return [
+            line.strip()
+            for part, lines in self._parts.items()
+            for line in lines
+            if line.strip() and not (isinstance(part, str) and line.strip() in self._entry(part))
+        ]
+
     def patterns(self) -> list[str]:
         """The lines with %u or %c that are left: since Mosquitto 2.1 each of these matches one level of a topic."""
         lines = (line.strip() for lines in self._parts.values() for line in lines)
@@ -115,10 +129,13 @@ class AclFile:
 
 
 def _parts(text: str) -> dict[str | int, list[str]]:
-    """Split a file where the lines of a device begin and end. Entries that stand twice for one device are joined."""
+    """Split a file where the lines of a device begin and end. Entries that stand twice for one device are joined.
+
+    A line ends where it does for Mosquitto: at a newline alone. White space at its ends means nothing.
+    """
     parts: dict[str | int, list[str]] = {}
     part: str | int = 0
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else (), 1):
         word, _, rest = line.strip().partition(" ")
         if word == "user":
             # Only a device's user name has a slash.

@@ -90,7 +90,7 @@ class PahoLoop:
         Who cancels this ends the wait and not the thread, and calls `close`: what still comes of it is closed.
         """
         await self.idle()
-        self._ended = False
+        self._ended = self.paused = False
         connect = partial(self._client.connect, host, port, self._keepalive, **options)
         self._connecting = self._loop.run_in_executor(None, connect)
         self._connecting.add_done_callback(self._tried)

@@ -57,9 +57,9 @@ class PasswordFile:
     def parse(cls, text: str) -> Self:
         """Of a user that has several lines the last is kept."""
         made = cls()
-        for each in text.splitlines():
+        for number, each in enumerate(text.split("\n")):
             if each.strip():
-                key = each if each.startswith("#") else each.partition(":")[0]
+                key = f"#{number}" if each.startswith("#") else each.partition(":")[0]
                 made.had_duplicates |= key in made._lines
                 made._lines[key] = each
         return made

@@ -31,6 +31,7 @@ class Container:
         directory.chmod(0o755)
         for folder in ("broker", "doors"):
             (directory / folder).mkdir()
+            (directory / folder).chmod(0o755)
         self._users = Users(directory / "broker", mode=0o644)
         self._users.admit(("gateway", "operator"))
         self._address: Address | None = None

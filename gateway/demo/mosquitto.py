@@ -79,6 +79,7 @@ class Users:
         """In one step: the broker may read it at any moment."""
         fresh = self._folder / f"{name}.new"
         with open(os.open(fresh, os.O_WRONLY | os.O_TRUNC | os.O_CREAT, self._mode), "w") as file:
+            os.fchmod(file.fileno(), self._mode)  # whatever the umask is
             file.write(text)
         fresh.replace(self._folder / name)
 

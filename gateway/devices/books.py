@@ -126,12 +126,16 @@ class Books:
             self._records[board.device] = certificate
             self._new_passwords |= self._passwords.drop(board.device.user)
 
-    def shut_out(self, device: Device) -> None:
-        """Plan that the broker goes by nothing."""
-        self.revoke(self.certificates(device))
-        self._new_passwords |= self._passwords.drop(device.user)
+    def shut_out(self, device: Device) -> bool:
+        """Plan that the broker goes by nothing. False where it does so already."""
+        certificates = self.certificates(device)
+        self.revoke(certificates)
+        had_password = self._passwords.drop(device.user)
         self._strike(device)
-        self._new_acl |= self._acl is not None and self._acl.revoke(device.user)
+        had_entry = self._acl is not None and self._acl.revoke(device.user)
+        self._new_passwords |= had_password
+        self._new_acl |= had_entry
+        return bool(certificates) or had_password or had_entry
 
     def revoke(self, certificates: Iterable[x509.Certificate]) -> None:
         self._revoking |= {each.serial_number for each in certificates}

@@ -20,6 +20,7 @@ from gateway.devices.site import Site
 from gateway.errors import SiteError
 
 DEFAULT_ROOT = "edge"
+CONVERT = "a mosquitto.conf that names another acl_file is changed by `edge-gateway devices convert`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +58,14 @@ def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, t
         known = folder.acl()
         if known is None:
             books.use_acl(_new_acl(topics or DEFAULT_ROOT))
-            made.append(f"the ACL of devices, gateway and operator, in {folder.acl_path}")
+            made.append(f"the ACL, in {folder.acl_path}; {CONVERT}")
         elif topics not in (None, known.root):
             raise SiteError(f"{folder.acl_path} is for the root {known.root}: its lines are to be changed by hand")
         # A device that a command gave a credential before there was an ACL, or that was interrupted.
         granted = [device for device in (*books.devices(), PROBE) if books.kind(device) and books.grant(device)]
         if granted and known is not None:
             made.append(f"entries in the ACL for {len(granted):,} devices")
-        if books.kind(PROBE) is None or not folder.probe.exists():
+        if not _is_probe_good(books):
             provisioning.add(books, PROBE, Order("password", BrokerUrl(books.hosts[0]), now, renew=True))
             made.append(f"an identity for the doctor's probe, in {folder.probe}")
         books.commit()
@@ -76,22 +77,43 @@ def convert(root: Path, conf: Path, now: datetime) -> list[str]:
 
     Says what it did. Raises SiteError where the site or the files of the broker cannot be used.
     """
-    folder = Site(root)
+    folder = Site(root.absolute())
     with files.locked(folder.ca):
         books = Books(folder, now)
         old = conversion.find(conf)
-        acl = (site.read_acl(old.acl) or _new_acl(DEFAULT_ROOT)).without_patterns()
+        for path in (old.acl, *old.passwords):
+            if not path.exists():
+                raise SiteError(f"{conf} names {path}, which is not there: run this where the broker runs")
+        known, acl = folder.acl(), site.read_acl(old.acl.resolve())
+        if acl is None:
+            raise SiteError(f"{old.acl} is not there any more")
+        acl = acl.without_patterns()
         books.use_acl(acl)
-        others = {device for path in old.passwords for device in site.devices_in(site.read_passwords(path).users())}
+        passwords = [site.read_passwords(path.resolve()) for path in old.passwords]
+        others = {device for each in passwords for device in site.devices_in(each.users())}
         for device in sorted(books.devices() | others | {PROBE}):
             if books.kind(device) or device in others:
                 books.grant(device)
+        done = [f"wrote the entries of {len(acl.users()):,} devices into {folder.acl_path}; others have no rights"]
+        if known is not None and set(known.others()) - set(acl.others()) - set(_new_acl(known.root).others()):
+            before = folder.acl_path.with_name("acl.before")
+            files.write(before, str(known).encode(), files.SECRET)
+            done.append(f"kept what stood there, with lines that {old.acl} has not, as {before}")
         books.commit()
-        done = [f"wrote the entries of {len(acl.users()):,} devices into {folder.acl_path}"]
-        if old.acl != folder.acl_path:
+        if old.acl.resolve() != folder.acl_path.resolve():
             conversion.point_to(old, folder.acl_path)
             done.append(f"{old.conf} names it as acl_file now, in place of {old.acl}")
     return done + [f"left as it is: {line} (since Mosquitto 2.1 %u and %c match one level)" for line in acl.patterns()]
+
+
+def _is_probe_good(books: Books) -> bool:
+    """Whether the doctor can connect with it. Its host and port may have been changed by hand."""
+    try:
+        board = books.usable_board(PROBE, "password")
+    except SiteError:
+        return False
+    ca = books.authority.identity.certificate_der
+    return board is not None and books.holds(board) and board.ca in (None, ca)
 
 
 def _new_acl(root: str) -> AclFile:

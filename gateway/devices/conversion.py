@@ -3,6 +3,7 @@
 It must never change more of a configuration than that line.
 """
 
+import os
 import re
 import stat
 from collections.abc import Iterator
@@ -23,30 +24,41 @@ class BrokerFiles:
 
 
 def find(conf: Path) -> BrokerFiles:
-    """Look in `conf` and in what it includes. Raises SiteError where that names no acl_file or several, OSError."""
+    """Look in `conf` and in what it includes.
+
+    Raises OSError, and SiteError where that names no acl_file or several, or names files by relative paths.
+    """
     texts = list(_texts(conf))
-    found = [(path, Path(name)) for path, text in texts for name in _line("acl_file").findall(text)]
+    found = [(path, acl) for path, text in texts for acl in _named("acl_file", text)]
     if len(found) != 1:
         named = ", ".join(f"{acl} in {path}" for path, acl in found) or "none"
         raise SiteError(f"{conf} must name one acl_file, and names {named}")
-    passwords = tuple(Path(name) for _, text in texts for name in _line("password_file").findall(text))
+    passwords = tuple(path for _, text in texts for path in _named("password_file", text))
+    for path in (found[0][1], *passwords):
+        if not path.is_absolute():
+            raise SiteError(f"{conf} names {path}: where that is depends on the folder in which the broker runs")
     return BrokerFiles(*found[0], passwords)
 
 
 def point_to(found: BrokerFiles, acl: Path) -> None:
-    """Have the configuration name another acl_file. Raises OSError."""
+    """Have the configuration name another acl_file. The file keeps its owner and mode. Raises OSError."""
     path = found.conf.resolve()
-    changed = _line("acl_file").sub(lambda _: f"acl_file {acl}", path.read_text())
-    files.write(path, changed.encode(), stat.S_IMODE(path.stat().st_mode))
+    status = path.stat()
+    changed = _line("acl_file").sub(lambda line: line[1] + os.fsencode(acl), path.read_bytes())
+    files.write(path, changed, stat.S_IMODE(status.st_mode), status)
 
 
-def _line(option: str) -> re.Pattern[str]:
-    return re.compile(rf"^[ \t]*{option}[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
+def _line(option: str) -> re.Pattern[bytes]:
+    return re.compile(rb"^([ \t]*%s[ \t]+)(\S.*?)(?=[ \t\r]*$)" % option.encode(), re.MULTILINE)
 
 
-def _texts(conf: Path) -> Iterator[tuple[Path, str]]:
-    text = conf.read_text()
+def _named(option: str, text: bytes) -> list[Path]:
+    return [Path(os.fsdecode(value)) for _, value in _line(option).findall(text)]
+
+
+def _texts(conf: Path) -> Iterator[tuple[Path, bytes]]:
+    text = conf.read_bytes()
     yield conf, text
-    for folder in _line("include_dir").findall(text):
+    for folder in _named("include_dir", text):
         for included in sorted((conf.parent / folder).glob("*.conf")):
             yield from _texts(included)

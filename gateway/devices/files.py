@@ -59,15 +59,15 @@ def read(path: Path) -> bytes | None:
         return file.read()
 
 
-def write(path: Path, content: bytes, mode: int) -> None:
-    """Put a file in place of the one that may be there; it is on the disk when this returns."""
+def write(path: Path, content: bytes, mode: int, like: os.stat_result | None = None) -> None:
+    """Put a file in place of the one that may be there; it is on the disk when this returns. `like`: whose it is."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, SECRET)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            _give(file.fileno(), path.parent, mode)
+            _give(file.fileno(), like or path.parent.stat(), mode)
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
@@ -86,8 +86,7 @@ def remove(path: Path) -> bool:
     return True
 
 
-def _give(descriptor: int, folder: Path, mode: int) -> None:
-    owner = folder.stat()
+def _give(descriptor: int, owner: os.stat_result, mode: int) -> None:
     if os.geteuid() == 0:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
     os.fchmod(descriptor, mode)

@@ -66,9 +66,11 @@ def _admit(books: Books, device: Device, order: Order, known: Kind | None, board
 def remove(books: Books, device: Device) -> Outcome:
     """Plan the end of its credential. The board file stays until that is done."""
     known, left = books.kind(device), books.certificates(device)
-    books.shut_out(device)
+    # A board file without a credential is what a removal leaves that broke off before the broker's reload.
+    unfinished = books.board_path(device).exists()
+    changed = books.shut_out(device)
     if known is None and not left:
-        return Outcome(device, "had no credential")
+        return Outcome(device, "had no credential", reload=changed or unfinished)
     return Outcome(device, f"lost its {known or 'certificate'}", reload=True)
 
 

@@ -102,8 +102,11 @@ def read_acl(path: Path) -> AclFile | None:
 
 
 def read_passwords(path: Path) -> PasswordFile:
-    """Empty where there is no such file."""
-    return PasswordFile.parse((files.read(path) or b"").decode())
+    """Empty where there is no such file. Raises SiteError where it is no text."""
+    try:
+        return PasswordFile.parse((files.read(path) or b"").decode())
+    except UnicodeDecodeError as error:
+        raise SiteError(f"{path}: {error}") from error
 
 
 def devices_in(users: Iterable[str]) -> set[Device]:

@@ -10,6 +10,7 @@ from itertools import product
 from typing import TypeAlias
 
 from gateway.acl_file import FROM_DEVICE, TO_DEVICE
+from gateway.devices.names import Device
 from gateway.doctor.acl import Access, Acl
 from gateway.doctor.release import ENTRIES_2_0, deaf_seconds
 from gateway.doctor.verdict import Verdict, failed, passed, warned
@@ -59,7 +60,7 @@ class Question:
 
 def isolation(acl: Acl, question: Question) -> Verdict:
     """The worst of what is found, alone."""
-    devices = sorted({user for user in (*acl.users, *question.users) if user and "/" in user})
+    devices = sorted({user for user in (*acl.users, *question.users) if user and Device.of_user(user)})
     odd = [user for user in devices if not _is_entry(acl, question.root, user)]
     for user in (A, *odd):
         if found := _reach(acl, question, user):
@@ -113,7 +114,7 @@ def _doubts(acl: Acl, question: Question, devices: Sequence[str], entries: int) 
     """What holds today, or in one version of Mosquitto."""
     if question.is_2_1 is not True and any(_refused(acl, question, user, OWN, one_level=True) for user in devices):
         return warned(CHECK, "devices are let through by a pattern with %u, which Mosquitto 2.1 denies them", CONVERT)
-    for user in devices:
+    for user in dict.fromkeys((*devices, *([A] if acl.patterns else ()))):
         if forged := _forges(acl, question, user):
             todo = "in the acl_file, let devices write hello, hb, get and read alone"
             who = "a device" if user == A else user

@@ -1,6 +1,7 @@
 """The image and compose.yaml: the whole way through containers, from `devices add` to the last block of a model."""
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.container
 
 MODEL = b"not a real model, but its bytes are counted and summed" * 40
 SERVICES = {"mosquitto", "gateway", "manager"}
+CONF = "/etc/mosquitto/mosquitto.conf"
 OURS_AT_MOST = 120_000_000
 
 
@@ -108,6 +110,15 @@ def until_healthy(composed: ComposedSite) -> None:
 def health(composed: ComposedSite) -> dict[str, str]:
     states = {name: each.attrs["State"] for name, each in composed.containers().items()}
     return {name: state["Health"]["Status"] for name, state in states.items() if "Health" in state}
+
+
+def test_the_doctor_finds_nothing_that_fails(composed: ComposedSite) -> None:
+    """It reads the broker's files. As a device it comes to `localhost` here, where no broker is."""
+    until_healthy(composed)
+    report = json.loads(composed.compose("run", "--rm", "-T", "doctor", "doctor", "--conf", CONF, "--json"))
+    levels = {each["check"]: each["level"] for each in report["checks"]}
+    assert "fail" not in levels.values(), report
+    assert (levels["isolation"], levels["reload"]) == ("pass", "pass"), report
 
 
 def test_what_is_kept_outlives_the_containers(composed: ComposedSite) -> None:

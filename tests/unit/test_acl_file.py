@@ -106,3 +106,25 @@ def rights(text: str) -> dict[str, set[str]]:
         elif word in ("topic", "pattern"):
             found.setdefault(user if word == "topic" else "%", set()).add(rest)
     return found
+
+
+@pytest.mark.parametrize("user", ["f/+", "#/a", "f", "f/a/b", "f/a\ntopic read #", "/a", "f/ ", "f/"])
+def test_a_name_that_could_stand_for_others_gets_no_entry(user: str) -> None:
+    acl = AclFile.parse(OTHERS)
+    with pytest.raises(ValueError, match="no user name of a device"):
+        acl.grant(user)
+    assert str(acl) == OTHERS
+
+
+def test_lines_end_where_they_do_for_mosquitto() -> None:
+    """At a newline alone: what else Python takes for the end of a line would make a comment a rule."""
+    text = OTHERS.replace("# why", "# a\x0ctopic readwrite #\u2028topic readwrite #\x85")
+    assert str(AclFile.parse(text)) == text
+
+
+def test_a_file_with_carriage_returns_is_read_as_mosquitto_reads_it() -> None:
+    text = (OTHERS + ENTRY).replace("\n", "\r\n")
+    acl = AclFile.parse(text)
+    assert (acl.root, "f/a" in acl, acl.grant("f/a"), str(acl)) == ("edge", True, False, text)
+    assert acl.revoke("f/a")
+    assert str(acl) == OTHERS.replace("\n", "\r\n")

@@ -1,13 +1,17 @@
 """The ACL as `edge-gateway devices` keeps it: made, repaired, and taken over from a site with `pattern` lines."""
 
+import json
 import os
 import re
 import stat
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from gateway.devices.cli import app
 from gateway.passwords import PasswordFile, new_line
+from tests.needs import root
 from tests.unit.devices.conftest import KINDS, Desk
 
 PATTERNS = """\
@@ -63,7 +67,7 @@ def test_a_device_without_an_entry_gets_it_by_the_same_command_again(desk: Desk,
 
 
 def test_init_makes_an_acl_that_is_missing_with_all_devices(desk: Desk, old: Path) -> None:
-    assert "made the ACL of devices" in desk("init").stdout
+    assert "made the ACL, in" in desk("init").stdout
     assert set(desk.acl().users()) == {"f/by-password", "f/by-certificate", "doctor/probe"}
     assert desk("init").stdout == "nothing to make: all is there\n"
 
@@ -101,6 +105,59 @@ def test_a_site_with_patterns_is_taken_over(desk: Desk, old: Path) -> None:
     assert desk.everything() == before
 
 
+def test_lines_of_its_own_that_the_sites_acl_had_are_kept_beside(desk: Desk, old: Path) -> None:
+    desk("init")
+    path = desk.site / "broker" / "acl"
+    path.write_text(path.read_text() + "user grafana\ntopic read edge/#\n")
+    before = path.read_text()
+    assert "acl.before" in desk.plain("convert", "--conf", str(old)).stdout
+    assert (path.with_name("acl.before")).read_text() == before
+
+
+def test_a_site_that_is_named_by_a_relative_path(desk: Desk, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(desk.site.parent)
+    done = CliRunner().invoke(app, ["convert", "--conf", str(old), "--site", desk.site.name])
+    assert done.exit_code == 0, done.output
+    assert f"acl_file {desk.site}/broker/acl\n" in old.read_text()
+
+
+def test_no_more_of_a_configuration_changes_than_one_path(desk: Desk, old: Path) -> None:
+    """Whatever its line ends, its encoding, and where a link leads."""
+    text = b"# \xfc\r\n  acl_file   %s/link \r\nlistener 1883\r\n" % os.fsencode(old.parent)
+    (old.parent / "link").symlink_to(old.parent / "patterns")
+    old.write_bytes(text)
+    if os.geteuid() == 0:
+        os.chown(old, 0, 8)
+    owner = (old.stat().st_uid, old.stat().st_gid)
+    desk.plain("convert", "--conf", str(old))
+    names = [os.fsencode(path) for path in (old.parent / "link", desk.site / "broker" / "acl")]
+    assert old.read_bytes() == text.replace(*names)
+    assert (old.stat().st_uid, old.stat().st_gid) == owner
+
+
+def test_a_probe_that_could_not_connect_is_made_anew(desk: Desk) -> None:
+    board = desk.site / "gateway" / "probe.json"
+
+    def draw_another() -> None:
+        board.write_text(board.read_text().replace('"password": "', '"password": "x'))
+
+    for spoil in (board.unlink, lambda: board.write_text("{}"), draw_another):
+        spoil()
+        assert "an identity for the doctor's probe" in desk("init").stdout
+        assert desk.passwords().matches("doctor/probe", json.loads(board.read_text())["password"])
+        assert desk("init").stdout == "nothing to make: all is there\n"
+
+
+def test_a_removal_that_broke_off_asks_for_the_reload_when_it_is_repeated(desk: Desk) -> None:
+    desk("add", "f", "one")
+    passwords = desk.passwords()
+    passwords.drop("f/one")
+    (desk.site / "broker" / "passwords").write_text(str(passwords))
+    assert "reload" in desk("remove", "f", "one").stdout
+    assert "f/one" not in desk.acl().users()
+    assert "reload" not in desk("remove", "f", "one").stdout
+
+
 def test_users_of_another_password_file_are_taken_over_too(desk: Desk, old: Path, tmp_path: Path) -> None:
     (tmp_path / "users").write_text("".join(f"{new_line(user, 'x')}\n" for user in ("f/elsewhere", "tool")))
     (tmp_path / "more").mkdir()
@@ -121,6 +178,9 @@ def test_without_an_acl_adding_says_what_is_missing(desk: Desk, old: Path) -> No
     [
         ("listener 1\n", "must name one acl_file, and names none"),
         ("acl_file /a\nacl_file /b\n", "must name one acl_file, and names /a in"),
+        ("acl_file acl\n", "where that is depends on the folder in which the broker runs"),
+        ("acl_file /no/such/acl\n", "names /no/such/acl, which is not there"),
+        ("acl_file /dev/null\npassword_file /no/such/file\n", "names /no/such/file, which is not there"),
     ],
 )
 def test_a_configuration_that_cannot_be_converted(desk: Desk, tmp_path: Path, conf: str, reason: str) -> None:
@@ -144,9 +204,9 @@ def test_a_user_that_stands_twice_stands_once_after_any_change(desk: Desk) -> No
     assert len(PasswordFile.parse(path.read_text()).users()) == path.read_text().count("\n")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_folder_that_is_older_than_the_account_is_given_to_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mosquitto's package was installed after `init`: without that the broker could not read its files."""
+    root("only root gives files away")
     monkeypatch.setattr("gateway.devices.site.ACCOUNTS", {"broker": "nobody"})
     desk("init")
     owners = {path.stat().st_uid for path in [desk.site / "broker", *(desk.site / "broker").iterdir()]}

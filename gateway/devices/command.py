@@ -65,8 +65,7 @@ def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, t
         granted = [device for device in (*books.devices(), PROBE) if books.kind(device) and books.grant(device)]
         if granted and known is not None:
             made.append(f"entries in the ACL for {len(granted):,} devices")
-        if not _is_probe_good(books):
-            provisioning.add(books, PROBE, Order("password", BrokerUrl(books.hosts[0]), now, renew=True))
+        if _make_probe(books, now):
             made.append(f"an identity for the doctor's probe, in {folder.probe}")
         books.commit()
     return made
@@ -89,6 +88,7 @@ def convert(root: Path, conf: Path, now: datetime) -> list[str]:
             raise SiteError(f"{old.acl} is not there any more")
         acl = acl.without_patterns()
         books.use_acl(acl)
+        _make_probe(books, now)
         passwords = [site.read_passwords(path.resolve()) for path in old.passwords]
         others = {device for each in passwords for device in site.devices_in(each.users())}
         for device in sorted(books.devices() | others | {PROBE}):
@@ -106,14 +106,16 @@ def convert(root: Path, conf: Path, now: datetime) -> list[str]:
     return done + [f"left as it is: {line} (since Mosquitto 2.1 %u and %c match one level)" for line in acl.patterns()]
 
 
-def _is_probe_good(books: Books) -> bool:
-    """Whether the doctor can connect with it. Its host and port may have been changed by hand."""
+def _make_probe(books: Books, now: datetime) -> bool:
+    """Plan an identity for the doctor's probe. False where it has one that works; its host and port may be changed."""
     try:
         board = books.usable_board(PROBE, "password")
     except SiteError:
+        board = None
+    if board is not None and books.holds(board) and board.ca in (None, books.authority.identity.certificate_der):
         return False
-    ca = books.authority.identity.certificate_der
-    return board is not None and books.holds(board) and board.ca in (None, ca)
+    provisioning.add(books, PROBE, Order("password", BrokerUrl(books.hosts[0]), now, renew=True))
+    return True
 
 
 def _new_acl(root: str) -> AclFile:

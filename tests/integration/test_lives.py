@@ -226,8 +226,9 @@ def test_a_full_intake_stops_reading_and_stays_connected(way: Way) -> None:
     stay_silent(way.service, KEEPALIVE)
     found = gateway.metrics()
     assert found["connected"] == 1
-    assert 10 <= found["unsettled_messages"] < 60
-    assert found["messages_settled_total"] <= 3, "hellos alone were settled"
+    # The intake was full once; hellos that were among its messages may have been settled since, and nothing else.
+    assert found["messages_settled_total"] <= len(devices)
+    assert 10 - len(devices) <= found["unsettled_messages"] < 60
     way.recorder.recover()
     for index, device in enumerate(devices):
         expect_acks(device, *range(1, 21))

@@ -23,7 +23,7 @@ HOST = "127.0.0.1"
 ROOT = "edge"
 RELOADED = "Reloading config."
 RELOAD_S = 600.0
-"""At the most. 2.0 takes 12 s for 30,000 users."""
+"""At the most. 2.0 takes 16 s for 30,000 users."""
 
 
 def with_site_lines(conf: str, lines: Mapping[str, str]) -> str:

@@ -12,6 +12,8 @@ from gateway.errors import GatewayError
 
 POLL_S = 0.02
 LOG_LINES = 20
+START_S = 25.0
+"""The longest wait for a process that comes up, where nobody says otherwise."""
 ENDED_S = 10.0
 """The longest wait for a process that was killed."""
 
@@ -48,7 +50,7 @@ class Child:
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
-    def start(self, ready: Callable[[], bool], timeout: float = 25.0) -> None:
+    def start(self, ready: Callable[[], bool], timeout: float = START_S) -> None:
         """Return once `ready()` holds. Raises ChildError, and leaves nothing running, if it does not in `timeout` s."""
         if self.is_running:
             raise ChildError(f"{self.name} is running already, pid {self.process.pid}")

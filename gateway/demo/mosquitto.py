@@ -15,7 +15,7 @@ from typing import Self
 
 from gateway.acl_file import AclFile
 from gateway.demo.address import Address, Credentials, both_answer, free_ports
-from gateway.demo.child import Child
+from gateway.demo.child import START_S, Child
 from gateway.passwords import PasswordFile
 
 SHIPPED = Path(__file__).resolve().parents[2] / "mosquitto"
@@ -128,7 +128,7 @@ class Mosquitto:
     def log(self) -> str:
         return self._child.log.read_text(errors="replace")
 
-    def start(self, timeout: float = 15.0) -> None:
+    def start(self, timeout: float = START_S) -> None:
         """Return once both listeners answer. Raises ChildError, with the broker's log, where they do not in time."""
         self._write_files()
         self._child.start(lambda: both_answer(self.address), timeout)

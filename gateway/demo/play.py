@@ -85,8 +85,8 @@ class Play:
         self._observer = Observer(at, reader, self._began, self._sightings.put_nowait)
         await self._observer.open()
         up.push_async_callback(self._observer.close)
-        told = "the shipped configuration and an ACL" if at.has_acl else "which knows no ACL and no passwords"
-        self._screen.fact("broker", f"{at.kind}, {at.host}:{at.device_port}, {told}")
+        rules = "the shipped configuration and an ACL" if at.has_acl else "which knows no ACL and no passwords"
+        self._screen.fact("broker", f"{at.kind}, {at.host}:{at.device_port}, {rules}")
         return found
 
     async def _put_up_service(self, up: AsyncExitStack, tap: Tap) -> None:

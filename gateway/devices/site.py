@@ -125,11 +125,11 @@ def init(site: Site, hosts: Sequence[str], now: datetime, renew: bool = False) -
     The caller has locked the site. Raises SiteError where a host name is none, or none was given and the broker has no
     certificate yet.
     """
-    authority, told = _authority(site)
-    told += _broker(site, authority, hosts, renew)
+    authority, made = _authority(site)
+    made += _broker(site, authority, hosts, renew)
     if site.crl() is None:
         site.save_crl(authority.revocations(None, (), now))
-    return told + _users(site)
+    return made + _users(site)
 
 
 def make_folders(site: Site) -> None:

@@ -10,7 +10,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from gateway.demo.address import free_ports
 from gateway.demo.broker import Broker
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.mosquitto import Mosquitto, version
+from gateway.doctor.release import is_2_1
 from tests.contract.manager.conftest import Manager
 from tests.gateway_process import GatewayProcess, settings
 from tests.needs import program
@@ -102,6 +103,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
     """One site for a file's tests: a Mosquitto with every shipped door, and the identities of `devices init`."""
     with SiteBroker(tmp_path_factory.mktemp("site"), program("mosquitto")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def newer() -> bool:
+    """Whether this machine has Mosquitto 2.1 or later."""
+    name, number = version(program("mosquitto")).split()
+    return is_2_1(f"{name} version {number}") is True
 
 
 @pytest.fixture(scope="session")

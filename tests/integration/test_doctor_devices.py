@@ -12,14 +12,12 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.address import Credentials
-from gateway.demo.mosquitto import version
 from gateway.devices.authority import END, Authority
 from gateway.devices.board import BoardFile
 from gateway.devices.site import Site
 from gateway.doctor import judge_reload, probe_files
 from gateway.doctor.facts import BrokerFile
 from gateway.doctor.probe_device import PROBE
-from gateway.doctor.release import is_2_1
 from gateway.doctor.verdict import Level
 from tests.gateway_process import environment
 from tests.integration.broken import Altered, Report, cutting, examined
@@ -36,13 +34,6 @@ STRANGERS = Authority.make("edge-gateway site")
 
 def binary() -> str:
     return program("mosquitto")
-
-
-@pytest.fixture(scope="module")
-def newer() -> bool:
-    """Whether it is Mosquitto 2.1 or later."""
-    name, number = version(binary()).split()
-    return is_2_1(f"{name} version {number}") is True
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ device's: those are an operator's.
 import re
 from typing import Self
 
-from gateway.topics import Channel
+from gateway.protocol.topics import Channel
 
 FROM_DEVICE = (Channel.HELLO, Channel.HEARTBEAT, Channel.GET, Channel.READ)
 TO_DEVICE = (Channel.PLAN, Channel.ACK, Channel.BLOCK)

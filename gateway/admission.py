@@ -10,7 +10,7 @@ from gateway.errors import Code, MessageError
 from gateway.hellos import Hellos
 from gateway.mailbox import Mailbox
 from gateway.merge import WaitingHeartbeat, check
-from gateway.messages import HelloRecord, Layout, Moment
+from gateway.protocol.messages import HelloRecord, Layout, Moment
 from gateway.replies import refusals
 
 

@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, TypeAlias
 
-from gateway.calls import (
+from gateway.errors import OperatorNeeded
+from gateway.protocol.messages import ModelResult
+from gateway.protocol.service_calls import (
     Call,
     DatedResult,
     DatedSample,
@@ -18,8 +20,6 @@ from gateway.calls import (
     Registration,
     SendHeartbeat,
 )
-from gateway.errors import OperatorNeeded
-from gateway.messages import ModelResult
 
 DEFAULT_TTL = 300.0
 """Seconds for which a registration counts whose CacheTTL is missing or unreadable."""

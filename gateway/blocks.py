@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from gateway import codec
-from gateway.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
 from gateway.modelcache import Corrupted, VerifiedFile
 from gateway.pace import Pace
 from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
+from gateway.protocol import codec
+from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of a device at most."""

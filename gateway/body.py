@@ -7,8 +7,8 @@ import json
 from functools import lru_cache
 
 from gateway.api import members, result_members
-from gateway.calls import Call, DatedSample, ModelReport, SendHeartbeat
-from gateway.messages import Device, Metric
+from gateway.protocol.messages import Device, Metric
+from gateway.protocol.service_calls import Call, DatedSample, ModelReport, SendHeartbeat
 
 PIECES_KEPT = 16_384
 

@@ -5,7 +5,7 @@ time to time to see. Recovering, from the first that gets through on: few, then 
 Pure: it hears of attempts and of the time, and says a number; who calls and when, others decide.
 """
 
-from gateway.messages import Device
+from gateway.protocol.messages import Device
 
 OPENS_AT = 10
 """Devices that fail one after another, and no call between them gets through: where three of ten calls fail by chance

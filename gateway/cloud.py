@@ -11,7 +11,9 @@ from typing import Protocol, TypeAlias
 
 from gateway.api import Answer
 from gateway.breaker import Breaker
-from gateway.calls import (
+from gateway.errors import CallRefused, CloudError, OperatorNeeded
+from gateway.protocol.messages import Device
+from gateway.protocol.service_calls import (
     Accepted,
     Call,
     GaveUp,
@@ -23,8 +25,6 @@ from gateway.calls import (
     SendHeartbeat,
     Unanswered,
 )
-from gateway.errors import CallRefused, CloudError, OperatorNeeded
-from gateway.messages import Device
 from gateway.retry import Failing, RetryPolicy
 
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 from gateway import admission, reads
-from gateway.calls import (
+from gateway.effects import Ask, Effect, Remember, Settle, Ticket
+from gateway.errors import Code, MessageError
+from gateway.hellos import Hellos
+from gateway.line import Line
+from gateway.mailbox import InFlight, Mailbox, PendingRead, PlanCheck, PlanMemory, Waiting, WaitingGet
+from gateway.merge import WaitingHeartbeat, merged
+from gateway.plans import answered, unanswered
+from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
+from gateway.protocol.service_calls import (
     Accepted,
     GetDeployments,
     GetDeviceRegistration,
@@ -18,14 +26,6 @@ from gateway.calls import (
     Registration,
     Unanswered,
 )
-from gateway.effects import Ask, Effect, Remember, Settle, Ticket
-from gateway.errors import Code, MessageError
-from gateway.hellos import Hellos
-from gateway.line import Line
-from gateway.mailbox import InFlight, Mailbox, PendingRead, PlanCheck, PlanMemory, Waiting, WaitingGet
-from gateway.merge import WaitingHeartbeat, merged
-from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
-from gateway.plans import answered, unanswered
 from gateway.replies import complaint, receipt, refusal, refusals
 from gateway.rules import UNREGISTERED_AT_MOST, Rules
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from gateway.blocks import READS_KEPT, BlockSender
 from gateway.errors import Code, FileFault
-from gateway.messages import ModelFile, Read
 from gateway.modelcache import VerifiedFile
 from gateway.models import Models
+from gateway.protocol.messages import ModelFile, Read
 from gateway.retry import ShuttingDown
 
 

@@ -6,9 +6,9 @@ Nouns only: nothing here acts.
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
-from gateway.calls import Call
 from gateway.errors import Code
-from gateway.messages import Ack, Device, HelloRecord, ModelFile, Read
+from gateway.protocol.messages import Ack, Device, HelloRecord, ModelFile, Read
+from gateway.protocol.service_calls import Call
 
 
 class Ticket(Protocol):

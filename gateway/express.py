@@ -15,9 +15,9 @@ from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
 
 from gateway import api, body, faults
-from gateway.calls import Call, SendHeartbeat
 from gateway.errors import CloudError, OperatorNeeded
 from gateway.http1 import Pool, Response, Target
+from gateway.protocol.service_calls import Call, SendHeartbeat
 from gateway.sigv4 import Credentials, Signer
 
 REFRESH = 30.0

@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary, ref
 
 from gateway.effects import Effect, ReadHello
 from gateway.mailbox import PLAN_GRACE, TAGS_KEPT, UNKNOWN_KEPT, HelloWait, Mailbox
-from gateway.messages import Device, Hello, HelloRecord, Layout
+from gateway.protocol.messages import Device, Hello, HelloRecord, Layout
 
 
 class Hellos:

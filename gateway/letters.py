@@ -9,15 +9,15 @@ from typing import cast
 
 import structlog
 
-from gateway import codec
 from gateway.broker import Broker, Delivery
 from gateway.confirmations import Confirmations
 from gateway.effects import Bury, PublishPlan, Reply
 from gateway.errors import Code, StateError
 from gateway.metrics import Metrics
 from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
+from gateway.protocol import codec
+from gateway.protocol.topics import Channel, Topics, sibling
 from gateway.store import Store
-from gateway.topics import Channel, Topics, sibling
 
 LINES = 50
 """Refusals that the log tells of in a second; the next line says how many more there were."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
-from gateway.calls import Call
 from gateway.effects import Ticket
 from gateway.merge import WaitingHeartbeat, mergeable
-from gateway.messages import NO_URLS, Device, Get, Hello, HelloRecord, ModelFile, Plan, Read
+from gateway.protocol.messages import NO_URLS, Device, Get, Hello, HelloRecord, ModelFile, Plan, Read
+from gateway.protocol.service_calls import Call
 
 TOO_LARGE_KEPT = 8
 TAGS_KEPT = 4

@@ -7,7 +7,7 @@ import structlog
 from gateway.confirmations import Confirmations
 from gateway.effects import Remember
 from gateway.errors import StateError
-from gateway.messages import Device, HelloRecord
+from gateway.protocol.messages import Device, HelloRecord
 from gateway.store import Store
 
 _log = structlog.get_logger()

@@ -8,10 +8,10 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.calls import DatedResult, DatedSample, ModelReport, SendHeartbeat
 from gateway.effects import Ticket
 from gateway.errors import DecodeError, LimitError
-from gateway.messages import LATEST, Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
+from gateway.protocol.messages import LATEST, Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
+from gateway.protocol.service_calls import DatedResult, DatedSample, ModelReport, SendHeartbeat
 
 DAY = 86_400
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from gateway.errors import Code, FileFault
-from gateway.messages import ModelFile
+from gateway.protocol.messages import ModelFile
 
 CHUNK = 65_536
 """Bytes that are read and checked at once."""

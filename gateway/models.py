@@ -19,8 +19,8 @@ from botocore.exceptions import BotoCoreError, IncompleteReadError
 
 from gateway import faults
 from gateway.errors import CallFailed, CloudError, Code, ConfigError, FileFault, OperatorNeeded
-from gateway.messages import ModelFile
 from gateway.modelcache import CHUNK, ModelCache, VerifiedFile
+from gateway.protocol.messages import ModelFile
 from gateway.retry import RetryPolicy
 
 ATTEMPTS = 4

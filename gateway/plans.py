@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gateway.effects import Effect, PublishPlan, Reply
 from gateway.errors import Code
 from gateway.mailbox import Mailbox, PlanCheck, PlanMemory, WaitingGet
-from gateway.messages import Ack, Moment, Plan
+from gateway.protocol.messages import Ack, Moment, Plan
 from gateway.replies import receipt, refusals
 
 

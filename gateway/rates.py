@@ -4,7 +4,7 @@ The number is the moment at which what the device sent is paid for, at `rate` me
 burst; where it lies behind, the device is quiet, and nothing is kept of it.
 """
 
-from gateway.messages import Device
+from gateway.protocol.messages import Device
 
 SWEEP = 1024
 """Devices at least that are kept before the quiet ones are dropped."""

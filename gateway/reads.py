@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from gateway.effects import Effect, SendBlocks
 from gateway.errors import Code
 from gateway.mailbox import Mailbox, PendingRead
-from gateway.messages import LARGEST_BLOCK, MOST_BLOCKS, Moment, Read
+from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Moment, Read
 from gateway.replies import complaint
 
 ASK_AGAIN = 1.0

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from gateway.effects import Bury, Effect, Reply, Settle, Ticket
 from gateway.errors import Code
 from gateway.mailbox import Mailbox, Waiting, WaitingGet
-from gateway.messages import Ack, Moment
+from gateway.protocol.messages import Ack, Moment
 
 
 def receipt(box: Mailbox, item: Waiting, now: Moment) -> Iterator[Effect]:

@@ -18,13 +18,13 @@ from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.intake import Intake
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.protocol.topics import Topics
 from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.rules import Rules
 from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.store import Store
-from gateway.topics import Topics
 from gateway.watch import ServiceWatch
 
 LEAST_BURST = 500

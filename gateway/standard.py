@@ -16,8 +16,8 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
 from gateway import api, faults
-from gateway.calls import Call, GetDeployments, GetDeviceRegistration, SendHeartbeat
 from gateway.errors import CloudError, ConfigError
+from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, SendHeartbeat
 
 Done: TypeAlias = Callable[[api.Answer | CloudError], None]
 """Told the answer, or what went wrong."""

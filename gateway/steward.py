@@ -12,10 +12,8 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from gateway import codec
 from gateway.blocks import BlockSender
 from gateway.broker import Broker, Delivery
-from gateway.calls import Accepted, Call, Deployment, Outcome, Refused
 from gateway.confirmations import Confirmations
 from gateway.core import Core, Message
 from gateway.downloads import Downloads
@@ -24,12 +22,14 @@ from gateway.errors import DecodeError, FileFault, LimitError, MessageError, Rat
 from gateway.intake import Intake
 from gateway.letters import Letters
 from gateway.memory import Memory
-from gateway.messages import Device, Moment
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.protocol import codec
+from gateway.protocol.messages import Device, Moment
+from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Refused
+from gateway.protocol.topics import Channel, Topics, sibling
 from gateway.rates import READ, Rates
 from gateway.store import Store
-from gateway.topics import Channel, Topics, sibling
 
 _log = structlog.get_logger()
 

@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from gateway.errors import Code, ConfigError, StateError
-from gateway.messages import Device, Hello, HelloRecord, Layout, Metric, Model
+from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric, Model
 
 DEAD_BYTES = 64 * 1024 * 1024
 _SCHEMA = """

@@ -8,9 +8,9 @@ import time
 import structlog
 
 from gateway.breaker import Breaker
-from gateway.calls import Call, SendHeartbeat
 from gateway.errors import CloudError, OperatorNeeded
 from gateway.metrics import Metrics
+from gateway.protocol.service_calls import Call, SendHeartbeat
 
 REMIND = 30.0
 """Seconds between two lines about calls that keep failing."""

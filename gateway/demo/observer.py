@@ -11,7 +11,7 @@ from gateway.demo.address import Address, Credentials
 from gateway.demo.sightings import Message
 from gateway.errors import MessageError
 from gateway.link import Endpoint
-from gateway.topics import Topics
+from gateway.protocol.topics import Topics
 
 CLIENT_ID = "demo-observer"
 ROOT = "edge"

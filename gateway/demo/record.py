@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway import codec
 from gateway.demo import payloads
 from gateway.demo.sightings import Call, Message, Sighting
 from gateway.errors import Code, MessageError
-from gateway.messages import Heartbeat, Hello, Layout, Samples
-from gateway.topics import Channel
+from gateway.protocol import codec
+from gateway.protocol.messages import Heartbeat, Hello, Layout, Samples
+from gateway.protocol.topics import Channel
 
 RUNTIME = "demo on "
 """What the agent version of the demo's devices begins with; the runtime follows."""

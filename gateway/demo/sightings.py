@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from gateway.messages import Device
-from gateway.topics import Channel
+from gateway.protocol.messages import Device
+from gateway.protocol.topics import Channel
 
 
 @dataclass(frozen=True, slots=True)

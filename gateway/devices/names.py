@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from gateway.errors import LimitError, SiteError
-from gateway.limits import DEVICE_FLEET_NAME, DEVICE_NAME
+from gateway.protocol.limits import DEVICE_FLEET_NAME, DEVICE_NAME
 
 HEADER = ["fleet", "device"]
 

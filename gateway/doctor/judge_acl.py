@@ -14,7 +14,7 @@ from gateway.devices.names import Device
 from gateway.doctor.acl import Access, Acl
 from gateway.doctor.release import ENTRIES_2_0, deaf_seconds
 from gateway.doctor.verdict import Verdict, failed, passed, warned
-from gateway.topics import Channel
+from gateway.protocol.topics import Channel
 
 A, B = "doctor-a/a", "doctor-b/b"
 Rights: TypeAlias = tuple[tuple[tuple[Channel, ...], Access], ...]

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from gateway import doors, models, standard
 from gateway.api import Answer
-from gateway.calls import Call, GetDeployments, GetDeviceRegistration, Registration
 from gateway.cloud import Lane
 from gateway.config import Settings
 from gateway.doctor.facts import Fault, ModelStore, Service
 from gateway.errors import CloudError, FileFault
-from gateway.messages import Device
+from gateway.protocol.messages import Device
+from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, Registration
 from gateway.standard import Identity, Standard
 
 Fact = TypeVar("Fact")

@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from gateway import codec
 from gateway.devices.board import BoardFile
 from gateway.devices.names import PROBE
 from gateway.doctor.facts import AsDevice, Fault, NotTried, Obstacle, TlsFault
@@ -20,8 +19,9 @@ from gateway.doctor.probe_broker import REFUSED, connected, tried
 from gateway.doctor.probe_way import PATIENCE, approach
 from gateway.errors import BrokerError, BrokerRefused, Code, SiteError
 from gateway.link import Endpoint
-from gateway.messages import Ack
-from gateway.topics import Channel
+from gateway.protocol import codec
+from gateway.protocol.messages import Ack
+from gateway.protocol.topics import Channel
 from gateway.visitor import Visitor
 
 OTHERS = ("doctor/other", "doctor/prob", "doctor/probe2", "doctor2/probe")

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from gateway.breaker import Breaker
-from gateway.calls import Call, Outcome, Postponed
 from gateway.cloud import Cloud, Lane
 from gateway.errors import CloudError
 from gateway.express import Express
-from gateway.messages import Device
+from gateway.protocol.messages import Device
+from gateway.protocol.service_calls import Call, Outcome, Postponed
 from gateway.retry import RetryPolicy
 from gateway.standard import Standard, make_client, make_session
 

@@ -6,7 +6,9 @@ import socket
 import pytest
 
 from gateway.breaker import OPENS_AT
-from gateway.calls import (
+from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
+from gateway.protocol.messages import Device
+from gateway.protocol.service_calls import (
     Accepted,
     Call,
     GaveUp,
@@ -18,8 +20,6 @@ from gateway.calls import (
     SendHeartbeat,
     Unanswered,
 )
-from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
-from gateway.messages import Device
 from gateway.retry import ENOUGH
 from tests.contract.door import NO_TIME, Door
 from tests.contract.recorder import Answer, Recorder

@@ -13,8 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway import api, body
-from gateway.calls import Call, DatedResult, GetDeployments, GetDeviceRegistration, ModelReport, SendHeartbeat
-from gateway.messages import Device, Metric, ModelResult
+from gateway.protocol.messages import Device, Metric, ModelResult
+from gateway.protocol.service_calls import (
+    Call,
+    DatedResult,
+    GetDeployments,
+    GetDeviceRegistration,
+    ModelReport,
+    SendHeartbeat,
+)
 from gateway.sigv4 import Credentials, Signer
 
 NAMES = st.from_regex(r"[a-zA-Z0-9]{4,20}", fullmatch=True)

@@ -11,8 +11,13 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from gateway import body, codec
-from gateway.calls import (
+from gateway import body
+from gateway.core import Core, Message, Rules
+from gateway.effects import Ask, Bury, Effect, Reply, Settle
+from gateway.errors import Code, DecodeError, LimitError, MessageError
+from gateway.protocol import codec
+from gateway.protocol.messages import LATEST, Device, ModelFile, Moment, Plan
+from gateway.protocol.service_calls import (
     Accepted,
     Call,
     GaveUp,
@@ -24,10 +29,6 @@ from gateway.calls import (
     SendHeartbeat,
     Unanswered,
 )
-from gateway.core import Core, Message, Rules
-from gateway.effects import Ask, Bury, Effect, Reply, Settle
-from gateway.errors import Code, DecodeError, LimitError, MessageError
-from gateway.messages import LATEST, Device, ModelFile, Moment, Plan
 from tests.fuzz.cost import Cost
 from tests.unit.core.room import DEVICE, EPOCH, OTHER, Slip
 

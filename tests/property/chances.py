@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from gateway.calls import Accepted, Postponed, Registration, Unanswered
-from gateway.messages import Hello, ModelFile, Plan, Read, Result
+from gateway.protocol.messages import Hello, ModelFile, Plan, Read, Result
+from gateway.protocol.service_calls import Accepted, Postponed, Registration, Unanswered
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
 DEVICES = st.sampled_from([DEVICE, OTHER])

@@ -8,10 +8,10 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from gateway.calls import Call, SendHeartbeat
 from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
 from gateway.errors import Code, MessageError
-from gateway.messages import Device, Get, Heartbeat, Hello, Layout, Plan, Read
+from gateway.protocol.messages import Device, Get, Heartbeat, Hello, Layout, Plan, Read
+from gateway.protocol.service_calls import Call, SendHeartbeat
 
 TAGS_KEPT = 4
 KEPT_AT_MOST = 3

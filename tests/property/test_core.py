@@ -13,7 +13,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.calls import (
+from gateway.core import Core, Rules
+from gateway.effects import Effect, Settle
+from gateway.errors import Code, DecodeError, LimitError
+from gateway.protocol.messages import Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
+from gateway.protocol.service_calls import (
     Accepted,
     Call,
     GaveUp,
@@ -25,10 +29,6 @@ from gateway.calls import (
     Registration,
     SendHeartbeat,
 )
-from gateway.core import Core, Rules
-from gateway.effects import Effect, Settle
-from gateway.errors import Code, DecodeError, LimitError
-from gateway.messages import Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
 from tests.property.chances import (
     DEVICES,
     HELLOS,

@@ -9,10 +9,11 @@ import msgpack
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway import api, codec, merge
+from gateway import api, merge
 from gateway.errors import MessageError
 from gateway.merge import WaitingHeartbeat
-from gateway.messages import Heartbeat, Layout, Metric, Number, Samples
+from gateway.protocol import codec
+from gateway.protocol.messages import Heartbeat, Layout, Metric, Number, Samples
 from tests.property import shapes
 from tests.unit import vectors
 from tests.unit.core.room import DEVICE, EPOCH, Slip

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from gateway import api
-from gateway.calls import (
+from gateway.errors import OperatorNeeded
+from gateway.protocol.messages import Metric, ModelResult
+from gateway.protocol.service_calls import (
     DatedResult,
     Definition,
     Deployment,
@@ -15,8 +17,6 @@ from gateway.calls import (
     Registration,
     SendHeartbeat,
 )
-from gateway.errors import OperatorNeeded
-from gateway.messages import Metric, ModelResult
 from tests.unit.core.room import DEVICE
 
 WHO = {"DeviceName": "dev-1", "DeviceFleetName": "fleet-a"}

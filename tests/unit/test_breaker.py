@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.breaker import OPENS_AT, PROBES, Breaker
-from gateway.messages import Device
+from gateway.protocol.messages import Device
 
 MOST = 128
 FLEET = [Device("fleet-a", f"dev-{number}") for number in range(50)]

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import msgpack
 import pytest
 
-from gateway import codec
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.merge import WaitingHeartbeat, check
-from gateway.messages import Get, Heartbeat, Hello, Layout, Metric, Read
+from gateway.protocol import codec
+from gateway.protocol.messages import Get, Heartbeat, Hello, Layout, Metric, Read
 from tests.unit import vectors
 from tests.unit.core.room import Slip
 

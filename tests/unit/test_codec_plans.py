@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import msgpack
 import pytest
 
-from gateway import api, codec
-from gateway.calls import Definition, Deployment
+from gateway import api
 from gateway.errors import Code
-from gateway.messages import Ack
+from gateway.protocol import codec
+from gateway.protocol.messages import Ack
+from gateway.protocol.service_calls import Definition, Deployment
 from tests.unit import vectors
 
 DIGESTS = vectors.load("digests.json")

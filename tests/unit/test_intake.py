@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.intake import Intake
-from gateway.messages import Device
 from gateway.metrics import Metrics
+from gateway.protocol.messages import Device
 from gateway.rates import Rates
 
 

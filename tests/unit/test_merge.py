@@ -5,10 +5,20 @@ from typing import Any
 import pytest
 
 from gateway import merge
-from gateway.calls import DatedResult, ModelReport, SendHeartbeat
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.merge import WaitingHeartbeat
-from gateway.messages import Heartbeat, Hello, HelloRecord, Layout, Metric, Model, ModelResult, ModelSamples, Result
+from gateway.protocol.messages import (
+    Heartbeat,
+    Hello,
+    HelloRecord,
+    Layout,
+    Metric,
+    Model,
+    ModelResult,
+    ModelSamples,
+    Result,
+)
+from gateway.protocol.service_calls import DatedResult, ModelReport, SendHeartbeat
 from tests.unit import vectors
 from tests.unit.core.room import DEVICE, EPOCH, HELLO, LAYOUT, NEWER, Slip
 

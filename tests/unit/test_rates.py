@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.messages import Device
+from gateway.protocol.messages import Device
 from gateway.rates import READ, SWEEP, Rates
 
 DEVICE, OTHER = Device("fleet-a", "dev-1"), Device("fleet-a", "dev-2")

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from gateway import codec
 from gateway.errors import Code, ConfigError, StateError
-from gateway.messages import Device, Hello, HelloRecord
+from gateway.protocol import codec
+from gateway.protocol.messages import Device, Hello, HelloRecord
 from gateway.store import Store
 from tests.unit.core.room import DEVICE, HELLO, LAYOUT, NEWER, OTHER
 

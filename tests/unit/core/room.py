@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gateway.calls import Accepted, Outcome, Registration
 from gateway.core import Core, Message, Rules
 from gateway.effects import Ask, Effect, Reply, Settle
-from gateway.messages import Device, Hello, HelloRecord, Layout, Metric, Model, Moment, Plan
+from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric, Model, Moment, Plan
+from gateway.protocol.service_calls import Accepted, Outcome, Registration
 
 DEVICE = Device("fleet-a", "dev-1")
 OTHER = Device("fleet-a", "dev-2")

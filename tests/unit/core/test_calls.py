@@ -2,11 +2,11 @@
 
 import pytest
 
-from gateway.calls import GaveUp, Refused, SendHeartbeat, Unanswered
 from gateway.core import Rules
 from gateway.effects import Bury, Reply
 from gateway.errors import Code, DecodeError, LimitError, RateError
-from gateway.messages import Get, Heartbeat, Read, Result
+from gateway.protocol.messages import Get, Heartbeat, Read, Result
+from gateway.protocol.service_calls import GaveUp, Refused, SendHeartbeat, Unanswered
 from tests.unit.core.room import (
     DEVICE,
     HELLO,

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.calls import Refused
 from gateway.effects import Ask, Effect, Remember
-from gateway.messages import Heartbeat, Hello, HelloRecord
+from gateway.protocol.messages import Heartbeat, Hello, HelloRecord
+from gateway.protocol.service_calls import Refused
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, TAKEN, Room, calls, codes, only
 
 TAG = 815

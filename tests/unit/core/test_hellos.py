@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core import Rules
 from gateway.effects import Bury, ReadHello, Remember
-from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord
+from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord
 from tests.unit.core.room import (
     DEVICE,
     EPOCH,

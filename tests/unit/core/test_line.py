@@ -2,10 +2,17 @@
 
 import pytest
 
-from gateway.calls import GaveUp, GetDeployments, GetDeviceRegistration, Postponed, Refused, SendHeartbeat
 from gateway.core import Rules
 from gateway.effects import Effect
-from gateway.messages import Device, Get, Heartbeat, Read
+from gateway.protocol.messages import Device, Get, Heartbeat, Read
+from gateway.protocol.service_calls import (
+    GaveUp,
+    GetDeployments,
+    GetDeviceRegistration,
+    Postponed,
+    Refused,
+    SendHeartbeat,
+)
 from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, plan, settled
 
 ALONE, ALL = Postponed(alone=True), Postponed(alone=False)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.calls import Accepted, GaveUp, GetDeployments, Refused, Unanswered
 from gateway.core import Rules
 from gateway.effects import Effect, PublishPlan, Reply
-from gateway.messages import Get, Heartbeat, Hello
+from gateway.protocol.messages import Get, Heartbeat, Hello
+from gateway.protocol.service_calls import Accepted, GaveUp, GetDeployments, Refused, Unanswered
 from tests.unit.core.room import (
     DEVICE,
     EPOCH,

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.calls import Accepted, GetDeployments, SendHeartbeat, Unanswered
 from gateway.effects import Bury, SendBlocks
 from gateway.errors import Code
-from gateway.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
+from gateway.protocol.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
+from gateway.protocol.service_calls import Accepted, GetDeployments, SendHeartbeat, Unanswered
 from tests.unit.core.room import DEVICE, HELLO, LAYOUT, OTHER, TAKEN, Room, Slip, calls, codes, kinds, only, settled
 
 KWS = ModelFile("s3://models/kws", "a9993e364706816aba3e25717850c26c9cd0d89d")

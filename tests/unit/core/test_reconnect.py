@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.calls import Postponed, Refused
 from gateway.effects import ReadHello
 from gateway.errors import DecodeError
-from gateway.messages import Get, Heartbeat
+from gateway.protocol.messages import Get, Heartbeat
+from gateway.protocol.service_calls import Postponed, Refused
 from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, Slip, calls, codes, kinds, settled
 
 

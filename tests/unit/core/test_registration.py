@@ -2,9 +2,16 @@
 
 import pytest
 
-from gateway.calls import Accepted, GetDeployments, GetDeviceRegistration, Registration, SendHeartbeat, Unanswered
 from gateway.core import Rules
-from gateway.messages import Get, Heartbeat
+from gateway.protocol.messages import Get, Heartbeat
+from gateway.protocol.service_calls import (
+    Accepted,
+    GetDeployments,
+    GetDeviceRegistration,
+    Registration,
+    SendHeartbeat,
+    Unanswered,
+)
 from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, kinds, settled
 
 HEARTBEAT = Heartbeat(HELLO.tag, 1, seq=7)

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import blocks, codec, pace
+from gateway import blocks, pace
 from gateway.blocks import BlockSender
-from gateway.messages import LARGEST_BLOCK, Read
 from gateway.modelcache import ModelCache, VerifiedFile
+from gateway.protocol import codec
+from gateway.protocol.messages import LARGEST_BLOCK, Read
 from gateway.reads import TOTAL_BYTES, around
 from tests.unit.files.shelf import named, pattern
 

@@ -12,8 +12,8 @@ from gateway import blocks
 from gateway.blocks import BlockSender
 from gateway.downloads import Downloads
 from gateway.errors import Code, FileFault
-from gateway.messages import Read
 from gateway.models import Models
+from gateway.protocol.messages import Read
 from gateway.retry import RetryPolicy
 from tests.unit.files.shelf import S3, named, pattern
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import Code, FileFault
-from gateway.messages import ModelFile
 from gateway.modelcache import CHUNK, Corrupted, ModelCache, VerifiedFile
+from gateway.protocol.messages import ModelFile
 from tests.unit.files.shelf import named, pattern, sha1
 
 SIZE = 2 * CHUNK + 1000

@@ -11,8 +11,8 @@ from botocore.exceptions import ConnectTimeoutError, ParamValidationError, Respo
 
 from gateway import models
 from gateway.errors import Code, FileFault
-from gateway.messages import ModelFile
 from gateway.models import Models
+from gateway.protocol.messages import ModelFile
 from gateway.retry import RetryPolicy
 from tests.unit.files.shelf import S3, named, pattern, refusal, sha1
 

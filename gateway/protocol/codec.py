@@ -10,10 +10,9 @@ from typing import Any
 
 import msgpack
 
-from gateway import forms
-from gateway.calls import Definition, Deployment
 from gateway.errors import DecodeError, MessageError
-from gateway.messages import (
+from gateway.protocol import fields
+from gateway.protocol.messages import (
     NO_URLS,
     Ack,
     Get,
@@ -30,6 +29,7 @@ from gateway.messages import (
     Result,
     Samples,
 )
+from gateway.protocol.service_calls import Definition, Deployment
 
 STATES = {1: "DEPLOY", 0: "UNDEPLOY"}
 STATUSES = {1: "SUCCESS", 0: "FAIL"}
@@ -46,13 +46,13 @@ def hello(payload: bytes) -> Hello | None:
     """The layout, epoch and limits of a device; None for the empty payload, which says that there is none."""
     if not payload:
         return None
-    tag, layout, epoch, max_payload, flags = forms.array(_unpack(payload), 5, "hello")
+    tag, layout, epoch, max_payload, flags = fields.array(_unpack(payload), 5, "hello")
     return Hello(
-        tag=forms.tag(tag),
+        tag=fields.tag(tag),
         layout=_layout(layout),
-        epoch=forms.optional_uint(epoch, "epoch"),
-        max_payload=None if max_payload is None else min(forms.uint(max_payload, "max_payload"), LARGEST_PACKET),
-        flags=(forms.optional_uint(flags, "flags") or 0) & NO_URLS,
+        epoch=fields.optional_uint(epoch, "epoch"),
+        max_payload=None if max_payload is None else min(fields.uint(max_payload, "max_payload"), LARGEST_PACKET),
+        flags=(fields.optional_uint(flags, "flags") or 0) & NO_URLS,
     )
 
 
@@ -61,23 +61,23 @@ def heartbeat(payload: bytes) -> Heartbeat:
 
     What it raises has the seq, where the payload is an array that holds one: whoever repeats it must learn its end.
     """
-    elements = forms.array(_unpack(payload), 7, "heartbeat")
+    elements = fields.array(_unpack(payload), 7, "heartbeat")
     try:
         return _heartbeat(*elements)
     except MessageError as error:
-        error.seq = forms.uint_or_none(elements[6])
+        error.seq = fields.uint_or_none(elements[6])
         raise
 
 
 def _heartbeat(source: Any, time: Any, values: Any, models: Any, have: Any, result: Any, seq: Any) -> Heartbeat:
     return Heartbeat(
-        source=forms.tag(source) if type(source) is int else _layout(source),
-        time=forms.optional_uint(time, "time"),
+        source=fields.tag(source) if type(source) is int else _layout(source),
+        time=fields.optional_uint(time, "time"),
         values=_all_samples(values, "values"),
-        models=tuple([_model_samples(model) for model in forms.optional_array(models, "models")]),
-        have=forms.optional_uint(have, "have"),
+        models=tuple([_model_samples(model) for model in fields.optional_array(models, "models")]),
+        have=fields.optional_uint(have, "have"),
         result=None if result is None else _result(result),
-        seq=forms.optional_uint(seq, "seq"),
+        seq=fields.optional_uint(seq, "seq"),
     )
 
 
@@ -85,11 +85,11 @@ def get(payload: bytes) -> Get:
     """A deployment request; the empty payload means [0]."""
     if not payload:
         return Get()
-    have, seq = forms.array(_unpack(payload), 2, "get")
+    have, seq = fields.array(_unpack(payload), 2, "get")
     try:
-        return Get(forms.optional_uint(have, "have"), forms.optional_uint(seq, "seq"))
+        return Get(fields.optional_uint(have, "have"), fields.optional_uint(seq, "seq"))
     except MessageError as error:
-        error.seq = forms.uint_or_none(seq)
+        error.seq = fields.uint_or_none(seq)
         raise
 
 
@@ -99,14 +99,14 @@ def seq(payload: bytes, position: int) -> int | None:
         elements = _unpack(payload)
     except DecodeError:
         return None
-    return forms.uint_or_none(elements[position]) if type(elements) is tuple and len(elements) > position else None
+    return fields.uint_or_none(elements[position]) if type(elements) is tuple and len(elements) > position else None
 
 
 def read(payload: bytes) -> Read:
     """A request for blocks of a model file."""
-    *needed, count = forms.array(_unpack(payload), 5, "read")
-    digest, index, offset, length = map(forms.uint, needed, ("digest", "index", "offset", "length"))
-    return Read(digest, index, offset, length, 1 if count is None else forms.uint(count, "count"))
+    *needed, count = fields.array(_unpack(payload), 5, "read")
+    digest, index, offset, length = map(fields.uint, needed, ("digest", "index", "offset", "length"))
+    return Read(digest, index, offset, length, 1 if count is None else fields.uint(count, "count"))
 
 
 def ack(message: Ack, max_payload: int | None = None) -> bytes:
@@ -200,7 +200,7 @@ def _unpack(payload: bytes) -> Any:
             scout = msgpack.Unpacker(max_buffer_size=len(payload))
             scout.feed(payload)
             scout.skip()
-        return msgpack.unpackb(payload, use_list=False, strict_map_key=False, object_pairs_hook=forms.Map)
+        return msgpack.unpackb(payload, use_list=False, strict_map_key=False, object_pairs_hook=fields.Map)
     except msgpack.ExtraData:
         raise DecodeError("more than one msgpack object") from None
     except msgpack.OutOfData:
@@ -214,76 +214,76 @@ def _unpack(payload: bytes) -> Any:
 
 
 def _layout(value: Any) -> Layout:
-    version, metrics, models = forms.array(value, 3, "layout")
+    version, metrics, models = fields.array(value, 3, "layout")
     return Layout(
-        forms.text(version, "agent_version"),
+        fields.text(version, "agent_version"),
         _metrics(metrics, "metrics"),
-        tuple([_model(model) for model in forms.optional_array(models, "models")]),
+        tuple([_model(model) for model in fields.optional_array(models, "models")]),
     )
 
 
 def _metrics(value: Any, what: str) -> tuple[Metric, ...]:
-    return tuple([_metric(metric) for metric in forms.optional_array(value, what)])
+    return tuple([_metric(metric) for metric in fields.optional_array(value, what)])
 
 
 def _metric(value: Any) -> Metric:
-    dimension, name, exponent = forms.array(value, 3, "metric")
+    dimension, name, exponent = fields.array(value, 3, "metric")
     if exponent is not None and (type(exponent) is not int or abs(exponent) > LARGEST_EXPONENT):
-        raise forms.wrong(exponent, "exponent", f"an int from -{LARGEST_EXPONENT} to {LARGEST_EXPONENT}")
-    return Metric(forms.text(dimension, "dimension"), forms.text(name, "metric name"), exponent)
+        raise fields.wrong(exponent, "exponent", f"an int from -{LARGEST_EXPONENT} to {LARGEST_EXPONENT}")
+    return Metric(fields.text(dimension, "dimension"), fields.text(name, "metric name"), exponent)
 
 
 def _model(value: Any) -> Model:
-    name, version, metrics = forms.array(value, 3, "model")
+    name, version, metrics = fields.array(value, 3, "model")
     return Model(
-        forms.text(name, "model name"), forms.text(version, "model version"), _metrics(metrics, "model metrics")
+        fields.text(name, "model name"), fields.text(version, "model version"), _metrics(metrics, "model metrics")
     )
 
 
 def _model_samples(value: Any) -> ModelSamples | None:
     if value is None:
         return None
-    sample_age, inference_age, metrics = forms.array(value, 3, "model")
+    sample_age, inference_age, metrics = fields.array(value, 3, "model")
     return ModelSamples(
-        forms.optional_uint(sample_age, "sample_age"),
-        forms.optional_uint(inference_age, "inference_age"),
+        fields.optional_uint(sample_age, "sample_age"),
+        fields.optional_uint(inference_age, "inference_age"),
         _all_samples(metrics, "model samples"),
     )
 
 
 def _all_samples(value: Any, what: str) -> tuple[Samples, ...]:
-    row = forms.optional_array(value, what)
+    row = fields.optional_array(value, what)
     for samples in row:
         if type(samples) is tuple:
-            forms.check_series(samples)
+            fields.check_series(samples)
         elif samples is not None:
-            forms.check_number(samples)
+            fields.check_number(samples)
     return row
 
 
 def _result(value: Any) -> Result:
-    deployment, status, message, start_age, end_age, models = forms.array(value, 6, "result")
+    deployment, status, message, start_age, end_age, models = fields.array(value, 6, "result")
     return Result(
-        forms.optional_text(deployment, "result's deployment"),
-        forms.optional_text(status, "result's status"),
-        forms.optional_text(message, "result's message"),
-        forms.optional_uint(start_age, "start_age"),
-        forms.optional_uint(end_age, "end_age"),
+        fields.optional_text(deployment, "result's deployment"),
+        fields.optional_text(status, "result's status"),
+        fields.optional_text(message, "result's message"),
+        fields.optional_uint(start_age, "start_age"),
+        fields.optional_uint(end_age, "end_age"),
         None
         if models is None
-        else tuple([_model_result(model) for model in forms.optional_array(models, "result's models")]),
+        else tuple([_model_result(model) for model in fields.optional_array(models, "result's models")]),
     )
 
 
 def _model_result(value: Any) -> ModelResult:
-    handle, name, version, desired, state, status, reason, rollback = forms.array(value, 8, "result's model")
+    handle, name, version, desired, state, status, reason, rollback = fields.array(value, 8, "result's model")
     return ModelResult(
-        forms.optional_text(handle, "handle"),
-        forms.optional_text(name, "name"),
-        forms.optional_text(version, "version"),
-        forms.word(desired, STATES, "desired"),
-        forms.word(state, STATES, "state"),
-        forms.word(status, STATUSES, "status"),
-        forms.optional_text(reason, "reason"),
-        forms.optional_text(rollback, "rollback_reason"),
+        fields.optional_text(handle, "handle"),
+        fields.optional_text(name, "name"),
+        fields.optional_text(version, "version"),
+        fields.word(desired, STATES, "desired"),
+        fields.word(state, STATES, "state"),
+        fields.word(status, STATUSES, "status"),
+        fields.optional_text(reason, "reason"),
+        fields.optional_text(rollback, "rollback_reason"),
     )

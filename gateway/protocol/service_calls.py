@@ -6,7 +6,7 @@ Frozen values, no boto3, no retries. Members that are None are absent in the cal
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
-from gateway.messages import Device, Metric, ModelResult, Number
+from gateway.protocol.messages import Device, Metric, ModelResult, Number
 
 Answer = TypeVar("Answer")
 

@@ -8,8 +8,8 @@ are seconds before the heartbeat's time.
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from gateway import limits
 from gateway.errors import Code, LimitError
+from gateway.protocol import limits
 
 Number: TypeAlias = int | float
 """A sample as it travelled: an int, or a finite float. Never a bool."""

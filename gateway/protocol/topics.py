@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import StrEnum
 
 from gateway.errors import LimitError
-from gateway.messages import Device
+from gateway.protocol.messages import Device
 
 
 class Channel(StrEnum):

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.broker import Broker, Delivery
 from gateway.confirmations import Confirmations
-from gateway.effects import Bury, PublishPlan, Reply
+from gateway.core.effects import Bury, PublishPlan, Reply
 from gateway.errors import Code, StateError
 from gateway.metrics import Metrics
 from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS

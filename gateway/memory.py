@@ -5,7 +5,7 @@ import asyncio
 import structlog
 
 from gateway.confirmations import Confirmations
-from gateway.effects import Remember
+from gateway.core.effects import Remember
 from gateway.errors import StateError
 from gateway.protocol.messages import Device, HelloRecord
 from gateway.store import Store

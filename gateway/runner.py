@@ -13,7 +13,8 @@ from gateway.breaker import Breaker
 from gateway.broker import Broker
 from gateway.cloud import Cloud
 from gateway.config import Settings
-from gateway.core import Core
+from gateway.core.engine import Core
+from gateway.core.policy import Rules
 from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.intake import Intake
 from gateway.metrics import Metrics
@@ -21,7 +22,6 @@ from gateway.models import Models
 from gateway.protocol.topics import Topics
 from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
-from gateway.rules import Rules
 from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.store import Store

@@ -15,9 +15,9 @@ import structlog
 from gateway.blocks import BlockSender
 from gateway.broker import Broker, Delivery
 from gateway.confirmations import Confirmations
-from gateway.core import Core, Message
+from gateway.core.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
+from gateway.core.engine import Core, Message
 from gateway.downloads import Downloads
-from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
 from gateway.errors import DecodeError, FileFault, LimitError, MessageError, RateError
 from gateway.intake import Intake
 from gateway.letters import Letters

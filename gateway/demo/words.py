@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from gateway.core.merging import scaled
 from gateway.demo import payloads
 from gateway.demo.record import RUNTIME
 from gateway.demo.sightings import Call, Message, Sighting
 from gateway.errors import Code, MessageError
-from gateway.merge import scaled
 from gateway.protocol import codec
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, Samples
 from gateway.protocol.topics import Channel

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from gateway import body
-from gateway.core import Core, Message, Rules
-from gateway.effects import Ask, Bury, Effect, Reply, Settle
+from gateway.core.effects import Ask, Bury, Effect, Reply, Settle
+from gateway.core.engine import Core, Message, Rules
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.protocol import codec
 from gateway.protocol.messages import LATEST, Device, ModelFile, Moment, Plan

@@ -8,7 +8,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
+from gateway.core.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
 from gateway.errors import Code, MessageError
 from gateway.protocol.messages import Device, Get, Heartbeat, Hello, Layout, Plan, Read
 from gateway.protocol.service_calls import Call, SendHeartbeat

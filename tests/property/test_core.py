@@ -13,8 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.core import Core, Rules
-from gateway.effects import Effect, Settle
+from gateway.core.effects import Effect, Settle
+from gateway.core.engine import Core, Rules
 from gateway.errors import Code, DecodeError, LimitError
 from gateway.protocol.messages import Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
 from gateway.protocol.service_calls import (

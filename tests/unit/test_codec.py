@@ -5,8 +5,8 @@ from collections.abc import Callable
 import msgpack
 import pytest
 
+from gateway.core.merging import WaitingHeartbeat, check
 from gateway.errors import Code, DecodeError, LimitError, MessageError
-from gateway.merge import WaitingHeartbeat, check
 from gateway.protocol import codec
 from gateway.protocol.messages import Get, Heartbeat, Hello, Layout, Metric, Read
 from tests.unit import vectors

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gateway.core import Core, Message, Rules
-from gateway.effects import Ask, Effect, Reply, Settle
+from gateway.core.effects import Ask, Effect, Reply, Settle
+from gateway.core.engine import Core, Message, Rules
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric, Model, Moment, Plan
 from gateway.protocol.service_calls import Accepted, Outcome, Registration
 

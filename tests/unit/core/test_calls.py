@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core import Rules
-from gateway.effects import Bury, Reply
+from gateway.core.effects import Bury, Reply
+from gateway.core.engine import Rules
 from gateway.errors import Code, DecodeError, LimitError, RateError
 from gateway.protocol.messages import Get, Heartbeat, Read, Result
 from gateway.protocol.service_calls import GaveUp, Refused, SendHeartbeat, Unanswered

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway.effects import Ask, Effect, Remember
+from gateway.core.effects import Ask, Effect, Remember
 from gateway.protocol.messages import Heartbeat, Hello, HelloRecord
 from gateway.protocol.service_calls import Refused
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, TAKEN, Room, calls, codes, only

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core import Rules
-from gateway.effects import Bury, ReadHello, Remember
+from gateway.core.effects import Bury, ReadHello, Remember
+from gateway.core.engine import Rules
 from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord
 from tests.unit.core.room import (
     DEVICE,

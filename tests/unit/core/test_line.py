@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core import Rules
-from gateway.effects import Effect
+from gateway.core.effects import Effect
+from gateway.core.engine import Rules
 from gateway.protocol.messages import Device, Get, Heartbeat, Read
 from gateway.protocol.service_calls import (
     GaveUp,

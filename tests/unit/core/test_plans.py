@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.core import Rules
-from gateway.effects import Effect, PublishPlan, Reply
+from gateway.core.effects import Effect, PublishPlan, Reply
+from gateway.core.engine import Rules
 from gateway.protocol.messages import Get, Heartbeat, Hello
 from gateway.protocol.service_calls import Accepted, GaveUp, GetDeployments, Refused, Unanswered
 from tests.unit.core.room import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.effects import Bury, SendBlocks
+from gateway.core.effects import Bury, SendBlocks
 from gateway.errors import Code
 from gateway.protocol.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
 from gateway.protocol.service_calls import Accepted, GetDeployments, SendHeartbeat, Unanswered

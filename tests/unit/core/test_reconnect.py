@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.effects import ReadHello
+from gateway.core.effects import ReadHello
 from gateway.errors import DecodeError
 from gateway.protocol.messages import Get, Heartbeat
 from gateway.protocol.service_calls import Postponed, Refused

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.core import Rules
+from gateway.core.engine import Rules
 from gateway.protocol.messages import Get, Heartbeat
 from gateway.protocol.service_calls import (
     Accepted,

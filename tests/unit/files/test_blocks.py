@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from gateway import blocks, pace
 from gateway.blocks import BlockSender
+from gateway.core.file_reads import TOTAL_BYTES, around
 from gateway.modelcache import ModelCache, VerifiedFile
 from gateway.protocol import codec
 from gateway.protocol.messages import LARGEST_BLOCK, Read
-from gateway.reads import TOTAL_BYTES, around
 from tests.unit.files.shelf import named, pattern
 
 CONTENT = pattern(100_000)

@@ -5,7 +5,7 @@ A windowless part of the core. What waits in a mailbox meanwhile is merged when 
 
 from collections import deque
 
-from gateway.mailbox import Mailbox
+from gateway.core.device_state import Mailbox
 
 WIDE = 1 << 16
 """Calls at once, as long as nobody says otherwise."""

@@ -5,13 +5,13 @@ A windowless part of the core: mailboxes, hellos and the time come in, effects g
 
 from collections.abc import Iterator
 
-from gateway.effects import Effect, Remember
+from gateway.core.device_state import Mailbox
+from gateway.core.effects import Effect, Remember
+from gateway.core.hellos import Hellos
+from gateway.core.merging import WaitingHeartbeat, check
+from gateway.core.outcomes import refusals
 from gateway.errors import Code, MessageError
-from gateway.hellos import Hellos
-from gateway.mailbox import Mailbox
-from gateway.merge import WaitingHeartbeat, check
 from gateway.protocol.messages import HelloRecord, Layout, Moment
-from gateway.replies import refusals
 
 
 def admitted(box: Mailbox, hellos: Hellos, item: WaitingHeartbeat, now: Moment) -> Iterator[Effect]:

@@ -5,11 +5,11 @@ A windowless part of the core: a mailbox, a plan and the time come in, effects g
 
 from collections.abc import Iterator
 
-from gateway.effects import Effect, PublishPlan, Reply
+from gateway.core.device_state import Mailbox, PlanCheck, PlanMemory, WaitingGet
+from gateway.core.effects import Effect, PublishPlan, Reply
+from gateway.core.outcomes import receipt, refusals
 from gateway.errors import Code
-from gateway.mailbox import Mailbox, PlanCheck, PlanMemory, WaitingGet
 from gateway.protocol.messages import Ack, Moment, Plan
-from gateway.replies import receipt, refusals
 
 
 def answered(

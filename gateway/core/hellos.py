@@ -6,8 +6,8 @@ A windowless part of the core: mailboxes and the time come in, facts and effects
 from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary, ref
 
-from gateway.effects import Effect, ReadHello
-from gateway.mailbox import PLAN_GRACE, TAGS_KEPT, UNKNOWN_KEPT, HelloWait, Mailbox
+from gateway.core.device_state import PLAN_GRACE, TAGS_KEPT, UNKNOWN_KEPT, HelloWait, Mailbox
+from gateway.core.effects import Effect, ReadHello
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
-from gateway.effects import Ticket
-from gateway.merge import WaitingHeartbeat, mergeable
+from gateway.core.effects import Ticket
+from gateway.core.merging import WaitingHeartbeat, mergeable
 from gateway.protocol.messages import NO_URLS, Device, Get, Hello, HelloRecord, ModelFile, Plan, Read
 from gateway.protocol.service_calls import Call
 

@@ -7,14 +7,16 @@ that comes in is settled exactly once, last of its effects. A device has one cal
 from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
-from gateway import admission, reads
-from gateway.effects import Ask, Effect, Remember, Settle, Ticket
+from gateway.core import admission, file_reads
+from gateway.core.device_state import InFlight, Mailbox, PendingRead, PlanCheck, PlanMemory, Waiting, WaitingGet
+from gateway.core.effects import Ask, Effect, Remember, Settle, Ticket
+from gateway.core.hellos import Hellos
+from gateway.core.merging import WaitingHeartbeat, merged
+from gateway.core.outcomes import complaint, receipt, refusal, refusals
+from gateway.core.plans import answered, unanswered
+from gateway.core.policy import UNREGISTERED_AT_MOST, Rules
+from gateway.core.scheduler import Line
 from gateway.errors import Code, MessageError
-from gateway.hellos import Hellos
-from gateway.line import Line
-from gateway.mailbox import InFlight, Mailbox, PendingRead, PlanCheck, PlanMemory, Waiting, WaitingGet
-from gateway.merge import WaitingHeartbeat, merged
-from gateway.plans import answered, unanswered
 from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
 from gateway.protocol.service_calls import (
     Accepted,
@@ -26,8 +28,6 @@ from gateway.protocol.service_calls import (
     Registration,
     Unanswered,
 )
-from gateway.replies import complaint, receipt, refusal, refusals
-from gateway.rules import UNREGISTERED_AT_MOST, Rules
 
 __all__ = ["Answer", "Core", "Message", "Rules"]
 
@@ -96,13 +96,13 @@ class Core:
         return list(self._advance(box, now))
 
     def _read(self, box: Mailbox, read: Read, ticket: Ticket, now: Moment) -> Iterator[Effect]:
-        if (fault := reads.fault(read, box.max_payload)) is not None:
+        if (fault := file_reads.fault(read, box.max_payload)) is not None:
             yield from refusal(ticket, Code.REFUSED, fault, now, max_payload=box.max_payload)
             return
         yield Settle(ticket)
         pending = PendingRead(read, ticket)
-        if reads.answerable(box, read, now):
-            yield from reads.served(box, pending, now)
+        if file_reads.answerable(box, read, now):
+            yield from file_reads.served(box, pending, now)
         else:
             box.read = pending  # in place of an older one: the device has asked anew
             yield from self._advance(box, now)
@@ -158,8 +158,8 @@ class Core:
             yield from self._check_plan(box, box.check, now)
         if box.in_flight is None and box.read is not None:
             pending, box.read = box.read, None
-            if reads.answerable(box, pending.read, now):
-                yield from reads.served(box, pending, now)
+            if file_reads.answerable(box, pending.read, now):
+                yield from file_reads.served(box, pending, now)
             else:
                 yield self._ask(box, InFlight(GetDeployments(box.device, patient=False), read=pending))
         if box.in_flight is not None or not box.waiting:
@@ -262,7 +262,7 @@ class Core:
         if isinstance(answer, Plan):
             yield from answered(box, answer, flight.gets, flight.check, now)
             if flight.read is not None:
-                yield from reads.sought(box, flight.read, now)
+                yield from file_reads.sought(box, flight.read, now)
         elif isinstance(answer, Registration):
             yield from self._registration(box, answer, now)
         box.singly = max(0, box.singly - len(flight.heartbeats))

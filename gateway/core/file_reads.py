@@ -5,11 +5,11 @@ A windowless part of the core. A read is settled at once: a device that misses b
 
 from collections.abc import Iterator
 
-from gateway.effects import Effect, SendBlocks
+from gateway.core.device_state import Mailbox, PendingRead
+from gateway.core.effects import Effect, SendBlocks
+from gateway.core.outcomes import complaint
 from gateway.errors import Code
-from gateway.mailbox import Mailbox, PendingRead
 from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Moment, Read
-from gateway.replies import complaint
 
 ASK_AGAIN = 1.0
 """Seconds after an answer that the service gave for a read's sake for which no other read makes it be asked: heartbeats

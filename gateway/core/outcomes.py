@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from gateway.effects import Bury, Effect, Reply, Settle, Ticket
+from gateway.core.device_state import Mailbox, Waiting, WaitingGet
+from gateway.core.effects import Bury, Effect, Reply, Settle, Ticket
 from gateway.errors import Code
-from gateway.mailbox import Mailbox, Waiting, WaitingGet
 from gateway.protocol.messages import Ack, Moment
 
 

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.effects import Ticket
+from gateway.core.effects import Ticket
 from gateway.errors import DecodeError, LimitError
 from gateway.protocol.messages import LATEST, Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
 from gateway.protocol.service_calls import DatedResult, DatedSample, ModelReport, SendHeartbeat

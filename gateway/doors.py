@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from gateway import express, models, standard
-from gateway.cloud import Lane
+from gateway import models
+from gateway.cloud import boto_transport, direct_transport
+from gateway.cloud.boto_transport import Standard
+from gateway.cloud.client import Lane
+from gateway.cloud.direct_transport import Express
 from gateway.config import Settings
 from gateway.errors import ConfigError
-from gateway.express import Express
 from gateway.link import Endpoint
-from gateway.standard import Standard
 
 THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
@@ -38,7 +39,7 @@ class Service:
 
     def lane(self, concurrency: int) -> tuple[Lane, int]:
         """The express lane where it can be taken, and how many calls at once it is good for. Needs a running loop."""
-        if express.suits(self.client):
+        if direct_transport.suits(self.client):
             return Express(self.session, self.client, concurrency), concurrency
         most = min(concurrency, THREADS)
         return Standard(self.client, most), most
@@ -52,10 +53,10 @@ def without_login(url: str) -> str:
 
 def service(settings: Settings) -> Service:
     """Raises ConfigError where the AWS settings name no service."""
-    session = standard.make_session()
+    session = boto_transport.make_session()
     timeouts = settings.connect_timeout, settings.read_timeout
     return Service(
-        session, standard.make_client(session, settings.region, min(settings.concurrency, THREADS), *timeouts)
+        session, boto_transport.make_client(session, settings.region, min(settings.concurrency, THREADS), *timeouts)
     )
 
 

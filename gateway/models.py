@@ -17,7 +17,7 @@ import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
-from gateway import faults
+from gateway.cloud import error_mapping
 from gateway.errors import CallFailed, CloudError, Code, ConfigError, FileFault, OperatorNeeded
 from gateway.modelcache import CHUNK, ModelCache, VerifiedFile
 from gateway.protocol.messages import ModelFile
@@ -62,7 +62,7 @@ def ask(operation: Any, url: str) -> Any:
     try:
         return operation(Bucket=bucket, Key=key)
     except Exception as error:
-        raise faults.of(error) from error
+        raise error_mapping.of(error) from error
 
 
 class Models:
@@ -193,7 +193,7 @@ class Models:
 
     def _fault(self, file: ModelFile, fault: FileFault) -> FileFault:
         """Keep it for a while. Its detail becomes a property on `dead`, where no control character of a URL may be."""
-        fault = FileFault(fault.code, faults.line(fault.detail))
+        fault = FileFault(fault.code, error_mapping.line(fault.detail))
         now = time.monotonic()
         self._faults = {each: kept for each, kept in self._faults.items() if kept[0] > now}
         self._faults[file] = (now + FAULT_KEPT[fault.code], fault)
@@ -240,4 +240,4 @@ def _chunks(body: Any) -> Iterator[bytes]:
     except IncompleteReadError as error:
         raise CallFailed("IncompleteRead", str(error)) from error
     except Exception as error:
-        raise faults.of(error) from error
+        raise error_mapping.of(error) from error

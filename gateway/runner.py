@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import structlog
 
-from gateway import doors, standard
-from gateway.breaker import Breaker
+from gateway import doors
 from gateway.broker import Broker
-from gateway.cloud import Cloud
+from gateway.cloud import boto_transport
+from gateway.cloud.availability import Breaker
+from gateway.cloud.client import Cloud
 from gateway.config import Settings
 from gateway.core.engine import Core
 from gateway.core.policy import Rules
@@ -129,7 +130,7 @@ class _Gateway:
 
     async def _find_credentials(self) -> None:
         """Told at the start, and not only by the first call."""
-        while not await asyncio.to_thread(standard.has_credentials, self._session):
+        while not await asyncio.to_thread(boto_transport.has_credentials, self._session):
             if not self._unsigned:
                 self._unsigned = True
                 _log.error("no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some")

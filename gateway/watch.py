@@ -7,7 +7,7 @@ import time
 
 import structlog
 
-from gateway.breaker import Breaker
+from gateway.cloud.availability import Breaker
 from gateway.errors import CloudError, OperatorNeeded
 from gateway.metrics import Metrics
 from gateway.protocol.service_calls import Call, SendHeartbeat

@@ -1,15 +1,15 @@
 """Judgements on the cloud: the endpoint, its clock, the credentials, S3. Pure."""
 
-from gateway import faults
+from gateway.cloud import error_mapping
+from gateway.cloud.boto_transport import Identity
 from gateway.doctor.facts import Fault, ModelStore, Service
 from gateway.doctor.verdict import Verdict, failed, passed, unknown, warned
 from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
-from gateway.standard import Identity
 
 SKEW = 300
 """Seconds by which a signature's date may be wrong at AWS."""
 SKEW_NOTED = 60
-LOGIN_CODES = faults.OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
+LOGIN_CODES = error_mapping.OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
 """Answers of an API that knows what it was asked, and does not let us."""
 HERE = frozenset("NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError".split())
 """Faults of botocore's before anything is sent."""

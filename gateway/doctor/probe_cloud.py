@@ -7,15 +7,16 @@ from collections.abc import Awaitable
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from gateway import doors, models, standard
-from gateway.api import Answer
-from gateway.cloud import Lane
+from gateway import doors, models
+from gateway.cloud import boto_transport
+from gateway.cloud.boto_transport import Identity, Standard
+from gateway.cloud.client import Lane
+from gateway.cloud.serializer import Answer
 from gateway.config import Settings
 from gateway.doctor.facts import Fault, ModelStore, Service
 from gateway.errors import CloudError, FileFault
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, Registration
-from gateway.standard import Identity, Standard
 
 Fact = TypeVar("Fact")
 
@@ -27,7 +28,7 @@ async def ask_service(service: doors.Service, settings: Settings) -> Service | F
     calls: list[Call] = [GetDeviceRegistration(device)] if settings.ask_registration else []
     calls.append(GetDeployments(device, patient=False))
     dates: list[float] = []
-    standard.tell_dates(service.client, lambda date: dates.extend(_ahead(date, time.time())))
+    boto_transport.tell_dates(service.client, lambda date: dates.extend(_ahead(date, time.time())))
     (lane, _), plain = service.lane(settings.concurrency), Standard(service.client, 1)
     try:
         async with asyncio.timeout((len(calls) + 1) * (settings.connect_timeout + settings.read_timeout)):
@@ -59,7 +60,7 @@ def _ahead(date: str, now: float) -> list[float]:
 
 async def find_credentials(session: Any) -> Identity | CloudError | Fault | None:
     """As boto3 finds them, which may mean to ask other services."""
-    return await _in_time(asyncio.to_thread(standard.identity, session), 30.0, "boto3's search for credentials")
+    return await _in_time(asyncio.to_thread(boto_transport.identity, session), 30.0, "boto3's search for credentials")
 
 
 async def ask_model_store(client: Any, settings: Settings, asked: str | None) -> ModelStore | Fault:

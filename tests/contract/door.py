@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from gateway.breaker import Breaker
-from gateway.cloud import Cloud, Lane
+from gateway.cloud.availability import Breaker
+from gateway.cloud.boto_transport import Standard, make_client, make_session
+from gateway.cloud.client import Cloud, Lane
+from gateway.cloud.direct_transport import Express
 from gateway.errors import CloudError
-from gateway.express import Express
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import Call, Outcome, Postponed
 from gateway.retry import RetryPolicy
-from gateway.standard import Standard, make_client, make_session
 
 READ_TIMEOUT = 0.5
 NO_TIME = 1e-9

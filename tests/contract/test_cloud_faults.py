@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway.breaker import OPENS_AT
+from gateway.cloud.availability import OPENS_AT
 from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import (

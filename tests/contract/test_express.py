@@ -12,7 +12,8 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import api, body
+from gateway.cloud import json_body, serializer
+from gateway.cloud.sigv4 import Credentials, Signer
 from gateway.protocol.messages import Device, Metric, ModelResult
 from gateway.protocol.service_calls import (
     Call,
@@ -22,7 +23,6 @@ from gateway.protocol.service_calls import (
     ModelReport,
     SendHeartbeat,
 )
-from gateway.sigv4 import Credentials, Signer
 
 NAMES = st.from_regex(r"[a-zA-Z0-9]{4,20}", fullmatch=True)
 VERSIONS = st.from_regex(r"[a-zA-Z0-9 _.]{1,20}", fullmatch=True)
@@ -74,10 +74,10 @@ def test_the_body_is_boto3s_to_the_byte(client: Any, call: Call) -> None:
     client.meta.events.register(f"before-send.sagemaker-edge.{operation}", keep)
     try:
         with pytest.raises(Sent):
-            getattr(client, xform_name(operation))(**api.members(call))
+            getattr(client, xform_name(operation))(**serializer.members(call))
     finally:
         client.meta.events.unregister(f"before-send.sagemaker-edge.{operation}", keep)
-    assert body.of(call) == requests[0].body
+    assert json_body.of(call) == requests[0].body
     assert requests[0].url.endswith(f"/{operation}")
 
 
@@ -114,4 +114,4 @@ def test_a_signer_follows_the_clock_and_the_credentials() -> None:
 
 def test_numbers_travel_as_json() -> None:
     call = SendHeartbeat(Device("f", "d"), "1", ((Metric("sys", "rssi", -1), 0.3, 5),), (), None)
-    assert json.loads(body.of(call))["AgentMetrics"][0]["Value"] == 0.3
+    assert json.loads(json_body.of(call))["AgentMetrics"][0]["Value"] == 0.3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.breaker import OPENS_AT, PROBES, Breaker
+from gateway.cloud.availability import OPENS_AT, PROBES, Breaker
 from gateway.protocol.messages import Device
 
 MOST = 128

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore import exceptions as botocore
 
-from gateway import faults
+from gateway.cloud import error_mapping
 from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
 
 URL = "http://127.0.0.1:1"
@@ -65,7 +65,7 @@ def answered(code: str, status: int, message: str = "why") -> botocore.ClientErr
 def test_an_answer_is_judged_by_its_code_and_then_by_its_status(
     code: str, status: int, fault: type[CloudError]
 ) -> None:
-    error = faults.of(answered(code, status))
+    error = error_mapping.of(answered(code, status))
     assert type(error) is fault
     assert error.reason == (code or str(status))
     assert "why" in str(error)
@@ -91,23 +91,23 @@ def test_an_answer_is_judged_by_its_code_and_then_by_its_status(
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
 )
 def test_a_call_that_had_no_answer(error: Exception, fault: type[CloudError]) -> None:
-    assert type(faults.of(error)) is fault
+    assert type(error_mapping.of(error)) is fault
 
 
 @pytest.mark.parametrize("error", [ValueError("strange"), KeyError("x"), RuntimeError()])
 def test_what_nobody_foresaw_settles_nothing(error: Exception) -> None:
-    assert type(faults.of(error)) is OperatorNeeded
+    assert type(error_mapping.of(error)) is OperatorNeeded
 
 
 def test_a_message_of_the_service_becomes_one_line_of_text() -> None:
-    error = faults.of(answered("ValidationException", 400, "a\nb\tc\x00d\x7fe \ud800 größe \ufffe"))
+    error = error_mapping.of(answered("ValidationException", 400, "a\nb\tc\x00d\x7fe \ud800 größe \ufffe"))
     assert str(error) == "ValidationException: a b c?d?e ? größe ?"
 
 
 def test_a_report_of_botocore_becomes_one_line_of_text() -> None:
-    error = faults.of(botocore.ParamValidationError(report="one\ntwo"))
+    error = error_mapping.of(botocore.ParamValidationError(report="one\ntwo"))
     assert str(error).isprintable()
-    assert len(str(faults.of(botocore.ParamValidationError(report="x" * 9999)))) < 600
+    assert len(str(error_mapping.of(botocore.ParamValidationError(report="x" * 9999)))) < 600
 
 
 @pytest.mark.parametrize(
@@ -125,5 +125,5 @@ def test_a_report_of_botocore_becomes_one_line_of_text() -> None:
     ],
 )
 def test_a_page_in_place_of_json_is_the_operators(headers: dict[str, str], is_page: bool) -> None:
-    fault = faults.of_page(headers)
+    fault = error_mapping.of_page(headers)
     assert (type(fault) if fault else None) == (OperatorNeeded if is_page else None)

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from gateway.cloud.http_client import Pool, Response, Target
 from gateway.errors import CallFailed, CloudError
-from gateway.http1 import Pool, Response, Target
 
 HOST = "127.0.0.1"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"

@@ -2,11 +2,11 @@
 
 import pytest
 
+from gateway.cloud.boto_transport import Identity
 from gateway.doctor import judge_cloud, judge_disk
 from gateway.doctor.facts import Disk, Fault, ModelStore, Service
 from gateway.doctor.verdict import Level, Verdict
 from gateway.errors import CallFailed, CallRefused, CloudError, Code, FileFault, OperatorNeeded
-from gateway.standard import Identity
 
 URL = "http://edge.example"
 WORDS = frozenset({"registered"})

@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
 
-from gateway import api, body, faults
+from gateway.cloud import error_mapping, json_body, serializer
+from gateway.cloud.http_client import Pool, Response, Target
+from gateway.cloud.sigv4 import Credentials, Signer
 from gateway.errors import CloudError, OperatorNeeded
-from gateway.http1 import Pool, Response, Target
 from gateway.protocol.service_calls import Call, SendHeartbeat
-from gateway.sigv4 import Credentials, Signer
 
 REFRESH = 30.0
 """Seconds between two looks at the credentials; boto3 renews them ten minutes before they expire."""
@@ -49,7 +49,7 @@ class Express:
         self._refreshed = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
 
-    def send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
+    def send(self, call: Call, done: Callable[[serializer.Answer | CloudError], None]) -> None:
         """Send once; `done` hears the answer, or what went wrong."""
         stale = self._credentials is None or time.monotonic() - self._refreshed > REFRESH
         if stale and self._refreshing is None:
@@ -59,37 +59,37 @@ class Express:
         else:
             self._send(call, done)
 
-    def _send(self, call: Call, done: Callable[[api.Answer | CloudError], None]) -> None:
+    def _send(self, call: Call, done: Callable[[serializer.Answer | CloudError], None]) -> None:
         if self._credentials is None:
             asyncio.get_running_loop().call_soon(done, self._fault)
             return
-        path, content = f"/{type(call).__name__}", body.of(call)
+        path, content = f"/{type(call).__name__}", json_body.of(call)
         signature = self._signer.headers(self._credentials, path, content, time.time())
         head = f"POST {path}{self._headers}{signature}Content-Length: {len(content)}\r\n\r\n"
         self._pool.send(head.encode("ascii") + content, lambda response: done(self._read(call, response)))
 
-    def _read(self, call: Call, response: Response | CloudError) -> api.Answer | CloudError:
+    def _read(self, call: Call, response: Response | CloudError) -> serializer.Answer | CloudError:
         if not isinstance(response, Response):
             return response
         if response.status < 300:
-            fault = faults.of_page(response.headers)
+            fault = error_mapping.of_page(response.headers)
             if fault is not None or isinstance(call, SendHeartbeat):
                 return fault
         else:
             self._refreshed = float("-inf")  # it may be the credentials
         return self._parsed(call, response)
 
-    def _parsed(self, call: Call, response: Response) -> api.Answer | CloudError:
+    def _parsed(self, call: Call, response: Response) -> serializer.Answer | CloudError:
         """By botocore's own parser: what is not the API's is told as boto3 tells it. It takes nothing for {}."""
         if response.status < 300 and not response.body.strip():
-            return faults.of_nothing()
+            return error_mapping.of_nothing()
         shape = self._model.operation_model(type(call).__name__).output_shape
         raw = {"status_code": response.status, "headers": response.headers, "body": response.body}
         try:
             members = self._parser.parse(raw, shape)
-            return api.answer(call, members) if response.status < 300 else faults.of_answer(members)
+            return serializer.answer(call, members) if response.status < 300 else error_mapping.of_answer(members)
         except Exception as error:
-            return faults.of(error)
+            return error_mapping.of(error)
 
     def _after_refresh(self, action: Callable[[], None]) -> None:
         assert self._refreshing is not None
@@ -102,7 +102,7 @@ class Express:
             if found != self._credentials:
                 self._credentials = found
         except Exception as error:
-            self._fault = faults.of(error)
+            self._fault = error_mapping.of(error)
         finally:
             self._refreshed = time.monotonic()
             self._refreshing = None

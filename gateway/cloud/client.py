@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from gateway.api import Answer
-from gateway.breaker import Breaker
+from gateway.cloud.availability import Breaker
+from gateway.cloud.serializer import Answer
 from gateway.errors import CallRefused, CloudError, OperatorNeeded
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import (

@@ -15,11 +15,11 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
-from gateway import api, faults
+from gateway.cloud import error_mapping, serializer
 from gateway.errors import CloudError, ConfigError
 from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, SendHeartbeat
 
-Done: TypeAlias = Callable[[api.Answer | CloudError], None]
+Done: TypeAlias = Callable[[serializer.Answer | CloudError], None]
 """Told the answer, or what went wrong."""
 
 
@@ -81,7 +81,7 @@ def identity(session: Any) -> Identity | CloudError | None:
         found = session.get_credentials()
         frozen = None if found is None else found.get_frozen_credentials()
     except Exception as error:
-        return faults.of(error)
+        return error_mapping.of(error)
     if frozen is None:
         return None
     # Those of the environment may tell when they expire, but another process must renew them.
@@ -100,14 +100,14 @@ class Standard:
     def send(self, call: Call, done: Done) -> None:
         """Send once; `done` hears the answer, or what went wrong."""
 
-        def over(future: "Future[api.Answer | CloudError]") -> None:
+        def over(future: "Future[serializer.Answer | CloudError]") -> None:
             if not future.cancelled() and not self._loop.is_closed():
                 self._loop.call_soon_threadsafe(done, future.result())
 
         self._pool.submit(self._answer, call).add_done_callback(over)
 
-    def _answer(self, call: Call) -> api.Answer | CloudError:
-        parameters = api.members(call)
+    def _answer(self, call: Call) -> serializer.Answer | CloudError:
+        parameters = serializer.members(call)
         try:
             match call:
                 case SendHeartbeat():
@@ -118,10 +118,10 @@ class Standard:
                     answer = self._client.get_device_registration(**parameters)
             headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
             if headers.get("content-length") == "0" and not isinstance(call, SendHeartbeat):
-                return faults.of_nothing()
-            return faults.of_page(headers) or api.answer(call, answer)
+                return error_mapping.of_nothing()
+            return error_mapping.of_page(headers) or serializer.answer(call, answer)
         except Exception as error:
-            return faults.of(error)
+            return error_mapping.of(error)
 
     def close(self) -> None:
         """Calls that have not begun are dropped; the others end by their timeouts."""

@@ -6,7 +6,7 @@ Pure but for the pieces that it keeps. A contract test holds it against botocore
 import json
 from functools import lru_cache
 
-from gateway.api import members, result_members
+from gateway.cloud.serializer import members, result_members
 from gateway.protocol.messages import Device, Metric
 from gateway.protocol.service_calls import Call, DatedSample, ModelReport, SendHeartbeat
 

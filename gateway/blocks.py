@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.modelcache import Corrupted, VerifiedFile
+from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.pace import Pace
-from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.protocol import codec
 from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
 

@@ -15,7 +15,7 @@ from gateway.cloud.client import Lane
 from gateway.cloud.direct_transport import Express
 from gateway.config import Settings
 from gateway.errors import ConfigError
-from gateway.link import Endpoint
+from gateway.mqtt.connection import Endpoint
 
 THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""

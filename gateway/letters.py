@@ -9,12 +9,12 @@ from typing import cast
 
 import structlog
 
-from gateway.broker import Broker, Delivery
 from gateway.confirmations import Confirmations
 from gateway.core.effects import Bury, PublishPlan, Reply
 from gateway.errors import Code, StateError
 from gateway.metrics import Metrics
-from gateway.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
+from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
+from gateway.mqtt.session import Broker, Delivery
 from gateway.protocol import codec
 from gateway.protocol.topics import Channel, Topics, sibling
 from gateway.store import Store

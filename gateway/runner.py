@@ -9,7 +9,6 @@ from dataclasses import replace
 import structlog
 
 from gateway import doors
-from gateway.broker import Broker
 from gateway.cloud import boto_transport
 from gateway.cloud.availability import Breaker
 from gateway.cloud.client import Cloud
@@ -20,6 +19,7 @@ from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.intake import Intake
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.mqtt.session import Broker
 from gateway.protocol.topics import Topics
 from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown

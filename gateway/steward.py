@@ -13,7 +13,6 @@ from typing import Any, Protocol, cast
 import structlog
 
 from gateway.blocks import BlockSender
-from gateway.broker import Broker, Delivery
 from gateway.confirmations import Confirmations
 from gateway.core.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
 from gateway.core.engine import Core, Message
@@ -24,6 +23,7 @@ from gateway.letters import Letters
 from gateway.memory import Memory
 from gateway.metrics import Metrics
 from gateway.models import Models
+from gateway.mqtt.session import Broker, Delivery
 from gateway.protocol import codec
 from gateway.protocol.messages import Device, Moment
 from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Refused

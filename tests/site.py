@@ -28,7 +28,7 @@ from gateway.demo.mosquitto import RELOADED, SHIPPED, with_site_lines
 from gateway.devices.authority import END, Authority, Identity
 from gateway.devices.cli import app
 from gateway.devices.site import Site
-from gateway.handshake import MQTT_3_1_1, MQTT_5, answers
+from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers
 from tests.clients import Client, connected, connecting
 
 HOST = "127.0.0.1"

@@ -8,7 +8,7 @@ import random
 import socket
 from dataclasses import dataclass
 
-from gateway.handshake import MQTT_3_1_1, MQTT_5, answers
+from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers
 
 _PORTS = range(20_000, 32_000)
 """Below the ports that Linux and macOS give to outgoing connections: none of those takes a port while its broker is

@@ -16,7 +16,7 @@ from typing import Self
 
 from gateway.demo.address import Address, Credentials, both_answer, free_ports
 from gateway.demo.child import Child
-from gateway.handshake import MQTT_3_1_1, MQTT_5
+from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5
 
 HOST = "127.0.0.1"
 

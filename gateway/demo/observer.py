@@ -6,11 +6,11 @@ It must never publish, and never stand in a message's way: it acknowledges all a
 import time
 from collections.abc import Callable
 
-from gateway.broker import Broker, Delivery
 from gateway.demo.address import Address, Credentials
 from gateway.demo.sightings import Message
 from gateway.errors import MessageError
-from gateway.link import Endpoint
+from gateway.mqtt.connection import Endpoint
+from gateway.mqtt.session import Broker, Delivery
 from gateway.protocol.topics import Topics
 
 CLIENT_ID = "demo-observer"

@@ -30,7 +30,7 @@ from gateway.doctor.facts import Fault, TlsFault
 from gateway.doctor.logins import Logins
 from gateway.doctor.release import is_2_1
 from gateway.doctor.verdict import Level, Verdict, unknown
-from gateway.link import Endpoint
+from gateway.mqtt.connection import Endpoint
 
 BY_CONF = "name the broker's mosquitto.conf by --conf"
 BOARD = Path("gateway", "probe.json")

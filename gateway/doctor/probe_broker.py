@@ -14,8 +14,8 @@ from typing import TypeVar
 from gateway.doctor.facts import WINDOW, Clients, Echo, Fault, Manners, Session, Shared
 from gateway.doctor.probe_way import PATIENCE, SESSION, leave, to_its_end, visiting
 from gateway.errors import BrokerError
-from gateway.link import Endpoint
-from gateway.visitor import Visitor
+from gateway.mqtt.connection import Endpoint
+from gateway.mqtt.probe_client import Visitor
 
 REFUSED = 0x80
 """MQTT 5: reason codes from here on are refusals."""

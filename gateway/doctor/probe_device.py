@@ -18,11 +18,11 @@ from gateway.doctor.facts import AsDevice, Fault, NotTried, Obstacle, TlsFault
 from gateway.doctor.probe_broker import REFUSED, connected, tried
 from gateway.doctor.probe_way import PATIENCE, approach
 from gateway.errors import BrokerError, BrokerRefused, Code, SiteError
-from gateway.link import Endpoint
+from gateway.mqtt.connection import Endpoint
+from gateway.mqtt.probe_client import Visitor
 from gateway.protocol import codec
 from gateway.protocol.messages import Ack
 from gateway.protocol.topics import Channel
-from gateway.visitor import Visitor
 
 OTHERS = ("doctor/other", "doctor/prob", "doctor/probe2", "doctor2/probe")
 """Devices that nobody has: another one, and three whose names begin alike."""

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from gateway.doctor.facts import Announced, Entry, Tls, TlsFault, Way
 from gateway.errors import BrokerError, BrokerRefused
-from gateway.handshake import MQTT_3_1_1, MQTT_5, answers, connack
-from gateway.link import Endpoint
-from gateway.visitor import Visitor
+from gateway.mqtt.connection import Endpoint
+from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers, connack
+from gateway.mqtt.probe_client import Visitor
 
 PATIENCE = 5.0
 """Seconds that one step may take."""

@@ -29,7 +29,7 @@ from gateway.demo.address import Credentials, free_ports
 from gateway.demo.broker import mosquitto_binary
 from gateway.demo.child import Child
 from gateway.demo.mosquitto import HOST, Mosquitto, version
-from gateway.handshake import MQTT_3_1_1, answers
+from gateway.mqtt.probe import MQTT_3_1_1, answers
 from gateway.passwords import new_line
 
 CONNECTED = 20

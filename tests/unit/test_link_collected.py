@@ -15,7 +15,7 @@ import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
-from gateway.link import Endpoint, Link
+from gateway.mqtt.connection import Endpoint, Link
 
 HOST = "127.0.0.1"
 DEADLINE_S = 20

@@ -12,10 +12,10 @@ from typing import Protocol
 
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway import packets
 from gateway.errors import BrokerError
-from gateway.link import Confirmed, Endpoint, Link
-from gateway.packets import Publish
+from gateway.mqtt import packets
+from gateway.mqtt.connection import Confirmed, Endpoint, Link
+from gateway.mqtt.packets import Publish
 
 SHARED = "$share/"
 """MQTT 5: what the filter of a shared subscription begins with."""

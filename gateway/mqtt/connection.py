@@ -20,11 +20,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway import packets
-from gateway.buffered import READ, BufferingContext
 from gateway.errors import BrokerError, BrokerRefused
-from gateway.packets import Puback, Publish
-from gateway.paholoop import PahoLoop
+from gateway.mqtt import packets
+from gateway.mqtt.buffered_socket import READ, BufferingContext
+from gateway.mqtt.event_loop import PahoLoop
+from gateway.mqtt.packets import Puback, Publish
 
 Confirmed: TypeAlias = Callable[[int], None]
 """Told the broker's MQTT 5 reason code of a publication."""

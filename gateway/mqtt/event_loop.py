@@ -16,8 +16,8 @@ from typing import Any, cast
 
 import paho.mqtt.client as paho
 
-from gateway.buffered import BufferedSocket
-from gateway.packets import Puback, Publish, puback
+from gateway.mqtt.buffered_socket import BufferedSocket
+from gateway.mqtt.packets import Puback, Publish, puback
 
 PACKETS_A_TURN = 64
 """So many packets are read before others have their turn."""

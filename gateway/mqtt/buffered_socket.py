@@ -8,8 +8,8 @@ import socket
 import ssl
 from typing import Any
 
-from gateway import packets
-from gateway.packets import Puback, Publish
+from gateway.mqtt import packets
+from gateway.mqtt.packets import Puback, Publish
 
 READ = 65_536
 """Bytes that are read at once."""

@@ -8,10 +8,10 @@ from typing import Any
 
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway import packets
 from gateway.errors import BrokerError
-from gateway.link import Endpoint, Link
-from gateway.packets import Publish
+from gateway.mqtt import packets
+from gateway.mqtt.connection import Endpoint, Link
+from gateway.mqtt.packets import Publish
 
 
 class Visitor:

@@ -17,7 +17,7 @@ from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.mqtt.session import Broker, Delivery
 from gateway.protocol import codec
 from gateway.protocol.topics import Channel, Topics, sibling
-from gateway.store import Store
+from gateway.storage.state_store import Store
 
 LINES = 50
 """Refusals that the log tells of in a second; the next line says how many more there were."""

@@ -8,7 +8,7 @@ from gateway.confirmations import Confirmations
 from gateway.core.effects import Remember
 from gateway.errors import StateError
 from gateway.protocol.messages import Device, HelloRecord
-from gateway.store import Store
+from gateway.storage.state_store import Store
 
 _log = structlog.get_logger()
 

@@ -25,7 +25,7 @@ from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.status import StatusPages
 from gateway.steward import Steward
-from gateway.store import Store
+from gateway.storage.state_store import Store
 from gateway.watch import ServiceWatch
 
 LEAST_BURST = 500

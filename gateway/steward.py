@@ -29,7 +29,7 @@ from gateway.protocol.messages import Device, Moment
 from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Refused
 from gateway.protocol.topics import Channel, Topics, sibling
 from gateway.rates import READ, Rates
-from gateway.store import Store
+from gateway.storage.state_store import Store
 
 _log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ import pytest
 from gateway.errors import Code, ConfigError, StateError
 from gateway.protocol import codec
 from gateway.protocol.messages import Device, Hello, HelloRecord
-from gateway.store import Store
+from gateway.storage.state_store import Store
 from tests.unit.core.room import DEVICE, HELLO, LAYOUT, NEWER, OTHER
 
 
@@ -144,7 +144,7 @@ def test_a_disk_that_fails_is_told_and_nothing_else_happens(tmp_path: Path) -> N
 
 
 def test_the_file_of_dead_letters_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.store.DEAD_BYTES", 1000)
+    monkeypatch.setattr("gateway.storage.state_store.DEAD_BYTES", 1000)
     store = Store(tmp_path)
     for number in range(100):
         store.bury("edge/f/d/hb", b"x" * number, Code.MALFORMED, "why", 1.0)

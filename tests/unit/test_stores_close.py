@@ -10,7 +10,7 @@ import pytest
 from gateway.errors import ConfigError
 from gateway.manager.refusals import ManagerError
 from gateway.manager.store import FILE, open_store
-from gateway.store import Store
+from gateway.storage.state_store import Store
 
 DESCRIPTORS = Path("/proc/self/fd")
 NO_DATABASE = b"It is something else. " * 100

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from gateway import models
 from gateway.cloud import boto_transport, direct_transport
 from gateway.cloud.boto_transport import Standard
 from gateway.cloud.client import Lane
 from gateway.cloud.direct_transport import Express
 from gateway.config import Settings
 from gateway.errors import ConfigError
+from gateway.files import fetcher
 from gateway.mqtt.connection import Endpoint
 
 THREADS = 16
@@ -62,7 +62,7 @@ def service(settings: Settings) -> Service:
 
 def model_store(settings: Settings, region: str) -> Any:
     """The boto3 client of S3. Raises ConfigError where the AWS settings name no endpoint."""
-    return models.make_client(region, settings.connect_timeout, settings.read_timeout)
+    return fetcher.make_client(region, settings.connect_timeout, settings.read_timeout)
 
 
 def broker(settings: Settings) -> Endpoint:

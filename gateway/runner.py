@@ -16,9 +16,9 @@ from gateway.config import Settings
 from gateway.core.engine import Core
 from gateway.core.policy import Rules
 from gateway.errors import BrokerError, ConfigError, StateError
+from gateway.files.fetcher import Models
 from gateway.intake import Intake
 from gateway.metrics import Metrics
-from gateway.models import Models
 from gateway.mqtt.session import Broker
 from gateway.protocol.topics import Topics
 from gateway.rates import Rates

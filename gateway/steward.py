@@ -12,17 +12,17 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from gateway.blocks import BlockSender
 from gateway.confirmations import Confirmations
 from gateway.core.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
 from gateway.core.engine import Core, Message
-from gateway.downloads import Downloads
 from gateway.errors import DecodeError, FileFault, LimitError, MessageError, RateError
+from gateway.files.block_sender import BlockSender
+from gateway.files.downloads import Downloads
+from gateway.files.fetcher import Models
 from gateway.intake import Intake
 from gateway.letters import Letters
 from gateway.memory import Memory
 from gateway.metrics import Metrics
-from gateway.models import Models
 from gateway.mqtt.session import Broker, Delivery
 from gateway.protocol import codec
 from gateway.protocol.messages import Device, Moment

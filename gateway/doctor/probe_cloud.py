@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from gateway import doors, models
+from gateway import doors
 from gateway.cloud import boto_transport
 from gateway.cloud.boto_transport import Identity, Standard
 from gateway.cloud.client import Lane
@@ -15,6 +15,7 @@ from gateway.cloud.serializer import Answer
 from gateway.config import Settings
 from gateway.doctor.facts import Fault, ModelStore, Service
 from gateway.errors import CloudError, FileFault
+from gateway.files import fetcher
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, Registration
 
@@ -76,7 +77,7 @@ async def ask_model_store(client: Any, settings: Settings, asked: str | None) ->
 
 def _read(client: Any, url: str, where: str, asked: str | None) -> ModelStore:
     try:
-        answer = models.ask(client.get_object, url)
+        answer = fetcher.ask(client.get_object, url)
     except (CloudError, FileFault) as fault:
         return ModelStore(where, asked, fault)
     answer["Body"].close()

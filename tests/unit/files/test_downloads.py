@@ -8,11 +8,11 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from gateway import blocks
-from gateway.blocks import BlockSender
-from gateway.downloads import Downloads
 from gateway.errors import Code, FileFault
-from gateway.models import Models
+from gateway.files import block_sender
+from gateway.files.block_sender import BlockSender
+from gateway.files.downloads import Downloads
+from gateway.files.fetcher import Models
 from gateway.protocol.messages import Read
 from gateway.retry import RetryPolicy
 from tests.unit.files.shelf import S3, named, pattern
@@ -83,10 +83,10 @@ async def test_a_read_that_waits_is_not_kept_twice(desk: Desk) -> None:
 
 
 async def test_what_waits_is_bounded_for_each_device_and_the_newest_stay(desk: Desk) -> None:
-    for number in range(blocks.READS_KEPT + 10):
+    for number in range(block_sender.READS_KEPT + 10):
         desk.read("a", number, 1, 1)
-    await desk.until(lambda: desk.blocks["a"] == blocks.READS_KEPT)
-    assert sorted(desk.received["a"]) == list(range(10, blocks.READS_KEPT + 10))
+    await desk.until(lambda: desk.blocks["a"] == block_sender.READS_KEPT)
+    assert sorted(desk.received["a"]) == list(range(10, block_sender.READS_KEPT + 10))
 
 
 async def test_a_fault_is_told_once_to_each_device(desk: Desk) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import Code, FileFault
-from gateway.modelcache import CHUNK, Corrupted, ModelCache, VerifiedFile
+from gateway.files.cache import CHUNK, Corrupted, ModelCache, VerifiedFile
 from gateway.protocol.messages import ModelFile
 from tests.unit.files.shelf import named, pattern, sha1
 

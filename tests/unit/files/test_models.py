@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError, ParamValidationError, ResponseStreamingError
 
-from gateway import models
 from gateway.errors import Code, FileFault
-from gateway.models import Models
+from gateway.files import fetcher
+from gateway.files.fetcher import Models
 from gateway.protocol.messages import ModelFile
 from gateway.retry import RetryPolicy
 from tests.unit.files.shelf import S3, named, pattern, refusal, sha1
@@ -86,8 +86,8 @@ async def test_a_restart_fetches_nothing(s3: S3, opener: Models, tmp_path: Path)
         (refusal("AccessDenied", 403), Code.GAVE_UP, 1),
         (refusal("ExpiredToken", 400), Code.GAVE_UP, 1),
         (refusal("404", 404), Code.GAVE_UP, 1),
-        (refusal("SlowDown", 503), Code.GAVE_UP, models.ATTEMPTS),
-        (ConnectTimeoutError(endpoint_url="http://s3"), Code.GAVE_UP, models.ATTEMPTS),
+        (refusal("SlowDown", 503), Code.GAVE_UP, fetcher.ATTEMPTS),
+        (ConnectTimeoutError(endpoint_url="http://s3"), Code.GAVE_UP, fetcher.ATTEMPTS),
         (ParamValidationError(report='Invalid bucket name "a\nb"'), Code.UNKNOWN_PLAN, 1),
     ],
 )
@@ -104,7 +104,7 @@ async def test_a_fault_is_told_and_only_what_may_pass_is_tried_again(
 async def test_an_object_that_is_gone_is_not_asked_for_again_for_a_while(
     s3: S3, opener: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(models.FAULT_KEPT, Code.UNKNOWN_PLAN, 0.05)
+    monkeypatch.setitem(fetcher.FAULT_KEPT, Code.UNKNOWN_PLAN, 0.05)
     s3.objects.clear()
     faults = [await fault_of(opener, FILE) for _ in range(3)]
     assert (s3.calls["GET"], {fault.code for fault in faults}) == (1, {Code.UNKNOWN_PLAN})
@@ -137,7 +137,7 @@ async def test_wrong_content_is_told_with_its_checksum_and_not_kept(s3: S3, open
 async def test_an_answer_that_ends_early_is_tried_again(declared: int, s3: S3, opener: Models) -> None:
     s3.declared = declared
     fault = await fault_of(opener, FILE)
-    assert (fault.code, s3.calls["GET"]) == (Code.GAVE_UP, models.ATTEMPTS)
+    assert (fault.code, s3.calls["GET"]) == (Code.GAVE_UP, fetcher.ATTEMPTS)
 
 
 async def test_an_object_longer_than_it_says_is_not_taken(s3: S3, opener: Models, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ async def test_a_size_that_cannot_be_had_is_left_out_and_not_asked_for_at_each_p
 async def test_a_size_that_could_not_be_had_is_asked_for_later(
     s3: S3, opener: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "NO_SIZE_KEPT", 0.0)
+    monkeypatch.setattr(fetcher, "NO_SIZE_KEPT", 0.0)
     s3.fault = refusal("AccessDenied", 403)
     assert await opener.sizes([FILE]) == {}
     s3.fault = None
@@ -217,10 +217,10 @@ async def test_a_size_that_could_not_be_had_is_asked_for_later(
 
 
 async def test_a_hanging_s3_holds_up_one_plan_only(s3: S3, opener: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(models, "SIZE_WAIT", 0.01)
+    monkeypatch.setattr(fetcher, "SIZE_WAIT", 0.01)
     s3.gate.clear()
     assert await opener.sizes([FILE]) == {}
-    monkeypatch.setattr(models, "SIZE_WAIT", 3600.0)
+    monkeypatch.setattr(fetcher, "SIZE_WAIT", 3600.0)
     assert await opener.sizes([FILE]) == {}
     s3.gate.set()
     await until_sized(opener)
@@ -268,7 +268,7 @@ async def test_what_is_dropped_is_verified_anew_and_a_late_drop_changes_nothing(
 async def test_so_many_files_are_held_open_and_those_in_use_stay_readable(
     s3: S3, opener: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "OPEN_FILES", 2)
+    monkeypatch.setattr(fetcher, "OPEN_FILES", 2)
     files = [named(bytes([number]), f"s3://models/{number}") for number in range(4)]
     s3.objects |= {str(number): bytes([number]) for number in range(4)}
     held = [await opener.open(file) for file in files]

@@ -4,7 +4,7 @@ from collections import deque
 
 import pytest
 
-from gateway.pace import LEAST, MOST, REMEMBERED, SLACK, START, Pace
+from gateway.files.flow_control import LEAST, MOST, REMEMBERED, SLACK, START, Pace
 
 
 class Line:

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, IncompleteReadError
 
 from gateway.cloud import error_mapping
 from gateway.errors import CallFailed, CloudError, Code, ConfigError, FileFault, OperatorNeeded
-from gateway.modelcache import CHUNK, ModelCache, VerifiedFile
+from gateway.files.cache import CHUNK, ModelCache, VerifiedFile
 from gateway.protocol.messages import ModelFile
 from gateway.retry import RetryPolicy
 

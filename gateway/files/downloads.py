@@ -8,10 +8,10 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gateway.blocks import READS_KEPT, BlockSender
 from gateway.errors import Code, FileFault
-from gateway.modelcache import VerifiedFile
-from gateway.models import Models
+from gateway.files.block_sender import READS_KEPT, BlockSender
+from gateway.files.cache import VerifiedFile
+from gateway.files.fetcher import Models
 from gateway.protocol.messages import ModelFile, Read
 from gateway.retry import ShuttingDown
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from gateway.modelcache import Corrupted, VerifiedFile
+from gateway.files.cache import Corrupted, VerifiedFile
+from gateway.files.flow_control import Pace
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
-from gateway.pace import Pace
 from gateway.protocol import codec
 from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
 

@@ -61,8 +61,8 @@ def edge_gateway(
 @app.command()
 def run(config: Config = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
-    from gateway import log
     from gateway.config import load
+    from gateway.ops import log
 
     try:
         settings = load(config)

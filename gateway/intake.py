@@ -5,7 +5,7 @@ rest. Knows no message; counts what it is told.
 import time
 from typing import Protocol
 
-from gateway.metrics import Metrics
+from gateway.ops.metrics import Metrics
 from gateway.rates import Rates
 
 

@@ -18,15 +18,15 @@ from gateway.core.policy import Rules
 from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.files.fetcher import Models
 from gateway.intake import Intake
-from gateway.metrics import Metrics
 from gateway.mqtt.session import Broker
+from gateway.ops.call_monitor import ServiceWatch
+from gateway.ops.metrics import Metrics
+from gateway.ops.status import StatusPages
 from gateway.protocol.topics import Topics
 from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
-from gateway.status import StatusPages
 from gateway.steward import Steward
 from gateway.storage.state_store import Store
-from gateway.watch import ServiceWatch
 
 LEAST_BURST = 500
 """Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""

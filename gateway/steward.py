@@ -22,8 +22,8 @@ from gateway.files.fetcher import Models
 from gateway.intake import Intake
 from gateway.letters import Letters
 from gateway.memory import Memory
-from gateway.metrics import Metrics
 from gateway.mqtt.session import Broker, Delivery
+from gateway.ops.metrics import Metrics
 from gateway.protocol import codec
 from gateway.protocol.messages import Device, Moment
 from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Refused

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.intake import Intake
-from gateway.metrics import Metrics
+from gateway.ops.metrics import Metrics
 from gateway.protocol.messages import Device
 from gateway.rates import Rates
 

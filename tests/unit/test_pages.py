@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.pages import LARGEST_REQUEST, VISITORS, Page, Server
+from gateway.ops.http_server import LARGEST_REQUEST, VISITORS, Page, Server
 
 HOST = "127.0.0.1"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"

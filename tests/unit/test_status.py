@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import ConfigError
-from gateway.metrics import Metrics
-from gateway.status import StatusPages
+from gateway.ops.metrics import Metrics
+from gateway.ops.status import StatusPages
 
 HOST = "127.0.0.1"
 

@@ -13,8 +13,8 @@ from typing import Self
 import structlog
 
 from gateway.errors import ConfigError
-from gateway.metrics import CONTENT_TYPE, Metrics
-from gateway.pages import Page, Server
+from gateway.ops.http_server import Page, Server
+from gateway.ops.metrics import CONTENT_TYPE, Metrics
 
 Readiness = Callable[[], Sequence[str]]
 """Why the gateway is not ready, a sentence for each reason; empty = messages that come are on their way."""

@@ -9,7 +9,7 @@ import structlog
 
 from gateway.cloud.availability import Breaker
 from gateway.errors import CloudError, OperatorNeeded
-from gateway.metrics import Metrics
+from gateway.ops.metrics import Metrics
 from gateway.protocol.service_calls import Call, SendHeartbeat
 
 REMIND = 30.0

@@ -17,15 +17,15 @@ from gateway.core.engine import Core
 from gateway.core.policy import Rules
 from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.files.fetcher import Models
-from gateway.intake import Intake
 from gateway.mqtt.session import Broker
 from gateway.ops.call_monitor import ServiceWatch
 from gateway.ops.metrics import Metrics
 from gateway.ops.status import StatusPages
+from gateway.pipeline.backpressure import Intake
+from gateway.pipeline.dispatcher import Steward
+from gateway.pipeline.rate_limiter import Rates
 from gateway.protocol.topics import Topics
-from gateway.rates import Rates
 from gateway.retry import RetryPolicy, ShuttingDown
-from gateway.steward import Steward
 from gateway.storage.state_store import Store
 
 LEAST_BURST = 500

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.intake import Intake
 from gateway.ops.metrics import Metrics
+from gateway.pipeline.backpressure import Intake
+from gateway.pipeline.rate_limiter import Rates
 from gateway.protocol.messages import Device
-from gateway.rates import Rates
 
 
 class Ear:

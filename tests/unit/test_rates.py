@@ -2,8 +2,8 @@
 
 import pytest
 
+from gateway.pipeline.rate_limiter import READ, SWEEP, Rates
 from gateway.protocol.messages import Device
-from gateway.rates import READ, SWEEP, Rates
 
 DEVICE, OTHER = Device("fleet-a", "dev-1"), Device("fleet-a", "dev-2")
 

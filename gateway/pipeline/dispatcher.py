@@ -12,23 +12,23 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from gateway.confirmations import Confirmations
 from gateway.core.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
 from gateway.core.engine import Core, Message
 from gateway.errors import DecodeError, FileFault, LimitError, MessageError, RateError
 from gateway.files.block_sender import BlockSender
 from gateway.files.downloads import Downloads
 from gateway.files.fetcher import Models
-from gateway.intake import Intake
-from gateway.letters import Letters
-from gateway.memory import Memory
 from gateway.mqtt.session import Broker, Delivery
 from gateway.ops.metrics import Metrics
+from gateway.pipeline.backpressure import Intake
+from gateway.pipeline.confirmations import Confirmations
+from gateway.pipeline.hello_writer import Memory
+from gateway.pipeline.publisher import Letters
+from gateway.pipeline.rate_limiter import READ, Rates
 from gateway.protocol import codec
 from gateway.protocol.messages import Device, Moment
 from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Refused
 from gateway.protocol.topics import Channel, Topics, sibling
-from gateway.rates import READ, Rates
 from gateway.storage.state_store import Store
 
 _log = structlog.get_logger()

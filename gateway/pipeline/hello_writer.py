@@ -4,9 +4,9 @@ import asyncio
 
 import structlog
 
-from gateway.confirmations import Confirmations
 from gateway.core.effects import Remember
 from gateway.errors import StateError
+from gateway.pipeline.confirmations import Confirmations
 from gateway.protocol.messages import Device, HelloRecord
 from gateway.storage.state_store import Store
 

@@ -9,12 +9,12 @@ from typing import cast
 
 import structlog
 
-from gateway.confirmations import Confirmations
 from gateway.core.effects import Bury, PublishPlan, Reply
 from gateway.errors import Code, StateError
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.mqtt.session import Broker, Delivery
 from gateway.ops.metrics import Metrics
+from gateway.pipeline.confirmations import Confirmations
 from gateway.protocol import codec
 from gateway.protocol.topics import Channel, Topics, sibling
 from gateway.storage.state_store import Store

@@ -6,7 +6,7 @@ import time
 from typing import Protocol
 
 from gateway.ops.metrics import Metrics
-from gateway.rates import Rates
+from gateway.pipeline.rate_limiter import Rates
 
 
 class Ear(Protocol):

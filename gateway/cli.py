@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from gateway.config import load
 from gateway.devices.cli import DEFAULT_SITE, SiteFolder
 from gateway.devices.cli import app as devices
 from gateway.errors import ConfigError
@@ -61,15 +62,14 @@ def edge_gateway(
 @app.command()
 def run(config: Config = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
-    from gateway.config import load
     from gateway.ops import log
 
     try:
         settings = load(config)
         log.configure(settings.log_level, settings.log_format)
-        from gateway import runner
+        from gateway import app
 
-        status = asyncio.Runner().run(runner.run(settings))
+        status = asyncio.Runner().run(app.run(settings))
     except ConfigError as error:
         _tell(error)
     # All is closed. What the interpreter would wait for now are threads in a call to the service or the broker, whose
@@ -123,7 +123,6 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for a machine.")] = False,
 ) -> None:
     """Try on the live broker and endpoint what the promises rest on. Exit status 1: something fails; 2: as for run."""
-    from gateway.config import load
 
     try:
         settings = load(config)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gateway import doors
+from gateway import connections
 from gateway.config import Settings
 from gateway.doctor import (
     judge_acl,
@@ -56,9 +56,9 @@ class Options:
 async def examine(settings: Settings, options: Options) -> list[Verdict]:
     """Every verdict. Raises ConfigError for settings that cannot work."""
     conf = probe_files.read_conf(options.conf) if options.conf else None
-    service = doors.service(settings)
-    store = doors.model_store(settings, service.region)
-    endpoint = doors.broker(settings)
+    service = connections.service(settings)
+    store = connections.model_store(settings, service.region)
+    endpoint = connections.broker(settings)
     async with asyncio.TaskGroup() as group:  # unlike gather, it ends when all have: who is interrupted cleans up first
         asked = group.create_task(_broker(settings, endpoint, options, conf is not None))
         answered = group.create_task(_cloud(settings, service, store, options.model))
@@ -107,7 +107,7 @@ def _operator(endpoint: Endpoint, site: Path) -> Endpoint | None:
     return replace(endpoint, username=OPERATOR, password=password)
 
 
-async def _cloud(settings: Settings, service: doors.Service, store: Any, model: str | None) -> list[Verdict]:
+async def _cloud(settings: Settings, service: connections.Service, store: Any, model: str | None) -> list[Verdict]:
     identity, answers, files = await asyncio.gather(
         probe_cloud.find_credentials(service.session),
         probe_cloud.ask_service(service, settings),

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from gateway import doors
+from gateway import connections
 from gateway.cloud import boto_transport
 from gateway.cloud.boto_transport import Identity, Standard
 from gateway.cloud.client import Lane
@@ -22,7 +22,7 @@ from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegist
 Fact = TypeVar("Fact")
 
 
-async def ask_service(service: doors.Service, settings: Settings) -> Service | Fault:
+async def ask_service(service: connections.Service, settings: Settings) -> Service | Fault:
     """One call of each kind that changes nothing, for a device that nobody has."""
     name = f"doctor-{secrets.token_hex(6)}"
     device = Device(name, name)
@@ -67,7 +67,7 @@ async def find_credentials(session: Any) -> Identity | CloudError | Fault | None
 async def ask_model_store(client: Any, settings: Settings, asked: str | None) -> ModelStore | Fault:
     """S3 for the file at `asked` (`s3://BUCKET/KEY`), of which nothing is read; else for one that does not exist."""
     url = asked or f"s3://edge-gateway-doctor-{secrets.token_hex(6)}/model"
-    where = doors.without_login(client.meta.endpoint_url)
+    where = connections.without_login(client.meta.endpoint_url)
     try:
         patience = 2 * (settings.connect_timeout + settings.read_timeout)
         return await _in_time(asyncio.to_thread(_read, client, url, where, asked), patience, where)

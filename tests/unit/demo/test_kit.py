@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.address import BrokerAddress
+from gateway.config.broker_url import BrokerAddress
 from gateway.demo import kit
 from gateway.demo.address import Address, Credentials
 from gateway.demo.stage import environment, gateway_settings, logged, tail

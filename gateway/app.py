@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from gateway import doors
+from gateway import connections
 from gateway.cloud import boto_transport
 from gateway.cloud.availability import Breaker
 from gateway.cloud.client import Cloud
@@ -68,7 +68,7 @@ class _Gateway:
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
         watch = ServiceWatch(self._metrics)
-        service = doors.service(settings)
+        service = connections.service(settings)
         self._session, self._endpoint, self._unsigned = service.session, service.url, False
         lane, most = service.lane(settings.concurrency)
         self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
@@ -92,7 +92,7 @@ class _Gateway:
         former = self._store.filters()
         self._keep_filters([*former, *self._filters])
         told = topics.hello_filters(settings.fleets)
-        self._broker = Broker(doors.broker(settings), self._filters, self._steward, settings.intake, told, former)
+        self._broker = Broker(connections.broker(settings), self._filters, self._steward, settings.intake, told, former)
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -210,9 +210,9 @@ def _rules(settings: Settings) -> Rules:
 
 def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
     """Raises ConfigError where the cache's folder cannot be used, or the AWS settings name no store."""
-    doors.model_store(settings, region).close()  # a mistake is told at the start
+    connections.model_store(settings, region).close()  # a mistake is told at the start
     folder = settings.state_dir / "models"
     try:
-        return Models(lambda: doors.model_store(settings, region), folder, settings.cache_bytes, policy)
+        return Models(lambda: connections.model_store(settings, region), folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error

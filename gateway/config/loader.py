@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
-from gateway.config.checks import read_secret, why
 from gateway.config.settings import ENV_PREFIX, Settings
+from gateway.config.validators import read_secret, why
 from gateway.errors import ConfigError
 
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"

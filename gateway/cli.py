@@ -13,11 +13,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.config import load
-from gateway.devices.cli import DEFAULT_SITE, SiteFolder
-from gateway.devices.cli import app as devices
 from gateway.errors import ConfigError
 from gateway.manager.cli import app as manager
+from gateway.provisioning.cli import DEFAULT_SITE, SiteFolder
+from gateway.provisioning.cli import app as devices
 
 EXIT_CONFIG = 2
 EXIT_INTERRUPTED = 130
@@ -62,6 +61,7 @@ def edge_gateway(
 @app.command()
 def run(config: Config = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
+    from gateway.config import load
     from gateway.ops import log
 
     try:
@@ -123,6 +123,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for a machine.")] = False,
 ) -> None:
     """Try on the live broker and endpoint what the promises rest on. Exit status 1: something fails; 2: as for run."""
+    from gateway.config import load
 
     try:
         settings = load(config)

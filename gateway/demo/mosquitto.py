@@ -13,10 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gateway.acl_file import AclFile
 from gateway.demo.address import Address, Credentials, both_answer, free_ports
 from gateway.demo.child import START_S, Child
-from gateway.passwords import PasswordFile
+from gateway.provisioning.acl_file import AclFile
+from gateway.provisioning.password_file import PasswordFile
 
 SHIPPED = Path(__file__).resolve().parents[2] / "mosquitto"
 HOST = "127.0.0.1"

@@ -12,8 +12,6 @@ import time
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from gateway.devices.board import BoardFile
-from gateway.devices.names import PROBE
 from gateway.doctor.facts import AsDevice, Fault, NotTried, Obstacle, TlsFault
 from gateway.doctor.probe_broker import REFUSED, connected, tried
 from gateway.doctor.probe_way import PATIENCE, approach
@@ -23,6 +21,8 @@ from gateway.mqtt.probe_client import Visitor
 from gateway.protocol import codec
 from gateway.protocol.messages import Ack
 from gateway.protocol.topics import Channel
+from gateway.provisioning.board_file import BoardFile
+from gateway.provisioning.device_names import PROBE
 
 OTHERS = ("doctor/other", "doctor/prob", "doctor/probe2", "doctor2/probe")
 """Devices that nobody has: another one, and three whose names begin alike."""

@@ -16,8 +16,8 @@ from gateway.demo import embedded
 from gateway.demo.address import free_ports
 from gateway.demo.embedded import Embedded
 from gateway.demo.mosquitto import Mosquitto
-from gateway.devices.authority import END, Authority
-from gateway.devices.site import Site
+from gateway.provisioning.certificate_authority import END, Authority
+from gateway.provisioning.site import Site
 from tests.contract.manager.conftest import ACCESS, SECRET, Manager
 from tests.gateway_process import ROOT, environment, settings
 from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.devices.authority import END, Authority
-from gateway.devices.board import BoardFile
 from gateway.doctor import probe_device
 from gateway.doctor.facts import AsDevice, NotTried, Obstacle
 from gateway.doctor.judge_device import devices
 from gateway.doctor.probe_device import PROBE
 from gateway.doctor.verdict import Level
 from gateway.errors import SiteError
+from gateway.provisioning.board_file import BoardFile
+from gateway.provisioning.certificate_authority import END, Authority
 
 GOOD = AsDevice("doctor/probe", "broker.example", 8883, 0, heard=True)
 DENIED = 135

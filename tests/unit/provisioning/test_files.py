@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.devices import files
 from gateway.errors import SiteError
+from gateway.provisioning import atomic_files
 from tests.needs import root
 
 
@@ -19,12 +19,12 @@ def generous_umask() -> Iterator[None]:
     os.umask(before)
 
 
-@pytest.mark.parametrize("mode", [files.SECRET, files.PUBLIC])
+@pytest.mark.parametrize("mode", [atomic_files.SECRET, atomic_files.PUBLIC])
 def test_a_file_has_its_mode_whatever_was_there(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "file"
     path.write_text("before")
     path.chmod(0o666)
-    files.write(path, b"after", mode)
+    atomic_files.write(path, b"after", mode)
     assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"after", mode)
     assert list(tmp_path.iterdir()) == [path]
 
@@ -34,7 +34,7 @@ def test_a_secret_is_never_readable_by_others_while_it_is_written(
 ) -> None:
     seen = []
     monkeypatch.setattr(os, "fsync", lambda fd: seen.append(os.fstat(fd).st_mode & 0o077))
-    files.write(tmp_path / "file", b"secret", files.SECRET)
+    atomic_files.write(tmp_path / "file", b"secret", atomic_files.SECRET)
     assert seen[0] == 0
 
 
@@ -46,7 +46,7 @@ def test_what_breaks_off_leaves_the_old_file_and_no_other(tmp_path: Path, monkey
     path.write_bytes(b"before")
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        files.write(path, b"after", files.SECRET)
+        atomic_files.write(path, b"after", atomic_files.SECRET)
     assert path.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -57,32 +57,32 @@ def test_no_link_is_followed(tmp_path: Path) -> None:
     other.write_text("theirs")
     link.symlink_to(other)
     with pytest.raises(OSError, match="symbolic"):
-        files.read(link)
-    files.write(link, b"ours", files.SECRET)
-    assert (other.read_text(), files.read(link)) == ("theirs", b"ours")
+        atomic_files.read(link)
+    atomic_files.write(link, b"ours", atomic_files.SECRET)
+    assert (other.read_text(), atomic_files.read(link)) == ("theirs", b"ours")
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    assert files.read(tmp_path / "none") is None
-    assert not files.remove(tmp_path / "none")
+    assert atomic_files.read(tmp_path / "none") is None
+    assert not atomic_files.remove(tmp_path / "none")
 
 
 def test_a_file_belongs_to_the_owner_of_its_folder(tmp_path: Path) -> None:
     root("only root can give files away")
     os.chown(tmp_path, 4242, 4242)
-    files.write(tmp_path / "file", b"", files.SECRET)
+    atomic_files.write(tmp_path / "file", b"", atomic_files.SECRET)
     assert (tmp_path / "file").stat().st_uid == 4242
 
 
 def test_a_folder_is_made_for_its_owner_and_left_as_it_is_found(tmp_path: Path) -> None:
     path = tmp_path / "folder"
-    files.make_folder(path, files.SECRET_FOLDER, "no-such-account")
+    atomic_files.make_folder(path, atomic_files.SECRET_FOLDER, "no-such-account")
     assert path.stat().st_mode & 0o777 == 0o700
     path.chmod(0o750)
-    files.make_folder(path, files.SECRET_FOLDER)
+    atomic_files.make_folder(path, atomic_files.SECRET_FOLDER)
     assert path.stat().st_mode & 0o777 == 0o750
 
 
 def test_no_folder_no_lock(tmp_path: Path) -> None:
-    with pytest.raises(SiteError, match="`edge-gateway devices init` makes one"), files.locked(tmp_path / "ca"):
+    with pytest.raises(SiteError, match="`edge-gateway devices init` makes one"), atomic_files.locked(tmp_path / "ca"):
         pass

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.devices import files
 from gateway.errors import SiteError
+from gateway.provisioning import atomic_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def point_to(found: BrokerFiles, acl: Path) -> None:
     path = found.conf.resolve()
     status = path.stat()
     changed = _line("acl_file").sub(lambda line: line[1] + os.fsencode(acl), path.read_bytes())
-    files.write(path, changed, stat.S_IMODE(status.st_mode), status)
+    atomic_files.write(path, changed, stat.S_IMODE(status.st_mode), status)
 
 
 def _line(option: str) -> re.Pattern[bytes]:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from cryptography import x509
 
-from gateway.acl_file import AclFile
-from gateway.devices import files
-from gateway.devices.authority import END, Authority, Identity, hosts_of
-from gateway.devices.names import Device
 from gateway.errors import SiteError
-from gateway.passwords import PasswordFile
+from gateway.provisioning import atomic_files
+from gateway.provisioning.acl_file import AclFile
+from gateway.provisioning.certificate_authority import END, Authority, Identity, hosts_of
+from gateway.provisioning.device_names import Device
+from gateway.provisioning.password_file import PasswordFile
 
 USERS = ("gateway", "operator")
 """Those who are no device. Each has a folder with its password."""
@@ -59,20 +59,20 @@ class Site:
 
     def authority(self) -> Authority | None:
         """None before `init`."""
-        certificate, key = files.read(self.ca / "ca.pem"), files.read(self.ca / "ca.key")
+        certificate, key = atomic_files.read(self.ca / "ca.pem"), atomic_files.read(self.ca / "ca.key")
         if certificate is None or key is None:
             return None
         return Authority(Identity.from_pem(certificate, key))
 
     def broker_certificate(self) -> x509.Certificate | None:
-        found = files.read(self.broker / "broker.pem")
+        found = atomic_files.read(self.broker / "broker.pem")
         return None if found is None else x509.load_pem_x509_certificate(found)
 
     def passwords(self) -> PasswordFile:
         return read_passwords(self.broker / "passwords")
 
     def save_passwords(self, passwords: PasswordFile) -> None:
-        files.write(self.broker / "passwords", str(passwords).encode(), files.SECRET)
+        atomic_files.write(self.broker / "passwords", str(passwords).encode(), atomic_files.SECRET)
 
     @property
     def acl_path(self) -> Path:
@@ -83,18 +83,18 @@ class Site:
         return read_acl(self.acl_path)
 
     def save_acl(self, acl: AclFile) -> None:
-        files.write(self.acl_path, str(acl).encode(), files.SECRET)
+        atomic_files.write(self.acl_path, str(acl).encode(), atomic_files.SECRET)
 
     def crl(self) -> bytes | None:
-        return files.read(self.broker / "crl.pem")
+        return atomic_files.read(self.broker / "crl.pem")
 
     def save_crl(self, crl: bytes) -> None:
-        files.write(self.broker / "crl.pem", crl, files.PUBLIC)
+        atomic_files.write(self.broker / "crl.pem", crl, atomic_files.PUBLIC)
 
 
 def read_acl(path: Path) -> AclFile | None:
     """None where there is no such file. Raises SiteError where it is none of a gateway's."""
-    found = files.read(path)
+    found = atomic_files.read(path)
     try:
         return None if found is None else AclFile.parse(found.decode())
     except ValueError as error:
@@ -104,7 +104,7 @@ def read_acl(path: Path) -> AclFile | None:
 def read_passwords(path: Path) -> PasswordFile:
     """Empty where there is no such file. Raises SiteError where it is no text."""
     try:
-        return PasswordFile.parse((files.read(path) or b"").decode())
+        return PasswordFile.parse((atomic_files.read(path) or b"").decode())
     except UnicodeDecodeError as error:
         raise SiteError(f"{path}: {error}") from error
 
@@ -134,9 +134,9 @@ def init(site: Site, hosts: Sequence[str], now: datetime, renew: bool = False) -
 
 def make_folders(site: Site) -> None:
     """Raises OSError."""
-    files.make_folder(site.root, files.PUBLIC_FOLDER)
+    atomic_files.make_folder(site.root, atomic_files.PUBLIC_FOLDER)
     for folder in (site.ca, site.issued, site.devices, *(site.root / name for name in ("broker", *USERS))):
-        files.make_folder(folder, files.SECRET_FOLDER, ACCOUNTS.get(folder.name))
+        atomic_files.make_folder(folder, atomic_files.SECRET_FOLDER, ACCOUNTS.get(folder.name))
 
 
 def _authority(site: Site) -> tuple[Authority, list[str]]:
@@ -144,12 +144,12 @@ def _authority(site: Site) -> tuple[Authority, list[str]]:
     if authority is None:
         authority = Authority.make("edge-gateway site")
         # The certificate last: with a key alone this begins anew, and nobody has trusted it.
-        files.write(site.ca / "ca.key", authority.identity.key_pem, files.SECRET)
-        files.write(site.ca / "ca.pem", authority.identity.certificate_pem, files.PUBLIC)
+        atomic_files.write(site.ca / "ca.key", authority.identity.key_pem, atomic_files.SECRET)
+        atomic_files.write(site.ca / "ca.pem", authority.identity.certificate_pem, atomic_files.PUBLIC)
         told.append(f"a certificate authority, in {site.ca}: keep a copy of it where nobody else reads it")
     for folder in (site.broker, site.root / "gateway"):
-        if files.read(folder / "ca.pem") != authority.identity.certificate_pem:
-            files.write(folder / "ca.pem", authority.identity.certificate_pem, files.PUBLIC)
+        if atomic_files.read(folder / "ca.pem") != authority.identity.certificate_pem:
+            atomic_files.write(folder / "ca.pem", authority.identity.certificate_pem, atomic_files.PUBLIC)
     return authority, told
 
 
@@ -159,11 +159,11 @@ def _broker(site: Site, authority: Authority, hosts: Sequence[str], renew: bool)
     if not (hosts or old):
         raise SiteError("under which host names and addresses do devices and the gateway find the broker? Name them")
     wanted = list(hosts) or old
-    if wanted == old and not renew and files.read(site.broker / "broker.key") is not None:
+    if wanted == old and not renew and atomic_files.read(site.broker / "broker.key") is not None:
         return []
     identity = authority.issue_broker(wanted, END)
-    files.write(site.broker / "broker.key", identity.key_pem, files.SECRET)
-    files.write(site.broker / "broker.pem", identity.certificate_pem, files.PUBLIC)
+    atomic_files.write(site.broker / "broker.key", identity.key_pem, atomic_files.SECRET)
+    atomic_files.write(site.broker / "broker.pem", identity.certificate_pem, atomic_files.PUBLIC)
     return [f"the broker's certificate for {', '.join(wanted)}"]
 
 
@@ -172,10 +172,10 @@ def _users(site: Site) -> list[str]:
     passwords, told = site.passwords(), []
     for user in USERS:
         path = site.root / user / "password"
-        known = files.read(path)
+        known = atomic_files.read(path)
         password = draw_password() if known is None else known.decode().strip()
         if known is None:
-            files.write(path, password.encode() + b"\n", files.SECRET)
+            atomic_files.write(path, password.encode() + b"\n", atomic_files.SECRET)
         if not passwords.matches(user, password):
             passwords.set(user, password)
             told.append(f"a password of the user {user}, in {path}")

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.devices.names import Device, chosen, from_csv
 from gateway.errors import LimitError, SiteError
+from gateway.provisioning.device_names import Device, chosen, from_csv
 
 
 def test_a_device_and_what_it_is_called() -> None:

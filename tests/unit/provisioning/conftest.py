@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.acl_file import AclFile
-from gateway.devices.authority import revoked_serials
-from gateway.devices.cli import app
 from gateway.manager.store import open_store
-from gateway.passwords import PasswordFile
+from gateway.provisioning.acl_file import AclFile
+from gateway.provisioning.certificate_authority import revoked_serials
+from gateway.provisioning.cli import app
+from gateway.provisioning.password_file import PasswordFile
 
 KINDS = pytest.mark.parametrize("options", [[], ["--certificate"]], ids=["password", "certificate"])
 

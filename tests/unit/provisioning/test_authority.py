@@ -8,8 +8,16 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from gateway.devices.authority import BEGIN, END, Authority, Identity, common_name, hosts_of, revoked_serials
 from gateway.errors import SiteError
+from gateway.provisioning.certificate_authority import (
+    BEGIN,
+    END,
+    Authority,
+    Identity,
+    common_name,
+    hosts_of,
+    revoked_serials,
+)
 
 NOW = datetime(2026, 11, 25, tzinfo=UTC)
 AUTHORITY = Authority.make("a site")

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from gateway.devices.authority import Identity
-from gateway.devices.names import Device
 from gateway.errors import LimitError, SiteError
+from gateway.provisioning.certificate_authority import Identity
+from gateway.provisioning.device_names import Device
 
 Kind = Literal["password", "certificate"]
 """What the broker lets a device in by."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from gateway.devices.board import BoardFile, BrokerUrl, Kind
-from gateway.devices.books import Books
-from gateway.devices.names import Device
-from gateway.devices.site import draw_password
 from gateway.errors import SiteError
+from gateway.provisioning.board_file import BoardFile, BrokerUrl, Kind
+from gateway.provisioning.device_names import Device
+from gateway.provisioning.inventory import Books
+from gateway.provisioning.site import draw_password
 
 
 @dataclass(frozen=True, slots=True)

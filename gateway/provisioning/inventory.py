@@ -12,13 +12,13 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.acl_file import AclFile
-from gateway.devices import files
-from gateway.devices.authority import common_name, hosts_of, revoked_serials
-from gateway.devices.board import BoardFile, Kind
-from gateway.devices.names import PROBE, Device
-from gateway.devices.site import Site, devices_in
 from gateway.errors import SiteError
+from gateway.provisioning import atomic_files
+from gateway.provisioning.acl_file import AclFile
+from gateway.provisioning.board_file import BoardFile, Kind
+from gateway.provisioning.certificate_authority import common_name, hosts_of, revoked_serials
+from gateway.provisioning.device_names import PROBE, Device
+from gateway.provisioning.site import Site, devices_in
 
 
 class Books:
@@ -74,7 +74,7 @@ class Books:
         """The recorded one. Raises SiteError where the record cannot be read."""
         if device in self._records:
             return self._records[device]
-        found = files.read(self._record_path(device))
+        found = atomic_files.read(self._record_path(device))
         try:
             return None if found is None else x509.load_pem_x509_certificate(found)
         except ValueError as error:
@@ -89,7 +89,7 @@ class Books:
         return [each for each in found if each is not None and self.authority.issued(each)]
 
     def board(self, device: Device) -> BoardFile | None:
-        found = files.read(self.board_path(device))
+        found = atomic_files.read(self.board_path(device))
         return None if found is None else BoardFile.from_json(found, device)
 
     def usable_board(self, device: Device, kind: Kind) -> BoardFile | None:
@@ -104,10 +104,10 @@ class Books:
         return self._site.probe if device == PROBE else self._site.devices / f"{device.stem}.json"
 
     def write_board(self, board: BoardFile) -> None:
-        files.write(self.board_path(board.device), board.to_json(), files.SECRET)
+        atomic_files.write(self.board_path(board.device), board.to_json(), atomic_files.SECRET)
 
     def forget_board(self, device: Device) -> None:
-        files.remove(self.board_path(device))
+        atomic_files.remove(self.board_path(device))
 
     def holds(self, board: BoardFile) -> bool:
         """Whether the broker goes by the credential in the file."""
@@ -149,9 +149,10 @@ class Books:
             self._site.save_acl(self._acl)
         for device, certificate in self._records.items():
             if certificate is None:
-                files.remove(self._record_path(device))
+                atomic_files.remove(self._record_path(device))
             else:
-                files.write(self._record_path(device), certificate.public_bytes(Encoding.PEM), files.PUBLIC)
+                pem = certificate.public_bytes(Encoding.PEM)
+                atomic_files.write(self._record_path(device), pem, atomic_files.PUBLIC)
 
     def _strike(self, device: Device) -> None:
         if self.certificate(device) is not None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.acl_file import AclFile
+from gateway.provisioning.acl_file import AclFile
 
 ENTRY = """\
 user f/a

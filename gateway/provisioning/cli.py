@@ -17,8 +17,8 @@ from gateway.errors import SiteError
 from gateway.manager.config import DEFAULT_DATA
 
 if TYPE_CHECKING:
-    from gateway.devices.names import Device
-    from gateway.devices.provisioning import Outcome
+    from gateway.provisioning.credentials import Outcome
+    from gateway.provisioning.device_names import Device
 
 DEFAULT_SITE = Path("/etc/edge-gateway")
 DEFAULT_CONF = Path("/etc/mosquitto/mosquitto.conf")
@@ -75,10 +75,10 @@ def init(
 
     Doing so again keeps what is there; other HOSTs make a new certificate for the broker.
     """
-    from gateway.devices import command
+    from gateway.provisioning import commands
 
     with _telling():
-        made = command.init(site, hosts or [], datetime.now(UTC), renew, root)
+        made = commands.init(site, hosts or [], datetime.now(UTC), renew, root)
     for each in made:
         typer.echo(f"made {each}")
     typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if made else "nothing to make: all is there")
@@ -94,10 +94,10 @@ def convert(
     Mosquitto 2.1 and later deny devices by such lines. The entries go into SITE/broker/acl, with the other lines of the
     acl_file that the configuration names now; then it names the new file. Doing so again changes nothing.
     """
-    from gateway.devices import command
+    from gateway.provisioning import commands
 
     with _telling():
-        done = command.convert(site, conf, datetime.now(UTC))
+        done = commands.convert(site, conf, datetime.now(UTC))
     for each in done:
         typer.echo(each)
     typer.echo(f"{RELOAD} {RELOAD_CONTAINER}")
@@ -123,19 +123,19 @@ def add(
 
     Doing so again changes nothing, and completes what was interrupted.
     """
-    from gateway.devices import command
-    from gateway.devices.board import BrokerUrl
-    from gateway.devices.provisioning import Order
+    from gateway.provisioning import commands
+    from gateway.provisioning.board_file import BrokerUrl
+    from gateway.provisioning.credentials import Order
 
     now = datetime.now(UTC)
     with _telling():
         chosen = _chosen(fleet, devices, csv)
         if show and len(chosen) != 1:
             raise SiteError(f"--print prints the board file of one device, and here are {len(chosen)}")
-        with command.opened(site, None if no_register else data, now) as (books, manager):
+        with commands.opened(site, None if no_register else data, now) as (books, manager):
             url = BrokerUrl(books.hosts[0]) if broker is None else BrokerUrl.parse(broker)
             order = Order("certificate" if certificate else "password", url, now + timedelta(days=days), renew)
-            done = command.add(books, manager, chosen, order, now)
+            done = commands.add(books, manager, chosen, order, now)
             has_acl = books.has_acl
         text = _board_text(done[0][0]) if show else ""
     _tell([(each, _word(new, "registered", "was registered already")) for each, new in done], to_stderr=show)
@@ -157,12 +157,12 @@ def remove(
 
     A password's line goes, a certificate is revoked. What the manager keeps of the devices goes too.
     """
-    from gateway.devices import command
+    from gateway.provisioning import commands
 
     with _telling():
         chosen = _chosen(fleet, devices, csv)
-        with command.opened(site, None if no_register else data, datetime.now(UTC)) as (books, manager):
-            done = command.remove(books, manager, chosen)
+        with commands.opened(site, None if no_register else data, datetime.now(UTC)) as (books, manager):
+            done = commands.remove(books, manager, chosen)
     _tell([(each, _word(was, "deregistered", "was not registered")) for each, was in done])
     if any("certificate" in each.told for each, _ in done):
         typer.echo(RUNNING)
@@ -176,13 +176,13 @@ def list_devices(
     data: Data = DEFAULT_DATA,
 ) -> None:
     """List all devices that the site or the manager knows, and what they connect by."""
-    from gateway.devices import command, tables
+    from gateway.provisioning import commands, tables
 
     with (
         _telling(),
-        command.opened(site, None if no_register else data, datetime.now(UTC)) as (books, manager),
+        commands.opened(site, None if no_register else data, datetime.now(UTC)) as (books, manager),
     ):
-        rows = command.rows(books, manager)
+        rows = commands.rows(books, manager)
     if as_json:
         typer.echo(json.dumps([tables.report(row) for row in rows]))
     else:
@@ -190,7 +190,7 @@ def list_devices(
 
 
 def _chosen(fleet: str | None, names: list[str] | None, csv: Path | None) -> "list[Device]":
-    from gateway.devices.names import chosen, from_csv
+    from gateway.provisioning.device_names import chosen, from_csv
 
     if csv is not None and fleet is None:
         with csv.open(encoding="utf-8-sig", newline="") as file:

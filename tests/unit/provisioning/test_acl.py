@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.devices.cli import app
-from gateway.passwords import PasswordFile, new_line
+from gateway.provisioning.cli import app
+from gateway.provisioning.password_file import PasswordFile, new_line
 from tests.needs import root
-from tests.unit.devices.conftest import KINDS, Desk
+from tests.unit.provisioning.conftest import KINDS, Desk
 
 PATTERNS = """\
 # ours
@@ -207,7 +207,7 @@ def test_a_user_that_stands_twice_stands_once_after_any_change(desk: Desk) -> No
 def test_a_folder_that_is_older_than_the_account_is_given_to_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Mosquitto's package was installed after `init`: without that the broker could not read its files."""
     root("only root gives files away")
-    monkeypatch.setattr("gateway.devices.site.ACCOUNTS", {"broker": "nobody"})
+    monkeypatch.setattr("gateway.provisioning.site.ACCOUNTS", {"broker": "nobody"})
     desk("init")
     owners = {path.stat().st_uid for path in [desk.site / "broker", *(desk.site / "broker").iterdir()]}
     assert owners == {os.stat(desk.site / "broker").st_uid} != {0}

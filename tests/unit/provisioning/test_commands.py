@@ -11,10 +11,10 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from gateway.devices import files
-from gateway.devices.cli import app
 from gateway.manager.store import open_store
-from tests.unit.devices.conftest import KINDS, Desk
+from gateway.provisioning import atomic_files
+from gateway.provisioning.cli import app
+from tests.unit.provisioning.conftest import KINDS, Desk
 
 
 def serial(board: dict[str, str]) -> int:
@@ -75,7 +75,7 @@ def test_what_was_interrupted_is_completed(
     desk: Desk, options: list[str], breaks_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever write of a file fails: the same command again ends with one credential, the one in the board file."""
-    write: Callable[[Path, bytes, int], None] = files.write
+    write: Callable[[Path, bytes, int], None] = atomic_files.write
     writes: list[Path] = []
 
     def failing(path: Path, content: bytes, mode: int) -> None:
@@ -84,7 +84,7 @@ def test_what_was_interrupted_is_completed(
             raise OSError(28, "No space left on device")
         write(path, content, mode)
 
-    monkeypatch.setattr(files, "write", failing)
+    monkeypatch.setattr(atomic_files, "write", failing)
     desk.data.rename(desk.data.with_name("away"))  # and the manager fails where no write does
     CliRunner().invoke(app, ["add", "f", "one", *options, "--site", str(desk.site), "--no-register"])
     desk.data.with_name("away").rename(desk.data)

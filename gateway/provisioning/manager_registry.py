@@ -5,10 +5,10 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.devices.names import Device
 from gateway.errors import SiteError
 from gateway.manager.refusals import ManagerError
 from gateway.manager.store import Store, open_store
+from gateway.provisioning.device_names import Device
 
 
 class Registry:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-from gateway.devices.command import Row
+from gateway.provisioning.commands import Row
 
 
 def report(row: Row) -> dict[str, object]:

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.acl_file import AclFile
-from gateway.devices import conversion, files, provisioning, registry, site
-from gateway.devices.board import BrokerUrl, Kind
-from gateway.devices.books import Books
-from gateway.devices.names import PROBE, Device
-from gateway.devices.provisioning import Order, Outcome
-from gateway.devices.registry import Registry
-from gateway.devices.site import Site
 from gateway.errors import SiteError
+from gateway.provisioning import atomic_files, conversion, credentials, manager_registry, site
+from gateway.provisioning.acl_file import AclFile
+from gateway.provisioning.board_file import BrokerUrl, Kind
+from gateway.provisioning.credentials import Order, Outcome
+from gateway.provisioning.device_names import PROBE, Device
+from gateway.provisioning.inventory import Books
+from gateway.provisioning.manager_registry import Registry
+from gateway.provisioning.site import Site
 
 DEFAULT_ROOT = "edge"
 CONVERT = "a mosquitto.conf that names another acl_file is changed by `edge-gateway devices convert`"
@@ -39,9 +39,9 @@ def opened(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[Books
     """The books and the manager (None: `data` names none), while no other command changes them."""
     folder = Site(root)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(files.locked(folder.ca))
+        stack.enter_context(atomic_files.locked(folder.ca))
         books = Books(folder, now)
-        yield books, None if data is None else stack.enter_context(registry.opened(data))
+        yield books, None if data is None else stack.enter_context(manager_registry.opened(data))
 
 
 def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, topics: str | None = None) -> list[str]:
@@ -52,7 +52,7 @@ def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, t
     """
     folder = Site(root)
     site.make_folders(folder)
-    with files.locked(folder.ca):
+    with atomic_files.locked(folder.ca):
         made = site.init(folder, hosts, now, renew)
         books = Books(folder, now)
         known = folder.acl()
@@ -77,7 +77,7 @@ def convert(root: Path, conf: Path, now: datetime) -> list[str]:
     Says what it did. Raises SiteError where the site or the files of the broker cannot be used.
     """
     folder = Site(root.absolute())
-    with files.locked(folder.ca):
+    with atomic_files.locked(folder.ca):
         books = Books(folder, now)
         old = conversion.find(conf)
         for path in (old.acl, *old.passwords):
@@ -97,7 +97,7 @@ def convert(root: Path, conf: Path, now: datetime) -> list[str]:
         done = [f"wrote the entries of {len(acl.users()):,} devices into {folder.acl_path}; others have no rights"]
         if known is not None and set(known.others()) - set(acl.others()) - set(_new_acl(known.root).others()):
             before = folder.acl_path.with_name("acl.before")
-            files.write(before, str(known).encode(), files.SECRET)
+            atomic_files.write(before, str(known).encode(), atomic_files.SECRET)
             done.append(f"kept what stood there, with lines that {old.acl} has not, as {before}")
         books.commit()
         if old.acl.resolve() != folder.acl_path.resolve():
@@ -114,7 +114,7 @@ def _make_probe(books: Books, now: datetime) -> bool:
         board = None
     if board is not None and books.holds(board) and board.ca in (None, books.authority.identity.certificate_der):
         return False
-    provisioning.add(books, PROBE, Order("password", BrokerUrl(books.hosts[0]), now, renew=True))
+    credentials.add(books, PROBE, Order("password", BrokerUrl(books.hosts[0]), now, renew=True))
     return True
 
 
@@ -129,7 +129,7 @@ def add(
     books: Books, manager: Registry | None, devices: Sequence[Device], order: Order, now: datetime
 ) -> list[tuple[Outcome, bool | None]]:
     """What was done for each, and whether it is newly registered (None: no manager)."""
-    outcomes = [provisioning.add(books, device, order) for device in devices]
+    outcomes = [credentials.add(books, device, order) for device in devices]
     books.commit()
     # Last: a device that is registered and cannot connect would be waited for.
     return [(each, None if manager is None else manager.register(each.device, now.timestamp())) for each in outcomes]
@@ -137,7 +137,7 @@ def add(
 
 def remove(books: Books, manager: Registry | None, devices: Sequence[Device]) -> list[tuple[Outcome, bool | None]]:
     """What was done for each, and whether it was registered (None: no manager)."""
-    outcomes = [provisioning.remove(books, device) for device in devices]
+    outcomes = [credentials.remove(books, device) for device in devices]
     books.commit()
     told = [(each, None if manager is None else manager.deregister(each.device)) for each in outcomes]
     for device in devices:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import passwords
-from gateway.passwords import PasswordFile
+from gateway.provisioning import password_file
+from gateway.provisioning.password_file import PasswordFile
 from tests.needs import program
 
 SALT = bytes(range(12))
@@ -21,7 +21,7 @@ def test_the_line_that_mosquitto_passwd_writes(tmp_path: Path) -> None:
     subprocess.run([tool, "-c", "-b", str(file), "fleet-a/dev-1", "secret"], check=True, timeout=20)
     theirs = file.read_text().strip()
     _, _, iterations, salt, _ = theirs.split("$")
-    assert passwords.line("fleet-a/dev-1", "secret", base64.b64decode(salt), int(iterations)) == theirs
+    assert password_file.line("fleet-a/dev-1", "secret", base64.b64decode(salt), int(iterations)) == theirs
     assert PasswordFile.parse(theirs).matches("fleet-a/dev-1", "secret")
 
 
@@ -31,7 +31,7 @@ def test_a_line_written_down() -> None:
         "f/a:$7$101$4nXXWW0hw02vscHB$"
         "wpf5E8PZT0szVkxTsaQ0y8+07OzV2HWoO617vWObMQcA0qgOQpGAac8inTQrQB1px7ebGP/4gVl08Kp8+Kat2g=="
     )
-    assert passwords.line("f/a", "secret", base64.b64decode("4nXXWW0hw02vscHB")) == expected
+    assert password_file.line("f/a", "secret", base64.b64decode("4nXXWW0hw02vscHB")) == expected
 
 
 def test_a_line_with_the_longer_salt() -> None:
@@ -45,7 +45,7 @@ def test_a_line_with_the_longer_salt() -> None:
 
 
 def test_each_line_has_a_salt_of_its_own() -> None:
-    assert passwords.new_line("f/a", "secret") != passwords.new_line("f/a", "secret")
+    assert password_file.new_line("f/a", "secret") != password_file.new_line("f/a", "secret")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_each_line_has_a_salt_of_its_own() -> None:
 )
 def test_a_name_that_cannot_stand_in_the_file(user: str, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        passwords.line(user, "secret", SALT)
+        password_file.line(user, "secret", SALT)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_name_that_cannot_stand_in_the_file(user: str, told: str) -> None:
 )
 def test_what_mosquitto_could_not_read(password: str, salt: bytes, iterations: int, told: str) -> None:
     with pytest.raises(ValueError, match=told):
-        passwords.line("a", password, salt, iterations)
+        password_file.line("a", password, salt, iterations)
 
 
 THEIRS = "# a comment\nother:$7$101$c2FsdHNhbHRzYWx0$aGFzaA==\n\n"
@@ -93,7 +93,7 @@ def test_a_file_keeps_the_lines_of_others() -> None:
 
 
 def test_a_password_is_known_by_its_line_and_by_no_other() -> None:
-    file = PasswordFile.parse(passwords.new_line("f/a", "secret") + "\nbroken\nolder:$6$c2FsdA==$aGFzaA==\n")
+    file = PasswordFile.parse(password_file.new_line("f/a", "secret") + "\nbroken\nolder:$6$c2FsdA==$aGFzaA==\n")
     told = [file.matches(*pair) for pair in (("f/a", "secret"), ("f/a", "other"), ("f/b", "secret"))]
     assert told == [True, False, False]
     assert not any(file.matches(user, "secret") for user in ("broken", "older"))
@@ -102,7 +102,7 @@ def test_a_password_is_known_by_its_line_and_by_no_other() -> None:
 @given(st.text(max_size=40), st.text(min_size=1, max_size=40))
 def test_a_name_is_refused_or_makes_one_line_of_two_fields(user: str, password: str) -> None:
     try:
-        line = passwords.line(user, password, SALT)
+        line = password_file.line(user, password, SALT)
     except ValueError:
         return
     assert line.splitlines() == [line]

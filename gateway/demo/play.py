@@ -21,8 +21,8 @@ from gateway.demo.screen import Row, Screen
 from gateway.demo.sightings import Message, Sighting
 from gateway.demo.stage import FLEET, LISTENING, SUBSCRIBED, DemoError
 from gateway.demo.tap import Tap, tapping
-from gateway.manager.reports import status
-from gateway.manager.store import open_store
+from gateway.manager.cli.reports import status
+from gateway.manager.store.database import open_store
 
 PATIENCE = 12.0
 """Seconds for each act; each takes one to three where nothing is wrong."""

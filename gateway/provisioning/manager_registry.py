@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.errors import SiteError
-from gateway.manager.refusals import ManagerError
-from gateway.manager.store import Store, open_store
+from gateway.manager.errors import ManagerError
+from gateway.manager.store.database import Store, open_store
 from gateway.provisioning.device_names import Device
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.manager.refusals import ManagerError
-from gateway.manager.store import FILE, open_store
+from gateway.manager.errors import ManagerError
+from gateway.manager.store.database import FILE, open_store
 from gateway.storage.state_store import Store
 
 DESCRIPTORS = Path("/proc/self/fd")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.manager.store import open_store
+from gateway.manager.store.database import open_store
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.certificate_authority import revoked_serials
 from gateway.provisioning.cli import app

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from gateway.manager.store import open_store
+from gateway.manager.store.database import open_store
 from gateway.provisioning import atomic_files
 from gateway.provisioning.cli import app
 from tests.unit.provisioning.conftest import KINDS, Desk

@@ -13,10 +13,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.manager.deployments import Definition, Deployment, in_force
-from gateway.manager.heartbeats import Heartbeat
-from gateway.manager.refusals import ManagerError
-from gateway.manager.schema import FORMATS, VERSION
+from gateway.manager.api.deployments import Definition, Deployment, in_force
+from gateway.manager.api.device_status import Heartbeat
+from gateway.manager.errors import ManagerError
+from gateway.manager.store.schema import FORMATS, VERSION
 
 FILE = "manager.sqlite3"
 LOCK = "opening.lock"

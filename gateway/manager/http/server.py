@@ -18,15 +18,15 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
-from gateway.manager.answers import api_refusal, json_answer, object_of, s3_refusal, send_object
-from gateway.manager.api import Api, make_api
+from gateway.manager.api.operations import Api, make_api
 from gateway.manager.config import Config
-from gateway.manager.objects import Objects, OpenObject
-from gateway.manager.ranges import Part, choose
-from gateway.manager.refusals import ApiError, S3Error, unsigned_call, unsigned_read
-from gateway.manager.rolling import Rolling
-from gateway.manager.signatures import Received, SignatureError, verify
-from gateway.manager.store import Store, open_store
+from gateway.manager.errors import ApiError, S3Error, unsigned_call, unsigned_read
+from gateway.manager.http.responses import api_refusal, json_answer, object_of, s3_refusal, send_object
+from gateway.manager.http.signatures import Received, SignatureError, verify
+from gateway.manager.objects.object_store import Objects, OpenObject
+from gateway.manager.objects.ranges import Part, choose
+from gateway.manager.rollouts.runner import Rolling
+from gateway.manager.store.database import Store, open_store
 
 TICK = 1.0
 """Seconds between two looks at what is due of the rollouts."""

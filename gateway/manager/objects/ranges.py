@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.manager.refusals import S3Error
+from gateway.manager.errors import S3Error
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 

@@ -14,7 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
-from gateway.manager.refusals import ManagerError, no_such_bucket, no_such_key
+from gateway.manager.errors import ManagerError, no_such_bucket, no_such_key
 
 BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 """S3's rule for the names of buckets; a leading dot, as of our temporary files, is outside of it."""

@@ -6,8 +6,8 @@ Every mistake is a ManagerError that says what would be right.
 import re
 from fractions import Fraction
 
-from gateway.manager.refusals import ManagerError
-from gateway.manager.rollout import Rules, Stage
+from gateway.manager.errors import ManagerError
+from gateway.manager.rollouts.decisions import Rules, Stage
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%?")
 _TIME = re.compile(r"(\d{1,6})([smhd]?)")

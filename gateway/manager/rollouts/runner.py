@@ -6,9 +6,9 @@ Whoever has the database may take them: the command that begins a rollout, and t
 
 from collections.abc import Iterable, Sequence
 
-from gateway.manager.deployments import Deployment, undone
-from gateway.manager.refusals import ManagerError
-from gateway.manager.rollout import (
+from gateway.manager.api.deployments import Deployment, undone
+from gateway.manager.errors import ManagerError
+from gateway.manager.rollouts.decisions import (
     HALTED,
     OPEN,
     PENDING,
@@ -22,8 +22,8 @@ from gateway.manager.rollout import (
     Withdraw,
     decide,
 )
-from gateway.manager.rollouts import Rollout, Rollouts, marks
-from gateway.manager.store import Store
+from gateway.manager.rollouts.repository import Rollout, Rollouts, marks
+from gateway.manager.store.database import Store
 
 SLICE = 100
 STEPS = 20

@@ -6,10 +6,10 @@ The shapes are those of the commands' `--json`; times are Unix seconds.
 import json
 from typing import TypedDict
 
-from gateway.manager.deployments import Definition, Deployment
-from gateway.manager.rollout import PENDING, DeviceState
-from gateway.manager.rollouts import Rollout
-from gateway.manager.store import Store
+from gateway.manager.api.deployments import Definition, Deployment
+from gateway.manager.rollouts.decisions import PENDING, DeviceState
+from gateway.manager.rollouts.repository import Rollout
+from gateway.manager.store.database import Store
 
 
 class MetricReport(TypedDict):

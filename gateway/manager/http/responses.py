@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from gateway.manager.objects import CHUNK, OpenObject
-from gateway.manager.ranges import Part
-from gateway.manager.refusals import ApiError, S3Error, no_such_key
+from gateway.manager.errors import ApiError, S3Error, no_such_key
+from gateway.manager.objects.object_store import CHUNK, OpenObject
+from gateway.manager.objects.ranges import Part
 
 
 def json_answer(body: object, status: int, request_id: str, headers: dict[str, str] | None = None) -> web.Response:

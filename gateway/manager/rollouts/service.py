@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from gateway.manager.deployments import Definition, deployed, undone
-from gateway.manager.model import check_name, load
-from gateway.manager.objects import Objects
-from gateway.manager.refusals import ManagerError
-from gateway.manager.rolling import Rolling
-from gateway.manager.rollout import AT_ONCE, OPEN, Rules, State, portion
-from gateway.manager.rollouts import Draft, Rollout, Rollouts
-from gateway.manager.store import Store
+from gateway.manager.api.deployments import Definition, deployed, undone
+from gateway.manager.api.validation import check_name, load
+from gateway.manager.errors import ManagerError
+from gateway.manager.objects.object_store import Objects
+from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, Rules, State, portion
+from gateway.manager.rollouts.repository import Draft, Rollout, Rollouts
+from gateway.manager.rollouts.runner import Rolling
+from gateway.manager.store.database import Store
 
 ALL = Fraction(1)
 POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")

@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from gateway.manager.deploying import check_fleet
-from gateway.manager.refusals import ManagerError
-from gateway.manager.store import Store, open_store
+from gateway.manager.errors import ManagerError
+from gateway.manager.rollouts.service import check_fleet
+from gateway.manager.store.database import Store, open_store
 
 Data = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
 Fleet = Annotated[str, typer.Argument(help="A DeviceFleetName.", show_default=False)]

@@ -11,10 +11,11 @@ from typing import Annotated
 
 import typer
 
-from gateway.manager import deploying, rolloutcli, tables
+from gateway.manager.cli import rollouts, tables
+from gateway.manager.cli.options import Data, Devices, Fleet, Json, OneFleet, opened, show, telling
+from gateway.manager.cli.reports import status
 from gateway.manager.config import DEFAULT_DATA, Config
-from gateway.manager.options import Data, Devices, Fleet, Json, OneFleet, opened, show, telling
-from gateway.manager.reports import status
+from gateway.manager.rollouts import service
 
 app = typer.Typer(
     name="manager", help="The embedded Edge Manager: a sagemaker-edge API and a model store.", no_args_is_help=True
@@ -40,7 +41,7 @@ def serve(
     power_safe: Annotated[bool, typer.Option(help="One fsync a call: a power cut loses nothing either.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
-    from gateway.manager.serving import read_keys, serve_until_told  # its HTTP takes 10 MB, of the gateway's too
+    from gateway.manager.process import read_keys, serve_until_told  # its HTTP takes 10 MB, of the gateway's too
 
     with telling():
         config = Config(
@@ -59,8 +60,8 @@ def serve(
 def register(fleet: Fleet, devices: Devices, data: Data = DEFAULT_DATA) -> None:
     """Register devices in a fleet; doing so again changes nothing."""
     with opened(data) as store:
-        deploying.check_names("DeviceFleetName", [fleet])
-        deploying.check_names("DeviceName", devices)
+        service.check_names("DeviceFleetName", [fleet])
+        service.check_names("DeviceName", devices)
         for device in devices:
             new = store.register(fleet, device, time.time())
             typer.echo(f"{fleet}/{device} {'registered' if new else 'was registered already'}")
@@ -71,7 +72,7 @@ def deregister(fleet: Fleet, devices: Devices, data: Data = DEFAULT_DATA) -> Non
     """Deregister devices, and forget their state, deployments and results."""
     with opened(data) as store:
         for device in devices:
-            deploying.registered(store, fleet, device)
+            service.registered(store, fleet, device)
         for device in devices:
             store.deregister(fleet, device)
             typer.echo(f"{fleet}/{device} deregistered")
@@ -88,7 +89,7 @@ def list_devices(fleet: OneFleet = None, as_json: Json = False, data: Data = DEF
         show(tables.devices_table(rows))
 
 
-app.add_typer(rolloutcli.app)
+app.add_typer(rollouts.app)
 
 
 @app.command("status")

@@ -10,14 +10,15 @@ from typing import Annotated
 
 import typer
 
-from gateway.manager import deploying, tables
+from gateway.manager.cli import tables
+from gateway.manager.cli.options import Data, Fleet, Json, OneFleet, opened, show
+from gateway.manager.cli.reports import deployment_report, rollout_report
+from gateway.manager.cli.rollout_options import read_part, read_rules
 from gateway.manager.config import DEFAULT_DATA, objects_directory
-from gateway.manager.objects import Objects
-from gateway.manager.options import Data, Fleet, Json, OneFleet, opened, show
-from gateway.manager.reports import deployment_report, rollout_report
-from gateway.manager.rollout import State
-from gateway.manager.rollouts import Rollout, Rollouts
-from gateway.manager.rules import read_part, read_rules
+from gateway.manager.objects.object_store import Objects
+from gateway.manager.rollouts import service
+from gateway.manager.rollouts.decisions import State
+from gateway.manager.rollouts.repository import Rollout, Rollouts
 
 app = typer.Typer()
 
@@ -55,7 +56,7 @@ def deploy(
         int, typer.Option(help="... of so many results at least, unless the rest of the stage can mend it no more.")
     ] = 10,
     name: Name = None,
-    policy: Annotated[str, typer.Option(help=" or ".join(deploying.POLICIES))] = "ROLLBACK_ON_FAILURE",
+    policy: Annotated[str, typer.Option(help=" or ".join(service.POLICIES))] = "ROLLBACK_ON_FAILURE",
     bucket: Annotated[str, typer.Option(help="The bucket of the model store.")] = "models",
     data: Data = DEFAULT_DATA,
 ) -> None:
@@ -63,9 +64,9 @@ def deploy(
     with opened(data) as store:
         rules = read_rules(stages, min_success, wait, stop_at, stop_min)
         share = read_part(percent or "100%")
-        names, files = deploying.read_pairs(what)
-        chosen = deploying.choose_devices(store, fleet, names, everyone or percent is not None)
-        rollout = deploying.deploy(
+        names, files = service.read_pairs(what)
+        chosen = service.choose_devices(store, fleet, names, everyone or percent is not None)
+        rollout = service.deploy(
             store,
             Objects(objects_directory(data)),
             fleet,
@@ -93,10 +94,10 @@ def undeploy(
     """Take a model off devices: a deployment whose definition has the state UNDEPLOY."""
     with opened(data) as store:
         *devices, handle = what
-        chosen = deploying.choose_devices(store, fleet, devices, everyone)
+        chosen = service.choose_devices(store, fleet, devices, everyone)
         if everyone:
-            chosen = deploying.having(store, chosen, handle)
-        rollout = deploying.undeploy(store, fleet, chosen, handle, name=name, now=time.time())
+            chosen = service.having(store, chosen, handle)
+        rollout = service.undeploy(store, fleet, chosen, handle, name=name, now=time.time())
         show(tables.definitions_table(rollout.definitions))
         _tell(rollout)
 
@@ -105,28 +106,28 @@ def undeploy(
 def undo(fleet: Fleet, deployment: Deployment, data: Data = DEFAULT_DATA) -> None:
     """Take a deployment back: it ends, and each device that heard of it gets what it had before."""
     with opened(data) as store:
-        _tell(deploying.undo(store, fleet, deployment, now=time.time()))
+        _tell(service.undo(store, fleet, deployment, now=time.time()))
 
 
 @app.command()
 def pause(fleet: Fleet, deployment: Deployment, data: Data = DEFAULT_DATA) -> None:
     """Let no further device have a deployment until `resume`. Results still count."""
     with opened(data) as store:
-        _tell(deploying.switch(store, fleet, deployment, State.PAUSED, now=time.time()))
+        _tell(service.switch(store, fleet, deployment, State.PAUSED, now=time.time()))
 
 
 @app.command()
 def resume(fleet: Fleet, deployment: Deployment, data: Data = DEFAULT_DATA) -> None:
     """Go on with a deployment that was paused."""
     with opened(data) as store:
-        _tell(deploying.switch(store, fleet, deployment, State.RUNNING, now=time.time()))
+        _tell(service.switch(store, fleet, deployment, State.RUNNING, now=time.time()))
 
 
 @app.command()
 def abort(fleet: Fleet, deployment: Deployment, data: Data = DEFAULT_DATA) -> None:
     """End a deployment: no further device gets it, those that have it keep it until `undo` or a newer one."""
     with opened(data) as store:
-        _tell(deploying.switch(store, fleet, deployment, State.ABORTED, now=time.time()))
+        _tell(service.switch(store, fleet, deployment, State.ABORTED, now=time.time()))
 
 
 @app.command()
@@ -147,7 +148,7 @@ def deployments(
         rows = [
             (f"{name}/{device}", plan)
             for name, device, _ in store.devices(fleet)
-            for plan in store.deployments(deploying.registered(store, name, device))
+            for plan in store.deployments(service.registered(store, name, device))
         ]
     if as_json:
         typer.echo(json.dumps([{"device": whose} | deployment_report(plan) for whose, plan in rows]))

@@ -16,7 +16,7 @@ from typing import Any, cast
 from botocore.loaders import Loader
 from botocore.model import ListShape, ServiceModel, Shape, StructureShape
 
-from gateway.manager.refusals import ApiError, serialization, validation
+from gateway.manager.errors import ApiError, serialization, validation
 
 EARLIEST = -62135596800.0
 """Unix seconds of 0001-01-01: what an SDK can show as a date ends here."""

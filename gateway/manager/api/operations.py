@@ -7,11 +7,11 @@ GetDeviceRegistration alone; the other two refuse it: an empty list of deploymen
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.manager.heartbeats import condense
-from gateway.manager.model import Check, compile_operations, load, parse
-from gateway.manager.refusals import ApiError, validation
-from gateway.manager.rolling import Rolling
-from gateway.manager.store import Store
+from gateway.manager.api.device_status import condense
+from gateway.manager.api.validation import Check, compile_operations, load, parse
+from gateway.manager.errors import ApiError, validation
+from gateway.manager.rollouts.runner import Rolling
+from gateway.manager.store.database import Store
 
 Input = Mapping[str, Any]
 

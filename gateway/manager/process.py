@@ -14,9 +14,9 @@ from pathlib import Path
 import structlog
 
 from gateway.manager.config import Config
-from gateway.manager.http import LOG, running
-from gateway.manager.refusals import ManagerError
-from gateway.manager.signatures import Keys
+from gateway.manager.errors import ManagerError
+from gateway.manager.http.server import LOG, running
+from gateway.manager.http.signatures import Keys
 
 SECRET = "EDGE_MANAGER_SECRET_KEY"
 

@@ -8,7 +8,7 @@ performs nothing.
 from xml.sax.saxutils import escape
 
 from gateway.errors import GatewayError
-from gateway.manager.signatures import Fault, SignatureError
+from gateway.manager.http.signatures import Fault, SignatureError
 
 
 class ManagerError(GatewayError):

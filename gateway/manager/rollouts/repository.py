@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 
-from gateway.manager.deployments import Definition
-from gateway.manager.refusals import ManagerError
-from gateway.manager.rollout import (
+from gateway.manager.api.deployments import Definition
+from gateway.manager.errors import ManagerError
+from gateway.manager.rollouts.decisions import (
     AT_ONCE,
     OPEN,
     PENDING,
@@ -18,7 +18,7 @@ from gateway.manager.rollout import (
     Stage,
     State,
 )
-from gateway.manager.store import Store
+from gateway.manager.store.database import Store
 
 SLICE = 100
 _READ = "SELECT id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since FROM rollouts"

@@ -10,8 +10,8 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gateway.manager.deployments import Definition, Deployment
-from gateway.manager.reports import DeviceReport, MetricReport, ModelReport, ResultReport, RolloutReport
+from gateway.manager.api.deployments import Definition, Deployment
+from gateway.manager.cli.reports import DeviceReport, MetricReport, ModelReport, ResultReport, RolloutReport
 
 
 def devices_table(devices: Iterable[tuple[str, str, float]]) -> Table:

@@ -21,9 +21,9 @@ from typing import Any, Self
 from paho.mqtt.enums import MQTTProtocolVersion
 from typer.testing import CliRunner, Result
 
-from gateway.demo.address import Credentials, free_ports
-from gateway.demo.child import Child
-from gateway.demo.mosquitto import RELOADED, SHIPPED, with_site_lines
+from gateway.demo.brokers.address import Credentials, free_ports
+from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, with_site_lines
+from gateway.demo.brokers.process import Child
 from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers
 from gateway.provisioning import password_file
 from gateway.provisioning.certificate_authority import END, Authority, Identity

@@ -6,8 +6,8 @@ It must never publish, and never stand in a message's way: it acknowledges all a
 import time
 from collections.abc import Callable
 
-from gateway.demo.address import Address, Credentials
-from gateway.demo.sightings import Message
+from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.events import Message
 from gateway.errors import MessageError
 from gateway.mqtt.connection import Endpoint
 from gateway.mqtt.session import Broker, Delivery

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from gateway.demo.child import ChildError
+from gateway.demo.brokers.process import ChildError
 from gateway.provisioning.certificate_authority import Identity
 from tests.gateway_process import ROOT
 from tests.integration import entries

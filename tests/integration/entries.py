@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_urlsafe
 
-from gateway.demo.address import Credentials
+from gateway.demo.brokers.address import Credentials
 from gateway.doctor.probe_device import PROBE
 from gateway.provisioning import password_file
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE, AclFile

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.address import Credentials
+from gateway.demo.brokers.address import Credentials
 from gateway.doctor import judge_reload, probe_files
 from gateway.doctor.facts import BrokerFile
 from gateway.doctor.probe_device import PROBE

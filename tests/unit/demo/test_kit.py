@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.broker_url import BrokerAddress
 from gateway.demo import kit
-from gateway.demo.address import Address, Credentials
+from gateway.demo.brokers.address import Address, Credentials
 from gateway.demo.stage import environment, gateway_settings, logged, tail
 
 

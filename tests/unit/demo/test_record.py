@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.demo.record import Lack, Record, contradictions, lack
-from gateway.demo.sightings import Call, Message
+from gateway.demo.events import Call, Message
+from gateway.demo.tracker import Lack, Record, contradictions, lack
 from gateway.errors import Code
 from gateway.protocol import codec
 from gateway.protocol.messages import Ack, Device

@@ -11,16 +11,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.demo import broker, kit, stage, words
-from gateway.demo.address import Credentials, free_ports
-from gateway.demo.child import Child
+from gateway.demo import kit, narration, stage
+from gateway.demo.brokers.address import Credentials, free_ports
+from gateway.demo.brokers.discovery import OwnBroker
+from gateway.demo.brokers.process import Child
+from gateway.demo.events import Message, Sighting
 from gateway.demo.hints import Place, lines
 from gateway.demo.observer import Observer
-from gateway.demo.record import Record, contradictions, lack, result_of
+from gateway.demo.proxy import Tap, tapping
 from gateway.demo.screen import Row, Screen
-from gateway.demo.sightings import Message, Sighting
 from gateway.demo.stage import FLEET, LISTENING, SUBSCRIBED, DemoError
-from gateway.demo.tap import Tap, tapping
+from gateway.demo.tracker import Record, contradictions, lack, result_of
 from gateway.manager.cli.reports import status
 from gateway.manager.store.database import open_store
 
@@ -54,7 +55,7 @@ class Play:
         self.is_over = False
         """Whether all was seen, and only `--keep` holds it up."""
 
-    async def run(self, find: Callable[[Path], broker.OwnBroker], keep: bool) -> None:
+    async def run(self, find: Callable[[Path], OwnBroker], keep: bool) -> None:
         """Everything, then the table. `find`: gives a broker that keeps its files in that folder.
 
         Raises DemoError, and another GatewayError or OSError where a part cannot start.
@@ -73,7 +74,7 @@ class Play:
 
     # Putting up
 
-    async def _put_up_broker(self, up: AsyncExitStack, find: Callable[[Path], broker.OwnBroker]) -> broker.OwnBroker:
+    async def _put_up_broker(self, up: AsyncExitStack, find: Callable[[Path], OwnBroker]) -> OwnBroker:
         folder = self._folder / "broker"
         folder.mkdir()
         found = find(folder)
@@ -166,7 +167,7 @@ class Play:
             device=name,
             runtime=seen.runtime,
             accepted=report["accepted"],
-            plan=words.digest(seen.digest),
+            plan=narration.digest(seen.digest),
             result=result_of(report, deployment),
             payload=seen.payload_bytes,
             packets=seen.packet_bytes,
@@ -217,11 +218,11 @@ class Play:
 
     def _take(self, sighting: Sighting) -> None:
         self._record.add(sighting)
-        if isinstance(sighting, Message) and not words.is_step(sighting):
+        if isinstance(sighting, Message) and not narration.is_step(sighting):
             return
-        line = words.tell(sighting, {name: each.layouts for name, each in self._record.devices.items()})
+        line = narration.tell(sighting, {name: each.layouts for name, each in self._record.devices.items()})
         is_ours = line.device in self._record.devices
-        if not (self._muted and is_ours and line.tone is not words.Tone.BAD):
+        if not (self._muted and is_ours and line.tone is not narration.Tone.BAD):
             self._screen.line(line)
 
     async def _until(

@@ -9,8 +9,8 @@ from enum import Enum
 
 from gateway.core.merging import scaled
 from gateway.demo import payloads
-from gateway.demo.record import RUNTIME
-from gateway.demo.sightings import Call, Message, Sighting
+from gateway.demo.events import Call, Message, Sighting
+from gateway.demo.tracker import RUNTIME
 from gateway.errors import Code, MessageError
 from gateway.protocol import codec
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, Samples

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.demo import payloads
-from gateway.demo.sightings import Call, Message, Sighting
+from gateway.demo.events import Call, Message, Sighting
 from gateway.errors import Code, MessageError
 from gateway.protocol import codec
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Samples

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gateway.demo.address import Address, Credentials, both_answer, free_ports
-from gateway.demo.child import Child
+from gateway.demo.brokers.address import Address, Credentials, both_answer, free_ports
+from gateway.demo.brokers.process import Child
 from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5
 
 HOST = "127.0.0.1"
@@ -75,7 +75,7 @@ class Embedded:
             has_acl=False,
             keeps_data=False,
         )
-        command = [sys.executable, "-m", "gateway.demo.embedded", str(self._toml)]
+        command = [sys.executable, "-m", "gateway.demo.brokers.rumqttd", str(self._toml)]
         self._child = Child(self.address.kind, command, directory / "log")
 
     def __repr__(self) -> str:

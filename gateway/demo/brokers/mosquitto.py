@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gateway.demo.address import Address, Credentials, both_answer, free_ports
-from gateway.demo.child import START_S, Child
+from gateway.demo.brokers.address import Address, Credentials, both_answer, free_ports
+from gateway.demo.brokers.process import START_S, Child
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.password_file import PasswordFile
 
-SHIPPED = Path(__file__).resolve().parents[2] / "mosquitto"
+SHIPPED = Path(__file__).resolve().parents[3] / "mosquitto"
 HOST = "127.0.0.1"
 ROOT = "edge"
 RELOADED = "Reloading config."

@@ -9,10 +9,10 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from gateway.demo import embedded
-from gateway.demo.address import Address, Credentials
-from gateway.demo.embedded import Embedded
-from gateway.demo.mosquitto import SHIPPED, Mosquitto
+from gateway.demo.brokers import rumqttd
+from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.brokers.mosquitto import SHIPPED, Mosquitto
+from gateway.demo.brokers.rumqttd import Embedded
 from gateway.errors import GatewayError
 
 __all__ = ["Address", "Broker", "Credentials", "NoBrokerError", "OwnBroker", "find"]
@@ -68,7 +68,7 @@ def find(directory: Path) -> OwnBroker:
     binary = mosquitto_binary()
     if binary is not None and SHIPPED.is_dir():
         return Mosquitto(directory, binary)
-    if embedded.is_installed():
+    if rumqttd.is_installed():
         return Embedded(directory)
     raise NoBrokerError(
         "no MQTT broker on this machine: install mosquitto (apt-get install mosquitto, brew install mosquitto) "

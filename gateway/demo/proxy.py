@@ -12,7 +12,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 from yarl import URL
 
-from gateway.demo.sightings import Call
+from gateway.demo.events import Call
 
 HOST = "127.0.0.1"
 MAX_BODY = 16 * 1024 * 1024

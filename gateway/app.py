@@ -10,23 +10,23 @@ import structlog
 
 from gateway import connections
 from gateway.cloud import boto_transport
-from gateway.cloud.availability import Breaker
-from gateway.cloud.client import Cloud
+from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.client import EdgeManagerClient
 from gateway.config import Settings
-from gateway.core.engine import Core
-from gateway.core.policy import Rules
+from gateway.core.engine import Engine
+from gateway.core.policy import Policy
 from gateway.errors import BrokerError, ConfigError, StateError
-from gateway.files.fetcher import Models
-from gateway.mqtt.session import Broker
-from gateway.ops.call_monitor import ServiceWatch
+from gateway.files.fetcher import ModelFileStore
+from gateway.mqtt.session import MqttSession
+from gateway.ops.call_monitor import CallMonitor
 from gateway.ops.metrics import Metrics
-from gateway.ops.status import StatusPages
-from gateway.pipeline.backpressure import Intake
-from gateway.pipeline.dispatcher import Steward
-from gateway.pipeline.rate_limiter import Rates
+from gateway.ops.status import StatusServer
+from gateway.pipeline.backpressure import InFlightLimit
+from gateway.pipeline.dispatcher import Dispatcher
+from gateway.pipeline.rate_limiter import DeviceRateLimiter
 from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
-from gateway.storage.state_store import Store
+from gateway.storage.state_store import StateStore
 
 LEAST_BURST = 500
 """Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""
@@ -49,7 +49,7 @@ async def run(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    return await _Gateway(settings, stopping).run()
+    return await Gateway(settings, stopping).run()
 
 
 def _spare_the_collector() -> None:
@@ -59,7 +59,7 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 50, 100)
 
 
-class _Gateway:
+class Gateway:
     """One gateway, from its settings to its end."""
 
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
@@ -67,19 +67,23 @@ class _Gateway:
         self._stopping = stopping
         self._metrics = Metrics()
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
-        watch = ServiceWatch(self._metrics)
+        watch = CallMonitor(self._metrics)
         service = connections.service(settings)
         self._session, self._endpoint, self._unsigned = service.session, service.url, False
         lane, most = service.lane(settings.concurrency)
-        self._cloud = Cloud(lane, self._policy, Breaker(most), watch.attempted, watch.repeating, watch.breaker)
+        self._cloud = EdgeManagerClient(
+            lane, self._policy, CircuitBreaker(most), watch.attempted, watch.repeating, watch.breaker
+        )
         self._metrics.call_window.set(most)
-        self._store = Store(settings.state_dir)
+        self._store = StateStore(settings.state_dir)
         self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)
-        rates = Rates(settings.device_rate, min(settings.device_burst, max(settings.intake // 4, LEAST_BURST)))
-        self._intake = Intake(settings.intake, settings.intake_bytes, rates, self._metrics)
-        self._steward = Steward(
-            Core(_rules(settings)),
+        rates = DeviceRateLimiter(
+            settings.device_rate, min(settings.device_burst, max(settings.intake // 4, LEAST_BURST))
+        )
+        self._intake = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
+        self._steward = Dispatcher(
+            Engine(_rules(settings)),
             topics,
             self._store,
             self._metrics,
@@ -92,7 +96,9 @@ class _Gateway:
         former = self._store.filters()
         self._keep_filters([*former, *self._filters])
         told = topics.hello_filters(settings.fleets)
-        self._broker = Broker(connections.broker(settings), self._filters, self._steward, settings.intake, told, former)
+        self._broker = MqttSession(
+            connections.broker(settings), self._filters, self._steward, settings.intake, told, former
+        )
         self._metrics.connected.set_function(lambda: self._broker.up)
 
     async def run(self) -> int:
@@ -103,7 +109,7 @@ class _Gateway:
         if settings.client_id_will_change:
             _log.warning("client_id hangs on this container's name: set one, or what waits at the broker stays behind")
         required = "http_port" in settings.model_fields_set
-        pages = StatusPages(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
+        pages = StatusServer(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
             self._steward.begin(self._broker, self._cloud, self._models)
             tasks = [asyncio.create_task(work) for work in (self._stay_connected(), self._find_credentials())]
@@ -197,8 +203,8 @@ class _Gateway:
             _log.warning("could not leave the group: the broker keeps the share for this client id", reason=str(error))
 
 
-def _rules(settings: Settings) -> Rules:
-    return Rules(
+def _rules(settings: Settings) -> Policy:
+    return Policy(
         ask_registration=settings.ask_registration,
         registered_values=frozenset(value.casefold() for value in settings.registered_values),
         plan_ttl=settings.plan_ttl,
@@ -208,11 +214,11 @@ def _rules(settings: Settings) -> Rules:
     )
 
 
-def _models(settings: Settings, region: str, policy: RetryPolicy) -> Models:
+def _models(settings: Settings, region: str, policy: RetryPolicy) -> ModelFileStore:
     """Raises ConfigError where the cache's folder cannot be used, or the AWS settings name no store."""
     connections.model_store(settings, region).close()  # a mistake is told at the start
     folder = settings.state_dir / "models"
     try:
-        return Models(lambda: connections.model_store(settings, region), folder, settings.cache_bytes, policy)
+        return ModelFileStore(lambda: connections.model_store(settings, region), folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error

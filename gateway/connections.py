@@ -9,20 +9,20 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from gateway.cloud import boto_transport, direct_transport
-from gateway.cloud.boto_transport import Standard
-from gateway.cloud.client import Lane
-from gateway.cloud.direct_transport import Express
+from gateway.cloud.boto_transport import BotoTransport
+from gateway.cloud.client import Transport
+from gateway.cloud.direct_transport import DirectTransport
 from gateway.config import Settings
 from gateway.errors import ConfigError
 from gateway.files import fetcher
-from gateway.mqtt.connection import Endpoint
+from gateway.mqtt.connection import BrokerEndpoint
 
 THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class EdgeManagerConnection:
     """The Edge Manager by the AWS settings: boto3's session and client."""
 
     session: Any
@@ -37,12 +37,12 @@ class Service:
     def region(self) -> str:
         return str(self.client.meta.region_name)
 
-    def lane(self, concurrency: int) -> tuple[Lane, int]:
+    def lane(self, concurrency: int) -> tuple[Transport, int]:
         """The express lane where it can be taken, and how many calls at once it is good for. Needs a running loop."""
         if direct_transport.suits(self.client):
-            return Express(self.session, self.client, concurrency), concurrency
+            return DirectTransport(self.session, self.client, concurrency), concurrency
         most = min(concurrency, THREADS)
-        return Standard(self.client, most), most
+        return BotoTransport(self.client, most), most
 
 
 def without_login(url: str) -> str:
@@ -51,11 +51,11 @@ def without_login(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def service(settings: Settings) -> Service:
+def service(settings: Settings) -> EdgeManagerConnection:
     """Raises ConfigError where the AWS settings name no service."""
     session = boto_transport.make_session()
     timeouts = settings.connect_timeout, settings.read_timeout
-    return Service(
+    return EdgeManagerConnection(
         session, boto_transport.make_client(session, settings.region, min(settings.concurrency, THREADS), *timeouts)
     )
 
@@ -65,10 +65,10 @@ def model_store(settings: Settings, region: str) -> Any:
     return fetcher.make_client(region, settings.connect_timeout, settings.read_timeout)
 
 
-def broker(settings: Settings) -> Endpoint:
+def broker(settings: Settings) -> BrokerEndpoint:
     """Raises ConfigError where the TLS files cannot be used."""
     found = settings.broker
-    return Endpoint(
+    return BrokerEndpoint(
         host=found.host,
         port=found.port,
         client_id=settings.client_id,

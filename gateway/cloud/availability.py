@@ -18,7 +18,7 @@ MEMORY = 64
 """Calls over which the share of failures is taken, about."""
 
 
-class Breaker:
+class CircuitBreaker:
     """`most`: calls at once while the service works. `rounds`: probes that failed in this outage, and one."""
 
     def __init__(self, most: int) -> None:

@@ -67,7 +67,7 @@ def tell_dates(client: Any, told: Callable[[str], None]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class CredentialInfo:
     """The credentials that boto3 found: by which of its ways, and whether they end, and are renewed, by themselves."""
 
     method: str
@@ -75,7 +75,7 @@ class Identity:
     renewed: bool
 
 
-def identity(session: Any) -> Identity | CloudError | None:
+def identity(session: Any) -> CredentialInfo | CloudError | None:
     """The credentials of a session; None where there are none. May ask other services, as boto3 does."""
     try:
         found = session.get_credentials()
@@ -86,10 +86,10 @@ def identity(session: Any) -> Identity | CloudError | None:
         return None
     # Those of the environment may tell when they expire, but another process must renew them.
     renewed = isinstance(found, RefreshableCredentials) and found.method != "env"
-    return Identity(found.method, frozen.token is not None, renewed)
+    return CredentialInfo(found.method, frozen.token is not None, renewed)
 
 
-class Standard:
+class BotoTransport:
     """One lane, of so many threads."""
 
     def __init__(self, client: Any, threads: int) -> None:

@@ -9,35 +9,35 @@ import time
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from gateway.cloud.availability import Breaker
+from gateway.cloud.availability import CircuitBreaker
 from gateway.cloud.serializer import Answer
-from gateway.errors import CallRefused, CloudError, OperatorNeeded
+from gateway.errors import CloudError, OperatorError, PermanentError
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import (
+    Abandoned,
     Accepted,
     Call,
-    GaveUp,
+    Cancelled,
     GetDeployments,
     GetDeviceRegistration,
     Outcome,
-    Postponed,
-    Refused,
+    Rejected,
+    RetryLater,
     SendHeartbeat,
-    Unanswered,
 )
-from gateway.retry import Failing, RetryPolicy
+from gateway.retry import FailureRecord, RetryPolicy
 
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]
 """Told of each attempt: the call, its seconds, what went wrong (None: accepted)."""
 OnRetry: TypeAlias = Callable[[Call, BaseException, int], None]
 """Told of each call that will be repeated: the error, how many attempts (of the device, or of probes) have failed."""
-OnBreaker: TypeAlias = Callable[[Breaker], None]
+OnBreaker: TypeAlias = Callable[[CircuitBreaker], None]
 """Told whenever the calls that may be under way at once become more or fewer."""
 
 _OPERATIONS = (SendHeartbeat, GetDeployments, GetDeviceRegistration)
 
 
-class Lane(Protocol):
+class Transport(Protocol):
     """One way to the service: each call once, and every foreign exception ends there."""
 
     def send(self, call: Call, done: Callable[[Answer | CloudError], None]) -> None:
@@ -47,7 +47,7 @@ class Lane(Protocol):
         """Calls under way are not told."""
 
 
-class Cloud:
+class EdgeManagerClient:
     """Makes calls over one lane, by one policy and one breaker.
 
     What fails and is worth making again is Postponed: it is asked for again, after `again` where it failed alone.
@@ -56,9 +56,9 @@ class Cloud:
 
     def __init__(
         self,
-        lane: Lane,
+        lane: Transport,
         policy: RetryPolicy,
-        breaker: Breaker,
+        breaker: CircuitBreaker,
         on_attempt: OnAttempt,
         on_retry: OnRetry,
         on_breaker: OnBreaker = lambda breaker: None,
@@ -68,7 +68,7 @@ class Cloud:
         self._health = policy.health()
         self._breaker = breaker
         self._on_attempt, self._on_retry, self._on_breaker = on_attempt, on_retry, on_breaker
-        self._failing: dict[tuple[Device, type[Call]], Failing] = {}
+        self._failing: dict[tuple[Device, type[Call]], FailureRecord] = {}
         self._timers: dict[Device | None, asyncio.TimerHandle] = {}
         self._window = breaker.window
         self._again: Callable[[Device], None] = lambda device: None
@@ -96,12 +96,12 @@ class Cloud:
                 self._health.succeeded(now)
             self._answered(call, now)
             return Accepted(answer)
-        if isinstance(answer, CallRefused) and isinstance(call, GetDeviceRegistration):
-            answer = OperatorNeeded(answer.reason, str(answer))  # a registration is never refused, only failing
+        if isinstance(answer, PermanentError) and isinstance(call, GetDeviceRegistration):
+            answer = OperatorError(answer.reason, str(answer))  # a registration is never refused, only failing
         self._on_attempt(call, now - began, answer)
-        if isinstance(answer, CallRefused):
+        if isinstance(answer, PermanentError):
             self._answered(call, now)
-            return Refused(str(answer))
+            return Rejected(str(answer))
         return self._failed(call, answer, now)
 
     def _tells_of_others(self, call: Call) -> bool:
@@ -122,31 +122,31 @@ class Cloud:
             self._later(self._policy.wait(self._breaker.rounds), None)
         self._tell_window()
         if isinstance(call, GetDeployments) and not call.patient:
-            return Unanswered(str(fault))
+            return Cancelled(str(fault))
         if self._policy.stopping.is_set():
-            return Unanswered("the gateway stops")
+            return Cancelled("the gateway stops")
         if self._breaker.open:
             self._failing.clear()  # it was not their fault
             self._on_retry(call, fault, self._breaker.rounds)
-            return Postponed(alone=False)
+            return RetryLater(alone=False)
         return self._failed_alone(call, fault, failing or self._fresh(call, now), now)
 
-    def _fresh(self, call: Call, now: float) -> Failing:
-        failing = Failing(now, self._health.seconds, self._health.successes)
+    def _fresh(self, call: Call, now: float) -> FailureRecord:
+        failing = FailureRecord(now, self._health.seconds, self._health.successes)
         self._failing[call.device, type(call)] = failing
         return failing
 
-    def _failed_alone(self, call: Call, fault: CloudError, failing: Failing, now: float) -> Outcome[Answer]:
+    def _failed_alone(self, call: Call, fault: CloudError, failing: FailureRecord, now: float) -> Outcome[Answer]:
         if failing.attempts == 0:
             failing.since, failing.seconds, failing.successes = now, self._health.seconds, self._health.successes
         failing.attempts += 1
         if self._policy.gives_up(failing, fault, self._health, self._breaker.failing_share, now):
             self._fresh(call, now).given_up = True
-            return GaveUp(str(fault))
+            return Abandoned(str(fault))
         failing.presses = False
         self._on_retry(call, fault, failing.attempts)
         self._later(self._policy.wait(failing.attempts), call.device)
-        return Postponed(alone=True)
+        return RetryLater(alone=True)
 
     def _later(self, seconds: float, device: Device | None) -> None:
         """`device` None: a probe is due then, else the device's call."""

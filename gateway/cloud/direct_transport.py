@@ -15,9 +15,9 @@ from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
 
 from gateway.cloud import error_mapping, json_body, serializer
-from gateway.cloud.http_client import Pool, Response, Target
-from gateway.cloud.sigv4 import Credentials, Signer
-from gateway.errors import CloudError, OperatorNeeded
+from gateway.cloud.http_client import ConnectionPool, HttpOrigin, Response
+from gateway.cloud.sigv4 import AwsCredentials, Signer
+from gateway.errors import CloudError, OperatorError
 from gateway.protocol.service_calls import Call, SendHeartbeat
 
 REFRESH = 30.0
@@ -30,22 +30,22 @@ def suits(client: Any) -> bool:
     return urlsplit(url).path in ("", "/") and not client.meta.config.proxies and not get_environ_proxies(url)
 
 
-class Express:
+class DirectTransport:
     """One lane. `session`: the boto3 session whose credentials sign."""
 
     def __init__(self, session: Any, client: Any, connections: int) -> None:
         config, url = client.meta.config, urlsplit(client.meta.endpoint_url)
         tls = _tls(session) if url.scheme == "https" else None
         port = url.port or (443 if tls else 80)
-        target = Target(url.hostname or "", port, tls, connections, config.connect_timeout, config.read_timeout)
-        self._pool = Pool(target)
+        target = HttpOrigin(url.hostname or "", port, tls, connections, config.connect_timeout, config.read_timeout)
+        self._pool = ConnectionPool(target)
         self._signer = Signer(client.meta.region_name, "sagemaker", url.netloc)
         self._headers = f" HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
         self._model = client.meta.service_model
         self._parser = create_parser(self._model.protocol)
         self._session = session
-        self._credentials: Credentials | None = None
-        self._fault: CloudError = OperatorNeeded("NoCredentialsError", "boto3 finds no credentials to sign with")
+        self._credentials: AwsCredentials | None = None
+        self._fault: CloudError = OperatorError("NoCredentialsError", "boto3 finds no credentials to sign with")
         self._refreshed = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -107,11 +107,11 @@ class Express:
             self._refreshed = time.monotonic()
             self._refreshing = None
 
-    def _look(self) -> Credentials | None:
+    def _look(self) -> AwsCredentials | None:
         """boto3 keeps what it has found, and looks again until it has found some."""
         source = self._session.get_credentials()
         frozen = source.get_frozen_credentials() if source else None
-        return Credentials(frozen.access_key, frozen.secret_key, frozen.token) if frozen else None
+        return AwsCredentials(frozen.access_key, frozen.secret_key, frozen.token) if frozen else None
 
     def close(self) -> None:
         """Calls in flight are not told."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore import exceptions as botocore
 
-from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
+from gateway.errors import CloudError, OperatorError, PermanentError, TransientError
 
 FAILED_CODES = frozenset(
     "InternalServiceException InternalFailure InternalServerError InternalError ServiceUnavailable "
@@ -35,11 +35,11 @@ def of(error: Exception) -> CloudError:
     if isinstance(error, botocore.ClientError):
         return of_answer(error.response)
     if isinstance(error, botocore.ParamValidationError):
-        return CallRefused("ParamValidation", line(error))
+        return PermanentError("ParamValidation", line(error))
     if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
-        return CallFailed(type(error).__name__, line(error))
+        return TransientError(type(error).__name__, line(error))
     # No credentials, no such profile, a certificate that does not fit, an answer that is not the API's.
-    return OperatorNeeded(type(error).__name__, line(error))
+    return OperatorError(type(error).__name__, line(error))
 
 
 def line(text: object) -> str:
@@ -55,19 +55,19 @@ def of_answer(response: Any) -> CloudError:
     code = line(response.get("Error", {}).get("Code", ""))
     message = line(response.get("Error", {}).get("Message", ""))
     if code in FAILED_CODES:
-        return CallFailed(code, message)
+        return TransientError(code, message)
     if code in OPERATOR_CODES:
-        return OperatorNeeded(code, message)
+        return OperatorError(code, message)
     if status == 429 or status == 408 or status >= 500:
-        return CallFailed(code or str(status), message)
+        return TransientError(code or str(status), message)
     if status in OPERATOR_STATUSES or not code or code.isdigit():
-        return OperatorNeeded(code or str(status), message or "the answer is not this API's")
-    return CallRefused(code, message)
+        return OperatorError(code or str(status), message or "the answer is not this API's")
+    return PermanentError(code, message)
 
 
 def of_nothing() -> CloudError:
     """An answer without a body, where the API has one."""
-    return OperatorNeeded("NotTheApi", "an empty answer where JSON belongs: is the endpoint right?")
+    return OperatorError("NotTheApi", "an empty answer where JSON belongs: is the endpoint right?")
 
 
 def of_page(headers: dict[str, str]) -> CloudError | None:
@@ -75,4 +75,4 @@ def of_page(headers: dict[str, str]) -> CloudError | None:
     kind = headers.get("content-type", "")
     if not kind or "json" in kind or headers.get("content-length") == "0":
         return None
-    return OperatorNeeded("NotTheApi", f"an answer of type {kind} where JSON belongs: is the endpoint right?")
+    return OperatorError("NotTheApi", f"an answer of type {kind} where JSON belongs: is the endpoint right?")

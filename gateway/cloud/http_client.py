@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 import httptools
 
-from gateway.errors import CallFailed, CloudError, OperatorNeeded
+from gateway.errors import CloudError, OperatorError, TransientError
 
 LARGEST_ANSWER = 1 << 20
 ENDS_BY_ITSELF = {"content-length", "transfer-encoding"}
@@ -34,7 +34,7 @@ Done: TypeAlias = Callable[[Response | CloudError], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class HttpOrigin:
     """Where to: `tls` None for plain HTTP. Timeouts in seconds; `connections` at most are open at once."""
 
     host: str
@@ -45,14 +45,14 @@ class Target:
     read_timeout: float
 
 
-class Pool:
+class ConnectionPool:
     """Connections to one host; what finds none free waits its turn."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: HttpOrigin) -> None:
         self.target = target
         self._loop = asyncio.get_running_loop()
-        self._free: list[Connection] = []
-        self._all: set[Connection] = set()
+        self._free: list[ClientConnection] = []
+        self._all: set[ClientConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
         self._waiting: deque[tuple[bytes, Done]] = deque()
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
@@ -76,36 +76,36 @@ class Pool:
     async def _open(self) -> None:
         connection = await self._connected()
         self._opening.discard(cast("asyncio.Task[None]", asyncio.current_task()))  # first: there is room for another
-        if isinstance(connection, Connection):
+        if isinstance(connection, ClientConnection):
             self._all.add(connection)
             self.free(connection)
         elif self._waiting:
             self._waiting.popleft()[1](connection)
         self._open_more()
 
-    async def _connected(self) -> "Connection | CloudError":
+    async def _connected(self) -> "ClientConnection | CloudError":
         target = self.target
         try:
             async with asyncio.timeout(target.connect_timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self), target.host, target.port, ssl=target.tls
+                    lambda: ClientConnection(self), target.host, target.port, ssl=target.tls
                 )
         except ssl.SSLCertVerificationError as error:
-            return OperatorNeeded("SSLError", str(error))
+            return OperatorError("SSLError", str(error))
         except TimeoutError:
-            return CallFailed("ConnectTimeoutError", f"{target.host}:{target.port}")
+            return TransientError("ConnectTimeoutError", f"{target.host}:{target.port}")
         except OSError as error:
-            return CallFailed("EndpointConnectionError", f"{target.host}:{target.port}: {error}")
+            return TransientError("EndpointConnectionError", f"{target.host}:{target.port}: {error}")
         return connection
 
-    def free(self, connection: "Connection") -> None:
+    def free(self, connection: "ClientConnection") -> None:
         """It has nothing to do: who waits first has it."""
         if self._waiting:
             connection.send(*self._waiting.popleft())
         else:
             self._free.append(connection)
 
-    def gone(self, connection: "Connection") -> None:
+    def gone(self, connection: "ClientConnection") -> None:
         """It is closed; others are opened for those who wait."""
         self._all.discard(connection)
         if connection in self._free:
@@ -115,7 +115,7 @@ class Pool:
     def _sweep(self) -> None:
         now = self._loop.time()
         for connection in [each for each in self._all if each.deadline < now]:
-            connection.fail(CallFailed("ReadTimeoutError", f"no answer in {self.target.read_timeout:g} s"))
+            connection.fail(TransientError("ReadTimeoutError", f"no answer in {self.target.read_timeout:g} s"))
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
 
     def close(self) -> None:
@@ -127,10 +127,10 @@ class Pool:
             connection.close()
 
 
-class Connection(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One request at a time, and its answer."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -168,7 +168,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.fail(CallFailed("ConnectionClosedError", str(error or "closed before the answer")))
+        self.fail(TransientError("ConnectionClosedError", str(error or "closed before the answer")))
         self._pool.gone(self)
 
     def data_received(self, data: bytes) -> None:
@@ -178,7 +178,7 @@ class Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self.fail(OperatorNeeded("NotHttp", str(error)))
+            self.fail(OperatorError("NotHttp", str(error)))
             return
         if self._complete:
             self._finish()
@@ -212,7 +212,7 @@ class Connection(asyncio.Protocol):
     def on_body(self, body: bytes) -> None:
         self._body.append(body)
         if sum(map(len, self._body)) > LARGEST_ANSWER:
-            self.fail(OperatorNeeded("NotTheApi", f"an answer of more than {LARGEST_ANSWER} bytes"))
+            self.fail(OperatorError("NotTheApi", f"an answer of more than {LARGEST_ANSWER} bytes"))
 
     def on_message_complete(self) -> None:
         self._complete = True

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any, TypeAlias
 
-from gateway.errors import OperatorNeeded
+from gateway.errors import OperatorError
 from gateway.protocol.messages import ModelResult
 from gateway.protocol.service_calls import (
     Call,
@@ -107,7 +107,7 @@ def registration(answer: Mapping[str, Any]) -> Registration:
         ttl = DEFAULT_TTL
     word = answer.get("DeviceRegistration")
     if word is None:
-        raise OperatorNeeded("NotTheApi", "an answer without DeviceRegistration: is the endpoint right?")
+        raise OperatorError("NotTheApi", "an answer without DeviceRegistration: is the endpoint right?")
     return Registration(str(word), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
 
 
@@ -140,5 +140,5 @@ def _definition(each: Mapping[str, Any]) -> Definition:
 def _text(members: Mapping[str, Any], name: str) -> str | None:
     value = members.get(name)
     if value is not None and not isinstance(value, str):
-        raise OperatorNeeded("NotTheApi", f"{name} is {value!r:.100}, no string: is the endpoint right?")
+        raise OperatorError("NotTheApi", f"{name} is {value!r:.100}, no string: is the endpoint right?")
     return value

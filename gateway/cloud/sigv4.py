@@ -12,7 +12,7 @@ from typing import NamedTuple
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 
-class Credentials(NamedTuple):
+class AwsCredentials(NamedTuple):
     """What requests are signed with; `token` for temporary credentials."""
 
     access_key: str
@@ -28,12 +28,12 @@ class Signer:
         self._service = service
         self._host = host
         self._second = -1
-        self._credentials: Credentials | None = None
+        self._credentials: AwsCredentials | None = None
         self._key = b""
         self._day = self._date = ""
         self._scope = self._signed = self._before = self._token = self._head = ""
 
-    def headers(self, credentials: Credentials, path: str, body: bytes, now: float) -> str:
+    def headers(self, credentials: AwsCredentials, path: str, body: bytes, now: float) -> str:
         """The headers that authenticate `body`, each line ended by CRLF; `now` in Unix seconds."""
         if int(now) != self._second or credentials is not self._credentials:
             self._renew(credentials, int(now))
@@ -43,7 +43,7 @@ class Signer:
         signature = hmac.digest(self._key, text.encode(), "sha256").hex()
         return f"{self._head}{signature}\r\n"
 
-    def _renew(self, credentials: Credentials, second: int) -> None:
+    def _renew(self, credentials: AwsCredentials, second: int) -> None:
         """A new second, or new credentials: everything that the next calls have in common."""
         self._date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
         if self._date[:8] != self._day or credentials is not self._credentials:

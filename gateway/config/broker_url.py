@@ -16,7 +16,7 @@ _ENCODE = "a character like / ? # @ : % inside the user name or password is writ
 
 
 @dataclass(frozen=True, slots=True)
-class BrokerAddress:
+class BrokerUrl:
     """The broker's host and TCP port, whether TLS is spoken, and the MQTT user name and password (decoded)."""
 
     host: str

@@ -28,7 +28,7 @@ _PRIVATE = {"mqtt_url", "mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "mqtt
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Source:
     """A value that somebody set, and where: `place` is what a mistake in it begins with."""
 
     value: Any
@@ -54,7 +54,7 @@ def load_with_places(config: Path | None = None) -> tuple[Settings, dict[str, st
     return settings, {name: item.place for name, item in given.items()}
 
 
-def _settings(given: dict[str, Given], mistakes: list[str]) -> Settings | None:
+def _settings(given: dict[str, Source], mistakes: list[str]) -> Settings | None:
     try:
         return Settings(**{name: item.value for name, item in given.items()})
     except ValidationError as error:
@@ -66,7 +66,7 @@ def _settings(given: dict[str, Given], mistakes: list[str]) -> Settings | None:
     return None
 
 
-def _explained(name: str, given: Given | None, detail: str) -> str:
+def _explained(name: str, given: Source | None, detail: str) -> str:
     """One sentence: place, value if it may be shown, what would be right, and the detail of what is wrong."""
     extra = Settings.model_fields[name].json_schema_extra
     right = extra["right"] if isinstance(extra, dict) else ""
@@ -80,7 +80,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _from_toml(config: Path | None, mistakes: list[str]) -> dict[str, Given]:
+def _from_toml(config: Path | None, mistakes: list[str]) -> dict[str, Source]:
     named = config or os.environ.get(CONFIG_VARIABLE)
     if not named:
         return {}
@@ -95,22 +95,22 @@ def _from_toml(config: Path | None, mistakes: list[str]) -> dict[str, Given]:
         return {}
     mistakes.extend(f"{named}: {key}: {_unknown(key, '')}" for key in table if key not in Settings.model_fields)
     known = {key: value for key, value in table.items() if key in Settings.model_fields}
-    return {key: Given(value, f"{named}: {key}", key in _PRIVATE) for key, value in known.items()}
+    return {key: Source(value, f"{named}: {key}", key in _PRIVATE) for key, value in known.items()}
 
 
-def _from_environment(mistakes: list[str]) -> dict[str, Given]:
+def _from_environment(mistakes: list[str]) -> dict[str, Source]:
     given = {
-        name: Given(value, _variable(name), name in _PRIVATE) for name, value in EnvSettingsSource(Settings)().items()
+        name: Source(value, _variable(name), name in _PRIVATE) for name, value in EnvSettingsSource(Settings)().items()
     }
     for name in _EMPTY_IS_NO_DEFAULT:
         if os.environ.get(_variable(name)) == "":
-            given[name] = Given("", _variable(name), False)
+            given[name] = Source("", _variable(name), False)
     for variable, name in _ours(mistakes):
         if name in given:
             mistakes.append(f"{variable}: {_variable(name)} is set too; should be one of the two")
             continue
         try:
-            given[name] = Given(read_secret(Path(os.environ[variable])), variable, True)
+            given[name] = Source(read_secret(Path(os.environ[variable])), variable, True)
         except ValueError as error:
             mistakes.append(f"{variable}: should name a file that holds {name} ({error})")
     return given

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from gateway.config import validators
-from gateway.config.broker_url import BrokerAddress
+from gateway.config.broker_url import BrokerUrl
 from gateway.config.validators import (
     Choice,
     ClientId,
@@ -173,9 +173,9 @@ class Settings(BaseSettings):
     )
 
     @cached_property
-    def broker(self) -> BrokerAddress:
+    def broker(self) -> BrokerUrl:
         """`mqtt_url` parsed, with the password of `mqtt_password_file` where one is named. Raises ValueError."""
-        address = BrokerAddress.parse(self.mqtt_url.get_secret_value())
+        address = BrokerUrl.parse(self.mqtt_url.get_secret_value())
         if self.mqtt_password_file is None:
             return address
         return replace(address, password=validators.read_secret(self.mqtt_password_file))
@@ -221,14 +221,14 @@ class Settings(BaseSettings):
     @field_validator("mqtt_url")
     @classmethod
     def _url(cls, value: SecretStr) -> SecretStr:
-        BrokerAddress.parse(value.get_secret_value())
+        BrokerUrl.parse(value.get_secret_value())
         return value
 
     @field_validator("mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file")
     @classmethod
     def _tls(cls, value: object, info: ValidationInfo) -> object:
         url: SecretStr | None = info.data.get("mqtt_url")
-        if value is not None and url is not None and not BrokerAddress.parse(url.get_secret_value()).tls:
+        if value is not None and url is not None and not BrokerUrl.parse(url.get_secret_value()).tls:
             raise ValueError("it serves mqtts:// alone, and mqtt_url is mqtt://")
         return value
 
@@ -243,7 +243,7 @@ class Settings(BaseSettings):
     @classmethod
     def _password(cls, value: object, info: ValidationInfo) -> object:
         url: SecretStr | None = info.data.get("mqtt_url")
-        address = None if url is None else BrokerAddress.parse(url.get_secret_value())
+        address = None if url is None else BrokerUrl.parse(url.get_secret_value())
         if value is not None and address is not None and (address.username is None or address.password is not None):
             raise ValueError("it needs an mqtt_url with a user name and without a password")
         return value

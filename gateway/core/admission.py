@@ -5,16 +5,16 @@ A windowless part of the core: mailboxes, hellos and the time come in, effects g
 
 from collections.abc import Iterator
 
-from gateway.core.device_state import Mailbox
-from gateway.core.effects import Effect, Remember
-from gateway.core.hellos import Hellos
-from gateway.core.merging import WaitingHeartbeat, check
+from gateway.core.device_state import DeviceState
+from gateway.core.effects import Effect, SaveHellos
+from gateway.core.hellos import HelloTracker
+from gateway.core.merging import QueuedHeartbeat, check
 from gateway.core.outcomes import refusals
 from gateway.errors import Code, MessageError
-from gateway.protocol.messages import HelloRecord, Layout, Moment
+from gateway.protocol.messages import HelloRecord, Instant, Layout
 
 
-def admitted(box: Mailbox, hellos: Hellos, item: WaitingHeartbeat, now: Moment) -> Iterator[Effect]:
+def admitted(box: DeviceState, hellos: HelloTracker, item: QueuedHeartbeat, now: Instant) -> Iterator[Effect]:
     """A heartbeat came: it waits for its call, or for its hello, or is refused."""
     source = item.heartbeat.source
     if isinstance(source, Layout):
@@ -28,7 +28,7 @@ def admitted(box: Mailbox, hellos: Hellos, item: WaitingHeartbeat, now: Moment) 
         yield from hellos.ask(box)
 
 
-def _dated(box: Mailbox, item: WaitingHeartbeat, record: HelloRecord, now: Moment) -> Iterator[Effect]:
+def _dated(box: DeviceState, item: QueuedHeartbeat, record: HelloRecord, now: Instant) -> Iterator[Effect]:
     """The tag is known: so are the layout and, from the message itself where there is no clock, the epoch."""
     item.record = record
     time = item.heartbeat.time
@@ -37,11 +37,11 @@ def _dated(box: Mailbox, item: WaitingHeartbeat, record: HelloRecord, now: Momen
         yield from refusals(box, [item], Code.REFUSED, f"time: {time} s ago was before 1970", now)
         return
     if time is not None and record.imply(item.arrived - time):
-        yield Remember(box.device, box.hellos)
+        yield SaveHellos(box.device, box.hellos)
     yield from _checked(box, item, record.hello.layout, now)
 
 
-def _checked(box: Mailbox, item: WaitingHeartbeat, layout: Layout, now: Moment) -> Iterator[Effect]:
+def _checked(box: DeviceState, item: QueuedHeartbeat, layout: Layout, now: Instant) -> Iterator[Effect]:
     try:
         check(item, layout)
     except MessageError as error:
@@ -51,7 +51,7 @@ def _checked(box: Mailbox, item: WaitingHeartbeat, layout: Layout, now: Moment) 
         box.put(item)
 
 
-def checked_again(box: Mailbox, batch: list[WaitingHeartbeat], now: Moment) -> Iterator[Effect]:
+def checked_again(box: DeviceState, batch: list[QueuedHeartbeat], now: Instant) -> Iterator[Effect]:
     """What waited may be dated otherwise than when it came; what cannot be so is refused, and taken out of `batch`."""
     for item in [item for item in batch if item.redated]:
         try:
@@ -62,15 +62,15 @@ def checked_again(box: Mailbox, batch: list[WaitingHeartbeat], now: Moment) -> I
             yield from refusals(box, [item], error.code, error.detail, now)
 
 
-def hello_came(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]:
+def hello_came(box: DeviceState, hellos: HelloTracker, now: Instant) -> Iterator[Effect]:
     """What waits is gone through in its order; a heartbeat whose tag is known by now gets its layout."""
     items = list(box.waiting or ())
     box.keep([])
     for item in items:
         record = None
-        if isinstance(item, WaitingHeartbeat) and item.layout is None:
+        if isinstance(item, QueuedHeartbeat) and item.layout is None:
             record = box.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it named a tag
-        if isinstance(item, WaitingHeartbeat) and record is not None:
+        if isinstance(item, QueuedHeartbeat) and record is not None:
             yield from _dated(box, item, record, now)
         else:
             box.put(item)
@@ -78,7 +78,7 @@ def hello_came(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]:
         hellos.end(box)
 
 
-def hello_overdue(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]:
+def hello_overdue(box: DeviceState, hellos: HelloTracker, now: Instant) -> Iterator[Effect]:
     """The wait is over: plans need no limits then, heartbeats of unknown tags are refused."""
     unknown = box.without_layout()
     if unknown and box.limits_known:
@@ -91,5 +91,5 @@ def hello_overdue(box: Mailbox, hellos: Hellos, now: Moment) -> Iterator[Effect]
     box.hello_absent = True
 
 
-def _unknown(box: Mailbox, item: WaitingHeartbeat, now: Moment) -> Iterator[Effect]:
+def _unknown(box: DeviceState, item: QueuedHeartbeat, now: Instant) -> Iterator[Effect]:
     yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TypeAlias
 
-from gateway.core.effects import Ticket
-from gateway.core.merging import WaitingHeartbeat, mergeable
+from gateway.core.effects import DeliveryToken
+from gateway.core.merging import QueuedHeartbeat, mergeable
 from gateway.protocol.messages import NO_URLS, Device, Get, Hello, HelloRecord, ModelFile, Plan, Read
 from gateway.protocol.service_calls import Call
 
@@ -28,14 +28,14 @@ NEVER = float("-inf")
 
 
 @dataclass(slots=True, eq=False)
-class WaitingGet:
+class QueuedGet:
     """A deployment request in its mailbox."""
 
-    ticket: Ticket
+    ticket: DeliveryToken
     get: Get
 
 
-Waiting: TypeAlias = WaitingHeartbeat | WaitingGet
+Queued: TypeAlias = QueuedHeartbeat | QueuedGet
 
 
 @dataclass(slots=True)
@@ -46,11 +46,11 @@ class HelloWait:
 
 
 @dataclass(slots=True)
-class PlanCheck:
+class PendingPlanCheck:
     """A heartbeat said which plan it has; `ticket` is where an error would be sent."""
 
     have: int
-    ticket: Ticket
+    ticket: DeliveryToken
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class PendingRead:
     """A read of a plan that the gateway does not know: the service is asked once."""
 
     read: Read
-    ticket: Ticket
+    ticket: DeliveryToken
 
 
 @dataclass(slots=True)
@@ -66,19 +66,19 @@ class InFlight:
     """The call that the device waits for, and what it will settle."""
 
     call: Call
-    heartbeats: list[WaitingHeartbeat] = field(default_factory=list)
-    gets: list[WaitingGet] = field(default_factory=list)
-    check: PlanCheck | None = None
+    heartbeats: list[QueuedHeartbeat] = field(default_factory=list)
+    gets: list[QueuedGet] = field(default_factory=list)
+    check: PendingPlanCheck | None = None
     read: PendingRead | None = None
 
     @property
-    def items(self) -> list[Waiting]:
+    def items(self) -> list[Queued]:
         """All that is settled with the outcome."""
         return [*self.heartbeats, *self.gets]
 
 
 @dataclass(slots=True)
-class PlanMemory:
+class PlanState:
     """What the service last answered and what was last published; times on the monotonic clock.
 
     `too_large`: the digests, the last few, of which the device knows that they do not fit. `sought`: when the service
@@ -115,7 +115,7 @@ class PlanMemory:
 
 
 @dataclass(slots=True)
-class Mailbox:
+class DeviceState:
     """A quiet device costs this object and its hellos; the rest is made when it is needed and dropped afterwards.
 
     `singly`: so many heartbeats go one by one. `again`: so many make just the call that failed. `held`: no call before
@@ -128,14 +128,14 @@ class Mailbox:
     hello_absent: bool = False
     registered_until: float = NEVER
     unregistered_until: float = NEVER
-    plan: PlanMemory | None = None
-    waiting: deque[Waiting] | None = None
+    plan: PlanState | None = None
+    waiting: deque[Queued] | None = None
     in_flight: InFlight | None = None
     singly: int = 0
     again: int = 0
     held: bool = False
     in_line: bool = False
-    check: PlanCheck | None = None
+    check: PendingPlanCheck | None = None
     read: PendingRead | None = None
     hello_wait: HelloWait | None = None
 
@@ -171,26 +171,26 @@ class Mailbox:
         """Whether there is anything to call for."""
         return bool(self.waiting) or self.check is not None or self.read is not None
 
-    def put(self, item: Waiting) -> None:
+    def put(self, item: Queued) -> None:
         """Append to what waits."""
         if self.waiting is None:
             self.waiting = deque()
         self.waiting.append(item)
 
-    def keep(self, items: Sequence[Waiting]) -> None:
+    def keep(self, items: Sequence[Queued]) -> None:
         """Let just `items` wait."""
         self.waiting = deque(items) if items else None
 
-    def leading_heartbeats(self, most: int) -> list[WaitingHeartbeat]:
+    def leading_heartbeats(self, most: int) -> list[QueuedHeartbeat]:
         """Those at the head whose layout is known, in order."""
-        found: list[WaitingHeartbeat] = []
+        found: list[QueuedHeartbeat] = []
         for item in islice(self.waiting or (), most):
-            if not isinstance(item, WaitingHeartbeat) or item.layout is None:
+            if not isinstance(item, QueuedHeartbeat) or item.layout is None:
                 break
             found.append(item)
         return found
 
-    def batch(self, most: int, most_bytes: int) -> list[WaitingHeartbeat]:
+    def batch(self, most: int, most_bytes: int) -> list[QueuedHeartbeat]:
         """What makes the next call, taken out of what waits."""
         found = self.leading_heartbeats(self.again or (1 if self.singly else most))
         if not self.again:
@@ -199,7 +199,7 @@ class Mailbox:
         self.drop(len(found))
         return found
 
-    def back(self, items: list[Waiting], repeated: range) -> list[Waiting]:
+    def back(self, items: list[Queued], repeated: range) -> list[Queued]:
         """To the head of what waits, but for those of connections in `repeated`, which are the result."""
         kept = [item for item in items if item.ticket.connection not in repeated]
         again = [item for item in items if item.ticket.connection in repeated]
@@ -207,11 +207,11 @@ class Mailbox:
         self.keep([*kept, *(self.waiting or ())])
         return again
 
-    def leading_gets(self) -> list[WaitingGet]:
+    def leading_gets(self) -> list[QueuedGet]:
         """Those at the head, in order: one answer serves them all."""
-        found: list[WaitingGet] = []
+        found: list[QueuedGet] = []
         for item in self.waiting or ():
-            if not isinstance(item, WaitingGet):
+            if not isinstance(item, QueuedGet):
                 break
             found.append(item)
         return found
@@ -220,20 +220,18 @@ class Mailbox:
         """Remove the first `count` of what waits."""
         self.keep(list(islice(self.waiting or (), count, None)))
 
-    def empty(self) -> list[Waiting]:
+    def empty(self) -> list[Queued]:
         """Take out all that waits."""
         items, self.waiting, self.singly, self.again = list(self.waiting or ()), None, 0, 0
         return items
 
-    def without_layout(self) -> list[WaitingHeartbeat]:
+    def without_layout(self) -> list[QueuedHeartbeat]:
         """The heartbeats that wait for the hello of their tag."""
-        return [item for item in self.waiting or () if isinstance(item, WaitingHeartbeat) and item.layout is None]
+        return [item for item in self.waiting or () if isinstance(item, QueuedHeartbeat) and item.layout is None]
 
-    def understood(self) -> list[Waiting]:
+    def understood(self) -> list[Queued]:
         """All the others that wait."""
-        return [
-            item for item in self.waiting or () if not isinstance(item, WaitingHeartbeat) or item.layout is not None
-        ]
+        return [item for item in self.waiting or () if not isinstance(item, QueuedHeartbeat) or item.layout is not None]
 
     def fitting(self, plan: Plan) -> bytes | None:
         """The payload of `plan` that the device asked for by its flags; None where it exceeds max_payload."""

@@ -11,33 +11,33 @@ from gateway.protocol.messages import Ack, Device, HelloRecord, ModelFile, Read
 from gateway.protocol.service_calls import Call
 
 
-class Ticket(Protocol):
+class DeliveryToken(Protocol):
     """Stands for one delivery of the broker. `connection` counts connections; a ticket is good for its own alone."""
 
     @property
     def connection(self) -> int: ...
 
 
-class Ask(NamedTuple):
+class CallService(NamedTuple):
     """Make a call to the Edge Manager; its outcome comes back to `Core.resolve`."""
 
     call: Call
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class PublishAck:
     """Publish an ack to the sender of a delivery. `max_payload` in bytes, None: no limit known."""
 
-    ticket: Ticket
+    ticket: DeliveryToken
     ack: Ack
     max_payload: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
+class DeadLetter:
     """Publish the refused payload of a delivery on `dead`, byte for byte, with the reason."""
 
-    ticket: Ticket
+    ticket: DeliveryToken
     code: Code
     detail: str
 
@@ -56,30 +56,32 @@ class SendBlocks:
     """Publish the blocks of `file` that `read` asks for; what cannot be had is told to the sender of `ticket`."""
 
     device: Device
-    ticket: Ticket
+    ticket: DeliveryToken
     file: ModelFile
     read: Read
 
 
 @dataclass(frozen=True, slots=True)
-class ReadHello:
+class FetchRetainedHello:
     """Ask the broker for the device's retained hello; `Core.hello_asked` hears when the broker confirmed."""
 
     device: Device
 
 
 @dataclass(frozen=True, slots=True)
-class Remember:
+class SaveHellos:
     """Keep a device's hellos, newest last, for the gateway's next life."""
 
     device: Device
     hellos: tuple[HelloRecord, ...]
 
 
-class Settle(NamedTuple):
+class Acknowledge(NamedTuple):
     """Acknowledge a delivery to the broker, once everything before it in the list is confirmed."""
 
-    ticket: Ticket
+    ticket: DeliveryToken
 
 
-Effect: TypeAlias = Ask | Reply | Bury | PublishPlan | SendBlocks | ReadHello | Remember | Settle
+Effect: TypeAlias = (
+    CallService | PublishAck | DeadLetter | PublishPlan | SendBlocks | FetchRetainedHello | SaveHellos | Acknowledge
+)

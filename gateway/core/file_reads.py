@@ -5,11 +5,11 @@ A windowless part of the core. A read is settled at once: a device that misses b
 
 from collections.abc import Iterator
 
-from gateway.core.device_state import Mailbox, PendingRead
+from gateway.core.device_state import DeviceState, PendingRead
 from gateway.core.effects import Effect, SendBlocks
 from gateway.core.outcomes import complaint
 from gateway.errors import Code
-from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Moment, Read
+from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Instant, Read
 
 ASK_AGAIN = 1.0
 """Seconds after an answer that the service gave for a read's sake for which no other read makes it be asked: heartbeats
@@ -44,7 +44,7 @@ def _uint_bytes(number: int) -> int:
     return 1 + next((size for size in (1, 2, 4) if number < 1 << 8 * size), 8)
 
 
-def answerable(box: Mailbox, read: Read, now: Moment) -> bool:
+def answerable(box: DeviceState, read: Read, now: Instant) -> bool:
     """Whether the service need not be asked for the plan that is read."""
     memory = box.plan
     if memory is None:
@@ -52,14 +52,14 @@ def answerable(box: Mailbox, read: Read, now: Moment) -> bool:
     return memory.readable == read.digest or (memory.digest is not None and now.mono - memory.sought < ASK_AGAIN)
 
 
-def sought(box: Mailbox, pending: PendingRead, now: Moment) -> Iterator[Effect]:
+def sought(box: DeviceState, pending: PendingRead, now: Instant) -> Iterator[Effect]:
     """The service was asked for the read's sake, and has answered."""
     if box.plan is not None:
         box.plan.sought = now.mono
     yield from served(box, pending, now)
 
 
-def served(box: Mailbox, pending: PendingRead, now: Moment) -> Iterator[Effect]:
+def served(box: DeviceState, pending: PendingRead, now: Instant) -> Iterator[Effect]:
     """Answer a read by the plan that is known: blocks, or code 5."""
     ticket, read = pending.ticket, pending.read
     files = box.plan.files if box.plan is not None and box.plan.readable == read.digest else ()

@@ -6,18 +6,18 @@ A windowless part of the core: mailboxes and the time come in, facts and effects
 from collections.abc import Iterable, Iterator
 from weakref import WeakKeyDictionary, ref
 
-from gateway.core.device_state import PLAN_GRACE, TAGS_KEPT, UNKNOWN_KEPT, HelloWait, Mailbox
-from gateway.core.effects import Effect, ReadHello
+from gateway.core.device_state import PLAN_GRACE, TAGS_KEPT, UNKNOWN_KEPT, DeviceState, HelloWait
+from gateway.core.effects import Effect, FetchRetainedHello
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout
 
 
-class Hellos:
+class HelloTracker:
     """`wait`: seconds after the broker's confirmation for which a heartbeat of an unknown tag waits."""
 
     def __init__(self, wait: float) -> None:
         self._wait = wait
         self._layouts: WeakKeyDictionary[Layout, ref[Layout]] = WeakKeyDictionary()
-        self._awaited: dict[Device, Mailbox] = {}
+        self._awaited: dict[Device, DeviceState] = {}
 
     def __len__(self) -> int:
         return len(self._awaited)
@@ -31,7 +31,7 @@ class Hellos:
             return layout
         return kept
 
-    def learn(self, box: Mailbox, hello: Hello, implied: int | None = None) -> bool:
+    def learn(self, box: DeviceState, hello: Hello, implied: int | None = None) -> bool:
         """Make `hello` the device's newest; False where it already was, to the letter. `implied`: as HelloRecord's."""
         known = box.record(hello.tag)
         if known is not None and known is box.newest and known.hello == hello:
@@ -46,19 +46,19 @@ class Hellos:
         box.newest, box.older = known, others[1 - TAGS_KEPT :]
         return True
 
-    def recall(self, box: Mailbox, records: Iterable[HelloRecord]) -> None:
+    def recall(self, box: DeviceState, records: Iterable[HelloRecord]) -> None:
         """What an earlier life remembered, newest last."""
         for record in records:
             self.learn(box, record.hello, record.implied)
 
-    def ask(self, box: Mailbox) -> Iterator[Effect]:
+    def ask(self, box: DeviceState) -> Iterator[Effect]:
         """Have the device's retained hello read, unless that is under way."""
         if box.hello_wait is None:
             box.hello_wait = HelloWait()
             self._awaited[box.device] = box
-            yield ReadHello(box.device)
+            yield FetchRetainedHello(box.device)
 
-    def asked(self, box: Mailbox, now: float) -> None:
+    def asked(self, box: DeviceState, now: float) -> None:
         """The broker confirmed the subscription that brings the device's hello."""
         if box.hello_wait is not None and box.hello_wait.confirmed is None:
             box.hello_wait.confirmed = now
@@ -69,7 +69,7 @@ class Hellos:
             self.end(box)
             yield from self.ask(box) if box.waiting or box.check else ()
 
-    def end(self, box: Mailbox) -> None:
+    def end(self, box: DeviceState) -> None:
         """Wait no longer."""
         box.hello_wait = None
         self._awaited.pop(box.device, None)
@@ -78,18 +78,18 @@ class Hellos:
         """When the first wait is over, on the monotonic clock; None where nothing is awaited or confirmed."""
         return min((due for box in self._awaited.values() if (due := self._due(box)) is not None), default=None)
 
-    def overdue(self, now: float, pressed: bool = False) -> list[Mailbox]:
+    def overdue(self, now: float, pressed: bool = False) -> list[DeviceState]:
         """The mailboxes whose wait, or whose first part of it, is over. `pressed`: there is no second part."""
         boxes = self._awaited.values()
         return [box for box in boxes if (due := self._due(box, pressed)) is not None and due <= now]
 
-    def _due(self, box: Mailbox, pressed: bool = False) -> float | None:
+    def _due(self, box: DeviceState, pressed: bool = False) -> float | None:
         confirmed = box.hello_wait.confirmed if box.hello_wait else None
         if confirmed is None:
             return None
         return confirmed + (min(self._wait, PLAN_GRACE) if pressed or not box.limits_known else self._wait)
 
-    def too_many(self, box: Mailbox, now: float) -> bool:
+    def too_many(self, box: DeviceState, now: float) -> bool:
         """Whether one heartbeat more of an unknown tag would be too many for one device.
 
         A backlog waits until the broker had time to answer, however long it is; then only a few wait for a late hello.

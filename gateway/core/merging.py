@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from gateway.core.effects import Ticket
+from gateway.core.effects import DeliveryToken
 from gateway.errors import DecodeError, LimitError
 from gateway.protocol.messages import LATEST, Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
 from gateway.protocol.service_calls import DatedResult, DatedSample, ModelReport, SendHeartbeat
@@ -21,13 +21,13 @@ _SAMPLE_WEIGHT = 90
 
 
 @dataclass(slots=True, eq=False)
-class WaitingHeartbeat:
+class QueuedHeartbeat:
     """A heartbeat in its mailbox. `layout` is None until the hello of its tag is known. `arrived` in Unix seconds.
 
     `epoch`: by which it was checked.
     """
 
-    ticket: Ticket
+    ticket: DeliveryToken
     heartbeat: Heartbeat
     arrived: int
     layout: Layout | None = None
@@ -48,7 +48,7 @@ class WaitingHeartbeat:
         return time if self.record is None else (self.record.epoch or 0) + time
 
 
-def check(waiting: WaitingHeartbeat, layout: Layout) -> None:
+def check(waiting: QueuedHeartbeat, layout: Layout) -> None:
     """Hold a heartbeat against its layout.
 
     Raises DecodeError for more samples than the layout has metrics, LimitError for a date or a value that cannot be.
@@ -96,7 +96,7 @@ def scaled(number: Number, exponent: int | None) -> Number:
     return number / _POWERS[-exponent] if exponent < 0 else float(number * _POWERS[exponent])
 
 
-def mergeable(waiting: Sequence[WaitingHeartbeat], most: int, most_bytes: int) -> int:
+def mergeable(waiting: Sequence[QueuedHeartbeat], most: int, most_bytes: int) -> int:
     """How many of `waiting`, from the first on, make one call of at most `most` heartbeats and about `most_bytes`."""
     if len(waiting) == 1:
         return 1
@@ -117,7 +117,7 @@ def _timeless(result: Result) -> Result:
     return replace(result, start_age=None, end_age=None)
 
 
-def _weight(item: WaitingHeartbeat) -> int:
+def _weight(item: QueuedHeartbeat) -> int:
     """About how many bytes of JSON a heartbeat becomes."""
     layout, heartbeat = item.layout, item.heartbeat
     assert layout is not None  # only what has one is asked about
@@ -137,7 +137,7 @@ def _row_weight(metrics: tuple[Metric, ...], row: tuple[Samples, ...]) -> int:
     return weight
 
 
-def merged(device: Device, batch: Sequence[WaitingHeartbeat]) -> SendHeartbeat:
+def merged(device: Device, batch: Sequence[QueuedHeartbeat]) -> SendHeartbeat:
     """One call for all of `batch`, samples in the order of arrival. Every heartbeat of it has passed `check`."""
     layout = batch[-1].layout
     assert layout is not None  # `mergeable` takes none without

@@ -7,7 +7,7 @@ UNREGISTERED_AT_MOST = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class Policy:
     """The settings that decide something here; times in seconds."""
 
     ask_registration: bool = True

@@ -5,24 +5,24 @@ A windowless part of the core. What waits in a mailbox meanwhile is merged when 
 
 from collections import deque
 
-from gateway.core.device_state import Mailbox
+from gateway.core.device_state import DeviceState
 
 WIDE = 1 << 16
 """Calls at once, as long as nobody says otherwise."""
 
 
-class Line:
+class CallScheduler:
     """`window`: calls at once at most. 0: none begins, those under way come to their end."""
 
     def __init__(self, window: int = WIDE) -> None:
         self.window = window
         self._calls = 0
-        self._boxes: deque[Mailbox] = deque()
+        self._boxes: deque[DeviceState] = deque()
 
     def __len__(self) -> int:
         return len(self._boxes)
 
-    def admits(self, box: Mailbox, turn: bool) -> bool:
+    def admits(self, box: DeviceState, turn: bool) -> bool:
         """Whether the device may call now; else it has its place in the line. `turn`: others need not come first."""
         if self._calls < self.window and (turn or not self._boxes):
             return True
@@ -39,7 +39,7 @@ class Line:
         """It is over."""
         self._calls -= 1
 
-    def next(self) -> Mailbox | None:
+    def next(self) -> DeviceState | None:
         """Whose turn it is, taken out; None while there is no room."""
         if not self._boxes or self._calls >= self.window:
             return None

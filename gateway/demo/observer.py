@@ -9,8 +9,8 @@ from collections.abc import Callable
 from gateway.demo.brokers.address import Address, Credentials
 from gateway.demo.events import Message
 from gateway.errors import MessageError
-from gateway.mqtt.connection import Endpoint
-from gateway.mqtt.session import Broker, Delivery
+from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.session import Delivery, MqttSession
 from gateway.protocol.topics import Topics
 
 CLIENT_ID = "demo-observer"
@@ -24,8 +24,8 @@ class Observer:
         self._topics = Topics(ROOT)
         self._began = began
         self._on_message = on_message
-        endpoint = Endpoint(at.host, at.gateway_port, CLIENT_ID, who.user, who.password)
-        self._broker = Broker(endpoint, [f"{ROOT}/#"], self, 1000)
+        endpoint = BrokerEndpoint(at.host, at.gateway_port, CLIENT_ID, who.user, who.password)
+        self._broker = MqttSession(endpoint, [f"{ROOT}/#"], self, 1000)
 
     @property
     def is_up(self) -> bool:

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 from gateway import connections
 from gateway.cloud import boto_transport
-from gateway.cloud.boto_transport import Identity, Standard
-from gateway.cloud.client import Lane
+from gateway.cloud.boto_transport import BotoTransport, CredentialInfo
+from gateway.cloud.client import Transport
 from gateway.cloud.serializer import Answer
 from gateway.config import Settings
 from gateway.doctor.facts import Fault, ModelStore, Service
-from gateway.errors import CloudError, FileFault
+from gateway.errors import CloudError, FileError
 from gateway.files import fetcher
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, Registration
@@ -22,7 +22,7 @@ from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegist
 Fact = TypeVar("Fact")
 
 
-async def ask_service(service: connections.Service, settings: Settings) -> Service | Fault:
+async def ask_service(service: connections.EdgeManagerConnection, settings: Settings) -> Service | Fault:
     """One call of each kind that changes nothing, for a device that nobody has."""
     name = f"doctor-{secrets.token_hex(6)}"
     device = Device(name, name)
@@ -30,7 +30,7 @@ async def ask_service(service: connections.Service, settings: Settings) -> Servi
     calls.append(GetDeployments(device, patient=False))
     dates: list[float] = []
     boto_transport.tell_dates(service.client, lambda date: dates.extend(_ahead(date, time.time())))
-    (lane, _), plain = service.lane(settings.concurrency), Standard(service.client, 1)
+    (lane, _), plain = service.lane(settings.concurrency), BotoTransport(service.client, 1)
     try:
         async with asyncio.timeout((len(calls) + 1) * (settings.connect_timeout + settings.read_timeout)):
             answers = {type(call).__name__: await _answer(lane, call) for call in calls}
@@ -45,7 +45,7 @@ async def ask_service(service: connections.Service, settings: Settings) -> Servi
     return Service(service.url, faults, words[0] if words else None, dates[0] if dates else None)
 
 
-async def _answer(lane: Lane, call: Call) -> Answer | CloudError:
+async def _answer(lane: Transport, call: Call) -> Answer | CloudError:
     answered: asyncio.Future[Answer | CloudError] = asyncio.get_running_loop().create_future()
     lane.send(call, lambda answer: None if answered.done() else answered.set_result(answer))
     return await answered
@@ -59,7 +59,7 @@ def _ahead(date: str, now: float) -> list[float]:
         return []
 
 
-async def find_credentials(session: Any) -> Identity | CloudError | Fault | None:
+async def find_credentials(session: Any) -> CredentialInfo | CloudError | Fault | None:
     """As boto3 finds them, which may mean to ask other services."""
     return await _in_time(asyncio.to_thread(boto_transport.identity, session), 30.0, "boto3's search for credentials")
 
@@ -78,7 +78,7 @@ async def ask_model_store(client: Any, settings: Settings, asked: str | None) ->
 def _read(client: Any, url: str, where: str, asked: str | None) -> ModelStore:
     try:
         answer = fetcher.ask(client.get_object, url)
-    except (CloudError, FileFault) as fault:
+    except (CloudError, FileError) as fault:
         return ModelStore(where, asked, fault)
     answer["Body"].close()
     return ModelStore(where, asked, None, int(answer["ContentLength"]))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.files.cache import Corrupted, VerifiedFile
-from gateway.files.flow_control import Pace
+from gateway.files.flow_control import CongestionControl
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.protocol import codec
 from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
@@ -77,7 +77,7 @@ class BlockSender:
         self._publish = publish
         self._later = later
         self._clock = clock
-        self._pace = Pace()
+        self._pace = CongestionControl()
         self._devices: dict[str, _Device] = {}
         self._turns: deque[_Device] = deque()
         self._unconfirmed = 0

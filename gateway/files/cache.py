@@ -16,7 +16,7 @@ from pathlib import Path
 
 import structlog
 
-from gateway.errors import Code, FileFault
+from gateway.errors import Code, FileError
 from gateway.protocol.messages import ModelFile
 
 CHUNK = 65_536
@@ -81,7 +81,7 @@ class VerifiedFile:
         return chunk
 
 
-class ModelCache:
+class FileCache:
     """One folder of at most `limit` bytes. Its methods may block for the time of a disk; they are called in threads.
 
     Over the limit are, for a while, evicted files that somebody still holds.
@@ -118,7 +118,7 @@ class ModelCache:
     def put(self, file: ModelFile, size: int, chunks: Iterable[bytes]) -> VerifiedFile:
         """Write a file of `size` bytes and verify it. Raises FileFault where it is not the plan's, or OSError."""
         if size > self._limit:
-            raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} has {size} bytes, the cache {self._limit}")
+            raise FileError(Code.UNKNOWN_PLAN, f"{file.url} has {size} bytes, the cache {self._limit}")
         part = self._path(file).with_suffix(".part")
         with self._room:
             self._room.wait_for(lambda: size + sum(self._writing.values()) <= self._limit)
@@ -129,7 +129,7 @@ class ModelCache:
             return VerifiedFile(part.replace(self._path(file)), file)
         except Corrupted:
             self._path(file).unlink(missing_ok=True)
-            raise FileFault(Code.GAVE_UP, "the gateway's disk gives other bytes than were written") from None
+            raise FileError(Code.GAVE_UP, "the gateway's disk gives other bytes than were written") from None
         finally:
             part.unlink(missing_ok=True)
             with self._room:
@@ -142,11 +142,11 @@ class ModelCache:
             for chunk in chunks:
                 written += len(chunk)
                 if written > size:
-                    raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} has more than the {size} bytes that it should have")
+                    raise FileError(Code.UNKNOWN_PLAN, f"{file.url} has more than the {size} bytes that it should have")
                 digest.update(chunk)
                 out.write(chunk)
         if digest.hexdigest() != file.checksum.lower():
-            raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} has the {file.checksum_type} {digest.hexdigest()}")
+            raise FileError(Code.UNKNOWN_PLAN, f"{file.url} has the {file.checksum_type} {digest.hexdigest()}")
 
     def _make_room(self, size: int) -> None:
         """For `size` bytes beside the files that are whole, on a disk that may be smaller than the limit."""
@@ -175,5 +175,5 @@ class ModelCache:
 def _digest(file: ModelFile) -> "hashlib._Hash":
     make = _DIGESTS.get(file.checksum_type)
     if make is None:
-        raise FileFault(Code.UNKNOWN_PLAN, f"checksums of type {file.checksum_type} cannot be verified here")
+        raise FileError(Code.UNKNOWN_PLAN, f"checksums of type {file.checksum_type} cannot be verified here")
     return make()

@@ -18,8 +18,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
 from gateway.cloud import error_mapping
-from gateway.errors import CallFailed, CloudError, Code, ConfigError, FileFault, OperatorNeeded
-from gateway.files.cache import CHUNK, ModelCache, VerifiedFile
+from gateway.errors import CloudError, Code, ConfigError, FileError, OperatorError, TransientError
+from gateway.files.cache import CHUNK, FileCache, VerifiedFile
 from gateway.protocol.messages import ModelFile
 from gateway.retry import RetryPolicy
 
@@ -58,27 +58,27 @@ def ask(operation: Any, url: str) -> Any:
     """The answer of one operation of S3 on the object of an `s3://BUCKET/KEY`. Raises CloudError, FileFault."""
     bucket, _, key = url.removeprefix("s3://").partition("/")
     if not url.startswith("s3://") or not bucket or not key:
-        raise FileFault(Code.UNKNOWN_PLAN, f"{url[:200]} is not s3://BUCKET/KEY")
+        raise FileError(Code.UNKNOWN_PLAN, f"{url[:200]} is not s3://BUCKET/KEY")
     try:
         return operation(Bucket=bucket, Key=key)
     except Exception as error:
         raise error_mapping.of(error) from error
 
 
-class Models:
+class ModelFileStore:
     """Opens model files and tells their sizes."""
 
     def __init__(self, client: Callable[[], Any], folder: Path, limit: int, policy: RetryPolicy) -> None:
         """`client` makes the S3 client, once one is needed: a fleet without models saves 14 MB. `limit`: bytes of the
         cache in `folder`. Raises OSError where that cannot be used."""
         self._s3 = cache(client)
-        self._cache = ModelCache(folder, limit)
+        self._cache = FileCache(folder, limit)
         self._policy = policy
         self._pool = ThreadPoolExecutor(4, thread_name_prefix="models")
         self._size_pool = ThreadPoolExecutor(4, thread_name_prefix="sizes")  # plans do not wait for fetches
         self._open: OrderedDict[ModelFile, VerifiedFile] = OrderedDict()
         self._opening: dict[ModelFile, asyncio.Task[VerifiedFile]] = {}
-        self._faults: dict[ModelFile, tuple[float, FileFault]] = {}
+        self._faults: dict[ModelFile, tuple[float, FileError]] = {}
         self._sizes: OrderedDict[ModelFile, int | None] = OrderedDict()
         self._sizing: dict[ModelFile, asyncio.Task[None]] = {}
 
@@ -97,7 +97,7 @@ class Models:
             return found
         until, fault = self._faults.get(file, (0.0, None))
         if fault is not None and time.monotonic() < until:
-            raise FileFault(fault.code, fault.detail)
+            raise FileError(fault.code, fault.detail)
         task = self._opening.get(file)
         if task is None:
             task = self._opening[file] = asyncio.create_task(self._obtain(file))
@@ -144,7 +144,7 @@ class Models:
         try:
             head = await self._in_thread(self._size_pool, self._ask, "head_object", file.url)
             self._keep_size(file, int(head["ContentLength"]))
-        except (CloudError, FileFault, KeyError) as error:
+        except (CloudError, FileError, KeyError) as error:
             _log.info("the size of a model file is not known", url=file.url, reason=str(error))
             self._keep_size(file, None)
 
@@ -163,8 +163,8 @@ class Models:
         try:
             found = await self._at_hand(file)
         except OSError as error:
-            raise self._fault(file, FileFault(Code.GAVE_UP, f"the gateway's disk: {error.strerror}")) from error
-        except FileFault as fault:
+            raise self._fault(file, FileError(Code.GAVE_UP, f"the gateway's disk: {error.strerror}")) from error
+        except FileError as fault:
             raise self._fault(file, fault) from None
         self._keep_size(file, found.total)
         self._let_go()
@@ -191,9 +191,9 @@ class Models:
         self._open = OrderedDict((each, found) for each, found in self._open.items() if not found.evicted)
         return held - len(self._open)
 
-    def _fault(self, file: ModelFile, fault: FileFault) -> FileFault:
+    def _fault(self, file: ModelFile, fault: FileError) -> FileError:
         """Keep it for a while. Its detail becomes a property on `dead`, where no control character of a URL may be."""
-        fault = FileFault(fault.code, error_mapping.line(fault.detail))
+        fault = FileError(fault.code, error_mapping.line(fault.detail))
         now = time.monotonic()
         self._faults = {each: kept for each, kept in self._faults.items() if kept[0] > now}
         self._faults[file] = (now + FAULT_KEPT[fault.code], fault)
@@ -208,10 +208,10 @@ class Models:
         try:
             found: VerifiedFile = await retrying(self._in_thread, self._pool, self._fetch, file)
         except CloudError as error:
-            passes = isinstance(error, CallFailed | OperatorNeeded) and error.reason not in ABSENT
+            passes = isinstance(error, TransientError | OperatorError) and error.reason not in ABSENT
             if passes:
-                raise FileFault(Code.GAVE_UP, f"{file.url} cannot be had now: {error}") from error
-            raise FileFault(Code.UNKNOWN_PLAN, f"{file.url}: {error}") from error
+                raise FileError(Code.GAVE_UP, f"{file.url} cannot be had now: {error}") from error
+            raise FileError(Code.UNKNOWN_PLAN, f"{file.url}: {error}") from error
         return found
 
     def _fetch(self, file: ModelFile) -> VerifiedFile:
@@ -229,7 +229,7 @@ class Models:
 
 def _length(answer: Any, file: ModelFile) -> int:
     if "ContentLength" not in answer:
-        raise FileFault(Code.UNKNOWN_PLAN, f"{file.url} comes without its length")
+        raise FileError(Code.UNKNOWN_PLAN, f"{file.url} comes without its length")
     return int(answer["ContentLength"])
 
 
@@ -238,6 +238,6 @@ def _chunks(body: Any) -> Iterator[bytes]:
     try:
         yield from body.iter_chunks(CHUNK)
     except IncompleteReadError as error:
-        raise CallFailed("IncompleteRead", str(error)) from error
+        raise TransientError("IncompleteRead", str(error)) from error
     except Exception as error:
         raise error_mapping.of(error) from error

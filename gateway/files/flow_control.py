@@ -21,7 +21,7 @@ QUIET = 0.25
 """So long after the last one that was served, nobody is."""
 
 
-class Pace:
+class CongestionControl:
     """`window`: blocks that may be unconfirmed."""
 
     def __init__(self) -> None:

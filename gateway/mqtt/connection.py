@@ -23,7 +23,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from gateway.errors import BrokerError, BrokerRefused
 from gateway.mqtt import packets
 from gateway.mqtt.buffered_socket import READ, BufferingContext
-from gateway.mqtt.event_loop import PahoLoop
+from gateway.mqtt.event_loop import PahoLoopAdapter
 from gateway.mqtt.packets import Puback, Publish
 
 Confirmed: TypeAlias = Callable[[int], None]
@@ -44,7 +44,7 @@ GOODBYE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class BrokerEndpoint:
     """Where the broker is and who connects. `keepalive` and `session_expiry` in seconds (0: no session is kept)."""
 
     host: str
@@ -68,12 +68,12 @@ class _Publication(NamedTuple):
     then: Confirmed
 
 
-class Link:
+class BrokerConnection:
     """Opened again and again with the same session; `lost` is set while no connection stands."""
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: BrokerEndpoint,
         on_message: Callable[[Publish], None],
         on_connected: Callable[[bool], None] = lambda resumed: None,
         receive_maximum: int = 65_535,
@@ -95,7 +95,7 @@ class Link:
         self.announced: dict[str, Any] = {}
         """The properties of the broker's last CONNACK, by their names in MQTT 5 without spaces."""
         self._client = self._make_client()
-        self._sockets = PahoLoop(self._client, endpoint.keepalive, on_message, self._confirmed)
+        self._sockets = PahoLoopAdapter(self._client, endpoint.keepalive, on_message, self._confirmed)
         self.pause, self.resume = self._sockets.pause, self._sockets.resume
 
     @property

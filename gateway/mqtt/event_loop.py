@@ -25,7 +25,7 @@ HOUSEKEEPING = 1.0
 """Seconds between two looks at the keepalive, as paho wants it."""
 
 
-class PahoLoop:
+class PahoLoopAdapter:
     """Drives one client. Reading can be paused: the broker keeps the rest, and the keepalive goes on."""
 
     def __init__(

@@ -10,16 +10,16 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
 from gateway.mqtt import packets
-from gateway.mqtt.connection import Endpoint, Link
+from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
 from gateway.mqtt.packets import Publish
 
 
-class Visitor:
+class ProbeClient:
     """Opened again and again with the session of `endpoint`. Acknowledges nothing by itself."""
 
-    def __init__(self, endpoint: Endpoint, receive_maximum: int = 65_535) -> None:
+    def __init__(self, endpoint: BrokerEndpoint, receive_maximum: int = 65_535) -> None:
         self._heard: asyncio.Queue[Publish] = asyncio.Queue()
-        self._link = Link(endpoint, self._heard.put_nowait, self._connected, receive_maximum)
+        self._link = BrokerConnection(endpoint, self._heard.put_nowait, self._connected, receive_maximum)
         self.resumed = False
         """Whether the broker had kept the session, at the last connection."""
 

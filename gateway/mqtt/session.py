@@ -14,7 +14,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
 from gateway.mqtt import packets
-from gateway.mqtt.connection import Confirmed, Endpoint, Link
+from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint, Confirmed
 from gateway.mqtt.packets import Publish
 
 SHARED = "$share/"
@@ -51,7 +51,7 @@ class Listener(Protocol):
         """A message came."""
 
 
-class Broker:
+class MqttSession:
     """Opens and opens again the two connections, and keeps the order of the acknowledgements.
 
     `told`: filters of which a new session brings the retained messages too, before anything else.
@@ -60,7 +60,7 @@ class Broker:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: BrokerEndpoint,
         filters: Sequence[str],
         listener: Listener,
         receive_maximum: int,
@@ -71,9 +71,9 @@ class Broker:
         self._stale = [each for each in former if each not in filters]
         self._most = receive_maximum
         self._listener = listener
-        self._ear = Link(endpoint, self._heard, self._connected, receive_maximum)
+        self._ear = BrokerConnection(endpoint, self._heard, self._connected, receive_maximum)
         mouth = replace(endpoint, client_id=endpoint.client_id + "-mouth", session_expiry=0)
-        self._mouth = Link(mouth, self._overheard)
+        self._mouth = BrokerConnection(mouth, self._overheard)
         self._connection = self._heard_so_far = 0
         self._unsettled: deque[Delivery] = deque()
         self.subscribed = self._paused = False

@@ -7,8 +7,8 @@ import time
 
 import structlog
 
-from gateway.cloud.availability import Breaker
-from gateway.errors import CloudError, OperatorNeeded
+from gateway.cloud.availability import CircuitBreaker
+from gateway.errors import CloudError, OperatorError
 from gateway.ops.metrics import Metrics
 from gateway.protocol.service_calls import Call, SendHeartbeat
 
@@ -18,7 +18,7 @@ REMIND = 30.0
 _log = structlog.get_logger()
 
 
-class ServiceWatch:
+class CallMonitor:
     """Hears of every attempt, good or bad."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -47,14 +47,14 @@ class ServiceWatch:
             return
         self._told_at = now
         facts = {"device": str(call.device), "error": str(error), "attempts": attempts, "failed_calls": self._failing}
-        if isinstance(error, OperatorNeeded):
+        if isinstance(error, OperatorError):
             _log.error(
                 "the service needs you: nothing is settled until this is mended; the broker keeps it all", **facts
             )
         else:
             _log.warning("a call failed and is repeated; the broker keeps what waits", **facts)
 
-    def breaker(self, breaker: Breaker) -> None:
+    def breaker(self, breaker: CircuitBreaker) -> None:
         """More calls at once may be under way, or fewer."""
         self._metrics.call_window.set(breaker.window)
         if breaker.open and not self._open:

@@ -21,7 +21,7 @@ _MALFORMED = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageResponse:
     """`kind`: its Content-Type."""
 
     kind: str
@@ -29,23 +29,23 @@ class Page:
     status: HTTPStatus = HTTPStatus.OK
 
 
-Pages: TypeAlias = Mapping[str, Callable[[], Page]]
+Pages: TypeAlias = Mapping[str, Callable[[], PageResponse]]
 """By path; each is made anew for each request."""
 
 
-class Server:
+class HttpServer:
     """Listens from `start` to `close`. `patience` in seconds."""
 
     def __init__(self, pages: Pages, patience: float = PATIENCE) -> None:
         self.pages = pages
         self.patience = patience
-        self.visits: set[Visit] = set()
+        self.visits: set[ServerConnection] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """The port that is listened on; 0 takes a free one. Raises OSError, UnicodeError for a host that is none."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Visit(self), host, port)
+        self._server = await loop.create_server(lambda: ServerConnection(self), host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -57,10 +57,10 @@ class Server:
             await self._server.wait_closed()
 
 
-class Visit(asyncio.Protocol):
+class ServerConnection(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: HttpServer) -> None:
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
@@ -112,9 +112,9 @@ class Visit(asyncio.Protocol):
             self._answer(page(), bodiless=method == b"HEAD")
 
     def _refuse(self, status: HTTPStatus) -> None:
-        self._answer(Page("text/plain; charset=utf-8", f"{status} {status.phrase}\n".encode(), status))
+        self._answer(PageResponse("text/plain; charset=utf-8", f"{status} {status.phrase}\n".encode(), status))
 
-    def _answer(self, page: Page, bodiless: bool = False) -> None:
+    def _answer(self, page: PageResponse, bodiless: bool = False) -> None:
         if self._answered:
             return
         self._answered = True

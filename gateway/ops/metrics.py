@@ -25,7 +25,7 @@ K = TypeVar("K")
 M = TypeVar("M")
 
 
-class Count:
+class Counter:
     """A number that only grows."""
 
     __slots__ = ("value",)
@@ -37,7 +37,7 @@ class Count:
         self.value += by
 
 
-class Spread:
+class Histogram:
     """How often a time fell between two bounds."""
 
     __slots__ = ("counts", "total")
@@ -56,7 +56,7 @@ class Spread:
         return [(bound, float(sum(self.counts[: index + 1]))) for index, bound in enumerate(bounds)]
 
 
-class Children(dict[K, M], Generic[K, M]):
+class Labeled(dict[K, M], Generic[K, M]):
     """Label values -> the number that counts them, made at first use and kept.
 
     Keys are words of our code, never of a device: each is a time series for ever.
@@ -78,14 +78,14 @@ class Metrics(Collector):
 
     def __init__(self) -> None:
         codes = tuple(code for code in Code if code is not Code.ACCEPTED)
-        self.received: Children[str, Count] = Children(Count, _CHANNELS)
-        self.refused: Children[Code, Count] = Children(Count, codes)
-        self.calls: Children[tuple[str, str], Count] = Children(Count)
-        self.retries: Children[tuple[str, str], Count] = Children(Count)
-        self.call_seconds: Children[str, Spread] = Children(Spread)
-        self.settled, self.plans_published, self.heartbeats_merged = Count(), Count(), Count()
-        self.blocks_published, self.dead_letters_kept, self.breaker_opened = Count(), Count(), Count()
-        self.over_rate = Count()
+        self.received: Labeled[str, Counter] = Labeled(Counter, _CHANNELS)
+        self.refused: Labeled[Code, Counter] = Labeled(Counter, codes)
+        self.calls: Labeled[tuple[str, str], Counter] = Labeled(Counter)
+        self.retries: Labeled[tuple[str, str], Counter] = Labeled(Counter)
+        self.call_seconds: Labeled[str, Histogram] = Labeled(Histogram)
+        self.settled, self.plans_published, self.heartbeats_merged = Counter(), Counter(), Counter()
+        self.blocks_published, self.dead_letters_kept, self.breaker_opened = Counter(), Counter(), Counter()
+        self.over_rate = Counter()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
@@ -132,7 +132,7 @@ class Metrics(Collector):
         return Gauge(f"{_PREFIX}_{name}", text, registry=self.registry)
 
 
-def _family(name: str, text: str, counts: Mapping[Any, Count], *labels: str) -> CounterMetricFamily:
+def _family(name: str, text: str, counts: Mapping[Any, Counter], *labels: str) -> CounterMetricFamily:
     family = CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
     for values, count in counts.items():
         family.add_metric(values, count.value)

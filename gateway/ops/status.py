@@ -13,7 +13,7 @@ from typing import Self
 import structlog
 
 from gateway.errors import ConfigError
-from gateway.ops.http_server import Page, Server
+from gateway.ops.http_server import HttpServer, PageResponse
 from gateway.ops.metrics import CONTENT_TYPE, Metrics
 
 Readiness = Callable[[], Sequence[str]]
@@ -29,7 +29,7 @@ _INDEX = b"""\
 _log = structlog.get_logger()
 
 
-class StatusPages:
+class StatusServer:
     """Serves the pages while its context is entered. `port` 0 = any free one; None = serves nothing.
 
     `required=False`: a busy port is a warning. Else entering raises ConfigError, and always for a host that is none.
@@ -42,10 +42,10 @@ class StatusPages:
         self._port = port
         self._required = required
         self._readiness = readiness
-        self._server = Server(
+        self._server = HttpServer(
             {
-                "/": lambda: Page("text/plain; charset=utf-8", _INDEX),
-                "/metrics": lambda: Page(CONTENT_TYPE, metrics.render()),
+                "/": lambda: PageResponse("text/plain; charset=utf-8", _INDEX),
+                "/metrics": lambda: PageResponse(CONTENT_TYPE, metrics.render()),
                 "/healthz": lambda: _json({"alive": True}),
                 "/readyz": self._ready,
             }
@@ -83,11 +83,11 @@ class StatusPages:
             return
         _log.info("status pages served", url=f"http://{self._host}:{self.port}/")
 
-    def _ready(self) -> Page:
+    def _ready(self) -> PageResponse:
         reasons = list(self._readiness())
         status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
         return _json({"ready": not reasons, "reasons": reasons}, status)
 
 
-def _json(content: object, status: HTTPStatus = HTTPStatus.OK) -> Page:
-    return Page("application/json", json.dumps(content).encode(), status)
+def _json(content: object, status: HTTPStatus = HTTPStatus.OK) -> PageResponse:
+    return PageResponse("application/json", json.dumps(content).encode(), status)

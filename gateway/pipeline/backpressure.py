@@ -6,10 +6,10 @@ import time
 from typing import Protocol
 
 from gateway.ops.metrics import Metrics
-from gateway.pipeline.rate_limiter import Rates
+from gateway.pipeline.rate_limiter import DeviceRateLimiter
 
 
-class Ear(Protocol):
+class Pausable(Protocol):
     """What can stop being read."""
 
     def pause(self) -> None: ...
@@ -17,10 +17,10 @@ class Ear(Protocol):
     def resume(self) -> None: ...
 
 
-class Intake:
+class InFlightLimit:
     """`most` messages and `most_bytes` of payloads. After a pause `rates` are lenient: a backlog is no flood."""
 
-    def __init__(self, most: int, most_bytes: int, rates: Rates, metrics: Metrics) -> None:
+    def __init__(self, most: int, most_bytes: int, rates: DeviceRateLimiter, metrics: Metrics) -> None:
         self._most, self._most_bytes = most, most_bytes
         self._rates = rates
         self._metrics = metrics
@@ -30,7 +30,7 @@ class Intake:
         metrics.unsettled.set_function(lambda: self.messages)
         metrics.unsettled_bytes.set_function(lambda: self.bytes)
 
-    def begin(self, ear: Ear) -> None:
+    def begin(self, ear: Pausable) -> None:
         """Whom to stop."""
         self._ear = ear
 

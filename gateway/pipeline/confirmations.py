@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 
-class Confirmations:
+class PublishBarrier:
     """Counts what is under way; `then` is the way to act after it."""
 
     def __init__(self) -> None:

@@ -12,24 +12,34 @@ from typing import Any, Protocol, cast
 
 import structlog
 
-from gateway.core.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
-from gateway.core.engine import Core, Message
-from gateway.errors import DecodeError, FileFault, LimitError, MessageError, RateError
+from gateway.core.effects import (
+    Acknowledge,
+    CallService,
+    DeadLetter,
+    Effect,
+    FetchRetainedHello,
+    PublishAck,
+    PublishPlan,
+    SaveHellos,
+    SendBlocks,
+)
+from gateway.core.engine import Engine, Message
+from gateway.errors import DecodeError, FileError, LimitError, MessageError, RateError
 from gateway.files.block_sender import BlockSender
-from gateway.files.downloads import Downloads
-from gateway.files.fetcher import Models
-from gateway.mqtt.session import Broker, Delivery
+from gateway.files.downloads import ReadQueue
+from gateway.files.fetcher import ModelFileStore
+from gateway.mqtt.session import Delivery, MqttSession
 from gateway.ops.metrics import Metrics
-from gateway.pipeline.backpressure import Intake
-from gateway.pipeline.confirmations import Confirmations
-from gateway.pipeline.hello_writer import Memory
-from gateway.pipeline.publisher import Letters
-from gateway.pipeline.rate_limiter import READ, Rates
+from gateway.pipeline.backpressure import InFlightLimit
+from gateway.pipeline.confirmations import PublishBarrier
+from gateway.pipeline.hello_writer import HelloWriter
+from gateway.pipeline.publisher import Publisher
+from gateway.pipeline.rate_limiter import READ, DeviceRateLimiter
 from gateway.protocol import codec
-from gateway.protocol.messages import Device, Moment
-from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Refused
+from gateway.protocol.messages import Device, Instant
+from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Rejected
 from gateway.protocol.topics import Channel, Topics, sibling
-from gateway.storage.state_store import Store
+from gateway.storage.state_store import StateStore
 
 _log = structlog.get_logger()
 
@@ -44,7 +54,7 @@ LOOK = 0.5
 """Seconds between two looks at whether all wait behind a few."""
 
 
-class Cloud(Protocol):
+class ServiceClient(Protocol):
     """The garden door, as far as the steward uses it."""
 
     def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
@@ -57,17 +67,17 @@ class Cloud(Protocol):
         """All others wait behind what `device` asked for."""
 
 
-class Steward:
+class Dispatcher:
     """Between the doors. `max_payload` in bytes; `hello_wait` in seconds."""
 
     def __init__(
         self,
-        core: Core,
+        core: Engine,
         topics: Topics,
-        store: Store,
+        store: StateStore,
         metrics: Metrics,
-        intake: Intake,
-        rates: Rates,
+        intake: InFlightLimit,
+        rates: DeviceRateLimiter,
         max_payload: int,
         hello_wait: float,
     ) -> None:
@@ -83,15 +93,15 @@ class Steward:
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = 0
         self._hellos_to_read: list[Device] = []
-        self._memory = Memory(store)
+        self._memory = HelloWriter(store)
         self._alarm: asyncio.TimerHandle | None = None
         self._changed = asyncio.Event()
 
-    def begin(self, broker: Broker, cloud: Cloud, models: Models) -> None:
+    def begin(self, broker: MqttSession, cloud: ServiceClient, models: ModelFileStore) -> None:
         """The doors stand: remember what an earlier life knew."""
         self._broker, self._cloud, self._models = broker, cloud, models
-        self._letters = Letters(broker, self._topics, self._store, self._metrics, self._changed.set)
-        self._downloads = Downloads(models, BlockSender(broker.publish, self._loop.call_later))
+        self._letters = Publisher(broker, self._topics, self._store, self._metrics, self._changed.set)
+        self._downloads = ReadQueue(models, BlockSender(broker.publish, self._loop.call_later))
         for device, records in self._store.hellos():
             self._core.recall(self._topics.device(device.fleet, device.name), records)
         cloud.begin(self._again, self._widen)
@@ -152,16 +162,16 @@ class Steward:
                 error.detail = f"hello: {error.detail.removeprefix('hello: ')}"
             raise
         if message is None:
-            return [Settle(delivery)]
+            return [Acknowledge(delivery)]
         return self._core.receive(device, message, delivery, now)
 
-    def _within_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Moment) -> bool:
+    def _within_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> bool:
         """What the gateway asked for, and what the broker delivers again, is not the device's doing."""
         if not delivery.connection or delivery.again:
             return True
         return self._rates.admits(device, len(delivery.payload), now.mono, READ if channel is Channel.READ else 1.0)
 
-    def _too_much(self, delivery: Delivery, device: Device, channel: Channel, now: Moment) -> list[Effect]:
+    def _too_much(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> list[Effect]:
         self._metrics.over_rate.inc()
         seq = codec.seq(delivery.payload, _SEQ_AT[channel]) if channel in _SEQ_AT else None
         error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
@@ -171,27 +181,27 @@ class Steward:
     # Effects
 
     def _carry_out(self, effects: list[Effect]) -> None:
-        confirmations = Confirmations()
+        confirmations = PublishBarrier()
         for effect in effects:
             match effect:
-                case Ask(call):
+                case CallService(call):
                     self._asking += 1
                     self._downloads.make_way()
                     self._cloud.start(call, partial(self._answered, call))
-                case Settle():
+                case Acknowledge():
                     delivery = cast("Delivery", effect.ticket)
                     confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
-                case Reply():
+                case PublishAck():
                     self._letters.reply(effect, confirmations)
-                case Bury():
+                case DeadLetter():
                     self._letters.bury(effect, confirmations)
                 case PublishPlan():
                     self._letters.plan(effect, confirmations)
                 case SendBlocks():
                     self._send_blocks(effect)
-                case ReadHello(device):
+                case FetchRetainedHello(device):
                     self._read_hello(device)
-                case Remember():
+                case SaveHellos():
                     self._memory.keep(effect, confirmations)
 
     def _settle(self, delivery: Delivery) -> None:
@@ -203,7 +213,7 @@ class Steward:
     def _send_blocks(self, effect: SendBlocks) -> None:
         delivery = cast("Delivery", effect.ticket)
 
-        def unreadable(fault: FileFault) -> None:
+        def unreadable(fault: FileError) -> None:
             self._carry_out(self._core.unreadable(effect.device, effect.ticket, fault.code, fault.detail, _now()))
 
         self._downloads.send(sibling(delivery.topic, Channel.BLOCK), effect.file, effect.read, unreadable)
@@ -240,7 +250,7 @@ class Steward:
             sizes = await self._models.sizes(codec.model_files(deployments))
             outcome = Accepted(codec.plan(deployments, sizes))
         except Exception as error:  # whatever it is: the device's next call waits for this outcome
-            outcome = Refused(f"the service's plan cannot be told: {error}")
+            outcome = Rejected(f"the service's plan cannot be told: {error}")
         self._resolve(call, outcome)
 
     def _resolve(self, call: Call, outcome: Outcome[Any]) -> None:
@@ -296,5 +306,5 @@ class Steward:
         self._set_alarm()
 
 
-def _now() -> Moment:
-    return Moment(time.time(), time.monotonic())
+def _now() -> Instant:
+    return Instant(time.time(), time.monotonic())

@@ -4,30 +4,30 @@ import asyncio
 
 import structlog
 
-from gateway.core.effects import Remember
+from gateway.core.effects import SaveHellos
 from gateway.errors import StateError
-from gateway.pipeline.confirmations import Confirmations
+from gateway.pipeline.confirmations import PublishBarrier
 from gateway.protocol.messages import Device, HelloRecord
-from gateway.storage.state_store import Store
+from gateway.storage.state_store import StateStore
 
 _log = structlog.get_logger()
 
 
-class Memory:
+class HelloWriter:
     """Before the store. A disk that fails holds nothing up: it is told, and what was learnt is known until the end."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: StateStore) -> None:
         self._store = store
         self._loop = asyncio.get_running_loop()
         self._learnt: dict[Device, tuple[HelloRecord, ...]] = {}
-        self._waiting: list[Confirmations] = []
+        self._waiting: list[PublishBarrier] = []
 
     @property
     def under_way(self) -> bool:
         """Whether something is learnt and not yet on the disk."""
         return bool(self._learnt)
 
-    def keep(self, effect: Remember, confirmations: Confirmations) -> None:
+    def keep(self, effect: SaveHellos, confirmations: PublishBarrier) -> None:
         """What follows in the list waits for the disk."""
         if not self._learnt:
             self._loop.call_soon(self._write)

@@ -9,15 +9,15 @@ from typing import cast
 
 import structlog
 
-from gateway.core.effects import Bury, PublishPlan, Reply
+from gateway.core.effects import DeadLetter, PublishAck, PublishPlan
 from gateway.errors import Code, StateError
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
-from gateway.mqtt.session import Broker, Delivery
+from gateway.mqtt.session import Delivery, MqttSession
 from gateway.ops.metrics import Metrics
-from gateway.pipeline.confirmations import Confirmations
+from gateway.pipeline.confirmations import PublishBarrier
 from gateway.protocol import codec
 from gateway.protocol.topics import Channel, Topics, sibling
-from gateway.storage.state_store import Store
+from gateway.storage.state_store import StateStore
 
 LINES = 50
 """Refusals that the log tells of in a second; the next line says how many more there were."""
@@ -25,11 +25,11 @@ LINES = 50
 _log = structlog.get_logger()
 
 
-class Letters:
+class Publisher:
     """`under_way` counts what the broker has not confirmed; `confirmed` is called whenever one of them is."""
 
     def __init__(
-        self, broker: Broker, topics: Topics, store: Store, metrics: Metrics, confirmed: Callable[[], None]
+        self, broker: MqttSession, topics: Topics, store: StateStore, metrics: Metrics, confirmed: Callable[[], None]
     ) -> None:
         self._broker = broker
         self._topics = topics
@@ -39,18 +39,18 @@ class Letters:
         self.under_way = 0
         self._second, self._lines, self._untold = float("-inf"), 0, 0
 
-    def reply(self, effect: Reply, confirmations: Confirmations) -> None:
+    def reply(self, effect: PublishAck, confirmations: PublishBarrier) -> None:
         """An ack, on the sender's own channel."""
         topic = sibling(cast("Delivery", effect.ticket).topic, Channel.ACK)
         self._publish(confirmations, topic, codec.ack(effect.ack, effect.max_payload), self._refused(topic))
 
-    def plan(self, effect: PublishPlan, confirmations: Confirmations) -> None:
+    def plan(self, effect: PublishPlan, confirmations: PublishBarrier) -> None:
         """A plan, retained."""
         self._metrics.plans_published.inc()
         topic = self._topics.format(effect.device, Channel.PLAN)
         self._publish(confirmations, topic, effect.payload, self._refused(topic), retain=True)
 
-    def bury(self, effect: Bury, confirmations: Confirmations) -> None:
+    def bury(self, effect: DeadLetter, confirmations: PublishBarrier) -> None:
         """A refused payload, byte for byte; why it was refused stands in its user properties."""
         delivery, code, detail = cast("Delivery", effect.ticket), effect.code, effect.detail
         self._metrics.refused[code].inc()
@@ -99,7 +99,7 @@ class Letters:
 
     def _publish(
         self,
-        confirmations: Confirmations,
+        confirmations: PublishBarrier,
         topic: str,
         payload: bytes,
         then: Callable[[int], None],

@@ -16,7 +16,7 @@ TOLD_EVERY = 1.0
 """Seconds."""
 
 
-class Rates:
+class DeviceRateLimiter:
     """`rate` in messages a second, `burst` in messages."""
 
     def __init__(self, rate: float, burst: float) -> None:

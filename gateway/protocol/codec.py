@@ -200,7 +200,7 @@ def _unpack(payload: bytes) -> Any:
             scout = msgpack.Unpacker(max_buffer_size=len(payload))
             scout.feed(payload)
             scout.skip()
-        return msgpack.unpackb(payload, use_list=False, strict_map_key=False, object_pairs_hook=fields.Map)
+        return msgpack.unpackb(payload, use_list=False, strict_map_key=False, object_pairs_hook=fields.ForbiddenMap)
     except msgpack.ExtraData:
         raise DecodeError("more than one msgpack object") from None
     except msgpack.OutOfData:

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.errors import DecodeError
 
 
-class Map:
+class ForbiddenMap:
     """Stands for a msgpack map, which no known element is: never built, so that its keys cost nothing."""
 
     def __init__(self, pairs: object) -> None:
@@ -87,6 +87,6 @@ def optional_text(value: Any, what: str) -> str | None:
 
 def wrong(value: Any, what: str, right: str) -> DecodeError:
     """The error that names the place, what stood there and what belongs there."""
-    names = {type(None): "nil", Map: "a map", tuple: "an array"}
+    names = {type(None): "nil", ForbiddenMap: "a map", tuple: "an array"}
     found = str(value) if type(value) in (int, float, bool) else names.get(type(value), type(value).__name__)
     return DecodeError(f"{what}: {found} where {right} belongs")

@@ -28,7 +28,7 @@ LARGEST_BLOCK = 65_536
 """What one `read` may ask for: so many blocks, of so many bytes each."""
 
 
-class Moment(NamedTuple):
+class Instant(NamedTuple):
     """One reading of both clocks: `wall` in Unix seconds for dating, `mono` in seconds for waiting."""
 
     wall: float

@@ -102,32 +102,32 @@ class Accepted(Generic[Answer]):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Rejected:
     """The service will never take this call."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class GaveUp:
+class Abandoned:
     """This call kept failing for longer than the limit while other devices' calls succeeded."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class Unanswered:
+class Cancelled:
     """Nobody answered and nobody will be waited for (a shutdown, or an impatient call): nothing may be settled."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class Postponed:
+class RetryLater:
     """It failed, and is worth making again. `alone`: others get through, so the device waits until it is told;
     else it waits for its turn."""
 
     alone: bool
 
 
-Outcome: TypeAlias = Accepted[Answer] | Refused | GaveUp | Unanswered | Postponed
+Outcome: TypeAlias = Accepted[Answer] | Rejected | Abandoned | Cancelled | RetryLater

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 
 SECRET = 0o600
 PUBLIC = 0o644
@@ -26,7 +26,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, SECRET)
     except FileNotFoundError as error:
-        raise SiteError(f"no site in {folder.parent}: `edge-gateway devices init` makes one") from error
+        raise ProvisioningError(f"no site in {folder.parent}: `edge-gateway devices init` makes one") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
-from gateway.errors import LimitError, SiteError
+from gateway.errors import LimitError, ProvisioningError
 from gateway.provisioning.certificate_authority import Identity
 from gateway.provisioning.device_names import Device
 
@@ -40,15 +40,15 @@ class BrokerUrl:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise SiteError(f"{url!r} is no URL of a broker: {error}") from error
+            raise ProvisioningError(f"{url!r} is no URL of a broker: {error}") from error
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/") or parts.username:
-            raise SiteError(f"{url!r} is no URL of a broker: must be mqtts://host:port or mqtt://host:port")
+            raise ProvisioningError(f"{url!r} is no URL of a broker: must be mqtts://host:port or mqtt://host:port")
         return cls(parts.hostname, port, parts.scheme == "mqtts")
 
     def port_for(self, kind: Kind) -> int:
         """Raises SiteError for a certificate without TLS."""
         if kind == "certificate" and not self.tls:
-            raise SiteError("a certificate needs TLS: give the broker as mqtts://")
+            raise ProvisioningError("a certificate needs TLS: give the broker as mqtts://")
         return self.port or (PORTS[kind] if self.tls else PLAIN_PORT)
 
 
@@ -87,11 +87,13 @@ class BoardFile:
                 **{name: base64.b64decode(read[name]) for name in ("ca", "cert", "key") if name in read},
             )
         except (ValueError, KeyError, TypeError, AttributeError, LimitError) as error:
-            raise SiteError(
+            raise ProvisioningError(
                 f"the board file of {device.user} cannot be read: {error!r}; --renew makes it anew"
             ) from error
         if found.device != device:
-            raise SiteError(f"the board file of {device.user} is that of {found.device.user}; --renew makes it anew")
+            raise ProvisioningError(
+                f"the board file of {device.user} is that of {found.device.user}; --renew makes it anew"
+            )
         return found
 
     def to_json(self) -> bytes:
@@ -118,4 +120,4 @@ class BoardFile:
         try:
             return x509.load_der_x509_certificate(self.cert)
         except ValueError as error:
-            raise SiteError(f"the certificate in {self.device.user}'s board file: {error}") from error
+            raise ProvisioningError(f"the certificate in {self.device.user}'s board file: {error}") from error

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 
 LONGEST_NAME = 64
 """Characters of a common name (RFC 5280, ub-common-name)."""
@@ -48,9 +48,9 @@ class Identity:
             read = x509.load_pem_x509_certificate(certificate)
             private = serialization.load_pem_private_key(key, password=None)
         except (ValueError, TypeError) as error:
-            raise SiteError(f"certificate or key cannot be read: {error}") from error
+            raise ProvisioningError(f"certificate or key cannot be read: {error}") from error
         if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != read.public_key():
-            raise SiteError("the key is not that of the certificate")
+            raise ProvisioningError("the key is not that of the certificate")
         return cls(read, private)
 
     @property
@@ -153,7 +153,7 @@ def common_name(certificate: x509.Certificate) -> str:
 def _name(common_name: str) -> x509.Name:
     if len(common_name) > LONGEST_NAME:
         told = f"{common_name}: {len(common_name)} characters, a certificate's common name takes {LONGEST_NAME}"
-        raise SiteError(f"{told}; a password has no such limit")
+        raise ProvisioningError(f"{told}; a password has no such limit")
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
@@ -163,7 +163,7 @@ def _host(host: str) -> x509.GeneralName:
     except ValueError:
         pass
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
-        raise SiteError(f"{host!r} is no host name or address: no port and no mqtts:// belong here")
+        raise ProvisioningError(f"{host!r} is no host name or address: no port and no mqtts:// belong here")
     return x509.DNSName(host)
 
 

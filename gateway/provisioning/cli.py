@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.manager.config import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _telling() -> Iterator[None]:
     """Turns what an operator can mend into one line on stderr and exit status 2."""
     try:
         yield
-    except (SiteError, OSError) as error:
+    except (ProvisioningError, OSError) as error:
         typer.echo(f"edge-gateway devices: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(2) from error
 
@@ -131,7 +131,7 @@ def add(
     with _telling():
         chosen = _chosen(fleet, devices, csv)
         if show and len(chosen) != 1:
-            raise SiteError(f"--print prints the board file of one device, and here are {len(chosen)}")
+            raise ProvisioningError(f"--print prints the board file of one device, and here are {len(chosen)}")
         with commands.opened(site, None if no_register else data, now) as (books, manager):
             url = BrokerUrl(books.hosts[0]) if broker is None else BrokerUrl.parse(broker)
             order = Order("certificate" if certificate else "password", url, now + timedelta(days=days), renew)
@@ -196,10 +196,10 @@ def _chosen(fleet: str | None, names: list[str] | None, csv: Path | None) -> "li
         with csv.open(encoding="utf-8-sig", newline="") as file:
             try:
                 return from_csv(file)
-            except SiteError as error:
-                raise SiteError(f"{csv}: {error}") from error
+            except ProvisioningError as error:
+                raise ProvisioningError(f"{csv}: {error}") from error
     if csv is not None or fleet is None or not names:
-        raise SiteError("name a fleet and its devices, or give --csv; not both")
+        raise ProvisioningError("name a fleet and its devices, or give --csv; not both")
     return chosen(fleet, names)
 
 
@@ -216,5 +216,5 @@ def _word(answer: bool | None, yes: str, no: str) -> str:
 
 def _board_text(outcome: "Outcome") -> str:
     if outcome.board is None:
-        raise SiteError(f"{outcome.device.user} {outcome.told}")
+        raise ProvisioningError(f"{outcome.device.user} {outcome.told}")
     return outcome.board.read_text()

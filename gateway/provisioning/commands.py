@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.provisioning import atomic_files, conversion, credentials, manager_registry, site
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.board_file import BrokerUrl, Kind
@@ -60,7 +60,9 @@ def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, t
             books.use_acl(_new_acl(topics or DEFAULT_ROOT))
             made.append(f"the ACL, in {folder.acl_path}; {CONVERT}")
         elif topics not in (None, known.root):
-            raise SiteError(f"{folder.acl_path} is for the root {known.root}: its lines are to be changed by hand")
+            raise ProvisioningError(
+                f"{folder.acl_path} is for the root {known.root}: its lines are to be changed by hand"
+            )
         # A device that a command gave a credential before there was an ACL, or that was interrupted.
         granted = [device for device in (*books.devices(), PROBE) if books.kind(device) and books.grant(device)]
         if granted and known is not None:
@@ -82,10 +84,10 @@ def convert(root: Path, conf: Path, now: datetime) -> list[str]:
         old = conversion.find(conf)
         for path in (old.acl, *old.passwords):
             if not path.exists():
-                raise SiteError(f"{conf} names {path}, which is not there: run this where the broker runs")
+                raise ProvisioningError(f"{conf} names {path}, which is not there: run this where the broker runs")
         known, acl = folder.acl(), site.read_acl(old.acl.resolve())
         if acl is None:
-            raise SiteError(f"{old.acl} is not there any more")
+            raise ProvisioningError(f"{old.acl} is not there any more")
         acl = acl.without_patterns()
         books.use_acl(acl)
         _make_probe(books, now)
@@ -110,7 +112,7 @@ def _make_probe(books: Books, now: datetime) -> bool:
     """Plan an identity for the doctor's probe. False where it has one that works; its host and port may be changed."""
     try:
         board = books.usable_board(PROBE, "password")
-    except SiteError:
+    except ProvisioningError:
         board = None
     if board is not None and books.holds(board) and board.ca in (None, books.authority.identity.certificate_der):
         return False
@@ -122,7 +124,7 @@ def _new_acl(root: str) -> AclFile:
     try:
         return AclFile.new(root)
     except ValueError as error:
-        raise SiteError(str(error)) from error
+        raise ProvisioningError(str(error)) from error
 
 
 def add(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.provisioning import atomic_files
 
 
@@ -32,11 +32,13 @@ def find(conf: Path) -> BrokerFiles:
     found = [(path, acl) for path, text in texts for acl in _named("acl_file", text)]
     if len(found) != 1:
         named = ", ".join(f"{acl} in {path}" for path, acl in found) or "none"
-        raise SiteError(f"{conf} must name one acl_file, and names {named}")
+        raise ProvisioningError(f"{conf} must name one acl_file, and names {named}")
     passwords = tuple(path for _, text in texts for path in _named("password_file", text))
     for path in (found[0][1], *passwords):
         if not path.is_absolute():
-            raise SiteError(f"{conf} names {path}: where that is depends on the folder in which the broker runs")
+            raise ProvisioningError(
+                f"{conf} names {path}: where that is depends on the folder in which the broker runs"
+            )
     return BrokerFiles(*found[0], passwords)
 
 

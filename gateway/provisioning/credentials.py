@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.provisioning.board_file import BoardFile, BrokerUrl, Kind
 from gateway.provisioning.device_names import Device
 from gateway.provisioning.inventory import Books
@@ -41,7 +41,7 @@ def add(books: Books, device: Device, order: Order) -> Outcome:
     """Write the board file and plan the credential. Raises SiteError where it has one of the other kind."""
     known = books.kind(device)
     if known not in (None, order.kind) and not order.renew:
-        raise SiteError(f"{device.user} has a {known}: --renew puts a {order.kind} in its place")
+        raise ProvisioningError(f"{device.user} has a {known}: --renew puts a {order.kind} in its place")
     board = None if order.renew else books.usable_board(device, order.kind)
     if known is not None and board is None and not order.renew:
         kept = f"has its {known} already, and no board file: --renew draws both anew"

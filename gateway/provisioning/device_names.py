@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from gateway.errors import LimitError, SiteError
+from gateway.errors import LimitError, ProvisioningError
 from gateway.protocol.limits import DEVICE_FLEET_NAME, DEVICE_NAME
 
 HEADER = ["fleet", "device"]
@@ -64,7 +64,7 @@ def from_csv(lines: Iterable[str]) -> list[Device]:
     try:
         rows = [(f"line {number}", [cell.strip() for cell in row]) for number, row in enumerate(csv.reader(lines), 1)]
     except (csv.Error, UnicodeDecodeError) as error:
-        raise SiteError(f"it cannot be read as CSV: {error}") from error
+        raise ProvisioningError(f"it cannot be read as CSV: {error}") from error
     body = [(where, row) for where, row in rows if any(row)]
     return _checked(body[1:] if body and body[0][1] == HEADER else body)
 
@@ -85,9 +85,9 @@ def _checked(rows: Iterable[tuple[str, list[str]]]) -> list[Device]:
                 mistakes.append(f"{where}: {device.user} stands there twice, first in {found[device]}")
             found.setdefault(device, where)
     if mistakes:
-        raise SiteError("; ".join(mistakes))
+        raise ProvisioningError("; ".join(mistakes))
     if not found:
-        raise SiteError("it names no device")
+        raise ProvisioningError("it names no device")
     return list(found)
 
 

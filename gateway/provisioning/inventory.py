@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.provisioning import atomic_files
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.board_file import BoardFile, Kind
@@ -27,7 +27,7 @@ class Books:
     def __init__(self, site: Site, now: datetime) -> None:
         authority, broker = site.authority(), site.broker_certificate()
         if authority is None or broker is None:
-            raise SiteError(f"no site in {site.root}: `edge-gateway devices init` makes one")
+            raise ProvisioningError(f"no site in {site.root}: `edge-gateway devices init` makes one")
         self.authority = authority
         self.hosts = hosts_of(broker)
         """How devices find the broker."""
@@ -78,12 +78,12 @@ class Books:
         try:
             return None if found is None else x509.load_pem_x509_certificate(found)
         except ValueError as error:
-            raise SiteError(f"{self._record_path(device)} is no certificate: {error}") from error
+            raise ProvisioningError(f"{self._record_path(device)} is no certificate: {error}") from error
 
     def certificates(self, device: Device) -> list[x509.Certificate]:
         """The recorded one, and one that an interrupted command left in the board file."""
         found = [self.certificate(device)]
-        with suppress(SiteError):  # a file that cannot be read can be replaced and removed all the same
+        with suppress(ProvisioningError):  # a file that cannot be read can be replaced and removed all the same
             board = self.board(device)
             found.append(None if board is None else board.certificate)
         return [each for each in found if each is not None and self.authority.issued(each)]

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.manager.errors import ManagerError
 from gateway.manager.store.database import Store, open_store
 from gateway.provisioning.device_names import Device
@@ -36,6 +36,6 @@ def opened(data: Path) -> Iterator[Registry]:
         with contextlib.closing(open_store(data, create=False)) as store:
             yield Registry(store)
     except ManagerError as error:
-        raise SiteError(f"{error}; or --no-register, where another Edge Manager knows the devices") from error
+        raise ProvisioningError(f"{error}; or --no-register, where another Edge Manager knows the devices") from error
     except sqlite3.Error as error:
-        raise SiteError(f"the manager's data in {data}: {error}") from error
+        raise ProvisioningError(f"the manager's data in {data}: {error}") from error

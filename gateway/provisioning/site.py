@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.provisioning import atomic_files
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.certificate_authority import END, Authority, Identity, hosts_of
@@ -98,7 +98,7 @@ def read_acl(path: Path) -> AclFile | None:
     try:
         return None if found is None else AclFile.parse(found.decode())
     except ValueError as error:
-        raise SiteError(f"{path}: {error}") from error
+        raise ProvisioningError(f"{path}: {error}") from error
 
 
 def read_passwords(path: Path) -> PasswordFile:
@@ -106,7 +106,7 @@ def read_passwords(path: Path) -> PasswordFile:
     try:
         return PasswordFile.parse((atomic_files.read(path) or b"").decode())
     except UnicodeDecodeError as error:
-        raise SiteError(f"{path}: {error}") from error
+        raise ProvisioningError(f"{path}: {error}") from error
 
 
 def devices_in(users: Iterable[str]) -> set[Device]:
@@ -157,7 +157,9 @@ def _broker(site: Site, authority: Authority, hosts: Sequence[str], renew: bool)
     known = site.broker_certificate()
     old = hosts_of(known) if known is not None and authority.issued(known) else []
     if not (hosts or old):
-        raise SiteError("under which host names and addresses do devices and the gateway find the broker? Name them")
+        raise ProvisioningError(
+            "under which host names and addresses do devices and the gateway find the broker? Name them"
+        )
     wanted = list(hosts) or old
     if wanted == old and not renew and atomic_files.read(site.broker / "broker.key") is not None:
         return []

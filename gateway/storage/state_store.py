@@ -42,7 +42,7 @@ def _open(path: Path) -> sqlite3.Connection:
     return db
 
 
-class Store:
+class StateStore:
     """One folder: `hellos.sqlite`, `dead.jsonl` and `alive`. Raises ConfigError where the folder cannot be used."""
 
     def __init__(self, folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gateway.cloud import serializer
 from gateway.core import merging
-from gateway.core.merging import WaitingHeartbeat
+from gateway.core.merging import QueuedHeartbeat
 from gateway.errors import MessageError
 from gateway.protocol import codec
 from gateway.protocol.messages import Heartbeat, Layout, Metric, Number, Samples
@@ -21,12 +21,12 @@ from tests.unit.core.room import DEVICE, EPOCH, Slip
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> list[WaitingHeartbeat]:
+def batches(draw: st.DrawFn) -> list[QueuedHeartbeat]:
     """Heartbeats of one layout that passed the check, in the order of their arrival."""
     layout = vectors.noun("hello", [1, draw(shapes.LAYOUTS)]).layout  # type: ignore[union-attr]
     batch = []
     for _ in range(draw(st.integers(1, 5))):
-        item = WaitingHeartbeat(Slip(1), draw(heartbeats(layout)), EPOCH, layout)
+        item = QueuedHeartbeat(Slip(1), draw(heartbeats(layout)), EPOCH, layout)
         try:
             merging.check(item, layout)
         except MessageError:
@@ -81,7 +81,7 @@ def is_worth(sent: Number, metric: Metric, value: Number) -> bool:
 
 
 @given(batches())
-def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[WaitingHeartbeat]) -> None:
+def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[QueuedHeartbeat]) -> None:
     call = merging.merged(DEVICE, batch)
     layout = batch[0].layout
     assert layout is not None
@@ -95,7 +95,7 @@ def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[Waiti
 
 @given(batches())
 def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_times(
-    batch: list[WaitingHeartbeat],
+    batch: list[QueuedHeartbeat],
 ) -> None:
     call = merging.merged(DEVICE, batch)
     expected: dict[tuple[str, str], list[tuple[Metric, int]]] = {}
@@ -116,7 +116,7 @@ def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_tim
 
 
 @given(batches(), st.integers(1, 6), st.integers(1, 5000))
-def test_a_merge_is_bounded_and_takes_one_at_least(batch: list[WaitingHeartbeat], most: int, size: int) -> None:
+def test_a_merge_is_bounded_and_takes_one_at_least(batch: list[QueuedHeartbeat], most: int, size: int) -> None:
     count = merging.mergeable(batch, most, size)
     assert 1 <= count <= min(most, len(batch))
     weight = len(json.dumps(serializer.members(merging.merged(DEVICE, batch[:count]))))

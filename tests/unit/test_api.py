@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.cloud import serializer
-from gateway.errors import OperatorNeeded
+from gateway.errors import OperatorError
 from gateway.protocol.messages import Metric, ModelResult
 from gateway.protocol.service_calls import (
     DatedResult,
@@ -129,7 +129,7 @@ def test_a_registration_is_a_word_whatever_came(answer: dict[str, Any], word: st
 
 
 def test_an_answer_without_a_registration_is_none() -> None:
-    with pytest.raises(OperatorNeeded, match="an answer without DeviceRegistration"):
+    with pytest.raises(OperatorError, match="an answer without DeviceRegistration"):
         serializer.registration({"CacheTTL": "60"})
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.core import merging
-from gateway.core.merging import WaitingHeartbeat
+from gateway.core.merging import QueuedHeartbeat
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.protocol.messages import (
     Heartbeat,
@@ -29,10 +29,10 @@ NOW = EPOCH + 1000
 
 def waiting(
     layout: Layout = LAYOUT, arrived: int = NOW, record: HelloRecord | None = None, **members: Any
-) -> WaitingHeartbeat:
+) -> QueuedHeartbeat:
     """A heartbeat of a tag, 100 s after the epoch unless it says otherwise."""
     heartbeat = Heartbeat(HELLO.tag, **({"time": 100} | members))
-    return WaitingHeartbeat(Slip(1), heartbeat, arrived, layout, record or HelloRecord(HELLO))
+    return QueuedHeartbeat(Slip(1), heartbeat, arrived, layout, record or HelloRecord(HELLO))
 
 
 def one(**members: Any) -> SendHeartbeat:
@@ -81,13 +81,13 @@ def test_a_tags_time_counts_from_its_epoch() -> None:
 
 
 def test_a_layouts_time_is_unix_time() -> None:
-    item = WaitingHeartbeat(Slip(1), Heartbeat(LAYOUT, EPOCH + 5), NOW, LAYOUT)
+    item = QueuedHeartbeat(Slip(1), Heartbeat(LAYOUT, EPOCH + 5), NOW, LAYOUT)
     assert item.time == EPOCH + 5
 
 
 def test_no_time_is_the_moment_of_arrival() -> None:
     assert waiting(time=None).time == NOW
-    assert WaitingHeartbeat(Slip(1), Heartbeat(LAYOUT), NOW, LAYOUT).time == NOW
+    assert QueuedHeartbeat(Slip(1), Heartbeat(LAYOUT), NOW, LAYOUT).time == NOW
 
 
 def test_a_device_without_a_clock_is_dated_by_the_earliest_epoch_that_it_implied() -> None:
@@ -239,7 +239,7 @@ def test_what_they_just_allow(members: Any) -> None:
 
 
 def test_nothing_is_dated_after_2100() -> None:
-    item = WaitingHeartbeat(Slip(1), Heartbeat(LAYOUT, 4_102_444_801), 4_102_444_800)
+    item = QueuedHeartbeat(Slip(1), Heartbeat(LAYOUT, 4_102_444_801), 4_102_444_800)
     with pytest.raises(LimitError, match="after 2100"):
         merging.check(item, LAYOUT)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.core.file_reads import TOTAL_BYTES, around
 from gateway.files import block_sender, flow_control
 from gateway.files.block_sender import BlockSender
-from gateway.files.cache import ModelCache, VerifiedFile
+from gateway.files.cache import FileCache, VerifiedFile
 from gateway.protocol import codec
 from gateway.protocol.messages import LARGEST_BLOCK, Read
 from tests.unit.files.shelf import named, pattern
@@ -61,7 +61,7 @@ def sender(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> BlockSender:
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> VerifiedFile:
-    cache = ModelCache(tmp_path_factory.mktemp("cache"), 1 << 20)
+    cache = FileCache(tmp_path_factory.mktemp("cache"), 1 << 20)
     return cache.put(named(CONTENT), len(CONTENT), [CONTENT])
 
 
@@ -95,7 +95,7 @@ def test_at_or_past_the_end_one_empty_block(
 
 
 def test_an_empty_file_is_one_empty_block(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:
-    empty = ModelCache(tmp_path, 10).put(named(b""), 0, [])
+    empty = FileCache(tmp_path, 10).put(named(b""), 0, [])
     sender.send("a", empty, Read(5, 0, 0, 512, 8), never)
     assert wire.blocks() == [[5, 0, 0, 0, b""]]
 
@@ -185,7 +185,7 @@ def test_as_soon_as_nobody_else_is_served_blocks_go_as_they_can(wire: Wire, file
 
 def test_large_blocks_are_bounded_in_bytes(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:
     content = pattern(64 * LARGEST_BLOCK)
-    large = ModelCache(tmp_path, len(content)).put(named(content), len(content), [content])
+    large = FileCache(tmp_path, len(content)).put(named(content), len(content), [content])
     for topic in "abcd":
         sender.send(topic, large, Read(5, 0, 0, LARGEST_BLOCK, 64), never)
     assert len(wire.unconfirmed) == block_sender.WINDOW_BYTES // LARGEST_BLOCK
@@ -244,7 +244,7 @@ def test_bytes_that_wait_for_a_device_are_bounded_and_the_newest_stay(
     sender: BlockSender, wire: Wire, tmp_path: Path
 ) -> None:
     content = pattern(2 * block_sender.BYTES_KEPT)
-    large = ModelCache(tmp_path, len(content)).put(named(content), len(content), [content])
+    large = FileCache(tmp_path, len(content)).put(named(content), len(content), [content])
     for offset in range(20):
         sender.send("a", large, Read(5, 0, offset, LARGEST_BLOCK, 64), never)
     early = len(wire.sent)
@@ -311,6 +311,6 @@ def test_a_broker_that_refuses_blocks_ends_the_download(sender: BlockSender, wir
 
 
 def corrupted(folder: Path) -> VerifiedFile:
-    found = ModelCache(folder, 10).put(named(b"abc"), 3, [b"abc"])
+    found = FileCache(folder, 10).put(named(b"abc"), 3, [b"abc"])
     next(folder.iterdir()).write_bytes(b"abd")
     return found

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from gateway.errors import Code, FileFault
+from gateway.errors import Code, FileError
 from gateway.files import block_sender
 from gateway.files.block_sender import BlockSender
-from gateway.files.downloads import Downloads
-from gateway.files.fetcher import Models
+from gateway.files.downloads import ReadQueue
+from gateway.files.fetcher import ModelFileStore
 from gateway.protocol.messages import Read
 from gateway.retry import RetryPolicy
 from tests.unit.files.shelf import S3, named, pattern
@@ -27,16 +27,18 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.s3 = S3(kws_tflite=CONTENT)
-        self.models = Models(lambda: self.s3, folder, 1 << 20, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
-        self.downloads = Downloads(self.models, BlockSender(self._publish, asyncio.get_running_loop().call_later))
+        self.models = ModelFileStore(
+            lambda: self.s3, folder, 1 << 20, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001)
+        )
+        self.downloads = ReadQueue(self.models, BlockSender(self._publish, asyncio.get_running_loop().call_later))
         self.received: dict[str, dict[int, bytes]] = {}
         self.blocks: Counter[str] = Counter()
-        self.faults: list[tuple[str, FileFault]] = []
+        self.faults: list[tuple[str, FileError]] = []
         self.news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def read(self, topic: str, offset: int = 0, length: int = 1000, count: int = 10) -> None:
-        def unreadable(fault: FileFault) -> None:
+        def unreadable(fault: FileError) -> None:
             self.faults.append((topic, fault))
             self.news.set()
 

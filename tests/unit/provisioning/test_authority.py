@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.provisioning.certificate_authority import (
     BEGIN,
     END,
@@ -68,7 +68,9 @@ def test_no_certificate_outlives_the_authority() -> None:
 
 def test_a_name_longer_than_a_common_name_may_be() -> None:
     assert AUTHORITY.issue_device("f/" + 62 * "d", END)
-    with pytest.raises(SiteError, match="65 characters, a certificate's common name takes 64; a password has no such"):
+    with pytest.raises(
+        ProvisioningError, match="65 characters, a certificate's common name takes 64; a password has no such"
+    ):
         AUTHORITY.issue_device("f/" + 63 * "d", END)
 
 
@@ -76,12 +78,12 @@ def test_a_name_longer_than_a_common_name_may_be() -> None:
     "host", ["bad host", "broker.example:8883", "mqtts://broker.example", "", "a..b", "-a", "x" * 64, "b\u00fc.example"]
 )
 def test_what_is_neither_a_host_name_nor_an_address(host: str) -> None:
-    with pytest.raises(SiteError, match="is no host name or address"):
+    with pytest.raises(ProvisioningError, match="is no host name or address"):
         AUTHORITY.issue_broker([host], END)
 
 
 def test_a_host_name_that_is_none() -> None:
-    with pytest.raises(SiteError, match="is no host name"):
+    with pytest.raises(ProvisioningError, match="is no host name"):
         AUTHORITY.issue_broker(["broker.exämple"], END)
 
 
@@ -113,7 +115,7 @@ def test_pem_comes_back() -> None:
     ],
 )
 def test_pem_that_is_no_identity(certificate: bytes, key: bytes, told: str) -> None:
-    with pytest.raises(SiteError, match=told):
+    with pytest.raises(ProvisioningError, match=told):
         Identity.from_pem(certificate, key)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
 from gateway.provisioning import atomic_files
 from tests.needs import root
 
@@ -84,5 +84,8 @@ def test_a_folder_is_made_for_its_owner_and_left_as_it_is_found(tmp_path: Path) 
 
 
 def test_no_folder_no_lock(tmp_path: Path) -> None:
-    with pytest.raises(SiteError, match="`edge-gateway devices init` makes one"), atomic_files.locked(tmp_path / "ca"):
+    with (
+        pytest.raises(ProvisioningError, match="`edge-gateway devices init` makes one"),
+        atomic_files.locked(tmp_path / "ca"),
+    ):
         pass

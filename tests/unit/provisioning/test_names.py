@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.errors import LimitError, SiteError
+from gateway.errors import LimitError, ProvisioningError
 from gateway.provisioning.device_names import Device, chosen, from_csv
 
 
@@ -26,7 +26,7 @@ def test_users_who_are_no_device(user: str) -> None:
 
 
 def test_all_wrong_names_are_told_at_once() -> None:
-    with pytest.raises(SiteError) as told:
+    with pytest.raises(ProvisioningError) as told:
         chosen("fleet-a", ["ok", "+", "a b", "ok"])
     assert [part.split(":")[0] for part in str(told.value).split("; ")] == ["fleet-a/+", "fleet-a/a b", "fleet-a/ok"]
 
@@ -49,5 +49,5 @@ def test_a_file_with_a_header_or_without(head: list[str]) -> None:
     ],
 )
 def test_a_file_that_cannot_be_used(lines: list[str], told: str) -> None:
-    with pytest.raises(SiteError, match=told):
+    with pytest.raises(ProvisioningError, match=told):
         from_csv(lines)

@@ -17,7 +17,7 @@ from botocore.config import Config
 from tests.processes import end, line
 
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-COMMAND = [sys.executable, "-c", "from gateway.manager.cli.main import app; app()"]
+COMMAND = [sys.executable, "-c", "from gateway.manager.cli import app; app()"]
 ROOT = Path(__file__).resolve().parents[3]
 WITHIN_S = 29.0
 """For one command."""
@@ -39,7 +39,7 @@ class Manager:
     url: str = ""
 
     def start(self) -> None:
-        """Returns once the process listens, which its first line tells."""
+        """Returns once the process listens, as its first line says."""
         arguments = [*COMMAND, "serve", "--data", str(self.data), "--port", "0", *self.options]
         with (self.data.parent / "log").open("a") as log:
             self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())

@@ -4,7 +4,6 @@ It must never answer GetDeployments for a device that is not registered: an empt
 GetDeviceRegistration answers NOT_REGISTERED; the other two raise ApiError.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from gateway.manager.api import latest_values
@@ -40,27 +39,17 @@ class EdgeApi:
         fleet, device = call["DeviceFleetName"], call["DeviceName"]
         device_id = self.database.device_id(fleet, device)
         if operation == "GetDeviceRegistration":
-            return self._registration(device_id is not None)
+            if device_id is None:
+                return {"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": str(self.unregistered_ttl)}
+            return {"DeviceRegistration": "REGISTERED", "CacheTTL": str(self.registered_ttl)}
         if device_id is None:
             raise validation_error(f"Device {device} is not registered in device fleet {fleet}")
         if operation == "GetDeployments":
-            return self._deployments(device_id)
-        self._store_heartbeat(device_id, call, now)
-        return None
-
-    def _registration(self, registered: bool) -> dict[str, Any]:
-        return {
-            "DeviceRegistration": "REGISTERED" if registered else "NOT_REGISTERED",
-            "CacheTTL": str(self.registered_ttl if registered else self.unregistered_ttl),
-        }
-
-    def _deployments(self, device_id: int) -> dict[str, Any]:
-        deployments = self.database.deployments_in_force(device_id)
-        self._runner.on_fetched(device_id, [each.name for each in deployments])
-        return {"Deployments": [each.to_api() for each in deployments]}
-
-    def _store_heartbeat(self, device_id: int, call: Mapping[str, Any], now: float) -> None:
+            deployments = self.database.deployments_in_force(device_id)
+            self._runner.on_fetched(device_id, [each.name for each in deployments])
+            return {"Deployments": [each.to_api() for each in deployments]}
         values = latest_values(call, now)
         self.database.record_heartbeat(device_id, values, now)
         if values.deployment is not None:
             self._runner.on_result(device_id, values.deployment, values.status, now)
+        return None

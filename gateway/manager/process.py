@@ -57,10 +57,8 @@ def _print_start_line(url: str, config: ServerConfig) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
     if not signed and not _is_loopback(config.host):
-        LOG.warning(
-            "signatures are not checked: anyone who reaches this address may call and read models; set keys",
-            host=config.host,
-        )
+        event = "signatures are not checked: anyone who reaches this address may call and read models; set keys"
+        LOG.warning(event, host=config.host)
 
 
 def _is_loopback(host: str) -> bool:

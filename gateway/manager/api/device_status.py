@@ -39,10 +39,6 @@ class ModelTimes:
     sample: float | None
     inference: float | None
 
-    def latest(self, other: "ModelTimes") -> "ModelTimes":
-        """The later one of each."""
-        return ModelTimes(_later(self.sample, other.sample), _later(self.inference, other.inference))
-
 
 @dataclass(frozen=True, slots=True)
 class LatestValues:
@@ -91,9 +87,10 @@ def _samples(call: Mapping[str, Any], now: float) -> Iterator[tuple[MetricKey, S
 def _model_times(call: Mapping[str, Any]) -> dict[tuple[str, str], ModelTimes]:
     models: dict[tuple[str, str], ModelTimes] = {}
     for model in call.get("Models") or ():
-        times = ModelTimes(model.get("LatestSampleTime"), model.get("LatestInference"))
-        known = models.get(_model_id(model))
-        models[_model_id(model)] = times if known is None else known.latest(times)
+        known = models.get(_model_id(model), ModelTimes(None, None))
+        models[_model_id(model)] = ModelTimes(
+            _later(known.sample, model.get("LatestSampleTime")), _later(known.inference, model.get("LatestInference"))
+        )
     return models
 
 

@@ -203,11 +203,3 @@ def _from_json(body: bytes) -> object:
 
 def _reject_constant(name: str) -> object:
     raise ValueError(f"{name} is not a JSON number")
-
-
-def check_name(service: ServiceModel, shape: str, name: str) -> str | None:
-    """Why the service would reject `name` as a value of that shape, or None."""
-    errors = ValidationErrors()
-    compile_shape(service.shape_for(shape))(name, shape, errors)
-    error = errors.to_error()
-    return None if error is None else error.message

@@ -98,10 +98,8 @@ async def _rollout_loop(runner: RolloutRunner) -> None:
             more = runner.advance_all(time.time())
         except sqlite3.Error as error:
             more = False
-            LOG.error(
-                "the database cannot be used: rollouts wait; check the disk and the data folder",
-                detail=str(error),
-            )
+            event = "the database cannot be used: rollouts wait; check the disk and the data folder"
+            LOG.error(event, detail=str(error))
         await asyncio.sleep(0 if more else INTERVAL)  # calls of devices come between two steps
 
 
@@ -125,9 +123,8 @@ class RequestHandler:
         try:
             self.api.database.ping()
         except sqlite3.Error as error:
-            LOG.error(
-                "the database cannot be read: every call fails; check the disk and the data folder", detail=str(error)
-            )
+            event = "the database cannot be read: every call fails; check the disk and the data folder"
+            LOG.error(event, detail=str(error))
             return json_response({"status": "failing"}, 503, request_id)
         return json_response({"status": "ok"}, 200, request_id)
 

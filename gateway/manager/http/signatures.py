@@ -102,7 +102,7 @@ def verify(request: SignedRequest, service: str, access_key: AccessKey, now: dat
     _check_text(request.target, *headers.values())
     authorization = _parse_authorization(headers.get("authorization"))
     if authorization.service != service:
-        raise SignatureError(SignatureFault.MALFORMED, f"Credential should be scoped to service '{service}'")
+        raise _malformed(f"Credential should be scoped to service '{service}'")
     if not hmac.compare_digest(authorization.key_id.encode(), access_key.id.encode()):
         raise SignatureError(SignatureFault.UNKNOWN_KEY, "The security token included in the request is invalid.")
     timestamp = headers.get("x-amz-date", "")
@@ -110,18 +110,19 @@ def verify(request: SignedRequest, service: str, access_key: AccessKey, now: dat
     signed = authorization.signed_headers
     missing = {"host", "x-amz-date"} - signed | signed - headers.keys()
     if missing:
-        names = ", ".join(sorted(missing))
-        raise SignatureError(SignatureFault.MALFORMED, f"headers that are not sent or not signed: {names}")
+        raise _malformed(f"headers that are not sent or not signed: {', '.join(sorted(missing))}")
     _check_body(request.body, headers.get("x-amz-content-sha256"), service)
     try:
         expected = _signature(request, authorization, access_key, timestamp)
     except ValueError as error:
-        raise SignatureError(SignatureFault.MALFORMED, f"the request cannot be signed as it came: {error}") from error
+        raise _malformed(f"the request cannot be signed as it came: {error}") from error
     if not hmac.compare_digest(expected, authorization.signature):
-        raise SignatureError(
-            SignatureFault.MISMATCH,
-            "The request signature we calculated does not match the signature you provided.",
-        )
+        detail = "The request signature we calculated does not match the signature you provided."
+        raise SignatureError(SignatureFault.MISMATCH, detail)
+
+
+def _malformed(detail: str) -> SignatureError:
+    return SignatureError(SignatureFault.MALFORMED, detail)
 
 
 def _check_text(*texts: str) -> None:
@@ -129,7 +130,7 @@ def _check_text(*texts: str) -> None:
     try:
         "".join(texts).encode()
     except UnicodeEncodeError as error:
-        raise SignatureError(SignatureFault.MALFORMED, "the request's path and headers must be UTF-8") from error
+        raise _malformed("the request's path and headers must be UTF-8") from error
 
 
 def _parse_authorization(header: str | None) -> _Authorization:
@@ -137,7 +138,7 @@ def _parse_authorization(header: str | None) -> _Authorization:
         raise SignatureError(SignatureFault.MISSING, "Missing Authentication Token")
     match = AUTHORIZATION.fullmatch(header)
     if match is None:
-        raise SignatureError(SignatureFault.MALFORMED, "Authorization header is not of the form of AWS4-HMAC-SHA256")
+        raise _malformed("Authorization header is not of the form of AWS4-HMAC-SHA256")
     key_id, date, region, service, signed_headers, signature = match.groups()
     return _Authorization(key_id, date, region, service, frozenset(signed_headers.split(";")), signature)
 
@@ -146,24 +147,21 @@ def _check_clock(timestamp: str, date: str, now: datetime) -> None:
     try:
         signed_at = datetime.strptime(timestamp, TIMESTAMP).replace(tzinfo=UTC)
     except ValueError as error:
-        raise SignatureError(
-            SignatureFault.MALFORMED, "X-Amz-Date is missing or not of the form 20260131T235959Z"
-        ) from error
+        raise _malformed("X-Amz-Date is missing or not of the form 20260131T235959Z") from error
     if abs((now - signed_at).total_seconds()) > MAX_SKEW:
         ours = now.astimezone(UTC).strftime(TIMESTAMP)
         raise SignatureError(SignatureFault.SKEWED, f"Signature expired: it was made at {timestamp}, here it is {ours}")
     if not timestamp.startswith(date):
-        raise SignatureError(SignatureFault.MALFORMED, f"Date in Credential scope is {date}, X-Amz-Date is {timestamp}")
+        raise _malformed(f"Date in Credential scope is {date}, X-Amz-Date is {timestamp}")
 
 
 def _check_body(body: bytes, sha256: str | None, service: str) -> None:
     """S3 requires the header on every call; elsewhere it is checked where it is sent."""
     if sha256 is None and service == "s3":
-        raise SignatureError(SignatureFault.MALFORMED, "Missing required header for this request: x-amz-content-sha256")
+        raise _malformed("Missing required header for this request: x-amz-content-sha256")
     if sha256 is not None and sha256 != UNSIGNED and sha256 != hashlib.sha256(body).hexdigest():
-        raise SignatureError(
-            SignatureFault.WRONG_BODY, "The provided 'x-amz-content-sha256' header does not match what was computed."
-        )
+        detail = "The provided 'x-amz-content-sha256' header does not match what was computed."
+        raise SignatureError(SignatureFault.WRONG_BODY, detail)
 
 
 def _signature(request: SignedRequest, authorization: _Authorization, access_key: AccessKey, timestamp: str) -> str:

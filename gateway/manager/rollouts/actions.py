@@ -21,13 +21,15 @@ POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
 
 def check_names(shape: str, names: Sequence[str]) -> None:
     """Raises ManagerError where one of `names` is not such a `shape` of the service model."""
-    from gateway.manager.api.validation import check_name, load_service_model  # botocore: not for `--help`
+    from gateway.manager.api import validation  # botocore is not loaded for `--help`
 
-    service = load_service_model()
+    check = validation.compile_shape(validation.load_service_model().shape_for(shape))
     for name in names:
-        mistake = check_name(service, shape, name)
-        if mistake is not None:
-            raise ManagerError(f"'{name}' is no {shape}: {mistake}")
+        errors = validation.ValidationErrors()
+        check(name, shape, errors)
+        error = errors.to_error()
+        if error is not None:
+            raise ManagerError(f"'{name}' is no {shape}: {error.message}")
 
 
 def parse_targets(arguments: Sequence[str]) -> tuple[list[str], dict[str, Path]]:

@@ -1,9 +1,10 @@
 """Rollouts in the database: created, found, read and changed. Decides no step. Times are Unix seconds."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from typing import Any
 
 from gateway.manager.api import ModelDefinition
 from gateway.manager.errors import ManagerError
@@ -121,11 +122,11 @@ class RolloutRepository:
         rows = self.connection.execute(
             f"{_SELECT} WHERE fleet = :fleet OR :fleet IS NULL ORDER BY id", {"fleet": fleet}
         ).fetchall()
-        return [self._rollout(*row) for row in rows]
+        return [self._rollout(row) for row in rows]
 
     def read(self, rollout_id: int) -> Rollout:
         """One rollout as it is now."""
-        return self._rollout(*self.connection.execute(f"{_SELECT} WHERE id = ?", (rollout_id,)).fetchone())
+        return self._rollout(self.connection.execute(f"{_SELECT} WHERE id = ?", (rollout_id,)).fetchone())
 
     def unfinished(self) -> list[int]:
         """The ids of those for which a step may be due."""
@@ -141,7 +142,7 @@ class RolloutRepository:
         states = (*PENDING, *RESULTS.values())
         rows = self.connection.execute(
             "SELECT device FROM rollout_devices WHERE rollout = ?"
-            f" AND state IN ({placeholders(states)}) ORDER BY place",
+            f" AND state IN ({_placeholders(states)}) ORDER BY place",
             (rollout_id, *states),
         )
         return [int(device_id) for (device_id,) in rows]
@@ -151,10 +152,37 @@ class RolloutRepository:
         changes = ", ".join(f"{column} = ?" for column in columns)
         self.connection.execute(f"UPDATE rollouts SET {changes} WHERE id = ?", (*columns.values(), rollout_id))
 
+    def find_device(self, device_id: int, name: str) -> tuple[int, RolloutDeviceState] | None:
+        """The id of the rollout of that name to the device, and the device's state in it; None: there is none."""
+        row = self.connection.execute(
+            "SELECT rollout, rollout_devices.state FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
+            " WHERE device = ? AND name = ?",
+            (device_id, name),
+        ).fetchone()
+        return None if row is None else (row[0], RolloutDeviceState(row[1]))
+
+    def not_fetched(self, device_id: int) -> list[tuple[int, str]]:
+        """Ids and names of the rollouts that are assigned to the device and that it has not fetched."""
+        return self.connection.execute(
+            "SELECT rollout, name FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
+            " WHERE device = ? AND rollout_devices.state = ?",
+            (device_id, RolloutDeviceState.ASSIGNED),
+        ).fetchall()
+
     def set_device(self, rollout_id: int, device_id: int, state: RolloutDeviceState) -> None:
         """Changes the state of one device in a rollout."""
         self.connection.execute(
             "UPDATE rollout_devices SET state = ? WHERE rollout = ? AND device = ?", (state, rollout_id, device_id)
+        )
+
+    def change_device(
+        self, device_id: int, names: Iterable[str], before: Sequence[RolloutDeviceState], after: RolloutDeviceState
+    ) -> None:
+        """Changes the state of the device in the rollouts of those names, where it is one of `before`."""
+        self.connection.executemany(
+            "UPDATE rollout_devices SET state = ? WHERE device = ?"
+            f" AND state IN ({_placeholders(before)}) AND rollout IN (SELECT id FROM rollouts WHERE name = ?)",
+            [(after, device_id, *before, name) for name in names],
         )
 
     def next_devices(self, rollout_id: int, state: RolloutDeviceState, count: int) -> list[int]:
@@ -165,21 +193,8 @@ class RolloutRepository:
         )
         return [int(device_id) for (device_id,) in rows.fetchall()]
 
-    def _rollout(
-        self,
-        rollout_id: int,
-        fleet: str,
-        name: str,
-        policy: str,
-        definitions: str,
-        created: float,
-        rules: str,
-        undoes: str | None,
-        state: str,
-        reason: str,
-        stage: int,
-        since: float,
-    ) -> Rollout:
+    def _rollout(self, row: tuple[Any, ...]) -> Rollout:
+        rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since = row
         rows = self.connection.execute("SELECT state, devices FROM rollout_counts WHERE rollout = ?", (rollout_id,))
         devices = {RolloutDeviceState(each): int(count) for each, count in rows}
         return Rollout(
@@ -195,7 +210,7 @@ class RolloutRepository:
         )
 
 
-def placeholders(values: Sequence[object]) -> str:
+def _placeholders(values: Sequence[object]) -> str:
     """A question mark for each value of SQL's IN."""
     return ", ".join("?" * len(values))
 

@@ -4,7 +4,7 @@
 service waits long. Any process with the database may take steps: the command that starts a rollout, and the service.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from gateway.manager.api import DeviceDeployment, undo_definitions
 from gateway.manager.errors import ManagerError
@@ -22,7 +22,7 @@ from gateway.manager.rollouts.decisions import (
     Withdraw,
     next_step,
 )
-from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository, placeholders
+from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
 from gateway.manager.store import Database
 
 SLICE = 100
@@ -35,34 +35,23 @@ class RolloutRunner:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self.connection = database.connection
         self.rollouts = RolloutRepository(database)
 
     def on_result(self, device_id: int, deployment: str, status: str | None, now: float) -> None:
         """A device reported a result: sets the device's state and takes the rollout's next step."""
-        state = RESULTS.get(status or "")
-        row = self.connection.execute(
-            "SELECT rollout, rollout_devices.state FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
-            " WHERE device = ? AND name = ?",
-            (device_id, deployment),
-        ).fetchone()
-        if state is None or row is None:
+        state, known = RESULTS.get(status or ""), self.rollouts.find_device(device_id, deployment)
+        if state is None or known is None:
             return
-        rollout_id, before = row
+        rollout_id, before = known
         if before not in (state, RolloutDeviceState.WAITING, RolloutDeviceState.WITHDRAWN):
             self.rollouts.set_device(rollout_id, device_id, state)
             self.advance(rollout_id, now)
 
-    def on_fetched(self, device_id: int, names: Iterable[str]) -> None:
+    def on_fetched(self, device_id: int, names: Collection[str]) -> None:
         """GetDeployments returns `names` to the device. Reads first: mostly nothing is to be written."""
-        rows = self.connection.execute(
-            "SELECT rollout, name FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
-            " WHERE device = ? AND rollout_devices.state = ?",
-            (device_id, RolloutDeviceState.ASSIGNED),
-        ).fetchall()
-        fetched = set(names)
-        for rollout_id in (rollout_id for rollout_id, name in rows if name in fetched):
-            self.rollouts.set_device(rollout_id, device_id, RolloutDeviceState.FETCHED)
+        for rollout_id, name in self.rollouts.not_fetched(device_id):
+            if name in names:
+                self.rollouts.set_device(rollout_id, device_id, RolloutDeviceState.FETCHED)
 
     def start(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> Rollout:
         """Creates a rollout (`RolloutRepository.create`) and takes the steps that are due."""
@@ -122,22 +111,11 @@ class RolloutRunner:
             return
         deployment = DeviceDeployment(rollout.name, rollout.policy, definitions, now)
         superseded = self.database.assign(device_id, deployment)
-        self._change_state(device_id, superseded, PENDING, RolloutDeviceState.SUPERSEDED)
+        self.rollouts.change_device(device_id, superseded, PENDING, RolloutDeviceState.SUPERSEDED)
         self.rollouts.set_device(rollout.id, device_id, RolloutDeviceState.ASSIGNED)
 
     def _withdraw(self, rollout: Rollout) -> None:
         for device_id in self.rollouts.next_devices(rollout.id, RolloutDeviceState.ASSIGNED, SLICE):
             names = self.database.withdraw(device_id, rollout.name)
-            self._change_state(device_id, names, (RolloutDeviceState.SUPERSEDED,), RolloutDeviceState.FETCHED)
+            self.rollouts.change_device(device_id, names, (RolloutDeviceState.SUPERSEDED,), RolloutDeviceState.FETCHED)
             self.rollouts.set_device(rollout.id, device_id, RolloutDeviceState.WITHDRAWN)
-
-    def _change_state(
-        self, device_id: int, names: Iterable[str], before: Sequence[RolloutDeviceState], after: RolloutDeviceState
-    ) -> None:
-        """Changes the device's state in the rollouts of those names, where it is one of `before`."""
-        for name in names:
-            self.connection.execute(
-                "UPDATE rollout_devices SET state = ? WHERE device = ?"
-                f" AND state IN ({placeholders(before)}) AND rollout IN (SELECT id FROM rollouts WHERE name = ?)",
-                (after, device_id, *before, name),
-            )

@@ -169,10 +169,7 @@ class Database:
         return superseded
 
     def withdraw(self, device_id: int, name: str) -> list[str]:
-        """Deletes a deployment that the device never fetched, in the caller's transaction. The names of those in force.
-
-        A deployment that it superseded is in force again.
-        """
+        """Deletes a deployment that was not fetched, in the caller's transaction. The names of those in force then."""
         self.connection.execute("DELETE FROM deployments WHERE device = ? AND name = ?", (device_id, name))
         names = [each.name for each in in_force(self.history(device_id))]
         self.connection.executemany(

@@ -62,9 +62,7 @@ class ObjectStore:
         Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
         if not BUCKET.fullmatch(bucket):
-            raise ManagerError(
-                f"'{bucket}' is not the name of a bucket: 3 to 63 lower-case letters, digits, dots or hyphens"
-            )
+            raise ManagerError(f"'{bucket}' is no name of a bucket: 3 to 63 lower-case letters, digits, dots, hyphens")
         try:
             return self._put_file(source, bucket, handle)
         except OSError as error:

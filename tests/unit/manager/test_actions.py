@@ -4,6 +4,7 @@ import pytest
 
 from gateway.manager import ManagerError
 from gateway.manager.rollouts.actions import (
+    check_names,
     choose_devices,
     deploy,
     devices_with,
@@ -57,6 +58,17 @@ def test_undeploying_what_a_device_does_not_have(fleet, tmp_path, model):
         devices_with(fleet, both, "vad")
 
 
+@pytest.mark.parametrize("name", ["kws", "a" * 63])
+def test_names_that_the_service_accepts(name):
+    check_names("EntityName", [name])
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "a_b", ""])
+def test_names_that_the_service_rejects(name):
+    with pytest.raises(ManagerError, match=f"'{name}' is no EntityName"):
+        check_names("EntityName", [name])
+
+
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
@@ -64,7 +76,7 @@ def test_undeploying_what_a_device_does_not_have(fleet, tmp_path, model):
         ({"kws": "m.bin"}, {"name": "x" * 64}, "is no EntityName"),
         ({"kws": "m.bin"}, {"policy": "PRAY"}, "'PRAY' is no policy"),
         ({"kws": "none.bin"}, {}, "none.bin cannot be stored"),
-        ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is not the name of a bucket"),
+        ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is no name of a bucket"),
     ],
 )
 def test_a_deployment_that_is_not_possible(fleet, tmp_path, model, files, options, message):

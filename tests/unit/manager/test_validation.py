@@ -9,7 +9,7 @@ from botocore.model import ListShape, Shape, StructureShape
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.manager.api.validation import check_name, compile_operations, load_service_model, parse_input
+from gateway.manager.api.validation import compile_operations, load_service_model, parse_input
 from gateway.manager.errors import ApiError
 
 SERVICE = load_service_model()
@@ -157,10 +157,3 @@ def test_an_error_does_not_grow_with_the_input():
         parse_input(CHECKS["SendHeartbeat"], body)
     assert len(caught.value.message) < 3000
     assert "agentMetrics.1.member.metricName" in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("name", "right"), [("kws", True), ("a" * 63, True), ("a" * 64, False), ("a_b", False), ("", False)]
-)
-def test_names_that_an_operator_types(name, right):
-    assert (check_name(SERVICE, "EntityName", name) is None) is right

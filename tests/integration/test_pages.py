@@ -1,5 +1,9 @@
-"""The session by hand of device_sdk/README.md, run as it is written there; only ports and folders are others."""
+"""The session by hand of device_sdk/README.md, and what pages ask of the servers, run as it is written there.
 
+Only ports and folders are others.
+"""
+
+import json
 import os
 import signal
 import subprocess
@@ -28,19 +32,21 @@ class Session:
     """The page's terminals."""
 
     def __init__(self, folder: Path) -> None:
-        for name in ("mosquitto", "mosquitto_pub", "mosquitto_sub"):
+        for name in ("mosquitto", "mosquitto_pub", "xxd", "curl"):
             program(name)
         (folder / "LICENSE").write_bytes((ROOT / "LICENSE").read_bytes())
         self._folder = folder
         self._broker, self._manager, self._status = free_ports(3)
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GATEWAY_", "EDGE_"))},
-            "PATH": f"{os.environ['PATH']}:/usr/sbin",
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}:/usr/sbin",
             "PYTHONPATH": str(ROOT),
             "GATEWAY_MQTT_URL": f"mqtt://127.0.0.1:{self._broker}",
             "GATEWAY_HTTP_PORT": str(self._status),
             "GATEWAY_STATE_DIR": str(folder / "state"),
             "EDGE_MANAGER_PORT": str(self._manager),
+            "AWS_ACCESS_KEY_ID": "any",
+            "AWS_SECRET_ACCESS_KEY": "any",
         }
         self.heard: Arrivals[str] = Arrivals("line of mosquitto_sub")
 
@@ -48,7 +54,8 @@ class Session:
         """The command that runs it."""
         for shown, here in (
             ("mosquitto -p 1883", f"mosquitto -p {self._broker}"),
-            ("http://127.0.0.1:9470", f"http://127.0.0.1:{self._manager}"),
+            ("127.0.0.1:9470", f"127.0.0.1:{self._manager}"),
+            ("127.0.0.1:9464", f"127.0.0.1:{self._status}"),
             ("mosquitto_pub ", f"mosquitto_pub -p {self._broker} "),
             ("mosquitto_sub ", f"exec mosquitto_sub -p {self._broker} "),
             (".venv/bin/edge-gateway ", f"{sys.executable} -m gateway "),
@@ -118,3 +125,25 @@ def test_the_device_by_hand(session: Session) -> None:
             session.heard.next(lambda each: each.startswith(f"{TOPIC}/ack 94c001ce"))
             session.heard.next(lambda each: each == f"{TOPIC}/dead ff")
     assert "36.5" in shown
+
+
+ASKING = [
+    (block.place, line)
+    for page in pages.pages()
+    for block in page.blocks()
+    if block.language in commands.LANGUAGES
+    for line in commands.lines(block.text, block.language)
+    if line.split()[0] in ("aws", "curl")
+]
+
+
+def test_the_servers_answer_what_pages_ask(session: Session) -> None:
+    assert len(ASKING) >= 5
+    session.run(".venv/bin/edge-gateway manager register fleet-a dev-1")
+    session.run(".venv/bin/edge-gateway manager deploy fleet-a dev-1 wake-word=LICENSE")
+    key = ""
+    for place, line in ASKING:
+        answer = session.run(line.replace("--key KEY", f"--key {key}"))
+        assert answer.strip(), (place, line)
+        if "get-deployments" in line:
+            key = json.loads(answer)["Deployments"][0]["Definitions"][0]["S3Url"].removeprefix("s3://models/")

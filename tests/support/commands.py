@@ -301,7 +301,7 @@ def _mpremote(words: list[str], workspace: Workspace) -> None:
 
 
 def _apt_get(words: list[str], workspace: Workspace) -> None:
-    known = {*DEBIAN.values(), "python3-venv", "make", "xxd", "git"}
+    known = {*DEBIAN.values(), "python3-venv", "make", "git"}
     match [word for word in words if not word.startswith("-")]:
         case ["update" | "upgrade"]:
             pass

@@ -3,6 +3,7 @@
 import inspect
 import json
 import re
+import tomllib
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,11 @@ def test_payloads_by_hand_are_what_is_said_above_them(page: pages.Page) -> None:
 
 def test_some_payloads_are_made_by_hand() -> None:
     assert sum(len(BY_HAND.findall(page.text)) for page in pages.pages()) >= 3
+
+
+def test_the_changelog_has_a_section_of_this_version() -> None:
+    version = tomllib.loads((pages.ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert re.search(rf"^## {re.escape(version)}\b", pages.page("CHANGELOG.md").text, re.MULTILINE)
 
 
 def test_a_visitor_can_read_all_of_the_first_page() -> None:

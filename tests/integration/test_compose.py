@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,10 +13,12 @@ import docker
 import pytest
 from testcontainers.core.image import DockerImage
 
+from gateway.demo.address import free_ports
 from tests import brokers, needs
 from tests.composed import KINDS, ComposedSite, compose_command
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 from tests.stranger import Stranger
+from tests.support import commands, pages
 
 pytestmark = pytest.mark.container
 
@@ -158,3 +162,44 @@ def test_the_image_is_small_and_has_no_pip(image: str) -> None:
     told = engine.containers.run(image, ["-c", script], entrypoint="python", read_only=True, remove=True)
     engine.close()
     assert told.decode().split() == ["None", "False"]
+
+
+CONTEXT = ("compose.yaml", "Dockerfile", ".dockerignore", *"pyproject.toml constraints.txt README.md LICENSE".split())
+
+
+def test_a_site_by_the_lines_of_the_first_page(image: str, tmp_path: Path) -> None:
+    """As README.md has them, in a folder with what they name; only image, project and ports are others."""
+    command = compose_command()
+    if command is None:
+        needs.missing("neither `docker compose` nor docker-compose")
+    for name in CONTEXT:
+        shutil.copy(pages.ROOT / name, tmp_path)
+    for name in ("mosquitto", "gateway", "device_sdk"):
+        shutil.copytree(pages.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "model.tflite").write_bytes(MODEL)
+    ports = free_ports(2)
+    variables = os.environ | {
+        "COMPOSE_PROJECT_NAME": f"gateway-test-page-{os.getpid()}",
+        "GATEWAY_IMAGE": image,
+        "MOSQUITTO_IMAGE": brokers.IMAGE,
+        "PASSWORD_PORT": f"127.0.0.1:{ports[0]}",
+        "CERTIFICATE_PORT": f"127.0.0.1:{ports[1]}",
+        "BUILD_NETWORK": "host",
+    }
+    if base := os.environ.get("GATEWAY_TEST_BASE"):
+        variables["BASE"] = base
+
+    def run(line: str) -> str:
+        shell = ["bash", "-euo", "pipefail", "-c", line.replace("docker compose", " ".join(command))]
+        done = subprocess.run(shell, cwd=tmp_path, env=variables, capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        return done.stdout.decode()
+
+    blocks = [block for block in pages.page("README.md").blocks() if "docker compose" in block.text]
+    try:
+        shown = [run(line) for block in blocks for line in commands.lines(block.text)]
+    finally:
+        run("docker compose down --volumes --timeout 5")
+    assert json.loads((tmp_path / "board.json").read_text())["host"] == "broker.example"
+    assert "dev-1" in shown[-2]
+    assert "wake-word-1" in shown[-1]

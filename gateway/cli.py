@@ -13,10 +13,10 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.devices.cli import DEFAULT_SITE, SiteFolder
-from gateway.devices.cli import app as devices
 from gateway.errors import ConfigError
-from gateway.manager.cli import app as manager
+from gateway.manager.cli.main import app as manager
+from gateway.provisioning.cli import DEFAULT_SITE, SiteFolder
+from gateway.provisioning.cli import app as devices
 
 EXIT_CONFIG = 2
 EXIT_INTERRUPTED = 130
@@ -61,15 +61,15 @@ def edge_gateway(
 @app.command()
 def run(config: Config = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
-    from gateway import log
     from gateway.config import load
+    from gateway.ops import log
 
     try:
         settings = load(config)
         log.configure(settings.log_level, settings.log_format)
-        from gateway import runner
+        from gateway import app
 
-        status = asyncio.Runner().run(runner.run(settings))
+        status = asyncio.Runner().run(app.run(settings))
     except ConfigError as error:
         _tell(error)
     # All is closed. What the interpreter would wait for now are threads in a call to the service or the broker, whose

@@ -71,15 +71,15 @@ class CloudError(GatewayError):
         self.reason = reason
 
 
-class CallRefused(CloudError):
+class PermanentError(CloudError):
     """The message's fault: the service will never take this call."""
 
 
-class CallFailed(CloudError):
+class TransientError(CloudError):
     """Nobody's fault: throttled, too busy, unreachable. Trying again can help."""
 
 
-class OperatorNeeded(CloudError):
+class OperatorError(CloudError):
     """The operator's fault: credentials, permissions, endpoint. Trying again helps once somebody has mended it."""
 
 
@@ -87,7 +87,7 @@ class StateError(GatewayError):
     """What should outlive the gateway cannot be written: the operator must look at the disk."""
 
 
-class SiteError(GatewayError):
+class ProvisioningError(GatewayError):
     """A name, or a file of the site's identities, that an operator must mend before the command can go on."""
 
 
@@ -103,7 +103,7 @@ class BrokerRefused(BrokerError):
         self.code = code
 
 
-class FileFault(GatewayError):
+class FileError(GatewayError):
     """A model file cannot be read. `code` is what the device is told, with the text."""
 
     def __init__(self, code: Code, detail: str) -> None:

@@ -12,7 +12,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from tenacity.stop import stop_after_attempt, stop_never
 from tenacity.wait import wait_random_exponential
 
-from gateway.errors import BrokerError, CallFailed, CloudError, GatewayError, OperatorNeeded
+from gateway.errors import BrokerError, CloudError, GatewayError, OperatorError, TransientError
 
 OnRetry = Callable[[BaseException, int], None]
 """Told the error and how many attempts have failed, before each wait."""
@@ -27,7 +27,7 @@ class ShuttingDown(GatewayError):
 
 
 @dataclass(slots=True)
-class Health:
+class ServiceUptime:
     """For how long the service has been seen working, so that one failing call is told from an outage.
 
     `seconds` grows by the time between two successes, by `gap` at most: during an outage it stands still.
@@ -46,7 +46,7 @@ class Health:
 
 
 @dataclass(slots=True)
-class Failing:
+class FailureRecord:
     """A device whose calls fail while others get through. `since` and the health then; `attempts` that failed.
 
     `presses`: all others wait behind it. `given_up`: it was before, and nothing got through since.
@@ -72,9 +72,9 @@ class RetryPolicy:
     cap: float = 20.0
     give_up_after: float = 300.0
 
-    def health(self) -> Health:
+    def health(self) -> ServiceUptime:
         """A fresh record of the service's health, of which one success cannot condemn a call."""
-        return Health(gap=min(60.0, self.give_up_after / 2))
+        return ServiceUptime(gap=min(60.0, self.give_up_after / 2))
 
     def wait(self, failures: int) -> float:
         """Seconds to wait after so many failures."""
@@ -86,7 +86,9 @@ class RetryPolicy:
         """Wait after so many failures. Raises ShuttingDown."""
         await self._sleep(self.wait(failures))
 
-    def gives_up(self, failing: Failing, error: CloudError, health: Health, failing_share: float, now: float) -> bool:
+    def gives_up(
+        self, failing: FailureRecord, error: CloudError, health: ServiceUptime, failing_share: float, now: float
+    ) -> bool:
         """Whether a call that failed once more is given up: it kept failing for long while the service worked.
 
         Sooner where others wait behind it, since nothing of theirs could get through then to show that it does.
@@ -96,15 +98,15 @@ class RetryPolicy:
         others = health.successes > failing.successes
         if failing.presses and others:
             enough = 1 if failing.given_up else ENOUGH
-            rare = failing.attempts >= enough and failing_share <= RARELY and not isinstance(error, OperatorNeeded)
+            rare = failing.attempts >= enough and failing_share <= RARELY and not isinstance(error, OperatorError)
             return rare or waited >= self.give_up_after
-        if isinstance(error, OperatorNeeded):
+        if isinstance(error, OperatorError):
             return False
         return min(waited, health.seconds - failing.seconds) >= self.give_up_after
 
     def briefly(self, attempts: int, on_retry: OnRetry = lambda error, attempts: None) -> AsyncRetrying:
         """For what a device will ask for again anyway: only what can soon be better, so many times at most."""
-        return self._retrying((CallFailed,), stop_after_attempt(attempts), on_retry)
+        return self._retrying((TransientError,), stop_after_attempt(attempts), on_retry)
 
     def connecting(self, on_retry: OnRetry) -> AsyncRetrying:
         """For a connection to the broker: for ever."""

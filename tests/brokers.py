@@ -20,11 +20,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from gateway.demo import embedded
-from gateway.demo.address import Address, Credentials, both_answer
-from gateway.demo.broker import Broker, mosquitto_binary
-from gateway.demo.embedded import Embedded
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers import rumqttd
+from gateway.demo.brokers.address import Address, Credentials, both_answer
+from gateway.demo.brokers.discovery import Broker, mosquitto_binary
+from gateway.demo.brokers.mosquitto import Mosquitto
+from gateway.demo.brokers.rumqttd import Embedded
 from tests.clients import connected
 from tests.needs import missing, program, reason
 
@@ -97,7 +97,7 @@ def rung() -> str:
         return "container"
     if mosquitto_binary():
         return "mosquitto"
-    return "embedded" if embedded.is_installed() else "none"
+    return "embedded" if rumqttd.is_installed() else "none"
 
 
 def rung_of_all(folder: Path) -> str:

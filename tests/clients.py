@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.demo.address import Credentials
+from gateway.demo.brokers.address import Credentials
 
 DEADLINE_S = 20.0
 SESSION_S = 3600

@@ -14,7 +14,7 @@ from typing import Any, Self
 import docker
 from docker.models.containers import Container as Running
 
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 from tests.site import HOST, trusting
 from tests.stranger import Login
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from gateway.demo.broker import Broker
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers.discovery import Broker
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests import brokers, needs, processes
 from tests.brokers import Kept
 

@@ -13,8 +13,8 @@ from typing import Self
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from gateway.demo.address import Address, Credentials, both_answer
-from gateway.demo.mosquitto import RELOADED, SHIPPED, Users, with_site_lines
+from gateway.demo.brokers.address import Address, Credentials, both_answer
+from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, Users, with_site_lines
 
 GATEWAY_PORT = 1884
 DEVICE_PORT = 1883

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from gateway.demo.address import Address
+from gateway.demo.brokers.address import Address
 from tests.arrivals import DEADLINE_S, Arrivals
 from tests.polling import until
 

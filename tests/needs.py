@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-from gateway.demo.broker import installed
+from gateway.demo.brokers.discovery import installed
 
 DEBIAN = {
     "curl": "curl",

@@ -15,7 +15,7 @@ import boto3
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 from tests.arrivals import DEADLINE_S, Arrivals
 
 HOST = "127.0.0.1"

@@ -21,14 +21,14 @@ from typing import Any, Self
 from paho.mqtt.enums import MQTTProtocolVersion
 from typer.testing import CliRunner, Result
 
-from gateway import passwords
-from gateway.demo.address import Credentials, free_ports
-from gateway.demo.child import Child
-from gateway.demo.mosquitto import RELOADED, SHIPPED, with_site_lines
-from gateway.devices.authority import END, Authority, Identity
-from gateway.devices.cli import app
-from gateway.devices.site import Site
-from gateway.handshake import MQTT_3_1_1, MQTT_5, answers
+from gateway.demo.brokers.address import Credentials, free_ports
+from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, with_site_lines
+from gateway.demo.brokers.process import Child
+from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers
+from gateway.provisioning import password_file
+from gateway.provisioning.certificate_authority import END, Authority, Identity
+from gateway.provisioning.cli import app
+from gateway.provisioning.site import Site
 from tests.clients import Client, connected, connecting
 
 HOST = "127.0.0.1"
@@ -164,7 +164,7 @@ class SiteBroker:
         """Of a user name that `devices add` would refuse."""
         if by == "certificate":
             return self._certified(self._authority().issue_device(name, END))
-        _, _, hashed = passwords.new_line("any", "secret").partition(":")
+        _, _, hashed = password_file.new_line("any", "secret").partition(":")
         file = self.site / "broker" / "passwords"
         others = [line for line in file.read_text().splitlines() if not line.startswith(f"{name}:")]
         file.write_text("".join(f"{line}\n" for line in [*others, f"{name}:{hashed}"]))

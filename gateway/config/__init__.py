@@ -1,7 +1,7 @@
 """Settings from a TOML file and the environment, or every mistake at once."""
 
-from gateway.config.address import BrokerAddress
-from gateway.config.load import load, load_with_places
+from gateway.config.broker_url import BrokerUrl
+from gateway.config.loader import load, load_with_places
 from gateway.config.settings import LogFormat, LogLevel, Settings
 
-__all__ = ["BrokerAddress", "LogFormat", "LogLevel", "Settings", "load", "load_with_places"]
+__all__ = ["BrokerUrl", "LogFormat", "LogLevel", "Settings", "load", "load_with_places"]

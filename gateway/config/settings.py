@@ -12,8 +12,22 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from gateway.config import checks
-from gateway.config.address import BrokerAddress
+from gateway.config import validators
+from gateway.config.broker_url import BrokerUrl
+from gateway.config.validators import (
+    Choice,
+    ClientId,
+    File,
+    Folder,
+    Group,
+    Host,
+    Names,
+    Port,
+    Region,
+    Root,
+    SecretFile,
+    Words,
+)
 
 ENV_PREFIX = "GATEWAY_"
 
@@ -56,10 +70,10 @@ class Settings(BaseSettings):
         "ports 1883 and 8883 may be left out",
         "mqtt://host:port or mqtts://user:password@host:port",
     )
-    mqtt_ca_file: checks.File | None = _file("PEM file of those who may vouch for the broker; unset: the system's")
-    mqtt_cert_file: checks.File | None = _file("PEM file of the gateway's own certificate, if the broker asks for one")
-    mqtt_key_file: checks.File | None = _file("PEM file of the private key of mqtt_cert_file")
-    mqtt_password_file: checks.SecretFile | None = _file("File that holds the password of the user in mqtt_url")
+    mqtt_ca_file: File | None = _file("PEM file of those who may vouch for the broker; unset: the system's")
+    mqtt_cert_file: File | None = _file("PEM file of the gateway's own certificate, if the broker asks for one")
+    mqtt_key_file: File | None = _file("PEM file of the private key of mqtt_cert_file")
+    mqtt_password_file: SecretFile | None = _file("File that holds the password of the user in mqtt_url")
     keepalive: int = _whole(30, 1, 65535, "Longest silence between gateway and broker, in s")
     session_expiry: int = _whole(
         604800,
@@ -67,29 +81,29 @@ class Settings(BaseSettings):
         0xFFFFFFFF,
         "How long the broker keeps messages for a gateway that is away, in s; 4294967295: for ever",
     )
-    root: checks.Root = _setting(
+    root: Root = _setting(
         "edge",
         "What every topic begins with: one level or more",
         "one topic level or more, as edge or site-1/edge: no empty one, no + or #, no $ in front",
     )
-    fleets: checks.Names = _setting(
+    fleets: Names = _setting(
         (),
         "The fleets that this gateway serves, separated by commas in the environment; empty: all",
         "a list of fleet names: 1 to 63 letters, digits, - and _, a letter or digit at both ends",
     )
-    group: checks.Group | None = _setting(
+    group: Group | None = _setting(
         None,
         "Name of a shared subscription, for gateways that share the same fleets; only for a broker that keeps shared "
         "subscriptions over its own restart (Mosquitto does not)",
         "a name without / + #",
     )
-    client_id: checks.ClientId = _setting(
+    client_id: ClientId = _setting(
         "",
         "MQTT client id, under which the broker keeps the session; unset: made of host name, root, fleets and group. "
         "Set it where the host name changes (containers) or a host runs two members of a group",
         "1 to 128 letters, digits and . _ : @ -",
     )
-    region: checks.Region | None = _setting(
+    region: Region | None = _setting(
         None, "AWS region; unset: as the standard AWS settings say", "the name of a region, as eu-central-1"
     )
     concurrency: int = _whole(128, 1, 4096, "Calls to the service at once")
@@ -101,7 +115,7 @@ class Settings(BaseSettings):
         300, 1, 604800, "How long a message may keep failing while other devices' calls succeed, in s; then code 7"
     )
     ask_registration: bool = _setting(True, "Whether the service is asked if a device is registered", "true or false")
-    registered_values: checks.Words = _setting(
+    registered_values: Words = _setting(
         ("REGISTERED", "true"),
         "The values of DeviceRegistration that mean registered, in any case; separated by commas in the environment",
         "a list of one word or more",
@@ -129,7 +143,7 @@ class Settings(BaseSettings):
     merge_bytes: int = _whole(262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats")
     plan_ttl: float = _seconds(30, 0, 86400, "How long GetDeployments' answer is kept for a heartbeat's `have`, in s")
     hello_wait: float = _seconds(5, 0, 300, "How long a message waits for the hello of its tag, in s; then code 2")
-    state_dir: checks.Folder = _setting(
+    state_dir: Folder = _setting(
         None,
         "Folder of the hellos and dead letters that the gateway keeps; unset: $STATE_DIRECTORY, else "
         "edge-gateway/CLIENT_ID in $XDG_STATE_HOME or ~/.local/state",
@@ -141,35 +155,35 @@ class Settings(BaseSettings):
         1 << 40,
         "Size of the model files kept in state_dir at most, in bytes; the least used go first",
     )
-    http_host: checks.Host = _setting(
+    http_host: Host = _setting(
         "127.0.0.1", "Address on which the status pages are served", "a host name or an IP address"
     )
-    http_port: checks.Port = _setting(
+    http_port: Port = _setting(
         9464,
         "Port of /metrics, /healthz and /readyz; 0: any free one, off: none. Unset: 9464, or none with a warning where "
         "that is busy",
         "a whole number from 0 to 65535, or off",
     )
     drain_timeout: float = _seconds(10, 0, 3600, "How long SIGTERM lets running work end, in s")
-    log_level: Annotated[LogLevel, checks.Choice] = _setting(
+    log_level: Annotated[LogLevel, Choice] = _setting(
         "info", "The least that is logged: debug, info, warning or error", "debug, info, warning or error"
     )
-    log_format: Annotated[LogFormat, checks.Choice] = _setting(
+    log_format: Annotated[LogFormat, Choice] = _setting(
         "auto", "human or json; auto: human on a terminal, else json", "auto, human or json"
     )
 
     @cached_property
-    def broker(self) -> BrokerAddress:
+    def broker(self) -> BrokerUrl:
         """`mqtt_url` parsed, with the password of `mqtt_password_file` where one is named. Raises ValueError."""
-        address = BrokerAddress.parse(self.mqtt_url.get_secret_value())
+        address = BrokerUrl.parse(self.mqtt_url.get_secret_value())
         if self.mqtt_password_file is None:
             return address
-        return replace(address, password=checks.read_secret(self.mqtt_password_file))
+        return replace(address, password=validators.read_secret(self.mqtt_password_file))
 
     @property
     def client_id_will_change(self) -> bool:
         """Whether the client id is made of a host name that the next container will not have."""
-        return "client_id" not in self.model_fields_set and checks.is_drawn(socket.gethostname())
+        return "client_id" not in self.model_fields_set and validators.is_drawn(socket.gethostname())
 
     def shown(self) -> dict[str, object]:
         """Every setting by its name in a form that JSON can hold, the password masked."""
@@ -197,24 +211,24 @@ class Settings(BaseSettings):
     @field_validator("client_id", mode="before")
     @classmethod
     def _client_id(cls, value: object, info: ValidationInfo) -> object:
-        return checks.default_client_id(info.data) if value == "" else value
+        return validators.default_client_id(info.data) if value == "" else value
 
     @field_validator("state_dir", mode="before")
     @classmethod
     def _state_dir(cls, value: object, info: ValidationInfo) -> object:
-        return checks.default_state_dir(str(info.data.get("client_id"))) if value is None else value
+        return validators.default_state_dir(str(info.data.get("client_id"))) if value is None else value
 
     @field_validator("mqtt_url")
     @classmethod
     def _url(cls, value: SecretStr) -> SecretStr:
-        BrokerAddress.parse(value.get_secret_value())
+        BrokerUrl.parse(value.get_secret_value())
         return value
 
     @field_validator("mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file")
     @classmethod
     def _tls(cls, value: object, info: ValidationInfo) -> object:
         url: SecretStr | None = info.data.get("mqtt_url")
-        if value is not None and url is not None and not BrokerAddress.parse(url.get_secret_value()).tls:
+        if value is not None and url is not None and not BrokerUrl.parse(url.get_secret_value()).tls:
             raise ValueError("it serves mqtts:// alone, and mqtt_url is mqtt://")
         return value
 
@@ -229,7 +243,7 @@ class Settings(BaseSettings):
     @classmethod
     def _password(cls, value: object, info: ValidationInfo) -> object:
         url: SecretStr | None = info.data.get("mqtt_url")
-        address = None if url is None else BrokerAddress.parse(url.get_secret_value())
+        address = None if url is None else BrokerUrl.parse(url.get_secret_value())
         if value is not None and address is not None and (address.username is None or address.password is not None):
             raise ValueError("it needs an mqtt_url with a user name and without a password")
         return value

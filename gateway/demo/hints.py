@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.demo.address import Address, Credentials
+from gateway.demo.brokers.address import Address, Credentials
 
 BY_HAND = (
     bytes.fromhex("9393ab")

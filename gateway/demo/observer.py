@@ -6,12 +6,12 @@ It must never publish, and never stand in a message's way: it acknowledges all a
 import time
 from collections.abc import Callable
 
-from gateway.broker import Broker, Delivery
-from gateway.demo.address import Address, Credentials
-from gateway.demo.sightings import Message
+from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.events import Message
 from gateway.errors import MessageError
-from gateway.link import Endpoint
-from gateway.topics import Topics
+from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.session import Delivery, MqttSession
+from gateway.protocol.topics import Topics
 
 CLIENT_ID = "demo-observer"
 ROOT = "edge"
@@ -24,8 +24,8 @@ class Observer:
         self._topics = Topics(ROOT)
         self._began = began
         self._on_message = on_message
-        endpoint = Endpoint(at.host, at.gateway_port, CLIENT_ID, who.user, who.password)
-        self._broker = Broker(endpoint, [f"{ROOT}/#"], self, 1000)
+        endpoint = BrokerEndpoint(at.host, at.gateway_port, CLIENT_ID, who.user, who.password)
+        self._broker = MqttSession(endpoint, [f"{ROOT}/#"], self, 1000)
 
     @property
     def is_up(self) -> bool:

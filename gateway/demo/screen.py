@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.demo.words import Line, Tone, Way
+from gateway.demo.narration import Line, Tone, Way
 
 WIDE = 400
 """Columns where there is no terminal: as many as a line needs."""

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from device_sdk import mpy
-from gateway.demo.address import Address, Credentials
-from gateway.demo.child import LOG_LINES, Child
+from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.brokers.process import LOG_LINES, Child
 from gateway.demo.kit import HEAP, Player
 from gateway.errors import GatewayError
 

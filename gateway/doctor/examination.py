@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from gateway import doors
+from gateway import connections
 from gateway.config import Settings
 from gateway.doctor import (
     judge_acl,
@@ -30,7 +30,7 @@ from gateway.doctor.facts import Fault, TlsFault
 from gateway.doctor.logins import Logins
 from gateway.doctor.release import is_2_1
 from gateway.doctor.verdict import Level, Verdict, unknown
-from gateway.link import Endpoint
+from gateway.mqtt.connection import BrokerEndpoint
 
 BY_CONF = "name the broker's mosquitto.conf by --conf"
 BOARD = Path("gateway", "probe.json")
@@ -56,9 +56,9 @@ class Options:
 async def examine(settings: Settings, options: Options) -> list[Verdict]:
     """Every verdict. Raises ConfigError for settings that cannot work."""
     conf = probe_files.read_conf(options.conf) if options.conf else None
-    service = doors.service(settings)
-    store = doors.model_store(settings, service.region)
-    endpoint = doors.broker(settings)
+    service = connections.service(settings)
+    store = connections.model_store(settings, service.region)
+    endpoint = connections.broker(settings)
     async with asyncio.TaskGroup() as group:  # unlike gather, it ends when all have: who is interrupted cleans up first
         asked = group.create_task(_broker(settings, endpoint, options, conf is not None))
         answered = group.create_task(_cloud(settings, service, store, options.model))
@@ -70,7 +70,7 @@ async def examine(settings: Settings, options: Options) -> list[Verdict]:
 
 
 async def _broker(
-    settings: Settings, endpoint: Endpoint, options: Options, mosquitto: bool
+    settings: Settings, endpoint: BrokerEndpoint, options: Options, mosquitto: bool
 ) -> tuple[list[Verdict], str]:
     """As far as one comes: who is not let in learns nothing more. With what the broker calls itself, where it says."""
     way = await probe_way.approach(endpoint)
@@ -99,7 +99,7 @@ async def _broker(
     return [*found, judge_device.devices(trial.result())], manners.version
 
 
-def _operator(endpoint: Endpoint, site: Path) -> Endpoint | None:
+def _operator(endpoint: BrokerEndpoint, site: Path) -> BrokerEndpoint | None:
     """The gateway's way, as the site's operator; None where its password cannot be read."""
     password = probe_files.read_secret(site / OPERATOR / "password")
     if password is None or endpoint.username is None:
@@ -107,7 +107,9 @@ def _operator(endpoint: Endpoint, site: Path) -> Endpoint | None:
     return replace(endpoint, username=OPERATOR, password=password)
 
 
-async def _cloud(settings: Settings, service: doors.Service, store: Any, model: str | None) -> list[Verdict]:
+async def _cloud(
+    settings: Settings, service: connections.EdgeManagerConnection, store: Any, model: str | None
+) -> list[Verdict]:
     identity, answers, files = await asyncio.gather(
         probe_cloud.find_credentials(service.session),
         probe_cloud.ask_service(service, settings),

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.errors import CloudError, FileFault
+from gateway.errors import CloudError, FileError
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ class ModelStore:
 
     url: str
     asked: str | None
-    fault: CloudError | FileFault | None = None
+    fault: CloudError | FileError | None = None
     size: int | None = None
 
 

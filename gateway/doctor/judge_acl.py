@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TypeAlias
 
-from gateway.acl_file import FROM_DEVICE, TO_DEVICE
-from gateway.devices.names import Device
 from gateway.doctor.acl import Access, Acl
 from gateway.doctor.release import ENTRIES_2_0, deaf_seconds
 from gateway.doctor.verdict import Verdict, failed, passed, warned
-from gateway.topics import Channel
+from gateway.protocol.topics import Channel
+from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
+from gateway.provisioning.device_names import Device
 
 A, B = "doctor-a/a", "doctor-b/b"
 Rights: TypeAlias = tuple[tuple[tuple[Channel, ...], Access], ...]

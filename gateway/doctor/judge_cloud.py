@@ -1,15 +1,15 @@
 """Judgements on the cloud: the endpoint, its clock, the credentials, S3. Pure."""
 
-from gateway import faults
+from gateway.cloud import error_mapping
+from gateway.cloud.boto_transport import CredentialInfo
 from gateway.doctor.facts import Fault, ModelStore, Service
 from gateway.doctor.verdict import Verdict, failed, passed, unknown, warned
-from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
-from gateway.standard import Identity
+from gateway.errors import CloudError, OperatorError, PermanentError, TransientError
 
 SKEW = 300
 """Seconds by which a signature's date may be wrong at AWS."""
 SKEW_NOTED = 60
-LOGIN_CODES = faults.OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
+LOGIN_CODES = error_mapping.OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
 """Answers of an API that knows what it was asked, and does not let us."""
 HERE = frozenset("NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError".split())
 """Faults of botocore's before anything is sent."""
@@ -35,16 +35,16 @@ def service(found: Service | Fault, registered_values: frozenset[str]) -> list[V
 
 def _is_elsewhere(fault: CloudError) -> bool:
     """Whether this is not an answer of the API."""
-    if isinstance(fault, CallRefused) or fault.reason in HERE | LOGIN_CODES:
+    if isinstance(fault, PermanentError) or fault.reason in HERE | LOGIN_CODES:
         return False
-    return isinstance(fault, CallFailed | OperatorNeeded)
+    return isinstance(fault, TransientError | OperatorError)
 
 
 def _wrong_endpoint(found: Service, fault: CloudError) -> Verdict:
     if found.url.endswith(".amazonaws.com"):
         todo = "AWS closed Edge Manager in 2024: set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API lives"
         return failed("endpoint", f"{found.url}: {fault}", todo)
-    if isinstance(fault, CallFailed):
+    if isinstance(fault, TransientError):
         return failed(
             "endpoint", f"{found.url} does not serve: {fault}", "start it, or set AWS_ENDPOINT_URL_SAGEMAKER_EDGE"
         )
@@ -80,7 +80,7 @@ def clock(ahead: float | None) -> Verdict:
     return passed("clock", "agrees with the endpoint's")
 
 
-def credentials(found: Identity | CloudError | Fault | None) -> Verdict:
+def credentials(found: CredentialInfo | CloudError | Fault | None) -> Verdict:
     """Whether there are any, and whether they will be there tomorrow."""
     todo = "set them by one of AWS's standard ways: environment, profile, role"
     match found:
@@ -90,11 +90,11 @@ def credentials(found: Identity | CloudError | Fault | None) -> Verdict:
             return failed("credentials", detail, todo)
         case CloudError():
             return failed("credentials", str(found), todo)
-        case Identity(method, temporary=True, renewed=False):
+        case CredentialInfo(method, temporary=True, renewed=False):
             return warned("credentials", f"temporary, by {method}: nothing renews them", "use a profile or a role")
-        case Identity(method, temporary=True):
+        case CredentialInfo(method, temporary=True):
             return passed("credentials", f"temporary, by {method}, which renews them")
-        case Identity(method):
+        case CredentialInfo(method):
             return passed("credentials", f"found, by {method}")
 
 

@@ -1,6 +1,6 @@
 """Judgements on the way to the broker: reached, TLS, let in, MQTT 5. Pure."""
 
-from gateway.config import BrokerAddress
+from gateway.config import BrokerUrl
 from gateway.doctor.facts import Announced, Entry, Tls, TlsFault, Way
 from gateway.doctor.verdict import Verdict, failed, passed, warned
 
@@ -64,7 +64,7 @@ def is_loopback(host: str) -> bool:
     return host in LOOPBACK or host.startswith("127.")
 
 
-def entered(entry: Entry, broker: BrokerAddress) -> Verdict:
+def entered(entry: Entry, broker: BrokerUrl) -> Verdict:
     """Whether we are let in, by MQTT 5."""
     if entry.announced is not None:
         return passed("MQTT 5", f"spoken; {broker.username or 'a client without a name'} is let in")

@@ -14,8 +14,8 @@ from typing import TypeVar
 from gateway.doctor.facts import WINDOW, Clients, Echo, Fault, Manners, Session, Shared
 from gateway.doctor.probe_way import PATIENCE, SESSION, leave, to_its_end, visiting
 from gateway.errors import BrokerError
-from gateway.link import Endpoint
-from gateway.visitor import Visitor
+from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.probe_client import ProbeClient
 
 REFUSED = 0x80
 """MQTT 5: reason codes from here on are refusals."""
@@ -27,7 +27,7 @@ SENT = 4 * WINDOW
 Fact = TypeVar("Fact")
 
 
-async def try_out(endpoint: Endpoint, root: str, operator: Endpoint | None = None) -> Manners:
+async def try_out(endpoint: BrokerEndpoint, root: str, operator: BrokerEndpoint | None = None) -> Manners:
     """All that can be learned from outside. Takes some seconds, each part PATIENCE at most.
 
     `operator`: as whom the broker's own topics may be read, where the gateway may not.
@@ -45,7 +45,7 @@ async def try_out(endpoint: Endpoint, root: str, operator: Endpoint | None = Non
     return Manners(topic, echo, *found, version if isinstance(version, str) else "")
 
 
-async def try_clients(endpoint: Endpoint) -> Clients | Fault:
+async def try_clients(endpoint: BrokerEndpoint) -> Clients | Fault:
     """Whether client ids are what they should be: all else hangs on it."""
     return await tried(_clients(endpoint))
 
@@ -65,10 +65,12 @@ async def _where(heard: bool, probe: Callable[[], Awaitable[Fact]]) -> Fact | Fa
 
 
 @asynccontextmanager
-async def connected(endpoint: Endpoint, session_expiry: int = 0, window: int = 65_535) -> AsyncIterator[Visitor]:
+async def connected(
+    endpoint: BrokerEndpoint, session_expiry: int = 0, window: int = 65_535
+) -> AsyncIterator[ProbeClient]:
     """A client that is connected, and leaves no session behind."""
     here = visiting(endpoint, session_expiry)
-    visitor = Visitor(here, window)
+    visitor = ProbeClient(here, window)
     try:
         await visitor.open()
         yield visitor
@@ -76,14 +78,14 @@ async def connected(endpoint: Endpoint, session_expiry: int = 0, window: int = 6
         await to_its_end(leave(visitor, here))
 
 
-async def _echo(endpoint: Endpoint, topic: str) -> Echo:
+async def _echo(endpoint: BrokerEndpoint, topic: str) -> Echo:
     async with connected(endpoint) as visitor:
         if await visitor.subscribe(topic) >= REFUSED or await visitor.publish(topic, b"echo") >= REFUSED:
             return Echo.REFUSED
         return Echo.HEARD if await visitor.hear(PATIENCE / 2) else Echo.SILENT
 
 
-async def _session(endpoint: Endpoint, topic: str, heard: bool) -> Session:
+async def _session(endpoint: BrokerEndpoint, topic: str, heard: bool) -> Session:
     async with connected(endpoint, SESSION) as ear, connected(endpoint) as mouth:
         await ear.subscribe(topic)
         await ear.close()
@@ -94,7 +96,7 @@ async def _session(endpoint: Endpoint, topic: str, heard: bool) -> Session:
         return Session(ear.resumed, kept)
 
 
-async def _window(endpoint: Endpoint, topic: str) -> int:
+async def _window(endpoint: BrokerEndpoint, topic: str) -> int:
     """Messages that came after one ack."""
     async with connected(endpoint, window=WINDOW) as ear, connected(endpoint) as mouth:
         await ear.subscribe(topic)
@@ -108,7 +110,7 @@ async def _window(endpoint: Endpoint, topic: str) -> int:
         return came
 
 
-async def _retained(endpoint: Endpoint, topic: str) -> bool:
+async def _retained(endpoint: BrokerEndpoint, topic: str) -> bool:
     async with connected(endpoint) as mouth:
         try:
             await mouth.publish(topic, b"kept", retain=True, expiry=SESSION)
@@ -120,7 +122,7 @@ async def _retained(endpoint: Endpoint, topic: str) -> bool:
                 await mouth.publish(topic, b"", retain=True)
 
 
-async def _shared(endpoint: Endpoint, topic: str, heard: bool) -> Shared:
+async def _shared(endpoint: BrokerEndpoint, topic: str, heard: bool) -> Shared:
     async with connected(endpoint) as ear, connected(endpoint) as mouth:
         code = await ear.subscribe(f"$share/doctor/{topic}")
         if code >= REFUSED or not heard:
@@ -129,7 +131,7 @@ async def _shared(endpoint: Endpoint, topic: str, heard: bool) -> Shared:
         return Shared(code, await ear.hear(PATIENCE / 2) is not None)
 
 
-async def _version(*endpoints: Endpoint | None) -> str:
+async def _version(*endpoints: BrokerEndpoint | None) -> str:
     """What the broker calls itself; empty where none of these users may read it."""
     for endpoint in filter(None, endpoints):
         async with connected(endpoint) as client:
@@ -139,11 +141,11 @@ async def _version(*endpoints: Endpoint | None) -> str:
     return ""
 
 
-async def _clients(endpoint: Endpoint) -> Clients:
+async def _clients(endpoint: BrokerEndpoint) -> Clients:
     """Two of different ids, and then one more of the first's."""
     first = visiting(endpoint)
     async with AsyncExitStack() as stack:
-        one, same = Visitor(first), Visitor(replace(first))
+        one, same = ProbeClient(first), ProbeClient(replace(first))
         for visitor in (one, same):
             stack.push_async_callback(visitor.close)
         await one.open()
@@ -153,7 +155,7 @@ async def _clients(endpoint: Endpoint) -> Clients:
         return Clients(beside, beside and await _is_lost(one, PATIENCE / 2))
 
 
-async def _is_lost(visitor: Visitor, seconds: float) -> bool:
+async def _is_lost(visitor: ProbeClient, seconds: float) -> bool:
     """Whether its connection ends within so many seconds."""
     try:
         await asyncio.wait_for(visitor.lost(), seconds)

@@ -7,28 +7,30 @@ from collections.abc import Awaitable
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from gateway import doors, models, standard
-from gateway.api import Answer
-from gateway.calls import Call, GetDeployments, GetDeviceRegistration, Registration
-from gateway.cloud import Lane
+from gateway import connections
+from gateway.cloud import boto_transport
+from gateway.cloud.boto_transport import BotoTransport, CredentialInfo
+from gateway.cloud.client import Transport
+from gateway.cloud.serializer import Answer
 from gateway.config import Settings
 from gateway.doctor.facts import Fault, ModelStore, Service
-from gateway.errors import CloudError, FileFault
-from gateway.messages import Device
-from gateway.standard import Identity, Standard
+from gateway.errors import CloudError, FileError
+from gateway.files import fetcher
+from gateway.protocol.messages import Device
+from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, Registration
 
 Fact = TypeVar("Fact")
 
 
-async def ask_service(service: doors.Service, settings: Settings) -> Service | Fault:
+async def ask_service(service: connections.EdgeManagerConnection, settings: Settings) -> Service | Fault:
     """One call of each kind that changes nothing, for a device that nobody has."""
     name = f"doctor-{secrets.token_hex(6)}"
     device = Device(name, name)
     calls: list[Call] = [GetDeviceRegistration(device)] if settings.ask_registration else []
     calls.append(GetDeployments(device, patient=False))
     dates: list[float] = []
-    standard.tell_dates(service.client, lambda date: dates.extend(_ahead(date, time.time())))
-    (lane, _), plain = service.lane(settings.concurrency), Standard(service.client, 1)
+    boto_transport.tell_dates(service.client, lambda date: dates.extend(_ahead(date, time.time())))
+    (lane, _), plain = service.lane(settings.concurrency), BotoTransport(service.client, 1)
     try:
         async with asyncio.timeout((len(calls) + 1) * (settings.connect_timeout + settings.read_timeout)):
             answers = {type(call).__name__: await _answer(lane, call) for call in calls}
@@ -43,7 +45,7 @@ async def ask_service(service: doors.Service, settings: Settings) -> Service | F
     return Service(service.url, faults, words[0] if words else None, dates[0] if dates else None)
 
 
-async def _answer(lane: Lane, call: Call) -> Answer | CloudError:
+async def _answer(lane: Transport, call: Call) -> Answer | CloudError:
     answered: asyncio.Future[Answer | CloudError] = asyncio.get_running_loop().create_future()
     lane.send(call, lambda answer: None if answered.done() else answered.set_result(answer))
     return await answered
@@ -57,15 +59,15 @@ def _ahead(date: str, now: float) -> list[float]:
         return []
 
 
-async def find_credentials(session: Any) -> Identity | CloudError | Fault | None:
+async def find_credentials(session: Any) -> CredentialInfo | CloudError | Fault | None:
     """As boto3 finds them, which may mean to ask other services."""
-    return await _in_time(asyncio.to_thread(standard.identity, session), 30.0, "boto3's search for credentials")
+    return await _in_time(asyncio.to_thread(boto_transport.identity, session), 30.0, "boto3's search for credentials")
 
 
 async def ask_model_store(client: Any, settings: Settings, asked: str | None) -> ModelStore | Fault:
     """S3 for the file at `asked` (`s3://BUCKET/KEY`), of which nothing is read; else for one that does not exist."""
     url = asked or f"s3://edge-gateway-doctor-{secrets.token_hex(6)}/model"
-    where = doors.without_login(client.meta.endpoint_url)
+    where = connections.without_login(client.meta.endpoint_url)
     try:
         patience = 2 * (settings.connect_timeout + settings.read_timeout)
         return await _in_time(asyncio.to_thread(_read, client, url, where, asked), patience, where)
@@ -75,8 +77,8 @@ async def ask_model_store(client: Any, settings: Settings, asked: str | None) ->
 
 def _read(client: Any, url: str, where: str, asked: str | None) -> ModelStore:
     try:
-        answer = models.ask(client.get_object, url)
-    except (CloudError, FileFault) as fault:
+        answer = fetcher.ask(client.get_object, url)
+    except (CloudError, FileError) as fault:
         return ModelStore(where, asked, fault)
     answer["Body"].close()
     return ModelStore(where, asked, None, int(answer["ContentLength"]))

@@ -12,17 +12,17 @@ import time
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from gateway import codec
-from gateway.devices.board import BoardFile
-from gateway.devices.names import PROBE
 from gateway.doctor.facts import AsDevice, Fault, NotTried, Obstacle, TlsFault
 from gateway.doctor.probe_broker import REFUSED, connected, tried
 from gateway.doctor.probe_way import PATIENCE, approach
-from gateway.errors import BrokerError, BrokerRefused, Code, SiteError
-from gateway.link import Endpoint
-from gateway.messages import Ack
-from gateway.topics import Channel
-from gateway.visitor import Visitor
+from gateway.errors import BrokerError, BrokerRefused, Code, ProvisioningError
+from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.probe_client import ProbeClient
+from gateway.protocol import codec
+from gateway.protocol.messages import Ack
+from gateway.protocol.topics import Channel
+from gateway.provisioning.board_file import BoardFile
+from gateway.provisioning.device_names import PROBE
 
 OTHERS = ("doctor/other", "doctor/prob", "doctor/probe2", "doctor2/probe")
 """Devices that nobody has: another one, and three whose names begin alike."""
@@ -30,14 +30,14 @@ LOGIN = (0x86, 0x87)
 """MQTT 5: bad user name or password, not authorized."""
 
 
-async def try_as_device(board: Path, gateway: Endpoint, root: str) -> AsDevice | NotTried:
+async def try_as_device(board: Path, gateway: BrokerEndpoint, root: str) -> AsDevice | NotTried:
     """By the board file at `board`; `gateway` is the way of the gateway, which publishes what the device may read."""
     try:
         found = BoardFile.from_json(await asyncio.to_thread(board.read_bytes), PROBE)
         device = endpoint(found)
     except FileNotFoundError:
         return NotTried(Obstacle.NO_BOARD, str(board))
-    except (OSError, SiteError) as error:
+    except (OSError, ProvisioningError) as error:
         return NotTried(Obstacle.NO_BOARD_TO_US, f"{board}: {getattr(error, 'strerror', None) or error}")
     where = f"{found.host}:{found.port}"
     way = await approach(device)
@@ -49,10 +49,10 @@ async def try_as_device(board: Path, gateway: Endpoint, root: str) -> AsDevice |
     return NotTried(Obstacle.BROKE, f"{where}: {trial.detail}") if isinstance(trial, Fault) else trial
 
 
-def endpoint(board: BoardFile) -> Endpoint:
+def endpoint(board: BoardFile) -> BrokerEndpoint:
     """Where and as whom this board connects. Raises SiteError where it holds no credential, or none that TLS takes."""
     if board.kind is None:
-        raise SiteError("it holds no password, nor a certificate with its key")
+        raise ProvisioningError("it holds no password, nor a certificate with its key")
     tls = None
     try:
         if board.ca is not None:
@@ -60,9 +60,9 @@ def endpoint(board: BoardFile) -> Endpoint:
             if board.kind == "certificate":
                 _show(tls, board)
     except (ssl.SSLError, ValueError) as error:
-        raise SiteError(f"its certificates cannot be used ({error})") from error
+        raise ProvisioningError(f"its certificates cannot be used ({error})") from error
     user = board.device.user if board.password is not None else None
-    return Endpoint(board.host, board.port, "", user, board.password, tls)
+    return BrokerEndpoint(board.host, board.port, "", user, board.password, tls)
 
 
 def _show(context: ssl.SSLContext, board: BoardFile) -> None:
@@ -75,7 +75,7 @@ def _show(context: ssl.SSLContext, board: BoardFile) -> None:
         context.load_cert_chain(file.name)
 
 
-async def _trial(board: BoardFile, way: Endpoint, gateway: Endpoint, root: str) -> AsDevice | NotTried:
+async def _trial(board: BoardFile, way: BrokerEndpoint, gateway: BrokerEndpoint, root: str) -> AsDevice | NotTried:
     user = board.device.user
     try:
         async with connected(gateway) as sender, connected(way) as device:
@@ -89,7 +89,7 @@ async def _trial(board: BoardFile, way: Endpoint, gateway: Endpoint, root: str) 
         return NotTried(obstacle, f"{board.host}:{board.port}: {error}")
 
 
-async def _listen(device: Visitor, sender: Visitor, root: str, user: str) -> tuple[bool | None, list[str]]:
+async def _listen(device: ProbeClient, sender: ProbeClient, root: str, user: str) -> tuple[bool | None, list[str]]:
     """Whether its own ack arrives (None: none could be sent), and which others' did before it."""
     *others, own = (f"{root}/{each}/{Channel.ACK}" for each in (*OTHERS, user))
     receipt = codec.ack(Ack(None, Code.ACCEPTED, int(time.time())))
@@ -108,7 +108,7 @@ async def _listen(device: Visitor, sender: Visitor, root: str, user: str) -> tup
     return False, read
 
 
-async def _writes(way: Endpoint, topic: str) -> bool:
+async def _writes(way: BrokerEndpoint, topic: str) -> bool:
     """Whether the broker takes an empty retained message there.
 
     Some close the connection to say no. So each topic has one of its own: what was not confirmed is sent again on the

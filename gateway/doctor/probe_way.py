@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from gateway.doctor.facts import Announced, Entry, Tls, TlsFault, Way
 from gateway.errors import BrokerError, BrokerRefused
-from gateway.handshake import MQTT_3_1_1, MQTT_5, answers, connack
-from gateway.link import Endpoint
-from gateway.visitor import Visitor
+from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers, connack
+from gateway.mqtt.probe_client import ProbeClient
 
 PATIENCE = 5.0
 """Seconds that one step may take."""
@@ -18,13 +18,13 @@ SESSION = 60
 """Seconds after which the broker forgets a session of ours that we could not end."""
 
 
-def visiting(endpoint: Endpoint, session_expiry: int = 0) -> Endpoint:
+def visiting(endpoint: BrokerEndpoint, session_expiry: int = 0) -> BrokerEndpoint:
     """The gateway's endpoint with a client id of our own, drawn now."""
     client_id = f"edge-gateway-doctor-{secrets.token_hex(6)}"
     return replace(endpoint, client_id=client_id, session_expiry=session_expiry, timeout=PATIENCE)
 
 
-async def approach(endpoint: Endpoint) -> Way:
+async def approach(endpoint: BrokerEndpoint) -> Way:
     """TCP, then TLS where the endpoint speaks it."""
     host, port = endpoint.host, endpoint.port
     try:
@@ -61,10 +61,10 @@ def _why(error: Exception) -> str:
     return str(error) or f"no answer in {PATIENCE:g} s"
 
 
-async def enter(endpoint: Endpoint) -> Entry:
+async def enter(endpoint: BrokerEndpoint) -> Entry:
     """CONNECT as the gateway does, under a client id of our own, and leave no session behind."""
     here = visiting(endpoint, endpoint.session_expiry)
-    visitor = Visitor(here)
+    visitor = ProbeClient(here)
     try:
         await visitor.open()
         return Entry(_announced(visitor.announced))
@@ -86,16 +86,16 @@ async def to_its_end(work: Coroutine[None, None, None]) -> None:
         raise
 
 
-async def leave(visitor: Visitor, endpoint: Endpoint) -> None:
+async def leave(visitor: ProbeClient, endpoint: BrokerEndpoint) -> None:
     """Close the connection, and end the session."""
     await visitor.close()
     if endpoint.session_expiry:
         await forget(endpoint)
 
 
-async def forget(endpoint: Endpoint) -> None:
+async def forget(endpoint: BrokerEndpoint) -> None:
     """End the session of this client id, if the broker keeps it."""
-    last = Visitor(replace(endpoint, session_expiry=0))
+    last = ProbeClient(replace(endpoint, session_expiry=0))
     try:
         await last.open()
     except BrokerError:
@@ -104,7 +104,7 @@ async def forget(endpoint: Endpoint) -> None:
         await last.close()
 
 
-async def is_nameless_let_in(endpoint: Endpoint, has_certificate: bool) -> bool | None:
+async def is_nameless_let_in(endpoint: BrokerEndpoint, has_certificate: bool) -> bool | None:
     """Whether a client without a name is; None where our certificate would be its name."""
     if has_certificate:
         return None
@@ -112,7 +112,7 @@ async def is_nameless_let_in(endpoint: Endpoint, has_certificate: bool) -> bool 
     return code == 0
 
 
-async def _is_older(endpoint: Endpoint) -> bool:
+async def _is_older(endpoint: BrokerEndpoint) -> bool:
     return await asyncio.to_thread(answers, endpoint.host, endpoint.port, MQTT_3_1_1, endpoint.tls, PATIENCE)
 
 

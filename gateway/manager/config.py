@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.manager.refusals import ManagerError
-from gateway.manager.signatures import Keys
+from gateway.manager.errors import ManagerError
+from gateway.manager.http.signatures import Keys
 
 DEFAULT_DATA = Path("edge-manager-data")
 """Where `serve` and the other commands look where nobody says otherwise: in the current directory."""

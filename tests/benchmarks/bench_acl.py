@@ -24,13 +24,13 @@ import paho.mqtt.client as paho
 from rich.console import Console
 from rich.table import Table
 
-from gateway.acl_file import FROM_DEVICE, TO_DEVICE
-from gateway.demo.address import Credentials, free_ports
-from gateway.demo.broker import mosquitto_binary
-from gateway.demo.child import Child
-from gateway.demo.mosquitto import HOST, Mosquitto, version
-from gateway.handshake import MQTT_3_1_1, answers
-from gateway.passwords import new_line
+from gateway.demo.brokers.address import Credentials, free_ports
+from gateway.demo.brokers.discovery import mosquitto_binary
+from gateway.demo.brokers.mosquitto import HOST, Mosquitto, version
+from gateway.demo.brokers.process import Child
+from gateway.mqtt.probe import MQTT_3_1_1, answers
+from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
+from gateway.provisioning.password_file import new_line
 
 CONNECTED = 20
 DEADLINE_S = 900.0

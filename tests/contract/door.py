@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from gateway.breaker import Breaker
-from gateway.calls import Call, Outcome, Postponed
-from gateway.cloud import Cloud, Lane
+from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.boto_transport import BotoTransport, make_client, make_session
+from gateway.cloud.client import EdgeManagerClient, Transport
+from gateway.cloud.direct_transport import DirectTransport
 from gateway.errors import CloudError
-from gateway.express import Express
-from gateway.messages import Device
+from gateway.protocol.messages import Device
+from gateway.protocol.service_calls import Call, Outcome, RetryLater
 from gateway.retry import RetryPolicy
-from gateway.standard import Standard, make_client, make_session
 
 READ_TIMEOUT = 0.5
 NO_TIME = 1e-9
@@ -32,8 +32,8 @@ class Door:
         policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME, give_up_after)
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
-        lane: Lane = Express(session, client, 2) if way == "express" else Standard(client, 2)
-        self.cloud = Cloud(lane, policy, Breaker(2), self._attempted, self._repeated)
+        lane: Transport = DirectTransport(session, client, 2) if way == "express" else BotoTransport(client, 2)
+        self.cloud = EdgeManagerClient(lane, policy, CircuitBreaker(2), self._attempted, self._repeated)
         self.stop_at_failure = False
         self.window = 0
         self._due: set[Device] = set()
@@ -48,7 +48,7 @@ class Door:
 
     async def perform(self, call: Call) -> Outcome[Any]:
         """What became of it in the end: what is postponed is asked for again as soon as it may be, as the core does."""
-        while isinstance(outcome := await self.once(call), Postponed):
+        while isinstance(outcome := await self.once(call), RetryLater):
             await (self.due(call.device) if outcome.alone else self._until(lambda: self.window > 0))
         return outcome
 

@@ -7,7 +7,8 @@ from typing import Any
 import boto3
 import pytest
 
-from gateway.calls import (
+from gateway.protocol.messages import Device, Metric, ModelResult
+from gateway.protocol.service_calls import (
     Accepted,
     Call,
     DatedResult,
@@ -19,7 +20,6 @@ from gateway.calls import (
     Registration,
     SendHeartbeat,
 )
-from gateway.messages import Device, Metric, ModelResult
 from tests.contract.door import Door
 from tests.contract.recorder import Answer, Recorder
 

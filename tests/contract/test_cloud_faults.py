@@ -5,21 +5,21 @@ import socket
 
 import pytest
 
-from gateway.breaker import OPENS_AT
-from gateway.calls import (
+from gateway.cloud.availability import OPENS_AT
+from gateway.errors import CloudError, OperatorError, PermanentError, TransientError
+from gateway.protocol.messages import Device
+from gateway.protocol.service_calls import (
+    Abandoned,
     Accepted,
     Call,
-    GaveUp,
+    Cancelled,
     GetDeployments,
     GetDeviceRegistration,
-    Postponed,
-    Refused,
     Registration,
+    Rejected,
+    RetryLater,
     SendHeartbeat,
-    Unanswered,
 )
-from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
-from gateway.messages import Device
 from gateway.retry import ENOUGH
 from tests.contract.door import NO_TIME, Door
 from tests.contract.recorder import Answer, Recorder
@@ -36,23 +36,23 @@ def error(status: int, code: str) -> Answer:
 
 
 FAULTS = {
-    "429": (error(429, "TooManyRequestsException"), CallFailed),
-    "429-bare": (Answer(429), CallFailed),
-    "500": (Answer(500), CallFailed),
-    "503": (Answer(503, "<html>", "text/html"), CallFailed),
-    "503-json": (error(503, "ServiceUnavailable"), CallFailed),
-    "internal-as-400": (error(400, "InternalServiceException"), CallFailed),
-    "throttled-as-400": (error(400, "ThrottlingException"), CallFailed),
-    "cut": (Answer(0), CallFailed),
-    "hang": (Answer(hang=True), CallFailed),
-    "half": (Answer(200, "{", headers={"Content-Length": "100"}), CallFailed),
-    "access-denied": (error(403, "AccessDeniedException"), OperatorNeeded),
-    "expired": (error(403, "ExpiredTokenException"), OperatorNeeded),
-    "signature": (error(403, "SignatureDoesNotMatch"), OperatorNeeded),
-    "404": (Answer(404, "not found", "text/plain"), OperatorNeeded),
-    "404-json": (error(404, "UnknownOperationException"), OperatorNeeded),
-    "page": (Answer(200, "<html>welcome</html>", "text/html"), OperatorNeeded),
-    "moved": (Answer(302, "", headers={"Location": "/login"}), OperatorNeeded),
+    "429": (error(429, "TooManyRequestsException"), TransientError),
+    "429-bare": (Answer(429), TransientError),
+    "500": (Answer(500), TransientError),
+    "503": (Answer(503, "<html>", "text/html"), TransientError),
+    "503-json": (error(503, "ServiceUnavailable"), TransientError),
+    "internal-as-400": (error(400, "InternalServiceException"), TransientError),
+    "throttled-as-400": (error(400, "ThrottlingException"), TransientError),
+    "cut": (Answer(0), TransientError),
+    "hang": (Answer(hang=True), TransientError),
+    "half": (Answer(200, "{", headers={"Content-Length": "100"}), TransientError),
+    "access-denied": (error(403, "AccessDeniedException"), OperatorError),
+    "expired": (error(403, "ExpiredTokenException"), OperatorError),
+    "signature": (error(403, "SignatureDoesNotMatch"), OperatorError),
+    "404": (Answer(404, "not found", "text/plain"), OperatorError),
+    "404-json": (error(404, "UnknownOperationException"), OperatorError),
+    "page": (Answer(200, "<html>welcome</html>", "text/html"), OperatorError),
+    "moved": (Answer(302, "", headers={"Location": "/login"}), OperatorError),
 }
 
 
@@ -86,15 +86,15 @@ async def test_what_is_no_answer_of_the_api_is_an_outage(
     """Neither an empty plan nor a device that is not registered."""
     service.answers = [answer, Answer(body='{"DeviceRegistration": "true", "Deployments": []}')]
     assert isinstance(await door.perform(call), Accepted)
-    assert [type(each) for each in door.attempts] == [OperatorNeeded, type(None)]
+    assert [type(each) for each in door.attempts] == [OperatorError, type(None)]
 
 
 @pytest.mark.parametrize("answer", [error(400, "ValidationException"), error(400, "SomethingNew")])
 async def test_what_is_refused_is_refused_at_once(service: Recorder, door: Door, answer: Answer) -> None:
     service.answers = [answer]
     outcome = await door.perform(BEAT)
-    assert outcome == Refused(f"{answer.headers['x-amzn-ErrorType']}: why")
-    assert ([type(attempt) for attempt in door.attempts], len(service.requests)) == ([CallRefused], 1)
+    assert outcome == Rejected(f"{answer.headers['x-amzn-ErrorType']}: why")
+    assert ([type(attempt) for attempt in door.attempts], len(service.requests)) == ([PermanentError], 1)
 
 
 async def test_a_refused_registration_is_an_outage(service: Recorder, door: Door) -> None:
@@ -111,7 +111,7 @@ async def test_json_that_is_not_the_apis_breaks_nothing(service: Recorder, door:
 @pytest.mark.parametrize("answer", [Answer(500), error(403, "AccessDenied"), Answer(0)])
 async def test_an_impatient_question_is_asked_once(service: Recorder, door: Door, answer: Answer) -> None:
     service.answers = [answer]
-    assert isinstance(await door.perform(GetDeployments(DEVICE, patient=False)), Unanswered)
+    assert isinstance(await door.perform(GetDeployments(DEVICE, patient=False)), Cancelled)
     assert len(service.requests) == 1
 
 
@@ -120,8 +120,8 @@ async def test_a_refused_connection_is_nobodys_fault(aws: None, monkeypatch: pyt
         reserved.bind(("127.0.0.1", 0))  # and nobody listens
         door = Door(f"http://127.0.0.1:{reserved.getsockname()[1]}", monkeypatch)
         door.stop_at_failure = True
-        assert await door.perform(BEAT) == Unanswered("the gateway stops")
-    assert [type(attempt) for attempt in door.attempts] == [CallFailed]
+        assert await door.perform(BEAT) == Cancelled("the gateway stops")
+    assert [type(attempt) for attempt in door.attempts] == [TransientError]
     door.cloud.close()
 
 
@@ -130,8 +130,8 @@ async def test_missing_credentials_are_the_operators(service: Recorder, monkeypa
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     door = Door(service.url, monkeypatch)
     door.stop_at_failure = True
-    assert await door.perform(BEAT) == Unanswered("the gateway stops")
-    assert [type(attempt) for attempt in door.attempts] == [OperatorNeeded]
+    assert await door.perform(BEAT) == Cancelled("the gateway stops")
+    assert [type(attempt) for attempt in door.attempts] == [OperatorError]
     assert service.requests == []
     door.cloud.close()
 
@@ -144,7 +144,7 @@ async def test_a_call_that_fails_while_others_succeed_is_given_up(
     failing = asyncio.create_task(door.perform(BEAT))
     while not failing.done():
         assert isinstance(await door.perform(GetDeviceRegistration(OTHER)), Accepted)
-    assert isinstance(failing.result(), GaveUp)
+    assert isinstance(failing.result(), Abandoned)
     door.cloud.close()
 
 
@@ -178,7 +178,7 @@ async def test_where_all_fail_the_window_closes_and_a_probe_that_gets_through_op
 ) -> None:
     service.answers = [Answer(503)] * (OPENS_AT + 3)
     outcomes = [await door.once(call) for call in FLEET]
-    assert outcomes == [Postponed(alone=True)] * (OPENS_AT - 1) + [Postponed(alone=False)]
+    assert outcomes == [RetryLater(alone=True)] * (OPENS_AT - 1) + [RetryLater(alone=False)]
     assert await door.perform(FLEET[0]) == Accepted(None)
     assert len(service.requests) == OPENS_AT + 4
     assert door.window > 0
@@ -204,8 +204,8 @@ async def test_one_that_was_given_up_gets_its_time_anew(service: Recorder, monke
     failing = asyncio.create_task(door.perform(BEAT))
     while not failing.done():
         await door.perform(others)
-    assert isinstance(failing.result(), GaveUp)
-    assert await door.once(BEAT) == Postponed(alone=True)
+    assert isinstance(failing.result(), Abandoned)
+    assert await door.once(BEAT) == RetryLater(alone=True)
     door.cloud.close()
 
 
@@ -214,13 +214,13 @@ async def test_one_that_others_wait_behind_is_tried_at_once_and_given_up_soon(
 ) -> None:
     door = Door(service.url, monkeypatch)
     service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": REGISTERED}
-    assert await door.once(BEAT) == Postponed(alone=True)
+    assert await door.once(BEAT) == RetryLater(alone=True)
     for number in range(100):
         await door.once(GetDeviceRegistration(Device("fleet-a", f"dev-{number}")))
     tried = 1
-    while isinstance(outcome := await pressed(door), Postponed):
+    while isinstance(outcome := await pressed(door), RetryLater):
         tried += 1
-    assert isinstance(outcome, GaveUp)
+    assert isinstance(outcome, Abandoned)
     assert tried == ENOUGH - 1
     door.cloud.close()
 

@@ -12,10 +12,17 @@ from botocore.credentials import Credentials as BotoCredentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import api, body
-from gateway.calls import Call, DatedResult, GetDeployments, GetDeviceRegistration, ModelReport, SendHeartbeat
-from gateway.messages import Device, Metric, ModelResult
-from gateway.sigv4 import Credentials, Signer
+from gateway.cloud import json_body, serializer
+from gateway.cloud.sigv4 import AwsCredentials, Signer
+from gateway.protocol.messages import Device, Metric, ModelResult
+from gateway.protocol.service_calls import (
+    Call,
+    DatedResult,
+    GetDeployments,
+    GetDeviceRegistration,
+    ModelReport,
+    SendHeartbeat,
+)
 
 NAMES = st.from_regex(r"[a-zA-Z0-9]{4,20}", fullmatch=True)
 VERSIONS = st.from_regex(r"[a-zA-Z0-9 _.]{1,20}", fullmatch=True)
@@ -67,10 +74,10 @@ def test_the_body_is_boto3s_to_the_byte(client: Any, call: Call) -> None:
     client.meta.events.register(f"before-send.sagemaker-edge.{operation}", keep)
     try:
         with pytest.raises(Sent):
-            getattr(client, xform_name(operation))(**api.members(call))
+            getattr(client, xform_name(operation))(**serializer.members(call))
     finally:
         client.meta.events.unregister(f"before-send.sagemaker-edge.{operation}", keep)
-    assert body.of(call) == requests[0].body
+    assert json_body.of(call) == requests[0].body
     assert requests[0].url.endswith(f"/{operation}")
 
 
@@ -82,7 +89,7 @@ def test_the_body_is_boto3s_to_the_byte(client: Any, call: Call) -> None:
 )
 def test_the_signature_is_botocores(content: bytes, second: int, token: str | None, secret: str) -> None:
     signer = Signer("eu-west-1", "sagemaker", "edge.example:8443")
-    lines = signer.headers(Credentials("AKID", secret, token), "/SendHeartbeat", content, second + 0.5)
+    lines = signer.headers(AwsCredentials("AKID", secret, token), "/SendHeartbeat", content, second + 0.5)
     headers = dict(line.split(": ", 1) for line in lines.split("\r\n")[:-1])
     request = AWSRequest("POST", "https://edge.example:8443/SendHeartbeat", data=content)
     request.headers["Content-Type"] = "application/json"
@@ -98,7 +105,7 @@ def test_the_signature_is_botocores(content: bytes, second: int, token: str | No
 
 def test_a_signer_follows_the_clock_and_the_credentials() -> None:
     signer = Signer("eu-west-1", "sagemaker", "h")
-    first, second = Credentials("A", "one"), Credentials("B", "two")
+    first, second = AwsCredentials("A", "one"), AwsCredentials("B", "two")
     moments = [(first, 86_399.0), (first, 86_400.0), (second, 86_400.0), (first, 86_399.0)]
     answers = [signer.headers(who, "/x", b"", now) for who, now in moments]
     assert answers == [Signer("eu-west-1", "sagemaker", "h").headers(who, "/x", b"", now) for who, now in moments]
@@ -107,4 +114,4 @@ def test_a_signer_follows_the_clock_and_the_credentials() -> None:
 
 def test_numbers_travel_as_json() -> None:
     call = SendHeartbeat(Device("f", "d"), "1", ((Metric("sys", "rssi", -1), 0.3, 5),), (), None)
-    assert json.loads(body.of(call))["AgentMetrics"][0]["Value"] == 0.3
+    assert json.loads(json_body.of(call))["AgentMetrics"][0]["Value"] == 0.3

@@ -8,7 +8,7 @@ from typing import Any
 import botocore
 import pytest
 
-from gateway import codec, limits
+from gateway.protocol import codec, limits
 
 MODEL = Path(botocore.__file__).parent / "data" / "sagemaker-edge" / "2020-09-23" / "service-2.json.gz"
 SHAPES: dict[str, Any] = json.loads(gzip.decompress(MODEL.read_bytes()))["shapes"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import httptools
 
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 from tests.faults.ledger import Ledger
 from tests.faults.troubles import EXPIRED, FINE, SKEWED, End, Judge, Trouble, fine
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.broker import Broker
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers.discovery import Broker
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.ledger import Figures
 from tests.faults.scene import Scene, Tell
 

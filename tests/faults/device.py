@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from gateway.demo.address import Credentials
+from gateway.demo.brokers.address import Credentials
 from tests.faults import mqtt
 from tests.faults.ledger import Ledger
 from tests.integration.forms import EPOCH, LAYOUT, TAG

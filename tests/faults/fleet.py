@@ -7,7 +7,7 @@ import asyncio
 import itertools
 from collections.abc import Sequence
 
-from gateway.demo.broker import Broker
+from gateway.demo.brokers.discovery import Broker
 from tests.faults.device import Device, Door, Habits
 from tests.faults.ledger import Ledger
 

@@ -19,7 +19,7 @@ from typing import Any, Self, TypeVar
 import msgpack
 import paho.mqtt.client as paho
 
-from gateway.demo.broker import Broker
+from gateway.demo.brokers.discovery import Broker
 from tests.faults.cloud import Cloud
 from tests.faults.device import Device, Habits
 from tests.faults.fleet import Fleet

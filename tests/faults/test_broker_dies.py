@@ -3,7 +3,7 @@
 import os
 import signal
 
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import DOWN, always, fine
 from tests.gateway_process import READY

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway.demo.broker import Broker
+from gateway.demo.brokers.discovery import Broker
 from tests.faults.scene import Scene, Tell, scaled
 from tests.faults.troubles import DOWN, KINDS, Trouble, always, during, fine, only, share
 

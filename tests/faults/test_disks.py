@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.address import both_answer
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers.address import both_answer
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests import brokers
 from tests.faults.disks import fill, make_room, small_disk
 from tests.faults.scene import Scene, Tell, scaled

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import DOWN, always, fine
 from tests.gateway_process import READY, GatewayProcess

@@ -15,7 +15,9 @@ except ImportError:
     sys.exit("atheris has no wheel for this platform; FUZZ_EXAMPLES=1000000 pytest tests/fuzz does it by hypothesis")
 
 with atheris.instrument_imports(include=["gateway"]):
-    from gateway import body, codec, core  # noqa: F401  # before the target imports them, so that they are instrumented
+    from gateway.cloud import json_body  # noqa: F401  # before the target imports them, so that they are instrumented
+    from gateway.core import engine  # noqa: F401  # before the target imports them, so that they are instrumented
+    from gateway.protocol import codec  # noqa: F401  # before the target imports them, so that they are instrumented
 
 from tests.fuzz import target
 from tests.fuzz.corpus import corpus

@@ -11,23 +11,24 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
-from gateway import body, codec
-from gateway.calls import (
+from gateway.cloud import json_body
+from gateway.core.effects import Acknowledge, CallService, DeadLetter, Effect, PublishAck
+from gateway.core.engine import Engine, Message, Policy
+from gateway.errors import Code, DecodeError, LimitError, MessageError
+from gateway.protocol import codec
+from gateway.protocol.messages import LATEST, Device, Instant, ModelFile, Plan
+from gateway.protocol.service_calls import (
+    Abandoned,
     Accepted,
     Call,
-    GaveUp,
+    Cancelled,
     GetDeployments,
     Outcome,
-    Postponed,
-    Refused,
     Registration,
+    Rejected,
+    RetryLater,
     SendHeartbeat,
-    Unanswered,
 )
-from gateway.core import Core, Message, Rules
-from gateway.effects import Ask, Bury, Effect, Reply, Settle
-from gateway.errors import Code, DecodeError, LimitError, MessageError
-from gateway.messages import LATEST, Device, ModelFile, Moment, Plan
 from tests.fuzz.cost import Cost
 from tests.unit.core.room import DEVICE, EPOCH, OTHER, Slip
 
@@ -79,7 +80,7 @@ class Street:
 
     def __init__(self, decoders: Decoders) -> None:
         self.decoders = decoders
-        self.core = Core(Rules(merge_heartbeats=3, merge_bytes=2000))
+        self.core = Engine(Policy(merge_heartbeats=3, merge_bytes=2000))
         self.seconds = 1000.0
         self.connection = 1
         self.waits: dict[Any, bool] = {}
@@ -87,8 +88,8 @@ class Street:
         self.held: list[Device] = []
 
     @property
-    def now(self) -> Moment:
-        return Moment(EPOCH + self.seconds, self.seconds)
+    def now(self) -> Instant:
+        return Instant(EPOCH + self.seconds, self.seconds)
 
     def deliver(self, channel: int, device: Device, payload: bytes) -> None:
         """A payload is received, or refused for its own fault, as the steward does it."""
@@ -99,7 +100,7 @@ class Street:
         except (DecodeError, LimitError) as error:
             self.refuse(ticket, error, device)
         else:
-            self.carry_out(self.core.receive(device, message, ticket, self.now) if message else [Settle(ticket)])
+            self.carry_out(self.core.receive(device, message, ticket, self.now) if message else [Acknowledge(ticket)])
 
     def refuse(self, ticket: Slip, error: MessageError, device: Device) -> None:
         """The reason is short enough for an ack, and fit for a log; that is the end of it."""
@@ -132,7 +133,7 @@ class Street:
         """All calls in flight come back."""
         for device in list(self.in_flight):
             answer = answered(self.in_flight.pop(device), what)
-            self.held += [device] if answer == Postponed(alone=True) else []
+            self.held += [device] if answer == RetryLater(alone=True) else []
             self.carry_out(self.core.resolve(device, answer, self.now))
 
     def end(self) -> None:
@@ -153,17 +154,17 @@ class Street:
     def carry_out(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
-                case Ask(call):
+                case CallService(call):
                     assert call.device not in self.in_flight
                     self.in_flight[call.device] = call
                     check(call)
-                case Settle(ticket):
+                case Acknowledge(ticket):
                     assert self.waits[ticket], "settled twice"
                     self.waits[ticket] = False
-                case Reply(_, ack, room):
+                case PublishAck(_, ack, room):
                     least = len(codec.ack(ack, 0))
                     assert len(codec.ack(ack, room)) <= max(least, 200 if room is None else room)
-                case Bury(_, code, detail):
+                case DeadLetter(_, code, detail):
                     assert code is not Code.ACCEPTED
                     assert detail
 
@@ -172,11 +173,11 @@ def answered(call: Call, what: str) -> Outcome[Any]:
     """How the service answers a call; it never refuses a question about a registration."""
     registration = not isinstance(call, SendHeartbeat | GetDeployments)
     if what in ("postpone", "hold"):
-        return Unanswered("no") if isinstance(call, GetDeployments) and not call.patient else Postponed(what == "hold")
+        return Cancelled("no") if isinstance(call, GetDeployments) and not call.patient else RetryLater(what == "hold")
     if what == "give up" or (what == "refuse" and registration):
-        return GaveUp("503")
+        return Abandoned("503")
     if what == "refuse":
-        return Refused("no")
+        return Rejected("no")
     if registration:
         return Accepted(Registration("no" if what == "unregister" else "true", 8.0))
     return Accepted(PLAN if isinstance(call, GetDeployments) else None)
@@ -184,7 +185,7 @@ def answered(call: Call, what: str) -> Outcome[Any]:
 
 def check(call: Call) -> None:
     """A heartbeat that leaves is JSON with finite numbers, and its dates are such as the page allows."""
-    assert json.loads(body.of(call))["DeviceName"] == call.device.name
+    assert json.loads(json_body.of(call))["DeviceName"] == call.device.name
     if not isinstance(call, SendHeartbeat):
         return
     samples = [*call.metrics, *(sample for model in call.models for sample in model.metrics)]

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gateway import codec
 from gateway.errors import DecodeError
-from gateway.messages import Get
+from gateway.protocol import codec
+from gateway.protocol.messages import Get
 from tests.fuzz import target
 from tests.fuzz.corpus import corpus
 

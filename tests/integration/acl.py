@@ -4,7 +4,7 @@ from contextlib import AbstractContextManager
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from gateway.demo.broker import Broker
+from gateway.demo.brokers.discovery import Broker
 from tests.clients import Client, connected
 
 MQTT_5 = MQTTProtocolVersion.MQTTv5

@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from gateway.demo.child import ChildError
-from gateway.devices.authority import Identity
+from gateway.demo.brokers.process import ChildError
+from gateway.provisioning.certificate_authority import Identity
 from tests.gateway_process import ROOT
 from tests.integration import entries
 from tests.site import HOST, SiteBroker

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from gateway.demo.address import free_ports
-from gateway.demo.broker import Broker
-from gateway.demo.mosquitto import Mosquitto, version
+from gateway.demo.brokers.address import free_ports
+from gateway.demo.brokers.discovery import Broker
+from gateway.demo.brokers.mosquitto import Mosquitto, version
 from gateway.doctor.release import is_2_1
 from tests.contract.manager.conftest import Manager
 from tests.gateway_process import GatewayProcess, settings

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_urlsafe
 
-from gateway import passwords
-from gateway.acl_file import FROM_DEVICE, TO_DEVICE, AclFile
-from gateway.demo.address import Credentials
-from gateway.devices.board import BoardFile
+from gateway.demo.brokers.address import Credentials
 from gateway.doctor.probe_device import PROBE
+from gateway.provisioning import password_file
+from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE, AclFile
+from gateway.provisioning.board_file import BoardFile
 
 DOCTORS = "topic readwrite edge/doctor/+\n"
 USERS = str(AclFile.new("edge"))
@@ -52,7 +52,7 @@ def write(path: Path, text: str) -> None:
 
 def hashed(users: Iterable[str]) -> str:
     """Lines of a password file, with passwords that nobody knows."""
-    return "".join(passwords.new_line(user, token_urlsafe(9)) + "\n" for user in users)
+    return "".join(password_file.new_line(user, token_urlsafe(9)) + "\n" for user in users)
 
 
 def long_salted(user: str) -> str:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo import broker as brokers_of_demo
-from gateway.demo import embedded
-from gateway.demo.address import both_answer
-from gateway.demo.broker import OwnBroker
-from gateway.demo.child import ChildError
-from gateway.demo.embedded import Embedded
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers import discovery as brokers_of_demo
+from gateway.demo.brokers import rumqttd
+from gateway.demo.brokers.address import both_answer
+from gateway.demo.brokers.discovery import OwnBroker
+from gateway.demo.brokers.mosquitto import Mosquitto
+from gateway.demo.brokers.process import ChildError
+from gateway.demo.brokers.rumqttd import Embedded
 from tests.integration.acl import device, gateway
 from tests.needs import missing, program
 from tests.polling import until
@@ -36,7 +36,7 @@ with {name}(pathlib.Path(sys.argv[1]), *sys.argv[2:]) as broker:
 def make(kind: str, directory: Path) -> OwnBroker:
     if kind == "mosquitto":
         return Mosquitto(directory, program("mosquitto"))
-    return Embedded(directory) if embedded.is_installed() else missing("iotcore is not installed")
+    return Embedded(directory) if rumqttd.is_installed() else missing("iotcore is not installed")
 
 
 @pytest.fixture(params=["mosquitto", "embedded"])

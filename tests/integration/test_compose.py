@@ -13,7 +13,7 @@ import docker
 import pytest
 from testcontainers.core.image import DockerImage
 
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 from tests import brokers, needs
 from tests.composed import KINDS, ComposedSite, compose_command
 from tests.integration.forms import EPOCH, LAYOUT, TAG

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.broker import Broker
+from gateway.demo.brokers.discovery import Broker
 from tests import brokers, needs
 from tests.containers import Container
 from tests.integration.acl import device, gateway

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.demo.broker import mosquitto_binary
+from gateway.demo.brokers.discovery import mosquitto_binary
 from tests.needs import missing, program
 from tests.polling import until
 from tests.processes import end, line

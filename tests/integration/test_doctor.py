@@ -12,12 +12,12 @@ from urllib.parse import quote
 
 import pytest
 
-from gateway.demo import embedded
-from gateway.demo.address import free_ports
-from gateway.demo.embedded import Embedded
-from gateway.demo.mosquitto import Mosquitto
-from gateway.devices.authority import END, Authority
-from gateway.devices.site import Site
+from gateway.demo.brokers import rumqttd
+from gateway.demo.brokers.address import free_ports
+from gateway.demo.brokers.mosquitto import Mosquitto
+from gateway.demo.brokers.rumqttd import Embedded
+from gateway.provisioning.certificate_authority import END, Authority
+from gateway.provisioning.site import Site
 from tests.contract.manager.conftest import ACCESS, SECRET, Manager
 from tests.gateway_process import ROOT, environment, settings
 from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
@@ -165,7 +165,7 @@ def test_nobody_listens(variables: Callable[..., dict[str, str]]) -> None:
 
 
 def test_a_broker_of_mqtt_3_1_1_alone(variables: Callable[..., dict[str, str]], tmp_path: Path) -> None:
-    if not embedded.is_installed():
+    if not rumqttd.is_installed():
         missing("iotcore is not installed")
     with Embedded(tmp_path) as old:
         assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "3.1.1 alone")

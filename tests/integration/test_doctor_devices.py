@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.address import Credentials
-from gateway.devices.authority import END, Authority
-from gateway.devices.board import BoardFile
-from gateway.devices.site import Site
+from gateway.demo.brokers.address import Credentials
 from gateway.doctor import judge_reload, probe_files
 from gateway.doctor.facts import BrokerFile
 from gateway.doctor.probe_device import PROBE
 from gateway.doctor.verdict import Level
+from gateway.provisioning.board_file import BoardFile
+from gateway.provisioning.certificate_authority import END, Authority
+from gateway.provisioning.site import Site
 from tests.gateway_process import environment
 from tests.integration.broken import Altered, Report, cutting, examined
 from tests.integration.entries import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write

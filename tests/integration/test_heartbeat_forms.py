@@ -12,7 +12,7 @@ import boto3
 import msgpack
 import pytest
 
-from gateway.demo.broker import Broker
+from gateway.demo.brokers.discovery import Broker
 from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, FORMS, HELLO, LAYOUT, TAG, Form, T, call

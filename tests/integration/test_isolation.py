@@ -15,8 +15,8 @@ import pytest
 from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from gateway.demo.address import Credentials
-from gateway.demo.mosquitto import SHIPPED
+from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.mosquitto import SHIPPED
 from tests.clients import Client
 from tests.site import DOORS, HERE, Login, SiteBroker, warnings_in
 

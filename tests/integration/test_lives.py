@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.gateway_process import READY
 from tests.integration.conftest import Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 from tests.contract.manager.conftest import Manager
 from tests.gateway_process import GatewayProcess, settings
 from tests.integration.conftest import Way

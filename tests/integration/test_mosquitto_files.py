@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.address import Credentials
-from gateway.demo.mosquitto import SHIPPED, Mosquitto, with_site_lines
+from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.mosquitto import SHIPPED, Mosquitto, with_site_lines
 from tests.clients import Client, connecting
 from tests.integration.acl import device, gateway, operator
 from tests.site import warnings_in

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 from tests.arrivals import Arrivals
 from tests.needs import program
 from tests.polling import until

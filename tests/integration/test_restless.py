@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.mosquitto import Mosquitto
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests import processes
 from tests.arrivals import DEADLINE_S
 from tests.contract.manager.conftest import Manager

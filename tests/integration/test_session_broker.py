@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.demo.address import Credentials
-from gateway.demo.broker import Broker
+from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.discovery import Broker
 from tests.brokers import foreign
 from tests.integration.acl import device, gateway
 

@@ -2,8 +2,8 @@
 
 from hypothesis import strategies as st
 
-from gateway.calls import Accepted, Postponed, Registration, Unanswered
-from gateway.messages import Hello, ModelFile, Plan, Read, Result
+from gateway.protocol.messages import Hello, ModelFile, Plan, Read, Result
+from gateway.protocol.service_calls import Accepted, Cancelled, Registration, RetryLater
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
 DEVICES = st.sampled_from([DEVICE, OTHER])
@@ -28,5 +28,5 @@ REGISTRATIONS = st.builds(
     st.sampled_from(["REGISTERED", "true", "no"]),
     st.sampled_from([0.0, 300.0]),
 )
-UNASKED = Unanswered("the gateway stops")
-POSTPONED = [Postponed(alone=False), Postponed(alone=True)]
+UNASKED = Cancelled("the gateway stops")
+POSTPONED = [RetryLater(alone=False), RetryLater(alone=True)]

@@ -8,10 +8,20 @@ import weakref
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from gateway.calls import Call, SendHeartbeat
-from gateway.effects import Ask, Bury, Effect, PublishPlan, ReadHello, Remember, Reply, SendBlocks, Settle
+from gateway.core.effects import (
+    Acknowledge,
+    CallService,
+    DeadLetter,
+    Effect,
+    FetchRetainedHello,
+    PublishAck,
+    PublishPlan,
+    SaveHellos,
+    SendBlocks,
+)
 from gateway.errors import Code, MessageError
-from gateway.messages import Device, Get, Heartbeat, Hello, Layout, Plan, Read
+from gateway.protocol.messages import Device, Get, Heartbeat, Hello, Layout, Plan, Read
+from gateway.protocol.service_calls import Call, SendHeartbeat
 
 TAGS_KEPT = 4
 KEPT_AT_MOST = 3
@@ -97,18 +107,18 @@ class Ledger:
         """Note what the effects do, in their order."""
         for effect in effects:
             match effect:
-                case Ask(call):
+                case CallService(call):
                     self._asked(call)
-                case Settle(Slip(number)):
+                case Acknowledge(Slip(number)):
                     self._settled(number, effects)
-                case Reply(Slip(number), ack):
+                case PublishAck(Slip(number), ack):
                     assert ack.code in (Code.TOO_LARGE, Code.UNKNOWN_PLAN) or self._answerable(number)
-                case Bury(Slip(number), code):
+                case DeadLetter(Slip(number), code):
                     assert self._answerable(number)
                     self.sent[number].buried = code
-                case ReadHello(device):
+                case FetchRetainedHello(device):
                     self.awaited.add(device)
-                case Remember(device, hellos):
+                case SaveHellos(device, hellos):
                     assert [record.hello.tag for record in hellos] == self.of(device).tags
                     assert hellos[-1].hello == self.of(device).hellos[-1]
                 case PublishPlan(device, digest, payload):
@@ -180,7 +190,7 @@ class Ledger:
         sent = self.sent[number]
         assert not sent.settled
         sent.settled = True
-        replies = [each.ack for each in effects if isinstance(each, Reply) and each.ticket.number == number]
+        replies = [each.ack for each in effects if isinstance(each, PublishAck) and each.ticket.number == number]
         if isinstance(sent.message, Heartbeat | Get) and not sent.forgotten:
             seq = sent.message.seq
             expected = [] if sent.buried is None and seq is None else [(seq, sent.buried or Code.ACCEPTED)]

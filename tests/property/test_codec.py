@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway import codec
 from gateway.errors import Code, DecodeError, LimitError
-from gateway.messages import Ack
+from gateway.protocol import codec
+from gateway.protocol.messages import Ack
 from tests.property import shapes
 from tests.unit import vectors
 from tests.unit.test_codec import DECODERS

@@ -13,22 +13,22 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.calls import (
+from gateway.core.effects import Acknowledge, Effect
+from gateway.core.engine import Engine, Policy
+from gateway.errors import Code, DecodeError, LimitError
+from gateway.protocol.messages import Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
+from gateway.protocol.service_calls import (
+    Abandoned,
     Accepted,
     Call,
-    GaveUp,
     GetDeployments,
     GetDeviceRegistration,
     Outcome,
-    Postponed,
-    Refused,
     Registration,
+    Rejected,
+    RetryLater,
     SendHeartbeat,
 )
-from gateway.core import Core, Rules
-from gateway.effects import Effect, Settle
-from gateway.errors import Code, DecodeError, LimitError
-from gateway.messages import Get, Heartbeat, Hello, HelloRecord, Moment, Plan, Read
 from tests.property.chances import (
     DEVICES,
     HELLOS,
@@ -59,7 +59,7 @@ class CoreMachine(RuleBasedStateMachine):
         resumed=st.booleans(),
     )
     def begin(self, ask: bool, most: int, size: int, known: list[Hello], resumed: bool) -> None:
-        self.core = Core(Rules(ask_registration=ask, merge_heartbeats=most, merge_bytes=size))
+        self.core = Engine(Policy(ask_registration=ask, merge_heartbeats=most, merge_bytes=size))
         self.ledger = Ledger(most)
         self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
         self.draining = self.stopped = False
@@ -69,8 +69,8 @@ class CoreMachine(RuleBasedStateMachine):
         self.carry_out(self.core.reconnected(1, resumed))
 
     @property
-    def now(self) -> Moment:
-        return Moment(EPOCH + self.mono + self.ahead, self.mono)
+    def now(self) -> Instant:
+        return Instant(EPOCH + self.mono + self.ahead, self.mono)
 
     # What devices say
 
@@ -130,12 +130,12 @@ class CoreMachine(RuleBasedStateMachine):
         device = data.draw(st.sampled_from(sorted(self.ledger.in_flight, key=str)))
         call = self.ledger.in_flight[device]
         if isinstance(call, SendHeartbeat):
-            outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [GaveUp("503"), *POSTPONED]))
+            outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [Abandoned("503"), *POSTPONED]))
         elif isinstance(call, GetDeployments):
-            failures = [Refused("no"), *([GaveUp("503"), *POSTPONED] if call.patient else [UNASKED])]
+            failures = [Rejected("no"), *([Abandoned("503"), *POSTPONED] if call.patient else [UNASKED])]
             outcome = data.draw(st.sampled_from([*(Accepted(plan) for plan in PLANS), *failures]))
         else:
-            outcome = data.draw(REGISTRATIONS | st.sampled_from([GaveUp("503"), *POSTPONED]))
+            outcome = data.draw(REGISTRATIONS | st.sampled_from([Abandoned("503"), *POSTPONED]))
         self.resolve(device, outcome)
 
     @precondition(lambda self: self.ledger.in_flight and len(self.ledger.sent) > 15)
@@ -163,11 +163,11 @@ class CoreMachine(RuleBasedStateMachine):
     def judged(self, call: SendHeartbeat) -> Outcome[None]:
         """The service refuses a call for good where anything in it is at fault."""
         poisoned = any(self.ledger.sent[number].poison for number in numbers(call))
-        return Refused("poison") if poisoned else Accepted(None)
+        return Rejected("poison") if poisoned else Accepted(None)
 
     def resolve(self, device: Any, outcome: Outcome[Any]) -> None:
         call = self.ledger.in_flight.pop(device)
-        if outcome == Postponed(alone=True):
+        if outcome == RetryLater(alone=True):
             self.ledger.held.add(device)
         effects = self.core.resolve(device, outcome, self.now)
         if isinstance(outcome, Accepted) and not self.stopped:
@@ -181,7 +181,7 @@ class CoreMachine(RuleBasedStateMachine):
         """Whatever else follows, the heartbeats of the call are settled first, each in its turn."""
         for number in accepted:
             self.ledger.sent[number].accepted += 1
-        settled = [effect.ticket.number for effect in effects if isinstance(effect, Settle)]  # type: ignore[attr-defined]
+        settled = [effect.ticket.number for effect in effects if isinstance(effect, Acknowledge)]  # type: ignore[attr-defined]
         assert settled[: len(accepted)] == accepted
 
     @precondition(lambda self: self.ledger.blocks)

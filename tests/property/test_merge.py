@@ -9,24 +9,26 @@ import msgpack
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway import api, codec, merge
+from gateway.cloud import serializer
+from gateway.core import merging
+from gateway.core.merging import QueuedHeartbeat
 from gateway.errors import MessageError
-from gateway.merge import WaitingHeartbeat
-from gateway.messages import Heartbeat, Layout, Metric, Number, Samples
+from gateway.protocol import codec
+from gateway.protocol.messages import Heartbeat, Layout, Metric, Number, Samples
 from tests.property import shapes
 from tests.unit import vectors
 from tests.unit.core.room import DEVICE, EPOCH, Slip
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> list[WaitingHeartbeat]:
+def batches(draw: st.DrawFn) -> list[QueuedHeartbeat]:
     """Heartbeats of one layout that passed the check, in the order of their arrival."""
     layout = vectors.noun("hello", [1, draw(shapes.LAYOUTS)]).layout  # type: ignore[union-attr]
     batch = []
     for _ in range(draw(st.integers(1, 5))):
-        item = WaitingHeartbeat(Slip(1), draw(heartbeats(layout)), EPOCH, layout)
+        item = QueuedHeartbeat(Slip(1), draw(heartbeats(layout)), EPOCH, layout)
         try:
-            merge.check(item, layout)
+            merging.check(item, layout)
         except MessageError:
             continue  # a value beyond a double
         batch.append(item)
@@ -79,8 +81,8 @@ def is_worth(sent: Number, metric: Metric, value: Number) -> bool:
 
 
 @given(batches())
-def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[WaitingHeartbeat]) -> None:
-    call = merge.merged(DEVICE, batch)
+def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[QueuedHeartbeat]) -> None:
+    call = merging.merged(DEVICE, batch)
     layout = batch[0].layout
     assert layout is not None
     expected = [each for item in batch for each in told(layout.metrics, item.heartbeat.values, item.time)]
@@ -93,9 +95,9 @@ def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[Waiti
 
 @given(batches())
 def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_times(
-    batch: list[WaitingHeartbeat],
+    batch: list[QueuedHeartbeat],
 ) -> None:
-    call = merge.merged(DEVICE, batch)
+    call = merging.merged(DEVICE, batch)
     expected: dict[tuple[str, str], list[tuple[Metric, int]]] = {}
     stamps: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
     for item in batch:
@@ -114,13 +116,13 @@ def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_tim
 
 
 @given(batches(), st.integers(1, 6), st.integers(1, 5000))
-def test_a_merge_is_bounded_and_takes_one_at_least(batch: list[WaitingHeartbeat], most: int, size: int) -> None:
-    count = merge.mergeable(batch, most, size)
+def test_a_merge_is_bounded_and_takes_one_at_least(batch: list[QueuedHeartbeat], most: int, size: int) -> None:
+    count = merging.mergeable(batch, most, size)
     assert 1 <= count <= min(most, len(batch))
-    weight = len(json.dumps(api.members(merge.merged(DEVICE, batch[:count]))))
+    weight = len(json.dumps(serializer.members(merging.merged(DEVICE, batch[:count]))))
     assert count == 1 or weight <= 1.5 * size + 500
 
 
 @given(st.integers(-(2**63), 2**64 - 1), st.integers(-30, 30))
 def test_an_int_under_an_exponent_is_the_float_nearest_to_that_decimal(number: int, exponent: int) -> None:
-    assert merge.scaled(number, exponent) == float(f"{number}e{exponent}")
+    assert merging.scaled(number, exponent) == float(f"{number}e{exponent}")

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import LimitError
-from gateway.messages import Device
-from gateway.topics import Channel, Topics, sibling
+from gateway.protocol.messages import Device
+from gateway.protocol.topics import Channel, Topics, sibling
 from tests.property.shapes import NAMES
 
 ROOTS = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1, max_size=3).map("/".join)

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from gateway import api
-from gateway.calls import (
+from gateway.cloud import serializer
+from gateway.errors import OperatorError
+from gateway.protocol.messages import Metric, ModelResult
+from gateway.protocol.service_calls import (
     DatedResult,
     Definition,
     Deployment,
@@ -15,8 +17,6 @@ from gateway.calls import (
     Registration,
     SendHeartbeat,
 )
-from gateway.errors import OperatorNeeded
-from gateway.messages import Metric, ModelResult
 from tests.unit.core.room import DEVICE
 
 WHO = {"DeviceName": "dev-1", "DeviceFleetName": "fleet-a"}
@@ -27,18 +27,18 @@ HEAP = Metric("sys", "free-heap")
     "call", [GetDeployments(DEVICE, True), GetDeployments(DEVICE, False), GetDeviceRegistration(DEVICE)]
 )
 def test_a_question_says_who_asks(call: GetDeployments | GetDeviceRegistration) -> None:
-    assert api.members(call) == WHO
+    assert serializer.members(call) == WHO
 
 
 def test_the_least_heartbeat_has_no_empty_member() -> None:
-    assert api.members(SendHeartbeat(DEVICE, "1.0", (), (), None)) == WHO | {"AgentVersion": "1.0"}
+    assert serializer.members(SendHeartbeat(DEVICE, "1.0", (), (), None)) == WHO | {"AgentVersion": "1.0"}
 
 
 def test_a_full_heartbeat() -> None:
     report = ModelReport("keyword", "1.0", 5, 6, ((HEAP, 3, 7),))
     models = (ModelResult("kws", "keyword", "1.0", "DEPLOY", "UNDEPLOY", "FAIL", "full", "worse"),)
     result = DatedResult("deploy-7", "FAIL", "text", 1, 2, models)
-    assert api.members(SendHeartbeat(DEVICE, "1.0", ((HEAP, 81344, 9),), (report,), result)) == WHO | {
+    assert serializer.members(SendHeartbeat(DEVICE, "1.0", ((HEAP, 81344, 9),), (report,), result)) == WHO | {
         "AgentVersion": "1.0",
         "AgentMetrics": [{"Dimension": "sys", "MetricName": "free-heap", "Value": 81344, "Timestamp": 9}],
         "Models": [
@@ -75,7 +75,7 @@ def test_a_full_heartbeat() -> None:
 def test_what_was_not_said_is_absent() -> None:
     result = DatedResult("d", None, None, None, 0, (ModelResult("kws", None, None, None, None, None),))
     call = SendHeartbeat(DEVICE, "1.0", (), (ModelReport("keyword", "1.0", None, None, ()),), result)
-    assert api.members(call) == WHO | {
+    assert serializer.members(call) == WHO | {
         "AgentVersion": "1.0",
         "Models": [{"ModelName": "keyword", "ModelVersion": "1.0"}],
         "DeploymentResult": {
@@ -88,7 +88,7 @@ def test_what_was_not_said_is_absent() -> None:
 
 @pytest.mark.parametrize("value", [0, 0.0, -1, 2**64 - 1])
 def test_a_zero_is_a_value(value: float) -> None:
-    [metric] = api.members(SendHeartbeat(DEVICE, "1.0", ((HEAP, value, 0),), (), None))["AgentMetrics"]
+    [metric] = serializer.members(SendHeartbeat(DEVICE, "1.0", ((HEAP, value, 0),), (), None))["AgentMetrics"]
     assert (metric["Value"], metric["Timestamp"]) == (value, 0)
 
 
@@ -112,7 +112,7 @@ def test_a_zero_is_a_value(value: float) -> None:
 )
 def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
     answer = {"DeviceRegistration": "REGISTERED"} | ({} if ttl is None else {"CacheTTL": ttl})
-    assert api.registration(answer) == Registration("REGISTERED", seconds)
+    assert serializer.registration(answer) == Registration("REGISTERED", seconds)
 
 
 @pytest.mark.parametrize(
@@ -125,17 +125,17 @@ def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
     ],
 )
 def test_a_registration_is_a_word_whatever_came(answer: dict[str, Any], word: str) -> None:
-    assert api.registration(answer).word == word
+    assert serializer.registration(answer).word == word
 
 
 def test_an_answer_without_a_registration_is_none() -> None:
-    with pytest.raises(OperatorNeeded, match="an answer without DeviceRegistration"):
-        api.registration({"CacheTTL": "60"})
+    with pytest.raises(OperatorError, match="an answer without DeviceRegistration"):
+        serializer.registration({"CacheTTL": "60"})
 
 
 @pytest.mark.parametrize("answer", [{}, {"Deployments": []}, {"Deployments": None}])
 def test_no_deployments(answer: dict[str, Any]) -> None:
-    assert api.deployments(answer) == ()
+    assert serializer.deployments(answer) == ()
 
 
 def test_deployments_in_the_services_order() -> None:
@@ -160,7 +160,7 @@ def test_deployments_in_the_services_order() -> None:
         ]
     }
     definitions = (Definition("two", "DEPLOY", "ab", "SHA1", "s3://b/k"), Definition("one", "UNDEPLOY"))
-    assert api.deployments(answer) == (
+    assert serializer.deployments(answer) == (
         Deployment("b", "DO_NOTHING", definitions, "Model"),
         Deployment("a", None, ()),
         Deployment(None, None, None),

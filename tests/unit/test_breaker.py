@@ -2,27 +2,27 @@
 
 import pytest
 
-from gateway.breaker import OPENS_AT, PROBES, Breaker
-from gateway.messages import Device
+from gateway.cloud.availability import OPENS_AT, PROBES, CircuitBreaker
+from gateway.protocol.messages import Device
 
 MOST = 128
 FLEET = [Device("fleet-a", f"dev-{number}") for number in range(50)]
 
 
-def opened(most: int = MOST) -> Breaker:
+def opened(most: int = MOST) -> CircuitBreaker:
     """A breaker that has just opened."""
-    breaker = Breaker(most)
+    breaker = CircuitBreaker(most)
     assert [breaker.failed(device) for device in FLEET[:OPENS_AT]] == [False] * (OPENS_AT - 1) + [True]
     return breaker
 
 
-def probe_fails(breaker: Breaker) -> bool:
+def probe_fails(breaker: CircuitBreaker) -> bool:
     breaker.probe()
     return breaker.failed(FLEET[0])
 
 
 def test_at_first_all_may_call() -> None:
-    breaker = Breaker(MOST)
+    breaker = CircuitBreaker(MOST)
     assert (breaker.window, breaker.open, breaker.recovering) == (MOST, False, False)
 
 
@@ -32,13 +32,13 @@ def test_it_opens_where_many_devices_fail_in_a_row() -> None:
 
 
 def test_one_device_alone_never_opens_it() -> None:
-    breaker = Breaker(MOST)
+    breaker = CircuitBreaker(MOST)
     assert not any(breaker.failed(device) for device in FLEET[: OPENS_AT - 1] * 100)
     assert breaker.window == MOST
 
 
 def test_nor_many_while_others_get_through() -> None:
-    breaker = Breaker(MOST)
+    breaker = CircuitBreaker(MOST)
     for device in FLEET * 10:
         assert not breaker.failed(device)
         if device in FLEET[:: OPENS_AT - 1]:
@@ -116,7 +116,7 @@ def test_it_never_lets_through_more_than_the_settings_say(most: int) -> None:
 
 
 def test_the_share_of_failures_is_taken_of_calls_that_are_made_for_the_first_time() -> None:
-    breaker = Breaker(MOST)
+    breaker = CircuitBreaker(MOST)
     for number in range(10_000):
         if number % 10 < 3:
             breaker.failed(FLEET[0])

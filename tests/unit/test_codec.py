@@ -5,10 +5,10 @@ from collections.abc import Callable
 import msgpack
 import pytest
 
-from gateway import codec
+from gateway.core.merging import QueuedHeartbeat, check
 from gateway.errors import Code, DecodeError, LimitError, MessageError
-from gateway.merge import WaitingHeartbeat, check
-from gateway.messages import Get, Heartbeat, Hello, Layout, Metric, Read
+from gateway.protocol import codec
+from gateway.protocol.messages import Get, Heartbeat, Hello, Layout, Metric, Read
 from tests.unit import vectors
 from tests.unit.core.room import Slip
 
@@ -42,7 +42,7 @@ def _understand(channel: str, payload: bytes) -> None:
     """As far as a message can be understood without knowing its device: by its form, and by the layout it brings."""
     message = DECODERS[channel](payload)
     if isinstance(message, Heartbeat) and isinstance(message.source, Layout):
-        check(WaitingHeartbeat(Slip(1), message, NOW), message.source)
+        check(QueuedHeartbeat(Slip(1), message, NOW), message.source)
 
 
 def test_ints_stay_ints_and_floats_floats() -> None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import msgpack
 import pytest
 
-from gateway import codec
 from gateway.errors import DecodeError, MessageError
+from gateway.protocol import codec
 from tests.unit import vectors
 
 BOUND = 65_536

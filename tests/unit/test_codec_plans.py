@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import msgpack
 import pytest
 
-from gateway import api, codec
-from gateway.calls import Definition, Deployment
+from gateway.cloud import serializer
 from gateway.errors import Code
-from gateway.messages import Ack
+from gateway.protocol import codec
+from gateway.protocol.messages import Ack
+from gateway.protocol.service_calls import Definition, Deployment
 from tests.unit import vectors
 
 DIGESTS = vectors.load("digests.json")
@@ -22,7 +23,7 @@ TIME = 1_795_458_600
 
 @pytest.mark.parametrize("vector", DIGESTS, ids=lambda vector: vector["name"])
 def test_an_answer_of_the_service_becomes_its_plan(vector: vectors.Vector) -> None:
-    plan = codec.plan(api.deployments(vector["answer"]))
+    plan = codec.plan(serializer.deployments(vector["answer"]))
     assert plan.digest == vector["digest"]
     if not vector["sizes"]:  # the gateway knows no size yet
         assert (plan.payload.hex(), plan.bare.hex()) == (vector["plan"], vector["plan_without_urls"])

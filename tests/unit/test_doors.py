@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.doors import without_login
+from gateway.connections import without_login
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from gateway import codec
-from gateway.messages import Hello
+from gateway.protocol import codec
+from gateway.protocol.messages import Hello
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "device_sdk" / "examples").glob("*.py"))
 

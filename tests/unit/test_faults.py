@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from botocore import exceptions as botocore
 
-from gateway import faults
-from gateway.errors import CallFailed, CallRefused, CloudError, OperatorNeeded
+from gateway.cloud import error_mapping
+from gateway.errors import CloudError, OperatorError, PermanentError, TransientError
 
 URL = "http://127.0.0.1:1"
 
@@ -20,52 +20,52 @@ def answered(code: str, status: int, message: str = "why") -> botocore.ClientErr
 @pytest.mark.parametrize(
     ("code", "status", "fault"),
     [
-        ("InternalServiceException", 400, CallFailed),
-        ("InternalServiceException", 500, CallFailed),
-        ("ThrottlingException", 400, CallFailed),
-        ("ThrottlingException", 429, CallFailed),
-        ("TooManyRequestsException", 429, CallFailed),
-        ("RequestLimitExceeded", 503, CallFailed),
-        ("SlowDown", 503, CallFailed),
-        ("RequestTimeout", 400, CallFailed),
-        ("Unheard", 429, CallFailed),
-        ("Unheard", 408, CallFailed),
-        ("Unheard", 500, CallFailed),
-        ("Unheard", 502, CallFailed),
-        ("", 503, CallFailed),
-        ("500", 500, CallFailed),
-        ("ValidationException", 400, CallRefused),
-        ("ResourceNotFoundException", 400, CallRefused),
-        ("ResourceNotFound", 400, CallRefused),
-        ("Unheard", 400, CallRefused),
-        ("Unheard", 413, CallRefused),
-        ("AccessDeniedException", 403, OperatorNeeded),
-        ("AccessDeniedException", 400, OperatorNeeded),
-        ("AccessDenied", 403, OperatorNeeded),
-        ("ExpiredToken", 403, OperatorNeeded),
-        ("ExpiredTokenException", 400, OperatorNeeded),
-        ("UnrecognizedClientException", 400, OperatorNeeded),
-        ("InvalidClientTokenId", 403, OperatorNeeded),
-        ("SignatureDoesNotMatch", 403, OperatorNeeded),
-        ("InvalidSignatureException", 400, OperatorNeeded),
-        ("IncompleteSignature", 400, OperatorNeeded),
-        ("MissingAuthenticationToken", 403, OperatorNeeded),
-        ("RequestTimeTooSkewed", 403, OperatorNeeded),
-        ("UnknownOperationException", 404, OperatorNeeded),
-        ("Unheard", 401, OperatorNeeded),
-        ("Unheard", 403, OperatorNeeded),
-        ("Unheard", 404, OperatorNeeded),
-        ("404", 404, OperatorNeeded),
-        ("405", 405, OperatorNeeded),
-        ("302", 302, OperatorNeeded),
-        ("400", 400, OperatorNeeded),
-        ("", 400, OperatorNeeded),
+        ("InternalServiceException", 400, TransientError),
+        ("InternalServiceException", 500, TransientError),
+        ("ThrottlingException", 400, TransientError),
+        ("ThrottlingException", 429, TransientError),
+        ("TooManyRequestsException", 429, TransientError),
+        ("RequestLimitExceeded", 503, TransientError),
+        ("SlowDown", 503, TransientError),
+        ("RequestTimeout", 400, TransientError),
+        ("Unheard", 429, TransientError),
+        ("Unheard", 408, TransientError),
+        ("Unheard", 500, TransientError),
+        ("Unheard", 502, TransientError),
+        ("", 503, TransientError),
+        ("500", 500, TransientError),
+        ("ValidationException", 400, PermanentError),
+        ("ResourceNotFoundException", 400, PermanentError),
+        ("ResourceNotFound", 400, PermanentError),
+        ("Unheard", 400, PermanentError),
+        ("Unheard", 413, PermanentError),
+        ("AccessDeniedException", 403, OperatorError),
+        ("AccessDeniedException", 400, OperatorError),
+        ("AccessDenied", 403, OperatorError),
+        ("ExpiredToken", 403, OperatorError),
+        ("ExpiredTokenException", 400, OperatorError),
+        ("UnrecognizedClientException", 400, OperatorError),
+        ("InvalidClientTokenId", 403, OperatorError),
+        ("SignatureDoesNotMatch", 403, OperatorError),
+        ("InvalidSignatureException", 400, OperatorError),
+        ("IncompleteSignature", 400, OperatorError),
+        ("MissingAuthenticationToken", 403, OperatorError),
+        ("RequestTimeTooSkewed", 403, OperatorError),
+        ("UnknownOperationException", 404, OperatorError),
+        ("Unheard", 401, OperatorError),
+        ("Unheard", 403, OperatorError),
+        ("Unheard", 404, OperatorError),
+        ("404", 404, OperatorError),
+        ("405", 405, OperatorError),
+        ("302", 302, OperatorError),
+        ("400", 400, OperatorError),
+        ("", 400, OperatorError),
     ],
 )
 def test_an_answer_is_judged_by_its_code_and_then_by_its_status(
     code: str, status: int, fault: type[CloudError]
 ) -> None:
-    error = faults.of(answered(code, status))
+    error = error_mapping.of(answered(code, status))
     assert type(error) is fault
     assert error.reason == (code or str(status))
     assert "why" in str(error)
@@ -74,40 +74,40 @@ def test_an_answer_is_judged_by_its_code_and_then_by_its_status(
 @pytest.mark.parametrize(
     ("error", "fault"),
     [
-        (botocore.EndpointConnectionError(endpoint_url=URL), CallFailed),
-        (botocore.ConnectTimeoutError(endpoint_url=URL), CallFailed),
-        (botocore.ReadTimeoutError(endpoint_url=URL), CallFailed),
-        (botocore.ConnectionClosedError(endpoint_url=URL), CallFailed),
-        (botocore.ProxyConnectionError(proxy_url=URL), CallFailed),
-        (botocore.HTTPClientError(error="reset"), CallFailed),
-        (botocore.SSLError(endpoint_url=URL, error="no such issuer"), OperatorNeeded),
-        (botocore.ParamValidationError(report="Missing required parameter"), CallRefused),
-        (botocore.NoCredentialsError(), OperatorNeeded),
-        (botocore.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), OperatorNeeded),
-        (botocore.CredentialRetrievalError(provider="sts", error_msg="no"), OperatorNeeded),
-        (botocore.NoRegionError(), OperatorNeeded),
-        (botocore.UnauthorizedSSOTokenError(), OperatorNeeded),
+        (botocore.EndpointConnectionError(endpoint_url=URL), TransientError),
+        (botocore.ConnectTimeoutError(endpoint_url=URL), TransientError),
+        (botocore.ReadTimeoutError(endpoint_url=URL), TransientError),
+        (botocore.ConnectionClosedError(endpoint_url=URL), TransientError),
+        (botocore.ProxyConnectionError(proxy_url=URL), TransientError),
+        (botocore.HTTPClientError(error="reset"), TransientError),
+        (botocore.SSLError(endpoint_url=URL, error="no such issuer"), OperatorError),
+        (botocore.ParamValidationError(report="Missing required parameter"), PermanentError),
+        (botocore.NoCredentialsError(), OperatorError),
+        (botocore.PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), OperatorError),
+        (botocore.CredentialRetrievalError(provider="sts", error_msg="no"), OperatorError),
+        (botocore.NoRegionError(), OperatorError),
+        (botocore.UnauthorizedSSOTokenError(), OperatorError),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
 )
 def test_a_call_that_had_no_answer(error: Exception, fault: type[CloudError]) -> None:
-    assert type(faults.of(error)) is fault
+    assert type(error_mapping.of(error)) is fault
 
 
 @pytest.mark.parametrize("error", [ValueError("strange"), KeyError("x"), RuntimeError()])
 def test_what_nobody_foresaw_settles_nothing(error: Exception) -> None:
-    assert type(faults.of(error)) is OperatorNeeded
+    assert type(error_mapping.of(error)) is OperatorError
 
 
 def test_a_message_of_the_service_becomes_one_line_of_text() -> None:
-    error = faults.of(answered("ValidationException", 400, "a\nb\tc\x00d\x7fe \ud800 größe \ufffe"))
+    error = error_mapping.of(answered("ValidationException", 400, "a\nb\tc\x00d\x7fe \ud800 größe \ufffe"))
     assert str(error) == "ValidationException: a b c?d?e ? größe ?"
 
 
 def test_a_report_of_botocore_becomes_one_line_of_text() -> None:
-    error = faults.of(botocore.ParamValidationError(report="one\ntwo"))
+    error = error_mapping.of(botocore.ParamValidationError(report="one\ntwo"))
     assert str(error).isprintable()
-    assert len(str(faults.of(botocore.ParamValidationError(report="x" * 9999)))) < 600
+    assert len(str(error_mapping.of(botocore.ParamValidationError(report="x" * 9999)))) < 600
 
 
 @pytest.mark.parametrize(
@@ -125,5 +125,5 @@ def test_a_report_of_botocore_becomes_one_line_of_text() -> None:
     ],
 )
 def test_a_page_in_place_of_json_is_the_operators(headers: dict[str, str], is_page: bool) -> None:
-    fault = faults.of_page(headers)
-    assert (type(fault) if fault else None) == (OperatorNeeded if is_page else None)
+    fault = error_mapping.of_page(headers)
+    assert (type(fault) if fault else None) == (OperatorError if is_page else None)

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.errors import CallFailed, CloudError
-from gateway.http1 import Pool, Response, Target
+from gateway.cloud.http_client import ConnectionPool, HttpOrigin, Response
+from gateway.errors import CloudError, TransientError
 
 HOST = "127.0.0.1"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
@@ -48,11 +48,11 @@ async def service() -> AsyncIterator[Service]:
     await made.close()
 
 
-def pool(service: Service, connections: int) -> Pool:
-    return Pool(Target(HOST, service.port, None, connections, DEADLINE_S, DEADLINE_S))
+def pool(service: Service, connections: int) -> ConnectionPool:
+    return ConnectionPool(HttpOrigin(HOST, service.port, None, connections, DEADLINE_S, DEADLINE_S))
 
 
-async def asked(connections: Pool, count: int = 1) -> list[Response | CloudError]:
+async def asked(connections: ConnectionPool, count: int = 1) -> list[Response | CloudError]:
     """What each of so many requests, made at once, is told."""
     loop = asyncio.get_running_loop()
     answers: list[asyncio.Future[Response | CloudError]] = [loop.create_future() for _ in range(count)]
@@ -65,7 +65,7 @@ async def asked(connections: Pool, count: int = 1) -> list[Response | CloudError
 @pytest.mark.parametrize(("connections", "count"), [(1, 1), (1, 5), (3, 30), (128, 400)])
 async def test_all_who_wait_are_told_that_nobody_listens(service: Service, connections: int, count: int) -> None:
     made = pool(service, connections)
-    assert [type(each) for each in await asked(made, count)] == [CallFailed] * count
+    assert [type(each) for each in await asked(made, count)] == [TransientError] * count
     await service.open()
     assert all(isinstance(each, Response) and each.body == b"{}" for each in await asked(made, count))
     made.close()
@@ -88,7 +88,7 @@ async def test_who_is_told_may_ask_again_at_once(service: Service, connections: 
     made.send(POST, hear)
     async with asyncio.timeout(DEADLINE_S):
         await enough.wait()
-    assert [type(each) for each in told] == [CallFailed] * 5
+    assert [type(each) for each in told] == [TransientError] * 5
     made.close()
 
 
@@ -105,7 +105,7 @@ async def test_an_answer_that_breaks_off_is_none(service: Service, broken: bytes
     service.answer = broken
     await service.open()
     made = pool(service, 1)
-    assert [type(each) for each in await asked(made)] == [CallFailed]
+    assert [type(each) for each in await asked(made)] == [TransientError]
     made.close()
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.intake import Intake
-from gateway.messages import Device
-from gateway.metrics import Metrics
-from gateway.rates import Rates
+from gateway.ops.metrics import Metrics
+from gateway.pipeline.backpressure import InFlightLimit
+from gateway.pipeline.rate_limiter import DeviceRateLimiter
+from gateway.protocol.messages import Device
 
 
 class Ear:
@@ -25,8 +25,8 @@ class Stand:
     """An intake of 8 messages and 1,000 bytes."""
 
     def __init__(self) -> None:
-        self.ear, self.metrics, self.rates = Ear(), Metrics(), Rates(1, 1)
-        self.intake = Intake(8, 1000, self.rates, self.metrics)
+        self.ear, self.metrics, self.rates = Ear(), Metrics(), DeviceRateLimiter(1, 1)
+        self.intake = InFlightLimit(8, 1000, self.rates, self.metrics)
         self.intake.begin(self.ear)
 
     def took(self, count: int, size: int = 10) -> list[str]:

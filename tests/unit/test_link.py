@@ -8,7 +8,7 @@ import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
-from gateway.link import Endpoint, Link
+from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
 
 HOST = "127.0.0.1"
 TIMEOUT_S = 1.0
@@ -51,7 +51,9 @@ async def broker(messages: int, answers: bool) -> AsyncIterator[int]:
 async def test_an_answer_behind_many_messages_is_waited_for() -> None:
     heard: list[bytes] = []
     async with broker(messages=5, answers=True) as port:
-        link = Link(Endpoint(HOST, port, "c", timeout=PATIENCE_S), lambda message: heard.append(message.payload))
+        link = BrokerConnection(
+            BrokerEndpoint(HOST, port, "c", timeout=PATIENCE_S), lambda message: heard.append(message.payload)
+        )
         await link.open()
         assert [reason.value for reason in await link.subscribe(FILTERS)] == [1]
         assert heard == [b"hi"] * 5
@@ -60,7 +62,7 @@ async def test_an_answer_behind_many_messages_is_waited_for() -> None:
 
 async def test_a_silent_broker_is_not_waited_for() -> None:
     async with broker(messages=0, answers=False) as port:
-        link = Link(Endpoint(HOST, port, "c", timeout=TIMEOUT_S), lambda message: None)
+        link = BrokerConnection(BrokerEndpoint(HOST, port, "c", timeout=TIMEOUT_S), lambda message: None)
         await link.open()
         with pytest.raises(BrokerError, match="no answer to a subscription"):
             await link.subscribe(FILTERS)
@@ -70,8 +72,8 @@ async def test_a_silent_broker_is_not_waited_for() -> None:
 async def test_an_opening_that_is_ended_as_it_succeeds_leaves_nothing_up() -> None:
     """Up without a socket, it would never be opened again, and could not be closed."""
     async with broker(messages=0, answers=False) as port:
-        endpoint = Endpoint(HOST, port, "c", timeout=TIMEOUT_S)
-        link = Link(endpoint, lambda message: None, lambda resumed: opening.cancel())
+        endpoint = BrokerEndpoint(HOST, port, "c", timeout=TIMEOUT_S)
+        link = BrokerConnection(endpoint, lambda message: None, lambda resumed: opening.cancel())
         opening = asyncio.create_task(link.open())
         with pytest.raises(asyncio.CancelledError):
             await opening
@@ -93,7 +95,9 @@ async def test_one_that_stood_still_is_heard_once_it_goes_on(times: int) -> None
         ended.release()
 
     server = await asyncio.start_server(serve, HOST, 0)
-    link = Link(Endpoint(HOST, server.sockets[0].getsockname()[1], "c", timeout=TIMEOUT_S), lambda message: None)
+    link = BrokerConnection(
+        BrokerEndpoint(HOST, server.sockets[0].getsockname()[1], "c", timeout=TIMEOUT_S), lambda message: None
+    )
     for _ in range(times):
         with pytest.raises(BrokerError, match="did not answer"):
             await link.open()

@@ -15,7 +15,7 @@ import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
-from gateway.link import Endpoint, Link
+from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
 
 HOST = "127.0.0.1"
 DEADLINE_S = 20
@@ -84,14 +84,14 @@ class Broker:
             await asyncio.gather(*(each for each in self._served if each))
 
 
-Case = Callable[[Callable[[Link], None]], Awaitable[None]]
+Case = Callable[[Callable[[BrokerConnection], None]], Awaitable[None]]
 
 
-def link_to(port: int, timeout: float = TIMEOUT_S, tls: ssl.SSLContext | None = None) -> Link:
-    return Link(Endpoint(HOST, port, "c", timeout=timeout, tls=tls), lambda message: None)
+def link_to(port: int, timeout: float = TIMEOUT_S, tls: ssl.SSLContext | None = None) -> BrokerConnection:
+    return BrokerConnection(BrokerEndpoint(HOST, port, "c", timeout=timeout, tls=tls), lambda message: None)
 
 
-async def closed(made: Callable[[Link], None]) -> None:
+async def closed(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(ACCEPTED)
     link = link_to(await broker.start(), DEADLINE_S)
     made(link)
@@ -100,7 +100,7 @@ async def closed(made: Callable[[Link], None]) -> None:
     await broker.stop()
 
 
-async def refused(made: Callable[[Link], None]) -> None:
+async def refused(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(REFUSED)
     link = link_to(await broker.start(), DEADLINE_S)
     made(link)
@@ -109,7 +109,7 @@ async def refused(made: Callable[[Link], None]) -> None:
     await broker.stop()
 
 
-async def not_there(made: Callable[[Link], None]) -> None:
+async def not_there(made: Callable[[BrokerConnection], None]) -> None:
     with socket.create_server((HOST, 0)) as probe:
         port = probe.getsockname()[1]
     link = link_to(port, DEADLINE_S)
@@ -118,7 +118,7 @@ async def not_there(made: Callable[[Link], None]) -> None:
         await link.open()
 
 
-async def never_answered(made: Callable[[Link], None]) -> None:
+async def never_answered(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(b"")
     link = link_to(await broker.start(), SOON_S)
     made(link)
@@ -128,7 +128,7 @@ async def never_answered(made: Callable[[Link], None]) -> None:
     await broker.stop()
 
 
-async def no_tls_there(made: Callable[[Link], None]) -> None:
+async def no_tls_there(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(ACCEPTED)
     link = link_to(await broker.start(), DEADLINE_S, ssl.create_default_context())
     made(link)
@@ -137,7 +137,7 @@ async def no_tls_there(made: Callable[[Link], None]) -> None:
     await broker.stop()
 
 
-async def cancelled_before_the_answer(made: Callable[[Link], None]) -> None:
+async def cancelled_before_the_answer(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(b"")
     link = link_to(await broker.start(), DEADLINE_S)
     made(link)
@@ -148,10 +148,10 @@ async def cancelled_before_the_answer(made: Callable[[Link], None]) -> None:
     await broker.stop()
 
 
-async def cancelled_as_it_succeeds(made: Callable[[Link], None]) -> None:
+async def cancelled_as_it_succeeds(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(ACCEPTED)
-    endpoint = Endpoint(HOST, await broker.start(), "c", timeout=DEADLINE_S)
-    link = Link(endpoint, lambda message: None, lambda resumed: opening.cancel() and None)
+    endpoint = BrokerEndpoint(HOST, await broker.start(), "c", timeout=DEADLINE_S)
+    link = BrokerConnection(endpoint, lambda message: None, lambda resumed: opening.cancel() and None)
     made(link)
     opening = asyncio.create_task(link.open())
     await asyncio.wait([opening])
@@ -159,7 +159,7 @@ async def cancelled_as_it_succeeds(made: Callable[[Link], None]) -> None:
     await broker.stop()
 
 
-async def closed_after_a_subscription_without_answer(made: Callable[[Link], None]) -> None:
+async def closed_after_a_subscription_without_answer(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(ACCEPTED)
     link = link_to(await broker.start())
     made(link)
@@ -187,14 +187,14 @@ CASES = [
 def test_one_that_was_dropped_is_collected_in_silence(
     case: Case, collect: Callable[[], None], reports: list[str]
 ) -> None:
-    made: list[weakref.ref[Link]] = []
+    made: list[weakref.ref[BrokerConnection]] = []
     asyncio.run(case(lambda link: made.append(weakref.ref(link))))
     collect()
     assert [each() for each in made] == [None]
     assert reports == []
 
 
-async def dropped_open(made: list[weakref.ref[Link]], listener: socket.socket) -> socket.socket:
+async def dropped_open(made: list[weakref.ref[BrokerConnection]], listener: socket.socket) -> socket.socket:
     """The broker's end of the connection."""
     loop = asyncio.get_running_loop()
     link = link_to(listener.getsockname()[1], DEADLINE_S)
@@ -208,7 +208,7 @@ async def dropped_open(made: list[weakref.ref[Link]], listener: socket.socket) -
 
 @collected
 def test_one_that_nobody_closed_is_collected_in_silence(collect: Callable[[], None], reports: list[str]) -> None:
-    made: list[weakref.ref[Link]] = []
+    made: list[weakref.ref[BrokerConnection]] = []
     with socket.create_server((HOST, 0)) as listener:
         listener.setblocking(False)
         connection = asyncio.run(dropped_open(made, listener))

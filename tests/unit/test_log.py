@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from gateway import log
 from gateway.config import Settings
+from gateway.ops import log
 
 
 class Terminal(io.StringIO):

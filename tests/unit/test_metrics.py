@@ -5,7 +5,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.errors import Code
-from gateway.metrics import Metrics
+from gateway.ops.metrics import Metrics
 
 
 def samples(metrics: Metrics) -> dict[str, float]:

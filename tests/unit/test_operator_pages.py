@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from gateway.metrics import Metrics
+from gateway.ops.metrics import Metrics
 
 GATEWAY = Path(__file__).parents[2] / "gateway"
 MANAGER = GATEWAY / "manager"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import packets
-from gateway.buffered import BufferedSocket
-from gateway.packets import Puback, Publish
+from gateway.mqtt import packets
+from gateway.mqtt.buffered_socket import BufferedSocket
+from gateway.mqtt.packets import Puback, Publish
 
 PINGRESP = b"\xd0\x00"
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from gateway.pages import LARGEST_REQUEST, VISITORS, Page, Server
+from gateway.ops.http_server import LARGEST_REQUEST, VISITORS, HttpServer, PageResponse
 
 HOST = "127.0.0.1"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -14,8 +14,8 @@ DEADLINE_S = 10.0
 
 
 @asynccontextmanager
-async def serving(patience: float = DEADLINE_S) -> AsyncIterator[tuple[Server, int]]:
-    server = Server({"/": lambda: Page("text/plain", b"here")}, patience)
+async def serving(patience: float = DEADLINE_S) -> AsyncIterator[tuple[HttpServer, int]]:
+    server = HttpServer({"/": lambda: PageResponse("text/plain", b"here")}, patience)
     try:
         yield server, await server.start(HOST, 0)
     finally:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from gateway.errors import BrokerError, CallFailed, CallRefused, CloudError, OperatorNeeded
-from gateway.retry import Failing, Health, RetryPolicy, ShuttingDown
+from gateway.errors import BrokerError, CloudError, OperatorError, PermanentError, TransientError
+from gateway.retry import FailureRecord, RetryPolicy, ServiceUptime, ShuttingDown
 
-FAILED = CallFailed("ThrottlingException", "slow down")
-OPERATOR = OperatorNeeded("AccessDenied", "no")
-REFUSED = CallRefused("ValidationException", "no")
+FAILED = TransientError("ThrottlingException", "slow down")
+OPERATOR = OperatorError("AccessDenied", "no")
+REFUSED = PermanentError("ValidationException", "no")
 BROKER = BrokerError("nobody listens")
 NO_TIME = 1e-9
 
@@ -66,7 +66,7 @@ async def test_what_a_device_asks_for_again_anyway_is_tried_so_many_times(failur
     if failures < 3:
         assert await retrying(attempts) == "done"
     else:
-        with pytest.raises(CallFailed):
+        with pytest.raises(TransientError):
             await retrying(attempts)
     assert len(attempts.told) == told
 
@@ -93,8 +93,8 @@ def test_a_wait_is_anywhere_between_0_and_a_bound_that_doubles(
 class Case:
     """A call that began to fail at second 0, when the service had been healthy for 1,000 s; limit 300 s."""
 
-    health: Health = field(default_factory=lambda: Health(60.0, 1000.0, 1000))
-    failing: Failing = field(default_factory=lambda: Failing(0.0, 1000.0, 1000))
+    health: ServiceUptime = field(default_factory=lambda: ServiceUptime(60.0, 1000.0, 1000))
+    failing: FailureRecord = field(default_factory=lambda: FailureRecord(0.0, 1000.0, 1000))
     share: float = 0.0
 
     def given_up(self, now: float, error: CloudError = FAILED) -> bool:
@@ -160,7 +160,7 @@ def test_nobody_waits_behind_one_for_longer_than_the_limit(error: CloudError) ->
 
 
 def test_health_grows_between_successes_and_stands_still_in_an_outage() -> None:
-    health = Health(gap=60.0, _last=1000.0)
+    health = ServiceUptime(gap=60.0, _last=1000.0)
     clock, seen = 1000.0, []
     for pause in (0, 10, 30, 3600, 5):
         clock += pause

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.errors import ConfigError
-from gateway.metrics import Metrics
-from gateway.status import StatusPages
+from gateway.ops.metrics import Metrics
+from gateway.ops.status import StatusServer
 
 HOST = "127.0.0.1"
 
@@ -20,7 +20,7 @@ def taken_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-async def ask(pages: StatusPages, path: str, method: str = "GET") -> tuple[int, str, str]:
+async def ask(pages: StatusServer, path: str, method: str = "GET") -> tuple[int, str, str]:
     async with (
         aiohttp.ClientSession() as session,
         session.request(method, f"http://{HOST}:{pages.port}{path}") as answer,
@@ -30,7 +30,7 @@ async def ask(pages: StatusPages, path: str, method: str = "GET") -> tuple[int, 
 
 async def test_readiness_is_asked_anew_each_time() -> None:
     reasons = ["not connected to the broker", "not subscribed"]
-    async with StatusPages(HOST, 0, Metrics(), lambda: reasons) as pages:
+    async with StatusServer(HOST, 0, Metrics(), lambda: reasons) as pages:
         status, kind, body = await ask(pages, "/readyz")
         assert (status, kind.split(";")[0]) == (503, "application/json")
         assert body == '{"ready": false, "reasons": ["not connected to the broker", "not subscribed"]}'
@@ -52,29 +52,29 @@ async def test_readiness_is_asked_anew_each_time() -> None:
 async def test_pages_of_a_gateway_that_is_not_ready(method: str, path: str, status: int, text: str) -> None:
     metrics = Metrics()
     metrics.settled.inc()
-    async with StatusPages(HOST, 0, metrics, lambda: ["no"]) as pages:
+    async with StatusServer(HOST, 0, metrics, lambda: ["no"]) as pages:
         answer = await ask(pages, path, method)
     assert answer[0] == status
     assert text in answer[2]
 
 
 async def test_metrics_come_in_prometheus_text_format() -> None:
-    async with StatusPages(HOST, 0, Metrics(), list) as pages:
+    async with StatusServer(HOST, 0, Metrics(), list) as pages:
         assert (await ask(pages, "/metrics"))[1] == "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def test_the_port_is_free_again_afterwards() -> None:
-    async with StatusPages(HOST, 0, Metrics(), list) as pages:
+    async with StatusServer(HOST, 0, Metrics(), list) as pages:
         port = pages.port
         assert repr(pages) == f"<StatusPages {HOST}:{port}>"
     assert pages.port is None
-    async with StatusPages(HOST, port, Metrics(), list) as again:
+    async with StatusServer(HOST, port, Metrics(), list) as again:
         assert again.port == port
 
 
 async def test_a_taken_port_that_was_asked_for_is_the_operators_mistake(taken_port: int) -> None:
     with pytest.raises(ConfigError, match="should be a free port, or off") as caught:
-        await StatusPages(HOST, taken_port, Metrics(), list).__aenter__()
+        await StatusServer(HOST, taken_port, Metrics(), list).__aenter__()
     assert caught.value.mistakes[0].startswith(f"http_port: {taken_port} cannot be served on {HOST}; ")
 
 
@@ -82,17 +82,17 @@ async def test_a_taken_port_that_was_asked_for_is_the_operators_mistake(taken_po
 @pytest.mark.parametrize("required", [True, False])
 async def test_a_host_that_is_not_this_machine_is_a_mistake_of_its_own(host: str, required: bool) -> None:
     with pytest.raises(ConfigError, match="should be an address of this machine") as caught:
-        await StatusPages(host, 0, Metrics(), list, required=required).__aenter__()
+        await StatusServer(host, 0, Metrics(), list, required=required).__aenter__()
     assert caught.value.mistakes[0].startswith(f"http_host: {host} ")
 
 
 async def test_a_taken_port_by_default_is_a_warning(taken_port: int) -> None:
     with capture_logs() as logs:
-        async with StatusPages(HOST, taken_port, Metrics(), list, required=False) as pages:
+        async with StatusServer(HOST, taken_port, Metrics(), list, required=False) as pages:
             assert pages.port is None
     assert [(entry["log_level"], entry["port"]) for entry in logs] == [("warning", taken_port)]
 
 
 async def test_no_port_serves_nothing() -> None:
-    async with StatusPages(HOST, None, Metrics(), list) as pages:
+    async with StatusServer(HOST, None, Metrics(), list) as pages:
         assert repr(pages) == f"<StatusPages {HOST}:not served>"

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.manager.refusals import ManagerError
-from gateway.manager.store import FILE, open_store
-from gateway.store import Store
+from gateway.manager.errors import ManagerError
+from gateway.manager.store.database import FILE, open_store
+from gateway.storage.state_store import StateStore
 
 DESCRIPTORS = Path("/proc/self/fd")
 NO_DATABASE = b"It is something else. " * 100
@@ -27,7 +27,7 @@ def is_open(path: Path) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "opening"),
-    [(FILE, lambda folder: open_store(folder, create=False)), ("hellos.sqlite", Store)],
+    [(FILE, lambda folder: open_store(folder, create=False)), ("hellos.sqlite", StateStore)],
     ids=["manager", "gateway"],
 )
 def test_it_is_closed(name: str, opening: Callable[[Path], object], tmp_path: Path) -> None:

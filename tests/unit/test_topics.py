@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.errors import LimitError
-from gateway.messages import Device
-from gateway.topics import HEARD, Channel, Topics, sibling
+from gateway.protocol.messages import Device
+from gateway.protocol.topics import HEARD, Channel, Topics, sibling
 
 DEVICE = Device("fleet-a", "dev-1")
 

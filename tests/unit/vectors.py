@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from gateway.messages import (
+from gateway.protocol.messages import (
     NO_URLS,
     Get,
     Heartbeat,

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from gateway.manager.cli import app
+from gateway.manager.cli.main import app
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.manager.rollout import order
+from gateway.manager.rollouts.decisions import order
 
 DEVICES = [f"dev-{number:04}" for number in range(1000)]
 LINK = {"Connection": "keep-alive", "Content-Type": "application/json"}

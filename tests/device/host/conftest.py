@@ -14,7 +14,7 @@ import paho.mqtt.client as paho
 import pytest
 
 from device_sdk.mpy import compile_to
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 from tests.needs import find, missing, program
 from tests.processes import end
 

@@ -3,8 +3,8 @@
 import os
 import subprocess
 
-from gateway import codec
-from gateway.messages import ModelSamples, Result
+from gateway.protocol import codec
+from gateway.protocol.messages import ModelSamples, Result
 from tests.device.beats import beats, digest
 
 from .conftest import ROOT, TREE

@@ -8,7 +8,7 @@ import pytest
 
 from device_sdk.heartbeat import Packer
 from device_sdk.mqtt import Mqtt, field
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 
 TOPIC = field("edge/f/d/hb")
 CONNACK = b"\x20\x02\x00\x00"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from gateway.config import BrokerAddress
+from gateway.config import BrokerUrl
 
 SECRET = "hunter2-7f3a"
 
@@ -15,30 +15,30 @@ SECRET = "hunter2-7f3a"
 @pytest.mark.parametrize(
     ("url", "address"),
     [
-        ("mqtt://broker", BrokerAddress("broker", 1883)),
-        ("mqtts://broker/", BrokerAddress("broker", 8883, True)),
-        ("MQTT://10.0.0.1:18", BrokerAddress("10.0.0.1", 18)),
-        ("mqtt://[::1]:18", BrokerAddress("::1", 18)),
-        ("mqtt://fleet-a%2Fdev@b", BrokerAddress("b", 1883, False, "fleet-a/dev")),
-        ("mqtts://u:%40%3A%25+@b", BrokerAddress("b", 8883, True, "u", "@:%+")),
-        ("mqtt://u:@b", BrokerAddress("b", 1883, False, "u", "")),
+        ("mqtt://broker", BrokerUrl("broker", 1883)),
+        ("mqtts://broker/", BrokerUrl("broker", 8883, True)),
+        ("MQTT://10.0.0.1:18", BrokerUrl("10.0.0.1", 18)),
+        ("mqtt://[::1]:18", BrokerUrl("::1", 18)),
+        ("mqtt://fleet-a%2Fdev@b", BrokerUrl("b", 1883, False, "fleet-a/dev")),
+        ("mqtts://u:%40%3A%25+@b", BrokerUrl("b", 8883, True, "u", "@:%+")),
+        ("mqtt://u:@b", BrokerUrl("b", 1883, False, "u", "")),
     ],
 )
-def test_urls_of_brokers(url: str, address: BrokerAddress) -> None:
-    assert BrokerAddress.parse(url) == address
-    assert BrokerAddress.parse(str(BrokerAddress(address.host, address.port, address.tls))).host == address.host
+def test_urls_of_brokers(url: str, address: BrokerUrl) -> None:
+    assert BrokerUrl.parse(url) == address
+    assert BrokerUrl.parse(str(BrokerUrl(address.host, address.port, address.tls))).host == address.host
 
 
 @pytest.mark.parametrize("text", ["/x", "%", "\u2100", "]", " ", "@a", "#", "\n", ":x@y", "\0"])
 def test_a_mistyped_url_is_refused_with_a_reason_that_repeats_nothing(text: str) -> None:
     with pytest.raises(ValueError, match=r"percent-encoded|%-sequence|URL") as caught:
-        BrokerAddress.parse(f"mqtt://gw:{SECRET}{text}@broker")
+        BrokerUrl.parse(f"mqtt://gw:{SECRET}{text}@broker")
     assert SECRET not in str(caught.value)
 
 
 @given(st.text(), st.text(min_size=1))
 def test_what_was_percent_encoded_comes_back(password: str, user: str) -> None:
     assume("\0" not in password + user)
-    address = BrokerAddress.parse(f"mqtt://{quote(user, safe='')}:{quote(password, safe='')}@broker")
+    address = BrokerUrl.parse(f"mqtt://{quote(user, safe='')}:{quote(password, safe='')}@broker")
     assert (address.username, address.password) == (user, password)
     assert repr(address) == repr(replace(address, password=None))

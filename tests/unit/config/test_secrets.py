@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import BrokerAddress, Settings, load, load_with_places
+from gateway.config import BrokerUrl, Settings, load, load_with_places
 from gateway.errors import ConfigError
 
 SECRET = "hunter2-7f3a"
@@ -23,7 +23,7 @@ def test_any_setting_can_stand_in_a_file_of_its_own(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("GATEWAY_MQTT_URL_FILE", str(tmp_path / "url"))
     monkeypatch.setenv("GATEWAY_CONCURRENCY_FILE", str(tmp_path / "n"))
     settings, places = load_with_places()
-    assert settings.broker == BrokerAddress("broker", 8883, True, "gw", SECRET)
+    assert settings.broker == BrokerUrl("broker", 8883, True, "gw", SECRET)
     assert settings.concurrency == 3
     assert places["concurrency"] == "GATEWAY_CONCURRENCY_FILE"
 

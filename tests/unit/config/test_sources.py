@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from gateway.config import BrokerAddress, Settings, load, load_with_places
+from gateway.config import BrokerUrl, Settings, load, load_with_places
 
 Write = Callable[[str], Path]
 
@@ -15,7 +15,7 @@ def test_nothing_set_gives_the_defaults() -> None:
     settings, places = load_with_places()
     assert places == {}
     assert settings == Settings()
-    assert settings.broker == BrokerAddress("127.0.0.1", 1883)
+    assert settings.broker == BrokerUrl("127.0.0.1", 1883)
     assert (settings.root, settings.fleets, settings.group, settings.http_port) == ("edge", (), None, 9464)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gateway.calls import Accepted, Outcome, Registration
-from gateway.core import Core, Message, Rules
-from gateway.effects import Ask, Effect, Reply, Settle
-from gateway.messages import Device, Hello, HelloRecord, Layout, Metric, Model, Moment, Plan
+from gateway.core.effects import Acknowledge, CallService, Effect, PublishAck
+from gateway.core.engine import Engine, Message, Policy
+from gateway.protocol.messages import Device, Hello, HelloRecord, Instant, Layout, Metric, Model, Plan
+from gateway.protocol.service_calls import Accepted, Outcome, Registration
 
 DEVICE = Device("fleet-a", "dev-1")
 OTHER = Device("fleet-a", "dev-2")
@@ -48,17 +48,17 @@ def only(effects: Iterable[Effect], kind: type[E]) -> list[E]:
 
 def codes(effects: Iterable[Effect]) -> list[tuple[int | None, int]]:
     """(seq, code) of each ack."""
-    return [(reply.ack.seq, int(reply.ack.code)) for reply in only(effects, Reply)]
+    return [(reply.ack.seq, int(reply.ack.code)) for reply in only(effects, PublishAck)]
 
 
 def settled(effects: Iterable[Effect]) -> list[int]:
     """The numbers of the tickets that are settled."""
-    return [effect.ticket.number for effect in only(effects, Settle) if isinstance(effect.ticket, Slip)]
+    return [effect.ticket.number for effect in only(effects, Acknowledge) if isinstance(effect.ticket, Slip)]
 
 
 def calls(effects: Iterable[Effect]) -> list[Any]:
     """The calls that are asked for."""
-    return [effect.call for effect in only(effects, Ask)]
+    return [effect.call for effect in only(effects, CallService)]
 
 
 def kinds(effects: Iterable[Effect]) -> list[str]:
@@ -70,19 +70,19 @@ def kinds(effects: Iterable[Effect]) -> list[str]:
 class Room:
     """A core, the clocks, and the number of the last ticket. A minute in here takes no time."""
 
-    rules: Rules = field(default_factory=lambda: Rules(ask_registration=False))
+    rules: Policy = field(default_factory=lambda: Policy(ask_registration=False))
     wall: float = EPOCH + 1000.0
     mono: float = 100.0
     connection: int = 1
     ticket: int = 0
 
     def __post_init__(self) -> None:
-        self.core = Core(self.rules)
+        self.core = Engine(self.rules)
 
     @property
-    def now(self) -> Moment:
+    def now(self) -> Instant:
         """Both clocks."""
-        return Moment(self.wall, self.mono)
+        return Instant(self.wall, self.mono)
 
     def wait(self, seconds: float) -> None:
         """Both clocks go on; nothing else happens."""

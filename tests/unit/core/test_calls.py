@@ -2,11 +2,11 @@
 
 import pytest
 
-from gateway.calls import GaveUp, Refused, SendHeartbeat, Unanswered
-from gateway.core import Rules
-from gateway.effects import Bury, Reply
+from gateway.core.effects import DeadLetter, PublishAck
+from gateway.core.engine import Policy
 from gateway.errors import Code, DecodeError, LimitError, RateError
-from gateway.messages import Get, Heartbeat, Read, Result
+from gateway.protocol.messages import Get, Heartbeat, Read, Result
+from gateway.protocol.service_calls import Abandoned, Cancelled, Rejected, SendHeartbeat
 from tests.unit.core.room import (
     DEVICE,
     HELLO,
@@ -43,16 +43,16 @@ def numbers(call: SendHeartbeat) -> list[float]:
 
 def test_a_heartbeat_becomes_a_call_and_is_settled_once_it_is_accepted(room: Room) -> None:
     effects = room.hear(beat(1))
-    assert kinds(effects) == ["Ask"]
+    assert kinds(effects) == ["CallService"]
     assert [numbers(call) for call in calls(effects)] == [[1]]
-    assert kinds(room.answer(TAKEN)) == ["Settle"]
+    assert kinds(room.answer(TAKEN)) == ["Acknowledge"]
 
 
 def test_an_ack_is_sent_before_the_settling_and_only_where_a_seq_was_given(room: Room) -> None:
     room.hear(beat(1, seq=17))
     effects = room.answer(TAKEN)
-    assert kinds(effects) == ["Reply", "Settle"]
-    [reply] = only(effects, Reply)
+    assert kinds(effects) == ["PublishAck", "Acknowledge"]
+    [reply] = only(effects, PublishAck)
     assert (reply.ack.seq, reply.ack.code, reply.ack.time, reply.ack.detail) == (17, 0, int(room.wall), None)
     assert (reply.ticket, reply.max_payload) == (Slip(1), HELLO.max_payload)
 
@@ -80,7 +80,7 @@ def test_devices_do_not_wait_for_each_other(room: Room) -> None:
 
 
 def test_what_cannot_be_merged_goes_in_its_order() -> None:
-    room = Room(Rules(ask_registration=False, merge_heartbeats=2))
+    room = Room(Policy(ask_registration=False, merge_heartbeats=2))
     room.hear(Heartbeat(LAYOUT, None, (0,)))
     for layout, number in ((LAYOUT, 1), (LAYOUT, 2), (LAYOUT, 3), (NEWER, 4), (LAYOUT, 5)):
         room.hear(Heartbeat(layout, None, (number,)))
@@ -107,15 +107,15 @@ def test_a_get_between_heartbeats_keeps_its_place(room: Room) -> None:
 
 def test_a_refused_heartbeat_is_told_buried_and_settled(room: Room) -> None:
     room.hear(beat(1, seq=5))
-    effects = room.answer(Refused("ValidationException: no such metric"))
-    assert kinds(effects) == ["Reply", "Bury", "Settle"]
+    effects = room.answer(Rejected("ValidationException: no such metric"))
+    assert kinds(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
     assert codes(effects) == [(5, 4)]
-    assert only(effects, Bury) == [Bury(Slip(1), Code.REFUSED, "ValidationException: no such metric")]
+    assert only(effects, DeadLetter) == [DeadLetter(Slip(1), Code.REFUSED, "ValidationException: no such metric")]
 
 
 def test_an_error_is_sent_even_without_a_seq(room: Room) -> None:
     room.hear(beat(1))
-    assert codes(room.answer(Refused("no"))) == [(None, 4)]
+    assert codes(room.answer(Rejected("no"))) == [(None, 4)]
 
 
 def test_a_refused_merged_call_goes_one_by_one_and_only_the_one_at_fault_is_told(room: Room) -> None:
@@ -123,13 +123,13 @@ def test_a_refused_merged_call_goes_one_by_one_and_only_the_one_at_fault_is_told
     for number in (2, 3, 4):
         room.hear(beat(number, seq=number))
     room.answer(TAKEN)
-    effects = room.answer(Refused("no"))
+    effects = room.answer(Rejected("no"))
     assert (codes(effects), settled(effects), [numbers(call) for call in calls(effects)]) == ([], [], [[2]])
     room.hear(beat(5))
     room.hear(beat(6))
     effects = room.answer(TAKEN)
     assert (codes(effects), [numbers(call) for call in calls(effects)]) == ([(2, 0)], [[3]])
-    effects = room.answer(Refused("no"))
+    effects = room.answer(Rejected("no"))
     assert (codes(effects), settled(effects), [numbers(call) for call in calls(effects)]) == ([(3, 4)], [3], [[4]])
     effects = room.answer(TAKEN)
     assert (codes(effects), [numbers(call) for call in calls(effects)]) == ([(4, 0)], [[5, 6]])
@@ -138,7 +138,7 @@ def test_a_refused_merged_call_goes_one_by_one_and_only_the_one_at_fault_is_told
 def test_a_message_that_was_given_up_gets_code_7_and_the_next_one_passes(room: Room) -> None:
     room.hear(beat(1, seq=1))
     room.hear(beat(2, seq=2))
-    effects = room.answer(GaveUp("503 for 300 s"))
+    effects = room.answer(Abandoned("503 for 300 s"))
     assert (codes(effects), len(calls(effects))) == ([(1, 7)], 1)
     assert codes(room.answer(TAKEN)) == [(2, 0)]
 
@@ -146,13 +146,13 @@ def test_a_message_that_was_given_up_gets_code_7_and_the_next_one_passes(room: R
 def test_what_nobody_answered_is_not_settled_and_nothing_more_is_asked(room: Room) -> None:
     room.hear(beat(1))
     room.hear(beat(2))
-    assert room.answer(Unanswered("the gateway stops")) == []
+    assert room.answer(Cancelled("the gateway stops")) == []
 
 
 def test_what_was_not_answered_goes_first_when_the_device_speaks_again(room: Room) -> None:
     room.hear(beat(1))
     room.hear(beat(2))
-    room.answer(Unanswered("the gateway stops"))
+    room.answer(Cancelled("the gateway stops"))
     assert [numbers(call) for call in calls(room.hear(beat(3)))] == [[1, 2, 3]]
 
 
@@ -163,14 +163,14 @@ def test_what_could_not_be_understood_is_told_buried_and_settled(
     room: Room, error: DecodeError | LimitError, told: tuple[int | None, int]
 ) -> None:
     effects = room.core.refuse(Slip(9), error, room.now)
-    assert kinds(effects) == ["Reply", "Bury", "Settle"]
+    assert kinds(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
     assert (codes(effects), settled(effects)) == ([told], [9])
-    assert only(effects, Bury) == [Bury(Slip(9), Code(told[1]), "why")]
+    assert only(effects, DeadLetter) == [DeadLetter(Slip(9), Code(told[1]), "why")]
 
 
 def test_who_was_told_already_is_not_told_again(room: Room) -> None:
     effects = room.core.refuse(Slip(9), RateError("too much"), room.now, DEVICE, told=False)
-    assert (kinds(effects), settled(effects)) == (["Bury", "Settle"], [9])
+    assert (kinds(effects), settled(effects)) == (["DeadLetter", "Acknowledge"], [9])
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_what_does_not_fit_its_layout_is_refused_at_once_with_its_seq(
 
 
 def test_a_read_of_an_unknown_plan_is_settled_and_makes_the_service_be_asked_once(room: Room) -> None:
-    assert kinds(room.hear(Read(5, 0, 0, 512))) == ["Settle", "Ask"]
+    assert kinds(room.hear(Read(5, 0, 0, 512))) == ["Acknowledge", "CallService"]
 
 
 def test_the_core_shows_its_state(room: Room) -> None:

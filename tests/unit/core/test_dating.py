@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.calls import Refused
-from gateway.effects import Ask, Effect, Remember
-from gateway.messages import Heartbeat, Hello, HelloRecord
+from gateway.core.effects import CallService, Effect, SaveHellos
+from gateway.protocol.messages import Heartbeat, Hello, HelloRecord
+from gateway.protocol.service_calls import Rejected
 from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, TAKEN, Room, calls, codes, only
 
 TAG = 815
@@ -33,7 +33,7 @@ def dates(effects: list[Effect]) -> list[int]:
 def test_the_first_message_is_dated_at_its_arrival(room: Room) -> None:
     effects = room.hear(beat(400))
     assert dates(effects) == [1000]
-    [remember] = only(effects, Remember)
+    [remember] = only(effects, SaveHellos)
     assert remember.hellos == (HelloRecord(CLOCKLESS, EPOCH + 600),)
 
 
@@ -43,7 +43,7 @@ def test_a_message_that_waited_is_not_dated_late(room: Room) -> None:
     room.wait(500)
     effects = room.hear(beat(450))
     assert dates(effects) == [1050]
-    assert only(effects, Remember) == []
+    assert only(effects, SaveHellos) == []
 
 
 def test_a_message_that_waited_less_moves_the_epoch_and_is_remembered(room: Room) -> None:
@@ -52,7 +52,7 @@ def test_a_message_that_waited_less_moves_the_epoch_and_is_remembered(room: Room
     room.wait(50)
     effects = room.hear(beat(460))
     assert dates(effects) == [1050]
-    [remember] = only(effects, Remember)
+    [remember] = only(effects, SaveHellos)
     assert remember.hellos[0].implied == EPOCH + 590
 
 
@@ -66,7 +66,7 @@ def test_what_still_waits_is_dated_by_what_is_learnt_meanwhile(room: Room) -> No
 def test_a_message_without_a_time_implies_nothing(room: Room) -> None:
     effects = room.hear(beat(None))
     assert dates(effects) == [1000]
-    assert only(effects, Remember) == []
+    assert only(effects, SaveHellos) == []
 
 
 def test_each_boot_has_its_tag_and_its_epoch(room: Room) -> None:
@@ -89,7 +89,7 @@ def test_an_epoch_that_is_filled_in_dates_what_waits_under_the_same_tag(room: Ro
 
 
 def test_an_epoch_that_is_filled_in_is_remembered_under_the_same_tag(room: Room) -> None:
-    [remember] = only(room.hear(Hello(TAG, LAYOUT, EPOCH)), Remember)
+    [remember] = only(room.hear(Hello(TAG, LAYOUT, EPOCH)), SaveHellos)
     assert [record.hello for record in remember.hellos] == [Hello(TAG, LAYOUT, EPOCH)]
 
 
@@ -112,14 +112,14 @@ def test_a_refused_merged_call_is_dated_alike_one_by_one(room: Room) -> None:
     room.hear(beat(410))
     room.hear(beat(500))
     room.answer(TAKEN)
-    assert dates(room.answer(Refused("no"))) == [910]
+    assert dates(room.answer(Rejected("no"))) == [910]
     assert dates(room.answer(TAKEN)) == [1000]
 
 
 @pytest.mark.parametrize("time", [EPOCH + 1001, 2**62, 2**64 - 1])
 def test_a_boot_before_1970_is_refused_and_spoils_nothing(room: Room, time: int) -> None:
     effects = room.hear(beat(time, seq=5))
-    assert (codes(effects), calls(effects), only(effects, Remember)) == ([(5, 4)], [], [])
+    assert (codes(effects), calls(effects), only(effects, SaveHellos)) == ([(5, 4)], [], [])
     assert dates(room.hear(beat(400))) == [1000]
 
 
@@ -139,7 +139,7 @@ def waiting(room: Room, *heartbeats: Heartbeat) -> None:
     """They wait, since the service fails for all."""
     room.core.widen(0, room.now)
     for heartbeat in heartbeats:
-        assert only(room.hear(heartbeat), Ask) == []
+        assert only(room.hear(heartbeat), CallService) == []
 
 
 def test_what_waited_is_checked_again_by_what_was_learnt_meanwhile(room: Room) -> None:

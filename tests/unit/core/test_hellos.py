@@ -2,9 +2,9 @@
 
 import pytest
 
-from gateway.core import Rules
-from gateway.effects import Bury, ReadHello, Remember
-from gateway.messages import Device, Get, Heartbeat, Hello, HelloRecord
+from gateway.core.effects import DeadLetter, FetchRetainedHello, SaveHellos
+from gateway.core.engine import Policy
+from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord
 from tests.unit.core.room import (
     DEVICE,
     EPOCH,
@@ -33,9 +33,9 @@ def tick(room: Room) -> list[tuple[int | None, int]]:
 
 def test_an_unknown_tag_makes_the_retained_hello_be_read_once() -> None:
     room = Room()
-    assert room.hear(beat(1)) == [ReadHello(DEVICE)]
+    assert room.hear(beat(1)) == [FetchRetainedHello(DEVICE)]
     assert room.hear(beat(1)) == room.hear(beat(2)) == []
-    assert room.hear(beat(1), OTHER) == [ReadHello(OTHER)]
+    assert room.hear(beat(1), OTHER) == [FetchRetainedHello(OTHER)]
 
 
 def test_the_hello_arrives_and_what_waited_is_one_call() -> None:
@@ -43,7 +43,7 @@ def test_the_hello_arrives_and_what_waited_is_one_call() -> None:
     room.hear(beat(HELLO.tag))
     room.hear(beat(HELLO.tag))
     effects = room.hear(HELLO)
-    assert kinds(effects) == ["Remember", "Settle", "Ask"]
+    assert kinds(effects) == ["SaveHellos", "Acknowledge", "CallService"]
     assert settled(effects) == [3]
     assert [call.heartbeats for call in calls(effects)] == [2]
     assert settled(room.answer(TAKEN)) == [1, 2]
@@ -53,7 +53,7 @@ def test_the_hello_arrives_and_what_waited_is_one_call() -> None:
 def test_a_known_tag_asks_nothing() -> None:
     room = Room()
     room.hear(HELLO)
-    assert kinds(room.hear(beat(HELLO.tag))) == ["Ask"]
+    assert kinds(room.hear(beat(HELLO.tag))) == ["CallService"]
 
 
 def test_the_wait_counts_from_the_brokers_confirmation() -> None:
@@ -69,9 +69,9 @@ def test_the_wait_counts_from_the_brokers_confirmation() -> None:
     assert tick(room) == []
     room.wait(0.1)
     effects = room.core.tick(room.now)
-    assert kinds(effects) == ["Reply", "Bury", "Settle"]
+    assert kinds(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
     assert codes(effects) == [(9, 2)]
-    assert only(effects, Bury)[0].detail == "no hello of tag 1"
+    assert only(effects, DeadLetter)[0].detail == "no hello of tag 1"
     assert room.core.deadline() is None
 
 
@@ -105,7 +105,7 @@ def test_a_confirmation_that_nobody_waits_for_is_no_matter() -> None:
 
 
 def test_the_wait_is_a_setting() -> None:
-    room = Room(Rules(ask_registration=False, hello_wait=0.25))
+    room = Room(Policy(ask_registration=False, hello_wait=0.25))
     room.hear(beat(1, seq=9))
     room.confirm()
     room.wait(0.25)
@@ -158,29 +158,29 @@ def test_the_last_four_tags_are_understood(tag: int, understood: bool) -> None:
     room = Room()
     for said in range(1, 7):
         effects = room.hear(Hello(said, LAYOUT, EPOCH))
-        [remember] = only(effects, Remember)
+        [remember] = only(effects, SaveHellos)
         assert [record.hello.tag for record in remember.hellos] == list(range(1, said + 1))[-4:]
-    assert kinds(room.hear(beat(tag))) == (["Ask"] if understood else ["ReadHello"])
+    assert kinds(room.hear(beat(tag))) == (["CallService"] if understood else ["FetchRetainedHello"])
 
 
 def test_a_tag_that_comes_again_is_the_newest() -> None:
     room = Room()
     for tag in (1, 2, 3, 4, 1, 5):
         effects = room.hear(Hello(tag, LAYOUT, EPOCH))
-    assert [record.hello.tag for record in only(effects, Remember)[0].hellos] == [3, 4, 1, 5]
+    assert [record.hello.tag for record in only(effects, SaveHellos)[0].hellos] == [3, 4, 1, 5]
 
 
 def test_the_same_hello_again_is_only_settled() -> None:
     room = Room()
     room.hear(HELLO)
-    assert kinds(room.hear(HELLO)) == ["Settle"]
+    assert kinds(room.hear(HELLO)) == ["Acknowledge"]
 
 
 def test_layouts_are_kept_once_for_all_devices() -> None:
     room = Room()
     twin = Hello(1, type(LAYOUT)("1.0.0", tuple(LAYOUT.metrics), tuple(LAYOUT.models)), EPOCH)
-    [first] = only(room.hear(HELLO), Remember)
-    [second] = only(room.hear(twin, OTHER), Remember)
+    [first] = only(room.hear(HELLO), SaveHellos)
+    [second] = only(room.hear(twin, OTHER), SaveHellos)
     assert twin.layout is not LAYOUT
     assert first.hellos[0].hello.layout is second.hellos[0].hello.layout
 
@@ -198,14 +198,14 @@ def test_a_new_connection_forgets_none_of_them(resumed: bool) -> None:
     room = Room()
     room.know()
     room.core.reconnected(1, resumed)
-    assert kinds(room.hear(beat(HELLO.tag))) == ["Ask"]
+    assert kinds(room.hear(beat(HELLO.tag))) == ["CallService"]
 
 
 def test_the_retained_hello_wins_over_what_is_remembered() -> None:
     """It filled in its epoch, and took other limits, while no gateway was there."""
     room = Room()
     room.core.recall(DEVICE, [HelloRecord(Hello(1, NEWER, EPOCH)), HelloRecord(Hello(HELLO.tag, LAYOUT), 5000)])
-    [remember] = only(room.hear(HELLO), Remember)
+    [remember] = only(room.hear(HELLO), SaveHellos)
     assert [(record.hello.tag, record.epoch) for record in remember.hellos] == [(1, EPOCH), (HELLO.tag, EPOCH)]
     [call] = calls(room.hear(beat(HELLO.tag)))
     assert [when for _, _, when in call.metrics] == [EPOCH + 1]
@@ -245,7 +245,7 @@ def test_what_is_too_many_stands_on_dead_and_is_settled() -> None:
     room.confirm()
     room.wait(0.5)
     effects = room.hear(beat(1, seq=9))
-    assert kinds(effects) == ["Reply", "Bury", "Settle"]
+    assert kinds(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
     assert settled(effects) == [17]
     assert kinds(room.hear(beat(HELLO.tag))) == [], "what is known waits behind, and is not refused"
 

@@ -2,13 +2,20 @@
 
 import pytest
 
-from gateway.calls import GaveUp, GetDeployments, GetDeviceRegistration, Postponed, Refused, SendHeartbeat
-from gateway.core import Rules
-from gateway.effects import Effect
-from gateway.messages import Device, Get, Heartbeat, Read
+from gateway.core.effects import Effect
+from gateway.core.engine import Policy
+from gateway.protocol.messages import Device, Get, Heartbeat, Read
+from gateway.protocol.service_calls import (
+    Abandoned,
+    GetDeployments,
+    GetDeviceRegistration,
+    Rejected,
+    RetryLater,
+    SendHeartbeat,
+)
 from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, plan, settled
 
-ALONE, ALL = Postponed(alone=True), Postponed(alone=False)
+ALONE, ALL = RetryLater(alone=True), RetryLater(alone=False)
 THIRD = Device("fleet-a", "dev-3")
 
 
@@ -63,7 +70,7 @@ def test_just_what_failed_is_tried_again_and_the_rest_follows(room: Room) -> Non
     room.answer(ALONE)
     room.hear(beat(4, seq=4))
     assert numbers(room.core.again(DEVICE, room.now)) == [[2, 3]]
-    effects = room.answer(GaveUp("503"))
+    effects = room.answer(Abandoned("503"))
     assert (settled(effects), numbers(effects)) == ([2, 3], [[4]])
 
 
@@ -71,13 +78,13 @@ def test_one_by_one_stays_one_by_one(room: Room) -> None:
     for number in (1, 2, 3, 4):
         room.hear(beat(number))
     room.answer(TAKEN)
-    assert numbers(room.answer(Refused("no"))) == [[2]]
+    assert numbers(room.answer(Rejected("no"))) == [[2]]
     for outcome in (ALONE, ALONE):
         room.answer(outcome)
         assert numbers(room.core.again(DEVICE, room.now)) == [[2]]
     assert numbers(room.answer(TAKEN)) == [[3]]
     room.hear(beat(5))
-    assert numbers(room.answer(Refused("no"))) == [[4]]
+    assert numbers(room.answer(Rejected("no"))) == [[4]]
     assert numbers(room.answer(TAKEN)) == [[5]]
 
 
@@ -88,7 +95,7 @@ def test_a_get_is_tried_again_alike(room: Room) -> None:
 
 
 def test_a_registration_too_and_then_all_that_waits_is_one_call() -> None:
-    room = Room(Rules())
+    room = Room(Policy())
     room.know()
     room.hear(beat(1))
     room.answer(ALONE)
@@ -191,7 +198,7 @@ def test_room_for_more_lets_more_begin(room: Room) -> None:
 
 
 def test_who_was_just_found_registered_keeps_its_turn() -> None:
-    room = Room(Rules())
+    room = Room(Policy())
     for device in (DEVICE, OTHER):
         room.know(device=device)
     widen(room, 1)

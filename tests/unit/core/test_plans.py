@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.calls import Accepted, GaveUp, GetDeployments, Refused, Unanswered
-from gateway.core import Rules
-from gateway.effects import Effect, PublishPlan, Reply
-from gateway.messages import Get, Heartbeat, Hello
+from gateway.core.effects import Effect, PublishAck, PublishPlan
+from gateway.core.engine import Policy
+from gateway.protocol.messages import Get, Heartbeat, Hello
+from gateway.protocol.service_calls import Abandoned, Accepted, Cancelled, GetDeployments, Rejected
 from tests.unit.core.room import (
     DEVICE,
     EPOCH,
@@ -29,7 +29,7 @@ TTL = 30.0
 @pytest.fixture
 def room() -> Room:
     """Registration is not asked for, the hello of DEVICE is known, answers are kept for TTL seconds."""
-    room = Room(Rules(ask_registration=False, plan_ttl=TTL))
+    room = Room(Policy(ask_registration=False, plan_ttl=TTL))
     room.know()
     return room
 
@@ -49,7 +49,7 @@ def published(effects: list[Effect]) -> list[tuple[int, bytes]]:
 
 def test_a_have_asks_the_service_after_the_heartbeat_was_settled(room: Room) -> None:
     effects = have(room, 0, seq=5)
-    assert kinds(effects) == ["Reply", "Settle", "Ask"]
+    assert kinds(effects) == ["PublishAck", "Acknowledge", "CallService"]
     assert calls(effects) == [ASK_FOR_HAVE]
     assert published(room.answer(Accepted(plan(8)))) == [(8, b"u" * 100)]
 
@@ -99,8 +99,8 @@ def test_another_digest_goes_out_at_once(room: Room) -> None:
     assert published(room.answer(Accepted(plan(9)))) == [(9, b"u" * 100)]
 
 
-@pytest.mark.parametrize("outcome", [Unanswered("timeout"), Refused("no"), GaveUp("no")])
-def test_a_have_that_cannot_be_compared_fails_and_holds_nothing(room: Room, outcome: Unanswered) -> None:
+@pytest.mark.parametrize("outcome", [Cancelled("timeout"), Rejected("no"), Abandoned("no")])
+def test_a_have_that_cannot_be_compared_fails_and_holds_nothing(room: Room, outcome: Cancelled) -> None:
     have(room, 0, seq=1)
     room.hear(Heartbeat(HELLO.tag, 2, have=0, seq=2))
     effects = room.answer(outcome)
@@ -129,14 +129,14 @@ def test_merged_heartbeats_are_compared_by_the_last_have(room: Room) -> None:
 def test_a_get_is_settled_after_its_plan_was_published(room: Room, seq: int | None) -> None:
     assert calls(room.hear(Get(0, seq))) == [ASK_FOR_GET]
     effects = room.answer(Accepted(plan(8)))
-    assert kinds(effects) == ["PublishPlan", *(["Reply"] if seq else []), "Settle"]
+    assert kinds(effects) == ["PublishPlan", *(["PublishAck"] if seq else []), "Acknowledge"]
     assert codes(effects) == ([(5, 0)] if seq else [])
 
 
 def test_a_get_that_has_the_plan_is_only_acked(room: Room) -> None:
     room.hear(Get(8, 5))
     effects = room.answer(Accepted(plan(8)))
-    assert (kinds(effects), codes(effects)) == (["Reply", "Settle"], [(5, 0)])
+    assert (kinds(effects), codes(effects)) == (["PublishAck", "Acknowledge"], [(5, 0)])
 
 
 def test_a_get_without_have_is_answered_whatever_the_device_holds(room: Room) -> None:
@@ -173,11 +173,11 @@ def test_the_answer_of_a_get_serves_a_have(room: Room) -> None:
     assert calls(have(room, 8)) == []
 
 
-@pytest.mark.parametrize(("outcome", "code"), [(Refused("no"), 4), (GaveUp("no"), 7)])
-def test_a_get_that_fails_is_told(room: Room, outcome: Refused | GaveUp, code: int) -> None:
+@pytest.mark.parametrize(("outcome", "code"), [(Rejected("no"), 4), (Abandoned("no"), 7)])
+def test_a_get_that_fails_is_told(room: Room, outcome: Rejected | Abandoned, code: int) -> None:
     room.hear(Get(0, 5))
     effects = room.answer(outcome)
-    assert (kinds(effects), codes(effects)) == (["Reply", "Bury", "Settle"], [(5, code)])
+    assert (kinds(effects), codes(effects)) == (["PublishAck", "DeadLetter", "Acknowledge"], [(5, code)])
 
 
 # max_payload and flags
@@ -213,7 +213,7 @@ def test_a_get_whose_plan_does_not_fit_gets_code_6(hello: Hello) -> None:
 
 
 def test_a_have_whose_plan_does_not_fit_gets_its_0_and_code_6_once_for_each_digest() -> None:
-    room = Room(Rules(ask_registration=False, plan_ttl=TTL))
+    room = Room(Policy(ask_registration=False, plan_ttl=TTL))
     room.know(limited(99))
     told = []
     for digest in (8, 8, 8, 9, 9):
@@ -229,12 +229,12 @@ def test_code_6_says_what_did_not_fit() -> None:
     room = Room()
     room.know(limited(99))
     have(room, 0)
-    [reply] = only(room.answer(Accepted(plan(8))), Reply)
+    [reply] = only(room.answer(Accepted(plan(8))), PublishAck)
     assert (reply.ack.detail, reply.max_payload) == ("plan 8 does not fit max_payload 99", 99)
 
 
 def test_a_plan_that_fits_a_newer_hello_is_published() -> None:
-    room = Room(Rules(ask_registration=False, plan_ttl=TTL))
+    room = Room(Policy(ask_registration=False, plan_ttl=TTL))
     room.know(limited(99))
     have(room, 0)
     room.answer(Accepted(plan(8)))
@@ -249,7 +249,7 @@ def test_a_plan_that_fits_a_newer_hello_is_published() -> None:
 
 def test_a_get_waits_for_the_hello_that_could_limit_its_plan() -> None:
     room = Room()
-    assert kinds(room.hear(Get(0, 5))) == ["ReadHello"]
+    assert kinds(room.hear(Get(0, 5))) == ["FetchRetainedHello"]
     room.confirm()
     effects = room.hear(limited(None, 1))
     assert calls(effects) == [ASK_FOR_GET]
@@ -268,7 +268,7 @@ def test_a_get_of_a_device_without_hello_goes_on_soon() -> None:
 def test_the_have_of_a_device_without_hello_holds_no_heartbeat() -> None:
     room = Room()
     room.hear(Heartbeat(LAYOUT, have=0))
-    assert kinds(room.answer(TAKEN)) == ["Settle", "ReadHello"]
+    assert kinds(room.answer(TAKEN)) == ["Acknowledge", "FetchRetainedHello"]
     room.hear(Heartbeat(LAYOUT, have=0))
     assert settled(room.answer(TAKEN)) == [2]
     room.confirm()

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.calls import Accepted, GetDeployments, SendHeartbeat, Unanswered
-from gateway.effects import Bury, SendBlocks
+from gateway.core.effects import DeadLetter, SendBlocks
 from gateway.errors import Code
-from gateway.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
+from gateway.protocol.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
+from gateway.protocol.service_calls import Accepted, Cancelled, GetDeployments, SendHeartbeat
 from tests.unit.core.room import DEVICE, HELLO, LAYOUT, OTHER, TAKEN, Room, Slip, calls, codes, kinds, only, settled
 
 KWS = ModelFile("s3://models/kws", "a9993e364706816aba3e25717850c26c9cd0d89d")
@@ -31,7 +31,7 @@ def room() -> Room:
 
 def test_a_read_is_settled_at_once_and_its_blocks_follow(room: Room) -> None:
     effects = room.hear(Read(5, 0, 0, 512, 16))
-    assert kinds(effects) == ["Settle", "SendBlocks"]
+    assert kinds(effects) == ["Acknowledge", "SendBlocks"]
     assert only(effects, SendBlocks) == [SendBlocks(DEVICE, Slip(1), KWS, Read(5, 0, 0, 512, 16))]
     assert settled(effects) == [1]
 
@@ -44,8 +44,8 @@ def test_the_index_counts_every_definition(room: Room) -> None:
 @pytest.mark.parametrize("index", [1, 3, 2**64 - 1])
 def test_an_index_without_a_file_is_code_5_and_the_service_is_not_asked(index: int, room: Room) -> None:
     effects = room.hear(Read(5, index, 0, 512))
-    assert (kinds(effects), codes(effects)) == (["Settle", "Reply", "Bury"], [(None, 5)])
-    assert only(effects, Bury)[0].detail == f"no plan 5 with a file {index} is known"
+    assert (kinds(effects), codes(effects)) == (["Acknowledge", "PublishAck", "DeadLetter"], [(None, 5)])
+    assert only(effects, DeadLetter)[0].detail == f"no plan 5 with a file {index} is known"
 
 
 def test_another_devices_plan_is_not_this_ones(room: Room) -> None:
@@ -60,8 +60,8 @@ def test_another_devices_plan_is_not_this_ones(room: Room) -> None:
 )
 def test_what_asks_for_nothing_is_code_4(length: int, count: int, why: str, room: Room) -> None:
     effects = room.hear(Read(5, 0, 0, length, count))
-    assert (kinds(effects), codes(effects)) == (["Reply", "Bury", "Settle"], [(None, 4)])
-    assert why in only(effects, Bury)[0].detail
+    assert (kinds(effects), codes(effects)) == (["PublishAck", "DeadLetter", "Acknowledge"], [(None, 4)])
+    assert why in only(effects, DeadLetter)[0].detail
 
 
 @pytest.mark.parametrize(("beyond", "is_refused"), [(0, False), (1, True)])
@@ -97,7 +97,7 @@ def test_a_gateway_that_knows_nothing_asks_and_answers() -> None:
 
 def test_while_the_service_is_asked_the_newest_read_counts(room: Room) -> None:
     room.hear(Read(7, 0, 0, 512))
-    assert kinds(room.hear(Read(7, 0, 512, 512))) == kinds(room.hear(Read(7, 0, 1024, 512))) == ["Settle"]
+    assert kinds(room.hear(Read(7, 0, 512, 512))) == kinds(room.hear(Read(7, 0, 1024, 512))) == ["Acknowledge"]
     effects = room.answer(plan(7, VAD))
     assert [sent.read.offset for sent in only(effects, SendBlocks)] == [0, 1024]
     assert calls(effects) == []
@@ -105,13 +105,13 @@ def test_while_the_service_is_asked_the_newest_read_counts(room: Room) -> None:
 
 def test_an_outage_is_no_answer_to_a_read(room: Room) -> None:
     room.hear(Read(7, 0, 0, 512))
-    assert room.answer(Unanswered("503")) == []
+    assert room.answer(Cancelled("503")) == []
     assert len(calls(room.hear(Read(7, 0, 0, 512)))) == 1
 
 
 def test_after_an_outage_the_known_plan_is_still_readable(room: Room) -> None:
     room.hear(Read(7, 0, 0, 512))
-    room.answer(Unanswered("503"))
+    room.answer(Cancelled("503"))
     assert len(only(room.hear(Read(5, 0, 0, 512)), SendBlocks)) == 1
 
 
@@ -152,8 +152,8 @@ def test_a_read_passes_while_a_heartbeat_is_in_flight(room: Room) -> None:
 
 def test_a_file_that_cannot_be_had_is_told_and_buried(room: Room) -> None:
     effects = room.core.unreadable(DEVICE, Slip(1), Code.UNKNOWN_PLAN, "s3://models/kws: gone", room.now)
-    assert (kinds(effects), codes(effects)) == (["Reply", "Bury"], [(None, 5)])
-    assert only(effects, Bury) == [Bury(Slip(1), Code.UNKNOWN_PLAN, "s3://models/kws: gone")]
+    assert (kinds(effects), codes(effects)) == (["PublishAck", "DeadLetter"], [(None, 5)])
+    assert only(effects, DeadLetter) == [DeadLetter(Slip(1), Code.UNKNOWN_PLAN, "s3://models/kws: gone")]
 
 
 def test_after_the_stop_nothing_is_told(room: Room) -> None:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.calls import Postponed, Refused
-from gateway.effects import ReadHello
+from gateway.core.effects import FetchRetainedHello
 from gateway.errors import DecodeError
-from gateway.messages import Get, Heartbeat
+from gateway.protocol.messages import Get, Heartbeat
+from gateway.protocol.service_calls import Rejected, RetryLater
 from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, Slip, calls, codes, kinds, settled
 
 
@@ -25,7 +25,7 @@ def reconnect(room: Room, resumed: bool) -> list[int]:
     """The numbers of the tickets that are let go."""
     room.connection += 1
     effects = room.core.reconnected(room.connection, resumed)
-    assert set(kinds(effects)) <= {"Settle", "ReadHello"}
+    assert set(kinds(effects)) <= {"Acknowledge", "FetchRetainedHello"}
     return settled(effects)
 
 
@@ -64,7 +64,7 @@ def test_a_merged_call_that_is_refused_after_the_break_is_left_to_the_redelivery
     room.answer(TAKEN)
     reconnect(room, resumed=True)
     room.hear(beat(2))
-    effects = room.answer(Refused("no"))
+    effects = room.answer(Rejected("no"))
     assert (codes(effects), settled(effects)) == ([], [2, 3])
     assert [call.heartbeats for call in calls(effects)] == [1]
 
@@ -74,7 +74,7 @@ def test_a_merged_call_that_is_refused_in_a_new_session_goes_one_by_one(room: Ro
         room.hear(beat(number))
     room.answer(TAKEN)
     reconnect(room, resumed=False)
-    effects = room.answer(Refused("no"))
+    effects = room.answer(Rejected("no"))
     assert (settled(effects), [call.heartbeats for call in calls(effects)]) == ([], [1])
 
 
@@ -82,7 +82,7 @@ def test_one_by_one_ends_with_what_is_forgotten(room: Room) -> None:
     for number in (1, 2, 3, 4):
         room.hear(beat(number))
     room.answer(TAKEN)
-    room.answer(Refused("no"))
+    room.answer(Rejected("no"))
     assert reconnect(room, resumed=True) == [3, 4]
     room.hear(beat(3))
     room.hear(beat(4))
@@ -109,7 +109,7 @@ def test_a_hello_that_is_still_needed_is_read_again() -> None:
     room.hear(beat(1))
     room.confirm()
     room.connection += 1
-    assert room.core.reconnected(room.connection, False) == [ReadHello(DEVICE)]
+    assert room.core.reconnected(room.connection, False) == [FetchRetainedHello(DEVICE)]
     assert room.core.deadline() is None
     room.confirm()
     assert room.core.deadline() is not None
@@ -121,7 +121,7 @@ def test_a_hello_that_nobody_waits_for_any_more_is_not() -> None:
     room.confirm()
     assert reconnect(room, resumed=True) == [1]
     assert room.core.deadline() is None
-    assert room.hear(beat(1)) == [ReadHello(DEVICE)]
+    assert room.hear(beat(1)) == [FetchRetainedHello(DEVICE)]
 
 
 def test_after_the_stop_nothing_has_an_effect(room: Room) -> None:
@@ -139,7 +139,7 @@ def test_after_the_stop_nothing_has_an_effect(room: Room) -> None:
 def test_what_came_before_the_session_began_is_nowhere_else_and_kept(room: Room) -> None:
     """The broker lost the session, and with it the first heartbeats; a break of the new session is not their end."""
     room.hear(beat(1))
-    room.answer(Postponed(alone=True))
+    room.answer(RetryLater(alone=True))
     room.hear(beat(2))
     assert reconnect(room, resumed=False) == []
     room.hear(beat(3))

@@ -2,9 +2,16 @@
 
 import pytest
 
-from gateway.calls import Accepted, GetDeployments, GetDeviceRegistration, Registration, SendHeartbeat, Unanswered
-from gateway.core import Rules
-from gateway.messages import Get, Heartbeat
+from gateway.core.engine import Policy
+from gateway.protocol.messages import Get, Heartbeat
+from gateway.protocol.service_calls import (
+    Accepted,
+    Cancelled,
+    GetDeployments,
+    GetDeviceRegistration,
+    Registration,
+    SendHeartbeat,
+)
 from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, kinds, settled
 
 HEARTBEAT = Heartbeat(HELLO.tag, 1, seq=7)
@@ -12,7 +19,7 @@ HEARTBEAT = Heartbeat(HELLO.tag, 1, seq=7)
 
 def asking() -> Room:
     """A room that asks for the registration, and knows the device's hello."""
-    room = Room(Rules())
+    room = Room(Policy())
     room.know()
     return room
 
@@ -73,14 +80,14 @@ def test_anything_else_counts_as_not(word: str) -> None:
 
 
 def test_the_words_are_a_setting() -> None:
-    room = Room(Rules(registered_values=frozenset({"yes"})))
+    room = Room(Policy(registered_values=frozenset({"yes"})))
     room.know()
     room.hear(HEARTBEAT)
     assert [type(call) for call in calls(room.answer(answered("YES", 60.0)))] == [SendHeartbeat]
 
 
 def test_asking_at_all_is_a_setting() -> None:
-    room = Room(Rules(ask_registration=False))
+    room = Room(Policy(ask_registration=False))
     room.know()
     assert [type(call) for call in calls(room.hear(HEARTBEAT))] == [SendHeartbeat]
 
@@ -92,7 +99,11 @@ def test_all_that_waits_of_an_unregistered_device_is_refused_with_code_3() -> No
     room.hear(Get(0, 9))
     effects = room.answer(answered("false", 60.0))
     assert codes(effects) == [(7, 3), (8, 3), (9, 3)]
-    assert [kind for kind in kinds(effects) if kind != "ReadHello"] == ["Reply", "Bury", "Settle"] * 3
+    assert [kind for kind in kinds(effects) if kind != "FetchRetainedHello"] == [
+        "PublishAck",
+        "DeadLetter",
+        "Acknowledge",
+    ] * 3
     assert settled(effects) == [1, 2, 3]
 
 
@@ -128,4 +139,4 @@ def test_a_get_needs_a_registration_too() -> None:
 def test_a_registration_that_was_not_answered_settles_nothing() -> None:
     room = asking()
     room.hear(HEARTBEAT)
-    assert room.answer(Unanswered("the gateway stops")) == []
+    assert room.answer(Cancelled("the gateway stops")) == []

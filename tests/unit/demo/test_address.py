@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway.demo.address import free_ports
+from gateway.demo.brokers.address import free_ports
 
 
 def test_a_seed_does_not_repeat_them(monkeypatch: pytest.MonkeyPatch) -> None:

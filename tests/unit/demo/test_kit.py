@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.address import BrokerAddress
+from gateway.config.broker_url import BrokerUrl
 from gateway.demo import kit
-from gateway.demo.address import Address, Credentials
+from gateway.demo.brokers.address import Address, Credentials
 from gateway.demo.stage import environment, gateway_settings, logged, tail
 
 
@@ -45,7 +45,7 @@ def test_settings_for_another_gateway_reach_no_part() -> None:
 def test_the_gateway_finds_its_broker_whatever_the_password_holds() -> None:
     who = Credentials("gateway", "a/b:c@d#e%f")
     at = Address("any", "127.0.0.1", 1884, 1883, who, who, True, True)
-    broker = BrokerAddress.parse(gateway_settings(at, Path("state"), "http://x")["GATEWAY_MQTT_URL"])
+    broker = BrokerUrl.parse(gateway_settings(at, Path("state"), "http://x")["GATEWAY_MQTT_URL"])
     assert (broker.port, broker.username, broker.password) == (1884, who.user, who.password)
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from gateway import codec
-from gateway.calls import Definition, Deployment
-from gateway.demo.record import Lack, Record, contradictions, lack
-from gateway.demo.sightings import Call, Message
+from gateway.demo.events import Call, Message
+from gateway.demo.tracker import Lack, Record, contradictions, lack
 from gateway.errors import Code
-from gateway.messages import Ack, Device
-from gateway.topics import Channel
+from gateway.protocol import codec
+from gateway.protocol.messages import Ack, Device
+from gateway.protocol.service_calls import Definition, Deployment
+from gateway.protocol.topics import Channel
 
 NAME = "dev-1"
 HELLO = bytes.fromhex("94 01 93") + b"\xaedemo on Python" + bytes.fromhex("92 92 a1") + b"s" + bytes.fromhex("a4") + (

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from gateway import codec
-from gateway.demo.address import Address, Credentials
+from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.events import Call, Message
 from gateway.demo.hints import BY_HAND, Place, lines
+from gateway.demo.narration import Line, Tone, Way, tell
 from gateway.demo.screen import ASCII, GARDEN, STREET, UNICODE, Row, Screen, drawn, ratio
-from gateway.demo.sightings import Call, Message
-from gateway.demo.words import Line, Tone, Way, tell
 from gateway.errors import Code
-from gateway.messages import Ack, Device, Layout, Metric
-from gateway.topics import Channel
+from gateway.protocol import codec
+from gateway.protocol.messages import Ack, Device, Layout, Metric
+from gateway.protocol.topics import Channel
 
 LAYOUTS = {"dev-1": {1: Layout("1.0", (Metric("room", "beat"), Metric("room", "temp", -1)), ())}}
 RESULT = {"DeploymentName": "d-1", "DeploymentStatus": "SUCCESS"}

@@ -2,11 +2,11 @@
 
 import pytest
 
+from gateway.cloud.boto_transport import CredentialInfo
 from gateway.doctor import judge_cloud, judge_disk
 from gateway.doctor.facts import Disk, Fault, ModelStore, Service
 from gateway.doctor.verdict import Level, Verdict
-from gateway.errors import CallFailed, CallRefused, CloudError, Code, FileFault, OperatorNeeded
-from gateway.standard import Identity
+from gateway.errors import CloudError, Code, FileError, OperatorError, PermanentError, TransientError
 
 URL = "http://edge.example"
 WORDS = frozenset({"registered"})
@@ -29,18 +29,18 @@ ANSWERED = {"endpoint": Level.PASS, "clock": Level.PASS}
     ("fault", "expected"),
     [
         (None, ANSWERED | {"calls": Level.PASS}),
-        (CallRefused("ValidationException", "not registered"), ANSWERED | {"calls": Level.PASS}),
-        (OperatorNeeded("AccessDeniedException", "no"), ANSWERED | {"calls": Level.FAIL}),
-        (OperatorNeeded("UnrecognizedClientException", "no"), ANSWERED | {"calls": Level.FAIL}),
-        (OperatorNeeded("ExpiredTokenException", "no"), ANSWERED | {"calls": Level.FAIL}),
-        (OperatorNeeded("InvalidSignatureException", "no"), ANSWERED | {"calls": Level.FAIL}),
-        (OperatorNeeded("NotTheApi", "text/html"), {"endpoint": Level.FAIL}),
-        (OperatorNeeded("UnknownOperationException", ""), {"endpoint": Level.FAIL}),
-        (OperatorNeeded("404", ""), {"endpoint": Level.FAIL}),
-        (OperatorNeeded("SSLError", ""), {"endpoint": Level.FAIL}),
-        (CallFailed("EndpointConnectionError", ""), {"endpoint": Level.FAIL}),
-        (CallFailed("ServiceUnavailable", ""), {"endpoint": Level.FAIL}),
-        (OperatorNeeded("NoCredentialsError", ""), {"endpoint": Level.WARN}),
+        (PermanentError("ValidationException", "not registered"), ANSWERED | {"calls": Level.PASS}),
+        (OperatorError("AccessDeniedException", "no"), ANSWERED | {"calls": Level.FAIL}),
+        (OperatorError("UnrecognizedClientException", "no"), ANSWERED | {"calls": Level.FAIL}),
+        (OperatorError("ExpiredTokenException", "no"), ANSWERED | {"calls": Level.FAIL}),
+        (OperatorError("InvalidSignatureException", "no"), ANSWERED | {"calls": Level.FAIL}),
+        (OperatorError("NotTheApi", "text/html"), {"endpoint": Level.FAIL}),
+        (OperatorError("UnknownOperationException", ""), {"endpoint": Level.FAIL}),
+        (OperatorError("404", ""), {"endpoint": Level.FAIL}),
+        (OperatorError("SSLError", ""), {"endpoint": Level.FAIL}),
+        (TransientError("EndpointConnectionError", ""), {"endpoint": Level.FAIL}),
+        (TransientError("ServiceUnavailable", ""), {"endpoint": Level.FAIL}),
+        (OperatorError("NoCredentialsError", ""), {"endpoint": Level.WARN}),
     ],
     ids=range(13),
 )
@@ -56,12 +56,12 @@ def test_what_is_no_answer_in_time_fails() -> None:
 
 
 def test_awss_own_endpoint_is_told_to_be_closed() -> None:
-    verdict = judged(CallFailed("EndpointConnectionError", ""), "https://edge.sagemaker.eu-west-1.amazonaws.com")
+    verdict = judged(TransientError("EndpointConnectionError", ""), "https://edge.sagemaker.eu-west-1.amazonaws.com")
     assert "2024" in verdict["endpoint"].todo
 
 
 def test_a_registration_that_is_refused_is_told_since_the_gateway_waits_for_an_answer() -> None:
-    found = Service(URL, {"GetDeviceRegistration": CallRefused("ValidationException", "no such device")}, None, 0.0)
+    found = Service(URL, {"GetDeviceRegistration": PermanentError("ValidationException", "no such device")}, None, 0.0)
     verdict = judge_cloud.service(found, WORDS)[-1]
     assert (verdict.check, verdict.level) == ("calls", Level.WARN)
     assert "ask_registration" in verdict.todo
@@ -98,26 +98,26 @@ def test_the_clock_says_which_way() -> None:
     [
         (None, Level.FAIL),
         (Fault("in time"), Level.FAIL),
-        (OperatorNeeded("CredentialRetrievalError", "no"), Level.FAIL),
-        (Identity("env", temporary=False, renewed=False), Level.PASS),
-        (Identity("iam-role", temporary=True, renewed=True), Level.PASS),
-        (Identity("env", temporary=True, renewed=False), Level.WARN),
+        (OperatorError("CredentialRetrievalError", "no"), Level.FAIL),
+        (CredentialInfo("env", temporary=False, renewed=False), Level.PASS),
+        (CredentialInfo("iam-role", temporary=True, renewed=True), Level.PASS),
+        (CredentialInfo("env", temporary=True, renewed=False), Level.WARN),
     ],
     ids=range(6),
 )
-def test_credentials(found: Identity | CloudError | Fault | None, level: Level) -> None:
+def test_credentials(found: CredentialInfo | CloudError | Fault | None, level: Level) -> None:
     assert judge_cloud.credentials(found).level is level
 
 
 @pytest.mark.parametrize(
     ("found", "level"),
     [
-        (ModelStore(URL, None, OperatorNeeded("NoSuchBucket", "")), Level.PASS),
-        (ModelStore(URL, None, CallFailed("EndpointConnectionError", "")), Level.WARN),
-        (ModelStore(URL, None, OperatorNeeded("InvalidAccessKeyId", "")), Level.WARN),
-        (ModelStore(URL, "s3://b/k", OperatorNeeded("NoSuchBucket", "")), Level.FAIL),
-        (ModelStore(URL, "s3://b/k", OperatorNeeded("AccessDenied", "")), Level.FAIL),
-        (ModelStore(URL, "b/k", FileFault(Code.UNKNOWN_PLAN, "b/k is not s3://")), Level.FAIL),
+        (ModelStore(URL, None, OperatorError("NoSuchBucket", "")), Level.PASS),
+        (ModelStore(URL, None, TransientError("EndpointConnectionError", "")), Level.WARN),
+        (ModelStore(URL, None, OperatorError("InvalidAccessKeyId", "")), Level.WARN),
+        (ModelStore(URL, "s3://b/k", OperatorError("NoSuchBucket", "")), Level.FAIL),
+        (ModelStore(URL, "s3://b/k", OperatorError("AccessDenied", "")), Level.FAIL),
+        (ModelStore(URL, "b/k", FileError(Code.UNKNOWN_PLAN, "b/k is not s3://")), Level.FAIL),
         (ModelStore(URL, "s3://b/k", None, MIB), Level.PASS),
         (ModelStore(URL, "s3://b/k", None, MIB + 1), Level.FAIL),
         (Fault("did not end"), Level.WARN),

@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.devices.authority import END, Authority
-from gateway.devices.board import BoardFile
 from gateway.doctor import probe_device
 from gateway.doctor.facts import AsDevice, NotTried, Obstacle
 from gateway.doctor.judge_device import devices
 from gateway.doctor.probe_device import PROBE
 from gateway.doctor.verdict import Level
-from gateway.errors import SiteError
+from gateway.errors import ProvisioningError
+from gateway.provisioning.board_file import BoardFile
+from gateway.provisioning.certificate_authority import END, Authority
 
 GOOD = AsDevice("doctor/probe", "broker.example", 8883, 0, heard=True)
 DENIED = 135
@@ -76,11 +76,11 @@ def test_a_board_with_tls_trusts_its_authority_alone(authority: Authority, kind:
 
 
 def test_boards_that_cannot_be_used(authority: Authority) -> None:
-    with pytest.raises(SiteError, match="no password"):
+    with pytest.raises(ProvisioningError, match="no password"):
         probe_device.endpoint(BoardFile(PROBE, "host", 1))
-    with pytest.raises(SiteError, match="certificates"):
+    with pytest.raises(ProvisioningError, match="certificates"):
         probe_device.endpoint(BoardFile(PROBE, "host", 1, b"no certificate", "secret"))
     other = authority.issue_device(PROBE.user, END)
     mixed = BoardFile(PROBE, "host", 1, authority.identity.certificate_der, None, other.certificate_der, b"no key")
-    with pytest.raises(SiteError, match="certificates"):
+    with pytest.raises(ProvisioningError, match="certificates"):
         probe_device.endpoint(mixed)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import Settings
-from gateway.demo.mosquitto import SHIPPED
+from gateway.demo.brokers.mosquitto import SHIPPED
 from gateway.doctor import conf, judge_files, probe_files
 from gateway.doctor.conf import Conf, Listener, Plugin
 from gateway.doctor.facts import Fault

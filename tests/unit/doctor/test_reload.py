@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway import passwords
 from gateway.doctor import conf, probe_files
 from gateway.doctor.conf import Conf
 from gateway.doctor.facts import Access, Account, BrokerFile
 from gateway.doctor.judge_reload import reload
 from gateway.doctor.verdict import Level, Verdict
+from gateway.provisioning import password_file
 
 BROKER = Account("mosquitto", 102, 105, frozenset({105, 7}))
 OPEN_FOLDERS = (Access(0, 0, 0o755),)
@@ -111,7 +111,7 @@ def test_what_cannot_be_seen_from_here_is_unknown_unless_there_is_worse() -> Non
 def site(tmp_path: Path) -> Path:
     for name, text in {
         "acl": "user a\ntopic read t\n",
-        "passwords": passwords.new_line("a", "x") + "\n",
+        "passwords": password_file.new_line("a", "x") + "\n",
         "key": "-----BEGIN PRIVATE KEY-----\n",
     }.items():
         (tmp_path / name).write_text(text)

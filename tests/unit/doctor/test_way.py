@@ -2,14 +2,14 @@
 
 import pytest
 
-from gateway.config import BrokerAddress
+from gateway.config import BrokerUrl
 from gateway.doctor import judge_way
 from gateway.doctor.facts import Announced, Entry, Tls, TlsFault, Way
 from gateway.doctor.verdict import Level
 
 NOW = 1_800_000_000.0
 DAY = 86_400
-BROKER = BrokerAddress("broker", 8883, True, "gateway")
+BROKER = BrokerUrl("broker", 8883, True, "gateway")
 
 
 def test_nobody_there_fails() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
-from gateway.messages import ModelFile
+from gateway.protocol.messages import ModelFile
 
 
 def sha1(content: bytes) -> str:

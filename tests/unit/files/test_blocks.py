@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import blocks, codec, pace
-from gateway.blocks import BlockSender
-from gateway.messages import LARGEST_BLOCK, Read
-from gateway.modelcache import ModelCache, VerifiedFile
-from gateway.reads import TOTAL_BYTES, around
+from gateway.core.file_reads import TOTAL_BYTES, around
+from gateway.files import block_sender, flow_control
+from gateway.files.block_sender import BlockSender
+from gateway.files.cache import FileCache, VerifiedFile
+from gateway.protocol import codec
+from gateway.protocol.messages import LARGEST_BLOCK, Read
 from tests.unit.files.shelf import named, pattern
 
 CONTENT = pattern(100_000)
@@ -54,13 +55,13 @@ def wire() -> Wire:
 @pytest.fixture
 def sender(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> BlockSender:
     """The broker confirms in no time: all devices have the whole window."""
-    monkeypatch.setattr(pace, "START", pace.MOST)
+    monkeypatch.setattr(flow_control, "START", flow_control.MOST)
     return BlockSender(wire.publish, wire.later, lambda: 0.0)
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> VerifiedFile:
-    cache = ModelCache(tmp_path_factory.mktemp("cache"), 1 << 20)
+    cache = FileCache(tmp_path_factory.mktemp("cache"), 1 << 20)
     return cache.put(named(CONTENT), len(CONTENT), [CONTENT])
 
 
@@ -94,7 +95,7 @@ def test_at_or_past_the_end_one_empty_block(
 
 
 def test_an_empty_file_is_one_empty_block(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:
-    empty = ModelCache(tmp_path, 10).put(named(b""), 0, [])
+    empty = FileCache(tmp_path, 10).put(named(b""), 0, [])
     sender.send("a", empty, Read(5, 0, 0, 512, 8), never)
     assert wire.blocks() == [[5, 0, 0, 0, b""]]
 
@@ -123,9 +124,9 @@ def test_what_a_read_is_judged_by_is_what_its_blocks_take(
 
 def test_a_device_has_its_window(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
     sender.send("a", file, Read(5, 0, 0, 100, 64), never)
-    assert len(wire.sent) == blocks.DEVICE_WINDOW
+    assert len(wire.sent) == block_sender.DEVICE_WINDOW
     wire.confirm(3)
-    assert len(wire.sent) == blocks.DEVICE_WINDOW + 3
+    assert len(wire.sent) == block_sender.DEVICE_WINDOW + 3
     wire.confirm_all()
     assert len(wire.sent) == 64
 
@@ -133,9 +134,9 @@ def test_a_device_has_its_window(sender: BlockSender, wire: Wire, file: Verified
 def test_all_devices_have_a_window(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
     for number in range(20):
         sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
-    assert len(wire.unconfirmed) == pace.MOST
+    assert len(wire.unconfirmed) == flow_control.MOST
     wire.confirm(10)
-    assert len(wire.unconfirmed) == len(wire.sent) - 10 == pace.MOST
+    assert len(wire.unconfirmed) == len(wire.sent) - 10 == flow_control.MOST
     wire.confirm_all()
     assert Counter(topic for topic, _ in wire.sent) == {str(number): 64 for number in range(20)}
     assert is_empty(sender)
@@ -149,7 +150,7 @@ def test_a_broker_that_confirms_slowly_has_little_in_front_of_it(wire: Wire, fil
     for slow in range(400):
         now[0] += 0.001 * slow
         wire.confirm()
-    assert len(wire.unconfirmed) == pace.LEAST
+    assert len(wire.unconfirmed) == flow_control.LEAST
 
 
 def test_while_others_are_served_blocks_keep_to_a_rate_and_go_on_by_themselves(wire: Wire, file: VerifiedFile) -> None:
@@ -158,7 +159,7 @@ def test_while_others_are_served_blocks_keep_to_a_rate_and_go_on_by_themselves(w
     for number in range(10):
         sender.make_way()
         sender.send(str(number), file, Read(5, 0, 0, 100, 64), never)
-    assert 0 < len(wire.sent) <= pace.BURST + 1
+    assert 0 < len(wire.sent) <= flow_control.BURST + 1
     for step in range(1, 501):
         now[0] = 100.0 + step / 1000
         sender.make_way()
@@ -175,7 +176,7 @@ def test_as_soon_as_nobody_else_is_served_blocks_go_as_they_can(wire: Wire, file
     sender.make_way()
     sender.send("a", file, Read(5, 0, 0, 100, 64), never)
     early = len(wire.sent)
-    now[0] += pace.QUIET
+    now[0] += flow_control.QUIET
     ((_, action),) = wire.actions
     action()
     wire.confirm_all()
@@ -184,10 +185,10 @@ def test_as_soon_as_nobody_else_is_served_blocks_go_as_they_can(wire: Wire, file
 
 def test_large_blocks_are_bounded_in_bytes(sender: BlockSender, wire: Wire, tmp_path: Path) -> None:
     content = pattern(64 * LARGEST_BLOCK)
-    large = ModelCache(tmp_path, len(content)).put(named(content), len(content), [content])
+    large = FileCache(tmp_path, len(content)).put(named(content), len(content), [content])
     for topic in "abcd":
         sender.send(topic, large, Read(5, 0, 0, LARGEST_BLOCK, 64), never)
-    assert len(wire.unconfirmed) == blocks.WINDOW_BYTES // LARGEST_BLOCK
+    assert len(wire.unconfirmed) == block_sender.WINDOW_BYTES // LARGEST_BLOCK
     wire.confirm_all()
     assert len(wire.sent) == 4 * 64
 
@@ -218,14 +219,14 @@ def test_a_device_that_stops_confirming_holds_up_nobody(sender: BlockSender, wir
     for number in range(10):
         sender.send("a", file, Read(5, 0, number * 6400, 100, 64), never)
     wire.confirm_all()
-    assert (len(stuck), len(wire.blocks("a"))) == (blocks.DEVICE_WINDOW, 640)
+    assert (len(stuck), len(wire.blocks("a"))) == (block_sender.DEVICE_WINDOW, 640)
 
 
 def test_a_device_that_is_gone_is_sent_nothing_more(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
     for number in range(10):
         sender.send("a", file, Read(5, 0, number * 6400, 100, 64), never)
-    wire.confirm(blocks.DEVICE_WINDOW, reason=0x10)
-    assert (len(wire.sent), is_empty(sender)) == (blocks.DEVICE_WINDOW, True)
+    wire.confirm(block_sender.DEVICE_WINDOW, reason=0x10)
+    assert (len(wire.sent), is_empty(sender)) == (block_sender.DEVICE_WINDOW, True)
 
 
 def test_a_read_that_waits_already_is_not_kept_twice(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
@@ -242,14 +243,14 @@ def test_a_read_that_waits_already_is_not_kept_twice(sender: BlockSender, wire: 
 def test_bytes_that_wait_for_a_device_are_bounded_and_the_newest_stay(
     sender: BlockSender, wire: Wire, tmp_path: Path
 ) -> None:
-    content = pattern(2 * blocks.BYTES_KEPT)
-    large = ModelCache(tmp_path, len(content)).put(named(content), len(content), [content])
+    content = pattern(2 * block_sender.BYTES_KEPT)
+    large = FileCache(tmp_path, len(content)).put(named(content), len(content), [content])
     for offset in range(20):
         sender.send("a", large, Read(5, 0, offset, LARGEST_BLOCK, 64), never)
     early = len(wire.sent)
     wire.confirm_all()
-    assert early <= blocks.DEVICE_WINDOW
-    assert [block[2] for block in wire.blocks()][-64:] == list(range(19, blocks.BYTES_KEPT, LARGEST_BLOCK))
+    assert early <= block_sender.DEVICE_WINDOW
+    assert [block[2] for block in wire.blocks()][-64:] == list(range(19, block_sender.BYTES_KEPT, LARGEST_BLOCK))
     assert len(wire.sent) <= early + 64
 
 
@@ -270,11 +271,11 @@ def test_a_device_that_stops_asking_leaves_nothing(sender: BlockSender, wire: Wi
 
 
 def test_a_flood_of_reads_is_bounded_and_the_newest_stay(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
-    for number in range(blocks.READS_KEPT + blocks.DEVICE_WINDOW + 500):
+    for number in range(block_sender.READS_KEPT + block_sender.DEVICE_WINDOW + 500):
         sender.send("a", file, Read(5, 0, number, 1), never)
     wire.confirm_all()
-    assert len(wire.sent) == blocks.READS_KEPT + blocks.DEVICE_WINDOW
-    assert wire.blocks()[-1][2] == blocks.READS_KEPT + blocks.DEVICE_WINDOW + 499
+    assert len(wire.sent) == block_sender.READS_KEPT + block_sender.DEVICE_WINDOW
+    assert wire.blocks()[-1][2] == block_sender.READS_KEPT + block_sender.DEVICE_WINDOW + 499
 
 
 def test_what_the_disk_corrupted_is_told_for_each_read_and_holds_up_nobody(
@@ -293,23 +294,23 @@ def test_what_is_asked_for_anew_while_the_disk_is_found_wrong_takes_one_turn(
     sender: BlockSender, wire: Wire, file: VerifiedFile, tmp_path: Path
 ) -> None:
     broken = corrupted(tmp_path)
-    for number in range(pace.MOST // 32):
+    for number in range(flow_control.MOST // 32):
         sender.send(str(number), file, Read(5, 0, 0, 100, 32), never)
     again = Read(5, 0, 0, 100, 32)
     sender.send("a", broken, again, lambda: sender.send("a", file, again, never))
     sender.send("b", file, again, never)
     wire.confirm(64)
-    order = [topic for topic, _ in wire.sent[pace.MOST :]]
+    order = [topic for topic, _ in wire.sent[flow_control.MOST :]]
     assert max(abs(order[:end].count("a") - order[:end].count("b")) for end in range(65)) == 1
 
 
 def test_a_broker_that_refuses_blocks_ends_the_download(sender: BlockSender, wire: Wire, file: VerifiedFile) -> None:
     sender.send("a", file, Read(5, 0, 0, 100, 64), never)
-    wire.confirm(blocks.DEVICE_WINDOW, reason=0x87)
-    assert (len(wire.sent), is_empty(sender)) == (blocks.DEVICE_WINDOW, True)
+    wire.confirm(block_sender.DEVICE_WINDOW, reason=0x87)
+    assert (len(wire.sent), is_empty(sender)) == (block_sender.DEVICE_WINDOW, True)
 
 
 def corrupted(folder: Path) -> VerifiedFile:
-    found = ModelCache(folder, 10).put(named(b"abc"), 3, [b"abc"])
+    found = FileCache(folder, 10).put(named(b"abc"), 3, [b"abc"])
     next(folder.iterdir()).write_bytes(b"abd")
     return found

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from gateway import blocks
-from gateway.blocks import BlockSender
-from gateway.downloads import Downloads
-from gateway.errors import Code, FileFault
-from gateway.messages import Read
-from gateway.models import Models
+from gateway.errors import Code, FileError
+from gateway.files import block_sender
+from gateway.files.block_sender import BlockSender
+from gateway.files.downloads import ReadQueue
+from gateway.files.fetcher import ModelFileStore
+from gateway.protocol.messages import Read
 from gateway.retry import RetryPolicy
 from tests.unit.files.shelf import S3, named, pattern
 
@@ -27,16 +27,18 @@ class Desk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.s3 = S3(kws_tflite=CONTENT)
-        self.models = Models(lambda: self.s3, folder, 1 << 20, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001))
-        self.downloads = Downloads(self.models, BlockSender(self._publish, asyncio.get_running_loop().call_later))
+        self.models = ModelFileStore(
+            lambda: self.s3, folder, 1 << 20, RetryPolicy(asyncio.Event(), base=0.001, cap=0.001)
+        )
+        self.downloads = ReadQueue(self.models, BlockSender(self._publish, asyncio.get_running_loop().call_later))
         self.received: dict[str, dict[int, bytes]] = {}
         self.blocks: Counter[str] = Counter()
-        self.faults: list[tuple[str, FileFault]] = []
+        self.faults: list[tuple[str, FileError]] = []
         self.news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
     def read(self, topic: str, offset: int = 0, length: int = 1000, count: int = 10) -> None:
-        def unreadable(fault: FileFault) -> None:
+        def unreadable(fault: FileError) -> None:
             self.faults.append((topic, fault))
             self.news.set()
 
@@ -83,10 +85,10 @@ async def test_a_read_that_waits_is_not_kept_twice(desk: Desk) -> None:
 
 
 async def test_what_waits_is_bounded_for_each_device_and_the_newest_stay(desk: Desk) -> None:
-    for number in range(blocks.READS_KEPT + 10):
+    for number in range(block_sender.READS_KEPT + 10):
         desk.read("a", number, 1, 1)
-    await desk.until(lambda: desk.blocks["a"] == blocks.READS_KEPT)
-    assert sorted(desk.received["a"]) == list(range(10, blocks.READS_KEPT + 10))
+    await desk.until(lambda: desk.blocks["a"] == block_sender.READS_KEPT)
+    assert sorted(desk.received["a"]) == list(range(10, block_sender.READS_KEPT + 10))
 
 
 async def test_a_fault_is_told_once_to_each_device(desk: Desk) -> None:

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.errors import Code, FileFault
-from gateway.messages import ModelFile
-from gateway.modelcache import CHUNK, Corrupted, ModelCache, VerifiedFile
+from gateway.errors import Code, FileError
+from gateway.files.cache import CHUNK, Corrupted, FileCache, VerifiedFile
+from gateway.protocol.messages import ModelFile
 from tests.unit.files.shelf import named, pattern, sha1
 
 SIZE = 2 * CHUNK + 1000
 CONTENT = pattern(SIZE)
 
 
-def put(cache: ModelCache, content: bytes, url: str = "s3://models/kws.tflite") -> VerifiedFile:
+def put(cache: FileCache, content: bytes, url: str = "s3://models/kws.tflite") -> VerifiedFile:
     return cache.put(named(content, url), len(content), iter([content]))
 
 
@@ -34,7 +34,7 @@ def only_file(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def verified(tmp_path_factory: pytest.TempPathFactory) -> VerifiedFile:
-    return put(ModelCache(tmp_path_factory.mktemp("cache"), SIZE), CONTENT)
+    return put(FileCache(tmp_path_factory.mktemp("cache"), SIZE), CONTENT)
 
 
 @given(offset=st.integers(0, SIZE + 10), length=st.integers(1, CHUNK))
@@ -53,7 +53,7 @@ def test_a_read_at_every_boundary(near: int, step: int, length: int, verified: V
 
 def test_reading_beyond_what_it_keeps_in_memory_gives_the_same_bytes(tmp_path: Path) -> None:
     content = pattern(20 * CHUNK)
-    found = put(ModelCache(tmp_path, len(content)), content)
+    found = put(FileCache(tmp_path, len(content)), content)
     assert [found.read(number * CHUNK, CHUNK) for number in range(20)] == [
         content[start : start + CHUNK] for start in range(0, len(content), CHUNK)
     ]
@@ -62,31 +62,31 @@ def test_reading_beyond_what_it_keeps_in_memory_gives_the_same_bytes(tmp_path: P
 
 @pytest.mark.parametrize("content", [b"", b"a", pattern(CHUNK), pattern(CHUNK + 1)])
 def test_what_was_put_is_found_again_after_a_restart(content: bytes, tmp_path: Path) -> None:
-    put(ModelCache(tmp_path, 1 << 20), content)
-    found = ModelCache(tmp_path, 1 << 20).open(named(content))
+    put(FileCache(tmp_path, 1 << 20), content)
+    found = FileCache(tmp_path, 1 << 20).open(named(content))
     assert whole(found) == content
 
 
 def test_what_was_never_put_is_not_there(tmp_path: Path) -> None:
-    assert ModelCache(tmp_path, 100).open(named(b"a")) is None
+    assert FileCache(tmp_path, 100).open(named(b"a")) is None
 
 
 def test_the_same_checksum_in_capitals_is_the_same_file(tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, 100)
+    cache = FileCache(tmp_path, 100)
     put(cache, b"abc")
     assert whole(cache.open(ModelFile("s3://models/kws.tflite", sha1(b"abc").upper()))) == b"abc"
 
 
 def test_a_restart_removes_what_was_not_finished(tmp_path: Path) -> None:
-    put(ModelCache(tmp_path, 100), b"abc")
+    put(FileCache(tmp_path, 100), b"abc")
     (tmp_path / "0123.part").write_bytes(b"ab")
-    cache = ModelCache(tmp_path, 100)
+    cache = FileCache(tmp_path, 100)
     assert only_file(tmp_path).suffix == ""
     assert whole(cache.open(named(b"abc"))) == b"abc"
 
 
 def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, 30)
+    cache = FileCache(tmp_path, 30)
     files = [named(bytes([65 + number]) * 10, f"s3://models/{number}") for number in range(4)]
     held = [cache.put(file, 10, [bytes([65 + number]) * 10]) for number, file in enumerate(files[:3])]
     for number, found in enumerate(held):
@@ -99,7 +99,7 @@ def test_the_least_recently_used_goes_first(tmp_path: Path) -> None:
 
 
 def test_as_many_go_as_the_new_one_needs(tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, 30)
+    cache = FileCache(tmp_path, 30)
     for number in range(3):
         put(cache, bytes([65 + number]) * 10, f"s3://models/{number}")
     put(cache, b"x" * 25)
@@ -107,16 +107,16 @@ def test_as_many_go_as_the_new_one_needs(tmp_path: Path) -> None:
 
 
 def test_a_file_larger_than_the_cache_is_not_taken_and_nothing_goes_for_it(tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, 30)
+    cache = FileCache(tmp_path, 30)
     put(cache, b"abc")
-    with pytest.raises(FileFault, match="31 bytes, the cache 30") as caught:
+    with pytest.raises(FileError, match="31 bytes, the cache 30") as caught:
         put(cache, b"x" * 31)
     assert caught.value.code is Code.UNKNOWN_PLAN
     assert whole(cache.open(named(b"abc"))) == b"abc"
 
 
 def test_two_that_do_not_fit_together_are_written_one_after_the_other(tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, 30)
+    cache = FileCache(tmp_path, 30)
     began, may_end = threading.Event(), threading.Event()
 
     def slowly() -> Iterator[bytes]:
@@ -137,7 +137,7 @@ def test_two_that_do_not_fit_together_are_written_one_after_the_other(tmp_path: 
 
 
 def test_what_is_being_written_is_not_evicted(tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, 30)
+    cache = FileCache(tmp_path, 30)
 
     def while_another_is_put() -> Iterator[bytes]:
         yield b"a" * 5
@@ -161,8 +161,8 @@ def test_what_is_being_written_is_not_evicted(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_not_the_plans_is_not_kept(size: int, chunks: list[bytes], why: str, tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, 100)
-    with pytest.raises(FileFault, match=why) as caught:
+    cache = FileCache(tmp_path, 100)
+    with pytest.raises(FileError, match=why) as caught:
         cache.put(named(b"abc"), size, chunks)
     assert caught.value.code is Code.UNKNOWN_PLAN
     assert list(tmp_path.iterdir()) == []
@@ -170,8 +170,8 @@ def test_what_is_not_the_plans_is_not_kept(size: int, chunks: list[bytes], why: 
 
 @pytest.mark.parametrize("kind", ["", "MD5", "SHA256", "sha1"])
 def test_a_checksum_that_nobody_can_verify_is_told_before_anything_is_fetched(kind: str, tmp_path: Path) -> None:
-    with pytest.raises(FileFault, match=f"type {kind} cannot be verified"):
-        ModelCache(tmp_path, 100).open(ModelFile("s3://models/kws", "900150983cd24fb0d6963f7d28e17f72", kind))
+    with pytest.raises(FileError, match=f"type {kind} cannot be verified"):
+        FileCache(tmp_path, 100).open(ModelFile("s3://models/kws", "900150983cd24fb0d6963f7d28e17f72", kind))
 
 
 def test_a_fetch_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_fetch_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
         yield b"ab"
         raise ConnectionResetError
 
-    cache = ModelCache(tmp_path, 100)
+    cache = FileCache(tmp_path, 100)
     with pytest.raises(ConnectionResetError):
         cache.put(named(b"abc"), 3, broken())
     assert list(tmp_path.iterdir()) == []
@@ -188,7 +188,7 @@ def test_a_fetch_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [b"abd", b"ab", b"abcd", b""])
 def test_what_the_disk_changed_is_found_when_it_is_opened(damage: bytes, tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, 100)
+    cache = FileCache(tmp_path, 100)
     put(cache, b"abc")
     only_file(tmp_path).write_bytes(damage)
     assert cache.open(named(b"abc")) is None
@@ -196,7 +196,7 @@ def test_what_the_disk_changed_is_found_when_it_is_opened(damage: bytes, tmp_pat
 
 
 def test_what_the_disk_changed_is_found_when_it_is_read(tmp_path: Path) -> None:
-    found = put(ModelCache(tmp_path, SIZE), CONTENT)
+    found = put(FileCache(tmp_path, SIZE), CONTENT)
     assert found.read(0, 10) == CONTENT[:10]
     with only_file(tmp_path).open("r+b") as file:
         file.seek(CHUNK + 5)
@@ -207,7 +207,7 @@ def test_what_the_disk_changed_is_found_when_it_is_read(tmp_path: Path) -> None:
 
 
 def test_an_evicted_file_is_read_by_those_who_hold_it(tmp_path: Path) -> None:
-    cache = ModelCache(tmp_path, SIZE)
+    cache = FileCache(tmp_path, SIZE)
     found = put(cache, CONTENT)
     put(cache, b"x" * SIZE, "s3://models/another")
     assert found.evicted
@@ -215,7 +215,7 @@ def test_an_evicted_file_is_read_by_those_who_hold_it(tmp_path: Path) -> None:
 
 
 def test_a_file_that_nobody_holds_is_closed(tmp_path: Path) -> None:
-    found = put(ModelCache(tmp_path, 100), b"abc")
+    found = put(FileCache(tmp_path, 100), b"abc")
     number = found._fd
     del found
     with pytest.raises(OSError, match="Bad file descriptor"):

@@ -4,13 +4,13 @@ from collections import deque
 
 import pytest
 
-from gateway.pace import LEAST, MOST, REMEMBERED, SLACK, START, Pace
+from gateway.files.flow_control import LEAST, MOST, REMEMBERED, SLACK, START, CongestionControl
 
 
 class Line:
     """Takes `service` seconds for each block, one after another, and `way` seconds there and back."""
 
-    def __init__(self, pace: Pace, way: float, service: float) -> None:
+    def __init__(self, pace: CongestionControl, way: float, service: float) -> None:
         self.pace, self.way, self.service = pace, way, service
         self.now = 0.0
         self._free = 0.0
@@ -40,7 +40,7 @@ class Line:
 
 @pytest.mark.parametrize(("way", "service"), [(0.0001, 0.0001), (0.0002, 0.001), (0.02, 0.0005), (0.1, 0.001)])
 def test_the_line_is_used_and_little_stands_in_front_of_it(way: float, service: float) -> None:
-    line = Line(Pace(), way, service)
+    line = Line(CongestionControl(), way, service)
     line.run(5000)
     line.waits.clear()
     rate = line.run(5000)
@@ -49,19 +49,19 @@ def test_the_line_is_used_and_little_stands_in_front_of_it(way: float, service: 
 
 
 def test_a_line_that_never_waits_has_the_whole_window() -> None:
-    line = Line(Pace(), way=0.05, service=0.0)
+    line = Line(CongestionControl(), way=0.05, service=0.0)
     line.run(100_000)
     assert line.pace.window == MOST
 
 
 def test_what_is_not_used_does_not_grow() -> None:
-    line = Line(Pace(), way=0.05, service=0.0)
+    line = Line(CongestionControl(), way=0.05, service=0.0)
     line.run(10_000, most=4)
     assert line.pace.window == START
 
 
 def test_a_line_that_becomes_slow_is_noticed_within_a_few_windows() -> None:
-    line = Line(Pace(), way=0.05, service=0.0)
+    line = Line(CongestionControl(), way=0.05, service=0.0)
     line.run(100_000)
     line.service = 0.02
     line.run(5 * MOST)
@@ -69,7 +69,7 @@ def test_a_line_that_becomes_slow_is_noticed_within_a_few_windows() -> None:
 
 
 def test_one_late_confirmation_costs_half_a_block_at_most() -> None:
-    pace = Pace()
+    pace = CongestionControl()
     pace.confirmed(0.0, 0.001, True)
     before = pace.window
     pace.confirmed(0.0, 3600.0, True)
@@ -77,7 +77,7 @@ def test_one_late_confirmation_costs_half_a_block_at_most() -> None:
 
 
 def test_it_never_stands_still() -> None:
-    pace = Pace()
+    pace = CongestionControl()
     pace.confirmed(0.0, 0.001, True)
     for _ in range(1000):
         pace.confirmed(0.0, 10.0, True)
@@ -85,7 +85,7 @@ def test_it_never_stands_still() -> None:
 
 
 def test_a_way_that_has_become_longer_is_believed_at_last() -> None:
-    line = Line(Pace(), way=0.001, service=0.0)
+    line = Line(CongestionControl(), way=0.001, service=0.0)
     line.run(1000)
     line.way = 0.05
     line.run(100)

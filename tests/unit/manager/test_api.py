@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from gateway.manager.api import make_api
-from gateway.manager.deploying import choose_devices, deploy, having, read_pairs, registered, undeploy
-from gateway.manager.objects import Objects
-from gateway.manager.refusals import ApiError, ManagerError
-from gateway.manager.store import open_store
+from gateway.manager.api.operations import make_api
+from gateway.manager.errors import ApiError, ManagerError
+from gateway.manager.objects.object_store import Objects
+from gateway.manager.rollouts.service import choose_devices, deploy, having, read_pairs, registered, undeploy
+from gateway.manager.store.database import open_store
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.manager.deployments import Definition, Deployment, deployed, in_force
+from gateway.manager.api.deployments import Definition, Deployment, deployed, in_force
 
 HANDLES = st.sampled_from(["a", "b", "c"])
 DEFINITIONS = st.builds(Definition, HANDLES, st.sampled_from(["DEPLOY", "UNDEPLOY"]))

@@ -1,6 +1,6 @@
 """What is kept of one SendHeartbeat."""
 
-from gateway.manager.heartbeats import MetricKey, Sample, Times, condense
+from gateway.manager.api.device_status import MetricKey, Sample, Times, condense
 
 NOW = 1_795_458_600.0
 HEAP = MetricKey("", "", "sys", "free-heap")

@@ -8,10 +8,10 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.manager.config import Config
-from gateway.manager.http import make_app, running
-from gateway.manager.refusals import ManagerError
-from gateway.manager.signatures import Keys
-from gateway.manager.store import open_store
+from gateway.manager.errors import ManagerError
+from gateway.manager.http.server import make_app, running
+from gateway.manager.http.signatures import Keys
+from gateway.manager.store.database import open_store
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 

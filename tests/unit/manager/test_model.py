@@ -9,8 +9,8 @@ from botocore.model import ListShape, Shape, StructureShape
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.manager.model import check_name, compile_operations, load, parse
-from gateway.manager.refusals import ApiError
+from gateway.manager.api.validation import check_name, compile_operations, load, parse
+from gateway.manager.errors import ApiError
 
 SERVICE = load()
 CHECKS = compile_operations(SERVICE)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.manager.objects import Objects
-from gateway.manager.refusals import ManagerError, S3Error
+from gateway.manager.errors import ManagerError, S3Error
+from gateway.manager.objects.object_store import Objects
 
 
 @pytest.fixture

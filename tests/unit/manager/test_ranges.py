@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.manager.ranges import Part, choose
-from gateway.manager.refusals import S3Error
+from gateway.manager.errors import S3Error
+from gateway.manager.objects.ranges import Part, choose
 
 ETAG = '"0123"'
 

@@ -6,16 +6,16 @@ from fractions import Fraction
 
 import pytest
 
-from gateway.manager import deploying
-from gateway.manager.api import make_api
-from gateway.manager.deployments import Definition
-from gateway.manager.refusals import ManagerError
-from gateway.manager.reports import rollout_report
-from gateway.manager.rolling import Rolling
-from gateway.manager.rollout import AT_ONCE, Rules, Stage, State, order
-from gateway.manager.rollouts import Draft, Rollouts
-from gateway.manager.schema import FORMATS
-from gateway.manager.store import FILE, open_store
+from gateway.manager.api.deployments import Definition
+from gateway.manager.api.operations import make_api
+from gateway.manager.cli.reports import rollout_report
+from gateway.manager.errors import ManagerError
+from gateway.manager.rollouts import service
+from gateway.manager.rollouts.decisions import AT_ONCE, Rules, Stage, State, order
+from gateway.manager.rollouts.repository import Draft, Rollouts
+from gateway.manager.rollouts.runner import Rolling
+from gateway.manager.store.database import FILE, open_store
+from gateway.manager.store.schema import FORMATS
 
 NAMES = [f"d{number:02}" for number in range(20)]
 STAGED = Rules((Stage(Fraction(1, 10), Fraction(1), 60), Stage(Fraction(1))), Fraction(1, 5))
@@ -39,7 +39,7 @@ class Fleet:
         return ordered
 
     def number(self, device):
-        return deploying.registered(self.store, "f", device)
+        return service.registered(self.store, "f", device)
 
     def call(self, operation, device, now, **members):
         body = {"DeviceFleetName": "f", "DeviceName": device} | members
@@ -125,15 +125,15 @@ def test_results_that_mean_nothing_here(fleet):
 
 def test_paused_and_resumed(fleet):
     devices = fleet.deploy("one", rules=STAGED)
-    deploying.switch(fleet.store, "f", "one", State.PAUSED, now=101.0)
+    service.switch(fleet.store, "f", "one", State.PAUSED, now=101.0)
     fleet.tell("one", "SUCCESS", *devices[:2])
     assert not fleet.rolling.advance_all(1000.0)
     assert having(fleet, "one") == set(devices[:2])
-    deploying.switch(fleet.store, "f", "one", State.RUNNING, now=1000.0)
+    service.switch(fleet.store, "f", "one", State.RUNNING, now=1000.0)
     assert having(fleet, "one") == set(NAMES)
-    deploying.switch(fleet.store, "f", "one", State.ABORTED, now=1001.0)
+    service.switch(fleet.store, "f", "one", State.ABORTED, now=1001.0)
     with pytest.raises(ManagerError, match="one is aborted already"):
-        deploying.switch(fleet.store, "f", "one", State.RUNNING, now=1002.0)
+        service.switch(fleet.store, "f", "one", State.RUNNING, now=1002.0)
 
 
 def test_aborting_puts_back_what_was_there_where_nobody_fetched(fleet):
@@ -142,7 +142,7 @@ def test_aborting_puts_back_what_was_there_where_nobody_fetched(fleet):
     fleet.deploy("new")
     assert fleet.report("old")["superseded"] == 20
     assert fleet.ask("d03") == [("new", "s3://m/new")]
-    deploying.switch(fleet.store, "f", "new", State.ABORTED, now=101.0)
+    service.switch(fleet.store, "f", "new", State.ABORTED, now=101.0)
     assert having(fleet, "new") == {"d03"}
     assert having(fleet, "old") == set(NAMES) - {"d03"}
     assert (fleet.report("old")["superseded"], fleet.report("old")["pending"]) == (1, 19)
@@ -153,7 +153,7 @@ def test_undoing_gives_each_device_what_it_had(fleet):
     fleet.deploy("new")
     having(fleet, "new")
     fleet.tell("new", "FAIL", "d01", "d05")
-    undone = deploying.undo(fleet.store, "f", "new", now=101.0)
+    undone = service.undo(fleet.store, "f", "new", now=101.0)
     assert fleet.report("new")["state"] == "aborted"
     assert fleet.ask("d01") == fleet.ask("d02") == [(undone.name, "s3://m/old")]
     assert fleet.ask("d05") == fleet.ask("d06") == [(undone.name, None)], "an undeployment"
@@ -167,7 +167,7 @@ def test_undoing_leaves_alone_what_came_later(fleet):
     having(fleet, "one")
     fleet.tell("one", "SUCCESS", *NAMES)
     fleet.deploy("two", devices=["d01"])
-    undone = deploying.undo(fleet.store, "f", "one", now=101.0)
+    undone = service.undo(fleet.store, "f", "one", now=101.0)
     assert fleet.ask("d01") == [("two", "s3://m/two")]
     assert fleet.report(undone.name)["superseded"] == 1
     assert fleet.report("one")["state"] == "completed"
@@ -175,7 +175,7 @@ def test_undoing_leaves_alone_what_came_later(fleet):
 
 def test_undoing_what_nobody_heard_of_is_aborting(fleet):
     fleet.deploy("one", devices=["d01"])
-    assert deploying.undo(fleet.store, "f", "one", now=101.0).name == "one"
+    assert service.undo(fleet.store, "f", "one", now=101.0).name == "one"
     assert fleet.ask("d01") == []
 
 
@@ -183,8 +183,8 @@ def test_undoing_twice_undoes_once(fleet):
     fleet.deploy("one", devices=["d01"])
     having(fleet, "one")
     fleet.tell("one", "SUCCESS", "d01")
-    undone = deploying.undo(fleet.store, "f", "one", now=101.0)
-    assert deploying.undo(fleet.store, "f", "one", now=102.0).name == "one"
+    undone = service.undo(fleet.store, "f", "one", now=101.0)
+    assert service.undo(fleet.store, "f", "one", now=102.0).name == "one"
     assert fleet.ask("d01") == [(undone.name, None)]
 
 
@@ -195,7 +195,7 @@ def test_a_rollout_under_way_is_never_put_over_a_newer_file(fleet):
     assert Rollouts(fleet.store).find("f", "two") is None
     fleet.deploy("three", devices=devices[:1])
     fleet.deploy("four", handle="vad")
-    deploying.switch(fleet.store, "f", "one", State.ABORTED, now=101.0)
+    service.switch(fleet.store, "f", "one", State.ABORTED, now=101.0)
     fleet.deploy("two", devices=devices[5:6])
 
 
@@ -226,13 +226,13 @@ def test_a_large_stage_is_given_in_slices(store):
 
 def test_a_command_leaves_a_large_fleet_to_the_service(store, monkeypatch):
     """So does undoing: what is not withdrawn yet gets what was before, like what was fetched."""
-    monkeypatch.setattr("gateway.manager.rolling.SLICE", 1)
+    monkeypatch.setattr("gateway.manager.rollouts.runner.SLICE", 1)
     fleet = Fleet(store, [f"e{number}" for number in range(60)])
     fleet.deploy("one")
     assert (fleet.report("one")["pending"], fleet.report("one")["waiting"]) == (20, 40)
     while fleet.rolling.advance_all(101.0):
         pass
-    undone = deploying.undo(store, "f", "one", now=102.0).name
+    undone = service.undo(store, "f", "one", now=102.0).name
     while fleet.rolling.advance_all(103.0):
         pass
     assert {tuple(fleet.ask(f"e{number}")) for number in range(60)} == {(), ((undone, None),)}

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.manager.rollout import (
+from gateway.manager.rollouts.decisions import (
     Begin,
     DeviceState,
     End,

@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import pytest
 
-from gateway.manager.refusals import ManagerError
-from gateway.manager.rollout import AT_ONCE, Stage
-from gateway.manager.rules import read_part, read_rules, read_share, read_time
+from gateway.manager.cli.rollout_options import read_part, read_rules, read_share, read_time
+from gateway.manager.errors import ManagerError
+from gateway.manager.rollouts.decisions import AT_ONCE, Stage
 
 TYPED = {"stages": "1%,10%,100%", "min_success": "90%", "wait": "0s", "stop_at": None, "stop_min": 10}
 

@@ -8,8 +8,8 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from gateway.manager.refusals import API_FAULTS, S3_FAULTS
-from gateway.manager.signatures import Fault, Keys, Received, SignatureError, verify
+from gateway.manager.errors import API_FAULTS, S3_FAULTS
+from gateway.manager.http.signatures import Fault, Keys, Received, SignatureError, verify
 
 KEYS = Keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 NOW = datetime.now(UTC)

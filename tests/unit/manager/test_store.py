@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway.manager.deployments import Definition, Deployment
-from gateway.manager.heartbeats import condense
-from gateway.manager.refusals import ManagerError
-from gateway.manager.reports import DeviceReport, status
-from gateway.manager.store import FILE, Store, open_store
+from gateway.manager.api.deployments import Definition, Deployment
+from gateway.manager.api.device_status import condense
+from gateway.manager.cli.reports import DeviceReport, status
+from gateway.manager.errors import ManagerError
+from gateway.manager.store.database import FILE, Store, open_store
 from tests.processes import line, running
 
 
@@ -25,7 +25,7 @@ def store(tmp_path):
 
 BEGINNER = """
 import pathlib, sys
-from gateway.manager.store import open_store
+from gateway.manager.store.database import open_store
 for line in sys.stdin:
     open_store(pathlib.Path(line.strip()), create=True).close()
     print(line.strip(), flush=True)

@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from gateway.manager.refusals import ManagerError, S3Error
-from gateway.manager.serving import SECRET, read_keys
-from gateway.manager.signatures import Keys
-from gateway.manager.tables import status_table
+from gateway.manager.cli.tables import status_table
+from gateway.manager.errors import ManagerError, S3Error
+from gateway.manager.http.signatures import Keys
+from gateway.manager.process import SECRET, read_keys
 
 
 def test_a_devices_text_is_only_text():

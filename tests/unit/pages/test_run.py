@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.manager.store import open_store
+from gateway.manager.store.database import open_store
 from tests.support import commands, pages
 from tests.support.pages import Block
 

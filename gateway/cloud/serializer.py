@@ -1,0 +1,144 @@
+"""Nouns <-> the members of the `sagemaker-edge` API, as boto3 takes and gives them. Pure: no call is made here.
+
+A member whose value is None is absent; so is a list that would be empty.
+"""
+
+from collections.abc import Iterable, Mapping
+from math import isfinite
+from typing import Any, TypeAlias
+
+from gateway.errors import OperatorError
+from gateway.protocol.messages import ModelResult
+from gateway.protocol.service_calls import (
+    Call,
+    DatedResult,
+    DatedSample,
+    Definition,
+    Deployment,
+    GetDeployments,
+    ModelReport,
+    Registration,
+    SendHeartbeat,
+)
+
+DEFAULT_TTL = 300.0
+"""Seconds for which a registration counts whose CacheTTL is missing or unreadable."""
+
+Answer: TypeAlias = Registration | tuple[Deployment, ...] | None
+"""What a call is answered; a heartbeat's answer is empty."""
+
+
+def members(call: Call) -> dict[str, Any]:
+    """The parameters of a call."""
+    who = {"DeviceName": call.device.name, "DeviceFleetName": call.device.fleet}
+    if not isinstance(call, SendHeartbeat):
+        return who
+    return (
+        {"AgentVersion": call.agent_version}
+        | who
+        | _present(
+            AgentMetrics=_metrics(call.metrics),
+            Models=[_model(model) for model in call.models],
+            DeploymentResult=None if call.result is None else result_members(call.result),
+        )
+    )
+
+
+def _present(**candidates: Any) -> dict[str, Any]:
+    return {name: value for name, value in candidates.items() if value is not None and value != []}
+
+
+def _metrics(samples: Iterable[DatedSample]) -> list[dict[str, Any]]:
+    return [
+        {"Dimension": metric.dimension, "MetricName": metric.name, "Value": value, "Timestamp": timestamp}
+        for metric, value, timestamp in samples
+    ]
+
+
+def _model(model: ModelReport) -> dict[str, Any]:
+    return {"ModelName": model.name, "ModelVersion": model.version} | _present(
+        LatestSampleTime=model.latest_sample,
+        LatestInference=model.latest_inference,
+        ModelMetrics=_metrics(model.metrics),
+    )
+
+
+def result_members(result: DatedResult) -> dict[str, Any]:
+    """SendHeartbeat's DeploymentResult."""
+    return _present(
+        DeploymentName=result.deployment,
+        DeploymentStatus=result.status,
+        DeploymentStatusMessage=result.message,
+        DeploymentStartTime=result.start,
+        DeploymentEndTime=result.end,
+        DeploymentModels=None if result.models is None else [_model_result(model) for model in result.models],
+    )
+
+
+def _model_result(model: ModelResult) -> dict[str, Any]:
+    return _present(
+        ModelHandle=model.handle,
+        ModelName=model.name,
+        ModelVersion=model.version,
+        DesiredState=model.desired,
+        State=model.state,
+        Status=model.status,
+        StatusReason=model.reason,
+        RollbackFailureReason=model.rollback_reason,
+    )
+
+
+def answer(call: Call, members: Mapping[str, Any]) -> Answer:
+    """What the service answered to `call`, from the members that boto3 gives.
+
+    boto3 does not hold an answer against the model. Raises OperatorNeeded where it is none of this API's: an outage is
+    not to pass for a device that is not registered, or for a plan.
+    """
+    if isinstance(call, SendHeartbeat):
+        return None
+    return deployments(members) if isinstance(call, GetDeployments) else registration(members)
+
+
+def registration(answer: Mapping[str, Any]) -> Registration:
+    """What GetDeviceRegistration answered. CacheTTL is seconds in a string."""
+    try:
+        ttl = float(answer.get("CacheTTL") or DEFAULT_TTL)
+    except (ValueError, TypeError):
+        ttl = DEFAULT_TTL
+    word = answer.get("DeviceRegistration")
+    if word is None:
+        raise OperatorError("NotTheApi", "an answer without DeviceRegistration: is the endpoint right?")
+    return Registration(str(word), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
+
+
+def deployments(answer: Mapping[str, Any]) -> tuple[Deployment, ...]:
+    """What GetDeployments answered, in the service's order."""
+    return tuple(_deployment(each) for each in answer.get("Deployments") or ())
+
+
+def _deployment(each: Mapping[str, Any]) -> Deployment:
+    definitions = each.get("Definitions")
+    return Deployment(
+        _text(each, "DeploymentName"),
+        _text(each, "FailureHandlingPolicy"),
+        None if definitions is None else tuple(_definition(definition) for definition in definitions),
+        _text(each, "Type"),
+    )
+
+
+def _definition(each: Mapping[str, Any]) -> Definition:
+    checksum = each.get("Checksum") or {}
+    return Definition(
+        _text(each, "ModelHandle"),
+        _text(each, "State"),
+        _text(checksum, "Sum"),
+        _text(checksum, "Type"),
+        _text(each, "S3Url"),
+    )
+
+
+def _text(members: Mapping[str, Any], name: str) -> str | None:
+    value = members.get(name)
+    if value is not None and not isinstance(value, str):
+        raise OperatorError("NotTheApi", f"{name} is {value!r:.100}, no string: is the endpoint right?")
+    return value

@@ -1,0 +1,94 @@
+"""The doors of the house as the settings want them: to the broker, to the service, to the model store. Opens none.
+
+Whoever tries something out does it through these, so that what it finds holds for `run`.
+"""
+
+import ssl
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from gateway.cloud import boto_transport, direct_transport
+from gateway.cloud.boto_transport import BotoTransport
+from gateway.cloud.client import Transport
+from gateway.cloud.direct_transport import DirectTransport
+from gateway.config import Settings
+from gateway.errors import ConfigError
+from gateway.files import fetcher
+from gateway.mqtt.connection import BrokerEndpoint
+
+THREADS = 16
+"""Calls by boto3 at once, at most: more threads make it slower."""
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeManagerConnection:
+    """The Edge Manager by the AWS settings: boto3's session and client."""
+
+    session: Any
+    client: Any
+
+    @property
+    def url(self) -> str:
+        """Without what may stand there to log in with."""
+        return without_login(self.client.meta.endpoint_url)
+
+    @property
+    def region(self) -> str:
+        return str(self.client.meta.region_name)
+
+    def lane(self, concurrency: int) -> tuple[Transport, int]:
+        """The express lane where it can be taken, and how many calls at once it is good for. Needs a running loop."""
+        if direct_transport.suits(self.client):
+            return DirectTransport(self.session, self.client, concurrency), concurrency
+        most = min(concurrency, THREADS)
+        return BotoTransport(self.client, most), most
+
+
+def without_login(url: str) -> str:
+    """A URL as it may be logged and shown."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def service(settings: Settings) -> EdgeManagerConnection:
+    """Raises ConfigError where the AWS settings name no service."""
+    session = boto_transport.make_session()
+    timeouts = settings.connect_timeout, settings.read_timeout
+    return EdgeManagerConnection(
+        session, boto_transport.make_client(session, settings.region, min(settings.concurrency, THREADS), *timeouts)
+    )
+
+
+def model_store(settings: Settings, region: str) -> Any:
+    """The boto3 client of S3. Raises ConfigError where the AWS settings name no endpoint."""
+    return fetcher.make_client(region, settings.connect_timeout, settings.read_timeout)
+
+
+def broker(settings: Settings) -> BrokerEndpoint:
+    """Raises ConfigError where the TLS files cannot be used."""
+    found = settings.broker
+    return BrokerEndpoint(
+        host=found.host,
+        port=found.port,
+        client_id=settings.client_id,
+        username=found.username,
+        password=found.password,
+        tls=_tls(settings) if found.tls else None,
+        keepalive=settings.keepalive,
+        session_expiry=settings.session_expiry,
+    )
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 and up. Raises ConfigError where the files hold no certificates and keys."""
+    try:
+        context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if settings.mqtt_cert_file is not None:
+            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
+    except (ssl.SSLError, OSError) as error:
+        raise ConfigError(
+            [f"mqtt_ca_file, mqtt_cert_file, mqtt_key_file: should be PEM files that fit ({error})"]
+        ) from error
+    return context

@@ -1,0 +1,1 @@
+"""The commands under edge-gateway manager. Keep nothing beside what the database keeps."""

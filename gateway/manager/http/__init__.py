@@ -1,0 +1,1 @@
+"""HTTP of the Edge Manager: signatures, requests, answers. Decides nothing about devices."""

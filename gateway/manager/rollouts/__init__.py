@@ -1,0 +1,1 @@
+"""Rollouts: what happens next, and who does it. Knows nothing of HTTP."""

@@ -1,0 +1,1 @@
+"""The database of the Edge Manager and its schema. Decides nothing about a rollout."""

@@ -1,0 +1,93 @@
+"""The pages by which an operator's machines look at the gateway: /metrics, /healthz, /readyz, on one port.
+
+Reads, never changes anything; what it shows is handed in.
+"""
+
+import errno
+import json
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from gateway.errors import ConfigError
+from gateway.ops.http_server import HttpServer, PageResponse
+from gateway.ops.metrics import CONTENT_TYPE, Metrics
+
+Readiness = Callable[[], Sequence[str]]
+"""Why the gateway is not ready, a sentence for each reason; empty = messages that come are on their way."""
+
+FAULTS_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
+_INDEX = b"""\
+/metrics  Prometheus metrics
+/healthz  200 while the event loop answers
+/readyz   200 while connected and subscribed, with AWS credentials, and not stopping; else 503 and the reasons
+"""
+
+_log = structlog.get_logger()
+
+
+class StatusServer:
+    """Serves the pages while its context is entered. `port` 0 = any free one; None = serves nothing.
+
+    `required=False`: a busy port is a warning. Else entering raises ConfigError, and always for a host that is none.
+    """
+
+    def __init__(
+        self, host: str, port: int | None, metrics: Metrics, readiness: Readiness, *, required: bool = True
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._required = required
+        self._readiness = readiness
+        self._server = HttpServer(
+            {
+                "/": lambda: PageResponse("text/plain; charset=utf-8", _INDEX),
+                "/metrics": lambda: PageResponse(CONTENT_TYPE, metrics.render()),
+                "/healthz": lambda: _json({"alive": True}),
+                "/readyz": self._ready,
+            }
+        )
+        self.port: int | None = None
+        """The TCP port that is served; None before, after, and where nothing is."""
+
+    def __repr__(self) -> str:
+        return f"<StatusPages {self._host}:{self.port or 'not served'}>"
+
+    async def __aenter__(self) -> Self:
+        if self._port is not None:
+            await self._listen(self._port)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.port = None
+        await self._server.close()
+
+    async def _listen(self, port: int) -> None:
+        try:
+            self.port = await self._server.start(self._host, port)
+        except (OSError, UnicodeError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            if not (isinstance(error, OSError) and error.errno in FAULTS_OF_THE_PORT):
+                raise ConfigError(
+                    [f"http_host: {self._host} should be an address of this machine ({reason})"]
+                ) from None
+            if self._required:
+                mistake = f"{port} cannot be served on {self._host}; should be a free port, or off ({reason})"
+                raise ConfigError([f"http_port: {mistake}"]) from None
+            _log.warning("no status pages: metrics and health cannot be asked for", port=port, reason=reason)
+            return
+        _log.info("status pages served", url=f"http://{self._host}:{self.port}/")
+
+    def _ready(self) -> PageResponse:
+        reasons = list(self._readiness())
+        status = HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK
+        return _json({"ready": not reasons, "reasons": reasons}, status)
+
+
+def _json(content: object, status: HTTPStatus = HTTPStatus.OK) -> PageResponse:
+    return PageResponse("application/json", json.dumps(content).encode(), status)

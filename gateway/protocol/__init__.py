@@ -1,0 +1,1 @@
+"""What devices, gateway and Edge Manager say to each other: messages, topics, their bytes, calls. Performs no I/O."""

@@ -1,0 +1,92 @@
+"""The forms of single elements: a decoded msgpack value in, the same value out, or DecodeError with what belongs there.
+
+Knows no messages and no bytes. `type(x) is int` and not isinstance: a bool is malformed wherever a number belongs.
+"""
+
+import math
+from typing import Any
+
+from gateway.errors import DecodeError
+
+
+class ForbiddenMap:
+    """Stands for a msgpack map, which no known element is: never built, so that its keys cost nothing."""
+
+    def __init__(self, pairs: object) -> None:
+        pass
+
+
+def array(value: Any, known: int, what: str) -> tuple[Any, ...]:
+    """Exactly `known` elements: missing ones are None, those that a later version may add are left out."""
+    if type(value) is not tuple:
+        raise wrong(value, what, "an array")
+    return (value + (None,) * (known - len(value)))[:known]
+
+
+def optional_array(value: Any, what: str) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    if type(value) is not tuple:
+        raise wrong(value, what, "an array or nil")
+    return value
+
+
+def check_series(series: tuple[Any, ...]) -> None:
+    if len(series) % 2:
+        raise DecodeError("samples: an age is missing (number, age, number, age, ...)")
+    for number in series[::2]:
+        check_number(number)
+    for age in series[1::2]:
+        uint(age, "age")
+
+
+def check_number(value: Any) -> None:
+    if type(value) is not int and not (type(value) is float and math.isfinite(value)):
+        raise wrong(value, "sample", "an int or a finite float")
+
+
+def word(value: Any, words: dict[int, str], what: str) -> str | None:
+    """An enum value: a number that the page names, or the API's word, which the service judges."""
+    if value is None or type(value) is str:
+        return value
+    if type(value) is int and value in words:
+        return words[value]
+    raise wrong(value, what, f"one of {sorted(words)}, a str or nil")
+
+
+def tag(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= 0xFFFF:
+        raise wrong(value, "tag", "an int from 0 to 65535")
+    return value
+
+
+def uint(value: Any, what: str) -> int:
+    if type(value) is not int or value < 0:
+        raise wrong(value, what, "an int of 0 or more")
+    return value
+
+
+def uint_or_none(value: Any) -> int | None:
+    """For what is read of a payload that is refused anyway."""
+    return value if type(value) is int and value >= 0 else None
+
+
+def optional_uint(value: Any, what: str) -> int | None:
+    return None if value is None else uint(value, what)
+
+
+def text(value: Any, what: str) -> str:
+    if type(value) is not str:
+        raise wrong(value, what, "a str")
+    return value
+
+
+def optional_text(value: Any, what: str) -> str | None:
+    return None if value is None else text(value, what)
+
+
+def wrong(value: Any, what: str, right: str) -> DecodeError:
+    """The error that names the place, what stood there and what belongs there."""
+    names = {type(None): "nil", ForbiddenMap: "a map", tuple: "an array"}
+    found = str(value) if type(value) in (int, float, bool) else names.get(type(value), type(value).__name__)
+    return DecodeError(f"{what}: {found} where {right} belongs")

@@ -1,0 +1,243 @@
+"""The nouns of the street side: what devices say, and what they are told. Limits are checked at birth.
+
+Frozen values without behaviour of their own: no bytes, no topics, no clock. Those that are made for every heartbeat are
+named tuples, which cost a third. Their form is that of device_sdk/PROTOCOL.md; times are Unix seconds, ages
+are seconds before the heartbeat's time.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from gateway.errors import Code, LimitError
+from gateway.protocol import limits
+
+Number: TypeAlias = int | float
+"""A sample as it travelled: an int, or a finite float. Never a bool."""
+
+Samples: TypeAlias = Number | tuple[Number, ...] | None
+"""None: no sample. A number: one, at the heartbeat's time. A tuple: number, age, number, age, ..."""
+
+LATEST = 4_102_444_800
+"""2100-01-01 in Unix seconds: the protocol's last date."""
+
+NO_URLS = 1
+"""Bit 0 of a hello's flags: leave S3 URLs out of plans."""
+
+MOST_BLOCKS = 64
+LARGEST_BLOCK = 65_536
+"""What one `read` may ask for: so many blocks, of so many bytes each."""
+
+
+class Instant(NamedTuple):
+    """One reading of both clocks: `wall` in Unix seconds for dating, `mono` in seconds for waiting."""
+
+    wall: float
+    mono: float
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Who speaks. Taken from the topic and from nothing else."""
+
+    fleet: str
+    name: str
+
+    def __post_init__(self) -> None:
+        limits.DEVICE_FLEET_NAME.check(self.fleet, "fleet")
+        limits.DEVICE_NAME.check(self.name, "device")
+
+    def __str__(self) -> str:
+        return f"{self.fleet}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One column of a layout. A sample n stands for n * 10**exponent where an exponent is given (-30 to 30)."""
+
+    dimension: str
+    name: str
+    exponent: int | None = None
+
+    def __post_init__(self) -> None:
+        limits.DIMENSION.check(self.dimension, "dimension")
+        limits.METRIC.check(self.name, "metric")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of a layout, with the metrics that it reports."""
+
+    name: str
+    version: str
+    metrics: tuple[Metric, ...]
+
+    def __post_init__(self) -> None:
+        limits.MODEL_NAME.check(self.name, "model")
+        limits.VERSION.check(self.version, "model version")
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class Layout:
+    """What the positions of a heartbeat mean. Kept once for all devices that share it."""
+
+    agent_version: str
+    metrics: tuple[Metric, ...]
+    models: tuple[Model, ...]
+
+    def __post_init__(self) -> None:
+        limits.VERSION.check(self.agent_version, "agent version")
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A device's retained introduction. `epoch` None: it has no clock. `max_payload` in bytes, None: no limit."""
+
+    tag: int
+    layout: Layout
+    epoch: int | None = None
+    max_payload: int | None = None
+    flags: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epoch is not None and self.epoch > LATEST:
+            raise LimitError(f"epoch: {self.epoch} is after 2100")
+
+
+@dataclass(slots=True)
+class HelloRecord:
+    """A hello that the gateway keeps. `implied`: where it has no epoch, the earliest that messages of its tag implied.
+
+    The one noun that changes: a message that waits under the record profits from what is learnt meanwhile.
+    """
+
+    hello: Hello
+    implied: int | None = None
+
+    @property
+    def epoch(self) -> int | None:
+        """The Unix second from which the device counts, as far as it is known."""
+        return self.implied if self.hello.epoch is None else self.hello.epoch
+
+    def imply(self, epoch: int) -> bool:
+        """Learn from a message of a device without a clock; True where that moved its epoch."""
+        if self.hello.epoch is not None or (self.implied is not None and self.implied <= epoch):
+            return False
+        self.implied = epoch
+        return True
+
+
+class ModelSamples(NamedTuple):
+    """What a heartbeat says of one model of its layout."""
+
+    sample_age: int | None
+    inference_age: int | None
+    metrics: tuple[Samples, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelResult:
+    """One model of a DeploymentResult. States and status are the API's words (DEPLOY, SUCCESS, ...)."""
+
+    handle: str | None
+    name: str | None
+    version: str | None
+    desired: str | None
+    state: str | None
+    status: str | None
+    reason: str | None = None
+    rollback_reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.handle is not None:
+            limits.ENTITY_NAME.check(self.handle, "result's model handle")
+        if self.name is not None:
+            limits.MODEL_NAME.check(self.name, "result's model")
+        if self.version is not None:
+            limits.VERSION.check(self.version, "result's model version")
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a deployment went, with ages in place of times."""
+
+    deployment: str | None
+    status: str | None
+    message: str | None = None
+    start_age: int | None = None
+    end_age: int | None = None
+    models: tuple[ModelResult, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.deployment is not None:
+            limits.ENTITY_NAME.check(self.deployment, "result's deployment")
+        if self.status is not None:
+            limits.ENTITY_NAME.check(self.status, "result's status")
+
+
+class Heartbeat(NamedTuple):
+    """`source`: the tag of a hello, from whose epoch `time` counts, or a layout, and `time` is in Unix seconds."""
+
+    source: int | Layout
+    time: int | None = None
+    values: tuple[Samples, ...] = ()
+    models: tuple[ModelSamples | None, ...] = ()
+    have: int | None = None
+    result: Result | None = None
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """A deployment request: answered by the service, never by a cache. `have` 0: the device holds no plan."""
+
+    have: int | None = 0
+    seq: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A request for `count` blocks of `length` bytes of a model file, from `offset` on."""
+
+    digest: int
+    index: int
+    offset: int
+    length: int
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if self.count > MOST_BLOCKS or self.length > LARGEST_BLOCK:
+            raise LimitError(
+                f"read: {self.count} blocks of {self.length} bytes, at most {MOST_BLOCKS} of {LARGEST_BLOCK}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """A receipt (code 0) or an error. `time` is the gateway's clock in Unix seconds."""
+
+    seq: int | None
+    code: Code
+    time: int
+    detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """The file behind a definition: where it is, and the checksum (hex digits) that it must have."""
+
+    url: str
+    checksum: str
+    checksum_type: str = "SHA1"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a device is to have. `payload` and `bare` (without S3 URLs) are ready to be published.
+
+    `files`: one for each definition, through all deployments; None where there is nothing to read.
+    """
+
+    digest: int
+    payload: bytes
+    bare: bytes
+    files: tuple[ModelFile | None, ...] = ()

@@ -1,0 +1,1 @@
+"""What the gateway keeps on disk: hellos, filters, dead letters without a subscriber. Decides nothing."""

@@ -1,0 +1,177 @@
+"""What outlives the gateway: its devices' hellos, its topic filters, and refused payloads that nobody took.
+
+SQLite in WAL mode: a commit survives kill -9. Decides nothing; the core says what is worth keeping.
+"""
+
+import base64
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from gateway.errors import Code, ConfigError, StateError
+from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric, Model
+
+DEAD_BYTES = 64 * 1024 * 1024
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, layout TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS hellos (
+    fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL,
+    tag INTEGER NOT NULL, layout INTEGER NOT NULL REFERENCES layouts, epoch INTEGER, max_payload INTEGER,
+    flags INTEGER NOT NULL, implied INTEGER,
+    PRIMARY KEY (fleet, device, position)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, isolation_level=None, timeout=2.0)
+    try:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.executescript(_SCHEMA)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+class StateStore:
+    """One folder: `hellos.sqlite`, `dead.jsonl` and `alive`. Raises ConfigError where the folder cannot be used."""
+
+    def __init__(self, folder: Path) -> None:
+        self._dead, self._alive = folder / "dead.jsonl", folder / "alive"
+        self._layouts: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._db = _open(folder / "hellos.sqlite")
+        except (OSError, sqlite3.Error) as error:
+            raise ConfigError([f"state_dir {folder}: {error} (one folder for each gateway, writable)"]) from error
+
+    def hellos(self) -> Iterator[tuple[Device, list[HelloRecord]]]:
+        """All that is remembered: each device's hellos, newest last."""
+        with suppress(sqlite3.Error):  # tidying takes room
+            self._db.execute("DELETE FROM layouts WHERE id NOT IN (SELECT layout FROM hellos)")
+        layouts = {row[0]: _layout(json.loads(row[1])) for row in self._db.execute("SELECT id, layout FROM layouts")}
+        self._layouts.update({layout: number for number, layout in layouts.items()})
+        rows = self._db.execute(
+            "SELECT fleet, device, tag, layout, epoch, max_payload, flags, implied FROM hellos"
+            " WHERE layout IN (SELECT id FROM layouts) ORDER BY fleet, device, position"
+        )
+        device, records = None, list[HelloRecord]()
+        for fleet, name, tag, layout, epoch, max_payload, flags, implied in rows:
+            if device is None or (device.fleet, device.name) != (fleet, name):
+                if device is not None:
+                    yield device, records
+                device, records = Device(fleet, name), []
+            records.append(HelloRecord(Hello(tag, layouts[layout], epoch, max_payload, flags), implied))
+        if device is not None:
+            yield device, records
+
+    def remember(self, changed: Mapping[Device, tuple[HelloRecord, ...]]) -> None:
+        """Keep just these hellos of each device, newest last. Committed when it returns. Raises StateError."""
+        with self._transaction():
+            for device, records in changed.items():
+                self._replace(device, records)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing. Raises StateError."""
+        try:
+            with self._db:
+                self._db.execute("BEGIN")
+                yield
+        except sqlite3.Error as error:
+            self._layouts.clear()  # a number that was given in it stands nowhere
+            raise StateError(f"hellos.sqlite: {error}") from error
+
+    def _replace(self, device: Device, records: tuple[HelloRecord, ...]) -> None:
+        rows = [
+            (device.fleet, device.name, position, hello.tag, self._number(hello.layout))
+            + (hello.epoch, hello.max_payload, hello.flags, record.implied)
+            for position, record in enumerate(records)
+            for hello in (record.hello,)
+        ]
+        self._db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", (device.fleet, device.name))
+        self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def lives(self) -> None:
+        """The gateway lives: `away` counts from here."""
+        try:
+            self._alive.touch()
+        except OSError:
+            pass  # what matters more tells of the disk
+
+    def away(self) -> float:
+        """For how long no gateway lived here, in seconds; a day where nobody knows."""
+        try:
+            return max(0.0, time.time() - self._alive.stat().st_mtime)
+        except OSError:
+            return 86_400.0
+
+    def filters(self) -> list[str]:
+        """The topic filters that the session at the broker may have."""
+        return [row[0] for row in self._db.execute("SELECT filter FROM filters ORDER BY filter")]
+
+    def keep_filters(self, filters: Iterable[str]) -> None:
+        """These are the ones that it may have. Raises StateError."""
+        with self._transaction():
+            self._db.execute("DELETE FROM filters")
+            self._db.executemany("INSERT INTO filters VALUES (?)", {(each,) for each in filters})
+
+    def bury(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
+        """Append a refused payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError.
+
+        A file of DEAD_BYTES becomes the older one, in place of the one before: garbage does not fill a disk.
+        """
+        line = {"at": at, "topic": topic, "code": int(code), "reason": detail, "payload": _text(payload)}
+        try:
+            with self._dead.open("a", encoding="ascii") as file:
+                file.write(json.dumps(line) + "\n")
+                full = file.tell() >= DEAD_BYTES
+            if full:
+                self._dead.replace(self._dead.with_name("dead.older.jsonl"))
+        except OSError as error:
+            raise StateError(f"{self._dead}: {error.strerror}") from error
+        return self._dead
+
+    def close(self) -> None:
+        """Nothing is lost if this is never called."""
+        self._db.close()
+
+    def _number(self, layout: Layout) -> int:
+        number = self._layouts.get(layout)
+        if number is None:
+            text = json.dumps(_plain(layout))
+            self._db.execute("INSERT OR IGNORE INTO layouts (layout) VALUES (?)", (text,))
+            number = int(self._db.execute("SELECT id FROM layouts WHERE layout = ?", (text,)).fetchone()[0])
+            self._layouts[layout] = number
+        return number
+
+
+def _text(payload: bytes) -> str:
+    return base64.b64encode(payload).decode("ascii")
+
+
+def _plain(layout: Layout) -> list[Any]:
+    models = [[model.name, model.version, _rows(model.metrics)] for model in layout.models]
+    return [layout.agent_version, _rows(layout.metrics), models]
+
+
+def _rows(metrics: tuple[Metric, ...]) -> list[list[Any]]:
+    return [[metric.dimension, metric.name, metric.exponent] for metric in metrics]
+
+
+def _layout(plain: list[Any]) -> Layout:
+    version, metrics, models = plain
+    return Layout(
+        version,
+        tuple(Metric(*metric) for metric in metrics),
+        tuple(Model(name, version, tuple(Metric(*metric) for metric in rows)) for name, version, rows in models),
+    )

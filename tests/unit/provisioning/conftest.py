@@ -1,0 +1,70 @@
+"""A site and a manager's data, and the commands on them as an operator types them."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from gateway.manager.store.database import open_store
+from gateway.provisioning.acl_file import AclFile
+from gateway.provisioning.certificate_authority import revoked_serials
+from gateway.provisioning.cli import app
+from gateway.provisioning.password_file import PasswordFile
+
+KINDS = pytest.mark.parametrize("options", [[], ["--certificate"]], ids=["password", "certificate"])
+
+
+@dataclass
+class Desk:
+    """A site and a manager's data directory."""
+
+    site: Path
+    data: Path
+
+    def __call__(self, *arguments: str, status: int = 0) -> Result:
+        return self.plain(*arguments, *([] if arguments[0] == "init" else ["--data", str(self.data)]), status=status)
+
+    def plain(self, *arguments: str, status: int = 0) -> Result:
+        """A command that knows no manager."""
+        done = CliRunner().invoke(app, [*arguments, "--site", str(self.site)])
+        assert done.exit_code == status, done.output
+        return done
+
+    def refused(self, *arguments: str) -> str:
+        """The one line on stderr."""
+        done = self(*arguments, status=2)
+        assert done.stdout == ""
+        assert done.stderr.count("\n") == 1
+        return done.stderr
+
+    def board(self, name: str) -> dict[str, str]:
+        found: dict[str, str] = json.loads((self.site / "devices" / f"f.{name}.json").read_text())
+        return found
+
+    def passwords(self) -> PasswordFile:
+        return PasswordFile.parse((self.site / "broker" / "passwords").read_text())
+
+    def acl(self) -> AclFile:
+        return AclFile.parse((self.site / "broker" / "acl").read_text())
+
+    def revoked(self) -> set[int]:
+        return revoked_serials((self.site / "broker" / "crl.pem").read_bytes())
+
+    def registered(self) -> list[str]:
+        store = open_store(self.data, create=False)
+        found = [device for _, device, _ in store.devices("f")]
+        store.close()
+        return found
+
+    def everything(self) -> dict[Path, bytes]:
+        return {path: path.read_bytes() for path in self.site.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    open_store(tmp_path / "data", create=True).close()
+    made = Desk(tmp_path / "site", tmp_path / "data")
+    made("init", "broker.example", "10.0.0.1")
+    return made

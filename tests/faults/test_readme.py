@@ -17,6 +17,6 @@ def scenarios() -> list[str]:
 
 
 def test_the_table_names_every_scenario_once() -> None:
-    _, _, rest = README.read_text("utf-8").partition("<!-- faults -->\n")
-    table, _, _ = rest.partition("<!-- /faults -->")
+    _, _, stop_load = README.read_text("utf-8").partition("<!-- faults -->\n")
+    table, _, _ = stop_load.partition("<!-- /faults -->")
     assert sorted(re.findall(r"`(test_\w+)` \|$", table, re.MULTILINE)) == sorted(scenarios())

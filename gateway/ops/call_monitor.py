@@ -27,7 +27,7 @@ class CallMonitor:
         self._open = False
         self._told_at = float("-inf")
 
-    def attempted(self, call: Call, seconds: float, error: CloudError | None) -> None:
+    def on_attempt(self, call: Call, seconds: float, error: CloudError | None) -> None:
         """An attempt ended after `seconds`."""
         operation = type(call).__name__
         self._metrics.calls[operation, "accepted" if error is None else error.reason].inc()
@@ -37,7 +37,7 @@ class CallMonitor:
                 self._metrics.heartbeats_merged.inc(call.heartbeats)
             self._working()
 
-    def repeating(self, call: Call, error: BaseException, attempts: int) -> None:
+    def on_retry(self, call: Call, error: BaseException, attempts: int) -> None:
         """An attempt failed, and the call will be repeated."""
         reason = error.reason if isinstance(error, CloudError) else type(error).__name__
         self._metrics.retries[type(call).__name__, reason].inc()
@@ -54,9 +54,9 @@ class CallMonitor:
         else:
             _log.warning("a call failed and is repeated; the broker keeps what waits", **facts)
 
-    def breaker(self, breaker: CircuitBreaker) -> None:
+    def on_limit_change(self, breaker: CircuitBreaker) -> None:
         """More calls at once may be under way, or fewer."""
-        self._metrics.call_window.set(breaker.window)
+        self._metrics.call_window.set(breaker.limit)
         if breaker.open and not self._open:
             self._metrics.breaker_opened.inc()
             _log.warning("the service fails for all: a few calls try it from time to time, the broker keeps the rest")

@@ -57,14 +57,14 @@ LOOK = 0.5
 class ServiceClient(Protocol):
     """The garden door, as far as the steward uses it."""
 
-    def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
-        """`again` hears that a device's postponed call is due, `widen` how many calls at once there may be."""
+    def bind(self, on_retry_due: Callable[[Device], None], set_concurrency: Callable[[int], None]) -> None:
+        """`on_retry_due` gets a device whose call is due again, `set_concurrency` how many calls may be in flight."""
 
-    def start(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
-        """Make a call; `then` hears its outcome."""
+    def call(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
+        """Make a call; `then` gets its outcome."""
 
-    def press(self, device: Device) -> None:
-        """All others wait behind what `device` asked for."""
+    def retry_now(self, device: Device) -> None:
+        """All others wait for this device: if its call failed, it is due now."""
 
 
 class Dispatcher:
@@ -104,7 +104,7 @@ class Dispatcher:
         self._downloads = ReadQueue(models, BlockSender(broker.publish, self._loop.call_later))
         for device, records in self._store.hellos():
             self._core.recall(self._topics.device(device.fleet, device.name), records)
-        cloud.begin(self._again, self._widen)
+        cloud.bind(self._again, self._widen)
         self._intake.begin(broker)
         self._was_away = self._store.away()
         self._look()
@@ -187,7 +187,7 @@ class Dispatcher:
                 case CallService(call):
                     self._asking += 1
                     self._downloads.make_way()
-                    self._cloud.start(call, partial(self._answered, call))
+                    self._cloud.call(call, partial(self._answered, call))
                 case Acknowledge():
                     delivery = cast("Delivery", effect.ticket)
                     confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
@@ -275,7 +275,7 @@ class Dispatcher:
             self._set_alarm()
         if blocking and self._intake.mostly_settled:
             for device in self._topics.devices(delivery.topic for delivery in blocking):
-                self._cloud.press(device)
+                self._cloud.retry_now(device)
 
     # Hellos
 

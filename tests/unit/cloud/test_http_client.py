@@ -1,4 +1,4 @@
-"""Connections to one host: who waits for one is always told, whatever becomes of it."""
+"""Connections to one origin: each request gets a response or an error, whatever becomes of its connection."""
 
 import asyncio
 import socket
@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.cloud.http_client import ConnectionPool, HttpOrigin, Response
-from gateway.errors import CloudError, TransientError
+from gateway.cloud.http_client import MAX_RESPONSE, ConnectionPool, HttpOrigin, HttpResponse
+from gateway.errors import CloudError, OperatorError, TransientError
 
 HOST = "127.0.0.1"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
@@ -16,7 +16,7 @@ DEADLINE_S = 10.0
 
 
 class Service:
-    """Answers each request with `answer`, and closes the connection where that does not say where it ends."""
+    """Answers each request with `answer`, and closes the connection if that has no length."""
 
     answer = OK
 
@@ -52,10 +52,10 @@ def pool(service: Service, connections: int) -> ConnectionPool:
     return ConnectionPool(HttpOrigin(HOST, service.port, None, connections, DEADLINE_S, DEADLINE_S))
 
 
-async def asked(connections: ConnectionPool, count: int = 1) -> list[Response | CloudError]:
-    """What each of so many requests, made at once, is told."""
+async def responses(connections: ConnectionPool, count: int = 1) -> list[HttpResponse | CloudError]:
+    """What each of so many concurrent requests gets."""
     loop = asyncio.get_running_loop()
-    answers: list[asyncio.Future[Response | CloudError]] = [loop.create_future() for _ in range(count)]
+    answers: list[asyncio.Future[HttpResponse | CloudError]] = [loop.create_future() for _ in range(count)]
     for answer in answers:
         connections.send(POST, answer.set_result)
     async with asyncio.timeout(DEADLINE_S):
@@ -63,32 +63,32 @@ async def asked(connections: ConnectionPool, count: int = 1) -> list[Response | 
 
 
 @pytest.mark.parametrize(("connections", "count"), [(1, 1), (1, 5), (3, 30), (128, 400)])
-async def test_all_who_wait_are_told_that_nobody_listens(service: Service, connections: int, count: int) -> None:
+async def test_each_queued_request_gets_an_error(service: Service, connections: int, count: int) -> None:
     made = pool(service, connections)
-    assert [type(each) for each in await asked(made, count)] == [TransientError] * count
+    assert [type(each) for each in await responses(made, count)] == [TransientError] * count
     await service.open()
-    assert all(isinstance(each, Response) and each.body == b"{}" for each in await asked(made, count))
+    assert all(isinstance(each, HttpResponse) and each.body == b"{}" for each in await responses(made, count))
     made.close()
 
 
 @pytest.mark.parametrize("connections", [1, 2])
-async def test_who_is_told_may_ask_again_at_once(service: Service, connections: int) -> None:
-    """As the core does: the next call begins where the last one's outcome is heard."""
+async def test_a_request_may_be_sent_from_the_callback_of_the_last(service: Service, connections: int) -> None:
+    """As the core does: it starts the next call in the callback of the last one."""
     made = pool(service, connections)
-    told: list[Response | CloudError] = []
+    received: list[HttpResponse | CloudError] = []
     enough = asyncio.Event()
 
-    def hear(answer: Response | CloudError) -> None:
-        told.append(answer)
-        if len(told) < 5:
-            made.send(POST, hear)
+    def on_response(answer: HttpResponse | CloudError) -> None:
+        received.append(answer)
+        if len(received) < 5:
+            made.send(POST, on_response)
         else:
             enough.set()
 
-    made.send(POST, hear)
+    made.send(POST, on_response)
     async with asyncio.timeout(DEADLINE_S):
         await enough.wait()
-    assert [type(each) for each in told] == [TransientError] * 5
+    assert [type(each) for each in received] == [TransientError] * 5
     made.close()
 
 
@@ -101,19 +101,38 @@ async def test_who_is_told_may_ask_again_at_once(service: Service, connections: 
         b"HTTP/1.1 200",
     ],
 )
-async def test_an_answer_that_breaks_off_is_none(service: Service, broken: bytes) -> None:
+async def test_a_response_that_ends_early_is_an_error(service: Service, broken: bytes) -> None:
     service.answer = broken
     await service.open()
     made = pool(service, 1)
-    assert [type(each) for each in await asked(made)] == [TransientError]
+    assert [type(each) for each in await responses(made)] == [TransientError]
     made.close()
 
 
-async def test_an_answer_without_a_length_ends_with_its_connection(service: Service) -> None:
+async def test_a_response_without_a_length_ends_with_its_connection(service: Service) -> None:
     service.answer = b"HTTP/1.1 200 OK\r\n\r\n{}"
     await service.open()
     made = pool(service, 1)
-    (answer,) = await asked(made)
-    assert isinstance(answer, Response)
+    (answer,) = await responses(made)
+    assert isinstance(answer, HttpResponse)
     assert answer.body == b"{}"
+    made.close()
+
+
+async def test_headers_of_a_connection_are_those_of_its_last_response(service: Service) -> None:
+    service.answer = b"HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 2\r\n\r\n{}"
+    await service.open()
+    made = pool(service, 1)
+    await responses(made)
+    service.answer = b"HTTP/1.1 404 No\r\nX-TWO: 2\r\nContent-Length: 0\r\n\r\n"
+    (second,) = await responses(made)
+    assert second == HttpResponse(404, {"x-two": "2", "content-length": "0"}, b"")
+    made.close()
+
+
+async def test_a_response_that_is_too_large_is_an_error(service: Service) -> None:
+    service.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + bytes(MAX_RESPONSE)
+    await service.open()
+    made = pool(service, 1)
+    assert [type(each) for each in await responses(made)] == [OperatorError]
     made.close()

@@ -75,7 +75,7 @@ class Gateway:
         self._cloud = EdgeManagerClient(
             lane, self._policy, availability, watch.on_attempt, watch.on_retry, watch.on_limit_change
         )
-        self._metrics.call_window.set(most)
+        self._metrics.concurrency_limit.set(most)
         self._store = StateStore(settings.state_dir)
         self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)

@@ -109,7 +109,7 @@ class Dispatcher:
         self._was_away = self._store.away()
         self._look()
         self._metrics.devices.set_function(lambda: self._core.devices)
-        self._metrics.devices_in_line.set_function(lambda: self._core.in_line)
+        self._metrics.devices_waiting.set_function(lambda: self._core.in_line)
 
     def end(self) -> None:
         """No effect from now on."""
@@ -172,7 +172,7 @@ class Dispatcher:
         return self._rates.admits(device, len(delivery.payload), now.mono, READ if channel is Channel.READ else 1.0)
 
     def _too_much(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> list[Effect]:
-        self._metrics.over_rate.inc()
+        self._metrics.rate_limited.inc()
         seq = codec.seq(delivery.payload, _SEQ_AT[channel]) if channel in _SEQ_AT else None
         error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
         told = seq is not None or self._rates.tells(device, now.mono)
@@ -206,7 +206,7 @@ class Dispatcher:
 
     def _settle(self, delivery: Delivery) -> None:
         self._broker.settle(delivery)
-        self._metrics.settled.inc()
+        self._metrics.acknowledged.inc()
         self._intake.settled(len(delivery.payload))
         self._changed.set()
 

@@ -1,12 +1,13 @@
 """The client of the Edge Manager as the tests use it: attempts noted, no wait between them. No test of its own."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.availability import Availability
 from gateway.cloud.boto_transport import BotoTransport, make_client, make_session
 from gateway.cloud.client import EdgeManagerClient, Transport
 from gateway.cloud.direct_transport import DirectTransport
@@ -29,7 +30,7 @@ class ClientHarness:
         self.attempts: list[CloudError | None] = []
         self.repeated: list[int] = []
         self.stopping = asyncio.Event()
-        policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME, give_up_after)
+        policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME)
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
         over: Transport = DirectTransport(session, client, 2) if transport == "direct" else BotoTransport(client, 2)
@@ -43,7 +44,7 @@ class ClientHarness:
     async def once(self, call: Call) -> Outcome[Any]:
         """The outcome of one attempt."""
         ended: asyncio.Future[Outcome[Any]] = asyncio.get_running_loop().create_future()
-        self.cloud.start(call, ended.set_result)
+        self.cloud.call(call, ended.set_result)
         return await ended
 
     async def perform(self, call: Call) -> Outcome[Any]:

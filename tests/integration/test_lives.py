@@ -75,7 +75,7 @@ def test_the_hello_is_only_at_the_broker(testbed: Testbed) -> None:
     gateway, device = testbed.open(), testbed.known_device("d")
     device.numbered(1)
     expect_acks(device, 1)
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     gateway.kill()
     shutil.rmtree(testbed.state)
     gateway.start()
@@ -145,7 +145,7 @@ def test_the_broker_restarts_under_the_gateway(
     own_testbed.service.recover()
     device.numbered(4)
     assert device.ack(4) == (0, "")
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     assert {(seq, code) for seq, code in device.acked()} == {(1, 0), (2, 0), (3, 0)}
     assert accepted(own_testbed, "d")[-1] == 4
     assert set(accepted(own_testbed, "d")) == {1, 2, 3, 4}

@@ -15,7 +15,7 @@ from gateway.files.block_sender import BlockSender
 from gateway.files.cache import FileCache, VerifiedFile
 from gateway.protocol import codec
 from gateway.protocol.messages import LARGEST_BLOCK, Read
-from tests.unit.files.shelf import named, pattern
+from tests.unit.files.model_files import named, pattern
 
 CONTENT = pattern(100_000)
 

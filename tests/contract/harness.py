@@ -34,12 +34,14 @@ class ClientHarness:
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
         over: Transport = DirectTransport(session, client, 2) if transport == "direct" else BotoTransport(client, 2)
-        self.cloud = EdgeManagerClient(over, policy, CircuitBreaker(2), self._attempted, self._repeated)
+        self.cloud = EdgeManagerClient(
+            over, policy, Availability(2, give_up_after, time.monotonic()), self._attempted, self._repeated
+        )
         self.stop_at_failure = False
         self.concurrency = 0
         self._due: set[Device] = set()
         self._changed = asyncio.Event()
-        self.cloud.begin(self._retry_due, self._set_concurrency)
+        self.cloud.bind(self._retry_due, self._set_concurrency)
 
     async def once(self, call: Call) -> Outcome[Any]:
         """The outcome of one attempt."""

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway.cloud.availability import OPENS_AT
+from gateway.cloud.availability import ATTEMPTS_TO_GIVE_UP, OPENS_AT
 from gateway.errors import CloudError, OperatorError, PermanentError, TransientError
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import (
@@ -20,7 +20,6 @@ from gateway.protocol.service_calls import (
     RetryLater,
     SendHeartbeat,
 )
-from gateway.retry import ENOUGH
 from tests.contract.harness import NO_TIME, ClientHarness
 from tests.contract.service import ScriptedEdgeManager
 from tests.support.edge_manager import HTML, End, Reply
@@ -234,12 +233,12 @@ async def test_one_that_blocks_others_is_retried_at_once_and_given_up_soon(
     while isinstance(outcome := await retried_now(harness), RetryLater):
         tried += 1
     assert isinstance(outcome, Abandoned)
-    assert tried == ENOUGH - 1
+    assert tried == ATTEMPTS_TO_GIVE_UP - 1
     harness.cloud.close()
 
 
 async def retried_now(harness: ClientHarness) -> object:
     """The outcome of the next attempt, which is made at once, however long the device had to wait."""
-    harness.cloud.press(DEVICE)
+    harness.cloud.retry_now(DEVICE)
     await harness.due(DEVICE)
     return await harness.once(BEAT)

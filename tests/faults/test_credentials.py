@@ -35,10 +35,12 @@ def test_credentials_expire_and_come_back(scenario: Scenario) -> None:
         scenario.until_accepted(40)
         scenario.service.good_key = f"key-{turn}"
         scenario.until_failed(10)
-        gateway.said("the service needs you: nothing is settled until this is mended; the broker keeps it all")
+        gateway.said(
+            "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
+        )
         scenario.run_for(scaled(0.3, 10))
         scenario.service.issued = issued(f"key-{turn}")
-        gateway.said("the service accepts calls again")
+        gateway.said("Edge Manager accepts calls again")
     scenario.until_accepted(40)
     scenario.stop_load()
     scenario.until_through()

@@ -72,12 +72,7 @@ class Gateway:
         self._session, self._endpoint, self._no_credentials = service.session, service.url, False
         transport, concurrency = service.make_transport(settings.concurrency)
         self._client = EdgeManagerClient(
-            transport,
-            self._policy,
-            CircuitBreaker(concurrency),
-            monitor.attempted,
-            monitor.repeating,
-            monitor.breaker,
+            transport, self._policy, CircuitBreaker(concurrency), monitor.attempted, monitor.repeating, monitor.breaker
         )
         self._metrics.call_window.set(concurrency)
         self._store = StateStore(settings.state_dir)
@@ -98,15 +93,10 @@ class Gateway:
             hello_wait=settings.hello_wait,
         )
         self._filters = topics.filters(settings.fleets, settings.group)
-        previous = self._store.filters()
+        hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
         self._save_filters([*previous, *self._filters])
         self._mqtt = MqttSession(
-            connections.mqtt_endpoint(settings),
-            self._filters,
-            self._dispatcher,
-            settings.intake,
-            retained_filters=topics.hello_filters(settings.fleets),
-            previous_filters=previous,
+            connections.mqtt_endpoint(settings), self._filters, self._dispatcher, settings.intake, hellos, previous
         )
         self._metrics.connected.set_function(lambda: self._mqtt.up)
 
@@ -191,17 +181,12 @@ class Gateway:
         try:
             self._store.keep_filters(filters)
         except StateError as error:
-            _log.error(
-                "cannot save subscriptions: a fleet that is removed from the settings stays subscribed",
-                error=str(error),
-            )
+            _log.error("cannot save subscriptions: a fleet that you remove stays subscribed", error=str(error))
 
     async def _drain(self) -> None:
         """Stop reading, and wait until the calls in flight have ended, for `drain_timeout` at most."""
-        _log.info(
-            "stopping: calls in flight end, the broker keeps the rest",
-            unacknowledged=self._in_flight.messages,
-        )
+        count = self._in_flight.messages
+        _log.info("stopping: calls in flight end, the broker keeps the rest", unacknowledged=count)
         try:
             async with asyncio.timeout(self._settings.drain_timeout):
                 await self._leave_shared_subscription()

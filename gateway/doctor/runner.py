@@ -9,12 +9,7 @@ from typing import Any
 from gateway import connections
 from gateway.config import Settings
 from gateway.doctor.checks import isolation
-from gateway.doctor.checks.broker import (
-    check_anonymous,
-    check_behaviour,
-    check_client_ids,
-    is_mosquitto_2_1,
-)
+from gateway.doctor.checks.broker import check_anonymous, check_behaviour, check_client_ids, is_mosquitto_2_1
 from gateway.doctor.checks.cloud import check_credentials, check_model_store, check_service
 from gateway.doctor.checks.connection import TlsFailure, check_connect, check_limits, check_reachable, check_tls
 from gateway.doctor.checks.device import check_devices

@@ -42,11 +42,12 @@ class BufferedSocket:
 
     def next_packet(self) -> Publish | Puback | bool:
         """The next packet. True: paho can receive it; False: no whole packet has arrived."""
+        size = len(self._in)
         try:
-            end = packets.packet_end(self._in, self._at)
+            end = packets.packet_end(self._in, self._at) if self._at < size else None
         except ValueError:
-            end = len(self._in)  # paho ends the connection
-        if end is None or end > len(self._in):
+            end = size  # paho ends the connection
+        if end is None or end > size:
             return self._end is not None
         packet = packets.parse(self._in, self._at, end)
         if packet is None:

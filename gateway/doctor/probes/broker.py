@@ -55,15 +55,8 @@ async def probe_behaviour(
         retained = group.create_task(_attempt_if(usable, lambda: _retained(endpoint, f"{topic}-retained")))
         shared = group.create_task(attempt(_shared(endpoint, f"{topic}-shared", usable)))
         version = await attempt(_version(endpoint, operator))
-    return BrokerBehaviour(
-        topic,
-        own_topic,
-        session.result(),
-        received.result(),
-        retained.result(),
-        shared.result(),
-        version if isinstance(version, str) else "",
-    )
+    results = session.result(), received.result(), retained.result(), shared.result()
+    return BrokerBehaviour(topic, own_topic, *results, version if isinstance(version, str) else "")
 
 
 async def probe_client_ids(endpoint: BrokerEndpoint) -> ClientIds | ProbeFailure:

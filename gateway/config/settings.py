@@ -18,15 +18,15 @@ from gateway.config.validators import (
     Choice,
     ClientId,
     File,
+    FleetNames,
     Folder,
     Group,
     Host,
-    Names,
     Port,
     Region,
     Root,
     SecretFile,
-    Words,
+    ValueList,
 )
 
 ENV_PREFIX = "GATEWAY_"
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         "What every topic begins with: one level or more",
         "one topic level or more, as edge or site-1/edge: no empty one, no + or #, no $ in front",
     )
-    fleets: Names = _setting(
+    fleets: FleetNames = _setting(
         (),
         "The fleets that this gateway serves, separated by commas in the environment; empty: all",
         "a list of fleet names: 1 to 63 letters, digits, - and _, a letter or digit at both ends",
@@ -115,7 +115,7 @@ class Settings(BaseSettings):
         300, 1, 604800, "How long a message may keep failing while other devices' calls succeed, in s; then code 7"
     )
     ask_registration: bool = _setting(True, "Whether the service is asked if a device is registered", "true or false")
-    registered_values: Words = _setting(
+    registered_values: ValueList = _setting(
         ("REGISTERED", "true"),
         "The values of DeviceRegistration that mean registered, in any case; separated by commas in the environment",
         "a list of one word or more",

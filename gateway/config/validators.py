@@ -34,7 +34,7 @@ def _off_is_none(value: object) -> object:
     return None if _lower(value) == "off" else value
 
 
-def _words(value: object) -> object:
+def _split_at_commas(value: object) -> object:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
@@ -69,12 +69,12 @@ def _expanded(path: Path) -> Path:
 
 
 # DeviceFleetName in the service model of sagemaker-edge.
-_Name = Annotated[str, AfterValidator(_matching(r"(?=.{1,63}\Z)[a-zA-Z0-9](-*_*[a-zA-Z0-9])*"))]
-_Words = BeforeValidator(_words)
+_FleetName = Annotated[str, AfterValidator(_matching(r"(?=.{1,63}\Z)[a-zA-Z0-9](-*_*[a-zA-Z0-9])*"))]
+_SplitAtCommas = BeforeValidator(_split_at_commas)
 
 Choice = BeforeValidator(_lower)
-Names = Annotated[tuple[_Name, ...], NoDecode, _Words, AfterValidator(_unique)]
-Words = Annotated[tuple[str, ...], NoDecode, _Words, AfterValidator(_not_empty)]
+FleetNames = Annotated[tuple[_FleetName, ...], NoDecode, _SplitAtCommas, AfterValidator(_unique)]
+ValueList = Annotated[tuple[str, ...], NoDecode, _SplitAtCommas, AfterValidator(_not_empty)]
 Root = Annotated[str, AfterValidator(_matching(r"(?!\$)[^/+#\0]+(/[^/+#\0]+)*"))]
 Group = Annotated[str, AfterValidator(_matching(r"[^/+#\0]+"))]
 ClientId = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9._:@-]{1,128}"))]

@@ -126,8 +126,8 @@ def test_all_mistakes_are_told_at_once(toml: Write, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("GATEWAY_INTAKE", "lots")
     monkeypatch.setenv("GATEWAY_GROUP_FILE", "/nowhere")
     path = toml('rot = 1\nroot = "#"\nkeepalive = 0\nretry_base = 50')
-    told = mistakes(path)
-    places = [mistake.removeprefix(f"{path}: ").split(":")[0] for mistake in told]
+    found = mistakes(path)
+    places = [mistake.removeprefix(f"{path}: ").split(":")[0] for mistake in found]
     assert places == [
         "rot",
         "GATEWAY_FLEET",
@@ -157,6 +157,6 @@ def test_tls_files_must_fit_together(
     monkeypatch.setenv("GATEWAY_MQTT_URL", url)
     for name in files:
         monkeypatch.setenv(f"GATEWAY_MQTT_{name}_FILE", str(tmp_path / "pem"))
-    told = mistakes() if places else []
-    assert [mistake.split(":")[0] for mistake in told] == places
+    found = mistakes() if places else []
+    assert [mistake.split(":")[0] for mistake in found] == places
     assert places or load().mqtt_key_file == tmp_path / "pem"

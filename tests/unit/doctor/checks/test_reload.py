@@ -92,10 +92,10 @@ def test_what_is_no_hazard(file: BrokerFile) -> None:
 
 
 def test_the_owner_matters_only_where_the_account_is_known() -> None:
-    strange = [replace(each, access=FileAccess(5, 5, 0o600)) for each in (ACL, PASSWORDS)]
-    assert check(*strange, account=None).level is Level.PASS
-    assert check(*strange, account=Account("root", 0, 0, frozenset({0}))).level is Level.PASS
-    assert check(*strange).level is Level.FAIL
+    foreign = [replace(each, access=FileAccess(5, 5, 0o600)) for each in (ACL, PASSWORDS)]
+    assert check(*foreign, account=None).level is Level.PASS
+    assert check(*foreign, account=Account("root", 0, 0, frozenset({0}))).level is Level.PASS
+    assert check(*foreign).level is Level.FAIL
 
 
 def test_the_worst_is_first_and_of_many_some_are_named() -> None:

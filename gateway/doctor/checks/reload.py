@@ -64,12 +64,12 @@ class ReloadEffect(Enum):
     ACCESS_FOR_ALL = (
         "the next reload lets everyone read and write everything",
         "the next reload ends the broker",
-        "the next reload ends Mosquitto 2.1, and lets everyone of 2.0 read and write everything",
+        "the next reload ends Mosquitto 2.1, and with 2.0 lets everyone read and write everything",
     )
     ACCESS_FOR_NONE = (
         "the next reload lets nobody connect",
         "the next reload ends the broker",
-        "the next reload ends Mosquitto 2.1, and lets nobody connect to 2.0",
+        "the next reload ends Mosquitto 2.1, and with 2.0 lets nobody connect",
     )
     ENDS = (
         "Mosquitto 2.1 would end at a reload; 2.0 logs it",

@@ -81,7 +81,7 @@ def test_the_effect_depends_on_the_version() -> None:
     lost = replace(ACL, problem="is missing")
     assert [check(lost, is_2_1=each).found.partition(":")[0] for each in VERSIONS] == [
         "the next reload lets everyone read and write everything",
-        "the next reload ends Mosquitto 2.1, and lets everyone of 2.0 read and write everything",
+        "the next reload ends Mosquitto 2.1, and with 2.0 lets everyone read and write everything",
         "the next reload ends the broker",
     ]
 

@@ -167,7 +167,7 @@ class Dispatcher:
 
     def _within_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> bool:
         """What the gateway asked for, and what the broker delivers again, is not the device's doing."""
-        if not delivery.connection or delivery.again:
+        if not delivery.connection or delivery.redelivered:
             return True
         return self._rates.admits(device, len(delivery.payload), now.mono, READ if channel is Channel.READ else 1.0)
 
@@ -205,7 +205,7 @@ class Dispatcher:
                     self._memory.keep(effect, confirmations)
 
     def _settle(self, delivery: Delivery) -> None:
-        self._broker.settle(delivery)
+        self._broker.ack(delivery)
         self._metrics.acknowledged.inc()
         self._intake.settled(len(delivery.payload))
         self._changed.set()
@@ -269,7 +269,7 @@ class Dispatcher:
         self._looking = self._loop.call_later(LOOK, self._look)
         self._looked = time.monotonic()
         self._store.lives()
-        blocking = self._broker.blocking()
+        blocking = self._broker.blocking_deliveries()
         if blocking or self._intake.full:
             self._carry_out(self._core.tick(_now(), pressed=True))
             self._set_alarm()

@@ -12,7 +12,7 @@ from gateway.manager import Database, ManagerError, device_reports, open_databas
 from gateway.manager.api import DeviceDeployment, ModelDefinition, latest_values
 from gateway.manager.reports import DeviceReport
 from gateway.manager.store import FILE
-from tests.processes import line, running
+from tests.support.processes import line, running
 
 OPENER = """
 import pathlib, sys

@@ -79,7 +79,7 @@ async def ask_model_store(client: Any, settings: Settings, asked: str | None) ->
 
 def _read(client: Any, url: str, where: str, asked: str | None) -> ModelStore:
     try:
-        answer = fetcher.ask(client.get_object, url)
+        answer = fetcher.s3_call(client.get_object, url)
     except (CloudError, FileError) as fault:
         return ModelStore(where, asked, fault)
     answer["Body"].close()

@@ -101,7 +101,8 @@ class Dispatcher:
         """The doors stand: remember what an earlier life knew."""
         self._broker, self._cloud, self._models = broker, cloud, models
         self._letters = Publisher(broker, self._topics, self._store, self._metrics, self._changed.set)
-        self._downloads = ReadQueue(models, BlockSender(broker.publish, self._loop.call_later))
+        blocks = BlockSender(broker.publish, self._loop.call_later, self._metrics.blocks_published.inc)
+        self._downloads = ReadQueue(models, blocks)
         for device, records in self._store.hellos():
             self._core.recall(self._topics.device(device.fleet, device.name), records)
         cloud.bind(self._again, self._widen)
@@ -186,7 +187,7 @@ class Dispatcher:
             match effect:
                 case CallService(call):
                     self._asking += 1
-                    self._downloads.make_way()
+                    self._downloads.yield_to_traffic()
                     self._cloud.call(call, partial(self._answered, call))
                 case Acknowledge():
                     delivery = cast("Delivery", effect.ticket)

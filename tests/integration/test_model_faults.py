@@ -20,9 +20,9 @@ from tests.integration.files import BLOCK, MODEL, Download, Files, deployment, f
 from tests.polling import until
 from tests.s3 import Gate, Shelf
 
-MEND = "a model file cannot be given to devices: mend the object or the plan"
-WAIT = "a model file cannot be given to devices: devices go on asking"
-SPOILT = "the disk has corrupted a model file: it is fetched anew"
+MEND = "a model file cannot be used; devices get code 5; upload or deploy it again"
+WAIT = "a model file cannot be fetched now; devices get code 7 and read again; check S3 and the disk"
+SPOILT = "the disk has corrupted a model file; it is fetched again; check the disk"
 REFUSED = "refused: the device was told, the payload stands on dead"
 CHANGED = pattern(len(MODEL), seed=1)
 HALF = 64 * BLOCK

@@ -35,10 +35,11 @@ def files(way: Way, shelf: Shelf, gate: Gate) -> Files:
 
 def test_a_file_from_moto(files: Files) -> None:
     files.put()
-    files.gateway()
+    gateway = files.gateway()
     download = files.device()
     assert download.whole() == MODEL
     assert files.gate.gets == 1
+    assert gateway.metrics()["blocks_published_total"] == len(download.parts) == 158
 
 
 def test_a_file_from_the_manager_with_its_plan(way: Way, manager: Manager, tmp_path: Path) -> None:

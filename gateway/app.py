@@ -177,7 +177,7 @@ class Gateway:
 
     def _keep_filters(self, filters: list[str]) -> None:
         try:
-            self._store.keep_filters(filters)
+            self._store.save_filters(filters)
         except StateError as error:
             _log.error("filters cannot be kept: one that is taken from the settings stays", error=str(error))
 

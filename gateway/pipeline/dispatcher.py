@@ -107,7 +107,7 @@ class Dispatcher:
             self._core.recall(self._topics.device(device.fleet, device.name), records)
         cloud.bind(self._again, self._widen)
         self._intake.begin(broker)
-        self._was_away = self._store.away()
+        self._was_away = self._store.downtime()
         self._look()
         self._metrics.devices.set_function(lambda: self._core.devices)
         self._metrics.devices_waiting.set_function(lambda: self._core.in_line)
@@ -269,7 +269,7 @@ class Dispatcher:
         """Where all wait behind a few, these come to their end: waits for hellos, and calls that fail alone."""
         self._looking = self._loop.call_later(LOOK, self._look)
         self._looked = time.monotonic()
-        self._store.lives()
+        self._store.touch_liveness()
         blocking = self._broker.blocking()
         if blocking or self._intake.full:
             self._carry_out(self._core.tick(_now(), pressed=True))

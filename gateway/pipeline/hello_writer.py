@@ -39,7 +39,7 @@ class HelloWriter:
         learnt, self._learnt = self._learnt, {}
         waiting, self._waiting = self._waiting, []
         try:
-            self._store.remember(learnt)
+            self._store.save_hellos(learnt)
         except StateError as error:
             _log.error("hellos cannot be kept: a restart forgets older tags until this is mended", error=str(error))
         for confirmations in waiting:

@@ -83,7 +83,7 @@ class Publisher:
         """`dead` did not take it: a file does, and the log where even that fails."""
         self._metrics.dead_letters_kept.inc()
         try:
-            file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
+            file = self._store.save_dead_letter(delivery.topic, delivery.payload, code, detail, time.time())
         except StateError as error:
             _log.error("a refused payload is kept in this line alone", error=str(error), payload=delivery.payload.hex())
         else:

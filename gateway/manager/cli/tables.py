@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gateway.errors import printable
 from gateway.manager.api.deployments import Definition, Deployment
 from gateway.manager.cli.reports import DeviceReport, MetricReport, ModelReport, ResultReport, RolloutReport
 
@@ -108,7 +109,7 @@ def _lines(texts: Iterable[str]) -> Text:
 
 
 def _text(text: str | None) -> Text:
-    return Text("".join(each if each.isprintable() else "\ufffd" for each in text or ""))
+    return Text(printable(text or "", "\ufffd"))
 
 
 def _time(at: float | None) -> str:

@@ -163,7 +163,7 @@ class FileCache:
             used -= bytes_used
 
     def _complete_files(self) -> Iterator[tuple[int, int, Path]]:
-        """Time of last use, bytes and path of each. Another thread may delete one meanwhile."""
+        """Time of last use, bytes and path of each. Another thread may have deleted one."""
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):
                 if path not in self._writing:

@@ -73,7 +73,7 @@ class ReadQueue:
                     self._send(file, pending)
 
     def _on_corrupted(self, file: ModelFile, opened: VerifiedFile, pending: _PendingRead) -> None:
-        """The file changed on the disk: the read waits until it is opened anew."""
+        """The file changed on the disk: the read waits until it is opened again."""
         self._store.drop(file, opened)
         self._send(file, pending)
 

@@ -12,7 +12,7 @@ START_WINDOW = 16
 RTT_TOLERANCE = 0.001
 """Seconds that a PUBACK may take longer than the fastest, or half of the fastest's time if that is more."""
 RTT_PERIOD = 30.0
-"""Seconds after which the fastest is measured anew, since the network may change. It is valid for one more period."""
+"""Seconds after which the fastest is measured again, since the network may change. It is valid for one more period."""
 RATE = 2000
 """Blocks per second, of all devices, while there is other traffic."""
 BURST = 8

@@ -1,0 +1,186 @@
+"""How many calls one acknowledged heartbeat takes: `python tests/benchmarks/hops.py [--list] [--time]`.
+
+The objects are those of the gateway, from the MQTT session to the signed request and back to the PUBACK; the HTTP
+connections and the sockets of the broker are replaced by queues that answer at once. Counted are the calls into files
+of gateway/ (a generator that goes on counts as a call), and how often one call is in another file than the call before.
+The device is known and registered, and has sent a heartbeat before. `--list` prints the calls, `--time` the CPU of one.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
+
+import boto3
+import msgpack
+
+import gateway
+from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.client import EdgeManagerClient
+from gateway.cloud.direct_transport import DirectTransport
+from gateway.cloud.http_client import Response
+from gateway.cloud.sigv4 import AwsCredentials
+from gateway.core.engine import Engine
+from gateway.core.policy import Policy
+from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.packets import Puback, Publish
+from gateway.mqtt.session import MqttSession
+from gateway.ops.call_monitor import CallMonitor
+from gateway.ops.metrics import Metrics
+from gateway.pipeline.backpressure import InFlightLimit
+from gateway.pipeline.dispatcher import Dispatcher
+from gateway.pipeline.rate_limiter import DeviceRateLimiter
+from gateway.protocol.topics import Topics
+from gateway.retry import RetryPolicy
+from gateway.storage.state_store import StateStore
+
+ROOT = f"{Path(gateway.__file__).parent}/"
+TOPIC = "edge/fleet-a/dev-000001/"
+METRICS = [["sys", "free-heap"], ["sys", "rssi"], ["sys", "temperature", -1]]
+MODELS = [["keyword-spotting", "1.0", [["sys", "latency-ms"], ["sys", "confidence", -2]]]]
+HELLO = msgpack.packb([4711, ["1.0.0", METRICS, MODELS], 1_795_458_600, 1024, 1])
+HEARTBEAT = msgpack.packb([4711, 89, [81344, -61, 365], [[4, 2, [12, 50]]], None, None, 7])
+JSON = {"content-type": "application/json"}
+REGISTERED = Response(200, JSON, b'{"DeviceRegistration": "REGISTERED", "CacheTTL": "3000"}')
+ACCEPTED = Response(200, JSON, b"")
+HEARTBEATS = 20_000
+
+
+class Requests:
+    """In place of the HTTP connections. The first request asks for the registration."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[Callable[[Response], None]] = deque()
+        self._registered = False
+
+    def send(self, request: bytes, done: Callable[[Response], None]) -> None:
+        self.waiting.append(done)
+
+    def answer(self) -> None:
+        while self.waiting:
+            response = ACCEPTED if self._registered else REGISTERED
+            self._registered = True
+            self.waiting.popleft()(response)
+
+    def close(self) -> None:
+        pass
+
+
+class Socket:
+    """In place of a socket to the broker."""
+
+    def __init__(self) -> None:
+        self.acks: list[int] = []
+        self.publications: list[bytes] = []
+
+    def ack(self, packet_id: int) -> None:
+        self.acks.append(packet_id)
+
+    def send(self, packet: bytes) -> None:
+        self.publications.append(packet)
+
+    def close(self) -> None:
+        pass
+
+
+class Models:
+    """In place of the model files, which no heartbeat reads."""
+
+    def close(self) -> None:
+        pass
+
+
+class Bench:
+    """One gateway without its sockets."""
+
+    def __init__(self, folder: Path) -> None:
+        metrics = Metrics()
+        monitor = CallMonitor(metrics)
+        rates = DeviceRateLimiter(1e9, 1e9)
+        limit = InFlightLimit(1000, 1 << 30, rates, metrics)
+        topics = Topics("edge")
+        self.dispatcher = Dispatcher(
+            Engine(Policy()), topics, StateStore(folder), metrics, limit, rates, max_payload=65_536, hello_wait=5.0
+        )
+        filters = topics.filters((), None)
+        self.session = MqttSession(BrokerEndpoint("127.0.0.1", 1883, "bench"), filters, self.dispatcher, 1000)
+        self.requests, self.subscriber, self.publisher = Requests(), Socket(), Socket()
+        for connection, socket in ((self.session._ear, self.subscriber), (self.session._mouth, self.publisher)):
+            connection._sockets = cast("Any", socket)
+            connection.stands.set()
+            connection._window, connection._largest = 1000, 1 << 28
+        client = EdgeManagerClient(
+            self._transport(), RetryPolicy(asyncio.Event()), CircuitBreaker(64), monitor.attempted, monitor.repeating
+        )
+        self.dispatcher.begin(self.session, client, cast("Any", Models()))
+        self.session._connected(False)
+        self._packet_id = 0
+
+    def _transport(self) -> DirectTransport:
+        session = boto3.Session("AKIDEXAMPLE", "secret", region_name="eu-west-1")
+        client = session.client("sagemaker-edge", endpoint_url="http://127.0.0.1:9")
+        transport = DirectTransport(session, client, 64)
+        transport._credentials = AwsCredentials("AKIDEXAMPLE", "secret")
+        transport._refreshed = time.monotonic() + 3600
+        transport._pool.close()
+        transport._pool = cast("Any", self.requests)
+        return transport
+
+    def deliver(self, channel: str, payload: bytes) -> None:
+        """A message comes in; service and broker answer at once."""
+        self._packet_id = self._packet_id % 0xFFFF + 1
+        self.session._heard(Publish(TOPIC + channel, payload, 1, self._packet_id))
+        publisher = self.session._mouth
+        while self.requests.waiting or self.publisher.publications:
+            self.requests.answer()
+            if self.publisher.publications:
+                self.publisher.publications.clear()
+                publisher._confirmed(Puback(next(iter(publisher._unconfirmed)), 0))
+
+
+def counted(bench: Bench) -> list[tuple[str, str]]:
+    """File and name of each call that one more heartbeat takes."""
+    calls: list[tuple[str, str]] = []
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        code = frame.f_code
+        if event == "call" and code.co_filename.startswith(ROOT):
+            calls.append((code.co_filename.removeprefix(ROOT), code.co_qualname))
+
+    before = len(bench.subscriber.acks)
+    sys.setprofile(note)
+    try:
+        bench.deliver("hb", HEARTBEAT)
+    finally:
+        sys.setprofile(None)
+    assert len(bench.subscriber.acks) == before + 1
+    return calls
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder))
+        bench.deliver("hello", HELLO)
+        await asyncio.sleep(0.05)  # the hello is written
+        for _ in range(2):
+            bench.deliver("hb", HEARTBEAT)
+        calls = counted(bench)
+        if "--list" in sys.argv:
+            print(*(f"{file:32} {name}" for file, name in calls), sep="\n")
+        changes = sum(here[0] != there[0] for here, there in zip(calls, calls[1:], strict=False))
+        print(f"{len(calls)} calls, {changes} changes of file")
+        if "--time" in sys.argv:
+            began = time.process_time()
+            for _ in range(HEARTBEATS):
+                bench.deliver("hb", HEARTBEAT)
+            print(f"{(time.process_time() - began) / HEARTBEATS * 1e6:.1f} us of CPU for each of {HEARTBEATS:,}")
+        bench.dispatcher.end()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

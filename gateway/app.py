@@ -13,8 +13,7 @@ from gateway.cloud import boto_transport
 from gateway.cloud.availability import CircuitBreaker
 from gateway.cloud.client import EdgeManagerClient
 from gateway.config import Settings
-from gateway.core.engine import Engine
-from gateway.core.policy import Policy
+from gateway.core.engine import Engine, Policy
 from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.files.fetcher import ModelFileStore
 from gateway.mqtt.session import MqttSession
@@ -23,6 +22,7 @@ from gateway.ops.metrics import Metrics
 from gateway.ops.status import StatusServer
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
+from gateway.pipeline.inbound import InboundHandler
 from gateway.pipeline.rate_limiter import DeviceRateLimiter
 from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
@@ -82,22 +82,24 @@ class Gateway:
             settings.device_rate, min(settings.device_burst, max(settings.intake // 4, LEAST_BURST))
         )
         self._intake = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
-        self._steward = Dispatcher(
-            Engine(_rules(settings)),
+        engine = Engine(_rules(settings))
+        self._steward = Dispatcher(engine, topics, self._store, self._metrics, self._intake, settings.hello_wait)
+        self._inbound = InboundHandler(
+            engine,
+            self._steward,
             topics,
             self._store,
             self._metrics,
             self._intake,
             rates,
             max_payload=settings.max_payload,
-            hello_wait=settings.hello_wait,
         )
         self._filters = topics.filters(settings.fleets, settings.group)
         former = self._store.filters()
         self._keep_filters([*former, *self._filters])
         told = topics.hello_filters(settings.fleets)
         self._broker = MqttSession(
-            connections.broker(settings), self._filters, self._steward, settings.intake, told, former
+            connections.broker(settings), self._filters, self._inbound, settings.intake, told, former
         )
         self._metrics.connected.set_function(lambda: self._broker.up)
 
@@ -111,13 +113,15 @@ class Gateway:
         required = "http_port" in settings.model_fields_set
         pages = StatusServer(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
         async with pages:
-            self._steward.begin(self._broker, self._cloud, self._models)
+            self._steward.start(self._broker, self._cloud, self._models)
+            self._inbound.start(self._broker, self._cloud)
             tasks = [asyncio.create_task(work) for work in (self._stay_connected(), self._find_credentials())]
             await self._stopping.wait()
             await self._drain()
             for task in tasks:
                 task.cancel()
-            self._steward.end()
+            self._inbound.stop()
+            self._steward.stop()
             await self._broker.close()
             self._cloud.close()
             self._store.close()
@@ -186,10 +190,10 @@ class Gateway:
         try:
             async with asyncio.timeout(self._settings.drain_timeout):
                 await self._leave_group()
-                self._intake.end()
-                await self._steward.quiet()
+                self._intake.stop()
+                await self._steward.wait_idle()
         except TimeoutError:
-            self._intake.end()
+            self._intake.stop()
             _log.warning("not all that is under way ended in drain_timeout: the broker delivers it again")
 
     async def _leave_group(self) -> None:
@@ -197,7 +201,7 @@ class Gateway:
         if self._settings.group is None:
             return  # the filters are plain
         try:
-            await self._broker.give_up_share(lambda: self._steward.quiet(patient=True))
+            await self._broker.give_up_share(lambda: self._steward.wait_idle(for_hellos=True))
             _log.info("left the group", group=self._settings.group, left_behind=self._intake.messages)
         except BrokerError as error:
             _log.warning("could not leave the group: the broker keeps the share for this client id", reason=str(error))

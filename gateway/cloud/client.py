@@ -121,14 +121,14 @@ class EdgeManagerClient:
         if self._breaker.failed(call.device, failing is None):
             self._later(self._policy.wait(self._breaker.rounds), None)
         self._tell_window()
-        if isinstance(call, GetDeployments) and not call.patient:
+        if isinstance(call, GetDeployments) and not call.retryable:
             return Cancelled(str(fault))
         if self._policy.stopping.is_set():
             return Cancelled("the gateway stops")
         if self._breaker.open:
             self._failing.clear()  # it was not their fault
             self._on_retry(call, fault, self._breaker.rounds)
-            return RetryLater(alone=False)
+            return RetryLater(only_this_device=False)
         return self._failed_alone(call, fault, failing or self._fresh(call, now), now)
 
     def _fresh(self, call: Call, now: float) -> FailureRecord:
@@ -146,7 +146,7 @@ class EdgeManagerClient:
         failing.presses = False
         self._on_retry(call, fault, failing.attempts)
         self._later(self._policy.wait(failing.attempts), call.device)
-        return RetryLater(alone=True)
+        return RetryLater(only_this_device=True)
 
     def _later(self, seconds: float, device: Device | None) -> None:
         """`device` None: a probe is due then, else the device's call."""

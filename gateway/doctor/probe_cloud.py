@@ -27,7 +27,7 @@ async def ask_service(service: connections.EdgeManagerConnection, settings: Sett
     name = f"doctor-{secrets.token_hex(6)}"
     device = Device(name, name)
     calls: list[Call] = [GetDeviceRegistration(device)] if settings.ask_registration else []
-    calls.append(GetDeployments(device, patient=False))
+    calls.append(GetDeployments(device, retryable=False))
     dates: list[float] = []
     boto_transport.tell_dates(service.client, lambda date: dates.extend(_ahead(date, time.time())))
     (lane, _), plain = service.lane(settings.concurrency), BotoTransport(service.client, 1)
@@ -41,7 +41,7 @@ async def ask_service(service: connections.EdgeManagerConnection, settings: Sett
         lane.close()
         plain.close()
     faults = {call: answer if isinstance(answer, CloudError) else None for call, answer in answers.items()}
-    words = [answer.word for answer in answers.values() if isinstance(answer, Registration)]
+    words = [answer.status for answer in answers.values() if isinstance(answer, Registration)]
     return Service(service.url, faults, words[0] if words else None, dates[0] if dates else None)
 
 

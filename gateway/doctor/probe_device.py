@@ -18,7 +18,7 @@ from gateway.doctor.probe_way import PATIENCE, approach
 from gateway.errors import BrokerError, BrokerRefused, Code, ProvisioningError
 from gateway.mqtt.connection import BrokerEndpoint
 from gateway.mqtt.probe_client import ProbeClient
-from gateway.protocol import codec
+from gateway.protocol import encoder
 from gateway.protocol.messages import Ack
 from gateway.protocol.topics import Channel
 from gateway.provisioning.board_file import BoardFile
@@ -92,7 +92,7 @@ async def _trial(board: BoardFile, way: BrokerEndpoint, gateway: BrokerEndpoint,
 async def _listen(device: ProbeClient, sender: ProbeClient, root: str, user: str) -> tuple[bool | None, list[str]]:
     """Whether its own ack arrives (None: none could be sent), and which others' did before it."""
     *others, own = (f"{root}/{each}/{Channel.ACK}" for each in (*OTHERS, user))
-    receipt = codec.ack(Ack(None, Code.ACCEPTED, int(time.time())))
+    receipt = encoder.encode_ack(Ack(None, Code.ACCEPTED, int(time.time())))
     for topic in (*others, own):
         await device.subscribe(topic)
     for topic in others:

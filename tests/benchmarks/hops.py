@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import Any, cast
@@ -25,8 +26,7 @@ from gateway.cloud.client import EdgeManagerClient
 from gateway.cloud.direct_transport import DirectTransport
 from gateway.cloud.http_client import Response
 from gateway.cloud.sigv4 import AwsCredentials
-from gateway.core.engine import Engine
-from gateway.core.policy import Policy
+from gateway.core.engine import Engine, Policy
 from gateway.mqtt.connection import BrokerEndpoint
 from gateway.mqtt.packets import Puback, Publish
 from gateway.mqtt.session import MqttSession
@@ -34,6 +34,7 @@ from gateway.ops.call_monitor import CallMonitor
 from gateway.ops.metrics import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
+from gateway.pipeline.inbound import InboundHandler
 from gateway.pipeline.rate_limiter import DeviceRateLimiter
 from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy
@@ -104,11 +105,10 @@ class Bench:
         rates = DeviceRateLimiter(1e9, 1e9)
         limit = InFlightLimit(1000, 1 << 30, rates, metrics)
         topics = Topics("edge")
-        self.dispatcher = Dispatcher(
-            Engine(Policy()), topics, StateStore(folder), metrics, limit, rates, max_payload=65_536, hello_wait=5.0
-        )
-        filters = topics.filters((), None)
-        self.session = MqttSession(BrokerEndpoint("127.0.0.1", 1883, "bench"), filters, self.dispatcher, 1000)
+        engine, store, filters = Engine(Policy()), StateStore(folder), topics.filters((), None)
+        self.dispatcher = Dispatcher(engine, topics, store, metrics, limit, hello_wait=5.0)
+        self.inbound = InboundHandler(engine, self.dispatcher, topics, store, metrics, limit, rates, max_payload=65_536)
+        self.session = MqttSession(BrokerEndpoint("127.0.0.1", 1883, "bench"), filters, self.inbound, 1000)
         self.requests, self.subscriber, self.publisher = Requests(), Socket(), Socket()
         for connection, socket in ((self.session._ear, self.subscriber), (self.session._mouth, self.publisher)):
             connection._sockets = cast("Any", socket)
@@ -117,7 +117,8 @@ class Bench:
         client = EdgeManagerClient(
             self._transport(), RetryPolicy(asyncio.Event()), CircuitBreaker(64), monitor.attempted, monitor.repeating
         )
-        self.dispatcher.begin(self.session, client, cast("Any", Models()))
+        self.dispatcher.start(self.session, client, cast("Any", Models()))
+        self.inbound.start(self.session, client)
         self.session._connected(False)
         self._packet_id = 0
 
@@ -172,14 +173,15 @@ async def main() -> None:
         calls = counted(bench)
         if "--list" in sys.argv:
             print(*(f"{file:32} {name}" for file, name in calls), sep="\n")
-        changes = sum(here[0] != there[0] for here, there in zip(calls, calls[1:], strict=False))
+        changes = sum(here[0] != there[0] for here, there in pairwise(calls))
         print(f"{len(calls)} calls, {changes} changes of file")
         if "--time" in sys.argv:
             began = time.process_time()
             for _ in range(HEARTBEATS):
                 bench.deliver("hb", HEARTBEAT)
             print(f"{(time.process_time() - began) / HEARTBEATS * 1e6:.1f} us of CPU for each of {HEARTBEATS:,}")
-        bench.dispatcher.end()
+        bench.inbound.stop()
+        bench.dispatcher.stop()
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def test_the_gateways_disk_is_full(scene: Scene) -> None:
         gateway = scene.gateway()
         fill(scene.folder / "state")
         scene.join(scaled(20, 200))
-        gateway.said("hellos cannot be kept: a restart forgets older tags until this is mended")
+        gateway.said("hellos cannot be saved: after a restart older tags are unknown, until the disk works again")
         scene.load(scaled(200, 1000))
         scene.until_accepted(40)
         gateway.kill()

@@ -125,7 +125,7 @@ def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
     ],
 )
 def test_a_registration_is_a_word_whatever_came(answer: dict[str, Any], word: str) -> None:
-    assert serializer.registration(answer).word == word
+    assert serializer.registration(answer).status == word
 
 
 def test_an_answer_without_a_registration_is_none() -> None:

@@ -6,7 +6,7 @@ import signal
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import DOWN, always, fine
-from tests.gateway_process import READY
+from tests.support.gateway_process import READY
 
 
 def test_the_broker_is_stopped_under_load(own_scene: Scene, own_mosquitto: Mosquitto) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.demo.brokers.address import both_answer
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests import brokers
-from tests.faults.disks import fill, make_room, small_disk
 from tests.faults.scene import Scene, Tell, scaled
+from tests.support import brokers
+from tests.support.disks import fill, make_room, small_disk
 
 FULL = "No space left on device"
 

@@ -2,8 +2,8 @@
 
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import Trouble, always
-from tests.gateway_process import READY
-from tests.stranger import stay_silent
+from tests.support.gateway_process import READY
+from tests.support.plain_device import stay_silent
 
 
 def test_the_gateway_is_killed_every_second(scene: Scene) -> None:

@@ -2,7 +2,7 @@
 
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import Trouble, always
-from tests.gateway_process import READY
+from tests.support.gateway_process import READY
 
 
 def test_the_gateways_connections_are_cut_again_and_again(scene: Scene) -> None:

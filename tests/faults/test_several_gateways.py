@@ -11,7 +11,7 @@ import pytest
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import DOWN, always, fine
-from tests.gateway_process import READY, GatewayProcess
+from tests.support.gateway_process import READY, GatewayProcess
 
 LEFT = "left the group"
 COUNTS = scaled([3], [2, 3])

@@ -30,7 +30,7 @@ from gateway.protocol.service_calls import (
     SendHeartbeat,
 )
 from tests.fuzz.cost import Cost
-from tests.unit.core.room import DEVICE, EPOCH, OTHER, Slip
+from tests.support.engine import DEVICE, EPOCH, OTHER, Slip
 
 Decoders: TypeAlias = Sequence[Callable[[bytes], DeviceMessage | None]]
 

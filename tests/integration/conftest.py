@@ -13,12 +13,12 @@ from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto, version
 from gateway.doctor.release import is_2_1
 from tests.contract.manager.conftest import Manager
-from tests.gateway_process import GatewayProcess, settings
-from tests.needs import program
-from tests.recorder import Recorder
-from tests.s3 import Gate, Shelf
-from tests.site import SiteBroker
-from tests.stranger import MQTT_3, MQTT_5, Login, Operator, Stranger
+from tests.support.edge_manager import Recorder
+from tests.support.gateway_process import GatewayProcess, settings
+from tests.support.needs import program
+from tests.support.plain_device import MQTT_3, MQTT_5, Login, Operator, Stranger
+from tests.support.s3 import Gate, Shelf
+from tests.support.site import SiteBroker
 
 
 @dataclass

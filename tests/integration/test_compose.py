@@ -11,10 +11,10 @@ import docker
 import pytest
 from testcontainers.core.image import DockerImage
 
-from tests import brokers, needs
-from tests.composed import KINDS, ComposedSite, compose_command
 from tests.integration.forms import EPOCH, LAYOUT, TAG
-from tests.stranger import Stranger
+from tests.support import brokers, needs
+from tests.support.compose_site import KINDS, ComposedSite, compose_command
+from tests.support.plain_device import Stranger
 
 pytestmark = pytest.mark.container
 

@@ -19,14 +19,14 @@ from gateway.demo.brokers.rumqttd import Embedded
 from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
 from tests.contract.manager.conftest import ACCESS, SECRET, Manager
-from tests.gateway_process import ROOT, environment, settings
 from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
 from tests.integration.conftest import Way
 from tests.integration.entries import DOCTORS, acl, plain_board, write
 from tests.integration.forms import EPOCH, LAYOUT
-from tests.needs import missing, program
-from tests.polling import until
-from tests.site import HOST
+from tests.support.gateway_process import ROOT, environment, settings
+from tests.support.needs import missing, program
+from tests.support.polling import until
+from tests.support.site import HOST
 
 PASSED = "pass"
 NOT_KEPT = {"Receive Maximum"}

@@ -19,11 +19,11 @@ from gateway.doctor.verdict import Level
 from gateway.provisioning.board_file import BoardFile
 from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
-from tests.gateway_process import environment
 from tests.integration.broken import Altered, Report, cutting, examined
 from tests.integration.entries import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
-from tests.needs import program
-from tests.site import HOST
+from tests.support.gateway_process import environment
+from tests.support.needs import program
+from tests.support.site import HOST
 
 AWS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests.gateway_process import READY
 from tests.integration.conftest import Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
-from tests.recorder import UNAVAILABLE, Fault, Recorder
-from tests.stranger import Stranger, stay_silent
+from tests.support.edge_manager import UNAVAILABLE, Fault, Recorder
+from tests.support.gateway_process import READY
+from tests.support.plain_device import Stranger, stay_silent
 
 
 def introduced(way: Way, name: str, epoch: int | None = EPOCH) -> Stranger:

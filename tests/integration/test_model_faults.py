@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.arrivals import DEADLINE_S
-from tests.faults.disks import fill, make_room, small_disk
-from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import Way
 from tests.integration.files import BLOCK, MODEL, Download, Files, deployment, fetched_plan, pattern, sha1
-from tests.polling import until
-from tests.s3 import Gate, Shelf
+from tests.support.arrivals import DEADLINE_S
+from tests.support.disks import fill, make_room, small_disk
+from tests.support.gateway_process import GatewayProcess
+from tests.support.polling import until
+from tests.support.s3 import Gate, Shelf
 
 MEND = "a model file cannot be given to devices: mend the object or the plan"
 WAIT = "a model file cannot be given to devices: devices go on asking"

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from tests.gateway_process import GatewayProcess, settings
 from tests.integration.conftest import Way
 from tests.integration.forms import LAYOUT, T
+from tests.support.gateway_process import GatewayProcess, settings
 
 MISSING = "no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some"
 

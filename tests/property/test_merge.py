@@ -16,8 +16,8 @@ from gateway.errors import MessageError
 from gateway.protocol import decoder
 from gateway.protocol.messages import Heartbeat, Layout, Metric, Number, Samples
 from tests.property import shapes
-from tests.unit import vectors
-from tests.unit.core.room import DEVICE, EPOCH, Slip
+from tests.support import vectors
+from tests.support.engine import DEVICE, EPOCH, Slip
 
 
 @st.composite

@@ -17,7 +17,7 @@ from gateway.protocol.service_calls import (
     Registration,
     SendHeartbeat,
 )
-from tests.unit.core.room import DEVICE
+from tests.support.engine import DEVICE
 
 WHO = {"DeviceName": "dev-1", "DeviceFleetName": "fleet-a"}
 HEAP = Metric("sys", "free-heap")

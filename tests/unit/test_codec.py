@@ -9,8 +9,8 @@ from gateway.core.merging import QueuedHeartbeat, check_heartbeat
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.protocol import decoder
 from gateway.protocol.messages import Get, Heartbeat, Hello, Layout, Metric, Read
-from tests.unit import vectors
-from tests.unit.core.room import Slip
+from tests.support import vectors
+from tests.support.engine import Slip
 
 DECODERS: dict[str, Callable[[bytes], Hello | Heartbeat | Get | Read | None]] = {
     "hello": decoder.decode_hello,

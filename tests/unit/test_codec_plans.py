@@ -10,7 +10,7 @@ from gateway.errors import Code
 from gateway.protocol import encoder
 from gateway.protocol.messages import Ack
 from gateway.protocol.service_calls import Definition, Deployment
-from tests.unit import vectors
+from tests.support import vectors
 
 DIGESTS = vectors.load("digests.json")
 ACKS = [

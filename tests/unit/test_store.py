@@ -17,7 +17,7 @@ from gateway.errors import Code, ConfigError, StateError
 from gateway.protocol import decoder
 from gateway.protocol.messages import Device, Hello, HelloRecord
 from gateway.storage.state_store import StateStore
-from tests.unit.core.room import DEVICE, HELLO, LAYOUT, NEWER, OTHER
+from tests.support.engine import DEVICE, HELLO, LAYOUT, NEWER, OTHER
 
 
 def remembered(folder: Path) -> dict[Device, list[HelloRecord]]:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.processes import running
+from tests.support.processes import running
 
 from .conftest import ROOT
 

@@ -13,7 +13,7 @@ from gateway.protocol.service_calls import (
     RetryLater,
     SendHeartbeat,
 )
-from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, plan, settled
+from tests.support.engine import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, plan, settled
 
 ALONE, ALL = RetryLater(only_this_device=True), RetryLater(only_this_device=False)
 THIRD = Device("fleet-a", "dev-3")

@@ -29,7 +29,7 @@ from gateway.provisioning import password_file
 from gateway.provisioning.certificate_authority import END, Authority, Identity
 from gateway.provisioning.cli import app
 from gateway.provisioning.site import Site
-from tests.clients import Client, connected, connecting
+from tests.support.mqtt_client import Client, connected, connecting
 
 HOST = "127.0.0.1"
 DOORS = ("password", "certificate", "gateway")

@@ -16,7 +16,7 @@ from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
 from gateway.demo.brokers.address import free_ports
-from tests.arrivals import DEADLINE_S, Arrivals
+from tests.support.arrivals import DEADLINE_S, Arrivals
 
 HOST = "127.0.0.1"
 REGION = "eu-central-1"

@@ -18,10 +18,10 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from gateway.demo.brokers.address import Address
-from tests.arrivals import DEADLINE_S, Arrivals
-from tests.polling import until
+from tests.support.arrivals import DEADLINE_S, Arrivals
+from tests.support.polling import until
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "gateway", "run"]
 READY = "connected and subscribed"
 

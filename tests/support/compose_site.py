@@ -15,10 +15,10 @@ import docker
 from docker.models.containers import Container as Running
 
 from gateway.demo.brokers.address import free_ports
-from tests.site import HOST, trusting
-from tests.stranger import Login
+from tests.support.plain_device import Login
+from tests.support.site import HOST, trusting
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("password", "certificate")
 TIMEOUT_S = 120
 

@@ -25,8 +25,8 @@ from gateway.demo.brokers.address import Address, Credentials, both_answer
 from gateway.demo.brokers.discovery import Broker, mosquitto_binary
 from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.rumqttd import Embedded
-from tests.clients import connected
-from tests.needs import missing, program, reason
+from tests.support.mqtt_client import connected
+from tests.support.needs import missing, program, reason
 
 IMAGE = os.environ.get("GATEWAY_TEST_MOSQUITTO_IMAGE", "eclipse-mosquitto:2.0.22")
 RUNGS = ("container", "mosquitto", "embedded")
@@ -117,7 +117,7 @@ def session_broker(name: str, directory: Path) -> Iterator[Broker]:
     if name == "foreign":
         yield foreign(os.environ["GATEWAY_TEST_BROKER"])
     elif name == "container":
-        from tests.containers import Container
+        from tests.support.containers import Container
 
         with Container(IMAGE, directory) as container:
             yield container

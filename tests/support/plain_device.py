@@ -15,7 +15,7 @@ import msgpack
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from tests.arrivals import DEADLINE_S, Arrivals
+from tests.support.arrivals import DEADLINE_S, Arrivals
 
 MQTT_3 = MQTTProtocolVersion.MQTTv311
 MQTT_5 = MQTTProtocolVersion.MQTTv5

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from tests.arrivals import DEADLINE_S
-from tests.polling import POLL_S
+from tests.support.arrivals import DEADLINE_S
+from tests.support.polling import POLL_S
 
 MARK = "STARTED_BY_TESTS"
 GRACE_S = 5.0

@@ -10,7 +10,7 @@ import pytest
 from gateway.protocol import decoder
 from gateway.protocol.messages import Hello
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "device_sdk" / "examples").glob("*.py"))
+EXAMPLES = sorted((Path(__file__).parents[3] / "device_sdk" / "examples").glob("*.py"))
 
 
 def layout_of(example: Path) -> Any:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import needs
+from tests.support import needs
 
 
 @pytest.fixture(autouse=True)

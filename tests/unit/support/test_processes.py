@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.arrivals import DEADLINE_S
-from tests.polling import until
-from tests.processes import awaited, is_alive, line, nothing_outlives_us, running
+from tests.support.arrivals import DEADLINE_S
+from tests.support.polling import until
+from tests.support.processes import awaited, is_alive, line, nothing_outlives_us, running
 
 SILENT = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 # Forgets a process, prints its pid, and dies without any farewell.
 FORGETFUL = """
 import os, subprocess, sys
-from tests.processes import nothing_outlives_us
+from tests.support.processes import nothing_outlives_us
 with nothing_outlives_us():
     print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
     sys.stdin.readline()
@@ -46,7 +46,7 @@ def test_a_silent_one_is_killed_at_the_deadline_and_said_to_be_silent() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
 def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
-    with running([sys.executable, "-c", FORGETFUL], cwd=Path(__file__).parents[2], **PIPES) as forgetful:
+    with running([sys.executable, "-c", FORGETFUL], cwd=Path(__file__).parents[3], **PIPES) as forgetful:
         pid = int(line(forgetful, "pid"))
         assert is_alive(pid)
         forgetful.kill()
@@ -55,7 +55,7 @@ def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
 def test_what_was_forgotten_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.processes.GRACE_S", 0.0)
+    monkeypatch.setattr("tests.support.processes.GRACE_S", 0.0)
     with (
         pytest.raises(AssertionError, match=r"left these processes running: \{.*sys\.stdin\.read"),
         nothing_outlives_us(),

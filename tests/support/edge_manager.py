@@ -14,7 +14,7 @@ from typing import Any, Self, TypeAlias
 from aiohttp import web
 
 from gateway.demo.brokers.address import free_ports
-from tests.arrivals import DEADLINE_S, Arrivals
+from tests.support.arrivals import DEADLINE_S, Arrivals
 
 HOST = "127.0.0.1"
 

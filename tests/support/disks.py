@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.needs import root
+from tests.support.needs import root
 
 BALLAST = "ballast"
 

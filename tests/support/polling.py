@@ -6,7 +6,7 @@ Whatever gives an event is awaited instead: see `arrivals`.
 import time
 from collections.abc import Callable
 
-from tests.arrivals import DEADLINE_S
+from tests.support.arrivals import DEADLINE_S
 
 POLL_S = 0.02
 

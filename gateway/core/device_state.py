@@ -112,13 +112,14 @@ class PlanState:
 class DeviceState:
     """An idle device costs this object and its hellos; the rest is made when needed and dropped afterwards.
 
-    `split_remaining`: so many heartbeats are sent one by one, after a merged call was rejected. `retry_batch_size`: the
-    next call repeats one of so many heartbeats. `backing_off`: no call before `Engine.retry_due`. `queued_for_slot`: it
-    is in the queue of CallScheduler.
+    `max_payload`: the newest hello's, in bytes; None where no limit is known. `split_remaining`: so many heartbeats are
+    sent one by one, after a merged call was rejected. `retry_batch_size`: the next call repeats one of so many
+    heartbeats. `backing_off`: no call before `Engine.retry_due`. `queued_for_slot`: CallScheduler has it in its queue.
     """
 
     device: Device
     newest: HelloRecord | None = None
+    max_payload: int | None = None
     older: tuple[HelloRecord, ...] = ()
     hello_absent: bool = False
     registered_until: float = NEVER
@@ -138,11 +139,6 @@ class DeviceState:
     def hellos(self) -> tuple[HelloRecord, ...]:
         """Of the last few tags, the newest last."""
         return () if self.newest is None else (*self.older, self.newest)
-
-    @property
-    def max_payload(self) -> int | None:
-        """In bytes; None where no limit is known."""
-        return None if self.newest is None else self.newest.hello.max_payload
 
     @property
     def limits_known(self) -> bool:

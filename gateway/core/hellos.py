@@ -44,11 +44,12 @@ class HelloTracker:
         layout = self.intern_layout(hello.layout)
         hello = Hello(hello.tag, layout, hello.epoch, hello.max_payload, hello.flags)
         if known is not None and known.hello.layout is layout and known.hello.epoch in (None, hello.epoch):
-            known.hello = hello  # what waits under the tag is dated by the epoch that was filled in
+            known.replace_hello(hello)  # what waits under the tag is dated by the epoch that was filled in
         else:
             known = HelloRecord(hello, inferred_epoch)
         others = tuple(record for record in state.hellos if record.hello.tag != hello.tag)
         state.newest, state.older = known, others[1 - MAX_TAGS :]
+        state.max_payload = hello.max_payload
         return True
 
     def restore(self, state: DeviceState, records: Iterable[HelloRecord]) -> None:

@@ -5,7 +5,6 @@ Nothing here may raise into a callback of the MQTT session: a bad message never 
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import structlog
 
@@ -17,17 +16,11 @@ from gateway.ops.metrics import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher, ServiceClient
 from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
-from gateway.protocol.decoder import decode_get, decode_heartbeat, decode_hello, decode_read, peek_seq
-from gateway.protocol.messages import Device, DeviceMessage, Instant
+from gateway.protocol.decoder import DECODERS, peek_seq
+from gateway.protocol.messages import Device, Instant
 from gateway.protocol.topics import Channel, Topics
 from gateway.storage.state_store import StateStore
 
-_DECODERS: dict[Channel, Callable[[bytes], DeviceMessage | None]] = {
-    Channel.HELLO: decode_hello,
-    Channel.HEARTBEAT: decode_heartbeat,
-    Channel.GET: decode_get,
-    Channel.READ: decode_read,
-}
 _SEQ_POSITION = {Channel.HEARTBEAT: 6, Channel.GET: 1}
 CHECK_EVERY = 0.5
 """Seconds between two checks whether messages of a few devices block all others."""
@@ -95,7 +88,7 @@ class InboundHandler:
             ):
                 effects = self._over_rate(delivery, device, channel, now)
             else:
-                message = _DECODERS[channel](delivery.payload)
+                message = DECODERS[channel](delivery.payload)
                 if message is None:
                     effects = [Acknowledge(delivery)]
                 else:

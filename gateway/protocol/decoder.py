@@ -2,6 +2,7 @@
 else, whatever the bytes; never allocates more than a small multiple of their length. Must never know a topic.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -12,6 +13,7 @@ from gateway.protocol.messages import (
     NO_URLS,
     STATES,
     STATUSES,
+    DeviceMessage,
     Get,
     Heartbeat,
     Hello,
@@ -86,6 +88,15 @@ def decode_read(payload: bytes) -> Read:
     return Read(digest, index, offset, length, 1 if count is None else fields.uint(count, "count"))
 
 
+DECODERS: dict[str, Callable[[bytes], DeviceMessage | None]] = {
+    "hello": decode_hello,
+    "hb": decode_heartbeat,
+    "get": decode_get,
+    "read": decode_read,
+}
+"""By the channel, as the protocol page names it."""
+
+
 def peek_seq(payload: bytes, position: int) -> int | None:
     """The seq at `position` of a payload that is rejected undecoded; None where there is none. Raises nothing."""
     try:
@@ -158,7 +169,7 @@ def _model_samples(value: Any) -> ModelSamples | None:
 
 
 def _sample_row(value: Any, what: str) -> tuple[Samples, ...]:
-    row = fields.optional_array(value, what)
+    row: tuple[Samples, ...] = value if type(value) is tuple else fields.optional_array(value, what)
     for samples in row:
         if type(samples) is int or samples is None:
             continue

@@ -4,7 +4,7 @@ Values without bytes, topics or a clock. Those that are made for every heartbeat
 Times are Unix seconds, ages are seconds before the heartbeat's time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from gateway.errors import Code, LimitError
@@ -111,22 +111,27 @@ class Hello:
 class HelloRecord:
     """A hello that the gateway keeps. `inferred_epoch`: without an epoch of its own, the earliest that messages imply.
 
-    It changes while messages wait under it: they are dated by what is known when they are sent.
+    `epoch`: the Unix second from which the device counts, as far as it is known. It changes while messages wait under
+    the record: they are dated by what is known when they are sent.
     """
 
     hello: Hello
     inferred_epoch: int | None = None
+    epoch: int | None = field(init=False)
 
-    @property
-    def epoch(self) -> int | None:
-        """The Unix second from which the device counts, as far as it is known."""
-        return self.inferred_epoch if self.hello.epoch is None else self.hello.epoch
+    def __post_init__(self) -> None:
+        self.epoch = self.inferred_epoch if self.hello.epoch is None else self.hello.epoch
+
+    def replace_hello(self, hello: Hello) -> None:
+        """The same tag and layout, with other limits or the epoch that was missing."""
+        self.hello = hello
+        self.__post_init__()
 
     def infer_epoch(self, epoch: int) -> bool:
         """Keep the earliest epoch of a device without a clock; True where it changed."""
         if self.hello.epoch is not None or (self.inferred_epoch is not None and self.inferred_epoch <= epoch):
             return False
-        self.inferred_epoch = epoch
+        self.epoch = self.inferred_epoch = epoch
         return True
 
 

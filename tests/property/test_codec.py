@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from gateway.errors import Code, DecodeError, LimitError
 from gateway.protocol import encoder
+from gateway.protocol.decoder import DECODERS
 from gateway.protocol.messages import Ack
 from tests.property import shapes
 from tests.support import vectors
-from tests.unit.test_codec import DECODERS
 
 VALUES = {"hello": shapes.HELLOS, "hb": shapes.HEARTBEATS, "get": shapes.GETS, "read": shapes.READS}
 CORPUS = [

@@ -8,16 +8,11 @@ import pytest
 from gateway.core.merging import QueuedHeartbeat, check_heartbeat
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.protocol import decoder
-from gateway.protocol.messages import Get, Heartbeat, Hello, Layout, Metric, Read
+from gateway.protocol.decoder import DECODERS
+from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, ModelResult, Result
 from tests.support import vectors
 from tests.support.engine import Slip
 
-DECODERS: dict[str, Callable[[bytes], Hello | Heartbeat | Get | Read | None]] = {
-    "hello": decoder.decode_hello,
-    "hb": decoder.decode_heartbeat,
-    "get": decoder.decode_get,
-    "read": decoder.decode_read,
-}
 NOW = vectors.now("malformed.json")
 GOOD = vectors.load("messages.json", *DECODERS)
 MALFORMED = vectors.load("malformed.json", *DECODERS)
@@ -146,3 +141,14 @@ def test_the_seq_of_what_is_refused_unread(payload: object, position: int, seq: 
 
 def test_what_is_no_msgpack_has_none() -> None:
     assert decoder.peek_seq(b"\xc1", 0) is None
+
+
+def test_a_long_payload_that_is_cut_ends_within_an_object() -> None:
+    payload = msgpack.packb([1, 0, list(range(decoder.SHORT))])
+    with pytest.raises(DecodeError, match="the payload ends within an object"):
+        decoder.decode_heartbeat(payload[:-1])
+
+
+def test_members_of_a_result_may_be_nil() -> None:
+    result = decoder.decode_heartbeat(msgpack.packb([1, 0, None, None, None, [None, None, None, 1, 0, [[]]]])).result
+    assert result == Result(None, None, None, 1, 0, (ModelResult(None, None, None, None, None, None),))

@@ -261,3 +261,10 @@ def test_a_value_beyond_a_double_is_refused(number: float, exponent: int) -> Non
 def test_too_many_samples_are_malformed_even_where_they_are_nil() -> None:
     with pytest.raises(DecodeError):
         merging.check_heartbeat(waiting(values=(None,) * 3), LAYOUT)
+
+
+def test_nothing_is_checked_or_counted_where_nothing_was_sampled() -> None:
+    items = [waiting(values=(None, 365), models=(None,)) for _ in range(2)]
+    for item in items:
+        merging.check_heartbeat(item, LAYOUT)
+    assert merging.mergeable_count(items, 100, 1_000_000) == 2

@@ -8,7 +8,7 @@ import pytest
 from gateway.cloud import serializer
 from gateway.errors import Code
 from gateway.protocol import encoder
-from gateway.protocol.messages import Ack
+from gateway.protocol.messages import Ack, ModelFile
 from gateway.protocol.service_calls import Definition, Deployment
 from tests.support import vectors
 
@@ -90,3 +90,17 @@ def test_the_head_of_an_ack_is_sent_even_where_it_does_not_fit() -> None:
 def test_a_detail_that_is_no_text_is_told_as_far_as_it_is() -> None:
     value = msgpack.unpackb(encoder.encode_ack(Ack(5, Code.REFUSED, TIME, "before \ud800 after")))
     assert value[3] == "before ? after"
+
+
+def test_a_block_has_its_place_and_the_size_of_the_file() -> None:
+    assert msgpack.unpackb(encoder.encode_block(7, 1, 512, 4096, b"data")) == [7, 1, 512, 4096, b"data"]
+
+
+def test_the_files_of_a_plan_are_those_of_its_definitions_in_their_order() -> None:
+    definitions = (
+        Definition("a", "DEPLOY", "AB" * 20, "SHA1", "s3://models/a"),
+        Definition("b", "UNDEPLOY", "cd" * 20, "SHA1", "s3://models/b"),
+        Definition("c", "DEPLOY", None, None, "s3://models/c"),
+    )
+    file = ModelFile("s3://models/a", "ab" * 20)
+    assert encoder.encode_plan((Deployment("d", None, definitions),)).files == (file, None, None)

@@ -98,3 +98,10 @@ def test_a_device_is_one_object_for_all_who_name_it() -> None:
     remembered = topics.device("fleet-a", "dev-1")
     assert topics.parse("edge/fleet-a/dev-1/hb")[0] is remembered
     assert topics.parse("edge/fleet-a/dev-1/get")[0] is topics.device("fleet-a", "dev-1")
+
+
+def test_more_devices_than_are_cached_are_parsed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.protocol.topics.MAX_CACHED_DEVICES", 2)
+    topics = Topics("edge")
+    names = [f"dev-{number}" for number in range(5)]
+    assert [topics.parse(f"edge/fleet-a/{name}/hb")[0] for name in names] == [Device("fleet-a", name) for name in names]

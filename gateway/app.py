@@ -10,7 +10,7 @@ import structlog
 
 from gateway import connections
 from gateway.cloud import boto_transport
-from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.availability import Availability
 from gateway.cloud.client import EdgeManagerClient
 from gateway.config import Settings
 from gateway.core.engine import Engine, Policy
@@ -66,15 +66,16 @@ class Gateway:
         self._settings = settings
         self._stopping = stopping
         self._metrics = Metrics()
-        self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
+        self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap)
         watch = CallMonitor(self._metrics)
         service = connections.service(settings)
         self._session, self._endpoint, self._unsigned = service.session, service.url, False
         lane, most = service.lane(settings.concurrency)
+        availability = Availability(most, settings.give_up_after, time.monotonic())
         self._cloud = EdgeManagerClient(
-            lane, self._policy, CircuitBreaker(most), watch.attempted, watch.repeating, watch.breaker
+            lane, self._policy, availability, watch.on_attempt, watch.on_retry, watch.on_limit_change
         )
-        self._metrics.call_window.set(most)
+        self._metrics.concurrency_limit.set(most)
         self._store = StateStore(settings.state_dir)
         self._models = _models(settings, service.region, self._policy)
         topics = Topics(settings.root)

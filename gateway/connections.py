@@ -39,7 +39,7 @@ class EdgeManagerConnection:
 
     def lane(self, concurrency: int) -> tuple[Transport, int]:
         """The express lane where it can be taken, and how many calls at once it is good for. Needs a running loop."""
-        if direct_transport.suits(self.client):
+        if direct_transport.is_supported(self.client):
             return DirectTransport(self.session, self.client, concurrency), concurrency
         most = min(concurrency, THREADS)
         return BotoTransport(self.client, most), most

@@ -11,7 +11,7 @@ from gateway import connections
 from gateway.cloud import boto_transport
 from gateway.cloud.boto_transport import BotoTransport, CredentialInfo
 from gateway.cloud.client import Transport
-from gateway.cloud.serializer import Answer
+from gateway.cloud.serializer import ApiResponse
 from gateway.config import Settings
 from gateway.doctor.facts import Fault, ModelStore, Service
 from gateway.errors import CloudError, FileError
@@ -29,7 +29,7 @@ async def ask_service(service: connections.EdgeManagerConnection, settings: Sett
     calls: list[Call] = [GetDeviceRegistration(device)] if settings.ask_registration else []
     calls.append(GetDeployments(device, retryable=False))
     dates: list[float] = []
-    boto_transport.tell_dates(service.client, lambda date: dates.extend(_ahead(date, time.time())))
+    boto_transport.on_response_date(service.client, lambda date: dates.extend(_ahead(date, time.time())))
     (lane, _), plain = service.lane(settings.concurrency), BotoTransport(service.client, 1)
     try:
         async with asyncio.timeout((len(calls) + 1) * (settings.connect_timeout + settings.read_timeout)):
@@ -45,8 +45,8 @@ async def ask_service(service: connections.EdgeManagerConnection, settings: Sett
     return Service(service.url, faults, words[0] if words else None, dates[0] if dates else None)
 
 
-async def _answer(lane: Transport, call: Call) -> Answer | CloudError:
-    answered: asyncio.Future[Answer | CloudError] = asyncio.get_running_loop().create_future()
+async def _answer(lane: Transport, call: Call) -> ApiResponse | CloudError:
+    answered: asyncio.Future[ApiResponse | CloudError] = asyncio.get_running_loop().create_future()
     lane.send(call, lambda answer: None if answered.done() else answered.set_result(answer))
     return await answered
 
@@ -61,7 +61,9 @@ def _ahead(date: str, now: float) -> list[float]:
 
 async def find_credentials(session: Any) -> CredentialInfo | CloudError | Fault | None:
     """As boto3 finds them, which may mean to ask other services."""
-    return await _in_time(asyncio.to_thread(boto_transport.identity, session), 30.0, "boto3's search for credentials")
+    return await _in_time(
+        asyncio.to_thread(boto_transport.credential_info, session), 30.0, "boto3's search for credentials"
+    )
 
 
 async def ask_model_store(client: Any, settings: Settings, asked: str | None) -> ModelStore | Fault:

@@ -44,14 +44,14 @@ _log = structlog.get_logger()
 class ServiceClient(Protocol):
     """What the pipeline uses of the Edge Manager client."""
 
-    def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
-        """`again` is called when a device's failed call may be repeated, `widen` with the limit of calls at once."""
+    def bind(self, on_retry_due: Callable[[Device], None], set_concurrency: Callable[[int], None]) -> None:
+        """`on_retry_due` gets a device whose call is due again, `set_concurrency` how many calls may be in flight."""
 
-    def start(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
-        """Make a call; `then` is called with its outcome."""
+    def call(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
+        """Make a call; `then` gets its outcome."""
 
-    def press(self, device: Device) -> None:
-        """All others wait behind the device's call: repeat it now."""
+    def retry_now(self, device: Device) -> None:
+        """All others wait for this device: if its call failed, it is due now."""
 
 
 class Dispatcher:
@@ -89,9 +89,9 @@ class Dispatcher:
         )
         for device, records in self._store.hellos():
             self._engine.restore_hellos(self._topics.device(device.fleet, device.name), records)
-        client.begin(self._retry_due, self._set_concurrency)
+        client.bind(self._retry_due, self._set_concurrency)
         self._metrics.devices.set_function(lambda: self._engine.devices)
-        self._metrics.devices_in_line.set_function(lambda: self._engine.waiting_devices)
+        self._metrics.devices_waiting.set_function(lambda: self._engine.waiting_devices)
 
     def stop(self) -> None:
         """No effect from now on."""
@@ -123,7 +123,7 @@ class Dispatcher:
                 case CallService(call):
                     self._calls += 1
                     self._block_sender.make_way()
-                    self._client.start(call, partial(self._on_outcome, call))
+                    self._client.call(call, partial(self._on_outcome, call))
                 case PublishAck():
                     barrier = barrier or PublishBarrier()
                     self._publisher.publish_ack(effect, barrier)
@@ -149,7 +149,7 @@ class Dispatcher:
 
     def _acknowledge(self, delivery: Delivery) -> None:
         self._session.settle(delivery)
-        self._metrics.settled.inc()
+        self._metrics.acknowledged.inc()
         self._limit.release(len(delivery.payload))
         self._changed.set()
 

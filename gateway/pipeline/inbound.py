@@ -104,7 +104,7 @@ class InboundHandler:
         self._dispatcher.execute(effects)
 
     def _over_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> list[Effect]:
-        self._metrics.over_rate.inc()
+        self._metrics.rate_limited.inc()
         seq = peek_seq(delivery.payload, _SEQ_POSITION[channel]) if channel in _SEQ_POSITION else None
         error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
         notify = seq is not None or self._rates.should_notify(device, now.mono)
@@ -120,4 +120,4 @@ class InboundHandler:
             self._dispatcher.end_hello_waits(under_pressure=True)
         if blocking and self._limit.below_half:
             for device in self._topics.devices_of(delivery.topic for delivery in blocking):
-                self._client.press(device)
+                self._client.retry_now(device)

@@ -81,7 +81,7 @@ class Publisher:
     def dead_letter(self, effect: DeadLetter, barrier: PublishBarrier) -> None:
         """The rejected payload, byte for byte, with topic, code and reason as user properties."""
         delivery, code, detail = cast("Delivery", effect.delivery), effect.code, effect.detail
-        self._metrics.refused[code].inc()
+        self._metrics.rejected[code].inc()
         self._log_rejection(delivery.topic, code, detail)
 
         def on_reason(reason: int) -> None:

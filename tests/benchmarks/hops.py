@@ -21,10 +21,10 @@ import boto3
 import msgpack
 
 import gateway
-from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.availability import Availability
 from gateway.cloud.client import EdgeManagerClient
 from gateway.cloud.direct_transport import DirectTransport
-from gateway.cloud.http_client import Response
+from gateway.cloud.http_client import HttpResponse
 from gateway.cloud.sigv4 import AwsCredentials
 from gateway.core.engine import Engine, Policy
 from gateway.mqtt.connection import BrokerEndpoint
@@ -47,8 +47,8 @@ MODELS = [["keyword-spotting", "1.0", [["sys", "latency-ms"], ["sys", "confidenc
 HELLO = msgpack.packb([4711, ["1.0.0", METRICS, MODELS], 1_795_458_600, 1024, 1])
 HEARTBEAT = msgpack.packb([4711, 89, [81344, -61, 365], [[4, 2, [12, 50]]], None, None, 7])
 JSON = {"content-type": "application/json"}
-REGISTERED = Response(200, JSON, b'{"DeviceRegistration": "REGISTERED", "CacheTTL": "3000"}')
-ACCEPTED = Response(200, JSON, b"")
+REGISTERED = HttpResponse(200, JSON, b'{"DeviceRegistration": "REGISTERED", "CacheTTL": "3000"}')
+ACCEPTED = HttpResponse(200, JSON, b"")
 HEARTBEATS = 20_000
 
 
@@ -56,10 +56,10 @@ class Requests:
     """In place of the HTTP connections. The first request asks for the registration."""
 
     def __init__(self) -> None:
-        self.waiting: deque[Callable[[Response], None]] = deque()
+        self.waiting: deque[Callable[[HttpResponse], None]] = deque()
         self._registered = False
 
-    def send(self, request: bytes, done: Callable[[Response], None]) -> None:
+    def send(self, request: bytes, done: Callable[[HttpResponse], None]) -> None:
         self.waiting.append(done)
 
     def answer(self) -> None:
@@ -115,7 +115,11 @@ class Bench:
             connection.stands.set()
             connection._window, connection._largest = 1000, 1 << 28
         client = EdgeManagerClient(
-            self._transport(), RetryPolicy(asyncio.Event()), CircuitBreaker(64), monitor.attempted, monitor.repeating
+            self._transport(),
+            RetryPolicy(asyncio.Event()),
+            Availability(64, 300.0, time.monotonic()),
+            monitor.on_attempt,
+            monitor.on_retry,
         )
         self.dispatcher.start(self.session, client, cast("Any", Models()))
         self.inbound.start(self.session, client)

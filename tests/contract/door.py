@@ -1,12 +1,13 @@
 """The garden door as the tests open it: attempts written down, no wait between them. No test of its own."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.availability import Availability
 from gateway.cloud.boto_transport import BotoTransport, make_client, make_session
 from gateway.cloud.client import EdgeManagerClient, Transport
 from gateway.cloud.direct_transport import DirectTransport
@@ -29,21 +30,22 @@ class Door:
         self.attempts: list[CloudError | None] = []
         self.repeated: list[int] = []
         self.stopping = asyncio.Event()
-        policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME, give_up_after)
+        policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME)
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
         lane: Transport = DirectTransport(session, client, 2) if way == "express" else BotoTransport(client, 2)
-        self.cloud = EdgeManagerClient(lane, policy, CircuitBreaker(2), self._attempted, self._repeated)
+        availability = Availability(2, give_up_after, time.monotonic())
+        self.cloud = EdgeManagerClient(lane, policy, availability, self._attempted, self._repeated)
         self.stop_at_failure = False
         self.window = 0
         self._due: set[Device] = set()
         self._changed = asyncio.Event()
-        self.cloud.begin(self._again, self._widen)
+        self.cloud.bind(self._again, self._widen)
 
     async def once(self, call: Call) -> Outcome[Any]:
         """What became of one attempt."""
         ended: asyncio.Future[Outcome[Any]] = asyncio.get_running_loop().create_future()
-        self.cloud.start(call, ended.set_result)
+        self.cloud.call(call, ended.set_result)
         return await ended
 
     async def perform(self, call: Call) -> Outcome[Any]:

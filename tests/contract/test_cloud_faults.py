@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway.cloud.availability import OPENS_AT
+from gateway.cloud.availability import ATTEMPTS_TO_GIVE_UP, OPENS_AT
 from gateway.errors import CloudError, OperatorError, PermanentError, TransientError
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import (
@@ -20,7 +20,6 @@ from gateway.protocol.service_calls import (
     RetryLater,
     SendHeartbeat,
 )
-from gateway.retry import ENOUGH
 from tests.contract.door import NO_TIME, Door
 from tests.contract.recorder import Answer, Recorder
 
@@ -221,12 +220,12 @@ async def test_one_that_others_wait_behind_is_tried_at_once_and_given_up_soon(
     while isinstance(outcome := await pressed(door), RetryLater):
         tried += 1
     assert isinstance(outcome, Abandoned)
-    assert tried == ENOUGH - 1
+    assert tried == ATTEMPTS_TO_GIVE_UP - 1
     door.cloud.close()
 
 
 async def pressed(door: Door) -> object:
     """The outcome of the next attempt, which a press brings about, whatever wait was ahead of it."""
-    door.cloud.press(DEVICE)
+    door.cloud.retry_now(DEVICE)
     await door.due(DEVICE)
     return await door.once(BEAT)

@@ -66,4 +66,4 @@ def test_the_free_texts_of_a_result_have_no_limit() -> None:
 def test_the_enums_that_travel_as_numbers_are_the_models() -> None:
     assert set(messages.STATES.values()) == set(SHAPES["ModelState"]["enum"])
     assert set(messages.STATUSES.values()) == set(SHAPES["DeploymentStatus"]["enum"])
-    assert set(messages.POLICIES) == set(SHAPES["FailureHandlingPolicy"]["enum"])
+    assert set(messages.POLICIES.values()) == set(SHAPES["FailureHandlingPolicy"]["enum"])

@@ -37,9 +37,11 @@ def test_a_clock_that_the_service_does_not_believe(scene: Scene, clock: JumpingC
         scene.until_accepted(40)
         clock.jump(ahead)
         scene.until_failed(10)
-        gateway.said("the service needs you: nothing is settled until this is mended; the broker keeps it all")
+        gateway.said(
+            "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
+        )
         clock.jump(0)
-        gateway.said("the service accepts calls again")
+        gateway.said("Edge Manager accepts calls again")
     scene.rest()
     scene.until_through()
     assert scene.close_books().told == 0

@@ -35,10 +35,12 @@ def test_credentials_expire_and_come_back(scene: Scene) -> None:
         scene.until_accepted(40)
         scene.cloud.good_key = f"key-{turn}"
         scene.until_failed(10)
-        gateway.said("the service needs you: nothing is settled until this is mended; the broker keeps it all")
+        gateway.said(
+            "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
+        )
         scene.go_on(scaled(0.3, 10))
         scene.cloud.issued = issued(f"key-{turn}")
-        gateway.said("the service accepts calls again")
+        gateway.said("Edge Manager accepts calls again")
     scene.until_accepted(40)
     scene.rest()
     scene.until_through()

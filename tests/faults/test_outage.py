@@ -53,13 +53,13 @@ def outage(scene: Scene, gateway: GatewayProcess) -> Outage:
     scene.rest()
     scene.until_confirmed()
     heartbeats = scene.figures().sent - heartbeats
-    scene.until(lambda: gateway.metrics()["unsettled_messages"] >= min(heartbeats, INTAKE), "not all was taken in")
-    waiting, grown = int(gateway.metrics()["unsettled_messages"]), peak(gateway.pid) - before
+    scene.until(lambda: gateway.metrics()["unacknowledged_messages"] >= min(heartbeats, INTAKE), "not all was taken in")
+    waiting, grown = int(gateway.metrics()["unacknowledged_messages"]), peak(gateway.pid) - before
     failed, taken = scene.cloud.made(False) - failed, scene.cloud.made(True, "SendHeartbeat")
     scene.cloud.times.clear()
     scene.cloud.judge = fine
     scene.until_through()
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     taken = scene.cloud.made(True, "SendHeartbeat") - taken
     seconds = Counter(int(at - scene.cloud.times[0]) for at in scene.cloud.times)
     ratio = heartbeats / taken
@@ -98,7 +98,7 @@ def test_a_start_in_an_outage_with_a_backlog(scene: Scene) -> None:
     gateway.start()
     gateway.until_metric("reading_paused", 1)
     found = gateway.metrics()
-    assert (found["connected"], found["unsettled_messages"]) == (1, 100)
+    assert (found["connected"], found["unacknowledged_messages"]) == (1, 100)
     scene.cloud.judge = fine
     scene.until_through()
     scene.close_books()

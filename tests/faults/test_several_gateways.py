@@ -91,11 +91,11 @@ def test_a_fleet_moves_to_a_gateway_that_joins(scene: Scene) -> None:
     scene.until_accepted(40)
     scene.rest()
     scene.until_through()
-    old.until_metric("unsettled_messages", 0)
+    old.until_metric("unacknowledged_messages", 0)
     before = scene.ask(scene.ledger.figures)
     scene.beat(scaled(5, 50))
     scene.until_through()
-    old.until_metric("unsettled_messages", 0)
+    old.until_metric("unacknowledged_messages", 0)
     after = scene.close_books(f"while both had the fleet {before.duplicates:,} came to both")
     assert after.duplicates == before.duplicates
 
@@ -239,7 +239,7 @@ def test_a_member_leaves_in_an_outage(scene: Scene) -> None:
     scene.cloud.judge = always(DOWN)
     scene.beat(5)
     scene.until_confirmed()
-    scene.until(lambda: leaves.metrics()["unsettled_messages"] > 0, "it has no share")
+    scene.until(lambda: leaves.metrics()["unacknowledged_messages"] > 0, "it has no share")
     assert leaves.terminate() == 0
     left = leaves.said(LEFT)["left_behind"]
     assert left > 0

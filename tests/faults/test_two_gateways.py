@@ -40,7 +40,7 @@ def test_two_gateways_share_a_subscription_and_one_is_killed(scene: Scene) -> No
     scene.until_accepted(scaled(60, 600))
     scene.rest()
     scene.until_confirmed()
-    other.until_metric("unsettled_messages", 0)
+    other.until_metric("unacknowledged_messages", 0)
     waiting = scene.ledger.open
     assert waiting > 0
     killed.start()

@@ -187,7 +187,7 @@ def answered(call: Call, what: str) -> Outcome[Any]:
 
 def check(call: Call) -> None:
     """A heartbeat that leaves is JSON with finite numbers, and its dates are such as the page allows."""
-    assert json.loads(json_body.of(call))["DeviceName"] == call.device.name
+    assert json.loads(json_body.encode(call))["DeviceName"] == call.device.name
     if not isinstance(call, SendHeartbeat):
         return
     samples = [*call.metrics, *(sample for model in call.models for sample in model.metrics)]

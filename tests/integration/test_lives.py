@@ -47,14 +47,14 @@ def test_kill_9_with_messages_in_hand(way: Way) -> None:
     gateway, device = way.open(), introduced(way, "d")
     way.recorder.fail(UNAVAILABLE)
     beat(device, *range(1, 21))
-    gateway.until_metric("unsettled_messages", 20)
+    gateway.until_metric("unacknowledged_messages", 20)
     gateway.kill()
     beat(device, *range(21, 31))  # while nobody is there
     way.recorder.recover()
     gateway.start()
     expect_acks(device, *range(1, 31))
     assert accepted(way.recorder, "d") == list(range(1, 31))
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
 
 
 def test_kill_9_between_the_call_and_its_settling_repeats_the_call(way: Way) -> None:
@@ -90,7 +90,7 @@ def test_the_hello_is_only_at_the_broker(way: Way) -> None:
     gateway, device = way.open(), introduced(way, "d")
     beat(device, 1)
     expect_acks(device, 1)
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     gateway.kill()
     shutil.rmtree(way.state)
     gateway.start()
@@ -106,7 +106,7 @@ def test_what_waits_under_an_older_tag_is_understood_after_a_restart(way: Way) -
     for number, tag in enumerate(tags, 1):
         device.hello(tag, LAYOUT, EPOCH + number * 1000)
         beat(device, number, tag=tag)
-    gateway.until_metric("unsettled_messages", 4)
+    gateway.until_metric("unacknowledged_messages", 4)
     gateway.kill()
     way.recorder.recover()
     gateway.start()
@@ -122,7 +122,7 @@ def test_an_epoch_that_was_implied_outlives_the_gateway(way: Way) -> None:
     gateway, device = way.open(), introduced(way, "d", epoch=None)
     beat(device, 1000)
     first = way.recorder.heartbeat("d")["AgentMetrics"][0]["Timestamp"]
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     gateway.kill()
     gateway.start()
     beat(device, 400)
@@ -150,7 +150,7 @@ def test_the_broker_restarts_under_the_gateway(
     gateway, device = own_way.open(), introduced(own_way, "d")
     own_way.recorder.fail(UNAVAILABLE)
     beat(device, 1, 2, 3)
-    gateway.until_metric("unsettled_messages", 3)
+    gateway.until_metric("unacknowledged_messages", 3)
     end(own_mosquitto)
     gateway.said("the connection to the broker broke: it keeps what is not settled")
     own_mosquitto.start()
@@ -160,7 +160,7 @@ def test_the_broker_restarts_under_the_gateway(
     own_way.recorder.recover()
     beat(device, 4)
     assert device.ack(4) == (0, "")
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     assert {(seq, code) for seq, code in device.acked()} == {(1, 0), (2, 0), (3, 0)}
     assert accepted(own_way.recorder, "d")[-1] == 4
     assert set(accepted(own_way.recorder, "d")) == {1, 2, 3, 4}
@@ -189,7 +189,7 @@ def test_sigterm_in_an_outage_ends_every_wait_and_loses_nothing(way: Way) -> Non
     way.recorder.fail(UNAVAILABLE)
     beat(device, 1, 2, 3)
     way.recorder.failed("d")
-    gateway.until_metric("unsettled_messages", 3)
+    gateway.until_metric("unacknowledged_messages", 3)
     assert gateway.terminate() == 0
     assert gateway.said("stopped")["unsettled"] == 3
     way.recorder.recover()
@@ -227,8 +227,8 @@ def test_a_full_intake_stops_reading_and_stays_connected(way: Way) -> None:
     found = gateway.metrics()
     assert found["connected"] == 1
     # The intake was full once; hellos that were among its messages may have been settled since, and nothing else.
-    assert found["messages_settled_total"] <= len(devices)
-    assert 10 - len(devices) <= found["unsettled_messages"] < 60
+    assert found["messages_acknowledged_total"] <= len(devices)
+    assert 10 - len(devices) <= found["unacknowledged_messages"] < 60
     way.recorder.recover()
     for index, device in enumerate(devices):
         expect_acks(device, *range(1, 21))

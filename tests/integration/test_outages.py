@@ -87,7 +87,7 @@ def test_nothing_is_answered_and_then_all_is_accepted(
     beat(device, 1, 2, 3, 4)
     outages.recorder.failed(name)
     expect_silence(device)
-    outages.gateway.until_metric("unsettled_messages", 4)
+    outages.gateway.until_metric("unacknowledged_messages", 4)
     outages.recorder.recover()
     assert device.ack(4) == (0, "")
     assert device.acked() == [(1, 0), (2, 0), (3, 0)]
@@ -100,7 +100,7 @@ def test_nobody_listens(way: Way) -> None:
     device = introduced(way, "closed")
     way.recorder.close()
     beat(device, 1, 2, 3)
-    way.gateway.said("a call failed and is repeated; the broker keeps what waits")
+    way.gateway.said("a call to Edge Manager failed and is retried; messages stay queued at the broker")
     expect_silence(device)
     way.recorder.open()
     assert device.ack(3) == (0, "")

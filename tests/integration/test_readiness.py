@@ -19,7 +19,9 @@ def test_missing_credentials_are_told_at_once_and_looked_for_again(way: Way, tmp
     assert gateway.readiness() == (503, ["no AWS credentials"])
     device = way.device("dev-1")
     device.heartbeat(LAYOUT, T, [1], None, None, None, 1)
-    gateway.said("the service needs you: nothing is settled until this is mended; the broker keeps it all")
+    gateway.said(
+        "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
+    )
     file.write_text("[default]\naws_access_key_id = key\naws_secret_access_key = secret\n")
     assert device.ack(1) == (0, "")
     gateway.said("AWS credentials found")

@@ -1,4 +1,4 @@
-"""Nouns <-> the API's members: exactly what boto3 takes, nothing of what was not said, and answers as they may come."""
+"""Calls become the parameters that boto3 takes, without absent members; responses become values."""
 
 from typing import Any
 
@@ -19,26 +19,26 @@ from gateway.protocol.service_calls import (
 )
 from tests.support.engine import DEVICE
 
-WHO = {"DeviceName": "dev-1", "DeviceFleetName": "fleet-a"}
+IDENTITY = {"DeviceName": "dev-1", "DeviceFleetName": "fleet-a"}
 HEAP = Metric("sys", "free-heap")
 
 
 @pytest.mark.parametrize(
     "call", [GetDeployments(DEVICE, True), GetDeployments(DEVICE, False), GetDeviceRegistration(DEVICE)]
 )
-def test_a_question_says_who_asks(call: GetDeployments | GetDeviceRegistration) -> None:
-    assert serializer.members(call) == WHO
+def test_a_request_names_its_device(call: GetDeployments | GetDeviceRegistration) -> None:
+    assert serializer.to_request(call) == IDENTITY
 
 
 def test_the_least_heartbeat_has_no_empty_member() -> None:
-    assert serializer.members(SendHeartbeat(DEVICE, "1.0", (), (), None)) == WHO | {"AgentVersion": "1.0"}
+    assert serializer.to_request(SendHeartbeat(DEVICE, "1.0", (), (), None)) == IDENTITY | {"AgentVersion": "1.0"}
 
 
 def test_a_full_heartbeat() -> None:
     report = ModelReport("keyword", "1.0", 5, 6, ((HEAP, 3, 7),))
     models = (ModelResult("kws", "keyword", "1.0", "DEPLOY", "UNDEPLOY", "FAIL", "full", "worse"),)
     result = DatedResult("deploy-7", "FAIL", "text", 1, 2, models)
-    assert serializer.members(SendHeartbeat(DEVICE, "1.0", ((HEAP, 81344, 9),), (report,), result)) == WHO | {
+    assert serializer.to_request(SendHeartbeat(DEVICE, "1.0", ((HEAP, 81344, 9),), (report,), result)) == IDENTITY | {
         "AgentVersion": "1.0",
         "AgentMetrics": [{"Dimension": "sys", "MetricName": "free-heap", "Value": 81344, "Timestamp": 9}],
         "Models": [
@@ -72,10 +72,10 @@ def test_a_full_heartbeat() -> None:
     }
 
 
-def test_what_was_not_said_is_absent() -> None:
+def test_what_the_device_did_not_report_is_absent() -> None:
     result = DatedResult("d", None, None, None, 0, (ModelResult("kws", None, None, None, None, None),))
     call = SendHeartbeat(DEVICE, "1.0", (), (ModelReport("keyword", "1.0", None, None, ()),), result)
-    assert serializer.members(call) == WHO | {
+    assert serializer.to_request(call) == IDENTITY | {
         "AgentVersion": "1.0",
         "Models": [{"ModelName": "keyword", "ModelVersion": "1.0"}],
         "DeploymentResult": {
@@ -88,7 +88,7 @@ def test_what_was_not_said_is_absent() -> None:
 
 @pytest.mark.parametrize("value", [0, 0.0, -1, 2**64 - 1])
 def test_a_zero_is_a_value(value: float) -> None:
-    [metric] = serializer.members(SendHeartbeat(DEVICE, "1.0", ((HEAP, value, 0),), (), None))["AgentMetrics"]
+    [metric] = serializer.to_request(SendHeartbeat(DEVICE, "1.0", ((HEAP, value, 0),), (), None))["AgentMetrics"]
     assert (metric["Value"], metric["Timestamp"]) == (value, 0)
 
 
@@ -111,12 +111,12 @@ def test_a_zero_is_a_value(value: float) -> None:
     ],
 )
 def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
-    answer = {"DeviceRegistration": "REGISTERED"} | ({} if ttl is None else {"CacheTTL": ttl})
-    assert serializer.registration(answer) == Registration("REGISTERED", seconds)
+    response = {"DeviceRegistration": "REGISTERED"} | ({} if ttl is None else {"CacheTTL": ttl})
+    assert serializer.parse_registration(response) == Registration("REGISTERED", seconds)
 
 
 @pytest.mark.parametrize(
-    ("answer", "word"),
+    ("response", "status"),
     [
         ({"DeviceRegistration": ""}, ""),
         ({"DeviceRegistration": "true"}, "true"),
@@ -124,22 +124,22 @@ def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
         ({"DeviceRegistration": 1}, "1"),
     ],
 )
-def test_a_registration_is_a_word_whatever_came(answer: dict[str, Any], word: str) -> None:
-    assert serializer.registration(answer).status == word
+def test_a_registration_is_a_string_whatever_the_type(response: dict[str, Any], status: str) -> None:
+    assert serializer.parse_registration(response).status == status
 
 
-def test_an_answer_without_a_registration_is_none() -> None:
+def test_a_response_without_a_registration_is_an_error() -> None:
     with pytest.raises(OperatorError, match="an answer without DeviceRegistration"):
-        serializer.registration({"CacheTTL": "60"})
+        serializer.parse_registration({"CacheTTL": "60"})
 
 
-@pytest.mark.parametrize("answer", [{}, {"Deployments": []}, {"Deployments": None}])
-def test_no_deployments(answer: dict[str, Any]) -> None:
-    assert serializer.deployments(answer) == ()
+@pytest.mark.parametrize("response", [{}, {"Deployments": []}, {"Deployments": None}])
+def test_no_deployments(response: dict[str, Any]) -> None:
+    assert serializer.parse_deployments(response) == ()
 
 
 def test_deployments_in_the_services_order() -> None:
-    answer = {
+    response = {
         "Deployments": [
             {
                 "DeploymentName": "b",
@@ -160,7 +160,7 @@ def test_deployments_in_the_services_order() -> None:
         ]
     }
     definitions = (Definition("two", "DEPLOY", "ab", "SHA1", "s3://b/k"), Definition("one", "UNDEPLOY"))
-    assert serializer.deployments(answer) == (
+    assert serializer.parse_deployments(response) == (
         Deployment("b", "DO_NOTHING", definitions, "Model"),
         Deployment("a", None, ()),
         Deployment(None, None, None),

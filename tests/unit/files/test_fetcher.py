@@ -14,7 +14,7 @@ from gateway.files import fetcher
 from gateway.files.fetcher import ModelFileStore
 from gateway.protocol.messages import ModelFile
 from gateway.retry import RetryPolicy
-from tests.unit.files.shelf import S3, named, pattern, refusal, sha1
+from tests.unit.files.model_files import S3, named, pattern, refusal, sha1
 
 CONTENT = pattern(100_000)
 FILE = named(CONTENT)

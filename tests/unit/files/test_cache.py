@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gateway.errors import Code, FileError
 from gateway.files.cache import CHUNK, Corrupted, FileCache, VerifiedFile
 from gateway.protocol.messages import ModelFile
-from tests.unit.files.shelf import named, pattern, sha1
+from tests.unit.files.model_files import named, pattern, sha1
 
 SIZE = 2 * CHUNK + 1000
 CONTENT = pattern(SIZE)

@@ -15,7 +15,7 @@ from gateway.files.block_sender import BlockSender
 from gateway.files.cache import FileCache, VerifiedFile
 from gateway.protocol import encoder
 from gateway.protocol.messages import MAX_BLOCK_BYTES, Read
-from tests.unit.files.shelf import named, pattern
+from tests.unit.files.model_files import named, pattern
 
 CONTENT = pattern(100_000)
 

@@ -1,4 +1,4 @@
-"""Logs: JSON for machines, lines for people, nothing that a device or a secret could slip through."""
+"""The log: JSON for machines, text for people, no control character of a device and no secret."""
 
 import io
 import json
@@ -19,7 +19,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def own_configuration() -> Iterator[None]:
-    """structlog and logging are the process's: what a test sets is taken back."""
+    """structlog and logging are configured for the process: restore them after a test."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     yield
@@ -45,7 +45,7 @@ def test_the_form_follows_the_stream_unless_it_is_set(form: str, stream: type[io
     assert "fleet/dev" in line
 
 
-def test_json_tells_time_level_and_fields() -> None:
+def test_json_has_time_level_and_fields() -> None:
     target = io.StringIO()
     log.configure("info", "json", target)
     structlog.get_logger().warning("refused", code=4)
@@ -59,8 +59,8 @@ def test_the_level_is_the_least_that_is_logged(level: str, count: int) -> None:
     target = io.StringIO()
     log.configure(level, "json", target)
     logger = structlog.get_logger()
-    for say in (logger.debug, logger.info, logger.warning, logger.error):
-        say("x")
+    for log_line in (logger.debug, logger.info, logger.warning, logger.error):
+        log_line("x")
     assert len(target.getvalue().splitlines()) == count
 
 
@@ -90,7 +90,7 @@ def test_a_traceback_shows_no_local_variable_and_settings_no_secret(form: str) -
     assert "hunter3" not in target.getvalue()
 
 
-def test_libraries_speak_in_the_same_form_from_warning_on() -> None:
+def test_libraries_log_in_the_same_form_from_warning_on() -> None:
     target = io.StringIO()
     log.configure("debug", "json", target)
     logging.getLogger("asyncio").info("not this")

@@ -1,4 +1,4 @@
-"""A table of what boto3 may raise, and whose fault it is: the message's, nobody's, the operator's."""
+"""What boto3 may raise, and who must act then: the device, nobody, the operator."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from gateway.errors import CloudError, OperatorError, PermanentError, TransientE
 URL = "http://127.0.0.1:1"
 
 
-def answered(code: str, status: int, message: str = "why") -> botocore.ClientError:
+def error_response(code: str, status: int, message: str = "why") -> botocore.ClientError:
     """What boto3 raises for an answer that is an error."""
     response: Any = {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return botocore.ClientError(response, "SendHeartbeat")
@@ -28,17 +28,17 @@ def answered(code: str, status: int, message: str = "why") -> botocore.ClientErr
         ("RequestLimitExceeded", 503, TransientError),
         ("SlowDown", 503, TransientError),
         ("RequestTimeout", 400, TransientError),
-        ("Unheard", 429, TransientError),
-        ("Unheard", 408, TransientError),
-        ("Unheard", 500, TransientError),
-        ("Unheard", 502, TransientError),
+        ("Unknown", 429, TransientError),
+        ("Unknown", 408, TransientError),
+        ("Unknown", 500, TransientError),
+        ("Unknown", 502, TransientError),
         ("", 503, TransientError),
         ("500", 500, TransientError),
         ("ValidationException", 400, PermanentError),
         ("ResourceNotFoundException", 400, PermanentError),
         ("ResourceNotFound", 400, PermanentError),
-        ("Unheard", 400, PermanentError),
-        ("Unheard", 413, PermanentError),
+        ("Unknown", 400, PermanentError),
+        ("Unknown", 413, PermanentError),
         ("AccessDeniedException", 403, OperatorError),
         ("AccessDeniedException", 400, OperatorError),
         ("AccessDenied", 403, OperatorError),
@@ -52,9 +52,9 @@ def answered(code: str, status: int, message: str = "why") -> botocore.ClientErr
         ("MissingAuthenticationToken", 403, OperatorError),
         ("RequestTimeTooSkewed", 403, OperatorError),
         ("UnknownOperationException", 404, OperatorError),
-        ("Unheard", 401, OperatorError),
-        ("Unheard", 403, OperatorError),
-        ("Unheard", 404, OperatorError),
+        ("Unknown", 401, OperatorError),
+        ("Unknown", 403, OperatorError),
+        ("Unknown", 404, OperatorError),
         ("404", 404, OperatorError),
         ("405", 405, OperatorError),
         ("302", 302, OperatorError),
@@ -62,10 +62,10 @@ def answered(code: str, status: int, message: str = "why") -> botocore.ClientErr
         ("", 400, OperatorError),
     ],
 )
-def test_an_answer_is_judged_by_its_code_and_then_by_its_status(
+def test_an_error_response_is_classified_by_its_code_and_then_by_its_status(
     code: str, status: int, fault: type[CloudError]
 ) -> None:
-    error = error_mapping.of(answered(code, status))
+    error = error_mapping.from_exception(error_response(code, status))
     assert type(error) is fault
     assert error.reason == (code or str(status))
     assert "why" in str(error)
@@ -90,28 +90,30 @@ def test_an_answer_is_judged_by_its_code_and_then_by_its_status(
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
 )
-def test_a_call_that_had_no_answer(error: Exception, fault: type[CloudError]) -> None:
-    assert type(error_mapping.of(error)) is fault
+def test_a_call_without_a_response(error: Exception, fault: type[CloudError]) -> None:
+    assert type(error_mapping.from_exception(error)) is fault
 
 
 @pytest.mark.parametrize("error", [ValueError("strange"), KeyError("x"), RuntimeError()])
-def test_what_nobody_foresaw_settles_nothing(error: Exception) -> None:
-    assert type(error_mapping.of(error)) is OperatorError
+def test_an_unexpected_exception_is_never_a_rejection(error: Exception) -> None:
+    assert type(error_mapping.from_exception(error)) is OperatorError
 
 
 def test_a_message_of_the_service_becomes_one_line_of_text() -> None:
-    error = error_mapping.of(answered("ValidationException", 400, "a\nb\tc\x00d\x7fe \ud800 größe \ufffe"))
+    error = error_mapping.from_exception(
+        error_response("ValidationException", 400, "a\nb\tc\x00d\x7fe \ud800 größe \ufffe")
+    )
     assert str(error) == "ValidationException: a b c?d?e ? größe ?"
 
 
 def test_a_report_of_botocore_becomes_one_line_of_text() -> None:
-    error = error_mapping.of(botocore.ParamValidationError(report="one\ntwo"))
+    error = error_mapping.from_exception(botocore.ParamValidationError(report="one\ntwo"))
     assert str(error).isprintable()
-    assert len(str(error_mapping.of(botocore.ParamValidationError(report="x" * 9999)))) < 600
+    assert len(str(error_mapping.from_exception(botocore.ParamValidationError(report="x" * 9999)))) < 600
 
 
 @pytest.mark.parametrize(
-    ("headers", "is_page"),
+    ("headers", "is_error"),
     [
         ({"content-type": "application/json"}, False),
         ({"content-type": "application/x-amz-json-1.1"}, False),
@@ -124,6 +126,6 @@ def test_a_report_of_botocore_becomes_one_line_of_text() -> None:
         ({"content-type": "text/plain", "content-length": "2"}, True),
     ],
 )
-def test_a_page_in_place_of_json_is_the_operators(headers: dict[str, str], is_page: bool) -> None:
-    fault = error_mapping.of_page(headers)
-    assert (type(fault) if fault else None) == (OperatorError if is_page else None)
+def test_a_page_in_place_of_json_is_an_operators_error(headers: dict[str, str], is_error: bool) -> None:
+    fault = error_mapping.check_content_type(headers)
+    assert (type(fault) if fault else None) == (OperatorError if is_error else None)

@@ -148,7 +148,7 @@ class Dispatcher:
                     self._send_blocks(effect)
 
     def _acknowledge(self, delivery: Delivery) -> None:
-        self._session.settle(delivery)
+        self._session.ack(delivery)
         self._metrics.acknowledged.inc()
         self._limit.release(len(delivery.payload))
         self._changed.set()

@@ -29,7 +29,7 @@ _log = structlog.get_logger()
 
 
 class InboundHandler:
-    """The listener of the MQTT session. `max_payload` in bytes."""
+    """The handler of the MQTT session. `max_payload` in bytes."""
 
     def __init__(
         self,
@@ -61,13 +61,13 @@ class InboundHandler:
     def stop(self) -> None:
         self._timer.cancel()
 
-    def connected(self, connection: int, resumed: bool) -> None:
+    def connected(self, connection: int, session_present: bool) -> None:
         """The subscriber connection is up."""
         self._limit.connected()
-        if resumed:
+        if session_present:
             now = time.monotonic()
             self._rates.allow_backlog(self._downtime if connection == 1 else now - self._checked_at, now)
-        self._dispatcher.execute(self._engine.reconnected(connection, resumed))
+        self._dispatcher.execute(self._engine.reconnected(connection, session_present))
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: accepted or rejected, never lost."""
@@ -83,7 +83,7 @@ class InboundHandler:
             share = READ_SHARE if channel is Channel.READ else 1.0
             if (
                 delivery.connection
-                and not delivery.again
+                and not delivery.redelivered
                 and not self._rates.allow(device, len(delivery.payload), now.mono, share)
             ):
                 effects = self._over_rate(delivery, device, channel, now)
@@ -115,7 +115,7 @@ class InboundHandler:
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
         self._checked_at = time.monotonic()
         self._store.lives()
-        blocking = self._session.blocking()
+        blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)
         if blocking and self._limit.below_half:

@@ -27,7 +27,7 @@ from gateway.cloud.direct_transport import DirectTransport
 from gateway.cloud.http_client import HttpResponse
 from gateway.cloud.sigv4 import AwsCredentials
 from gateway.core.engine import Engine, Policy
-from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
 from gateway.mqtt.packets import Puback, Publish
 from gateway.mqtt.session import MqttSession
 from gateway.ops.call_monitor import CallMonitor
@@ -76,14 +76,10 @@ class Socket:
     """In place of a socket to the broker."""
 
     def __init__(self) -> None:
-        self.acks: list[int] = []
-        self.publications: list[bytes] = []
-
-    def ack(self, packet_id: int) -> None:
-        self.acks.append(packet_id)
+        self.sent: list[bytes] = []
 
     def send(self, packet: bytes) -> None:
-        self.publications.append(packet)
+        self.sent.append(packet)
 
     def close(self) -> None:
         pass
@@ -110,10 +106,8 @@ class Bench:
         self.inbound = InboundHandler(engine, self.dispatcher, topics, store, metrics, limit, rates, max_payload=65_536)
         self.session = MqttSession(BrokerEndpoint("127.0.0.1", 1883, "bench"), filters, self.inbound, 1000)
         self.requests, self.subscriber, self.publisher = Requests(), Socket(), Socket()
-        for connection, socket in ((self.session._ear, self.subscriber), (self.session._mouth, self.publisher)):
-            connection._sockets = cast("Any", socket)
-            connection.stands.set()
-            connection._window, connection._largest = 1000, 1 << 28
+        self._open(self.session._subscriber, self.subscriber)
+        self._open(self.session._publisher, self.publisher)
         client = EdgeManagerClient(
             self._transport(),
             RetryPolicy(asyncio.Event()),
@@ -123,8 +117,13 @@ class Bench:
         )
         self.dispatcher.start(self.session, client, cast("Any", Models()))
         self.inbound.start(self.session, client)
-        self.session._connected(False)
+        self.session._on_connected(False)
         self._packet_id = 0
+
+    def _open(self, connection: BrokerConnection, socket: Socket) -> None:
+        connection._adapter = cast("Any", socket)
+        connection._inflight_limit, connection._max_packet = 1000, 1 << 28
+        connection.connected.set()
 
     def _transport(self) -> DirectTransport:
         session = boto3.Session("AKIDEXAMPLE", "secret", region_name="eu-west-1")
@@ -139,13 +138,13 @@ class Bench:
     def deliver(self, channel: str, payload: bytes) -> None:
         """A message comes in; service and broker answer at once."""
         self._packet_id = self._packet_id % 0xFFFF + 1
-        self.session._heard(Publish(TOPIC + channel, payload, 1, self._packet_id))
-        publisher = self.session._mouth
-        while self.requests.waiting or self.publisher.publications:
+        self.session._on_message(Publish(TOPIC + channel, payload, 1, self._packet_id))
+        publisher = self.session._publisher
+        while self.requests.waiting or self.publisher.sent:
             self.requests.answer()
-            if self.publisher.publications:
-                self.publisher.publications.clear()
-                publisher._confirmed(Puback(next(iter(publisher._unconfirmed)), 0))
+            if self.publisher.sent:
+                self.publisher.sent.clear()
+                publisher._on_puback(Puback(next(iter(publisher._unacknowledged)), 0))
 
 
 def counted(bench: Bench) -> list[tuple[str, str]]:
@@ -157,13 +156,13 @@ def counted(bench: Bench) -> list[tuple[str, str]]:
         if event == "call" and code.co_filename.startswith(ROOT):
             calls.append((code.co_filename.removeprefix(ROOT), code.co_qualname))
 
-    before = len(bench.subscriber.acks)
+    before = len(bench.subscriber.sent)
     sys.setprofile(note)
     try:
         bench.deliver("hb", HEARTBEAT)
     finally:
         sys.setprofile(None)
-    assert len(bench.subscriber.acks) == before + 1
+    assert len(bench.subscriber.sent) == before + 1
     return calls
 
 

@@ -15,7 +15,7 @@ def test_the_gateways_connections_are_cut_again_and_again(scene: Scene) -> None:
     for _ in range(scaled(8, 60)):
         scene.go_on(0.2)
         scene.ask(proxy.cut)
-        gateway.said("the connection to the broker broke: it keeps what is not settled")
+        gateway.said("connection to the broker lost: it keeps unacknowledged messages")
         gateway.said(READY)
     scene.rest()
     scene.until_through()

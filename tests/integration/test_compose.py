@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +12,19 @@ from pathlib import Path
 import docker
 import pytest
 from testcontainers.core.image import DockerImage
+from tests.support.payloads import EPOCH, LAYOUT, TAG
 
-from tests.integration.forms import EPOCH, LAYOUT, TAG
-from tests.support import brokers, needs
+from gateway.demo.brokers.address import free_ports
+from tests.support import brokers, commands, needs, pages
 from tests.support.compose_site import KINDS, ComposedSite, compose_command
-from tests.support.plain_device import Stranger
+from tests.support.plain_device import PlainDevice
 
 pytestmark = pytest.mark.container
 
 MODEL = b"not a real model, but its bytes are counted and summed" * 40
 SERVICES = {"mosquitto", "gateway", "manager"}
 CONF = "/etc/mosquitto/mosquitto.conf"
+END = "docker compose down --volumes"
 OURS_AT_MOST = 120_000_000
 
 
@@ -48,7 +52,7 @@ def composed(image: str) -> Iterator[ComposedSite]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_whole_way(composed: ComposedSite, kind: str) -> None:
     fleet = f"fleet-{kind}"
-    with Stranger(composed.add(kind, fleet, "dev"), f"{fleet}/dev") as device:
+    with PlainDevice(composed.add(kind, fleet, "dev"), f"{fleet}/dev") as device:
         device.hello(TAG, LAYOUT, EPOCH)
         device.heartbeat(TAG, 89, [81344], [[4, 2, [12]]], None, None, 1)
         assert device.ack(1) == (0, "")
@@ -68,7 +72,7 @@ def test_the_whole_way(composed: ComposedSite, kind: str) -> None:
     assert composed.status(fleet)["results"][0]["result"]["DeploymentStatus"] == "SUCCESS"
 
 
-def file_of(device: Stranger, plan: int, size: int) -> bytes:
+def file_of(device: PlainDevice, plan: int, size: int) -> bytes:
     """The first file of a plan, by one read."""
     step = 512
     device.read(plan, 0, 0, step, -(-size // step))
@@ -124,7 +128,7 @@ def test_the_doctor_finds_nothing_that_fails(composed: ComposedSite) -> None:
 def test_what_is_kept_outlives_the_containers(composed: ComposedSite) -> None:
     """Mosquitto's retained plan, the gateway's hello, the manager's device: all made anew, and nobody said it again."""
     login = composed.add("password", "fleet-kept", "dev")
-    with Stranger(login, "fleet-kept/dev") as device:
+    with PlainDevice(login, "fleet-kept/dev") as device:
         device.hello(TAG, LAYOUT, EPOCH)
         device.heartbeat(TAG, 89, [1], None, 0, None, 1)
         assert device.ack(1) == (0, "")
@@ -133,7 +137,7 @@ def test_what_is_kept_outlives_the_containers(composed: ComposedSite) -> None:
     composed.compose("up", "-d", "--no-build", "--force-recreate")
     after = {name: each.id for name, each in composed.containers().items() if name in SERVICES}
     assert all(before[name] != after[name] for name in SERVICES)
-    with Stranger(login, "fleet-kept/dev") as device:
+    with PlainDevice(login, "fleet-kept/dev") as device:
         assert device.plan().content == plan.content
         device.heartbeat(TAG, 149, [2], None, None, None, 2)
         assert device.ack(2, within=30) == (0, "")
@@ -158,3 +162,51 @@ def test_the_image_is_small_and_has_no_pip(image: str) -> None:
     told = engine.containers.run(image, ["-c", script], entrypoint="python", read_only=True, remove=True)
     engine.close()
     assert told.decode().split() == ["None", "False"]
+
+
+CONTEXT = ("compose.yaml", "Dockerfile", ".dockerignore", *"pyproject.toml constraints.txt README.md LICENSE".split())
+
+
+@pytest.mark.parametrize("page", ["README.md", "mosquitto/README.md"])
+def test_a_site_by_the_lines_of_a_page(image: str, tmp_path: Path, page: str) -> None:
+    """All but the end, in a folder with what they name; only image, project and ports are others."""
+    command = compose_command()
+    if command is None:
+        needs.missing("neither `docker compose` nor docker-compose")
+    for name in CONTEXT:
+        shutil.copy(pages.ROOT / name, tmp_path)
+    for name in ("mosquitto", "gateway", "device_sdk"):
+        shutil.copytree(pages.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "model.tflite").write_bytes(MODEL)
+    ports = free_ports(2)
+    variables = os.environ | {
+        "COMPOSE_PROJECT_NAME": f"gateway-test-page-{os.getpid()}",
+        "GATEWAY_IMAGE": image,
+        "MOSQUITTO_IMAGE": brokers.IMAGE,
+        "PASSWORD_PORT": f"127.0.0.1:{ports[0]}",
+        "CERTIFICATE_PORT": f"127.0.0.1:{ports[1]}",
+        "BUILD_NETWORK": "host",
+    }
+    if base := os.environ.get("GATEWAY_TEST_BASE"):
+        variables["BASE"] = base
+
+    def run(line: str) -> str:
+        shell = ["bash", "-euo", "pipefail", "-c", line.replace("docker compose", " ".join(command))]
+        done = subprocess.run(shell, cwd=tmp_path, env=variables, capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        return done.stdout.decode()
+
+    blocks = [block for block in pages.page(page).blocks() if "docker compose" in block.text and END not in block.text]
+    status = ""
+    try:
+        for block in blocks:
+            if "<site.tar" in block.text:  # a backup is restored where nothing is left
+                run(END)
+            for line in commands.lines(block.text):
+                run(line)
+        status = run("docker compose exec -T manager edge-gateway manager status --json")
+    finally:
+        run(END)
+    (found,) = json.loads(status)
+    assert (found["fleet"], found["device"]) == ("fleet-a", "dev-1")
+    assert [each["DeploymentName"] for each in found["deployments"]] == ["wake-word-1"]

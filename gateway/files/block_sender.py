@@ -13,8 +13,8 @@ import structlog
 from gateway.files.cache import Corrupted, VerifiedFile
 from gateway.files.flow_control import CongestionControl
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
-from gateway.protocol import codec
-from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
+from gateway.protocol import encoder
+from gateway.protocol.messages import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of one device, at most."""
@@ -22,7 +22,7 @@ WINDOW_BYTES = 1_048_576
 """With so many unconfirmed bytes no block is sent: an ack waits behind no more than that, and one block."""
 MAX_QUEUED_READS = 256
 """Queued reads of one device. Above, the oldest is dropped: the device reads again what it misses."""
-MAX_QUEUED_BYTES = MOST_BLOCKS * LARGEST_BLOCK
+MAX_QUEUED_BYTES = MAX_BLOCKS * MAX_BLOCK_BYTES
 """Queued bytes of one device: one of the largest reads. A broker may have to keep them for a sleeping device."""
 
 _log = structlog.get_logger()
@@ -145,7 +145,7 @@ class BlockSender:
         queued.sent += 1
         if queued.sent == read.count or offset + len(data) >= queued.file.total:
             del download.reads[read]
-        payload = codec.block(read.digest, read.index, offset, queued.file.total, data)
+        payload = encoder.encode_block(read.digest, read.index, offset, queued.file.total, data)
         download.unconfirmed += 1
         self._unconfirmed += 1
         self._unconfirmed_bytes += len(payload)

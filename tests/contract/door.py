@@ -51,7 +51,7 @@ class Door:
     async def perform(self, call: Call) -> Outcome[Any]:
         """What became of it in the end: what is postponed is asked for again as soon as it may be, as the core does."""
         while isinstance(outcome := await self.once(call), RetryLater):
-            await (self.due(call.device) if outcome.alone else self._until(lambda: self.window > 0))
+            await (self.due(call.device) if outcome.only_this_device else self._until(lambda: self.window > 0))
         return outcome
 
     async def due(self, device: Device) -> None:

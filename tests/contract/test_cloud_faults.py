@@ -104,13 +104,13 @@ async def test_a_refused_registration_is_an_outage(service: Recorder, door: Door
 @pytest.mark.parametrize("body", ["[]", "5", '"text"', "{", "", '{"Deployments": 5}', '{"Deployments": [5]}'])
 async def test_json_that_is_not_the_apis_breaks_nothing(service: Recorder, door: Door, body: str) -> None:
     service.answers = [Answer(body=body), Answer(body="{}")]
-    assert await door.perform(GetDeployments(DEVICE, patient=True)) == Accepted(())
+    assert await door.perform(GetDeployments(DEVICE, retryable=True)) == Accepted(())
 
 
 @pytest.mark.parametrize("answer", [Answer(500), error(403, "AccessDenied"), Answer(0)])
 async def test_an_impatient_question_is_asked_once(service: Recorder, door: Door, answer: Answer) -> None:
     service.answers = [answer]
-    assert isinstance(await door.perform(GetDeployments(DEVICE, patient=False)), Cancelled)
+    assert isinstance(await door.perform(GetDeployments(DEVICE, retryable=False)), Cancelled)
     assert len(service.requests) == 1
 
 
@@ -177,7 +177,7 @@ async def test_where_all_fail_the_window_closes_and_a_probe_that_gets_through_op
 ) -> None:
     service.answers = [Answer(503)] * (OPENS_AT + 3)
     outcomes = [await door.once(call) for call in FLEET]
-    assert outcomes == [RetryLater(alone=True)] * (OPENS_AT - 1) + [RetryLater(alone=False)]
+    assert outcomes == [RetryLater(only_this_device=True)] * (OPENS_AT - 1) + [RetryLater(only_this_device=False)]
     assert await door.perform(FLEET[0]) == Accepted(None)
     assert len(service.requests) == OPENS_AT + 4
     assert door.window > 0
@@ -204,7 +204,7 @@ async def test_one_that_was_given_up_gets_its_time_anew(service: Recorder, monke
     while not failing.done():
         await door.perform(others)
     assert isinstance(failing.result(), Abandoned)
-    assert await door.once(BEAT) == RetryLater(alone=True)
+    assert await door.once(BEAT) == RetryLater(only_this_device=True)
     door.cloud.close()
 
 
@@ -213,7 +213,7 @@ async def test_one_that_others_wait_behind_is_tried_at_once_and_given_up_soon(
 ) -> None:
     door = Door(service.url, monkeypatch)
     service.always = {"/SendHeartbeat": Answer(500), "/GetDeviceRegistration": REGISTERED}
-    assert await door.once(BEAT) == RetryLater(alone=True)
+    assert await door.once(BEAT) == RetryLater(only_this_device=True)
     for number in range(100):
         await door.once(GetDeviceRegistration(Device("fleet-a", f"dev-{number}")))
     tried = 1

@@ -12,9 +12,9 @@ from typing import Any
 import msgpack
 
 from gateway.demo.brokers.address import Credentials
-from tests.faults import mqtt
 from tests.faults.ledger import Ledger
 from tests.integration.forms import EPOCH, LAYOUT, TAG
+from tests.support import mqtt_packets as mqtt
 
 RECONNECT_S = 0.2
 MOST_UNCONFIRMED = 10_000

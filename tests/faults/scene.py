@@ -25,9 +25,9 @@ from tests.faults.device import Device, Habits
 from tests.faults.fleet import Fleet
 from tests.faults.ledger import Figures, Ledger
 from tests.faults.proxy import Proxy
-from tests.gateway_process import COMMAND, GatewayProcess, settings
-from tests.polling import until
-from tests.stranger import Login, Operator
+from tests.support.gateway_process import COMMAND, GatewayProcess, settings
+from tests.support.plain_device import Login, Operator
+from tests.support.polling import until
 
 FULL = os.environ.get("FAULTS") == "full"
 PATIENCE_S = 120.0 if FULL else 29.0

@@ -6,7 +6,7 @@ import signal
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import DOWN, always, fine
-from tests.gateway_process import READY
+from tests.support.gateway_process import READY
 
 
 def test_the_broker_is_stopped_under_load(own_scene: Scene, own_mosquitto: Mosquitto) -> None:
@@ -61,7 +61,7 @@ def test_the_broker_stands_still(own_scene: Scene, own_mosquitto: Mosquitto) -> 
     own_scene.until_accepted(20)
     os.kill(own_mosquitto.pid, signal.SIGSTOP)
     try:
-        gateway.said("the connection to the broker broke: it keeps what is not settled")
+        gateway.said("connection to the broker lost: it keeps unacknowledged messages")
         own_scene.go_on(scaled(1, 30))
     finally:
         os.kill(own_mosquitto.pid, signal.SIGCONT)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from tests.faults.scene import Scene, scaled
-from tests.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess
 
 
 def issued(key: str) -> dict[str, str]:

@@ -9,9 +9,9 @@ import pytest
 
 from gateway.demo.brokers.address import both_answer
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests import brokers
-from tests.faults.disks import fill, make_room, small_disk
 from tests.faults.scene import Scene, Tell, scaled
+from tests.support import brokers
+from tests.support.disks import fill, make_room, small_disk
 
 FULL = "No space left on device"
 
@@ -102,7 +102,7 @@ def test_the_gateways_disk_is_full(scene: Scene) -> None:
         gateway = scene.gateway()
         fill(scene.folder / "state")
         scene.join(scaled(20, 200))
-        gateway.said("hellos cannot be kept: a restart forgets older tags until this is mended")
+        gateway.said("hellos cannot be saved: after a restart older tags are unknown, until the disk works again")
         scene.load(scaled(200, 1000))
         scene.until_accepted(40)
         gateway.kill()

@@ -2,8 +2,8 @@
 
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import Trouble, always
-from tests.gateway_process import READY
-from tests.stranger import stay_silent
+from tests.support.gateway_process import READY
+from tests.support.plain_device import stay_silent
 
 
 def test_the_gateway_is_killed_every_second(scene: Scene) -> None:
@@ -33,7 +33,7 @@ def test_a_stop_under_load_repeats_nothing(scene: Scene) -> None:
     for _ in range(scaled(2, 20)):
         scene.until_accepted(100)
         assert gateway.terminate() == 0
-        assert gateway.said("stopped")["unsettled"] == 0
+        assert gateway.said("stopped")["unacknowledged"] == 0
         gateway.start()
     scene.rest()
     scene.until_through()
@@ -50,7 +50,7 @@ def test_a_stop_with_a_full_intake_repeats_nothing(scene: Scene) -> None:
         scene.until_confirmed()
         gateway.until_metric("reading_paused", 1)
         assert gateway.terminate() == 0
-        assert gateway.said("stopped")["unsettled"] == 0
+        assert gateway.said("stopped")["unacknowledged"] == 0
         gateway.start()
     scene.until_through()
     assert scene.close_books().duplicates == 0

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.faults import mqtt
 from tests.faults.cloud import Cloud
 from tests.faults.ledger import Ledger
 from tests.faults.proxy import Proxy
 from tests.faults.troubles import DOWN, EXPIRED, KINDS, SKEWED, Judge, always, during, fine, only, share
+from tests.support import mqtt_packets as mqtt
 
 HOST = "127.0.0.1"
 BODY = json.dumps({"DeviceName": "d", "AgentMetrics": [{"Value": 1, "Timestamp": 1_700_000_001}]}).encode()

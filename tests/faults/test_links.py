@@ -2,7 +2,7 @@
 
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import Trouble, always
-from tests.gateway_process import READY
+from tests.support.gateway_process import READY
 
 
 def test_the_gateways_connections_are_cut_again_and_again(scene: Scene) -> None:
@@ -15,7 +15,7 @@ def test_the_gateways_connections_are_cut_again_and_again(scene: Scene) -> None:
     for _ in range(scaled(8, 60)):
         scene.go_on(0.2)
         scene.ask(proxy.cut)
-        gateway.said("the connection to the broker broke: it keeps what is not settled")
+        gateway.said("connection to the broker lost: it keeps unacknowledged messages")
         gateway.said(READY)
     scene.rest()
     scene.until_through()

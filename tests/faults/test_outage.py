@@ -9,7 +9,7 @@ import pytest
 from tests.faults.memory import forget_peak, peak, resident
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import DOWN, always, fine
-from tests.gateway_process import GatewayProcess
+from tests.support.gateway_process import GatewayProcess
 
 DEVICES = scaled(500, 10_000)
 RATE = scaled(2000.0, 10_000 / 60)

@@ -11,7 +11,7 @@ import pytest
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scene import Scene, scaled
 from tests.faults.troubles import DOWN, always, fine
-from tests.gateway_process import READY, GatewayProcess
+from tests.support.gateway_process import READY, GatewayProcess
 
 LEFT = "left the group"
 COUNTS = scaled([3], [2, 3])
@@ -150,7 +150,7 @@ def test_members_of_a_group_join_and_leave(scene: Scene, count: int) -> None:
             scene.until(lambda other=other: taken(other) > 0, "it has no share")
             assert other.terminate() == 0
             assert other.said(LEFT)["left_behind"] == 0
-            assert other.said("stopped")["unsettled"] == 0
+            assert other.said("stopped")["unacknowledged"] == 0
         before = taken(stays)
         scene.until_accepted(scaled(60, 600))
         assert taken(stays) > before

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from gateway.demo.brokers.discovery import Broker
-from tests.clients import Client, connected
+from tests.support.mqtt_client import Client, connected
 
 MQTT_5 = MQTTProtocolVersion.MQTTv5
 

@@ -16,9 +16,9 @@ from tempfile import NamedTemporaryFile
 
 from gateway.demo.brokers.process import ChildError
 from gateway.provisioning.certificate_authority import Identity
-from tests.gateway_process import ROOT
 from tests.integration import entries
-from tests.site import HOST, SiteBroker
+from tests.support.gateway_process import ROOT
+from tests.support.site import HOST, SiteBroker
 
 DOCTOR = [sys.executable, "-m", "gateway", "doctor"]
 CLEAN_START = 0x02

@@ -11,14 +11,14 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto, version
-from gateway.doctor.release import is_2_1
+from gateway.doctor.checks.broker import is_mosquitto_2_1
 from tests.contract.manager.conftest import Manager
-from tests.gateway_process import GatewayProcess, settings
-from tests.needs import program
-from tests.recorder import Recorder
-from tests.s3 import Gate, Shelf
-from tests.site import SiteBroker
-from tests.stranger import MQTT_3, MQTT_5, Login, Operator, Stranger
+from tests.support.edge_manager import Recorder
+from tests.support.gateway_process import GatewayProcess, settings
+from tests.support.needs import program
+from tests.support.plain_device import MQTT_3, MQTT_5, Login, Operator, Stranger
+from tests.support.s3 import Gate, Shelf
+from tests.support.site import SiteBroker
 
 
 @dataclass
@@ -109,7 +109,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
 def newer() -> bool:
     """Whether this machine has Mosquitto 2.1 or later."""
     name, number = version(program("mosquitto")).split()
-    return is_2_1(f"{name} version {number}") is True
+    return is_mosquitto_2_1(f"{name} version {number}") is True
 
 
 @pytest.fixture(scope="session")

@@ -9,10 +9,10 @@ from typing import Any
 
 import msgpack
 
-from tests.gateway_process import GatewayProcess, settings
 from tests.integration.conftest import Way
-from tests.s3 import Gate, Shelf
-from tests.stranger import Stranger
+from tests.support.gateway_process import GatewayProcess, settings
+from tests.support.plain_device import Stranger
+from tests.support.s3 import Gate, Shelf
 
 BLOCK = 512
 WINDOW = 64

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.clients import Client
-from tests.needs import program
-from tests.processes import end
-from tests.site import SiteBroker, devices
+from tests.support.mqtt_client import Client
+from tests.support.needs import program
+from tests.support.processes import end
+from tests.support.site import SiteBroker, devices
 
 ROOT = Path(__file__).parents[2]
 SEARCHED = f"{ROOT}{os.pathsep}{ROOT}/device_sdk/examples"

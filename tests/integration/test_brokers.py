@@ -17,9 +17,9 @@ from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.process import ChildError
 from gateway.demo.brokers.rumqttd import Embedded
 from tests.integration.acl import device, gateway
-from tests.needs import missing, program
-from tests.polling import until
-from tests.processes import is_alive, line, running
+from tests.support.needs import missing, program
+from tests.support.polling import until
+from tests.support.processes import is_alive, line, running
 
 DEADLINE_S = 10.0
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests import brokers, needs
-from tests.containers import Container
 from tests.integration.acl import device, gateway
+from tests.support import brokers, needs
+from tests.support.containers import Container
 
 pytestmark = pytest.mark.container
 

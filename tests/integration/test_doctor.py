@@ -19,14 +19,14 @@ from gateway.demo.brokers.rumqttd import Embedded
 from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
 from tests.contract.manager.conftest import ACCESS, SECRET, Manager
-from tests.gateway_process import ROOT, environment, settings
 from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
 from tests.integration.conftest import Way
 from tests.integration.entries import DOCTORS, acl, plain_board, write
 from tests.integration.forms import EPOCH, LAYOUT
-from tests.needs import missing, program
-from tests.polling import until
-from tests.site import HOST
+from tests.support.gateway_process import ROOT, environment, settings
+from tests.support.needs import missing, program
+from tests.support.polling import until
+from tests.support.site import HOST
 
 PASSED = "pass"
 NOT_KEPT = {"Receive Maximum"}
@@ -219,7 +219,7 @@ def test_a_session_that_is_forgotten(site: Altered, variables: Callable[..., dic
     ("lines", "without", "devices", "checks", "said"),
     [
         (["retain_available false"], "", 1000, {"retained messages"}, "keeps none"),
-        (["allow_anonymous true"], "", 1000, {"anonymous", "listeners"}, "who"),
+        (["allow_anonymous true"], "", 1000, {"anonymous", "listeners"}, "without a user name"),
         (["max_queued_messages 500"], "", 1000, {"queues"}, "500 messages may wait, of 1,000 devices"),
         (["persistence false"], "", 1000, {"persistence"}, "persistence is not true"),
         ([], "acl_file", 1000, {"isolation", "devices"}, "no acl_file"),
@@ -319,7 +319,7 @@ def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosqu
         assert device.ack(seq) == (0, "")
     assert command.returncode == 0
     assert gateway.metrics()["connected"] == 1
-    assert not [line for line in gateway.log.so_far() if "broke" in line["event"]]
+    assert not [line for line in gateway.log.so_far() if "connection to the broker" in line["event"]]
     assert "already connected" not in _lines_of_others(own_mosquitto)
     assert not [line for line in gateway.log.so_far() if line.get("level") in ("warning", "error")]
 

@@ -10,8 +10,8 @@ import pytest
 
 from tests.integration.conftest import Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
-from tests.recorder import UNAVAILABLE, Fault
-from tests.stranger import Stranger
+from tests.support.edge_manager import UNAVAILABLE, Fault
+from tests.support.plain_device import Stranger
 
 FOR_GOOD = 300
 """give_up_after in seconds, far beyond a test's patience."""

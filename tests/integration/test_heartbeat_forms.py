@@ -13,11 +13,11 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, FORMS, HELLO, LAYOUT, TAG, Form, T, call
-from tests.recorder import Recorder
-from tests.stranger import MQTT_3, MQTT_5, Stranger
+from tests.support.brokers import fleet_of_a_module
+from tests.support.edge_manager import Recorder
+from tests.support.plain_device import MQTT_3, MQTT_5, Stranger
 
 FLEET = fleet_of_a_module("forms")
 ByBoto3 = Callable[[str, dict[str, Any]], dict[str, Any]]

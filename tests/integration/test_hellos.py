@@ -5,9 +5,9 @@ import time
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
+from tests.support.brokers import fleet_of_a_module
 
 FLEET = fleet_of_a_module("hellos")
 LARGEST_SEQ = 2**64 - 1

@@ -10,12 +10,12 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, HELLO, LAYOUT, TAG, T
 from tests.integration.hostile import HOSTILE, Hostile
-from tests.recorder import Fault
-from tests.stranger import Operator, Stranger
+from tests.support.brokers import fleet_of_a_module
+from tests.support.edge_manager import Fault
+from tests.support.plain_device import Operator, Stranger
 
 FLEET = fleet_of_a_module("hostile")
 CODES = ["", "malformed", "unknown_tag", "not_registered", "refused", "unknown_plan", "too_large", "gave_up"]

@@ -17,8 +17,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from gateway.demo.brokers.address import Credentials
 from gateway.demo.brokers.mosquitto import SHIPPED
-from tests.clients import Client
-from tests.site import DOORS, HERE, Login, SiteBroker, warnings_in
+from tests.support.mqtt_client import Client
+from tests.support.site import DOORS, HERE, Login, SiteBroker, warnings_in
 
 MQTT_3_1_1, MQTT_5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
 CHANNELS = ("hello", "hb", "get", "read", "plan", "ack", "block", "dead")

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests.gateway_process import READY
 from tests.integration.conftest import Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
-from tests.recorder import UNAVAILABLE, Fault, Recorder
-from tests.stranger import Stranger, stay_silent
+from tests.support.edge_manager import UNAVAILABLE, Fault, Recorder
+from tests.support.gateway_process import READY
+from tests.support.plain_device import Stranger, stay_silent
 
 
 def introduced(way: Way, name: str, epoch: int | None = EPOCH) -> Stranger:
@@ -152,7 +152,7 @@ def test_the_broker_restarts_under_the_gateway(
     beat(device, 1, 2, 3)
     gateway.until_metric("unacknowledged_messages", 3)
     end(own_mosquitto)
-    gateway.said("the connection to the broker broke: it keeps what is not settled")
+    gateway.said("connection to the broker lost: it keeps unacknowledged messages")
     own_mosquitto.start()
     gateway.said(READY)
     device.back()
@@ -172,10 +172,10 @@ def test_sigterm_lets_the_call_in_flight_end_and_answers_it(way: Way) -> None:
     beat(device, 1)
     assert came.wait(10)
     gateway.ask_to_end()
-    gateway.said("stopping: what is under way ends, the broker keeps the rest")
+    gateway.said("stopping: calls in flight end, the broker keeps the rest")
     release.set()
     assert gateway.ended() == 0
-    assert gateway.said("stopped")["unsettled"] == 0
+    assert gateway.said("stopped")["unacknowledged"] == 0
     expect_acks(device, 1)
     way.recorder.recover()
     gateway.start()
@@ -191,7 +191,7 @@ def test_sigterm_in_an_outage_ends_every_wait_and_loses_nothing(way: Way) -> Non
     way.recorder.failed("d")
     gateway.until_metric("unacknowledged_messages", 3)
     assert gateway.terminate() == 0
-    assert gateway.said("stopped")["unsettled"] == 3
+    assert gateway.said("stopped")["unacknowledged"] == 3
     way.recorder.recover()
     gateway.start()
     expect_acks(device, 1, 2, 3)
@@ -206,7 +206,7 @@ def test_drain_timeout_bounds_the_drain(way: Way) -> None:
     assert came.wait(10)
     assert gateway.terminate() == 0
     release.set()
-    gateway.said("not all that is under way ended in drain_timeout: the broker delivers it again")
+    gateway.said("drain_timeout is over: the broker delivers again what is not acknowledged")
     way.recorder.recover()
     gateway.start()
     expect_acks(device, 1)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.contract.manager.conftest import Manager
-from tests.gateway_process import GatewayProcess, settings
 from tests.integration.conftest import Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
-from tests.stranger import digest
+from tests.support.gateway_process import GatewayProcess, settings
+from tests.support.plain_device import digest
 
 MODEL = b"not a real model, but its bytes are counted and summed" * 100
 

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.arrivals import DEADLINE_S
-from tests.faults.disks import fill, make_room, small_disk
-from tests.gateway_process import GatewayProcess
 from tests.integration.conftest import Way
 from tests.integration.files import BLOCK, MODEL, Download, Files, deployment, fetched_plan, pattern, sha1
-from tests.polling import until
-from tests.s3 import Gate, Shelf
+from tests.support.arrivals import DEADLINE_S
+from tests.support.disks import fill, make_room, small_disk
+from tests.support.gateway_process import GatewayProcess
+from tests.support.polling import until
+from tests.support.s3 import Gate, Shelf
 
 MEND = "a model file cannot be used; devices get code 5; upload or deploy it again"
 WAIT = "a model file cannot be fetched now; devices get code 7 and read again; check S3 and the disk"
 SPOILT = "the disk has corrupted a model file; it is fetched again; check the disk"
-REFUSED = "refused: the device was told, the payload stands on dead"
+REFUSED = "message rejected: error ack sent, payload published to the dead-letter topic"
 CHANGED = pattern(len(MODEL), seed=1)
 HALF = 64 * BLOCK
 CHUNK = 65_536

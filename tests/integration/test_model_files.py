@@ -13,10 +13,10 @@ import pytest
 
 from gateway.demo.brokers.address import free_ports
 from tests.contract.manager.conftest import Manager
-from tests.gateway_process import GatewayProcess, settings
 from tests.integration.conftest import Way
 from tests.integration.files import BLOCK, KEY, MODEL, Download, Files, fetched_plan, pattern
-from tests.s3 import Gate, Shelf
+from tests.support.gateway_process import GatewayProcess, settings
+from tests.support.s3 import Gate, Shelf
 
 
 @pytest.fixture

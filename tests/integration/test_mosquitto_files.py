@@ -14,9 +14,9 @@ import pytest
 
 from gateway.demo.brokers.address import Credentials
 from gateway.demo.brokers.mosquitto import SHIPPED, Mosquitto, with_site_lines
-from tests.clients import Client, connecting
 from tests.integration.acl import device, gateway, operator
-from tests.site import warnings_in
+from tests.support.mqtt_client import Client, connecting
+from tests.support.site import warnings_in
 
 A = "fleet-m/a"
 B = "fleet-m/b"

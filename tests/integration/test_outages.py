@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG
-from tests.recorder import UNAVAILABLE, Fault, Recorder
-from tests.stranger import Stranger
+from tests.support.brokers import fleet_of_a_module
+from tests.support.edge_manager import UNAVAILABLE, Fault, Recorder
+from tests.support.plain_device import Stranger
 
 FLEET = fleet_of_a_module("outages")
 PAGE = "<html><body>Welcome to nginx!</body></html>"

@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-
-from gateway.demo.brokers.address import free_ports
 from tests.arrivals import Arrivals
 from tests.needs import program
 from tests.polling import until
 from tests.processes import end, running
+
+from gateway.demo.brokers.address import free_ports
 from tests.support import commands, pages
 from tests.support.pages import ROOT
 

@@ -9,11 +9,11 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
 from tests.integration.conftest import MakeWay, Way
 from tests.integration.forms import EPOCH, LAYOUT, TAG, T
-from tests.recorder import Fault
-from tests.stranger import Heard, Stranger, digest
+from tests.support.brokers import fleet_of_a_module
+from tests.support.edge_manager import Fault
+from tests.support.plain_device import Heard, Stranger, digest
 
 FLEET = fleet_of_a_module("plans")
 SUM = "a9993e364706816aba3e25717850c26c9cd0d89d"

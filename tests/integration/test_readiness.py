@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from tests.gateway_process import GatewayProcess, settings
 from tests.integration.conftest import Way
 from tests.integration.forms import LAYOUT, T
+from tests.support.gateway_process import GatewayProcess, settings
 
-MISSING = "no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some"
+MISSING = "no AWS credentials: calls cannot be signed, messages stay at the broker"
 
 
 def test_missing_credentials_are_told_at_once_and_looked_for_again(way: Way, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_two_gateways_of_one_client_id_are_told_and_slow_down(way: Way, tmp_path
     second.launch()
     with way.entered:
         way.entered.callback(second.kill)
-        said = second.said("connections to the broker do not last: does another gateway run under this client_id?")
+        said = second.said("connections to the broker do not last: does another gateway use this client_id?")
         assert said["level"] == "error"
         assert said["client_id"] == f"gateway-of-{way.fleet}"
         assert said["in_a_row"] == 3

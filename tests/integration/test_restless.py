@@ -17,14 +17,14 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests import processes
-from tests.arrivals import DEADLINE_S
 from tests.contract.manager.conftest import Manager
-from tests.gateway_process import ROOT
 from tests.integration.conftest import Way
 from tests.integration.test_manager_behind import behind, state_of
-from tests.needs import program
-from tests.processes import line
+from tests.support import processes
+from tests.support.arrivals import DEADLINE_S
+from tests.support.gateway_process import ROOT
+from tests.support.needs import program
+from tests.support.processes import line
 
 ROUNDS = int(os.environ.get("SDK_ROUNDS", "1"))
 """Of each kind of death; 50 deaths in all are 17."""

@@ -4,8 +4,8 @@ import pytest
 
 from gateway.demo.brokers.address import Credentials
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import foreign
 from tests.integration.acl import device, gateway
+from tests.support.brokers import foreign
 
 
 def test_messages_pass_both_ways(broker: Broker) -> None:

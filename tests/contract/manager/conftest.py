@@ -14,7 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.processes import end, line
+from tests.support.processes import end, line
 
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 COMMAND = [sys.executable, "-c", "from gateway.manager.cli.main import app; app()"]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from tests.needs import program
+from tests.support.needs import program
 
 from .conftest import ROOT, TREE
 

@@ -10,9 +10,9 @@ import sys
 import time
 
 import pytest
+from tests.processes import running
 
 from device_sdk import mpy
-from tests.processes import running
 from tests.support import commands, pages
 
 from .conftest import ROOT, TREE

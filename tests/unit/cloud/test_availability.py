@@ -259,8 +259,8 @@ def test_one_success_never_makes_a_call_be_given_up() -> None:
 
 # From failures to decisions
 
-ALONE = RetryLater(alone=True)
-TOGETHER = RetryLater(alone=False)
+ALONE = RetryLater(only_this_device=True)
+TOGETHER = RetryLater(only_this_device=False)
 
 
 def beat(device: Device = FLEET[0]) -> SendHeartbeat:

@@ -17,7 +17,7 @@ from gateway.protocol.service_calls import (
     Registration,
     SendHeartbeat,
 )
-from tests.unit.core.room import DEVICE
+from tests.support.engine import DEVICE
 
 IDENTITY = {"DeviceName": "dev-1", "DeviceFleetName": "fleet-a"}
 HEAP = Metric("sys", "free-heap")
@@ -125,7 +125,7 @@ def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
     ],
 )
 def test_a_registration_is_a_string_whatever_the_type(response: dict[str, Any], status: str) -> None:
-    assert serializer.parse_registration(response).word == status
+    assert serializer.parse_registration(response).status == status
 
 
 def test_a_response_without_a_registration_is_an_error() -> None:

@@ -6,7 +6,7 @@ from gateway.core.effects import Effect, PublishAck, PublishPlan
 from gateway.core.engine import Policy
 from gateway.protocol.messages import Get, Heartbeat, Hello
 from gateway.protocol.service_calls import Abandoned, Accepted, Cancelled, GetDeployments, Rejected
-from tests.unit.core.room import (
+from tests.support.engine import (
     DEVICE,
     EPOCH,
     HELLO,
@@ -21,8 +21,8 @@ from tests.unit.core.room import (
     settled,
 )
 
-ASK_FOR_HAVE = GetDeployments(DEVICE, patient=False)
-ASK_FOR_GET = GetDeployments(DEVICE, patient=True)
+ASK_FOR_HAVE = GetDeployments(DEVICE, retryable=False)
+ASK_FOR_GET = GetDeployments(DEVICE, retryable=True)
 TTL = 30.0
 
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.core.file_reads import TOTAL_BYTES, around
+from gateway.core.file_reads import TOTAL_BYTES, block_overhead
 from gateway.files import block_sender, flow_control
 from gateway.files.block_sender import BlockSender
 from gateway.files.cache import FileCache, VerifiedFile
 from gateway.ops.metrics import Counter as Counts
-from gateway.protocol import codec
-from gateway.protocol.messages import LARGEST_BLOCK, Read
+from gateway.protocol import encoder
+from gateway.protocol.messages import MAX_BLOCK_BYTES, Read
 from tests.unit.files.model_files import named, pattern
 
 CONTENT = pattern(100_000)
@@ -111,7 +111,7 @@ def test_an_empty_file_is_one_empty_block(sender: BlockSender, broker: Broker, t
         (255, 1, 0, 255),
         (256, 1, 127, 383),
         (992, 4, 128, 80_824),
-        (LARGEST_BLOCK, 2, 1 << 16, 1 << 31),
+        (MAX_BLOCK_BYTES, 2, 1 << 16, 1 << 31),
     ],
 )
 def test_the_size_that_a_read_is_checked_by_is_that_of_its_blocks(
@@ -119,9 +119,9 @@ def test_the_size_that_a_read_is_checked_by_is_that_of_its_blocks(
 ) -> None:
     """But for the file's size, which is not known then: of that, at most."""
     read = Read(digest, index, offset, length, count)
-    last = codec.block(digest, index, offset + length * (count - 1), total, bytes(length))
-    size = len(codec.block(0, 0, 0, total, b"")) - len(codec.block(0, 0, 0, 0, b"")) + 1
-    assert len(last) == length + around(read) - TOTAL_BYTES + size
+    last = encoder.encode_block(digest, index, offset + length * (count - 1), total, bytes(length))
+    size = len(encoder.encode_block(0, 0, 0, total, b"")) - len(encoder.encode_block(0, 0, 0, 0, b"")) + 1
+    assert len(last) == length + block_overhead(read) - TOTAL_BYTES + size
 
 
 def test_a_device_has_its_window(sender: BlockSender, broker: Broker, file: VerifiedFile) -> None:
@@ -189,11 +189,11 @@ def test_without_traffic_there_is_no_rate(broker: Broker, file: VerifiedFile) ->
 
 
 def test_large_blocks_are_bounded_in_bytes(sender: BlockSender, broker: Broker, tmp_path: Path) -> None:
-    content = pattern(64 * LARGEST_BLOCK)
+    content = pattern(64 * MAX_BLOCK_BYTES)
     large = FileCache(tmp_path, len(content)).put(named(content), len(content), [content])
     for topic in "abcd":
-        sender.send(topic, large, Read(5, 0, 0, LARGEST_BLOCK, 64), never)
-    assert len(broker.unconfirmed) == block_sender.WINDOW_BYTES // LARGEST_BLOCK
+        sender.send(topic, large, Read(5, 0, 0, MAX_BLOCK_BYTES, 64), never)
+    assert len(broker.unconfirmed) == block_sender.WINDOW_BYTES // MAX_BLOCK_BYTES
     broker.confirm_all()
     assert len(broker.sent) == 4 * 64
 
@@ -255,12 +255,12 @@ def test_queued_bytes_of_a_device_are_bounded_and_the_newest_stay(
     content = pattern(2 * block_sender.MAX_QUEUED_BYTES)
     large = FileCache(tmp_path, len(content)).put(named(content), len(content), [content])
     for offset in range(20):
-        sender.send("a", large, Read(5, 0, offset, LARGEST_BLOCK, 64), never)
+        sender.send("a", large, Read(5, 0, offset, MAX_BLOCK_BYTES, 64), never)
     early = len(broker.sent)
     broker.confirm_all()
     assert early <= block_sender.DEVICE_WINDOW
     assert [block[2] for block in broker.blocks()][-64:] == list(
-        range(19, block_sender.MAX_QUEUED_BYTES, LARGEST_BLOCK)
+        range(19, block_sender.MAX_QUEUED_BYTES, MAX_BLOCK_BYTES)
     )
     assert len(broker.sent) <= early + 64
 
@@ -269,7 +269,7 @@ def test_bytes_of_a_read_beyond_the_end_are_not_counted(
     sender: BlockSender, broker: Broker, file: VerifiedFile
 ) -> None:
     for offset in range(30):
-        sender.send("a", file, Read(5, 0, offset, LARGEST_BLOCK, 64), never)
+        sender.send("a", file, Read(5, 0, offset, MAX_BLOCK_BYTES, 64), never)
     broker.confirm_all()
     assert {block[2] for block in broker.blocks()} >= set(range(30))
 

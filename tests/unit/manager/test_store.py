@@ -13,7 +13,7 @@ from gateway.manager.api.device_status import condense
 from gateway.manager.cli.reports import DeviceReport, status
 from gateway.manager.errors import ManagerError
 from gateway.manager.store.database import FILE, Store, open_store
-from tests.processes import line, running
+from tests.support.processes import line, running
 
 
 @pytest.fixture

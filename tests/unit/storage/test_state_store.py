@@ -14,10 +14,10 @@ import msgpack
 import pytest
 
 from gateway.errors import Code, ConfigError, StateError
-from gateway.protocol import codec
+from gateway.protocol import decoder
 from gateway.protocol.messages import Device, Hello, HelloRecord
 from gateway.storage.state_store import UNKNOWN_DOWNTIME, StateStore
-from tests.unit.core.room import DEVICE, HELLO, LAYOUT, NEWER, OTHER
+from tests.support.engine import DEVICE, HELLO, LAYOUT, NEWER, OTHER
 
 
 def saved(folder: Path) -> dict[Device, list[HelloRecord]]:
@@ -41,7 +41,7 @@ def test_a_new_folder_is_empty(tmp_path: Path) -> None:
 
 def test_hellos_survive_reopening_newest_last(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    older = HelloRecord(Hello(9, NEWER, None, None, 1), implied=1_795_000_000)
+    older = HelloRecord(Hello(9, NEWER, None, None, 1), inferred_epoch=1_795_000_000)
     store.save_hellos({DEVICE: (older, HelloRecord(HELLO))})
     store.save_hellos({OTHER: (HelloRecord(Hello(1, LAYOUT)),)})
     store.close()
@@ -95,7 +95,7 @@ def test_a_layout_is_saved_once_over_reopening_too(tmp_path: Path) -> None:
 
 def test_the_largest_hello_that_can_be_decoded_can_be_saved(tmp_path: Path) -> None:
     most = 2**64 - 1
-    hello = codec.hello(msgpack.packb([65535, ["1.0"], 4_102_444_800, most, most]))
+    hello = decoder.decode_hello(msgpack.packb([65535, ["1.0"], 4_102_444_800, most, most]))
     assert hello is not None
     store = StateStore(tmp_path)
     store.save_hellos({DEVICE: (HelloRecord(hello),)})

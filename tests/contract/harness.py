@@ -52,7 +52,7 @@ class ClientHarness:
     async def perform(self, call: Call) -> Outcome[Any]:
         """The last outcome: a call that may be repeated is repeated as soon as it may be, as the core does."""
         while isinstance(outcome := await self.once(call), RetryLater):
-            await (self.due(call.device) if outcome.alone else self._until(lambda: self.concurrency > 0))
+            await (self.due(call.device) if outcome.only_this_device else self._until(lambda: self.concurrency > 0))
         return outcome
 
     async def due(self, device: Device) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gateway.errors import printable
 from gateway.manager.api import DeviceDeployment, ModelDefinition
 from gateway.manager.reports import DeviceReport, MetricReport, ModelTimesReport, ResultReport, RolloutReport
 
@@ -110,7 +111,7 @@ def _size(definition: ModelDefinition) -> str:
 
 
 def _text(text: str | None) -> Text:
-    return Text("".join(each if each.isprintable() else "\ufffd" for each in text or ""))
+    return Text(printable(text or "", "\ufffd"))
 
 
 def _time(at: float | None) -> str:

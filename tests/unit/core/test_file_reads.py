@@ -49,7 +49,7 @@ def test_an_index_without_a_file_is_code_5_and_the_service_is_not_asked(index: i
 
 
 def test_another_devices_plan_is_not_this_ones(room: Room) -> None:
-    assert calls(room.hear(Read(6, 0, 0, 512))) == [GetDeployments(DEVICE, patient=False)]
+    assert calls(room.hear(Read(6, 0, 0, 512))) == [GetDeployments(DEVICE, retryable=False)]
     effects = room.answer(plan(5, KWS))
     assert (codes(effects), only(effects, SendBlocks)) == ([(None, 5)], [])
 
@@ -84,7 +84,7 @@ def test_without_a_max_payload_the_protocols_limits_hold(room: Room) -> None:
 
 def test_a_read_of_an_unknown_plan_makes_the_service_be_asked_and_is_answered_then(room: Room) -> None:
     effects = room.hear(Read(7, 0, 0, 512))
-    assert (settled(effects), calls(effects)) == ([1], [GetDeployments(DEVICE, patient=False)])
+    assert (settled(effects), calls(effects)) == ([1], [GetDeployments(DEVICE, retryable=False)])
     effects = room.answer(plan(7, VAD))
     assert only(effects, SendBlocks) == [SendBlocks(DEVICE, Slip(1), VAD, Read(7, 0, 0, 512))]
 
@@ -118,7 +118,7 @@ def test_after_an_outage_the_known_plan_is_still_readable(room: Room) -> None:
 def test_the_old_plan_is_not_readable_once_the_service_has_another(room: Room) -> None:
     room.hear(Get(5))
     room.answer(plan(7, VAD))
-    assert calls(room.hear(Read(5, 0, 0, 512))) == [GetDeployments(DEVICE, patient=False)]
+    assert calls(room.hear(Read(5, 0, 0, 512))) == [GetDeployments(DEVICE, retryable=False)]
     assert codes(room.answer(plan(7, VAD))) == [(None, 5)]
     assert codes(room.hear(Read(5, 0, 0, 512))) == [(None, 5)]
     assert len(only(room.hear(Read(7, 0, 0, 512)), SendBlocks)) == 1
@@ -151,7 +151,7 @@ def test_a_read_passes_while_a_heartbeat_is_in_flight(room: Room) -> None:
 
 
 def test_a_file_that_cannot_be_had_is_told_and_buried(room: Room) -> None:
-    effects = room.core.unreadable(DEVICE, Slip(1), Code.UNKNOWN_PLAN, "s3://models/kws: gone", room.now)
+    effects = room.core.file_unavailable(DEVICE, Slip(1), Code.UNKNOWN_PLAN, "s3://models/kws: gone", room.now)
     assert (kinds(effects), codes(effects)) == (["PublishAck", "DeadLetter"], [(None, 5)])
     assert only(effects, DeadLetter) == [DeadLetter(Slip(1), Code.UNKNOWN_PLAN, "s3://models/kws: gone")]
 
@@ -159,4 +159,4 @@ def test_a_file_that_cannot_be_had_is_told_and_buried(room: Room) -> None:
 def test_after_the_stop_nothing_is_told(room: Room) -> None:
     room.core.stop()
     assert room.hear(Read(5, 0, 0, 512)) == []
-    assert room.core.unreadable(DEVICE, Slip(1), Code.UNKNOWN_PLAN, "gone", room.now) == []
+    assert room.core.file_unavailable(DEVICE, Slip(1), Code.UNKNOWN_PLAN, "gone", room.now) == []

@@ -5,19 +5,14 @@ from collections.abc import Callable
 import msgpack
 import pytest
 
-from gateway.core.merging import QueuedHeartbeat, check
+from gateway.core.merging import QueuedHeartbeat, check_heartbeat
 from gateway.errors import Code, DecodeError, LimitError, MessageError
-from gateway.protocol import codec
-from gateway.protocol.messages import Get, Heartbeat, Hello, Layout, Metric, Read
+from gateway.protocol import decoder
+from gateway.protocol.decoder import DECODERS
+from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, ModelResult, Result
 from tests.support import vectors
 from tests.support.engine import Slip
 
-DECODERS: dict[str, Callable[[bytes], Hello | Heartbeat | Get | Read | None]] = {
-    "hello": codec.hello,
-    "hb": codec.heartbeat,
-    "get": codec.get,
-    "read": codec.read,
-}
 NOW = vectors.now("malformed.json")
 GOOD = vectors.load("messages.json", *DECODERS)
 MALFORMED = vectors.load("malformed.json", *DECODERS)
@@ -42,20 +37,20 @@ def _understand(channel: str, payload: bytes) -> None:
     """As far as a message can be understood without knowing its device: by its form, and by the layout it brings."""
     message = DECODERS[channel](payload)
     if isinstance(message, Heartbeat) and isinstance(message.source, Layout):
-        check(QueuedHeartbeat(Slip(1), message, NOW), message.source)
+        check_heartbeat(QueuedHeartbeat(Slip(1), message, NOW), message.source)
 
 
 def test_ints_stay_ints_and_floats_floats() -> None:
-    numbers = codec.heartbeat(msgpack.packb([1, None, [1, 1.0, [2, 0, 2.0, 0]]])).values
+    numbers = decoder.decode_heartbeat(msgpack.packb([1, None, [1, 1.0, [2, 0, 2.0, 0]]])).values
     assert [type(number) for number in (*numbers[:2], numbers[2][0], numbers[2][2])] == [int, float, int, float]
 
 
 def test_an_empty_hello_says_that_there_is_none() -> None:
-    assert codec.hello(b"") is None
+    assert decoder.decode_hello(b"") is None
 
 
 def test_metrics_and_models_of_a_layout_may_be_nil() -> None:
-    hello = codec.hello(msgpack.packb([1, ["1.0"]]))
+    hello = decoder.decode_hello(msgpack.packb([1, ["1.0"]]))
     assert hello == Hello(1, Layout("1.0", (), ()))
 
 
@@ -79,24 +74,24 @@ def test_metrics_and_models_of_a_layout_may_be_nil() -> None:
 )
 def test_an_error_tells_what_stood_where_and_what_would_be_right(payload: list[object], right: str) -> None:
     with pytest.raises(DecodeError) as caught:
-        codec.heartbeat(msgpack.packb(payload))
+        decoder.decode_heartbeat(msgpack.packb(payload))
     assert caught.value.detail.startswith(right)
 
 
 @pytest.mark.parametrize(
     ("decode", "payload", "seq"),
     [
-        (codec.heartbeat, [4711, -1, None, None, None, None, 9], 9),
-        (codec.heartbeat, [4711, 1, None, None, None, ["a_name", "OK"], 0], 0),
-        (codec.heartbeat, [["1.0", [["sys", "cpu"]]], 1, None, None, None, None, 2**64 - 1], 2**64 - 1),
-        (codec.heartbeat, [None, 1, None, None, None, None, 9, "what version 1 does not know"], 9),
-        (codec.heartbeat, [4711, -1], None),
-        (codec.heartbeat, [4711, -1, None, None, None, None, -9], None),
-        (codec.heartbeat, [4711, -1, None, None, None, None, True], None),
-        (codec.heartbeat, {6: 9}, None),
-        (codec.get, ["0", 9], 9),
-        (codec.get, ["0", "9"], None),
-        (codec.get, ["0"], None),
+        (decoder.decode_heartbeat, [4711, -1, None, None, None, None, 9], 9),
+        (decoder.decode_heartbeat, [4711, 1, None, None, None, ["a_name", "OK"], 0], 0),
+        (decoder.decode_heartbeat, [["1.0", [["sys", "cpu"]]], 1, None, None, None, None, 2**64 - 1], 2**64 - 1),
+        (decoder.decode_heartbeat, [None, 1, None, None, None, None, 9, "what version 1 does not know"], 9),
+        (decoder.decode_heartbeat, [4711, -1], None),
+        (decoder.decode_heartbeat, [4711, -1, None, None, None, None, -9], None),
+        (decoder.decode_heartbeat, [4711, -1, None, None, None, None, True], None),
+        (decoder.decode_heartbeat, {6: 9}, None),
+        (decoder.decode_get, ["0", 9], 9),
+        (decoder.decode_get, ["0", "9"], None),
+        (decoder.decode_get, ["0"], None),
     ],
 )
 def test_an_error_has_the_seq_where_it_can_be_read(
@@ -109,7 +104,7 @@ def test_an_error_has_the_seq_where_it_can_be_read(
 
 def test_an_error_has_no_seq_of_what_is_no_msgpack() -> None:
     with pytest.raises(DecodeError) as caught:
-        codec.heartbeat(msgpack.packb([4711, 1, None, None, None, None, 9]) + b"\xc1")
+        decoder.decode_heartbeat(msgpack.packb([4711, 1, None, None, None, None, 9]) + b"\xc1")
     assert caught.value.seq is None
 
 
@@ -117,19 +112,21 @@ def test_an_error_has_no_seq_of_what_is_no_msgpack() -> None:
 def test_the_largest_int_of_msgpack_in_a_hello_is_understood(member: str) -> None:
     row = [1, ["1.0"], None, None, None]
     row[{"max_payload": 3, "flags": 4}[member]] = 2**64 - 1
-    hello = codec.hello(msgpack.packb(row))
+    hello = decoder.decode_hello(msgpack.packb(row))
     assert hello is not None
     assert 0 < getattr(hello, member) < 2**31
 
 
 def test_an_epoch_after_2100_breaks_a_limit() -> None:
     with pytest.raises(LimitError, match="epoch: 4102444801 is after 2100"):
-        codec.hello(msgpack.packb([1, ["1.0"], 4_102_444_801]))
-    assert codec.hello(msgpack.packb([1, ["1.0"], 4_102_444_800])) == Hello(1, Layout("1.0", (), ()), 4_102_444_800)
+        decoder.decode_hello(msgpack.packb([1, ["1.0"], 4_102_444_801]))
+    assert decoder.decode_hello(msgpack.packb([1, ["1.0"], 4_102_444_800])) == Hello(
+        1, Layout("1.0", (), ()), 4_102_444_800
+    )
 
 
 def test_a_metric_keeps_an_exponent_of_zero() -> None:
-    hello = codec.hello(msgpack.packb([1, ["1.0", [["sys", "free-heap", 0]]]]))
+    hello = decoder.decode_hello(msgpack.packb([1, ["1.0", [["sys", "free-heap", 0]]]]))
     assert hello is not None
     assert hello.layout.metrics == (Metric("sys", "free-heap", 0),)
 
@@ -139,8 +136,19 @@ def test_a_metric_keeps_an_exponent_of_zero() -> None:
     [([1, 2, 7], 2, 7), ([1, 2], 2, None), ([1, 2, -7], 2, None), ({2: 7}, 2, None), ("text", 1, None)],
 )
 def test_the_seq_of_what_is_refused_unread(payload: object, position: int, seq: int | None) -> None:
-    assert codec.seq(msgpack.packb(payload), position) == seq
+    assert decoder.peek_seq(msgpack.packb(payload), position) == seq
 
 
 def test_what_is_no_msgpack_has_none() -> None:
-    assert codec.seq(b"\xc1", 0) is None
+    assert decoder.peek_seq(b"\xc1", 0) is None
+
+
+def test_a_long_payload_that_is_cut_ends_within_an_object() -> None:
+    payload = msgpack.packb([1, 0, list(range(decoder.SHORT))])
+    with pytest.raises(DecodeError, match="the payload ends within an object"):
+        decoder.decode_heartbeat(payload[:-1])
+
+
+def test_members_of_a_result_may_be_nil() -> None:
+    result = decoder.decode_heartbeat(msgpack.packb([1, 0, None, None, None, [None, None, None, 1, 0, [[]]]])).result
+    assert result == Result(None, None, None, 1, 0, (ModelResult(None, None, None, None, None, None),))

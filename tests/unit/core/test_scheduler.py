@@ -15,7 +15,7 @@ from gateway.protocol.service_calls import (
 )
 from tests.support.engine import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, plan, settled
 
-ALONE, ALL = RetryLater(alone=True), RetryLater(alone=False)
+ALONE, ALL = RetryLater(only_this_device=True), RetryLater(only_this_device=False)
 THIRD = Device("fleet-a", "dev-3")
 
 
@@ -33,7 +33,7 @@ def beat(number: int, seq: int | None = None) -> Heartbeat:
 
 
 def widen(room: Room, window: int) -> list[Effect]:
-    return room.core.widen(window, room.now)
+    return room.core.set_concurrency(window, room.now)
 
 
 def numbers(effects: list[Effect]) -> list[list[int]]:
@@ -52,7 +52,7 @@ def test_a_device_that_failed_alone_waits_until_it_is_told(room: Room) -> None:
     room.hear(beat(1))
     assert room.answer(ALONE) == []
     assert room.hear(beat(2)) == []
-    assert numbers(room.core.again(DEVICE, room.now)) == [[1]]
+    assert numbers(room.core.retry_due(DEVICE, room.now)) == [[1]]
 
 
 def test_others_go_on_meanwhile(room: Room) -> None:
@@ -69,7 +69,7 @@ def test_just_what_failed_is_tried_again_and_the_rest_follows(room: Room) -> Non
     room.answer(TAKEN)
     room.answer(ALONE)
     room.hear(beat(4, seq=4))
-    assert numbers(room.core.again(DEVICE, room.now)) == [[2, 3]]
+    assert numbers(room.core.retry_due(DEVICE, room.now)) == [[2, 3]]
     effects = room.answer(Abandoned("503"))
     assert (settled(effects), numbers(effects)) == ([2, 3], [[4]])
 
@@ -81,7 +81,7 @@ def test_one_by_one_stays_one_by_one(room: Room) -> None:
     assert numbers(room.answer(Rejected("no"))) == [[2]]
     for outcome in (ALONE, ALONE):
         room.answer(outcome)
-        assert numbers(room.core.again(DEVICE, room.now)) == [[2]]
+        assert numbers(room.core.retry_due(DEVICE, room.now)) == [[2]]
     assert numbers(room.answer(TAKEN)) == [[3]]
     room.hear(beat(5))
     assert numbers(room.answer(Rejected("no"))) == [[4]]
@@ -91,7 +91,7 @@ def test_one_by_one_stays_one_by_one(room: Room) -> None:
 def test_a_get_is_tried_again_alike(room: Room) -> None:
     room.hear(Get(0, 7))
     assert room.answer(ALONE) == []
-    assert calls(room.core.again(DEVICE, room.now)) == [GetDeployments(DEVICE, patient=True)]
+    assert calls(room.core.retry_due(DEVICE, room.now)) == [GetDeployments(DEVICE, retryable=True)]
 
 
 def test_a_registration_too_and_then_all_that_waits_is_one_call() -> None:
@@ -100,7 +100,7 @@ def test_a_registration_too_and_then_all_that_waits_is_one_call() -> None:
     room.hear(beat(1))
     room.answer(ALONE)
     assert room.hear(beat(2)) == []
-    assert calls(room.core.again(DEVICE, room.now)) == [GetDeviceRegistration(DEVICE)]
+    assert calls(room.core.retry_due(DEVICE, room.now)) == [GetDeviceRegistration(DEVICE)]
     assert numbers(room.answer(REGISTERED)) == [[1, 2]]
 
 
@@ -112,7 +112,7 @@ def test_what_is_delivered_again_after_a_break_is_not_tried_twice(room: Room) ->
     assert settled(room.core.reconnected(room.connection, resumed=True)) == [1, 2]
     for number in (1, 2):
         assert room.hear(beat(number)) == []
-    assert numbers(room.core.again(DEVICE, room.now)) == [[1, 2]]
+    assert numbers(room.core.retry_due(DEVICE, room.now)) == [[1, 2]]
 
 
 def test_a_call_that_is_postponed_after_the_break_is_left_to_the_redelivery(room: Room) -> None:
@@ -121,14 +121,14 @@ def test_a_call_that_is_postponed_after_the_break_is_left_to_the_redelivery(room
     room.core.reconnected(room.connection, resumed=True)
     assert settled(room.answer(ALONE)) == [1]
     room.hear(beat(1))
-    assert numbers(room.core.again(DEVICE, room.now)) == [[1]]
+    assert numbers(room.core.retry_due(DEVICE, room.now)) == [[1]]
 
 
 def test_after_the_stop_nothing_begins_again(room: Room) -> None:
     room.hear(beat(1))
     room.answer(ALONE)
     room.core.stop()
-    assert room.core.again(DEVICE, room.now) == widen(room, 0) == widen(room, 9) == []
+    assert room.core.retry_due(DEVICE, room.now) == widen(room, 0) == widen(room, 9) == []
 
 
 # Room
@@ -139,10 +139,10 @@ def test_what_finds_no_room_is_merged_when_its_turn_comes(room: Room) -> None:
     room.hear(beat(1))
     for number in (1, 2, 3):
         assert room.hear(beat(number), OTHER) == []
-    assert room.core.in_line == 1
+    assert room.core.waiting_devices == 1
     effects = room.answer(TAKEN)
     assert (asked(effects), numbers(effects)) == ([OTHER], [[1, 2, 3]])
-    assert room.core.in_line == 0
+    assert room.core.waiting_devices == 0
 
 
 def test_who_came_first_is_served_first_and_nobody_goes_on_before_the_others(room: Room) -> None:
@@ -161,7 +161,7 @@ def test_while_the_service_fails_for_all_nothing_begins(room: Room) -> None:
     room.hear(beat(1))
     assert widen(room, 0) == []
     assert room.answer(ALL) == room.hear(beat(2)) == room.hear(beat(1), OTHER) == []
-    assert room.core.in_line == 2
+    assert room.core.waiting_devices == 2
 
 
 def test_a_probe_goes_round_the_devices(room: Room) -> None:
@@ -212,7 +212,7 @@ def test_reads_and_plans_wait_for_room_too(room: Room) -> None:
     widen(room, 1)
     room.hear(beat(1))
     assert settled(room.hear(Read(7, 0, 0, 64), OTHER)) == [2]
-    assert calls(room.answer(TAKEN)) == [GetDeployments(OTHER, patient=False)]
+    assert calls(room.answer(TAKEN)) == [GetDeployments(OTHER, retryable=False)]
     assert codes(room.answer(type(TAKEN)(plan(7)), OTHER)) == [(None, 5)]
 
 
@@ -232,5 +232,5 @@ def test_a_have_is_compared_when_there_is_room(room: Room) -> None:
     room.hear(Heartbeat(HELLO.tag, 1, (1,), have=5))
     room.hear(beat(1), OTHER)
     assert asked(room.answer(TAKEN)) == [OTHER]
-    assert calls(room.answer(TAKEN, OTHER)) == [GetDeployments(DEVICE, patient=False)]
+    assert calls(room.answer(TAKEN, OTHER)) == [GetDeployments(DEVICE, retryable=False)]
     assert room.answer(type(TAKEN)(plan(5))) == []

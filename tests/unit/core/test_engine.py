@@ -54,7 +54,7 @@ def test_an_ack_is_sent_before_the_settling_and_only_where_a_seq_was_given(room:
     assert kinds(effects) == ["PublishAck", "Acknowledge"]
     [reply] = only(effects, PublishAck)
     assert (reply.ack.seq, reply.ack.code, reply.ack.time, reply.ack.detail) == (17, 0, int(room.wall), None)
-    assert (reply.ticket, reply.max_payload) == (Slip(1), HELLO.max_payload)
+    assert (reply.delivery, reply.max_payload) == (Slip(1), HELLO.max_payload)
 
 
 def test_a_seq_of_0_is_a_seq(room: Room) -> None:
@@ -162,14 +162,14 @@ def test_what_was_not_answered_goes_first_when_the_device_speaks_again(room: Roo
 def test_what_could_not_be_understood_is_told_buried_and_settled(
     room: Room, error: DecodeError | LimitError, told: tuple[int | None, int]
 ) -> None:
-    effects = room.core.refuse(Slip(9), error, room.now)
+    effects = room.core.reject(Slip(9), error, room.now)
     assert kinds(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
     assert (codes(effects), settled(effects)) == ([told], [9])
     assert only(effects, DeadLetter) == [DeadLetter(Slip(9), Code(told[1]), "why")]
 
 
 def test_who_was_told_already_is_not_told_again(room: Room) -> None:
-    effects = room.core.refuse(Slip(9), RateError("too much"), room.now, DEVICE, told=False)
+    effects = room.core.reject(Slip(9), RateError("too much"), room.now, DEVICE, notify=False)
     assert (kinds(effects), settled(effects)) == (["DeadLetter", "Acknowledge"], [9])
 
 
@@ -196,6 +196,6 @@ def test_a_read_of_an_unknown_plan_is_settled_and_makes_the_service_be_asked_onc
 def test_the_core_shows_its_state(room: Room) -> None:
     room.hear(beat(1))
     room.hear(Heartbeat(1, 1), OTHER)
-    assert repr(room.core) == "<Core: 2 devices, 2 busy, 1 awaiting a hello>"
+    assert repr(room.core) == "<Engine: 2 devices, 2 busy, 1 awaiting a hello>"
     assert room.core.devices == 2
     assert str(DEVICE) == "fleet-a/dev-1"

@@ -27,16 +27,16 @@ class Stand:
     def __init__(self) -> None:
         self.ear, self.metrics, self.rates = Ear(), Metrics(), DeviceRateLimiter(1, 1)
         self.intake = InFlightLimit(8, 1000, self.rates, self.metrics)
-        self.intake.begin(self.ear)
+        self.intake.start(self.ear)
 
     def took(self, count: int, size: int = 10) -> list[str]:
         for _ in range(count):
-            self.intake.took(size)
+            self.intake.acquire(size)
         return self.ear.told
 
     def settled(self, count: int, size: int = 10) -> list[str]:
         for _ in range(count):
-            self.intake.settled(size)
+            self.intake.release(size)
         return self.ear.told
 
 
@@ -80,7 +80,7 @@ def test_a_new_connection_is_read_and_stopped_again_by_the_next_message() -> Non
 def test_after_the_end_nothing_is_read_whatever_room_there_is() -> None:
     stand = Stand()
     stand.took(8)
-    stand.intake.end()
+    stand.intake.stop()
     assert stand.settled(8) == ["pause", "pause"]
     stand.intake.connected()
     assert stand.ear.told == ["pause"] * 3
@@ -97,10 +97,10 @@ def test_it_is_shown() -> None:
 
 
 @pytest.mark.parametrize(("held", "mostly"), [(3, True), (4, False), (9, False)])
-def test_whether_it_is_mostly_settled(held: int, mostly: bool) -> None:
+def test_whether_it_is_below_half(held: int, mostly: bool) -> None:
     stand = Stand()
     stand.took(held)
-    assert stand.intake.mostly_settled is mostly
+    assert stand.intake.below_half is mostly
 
 
 def test_after_a_pause_the_rates_are_lenient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,4 +109,4 @@ def test_after_a_pause_the_rates_are_lenient(monkeypatch: pytest.MonkeyPatch) ->
     stand.took(8)
     clock += 60.0
     stand.settled(2)
-    assert sum(stand.rates.admits(device, 30, clock) for _ in range(100)) == 61
+    assert sum(stand.rates.allow(device, 30, clock) for _ in range(100)) == 61

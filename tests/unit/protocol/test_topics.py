@@ -4,7 +4,7 @@ import pytest
 
 from gateway.errors import LimitError
 from gateway.protocol.messages import Device
-from gateway.protocol.topics import HEARD, Channel, Topics, sibling
+from gateway.protocol.topics import SHARED_CHANNELS, Channel, Topics, topic_for_same_device
 
 DEVICE = Device("fleet-a", "dev-1")
 
@@ -65,21 +65,21 @@ def test_all_fleets_are_heard_by_default() -> None:
 def test_fleets_are_heard_by_name() -> None:
     filters = Topics("edge").filters(("a", "b"), None)
     assert filters == [
-        *[f"edge/a/+/{channel}" for channel in HEARD],
-        *[f"edge/b/+/{channel}" for channel in HEARD],
+        *[f"edge/a/+/{channel}" for channel in SHARED_CHANNELS],
+        *[f"edge/b/+/{channel}" for channel in SHARED_CHANNELS],
     ]
     assert Topics("edge").hello_filters(("a", "b")) == ["edge/a/+/hello", "edge/b/+/hello"]
 
 
 def test_a_group_shares_all_but_hello() -> None:
     filters = Topics("edge").filters((), "gateways")
-    assert filters == [f"$share/gateways/edge/+/+/{channel}" for channel in HEARD]
+    assert filters == [f"$share/gateways/edge/+/+/{channel}" for channel in SHARED_CHANNELS]
     assert Topics("edge").hello_filters(()) == ["edge/+/+/hello"]
 
 
 def test_the_devices_behind_topics_are_found_and_nobodys_left_out() -> None:
     topics = ["edge/f/d/hb", "edge/f/d/get", "edge/f/no name/hb", "elsewhere", "edge/f/e/hb"]
-    assert Topics("edge").devices(topics) == {Device("f", "d"), Device("f", "e")}
+    assert Topics("edge").devices_of(topics) == {Device("f", "d"), Device("f", "e")}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_the_devices_behind_topics_are_found_and_nobodys_left_out() -> None:
     ],
 )
 def test_the_sender_is_told_on_its_own_ack_whatever_its_name(topic: str, ack: str) -> None:
-    assert sibling(topic, Channel.ACK) == ack
+    assert topic_for_same_device(topic, Channel.ACK) == ack
 
 
 def test_a_device_is_one_object_for_all_who_name_it() -> None:
@@ -98,3 +98,10 @@ def test_a_device_is_one_object_for_all_who_name_it() -> None:
     remembered = topics.device("fleet-a", "dev-1")
     assert topics.parse("edge/fleet-a/dev-1/hb")[0] is remembered
     assert topics.parse("edge/fleet-a/dev-1/get")[0] is topics.device("fleet-a", "dev-1")
+
+
+def test_more_devices_than_are_cached_are_parsed_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.protocol.topics.MAX_CACHED_DEVICES", 2)
+    topics = Topics("edge")
+    names = [f"dev-{number}" for number in range(5)]
+    assert [topics.parse(f"edge/fleet-a/{name}/hb")[0] for name in names] == [Device("fleet-a", name) for name in names]

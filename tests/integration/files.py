@@ -9,10 +9,10 @@ from typing import Any
 
 import msgpack
 
-from tests.integration.conftest import Way
+from tests.integration.testbed import Testbed
 from tests.support.gateway_process import GatewayProcess, settings
-from tests.support.plain_device import Stranger
-from tests.support.s3 import Gate, Shelf
+from tests.support.plain_device import PlainDevice
+from tests.support.s3 import S3Proxy, S3Server
 
 BLOCK = 512
 WINDOW = 64
@@ -43,7 +43,7 @@ def deployment(url: str, content: bytes, name: str = "deploy-7") -> dict[str, An
 class Download:
     """One device's, of one file of its plan; `parts` came without a gap."""
 
-    device: Stranger
+    device: PlainDevice
     digest: int
     index: int = 0
     parts: list[bytes] = field(default_factory=list)
@@ -59,8 +59,8 @@ class Download:
     def take(self) -> int:
         """Wait for the block that comes next in the file; the bytes of the whole."""
         wanted = [self.digest, self.index, self.at]
-        heard = self.device.heard.next(lambda each: each.channel == "block" and each.content[:3] == wanted)
-        *_, total, data = heard.content
+        received = self.device.received.next(lambda each: each.channel == "block" and each.content[:3] == wanted)
+        *_, total, data = received.content
         self.parts.append(data)
         return int(total)
 
@@ -83,36 +83,38 @@ class Download:
 class Files:
     """`way` with S3; the bucket is named as the fleet."""
 
-    way: Way
-    shelf: Shelf
-    gate: Gate
+    testbed: Testbed
+    s3: S3Server
+    s3_proxy: S3Proxy
 
     @property
     def bucket(self) -> str:
-        return self.way.fleet
+        return self.testbed.fleet
 
     @property
     def url(self) -> str:
         return f"s3://{self.bucket}/{KEY}"
 
     def put(self, content: bytes = MODEL) -> None:
-        self.shelf.put(self.bucket, KEY, content)
+        self.s3.put(self.bucket, KEY, content)
 
     def gateway(self, **more: object) -> GatewayProcess:
         """Connected and subscribed."""
-        at = settings(self.way.broker.address, self.way.recorder.url, self.way.fleet, self.way.state, **more)
-        made = GatewayProcess(at | {"AWS_ENDPOINT_URL_S3": self.gate.url})
-        self.way.gateways.append(made)
-        return self.way.entered.enter_context(made)
+        at = settings(
+            self.testbed.broker.address, self.testbed.service.url, self.testbed.fleet, self.testbed.state, **more
+        )
+        made = GatewayProcess(at | {"AWS_ENDPOINT_URL_S3": self.s3_proxy.url})
+        self.testbed.gateways.append(made)
+        return self.testbed.cleanup.enter_context(made)
 
     def device(self, name: str = "d", content: bytes = MODEL, url: str | None = None) -> Download:
         """A device that has its plan: one file."""
-        self.way.recorder.deployments[name] = [deployment(url or self.url, content)]
-        device = self.way.device(name)
+        self.testbed.service.deployments[name] = [deployment(url or self.url, content)]
+        device = self.testbed.device(name)
         return Download(device, fetched_plan(device))
 
 
-def fetched_plan(device: Stranger) -> int:
+def fetched_plan(device: PlainDevice) -> int:
     """The digest of what `get` brings."""
     device.get(None, 1)
     digest = device.plan().content[0]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from tests.integration.forms import EPOCH, LAYOUT, TAG, T
+from tests.support.payloads import EPOCH, LAYOUT, TAG, T
 
 YEAR_2101 = 4_133_980_800
 NAN, INFINITY = float("nan"), float("inf")

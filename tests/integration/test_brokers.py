@@ -26,7 +26,7 @@ DEADLINE_S = 10.0
 # Starts a broker and waits for ever, so that only its own death can end the broker.
 PARENT = """
 import pathlib, signal, sys
-from gateway.demo.{module} import {name}
+from gateway.demo.brokers.{module} import {name}
 with {name}(pathlib.Path(sys.argv[1]), *sys.argv[2:]) as broker:
     print(broker.pid, flush=True)
     signal.pause()
@@ -39,7 +39,7 @@ def make(kind: str, directory: Path) -> OwnBroker:
     return Embedded(directory) if rumqttd.is_installed() else missing("iotcore is not installed")
 
 
-@pytest.fixture(params=["mosquitto", "embedded"])
+@pytest.fixture(params=["mosquitto", "rumqttd"])
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> OwnBroker:
     return make(request.param, tmp_path)
 
@@ -80,7 +80,7 @@ def test_nothing_is_left_when_it_is_stopped(own: OwnBroker) -> None:
     assert not both_answer(own.address)
 
 
-@pytest.mark.parametrize(("module", "name"), [("mosquitto", "Mosquitto"), ("embedded", "Embedded")])
+@pytest.mark.parametrize(("module", "name"), [("mosquitto", "Mosquitto"), ("rumqttd", "Embedded")])
 def test_it_dies_with_a_parent_that_is_killed(module: str, name: str, tmp_path: Path) -> None:
     make(module, tmp_path)
     where = [program("mosquitto")] if module == "mosquitto" else []

@@ -12,11 +12,11 @@ from pathlib import Path
 import docker
 import pytest
 from testcontainers.core.image import DockerImage
-from tests.support.payloads import EPOCH, LAYOUT, TAG
 
 from gateway.demo.brokers.address import free_ports
 from tests.support import brokers, commands, needs, pages
 from tests.support.compose_site import KINDS, ComposedSite, compose_command
+from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import PlainDevice
 
 pytestmark = pytest.mark.container

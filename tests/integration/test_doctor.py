@@ -18,13 +18,13 @@ from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.rumqttd import Embedded
 from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
-from tests.contract.manager.conftest import ACCESS, SECRET, Manager
 from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
-from tests.integration.conftest import Way
 from tests.integration.entries import DOCTORS, acl, plain_board, write
-from tests.integration.forms import EPOCH, LAYOUT
+from tests.integration.testbed import Testbed
 from tests.support.gateway_process import ROOT, environment, settings
+from tests.support.manager_process import ACCESS, SECRET, Manager
 from tests.support.needs import missing, program
+from tests.support.payloads import EPOCH, LAYOUT
 from tests.support.polling import until
 from tests.support.site import HOST
 
@@ -297,21 +297,23 @@ def test_a_disk_that_is_too_small(variables: Callable[..., dict[str, str]]) -> N
 # -- whom it leaves alone --
 
 
-def beside(way: Way) -> dict[str, str]:
+def beside(testbed: Testbed) -> dict[str, str]:
     """The environment of the way's own gateway."""
-    made = settings(way.broker.address, way.recorder.url, way.fleet, way.state)
-    return made | {"AWS_ENDPOINT_URL_S3": way.recorder.url}
+    made = settings(testbed.broker.address, testbed.service.url, testbed.fleet, testbed.state)
+    return made | {"AWS_ENDPOINT_URL_S3": testbed.service.url}
 
 
-def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosquitto, tmp_path: Path) -> None:
+def test_a_gateway_that_runs_is_not_disturbed(own_testbed: Testbed, own_mosquitto: Mosquitto, tmp_path: Path) -> None:
     """With the very settings of that gateway, which serves the doctor's device too; a device's heartbeat passes."""
-    fleet = own_way.fleet
-    own_way.fleet = f"{fleet},doctor"
-    gateway = own_way.open()
-    own_way.fleet = fleet
-    device = own_way.device("d")
+    fleet = own_testbed.fleet
+    own_testbed.fleet = f"{fleet},doctor"
+    gateway = own_testbed.open()
+    own_testbed.fleet = fleet
+    device = own_testbed.device("d")
     board = board_of_probe(own_mosquitto, tmp_path)
-    command = subprocess.Popen([*DOCTOR, "--board", board], env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL)
+    command = subprocess.Popen(
+        [*DOCTOR, "--board", board], env=beside(own_testbed), cwd=ROOT, stdout=subprocess.DEVNULL
+    )
     seq = 0
     while command.poll() is None:
         seq += 1
@@ -326,11 +328,11 @@ def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosqu
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_nothing_is_left_behind_not_even_by_ctrl_c(
-    interrupted: bool, own_way: Way, own_mosquitto: Mosquitto, tmp_path: Path
+    interrupted: bool, own_testbed: Testbed, own_mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     command = subprocess.Popen(
         [*DOCTOR, "--board", board_of_probe(own_mosquitto, tmp_path)],
-        env=beside(own_way),
+        env=beside(own_testbed),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         preexec_fn=_mind_ctrl_c,

@@ -88,11 +88,11 @@ class Stage:
     def notice(self, acting: Client) -> set[Message]:
         """All that the gateway, the operator, B and A itself heard since the last call."""
         acting.publish(topic(self.a, "hb"), SENTINEL)
-        found = heard(self.door, topic(self.a, "hb"))
+        found = received(self.door, topic(self.a, "hb"))
         for user, channel in ((self.a, "dead"), (self.a, "ack"), (self.b, "ack")):
             self.door.publish_unconfirmed(topic(user, channel), SENTINEL)
-        found |= heard(self.desk, topic(self.a, "dead")) | heard(self.watching_b, topic(self.b, "ack"))
-        return found | heard(acting, topic(self.a, "ack"))
+        found |= received(self.desk, topic(self.a, "dead")) | received(self.watching_b, topic(self.b, "ack"))
+        return found | received(acting, topic(self.a, "ack"))
 
     def look_again(self) -> None:
         """Subscribe once more: the broker then sends what is retained."""
@@ -112,7 +112,7 @@ class Stage:
         self.door.publish(topic(self.b, "ack"), b"")
 
 
-def heard(client: Client, sentinel_topic: str) -> set[Message]:
+def received(client: Client, sentinel_topic: str) -> set[Message]:
     """What came before the sentinel. Empty payloads are of those who cleared what they had retained."""
     before = iter(client.next, (sentinel_topic, SENTINEL))
     return {message for message in before if message[1] not in (b"", SENTINEL)}
@@ -184,7 +184,7 @@ def test_a_hears_only_its_own(stage: Stage, pattern: str) -> None:
         for channel in FROM_DEVICE:
             a.publish(topic(stage.a, channel), b"of a")
         stage.door.publish(topic(stage.a, "ack"), SENTINEL)
-        arrived = heard(a, topic(stage.a, "ack"))
+        arrived = received(a, topic(stage.a, "ack"))
         stage.speak(b"", retain=True)
         stage.notice(a)
     expected = expected_of(wanted, stage.a)
@@ -252,10 +252,10 @@ def test_a_name_that_could_be_read_as_anothers_reaches_nothing(
         watching_a.publish(topic("fleet-p/a", "hb"), SENTINEL)
         door.publish(topic("fleet-p/a", "dead"), SENTINEL)
         door.publish(topic("fleet-p/a", "ack"), SENTINEL)
-        assert heard(door, topic("fleet-p/a", "hb")) == set()
-        assert heard(desk, topic("fleet-p/a", "dead")) == {(topic("fleet-p/a", "dead"), b"for a")}
+        assert received(door, topic("fleet-p/a", "hb")) == set()
+        assert received(desk, topic("fleet-p/a", "dead")) == {(topic("fleet-p/a", "dead"), b"for a")}
         expected = {(topic("fleet-p/a", channel), b"for a") for channel in TO_DEVICE}
-        assert heard(watching_a, topic("fleet-p/a", "ack")) == expected
+        assert received(watching_a, topic("fleet-p/a", "ack")) == expected
         smuggled.publish(topic("fleet-p/a", "hb"), b"")  # its PUBACK comes after all that was for it
         assert smuggled.arrived() == []
     door.arrived()
@@ -276,10 +276,10 @@ def test_the_gateway_is_refused_what_it_does_not_need(known: SiteBroker, desk: C
         device.publish(topic("fleet-p/a", "hb"), SENTINEL)
         client.publish(topic("fleet-p/a", "ack"), SENTINEL)
         client.publish(topic("fleet-p/a", "dead"), SENTINEL)
-        assert heard(client, topic("fleet-p/a", "hb")) == set()
+        assert received(client, topic("fleet-p/a", "hb")) == set()
         expected = {(topic("fleet-p/a", channel), b"by the gateway") for channel in TO_DEVICE}
-        assert heard(device, topic("fleet-p/a", "ack")) == expected
-        assert heard(desk, topic("fleet-p/a", "dead")) == {(topic("fleet-p/a", "dead"), b"by the gateway")}
+        assert received(device, topic("fleet-p/a", "ack")) == expected
+        assert received(desk, topic("fleet-p/a", "dead")) == {(topic("fleet-p/a", "dead"), b"by the gateway")}
 
 
 def test_the_operator_reads_dead_of_all_and_writes_nothing(known: SiteBroker, door: Client) -> None:
@@ -294,9 +294,9 @@ def test_the_operator_reads_dead_of_all_and_writes_nothing(known: SiteBroker, do
         door.publish(topic("fleet-p/a", "plan"), b"not theirs")
         door.publish(topic("fleet-p/a", "dead"), SENTINEL)
         door.publish(topic("fleet-p/a", "ack"), SENTINEL)
-        assert heard(door, topic("fleet-p/a", "hb")) == set()
-        assert heard(device, topic("fleet-p/a", "ack")) == {(topic("fleet-p/a", "plan"), b"not theirs")}
-        assert heard(desk, topic("fleet-p/a", "dead")) == set()
+        assert received(door, topic("fleet-p/a", "hb")) == set()
+        assert received(device, topic("fleet-p/a", "ack")) == {(topic("fleet-p/a", "plan"), b"not theirs")}
+        assert received(desk, topic("fleet-p/a", "dead")) == set()
 
 
 # -- who comes in at all --
@@ -321,7 +321,7 @@ def test_the_name_in_connect_is_nothing_beside_a_certificate(known: SiteBroker, 
     with as_b.connected("fleet-c/b", MQTT_5) as client:
         client.publish(topic("fleet-c/b", "hb"), b"as b")
         client.publish(topic("fleet-c/a", "hb"), SENTINEL)
-        assert heard(door, topic("fleet-c/a", "hb")) == set()
+        assert received(door, topic("fleet-c/a", "hb")) == set()
 
 
 def test_a_password_is_nothing_under_anothers_name(known: SiteBroker) -> None:
@@ -362,7 +362,7 @@ def test_a_new_user_disturbs_nobody(known: SiteBroker, door: Client) -> None:
         with known.login("password", "fleet-p/new").connected("any", MQTT_5) as new:
             new.publish(topic("fleet-p/new", "hb"), b"new")
             a.publish(topic("fleet-p/a", "hb"), SENTINEL)
-            assert heard(door, topic("fleet-p/a", "hb")) == {(topic("fleet-p/new", "hb"), b"new")}
+            assert received(door, topic("fleet-p/a", "hb")) == {(topic("fleet-p/new", "hb"), b"new")}
 
 
 def test_a_removed_password_ends_its_connection_and_opens_nothing(known: SiteBroker) -> None:
@@ -389,14 +389,14 @@ def test_an_open_connection_by_a_removed_certificate_reaches_nothing(known: Site
     with known.login("certificate", "fleet-c/cut").connected("any", MQTT_5) as cut:
         cut.subscribe(*(topic("fleet-c/cut", channel) for channel in TO_DEVICE))
         cut.publish(topic("fleet-c/cut", "hb"), SENTINEL)
-        assert heard(door, topic("fleet-c/cut", "hb")) == set()
+        assert received(door, topic("fleet-c/cut", "hb")) == set()
         known.remove("fleet-c", "cut")
         door.publish(topic("fleet-c/cut", "plan"), b"too late")
         for channel in FROM_DEVICE:
             cut.publish(topic("fleet-c/cut", channel), b"too late")
         with known.login("certificate", "fleet-c/a").connected("any", MQTT_5) as a:
             a.publish(topic("fleet-c/a", "hb"), SENTINEL)
-        assert heard(door, topic("fleet-c/a", "hb")) == set()
+        assert received(door, topic("fleet-c/a", "hb")) == set()
         assert cut.arrived() == []
 
 

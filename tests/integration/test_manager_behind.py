@@ -8,19 +8,19 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from tests.contract.manager.conftest import Manager
-from tests.integration.conftest import Way
-from tests.integration.forms import EPOCH, LAYOUT, TAG
+from tests.integration.testbed import Testbed
 from tests.support.gateway_process import GatewayProcess, settings
+from tests.support.manager_process import Manager
+from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import digest
 
 MODEL = b"not a real model, but its bytes are counted and summed" * 100
 
 
-def behind(way: Way, manager: Manager) -> GatewayProcess:
+def behind(testbed: Testbed, manager: Manager) -> GatewayProcess:
     """A gateway in front of the manager in place of the recorder."""
-    variables = settings(way.broker.address, manager.url, way.fleet, way.state, plan_ttl=0)
-    return way.entered.enter_context(GatewayProcess(variables))
+    variables = settings(testbed.broker.address, manager.url, testbed.fleet, testbed.state, plan_ttl=0)
+    return testbed.cleanup.enter_context(GatewayProcess(variables))
 
 
 def state_of(manager: Manager, fleet: str) -> dict[str, Any]:
@@ -29,11 +29,13 @@ def state_of(manager: Manager, fleet: str) -> dict[str, Any]:
     return dict(report)
 
 
-def test_a_devices_whole_life_with_the_manager_killed_in_between(way: Way, manager: Manager, tmp_path: Path) -> None:
+def test_a_devices_whole_life_with_the_manager_killed_in_between(
+    testbed: Testbed, manager: Manager, tmp_path: Path
+) -> None:
     file = tmp_path / "kws.tflite"
     file.write_bytes(MODEL)
-    manager.run("register", way.fleet, "d")
-    gateway, device = behind(way, manager), way.device("d")
+    manager.run("register", testbed.fleet, "d")
+    gateway, device = behind(testbed, manager), testbed.device("d")
     device.hello(TAG, LAYOUT, EPOCH)
 
     # The first heartbeat; nothing is to be deployed.
@@ -49,7 +51,7 @@ def test_a_devices_whole_life_with_the_manager_killed_in_between(way: Way, manag
     assert device.ack(2) == (0, "")
 
     # A deployment: the plan comes by `have`, with the file's sum.
-    manager.run("deploy", way.fleet, "d", f"kws={file}", "--name", "deploy-7")
+    manager.run("deploy", testbed.fleet, "d", f"kws={file}", "--name", "deploy-7")
     device.heartbeat(TAG, 209, None, None, digest([]), None, 3)
     found, deployments = device.plan().content
     ((name, policy, ((handle, state, checksum, _, url),)),) = deployments
@@ -66,9 +68,9 @@ def test_a_devices_whole_life_with_the_manager_killed_in_between(way: Way, manag
     manager.start()
     device.get(found, 6)
     assert [device.ack(seq) for seq in (4, 5, 6)] == [(0, "")] * 3
-    assert device.heard.so_far() == [], "a plan that has not changed costs no message"
+    assert device.received.so_far() == [], "a plan that has not changed costs no message"
 
-    report = state_of(manager, way.fleet)
+    report = state_of(manager, testbed.fleet)
     assert (report["device"], report["agent_version"]) == ("d", "1.0.0")
     assert {metric["name"]: metric["value"] for metric in report["metrics"]}["free-heap"] == 81000
     (kept,) = report["results"]
@@ -82,14 +84,14 @@ def test_a_devices_whole_life_with_the_manager_killed_in_between(way: Way, manag
     }
 
 
-def test_a_device_that_is_not_registered_and_then_is(way: Way, manager: Manager) -> None:
+def test_a_device_that_is_not_registered_and_then_is(testbed: Testbed, manager: Manager) -> None:
     manager.options += ["--unregistered-ttl", "0"]
     manager.end(signal.SIGTERM)
     manager.start()
-    behind(way, manager)
-    device = way.device("d")
+    behind(testbed, manager)
+    device = testbed.device("d")
     device.heartbeat(LAYOUT, EPOCH, None, None, None, None, 1)
     assert device.ack(1)[0] == 3
-    manager.run("register", way.fleet, "d")
+    manager.run("register", testbed.fleet, "d")
     device.heartbeat(LAYOUT, EPOCH, None, None, None, None, 2)
     assert device.ack(2) == (0, "")

@@ -26,7 +26,7 @@ def topic(user: str, channel: str) -> str:
     return f"edge/{user}/{channel}"
 
 
-def heard(listener: Client, sentinel: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+def received(listener: Client, sentinel: tuple[str, bytes]) -> list[tuple[str, bytes]]:
     """What came before the sentinel."""
     return list(iter(listener.next, sentinel))
 
@@ -120,7 +120,7 @@ def test_more_waits_than_mosquittos_default_of_1000(own_mosquitto: Mosquitto) ->
             a.publish_unconfirmed(topic(A, "hb"), b"%d" % n)
         a.publish(topic(A, "hb"), b"last")
     with gateway(own_mosquitto, session=True) as door:
-        waited = heard(door, (topic(A, "hb"), b"last"))
+        waited = received(door, (topic(A, "hb"), b"last"))
     assert waited == [(topic(A, "hb"), b"%d" % n) for n in range(3000)]
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests.contract.manager.conftest import Manager
-from tests.integration.conftest import Way
 from tests.integration.test_manager_behind import behind, state_of
+from tests.integration.testbed import Testbed
 from tests.support import processes
 from tests.support.arrivals import DEADLINE_S
 from tests.support.gateway_process import ROOT
+from tests.support.manager_process import Manager
 from tests.support.needs import program
 from tests.support.processes import line
 
@@ -80,7 +80,7 @@ def frozen(broker: Mosquitto) -> None:
 @pytest.mark.parametrize("name", ["cpython", "micropython"])
 def test_every_result_is_recorded_however_often_the_broker_dies(
     name: str,
-    own_way: Way,
+    own_testbed: Testbed,
     own_mosquitto: Mosquitto,
     manager: Manager,
     tmp_path: Path,
@@ -88,18 +88,18 @@ def test_every_result_is_recorded_however_often_the_broker_dies(
     file = tmp_path / "kws.tflite"
     file.write_bytes(b"model")
     dice = random.Random(1)
-    manager.run("register", own_way.fleet, "d")
-    behind(own_way, manager)
-    credentials = own_mosquitto.admit(f"{own_way.fleet}/d")
-    options = {"fleet": own_way.fleet, "password": credentials.password, "state": str(tmp_path / "state")}
+    manager.run("register", own_testbed.fleet, "d")
+    behind(own_testbed, manager)
+    credentials = own_mosquitto.admit(f"{own_testbed.fleet}/d")
+    options = {"fleet": own_testbed.fleet, "password": credentials.password, "state": str(tmp_path / "state")}
     with running(runtime(name), own_mosquitto.address.device_port, options, tmp_path) as device:
         names = [f"deploy-{number}" for number in range(ROUNDS * 3)]
         for number, deployment in enumerate(names):
-            manager.run("deploy", own_way.fleet, "d", f"kws={file}", "--name", deployment)
+            manager.run("deploy", own_testbed.fleet, "d", f"kws={file}", "--name", deployment)
             time.sleep(dice.random())  # the moment at which the broker dies is the one thing that must be random
             (killed, stopped, frozen)[number % 3](own_mosquitto)
             beats = device.acked(deployment)
-    report = state_of(manager, own_way.fleet)
+    report = state_of(manager, own_testbed.fleet)
     assert sorted(each["result"]["DeploymentName"] for each in report["results"]) == sorted(names)
     assert {each["result"]["DeploymentStatus"] for each in report["results"]} == {"SUCCESS"}
     newest = {metric["name"]: metric["value"] for metric in report["metrics"]}["rssi"]

@@ -17,12 +17,12 @@ from typing import Any
 import boto3
 import typer
 from botocore import xform_name
-from tests.needs import DEBIAN
 from typer.main import get_command
 
 from gateway.cli import app as edge_gateway
 from gateway.config import Settings
 from gateway.demo.__main__ import app as demo
+from tests.support.needs import DEBIAN
 from tests.support.pages import ROOT
 
 LANGUAGES = {"sh", "console"}

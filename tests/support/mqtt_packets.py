@@ -1,4 +1,4 @@
-"""As much of MQTT 3.1.1 as a simulated device speaks: packets to bytes, and bytes to packets. No I/O.
+"""MQTT as raw bytes, as much as simulated devices need: packets to bytes, and bytes to packets. Pure.
 
 It must never check what a broker sends: that is other tests' work.
 """
@@ -7,44 +7,58 @@ from collections.abc import Iterator
 
 CONNACK, PUBLISH, PUBACK, SUBACK = 0x20, 0x30, 0x40, 0x90
 DISCONNECT = b"\xe0\0"
+MQTT_5 = 5
 
 
-def connect(client_id: str, user: str, password: str) -> bytes:
-    """A clean session, with a keepalive of an hour: no scenario is silent for so long, so nobody needs to ping."""
-    body = b"\0\4MQTT\4\xc2\x0e\x10" + _text(client_id) + _text(user) + _text(password)
-    return b"\x10" + _length(len(body)) + body
+def packet(first: int, body: bytes) -> bytes:
+    """`first`: the type and the flags."""
+    digits, size = bytearray(), len(body)
+    while size > 0x7F:
+        digits.append(size & 0x7F | 0x80)
+        size >>= 7
+    return bytes((first, *digits, size)) + body
 
 
-def subscribe(packet_id: int, topic: str) -> bytes:
-    """At QoS 1."""
-    body = packet_id.to_bytes(2, "big") + _text(topic) + b"\1"
-    return b"\x82" + _length(len(body)) + body
+def text(value: str) -> bytes:
+    """With its length in front."""
+    encoded = value.encode()
+    return len(encoded).to_bytes(2, "big") + encoded
 
 
-def publish(topic: bytes, payload: bytes, packet_id: int, retain: bool = False, again: bool = False) -> bytes:
-    """At QoS 1; `topic` with its length in front (see `topic`)."""
-    body = topic + packet_id.to_bytes(2, "big") + payload
-    return bytes((0x32 | retain | again << 3,)) + _length(len(body)) + body
+def connect(
+    client_id: str, user: str | None = None, password: str | None = None, keepalive: int = 3600, level: int = 4
+) -> bytes:
+    """A clean session. `user` and `password`: both, or neither. `level`: 4 is MQTT 3.1.1, 5 is MQTT 5."""
+    flags, fields = (0x02, [client_id]) if user is None or password is None else (0xC2, [client_id, user, password])
+    properties = b"\0" if level == MQTT_5 else b""
+    head = text("MQTT") + bytes((level, flags)) + keepalive.to_bytes(2, "big") + properties
+    return packet(0x10, head + b"".join(map(text, fields)))
+
+
+def subscribe(packet_id: int, *filters: str) -> bytes:
+    """MQTT 3.1.1, at QoS 1."""
+    return packet(0x82, packet_id.to_bytes(2, "big") + b"".join(text(each) + b"\1" for each in filters))
+
+
+def publish(topic: bytes, payload: bytes, packet_id: int, retain: bool = False, dup: bool = False) -> bytes:
+    """MQTT 3.1.1, at QoS 1; `topic` as `text` makes it."""
+    return packet(0x32 | retain | dup << 3, topic + packet_id.to_bytes(2, "big") + payload)
 
 
 def puback(packet_id: int) -> bytes:
-    return b"\x40\2" + packet_id.to_bytes(2, "big")
+    return packet(PUBACK, packet_id.to_bytes(2, "big"))
 
 
-def topic(name: str) -> bytes:
-    """As PUBLISH has it."""
-    return _text(name)
-
-
-def published(flags: int, body: bytes) -> tuple[bytes, int | None]:
-    """Payload and packet id of a PUBLISH; None at QoS 0."""
-    start = 2 + int.from_bytes(body[:2], "big")
+def parse_publish(flags: int, body: bytes) -> tuple[str, bytes, int | None]:
+    """Topic, payload and packet id of a PUBLISH of MQTT 3.1.1; None at QoS 0."""
+    end = 2 + int.from_bytes(body[:2], "big")
+    topic = body[2:end].decode()
     if not flags & 0x06:
-        return body[start:], None
-    return body[start + 2 :], int.from_bytes(body[start : start + 2], "big")
+        return topic, body[end:], None
+    return topic, body[end + 2 :], int.from_bytes(body[end : end + 2], "big")
 
 
-class Reader:
+class PacketReader:
     """Bytes in whatever pieces -> packets."""
 
     def __init__(self) -> None:
@@ -69,16 +83,3 @@ def _whole(data: bytes, start: int) -> tuple[int, int] | None:
             first = start + 2 + place
             return (first, first + length) if first + length <= len(data) else None
     return None
-
-
-def _text(text: str) -> bytes:
-    encoded = text.encode()
-    return len(encoded).to_bytes(2, "big") + encoded
-
-
-def _length(value: int) -> bytes:
-    digits = bytearray()
-    while value > 0x7F:
-        digits.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*digits, value))

@@ -1,6 +1,6 @@
 """A device, and a person who watches `dead`, as someone would write them who has the protocol page, paho and msgpack.
 
-It must never import anything of this project's packages: what it sends and understands is the page's, not the code's.
+It must never import a package of this project: what it sends and understands is the page's, not the code's.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from tests.support.arrivals import DEADLINE_S, Arrivals
+from tests.support.payloads import TAG
 
 MQTT_3 = MQTTProtocolVersion.MQTTv311
 MQTT_5 = MQTTProtocolVersion.MQTTv5
@@ -33,7 +34,7 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Received:
     """One message to a device, decoded."""
 
     channel: str
@@ -42,12 +43,12 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """One message on `dead`: the refused payload, and what its user properties say."""
+class DeadLetter:
+    """One message on `dead`: the refused payload, and its user properties."""
 
     topic: str
     payload: bytes
-    said: dict[str, str]
+    properties: dict[str, str]
 
 
 class _Connection:
@@ -66,24 +67,24 @@ class _Connection:
         self._client.reconnect_delay_set(1, 1)
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_disconnect = lambda *_: self._subscribed.clear()
-        self._client.on_message = lambda _client, _userdata, message: self._heard(message)
+        self._client.on_message = lambda _client, _userdata, message: self._on_message(message)
 
     def __enter__(self) -> Self:
         self._client.connect(self._login.host, self._login.port)
         self._client.loop_start()
         if not self._subscribed.wait(DEADLINE_S):
-            self.sleep()
+            self.disconnect()
             raise AssertionError(f"{self._login} could not connect and subscribe in {DEADLINE_S:g} s")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.sleep()
+        self.disconnect()
 
-    def back(self) -> None:
+    def wait_resubscribed(self) -> None:
         """Wait until the client, which connects again by itself, has subscribed again."""
-        assert self._subscribed.wait(DEADLINE_S), f"{self._login} did not come back"
+        assert self._subscribed.wait(DEADLINE_S), f"{self._login} did not subscribe again"
 
-    def sleep(self) -> None:
+    def disconnect(self) -> None:
         """DISCONNECT."""
         self._client.disconnect()
         self._client.loop_stop()
@@ -92,17 +93,17 @@ class _Connection:
         if not reason.is_failure:
             client.subscribe([(each, 1) for each in self._filters])
 
-    def _heard(self, message: paho.MQTTMessage) -> None:
+    def _on_message(self, message: paho.MQTTMessage) -> None:
         raise NotImplementedError
 
 
-class Stranger(_Connection):
+class PlainDevice(_Connection):
     """One device, named fleet/device by its user name."""
 
     def __init__(
         self, login: Login, name: str, protocol: MQTTProtocolVersion = MQTT_3, qos: int = 1, root: str = "edge"
     ) -> None:
-        self.heard: Arrivals[Heard] = Arrivals("message to the device")
+        self.received: Arrivals[Received] = Arrivals("message to the device")
         self._base = f"{root}/{name}"
         self._qos = qos
         filters = [f"{self._base}/{channel}" for channel in ("plan", "ack", "block")]
@@ -123,13 +124,18 @@ class Stranger(_Connection):
     def heartbeat(self, *elements: Any) -> None:
         self.send("hb", msgpack.packb(list(elements)))
 
+    def numbered(self, *numbers: int, tag: int = TAG) -> None:
+        """Heartbeats, each with its number as its time, its only sample and its seq."""
+        for number in numbers:
+            self.heartbeat(tag, number, [number], None, None, None, number)
+
     def get(self, *elements: Any) -> None:
         self.send("get", msgpack.packb(list(elements)))
 
     def ack(self, seq: int | None = None, within: float = DEADLINE_S) -> tuple[int, str]:
         """The code and the detail of the next ack of `seq`, or of the next one that has a nil in its place."""
-        heard = self.heard.next(lambda each: each.channel == "ack" and each.content[0] == seq, within)
-        _, code, _, *detail = heard.content
+        received = self.received.next(lambda each: each.channel == "ack" and each.content[0] == seq, within)
+        _, code, _, *detail = received.content
         return code, "".join(detail)
 
     def read(self, *elements: Any) -> None:
@@ -137,40 +143,40 @@ class Stranger(_Connection):
 
     def block(self) -> list[Any]:
         """The next [digest, index, offset, total, data]."""
-        return list(self.heard.next(lambda each: each.channel == "block").content)
+        return list(self.received.next(lambda each: each.channel == "block").content)
 
-    def plan(self) -> Heard:
-        return self.heard.next(lambda each: each.channel == "plan")
+    def plan(self) -> Received:
+        return self.received.next(lambda each: each.channel == "plan")
 
     def acked(self) -> list[tuple[int | None, int]]:
         """(seq, code) of the acks that came and were not taken, in their order."""
-        return [(each.content[0], each.content[1]) for each in self.heard.so_far() if each.channel == "ack"]
+        return [(each.content[0], each.content[1]) for each in self.received.so_far() if each.channel == "ack"]
 
-    def _heard(self, message: paho.MQTTMessage) -> None:
+    def _on_message(self, message: paho.MQTTMessage) -> None:
         content = msgpack.unpackb(message.payload) if message.payload else None
-        self.heard.put(Heard(message.topic.rpartition("/")[2], content, message.retain))
+        self.received.put(Received(message.topic.rpartition("/")[2], content, message.retain))
 
 
 class Operator(_Connection):
     """A person who looks at what was refused in one fleet."""
 
     def __init__(self, login: Login, fleet: str, root: str = "edge") -> None:
-        self.dead: Arrivals[Dead] = Arrivals("message on dead")
+        self.dead: Arrivals[DeadLetter] = Arrivals("message on dead")
         super().__init__(login, f"operator-of-{fleet}", MQTT_5, [f"{root}/{fleet}/+/dead"])
 
-    def _heard(self, message: paho.MQTTMessage) -> None:
-        said = dict(message.properties.UserProperty) if hasattr(message.properties, "UserProperty") else {}
-        self.dead.put(Dead(message.topic, message.payload, said))
+    def _on_message(self, message: paho.MQTTMessage) -> None:
+        properties = dict(message.properties.UserProperty) if hasattr(message.properties, "UserProperty") else {}
+        self.dead.put(DeadLetter(message.topic, message.payload, properties))
 
 
-def stay_silent(login: Login, keepalive: int) -> None:
-    """Connect, say nothing, and return when the broker has ended the connection: after 1.5 times `keepalive`."""
+def send_nothing(login: Login, keepalive: int) -> None:
+    """Connect, send nothing more, and return when the broker has ended the connection: after 1.5 times `keepalive`."""
     client = paho.Client(CallbackAPIVersion.VERSION2, "silent", protocol=MQTT_5, reconnect_on_failure=False)
     client.username_pw_set(login.user, login.password)
     client.connect(login.host, login.port, keepalive)
     while (connection := client.socket()) is not None:  # without loop_misc there is no ping
         readable, _, _ = select.select([connection], [], [], DEADLINE_S)
-        assert readable, "the broker bears a client that says nothing"
+        assert readable, "the broker keeps a client that sends nothing"
         client.loop_read()
 
 

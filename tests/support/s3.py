@@ -1,28 +1,26 @@
-"""An S3 that nobody here wrote (moto's server), and a gate in front of it that counts, holds and cuts.
+"""An S3 of another project (moto's server), and a proxy in front of it that counts requests, pauses and cuts.
 
 It must never change a byte.
 """
 
 import asyncio
 import json
-import threading
-from collections.abc import Coroutine
-from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import boto3
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
-from gateway.demo.brokers.address import free_ports
-from tests.support.arrivals import DEADLINE_S, Arrivals
+from tests.support.arrivals import Arrivals
+from tests.support.loop_thread import LoopThread
+from tests.support.tcp_proxy import TcpProxy
 
 HOST = "127.0.0.1"
 REGION = "eu-central-1"
 
 
-class Shelf:
+class S3Server:
     """One moto server, and buckets on it. Leaving the context ends it."""
 
     def __init__(self) -> None:
@@ -63,114 +61,78 @@ class Shelf:
         self._client.delete_bucket_policy(Bucket=bucket)
 
 
-class Gate:
-    """A TCP proxy in front of `host:port`. `asked`: the first line of each request that went through.
+class _PausingProxy(TcpProxy):
+    """`limit`: so many bytes of a longer answer pass, then the answer waits until `resumed`; None: all pass."""
 
-    `limit`: so many bytes of an answer pass, if it is longer, then it is held, and `held` hears of it; None: all pass.
+    def __init__(self, host: str, port: int, requests: Arrivals[str], paused: Arrivals[int]) -> None:
+        super().__init__(host, port)
+        self._requests, self._paused = requests, paused
+        self.limit: int | None = None
+        self.resumed = asyncio.Event()
+
+    def cut(self) -> None:
+        """End every connection, and pause no answer from now on."""
+        self.limit = None
+        super().cut()
+        self.resumed.set()
+
+    async def to_server(self, piece: bytes, server: asyncio.StreamWriter) -> None:
+        self._requests.put(piece.partition(b"\r\n")[0].decode())
+        await super().to_server(piece, server)
+
+    async def to_client(self, piece: bytes, client: asyncio.StreamWriter) -> None:
+        if self.limit is not None and len(piece) > self.limit:  # the head of a HEAD's answer is shorter
+            client.write(piece[: self.limit])
+            piece = piece[self.limit :]
+            self.resumed.clear()
+            self._paused.put(1)
+            await self.resumed.wait()
+        await super().to_client(piece, client)
+
+
+class S3Proxy(LoopThread):
+    """A proxy in front of `host:port`, in a thread of its own. `requests`: the first line of each request that passed.
+
+    `paused`: an item for each answer that waits, of which `limit` bytes passed; `limit` None: all pass.
     """
 
     def __init__(self, host: str, port: int) -> None:
-        self._target = host, port
-        (self._port,) = free_ports(1, HOST)
-        self.url = f"http://{HOST}:{self._port}"
-        self.asked: Arrivals[str] = Arrivals("request")
-        self.held: Arrivals[int] = Arrivals("answer that is held")
-        self.limit: int | None = None
-        self._going_on = asyncio.Event()
-        self._writers: set[asyncio.StreamWriter] = set()
-        self._server: asyncio.Server | None = None
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="gate", daemon=True)
+        super().__init__("S3 proxy")
+        self.requests: Arrivals[str] = Arrivals("request")
+        self.paused: Arrivals[int] = Arrivals("answer that is paused")
+        self._proxy = _PausingProxy(host, port, self.requests, self.paused)
+        self.url = f"http://{HOST}:{self._proxy.port}"
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        try:
-            self.open()
-        except BaseException:
-            self._stop()
-            raise
-        return self
+    async def opened(self) -> None:
+        await self._proxy.open()
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        try:
-            self.close()
-        finally:
-            self._stop()
-
-    def _stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(DEADLINE_S)
-        self._loop.close()
+    async def closed(self) -> None:
+        await self._proxy.close()
 
     @property
     def gets(self) -> int:
         """How often an object was asked for."""
-        return sum(line.startswith("GET ") for line in self.asked.so_far())
+        return sum(line.startswith("GET ") for line in self.requests.so_far())
 
-    def open(self) -> None:
-        self._do(self._open())
+    def pause_after(self, limit: int) -> None:
+        """So many bytes of each longer answer pass, from now on."""
+        self._proxy.limit = limit
 
-    def close(self) -> None:
-        """Nobody listens any more; connections end."""
-        self._do(self._close())
+    def resume(self) -> None:
+        """What was paused passes, and nothing is paused from now on."""
+        self.call(self._resume)
 
     def cut(self) -> None:
-        """End every connection, and hold no answer from now on."""
-        self._do(self._cut())
+        """End every connection, and pause no answer from now on."""
+        self.call(self._proxy.cut)
 
-    def go_on(self) -> None:
-        """What was held passes."""
-        self.limit = None
-        self._loop.call_soon_threadsafe(self._going_on.set)
+    def listen(self) -> None:
+        self.run(self._proxy.open())
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
-        asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE_S)
+    def stop_listening(self) -> None:
+        """Nobody listens any more; connections end."""
+        self.run(self._proxy.close())
 
-    async def _open(self) -> None:
-        self._server = await asyncio.start_server(self._came, HOST, self._port)
-
-    async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        await self._cut()
-
-    async def _cut(self) -> None:
-        self.limit = None
-        for writer in self._writers:
-            writer.transport.abort()
-        self._going_on.set()
-
-    async def _came(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(*self._target)
-        self._writers |= {writer, back}
-        with suppress(OSError):
-            await asyncio.wait(
-                [asyncio.create_task(self._asks(reader, back)), asyncio.create_task(self._answers(there, writer))],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-        for each in (writer, back):
-            each.transport.abort()
-        self._writers -= {writer, back}
-
-    async def _asks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while piece := await reader.read(65_536):
-                self.asked.put(piece.partition(b"\r\n")[0].decode())
-                writer.write(piece)
-                await writer.drain()
-
-    async def _answers(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while piece := await reader.read(65_536):
-                if self.limit is not None and len(piece) > self.limit:  # the head of a HEAD's answer is shorter
-                    first, piece = piece[: self.limit], piece[self.limit :]
-                    writer.write(first)
-                    await self._hold()
-                writer.write(piece)
-                await writer.drain()
-
-    async def _hold(self) -> None:
-        self._going_on.clear()
-        self.held.put(1)
-        await self._going_on.wait()
+    def _resume(self) -> None:
+        self._proxy.limit = None
+        self._proxy.resumed.set()

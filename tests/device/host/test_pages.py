@@ -10,10 +10,10 @@ import sys
 import time
 
 import pytest
-from tests.processes import running
 
 from device_sdk import mpy
 from tests.support import commands, pages
+from tests.support.processes import running
 
 from .conftest import ROOT, TREE
 

@@ -1,4 +1,4 @@
-"""The express lane sends what boto3 would: the same bytes, and a signature that botocore's own signer makes too."""
+"""The direct transport sends what boto3 would: the same bytes, and a signature that botocore's own signer makes too."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The garden door as the tests open it: attempts written down, no wait between them. No test of its own."""
+"""The client of the Edge Manager as the tests use it: attempts noted, no wait between them. No test of its own."""
 
 import asyncio
 import time
@@ -20,11 +20,11 @@ READ_TIMEOUT = 0.5
 NO_TIME = 1e-9
 
 
-class Door:
-    """A Cloud whose attempts are written down, and whose waits between them are over at once."""
+class ClientHarness:
+    """`attempts`: the error of each, None: it succeeded. `repeated`: what was reported of attempts so far."""
 
     def __init__(
-        self, url: str, monkeypatch: pytest.MonkeyPatch, give_up_after: float = 300.0, way: str = "express"
+        self, url: str, monkeypatch: pytest.MonkeyPatch, give_up_after: float = 300.0, transport: str = "direct"
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_EDGE", url)
         self.attempts: list[CloudError | None] = []
@@ -33,29 +33,29 @@ class Door:
         policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME)
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
-        lane: Transport = DirectTransport(session, client, 2) if way == "express" else BotoTransport(client, 2)
+        over: Transport = DirectTransport(session, client, 2) if transport == "direct" else BotoTransport(client, 2)
         availability = Availability(2, give_up_after, time.monotonic())
-        self.cloud = EdgeManagerClient(lane, policy, availability, self._attempted, self._repeated)
+        self.cloud = EdgeManagerClient(over, policy, availability, self._attempted, self._repeated)
         self.stop_at_failure = False
-        self.window = 0
+        self.concurrency = 0
         self._due: set[Device] = set()
         self._changed = asyncio.Event()
-        self.cloud.bind(self._again, self._widen)
+        self.cloud.bind(self._retry_due, self._set_concurrency)
 
     async def once(self, call: Call) -> Outcome[Any]:
-        """What became of one attempt."""
+        """The outcome of one attempt."""
         ended: asyncio.Future[Outcome[Any]] = asyncio.get_running_loop().create_future()
         self.cloud.call(call, ended.set_result)
         return await ended
 
     async def perform(self, call: Call) -> Outcome[Any]:
-        """What became of it in the end: what is postponed is asked for again as soon as it may be, as the core does."""
+        """The last outcome: a call that may be repeated is repeated as soon as it may be, as the core does."""
         while isinstance(outcome := await self.once(call), RetryLater):
-            await (self.due(call.device) if outcome.only_this_device else self._until(lambda: self.window > 0))
+            await (self.due(call.device) if outcome.only_this_device else self._until(lambda: self.concurrency > 0))
         return outcome
 
     async def due(self, device: Device) -> None:
-        """Wait until the device's call is to be made again."""
+        """Wait until the device's call may be repeated."""
         await self._until(lambda: device in self._due)
         self._due.discard(device)
 
@@ -64,12 +64,12 @@ class Door:
             self._changed.clear()
             await self._changed.wait()
 
-    def _again(self, device: Device) -> None:
+    def _retry_due(self, device: Device) -> None:
         self._due.add(device)
         self._changed.set()
 
-    def _widen(self, window: int) -> None:
-        self.window = window
+    def _set_concurrency(self, concurrency: int) -> None:
+        self.concurrency = concurrency
         self._changed.set()
 
     def _attempted(self, call: Call, seconds: float, error: CloudError | None) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.core.merging import scaled
+from gateway.core.merging import apply_exponent
 from gateway.demo import payloads
 from gateway.demo.events import Call, Message, Sighting
 from gateway.demo.tracker import RUNTIME
 from gateway.errors import Code, MessageError
-from gateway.protocol import codec
+from gateway.protocol import decoder
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, Samples
 from gateway.protocol.topics import Channel
 
@@ -77,14 +77,14 @@ def _message(message: Message, layouts: Mapping[int, Layout]) -> tuple[str, Tone
     payload = message.payload
     match message.channel:
         case Channel.HELLO:
-            return _hello(codec.hello(payload)), Tone.NEWS
+            return _hello(decoder.decode_hello(payload)), Tone.NEWS
         case Channel.HEARTBEAT:
-            heartbeat = codec.heartbeat(payload)
+            heartbeat = decoder.decode_heartbeat(payload)
             return _heartbeat(heartbeat, layouts), Tone.ROUTINE if heartbeat.result is None else Tone.GOOD
         case Channel.GET:
-            return f"asks for its plan, has {digest(codec.get(payload).have)}", Tone.NEWS
+            return f"asks for its plan, has {digest(decoder.decode_get(payload).have)}", Tone.NEWS
         case Channel.READ:
-            read = codec.read(payload)
+            read = decoder.decode_read(payload)
             return f"{read.count} x {read.length:,} B from byte {read.offset:,} on", Tone.ROUTINE
         case Channel.PLAN:
             return _plan(payload) if payload else "taken back", Tone.GOOD
@@ -128,7 +128,7 @@ def _values(metrics: tuple[Metric, ...], values: tuple[Samples, ...]) -> list[st
 
 
 def _number(number: float, exponent: int | None) -> str:
-    value = scaled(number, exponent)
+    value = apply_exponent(number, exponent)
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
@@ -164,7 +164,7 @@ def is_step(message: Message) -> bool:
     """Whether a message is worth a line: of reads the first, of blocks those that fill a cell of the bar."""
     try:
         if message.channel is Channel.READ:
-            return codec.read(message.payload).offset == 0
+            return decoder.decode_read(message.payload).offset == 0
         if message.channel is not Channel.BLOCK:
             return True
         block = payloads.block(message.payload)

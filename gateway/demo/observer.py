@@ -43,7 +43,7 @@ class Observer:
         """Nothing was missed: there is one connection, made before the first device."""
 
     def delivered(self, delivery: Delivery) -> None:
-        self._broker.settle(delivery)
+        self._broker.ack(delivery)
         try:
             device, channel = self._topics.parse(delivery.topic)
         except MessageError:

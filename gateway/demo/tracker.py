@@ -10,7 +10,7 @@ from typing import Any
 from gateway.demo import payloads
 from gateway.demo.events import Call, Message, Sighting
 from gateway.errors import Code, MessageError
-from gateway.protocol import codec
+from gateway.protocol import decoder
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Samples
 from gateway.protocol.topics import Channel
 
@@ -82,7 +82,7 @@ class Record:
 def _learn(device: DeviceRecord, message: Message) -> None:
     match message.channel:
         case Channel.HELLO:
-            device.hello = codec.hello(message.payload)
+            device.hello = decoder.decode_hello(message.payload)
             device.hello_bytes = len(message.payload)
             if device.hello:
                 device.layouts[device.hello.tag] = device.hello.layout
@@ -98,7 +98,7 @@ def _learn(device: DeviceRecord, message: Message) -> None:
 
 
 def _learn_heartbeat(device: DeviceRecord, message: Message) -> None:
-    heartbeat = codec.heartbeat(message.payload)
+    heartbeat = decoder.decode_heartbeat(message.payload)
     device.heartbeats += 1
     device.payload_bytes += len(message.payload)
     device.packet_bytes += message.packet

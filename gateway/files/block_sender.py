@@ -13,8 +13,8 @@ import structlog
 from gateway.files.cache import Corrupted, VerifiedFile
 from gateway.files.flow_control import CongestionControl
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
-from gateway.protocol import codec
-from gateway.protocol.messages import LARGEST_BLOCK, MOST_BLOCKS, Read
+from gateway.protocol import encoder
+from gateway.protocol.messages import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of a device at most."""
@@ -22,7 +22,7 @@ WINDOW_BYTES = 1_048_576
 """No block is sent while so many bytes are unconfirmed: an ack waits behind no more than that, and a block."""
 READS_KEPT = 256
 """Reads of a device that wait at most; then the oldest is dropped, and the device asks again for what it misses."""
-BYTES_KEPT = MOST_BLOCKS * LARGEST_BLOCK
+BYTES_KEPT = MAX_BLOCKS * MAX_BLOCK_BYTES
 """Bytes that wait for a device at most, one of the largest reads: a broker may have to keep them for a sleeper."""
 
 _log = structlog.get_logger()
@@ -141,7 +141,7 @@ class BlockSender:
         request.sent += 1
         if request.sent == read.count or offset + len(data) >= request.file.total:
             del device.requests[read]
-        payload = codec.block(read.digest, read.index, offset, request.file.total, data)
+        payload = encoder.encode_block(read.digest, read.index, offset, request.file.total, data)
         device.unconfirmed += 1
         self._unconfirmed += 1
         self._unconfirmed_bytes += len(payload)

@@ -94,7 +94,7 @@ class StateStore:
     def _replace(self, device: Device, records: tuple[HelloRecord, ...]) -> None:
         rows = [
             (device.fleet, device.name, position, hello.tag, self._number(hello.layout))
-            + (hello.epoch, hello.max_payload, hello.flags, record.implied)
+            + (hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch)
             for position, record in enumerate(records)
             for hello in (record.hello,)
         ]

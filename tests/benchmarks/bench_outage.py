@@ -90,13 +90,13 @@ def outage(
         if number % 1000 == 999:
             info.wait_for_publish(60)
     waiting = min(sent, intake)
-    until(lambda: gateway.metric("unsettled_messages") >= waiting)
+    until(lambda: gateway.metric("unacknowledged_messages") >= waiting)
     time.sleep(5)  # it goes on for a while
     grown, failed = resident(gateway.pid) - before, service.failed
-    settled = gateway.metric("messages_settled_total")
+    acknowledged = gateway.metric("messages_acknowledged_total")
     began = time.monotonic()
     service.down = False
-    until(lambda: gateway.metric("messages_settled_total") - settled >= sent)
+    until(lambda: gateway.metric("messages_acknowledged_total") - acknowledged >= sent)
     return {
         "waiting": waiting,
         "each": grown / waiting,
@@ -130,7 +130,7 @@ def main() -> None:
             for number in range(devices):  # all are known and registered
                 client.publish(*hello(number), 1, retain=True)
                 client.publish(*heartbeat(number, devices, full=False), 1)
-            until(lambda: gateway.metric("messages_settled_total") >= 2 * devices)
+            until(lambda: gateway.metric("messages_acknowledged_total") >= 2 * devices)
             show(devices, intake, [outage(gateway, thread.service, client, devices, each, intake) for _ in range(2)])
             client.loop_stop()
 

@@ -1,12 +1,13 @@
 """The client of the Edge Manager as the tests use it: attempts noted, no wait between them. No test of its own."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.availability import Availability
 from gateway.cloud.boto_transport import BotoTransport, make_client, make_session
 from gateway.cloud.client import EdgeManagerClient, Transport
 from gateway.cloud.direct_transport import DirectTransport
@@ -29,27 +30,28 @@ class ClientHarness:
         self.attempts: list[CloudError | None] = []
         self.repeated: list[int] = []
         self.stopping = asyncio.Event()
-        policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME, give_up_after)
+        policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME)
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
         over: Transport = DirectTransport(session, client, 2) if transport == "direct" else BotoTransport(client, 2)
-        self.cloud = EdgeManagerClient(over, policy, CircuitBreaker(2), self._attempted, self._repeated)
+        availability = Availability(2, give_up_after, time.monotonic())
+        self.cloud = EdgeManagerClient(over, policy, availability, self._attempted, self._repeated)
         self.stop_at_failure = False
         self.concurrency = 0
         self._due: set[Device] = set()
         self._changed = asyncio.Event()
-        self.cloud.begin(self._retry_due, self._set_concurrency)
+        self.cloud.bind(self._retry_due, self._set_concurrency)
 
     async def once(self, call: Call) -> Outcome[Any]:
         """The outcome of one attempt."""
         ended: asyncio.Future[Outcome[Any]] = asyncio.get_running_loop().create_future()
-        self.cloud.start(call, ended.set_result)
+        self.cloud.call(call, ended.set_result)
         return await ended
 
     async def perform(self, call: Call) -> Outcome[Any]:
         """The last outcome: a call that may be repeated is repeated as soon as it may be, as the core does."""
         while isinstance(outcome := await self.once(call), RetryLater):
-            await (self.due(call.device) if outcome.alone else self._until(lambda: self.concurrency > 0))
+            await (self.due(call.device) if outcome.only_this_device else self._until(lambda: self.concurrency > 0))
         return outcome
 
     async def due(self, device: Device) -> None:

@@ -74,10 +74,10 @@ def test_the_body_is_boto3s_to_the_byte(client: Any, call: Call) -> None:
     client.meta.events.register(f"before-send.sagemaker-edge.{operation}", keep)
     try:
         with pytest.raises(Sent):
-            getattr(client, xform_name(operation))(**serializer.members(call))
+            getattr(client, xform_name(operation))(**serializer.to_request(call))
     finally:
         client.meta.events.unregister(f"before-send.sagemaker-edge.{operation}", keep)
-    assert json_body.of(call) == requests[0].body
+    assert json_body.encode(call) == requests[0].body
     assert requests[0].url.endswith(f"/{operation}")
 
 
@@ -114,4 +114,4 @@ def test_a_signer_follows_the_clock_and_the_credentials() -> None:
 
 def test_numbers_travel_as_json() -> None:
     call = SendHeartbeat(Device("f", "d"), "1", ((Metric("sys", "rssi", -1), 0.3, 5),), (), None)
-    assert json.loads(json_body.of(call))["AgentMetrics"][0]["Value"] == 0.3
+    assert json.loads(json_body.encode(call))["AgentMetrics"][0]["Value"] == 0.3

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from gateway.cloud.availability import OPENS_AT
+from gateway.cloud.availability import ATTEMPTS_TO_GIVE_UP, OPENS_AT
 from gateway.errors import CloudError, OperatorError, PermanentError, TransientError
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import (
@@ -20,7 +20,6 @@ from gateway.protocol.service_calls import (
     RetryLater,
     SendHeartbeat,
 )
-from gateway.retry import ENOUGH
 from tests.contract.harness import NO_TIME, ClientHarness
 from tests.contract.service import ScriptedEdgeManager
 from tests.support.edge_manager import HTML, End, Reply
@@ -110,7 +109,7 @@ async def test_json_that_is_not_the_apis_breaks_nothing(
     service: ScriptedEdgeManager, harness: ClientHarness, body: str
 ) -> None:
     service.answers = [Reply(body=body), Reply(body="{}")]
-    assert await harness.perform(GetDeployments(DEVICE, patient=True)) == Accepted(())
+    assert await harness.perform(GetDeployments(DEVICE, retryable=True)) == Accepted(())
 
 
 @pytest.mark.parametrize("answer", [Reply(500, body=""), error(403, "AccessDenied"), Reply(end=End.RESET)])
@@ -118,7 +117,7 @@ async def test_a_get_deployments_that_is_not_retryable_is_sent_once(
     service: ScriptedEdgeManager, harness: ClientHarness, answer: Reply
 ) -> None:
     service.answers = [answer]
-    assert isinstance(await harness.perform(GetDeployments(DEVICE, patient=False)), Cancelled)
+    assert isinstance(await harness.perform(GetDeployments(DEVICE, retryable=False)), Cancelled)
     assert len(service.requests) == 1
 
 
@@ -187,7 +186,7 @@ async def test_where_all_fail_no_call_starts_until_a_probe_succeeds(
 ) -> None:
     service.answers = [Reply(503, body="")] * (OPENS_AT + 3)
     outcomes = [await harness.once(call) for call in FLEET]
-    assert outcomes == [RetryLater(alone=True)] * (OPENS_AT - 1) + [RetryLater(alone=False)]
+    assert outcomes == [RetryLater(only_this_device=True)] * (OPENS_AT - 1) + [RetryLater(only_this_device=False)]
     assert await harness.perform(FLEET[0]) == Accepted(None)
     assert len(service.requests) == OPENS_AT + 4
     assert harness.concurrency > 0
@@ -218,7 +217,7 @@ async def test_one_that_was_given_up_gets_its_time_anew(
     while not failing.done():
         await harness.perform(others)
     assert isinstance(failing.result(), Abandoned)
-    assert await harness.once(BEAT) == RetryLater(alone=True)
+    assert await harness.once(BEAT) == RetryLater(only_this_device=True)
     harness.cloud.close()
 
 
@@ -227,19 +226,19 @@ async def test_one_that_blocks_others_is_retried_at_once_and_given_up_soon(
 ) -> None:
     harness = ClientHarness(service.url, monkeypatch)
     service.always = {"/SendHeartbeat": Reply(500, body=""), "/GetDeviceRegistration": REGISTERED}
-    assert await harness.once(BEAT) == RetryLater(alone=True)
+    assert await harness.once(BEAT) == RetryLater(only_this_device=True)
     for number in range(100):
         await harness.once(GetDeviceRegistration(Device("fleet-a", f"dev-{number}")))
     tried = 1
     while isinstance(outcome := await retried_now(harness), RetryLater):
         tried += 1
     assert isinstance(outcome, Abandoned)
-    assert tried == ENOUGH - 1
+    assert tried == ATTEMPTS_TO_GIVE_UP - 1
     harness.cloud.close()
 
 
 async def retried_now(harness: ClientHarness) -> object:
     """The outcome of the next attempt, which is made at once, however long the device had to wait."""
-    harness.cloud.press(DEVICE)
+    harness.cloud.retry_now(DEVICE)
     await harness.due(DEVICE)
     return await harness.once(BEAT)

@@ -61,7 +61,7 @@ def test_the_broker_stands_still(own_scenario: Scenario, own_mosquitto: Mosquitt
     own_scenario.until_accepted(20)
     os.kill(own_mosquitto.pid, signal.SIGSTOP)
     try:
-        gateway.said("the connection to the broker broke: it keeps what is not settled")
+        gateway.said("connection to the broker lost: it keeps unacknowledged messages")
         own_scenario.run_for(scaled(1, 30))
     finally:
         os.kill(own_mosquitto.pid, signal.SIGCONT)

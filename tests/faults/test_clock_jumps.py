@@ -4,6 +4,7 @@ import pytest
 
 from tests.faults.clocked import JumpingClock
 from tests.faults.scenario import Scenario, scaled
+from tests.support.gateway_process import CALLS_REJECTED
 
 HOUR, DAY = 3600, 86_400
 
@@ -37,9 +38,9 @@ def test_a_clock_that_the_service_does_not_believe(scenario: Scenario, clock: Ju
         scenario.until_accepted(40)
         clock.jump(ahead)
         scenario.until_failed(10)
-        gateway.said("the service needs you: nothing is settled until this is mended; the broker keeps it all")
+        gateway.said(CALLS_REJECTED)
         clock.jump(0)
-        gateway.said("the service accepts calls again")
+        gateway.said("Edge Manager accepts calls again")
     scenario.stop_load()
     scenario.until_through()
     assert scenario.check_ledger().errors == 0

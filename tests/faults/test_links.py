@@ -15,7 +15,7 @@ def test_the_gateways_connections_are_cut_again_and_again(scenario: Scenario) ->
     for _ in range(scaled(8, 60)):
         scenario.run_for(0.2)
         scenario.call(proxy.cut)
-        gateway.said("the connection to the broker broke: it keeps what is not settled")
+        gateway.said("connection to the broker lost: it keeps unacknowledged messages")
         gateway.said(READY)
     scenario.stop_load()
     scenario.until_through()

@@ -150,7 +150,7 @@ def test_members_of_a_group_join_and_leave(scenario: Scenario, count: int) -> No
             scenario.until(lambda other=other: taken(other) > 0, "it has no share")
             assert other.terminate() == 0
             assert other.said(LEFT)["left_behind"] == 0
-            assert other.said("stopped")["unsettled"] == 0
+            assert other.said("stopped")["unacknowledged"] == 0
         before = taken(stays)
         scenario.until_accepted(scaled(60, 600))
         assert taken(stays) > before

@@ -9,7 +9,7 @@ import pytest
 from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto, version
-from gateway.doctor.release import is_2_1
+from gateway.doctor.checks.broker import is_mosquitto_2_1
 from tests.integration.testbed import MakeTestbed, Testbed
 from tests.support.edge_manager import RecordingEdgeManager
 from tests.support.manager_process import Manager
@@ -60,7 +60,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
 def newer() -> bool:
     """Whether this machine has Mosquitto 2.1 or later."""
     name, number = version(program("mosquitto")).split()
-    return is_2_1(f"{name} version {number}") is True
+    return is_mosquitto_2_1(f"{name} version {number}") is True
 
 
 @pytest.fixture(scope="session")

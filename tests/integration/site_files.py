@@ -7,7 +7,7 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 from gateway.demo.brokers.address import Credentials
-from gateway.doctor.probe_device import PROBE
+from gateway.doctor.probes.device import PROBE
 from gateway.provisioning import password_file
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE, AclFile
 from gateway.provisioning.board_file import BoardFile

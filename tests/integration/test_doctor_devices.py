@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.brokers.address import Credentials
-from gateway.doctor import judge_reload, probe_files
-from gateway.doctor.facts import BrokerFile
-from gateway.doctor.probe_device import PROBE
-from gateway.doctor.verdict import Level
+from gateway.doctor.checks.reload import check_reload
+from gateway.doctor.probes import mosquitto_files
+from gateway.doctor.probes.device import PROBE
+from gateway.doctor.result import Level
 from gateway.provisioning.board_file import BoardFile
 from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
@@ -187,10 +187,10 @@ def test_plugins_that_read_the_same_files(site: Altered, tmp_path: Path) -> None
 
 
 def judged(site: Altered, newer: bool | None) -> tuple[Level, str]:
-    conf = probe_files.read_conf(site.site.parent / "mosquitto.conf")
-    files: list[BrokerFile] = probe_files.read_again(conf, None, None)
-    verdict = judge_reload.reload(files, probe_files.account(conf), "root", newer)
-    return verdict.level, verdict.found
+    conf = mosquitto_files.read_conf(site.site.parent / "mosquitto.conf")
+    files = mosquitto_files.read_reloaded_files(conf, None, None)
+    result = check_reload(files, mosquitto_files.broker_account(conf), "root", newer)
+    return result.level, result.found
 
 
 def appended(name: str, text: str) -> Callable[[Path], None]:

@@ -57,8 +57,8 @@ def test_one_that_floods_is_told_and_the_others_get_through(testbed: Testbed) ->
     assert codes.count(7) == 151, "its hello counts too"
     assert {seq for seq, code in found if code == 7} == set(range(50, 201))
     assert [seq for seq, code in found if code == 0] == list(range(1, 50))
-    assert gateway.metrics()["messages_over_rate_total"] == 151
-    gateway.until_metric("unsettled_messages", 0)
+    assert gateway.metrics()["messages_rate_limited_total"] == 151
+    gateway.until_metric("unacknowledged_messages", 0)
 
 
 def test_what_waited_while_no_gateway_was_there_is_no_flood(testbed: Testbed) -> None:
@@ -97,7 +97,7 @@ def test_one_without_a_hello_holds_few_places(testbed: Testbed) -> None:
     lost.hello(TAG, LAYOUT, EPOCH)
     lost.numbered(31)
     assert lost.ack(31) == (0, "")
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
 
 
 def test_a_new_session_brings_the_hellos_that_changed_and_keeps_the_tags_before_them(testbed: Testbed) -> None:

@@ -23,7 +23,7 @@ from tests.support.s3 import S3Proxy, S3Server
 MEND = "a model file cannot be given to devices: mend the object or the plan"
 WAIT = "a model file cannot be given to devices: devices go on asking"
 SPOILT = "the disk has corrupted a model file: it is fetched anew"
-REFUSED = "refused: the device was told, the payload stands on dead"
+REFUSED = "message rejected: error ack sent, payload published to the dead-letter topic"
 CHANGED = pattern(len(MODEL), seed=1)
 HALF = 64 * BLOCK
 CHUNK = 65_536

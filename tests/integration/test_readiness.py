@@ -6,7 +6,7 @@ from tests.integration.testbed import Testbed
 from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.payloads import LAYOUT, T
 
-MISSING = "no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some"
+MISSING = "no AWS credentials: calls cannot be signed, messages stay at the broker"
 
 
 def test_missing_credentials_are_told_at_once_and_looked_for_again(testbed: Testbed, tmp_path: Path) -> None:
@@ -19,7 +19,9 @@ def test_missing_credentials_are_told_at_once_and_looked_for_again(testbed: Test
     assert gateway.readiness() == (503, ["no AWS credentials"])
     device = testbed.device("dev-1")
     device.heartbeat(LAYOUT, T, [1], None, None, None, 1)
-    gateway.said("the service needs you: nothing is settled until this is mended; the broker keeps it all")
+    gateway.said(
+        "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
+    )
     file.write_text("[default]\naws_access_key_id = key\naws_secret_access_key = secret\n")
     assert device.ack(1) == (0, "")
     gateway.said("AWS credentials found")
@@ -45,7 +47,7 @@ def test_two_gateways_of_one_client_id_are_told_and_slow_down(testbed: Testbed, 
     second.launch()
     with testbed.cleanup:
         testbed.cleanup.callback(second.kill)
-        said = second.said("connections to the broker do not last: does another gateway run under this client_id?")
+        said = second.said("connections to the broker do not last: does another gateway use this client_id?")
         assert said["level"] == "error"
         assert said["client_id"] == f"gateway-of-{testbed.fleet}"
         assert said["in_a_row"] == 3

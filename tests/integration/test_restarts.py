@@ -75,7 +75,7 @@ def test_the_hello_is_only_at_the_broker(testbed: Testbed) -> None:
     gateway, device = testbed.open(), testbed.known_device("d")
     device.numbered(1)
     expect_acks(device, 1)
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     gateway.kill()
     shutil.rmtree(testbed.state)
     gateway.start()
@@ -137,7 +137,7 @@ def test_the_broker_restarts_under_the_gateway(
     device.numbered(1, 2, 3)
     gateway.until_metric("unsettled_messages", 3)
     end(own_mosquitto)
-    gateway.said("the connection to the broker broke: it keeps what is not settled")
+    gateway.said("connection to the broker lost: it keeps unacknowledged messages")
     own_mosquitto.start()
     gateway.said(READY)
     device.wait_resubscribed()
@@ -145,7 +145,7 @@ def test_the_broker_restarts_under_the_gateway(
     own_testbed.service.recover()
     device.numbered(4)
     assert device.ack(4) == (0, "")
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     assert {(seq, code) for seq, code in device.acked()} == {(1, 0), (2, 0), (3, 0)}
     assert accepted(own_testbed, "d")[-1] == 4
     assert set(accepted(own_testbed, "d")) == {1, 2, 3, 4}
@@ -157,10 +157,10 @@ def test_sigterm_lets_the_call_in_flight_end_and_answers_it(testbed: Testbed) ->
     device.numbered(1)
     assert came.wait(10)
     gateway.ask_to_end()
-    gateway.said("stopping: what is under way ends, the broker keeps the rest")
+    gateway.said("stopping: calls in flight end, the broker keeps the rest")
     release.set()
     assert gateway.ended() == 0
-    assert gateway.said("stopped")["unsettled"] == 0
+    assert gateway.said("stopped")["unacknowledged"] == 0
     expect_acks(device, 1)
     testbed.service.recover()
     gateway.start()
@@ -176,7 +176,7 @@ def test_sigterm_in_an_outage_ends_every_wait_and_loses_nothing(testbed: Testbed
     testbed.service.failed("d")
     gateway.until_metric("unsettled_messages", 3)
     assert gateway.terminate() == 0
-    assert gateway.said("stopped")["unsettled"] == 3
+    assert gateway.said("stopped")["unacknowledged"] == 3
     testbed.service.recover()
     gateway.start()
     expect_acks(device, 1, 2, 3)
@@ -191,7 +191,7 @@ def test_drain_timeout_bounds_the_drain(testbed: Testbed) -> None:
     assert came.wait(10)
     assert gateway.terminate() == 0
     release.set()
-    gateway.said("not all that is under way ended in drain_timeout: the broker delivers it again")
+    gateway.said("drain_timeout is over: the broker delivers again what is not acknowledged")
     testbed.service.recover()
     gateway.start()
     expect_acks(device, 1)

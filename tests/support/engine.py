@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from gateway.core.effects import Acknowledge, CallService, Effect, PublishAck
-from gateway.core.engine import Engine, Message, Policy
-from gateway.protocol.messages import Device, Hello, HelloRecord, Instant, Layout, Metric, Model, Plan
+from gateway.core.engine import Engine, Policy
+from gateway.protocol.messages import Device, DeviceMessage, Hello, HelloRecord, Instant, Layout, Metric, Model, Plan
 from gateway.protocol.service_calls import Accepted, Outcome, Registration
 
 DEVICE = Device("fleet-a", "dev-1")
@@ -53,7 +53,7 @@ def codes(effects: Iterable[Effect]) -> list[tuple[int | None, int]]:
 
 def settled(effects: Iterable[Effect]) -> list[int]:
     """The numbers of the tickets that are settled."""
-    return [effect.ticket.number for effect in only(effects, Acknowledge) if isinstance(effect.ticket, Slip)]
+    return [effect.delivery.number for effect in only(effects, Acknowledge) if isinstance(effect.delivery, Slip)]
 
 
 def calls(effects: Iterable[Effect]) -> list[Any]:
@@ -89,7 +89,7 @@ class Room:
         self.wall += seconds
         self.mono += seconds
 
-    def hear(self, message: Message, device: Device = DEVICE) -> list[Effect]:
+    def hear(self, message: DeviceMessage, device: Device = DEVICE) -> list[Effect]:
         """A message comes in under the next ticket."""
         self.ticket += 1
         return self.core.receive(device, message, Slip(self.ticket, self.connection), self.now)
@@ -100,8 +100,8 @@ class Room:
 
     def know(self, hello: Hello = HELLO, device: Device = DEVICE) -> None:
         """The device has said hello in an earlier life of the gateway."""
-        self.core.recall(device, [HelloRecord(hello)])
+        self.core.restore_hellos(device, [HelloRecord(hello)])
 
     def confirm(self, device: Device = DEVICE) -> None:
         """The broker confirmed the subscription to the device's hello."""
-        self.core.hello_asked(device, self.now)
+        self.core.hello_lookup_started(device, self.now)

@@ -24,7 +24,7 @@ from typer.testing import CliRunner, Result
 from gateway.demo.brokers.address import Credentials, free_ports
 from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, with_site_lines
 from gateway.demo.brokers.process import Child
-from gateway.mqtt.probe import MQTT_3_1_1, answers
+from gateway.mqtt.probe import MQTT_3_1_1, speaks_mqtt
 from gateway.provisioning import password_file
 from gateway.provisioning.certificate_authority import END, Authority, Identity
 from gateway.provisioning.cli import app
@@ -200,7 +200,7 @@ class SiteBroker:
         )
 
     def _answers(self) -> bool:
-        return answers(HOST, self.ports["plain"], MQTT_3_1_1)
+        return speaks_mqtt(HOST, self.ports["plain"], MQTT_3_1_1)
 
     def log(self) -> str:
         return (self._directory / "log").read_text(errors="replace")

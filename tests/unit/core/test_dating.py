@@ -53,7 +53,7 @@ def test_a_message_that_waited_less_moves_the_epoch_and_is_remembered(room: Room
     effects = room.hear(beat(460))
     assert dates(effects) == [1050]
     [remember] = only(effects, SaveHellos)
-    assert remember.hellos[0].implied == EPOCH + 590
+    assert remember.hellos[0].inferred_epoch == EPOCH + 590
 
 
 def test_what_still_waits_is_dated_by_what_is_learnt_meanwhile(room: Room) -> None:
@@ -95,7 +95,7 @@ def test_an_epoch_that_is_filled_in_is_remembered_under_the_same_tag(room: Room)
 
 def test_what_an_earlier_life_learnt_counts() -> None:
     room = Room()
-    room.core.recall(DEVICE, [HelloRecord(CLOCKLESS, EPOCH + 100)])
+    room.core.restore_hellos(DEVICE, [HelloRecord(CLOCKLESS, EPOCH + 100)])
     assert dates(room.hear(beat(400))) == [500]
 
 
@@ -137,7 +137,7 @@ def test_an_epoch_that_changes_under_its_tag_dates_what_follows_alone(epoch: int
 
 def waiting(room: Room, *heartbeats: Heartbeat) -> None:
     """They wait, since the service fails for all."""
-    room.core.widen(0, room.now)
+    room.core.set_concurrency(0, room.now)
     for heartbeat in heartbeats:
         assert only(room.hear(heartbeat), CallService) == []
 
@@ -145,7 +145,7 @@ def waiting(room: Room, *heartbeats: Heartbeat) -> None:
 def test_what_waited_is_checked_again_by_what_was_learnt_meanwhile(room: Room) -> None:
     """The second implies a boot in 1970: the first one's sample of 150 s before would be older than that."""
     waiting(room, beat(100, (1, 150), seq=1), beat(EPOCH + 990, 2, seq=2))
-    effects = room.core.widen(9, room.now)
+    effects = room.core.set_concurrency(9, room.now)
     assert codes(effects) == [(1, 4)]
     assert [when for call in calls(effects) for _, _, when in call.metrics] == [EPOCH + 1000]
 
@@ -154,7 +154,7 @@ def test_where_nothing_of_it_can_be_the_rest_goes_on(room: Room) -> None:
     waiting(room, beat(100, (1, 150), seq=1), beat(200, (1, 250), seq=2))
     effects = room.hear(Hello(TAG, LAYOUT, 20))
     assert codes(effects) == []
-    effects = room.core.widen(9, room.now)
+    effects = room.core.set_concurrency(9, room.now)
     assert codes(effects) == [(1, 4), (2, 4)]
     assert calls(effects) == []
     assert len(calls(room.hear(beat(300)))) == 1
@@ -163,4 +163,4 @@ def test_where_nothing_of_it_can_be_the_rest_goes_on(room: Room) -> None:
 def test_however_long_a_message_waits_it_is_dated_by_its_own_arrival(room: Room) -> None:
     waiting(room, beat(None, 1), beat(400, 2))
     room.wait(7 * 86_400)
-    assert dates(room.core.widen(9, room.now)) == [1000, 1000]
+    assert dates(room.core.set_concurrency(9, room.now)) == [1000, 1000]

@@ -187,7 +187,7 @@ def test_layouts_are_kept_once_for_all_devices() -> None:
 
 def test_what_an_earlier_life_remembered_is_understood() -> None:
     room = Room()
-    room.core.recall(DEVICE, [HelloRecord(Hello(1, NEWER), 5000), HelloRecord(HELLO)])
+    room.core.restore_hellos(DEVICE, [HelloRecord(Hello(1, NEWER), 5000), HelloRecord(HELLO)])
     assert [call.agent_version for call in calls(room.hear(beat(1)))] == ["2.0.0"]
     room.answer(TAKEN)
     assert [call.agent_version for call in calls(room.hear(beat(HELLO.tag)))] == ["1.0.0"]
@@ -204,7 +204,7 @@ def test_a_new_connection_forgets_none_of_them(resumed: bool) -> None:
 def test_the_retained_hello_wins_over_what_is_remembered() -> None:
     """It filled in its epoch, and took other limits, while no gateway was there."""
     room = Room()
-    room.core.recall(DEVICE, [HelloRecord(Hello(1, NEWER, EPOCH)), HelloRecord(Hello(HELLO.tag, LAYOUT), 5000)])
+    room.core.restore_hellos(DEVICE, [HelloRecord(Hello(1, NEWER, EPOCH)), HelloRecord(Hello(HELLO.tag, LAYOUT), 5000)])
     [remember] = only(room.hear(HELLO), SaveHellos)
     assert [(record.hello.tag, record.epoch) for record in remember.hellos] == [(1, EPOCH), (HELLO.tag, EPOCH)]
     [call] = calls(room.hear(beat(HELLO.tag)))
@@ -258,9 +258,12 @@ def test_where_all_others_wait_behind_them_waits_end_sooner(known: bool) -> None
     room.hear(beat(1, seq=9))
     room.confirm()
     room.wait(0.4)
-    assert codes(room.core.tick(room.now, pressed=True)) == []
+    assert codes(room.core.tick(room.now, under_pressure=True)) == []
     room.wait(0.1)
-    told = [*codes(room.core.tick(room.now, pressed=True)), *codes(room.core.tick(room.now, pressed=True))]
+    told = [
+        *codes(room.core.tick(room.now, under_pressure=True)),
+        *codes(room.core.tick(room.now, under_pressure=True)),
+    ]
     assert told == [(9, 2)]
 
 

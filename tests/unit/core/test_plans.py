@@ -21,8 +21,8 @@ from tests.support.engine import (
     settled,
 )
 
-ASK_FOR_HAVE = GetDeployments(DEVICE, patient=False)
-ASK_FOR_GET = GetDeployments(DEVICE, patient=True)
+ASK_FOR_HAVE = GetDeployments(DEVICE, retryable=False)
+ASK_FOR_GET = GetDeployments(DEVICE, retryable=True)
 TTL = 30.0
 
 

@@ -130,7 +130,7 @@ def test_after_the_stop_nothing_has_an_effect(room: Room) -> None:
     room.core.stop()
     assert room.hear(beat(3)) == room.hear(HELLO) == room.hear(Get(0)) == []
     assert room.answer(TAKEN) == room.answer(REGISTERED) == []
-    assert room.core.refuse(Slip(9), DecodeError("why"), room.now) == []
+    assert room.core.reject(Slip(9), DecodeError("why"), room.now) == []
     assert room.core.reconnected(2, True) == room.core.reconnected(3, False) == []
     room.wait(100)
     assert room.core.tick(room.now) == []
@@ -139,12 +139,12 @@ def test_after_the_stop_nothing_has_an_effect(room: Room) -> None:
 def test_what_came_before_the_session_began_is_nowhere_else_and_kept(room: Room) -> None:
     """The broker lost the session, and with it the first heartbeats; a break of the new session is not their end."""
     room.hear(beat(1))
-    room.answer(RetryLater(alone=True))
+    room.answer(RetryLater(only_this_device=True))
     room.hear(beat(2))
     assert reconnect(room, resumed=False) == []
     room.hear(beat(3))
     assert reconnect(room, resumed=True) == [3]
     assert reconnect(room, resumed=True) == []
-    effects = room.core.again(DEVICE, room.now)
+    effects = room.core.retry_due(DEVICE, room.now)
     assert [call.heartbeats for call in calls(effects)] == [2]
     assert settled(room.answer(TAKEN)) == [1, 2]

@@ -133,7 +133,7 @@ def test_a_device_that_was_registered_meanwhile_is_served() -> None:
 def test_a_get_needs_a_registration_too() -> None:
     room = asking()
     assert calls(room.hear(Get(0))) == [GetDeviceRegistration(DEVICE)]
-    assert calls(room.answer(REGISTERED)) == [GetDeployments(DEVICE, patient=True)]
+    assert calls(room.answer(REGISTERED)) == [GetDeployments(DEVICE, retryable=True)]
 
 
 def test_a_registration_that_was_not_answered_settles_nothing() -> None:

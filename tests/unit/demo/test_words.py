@@ -13,7 +13,7 @@ from gateway.demo.hints import BY_HAND, Place, lines
 from gateway.demo.narration import Line, Tone, Way, tell
 from gateway.demo.screen import ASCII, GARDEN, STREET, UNICODE, Row, Screen, drawn, ratio
 from gateway.errors import Code
-from gateway.protocol import codec
+from gateway.protocol import decoder, encoder
 from gateway.protocol.messages import Ack, Device, Layout, Metric
 from gateway.protocol.topics import Channel
 
@@ -59,8 +59,8 @@ def test_a_message_is_told_in_a_few_words(channel: Channel, payload: str, text: 
 
 
 def test_an_ack_is_told_with_its_detail() -> None:
-    good = told(Channel.ACK, codec.ack(Ack(7, Code.ACCEPTED, 5)))
-    bad = told(Channel.ACK, codec.ack(Ack(None, Code.NOT_REGISTERED, 5, "why")))
+    good = told(Channel.ACK, encoder.encode_ack(Ack(7, Code.ACCEPTED, 5)))
+    bad = told(Channel.ACK, encoder.encode_ack(Ack(None, Code.NOT_REGISTERED, 5, "why")))
     assert (good.text, good.tone) == ("code 0, accepted, seq 7", Tone.GOOD)
     assert (bad.text, bad.tone) == ("code 3, not registered, seq None: why", Tone.BAD)
 
@@ -128,7 +128,7 @@ def test_a_ratio_of_nothing_is_none() -> None:
 
 
 def test_the_heartbeat_to_type_is_one_of_the_protocol() -> None:
-    heartbeat = codec.heartbeat(BY_HAND)
+    heartbeat = decoder.decode_heartbeat(BY_HAND)
     assert heartbeat.source == Layout("by hand 1.0", (Metric("desk", "temperature", -1),), ())
     assert heartbeat.values == (215,)
 

@@ -15,7 +15,7 @@ from botocore.config import Config
 from tests.support.processes import end, line
 
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-COMMAND = [sys.executable, "-c", "from gateway.manager.cli.main import app; app()"]
+COMMAND = [sys.executable, "-c", "from gateway.manager.cli import app; app()"]
 ROOT = Path(__file__).resolve().parents[2]
 WITHIN_S = 29.0
 """For one command."""

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.errors import ConfigError
-from gateway.manager.cli.main import app as manager
+from gateway.manager.cli import app as manager
 from gateway.provisioning.cli import DEFAULT_SITE, SiteFolder
 from gateway.provisioning.cli import app as devices
 

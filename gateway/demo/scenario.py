@@ -22,8 +22,7 @@ from gateway.demo.proxy import Tap, tapping
 from gateway.demo.screen import Row, Screen
 from gateway.demo.stage import FLEET, LISTENING, SUBSCRIBED, DemoError
 from gateway.demo.tracker import Record, contradictions, lack, result_of
-from gateway.manager.cli.reports import status
-from gateway.manager.store.database import open_store
+from gateway.manager import device_reports, open_database
 
 PATIENCE = 12.0
 """Seconds for each act; each takes one to three where nothing is wrong."""
@@ -158,8 +157,8 @@ class Play:
 
     def _reports(self) -> dict[str, Any]:
         """What the manager has in its store."""
-        with contextlib.closing(open_store(self._folder / "manager", create=False)) as store:
-            return {each["device"]: each for each in status(store, FLEET)}
+        with contextlib.closing(open_database(self._folder / "manager", create=False)) as store:
+            return {each["device"]: each for each in device_reports(store, FLEET)}
 
     def _row(self, name: str, report: dict[str, Any], deployment: str) -> Row:
         seen = self._record.devices[name]

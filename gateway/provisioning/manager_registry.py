@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.errors import ProvisioningError
-from gateway.manager.errors import ManagerError
-from gateway.manager.store.database import Store, open_store
+from gateway.manager import Database, ManagerError, open_database
 from gateway.provisioning.device_names import Device
 
 
 class Registry:
     """An open store. Raises sqlite3.Error where the disk fails."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Database) -> None:
         self._store = store
 
     def register(self, device: Device, now: float) -> bool:
@@ -33,7 +32,7 @@ class Registry:
 def opened(data: Path) -> Iterator[Registry]:
     """Raises SiteError where there is no manager's data, or (in its block too) it cannot be used."""
     try:
-        with contextlib.closing(open_store(data, create=False)) as store:
+        with contextlib.closing(open_database(data, create=False)) as store:
             yield Registry(store)
     except ManagerError as error:
         raise ProvisioningError(f"{error}; or --no-register, where another Edge Manager knows the devices") from error

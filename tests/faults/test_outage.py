@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults.memory import forget_peak, peak, resident
 from tests.faults.scenario import Scenario, scaled
 from tests.support.edge_manager import UNAVAILABLE, accept_all, always
 from tests.support.gateway_process import GatewayProcess
+from tests.support.process_memory import forget_peak, peak, resident
 
 DEVICES = scaled(500, 10_000)
 RATE = scaled(2000.0, 10_000 / 60)

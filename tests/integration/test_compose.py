@@ -90,7 +90,7 @@ def test_no_process_is_root_or_writes_to_its_root_file_system(composed: Composed
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
 
 
-def test_only_the_doors_of_devices_are_open_to_the_outside(composed: ComposedSite) -> None:
+def test_only_the_listeners_of_devices_are_open_to_the_outside(composed: ComposedSite) -> None:
     published = {
         (name, port)
         for name, each in composed.containers().items()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.integration.entries import PATTERNS, USERS
+from tests.integration.site_files import PATTERNS, USERS
 from tests.support.needs import program
 from tests.support.site import SiteBroker, devices
 

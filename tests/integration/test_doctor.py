@@ -18,8 +18,8 @@ from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.rumqttd import Embedded
 from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
-from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
-from tests.integration.entries import DOCTORS, acl, plain_board, write
+from tests.integration.broken_services import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
+from tests.integration.site_files import DOCTORS, acl, plain_board, write
 from tests.integration.testbed import Testbed
 from tests.support.gateway_process import ROOT, environment, settings
 from tests.support.manager_process import ACCESS, SECRET, Manager
@@ -100,11 +100,11 @@ def assert_only(report: Report, check: str, said: str) -> None:
 # -- a good site --
 
 
-@pytest.mark.parametrize("door", ["gateway-loopback", "gateway"])
+@pytest.mark.parametrize("listener", ["gateway-loopback", "gateway"])
 def test_a_good_site_passes(
-    site: Altered, model: str, variables: Callable[..., dict[str, str]], door: str, tmp_path: Path
+    site: Altered, model: str, variables: Callable[..., dict[str, str]], listener: str, tmp_path: Path
 ) -> None:
-    made = variables(port=site.ports[door], scheme="mqtts" if door == "gateway" else "mqtt")
+    made = variables(port=site.ports[listener], scheme="mqtts" if listener == "gateway" else "mqtt")
     report = examined(made, "--conf", conf_of(site), "--devices", "100000", "--model", model)
     assert report.of("fail") == set()
     assert report.of("warn") <= NOT_KEPT
@@ -113,7 +113,7 @@ def test_a_good_site_passes(
     assert report.of(PASSED) >= {"shared subscriptions", "persistence", "queues", "listeners", "isolation"}
     assert report.of(PASSED) >= {"devices", "reload"}
     assert report.of(PASSED) >= {"credentials", "endpoint", "clock", "calls", "models (S3)", "disk"}
-    assert ("TLSv1" in report.texts["TLS"]) is (door == "gateway")
+    assert ("TLSv1" in report.texts["TLS"]) is (listener == "gateway")
     assert not (tmp_path / "state").exists(), "it looks at the disk, and leaves it as it was"
 
 
@@ -206,7 +206,7 @@ def test_a_wrong_password(site: Altered, variables: Callable[..., dict[str, str]
     assert_only(examined(variables(GATEWAY_MQTT_URL=url)), "login", "gateway is refused")
 
 
-def test_the_devices_door(site: Altered, variables: Callable[..., dict[str, str]]) -> None:
+def test_the_devices_listener(site: Altered, variables: Callable[..., dict[str, str]]) -> None:
     assert_only(examined(variables(port=site.ports["plain"])), "client ids", "use_username_as_clientid")
 
 

@@ -19,8 +19,8 @@ from gateway.doctor.result import Level
 from gateway.provisioning.board_file import BoardFile
 from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
-from tests.integration.broken import Altered, Report, cutting, examined
-from tests.integration.entries import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
+from tests.integration.broken_services import Altered, Report, cutting, examined
+from tests.integration.site_files import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
 from tests.support.gateway_process import environment
 from tests.support.needs import program
 from tests.support.site import HOST

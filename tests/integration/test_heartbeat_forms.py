@@ -13,7 +13,7 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.integration.forms import FORMS, Form, call
+from tests.integration.heartbeat_forms import FORMS, Form, call
 from tests.integration.testbed import MakeTestbed, Testbed
 from tests.support.brokers import fleet_of_a_module
 from tests.support.edge_manager import RecordingEdgeManager

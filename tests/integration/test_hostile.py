@@ -9,7 +9,7 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.integration.hostile import HOSTILE, Hostile
+from tests.integration.hostile_payloads import HOSTILE, Hostile
 from tests.integration.testbed import MakeTestbed, Testbed
 from tests.support.brokers import fleet_of_a_module
 from tests.support.edge_manager import Reply, Request

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.files import BLOCK, MODEL, Download, Files, deployment, fetched_plan, pattern, sha1
+from tests.integration.downloads import BLOCK, MODEL, Download, Files, deployment, fetched_plan, pattern, sha1
 from tests.integration.testbed import Testbed
 from tests.support.arrivals import DEADLINE_S
 from tests.support.disks import fill, make_room, small_disk

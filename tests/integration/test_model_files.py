@@ -12,7 +12,7 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.address import free_ports
-from tests.integration.files import BLOCK, KEY, MODEL, Download, Files, fetched_plan, pattern
+from tests.integration.downloads import BLOCK, KEY, MODEL, Download, Files, fetched_plan, pattern
 from tests.integration.testbed import Testbed
 from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.manager_process import Manager

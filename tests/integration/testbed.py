@@ -11,6 +11,7 @@ from paho.mqtt.enums import MQTTProtocolVersion
 from gateway.demo.brokers.discovery import Broker
 from tests.support.edge_manager import RecordingEdgeManager
 from tests.support.gateway_process import GatewayProcess, settings
+from tests.support.manager_process import Manager
 from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import MQTT_3, MQTT_5, Login, Operator, PlainDevice
 
@@ -67,3 +68,9 @@ class Testbed:
 
 
 MakeTestbed: TypeAlias = Callable[[Broker, str], Testbed]
+
+
+def gateway_before(manager: Manager, testbed: Testbed) -> GatewayProcess:
+    """A gateway whose service is the manager, connected and subscribed."""
+    variables = settings(testbed.broker.address, manager.url, testbed.fleet, testbed.state, plan_ttl=0)
+    return testbed.cleanup.enter_context(GatewayProcess(variables))

@@ -15,7 +15,7 @@ from botocore.config import Config
 from tests.support.processes import end, line
 
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
-COMMAND = [sys.executable, "-c", "from gateway.manager.cli.main import app; app()"]
+COMMAND = [sys.executable, "-c", "from gateway.manager.cli import app; app()"]
 ROOT = Path(__file__).resolve().parents[2]
 WITHIN_S = 29.0
 """For one command."""
@@ -37,7 +37,7 @@ class Manager:
     url: str = ""
 
     def start(self) -> None:
-        """Returns once the process listens, which its first line tells."""
+        """Returns once the process listens, which its first line says."""
         arguments = [*COMMAND, "serve", "--data", str(self.data), "--port", "0", *self.options]
         with (self.data.parent / "log").open("a") as log:
             self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
@@ -75,6 +75,11 @@ class Manager:
 
     def status(self) -> Any:
         return json.loads(self.run("status", "--json").stdout)
+
+    def state_of(self, fleet: str) -> dict[str, Any]:
+        """What `status` says of the one device of a fleet."""
+        (report,) = [each for each in self.status() if each["fleet"] == fleet]
+        return dict(report)
 
     def client(self, service: str, access: str = ACCESS, secret: str = SECRET) -> Any:
         """A plain boto3 client that tries once."""

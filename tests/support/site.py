@@ -1,4 +1,4 @@
-"""A site as an operator makes it: `edge-gateway devices init` and `add`, and a Mosquitto with all shipped doors.
+"""A site as an operator makes it: `edge-gateway devices init` and `add`, and a Mosquitto with all shipped listeners.
 
 Of the shipped files it changes the SITE lines alone: ports, addresses, paths, the account.
 """
@@ -24,19 +24,20 @@ from typer.testing import CliRunner, Result
 from gateway.demo.brokers.address import Credentials, free_ports
 from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, with_site_lines
 from gateway.demo.brokers.process import Child
-from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, speaks_mqtt
+from gateway.mqtt.probe import MQTT_3_1_1, speaks_mqtt
 from gateway.provisioning import password_file
 from gateway.provisioning.certificate_authority import END, Authority, Identity
 from gateway.provisioning.cli import app
 from gateway.provisioning.site import Site
+from tests.support import mqtt_packets
 from tests.support.mqtt_client import Client, connected, connecting
 
 HOST = "127.0.0.1"
-DOORS = ("password", "certificate", "gateway")
-"""The shipped doors with TLS, as their files are called."""
+TLS_LISTENERS = ("password", "certificate", "gateway")
+"""The shipped listeners with TLS, as their files are called."""
 PATHS = ("cafile", "certfile", "keyfile", "crlfile")
-HERE = {"gateway-loopback": 1884, "plain": 1883, "password": 8883, "certificate": 8884, "gateway": 8885}
-"""Every door and its shipped port."""
+PORTS = {"gateway-loopback": 1884, "plain": 1883, "password": 8883, "certificate": 8884, "gateway": 8885}
+"""Every listener and its shipped port."""
 
 
 def devices(site: Path, *arguments: str) -> Result:
@@ -47,7 +48,7 @@ def devices(site: Path, *arguments: str) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How someone knocks at a door. `tls` None: without TLS."""
+    """How a client connects to a listener. `tls` None: without TLS."""
 
     port: int
     credentials: Credentials | None
@@ -65,14 +66,11 @@ class Login:
 
     def is_refused(self, level: int = MQTT_3_1_1) -> bool:
         """Whether TLS or the broker says no to a CONNECT: with TLS 1.3 a handshake that ended well says nothing."""
-        flags, fields = 2, [b"stranger"]
-        if self.credentials is not None:
-            flags, fields = 194, [*fields, self.credentials.user.encode(), self.credentials.password.encode()]
-        body = b"\0\4MQTT" + bytes((level, flags, 0, 10)) + (b"\0" if level == MQTT_5 else b"")
-        body += b"".join(len(field).to_bytes(2, "big") + field for field in fields)
+        user, password = (self.credentials.user, self.credentials.password) if self.credentials else (None, None)
+        connect = mqtt_packets.connect("any", user, password, 10, level)
         try:
             with self._open() as connection:
-                connection.sendall(bytes((0x10, len(body))) + body)
+                connection.sendall(connect)
                 answer = connection.recv(4)
         except OSError:
             return True
@@ -85,12 +83,12 @@ class Login:
 
 
 class SiteBroker:
-    """A Mosquitto with every shipped door on free ports of loopback, and the site's folder beside it."""
+    """A Mosquitto with every shipped listener on free ports of loopback, and the site's folder beside it."""
 
     def __init__(self, directory: Path, binary: str) -> None:
         self._directory = directory
         self.site = directory / "site"
-        self.ports = dict(zip(HERE, free_ports(len(HERE), HOST), strict=True))
+        self.ports = dict(zip(PORTS, free_ports(len(PORTS), HOST), strict=True))
         self._child = Child("mosquitto", [binary, "-c", str(directory / "mosquitto.conf")], directory / "log")
 
     def __enter__(self) -> Self:
@@ -98,8 +96,8 @@ class SiteBroker:
         for folder in ("data", "doors"):
             (self._directory / folder).mkdir()
         (self._directory / "mosquitto.conf").write_text(self.main_conf())
-        for door in DOORS:
-            (self._directory / "doors" / f"{door}.conf").write_text(self.door_conf(door))
+        for listener in TLS_LISTENERS:
+            (self._directory / "doors" / f"{listener}.conf").write_text(self.listener_conf(listener))
         try:
             self._child.start(self._answers)
         except BaseException:
@@ -123,11 +121,11 @@ class SiteBroker:
             lines["user"] = "user root"
         return with_site_lines((SHIPPED / "mosquitto.conf").read_text(), lines)
 
-    def door_conf(self, door: str) -> str:
-        shipped = (SHIPPED / "doors" / f"{door}.conf").read_text()
+    def listener_conf(self, listener: str) -> str:
+        shipped = (SHIPPED / "doors" / f"{listener}.conf").read_text()
         paths = [line.split() for line in shipped.splitlines() if line.startswith(PATHS)]
         lines = {name: f"{name} {self.site}/broker/{Path(path).name}" for name, path in paths}
-        lines["listener"] = f"listener {self.ports[door]} {HOST}"
+        lines["listener"] = f"listener {self.ports[listener]} {HOST}"
         return with_site_lines(shipped, lines)
 
     def add(self, *arguments: str) -> None:
@@ -154,11 +152,11 @@ class SiteBroker:
         found: dict[str, Any] = json.loads((self.site / "devices" / f"{device.replace('/', '.')}.json").read_text())
         return found
 
-    def login(self, door: str, device: str) -> Login:
-        """As the device's board would knock at that door, of whatever kind its credential is."""
+    def login(self, listener: str, device: str) -> Login:
+        """As the device's board would connect to that listener, of whatever kind its credential is."""
         board = self.board(device)
         credentials = Credentials(device, board["password"]) if "password" in board else None
-        return Login(self.ports[door], credentials, None if door == "plain" else trusting(board))
+        return Login(self.ports[listener], credentials, None if listener == "plain" else trusting(board))
 
     def smuggled(self, name: str, by: str) -> Login:
         """Of a user name that `devices add` would refuse."""
@@ -191,11 +189,15 @@ class SiteBroker:
         ca = (self.site / "broker" / "ca.pem").read_text()
         return Login(self.ports["certificate"], None, showing(ca, identity.certificate_pem + identity.key_pem))
 
-    def login_of(self, user: str, door: str) -> Login:
+    def login_of(self, user: str, listener: str) -> Login:
         """As the gateway or the operator."""
         credentials = Credentials(user, (self.site / user / "password").read_text().strip())
         ca = (self.site / "gateway" / "ca.pem").read_text()
-        return Login(self.ports[door], credentials, ssl.create_default_context(cadata=ca) if door in DOORS else None)
+        return Login(
+            self.ports[listener],
+            credentials,
+            ssl.create_default_context(cadata=ca) if listener in TLS_LISTENERS else None,
+        )
 
     def _answers(self) -> bool:
         return speaks_mqtt(HOST, self.ports["plain"], MQTT_3_1_1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.manager.store.database import open_store
+from gateway.manager import open_database
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.certificate_authority import revoked_serials
 from gateway.provisioning.cli import app
@@ -53,7 +53,7 @@ class Desk:
         return revoked_serials((self.site / "broker" / "crl.pem").read_bytes())
 
     def registered(self) -> list[str]:
-        store = open_store(self.data, create=False)
+        store = open_database(self.data, create=False)
         found = [device for _, device, _ in store.devices("f")]
         store.close()
         return found
@@ -64,7 +64,7 @@ class Desk:
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    open_store(tmp_path / "data", create=True).close()
+    open_database(tmp_path / "data", create=True).close()
     made = Desk(tmp_path / "site", tmp_path / "data")
     made("init", "broker.example", "10.0.0.1")
     return made

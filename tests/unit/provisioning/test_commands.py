@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from gateway.manager.store.database import open_store
+from gateway.manager import open_database
 from gateway.provisioning import atomic_files
 from gateway.provisioning.cli import app
 from tests.unit.provisioning.conftest import KINDS, Desk
@@ -201,7 +201,7 @@ def test_the_list_tells_what_each_lacks(desk: Desk) -> None:
     desk("add", "f", "by-certificate", "--certificate", "--days", "30")
     desk("add", "f", "by-password")
     desk("add", "f", "unregistered", "--no-register")
-    store = open_store(desk.data, create=False)
+    store = open_database(desk.data, create=False)
     store.register("f", "nobody", 0.0)
     store.close()
     (desk.site / "devices" / "f.by-password.json").unlink()

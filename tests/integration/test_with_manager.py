@@ -1,4 +1,4 @@
-"""The whole house: a stranger's device, a broker, the gateway, and the embedded Edge Manager as its own process.
+"""A device, a broker, the gateway, and the embedded Edge Manager as its own process.
 
 Killed with -9 in between, the manager has what it accepted, and the gateway what it did not.
 """
@@ -6,10 +6,8 @@ Killed with -9 in between, the manager has what it accepted, and the gateway wha
 import hashlib
 import signal
 from pathlib import Path
-from typing import Any
 
-from tests.integration.testbed import Testbed
-from tests.support.gateway_process import GatewayProcess, settings
+from tests.integration.testbed import Testbed, gateway_before
 from tests.support.manager_process import Manager
 from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import digest
@@ -17,25 +15,13 @@ from tests.support.plain_device import digest
 MODEL = b"not a real model, but its bytes are counted and summed" * 100
 
 
-def behind(testbed: Testbed, manager: Manager) -> GatewayProcess:
-    """A gateway in front of the manager in place of the recorder."""
-    variables = settings(testbed.broker.address, manager.url, testbed.fleet, testbed.state, plan_ttl=0)
-    return testbed.cleanup.enter_context(GatewayProcess(variables))
-
-
-def state_of(manager: Manager, fleet: str) -> dict[str, Any]:
-    """What `status` says of the one device of a fleet."""
-    (report,) = [each for each in manager.status() if each["fleet"] == fleet]
-    return dict(report)
-
-
-def test_a_devices_whole_life_with_the_manager_killed_in_between(
+def test_a_device_from_hello_to_result_with_the_manager_killed_in_between(
     testbed: Testbed, manager: Manager, tmp_path: Path
 ) -> None:
     file = tmp_path / "kws.tflite"
     file.write_bytes(MODEL)
     manager.run("register", testbed.fleet, "d")
-    gateway, device = behind(testbed, manager), testbed.device("d")
+    gateway, device = gateway_before(manager, testbed), testbed.device("d")
     device.hello(TAG, LAYOUT, EPOCH)
 
     # The first heartbeat; nothing is to be deployed.
@@ -70,7 +56,7 @@ def test_a_devices_whole_life_with_the_manager_killed_in_between(
     assert [device.ack(seq) for seq in (4, 5, 6)] == [(0, "")] * 3
     assert device.received.so_far() == [], "a plan that has not changed costs no message"
 
-    report = state_of(manager, testbed.fleet)
+    report = manager.state_of(testbed.fleet)
     assert (report["device"], report["agent_version"]) == ("d", "1.0.0")
     assert {metric["name"]: metric["value"] for metric in report["metrics"]}["free-heap"] == 81000
     (kept,) = report["results"]
@@ -88,7 +74,7 @@ def test_a_device_that_is_not_registered_and_then_is(testbed: Testbed, manager: 
     manager.options += ["--unregistered-ttl", "0"]
     manager.end(signal.SIGTERM)
     manager.start()
-    behind(testbed, manager)
+    gateway_before(manager, testbed)
     device = testbed.device("d")
     device.heartbeat(LAYOUT, EPOCH, None, None, None, None, 1)
     assert device.ack(1)[0] == 3

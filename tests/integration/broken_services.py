@@ -16,7 +16,7 @@ from tempfile import NamedTemporaryFile
 
 from gateway.demo.brokers.process import ChildError
 from gateway.provisioning.certificate_authority import Identity
-from tests.integration import entries
+from tests.integration import site_files
 from tests.support.gateway_process import ROOT
 from tests.support.site import HOST, SiteBroker
 
@@ -57,7 +57,7 @@ class Altered(SiteBroker):
         self._dropped = [line.split()[0] for line in lines] + without.split()
 
     def main_conf(self) -> str:
-        entries.address(self.site, "localhost", self.ports["password"])
+        site_files.address(self.site, "localhost", self.ports["password"])
         kept = [line for line in super().main_conf().splitlines() if line.split(" ")[0] not in self._dropped]
         return "\n".join([*self._lines, *kept, ""])
 

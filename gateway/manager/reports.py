@@ -1,15 +1,14 @@
-"""What the manager knows of its devices, read from the store for people and programs. It never writes.
+"""What the manager knows of devices and rollouts, read from the database for people and programs. It must never write.
 
-The shapes are those of the commands' `--json`; times are Unix seconds.
+The reports have the form of the commands' `--json`; times are Unix seconds.
 """
 
 import json
 from typing import TypedDict
 
-from gateway.manager.api.deployments import Definition, Deployment
-from gateway.manager.rollouts.decisions import PENDING, DeviceState
-from gateway.manager.rollouts.repository import Rollout
-from gateway.manager.store.database import Store
+from gateway.manager.api import DeviceDeployment, ModelDefinition
+from gateway.manager.rollouts import PENDING, Rollout, RolloutDeviceState
+from gateway.manager.store import Database
 
 
 class MetricReport(TypedDict):
@@ -23,8 +22,8 @@ class MetricReport(TypedDict):
     at: float
 
 
-class ModelReport(TypedDict):
-    """A model's latest times; None: never told."""
+class ModelTimesReport(TypedDict):
+    """A model's latest times; None: never reported."""
 
     name: str
     version: str
@@ -33,7 +32,7 @@ class ModelReport(TypedDict):
 
 
 class ResultReport(TypedDict):
-    """`result` is the API's DeploymentResult; `told`: how often one came; `received`: when it first came as it is."""
+    """`result`: the API's DeploymentResult; `told`: how often one was reported; `received`: when this one first was."""
 
     deployment: str
     result: dict[str, object]
@@ -51,7 +50,7 @@ class DeviceReport(TypedDict):
     accepted: int
     newest: float | None
     metrics: list[MetricReport]
-    models: list[ModelReport]
+    models: list[ModelTimesReport]
     deployments: list[dict[str, object]]
     results: list[ResultReport]
 
@@ -68,7 +67,8 @@ class StageReport(TypedDict):
 class RolloutReport(TypedDict):
     """One deployment of a fleet. `stage` counts from 1; `devices`: how many in all; shares in percent.
 
-    `pending`: they have it and told no result; `waiting`: their stage has not come; the rest as `rollout.DeviceState`.
+    `pending`: they have it and reported no result; `waiting`: their stage has not started; the rest as
+    `rollouts.RolloutDeviceState`.
     """
 
     fleet: str
@@ -105,78 +105,68 @@ def rollout_report(rollout: Rollout) -> RolloutReport:
         stages=[
             StageReport(
                 share=float(stage.share * 100),
-                devices=progress.bound(number),
+                devices=progress.stage_size(index),
                 min_success=float(stage.min_success * 100),
                 wait=stage.wait,
             )
-            for number, stage in enumerate(rules.stages)
+            for index, stage in enumerate(rules.stages)
         ],
         stop_at=None if rules.stop_at is None else float(rules.stop_at * 100),
         stop_min=rules.stop_min,
         devices=progress.total,
-        succeeded=progress.count(DeviceState.SUCCEEDED),
-        failed=progress.count(DeviceState.FAILED),
+        succeeded=progress.count(RolloutDeviceState.SUCCEEDED),
+        failed=progress.count(RolloutDeviceState.FAILED),
         pending=progress.count(*PENDING),
-        waiting=progress.count(DeviceState.WAITING),
-        superseded=progress.count(DeviceState.SUPERSEDED),
-        withdrawn=progress.count(DeviceState.WITHDRAWN),
+        waiting=progress.count(RolloutDeviceState.WAITING),
+        superseded=progress.count(RolloutDeviceState.SUPERSEDED),
+        withdrawn=progress.count(RolloutDeviceState.WITHDRAWN),
         definitions=[definition_report(each) for each in rollout.definitions],
     )
 
 
-def definition_report(definition: Definition) -> dict[str, object]:
+def definition_report(definition: ModelDefinition) -> dict[str, object]:
     """The API's Definition, with the size of its file."""
     return definition.to_api() | {"Size": definition.size}
 
 
-def status(store: Store, fleet: str | None = None) -> list[DeviceReport]:
-    """Every device of that fleet, or of all, as it was at one moment."""
-    store.connection.execute("BEGIN")
-    try:
-        rows = store.connection.execute(
-            """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest
-               FROM devices LEFT JOIN heartbeats ON heartbeats.device = devices.id
-               WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, devices.device""",
-            {"fleet": fleet},
-        ).fetchall()
-        return [_report(store, *row) for row in rows]
-    finally:
-        store.connection.execute("COMMIT")
-
-
-def _report(
-    store: Store,
-    number: int,
-    fleet: str,
-    device: str,
-    registered: float,
-    agent_version: str | None,
-    accepted: int,
-    newest: float | None,
-) -> DeviceReport:
-    return DeviceReport(
-        fleet=fleet,
-        device=device,
-        registered=registered,
-        agent_version=agent_version,
-        accepted=accepted,
-        newest=newest,
-        metrics=_metrics(store, number),
-        models=_models(store, number),
-        deployments=[deployment_report(deployment) for deployment in store.deployments(number)],
-        results=_results(store, number),
-    )
-
-
-def deployment_report(deployment: Deployment) -> dict[str, object]:
+def deployment_report(deployment: DeviceDeployment) -> dict[str, object]:
     """The API's EdgeDeployment, with when it was created and the sizes of its files."""
     definitions = [definition_report(each) for each in deployment.definitions]
     return deployment.to_api() | {"Definitions": definitions, "Created": deployment.created}
 
 
-def _metrics(store: Store, number: int) -> list[MetricReport]:
-    rows = store.connection.execute(
-        "SELECT model, version, dimension, name, value, at FROM metrics WHERE device = ?", (number,)
+def device_reports(database: Database, fleet: str | None = None) -> list[DeviceReport]:
+    """Every device of that fleet, or of all, as it was at one moment."""
+    database.connection.execute("BEGIN")
+    try:
+        rows = database.connection.execute(
+            """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest
+               FROM devices LEFT JOIN heartbeats ON heartbeats.device = devices.id
+               WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, devices.device""",
+            {"fleet": fleet},
+        ).fetchall()
+        return [
+            DeviceReport(
+                fleet=fleet,
+                device=device,
+                registered=registered,
+                agent_version=agent_version,
+                accepted=accepted,
+                newest=newest,
+                metrics=_metrics(database, device_id),
+                models=_models(database, device_id),
+                deployments=[deployment_report(each) for each in database.deployments_in_force(device_id)],
+                results=_results(database, device_id),
+            )
+            for device_id, fleet, device, registered, agent_version, accepted, newest in rows
+        ]
+    finally:
+        database.connection.execute("COMMIT")
+
+
+def _metrics(database: Database, device_id: int) -> list[MetricReport]:
+    rows = database.connection.execute(
+        "SELECT model, version, dimension, name, value, at FROM metrics WHERE device = ?", (device_id,)
     )
     return [
         MetricReport(model=model, version=version, dimension=dimension, name=name, value=value, at=at)
@@ -184,17 +174,19 @@ def _metrics(store: Store, number: int) -> list[MetricReport]:
     ]
 
 
-def _models(store: Store, number: int) -> list[ModelReport]:
-    rows = store.connection.execute("SELECT name, version, sample, inference FROM models WHERE device = ?", (number,))
+def _models(database: Database, device_id: int) -> list[ModelTimesReport]:
+    rows = database.connection.execute(
+        "SELECT name, version, sample, inference FROM models WHERE device = ?", (device_id,)
+    )
     return [
-        ModelReport(name=name, version=version, latest_sample=sample, latest_inference=inference)
+        ModelTimesReport(name=name, version=version, latest_sample=sample, latest_inference=inference)
         for name, version, sample, inference in rows
     ]
 
 
-def _results(store: Store, number: int) -> list[ResultReport]:
-    rows = store.connection.execute(
-        "SELECT deployment, result, received, told FROM results WHERE device = ? ORDER BY received", (number,)
+def _results(database: Database, device_id: int) -> list[ResultReport]:
+    rows = database.connection.execute(
+        "SELECT deployment, result, received, told FROM results WHERE device = ? ORDER BY received", (device_id,)
     )
     return [
         ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)

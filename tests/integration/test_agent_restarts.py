@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests.integration.test_manager_behind import behind, state_of
-from tests.integration.testbed import Testbed
+from tests.integration.testbed import Testbed, gateway_before
 from tests.support import processes
 from tests.support.arrivals import DEADLINE_S
 from tests.support.gateway_process import ROOT
@@ -89,7 +88,7 @@ def test_every_result_is_recorded_however_often_the_broker_dies(
     file.write_bytes(b"model")
     dice = random.Random(1)
     manager.run("register", own_testbed.fleet, "d")
-    behind(own_testbed, manager)
+    gateway_before(manager, own_testbed)
     credentials = own_mosquitto.admit(f"{own_testbed.fleet}/d")
     options = {"fleet": own_testbed.fleet, "password": credentials.password, "state": str(tmp_path / "state")}
     with running(runtime(name), own_mosquitto.address.device_port, options, tmp_path) as device:
@@ -99,7 +98,7 @@ def test_every_result_is_recorded_however_often_the_broker_dies(
             time.sleep(dice.random())  # the moment at which the broker dies is the one thing that must be random
             (killed, stopped, frozen)[number % 3](own_mosquitto)
             beats = device.acked(deployment)
-    report = state_of(manager, own_testbed.fleet)
+    report = manager.state_of(own_testbed.fleet)
     assert sorted(each["result"]["DeploymentName"] for each in report["results"]) == sorted(names)
     assert {each["result"]["DeploymentStatus"] for each in report["results"]} == {"SUCCESS"}
     newest = {metric["name"]: metric["value"] for metric in report["metrics"]}["rssi"]

@@ -1,11 +1,10 @@
-"""What the benchmarks stand on: a Mosquitto, a counting Edge Manager, the systems that are compared. Measures nothing.
+"""What the benchmarks share: a Mosquitto, a counting Edge Manager, the systems that are compared. Measures nothing.
 
 Every process is the benchmark's own and ends with it; all is on loopback.
 """
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +18,10 @@ from pathlib import Path
 import msgpack
 import paho.mqtt.client as mqtt
 
-HERE = Path(__file__).parent
+from gateway.demo.brokers.address import free_ports
+from gateway.demo.brokers.discovery import mosquitto_binary
+
+ROOT = Path(__file__).parents[2]
 METRICS = [["sys", "sequence-no"], ["sys", "rssi"], ["sys", "temperature", -1]]
 LAYOUT = ["1.0.0", METRICS, [["keyword-spotting", "1.0", [["sys", "latency-ms"], ["sys", "confidence", -2]]]]]
 NOW = int(time.time())
@@ -27,18 +29,21 @@ MARKER = 777_000_000_000
 TAG = 4711
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def module(name: str) -> list[str]:
+    """The command that runs another file of this folder."""
+    return [sys.executable, "-m", f"tests.benchmarks.{name}"]
 
 
 @contextmanager
-def process(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+def process(*command: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     with tempfile.TemporaryFile() as log:
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True, env=os.environ | environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
         )
         try:
             yield child
@@ -50,12 +55,11 @@ def process(*command: str, **environment: str) -> Iterator[subprocess.Popen[str]
 @contextmanager
 def broker(folder: Path) -> Iterator[int]:
     """A Mosquitto that queues without a limit."""
-    port = free_port()
+    (port,) = free_ports(1)
     conf = folder / "mosquitto.conf"
     limits = "max_queued_messages 0\nmax_queued_bytes 0\nmax_inflight_messages 1000\nset_tcp_nodelay true\n"
     conf.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nlog_type error\n{limits}")
-    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin"])
-    found = shutil.which("mosquitto", path=path)
+    found = mosquitto_binary()
     if found is None:
         raise SystemExit("a benchmark needs Mosquitto on the PATH")
     with process(found, "-c", str(conf)):
@@ -69,7 +73,7 @@ def broker(folder: Path) -> Iterator[int]:
 
 
 class Service:
-    """A counting Edge Manager (counting.py)."""
+    """The process of a counting Edge Manager (counting_service.py)."""
 
     def __init__(self, child: subprocess.Popen[str]) -> None:
         self._child = child
@@ -85,10 +89,10 @@ class Service:
         found: dict[str, float] = json.loads(self._child.stdout.readline())
         return found
 
-    def wait_for(self, heartbeats: int, patience: float = 20.0) -> dict[str, float]:
-        """The count, once so many came, or none for `patience` seconds."""
+    def wait_for(self, heartbeats: int, within: float = 20.0) -> dict[str, float]:
+        """The count, once so many came, or none for `within` seconds."""
         count, last = self.ask("count"), time.monotonic()
-        while count["heartbeats"] < heartbeats and time.monotonic() - last < patience:
+        while count["heartbeats"] < heartbeats and time.monotonic() - last < within:
             time.sleep(0.05)
             now = self.ask("count")
             if now["heartbeats"] > count["heartbeats"]:
@@ -98,7 +102,7 @@ class Service:
 
 
 @dataclass(frozen=True)
-class Stage:
+class Environment:
     """A broker and a service, and a folder for what the systems keep."""
 
     port: int
@@ -108,7 +112,7 @@ class Stage:
     @contextmanager
     def reader(self, system: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
         """`gateway`, or `loop`: what is compared with it."""
-        environment = {
+        variables = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.service.port}",
             **{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"},
             "GATEWAY_MQTT_URL": f"mqtt://127.0.0.1:{self.port}",
@@ -116,8 +120,8 @@ class Stage:
         }
         command = [sys.executable, "-m", "gateway", "run"]
         if system == "loop":
-            command = [sys.executable, str(HERE / "loop.py"), "127.0.0.1", str(self.port)]
-        with process(*command, **environment | settings) as child:
+            command = [*module("baseline_loop"), "127.0.0.1", str(self.port)]
+        with process(*command, **variables | settings) as child:
             yield child
 
     def let_subscribe(self, system: str, fleet: str = "fleet-a", **settings: str) -> None:
@@ -144,7 +148,7 @@ class Stage:
             client.disconnect()
             client.loop_stop()
 
-    def say_hello(self, devices: int, fleet: str = "fleet-a") -> None:
+    def publish_hellos(self, devices: int, fleet: str = "fleet-a") -> None:
         """Each device's hello, retained and confirmed."""
         with self.client() as client:
             publish_all(client, ((*hello(number, fleet), True) for number in range(devices)))
@@ -173,16 +177,16 @@ def _confirmed(waiting: list[mqtt.MQTTMessageInfo]) -> list[mqtt.MQTTMessageInfo
 
 
 @contextmanager
-def stage(delay: float = 0.0, model: bytes = b"") -> Iterator[Stage]:
+def environment(delay: float = 0.0, model: bytes = b"") -> Iterator[Environment]:
     """A fresh one; the service answers after `delay` seconds. `model`: a file in every device's plan."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         port = stack.enter_context(broker(folder))
         offered = folder / "model"
         offered.write_bytes(model)
-        command = [sys.executable, str(HERE / "counting.py"), str(delay), *([str(offered)] if model else [])]
+        command = [*module("counting_service"), str(delay), *([str(offered)] if model else [])]
         child = stack.enter_context(process(*command))
-        yield Stage(port, Service(child), folder)
+        yield Environment(port, Service(child), folder)
 
 
 def hello(number: int, fleet: str = "fleet-a") -> tuple[str, bytes]:
@@ -209,7 +213,6 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def memory(pid: int, what: str = "VmHWM") -> float:
-    """MB of resident memory: the peak, or `VmRSS` now."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 1024
+def megabytes(size: int) -> float:
+    """Of bytes, in MB of 2**20."""
+    return size / 2**20

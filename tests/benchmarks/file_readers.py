@@ -6,85 +6,50 @@ Made to cost little beside what is measured: no client library, one thread, and 
 import hashlib
 import selectors
 import socket
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import msgpack
 
+from tests.support import mqtt_packets
+
 RECEIVE = 1 << 18
 WINDOW = 4096
 """Bytes that a device asks for at once, as the SDK does."""
 
 
-def text(value: str) -> bytes:
-    return struct.pack(">H", len(value)) + value.encode()
-
-
-def packet(kind: int, body: bytes) -> bytes:
-    size, length = len(body), b""
-    while size > 0x7F:
-        length += bytes((size & 0x7F | 0x80,))
-        size >>= 7
-    return bytes((kind,)) + length + bytes((size,)) + body
-
-
-def publish(topic: str, payload: bytes, packet_id: int) -> bytes:
-    return packet(0x32, text(topic) + struct.pack(">H", packet_id) + payload)
-
-
-class Line:
+class Connection:
     """One connection, QoS 1 both ways. `messages` acks what it yields."""
 
     def __init__(self, port: int, client_id: str, filters: Iterable[str]) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._in = b""
+        self._packets = mqtt_packets.PacketReader()
         self._out = bytearray()
         self._packet_id = 0
-        self.sock.sendall(packet(0x10, text("MQTT") + b"\x04\x02\xff\xff" + text(client_id)))
-        self.sock.sendall(packet(0x82, b"\0\1" + b"".join(text(each) + b"\1" for each in filters)))
-        while b"\x90" not in self._in:
-            self._in += self.sock.recv(RECEIVE)
-        self._in = b""
+        self.sock.sendall(mqtt_packets.connect(client_id, keepalive=0xFFFF) + mqtt_packets.subscribe(1, *filters))
+        while mqtt_packets.SUBACK not in [kind for kind, _, _ in self._packets.feed(self.sock.recv(RECEIVE))]:
+            pass
 
     def publish(self, topic: str, payload: bytes) -> None:
         """Leaves with the next `flush`."""
         self._packet_id = self._packet_id % 65_535 + 1
-        self._out += publish(topic, payload, self._packet_id)
+        self._out += mqtt_packets.publish(mqtt_packets.text(topic), payload, self._packet_id)
 
     def flush(self) -> None:
         if self._out:
             self.sock.sendall(self._out)
             self._out.clear()
 
-    def messages(self) -> Iterable[tuple[str, bytes]]:
+    def messages(self) -> Iterator[tuple[str, bytes]]:
         """Topic and payload of each PUBLISH that is there."""
-        data, at = self._in + self.sock.recv(RECEIVE), 0
-        while (found := _whole(data, at)) is not None:
-            start, end = found
-            if data[at] & 0xF0 == 0x30:
-                size = data[start] << 8 | data[start + 1]
-                topic, start = data[start + 2 : start + 2 + size].decode(), start + 2 + size
-                if data[at] & 0x06:
-                    self._out += b"\x40\x02" + data[start : start + 2]
-                    start += 2
-                yield topic, data[start:end]
-            at = end
-        self._in = data[at:]
-
-
-def _whole(data: bytes, at: int) -> tuple[int, int] | None:
-    """Where the body of the packet at `at` begins and ends."""
-    size = shift = 0
-    for position in range(at + 1, min(at + 5, len(data))):
-        size |= (data[position] & 0x7F) << shift
-        if not data[position] & 0x80:
-            end = position + 1 + size
-            return (position + 1, end) if end <= len(data) else None
-        shift += 7
-    return None
+        for kind, flags, body in self._packets.feed(self.sock.recv(RECEIVE)):
+            if kind == mqtt_packets.PUBLISH:
+                topic, payload, packet_id = mqtt_packets.parse_publish(flags, body)
+                if packet_id is not None:
+                    self._out += mqtt_packets.puback(packet_id)
+                yield topic, payload
 
 
 @dataclass
@@ -98,35 +63,40 @@ class Device:
 
 
 class Fleet:
-    """`devices` of them in `lines` fleets, a connection each. `length`: of a block, `window` blocks in a read."""
+    """`devices` of them in so many fleets as `connections`, a connection each. `length`: of a block, `window` blocks in
+    a read."""
 
-    def __init__(self, port: int, devices: int, lines: int, length: int, window: int, repeats: bool = False) -> None:
+    def __init__(
+        self, port: int, devices: int, connections: int, length: int, window: int, repeats: bool = False
+    ) -> None:
         self._length, self._window, self._repeats = length, window, repeats
         self._selector = selectors.DefaultSelector()
-        self._lines = {number: self._line(port, number) for number in range(lines)}
-        bases = [f"edge/fleet-{number % lines}/dev-{number:06d}" for number in range(devices)]
+        self._connections = {number: self._connect(port, number) for number in range(connections)}
+        bases = [f"edge/fleet-{number % connections}/dev-{number:06d}" for number in range(devices)]
         self.devices = {base: Device(base) for base in bases}
         self.plan: list[object] = []
         self.finished = 0
         self.received = 0
 
-    def _line(self, port: int, number: int) -> Line:
-        made = Line(port, f"fleet-{number}", [f"edge/fleet-{number}/+/{channel}" for channel in ("block", "plan")])
+    def _connect(self, port: int, number: int) -> Connection:
+        made = Connection(
+            port, f"fleet-{number}", [f"edge/fleet-{number}/+/{channel}" for channel in ("block", "plan")]
+        )
         self._selector.register(made.sock, selectors.EVENT_READ, made)
         return made
 
-    def _line_of(self, base: str) -> Line:
-        return self._lines[int(base.split("/")[1].removeprefix("fleet-"))]
+    def _connection_of(self, base: str) -> Connection:
+        return self._connections[int(base.split("/")[1].removeprefix("fleet-"))]
 
     def close(self) -> None:
-        for line in self._lines.values():
-            line.sock.close()
+        for connection in self._connections.values():
+            connection.sock.close()
 
     def get_plans(self) -> None:
         """Every device has its plan, which is the same for all."""
         waiting = set(self.devices)
         for base in self.devices:
-            self._line_of(base).publish(f"{base}/get", b"")
+            self._connection_of(base).publish(f"{base}/get", b"")
         for topic, payload in self._heard(lambda: bool(waiting)):
             waiting.discard(topic.removesuffix("/plan"))
             self.plan = msgpack.unpackb(payload)
@@ -153,8 +123,8 @@ class Fleet:
 
     def _heard(self, goes_on: Callable[[], bool]) -> Iterator[tuple[str, bytes]]:
         while goes_on():
-            for line in self._lines.values():
-                line.flush()
+            for connection in self._connections.values():
+                connection.flush()
             for key, _ in self._selector.select(1.0):
                 yield from key.data.messages()
                 key.data.flush()
@@ -164,7 +134,7 @@ class Fleet:
         digest = self.plan[0] if self.plan else 0
         read = msgpack.packb([digest, 0, device.at, self._length, self._window])
         if self.plan:  # else somebody sends the blocks unasked
-            self._line_of(device.base).publish(f"{device.base}/read", read)
+            self._connection_of(device.base).publish(f"{device.base}/read", read)
 
     def _take(self, device: Device, block: list[object]) -> None:
         _, _, offset, total, data = block

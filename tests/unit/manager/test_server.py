@@ -1,4 +1,4 @@
-"""What only a hand-made request sees: headers, odd paths, broken bodies, a database that fails."""
+"""What no SDK sends: odd paths, broken bodies; and headers, the health, a database that fails."""
 
 import asyncio
 import json
@@ -7,32 +7,22 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
 
-from gateway.manager.config import Config
-from gateway.manager.errors import ManagerError
-from gateway.manager.http.server import make_app, running
-from gateway.manager.http.signatures import Keys
-from gateway.manager.store.database import open_store
+from gateway.manager import ManagerError
+from gateway.manager.http import AccessKey, ServerConfig, make_app, start_server
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 
 
 @pytest.fixture
-def store(tmp_path):
-    opened = open_store(tmp_path, create=True)
-    opened.register("f", "d", 1.0)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-async def client(tmp_path, store):
-    config = Config(data=tmp_path, max_body=10_000)
-    async with TestClient(TestServer(make_app(config, store))) as made:
+async def client(tmp_path, database):
+    database.register("f", "d", 1.0)
+    config = ServerConfig(data=tmp_path, max_body=10_000)
+    async with TestClient(TestServer(make_app(config, database))) as made:
         yield made
 
 
-async def by_hand(port: int, request: str) -> tuple[int, dict[str, str]]:
-    """Status and headers of the answer to a request that no client library has tidied up."""
+async def raw_request(port: int, request: str) -> tuple[int, dict[str, str]]:
+    """Status and headers of the answer to a request that no client library has normalised."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request.encode())
     answer = (await reader.read()).decode()
@@ -48,7 +38,7 @@ async def test_an_answer_is_rest_json(client):
     assert await answer.json() == {"DeviceRegistration": "REGISTERED", "CacheTTL": "300"}
 
 
-async def test_an_operation_without_output_answers_nothing(client):
+async def test_an_operation_without_output_has_an_empty_body(client):
     answer = await client.post("/SendHeartbeat", json=WHO | {"AgentVersion": "1"})
     assert (answer.status, await answer.read()) == (200, b"")
 
@@ -66,12 +56,12 @@ async def test_an_operation_without_output_answers_nothing(client):
     ],
     ids=lambda value: str(value)[:20],
 )
-async def test_a_refusal_is_of_aws_shape(client, path, body, status, code):
+async def test_an_error_has_the_form_of_aws(client, path, body, status, code):
     answer = await client.post(path, data=body)
     assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (status, code)
-    told = await answer.json()
-    assert told["__type"] == code
-    assert told["message"]
+    body = await answer.json()
+    assert body["__type"] == code
+    assert body["message"]
 
 
 @pytest.mark.parametrize(
@@ -92,10 +82,10 @@ async def test_a_refusal_is_of_aws_shape(client, path, body, status, code):
         ("OPTIONS", "/models/x", 405),
     ],
 )
-async def test_every_answer_has_a_request_id_of_its_own(client, method, path, status):
+async def test_every_response_has_its_own_request_id(client, method, path, status):
     seen = set()
     for _ in range(2):
-        answered, headers = await by_hand(
+        answered, headers = await raw_request(
             client.port, f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
         assert answered == status
@@ -103,9 +93,9 @@ async def test_every_answer_has_a_request_id_of_its_own(client, method, path, st
     assert len(seen) == 2
 
 
-async def test_a_database_that_fails_is_the_managers_fault(client, store):
+async def test_a_database_that_fails_is_an_internal_error(client, database):
     assert await (await client.get("/healthz")).json() == {"status": "ok"}
-    store.close()
+    database.close()
     answer = await client.post("/GetDeployments", json=WHO)
     assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (400, "InternalServiceException")
     assert "Message" in await answer.json()
@@ -113,7 +103,10 @@ async def test_a_database_that_fails_is_the_managers_fault(client, store):
 
 
 async def test_health_needs_no_signature_and_all_else_does(tmp_path):
-    async with running(Config(data=tmp_path, keys=Keys("A", "B"))) as url, aiohttp.ClientSession(url) as session:
+    async with (
+        start_server(ServerConfig(data=tmp_path, access_key=AccessKey("A", "B"))) as url,
+        aiohttp.ClientSession(url) as session,
+    ):
         assert (await session.get("/healthz")).status == 200
         answer = await session.post("/GetDeployments", data=json.dumps(WHO))
         assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (403, "MissingAuthenticationTokenException")
@@ -122,8 +115,8 @@ async def test_health_needs_no_signature_and_all_else_does(tmp_path):
         assert "<Code>AccessDenied</Code>" in await answer.text()
 
 
-async def test_running_listens_inside_and_not_outside(tmp_path):
-    async with running(Config(data=tmp_path)) as url, aiohttp.ClientSession() as session:
+async def test_it_listens_inside_the_block_and_not_after_it(tmp_path):
+    async with start_server(ServerConfig(data=tmp_path)) as url, aiohttp.ClientSession() as session:
         assert url.startswith("http://127.0.0.1:")
         assert (await session.get(f"{url}/healthz")).status == 200
     async with aiohttp.ClientSession() as session:
@@ -132,6 +125,6 @@ async def test_running_listens_inside_and_not_outside(tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 65536}, {"registered_ttl": -1}, {"unregistered_ttl": -1}])
-def test_settings_that_cannot_work(tmp_path, wrong):
+def test_a_config_that_cannot_work(tmp_path, wrong):
     with pytest.raises(ManagerError, match=str(next(iter(wrong.values())))):
-        Config(data=tmp_path, **wrong)
+        ServerConfig(data=tmp_path, **wrong)

@@ -155,9 +155,7 @@ class Dispatcher:
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         def unavailable(error: FileError) -> None:
-            self.execute(
-                self._engine.file_unavailable(effect.device, effect.delivery, error.code, error.detail, _now())
-            )
+            self.execute(self._engine.file_unavailable(effect.device, effect.delivery, error, _now()))
 
         topic = topic_for_same_device(cast("Delivery", effect.delivery).topic, Channel.BLOCK)
         self._reads.send(topic, effect.file, effect.read, unavailable)

@@ -64,10 +64,10 @@ class InboundHandler:
     def connected(self, connection: int, session_present: bool) -> None:
         """The subscriber connection is up."""
         self._limit.connected()
+        now = Instant(time.time(), time.monotonic())
         if session_present:
-            now = time.monotonic()
-            self._rates.allow_backlog(self._downtime if connection == 1 else now - self._checked_at, now)
-        self._dispatcher.execute(self._engine.reconnected(connection, session_present))
+            self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
+        self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: accepted or rejected, never lost."""
@@ -100,7 +100,7 @@ class InboundHandler:
         except Exception as error:
             event = "a fault of the gateway: a message was rejected; please report it with its dead letter"
             _log.exception(event, topic=delivery.topic)
-            effects = self._engine.reject(delivery, LimitError(f"the gateway failed on it: {error!r}"), now)
+            effects = self._engine.reject(delivery, LimitError(f"the gateway failed on it: {error!r}"), now, None)
         self._dispatcher.execute(effects)
 
     def _over_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> list[Effect]:

@@ -119,7 +119,7 @@ class Street:
                 self.core.hello_lookup_started(device, self.now)
         elif what in ("resume", "begin anew"):
             self.connection += 1
-            self.carry_out(self.core.reconnected(self.connection, what == "resume"))
+            self.carry_out(self.core.reconnected(self.connection, what == "resume", self.now))
         elif what in ANSWERS:
             self.answer(what)
         elif what == "narrow":

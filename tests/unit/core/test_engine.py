@@ -167,7 +167,7 @@ def test_what_was_cancelled_is_sent_first_with_the_next_message(harness: EngineH
 def test_what_could_not_be_decoded_gets_an_error_a_dead_letter_and_an_acknowledgement(
     harness: EngineHarness, error: DecodeError | LimitError, ack: tuple[int | None, int]
 ) -> None:
-    effects = harness.engine.reject(Token(9), error, harness.now)
+    effects = harness.engine.reject(Token(9), error, harness.now, None)
     assert type_names(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
     assert (codes(effects), acknowledged(effects)) == ([ack], [9])
     assert of_type(effects, DeadLetter) == [DeadLetter(Token(9), Code(ack[1]), "why")]

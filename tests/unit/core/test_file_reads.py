@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.core.effects import DeadLetter, SendBlocks
-from gateway.errors import Code
+from gateway.errors import Code, FileError
 from gateway.protocol.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
 from gateway.protocol.service_calls import Accepted, Cancelled, GetDeployments, SendHeartbeat
 from tests.support.engine import (
@@ -170,7 +170,9 @@ def test_a_read_passes_while_a_heartbeat_is_in_flight(harness: EngineHarness) ->
 
 
 def test_a_file_that_is_unavailable_gets_an_error_and_a_dead_letter(harness: EngineHarness) -> None:
-    effects = harness.engine.file_unavailable(DEVICE, Token(1), Code.UNKNOWN_PLAN, "s3://models/kws: gone", harness.now)
+    effects = harness.engine.file_unavailable(
+        DEVICE, Token(1), FileError(Code.UNKNOWN_PLAN, "s3://models/kws: gone"), harness.now
+    )
     assert (type_names(effects), codes(effects)) == (["PublishAck", "DeadLetter"], [(None, 5)])
     assert of_type(effects, DeadLetter) == [DeadLetter(Token(1), Code.UNKNOWN_PLAN, "s3://models/kws: gone")]
 
@@ -178,4 +180,4 @@ def test_a_file_that_is_unavailable_gets_an_error_and_a_dead_letter(harness: Eng
 def test_after_the_stop_no_error_is_published(harness: EngineHarness) -> None:
     harness.engine.stop()
     assert harness.receive(Read(5, 0, 0, 512)) == []
-    assert harness.engine.file_unavailable(DEVICE, Token(1), Code.UNKNOWN_PLAN, "gone", harness.now) == []
+    assert harness.engine.file_unavailable(DEVICE, Token(1), FileError(Code.UNKNOWN_PLAN, "gone"), harness.now) == []

@@ -197,7 +197,7 @@ def test_hellos_of_an_earlier_run_are_known() -> None:
 def test_a_new_connection_drops_no_hello(resumed: bool) -> None:
     harness = EngineHarness()
     harness.restore_hello()
-    harness.engine.reconnected(1, resumed)
+    harness.engine.reconnected(1, resumed, harness.now)
     assert type_names(harness.receive(heartbeat(HELLO.tag))) == ["CallService"]
 
 

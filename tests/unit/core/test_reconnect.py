@@ -36,7 +36,7 @@ def heartbeat(number: int, seq: int | None = None) -> Heartbeat:
 def reconnect(harness: EngineHarness, resumed: bool) -> list[int]:
     """The deliveries that are dropped."""
     harness.connection += 1
-    effects = harness.engine.reconnected(harness.connection, resumed)
+    effects = harness.engine.reconnected(harness.connection, resumed, harness.now)
     assert set(type_names(effects)) <= {"Acknowledge", "FetchRetainedHello"}
     return acknowledged(effects)
 
@@ -121,7 +121,7 @@ def test_a_hello_that_is_still_awaited_is_fetched_again() -> None:
     harness.receive(heartbeat(1))
     harness.suback()
     harness.connection += 1
-    assert harness.engine.reconnected(harness.connection, False) == [FetchRetainedHello(DEVICE)]
+    assert harness.engine.reconnected(harness.connection, False, harness.now) == [FetchRetainedHello(DEVICE)]
     assert harness.engine.deadline() is None
     harness.suback()
     assert harness.engine.deadline() is not None
@@ -142,8 +142,8 @@ def test_after_the_stop_nothing_has_an_effect(harness: EngineHarness) -> None:
     harness.engine.stop()
     assert harness.receive(heartbeat(3)) == harness.receive(HELLO) == harness.receive(Get(0)) == []
     assert harness.resolve(ACCEPTED) == harness.resolve(REGISTERED) == []
-    assert harness.engine.reject(Token(9), DecodeError("why"), harness.now) == []
-    assert harness.engine.reconnected(2, True) == harness.engine.reconnected(3, False) == []
+    assert harness.engine.reject(Token(9), DecodeError("why"), harness.now, None) == []
+    assert harness.engine.reconnected(2, True, harness.now) == harness.engine.reconnected(3, False, harness.now) == []
     harness.wait(100)
     assert harness.engine.tick(harness.now) == []
 

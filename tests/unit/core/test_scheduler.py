@@ -120,7 +120,7 @@ def test_what_is_redelivered_after_a_reconnect_is_not_sent_twice(harness: Engine
     harness.receive(heartbeat(2))
     harness.resolve(ALONE)
     harness.connection += 1
-    assert acknowledged(harness.engine.reconnected(harness.connection, resumed=True)) == [1, 2]
+    assert acknowledged(harness.engine.reconnected(harness.connection, resumed=True, now=harness.now)) == [1, 2]
     for number in (1, 2):
         assert harness.receive(heartbeat(number)) == []
     assert numbers(harness.engine.retry_due(DEVICE, harness.now)) == [[1, 2]]
@@ -129,7 +129,7 @@ def test_what_is_redelivered_after_a_reconnect_is_not_sent_twice(harness: Engine
 def test_a_call_that_fails_after_a_reconnect_is_left_to_the_redelivery(harness: EngineHarness) -> None:
     harness.receive(heartbeat(1))
     harness.connection += 1
-    harness.engine.reconnected(harness.connection, resumed=True)
+    harness.engine.reconnected(harness.connection, resumed=True, now=harness.now)
     assert acknowledged(harness.resolve(ALONE)) == [1]
     harness.receive(heartbeat(1))
     assert numbers(harness.engine.retry_due(DEVICE, harness.now)) == [[1]]
@@ -233,7 +233,7 @@ def test_a_queued_device_whose_messages_were_dropped_takes_no_slot(harness: Engi
     harness.receive(heartbeat(1), OTHER)
     harness.receive(heartbeat(1), THIRD)
     harness.connection += 1
-    harness.engine.reconnected(harness.connection, resumed=True)
+    harness.engine.reconnected(harness.connection, resumed=True, now=harness.now)
     harness.receive(heartbeat(2), THIRD)
     assert asked(harness.resolve(ACCEPTED)) == [THIRD]
 

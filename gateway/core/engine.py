@@ -10,13 +10,7 @@ from typing import TypeAlias
 
 from gateway.core import admission, file_reads
 from gateway.core.device_state import DeviceState, InFlight, PendingPlanCheck, PendingRead, PlanState, QueuedGet
-from gateway.core.effects import (
-    Acknowledge,
-    CallService,
-    DeliveryToken,
-    Effects,
-    SaveHellos,
-)
+from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import QueuedHeartbeat, merge
 from gateway.core.plans import on_plan, on_plan_unavailable
@@ -154,7 +148,7 @@ class Engine:
         if self._hellos.learn(state, hello):
             effects.append(SaveHellos(state.device, state.hellos))
         effects.append(Acknowledge(delivery))
-        if state.hello_wait is not None:
+        if state.awaits_hello:
             admission.on_hello(effects, state, self._hellos)
             self._start_next_call(effects, state)
 

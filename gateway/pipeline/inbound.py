@@ -8,13 +8,14 @@ import time
 
 import structlog
 
+from gateway.cloud.client import EdgeManagerClient
 from gateway.core.effects import Acknowledge, Effect
 from gateway.core.engine import Engine
 from gateway.errors import DecodeError, LimitError, MessageError, RateError
 from gateway.mqtt.session import Delivery, MqttSession
 from gateway.ops.metrics import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
-from gateway.pipeline.dispatcher import Dispatcher, ServiceClient
+from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
 from gateway.protocol.decoder import DECODERS, peek_seq
 from gateway.protocol.messages import Device, Instant
@@ -51,7 +52,7 @@ class InboundHandler:
         self._rates = rates
         self._max_payload = max_payload
 
-    def start(self, session: MqttSession, client: ServiceClient) -> None:
+    def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
         """Before the first connection."""
         self._session, self._client = session, client
         self._limit.start(session)

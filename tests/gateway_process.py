@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from gateway.demo.brokers.address import Address
+from gateway.demo.brokers.address import BrokerAddress
 from tests.arrivals import DEADLINE_S, Arrivals
 from tests.polling import until
 
@@ -33,7 +33,7 @@ def environment(**more: str) -> dict[str, str]:
     return kept | nowhere | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": str(ROOT)} | more
 
 
-def settings(address: Address, service: str, fleets: str, state: Path, **more: object) -> dict[str, str]:
+def settings(address: BrokerAddress, service: str, fleets: str, state: Path, **more: object) -> dict[str, str]:
     """The environment of a gateway that serves `fleets` alone, and is quick in what it would do slowly in a plant."""
     user, password = quote(address.gateway.user, safe=""), quote(address.gateway.password, safe="")
     ours = {

@@ -21,9 +21,9 @@ from typing import Any, Self
 from paho.mqtt.enums import MQTTProtocolVersion
 from typer.testing import CliRunner, Result
 
-from gateway.demo.brokers.address import Credentials, free_ports
+from gateway.demo.brokers.address import BrokerLogin, free_ports
 from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, with_site_lines
-from gateway.demo.brokers.process import Child
+from gateway.demo.brokers.process import ManagedProcess
 from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers
 from gateway.provisioning import password_file
 from gateway.provisioning.certificate_authority import END, Authority, Identity
@@ -50,7 +50,7 @@ class Login:
     """How someone knocks at a door. `tls` None: without TLS."""
 
     port: int
-    credentials: Credentials | None
+    credentials: BrokerLogin | None
     tls: ssl.SSLContext | None = None
 
     def connecting(
@@ -91,7 +91,7 @@ class SiteBroker:
         self._directory = directory
         self.site = directory / "site"
         self.ports = dict(zip(HERE, free_ports(len(HERE), HOST), strict=True))
-        self._child = Child("mosquitto", [binary, "-c", str(directory / "mosquitto.conf")], directory / "log")
+        self._child = ManagedProcess("mosquitto", [binary, "-c", str(directory / "mosquitto.conf")], directory / "log")
 
     def __enter__(self) -> Self:
         assert devices(self.site, "init", "localhost", HOST).exit_code == 0
@@ -142,7 +142,7 @@ class SiteBroker:
         self.reload()
 
     def reload(self) -> None:
-        """SIGHUP; return when the files are read. Raises ChildError where the broker ends of it."""
+        """SIGHUP; return when the files are read. Raises ProcessError where the broker ends of it."""
         before = self.log().count(RELOADED)
         self._child.process.send_signal(signal.SIGHUP)
         self._child.wait_until(lambda: self.log().count(RELOADED) > before, 10.0, "did not reload")
@@ -157,7 +157,7 @@ class SiteBroker:
     def login(self, door: str, device: str) -> Login:
         """As the device's board would knock at that door, of whatever kind its credential is."""
         board = self.board(device)
-        credentials = Credentials(device, board["password"]) if "password" in board else None
+        credentials = BrokerLogin(device, board["password"]) if "password" in board else None
         return Login(self.ports[door], credentials, None if door == "plain" else trusting(board))
 
     def smuggled(self, name: str, by: str) -> Login:
@@ -169,7 +169,7 @@ class SiteBroker:
         others = [line for line in file.read_text().splitlines() if not line.startswith(f"{name}:")]
         file.write_text("".join(f"{line}\n" for line in [*others, f"{name}:{hashed}"]))
         self.reload()
-        return replace(self.login("password", "fleet-p/a"), credentials=Credentials(name, "secret"))
+        return replace(self.login("password", "fleet-p/a"), credentials=BrokerLogin(name, "secret"))
 
     def forged(self, how: str) -> Login:
         """With the name of a device that is there, and a certificate that is not good."""
@@ -193,7 +193,7 @@ class SiteBroker:
 
     def login_of(self, user: str, door: str) -> Login:
         """As the gateway or the operator."""
-        credentials = Credentials(user, (self.site / user / "password").read_text().strip())
+        credentials = BrokerLogin(user, (self.site / user / "password").read_text().strip())
         ca = (self.site / "gateway" / "ca.pem").read_text()
         return Login(self.ports[door], credentials, ssl.create_default_context(cadata=ca) if door in DOORS else None)
 

@@ -16,7 +16,7 @@ import typer
 
 from gateway.demo import kit
 from gateway.demo.brokers import discovery
-from gateway.demo.brokers.rumqttd import Embedded
+from gateway.demo.brokers.rumqttd import Rumqttd
 from gateway.demo.scenario import Play
 from gateway.demo.screen import Screen
 from gateway.errors import GatewayError
@@ -49,7 +49,7 @@ async def _perform(folder: Path, keep: bool, embedded: bool) -> int:
     found = kit.find(folder)
     screen = Screen([player.name for player in found.players], sys.stdout)
     play = Play(folder, screen, found, program())
-    find = Embedded if embedded else discovery.find
+    find = Rumqttd if embedded else discovery.find_broker
     task = asyncio.create_task(play.run(find, keep))
     came: list[int] = []
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 
 BY_HAND = (
     bytes.fromhex("9393ab")
@@ -22,9 +22,9 @@ class Place:
     `handle`: what is deployed. `another`: handle and file of what could be. `pages`: the gateway's status pages, a URL.
     """
 
-    at: Address
-    observer: Credentials
-    guest: Credentials
+    at: BrokerAddress
+    observer: BrokerLogin
+    guest: BrokerLogin
     program: str
     data: Path
     handle: str
@@ -51,7 +51,7 @@ def lines(place: Place) -> list[tuple[str, str]]:
     ]
 
 
-def _login(who: Credentials) -> str:
+def _login(who: BrokerLogin) -> str:
     return f"-u {who.user} -P {who.password}"
 
 

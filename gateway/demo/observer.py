@@ -6,7 +6,7 @@ It must never publish, and never stand in a message's way: it acknowledges all a
 import time
 from collections.abc import Callable
 
-from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 from gateway.demo.events import Message
 from gateway.errors import MessageError
 from gateway.mqtt.connection import BrokerEndpoint
@@ -20,7 +20,9 @@ ROOT = "edge"
 class Observer:
     """`began`: the monotonic second from which sightings are dated."""
 
-    def __init__(self, at: Address, who: Credentials, began: float, on_message: Callable[[Message], None]) -> None:
+    def __init__(
+        self, at: BrokerAddress, who: BrokerLogin, began: float, on_message: Callable[[Message], None]
+    ) -> None:
         self._topics = Topics(ROOT)
         self._began = began
         self._on_message = on_message

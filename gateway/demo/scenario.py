@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway.demo import kit, narration, stage
-from gateway.demo.brokers.address import Credentials, free_ports
-from gateway.demo.brokers.discovery import OwnBroker
-from gateway.demo.brokers.process import Child
+from gateway.demo.brokers.address import BrokerLogin, free_ports
+from gateway.demo.brokers.discovery import ManagedBroker
+from gateway.demo.brokers.process import ManagedProcess
 from gateway.demo.events import Message, Sighting
 from gateway.demo.hints import Place, lines
 from gateway.demo.observer import Observer
@@ -50,12 +50,12 @@ class Play:
         self._sightings: asyncio.Queue[Sighting] = asyncio.Queue()
         self._news = asyncio.Event()
         self._follower: asyncio.Task[None] | None = None
-        self._parts: list[Child] = []
+        self._parts: list[ManagedProcess] = []
         self._muted = False
         self.is_over = False
         """Whether all was seen, and only `--keep` holds it up."""
 
-    async def run(self, find: Callable[[Path], OwnBroker], keep: bool) -> None:
+    async def run(self, find: Callable[[Path], ManagedBroker], keep: bool) -> None:
         """Everything, then the table. `find`: gives a broker that keeps its files in that folder.
 
         Raises DemoError, and another GatewayError or OSError where a part cannot start.
@@ -74,15 +74,15 @@ class Play:
 
     # Putting up
 
-    async def _put_up_broker(self, up: AsyncExitStack, find: Callable[[Path], OwnBroker]) -> OwnBroker:
+    async def _put_up_broker(self, up: AsyncExitStack, find: Callable[[Path], ManagedBroker]) -> ManagedBroker:
         folder = self._folder / "broker"
         folder.mkdir()
         found = find(folder)
         up.push_async_callback(stage.in_threads, found.stop)
         await stage.in_threads(found.start)
         at = found.address
-        reader = found.admit_reader(OBSERVER)
-        found.admit_all(f"{FLEET}/{name}" for name in (*self._names, GUEST))
+        reader = found.add_reader(OBSERVER)
+        found.add_users(f"{FLEET}/{name}" for name in (*self._names, GUEST))
         self._observer = Observer(at, reader, self._began, self._sightings.put_nowait)
         await self._observer.open()
         up.push_async_callback(self._observer.close)
@@ -110,7 +110,7 @@ class Play:
         at = self._broker.address
         children = []
         for player in self._kit.players:
-            who = self._broker.admit(f"{FLEET}/{player.name}")
+            who = self._broker.add_user(f"{FLEET}/{player.name}")
             children.append(stage.device(self._folder, player, at, who))
             self._screen.fact(player.name, str(player))
         size = self._kit.model.stat().st_size
@@ -124,7 +124,7 @@ class Play:
             await stage.in_threads(*[lambda child=child: child.start(lambda: True) for child in children])
 
     @asynccontextmanager
-    async def _putting_up(self, up: AsyncExitStack, part: Child) -> AsyncIterator[None]:
+    async def _putting_up(self, up: AsyncExitStack, part: ManagedProcess) -> AsyncIterator[None]:
         """It is taken down at the end in any case, and watched once it is up."""
         up.push_async_callback(stage.in_threads, part.stop)
         yield
@@ -197,8 +197,8 @@ class Play:
         self._screen.say("")
         await self._until(lambda: False, patience=float("inf"))
 
-    def _credentials(self, user: str) -> Credentials:
-        return self._broker.admit(user)
+    def _credentials(self, user: str) -> BrokerLogin:
+        return self._broker.add_user(user)
 
     # Waiting
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from device_sdk import mpy
-from gateway.demo.brokers.address import Address, Credentials
-from gateway.demo.brokers.process import LOG_LINES, Child
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
+from gateway.demo.brokers.process import LOG_LINES, ManagedProcess
 from gateway.demo.kit import HEAP, Player
 from gateway.errors import GatewayError
 
@@ -42,7 +42,7 @@ def environment(inherited: Mapping[str, str], **added: str) -> dict[str, str]:
     return kept | {"PYTHONPATH": python, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"} | added
 
 
-def gateway_settings(at: Address, state: Path, endpoint: str) -> dict[str, str]:
+def gateway_settings(at: BrokerAddress, state: Path, endpoint: str) -> dict[str, str]:
     """The gateway's settings, as its environment."""
     user, password = (quote(text, safe="") for text in (at.gateway.user, at.gateway.password))
     return {
@@ -63,20 +63,20 @@ def gateway_settings(at: Address, state: Path, endpoint: str) -> dict[str, str]:
     }
 
 
-def manager(folder: Path) -> Child:
+def manager(folder: Path) -> ManagedProcess:
     """`edge-gateway manager serve` on a free port; its data are in `folder`/manager."""
     command = [sys.executable, "-m", "gateway", "manager", "serve", "--port", "0", "--data", str(folder / "manager")]
-    return Child("the Edge Manager", command, folder / "manager.log", environment(os.environ))
+    return ManagedProcess("the Edge Manager", command, folder / "manager.log", environment(os.environ))
 
 
-def gateway(folder: Path, at: Address, endpoint: str) -> Child:
+def gateway(folder: Path, at: BrokerAddress, endpoint: str) -> ManagedProcess:
     """`edge-gateway run`, which takes `endpoint` for AWS."""
     settings = gateway_settings(at, folder / "gateway", endpoint)
     command = [sys.executable, "-m", "gateway", "run"]
-    return Child("the gateway", command, folder / "gateway.log", environment(os.environ, **settings))
+    return ManagedProcess("the gateway", command, folder / "gateway.log", environment(os.environ, **settings))
 
 
-def device(folder: Path, player: Player, at: Address, who: Credentials) -> Child:
+def device(folder: Path, player: Player, at: BrokerAddress, who: BrokerLogin) -> ManagedProcess:
     """A device. That on MicroPython finds its program in `folder`/board, where `compile_board` puts it."""
     files = folder / player.name
     files.mkdir()
@@ -86,7 +86,7 @@ def device(folder: Path, player: Player, at: Address, who: Credentials) -> Child
         command = [sys.executable, "-m", "gateway.demo.device", *arguments]
     else:
         command = [player.micropython, "-X", f"heapsize={HEAP}", str(folder / "board" / MAIN), *arguments]
-    return Child(player.name, command, folder / f"{player.name}.log", environment(os.environ, **added))
+    return ManagedProcess(player.name, command, folder / f"{player.name}.log", environment(os.environ, **added))
 
 
 def compile_board(cross: str, folder: Path) -> None:
@@ -116,7 +116,7 @@ def logged(log: Path, event: str) -> dict[str, object] | None:
     return None
 
 
-def start(part: Child, event: str, timeout: float = 15.0) -> str:
+def start(part: ManagedProcess, event: str, timeout: float = 15.0) -> str:
     """Start it and wait until it logs `event`; the URL that stands there. Raises ChildError."""
     part.start(lambda: logged(part.log, event) is not None, timeout)
     return str((logged(part.log, event) or {}).get("url", ""))

@@ -24,17 +24,17 @@ import paho.mqtt.client as paho
 from rich.console import Console
 from rich.table import Table
 
-from gateway.demo.brokers.address import Credentials, free_ports
+from gateway.demo.brokers.address import BrokerLogin, free_ports
 from gateway.demo.brokers.discovery import mosquitto_binary
 from gateway.demo.brokers.mosquitto import HOST, Mosquitto, version
-from gateway.demo.brokers.process import Child
+from gateway.demo.brokers.process import ManagedProcess
 from gateway.mqtt.probe import MQTT_3_1_1, answers
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
 from gateway.provisioning.password_file import new_line
 
 CONNECTED = 20
 DEADLINE_S = 900.0
-ADMIN = Credentials("admin", "secret")
+ADMIN = BrokerLogin("admin", "secret")
 CONTROL = "$CONTROL/dynamic-security/v1"
 
 
@@ -45,19 +45,21 @@ class Site:
     port: int
     pid: int
     start_s: float
-    credentials: Callable[[str], Credentials]
+    credentials: Callable[[str], BrokerLogin]
     add: Callable[[], object]
 
 
 @contextmanager
 def with_entries(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
     broker = Mosquitto(folder, binary)
-    broker.admit_all(users)
+    broker.add_users(users)
     began = time.monotonic()
     broker.start(timeout=DEADLINE_S)
     took = time.monotonic() - began
     try:
-        yield Site(broker.address.device_port, broker.pid, took, broker.admit, lambda: broker.admit("fleet-a/one-more"))
+        yield Site(
+            broker.address.device_port, broker.pid, took, broker.add_user, lambda: broker.add_user("fleet-a/one-more")
+        )
     finally:
         broker.stop()
 
@@ -82,14 +84,14 @@ def with_plugin(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
         f"{root}listener {port} {HOST}\nallow_anonymous false\nplugin {plugin()}\n"
         f"plugin_opt_config_file {folder}/security.json\n"
     )
-    child = Child("mosquitto", [binary, "-c", str(folder / "conf")], folder / "log")
+    child = ManagedProcess("mosquitto", [binary, "-c", str(folder / "conf")], folder / "log")
     began = time.monotonic()
     child.start(lambda: answers(HOST, port, MQTT_3_1_1), DEADLINE_S)
     took = time.monotonic() - began
     try:
         with connected(port, ADMIN, "admin") as admin:
             yield Site(
-                port, child.process.pid, took, lambda user: Credentials(user, ADMIN.password), lambda: add(admin)
+                port, child.process.pid, took, lambda user: BrokerLogin(user, ADMIN.password), lambda: add(admin)
             )
     finally:
         child.stop()
@@ -126,7 +128,7 @@ def plugin() -> str:
 
 
 @contextmanager
-def connected(port: int, who: Credentials, client_id: str) -> Iterator[paho.Client]:
+def connected(port: int, who: BrokerLogin, client_id: str) -> Iterator[paho.Client]:
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, reconnect_on_failure=False)
     client.username_pw_set(who.user, who.password)
     came = threading.Event()

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from tests.faults import mqtt
 from tests.faults.ledger import Ledger
 from tests.integration.forms import EPOCH, LAYOUT, TAG
@@ -77,7 +77,7 @@ class Device(asyncio.Protocol):
     """`name` within `fleet`; `live` keeps it connected until it is cancelled."""
 
     def __init__(
-        self, door: Door, fleet: str, name: str, credentials: Credentials, ledger: Ledger, habits: Habits
+        self, door: Door, fleet: str, name: str, credentials: BrokerLogin, ledger: Ledger, habits: Habits
     ) -> None:
         self.name = name
         self.habits = habits

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.brokers.address import both_answer
+from gateway.demo.brokers.address import both_listeners_answer
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests import brokers
 from tests.faults.disks import fill, make_room, small_disk
@@ -51,7 +51,7 @@ def test_the_brokers_disk_is_full(cramped: tuple[Scene, Mosquitto, Path]) -> Non
     scene.beat(waiting)
     scene.until_confirmed()
     fill_disk_and_save(scene, broker, data)
-    lives = both_answer(broker.address)
+    lives = both_listeners_answer(broker.address)
     if lives:
         scene.beat()
         scene.until_confirmed()

@@ -54,7 +54,7 @@ class Way:
         at = self.broker.address
         port = at.gateway_port if protocol == MQTT_5 and not at.has_acl else at.device_port
         user = f"{self.fleet}/{name}"
-        credentials = self.broker.admit(user)
+        credentials = self.broker.add_user(user)
         login = Login(at.host, port, credentials.user, credentials.password)
         return self.entered.enter_context(Stranger(login, user, protocol, qos))
 

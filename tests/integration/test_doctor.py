@@ -15,7 +15,7 @@ import pytest
 from gateway.demo.brokers import rumqttd
 from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.mosquitto import Mosquitto
-from gateway.demo.brokers.rumqttd import Embedded
+from gateway.demo.brokers.rumqttd import Rumqttd
 from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
 from tests.contract.manager.conftest import ACCESS, SECRET, Manager
@@ -167,7 +167,7 @@ def test_nobody_listens(variables: Callable[..., dict[str, str]]) -> None:
 def test_a_broker_of_mqtt_3_1_1_alone(variables: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     if not rumqttd.is_installed():
         missing("iotcore is not installed")
-    with Embedded(tmp_path) as old:
+    with Rumqttd(tmp_path) as old:
         assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "3.1.1 alone")
 
 
@@ -347,7 +347,7 @@ def test_nothing_is_left_behind_not_even_by_ctrl_c(
 
 def board_of_probe(broker: Mosquitto, folder: Path) -> str:
     at = broker.address
-    return str(plain_board(folder / "probe.json", at.host, at.device_port, broker.admit("doctor/probe")))
+    return str(plain_board(folder / "probe.json", at.host, at.device_port, broker.add_user("doctor/probe")))
 
 
 def _mind_ctrl_c() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from gateway.doctor import judge_reload, probe_files
 from gateway.doctor.facts import BrokerFile
 from gateway.doctor.probe_device import PROBE
@@ -154,7 +154,7 @@ def test_a_board_that_does_not_fit(
 
 def test_a_broker_that_ends_the_connection_says_no(site: Altered, rules: Callable[[str], None], tmp_path: Path) -> None:
     """To one of the topics that are another's; the others are tried all the same."""
-    login = Credentials(PROBE.user, json.loads((site.site / "gateway" / "probe.json").read_text())["password"])
+    login = BrokerLogin(PROBE.user, json.loads((site.site / "gateway" / "probe.json").read_text())["password"])
     with cutting(site.ports["plain"], b"edge/doctor/other/hello") as port:
         board = str(plain_board(tmp_path / "board.json", HOST, port, login))
         report = report_of(site, "--board", board)

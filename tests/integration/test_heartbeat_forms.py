@@ -25,9 +25,9 @@ ByBoto3 = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def forms(broker: Broker, make_way: MakeWay) -> Way:
-    """All devices are admitted at once: each admission makes the broker read its users again."""
+    """All users are added at once: each addition makes the broker read its users again."""
     names = [f"{FLEET}/form-{index}" for index in range(len(FORMS))]
-    broker.admit_all([*names, *(f"{FLEET}/{name}" for name in ("results", "models", "elder"))])
+    broker.add_users([*names, *(f"{FLEET}/{name}" for name in ("results", "models", "elder"))])
     way = make_way(broker, FLEET)
     way.open()
     return way

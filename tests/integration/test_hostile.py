@@ -43,7 +43,7 @@ class Street:
 @pytest.fixture(scope="module")
 def street(broker: Broker, make_way: MakeWay) -> Street:
     names = [f"{FLEET}/bad-{index}" for index in range(len(HOSTILE))]
-    broker.admit_all(
+    broker.add_users(
         [*names, f"{FLEET}/{ODD}", *(f"{FLEET}/{name}" for name in ("good", "nobody", "big", "narrow", "picky"))]
     )
     way = make_way(broker, FLEET)

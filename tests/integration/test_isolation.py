@@ -15,7 +15,7 @@ import pytest
 from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.mosquitto import SHIPPED
 from tests.clients import Client
 from tests.site import DOORS, HERE, Login, SiteBroker, warnings_in
@@ -310,14 +310,14 @@ def test_nobody_comes_in_without_a_credential_of_the_doors_kind(known: SiteBroke
     assert not good.is_refused(level)
     bare = replace(good, credentials=None, tls=good.tls and known.login("password", "fleet-p/a").tls)
     assert bare.is_refused(level)
-    assert replace(bare, credentials=Credentials("fleet-p/a", "wrong")).is_refused(level)
+    assert replace(bare, credentials=BrokerLogin("fleet-p/a", "wrong")).is_refused(level)
     # A certificate opens no door that asks for a password, nor a password the door that asks for a certificate.
     other = known.login("password", "fleet-p/a") if by == "certificate" else known.login("certificate", "fleet-c/a")
     assert replace(other, port=good.port, tls=good.tls and other.tls).is_refused(level)
 
 
 def test_the_name_in_connect_is_nothing_beside_a_certificate(known: SiteBroker, door: Client) -> None:
-    as_b = replace(known.login("certificate", "fleet-c/a"), credentials=Credentials("fleet-c/b", "any"))
+    as_b = replace(known.login("certificate", "fleet-c/a"), credentials=BrokerLogin("fleet-c/b", "any"))
     with as_b.connected("fleet-c/b", MQTT_5) as client:
         client.publish(topic("fleet-c/b", "hb"), b"as b")
         client.publish(topic("fleet-c/a", "hb"), SENTINEL)
@@ -327,7 +327,7 @@ def test_the_name_in_connect_is_nothing_beside_a_certificate(known: SiteBroker, 
 def test_a_password_is_nothing_under_anothers_name(known: SiteBroker) -> None:
     a = known.login("password", "fleet-p/a")
     assert a.credentials is not None
-    assert replace(a, credentials=Credentials("fleet-p/b", a.credentials.password)).is_refused()
+    assert replace(a, credentials=BrokerLogin("fleet-p/b", a.credentials.password)).is_refused()
 
 
 @pytest.mark.parametrize("forged", ["by another authority", "expired", "the broker's own"])

@@ -90,7 +90,7 @@ def test_every_result_is_recorded_however_often_the_broker_dies(
     dice = random.Random(1)
     manager.run("register", own_way.fleet, "d")
     behind(own_way, manager)
-    credentials = own_mosquitto.admit(f"{own_way.fleet}/d")
+    credentials = own_mosquitto.add_user(f"{own_way.fleet}/d")
     options = {"fleet": own_way.fleet, "password": credentials.password, "state": str(tmp_path / "state")}
     with running(runtime(name), own_mosquitto.address.device_port, options, tmp_path) as device:
         names = [f"deploy-{number}" for number in range(ROUNDS * 3)]

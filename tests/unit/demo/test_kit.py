@@ -7,7 +7,7 @@ import pytest
 
 from gateway.config.broker_url import BrokerUrl
 from gateway.demo import kit
-from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 from gateway.demo.stage import environment, gateway_settings, logged, tail
 
 
@@ -43,8 +43,8 @@ def test_settings_for_another_gateway_reach_no_part() -> None:
 
 
 def test_the_gateway_finds_its_broker_whatever_the_password_holds() -> None:
-    who = Credentials("gateway", "a/b:c@d#e%f")
-    at = Address("any", "127.0.0.1", 1884, 1883, who, who, True, True)
+    who = BrokerLogin("gateway", "a/b:c@d#e%f")
+    at = BrokerAddress("any", "127.0.0.1", 1884, 1883, who, who, True, True)
     broker = BrokerUrl.parse(gateway_settings(at, Path("state"), "http://x")["GATEWAY_MQTT_URL"])
     assert (broker.port, broker.username, broker.password) == (1884, who.user, who.password)
 

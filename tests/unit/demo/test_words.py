@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 from gateway.demo.events import Call, Message
 from gateway.demo.hints import BY_HAND, Place, lines
 from gateway.demo.narration import Line, Tone, Way, tell
@@ -134,9 +134,9 @@ def test_the_heartbeat_to_type_is_one_of_the_protocol() -> None:
 
 
 def test_the_hints_name_the_real_ports_and_credentials() -> None:
-    who = Credentials("demo/dev-4", "secret-4")
-    at = Address("any", "127.0.0.1", 1884, 1883, who, who, True, True)
-    place = Place(at, Credentials("observer", "secret-o"), who, "py", Path("d"), "m", ("n", Path("f")), "http://h/")
+    who = BrokerLogin("demo/dev-4", "secret-4")
+    at = BrokerAddress("any", "127.0.0.1", 1884, 1883, who, who, True, True)
+    place = Place(at, BrokerLogin("observer", "secret-o"), who, "py", Path("d"), "m", ("n", Path("f")), "http://h/")
     commands = [command for _, command in lines(place)]
     assert commands[0].startswith("mosquitto_sub -V 5 -h 127.0.0.1 -p 1884 -u observer -P secret-o ")
     assert "mosquitto_pub -h 127.0.0.1 -p 1883 -u demo/dev-4 -P secret-4 -q 1 -t edge/demo/dev-4/hb -s" in commands[1]

@@ -26,7 +26,7 @@ from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, with_site_lines
 from gateway.demo.brokers.process import ManagedProcess
 from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers
 from gateway.provisioning import password_file
-from gateway.provisioning.certificate_authority import END, Authority, Identity
+from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority, Identity
 from gateway.provisioning.cli import app
 from gateway.provisioning.site import Site
 from tests.clients import Client, connected, connecting
@@ -163,8 +163,8 @@ class SiteBroker:
     def smuggled(self, name: str, by: str) -> Login:
         """Of a user name that `devices add` would refuse."""
         if by == "certificate":
-            return self._certified(self._authority().issue_device(name, END))
-        _, _, hashed = password_file.new_line("any", "secret").partition(":")
+            return self._certified(self._authority().issue_device(name, NOT_AFTER))
+        _, _, hashed = password_file.new_hash_line("any", "secret").partition(":")
         file = self.site / "broker" / "passwords"
         others = [line for line in file.read_text().splitlines() if not line.startswith(f"{name}:")]
         file.write_text("".join(f"{line}\n" for line in [*others, f"{name}:{hashed}"]))
@@ -176,13 +176,15 @@ class SiteBroker:
         if how == "expired":
             return self._certified(self._authority().issue_device("fleet-c/a", datetime(2020, 1, 1, tzinfo=UTC)))
         if how == "by another authority":
-            return self._certified(Authority.make("edge-gateway site").issue_device("fleet-c/a", END))
+            return self._certified(
+                CertificateAuthority.generate("edge-gateway site").issue_device("fleet-c/a", NOT_AFTER)
+            )
         folder = self.site / "broker"
         return self._certified(
             Identity.from_pem((folder / "broker.pem").read_bytes(), (folder / "broker.key").read_bytes())
         )
 
-    def _authority(self) -> Authority:
+    def _authority(self) -> CertificateAuthority:
         found = Site(self.site).authority()
         assert found is not None
         return found

@@ -14,7 +14,7 @@ from gateway.doctor.release import ENTRIES_2_0, deaf_seconds
 from gateway.doctor.verdict import Verdict, failed, passed, warned
 from gateway.protocol.topics import Channel
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
-from gateway.provisioning.device_names import Device
+from gateway.provisioning.device_names import devices_of_users
 
 A, B = "doctor-a/a", "doctor-b/b"
 Rights: TypeAlias = tuple[tuple[tuple[Channel, ...], Access], ...]
@@ -60,7 +60,7 @@ class Question:
 
 def isolation(acl: Acl, question: Question) -> Verdict:
     """The worst of what is found, alone."""
-    devices = sorted({user for user in (*acl.users, *question.users) if user and Device.of_user(user)})
+    devices = sorted(map(str, devices_of_users(user for user in (*acl.users, *question.users) if user)))
     odd = [user for user in devices if not _is_entry(acl, question.root, user)]
     for user in (A, *odd):
         if found := _reach(acl, question, user):

@@ -50,7 +50,7 @@ async def try_as_device(board: Path, gateway: BrokerEndpoint, root: str) -> AsDe
 
 
 def endpoint(board: BoardFile) -> BrokerEndpoint:
-    """Where and as whom this board connects. Raises SiteError where it holds no credential, or none that TLS takes."""
+    """Where and as whom this board connects. Raises ProvisioningError without a usable credential."""
     if board.kind is None:
         raise ProvisioningError("it holds no password, nor a certificate with its key")
     tls = None
@@ -61,7 +61,7 @@ def endpoint(board: BoardFile) -> BrokerEndpoint:
                 _show(tls, board)
     except (ssl.SSLError, ValueError) as error:
         raise ProvisioningError(f"its certificates cannot be used ({error})") from error
-    user = board.device.user if board.password is not None else None
+    user = str(board.device) if board.password is not None else None
     return BrokerEndpoint(board.host, board.port, "", user, board.password, tls)
 
 
@@ -76,7 +76,7 @@ def _show(context: ssl.SSLContext, board: BoardFile) -> None:
 
 
 async def _trial(board: BoardFile, way: BrokerEndpoint, gateway: BrokerEndpoint, root: str) -> AsDevice | NotTried:
-    user = board.device.user
+    user = str(board.device)
     try:
         async with connected(gateway) as sender, connected(way) as device:
             code = await device.publish(f"{root}/{user}/{Channel.HELLO}", b"", retain=True)

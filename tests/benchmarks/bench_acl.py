@@ -30,7 +30,7 @@ from gateway.demo.brokers.mosquitto import HOST, Mosquitto, version
 from gateway.demo.brokers.process import ManagedProcess
 from gateway.mqtt.probe import MQTT_3_1_1, answers
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
-from gateway.provisioning.password_file import new_line
+from gateway.provisioning.password_file import new_hash_line
 
 CONNECTED = 20
 DEADLINE_S = 900.0
@@ -67,7 +67,9 @@ def with_entries(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
 @contextmanager
 def with_plugin(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
     salted: dict[str, object]
-    salted = dict(zip(("iterations", "salt", "password"), new_line("any", ADMIN.password).split("$")[2:], strict=True))
+    salted = dict(
+        zip(("iterations", "salt", "password"), new_hash_line("any", ADMIN.password).split("$")[2:], strict=True)
+    )
     salted["iterations"] = int(str(salted["iterations"]))
     clients = [{"username": user, "roles": [{"rolename": user}], **salted} for user in (*users, ADMIN.user)]
     roles = [{"rolename": user, "acls": rights(user)} for user in users]

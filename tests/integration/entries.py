@@ -52,7 +52,7 @@ def write(path: Path, text: str) -> None:
 
 def hashed(users: Iterable[str]) -> str:
     """Lines of a password file, with passwords that nobody knows."""
-    return "".join(password_file.new_line(user, token_urlsafe(9)) + "\n" for user in users)
+    return "".join(password_file.new_hash_line(user, token_urlsafe(9)) + "\n" for user in users)
 
 
 def long_salted(user: str) -> str:

@@ -16,7 +16,7 @@ from gateway.demo.brokers import rumqttd
 from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.rumqttd import Rumqttd
-from gateway.provisioning.certificate_authority import END, Authority
+from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority
 from gateway.provisioning.site import Site
 from tests.contract.manager.conftest import ACCESS, SECRET, Manager
 from tests.gateway_process import ROOT, environment, settings
@@ -180,7 +180,7 @@ def test_a_port_of_something_else(variables: Callable[..., dict[str, str]], mana
     ("end", "host", "said"),
     [
         (datetime(2020, 1, 1, tzinfo=UTC), HOST, "has expired"),
-        (END, "elsewhere.example", "another host name"),
+        (NOT_AFTER, "elsewhere.example", "another host name"),
     ],
 )
 def test_a_certificate_that_does_not_hold(
@@ -193,7 +193,7 @@ def test_a_certificate_that_does_not_hold(
 
 
 def test_a_certificate_of_someone_else(variables: Callable[..., dict[str, str]]) -> None:
-    with tls_listener(Authority.make("edge-gateway site").issue_broker([HOST], END)) as port:
+    with tls_listener(CertificateAuthority.generate("edge-gateway site").issue_broker([HOST], NOT_AFTER)) as port:
         assert_only(examined(variables(port=port, scheme="mqtts")), "TLS", "mqtt_ca_file")
 
 

@@ -111,7 +111,7 @@ def test_what_cannot_be_seen_from_here_is_unknown_unless_there_is_worse() -> Non
 def site(tmp_path: Path) -> Path:
     for name, text in {
         "acl": "user a\ntopic read t\n",
-        "passwords": password_file.new_line("a", "x") + "\n",
+        "passwords": password_file.new_hash_line("a", "x") + "\n",
         "key": "-----BEGIN PRIVATE KEY-----\n",
     }.items():
         (tmp_path / name).write_text(text)

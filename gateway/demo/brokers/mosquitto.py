@@ -29,8 +29,8 @@ RELOAD_TIMEOUT_S = 600.0
 def with_site_lines(conf: str, lines: Mapping[str, str]) -> str:
     """The configuration with some lines replaced. All other lines stay the same.
 
-    `lines`: the new line for each first words of a line ("user", "listener 1883"). Raises ValueError if not exactly one
-    line begins so: then the shipped file was changed, and this caller must change too.
+    `lines`: the new lines by the first words of the old ones ("user", "listener 1883"). Raises ValueError if not
+    exactly one line begins so: the shipped file was changed, and the caller must change too.
     """
     result = conf.splitlines()
     for beginning, replacement in lines.items():

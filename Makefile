@@ -28,9 +28,10 @@ test: lint ## linter, types and all tests, 5 min; PYTEST_ARGS="-k codec" chooses
 unit: .venv/test.stamp ## the tests that need no broker and no network, 1 min
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
-lint: .venv/test.stamp ## linter, formatter and types alone
+lint: .venv/test.stamp ## linter, formatter, imports and types alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy $(PACKAGES)
 
 faults: .venv/test.stamp ## fault scenarios in full size, 1 h; ARGS="-k outage" chooses

@@ -17,6 +17,7 @@ import pytest
 from gateway.demo.brokers.discovery import find_program
 
 DEBIAN = {
+    "curl": "curl",
     "docker": "docker.io",
     "docker-compose": "docker-compose",
     "mosquitto": "mosquitto",
@@ -24,6 +25,7 @@ DEBIAN = {
     "mosquitto_pub": "mosquitto-clients",
     "openssl": "openssl",
     "systemd-analyze": "systemd",
+    "xxd": "xxd",
 }
 """Program -> Debian's package. Homebrew has those of `BREW` under other names."""
 BREW = {"mosquitto_pub": "mosquitto"}

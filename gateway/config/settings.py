@@ -1,7 +1,7 @@
 """What an operator can set: one frozen value, checked at birth.
 
 Takes only what it is handed (`load` reads the file and the environment), and never shows a secret. The descriptions
-below are the README's table and what `edge-gateway settings` prints.
+below are the table of gateway/README.md and what `edge-gateway settings` prints.
 """
 
 import socket

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +13,19 @@ import docker
 import pytest
 from testcontainers.core.image import DockerImage
 
+from gateway.demo.brokers.address import free_ports
 from tests import brokers, needs
 from tests.composed import KINDS, ComposedSite, compose_command
 from tests.integration.forms import EPOCH, LAYOUT, TAG
 from tests.stranger import Stranger
+from tests.support import commands, pages
 
 pytestmark = pytest.mark.container
 
 MODEL = b"not a real model, but its bytes are counted and summed" * 40
 SERVICES = {"mosquitto", "gateway", "manager"}
 CONF = "/etc/mosquitto/mosquitto.conf"
+END = "docker compose down --volumes"
 OURS_AT_MOST = 120_000_000
 
 
@@ -158,3 +163,51 @@ def test_the_image_is_small_and_has_no_pip(image: str) -> None:
     told = engine.containers.run(image, ["-c", script], entrypoint="python", read_only=True, remove=True)
     engine.close()
     assert told.decode().split() == ["None", "False"]
+
+
+CONTEXT = ("compose.yaml", "Dockerfile", ".dockerignore", *"pyproject.toml constraints.txt README.md LICENSE".split())
+
+
+@pytest.mark.parametrize("page", ["README.md", "mosquitto/README.md"])
+def test_a_site_by_the_lines_of_a_page(image: str, tmp_path: Path, page: str) -> None:
+    """All but the end, in a folder with what they name; only image, project and ports are others."""
+    command = compose_command()
+    if command is None:
+        needs.missing("neither `docker compose` nor docker-compose")
+    for name in CONTEXT:
+        shutil.copy(pages.ROOT / name, tmp_path)
+    for name in ("mosquitto", "gateway", "device_sdk"):
+        shutil.copytree(pages.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "model.tflite").write_bytes(MODEL)
+    ports = free_ports(2)
+    variables = os.environ | {
+        "COMPOSE_PROJECT_NAME": f"gateway-test-page-{os.getpid()}",
+        "GATEWAY_IMAGE": image,
+        "MOSQUITTO_IMAGE": brokers.IMAGE,
+        "PASSWORD_PORT": f"127.0.0.1:{ports[0]}",
+        "CERTIFICATE_PORT": f"127.0.0.1:{ports[1]}",
+        "BUILD_NETWORK": "host",
+    }
+    if base := os.environ.get("GATEWAY_TEST_BASE"):
+        variables["BASE"] = base
+
+    def run(line: str) -> str:
+        shell = ["bash", "-euo", "pipefail", "-c", line.replace("docker compose", " ".join(command))]
+        done = subprocess.run(shell, cwd=tmp_path, env=variables, capture_output=True, timeout=120, check=False)
+        assert done.returncode == 0, (line, done.stdout, done.stderr)
+        return done.stdout.decode()
+
+    blocks = [block for block in pages.page(page).blocks() if "docker compose" in block.text and END not in block.text]
+    status = ""
+    try:
+        for block in blocks:
+            if "<site.tar" in block.text:  # a backup is restored where nothing is left
+                run(END)
+            for line in commands.lines(block.text):
+                run(line)
+        status = run("docker compose exec -T manager edge-gateway manager status --json")
+    finally:
+        run(END)
+    (found,) = json.loads(status)
+    assert (found["fleet"], found["device"]) == ("fleet-a", "dev-1")
+    assert [each["DeploymentName"] for each in found["deployments"]] == ["wake-word-1"]

@@ -1,12 +1,13 @@
-"""The README's table "what happens when" names each scenario of this folder, and nothing else."""
+"""The table of faults names each scenario of this folder, and nothing else."""
 
 import ast
 import re
 from pathlib import Path
 
+from tests.support import pages
+
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
-NO_SCENARIOS = {"test_ledger.py", "test_readme.py", "test_harness.py"}
+NO_SCENARIOS = {"test_ledger.py", "test_page.py", "test_harness.py"}
 
 
 def scenarios() -> list[str]:
@@ -17,6 +18,5 @@ def scenarios() -> list[str]:
 
 
 def test_the_table_names_every_scenario_once() -> None:
-    _, _, rest = README.read_text("utf-8").partition("<!-- faults -->\n")
-    table, _, _ = rest.partition("<!-- /faults -->")
-    assert sorted(re.findall(r"`(test_\w+)` \|$", table, re.MULTILINE)) == sorted(scenarios())
+    named = [re.findall(r"`(test_\w+)`", row[-1]) for row in pages.table_below("Faults")]
+    assert sorted(name for names in named for name in names) == sorted(scenarios())

@@ -1,0 +1,144 @@
+"""What the pages tell users to do with a board, done as it is written there: the ten lines, the first board by
+mpremote, and the lines that look for what is wrong.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from device_sdk import mpy
+from tests.processes import running
+from tests.support import commands, pages
+
+from .conftest import ROOT, TREE
+
+PAGE = "device_sdk/README.md"
+MODEL = b"a model" * 100
+TEN_LINES = pages.block("ten_lines.py", PAGE)
+# The unix port has no Wi-Fi.
+NETWORK = """
+STA_IF = 0
+class WLAN:
+    def __init__(self, interface): pass
+    def active(self, flag): pass
+    def connect(self, name, password): pass
+    def isconnected(self): return True
+"""
+
+
+@pytest.fixture(params=["cpython", "micropython"])
+def board(request, broker, tmp_path):
+    """Runs the ten lines against the broker of the test; only its address is another."""
+    text = TEN_LINES.replace('"broker.local"', '"127.0.0.1"').replace('"secret")', f'"secret", {broker.port})')
+    (tmp_path / "main.py").write_text(text)
+    command = [sys.executable] if request.param == "cpython" else [request.getfixturevalue("micropython")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": str(ROOT)}
+    with running([*command, "main.py"], cwd=tmp_path, env=environment):
+        yield tmp_path
+
+
+def test_there_are_ten():
+    assert len([line for line in TEN_LINES.splitlines() if line.strip()]) <= 10
+
+
+def test_they_are_the_same_on_each_page():
+    (shown,) = [block.text for block in pages.page("README.md").blocks() if block.language == "python"]
+    assert shown == TEN_LINES
+
+
+def test_they_make_a_managed_device(gateway, board):
+    assert gateway.wait(lambda channel, value: channel == "hello")[1][1] == [["room", "temperature", -1]]
+    assert gateway.wait(lambda channel, value: channel == "hb")[2:] == [[213], None, 0]
+    checksum = hashlib.sha1(MODEL, usedforsecurity=False).digest()
+    gateway.say("plan", [7, [["deploy-7", 0, [["kws", 1, checksum], ["old", 0]]]]], retain=True)
+    assert gateway.wait(lambda channel, value: channel == "read")[:3] == [7, 0, 0]
+    gateway.say("block", [7, 0, 0, len(MODEL), MODEL])
+    result = gateway.wait(lambda channel, value: channel == "hb" and len(value) > 5)[5]
+    assert (result[0], result[1]) == ("deploy-7", "SUCCESS")
+    assert (board / "kws").read_bytes() == MODEL
+
+
+class Desk:
+    """A clone of the repository as the page's reader has it, with the files that they write, and their board."""
+
+    def __init__(self, folder, micropython, cross, broker):
+        self.micropython = micropython
+        self.clone = folder / "clone"
+        self.board = folder / "board"
+        self.clone.mkdir()
+        self.board.mkdir()
+        (self.clone / "device_sdk").symlink_to(ROOT / "device_sdk")
+        mpy.compile_to(self.clone / "build" / "mpy", cross)  # make mpy
+        for name in ("boot.py", "look.py"):
+            (self.clone / name).write_text(pages.block(name, PAGE))
+        where = {"host": "127.0.0.1", "port": broker.port, "fleet": "fleet-a", "device": "dev-1", "password": "any"}
+        (self.clone / "board.json").write_text(json.dumps(where))
+        (self.board / "network.py").write_text(NETWORK)
+
+    def mpremote(self, *arguments):
+        """The command that runs mpremote on this board."""
+        script = str(TREE / "host" / "mpremote_to_folder.py")
+        return [sys.executable, script, self.micropython, str(self.board), *arguments]
+
+    def follow_the_page(self):
+        """Its mpremote lines, up to the reset."""
+        for block in pages.page(PAGE).blocks():
+            for line in commands.lines(block.text) if block.language in commands.LANGUAGES else ():
+                if line.startswith("mpremote "):
+                    arguments = line.split()[1:]
+                    done = subprocess.run(
+                        self.mpremote(*arguments), cwd=self.clone, capture_output=True, text=True, timeout=20
+                    )
+                    assert done.returncode == 0, (line, done.stdout, done.stderr)
+                    if arguments == ["reset"]:
+                        return
+
+
+@pytest.fixture
+def desk(tmp_path, micropython, cross, broker):
+    desk = Desk(tmp_path, micropython, cross, broker)
+    desk.follow_the_page()
+    return desk
+
+
+def test_the_first_board_sends_heartbeats(desk, gateway):
+    environment = os.environ | {"MICROPYPATH": f":{desk.board}/lib:.frozen"}
+    boot = "import boot; exec(open('main.py').read(), {'__name__': '__main__'})"
+    with running([desk.micropython, "-c", boot], cwd=desk.board, env=environment):
+        assert gateway.wait(lambda channel, value: channel == "hello")[1][0] == "provisioned 1.0"
+        assert gateway.wait(lambda channel, value: channel == "hb")[2][0] > 0
+
+
+def look(desk, seconds):
+    """`mpremote run look.py`, for so many seconds."""
+    text = pages.block("look.py", PAGE)
+    assert "range(20)" in text
+    (desk.clone / "look.py").write_text(text.replace("range(20)", f"range({seconds})"))
+    return running(desk.mpremote("run", "look.py"), cwd=desk.clone, stdout=subprocess.PIPE)
+
+
+def test_the_lines_that_look_print_what_the_page_says_of_a_board_for_which_all_is_well(desk, gateway):
+    with look(desk, 5) as process:
+        seq = gateway.wait(lambda channel, value: channel == "hb")[6]
+        gateway.say("ack", [seq, 0, int(time.time())])
+        out, _ = process.communicate(timeout=20)
+    assert out.splitlines()[-1] == "True None 0 None None"
+    assert f"`{out.splitlines()[-1]}` is a board" in pages.page(PAGE).text
+
+
+def test_they_print_that_nobody_answers(desk, broker):
+    broker.kill()
+    with look(desk, 2) as process:
+        out, _ = process.communicate(timeout=20)
+    assert out.splitlines()[-1] == "False [Errno 111] ECONNREFUSED None None None"
+
+
+def test_they_print_that_no_answer_comes(desk):
+    with look(desk, 2) as process:
+        out, _ = process.communicate(timeout=20)
+    assert out.splitlines()[-1] == "True None None None None"

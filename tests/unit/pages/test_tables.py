@@ -1,0 +1,98 @@
+"""What pages say of the code, held against the code: settings, parameters, payloads by hand, the size of README.md."""
+
+import inspect
+import json
+import re
+import tomllib
+from collections.abc import Callable
+from typing import Any
+
+import msgpack
+import pytest
+from pydantic import SecretStr
+
+from device_sdk.agent import Agent
+from device_sdk.port import Port
+from gateway.config import Settings
+from tests.support import pages
+
+BY_HAND = re.compile(r"^\s*# (?:hello|hb|get): (\[.*\]): .*\n\s*echo ([0-9a-f]+) \| xxd -r -p", re.MULTILINE)
+VISITORS_BYTES = 8_000
+SIZES = (
+    *("heartbeat", "packet", "mpy_core", "mpy_agent", "mpy_all", "heap_core", "heap_all", "heap_plan", "heap_rom"),
+    *("smallest_heap", "smallest_heap_rom", "allocated"),
+)
+"""The budgets in the order of the page's rows."""
+
+
+def settings() -> list[list[str]]:
+    """The rows of the table. A default that this machine computes is empty."""
+    rows = []
+    for name, field in Settings.model_fields.items():
+        default = field.default.get_secret_value() if isinstance(field.default, SecretStr) else field.default
+        shown = "" if default in (None, "", ()) else json.dumps(default)
+        rows.append([f"`{name}`", f"`{shown}`" if shown else "", str(field.description)])
+    return rows
+
+
+def test_the_table_of_settings_is_the_settings() -> None:
+    assert pages.table_below("Settings") == settings()
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, str]:
+    """Name -> default as the table writes it, "" for none."""
+    found = list(inspect.signature(function).parameters.values())[1:]
+    return {each.name: "" if each.default is each.empty else shown(each.default) for each in found}
+
+
+def shown(default: Any) -> str:
+    if callable(default):
+        return f"`{default.__name__}`"
+    return f"`{json.dumps(default)}`" if isinstance(default, str) else f"`{default}`"
+
+
+@pytest.mark.parametrize("kind", [Agent, Port], ids=lambda kind: kind.__name__)
+def test_the_sdks_reference_has_every_parameter_and_its_default(kind: type) -> None:
+    rows = pages.page("device_sdk/README.md").table(kind.__name__)
+    assert rows is not None
+    listed = {name: default for names, default, _ in rows for name in re.findall(r"`(\w+)`", names)}
+    assert listed == parameters(vars(kind)["__init__"])
+
+
+def test_the_sdks_reference_names_nothing_that_is_not_there() -> None:
+    """Attributes and methods of `agent` and `port`, in its tables and its text."""
+    text = pages.page("device_sdk/README.md").text
+    made = Agent(["1.0.0", [], []])
+    made.start(0, None, 1, False)
+    port = Port(made, "127.0.0.1", "fleet-a", "dev-1")
+    named = set(re.findall(r"`(agent|port)\.(\w+)", text))
+    assert len(named) > 10
+    assert [(whose, name) for whose, name in named if not hasattr({"agent": made, "port": port}[whose], name)] == []
+
+
+def test_the_sdks_sizes_are_the_ceilings_that_its_tests_hold() -> None:
+    budgets = json.loads((pages.ROOT / "tests/device/budgets.json").read_text("utf-8"))
+    rows = pages.table_below("Sizes")
+    assert [int(row[1].replace(",", "")) for row in rows] == [budgets[name]["ceiling"] for name in SIZES]
+    assert set(SIZES) == {name for name, budget in budgets.items() if "ceiling" in budget}
+
+
+@pytest.mark.parametrize("page", pages.pages(), ids=lambda page: page.name)
+def test_payloads_by_hand_are_what_is_said_above_them(page: pages.Page) -> None:
+    pairs = BY_HAND.findall(page.text)
+    assert len(pairs) == len(re.findall(r"# (?:hello|hb|get): \[", page.text))
+    for value, packed in pairs:
+        assert msgpack.unpackb(bytes.fromhex(packed)) == json.loads(value.replace("nil", "null"))
+
+
+def test_some_payloads_are_made_by_hand() -> None:
+    assert sum(len(BY_HAND.findall(page.text)) for page in pages.pages()) >= 3
+
+
+def test_the_changelog_has_a_section_of_this_version() -> None:
+    version = tomllib.loads((pages.ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    assert re.search(rf"^## {re.escape(version)}\b", pages.page("CHANGELOG.md").text, re.MULTILINE)
+
+
+def test_a_visitor_can_read_all_of_the_first_page() -> None:
+    assert len(pages.page("README.md").text.encode()) < VISITORS_BYTES

@@ -1,4 +1,4 @@
-"""Wires the house by its settings, keeps it connected, and ends it cleanly. Decides nothing about messages."""
+"""Builds the gateway of the settings, keeps it connected, and stops it cleanly. It never decides about a message."""
 
 import asyncio
 import gc
@@ -10,7 +10,7 @@ import structlog
 
 from gateway import connections
 from gateway.cloud import boto_transport
-from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud.availability import Availability
 from gateway.cloud.client import EdgeManagerClient
 from gateway.config import Settings
 from gateway.core.engine import Engine
@@ -28,23 +28,23 @@ from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.storage.state_store import StateStore
 
-LEAST_BURST = 500
-"""Messages of one device's burst, however small the intake; else it takes a quarter of the intake at most."""
+MIN_BURST = 500
+"""Messages of one device's burst, however small `intake` is; else a quarter of `intake` at most."""
 GROUP_RECONNECT_CAP = 1.0
-"""Seconds: the longest wait before a member of a group tries to connect again. Mosquitto drops what comes meanwhile."""
-STANDS = 10.0
-"""Seconds after which a connection to the broker stands."""
-CHANCE = 2
-"""Connections in a row that may end sooner; more are no chance, and make the waits grow."""
-LOOK_AGAIN = 5.0
-"""Seconds between two looks for AWS credentials, where there are none."""
+"""Seconds that a member of a group waits at most before it connects again: Mosquitto drops what comes meanwhile."""
+STABLE_AFTER = 10.0
+"""Seconds after which a connection to the broker counts as stable."""
+SHORT_CONNECTIONS_ALLOWED = 2
+"""Connections in a row that may end sooner; more make the waits grow."""
+CREDENTIALS_INTERVAL = 5.0
+"""Seconds between two searches for AWS credentials, where there are none."""
 
 _log = structlog.get_logger()
 
 
 async def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; the exit status. Raises ConfigError for settings that cannot work."""
-    _spare_the_collector()
+    _tune_gc()
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -52,158 +52,163 @@ async def run(settings: Settings) -> int:
     return await Gateway(settings, stopping).run()
 
 
-def _spare_the_collector() -> None:
-    """Almost nothing here is garbage in a cycle, and going through all that waits to see so cost a fifth of the CPU."""
+def _tune_gc() -> None:
+    """Few objects are in reference cycles, and to look for them among all queued messages took a fifth of the CPU."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 50, 100)
 
 
 class Gateway:
-    """One gateway, from its settings to its end."""
+    """One gateway, from start to stop."""
 
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
         self._settings = settings
         self._stopping = stopping
         self._metrics = Metrics()
-        self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap, settings.give_up_after)
-        watch = CallMonitor(self._metrics)
-        service = connections.service(settings)
-        self._session, self._endpoint, self._unsigned = service.session, service.url, False
-        lane, most = service.lane(settings.concurrency)
-        self._cloud = EdgeManagerClient(
-            lane, self._policy, CircuitBreaker(most), watch.attempted, watch.repeating, watch.breaker
+        self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap)
+        monitor = CallMonitor(self._metrics)
+        service = connections.edge_manager(settings)
+        self._session, self._endpoint, self._no_credentials = service.session, service.url, False
+        transport, concurrency = service.make_transport(settings.concurrency)
+        availability = Availability(concurrency, settings.give_up_after, time.monotonic())
+        self._client = EdgeManagerClient(
+            transport, self._policy, availability, monitor.on_attempt, monitor.on_retry, monitor.on_limit_change
         )
-        self._metrics.call_window.set(most)
+        self._metrics.concurrency_limit.set(concurrency)
         self._store = StateStore(settings.state_dir)
-        self._models = _models(settings, service.region, self._policy)
+        self._files = _file_store(settings, service.region, self._policy)
         topics = Topics(settings.root)
         rates = DeviceRateLimiter(
-            settings.device_rate, min(settings.device_burst, max(settings.intake // 4, LEAST_BURST))
+            settings.device_rate, min(settings.device_burst, max(settings.intake // 4, MIN_BURST))
         )
-        self._intake = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
-        self._steward = Dispatcher(
-            Engine(_rules(settings)),
+        self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
+        self._dispatcher = Dispatcher(
+            Engine(_core_policy(settings)),
             topics,
             self._store,
             self._metrics,
-            self._intake,
+            self._in_flight,
             rates,
             max_payload=settings.max_payload,
             hello_wait=settings.hello_wait,
         )
         self._filters = topics.filters(settings.fleets, settings.group)
-        former = self._store.filters()
-        self._keep_filters([*former, *self._filters])
-        told = topics.hello_filters(settings.fleets)
-        self._broker = MqttSession(
-            connections.broker(settings), self._filters, self._steward, settings.intake, told, former
+        hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
+        self._save_filters([*previous, *self._filters])
+        self._mqtt = MqttSession(
+            connections.mqtt_endpoint(settings), self._filters, self._dispatcher, settings.intake, hellos, previous
         )
-        self._metrics.connected.set_function(lambda: self._broker.up)
+        self._metrics.connected.set_function(lambda: self._mqtt.up)
 
     async def run(self) -> int:
         settings = self._settings
         _log.info("starting", broker=str(settings.broker), endpoint=self._endpoint, client_id=settings.client_id)
         if self._endpoint.endswith(".amazonaws.com"):
-            _log.warning("AWS closed Edge Manager in 2024: set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API lives")
+            _log.warning("AWS closed Edge Manager in 2024: set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API is")
         if settings.client_id_will_change:
-            _log.warning("client_id hangs on this container's name: set one, or what waits at the broker stays behind")
+            _log.warning("client_id depends on the container's name: set one, or a new container misses messages")
         required = "http_port" in settings.model_fields_set
-        pages = StatusServer(settings.http_host, settings.http_port, self._metrics, self._unready, required=required)
-        async with pages:
-            self._steward.begin(self._broker, self._cloud, self._models)
-            tasks = [asyncio.create_task(work) for work in (self._stay_connected(), self._find_credentials())]
+        status = StatusServer(
+            settings.http_host, settings.http_port, self._metrics, self._readiness_problems, required=required
+        )
+        async with status:
+            self._dispatcher.begin(self._mqtt, self._client, self._files)
+            tasks = [asyncio.create_task(each) for each in (self._reconnect_loop(), self._wait_for_credentials())]
             await self._stopping.wait()
             await self._drain()
             for task in tasks:
                 task.cancel()
-            self._steward.end()
-            await self._broker.close()
-            self._cloud.close()
+            self._dispatcher.end()
+            await self._mqtt.close()
+            self._client.close()
             self._store.close()
-        _log.info("stopped", unsettled=self._intake.messages)
+        _log.info("stopped", unacknowledged=self._in_flight.messages)
         return 0
 
-    def _unready(self) -> list[str]:
-        reasons = []
-        if not self._broker.up:
-            reasons.append(f"not connected and subscribed to {self._settings.broker}")
-        if self._unsigned:
-            reasons.append("no AWS credentials")
+    def _readiness_problems(self) -> list[str]:
+        problems = []
+        if not self._mqtt.up:
+            problems.append(f"not connected and subscribed to {self._settings.broker}")
+        if self._no_credentials:
+            problems.append("no AWS credentials")
         if self._stopping.is_set():
-            reasons.append("stopping")
-        return reasons
+            problems.append("stopping")
+        return problems
 
-    async def _find_credentials(self) -> None:
-        """Told at the start, and not only by the first call."""
+    async def _wait_for_credentials(self) -> None:
+        """Log at the start that there are none, and not only at the first call."""
         while not await asyncio.to_thread(boto_transport.has_credentials, self._session):
-            if not self._unsigned:
-                self._unsigned = True
-                _log.error("no AWS credentials: calls cannot be signed, nothing is settled until boto3 finds some")
-            await asyncio.sleep(LOOK_AGAIN)
-        if self._unsigned:
-            self._unsigned = False
+            if not self._no_credentials:
+                self._no_credentials = True
+                _log.error("no AWS credentials: calls cannot be signed, messages stay at the broker")
+            await asyncio.sleep(CREDENTIALS_INTERVAL)
+        if self._no_credentials:
+            self._no_credentials = False
             _log.info("AWS credentials found")
 
-    async def _stay_connected(self) -> None:
+    async def _reconnect_loop(self) -> None:
         policy = self._policy
         if self._settings.group is not None:
             policy = replace(policy, cap=min(policy.cap, GROUP_RECONNECT_CAP))
         connect = policy.connecting(
-            lambda error, attempts: _log.warning("no broker, trying again", reason=str(error), attempts=attempts)
+            lambda error, attempts: _log.warning(
+                "cannot connect to the broker, trying again", reason=str(error), attempts=attempts
+            )
         )
-        short = 0  # connections in a row that did not stand
+        short = 0  # connections in a row that ended before STABLE_AFTER
         try:
             while True:
-                await connect(self._broker.open)
+                await connect(self._mqtt.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
-                began = time.monotonic()
-                self._keep_filters(self._filters)
-                fault = await self._broker.lost()
-                _log.warning("the connection to the broker broke: it keeps what is not settled", reason=fault)
-                short = short + 1 if time.monotonic() - began < STANDS else 0
-                if short > CHANCE:
+                opened = time.monotonic()
+                self._save_filters(self._filters)
+                reason = await self._mqtt.wait_disconnected()
+                _log.warning("connection to the broker lost: it keeps unacknowledged messages", reason=reason)
+                short = short + 1 if time.monotonic() - opened < STABLE_AFTER else 0
+                if short > SHORT_CONNECTIONS_ALLOWED:
                     _log.error(
-                        "connections to the broker do not last: does another gateway run under this client_id?",
+                        "connections to the broker do not last: does another gateway use this client_id?",
                         client_id=self._settings.client_id,
                         in_a_row=short,
                     )
-                    await policy.pause(short - CHANCE)
+                    await policy.pause(short - SHORT_CONNECTIONS_ALLOWED)
         except ShuttingDown:
             return
         except BrokerError:
             _log.exception("a fault of the gateway: please report it")
 
-    def _keep_filters(self, filters: list[str]) -> None:
+    def _save_filters(self, filters: list[str]) -> None:
         try:
             self._store.keep_filters(filters)
         except StateError as error:
-            _log.error("filters cannot be kept: one that is taken from the settings stays", error=str(error))
+            _log.error("cannot save subscriptions: a fleet that you remove stays subscribed", error=str(error))
 
     async def _drain(self) -> None:
-        """Take nothing more in, and let what is under way come to its end, for so long as the settings allow."""
-        _log.info("stopping: what is under way ends, the broker keeps the rest", unsettled=self._intake.messages)
+        """Stop reading, and wait until the calls in flight have ended, for `drain_timeout` at most."""
+        count = self._in_flight.messages
+        _log.info("stopping: calls in flight end, the broker keeps the rest", unacknowledged=count)
         try:
             async with asyncio.timeout(self._settings.drain_timeout):
-                await self._leave_group()
-                self._intake.end()
-                await self._steward.quiet()
+                await self._leave_shared_subscription()
+                self._in_flight.end()
+                await self._dispatcher.quiet()
         except TimeoutError:
-            self._intake.end()
-            _log.warning("not all that is under way ended in drain_timeout: the broker delivers it again")
+            self._in_flight.end()
+            _log.warning("drain_timeout is over: the broker delivers again what is not acknowledged")
 
-    async def _leave_group(self) -> None:
-        """A plain subscription stays with the session. A share would go on filling while nobody empties it."""
+    async def _leave_shared_subscription(self) -> None:
+        """A plain subscription stays in the session. For a shared one the broker would go on queueing messages."""
         if self._settings.group is None:
-            return  # the filters are plain
+            return
         try:
-            await self._broker.give_up_share(lambda: self._steward.quiet(patient=True))
-            _log.info("left the group", group=self._settings.group, left_behind=self._intake.messages)
+            await self._mqtt.leave_shared(lambda: self._dispatcher.quiet(patient=True))
+            _log.info("left the group", group=self._settings.group, left_behind=self._in_flight.messages)
         except BrokerError as error:
-            _log.warning("could not leave the group: the broker keeps the share for this client id", reason=str(error))
+            _log.warning("cannot leave the group: messages still queue for this client_id", reason=str(error))
 
 
-def _rules(settings: Settings) -> Policy:
+def _core_policy(settings: Settings) -> Policy:
     return Policy(
         ask_registration=settings.ask_registration,
         registered_values=frozenset(value.casefold() for value in settings.registered_values),
@@ -214,11 +219,11 @@ def _rules(settings: Settings) -> Policy:
     )
 
 
-def _models(settings: Settings, region: str, policy: RetryPolicy) -> ModelFileStore:
-    """Raises ConfigError where the cache's folder cannot be used, or the AWS settings name no store."""
-    connections.model_store(settings, region).close()  # a mistake is told at the start
+def _file_store(settings: Settings, region: str, policy: RetryPolicy) -> ModelFileStore:
+    """Raises ConfigError where the cache's folder cannot be used, or the AWS settings name no endpoint of S3."""
+    connections.s3_client(settings, region).close()  # raises for a mistake now, not at the first read
     folder = settings.state_dir / "models"
     try:
-        return ModelFileStore(lambda: connections.model_store(settings, region), folder, settings.cache_bytes, policy)
+        return ModelFileStore(lambda: connections.s3_client(settings, region), folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error

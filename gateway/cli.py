@@ -1,6 +1,6 @@
-"""The `edge-gateway` command: reads the settings, starts the gateway, shows its settings, mounts the others.
+"""The `edge-gateway` command and its sub-commands. It must hold no logic.
 
-Holds no logic of its own. Heavy modules are imported inside the commands, so that `--help` and mistakes come at once.
+Heavy modules are imported inside the commands, so that `--help` and mistakes are quick.
 """
 
 import asyncio
@@ -14,21 +14,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.errors import ConfigError
-from gateway.manager.cli.main import app as manager
+from gateway.manager.cli import app as manager
 from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
 
 EXIT_CONFIG = 2
 EXIT_INTERRUPTED = 130
 WIDE = 400
-"""Columns where nobody's terminal gives a width: there a line is as long as it needs to be."""
+"""Columns of the output where it is not a terminal: no line is broken."""
 
 # A pretty traceback would show local variables, and a secret among them.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(manager, name="manager")
 app.add_typer(devices, name="devices")
 
-Config = Annotated[
+ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="TOML file of settings; else the one that GATEWAY_CONFIG names."),
 ]
@@ -50,7 +50,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def edge_gateway(
+def main_callback(
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
@@ -59,7 +59,7 @@ def edge_gateway(
 
 
 @app.command()
-def run(config: Config = None) -> None:
+def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
     from gateway.config import load
     from gateway.ops import log
@@ -71,26 +71,26 @@ def run(config: Config = None) -> None:
 
         status = asyncio.Runner().run(app.run(settings))
     except ConfigError as error:
-        _tell(error)
-    # All is closed. What the interpreter would wait for now are threads in a call to the service or the broker, whose
-    # timeouts are longer than drain_timeout allows.
+        _exit_with_mistakes(error)
+    # All is closed. The interpreter would wait for threads that call the service or the broker, for longer than
+    # drain_timeout allows.
     sys.stderr.flush()
     os._exit(status)
 
 
 @app.command("settings")
 def show_settings(
-    config: Config = None,
+    config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for a machine.")] = False,
 ) -> None:
     """Show every setting, its value, where it was set and what it means. Secrets are masked."""
     from gateway.config import Settings, load_with_places
 
     try:
-        found, places = load_with_places(config)
+        settings, places = load_with_places(config)
     except ConfigError as error:
-        _tell(error)
-    values = found.shown()
+        _exit_with_mistakes(error)
+    values = settings.redacted()
     if as_json:
         rows = {name: {"value": value, "from": places.get(name, "default")} for name, value in values.items()}
         typer.echo(json.dumps(rows, indent=2))
@@ -103,12 +103,12 @@ def show_settings(
 
 @app.command()
 def doctor(
-    config: Config = None,
+    config: ConfigOption = None,
     conf: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The broker's mosquitto.conf, where it can be read from here.")
     ] = None,
     devices: Annotated[
-        int | None, typer.Option(min=1, help="For how many devices the broker's queues must do.")
+        int | None, typer.Option(min=1, help="For how many devices the broker's queues must be enough.")
     ] = None,
     board: Annotated[
         Path | None,
@@ -122,7 +122,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for a machine.")] = False,
 ) -> None:
-    """Try on the live broker and endpoint what the promises rest on. Exit status 1: something fails; 2: as for run."""
+    """Try on the live broker and endpoint what the promises need. Exit status 1: something fails; 2: as for run."""
     from gateway.config import load
 
     try:
@@ -132,20 +132,20 @@ def doctor(
         from gateway import doctor
 
         options = doctor.Options(site, board, conf, devices, model)
-        found = asyncio.Runner().run(doctor.examine(settings, options))
+        results = asyncio.Runner().run(doctor.run_checks(settings, options))
     except ConfigError as error:
-        _tell(error)
+        _exit_with_mistakes(error)
     except KeyboardInterrupt:
         os._exit(EXIT_INTERRUPTED)
     if as_json:
-        typer.echo(doctor.as_json(found))
+        typer.echo(doctor.as_json(results))
     else:
-        doctor.show(found, Console(width=None if sys.stdout.isatty() else WIDE))
+        doctor.print_report(results, Console(width=None if sys.stdout.isatty() else WIDE))
     sys.stdout.flush()
-    os._exit(doctor.exit_status(found))  # as above
+    os._exit(doctor.exit_status(results))  # as above
 
 
-def _tell(error: ConfigError) -> NoReturn:
+def _exit_with_mistakes(error: ConfigError) -> NoReturn:
     for mistake in error.mistakes:
         typer.echo(mistake, err=True)
     raise typer.Exit(EXIT_CONFIG)

@@ -1,6 +1,6 @@
-"""The doors of the house as the settings want them: to the broker, to the service, to the model store. Opens none.
+"""The connections of the settings: to the broker, to the Edge Manager, to S3. It must never open one.
 
-Whoever tries something out does it through these, so that what it finds holds for `run`.
+The doctor uses these too, so that what it finds is true for `run`.
 """
 
 import ssl
@@ -17,64 +17,64 @@ from gateway.errors import ConfigError
 from gateway.files import fetcher
 from gateway.mqtt.connection import BrokerEndpoint
 
-THREADS = 16
+MAX_THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
 
 
 @dataclass(frozen=True, slots=True)
 class EdgeManagerConnection:
-    """The Edge Manager by the AWS settings: boto3's session and client."""
+    """The Edge Manager of the AWS settings: boto3's session and client."""
 
     session: Any
     client: Any
 
     @property
     def url(self) -> str:
-        """Without what may stand there to log in with."""
-        return without_login(self.client.meta.endpoint_url)
+        """Without credentials."""
+        return redact_credentials(self.client.meta.endpoint_url)
 
     @property
     def region(self) -> str:
         return str(self.client.meta.region_name)
 
-    def lane(self, concurrency: int) -> tuple[Transport, int]:
-        """The express lane where it can be taken, and how many calls at once it is good for. Needs a running loop."""
-        if direct_transport.suits(self.client):
+    def make_transport(self, concurrency: int) -> tuple[Transport, int]:
+        """The direct transport where it is possible, else boto3's, and its concurrency limit. Needs a running loop."""
+        if direct_transport.is_supported(self.client):
             return DirectTransport(self.session, self.client, concurrency), concurrency
-        most = min(concurrency, THREADS)
-        return BotoTransport(self.client, most), most
+        limit = min(concurrency, MAX_THREADS)
+        return BotoTransport(self.client, limit), limit
 
 
-def without_login(url: str) -> str:
-    """A URL as it may be logged and shown."""
+def redact_credentials(url: str) -> str:
+    """The URL without user name and password, for logs and output."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def service(settings: Settings) -> EdgeManagerConnection:
+def edge_manager(settings: Settings) -> EdgeManagerConnection:
     """Raises ConfigError where the AWS settings name no service."""
     session = boto_transport.make_session()
     timeouts = settings.connect_timeout, settings.read_timeout
     return EdgeManagerConnection(
-        session, boto_transport.make_client(session, settings.region, min(settings.concurrency, THREADS), *timeouts)
+        session, boto_transport.make_client(session, settings.region, min(settings.concurrency, MAX_THREADS), *timeouts)
     )
 
 
-def model_store(settings: Settings, region: str) -> Any:
+def s3_client(settings: Settings, region: str) -> Any:
     """The boto3 client of S3. Raises ConfigError where the AWS settings name no endpoint."""
     return fetcher.make_client(region, settings.connect_timeout, settings.read_timeout)
 
 
-def broker(settings: Settings) -> BrokerEndpoint:
+def mqtt_endpoint(settings: Settings) -> BrokerEndpoint:
     """Raises ConfigError where the TLS files cannot be used."""
-    found = settings.broker
+    url = settings.broker
     return BrokerEndpoint(
-        host=found.host,
-        port=found.port,
+        host=url.host,
+        port=url.port,
         client_id=settings.client_id,
-        username=found.username,
-        password=found.password,
-        tls=_tls(settings) if found.tls else None,
+        username=url.username,
+        password=url.password,
+        tls=_tls(settings) if url.tls else None,
         keepalive=settings.keepalive,
         session_expiry=settings.session_expiry,
     )

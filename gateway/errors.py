@@ -1,6 +1,6 @@
-"""Every way to fail, by whose fault it is and whether trying again can help.
+"""Exception hierarchy, grouped by who must act: the device, the operator, or nobody (retry). And the text of errors.
 
-The cellar of the house: anyone may import this file, it imports nothing of ours and performs nothing.
+Imports nothing from this package.
 """
 
 from enum import IntEnum
@@ -20,11 +20,11 @@ class Code(IntEnum):
 
 
 class GatewayError(Exception):
-    """The root of everything that this package raises on purpose."""
+    """The base of all exceptions that this package raises on purpose."""
 
 
 class ConfigError(GatewayError):
-    """The operator's fault: settings that cannot work. `mistakes` holds one sentence for each, none left out."""
+    """The operator must correct the settings. `mistakes` has one sentence for each mistake."""
 
     def __init__(self, mistakes: list[str]) -> None:
         super().__init__("\n".join(mistakes))
@@ -32,9 +32,9 @@ class ConfigError(GatewayError):
 
 
 class MessageError(GatewayError):
-    """The device's fault: sending the same payload again cannot help. `code` is what the device is told.
+    """The device must act: the same payload would be rejected again. `code` and `detail` go into its error ack.
 
-    `seq`: what its payload asks to be acked as, where that much of it could be read.
+    `seq`: the seq of the payload, where it could be read.
     """
 
     code: Code = Code.REFUSED
@@ -46,7 +46,7 @@ class MessageError(GatewayError):
 
 
 class DecodeError(MessageError):
-    """The payload is not of the protocol's form."""
+    """The payload does not have the form of the protocol."""
 
     code = Code.MALFORMED
 
@@ -58,13 +58,13 @@ class LimitError(MessageError):
 
 
 class RateError(MessageError):
-    """The device sends more than the operator lets it."""
+    """The device sends more than the operator allows."""
 
     code = Code.GAVE_UP
 
 
 class CloudError(GatewayError):
-    """A call to the Edge Manager failed. `reason` is the error's code there, or the kind of the fault."""
+    """A call to the Edge Manager failed. `reason`: the service's error code, or the kind of the error."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
@@ -72,31 +72,31 @@ class CloudError(GatewayError):
 
 
 class PermanentError(CloudError):
-    """The message's fault: the service will never take this call."""
+    """The service will never accept this call."""
 
 
 class TransientError(CloudError):
-    """Nobody's fault: throttled, too busy, unreachable. Trying again can help."""
+    """Throttled, overloaded or unreachable. A retry can succeed."""
 
 
 class OperatorError(CloudError):
-    """The operator's fault: credentials, permissions, endpoint. Trying again helps once somebody has mended it."""
+    """Credentials, permissions or endpoint are wrong. A retry succeeds once the operator has corrected them."""
 
 
 class StateError(GatewayError):
-    """What should outlive the gateway cannot be written: the operator must look at the disk."""
+    """State cannot be written: the operator must look at the disk."""
 
 
 class ProvisioningError(GatewayError):
-    """A name, or a file of the site's identities, that an operator must mend before the command can go on."""
+    """A name, or a file of the site's identities, that the operator must correct."""
 
 
 class BrokerError(GatewayError):
-    """The broker cannot be reached or refuses what the gateway needs. Trying again can help."""
+    """The broker is unreachable or rejects what the gateway needs. A retry can succeed."""
 
 
 class BrokerRefused(BrokerError):
-    """The broker answers CONNECT with a refusal: `code` is its MQTT 5 reason code."""
+    """The broker rejects CONNECT: `code` is its MQTT 5 reason code."""
 
     def __init__(self, code: int, detail: str) -> None:
         super().__init__(detail)
@@ -104,9 +104,22 @@ class BrokerRefused(BrokerError):
 
 
 class FileError(GatewayError):
-    """A model file cannot be read. `code` is what the device is told, with the text."""
+    """A model file cannot be read. `code` and `detail` go into the device's error ack."""
 
     def __init__(self, code: Code, detail: str) -> None:
         super().__init__(detail)
         self.code = code
         self.detail = detail
+
+
+def printable(text: str) -> str:
+    """`text` with "?" for each character that is not printable: it cannot control a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def one_line(text: object) -> str:
+    """One printable line of at most 500 characters.
+
+    The reason of a dead letter is an MQTT user property: Mosquitto closes the connection for a control character in it.
+    """
+    return printable(" ".join(str(text).split())[:500])

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, settings
 
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests import brokers, needs, processes
-from tests.brokers import Kept
+from tests.support import brokers, needs, processes
+from tests.support.brokers import Kept
 
 KEPT = pytest.StashKey[Kept]()
 BROKER = pytest.StashKey[set[str]]()

@@ -1,1 +1,1 @@
-"""Calls to the Edge Manager: transports, signatures, errors, and when a call is made again. Keeps no message."""
+"""Calls to the Edge Manager: transports, signatures, errors, availability. It must never keep a message."""

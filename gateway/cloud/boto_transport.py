@@ -1,6 +1,6 @@
-"""The standard lane: calls by boto3 itself, in threads. It reaches every endpoint that the AWS settings can name.
+"""Sends calls by boto3, in threads. It reaches every endpoint that the AWS settings can name.
 
-Here the boto3 client is made; the express lane takes what it needs from it. No retries, no devices.
+The boto3 session and client of both transports are made here. It must never retry a call, and knows no failing devices.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -16,15 +16,13 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
 
 from gateway.cloud import error_mapping, serializer
+from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, ConfigError
 from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, SendHeartbeat
 
-Done: TypeAlias = Callable[[serializer.Answer | CloudError], None]
-"""Told the answer, or what went wrong."""
-
 
 def make_session() -> Any:
-    """The boto3 session by the standard AWS settings. Raises ConfigError where there can be none."""
+    """The boto3 session by the standard AWS settings. Raises ConfigError if they are wrong."""
     try:
         return boto3.Session()
     except BotoCoreError as error:
@@ -32,7 +30,7 @@ def make_session() -> Any:
 
 
 def has_credentials(session: Any) -> bool:
-    """Whether boto3 finds any to sign with. It looks into files and may ask other services: for a thread."""
+    """Whether boto3 finds credentials. Blocks: it reads files and may call other services."""
     try:
         return session.get_credentials() is not None
     except BotoCoreError:
@@ -40,9 +38,9 @@ def has_credentials(session: Any) -> bool:
 
 
 def make_client(session: Any, region: str | None, threads: int, connect_timeout: float, read_timeout: float) -> Any:
-    """The boto3 client by the standard AWS settings; timeouts in seconds. Raises ConfigError where none can be made.
+    """The boto3 client by the standard AWS settings; timeouts in seconds. Raises ConfigError if they are wrong.
 
-    boto3 would repeat a failing call by itself; here the retry policy is the one that does.
+    The client does not retry: the retry policy does.
     """
     config = Config(
         retries={"total_max_attempts": 1},
@@ -57,73 +55,73 @@ def make_client(session: Any, region: str | None, threads: int, connect_timeout:
         raise ConfigError([f"AWS settings: {error} (see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"]) from error
 
 
-def tell_dates(client: Any, told: Callable[[str], None]) -> None:
-    """`told` hears the Date header of each answer of the service ("" where it has none), in the thread of the call."""
+def on_response_date(client: Any, callback: Callable[[str], None]) -> None:
+    """Call `callback` with the Date header of each response ("": it has none), in the thread of the call."""
 
-    def hear(response_dict: Any, **more: object) -> None:
-        told(response_dict["headers"].get("date", ""))
+    def on_response(response_dict: Any, **more: object) -> None:
+        callback(response_dict["headers"].get("date", ""))
 
-    client.meta.events.register("before-parse.sagemaker-edge", hear)
+    client.meta.events.register("before-parse.sagemaker-edge", on_response)
 
 
 @dataclass(frozen=True, slots=True)
 class CredentialInfo:
-    """The credentials that boto3 found: by which of its ways, and whether they end, and are renewed, by themselves."""
+    """The credentials of boto3: the method that found them, whether they expire, and whether boto3 renews them."""
 
     method: str
     temporary: bool
     renewed: bool
 
 
-def identity(session: Any) -> CredentialInfo | CloudError | None:
-    """The credentials of a session; None where there are none. May ask other services, as boto3 does."""
+def credential_info(session: Any) -> CredentialInfo | CloudError | None:
+    """The credentials of a session; None: there are none. Blocks: boto3 may call other services."""
     try:
         found = session.get_credentials()
         frozen = None if found is None else found.get_frozen_credentials()
     except Exception as error:
-        return error_mapping.of(error)
+        return error_mapping.from_exception(error)
     if frozen is None:
         return None
-    # Those of the environment may tell when they expire, but another process must renew them.
+    # Credentials of the environment may have an expiry, but another process must renew them.
     renewed = isinstance(found, RefreshableCredentials) and found.method != "env"
     return CredentialInfo(found.method, frozen.token is not None, renewed)
 
 
 class BotoTransport:
-    """One lane, of so many threads."""
+    """`threads`: calls at once, at most."""
 
     def __init__(self, client: Any, threads: int) -> None:
         self._client = client
         self._loop = asyncio.get_running_loop()
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="cloud")
 
-    def send(self, call: Call, done: Done) -> None:
-        """Send once; `done` hears the answer, or what went wrong."""
+    def send(self, call: Call, on_response: OnApiResponse) -> None:
+        """Send once; `on_response` gets the response or the error."""
 
-        def over(future: "Future[serializer.Answer | CloudError]") -> None:
+        def on_done(future: "Future[ApiResponse | CloudError]") -> None:
             if not future.cancelled() and not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(done, future.result())
+                self._loop.call_soon_threadsafe(on_response, future.result())
 
-        self._pool.submit(self._answer, call).add_done_callback(over)
+        self._pool.submit(self._call, call).add_done_callback(on_done)
 
-    def _answer(self, call: Call) -> serializer.Answer | CloudError:
-        parameters = serializer.members(call)
+    def _call(self, call: Call) -> ApiResponse | CloudError:
+        request = serializer.to_request(call)
         try:
             match call:
                 case SendHeartbeat():
-                    answer = self._client.send_heartbeat(**parameters)
+                    response = self._client.send_heartbeat(**request)
                 case GetDeployments():
-                    answer = self._client.get_deployments(**parameters)
+                    response = self._client.get_deployments(**request)
                 case GetDeviceRegistration():
-                    answer = self._client.get_device_registration(**parameters)
-            headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+                    response = self._client.get_device_registration(**request)
+            headers = response["ResponseMetadata"].get("HTTPHeaders", {})
             if headers.get("content-length") == "0" and not isinstance(call, SendHeartbeat):
-                return error_mapping.of_nothing()
-            return error_mapping.of_page(headers) or serializer.answer(call, answer)
+                return error_mapping.empty_response()
+            return error_mapping.check_content_type(headers) or serializer.parse_response(call, response)
         except Exception as error:
-            return error_mapping.of(error)
+            return error_mapping.from_exception(error)
 
     def close(self) -> None:
-        """Calls that have not begun are dropped; the others end by their timeouts."""
+        """Calls that have not started are dropped; the others end by their timeouts."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()

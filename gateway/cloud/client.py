@@ -1,188 +1,154 @@
-"""The garden door: a call -> a lane to the service -> its outcome, and what follows for the calls after it.
+"""Edge Manager client: sends each call over a transport and turns its result into an outcome for the core.
 
-Holds nothing of what devices say: a call that fails goes back to where its messages wait. Which lane the calls take is
-chosen by who opens the door.
+Keeps no messages: a failed call is returned to the core, which queues its messages again. What follows from a failure
+is decided in availability.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol, TypeAlias
 
-from gateway.cloud.availability import CircuitBreaker
-from gateway.cloud.serializer import Answer
+from gateway.cloud.availability import Availability, CircuitBreaker
+from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, OperatorError, PermanentError
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import (
-    Abandoned,
     Accepted,
     Call,
     Cancelled,
-    GetDeployments,
     GetDeviceRegistration,
     Outcome,
     Rejected,
     RetryLater,
-    SendHeartbeat,
 )
-from gateway.retry import FailureRecord, RetryPolicy
+from gateway.retry import RetryPolicy
 
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]
-"""Told of each attempt: the call, its seconds, what went wrong (None: accepted)."""
-OnRetry: TypeAlias = Callable[[Call, BaseException, int], None]
-"""Told of each call that will be repeated: the error, how many attempts (of the device, or of probes) have failed."""
-OnBreaker: TypeAlias = Callable[[CircuitBreaker], None]
-"""Told whenever the calls that may be under way at once become more or fewer."""
-
-_OPERATIONS = (SendHeartbeat, GetDeployments, GetDeviceRegistration)
+"""Called after each attempt: the call, its seconds, its error (None: accepted)."""
+OnCallRetry: TypeAlias = Callable[[Call, CloudError, int], None]
+"""Called for each call that will be retried: its error, and how many attempts of its device, or probes, have failed."""
+OnLimitChange: TypeAlias = Callable[[CircuitBreaker], None]
+"""Called after the number of calls that may be in flight changed."""
 
 
 class Transport(Protocol):
-    """One way to the service: each call once, and every foreign exception ends there."""
+    """Sends calls to the service, each once. Exceptions of its libraries become CloudError here."""
 
-    def send(self, call: Call, done: Callable[[Answer | CloudError], None]) -> None:
-        """Send once; `done` hears the answer, or what went wrong, on the loop's thread, after this has returned."""
+    def send(self, call: Call, on_response: OnApiResponse) -> None:
+        """`on_response` gets the response or the error, in the event loop, after `send` has returned."""
 
     def close(self) -> None:
-        """Calls under way are not told."""
+        """Calls in flight get no response."""
 
 
 class EdgeManagerClient:
-    """Makes calls over one lane, by one policy and one breaker.
+    """Sends calls over `transport` within the limits of `availability`.
 
-    What fails and is worth making again is Postponed: it is asked for again, after `again` where it failed alone.
-    Nothing is kept of it meanwhile but how often its device failed.
+    A failed call that is worth a retry becomes RetryLater; if only its device fails, `on_retry_due` follows.
     """
 
     def __init__(
         self,
-        lane: Transport,
+        transport: Transport,
         policy: RetryPolicy,
-        breaker: CircuitBreaker,
+        availability: Availability,
         on_attempt: OnAttempt,
-        on_retry: OnRetry,
-        on_breaker: OnBreaker = lambda breaker: None,
+        on_retry: OnCallRetry,
+        on_limit_change: OnLimitChange = lambda breaker: None,
     ) -> None:
-        self._lane = lane
+        self._transport = transport
         self._policy = policy
-        self._health = policy.health()
-        self._breaker = breaker
-        self._on_attempt, self._on_retry, self._on_breaker = on_attempt, on_retry, on_breaker
-        self._failing: dict[tuple[Device, type[Call]], FailureRecord] = {}
+        self._availability, self._breaker = availability, availability.breaker
+        self._on_attempt, self._on_retry, self._on_limit_change = on_attempt, on_retry, on_limit_change
         self._timers: dict[Device | None, asyncio.TimerHandle] = {}
-        self._window = breaker.window
-        self._again: Callable[[Device], None] = lambda device: None
-        self._widen: Callable[[int], None] = lambda window: None
+        self._limit = self._breaker.limit
+        self._on_retry_due: Callable[[Device], None] = lambda device: None
+        self._set_concurrency: Callable[[int], None] = lambda limit: None
 
     def __repr__(self) -> str:
-        return f"<Cloud {self._breaker!r}, {len(self._failing)} devices failing>"
+        return f"<EdgeManagerClient {self._availability!r}>"
 
-    def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
-        """`again` hears that a device's postponed call is due, `widen` how many calls at once there may be."""
-        self._again, self._widen = again, widen
-        widen(self._window)
+    def bind(self, on_retry_due: Callable[[Device], None], set_concurrency: Callable[[int], None]) -> None:
+        """`on_retry_due` gets a device whose call is due again, `set_concurrency` how many calls may be in flight."""
+        self._on_retry_due, self._set_concurrency = on_retry_due, set_concurrency
+        set_concurrency(self._limit)
 
-    def start(self, call: Call, then: Callable[[Outcome[Answer]], None]) -> None:
-        """Make a call once; `then` hears its outcome."""
-        began = time.monotonic()
-        self._lane.send(call, lambda answer: then(self._outcome(call, began, answer)))
+    def call(self, call: Call, then: Callable[[Outcome[ApiResponse]], None]) -> None:
+        """Make a call once; `then` gets its outcome."""
+        self._transport.send(call, partial(self._on_response, call, time.monotonic(), then))
 
-    def _outcome(self, call: Call, began: float, answer: Answer | CloudError) -> Outcome[Answer]:
-        """What became of an attempt, and what follows for the next calls."""
+    def _on_response(
+        self,
+        call: Call,
+        began: float,
+        then: Callable[[Outcome[ApiResponse]], None],
+        response: ApiResponse | CloudError,
+    ) -> None:
         now = time.monotonic()
-        if not isinstance(answer, CloudError):
-            self._on_attempt(call, now - began, None)
-            if self._tells_of_others(call):
-                self._health.succeeded(now)
-            self._answered(call, now)
-            return Accepted(answer)
-        if isinstance(answer, PermanentError) and isinstance(call, GetDeviceRegistration):
-            answer = OperatorError(answer.reason, str(answer))  # a registration is never refused, only failing
-        self._on_attempt(call, now - began, answer)
-        if isinstance(answer, PermanentError):
-            self._answered(call, now)
-            return Rejected(str(answer))
-        return self._failed(call, answer, now)
+        if isinstance(response, CloudError):
+            then(self._on_error(call, response, now - began, now))
+            return
+        self._on_attempt(call, now - began, None)
+        self._availability.on_answer(call, now)
+        if self._limit != self._breaker.limit:
+            self._update_limit()
+        then(Accepted(response))
 
-    def _tells_of_others(self, call: Call) -> bool:
-        """Whether its success may be held against others: not where the device's own other calls are what fails."""
-        if not self._failing:
-            return True
-        return not any((call.device, each) in self._failing for each in _OPERATIONS if each is not type(call))
-
-    def _answered(self, call: Call, now: float) -> None:
-        failing = self._failing.pop((call.device, type(call)), None) if self._failing else None
-        self._breaker.answered(now, failing is None)
-        if self._window != self._breaker.window:
-            self._tell_window()
-
-    def _failed(self, call: Call, fault: CloudError, now: float) -> Outcome[Answer]:
-        failing = self._failing.get((call.device, type(call)))
-        if self._breaker.failed(call.device, failing is None):
-            self._later(self._policy.wait(self._breaker.rounds), None)
-        self._tell_window()
-        if isinstance(call, GetDeployments) and not call.patient:
-            return Cancelled(str(fault))
+    def _on_error(self, call: Call, error: CloudError, seconds: float, now: float) -> Outcome[ApiResponse]:
+        if isinstance(error, PermanentError) and isinstance(call, GetDeviceRegistration):
+            error = OperatorError(error.reason, str(error))  # a device asked for nothing that could be rejected
+        self._on_attempt(call, seconds, error)
+        if isinstance(error, PermanentError):
+            self._availability.on_answer(call, now, accepted=False)
+            self._update_limit()
+            return Rejected(str(error))
+        decision = self._availability.on_failure(call, error, now)
+        if decision.probe_due:
+            self._start_timer(self._breaker.failed_probes, None)
+        self._update_limit()
         if self._policy.stopping.is_set():
             return Cancelled("the gateway stops")
-        if self._breaker.open:
-            self._failing.clear()  # it was not their fault
-            self._on_retry(call, fault, self._breaker.rounds)
-            return RetryLater(alone=False)
-        return self._failed_alone(call, fault, failing or self._fresh(call, now), now)
+        if isinstance(decision.outcome, RetryLater):
+            self._on_retry(call, error, decision.failures)
+            if decision.outcome.alone:
+                self._start_timer(decision.failures, call.device)
+        return decision.outcome
 
-    def _fresh(self, call: Call, now: float) -> FailureRecord:
-        failing = FailureRecord(now, self._health.seconds, self._health.successes)
-        self._failing[call.device, type(call)] = failing
-        return failing
-
-    def _failed_alone(self, call: Call, fault: CloudError, failing: FailureRecord, now: float) -> Outcome[Answer]:
-        if failing.attempts == 0:
-            failing.since, failing.seconds, failing.successes = now, self._health.seconds, self._health.successes
-        failing.attempts += 1
-        if self._policy.gives_up(failing, fault, self._health, self._breaker.failing_share, now):
-            self._fresh(call, now).given_up = True
-            return Abandoned(str(fault))
-        failing.presses = False
-        self._on_retry(call, fault, failing.attempts)
-        self._later(self._policy.wait(failing.attempts), call.device)
-        return RetryLater(alone=True)
-
-    def _later(self, seconds: float, device: Device | None) -> None:
-        """`device` None: a probe is due then, else the device's call."""
+    def _start_timer(self, failures: int, device: Device | None) -> None:
+        """`device` None: for a probe."""
         if device in self._timers:
-            self._timers[device].cancel()  # it was set before the service answered, and failed again
-        self._timers[device] = asyncio.get_running_loop().call_later(seconds, self._due, device)
+            self._timers[device].cancel()  # a call succeeded after it was started, and then failed again
+        wait = self._policy.wait(failures)
+        self._timers[device] = asyncio.get_running_loop().call_later(wait, self._on_timer, device)
 
-    def _due(self, device: Device | None) -> None:
+    def _on_timer(self, device: Device | None) -> None:
         del self._timers[device]
         if self._policy.stopping.is_set():
             return
         if device is not None:
-            self._again(device)
+            self._on_retry_due(device)
         else:
-            self._breaker.probe()
-            self._tell_window()
+            self._breaker.half_open()
+            self._update_limit()
 
-    def press(self, device: Device) -> None:
-        """All others wait behind what `device` asked for: if its call failed alone, it is made again now."""
-        for operation in _OPERATIONS:
-            failing = self._failing.get((device, operation))
-            if failing is not None:
-                failing.presses = True
+    def retry_now(self, device: Device) -> None:
+        """All others wait for this device: if its call failed, it is due now."""
+        self._availability.mark_blocking(device)
         timer = self._timers.get(device)
         if timer is not None:
             timer.cancel()
-            self._due(device)
+            self._on_timer(device)
 
-    def _tell_window(self) -> None:
-        window, self._window = self._window, self._breaker.window
-        if window != self._window:
-            self._on_breaker(self._breaker)
-            self._widen(self._window)
+    def _update_limit(self) -> None:
+        if self._limit != self._breaker.limit:
+            self._limit = self._breaker.limit
+            self._on_limit_change(self._breaker)
+            self._set_concurrency(self._limit)
 
     def close(self) -> None:
-        """No outcome from now on."""
+        """No outcome follows."""
         for timer in self._timers.values():
             timer.cancel()
-        self._lane.close()
+        self._transport.close()

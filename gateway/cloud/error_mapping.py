@@ -1,15 +1,15 @@
-"""What an exception of botocore means: the message's fault, nobody's, or the operator's. By error code, then by status.
+"""Maps exceptions of botocore and error responses to CloudErrors: by error code first, by status second.
 
-Decides, and does nothing: what follows is retry.py's and the core's.
+It must never decide what follows from an error.
 """
 
 from typing import Any
 
 from botocore import exceptions as botocore
 
-from gateway.errors import CloudError, OperatorError, PermanentError, TransientError
+from gateway.errors import CloudError, OperatorError, PermanentError, TransientError, one_line
 
-FAILED_CODES = frozenset(
+TRANSIENT_CODES = frozenset(
     "InternalServiceException InternalFailure InternalServerError InternalError ServiceUnavailable "
     "ServiceUnavailableException RequestTimeout RequestTimeoutException PriorRequestNotComplete "
     "Throttling ThrottlingException ThrottledException RequestThrottled RequestThrottledException "
@@ -28,33 +28,26 @@ OPERATOR_STATUSES = frozenset({401, 403, 404, 405, 407})
 UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
 
 
-def of(error: Exception) -> CloudError:
-    """The fault behind an exception that boto3 raised, or that its answer made api.py raise."""
+def from_exception(error: Exception) -> CloudError:
+    """The error for an exception of boto3 or of the serializer."""
     if isinstance(error, CloudError):
         return error
     if isinstance(error, botocore.ClientError):
-        return of_answer(error.response)
+        return from_response(error.response)
     if isinstance(error, botocore.ParamValidationError):
-        return PermanentError("ParamValidation", line(error))
+        return PermanentError("ParamValidation", one_line(error))
     if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
-        return TransientError(type(error).__name__, line(error))
-    # No credentials, no such profile, a certificate that does not fit, an answer that is not the API's.
-    return OperatorError(type(error).__name__, line(error))
+        return TransientError(type(error).__name__, one_line(error))
+    # No credentials, no such profile, a certificate that does not fit, a response that is not the API's.
+    return OperatorError(type(error).__name__, one_line(error))
 
 
-def line(text: object) -> str:
-    """One line of 500 characters at most. A reason travels on `dead` as a property, and a broker that finds a control
-    character in it cuts the connection (Mosquitto does)."""
-    words = " ".join(str(text).split())[:500]
-    return "".join(character if character.isprintable() else "?" for character in words)
-
-
-def of_answer(response: Any) -> CloudError:
-    """The fault that a response tells, in botocore's form."""
+def from_response(response: Any) -> CloudError:
+    """The error for an error response, as botocore parses it."""
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    code = line(response.get("Error", {}).get("Code", ""))
-    message = line(response.get("Error", {}).get("Message", ""))
-    if code in FAILED_CODES:
+    code = one_line(response.get("Error", {}).get("Code", ""))
+    message = one_line(response.get("Error", {}).get("Message", ""))
+    if code in TRANSIENT_CODES:
         return TransientError(code, message)
     if code in OPERATOR_CODES:
         return OperatorError(code, message)
@@ -65,14 +58,17 @@ def of_answer(response: Any) -> CloudError:
     return PermanentError(code, message)
 
 
-def of_nothing() -> CloudError:
-    """An answer without a body, where the API has one."""
+def empty_response() -> CloudError:
+    """The error for a response without a body, where the API has one."""
     return OperatorError("NotTheApi", "an empty answer where JSON belongs: is the endpoint right?")
 
 
-def of_page(headers: dict[str, str]) -> CloudError | None:
-    """boto3 reads no body where the API has none, so a page with status 200 would pass for an accepted heartbeat."""
-    kind = headers.get("content-type", "")
-    if not kind or "json" in kind or headers.get("content-length") == "0":
+def check_content_type(headers: dict[str, str]) -> CloudError | None:
+    """The error for a successful response that is not JSON. `headers` have lower-case names.
+
+    boto3 does not read the body of an accepted heartbeat, so an HTML page with status 200 would count as accepted.
+    """
+    content_type = headers.get("content-type", "")
+    if not content_type or "json" in content_type or headers.get("content-length") == "0":
         return None
-    return OperatorError("NotTheApi", f"an answer of type {kind} where JSON belongs: is the endpoint right?")
+    return OperatorError("NotTheApi", f"an answer of type {content_type} where JSON belongs: is the endpoint right?")

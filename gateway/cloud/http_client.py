@@ -1,6 +1,6 @@
-"""HTTP/1.1 POSTs to one host over connections that stay: as little as a call needs, on the asyncio loop.
+"""HTTP/1.1 POSTs to one origin over persistent connections, on the asyncio loop. httptools parses the responses.
 
-httptools reads the answers. Knows no AWS and repeats nothing; a call that fails is told to whoever made it.
+Knows no AWS. It must never repeat a request: who made it gets the error.
 """
 
 import asyncio
@@ -14,28 +14,29 @@ import httptools
 
 from gateway.errors import CloudError, OperatorError, TransientError
 
-LARGEST_ANSWER = 1 << 20
-ENDS_BY_ITSELF = {"content-length", "transfer-encoding"}
-"""Headers of a body that says where it ends: one that breaks off before is no answer."""
-SWEEP = 0.25
-"""Seconds between two looks for calls that take too long."""
+MAX_RESPONSE = (1 << 20) + 65_536
+"""Bytes of a response, with its head."""
+BODY_LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
+"""With one of them a body that ends early is an error."""
+EXPIRE_INTERVAL = 0.25
+"""Seconds between two checks for requests that take too long."""
 
 
 @dataclass(slots=True)
-class Response:
-    """What came back; header names in lower case."""
+class HttpResponse:
+    """`headers`: names in lower case."""
 
     status: int = 0
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
-Done: TypeAlias = Callable[[Response | CloudError], None]
+OnHttpResponse: TypeAlias = Callable[[HttpResponse | CloudError], None]
 
 
 @dataclass(frozen=True, slots=True)
 class HttpOrigin:
-    """Where to: `tls` None for plain HTTP. Timeouts in seconds; `connections` at most are open at once."""
+    """`tls` None: plain HTTP. Timeouts in seconds. At most `connections` are open."""
 
     host: str
     port: int
@@ -46,134 +47,146 @@ class HttpOrigin:
 
 
 class ConnectionPool:
-    """Connections to one host; what finds none free waits its turn."""
+    """Connections to one origin. A request that finds none idle is queued."""
 
-    def __init__(self, target: HttpOrigin) -> None:
-        self.target = target
+    def __init__(self, origin: HttpOrigin) -> None:
+        self.origin = origin
         self._loop = asyncio.get_running_loop()
-        self._free: list[ClientConnection] = []
-        self._all: set[ClientConnection] = set()
+        self._idle: list[ClientConnection] = []
+        self._open: set[ClientConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()
-        self._waiting: deque[tuple[bytes, Done]] = deque()
-        self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+        self._queue: deque[tuple[bytes, OnHttpResponse]] = deque()
+        self._expiry = self._loop.call_later(EXPIRE_INTERVAL, self._expire)
 
     def __repr__(self) -> str:
-        return f"<Pool {self.target.host}:{self.target.port}, {len(self._all)} open, {len(self._waiting)} waiting>"
+        where = f"{self.origin.host}:{self.origin.port}"
+        return f"<ConnectionPool {where}, {len(self._open)} open, {len(self._queue)} requests queued>"
 
-    def send(self, request: bytes, done: Done) -> None:
-        """Send a whole request; `done` hears the answer, or CallFailed, or OperatorNeeded for a certificate's fault."""
-        if self._free:
-            self._free.pop().send(request, done)
+    def send(self, request: bytes, on_response: OnHttpResponse) -> None:
+        """Send a whole request. `on_response` gets the response, TransientError, or OperatorError (certificate)."""
+        if self._idle:
+            self._idle.pop().send(request, on_response)
             return
-        self._waiting.append((request, done))
+        self._queue.append((request, on_response))
         self._open_more()
 
     def _open_more(self) -> None:
-        """Whoever waits has a connection coming, as far as there may be more."""
-        while len(self._opening) < min(len(self._waiting), self.target.connections - len(self._all)):
-            self._opening.add(self._loop.create_task(self._open()))
+        """Open a connection for each queued request, within the limit."""
+        while len(self._opening) < min(len(self._queue), self.origin.connections - len(self._open)):
+            self._opening.add(self._loop.create_task(self._open_one()))
 
-    async def _open(self) -> None:
-        connection = await self._connected()
-        self._opening.discard(cast("asyncio.Task[None]", asyncio.current_task()))  # first: there is room for another
+    async def _open_one(self) -> None:
+        connection = await self._connect()
+        self._opening.discard(cast("asyncio.Task[None]", asyncio.current_task()))  # first: another may open now
         if isinstance(connection, ClientConnection):
-            self._all.add(connection)
-            self.free(connection)
-        elif self._waiting:
-            self._waiting.popleft()[1](connection)
+            self._open.add(connection)
+            self.release(connection)
+        elif self._queue:
+            self._queue.popleft()[1](connection)
         self._open_more()
 
-    async def _connected(self) -> "ClientConnection | CloudError":
-        target = self.target
+    async def _connect(self) -> "ClientConnection | CloudError":
+        origin = self.origin
         try:
-            async with asyncio.timeout(target.connect_timeout):
+            async with asyncio.timeout(origin.connect_timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: ClientConnection(self), target.host, target.port, ssl=target.tls
+                    lambda: ClientConnection(self), origin.host, origin.port, ssl=origin.tls
                 )
         except ssl.SSLCertVerificationError as error:
             return OperatorError("SSLError", str(error))
         except TimeoutError:
-            return TransientError("ConnectTimeoutError", f"{target.host}:{target.port}")
+            return TransientError("ConnectTimeoutError", f"{origin.host}:{origin.port}")
         except OSError as error:
-            return TransientError("EndpointConnectionError", f"{target.host}:{target.port}: {error}")
+            return TransientError("EndpointConnectionError", f"{origin.host}:{origin.port}: {error}")
         return connection
 
-    def free(self, connection: "ClientConnection") -> None:
-        """It has nothing to do: who waits first has it."""
-        if self._waiting:
-            connection.send(*self._waiting.popleft())
+    def release(self, connection: "ClientConnection") -> None:
+        """The connection is idle: it gets the first queued request."""
+        if self._queue:
+            connection.send(*self._queue.popleft())
         else:
-            self._free.append(connection)
+            self._idle.append(connection)
 
-    def gone(self, connection: "ClientConnection") -> None:
-        """It is closed; others are opened for those who wait."""
-        self._all.discard(connection)
-        if connection in self._free:
-            self._free.remove(connection)
+    def connection_lost(self, connection: "ClientConnection") -> None:
+        """The connection is closed: others are opened for queued requests."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
         self._open_more()
 
-    def _sweep(self) -> None:
+    def _expire(self) -> None:
         now = self._loop.time()
-        for connection in [each for each in self._all if each.deadline < now]:
-            connection.fail(TransientError("ReadTimeoutError", f"no answer in {self.target.read_timeout:g} s"))
-        self._sweeper = self._loop.call_later(SWEEP, self._sweep)
+        for connection in [each for each in self._open if each.deadline < now]:
+            connection.fail(TransientError("ReadTimeoutError", f"no answer in {self.origin.read_timeout:g} s"))
+        self._expiry = self._loop.call_later(EXPIRE_INTERVAL, self._expire)
 
     def close(self) -> None:
-        """Calls in flight are not told."""
-        self._sweeper.cancel()
+        """Requests in flight get no response."""
+        self._expiry.cancel()
         for task in self._opening:
             task.cancel()
-        for connection in list(self._all):
+        for connection in list(self._open):
             connection.close()
 
 
 class ClientConnection(asyncio.Protocol):
-    """One request at a time, and its answer."""
+    """One connection: one request at a time."""
 
     def __init__(self, pool: ConnectionPool) -> None:
         self._pool = pool
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._done: Done | None = None
-        self._response = Response()
+        self._on_response: OnHttpResponse | None = None
+        self._status = self._size = 0
+        self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._complete = self._keep = False
+        self._complete = self._keep_alive = False
+        # httptools calls these two for each header and each part of the body: methods of C cost no Python call.
+        self.on_header = self._headers.__setitem__
+        self.on_body = self._body.append
         self._parser = httptools.HttpResponseParser(self)
         self.deadline = float("inf")
 
-    def send(self, request: bytes, done: Done) -> None:
-        """Only while free."""
-        self._done = done
-        self._response, self._body, self._complete, self._keep = Response(), [], False, False
-        self.deadline = self._loop.time() + self._pool.target.read_timeout
+    def send(self, request: bytes, on_response: OnHttpResponse) -> None:
+        """Only while idle."""
+        self._on_response = on_response
+        self._status = self._size = 0
+        self._headers.clear()
+        self._body.clear()
+        self._complete = self._keep_alive = False
+        self.deadline = self._loop.time() + self._pool.origin.read_timeout
         assert self._transport is not None
         self._transport.write(request)
 
     def fail(self, error: CloudError) -> None:
-        """The call is over, and so is the connection."""
-        done, self._done = self._done, None
+        """End the request with an error, and close the connection."""
+        on_response, self._on_response = self._on_response, None
         self.close()
-        if done is not None:
-            done(error)
+        if on_response is not None:
+            on_response(error)
 
     def close(self) -> None:
-        """Close it at once."""
+        """Close at once."""
         self.deadline = float("inf")
         if self._transport is not None:
             self._transport.abort()
 
-    # asyncio's calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.fail(TransientError("ConnectionClosedError", str(error or "closed before the answer")))
-        self._pool.gone(self)
+        self._pool.connection_lost(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._done is None:
-            self.close()  # an answer that nobody asked for
+        if self._on_response is None:
+            self.close()  # a response without a request
+            return
+        self._size += len(data)
+        if self._size > MAX_RESPONSE:
+            self.fail(OperatorError("NotTheApi", f"an answer of more than {MAX_RESPONSE} bytes"))
             return
         try:
             self._parser.feed_data(data)
@@ -184,36 +197,29 @@ class ClientConnection(asyncio.Protocol):
             self._finish()
 
     def eof_received(self) -> None:
-        """A body that does not say where it ends, ends here."""
-        headers = self._response.headers
-        if self._done is not None and self._response.status and not headers.keys() & ENDS_BY_ITSELF:
+        """The end of a body whose length the headers do not give."""
+        if self._on_response is None or not self._status:
+            return
+        if not {name.lower() for name in self._headers} & BODY_LENGTH_HEADERS:
             self._finish()
 
     def _finish(self) -> None:
-        done, self._done = self._done, None
+        on_response, self._on_response = self._on_response, None
         self.deadline = float("inf")
-        response = self._response
-        response.body = b"".join(self._body)
-        if self._keep:
-            self._pool.free(self)
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers.items()}
+        response = HttpResponse(self._status, headers, b"".join(self._body))
+        if self._keep_alive:
+            self._pool.release(self)
         else:
             self.close()
-        if done is not None:
-            done(response)
+        if on_response is not None:
+            on_response(response)
 
-    # httptools' calls
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._response.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+    # Called by httptools
 
     def on_headers_complete(self) -> None:
-        self._response.status = self._parser.get_status_code()
-
-    def on_body(self, body: bytes) -> None:
-        self._body.append(body)
-        if sum(map(len, self._body)) > LARGEST_ANSWER:
-            self.fail(OperatorError("NotTheApi", f"an answer of more than {LARGEST_ANSWER} bytes"))
+        self._status = self._parser.get_status_code()
 
     def on_message_complete(self) -> None:
         self._complete = True
-        self._keep = self._parser.should_keep_alive()
+        self._keep_alive = self._parser.should_keep_alive()

@@ -1,13 +1,13 @@
-"""Nouns <-> the members of the `sagemaker-edge` API, as boto3 takes and gives them. Pure: no call is made here.
+"""Converts calls to parameters of the `sagemaker-edge` API, and its responses to values, in boto3's form.
 
-A member whose value is None is absent; so is a list that would be empty.
+Pure: it must never send a call. A member whose value is None is absent; so is an empty list.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any, TypeAlias
 
-from gateway.errors import OperatorError
+from gateway.errors import CloudError, OperatorError
 from gateway.protocol.messages import ModelResult
 from gateway.protocol.service_calls import (
     Call,
@@ -22,24 +22,25 @@ from gateway.protocol.service_calls import (
 )
 
 DEFAULT_TTL = 300.0
-"""Seconds for which a registration counts whose CacheTTL is missing or unreadable."""
+"""Seconds for which a registration is valid if its CacheTTL is missing or unreadable."""
 
-Answer: TypeAlias = Registration | tuple[Deployment, ...] | None
-"""What a call is answered; a heartbeat's answer is empty."""
+ApiResponse: TypeAlias = Registration | tuple[Deployment, ...] | None
+"""The response to a call; None for a heartbeat."""
+OnApiResponse: TypeAlias = Callable[[ApiResponse | CloudError], None]
 
 
-def members(call: Call) -> dict[str, Any]:
+def to_request(call: Call) -> dict[str, Any]:
     """The parameters of a call."""
-    who = {"DeviceName": call.device.name, "DeviceFleetName": call.device.fleet}
+    device = {"DeviceName": call.device.name, "DeviceFleetName": call.device.fleet}
     if not isinstance(call, SendHeartbeat):
-        return who
+        return device
     return (
         {"AgentVersion": call.agent_version}
-        | who
+        | device
         | _present(
             AgentMetrics=_metrics(call.metrics),
             Models=[_model(model) for model in call.models],
-            DeploymentResult=None if call.result is None else result_members(call.result),
+            DeploymentResult=None if call.result is None else result_to_request(call.result),
         )
     )
 
@@ -63,7 +64,7 @@ def _model(model: ModelReport) -> dict[str, Any]:
     )
 
 
-def result_members(result: DatedResult) -> dict[str, Any]:
+def result_to_request(result: DatedResult) -> dict[str, Any]:
     """SendHeartbeat's DeploymentResult."""
     return _present(
         DeploymentName=result.deployment,
@@ -88,32 +89,32 @@ def _model_result(model: ModelResult) -> dict[str, Any]:
     )
 
 
-def answer(call: Call, members: Mapping[str, Any]) -> Answer:
-    """What the service answered to `call`, from the members that boto3 gives.
+def parse_response(call: Call, response: Mapping[str, Any]) -> ApiResponse:
+    """The service's response to `call`, from the members that boto3 gives.
 
-    boto3 does not hold an answer against the model. Raises OperatorNeeded where it is none of this API's: an outage is
-    not to pass for a device that is not registered, or for a plan.
+    boto3 does not validate responses. Raises OperatorError if it is not this API's: an outage must not look like a
+    device that is not registered, or like a plan.
     """
     if isinstance(call, SendHeartbeat):
         return None
-    return deployments(members) if isinstance(call, GetDeployments) else registration(members)
+    return parse_deployments(response) if isinstance(call, GetDeployments) else parse_registration(response)
 
 
-def registration(answer: Mapping[str, Any]) -> Registration:
-    """What GetDeviceRegistration answered. CacheTTL is seconds in a string."""
+def parse_registration(response: Mapping[str, Any]) -> Registration:
+    """GetDeviceRegistration's response. CacheTTL is seconds in a string."""
     try:
-        ttl = float(answer.get("CacheTTL") or DEFAULT_TTL)
+        ttl = float(response.get("CacheTTL") or DEFAULT_TTL)
     except (ValueError, TypeError):
         ttl = DEFAULT_TTL
-    word = answer.get("DeviceRegistration")
-    if word is None:
+    status = response.get("DeviceRegistration")
+    if status is None:
         raise OperatorError("NotTheApi", "an answer without DeviceRegistration: is the endpoint right?")
-    return Registration(str(word), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
+    return Registration(str(status), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
 
 
-def deployments(answer: Mapping[str, Any]) -> tuple[Deployment, ...]:
-    """What GetDeployments answered, in the service's order."""
-    return tuple(_deployment(each) for each in answer.get("Deployments") or ())
+def parse_deployments(response: Mapping[str, Any]) -> tuple[Deployment, ...]:
+    """GetDeployments' response, in the service's order."""
+    return tuple(_deployment(each) for each in response.get("Deployments") or ())
 
 
 def _deployment(each: Mapping[str, Any]) -> Deployment:

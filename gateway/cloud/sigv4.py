@@ -1,7 +1,7 @@
-"""AWS Signature Version 4 for one service, with what repeats from call to call kept: the day's key, the second's date.
+"""AWS Signature Version 4 for POSTs to one service. Caches the key of a day and the headers of a second.
 
-Pure but for what it keeps. The rules are AWS's ("Create a signed AWS API request"); a contract test holds the result
-against botocore's signer.
+Pure but for the cache. The rules are in AWS's "Create a signed AWS API request"; a contract test compares it with
+botocore's signer.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 
 
 class AwsCredentials(NamedTuple):
-    """What requests are signed with; `token` for temporary credentials."""
+    """`token`: of temporary credentials; None otherwise."""
 
     access_key: str
     secret_key: str
@@ -31,20 +31,20 @@ class Signer:
         self._credentials: AwsCredentials | None = None
         self._key = b""
         self._day = self._date = ""
-        self._scope = self._signed = self._before = self._token = self._head = ""
+        self._scope = self._canonical_headers = self._prefix = ""
 
     def headers(self, credentials: AwsCredentials, path: str, body: bytes, now: float) -> str:
         """The headers that authenticate `body`, each line ended by CRLF; `now` in Unix seconds."""
         if int(now) != self._second or credentials is not self._credentials:
-            self._renew(credentials, int(now))
-        canonical = f"POST\n{path}\n\n{self._before}{hashlib.sha256(body).hexdigest()}"
+            self._update(credentials, int(now))
+        canonical = f"POST\n{path}\n\n{self._canonical_headers}{hashlib.sha256(body).hexdigest()}"
         digest = hashlib.sha256(canonical.encode()).hexdigest()
         text = f"{ALGORITHM}\n{self._date}\n{self._scope}\n{digest}"
         signature = hmac.digest(self._key, text.encode(), "sha256").hex()
-        return f"{self._head}{signature}\r\n"
+        return f"{self._prefix}{signature}\r\n"
 
-    def _renew(self, credentials: AwsCredentials, second: int) -> None:
-        """A new second, or new credentials: everything that the next calls have in common."""
+    def _update(self, credentials: AwsCredentials, second: int) -> None:
+        """Compute what the calls of one second with the same credentials have in common."""
         self._date = datetime.fromtimestamp(second, UTC).strftime("%Y%m%dT%H%M%SZ")
         if self._date[:8] != self._day or credentials is not self._credentials:
             self._day = self._date[:8]
@@ -55,8 +55,8 @@ class Signer:
         signed = {"content-type": "application/json", "host": self._host, "x-amz-date": self._date}
         signed |= {"x-amz-security-token": token} if token else {}
         names = ";".join(signed)
-        self._before = "".join(f"{name}:{value}\n" for name, value in signed.items()) + f"\n{names}\n"
-        self._head = (
+        self._canonical_headers = "".join(f"{name}:{value}\n" for name, value in signed.items()) + f"\n{names}\n"
+        self._prefix = (
             f"X-Amz-Date: {self._date}\r\n"
             + (f"X-Amz-Security-Token: {token}\r\n" if token else "")
             + f"Authorization: {ALGORITHM} Credential={credentials.access_key}/{self._scope}, "

@@ -1,7 +1,7 @@
-"""Settings from a TOML file and the environment, or every mistake at once."""
+"""Settings from a TOML file and the environment, or all mistakes at once."""
 
 from gateway.config.broker_url import BrokerUrl
 from gateway.config.loader import load, load_with_places
-from gateway.config.settings import LogFormat, LogLevel, Settings
+from gateway.config.settings import Settings
 
-__all__ = ["BrokerUrl", "LogFormat", "LogLevel", "Settings", "load", "load_with_places"]
+__all__ = ["BrokerUrl", "Settings", "load", "load_with_places"]

@@ -1,6 +1,6 @@
-"""Where the broker is and who the gateway is to it, read from one URL.
+"""The broker's URL: host, port, TLS, user name and password.
 
-Never shows a password: not in `repr`, not in `str`, not in the text of an error.
+It must never show a password: not in `repr`, not in `str`, not in the text of an error.
 """
 
 import re
@@ -17,7 +17,7 @@ _ENCODE = "a character like / ? # @ : % inside the user name or password is writ
 
 @dataclass(frozen=True, slots=True)
 class BrokerUrl:
-    """The broker's host and TCP port, whether TLS is spoken, and the MQTT user name and password (decoded)."""
+    """`tls`: whether the scheme is mqtts. User name and password are decoded."""
 
     host: str
     port: int
@@ -29,7 +29,7 @@ class BrokerUrl:
     def parse(cls, url: str) -> Self:
         """Read `mqtt[s]://[user[:password]@]host[:port]`.
 
-        Raises ValueError; its text holds no part of the URL, which may be a secret at any place once it is mistyped.
+        Raises ValueError; its text holds no part of the URL: in a mistyped URL any part may be the password.
         """
         parts = _split(url)
         user, password = _credentials(parts)

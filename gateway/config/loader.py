@@ -1,7 +1,7 @@
-"""The TOML file and the environment -> Settings, or every mistake at once.
+"""Reads settings from the TOML file and the environment, or finds all mistakes at once.
 
-Each mistake names its place (file and key, or variable) and what would be right. No mistake shows the value of a
-setting that may hold a secret, nor of anything that was read from a file of its own.
+Each mistake names its place (file and key, or variable) and what would be right. It must never show a value that may be
+a secret, nor one that was read from a file of its own.
 """
 
 import os
@@ -16,20 +16,20 @@ from pydantic import ValidationError
 from pydantic_settings import EnvSettingsSource
 
 from gateway.config.settings import ENV_PREFIX, Settings
-from gateway.config.validators import read_secret, why
+from gateway.config.validators import read_secret, reason
 from gateway.errors import ConfigError
 
 CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
-# Variables that speak to this project's tests, not to the gateway that they start.
+# Variables of this project's tests, not of the gateway that they start.
 _TESTS_PREFIX = ENV_PREFIX + "TEST_"
-# Elsewhere an empty variable counts as not set; here somebody may mean something by it that cannot be had.
-_EMPTY_IS_NO_DEFAULT = ("root",)
+# Of other settings an empty variable counts as not set; here it is a mistake.
+_EMPTY_IS_A_MISTAKE = ("root",)
 _PRIVATE = {"mqtt_url", "mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "mqtt_password_file"}
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A value that somebody set, and where: `place` is what a mistake in it begins with."""
+    """A value that was set. `place`: where, the beginning of the text of a mistake. `private`: it may be a secret."""
 
     value: Any
     place: str
@@ -62,11 +62,11 @@ def _settings(given: dict[str, Source], mistakes: list[str]) -> Settings | None:
     details = {
         name: str(found[name].get("ctx", {}).get("error", "")) for name in Settings.model_fields if name in found
     }
-    mistakes.extend(_explained(name, given.get(name), detail) for name, detail in details.items())
+    mistakes.extend(_error_text(name, given.get(name), detail) for name, detail in details.items())
     return None
 
 
-def _explained(name: str, given: Source | None, detail: str) -> str:
+def _error_text(name: str, given: Source | None, detail: str) -> str:
     """One sentence: place, value if it may be shown, what would be right, and the detail of what is wrong."""
     extra = Settings.model_fields[name].json_schema_extra
     right = extra["right"] if isinstance(extra, dict) else ""
@@ -91,7 +91,7 @@ def _from_toml(config: Path | None, mistakes: list[str]) -> dict[str, Source]:
         return {}
     except (OSError, ValueError) as error:
         source = "--config" if config else CONFIG_VARIABLE
-        mistakes.append(f"{named}: cannot be read; {source} should name a TOML file ({why(error)})")
+        mistakes.append(f"{named}: cannot be read; {source} should name a TOML file ({reason(error)})")
         return {}
     mistakes.extend(f"{named}: {key}: {_unknown(key, '')}" for key in table if key not in Settings.model_fields)
     known = {key: value for key, value in table.items() if key in Settings.model_fields}
@@ -102,10 +102,10 @@ def _from_environment(mistakes: list[str]) -> dict[str, Source]:
     given = {
         name: Source(value, _variable(name), name in _PRIVATE) for name, value in EnvSettingsSource(Settings)().items()
     }
-    for name in _EMPTY_IS_NO_DEFAULT:
+    for name in _EMPTY_IS_A_MISTAKE:
         if os.environ.get(_variable(name)) == "":
             given[name] = Source("", _variable(name), False)
-    for variable, name in _ours(mistakes):
+    for variable, name in _file_variables(mistakes):
         if name in given:
             mistakes.append(f"{variable}: {_variable(name)} is set too; should be one of the two")
             continue
@@ -116,8 +116,8 @@ def _from_environment(mistakes: list[str]) -> dict[str, Source]:
     return given
 
 
-def _ours(mistakes: list[str]) -> Iterator[tuple[str, str]]:
-    """The variables NAME_FILE that are set, each with its setting's name; what we do not know is a mistake."""
+def _file_variables(mistakes: list[str]) -> Iterator[tuple[str, str]]:
+    """The variables GATEWAY_..._FILE that are set, each with its setting's name; an unknown variable is a mistake."""
     for variable in sorted(os.environ):
         upper = variable.upper()
         name = upper.removeprefix(ENV_PREFIX).lower()
@@ -138,5 +138,5 @@ def _variable(name: str) -> str:
 def _unknown(name: str, prefix: str) -> str:
     near = get_close_matches(name.lower(), Settings.model_fields, n=1)
     if not near:
-        return "there is no such setting; `edge-gateway settings` lists those that there are"
+        return "there is no such setting; `edge-gateway settings` lists all"
     return f"there is no such setting; should it be {_variable(near[0]) if prefix else near[0]}?"

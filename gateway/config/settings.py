@@ -1,7 +1,7 @@
-"""What an operator can set: one frozen value, checked at birth.
+"""All settings: one frozen value, validated on construction.
 
-Takes only what it is handed (`load` reads the file and the environment), and never shows a secret. The descriptions
-below are the table of gateway/README.md and what `edge-gateway settings` prints.
+It reads no file and no variable (`load` does), and must never show a secret. The descriptions are the table of
+gateway/README.md and the output of `edge-gateway settings`.
 """
 
 import socket
@@ -18,15 +18,15 @@ from gateway.config.validators import (
     Choice,
     ClientId,
     File,
+    FleetNames,
     Folder,
     Group,
     Host,
-    Names,
     Port,
     Region,
     Root,
     SecretFile,
-    Words,
+    ValueList,
 )
 
 ENV_PREFIX = "GATEWAY_"
@@ -36,7 +36,7 @@ LogFormat = Literal["auto", "human", "json"]
 
 
 def _setting(default: Any, description: str, right: str, **bounds: Any) -> Any:
-    """A field; a mistake in it is answered with `right`: what would be right."""
+    """A field. `right`: what would be right, for the text of a mistake."""
     return Field(default=default, description=description, json_schema_extra={"right": right}, **bounds)
 
 
@@ -56,8 +56,8 @@ def _file(description: str) -> Any:
 class Settings(BaseSettings):
     """Every setting of the gateway. Times are in seconds, sizes in bytes.
 
-    In the environment a setting is called GATEWAY_ and its name in capitals. `Settings(...)` takes what it is handed
-    and nothing else; it raises pydantic's ValidationError, `load` a ConfigError.
+    In the environment a setting is called GATEWAY_ and its name in capitals. `Settings(...)` uses its arguments
+    alone; it raises pydantic's ValidationError, `load` a ConfigError.
     """
 
     model_config = SettingsConfigDict(
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         "ports 1883 and 8883 may be left out",
         "mqtt://host:port or mqtts://user:password@host:port",
     )
-    mqtt_ca_file: File | None = _file("PEM file of those who may vouch for the broker; unset: the system's")
+    mqtt_ca_file: File | None = _file("PEM file of the authorities for the broker's certificate; unset: the system's")
     mqtt_cert_file: File | None = _file("PEM file of the gateway's own certificate, if the broker asks for one")
     mqtt_key_file: File | None = _file("PEM file of the private key of mqtt_cert_file")
     mqtt_password_file: SecretFile | None = _file("File that holds the password of the user in mqtt_url")
@@ -86,7 +86,7 @@ class Settings(BaseSettings):
         "What every topic begins with: one level or more",
         "one topic level or more, as edge or site-1/edge: no empty one, no + or #, no $ in front",
     )
-    fleets: Names = _setting(
+    fleets: FleetNames = _setting(
         (),
         "The fleets that this gateway serves, separated by commas in the environment; empty: all",
         "a list of fleet names: 1 to 63 letters, digits, - and _, a letter or digit at both ends",
@@ -115,13 +115,13 @@ class Settings(BaseSettings):
         300, 1, 604800, "How long a message may keep failing while other devices' calls succeed, in s; then code 7"
     )
     ask_registration: bool = _setting(True, "Whether the service is asked if a device is registered", "true or false")
-    registered_values: Words = _setting(
+    registered_values: ValueList = _setting(
         ("REGISTERED", "true"),
         "The values of DeviceRegistration that mean registered, in any case; separated by commas in the environment",
         "a list of one word or more",
     )
-    intake: int = _whole(10000, 1, 65535, "Unsettled messages at most; the broker keeps the rest")
-    intake_bytes: int = _whole(67108864, 65536, 1 << 40, "Bytes at most of the payloads of unsettled messages")
+    intake: int = _whole(10000, 1, 65535, "Unacknowledged messages at most; the broker keeps the rest")
+    intake_bytes: int = _whole(67108864, 65536, 1 << 40, "Bytes at most of the payloads of unacknowledged messages")
     device_rate: float = _setting(
         20.0,
         "Messages of one device in a second, in the long run; above: code 7. A payload counts once more for each "
@@ -175,18 +175,18 @@ class Settings(BaseSettings):
     @cached_property
     def broker(self) -> BrokerUrl:
         """`mqtt_url` parsed, with the password of `mqtt_password_file` where one is named. Raises ValueError."""
-        address = BrokerUrl.parse(self.mqtt_url.get_secret_value())
+        url = BrokerUrl.parse(self.mqtt_url.get_secret_value())
         if self.mqtt_password_file is None:
-            return address
-        return replace(address, password=validators.read_secret(self.mqtt_password_file))
+            return url
+        return replace(url, password=validators.read_secret(self.mqtt_password_file))
 
     @property
     def client_id_will_change(self) -> bool:
-        """Whether the client id is made of a host name that the next container will not have."""
-        return "client_id" not in self.model_fields_set and validators.is_drawn(socket.gethostname())
+        """Whether the default client id holds a host name that the next container will not have."""
+        return "client_id" not in self.model_fields_set and validators.is_generated_hostname(socket.gethostname())
 
-    def shown(self) -> dict[str, object]:
-        """Every setting by its name in a form that JSON can hold, the password masked."""
+    def redacted(self) -> dict[str, object]:
+        """Every setting by its name as JSON can hold it, the password masked."""
         return self.model_dump(mode="json") | {"mqtt_url": str(self.broker)}
 
     @classmethod
@@ -198,14 +198,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Nothing but the arguments: `load` asks the other sources itself, to know which of them said what."""
+        """The arguments alone: `load` reads the other sources itself, to know the place of each value."""
         return (init_settings,)
 
     @field_validator("*", mode="before")
     @classmethod
     def _no_truth_value(cls, value: object, info: ValidationInfo) -> object:
         if isinstance(value, bool) and info.field_name != "ask_registration":
-            raise ValueError("true and false mean nothing here")  # Python would take them for 1 and 0
+            raise ValueError("true and false mean nothing here")  # in Python they are 1 and 0
         return value
 
     @field_validator("client_id", mode="before")
@@ -229,7 +229,7 @@ class Settings(BaseSettings):
     def _tls(cls, value: object, info: ValidationInfo) -> object:
         url: SecretStr | None = info.data.get("mqtt_url")
         if value is not None and url is not None and not BrokerUrl.parse(url.get_secret_value()).tls:
-            raise ValueError("it serves mqtts:// alone, and mqtt_url is mqtt://")
+            raise ValueError("it is for mqtts:// alone, and mqtt_url is mqtt://")
         return value
 
     @field_validator("mqtt_key_file")

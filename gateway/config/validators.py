@@ -1,6 +1,6 @@
-"""The types of settings: what text, file or list may stand where, and the defaults that the machine has a part in.
+"""The types of settings, and the defaults that depend on the machine.
 
-A check raises ValueError; its text never holds the value, which may be a secret that stands at the wrong place.
+A validator raises ValueError; its text must never hold the value, which may be a secret in the wrong place.
 """
 
 import hashlib
@@ -30,11 +30,11 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
-def _off(value: object) -> object:
+def _off_is_none(value: object) -> object:
     return None if _lower(value) == "off" else value
 
 
-def _words(value: object) -> object:
+def _split_at_commas(value: object) -> object:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
@@ -42,7 +42,7 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _some(words: tuple[str, ...]) -> tuple[str, ...]:
+def _not_empty(words: tuple[str, ...]) -> tuple[str, ...]:
     if not words or "" in words:
         raise ValueError("nothing would ever count as registered; ask_registration = false asks nothing")
     return words
@@ -52,7 +52,7 @@ def _readable(path: Path) -> Path:
     try:
         path.open("rb").close()
     except (OSError, ValueError) as error:
-        raise ValueError(why(error)) from None
+        raise ValueError(reason(error)) from None
     return path
 
 
@@ -64,56 +64,56 @@ def _holds_secret(path: Path) -> Path:
 def _expanded(path: Path) -> Path:
     found = Path(os.path.expanduser(path))
     if str(found).startswith("~"):
-        raise ValueError("there is no home directory to put it in")
+        raise ValueError("there is no home directory")
     return found
 
 
 # DeviceFleetName in the service model of sagemaker-edge.
-_Name = Annotated[str, AfterValidator(_matching(r"(?=.{1,63}\Z)[a-zA-Z0-9](-*_*[a-zA-Z0-9])*"))]
-_Words = BeforeValidator(_words)
+_FleetName = Annotated[str, AfterValidator(_matching(r"(?=.{1,63}\Z)[a-zA-Z0-9](-*_*[a-zA-Z0-9])*"))]
+_SplitAtCommas = BeforeValidator(_split_at_commas)
 
 Choice = BeforeValidator(_lower)
-Names = Annotated[tuple[_Name, ...], NoDecode, _Words, AfterValidator(_unique)]
-Words = Annotated[tuple[str, ...], NoDecode, _Words, AfterValidator(_some)]
+FleetNames = Annotated[tuple[_FleetName, ...], NoDecode, _SplitAtCommas, AfterValidator(_unique)]
+ValueList = Annotated[tuple[str, ...], NoDecode, _SplitAtCommas, AfterValidator(_not_empty)]
 Root = Annotated[str, AfterValidator(_matching(r"(?!\$)[^/+#\0]+(/[^/+#\0]+)*"))]
 Group = Annotated[str, AfterValidator(_matching(r"[^/+#\0]+"))]
 ClientId = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9._:@-]{1,128}"))]
 Region = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9-]+"))]
 Host = Annotated[str, AfterValidator(_matching(r"[^\s/]+"))]
-Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off)]
+Port = Annotated[Annotated[int, Field(ge=0, le=65535)] | None, BeforeValidator(_off_is_none)]
 File = Annotated[Path, AfterValidator(_readable)]
 SecretFile = Annotated[Path, AfterValidator(_holds_secret)]
 Folder = Annotated[Path, AfterValidator(_expanded)]
 
 
-def why(error: Exception) -> str:
-    """What went wrong with a file, without its name or content."""
+def reason(error: Exception) -> str:
+    """Why a file could not be read, without its name or content."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "it is no path"
+    return "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else "it is not a path"
 
 
 def read_secret(path: Path) -> str:
-    """The text of a file without the line end that editors leave; raises ValueError where there is none."""
+    """The text of a file without the line end that editors add. Raises ValueError where there is none."""
     try:
         text = path.read_text("utf-8").rstrip("\r\n")
     except (OSError, ValueError) as error:
-        raise ValueError(why(error)) from None
+        raise ValueError(reason(error)) from None
     if not text:
         raise ValueError("it is empty")
     return text
 
 
 def default_client_id(settings: dict[str, Any]) -> str:
-    """The same at each start, another for each host, root, set of fleets and group: the session hangs on it."""
+    """The same at each start, another for each host, root, set of fleets and group: the session depends on it."""
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
     share = repr((settings.get("root"), sorted(settings.get("fleets", ())), settings.get("group")))
     return f"edge-gateway-{host}-{hashlib.sha256(share.encode()).hexdigest()[:8]}"
 
 
-def is_drawn(host: str) -> bool:
-    """Whether a host name looks drawn for one container: by Docker, or by a Deployment of Kubernetes, from letters of
-    which no word can be made."""
+def is_generated_hostname(host: str) -> bool:
+    """Whether a host name looks generated for one container: by Docker, or by a Deployment of Kubernetes, which uses
+    letters that make no words."""
     letter = "[bcdfghjklmnpqrstvwxz2456789]"
     return re.fullmatch(f"[0-9a-f]{{12}}|.+-{letter}{{8,10}}-{letter}{{5}}", host) is not None
 

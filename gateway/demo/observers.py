@@ -58,7 +58,7 @@ class TopicObserver:
         """There is one connection, made before the first device connects."""
 
     def delivered(self, delivery: Delivery) -> None:
-        self._session.settle(delivery)
+        self._session.ack(delivery)
         try:
             device, channel = self._topics.parse(delivery.topic)
         except MessageError:

@@ -22,8 +22,7 @@ from gateway.demo.observers import RecordingProxy, TopicObserver, recording_prox
 from gateway.demo.processes import FLEET, LISTENING, SUBSCRIBED, DemoError
 from gateway.demo.screen import DeviceRow, Screen
 from gateway.demo.tracker import Tracker, differences, missing_step, result_of
-from gateway.manager.cli.reports import status
-from gateway.manager.store.database import open_store
+from gateway.manager import device_reports, open_database
 
 STEP_TIMEOUT = 12.0
 """Seconds. Without a fault a step takes one to three."""
@@ -161,8 +160,8 @@ class Scenario:
 
     def _reports(self) -> dict[str, Any]:
         """The manager's records, by device."""
-        with contextlib.closing(open_store(self._folder / "manager", create=False)) as store:
-            return {each["device"]: each for each in status(store, FLEET)}
+        with contextlib.closing(open_database(self._folder / "manager", create=False)) as store:
+            return {each["device"]: each for each in device_reports(store, FLEET)}
 
     def _row(self, name: str, report: dict[str, Any], deployment: str) -> DeviceRow:
         device = self._tracker.devices[name]

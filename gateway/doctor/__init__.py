@@ -1,11 +1,11 @@
-"""`edge-gateway doctor`: tries on the live broker and endpoint what the promises rest on.
+"""`edge-gateway doctor`: tries on the live broker and endpoint what the promises need.
 
-The probes gather facts and decide nothing; the judgements are pure and make verdicts of facts. It must never disturb a
-gateway that runs: not its client id, not its session, not a topic of a device but of its own.
+Probes collect facts, checks make results of them. It must never disturb a running gateway: it uses neither its client
+id nor its session, and no topic of a device but its own.
 """
 
-from gateway.doctor.examination import Options, examine
-from gateway.doctor.show import as_json, show
-from gateway.doctor.verdict import exit_status
+from gateway.doctor.report import as_json, print_report
+from gateway.doctor.result import exit_status
+from gateway.doctor.runner import Options, run_checks
 
-__all__ = ["Options", "as_json", "examine", "exit_status", "show"]
+__all__ = ["Options", "as_json", "exit_status", "print_report", "run_checks"]

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
 from gateway.cloud import error_mapping
-from gateway.errors import CloudError, Code, ConfigError, FileError, OperatorError, TransientError
+from gateway.errors import CloudError, Code, ConfigError, FileError, OperatorError, TransientError, one_line
 from gateway.files.cache import CHUNK, FileCache, VerifiedFile
 from gateway.protocol.messages import ModelFile
 from gateway.retry import RetryPolicy
@@ -62,7 +62,7 @@ def ask(operation: Any, url: str) -> Any:
     try:
         return operation(Bucket=bucket, Key=key)
     except Exception as error:
-        raise error_mapping.of(error) from error
+        raise error_mapping.from_exception(error) from error
 
 
 class ModelFileStore:
@@ -193,7 +193,7 @@ class ModelFileStore:
 
     def _fault(self, file: ModelFile, fault: FileError) -> FileError:
         """Keep it for a while. Its detail becomes a property on `dead`, where no control character of a URL may be."""
-        fault = FileError(fault.code, error_mapping.line(fault.detail))
+        fault = FileError(fault.code, one_line(fault.detail))
         now = time.monotonic()
         self._faults = {each: kept for each, kept in self._faults.items() if kept[0] > now}
         self._faults[file] = (now + FAULT_KEPT[fault.code], fault)
@@ -204,7 +204,7 @@ class ModelFileStore:
 
     async def _fetched(self, file: ModelFile) -> VerifiedFile:
         """From S3. Raises FileFault, OSError or ShuttingDown."""
-        retrying = self._policy.briefly(ATTEMPTS)
+        retrying = self._policy.limited(ATTEMPTS)
         try:
             found: VerifiedFile = await retrying(self._in_thread, self._pool, self._fetch, file)
         except CloudError as error:
@@ -240,4 +240,4 @@ def _chunks(body: Any) -> Iterator[bytes]:
     except IncompleteReadError as error:
         raise TransientError("IncompleteRead", str(error)) from error
     except Exception as error:
-        raise error_mapping.of(error) from error
+        raise error_mapping.from_exception(error) from error

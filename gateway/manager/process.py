@@ -1,6 +1,6 @@
-"""`serve` as a process: keys from a file or the environment, the log, the start line, the end by a signal.
+"""`serve` as a process: keys from a file or the environment, log, start line, end by a signal. Decides no answer.
 
-The start line goes to stdout, the log to stderr: whoever waits for the line need not read on.
+The start line goes to stdout, the log to stderr: who waits for the line need not read on.
 """
 
 import asyncio
@@ -13,46 +13,43 @@ from pathlib import Path
 
 import structlog
 
-from gateway.manager.config import Config
 from gateway.manager.errors import ManagerError
-from gateway.manager.http.server import LOG, running
-from gateway.manager.http.signatures import Keys
+from gateway.manager.http import LOG, AccessKey, ServerConfig, start_server
 
 SECRET = "EDGE_MANAGER_SECRET_KEY"
 
 
-def read_keys(access: str | None, secret_file: Path | None) -> Keys | None:
-    """The keys where both are given, None where neither is. A file goes before the environment.
+def read_access_key(key_id: str | None, secret_file: Path | None) -> AccessKey | None:
+    """The access key where both halves are given, None where neither is. The file goes before the environment.
 
-    Raises ManagerError where one is given without the other, or the secret is empty; OSError where the file cannot
-    be read.
+    Raises ManagerError where one half is missing or the secret is empty; OSError where the file cannot be read.
     """
     secret = os.environ.get(SECRET) if secret_file is None else secret_file.read_text().strip()
-    if not access and secret is None:
+    if not key_id and secret is None:
         return None
-    if not access or not secret:
+    if not key_id or not secret:
         raise ManagerError(f"signatures need both: an access key, and a secret key (--secret-key-file or {SECRET})")
-    return Keys(access, secret)
+    return AccessKey(key_id, secret)
 
 
-def serve_until_told(config: Config) -> None:
-    """Serves until SIGTERM or SIGINT, then ends what is in flight and returns. Raises ManagerError and OSError."""
+def serve_until_signal(config: ServerConfig) -> None:
+    """Serves until SIGTERM or SIGINT, then ends requests in flight and returns. Raises ManagerError and OSError."""
     _configure_log()
     asyncio.run(_serve(config))
 
 
-async def _serve(config: Config) -> None:
-    told = asyncio.Event()
+async def _serve(config: ServerConfig) -> None:
+    signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told.set)
-    async with running(config) as url:
-        _announce(url, config)
-        await told.wait()
+        asyncio.get_running_loop().add_signal_handler(number, signalled.set)
+    async with start_server(config) as url:
+        _print_start_line(url, config)
+        await signalled.wait()
     LOG.info("stopped")
 
 
-def _announce(url: str, config: Config) -> None:
-    signed = config.keys is not None
+def _print_start_line(url: str, config: ServerConfig) -> None:
+    signed = config.access_key is not None
     if sys.stdout.isatty():
         line = f"Edge Manager on {url}, data in {config.data}, signatures {'checked' if signed else 'not checked'}"
     else:
@@ -60,7 +57,8 @@ def _announce(url: str, config: Config) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
     if not signed and not _is_loopback(config.host):
-        LOG.warning("whoever reaches this address may call and read models: configure keys", host=config.host)
+        event = "signatures are not checked: anyone who reaches this address may call and read models; set keys"
+        LOG.warning(event, host=config.host)
 
 
 def _is_loopback(host: str) -> bool:
@@ -73,7 +71,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _configure_log() -> None:
-    """For people on a terminal, JSON otherwise."""
+    """Text on a terminal, JSON otherwise."""
     terminal = sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     shared: list[structlog.typing.Processor] = [

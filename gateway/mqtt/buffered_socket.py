@@ -1,7 +1,7 @@
-"""A socket that is read and written once a turn of the loop, not three times a message as paho does.
+"""A socket that is read and written once an iteration of the loop, not three times a message as paho does.
 
-paho takes it by its public door: it wraps its socket by whatever TLS context it is given, and this one may do without.
-Of what comes in, paho is lent the packets that are its to read; PUBLISHes and PUBACKs never reach it.
+paho wraps its socket by whatever TLS context it has, and accepts BufferingContext as one. paho receives all packets but
+PUBLISH and PUBACK: those must never reach it.
 """
 
 import socket
@@ -11,54 +11,55 @@ from typing import Any
 from gateway.mqtt import packets
 from gateway.mqtt.packets import Puback, Publish
 
-READ = 65_536
+READ_SIZE = 65_536
 """Bytes that are read at once."""
 
 
 class BufferedSocket:
-    """What paho uses of a socket. What was sent leaves with `flush`; what may be received was lent by `take`."""
+    """The part of a socket that paho uses. `flush` sends what `send` took; `recv` returns what `next_packet` left."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._in = b""
         self._at = 0
-        self._lent = 0
-        self._end: OSError | bytes | None = None  # what paho shall hear once all is read: an error, or an orderly end
+        self._paho_end = 0
+        """End of the packet that paho may receive."""
+        self._end: OSError | bytes | None = None
+        """What paho receives after all bytes: an error, or b"" for an orderly end."""
         self._out = bytearray()
 
-    # What comes in
-
-    def fill(self) -> None:
-        """Read what is there."""
+    def receive(self) -> None:
+        """Read what has arrived."""
         try:
-            data = self._sock.recv(READ)
+            data = self._sock.recv(READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
         except OSError as error:
             self._end = error
         else:
             self._end = None if data else b""
-            self._in, self._at, self._lent = self._in[self._at :] + data, 0, 0
+            self._in, self._at, self._paho_end = self._in[self._at :] + data, 0, 0
 
-    def take(self) -> Publish | Puback | bool:
-        """The next packet, if it is one of these; True: paho may receive something; False: nothing whole came yet."""
+    def next_packet(self) -> Publish | Puback | bool:
+        """The next packet. True: paho can receive it; False: no whole packet has arrived."""
+        size = len(self._in)
         try:
-            end = packets.end_of(self._in, self._at)
+            end = packets.packet_end(self._in, self._at) if self._at < size else None
         except ValueError:
-            end = len(self._in)  # paho ends the connection
-        if end is None or end > len(self._in):
+            end = size  # paho ends the connection
+        if end is None or end > size:
             return self._end is not None
-        message = packets.read(self._in, self._at, end)
-        if message is None:
-            self._lent = end
+        packet = packets.parse(self._in, self._at, end)
+        if packet is None:
+            self._paho_end = end
             return True
         self._at = end
-        return message
+        return packet
 
     def recv(self, size: int) -> bytes:
-        """Up to `size` bytes of what was lent. Raises BlockingIOError where there are none, OSError at the end."""
-        if self._at < self._lent:
-            start, self._at = self._at, min(self._at + size, self._lent)
+        """Up to `size` bytes of paho's packet. Raises BlockingIOError where there are none, OSError at the end."""
+        if self._at < self._paho_end:
+            start, self._at = self._at, min(self._at + size, self._paho_end)
             return self._in[start : self._at]
         if self._end is None:
             raise BlockingIOError
@@ -67,10 +68,8 @@ class BufferedSocket:
         return self._end
 
     def pending(self) -> int:
-        """Bytes that TLS has decrypted already, of which the loop hears nothing."""
+        """Bytes that TLS has decrypted already, for which the loop does not report the socket as readable."""
         return self._sock.pending() if isinstance(self._sock, ssl.SSLSocket) else 0
-
-    # What goes out
 
     def send(self, data: bytes | bytearray) -> int:
         """Takes everything; `flush` sends it."""
@@ -87,18 +86,16 @@ class BufferedSocket:
         return True
 
     def discard(self) -> None:
-        """What was sent and has not left need not leave."""
+        """Drop what `flush` has not sent."""
         self._out.clear()
 
     def close(self) -> None:
-        """The last packet, a DISCONNECT perhaps, leaves if it can."""
+        """Try to send the rest, perhaps a DISCONNECT, and close."""
         try:
             self.flush()
         except OSError:
             pass
         self._sock.close()
-
-    # The rest is the socket's own
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -110,7 +107,7 @@ class BufferedSocket:
         self._sock.settimeout(seconds)
 
     def do_handshake(self) -> None:
-        """Raises OSError, and has closed the socket then: paho does not."""
+        """Raises OSError, after closing the socket: paho does not close it then."""
         if isinstance(self._sock, ssl.SSLSocket):
             try:
                 self._sock.do_handshake()
@@ -123,12 +120,12 @@ class BufferedSocket:
 
 
 class BufferingContext:
-    """Stands where an ssl.SSLContext does. `tls` None: the bytes stay as they are."""
+    """Used by paho in place of an ssl.SSLContext. `tls` None: no TLS."""
 
     def __init__(self, tls: ssl.SSLContext | None) -> None:
         self._tls = tls
         self.check_hostname = tls.check_hostname if tls else True
-        """True tells paho that nothing is left to check."""
+        """True: paho checks no host name itself."""
 
     def wrap_socket(
         self, sock: socket.socket, server_hostname: str | None = None, do_handshake_on_connect: bool = False

@@ -1,7 +1,6 @@
-"""paho's sockets on the asyncio loop: when to read, when to write, when to look at the keepalive.
+"""Runs a paho client on the asyncio loop by paho's hooks for external loops: reads, writes and the keepalive.
 
-By paho's own hooks for external loops. Messages and their PUBACKs pass paho by; of what they mean this file knows
-nothing.
+PUBLISH and PUBACK bypass paho. It must never block the loop: paho connects in a thread.
 """
 
 import asyncio
@@ -17,47 +16,47 @@ from typing import Any, cast
 import paho.mqtt.client as paho
 
 from gateway.mqtt.buffered_socket import BufferedSocket
-from gateway.mqtt.packets import Puback, Publish, puback
+from gateway.mqtt.packets import Puback, Publish
 
-PACKETS_A_TURN = 64
-"""So many packets are read before others have their turn."""
-HOUSEKEEPING = 1.0
-"""Seconds between two looks at the keepalive, as paho wants it."""
+PACKETS_PER_ITERATION = 64
+"""Packets that are processed before the loop runs other callbacks."""
+KEEPALIVE_CHECK = 1.0
+"""Seconds between two checks of the keepalive, as paho needs it."""
 
 
 class PahoLoopAdapter:
-    """Drives one client. Reading can be paused: the broker keeps the rest, and the keepalive goes on."""
+    """Runs one client. Reading can pause: the broker keeps the messages, and the keepalive continues."""
 
     def __init__(
         self,
         client: paho.Client,
         keepalive: int,
         on_message: Callable[[Publish], None],
-        on_confirmed: Callable[[Puback], None],
+        on_puback: Callable[[Puback], None],
     ) -> None:
         self._client = client
         self._keepalive = keepalive
         self._on_message = on_message
-        self._on_confirmed = on_confirmed
+        self._on_puback = on_puback
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._connecting: asyncio.Future[Any] | None = None
-        self._housekeeper: asyncio.TimerHandle | None = None
+        self._keepalive_timer: asyncio.TimerHandle | None = None
         self._sock: BufferedSocket | None = None
         self.paused = False
-        self._ended = True
-        self._flushing = self._writing = False
-        self._heard = self._spoke = 0.0
+        self._closed = True
+        self._flush_scheduled = self._writer_added = False
+        self._last_received = self._last_sent = 0.0
         # paho calls these from the thread that connects, too.
-        client.on_socket_open = lambda client, userdata, sock: self._here(self._watch, sock)
-        client.on_socket_close = lambda client, userdata, sock: self._here(self._unwatch, sock)
-        client.on_socket_register_write = lambda client, userdata, sock: self._here(self._want_write, sock)
+        client.on_socket_open = lambda client, userdata, sock: self._on_loop(self._add_reader, sock)
+        client.on_socket_close = lambda client, userdata, sock: self._on_loop(self._remove, sock)
+        client.on_socket_register_write = lambda client, userdata, sock: self._on_loop(self._schedule_flush, sock)
         client.on_socket_unregister_write = lambda client, userdata, sock: None
 
     @property
-    def silence(self) -> float:
-        """Seconds since the broker said anything."""
-        return time.monotonic() - self._heard
+    def idle_seconds(self) -> float:
+        """Seconds since the broker sent anything."""
+        return time.monotonic() - self._last_received
 
     def pause(self) -> None:
         """Stop reading."""
@@ -67,65 +66,66 @@ class PahoLoopAdapter:
                 self._loop.remove_reader(self._sock)
 
     def resume(self) -> None:
-        """Read again."""
+        """Continue reading."""
         if self.paused:
             self.paused = False
             if self._sock is not None:
                 self._loop.add_reader(self._sock, self._read)
-                self._loop.call_soon(self._serve)  # what was read already
-
-    def ack(self, packet_id: int) -> None:
-        """Send the PUBACK of a message of this connection."""
-        self.send(puback(packet_id))
+                self._loop.call_soon(self._process_packets)  # what was read already
 
     def send(self, packet: bytes) -> None:
-        """Send a whole packet, with all that this turn of the loop has to say."""
+        """Send a whole packet, together with all others of this iteration of the loop."""
         if self._sock is not None:
             self._sock.send(packet)
-            self._want_write(self._sock)
+            if not self._flush_scheduled:
+                self._schedule_flush()
 
     async def connect(self, host: str, port: int, **options: Any) -> None:
-        """Have paho connect, in a thread, since its calls block; one at a time. Raises OSError, ValueError.
+        """Have paho connect, in a thread, one at a time. Raises OSError, ValueError.
 
-        Who cancels this ends the wait and not the thread, and calls `close`: what still comes of it is closed.
+        Cancelling it does not end the thread: `close` must follow, and closes a connection that opens later.
         """
-        await self.idle()
-        self._ended = self.paused = False
+        await self.wait_connect_thread()
+        self._closed = self.paused = False
         connect = partial(self._client.connect, host, port, self._keepalive, **options)
         self._connecting = self._loop.run_in_executor(None, connect)
-        self._connecting.add_done_callback(self._tried)
+        self._connecting.add_done_callback(self._on_connect_done)
         await asyncio.shield(self._connecting)
 
-    async def idle(self) -> None:
+    async def wait_connect_thread(self) -> None:
         """Wait until no thread connects."""
         if self._connecting is not None:
             await asyncio.wait([self._connecting])
 
-    def _tried(self, connecting: asyncio.Future[Any]) -> None:
-        if self._ended:
+    def _on_connect_done(self, connecting: asyncio.Future[Any]) -> None:
+        if self._closed:
             self.close()
 
-    def connected(self) -> None:
-        """A new connection stands: it is read, and kept alive."""
+    def start_keepalive(self) -> None:
+        """CONNACK was received."""
         self.paused = False
-        self._heard = time.monotonic()
-        self._keep_house()
+        self._last_received = time.monotonic()
+        self._keepalive_tick()
 
-    def twin(self) -> socket.socket:
+    def stop_keepalive(self) -> None:
+        if self._keepalive_timer is not None:
+            self._keepalive_timer.cancel()
+
+    def dup_socket(self) -> socket.socket:
         """A second handle of the connection, which stays open when paho closes its own."""
-        twin = socket.socket(fileno=os.dup(cast("BufferedSocket", self._client.socket()).fileno()))
-        twin.setblocking(False)
-        return twin
+        duplicate = socket.socket(fileno=os.dup(cast("BufferedSocket", self._client.socket()).fileno()))
+        duplicate.setblocking(False)
+        return duplicate
 
     def close(self) -> None:
-        """End the socket, if there still is one, and the one that a thread still opens.
+        """Close the socket, if there is one, and the one that a thread still opens.
 
-        Here, and not before paho connects anew or when its client is collected: it would close the socket in whatever
-        thread that is, and the loop, which goes by numbers, would take the next socket of that number for one that it
-        watches already, and never read it.
+        Otherwise paho would close it when it connects next or when its client is collected, in any thread. The loop,
+        which knows sockets by their numbers, would then take the next socket of that number for one that it watches
+        already, and never read it.
         """
-        self.disconnected()
-        self._ended = True
+        self.stop_keepalive()
+        self._closed = True
         if self._connecting is not None and not self._connecting.done():
             return
         sock = cast("BufferedSocket | None", self._client.socket())
@@ -133,15 +133,10 @@ class PahoLoopAdapter:
             sock.discard()
             self._client.connect_async(self._client.host, self._client.port)  # closes the socket, connects nothing
 
-    def disconnected(self) -> None:
-        """There is nothing to keep alive."""
-        if self._housekeeper is not None:
-            self._housekeeper.cancel()
+    def _on_loop(self, action: Callable[[Any], None], sock: Any) -> None:
+        """Run `action` on the loop's thread: at once, or scheduled by the thread that connects.
 
-    def _here(self, action: Callable[[Any], None], sock: Any) -> None:
-        """On the loop's thread: at once, or handed over by the thread that connects.
-
-        A client that is collected calls this too, in any thread, perhaps when its loop is closed and watches nothing.
+        A client that is collected calls this too, in any thread, perhaps after its loop was closed.
         """
         if self._loop.is_closed():
             return
@@ -151,79 +146,74 @@ class PahoLoopAdapter:
             with suppress(RuntimeError):  # the loop was closed just now
                 self._loop.call_soon_threadsafe(action, sock)
 
-    def _is_current(self, sock: Any) -> bool:
-        return self._client.socket() is sock
+    def _add_reader(self, sock: Any) -> None:
+        if self._client.socket() is sock and not self._closed:
+            self._sock = cast("BufferedSocket", sock)
+            self._loop.add_reader(self._sock, self._read)
 
-    def _watch(self, sock: Any) -> None:
-        if self._is_current(sock) and not self._ended:
-            self._sock = sock
-            self._loop.add_reader(sock, self._read)
-
-    def _unwatch(self, sock: Any) -> None:
+    def _remove(self, sock: Any) -> None:
         if sock.fileno() >= 0:
             self._loop.remove_reader(sock)
             self._loop.remove_writer(sock)
         if sock is self._sock:
             self._sock = None
 
-    def _want_write(self, sock: Any) -> None:
-        if not self._flushing and not self._ended:
-            self._flushing = True
-            self._loop.call_soon(self._write)
+    def _schedule_flush(self, sock: object = None) -> None:
+        if not self._flush_scheduled and not self._closed:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
 
-    def _write(self) -> None:
-        """Everything that this turn of the loop has to say, in one piece."""
-        self._flushing = False
+    def _flush(self) -> None:
+        """Send all packets of this iteration of the loop at once."""
+        self._flush_scheduled = False
         sock = cast("BufferedSocket | None", self._client.socket())
-        if sock is None or self._ended:
+        if sock is None or self._closed:
             return
         self._client.loop_write()
-        self._spoke = time.monotonic()
+        self._last_sent = time.monotonic()
         try:
             done = sock.flush()
         except OSError:
-            return  # the next read tells paho
+            return  # paho learns of it by its next read
         if not done:
-            self._loop.add_writer(sock, self._write)
-            self._writing = True
-        elif self._writing:
-            self._writing = False
+            self._loop.add_writer(sock, self._flush)
+            self._writer_added = True
+        elif self._writer_added:
+            self._writer_added = False
             if sock.fileno() >= 0:
                 self._loop.remove_writer(sock)
 
     def _read(self) -> None:
-        """The loop says that something came."""
         if self._sock is not None:
-            self._heard = time.monotonic()
-            self._sock.fill()
-            self._serve()
+            self._last_received = time.monotonic()
+            self._sock.receive()
+            self._process_packets()
 
-    def _serve(self) -> None:
-        """Packets that are there, but not more than a turn's share."""
-        for _ in range(PACKETS_A_TURN):
+    def _process_packets(self) -> None:
+        for _ in range(PACKETS_PER_ITERATION):
             sock = self._sock
             if sock is None or self.paused:
                 return
-            packet = sock.take()
+            packet = sock.next_packet()
             if isinstance(packet, Publish):
                 self._on_message(packet)
             elif isinstance(packet, Puback):
-                self._on_confirmed(packet)
+                self._on_puback(packet)
             elif packet:
                 self._client.loop_read()
             else:
                 if sock.pending():
                     self._loop.call_soon(self._read)
                 return
-        self._loop.call_soon(self._serve)
+        self._loop.call_soon(self._process_packets)
 
-    def _keep_house(self) -> None:
-        self.disconnected()
-        self._housekeeper = self._loop.call_later(HOUSEKEEPING, self._keep_house)
+    def _keepalive_tick(self) -> None:
+        self.stop_keepalive()
+        self._keepalive_timer = self._loop.call_later(KEEPALIVE_CHECK, self._keepalive_tick)
         now = time.monotonic()
-        if not self.paused and now - self._heard > self._keepalive:
-            self._client.loop_misc()  # silence: paho pings, and ends the connection where no answer comes
-        elif now - self._spoke > self._keepalive / 2:
-            # paho's own ping would end the connection while its answer stands behind messages that are not read. Any
-            # packet keeps a connection alive, and unsubscribing from what nobody subscribed to changes nothing.
+        if not self.paused and now - self._last_received > self._keepalive:
+            self._client.loop_misc()  # paho pings, and ends the connection where no answer comes
+        elif now - self._last_sent > self._keepalive / 2:
+            # paho's own ping would end the connection while its answer waits behind messages that are not read. Any
+            # packet keeps a connection alive, and unsubscribing from a filter without subscription changes nothing.
             self._client.unsubscribe("$keepalive")

@@ -1,6 +1,6 @@
-"""Whether an MQTT broker answers at a port, and to whom: one CONNECT by hand, and the answer's code.
+"""Whether an MQTT broker answers at a port: one CONNECT without user name, and the code of the answer. Uses no paho.
 
-No session, no subscription, no paho. It must never stay: every connection that it opens it ends.
+It must never leave a connection open.
 """
 
 import secrets
@@ -16,41 +16,43 @@ _CONNACK = 0x20
 _DISCONNECT = b"\xe0\0"
 
 
-def connack(host: str, port: int, level: int, tls: ssl.SSLContext | None = None, timeout: float = 1.0) -> int | None:
-    """How a broker answers a nameless CONNECT of that protocol level: the code of its CONNACK, 0 for a welcome.
+def connack_code(
+    host: str, port: int, level: int, tls: ssl.SSLContext | None = None, timeout: float = 1.0
+) -> int | None:
+    """The code of the CONNACK to a CONNECT without user name, of that protocol level; 0: accepted.
 
     None where no CONNACK comes within `timeout` seconds: a container's proxy accepts before its broker runs.
     """
     try:
-        with socket.create_connection((host, port), timeout) as plain, _secured(plain, host, tls) as connection:
+        with socket.create_connection((host, port), timeout) as plain, _with_tls(plain, host, tls) as connection:
             connection.sendall(_connect_packet(level))
             answer = _read(connection, 4)
-            _take_leave(connection)
+            _disconnect(connection)
     except OSError:
         return None
     # Type and length of the packet, flags, code: in both versions.
     return answer[3] if len(answer) == 4 and answer[0] == _CONNACK else None
 
 
-def answers(host: str, port: int, level: int, tls: ssl.SSLContext | None = None, timeout: float = 1.0) -> bool:
-    """Whether a broker answers a CONNECT of that protocol level there, be it with a refusal."""
-    return connack(host, port, level, tls, timeout) is not None
+def speaks_mqtt(host: str, port: int, level: int, tls: ssl.SSLContext | None = None, timeout: float = 1.0) -> bool:
+    """Whether a broker answers a CONNECT of that protocol level there, perhaps with a refusal."""
+    return connack_code(host, port, level, tls, timeout) is not None
 
 
-def _secured(connection: socket.socket, host: str, tls: ssl.SSLContext | None) -> socket.socket:
+def _with_tls(connection: socket.socket, host: str, tls: ssl.SSLContext | None) -> socket.socket:
     return connection if tls is None else tls.wrap_socket(connection, server_hostname=host)
 
 
 def _read(connection: socket.socket, size: int) -> bytes:
     """Fewer bytes where the connection ends before."""
-    found = b""
-    while len(found) < size and (more := connection.recv(size - len(found))):
-        found += more
-    return found
+    data = b""
+    while len(data) < size and (more := connection.recv(size - len(data))):
+        data += more
+    return data
 
 
-def _take_leave(connection: socket.socket) -> None:
-    """DISCONNECT, and wait until the broker has closed it too (demo/embedded.py says why). One that refused us has."""
+def _disconnect(connection: socket.socket) -> None:
+    """DISCONNECT, and wait until the broker has closed it: rumqttd can fail where a client does not."""
     with suppress(OSError):
         connection.sendall(_DISCONNECT)
         while connection.recv(64):

@@ -1,6 +1,6 @@
-"""A visitor of the broker: one connection that says and hears what it is told to, and keeps what it hears.
+"""An MQTT client to try a broker with: one connection, and a queue of what it receives.
 
-For whoever tries a broker out. It must never use the gateway's client id, and knows nothing of devices.
+It must never use the gateway's client id.
 """
 
 import asyncio
@@ -15,72 +15,57 @@ from gateway.mqtt.packets import Publish
 
 
 class ProbeClient:
-    """Opened again and again with the session of `endpoint`. Acknowledges nothing by itself."""
+    """Can be opened many times with the session of `endpoint`. Acknowledges nothing by itself."""
 
     def __init__(self, endpoint: BrokerEndpoint, receive_maximum: int = 65_535) -> None:
-        self._heard: asyncio.Queue[Publish] = asyncio.Queue()
-        self._link = BrokerConnection(endpoint, self._heard.put_nowait, self._connected, receive_maximum)
-        self.resumed = False
+        self._received: asyncio.Queue[Publish] = asyncio.Queue()
+        self._connection = BrokerConnection(endpoint, self._received.put_nowait, self._on_connected, receive_maximum)
+        self.open, self.close = self._connection.open, self._connection.close
+        self.wait_disconnected = self._connection.disconnected.wait
+        self.session_present = False
         """Whether the broker had kept the session, at the last connection."""
 
     @property
     def up(self) -> bool:
-        """Whether its connection stands."""
-        return self._link.up
+        """Whether it is connected."""
+        return self._connection.up
 
     @property
-    def fault(self) -> str:
-        """Why its last connection ended."""
-        return self._link.fault
-
-    @property
-    def announced(self) -> dict[str, Any]:
-        """The properties of the last CONNACK by their names in MQTT 5, without spaces."""
-        return self._link.announced
-
-    async def open(self) -> None:
-        """Raises BrokerError."""
-        await self._link.open()
-
-    async def close(self) -> None:
-        """The session stays as the endpoint's `session_expiry` says."""
-        await self._link.close()
-
-    async def lost(self) -> None:
-        """Wait until the connection is gone."""
-        await self._link.lost.wait()
+    def connack_properties(self) -> dict[str, Any]:
+        """Of the last CONNACK, by their names in MQTT 5 without spaces."""
+        return self._connection.connack_properties
 
     async def subscribe(self, topic_filter: str) -> int:
         """The broker's reason code. Retained messages are sent at once. Raises BrokerError."""
-        return int((await self._link.subscribe([(topic_filter, SubscribeOptions(qos=1))]))[0].value)
+        return int((await self._connection.subscribe([(topic_filter, SubscribeOptions(qos=1))]))[0].value)
 
     async def publish(self, topic: str, payload: bytes, retain: bool = False, expiry: int | None = None) -> int:
-        """The broker's reason code. The broker drops the message `expiry` seconds later. Raises BrokerError."""
+        """The broker's reason code. The broker drops the message after `expiry` seconds. Raises BrokerError."""
         properties = b"" if expiry is None else packets.message_expiry(expiry)
-        confirmed: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._link.publish(
-            topic, payload, retain, properties, lambda code: None if confirmed.done() else confirmed.set_result(code)
+        reason: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._connection.publish(
+            topic, payload, retain, properties, lambda code: None if reason.done() else reason.set_result(code)
         )
-        gone = asyncio.ensure_future(self.lost())
-        waits: list[asyncio.Future[Any]] = [confirmed, gone]
+        disconnected = asyncio.ensure_future(self.wait_disconnected())
+        waits: list[asyncio.Future[Any]] = [reason, disconnected]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            gone.cancel()
-        if not confirmed.done():
-            raise BrokerError(f"the connection broke while publishing: {self.fault}")
-        return confirmed.result()
+            disconnected.cancel()
+        if not reason.done():
+            raise BrokerError(f"the connection broke while publishing: {self._connection.disconnect_reason}")
+        return reason.result()
 
-    async def hear(self, seconds: float) -> Publish | None:
-        """The next message; None where none comes for so long."""
+    async def receive(self, seconds: float) -> Publish | None:
+        """The next message; None where none arrives in so many seconds."""
         try:
-            return await asyncio.wait_for(self._heard.get(), seconds)
+            return await asyncio.wait_for(self._received.get(), seconds)
         except TimeoutError:
             return None
 
-    def ack(self, heard: Publish) -> None:
+    def ack(self, message: Publish) -> None:
         """Send its PUBACK."""
-        self._link.ack(heard.packet_id)
+        self._connection.ack(message.packet_id)
 
-    def _connected(self, resumed: bool) -> None:
-        self.resumed = resumed
+    def _on_connected(self, session_present: bool) -> None:
+        self.session_present = session_present

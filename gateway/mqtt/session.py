@@ -1,7 +1,8 @@
-"""The street door: connect, deliver (topic, bytes, ticket), publish, acknowledge. Knows no nouns of the protocol.
+"""The gateway's MQTT session: two connections to the broker. Handles topics and bytes alone.
 
-Two connections, an ear and a mouth. The ear has the persistent session; reading it can stop while the cloud is slow.
-The mouth publishes and reads retained messages, so that what the ear's messages wait for never waits behind them.
+The subscriber connection has the persistent session, and can stop reading (back-pressure). The publisher connection
+publishes and reads retained messages, so that a PUBACK or hello that a message waits for never waits behind unread
+messages. PUBACKs must never leave in another order than their PUBLISHes came.
 """
 
 import asyncio
@@ -14,205 +15,209 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
 from gateway.mqtt import packets
-from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint, Confirmed
+from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint, OnPuback
 from gateway.mqtt.packets import Publish
 
 SHARED = "$share/"
-"""MQTT 5: what the filter of a shared subscription begins with."""
+"""MQTT 5: the beginning of the filter of a shared subscription."""
+PUBLISHER_SUFFIX = "-mouth"
+"""Of the publisher's client id. A session on a live broker is known by it, so it keeps its name."""
 
-_LIVE = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
-_TOLD = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-_RETAINED = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
+_NEW_ONLY = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+_RETAINED_IF_NEW = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+_RETAINED_NOW = SubscribeOptions(qos=0, retainHandling=SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE)
 
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One message as it came, and the ticket to settle it by. `connection` counts the ear's connections from 1.
-
-    0: it came over the mouth, and nothing is to be acknowledged. `again`: the broker has delivered it before.
-    """
+    """A received message, and the token to acknowledge it by. `connection`: the number of the subscriber's connection,
+    from 1; 0: it came on the publisher's, and needs no PUBACK. `redelivered`: the broker has sent it before."""
 
     topic: str
     payload: bytes
     connection: int
     packet_id: int
     qos: int
-    again: bool = False
-    settled: bool = False
+    redelivered: bool = False
+    acknowledged: bool = False
 
 
-class Listener(Protocol):
-    """Whom the broker tells. None of these may raise."""
+class SessionHandler(Protocol):
+    """Called by the session. It must not raise."""
 
-    def connected(self, connection: int, resumed: bool) -> None:
-        """A connection stands; `resumed`: the broker kept the session. Its messages follow."""
+    def connected(self, connection: int, session_present: bool) -> None:
+        """The subscriber is connected; `session_present`: the broker kept the session. Its messages follow."""
 
     def delivered(self, delivery: Delivery) -> None:
-        """A message came."""
+        """A message was received."""
 
 
 class MqttSession:
-    """Opens and opens again the two connections, and keeps the order of the acknowledgements.
+    """Opens the two connections, as often as needed, and keeps the order of the PUBACKs.
 
-    `told`: filters of which a new session brings the retained messages too, before anything else.
-    `former`: filters of an earlier life that the session may have, and that are given up where they are not `filters`.
+    `retained_filters`: a new session receives their retained messages too, first of all.
+    `previous_filters`: subscriptions of earlier runs; those that are not in `filters` are unsubscribed.
     """
 
     def __init__(
         self,
         endpoint: BrokerEndpoint,
         filters: Sequence[str],
-        listener: Listener,
+        handler: SessionHandler,
         receive_maximum: int,
-        told: Sequence[str] = (),
-        former: Sequence[str] = (),
+        retained_filters: Sequence[str] = (),
+        previous_filters: Sequence[str] = (),
     ) -> None:
-        self._filters = [*((each, _TOLD) for each in told), *((each, _LIVE) for each in filters)]
-        self._stale = [each for each in former if each not in filters]
-        self._most = receive_maximum
-        self._listener = listener
-        self._ear = BrokerConnection(endpoint, self._heard, self._connected, receive_maximum)
-        mouth = replace(endpoint, client_id=endpoint.client_id + "-mouth", session_expiry=0)
-        self._mouth = BrokerConnection(mouth, self._overheard)
-        self._connection = self._heard_so_far = 0
-        self._unsettled: deque[Delivery] = deque()
+        self._filters = [(each, _RETAINED_IF_NEW) for each in retained_filters]
+        self._filters += [(each, _NEW_ONLY) for each in filters]
+        self._unwanted = [each for each in previous_filters if each not in filters]
+        self._receive_maximum = receive_maximum
+        self._handler = handler
+        self._subscriber = BrokerConnection(endpoint, self._on_message, self._on_connected, receive_maximum)
+        publisher = replace(endpoint, client_id=endpoint.client_id + PUBLISHER_SUFFIX, session_expiry=0)
+        self._publisher = BrokerConnection(publisher, self._on_retained)
+        self._connection = self._received = 0
+        self._unacknowledged: deque[Delivery] = deque()
         self.subscribed = self._paused = False
 
     def __repr__(self) -> str:
-        return f"<Broker {self._ear!r} {self._mouth!r}, {len(self._unsettled)} unsettled>"
+        return f"<MqttSession {self._subscriber!r} {self._publisher!r}, {len(self._unacknowledged)} unacknowledged>"
 
     @property
     def up(self) -> bool:
-        """Whether both connections stand and the subscriptions are confirmed."""
-        return self._ear.up and self._mouth.up and self.subscribed
+        """Whether both are connected and the subscriptions are confirmed."""
+        return self._subscriber.up and self._publisher.up and self.subscribed
 
     async def open(self) -> None:
-        """Open what is not open, and subscribe. Raises BrokerError, after which `open` may be tried again."""
-        if not self._ear.up:
+        """Open what is not open, and subscribe. Raises BrokerError; then `open` may be tried again."""
+        if not self._subscriber.up:
             self.subscribed = False
-            await self._ear.open()
+            await self._subscriber.open()
         try:
             async with asyncio.TaskGroup() as both:
                 if not self.subscribed:
                     both.create_task(self._subscribe())
-                if not self._mouth.up:
-                    both.create_task(self._mouth.open())
+                if not self._publisher.up:
+                    both.create_task(self._publisher.open())
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
     async def _subscribe(self) -> None:
-        """At every connection and before all else: Mosquitto forgets shared subscriptions over its own restart, and
-        drops what is published until they are there again."""
-        reasons = await self._ear.subscribe(self._filters)
-        answers = zip(self._filters, reasons, strict=True)
-        refused = [f"{each} ({reason})" for (each, _), reason in answers if reason.is_failure]
+        """On every connection and first of all: Mosquitto loses shared subscriptions at its own restart, and drops
+        what is published until they are there again."""
+        reasons = await self._subscriber.subscribe(self._filters)
+        pairs = zip(self._filters, reasons, strict=True)
+        refused = [f"{each} ({reason})" for (each, _), reason in pairs if reason.is_failure]
         if refused:
             raise BrokerError(
                 f"the broker refuses to subscribe {', '.join(refused)}: its ACL must let the gateway read them"
             )
-        if self._stale:
-            await self._ear.give_up(self._stale)
-            self._stale = []
+        if self._unwanted:
+            await self._subscriber.unsubscribe(self._unwanted)
+            self._unwanted = []
         self.subscribed = True
         if self._paused:
-            self._ear.pause()
+            self._subscriber.pause()
 
-    async def lost(self) -> str:
-        """Wait until one of the connections is gone; why it went."""
-        waits = [asyncio.ensure_future(link.lost.wait()) for link in (self._ear, self._mouth)]
+    async def wait_disconnected(self) -> str:
+        """Wait until one of the connections is gone; the reason."""
+        both = (self._subscriber, self._publisher)
+        waits = [asyncio.ensure_future(each.disconnected.wait()) for each in both]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for wait in waits:
                 wait.cancel()
-        return (self._ear if self._ear.lost.is_set() else self._mouth).fault
+        return (self._subscriber if self._subscriber.disconnected.is_set() else self._publisher).disconnect_reason
 
-    async def give_up_share(self, quiet: Callable[[], Awaitable[None]]) -> None:
-        """Give up the shared subscriptions (there are some), so that the broker deals to the other members alone.
+    async def leave_shared(self, wait_idle: Callable[[], Awaitable[None]]) -> None:
+        """Unsubscribe the shared filters (there are some), so that the broker sends to the other members alone.
 
-        What it had dealt to us by then keeps coming; `quiet` waits until nothing of that is under way. Returns once no
-        more comes. Raises BrokerError where the connection breaks.
+        Messages that the broker had assigned to us still come; `wait_idle` waits until none of them is in flight.
+        Returns once no more come. Raises BrokerError where the connection breaks.
         """
         shared = [each for each, _ in self._filters if each.startswith(SHARED)]
-        await self._ear.give_up(shared)
-        await quiet()
+        await self._subscriber.unsubscribe(shared)
+        await wait_idle()
         before = -1
-        while before != self._heard_so_far:
-            before = self._heard_so_far
-            # Behind our last PUBACK the broker sends what it kept back for Receive Maximum; its answer follows that.
-            await self._ear.give_up(shared)
-            await quiet()
+        while before != self._received:
+            before = self._received
+            # After our last PUBACK the broker sends what it kept back for Receive Maximum, and then this answer.
+            await self._subscriber.unsubscribe(shared)
+            await wait_idle()
 
     async def close(self) -> None:
-        """Leave; the ear's session stays at the broker."""
-        await self._ear.close()
-        await self._mouth.close()
+        """Disconnect; the subscriber's session stays at the broker."""
+        await self._subscriber.close()
+        await self._publisher.close()
 
     def publish(
         self,
         topic: str,
         payload: bytes,
-        then: Confirmed,
+        on_puback: OnPuback,
         retain: bool = False,
         user_properties: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """Publish with QoS 1; `then` hears the reason code of the broker's confirmation."""
-        self._mouth.publish(topic, payload, retain, packets.user_properties(user_properties), then)
+        """Publish with QoS 1."""
+        properties = packets.user_properties(user_properties) if user_properties else b""
+        self._publisher.publish(topic, payload, retain, properties, on_puback)
 
-    async def read_retained(self, topics: Sequence[str], confirmed: Callable[[], None], linger: float) -> None:
-        """Have the retained messages of `topics` delivered; `confirmed` is called once the broker has subscribed us.
+    async def read_retained(self, topics: Sequence[str], subscribed: Callable[[], None], linger: float) -> None:
+        """Have the retained messages of `topics` delivered; `subscribed` is called once the broker has confirmed.
 
-        It is given up after `linger` seconds more. Where the connection breaks meanwhile, the next one is asked.
+        It unsubscribes after `linger` seconds more. Where the connection breaks meanwhile, the next one is used.
         """
         while True:
-            await self._mouth.stands.wait()
+            await self._publisher.connected.wait()
             try:
-                await self._mouth.subscribe([(topic, _RETAINED) for topic in topics])
+                await self._publisher.subscribe([(topic, _RETAINED_NOW) for topic in topics])
                 break
             except BrokerError:
-                continue  # the next connection is asked
-        confirmed()
-        asyncio.get_running_loop().call_later(linger, self._mouth.unsubscribe, topics)
+                continue  # on the next connection
+        subscribed()
+        asyncio.get_running_loop().call_later(linger, self._publisher.unsubscribe_nowait, topics)
 
-    def settle(self, delivery: Delivery) -> None:
-        """Acknowledge a delivery, once all before it are settled: PUBACKs leave in the order of the PUBLISHes.
+    def ack(self, delivery: Delivery) -> None:
+        """Acknowledge a delivery. Its PUBACK leaves after those of all earlier deliveries (MQTT 5, 4.6).
 
-        A delivery of an earlier connection is left alone: its packet id may be another message's by now.
+        A delivery of an earlier connection sends none: its packet id may be another message's by now.
         """
-        delivery.settled = True
-        while self._unsettled and self._unsettled[0].settled:
-            self._ear.ack(self._unsettled.popleft().packet_id)
+        delivery.acknowledged = True
+        while self._unacknowledged and self._unacknowledged[0].acknowledged:
+            self._subscriber.ack(self._unacknowledged.popleft().packet_id)
 
-    def blocking(self) -> list[Delivery]:
-        """What is not settled, where the broker sends nothing more before the first of it is: acks keep their order."""
-        if len(self._unsettled) < self._most:
+    def blocking_deliveries(self) -> list[Delivery]:
+        """The unacknowledged deliveries, where Receive Maximum is reached: the broker sends no more before the first
+        of them is acknowledged. Else empty."""
+        if len(self._unacknowledged) < self._receive_maximum:
             return []
-        return [delivery for delivery in self._unsettled if not delivery.settled]
+        return [delivery for delivery in self._unacknowledged if not delivery.acknowledged]
 
     def pause(self) -> None:
-        """Take nothing more in, but for what stands before the answer to our subscriptions: about a window of it."""
+        """Stop reading, after the answer to our subscriptions: about Receive Maximum messages may come before it."""
         self._paused = True
         if self.subscribed:
-            self._ear.pause()
+            self._subscriber.pause()
 
     def resume(self) -> None:
-        """Take in again."""
+        """Continue reading."""
         self._paused = False
-        self._ear.resume()
+        self._subscriber.resume()
 
-    def _connected(self, resumed: bool) -> None:
+    def _on_connected(self, session_present: bool) -> None:
         self._connection += 1
         self._paused = False
-        self._unsettled.clear()
-        self._listener.connected(self._connection, resumed)
+        self._unacknowledged.clear()
+        self._handler.connected(self._connection, session_present)
 
-    def _heard(self, message: Publish) -> None:
+    def _on_message(self, message: Publish) -> None:
         topic, payload, qos, packet_id, dup = message
         delivery = Delivery(topic, payload, self._connection, packet_id, qos, dup)
-        self._heard_so_far += 1
+        self._received += 1
         if qos:
-            self._unsettled.append(delivery)
-        self._listener.delivered(delivery)
+            self._unacknowledged.append(delivery)
+        self._handler.delivered(delivery)
 
-    def _overheard(self, message: Publish) -> None:
-        self._listener.delivered(Delivery(message.topic, message.payload, 0, 0, 0))
+    def _on_retained(self, message: Publish) -> None:
+        self._handler.delivered(Delivery(message.topic, message.payload, 0, 0, 0))

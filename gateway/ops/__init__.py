@@ -1,1 +1,1 @@
-"""What operators see of a gateway: log, metrics, health and status pages. Changes nothing of what they report."""
+"""What operators see of a gateway: log, metrics, health and status pages. It must never change what it reports."""

@@ -1,7 +1,7 @@
-"""Pages over HTTP/1.1, on the asyncio loop: a request for each connection, answered and closed. httptools reads it.
+"""An HTTP/1.1 server of GET pages on the asyncio loop: one request a connection. httptools parses the requests.
 
-Knows nothing of what the pages say. A stranger takes no more of the gateway than LARGEST_REQUEST bytes for PATIENCE
-seconds, and all of them together no more than VISITORS connections.
+Knows no content. A client must never take more than MAX_REQUEST bytes or TIMEOUT seconds, and all clients together
+no more than MAX_CONNECTIONS connections.
 """
 
 import asyncio
@@ -12,48 +12,46 @@ from typing import TypeAlias, cast
 
 import httptools
 
-LARGEST_REQUEST = 16_384
-PATIENCE = 10.0
-"""Seconds from the connection to the end of the answer."""
-VISITORS = 100
+MAX_REQUEST = 16_384
+TIMEOUT = 10.0
+"""Seconds from the connection to the end of the response."""
+MAX_CONNECTIONS = 100
 
 _MALFORMED = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 
 
 @dataclass(frozen=True, slots=True)
 class PageResponse:
-    """`kind`: its Content-Type."""
-
-    kind: str
+    content_type: str
     body: bytes
     status: HTTPStatus = HTTPStatus.OK
 
 
 Pages: TypeAlias = Mapping[str, Callable[[], PageResponse]]
-"""By path; each is made anew for each request."""
+"""By path. The function is called for each request."""
 
 
 class HttpServer:
-    """Listens from `start` to `close`. `patience` in seconds."""
+    """Listens from `start` to `close`. `timeout` in seconds."""
 
-    def __init__(self, pages: Pages, patience: float = PATIENCE) -> None:
+    def __init__(self, pages: Pages, timeout: float = TIMEOUT) -> None:
         self.pages = pages
-        self.patience = patience
-        self.visits: set[ServerConnection] = set()
+        self.timeout = timeout
+        self.connections: set[ServerConnection] = set()
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
-        """The port that is listened on; 0 takes a free one. Raises OSError, UnicodeError for a host that is none."""
+        """The port; 0 takes a free one. Raises OSError, or UnicodeError if `host` cannot be a host name."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: ServerConnection(self), host, port)
         return int(self._server.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Answers that are not through are cut off."""
+        """Open connections are aborted."""
         if self._server is not None:
             self._server.close()
-            for visit in list(self.visits):
-                visit.abort()
+            for connection in list(self.connections):
+                connection.abort()
             await self._server.wait_closed()
 
 
@@ -65,38 +63,38 @@ class ServerConnection(asyncio.Protocol):
         self._parser = httptools.HttpRequestParser(self)
         self._url = b""
         self._size = 0
-        self._answered = False
+        self._responded = False
 
     def abort(self) -> None:
-        """Close it at once."""
+        """Close at once."""
         self._transport.abort()
 
-    # asyncio's calls
+    # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._deadline = asyncio.get_running_loop().call_later(self._server.patience, self.abort)
-        self._server.visits.add(self)
-        if len(self._server.visits) > VISITORS:
+        self._deadline = asyncio.get_running_loop().call_later(self._server.timeout, self.abort)
+        self._server.connections.add(self)
+        if len(self._server.connections) > MAX_CONNECTIONS:
             self.abort()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._deadline.cancel()
-        self._server.visits.discard(self)
+        self._server.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._answered:
+        if self._responded:
             return
         self._size += len(data)
-        if self._size > LARGEST_REQUEST:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        if self._size > MAX_REQUEST:
+            self._respond_error(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return
         try:
             self._parser.feed_data(data)
         except _MALFORMED:
-            self._refuse(HTTPStatus.BAD_REQUEST)
+            self._respond_error(HTTPStatus.BAD_REQUEST)
 
-    # httptools' calls
+    # Called by httptools
 
     def on_url(self, url: bytes) -> None:
         self._url += url
@@ -105,22 +103,22 @@ class ServerConnection(asyncio.Protocol):
         method = self._parser.get_method()
         page = self._server.pages.get(self._url.partition(b"?")[0].decode("latin-1"))
         if page is None:
-            self._refuse(HTTPStatus.NOT_FOUND)
+            self._respond_error(HTTPStatus.NOT_FOUND)
         elif method not in (b"GET", b"HEAD"):
-            self._refuse(HTTPStatus.METHOD_NOT_ALLOWED)
+            self._respond_error(HTTPStatus.METHOD_NOT_ALLOWED)
         else:
-            self._answer(page(), bodiless=method == b"HEAD")
+            self._respond(page(), head_only=method == b"HEAD")
 
-    def _refuse(self, status: HTTPStatus) -> None:
-        self._answer(PageResponse("text/plain; charset=utf-8", f"{status} {status.phrase}\n".encode(), status))
+    def _respond_error(self, status: HTTPStatus) -> None:
+        self._respond(PageResponse("text/plain; charset=utf-8", f"{status} {status.phrase}\n".encode(), status))
 
-    def _answer(self, page: PageResponse, bodiless: bool = False) -> None:
-        if self._answered:
+    def _respond(self, response: PageResponse, head_only: bool = False) -> None:
+        if self._responded:
             return
-        self._answered = True
+        self._responded = True
         head = (
-            f"HTTP/1.1 {page.status} {page.status.phrase}\r\nContent-Type: {page.kind}\r\n"
-            f"Content-Length: {len(page.body)}\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\n"
+            f"HTTP/1.1 {response.status} {response.status.phrase}\r\nContent-Type: {response.content_type}\r\n"
+            f"Content-Length: {len(response.body)}\r\nAllow: GET, HEAD\r\nConnection: close\r\n\r\n"
         )
-        self._transport.write(head.encode() + (b"" if bodiless else page.body))
+        self._transport.write(head.encode() + (b"" if head_only else response.body))
         self._transport.close()

@@ -1,7 +1,6 @@
-"""How the gateway logs: lines for a person on a terminal, JSON for a machine otherwise, always to stderr.
+"""Configures the log of the process: text on a terminal, JSON otherwise, to stderr. Libraries log from WARNING on.
 
-Configures structlog once for the process and holds no logger itself. What libraries log through the standard library
-leaves in the same form, from WARNING on. Never shows the local variables of a traceback: they may be secrets.
+It must never show the local variables of a traceback: they may be secrets.
 """
 
 import logging
@@ -15,10 +14,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 
 def configure(level: str = "info", form: str = "auto", stream: TextIO | None = None) -> None:
-    """Set how the whole process logs.
+    """Configure structlog and logging. `stream` None: stderr.
 
-    `level`: debug, info, warning or error. `form`: human, json, or auto (human where `stream`, else stderr, is a
-    terminal). May be called again; loggers that were used before keep their form.
+    `level`: debug, info, warning or error. `form`: human, json, or auto (human if `stream` is a terminal). Loggers that
+    were used before a second call keep their form.
     """
     target = sys.stderr if stream is None else stream
     human = form == "human" or (form == "auto" and target.isatty())
@@ -43,15 +42,15 @@ def _human(target: TextIO) -> list[Processor]:
     render = structlog.dev.ConsoleRenderer(
         colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
     )
-    return [_printable, render]
+    return [_escape_control_characters, render]
 
 
 def _json() -> list[Processor]:
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
-def _printable(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
-    """Escapes control characters: a device must not be able to write to an operator's terminal."""
+def _escape_control_characters(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """A device must not control an operator's terminal. Escaped and not replaced: a log must lose nothing."""
     for key, value in event.items():
         if isinstance(value, str) and not value.isprintable():
             event[key] = value.encode("unicode_escape").decode("ascii")

@@ -1,21 +1,34 @@
-"""What the gateway counts, in a registry of its own that is handed around: no process-wide default is touched.
+"""The gateway's metrics, in a registry of its own. It must never touch the process-wide default registry.
 
-Counting is all it does. Counts are plain numbers, made into Prometheus' families when somebody asks: its own counters
-take a lock for each `inc`, which a heartbeat would pay five times.
+Counts are plain numbers. They become Prometheus' families when somebody asks: Prometheus' own counters take a lock for
+each `inc`, which each heartbeat would pay five times.
 """
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gateway.errors import Code
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+DEPRECATED = {
+    "messages_settled": "messages_acknowledged",
+    "unsettled_messages": "unacknowledged_messages",
+    "unsettled_bytes": "unacknowledged_bytes",
+    "messages_refused": "messages_rejected",
+    "messages_over_rate": "messages_rate_limited",
+    "heartbeats_merged": "heartbeats_accepted",
+    "breaker_opened": "circuit_breaker_opened",
+    "call_window": "concurrent_calls_limit",
+    "devices_in_line": "devices_waiting_to_call",
+}
+"""Old name -> new name, without prefix and suffix. Both are exported, with the same values, for one release."""
 _PREFIX = "edge_gateway"
 _CHANNELS = ("hello", "hb", "get", "read")
 # From a manager on the same host to a service across an ocean, in seconds.
@@ -37,8 +50,23 @@ class Counter:
         self.value += by
 
 
+class Gauge:
+    """A number that is set, or asked for when the metrics are read."""
+
+    __slots__ = ("read",)
+
+    def __init__(self) -> None:
+        self.set(0)
+
+    def set(self, value: float) -> None:
+        self.read: Callable[[], float] = lambda: value
+
+    def set_function(self, read: Callable[[], float]) -> None:
+        self.read = read
+
+
 class Histogram:
-    """How often a time fell between two bounds."""
+    """Counts of times, in seconds, by bucket."""
 
     __slots__ = ("counts", "total")
 
@@ -57,13 +85,13 @@ class Histogram:
 
 
 class Labeled(dict[K, M], Generic[K, M]):
-    """Label values -> the number that counts them, made at first use and kept.
+    """Label values -> their counter or histogram, created at first use.
 
-    Keys are words of our code, never of a device: each is a time series for ever.
+    Label values must never come from a device: each one is a time series that is kept.
     """
 
     def __init__(self, make: Callable[[], M], known: tuple[K, ...] = ()) -> None:
-        super().__init__((key, make()) for key in known)  # known ones are exposed as 0 from the start
+        super().__init__((key, make()) for key in known)  # exported as 0 from the start
         self._make = make
 
     def __missing__(self, key: K) -> M:
@@ -79,60 +107,74 @@ class Metrics(Collector):
     def __init__(self) -> None:
         codes = tuple(code for code in Code if code is not Code.ACCEPTED)
         self.received: Labeled[str, Counter] = Labeled(Counter, _CHANNELS)
-        self.refused: Labeled[Code, Counter] = Labeled(Counter, codes)
+        self.rejected: Labeled[Code, Counter] = Labeled(Counter, codes)
         self.calls: Labeled[tuple[str, str], Counter] = Labeled(Counter)
         self.retries: Labeled[tuple[str, str], Counter] = Labeled(Counter)
         self.call_seconds: Labeled[str, Histogram] = Labeled(Histogram)
-        self.settled, self.plans_published, self.heartbeats_merged = Counter(), Counter(), Counter()
-        self.blocks_published, self.dead_letters_kept, self.breaker_opened = Counter(), Counter(), Counter()
-        self.over_rate = Counter()
+        self.acknowledged, self.rate_limited, self.dead_letters_kept = Counter(), Counter(), Counter()
+        self.plans_published, self.blocks_published = Counter(), Counter()
+        self.heartbeats_accepted, self.breaker_opened = Counter(), Counter()
+        self.connected, self.reading_paused, self.devices = Gauge(), Gauge(), Gauge()
+        self.unacknowledged, self.unacknowledged_bytes = Gauge(), Gauge()
+        self.concurrency_limit, self.devices_waiting = Gauge(), Gauge()
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
-        self.connected = self._gauge("connected", "1 while connected to the broker and subscribed")
-        self.reading_paused = self._gauge("reading_paused", "1 while the intake is full and the broker keeps the rest")
-        self.unsettled = self._gauge("unsettled_messages", "Messages taken in and not yet acknowledged to the broker")
-        self.call_window = self._gauge("call_window", "Calls to the service that may be under way at once")
-        self.devices_in_line = self._gauge("devices_in_line", "Devices whose next call waits for room among them")
-        self.unsettled_bytes = self._gauge("unsettled_bytes", "Bytes of the payloads of these messages")
-        self.devices = self._gauge("devices", "Devices that the gateway keeps something of in memory")
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format 0.0.4, whose content type is CONTENT_TYPE."""
         return generate_latest(self.registry)
 
-    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """Prometheus asks."""
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry."""
+        families = {family.name: family for family in self._families()}
+        yield from families.values()
+        for old, new in DEPRECATED.items():
+            family = families[f"{_PREFIX}_{new}"]
+            suffix = "_total" if family.type == "counter" else ""
+            same = Metric(f"{_PREFIX}_{old}", f"Deprecated: use {family.name}{suffix}", family.type)
+            same.samples = [each._replace(name=each.name.replace(new, old, 1)) for each in family.samples]
+            yield same
+
+    def _families(self) -> Iterator[Metric]:
         received = {(channel,): count for channel, count in self.received.items()}
-        refused = {(code.name.lower(),): count for code, count in self.refused.items()}
-        yield _family("messages_received", "Messages taken from the broker", received, "channel")
-        yield _family("messages_refused", "Messages answered with an error, by the name of its code", refused, "code")
-        yield _family("calls", "Attempts of calls to the service", self.calls, "operation", "outcome")
-        yield _family("call_retries", "Repetitions of calls to the service", self.retries, "operation", "reason")
+        rejected = {(code.name.lower(),): count for code, count in self.rejected.items()}
+        yield _counters("messages_received", "Messages received from the broker", received, "channel")
+        yield _counters("messages_rejected", "Messages answered with an error, by its code", rejected, "code")
+        yield _counters("calls", "Attempts of calls to the Edge Manager", self.calls, "operation", "outcome")
+        yield _counters("call_retries", "Failed calls that are retried", self.retries, "operation", "reason")
         for name, text, count in (
-            ("messages_settled", "Messages acknowledged to the broker after their last effect", self.settled),
+            (
+                "messages_acknowledged",
+                "Messages acknowledged to the broker",
+                self.acknowledged,
+            ),
             ("plans_published", "Deployment plans published to devices", self.plans_published),
             ("blocks_published", "Blocks of model files published to devices", self.blocks_published),
-            ("heartbeats_merged", "Heartbeats that went out in calls of SendHeartbeat", self.heartbeats_merged),
-            ("messages_over_rate", "Messages beyond what their device may send (they are refused too)", self.over_rate),
-            ("breaker_opened", "Times the service was found to fail for all", self.breaker_opened),
-            ("dead_letters_kept", "Refused payloads kept because nobody subscribes to dead", self.dead_letters_kept),
+            ("heartbeats_accepted", "Heartbeats accepted by the Edge Manager", self.heartbeats_accepted),
+            ("messages_rate_limited", "Messages above device_rate (they are also rejected)", self.rate_limited),
+            ("circuit_breaker_opened", "Times that calls failed for all devices", self.breaker_opened),
+            ("dead_letters_kept", "Rejected payloads kept in a file: no subscriber of dead", self.dead_letters_kept),
         ):
-            yield _family(name, text, {(): count})
-        yield self._seconds()
+            yield _counters(name, text, {(): count})
+        for name, text, gauge in (
+            ("connected", "1 while connected to the broker and subscribed", self.connected),
+            ("reading_paused", "1 while intake is reached and the broker keeps the messages", self.reading_paused),
+            ("unacknowledged_messages", "Messages received and not yet acknowledged", self.unacknowledged),
+            ("unacknowledged_bytes", "Bytes of the payloads of these messages", self.unacknowledged_bytes),
+            ("concurrent_calls_limit", "Calls to the Edge Manager that may be in flight", self.concurrency_limit),
+            ("devices_waiting_to_call", "Devices whose next call waits for this limit", self.devices_waiting),
+            ("devices", "Devices of which the gateway has state in memory", self.devices),
+        ):
+            yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, gauge.read())
+        text = "Time of one attempt of a call to the Edge Manager"
+        seconds = HistogramMetricFamily(f"{_PREFIX}_call_seconds", text, labels=["operation"])
+        for operation, histogram in self.call_seconds.items():
+            seconds.add_metric([operation], histogram.buckets(), histogram.total)
+        yield seconds
 
-    def _seconds(self) -> HistogramMetricFamily:
-        text = "Time of one attempt of a call to the service"
-        family = HistogramMetricFamily(f"{_PREFIX}_call_seconds", text, labels=["operation"])
-        for operation, spread in self.call_seconds.items():
-            family.add_metric([operation], spread.buckets(), spread.total)
-        return family
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"{_PREFIX}_{name}", text, registry=self.registry)
-
-
-def _family(name: str, text: str, counts: Mapping[Any, Counter], *labels: str) -> CounterMetricFamily:
+def _counters(name: str, text: str, counts: Mapping[Any, Counter], *labels: str) -> CounterMetricFamily:
     family = CounterMetricFamily(f"{_PREFIX}_{name}", text, labels=labels)
     for values, count in counts.items():
         family.add_metric(values, count.value)

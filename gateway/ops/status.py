@@ -1,7 +1,4 @@
-"""The pages by which an operator's machines look at the gateway: /metrics, /healthz, /readyz, on one port.
-
-Reads, never changes anything; what it shows is handed in.
-"""
+"""Serves /metrics, /healthz and /readyz over HTTP, on one port. It must never change what it shows."""
 
 import errno
 import json
@@ -17,9 +14,9 @@ from gateway.ops.http_server import HttpServer, PageResponse
 from gateway.ops.metrics import CONTENT_TYPE, Metrics
 
 Readiness = Callable[[], Sequence[str]]
-"""Why the gateway is not ready, a sentence for each reason; empty = messages that come are on their way."""
+"""The reasons why the gateway is not ready, one sentence each; none: it is ready."""
 
-FAULTS_OF_THE_PORT = (errno.EADDRINUSE, errno.EACCES)
+PORT_ERRORS = (errno.EADDRINUSE, errno.EACCES)
 _INDEX = b"""\
 /metrics  Prometheus metrics
 /healthz  200 while the event loop answers
@@ -30,9 +27,9 @@ _log = structlog.get_logger()
 
 
 class StatusServer:
-    """Serves the pages while its context is entered. `port` 0 = any free one; None = serves nothing.
+    """Serves while its context is entered. `port` 0: any free one; None: nothing is served.
 
-    `required=False`: a busy port is a warning. Else entering raises ConfigError, and always for a host that is none.
+    Entering raises ConfigError for a wrong host, and for a busy port if `required`; else that is a warning.
     """
 
     def __init__(
@@ -51,10 +48,10 @@ class StatusServer:
             }
         )
         self.port: int | None = None
-        """The TCP port that is served; None before, after, and where nothing is."""
+        """The TCP port that is served; None: nothing is served."""
 
     def __repr__(self) -> str:
-        return f"<StatusPages {self._host}:{self.port or 'not served'}>"
+        return f"<StatusServer {self._host}:{self.port or 'not served'}>"
 
     async def __aenter__(self) -> Self:
         if self._port is not None:
@@ -72,14 +69,14 @@ class StatusServer:
             self.port = await self._server.start(self._host, port)
         except (OSError, UnicodeError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
-            if not (isinstance(error, OSError) and error.errno in FAULTS_OF_THE_PORT):
+            if not (isinstance(error, OSError) and error.errno in PORT_ERRORS):
                 raise ConfigError(
                     [f"http_host: {self._host} should be an address of this machine ({reason})"]
                 ) from None
             if self._required:
                 mistake = f"{port} cannot be served on {self._host}; should be a free port, or off ({reason})"
                 raise ConfigError([f"http_port: {mistake}"]) from None
-            _log.warning("no status pages: metrics and health cannot be asked for", port=port, reason=reason)
+            _log.warning("status pages are not served: http_port is busy", port=port, reason=reason)
             return
         _log.info("status pages served", url=f"http://{self._host}:{self.port}/")
 

@@ -27,8 +27,8 @@ class InFlightLimit:
         self._full_since: float | None = None
         self._ended = False
         self.messages = self.bytes = 0
-        metrics.unsettled.set_function(lambda: self.messages)
-        metrics.unsettled_bytes.set_function(lambda: self.bytes)
+        metrics.unacknowledged.set_function(lambda: self.messages)
+        metrics.unacknowledged_bytes.set_function(lambda: self.bytes)
 
     def begin(self, ear: Pausable) -> None:
         """Whom to stop."""

@@ -57,14 +57,14 @@ LOOK = 0.5
 class ServiceClient(Protocol):
     """The garden door, as far as the steward uses it."""
 
-    def begin(self, again: Callable[[Device], None], widen: Callable[[int], None]) -> None:
-        """`again` hears that a device's postponed call is due, `widen` how many calls at once there may be."""
+    def bind(self, on_retry_due: Callable[[Device], None], set_concurrency: Callable[[int], None]) -> None:
+        """`on_retry_due` gets a device whose call is due again, `set_concurrency` how many calls may be in flight."""
 
-    def start(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
-        """Make a call; `then` hears its outcome."""
+    def call(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
+        """Make a call; `then` gets its outcome."""
 
-    def press(self, device: Device) -> None:
-        """All others wait behind what `device` asked for."""
+    def retry_now(self, device: Device) -> None:
+        """All others wait for this device: if its call failed, it is due now."""
 
 
 class Dispatcher:
@@ -104,12 +104,12 @@ class Dispatcher:
         self._downloads = ReadQueue(models, BlockSender(broker.publish, self._loop.call_later))
         for device, records in self._store.hellos():
             self._core.recall(self._topics.device(device.fleet, device.name), records)
-        cloud.begin(self._again, self._widen)
+        cloud.bind(self._again, self._widen)
         self._intake.begin(broker)
         self._was_away = self._store.away()
         self._look()
         self._metrics.devices.set_function(lambda: self._core.devices)
-        self._metrics.devices_in_line.set_function(lambda: self._core.in_line)
+        self._metrics.devices_waiting.set_function(lambda: self._core.in_line)
 
     def end(self) -> None:
         """No effect from now on."""
@@ -167,12 +167,12 @@ class Dispatcher:
 
     def _within_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> bool:
         """What the gateway asked for, and what the broker delivers again, is not the device's doing."""
-        if not delivery.connection or delivery.again:
+        if not delivery.connection or delivery.redelivered:
             return True
         return self._rates.admits(device, len(delivery.payload), now.mono, READ if channel is Channel.READ else 1.0)
 
     def _too_much(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> list[Effect]:
-        self._metrics.over_rate.inc()
+        self._metrics.rate_limited.inc()
         seq = codec.seq(delivery.payload, _SEQ_AT[channel]) if channel in _SEQ_AT else None
         error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
         told = seq is not None or self._rates.tells(device, now.mono)
@@ -187,7 +187,7 @@ class Dispatcher:
                 case CallService(call):
                     self._asking += 1
                     self._downloads.make_way()
-                    self._cloud.start(call, partial(self._answered, call))
+                    self._cloud.call(call, partial(self._answered, call))
                 case Acknowledge():
                     delivery = cast("Delivery", effect.ticket)
                     confirmations.then(lambda delivery=delivery: self._settle(delivery))  # type: ignore[misc]
@@ -205,8 +205,8 @@ class Dispatcher:
                     self._memory.keep(effect, confirmations)
 
     def _settle(self, delivery: Delivery) -> None:
-        self._broker.settle(delivery)
-        self._metrics.settled.inc()
+        self._broker.ack(delivery)
+        self._metrics.acknowledged.inc()
         self._intake.settled(len(delivery.payload))
         self._changed.set()
 
@@ -269,13 +269,13 @@ class Dispatcher:
         self._looking = self._loop.call_later(LOOK, self._look)
         self._looked = time.monotonic()
         self._store.lives()
-        blocking = self._broker.blocking()
+        blocking = self._broker.blocking_deliveries()
         if blocking or self._intake.full:
             self._carry_out(self._core.tick(_now(), pressed=True))
             self._set_alarm()
         if blocking and self._intake.mostly_settled:
             for device in self._topics.devices(delivery.topic for delivery in blocking):
-                self._cloud.press(device)
+                self._cloud.retry_now(device)
 
     # Hellos
 

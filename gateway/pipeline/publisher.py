@@ -53,7 +53,7 @@ class Publisher:
     def bury(self, effect: DeadLetter, confirmations: PublishBarrier) -> None:
         """A refused payload, byte for byte; why it was refused stands in its user properties."""
         delivery, code, detail = cast("Delivery", effect.ticket), effect.code, effect.detail
-        self._metrics.refused[code].inc()
+        self._metrics.rejected[code].inc()
         self._tell(delivery.topic, code, detail)
 
         def then(reason: int) -> None:

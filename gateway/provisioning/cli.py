@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.errors import ProvisioningError
-from gateway.manager.config import DEFAULT_DATA
+from gateway.manager import DEFAULT_DATA
 
 if TYPE_CHECKING:
     from gateway.protocol.messages import Device

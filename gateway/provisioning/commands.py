@@ -12,8 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import ProvisioningError
-from gateway.manager.errors import ManagerError
-from gateway.manager.store.database import Store, open_store
+from gateway.manager import Database, ManagerError, open_database
 from gateway.protocol.messages import Device
 from gateway.provisioning import atomic_files, conversion, credentials, site
 from gateway.provisioning.acl_file import AclFile
@@ -50,7 +49,7 @@ class DeviceListing:
 
 
 @contextlib.contextmanager
-def open_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[DeviceInventory, Store | None]]:
+def open_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[DeviceInventory, Database | None]]:
     """Lock a site. The manager's store in `data` is opened too, whether the manager runs or not; `data` None: none is.
 
     Raises ProvisioningError if one cannot be used.
@@ -63,9 +62,9 @@ def open_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[De
 
 
 @contextlib.contextmanager
-def _open_manager(data: Path) -> Iterator[Store]:
+def _open_manager(data: Path) -> Iterator[Database]:
     try:
-        with contextlib.closing(open_store(data, create=False)) as store:
+        with contextlib.closing(open_database(data, create=False)) as store:
             yield store
     except ManagerError as error:
         raise ProvisioningError(f"{error}; or --no-register, where another Edge Manager knows the devices") from error
@@ -166,7 +165,7 @@ def _new_acl(root: str) -> AclFile:
 
 def add(
     inventory: DeviceInventory,
-    manager: Store | None,
+    manager: Database | None,
     devices: Sequence[Device],
     request: CredentialRequest,
     now: datetime,
@@ -181,7 +180,7 @@ def add(
 
 
 def remove(
-    inventory: DeviceInventory, manager: Store | None, devices: Sequence[Device]
+    inventory: DeviceInventory, manager: Database | None, devices: Sequence[Device]
 ) -> list[tuple[CredentialResult, bool | None]]:
     """For each device the result, and whether it was registered (None: no manager)."""
     results = [credentials.remove(inventory, device) for device in devices]
@@ -192,7 +191,7 @@ def remove(
     return list(zip(results, was_registered, strict=True))
 
 
-def list_devices(inventory: DeviceInventory, manager: Store | None) -> list[DeviceListing]:
+def list_devices(inventory: DeviceInventory, manager: Database | None) -> list[DeviceListing]:
     """All devices that the site or the manager knows, in order of their names."""
     registered = set() if manager is None else {Device(fleet, name) for fleet, name, _ in manager.devices()}
     return [

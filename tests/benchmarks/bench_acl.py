@@ -28,7 +28,7 @@ from gateway.demo.brokers.address import BrokerLogin, free_ports
 from gateway.demo.brokers.discovery import mosquitto_binary
 from gateway.demo.brokers.mosquitto import HOST, Mosquitto, version
 from gateway.demo.brokers.process import ManagedProcess
-from gateway.mqtt.probe import MQTT_3_1_1, answers
+from gateway.mqtt.probe import MQTT_3_1_1, speaks_mqtt
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
 from gateway.provisioning.password_file import new_hash_line
 
@@ -88,7 +88,7 @@ def with_plugin(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
     )
     child = ManagedProcess("mosquitto", [binary, "-c", str(folder / "conf")], folder / "log")
     began = time.monotonic()
-    child.start(lambda: answers(HOST, port, MQTT_3_1_1), DEADLINE_S)
+    child.start(lambda: speaks_mqtt(HOST, port, MQTT_3_1_1), DEADLINE_S)
     took = time.monotonic() - began
     try:
         with connected(port, ADMIN, "admin") as admin:

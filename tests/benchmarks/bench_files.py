@@ -1,8 +1,8 @@
 """Model files, each case beside its baseline in one run: `python tests/benchmarks/bench_files.py [ROUNDS]`.
 
-The devices (fleet.py) read as the SDK does: a window of 4 KB, the next one when all of it came. The baseline of the
-downloads is one paho client that publishes the same blocks through the same broker to the same devices (publisher.py);
-that of the heartbeats are the same heartbeats without downloads (beats.py).
+The devices (file_readers.py) read as the SDK does: a window of 4 KB, the next one when all of it came. The baseline of
+the downloads is one paho client that publishes the same blocks through the same broker to the same devices
+(baseline_publisher.py); that of the heartbeats are the same heartbeats without downloads (heartbeat_sender.py).
 """
 
 import hashlib
@@ -14,11 +14,15 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
-from fleet import WINDOW, Fleet
 from rich.console import Console
 from rich.table import Table
-from stage import HERE, Stage, process, stage
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.benchmarks.environment import Environment, environment, module, process
+from tests.benchmarks.file_readers import WINDOW, Fleet
 
 RATE = 100
 """Heartbeats a second."""
@@ -44,7 +48,7 @@ CASES = (Case("200 KB, one device", 1, 200_000, 512), Case("80 KB, 1,000 devices
 
 
 @contextmanager
-def fleet(here: Stage, devices: int, length: int, repeats: bool = False) -> Iterator[Fleet]:
+def fleet(here: Environment, devices: int, length: int, repeats: bool = False) -> Iterator[Fleet]:
     made = Fleet(here.port, devices, min(4, devices), length, WINDOW // length, repeats)
     try:
         yield made
@@ -52,12 +56,12 @@ def fleet(here: Stage, devices: int, length: int, repeats: bool = False) -> Iter
         made.close()
 
 
-def published(here: Stage, case: Case, content: bytes) -> float:
+def published(here: Environment, case: Case, content: bytes) -> float:
     """Seconds until all have it of the publisher."""
     arguments = map(str, (here.port, here.folder / "model", case.length, case.devices, min(4, case.devices)))
     with (
         fleet(here, case.devices, case.length) as devices,
-        process(sys.executable, str(HERE / "publisher.py"), *arguments) as publisher,
+        process(*module("baseline_publisher"), *arguments) as publisher,
     ):
         assert publisher.stdout is not None
         assert publisher.stdin is not None
@@ -68,7 +72,7 @@ def published(here: Stage, case: Case, content: bytes) -> float:
     return seconds
 
 
-def downloaded(here: Stage, case: Case, content: bytes) -> float:
+def downloaded(here: Environment, case: Case, content: bytes) -> float:
     """Seconds until all have it of the gateway, which has their plans and no file."""
     with here.reader("gateway"), fleet(here, case.devices, case.length) as devices:
         devices.get_plans()
@@ -88,7 +92,7 @@ def run(case: Case, rounds: int, table: Table) -> None:
     bases, ours, gets = [], [], set()
     for _ in range(rounds):
         content = os.urandom(case.size)
-        with stage(model=content) as here:
+        with environment(model=content) as here:
             here.let_subscribe("gateway")
             bases.append(published(here, case, content))
             ours.append(downloaded(here, case, content))
@@ -114,11 +118,11 @@ class Beats:
 
 def beside_downloads(rounds: int, table: Table) -> None:
     quiet, busy, blocks = [], [], []
-    with stage(model=os.urandom(80_824)) as here:
+    with environment(model=os.urandom(80_824)) as here:
         here.let_subscribe("gateway")
         with (
             here.reader("gateway"),
-            process(sys.executable, str(HERE / "beats.py"), str(here.port)) as child,
+            process(*module("heartbeat_sender"), str(here.port)) as child,
             fleet(here, READERS, LENGTH, repeats=True) as devices,
         ):
             beats = Beats(child)

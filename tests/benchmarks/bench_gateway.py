@@ -2,7 +2,7 @@
 
 The heartbeats wait in the broker, in the session of the one who will read them; then that one starts, and a counting
 Edge Manager says when each came. So nobody publishes while something is measured. `--check` runs one round of the
-first case and warns where its ratio is far below the one that is kept (kept.json).
+first case and warns where its ratio is far below the one that is kept (reference.json).
 """
 
 import json
@@ -11,12 +11,17 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from stage import HERE, Stage, cpu, memory, stage
 
-KEPT = HERE / "kept.json"
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.benchmarks.environment import Environment, cpu, environment, megabytes
+from tests.support.process_memory import peak
+
+REFERENCE = Path(__file__).parent / "reference.json"
 FAR_BELOW = 0.7
 """A machine that does other things too moves a ratio by a fifth; less than this share of the kept one is a warning."""
 
@@ -71,7 +76,7 @@ class Seen:
 def run(case: Case, system: str) -> Seen:
     count = case.gateway if system == "gateway" else case.loop
     fleets = [f"fleet-{letter}" for letter in "ab"[: case.gateways]]
-    with stage(case.delay) as here, ExitStack() as stack:
+    with environment(case.delay) as here, ExitStack() as stack:
         own = {
             fleet: {"GATEWAY_FLEETS": fleet, "GATEWAY_STATE_DIR": f"{here.folder}/{fleet}"}
             | {"GATEWAY_MERGE_HEARTBEATS": str(case.merge)}
@@ -79,7 +84,7 @@ def run(case: Case, system: str) -> Seen:
         }
         for index, fleet in enumerate(fleets):
             here.let_subscribe(system, fleet, **own[fleet])
-            here.say_hello(case.devices, fleet)
+            here.publish_hellos(case.devices, fleet)
             each = count // len(fleets)
             here.fill(each, case.devices, system == "loop", fleet, first=index * each)
         if case.outage:
@@ -91,13 +96,13 @@ def run(case: Case, system: str) -> Seen:
         return drained(here, readers, count)
 
 
-def wait_for_failures(here: Stage, reader: subprocess.Popen[str]) -> None:
+def wait_for_failures(here: Environment, reader: subprocess.Popen[str]) -> None:
     """Until the reader has begun to work, and three seconds more of an outage."""
     began = cpu(reader.pid)
-    here.service.wait_for(1, patience=3.0 if cpu(reader.pid) > began else 6.0)
+    here.service.wait_for(1, within=3.0 if cpu(reader.pid) > began else 6.0)
 
 
-def drained(here: Stage, readers: list[subprocess.Popen[str]], count: int) -> Seen:
+def drained(here: Environment, readers: list[subprocess.Popen[str]], count: int) -> Seen:
     """Until all heartbeats came. CPU is counted from the first one on, and what a start costs is not."""
     early = here.service.wait_for(1)
     before = [cpu(reader.pid) for reader in readers]
@@ -105,7 +110,7 @@ def drained(here: Stage, readers: list[subprocess.Popen[str]], count: int) -> Se
     used = sum(cpu(reader.pid) - was for reader, was in zip(readers, before, strict=True))
     heartbeats = int(found["heartbeats"])
     share = heartbeats / max(1, heartbeats - early["heartbeats"])
-    return Seen(heartbeats, int(found["posts"]), found["seconds"], used * share, memory(readers[0].pid))
+    return Seen(heartbeats, int(found["posts"]), found["seconds"], used * share, megabytes(peak(readers[0].pid)))
 
 
 def measured(case: Case, rounds: int) -> dict[str, list[Seen]]:
@@ -132,7 +137,7 @@ def row(case: Case, system: str, runs: list[Seen], base: list[Seen]) -> list[str
 def check() -> None:
     """A warning, never a failure: CI's machines have other work too."""
     seen = measured(AS_IT_COMES, 1)
-    ratio, kept = seen["gateway"][0].rate / seen["loop"][0].rate, json.loads(KEPT.read_text())[AS_IT_COMES.name]
+    ratio, kept = seen["gateway"][0].rate / seen["loop"][0].rate, json.loads(REFERENCE.read_text())[AS_IT_COMES.name]
     word = "WARNING: far below" if ratio < FAR_BELOW * kept else "beside"
     print(f"heartbeats/s, {AS_IT_COMES.name}: {ratio:.1f} x the paho+boto3 loop, {word} the kept {kept:.1f} x")
 

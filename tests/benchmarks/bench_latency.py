@@ -5,19 +5,23 @@ The loop beside the gateway at 200 a second; at 1,000, which the loop cannot do,
 
 import sys
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from stage import MARKER, heartbeat, stage
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.benchmarks.environment import MARKER, environment, heartbeat
 
 DEVICES = 200
 
 
 def waits(system: str, rate: int, seconds: float) -> list[float]:
     """Milliseconds between each publication and its POST, sorted."""
-    with stage() as here:
+    with environment() as here:
         here.let_subscribe(system)
-        here.say_hello(DEVICES)
+        here.publish_hellos(DEVICES)
         here.fill(DEVICES, DEVICES, system == "loop")
         sent = {}
         with here.reader(system), here.client() as client:

@@ -6,10 +6,15 @@ nothing of a device, stands beside as what Python, paho and boto3 take.
 
 import sys
 import time
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from stage import memory, stage
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.benchmarks.environment import environment, megabytes
+from tests.support.process_memory import resident
 
 AT_ONCE = 1_000
 
@@ -17,19 +22,19 @@ AT_ONCE = 1_000
 def grown(system: str, devices: int) -> tuple[float, float]:
     """Resident MB before the first device, and after the last."""
     full = system == "loop"
-    with stage() as here:
+    with environment() as here:
         here.let_subscribe(system)
         with here.reader(system) as reader:
             here.fill(1, 1, full)
             here.service.wait_for(1)
-            before = memory(reader.pid, "VmRSS")
+            before = megabytes(resident(reader.pid))
             if not full:
-                here.say_hello(devices)
+                here.publish_hellos(devices)
             for first in range(0, devices, AT_ONCE):  # none waits for another: what is quiet has never been a backlog
                 here.fill(min(AT_ONCE, devices - first), devices, full, first=first)
                 here.service.wait_for(min(first + AT_ONCE, devices))
             time.sleep(1)
-            return before, memory(reader.pid, "VmRSS")
+            return before, megabytes(resident(reader.pid))
 
 
 def main(sizes: list[int]) -> None:

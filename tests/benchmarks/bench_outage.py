@@ -4,11 +4,8 @@ Two outages, one like the other. Told: resident memory for each waiting heartbea
 the calls that tried a service that failed, and those that carried the backlog, beside its heartbeats.
 """
 
-import asyncio
-import os
 import sys
 import tempfile
-import threading
 import time
 import urllib.request
 from collections.abc import Callable
@@ -17,54 +14,47 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 from rich.console import Console
 from rich.table import Table
-from stage import broker, free_port, heartbeat, hello, process
 
-UNAVAILABLE = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
-REGISTERED = b'{"DeviceRegistration":"REGISTERED","CacheTTL":"3600"}'
-PATIENCE = 300.0
+from gateway.demo.brokers.address import free_ports
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-class Service(asyncio.Protocol):
-    """Answers a heartbeat or a registration, or 503 while it is `down`. Counts the calls of each kind."""
+from tests.benchmarks.environment import broker, heartbeat, hello, process
+from tests.support.edge_manager import ACCEPTED, UNAVAILABLE, FakeEdgeManager, Reply, Request
+from tests.support.loop_thread import LoopThread
+from tests.support.process_memory import forget_peak, peak, resident
 
-    down = False
-    failed = accepted = 0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
-        self.data = b""
-
-    def data_received(self, data: bytes) -> None:
-        self.data += data
-        while (request := self._whole()) is not None:
-            if Service.down:
-                Service.failed += 1
-                self.transport.write(UNAVAILABLE)
-                continue
-            beat = b"/SendHeartbeat" in request[:30]
-            Service.accepted += beat
-            body = b"{}" if beat else REGISTERED
-            head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
-            self.transport.write(head + body)
-
-    def _whole(self) -> bytes | None:
-        head, blank, _ = self.data.partition(b"\r\n\r\n")
-        if not blank:
-            return None
-        length = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0])
-        end = len(head) + 4 + length
-        if len(self.data) < end:
-            return None
-        request, self.data = self.data[:end], self.data[end:]
-        return request
+WITHIN_S = 300.0
 
 
-def serve(port: int) -> None:
-    async def forever() -> None:
-        server = await asyncio.get_running_loop().create_server(Service, "127.0.0.1", port, backlog=1000)
-        await server.serve_forever()
+class Service(FakeEdgeManager):
+    """Accepts every call, or answers 503 while it is `down`. Counts the calls that failed and the heartbeats' ones."""
 
-    asyncio.run(forever())
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = False
+        self.failed = self.accepted = 0
+
+    def reply_to(self, request: Request) -> Reply:
+        return UNAVAILABLE if self.down else ACCEPTED
+
+    def replying(self, request: Request, reply: Reply) -> None:
+        self.failed += not reply.accepts
+        self.accepted += reply.accepts and request.head.startswith(b"POST /SendHeartbeat")
+
+
+class ServiceThread(LoopThread):
+    """A service on a loop of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("service")
+        self.service = Service()
+
+    async def opened(self) -> None:
+        await self.service.open()
+
+    async def closed(self) -> None:
+        await self.service.close()
 
 
 class Gateway:
@@ -78,47 +68,41 @@ class Gateway:
             lines = page.read().decode().splitlines()
         return next(float(line.split()[-1]) for line in lines if line.startswith(f"edge_gateway_{name} "))
 
-    def memory(self, key: str = "VmRSS") -> int:
-        """Bytes."""
-        lines = Path(f"/proc/{self.pid}/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
-
-    def forget_peak(self) -> None:
-        Path(f"/proc/{self.pid}/clear_refs").write_text("5")
-
 
 def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + WITHIN_S
     while not true():
         assert time.monotonic() < deadline, "it does not come to that"
         time.sleep(0.05)
 
 
-def outage(gateway: Gateway, client: mqtt.Client, devices: int, each: int, intake: int) -> dict[str, float]:
+def outage(
+    gateway: Gateway, service: Service, client: mqtt.Client, devices: int, each: int, intake: int
+) -> dict[str, float]:
     """All devices send while the service fails; then it comes back."""
     sent = devices * each
-    before = gateway.memory()
-    gateway.forget_peak()
-    Service.down, Service.failed, Service.accepted = True, 0, 0
+    before = resident(gateway.pid)
+    forget_peak(gateway.pid)
+    service.down, service.failed, service.accepted = True, 0, 0
     for number in range(sent):
         topic, payload = heartbeat(number, devices, full=False)
         info = client.publish(topic, payload, 1)
         if number % 1000 == 999:
             info.wait_for_publish(60)
     waiting = min(sent, intake)
-    until(lambda: gateway.metric("unsettled_messages") >= waiting)
+    until(lambda: gateway.metric("unacknowledged_messages") >= waiting)
     time.sleep(5)  # it goes on for a while
-    held, failed = gateway.memory() - before, Service.failed
-    settled = gateway.metric("messages_settled_total")
+    grown, failed = resident(gateway.pid) - before, service.failed
+    settled = gateway.metric("messages_acknowledged_total")
     began = time.monotonic()
-    Service.down = False
-    until(lambda: gateway.metric("messages_settled_total") - settled >= sent)
+    service.down = False
+    until(lambda: gateway.metric("messages_acknowledged_total") - settled >= sent)
     return {
         "waiting": waiting,
-        "each": held / waiting,
-        "peak": gateway.memory("VmHWM"),
+        "each": grown / waiting,
+        "peak": peak(gateway.pid),
         "failed": failed,
-        "calls": Service.accepted,
+        "calls": service.accepted,
         "sent": sent,
         "seconds": time.monotonic() - began,
     }
@@ -127,11 +111,10 @@ def outage(gateway: Gateway, client: mqtt.Client, devices: int, each: int, intak
 def main() -> None:
     given = [int(word) for word in sys.argv[1:]]
     devices, each, intake = [*given, *(10_000, 3, 30_000)[len(given) :]]
-    service, pages = free_port(), free_port()
-    threading.Thread(target=serve, args=(service,), daemon=True).start()
-    with tempfile.TemporaryDirectory() as temporary, broker(Path(temporary)) as port:
+    (pages,) = free_ports(1)
+    with ServiceThread() as thread, tempfile.TemporaryDirectory() as temporary, broker(Path(temporary)) as port:
         settings = {
-            "AWS_ENDPOINT_URL_SAGEMAKER_EDGE": f"http://127.0.0.1:{service}",
+            "AWS_ENDPOINT_URL_SAGEMAKER_EDGE": thread.service.url,
             **{"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"},
             "GATEWAY_MQTT_URL": f"mqtt://127.0.0.1:{port}",
             **{"GATEWAY_STATE_DIR": temporary + "/state", "GATEWAY_HTTP_PORT": str(pages)},
@@ -147,8 +130,8 @@ def main() -> None:
             for number in range(devices):  # all are known and registered
                 client.publish(*hello(number), 1, retain=True)
                 client.publish(*heartbeat(number, devices, full=False), 1)
-            until(lambda: gateway.metric("messages_settled_total") >= 2 * devices)
-            show(devices, intake, [outage(gateway, client, devices, each, intake) for _ in range(2)])
+            until(lambda: gateway.metric("messages_acknowledged_total") >= 2 * devices)
+            show(devices, intake, [outage(gateway, thread.service, client, devices, each, intake) for _ in range(2)])
             client.loop_stop()
 
 
@@ -182,5 +165,4 @@ def show(devices: int, intake: int, seen: list[dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    os.chdir(Path(__file__).parents[2])
     main()

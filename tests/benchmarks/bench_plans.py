@@ -6,11 +6,15 @@ Each device asks once with `get`; counted is what comes on `plan`, retained as t
 import sys
 import threading
 import time
+from pathlib import Path
 
 import paho.mqtt.client as mqtt
 from rich.console import Console
 from rich.table import Table
-from stage import publish_all, stage
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.benchmarks.environment import environment, publish_all
 
 
 def plans_a_second(system: str, count: int) -> float:
@@ -22,10 +26,10 @@ def plans_a_second(system: str, count: int) -> float:
         if len(came) == count:
             enough.set()
 
-    with stage() as here:
+    with environment() as here:
         here.let_subscribe(system)
         if system == "gateway":
-            here.say_hello(count)
+            here.publish_hellos(count)
         with here.client() as client:
             requests = ((f"edge/fleet-a/dev-{number:06d}/get", b"", False) for number in range(count))
             publish_all(client, requests)

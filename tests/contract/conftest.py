@@ -1,12 +1,12 @@
-"""Fixtures for what talks through the garden door: AWS settings of the test's own, the recorder, the door."""
+"""Fixtures of the service client: AWS settings of the test's own, a fake Edge Manager, the client."""
 
 import os
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.contract.door import Door
-from tests.contract.recorder import Recorder, recording
+from tests.contract.harness import ClientHarness
+from tests.contract.service import ScriptedEdgeManager, scripted
 
 
 @pytest.fixture
@@ -21,17 +21,17 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def service(aws: None) -> AsyncIterator[Recorder]:
-    """The misbehaving other side."""
-    async with recording() as recorder:
-        yield recorder
+async def service(aws: None) -> AsyncIterator[ScriptedEdgeManager]:
+    """The service that the client calls."""
+    async with scripted() as running:
+        yield running
 
 
-@pytest.fixture(params=["standard", "express"])
-async def door(
-    service: Recorder, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> AsyncIterator[Door]:
-    """The garden door, by nothing but the standard settings, over each lane."""
-    opened = Door(service.url, monkeypatch, way=request.param)
-    yield opened
-    opened.cloud.close()
+@pytest.fixture(params=["boto", "direct"])
+async def harness(
+    service: ScriptedEdgeManager, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[ClientHarness]:
+    """The client by AWS's standard settings alone, over each transport."""
+    made = ClientHarness(service.url, monkeypatch, transport=request.param)
+    yield made
+    made.cloud.close()

@@ -1,4 +1,4 @@
-"""What the garden door sends is what boto3 sends for the request written by hand; what is answered is read."""
+"""What the client sends is what boto3 sends for the request written by hand; what is answered is read."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -20,8 +20,9 @@ from gateway.protocol.service_calls import (
     Registration,
     SendHeartbeat,
 )
-from tests.contract.door import Door
-from tests.contract.recorder import Answer, Recorder
+from tests.contract.harness import ClientHarness
+from tests.contract.service import ScriptedEdgeManager
+from tests.support.edge_manager import Reply
 
 DEVICE = Device("fleet-a", "dev-1")
 WHO = {"DeviceName": "dev-1", "DeviceFleetName": "fleet-a"}
@@ -108,10 +109,10 @@ FULL_BY_HAND: dict[str, Any] = {
     ids=["least", "full", "registration", "deployments"],
 )
 async def test_what_arrives_is_what_boto3_sends(
-    service: Recorder, door: Door, call: Call, operation: str, request_by_hand: dict[str, Any]
+    service: ScriptedEdgeManager, harness: ClientHarness, call: Call, operation: str, request_by_hand: dict[str, Any]
 ) -> None:
-    service.answers = [Answer(body='{"DeviceRegistration": "true"}')] * 2
-    assert isinstance(await door.perform(call), Accepted)
+    service.answers = [Reply(body='{"DeviceRegistration": "true"}')] * 2
+    assert isinstance(await harness.perform(call), Accepted)
     client = boto3.client("sagemaker-edge", region_name="eu-central-1", endpoint_url=service.url)
     await asyncio.to_thread(getattr(client, operation), **request_by_hand)
     sent, expected = service.requests
@@ -119,8 +120,8 @@ async def test_what_arrives_is_what_boto3_sends(
     assert (sent.method, sent.body["DeviceName"]) == ("POST", "dev-1")
 
 
-async def test_the_bodys_fields_are_the_apis(service: Recorder, door: Door) -> None:
-    await door.perform(FULL)
+async def test_the_bodys_fields_are_the_apis(service: ScriptedEdgeManager, harness: ClientHarness) -> None:
+    await harness.perform(FULL)
     [request] = service.requests
     assert request.path == "/SendHeartbeat"
     assert set(request.body) == set(FULL_BY_HAND)
@@ -134,23 +135,23 @@ async def test_the_bodys_fields_are_the_apis(service: Recorder, door: Door) -> N
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(), Answer(kind=None), Answer(body="{}"), Answer(body='{"New": 1}')],
+    [Reply(body=""), Reply(body="", kind=None), Reply(body="{}"), Reply(body='{"New": 1}')],
     ids=["empty", "bare", "{}", "grown"],
 )
-async def test_a_heartbeat_is_accepted(service: Recorder, door: Door, answer: Answer) -> None:
+async def test_a_heartbeat_is_accepted(service: ScriptedEdgeManager, harness: ClientHarness, answer: Reply) -> None:
     service.answers = [answer]
-    assert await door.perform(BEAT) == Accepted(None)
-    assert door.attempts == [None]
+    assert await harness.perform(BEAT) == Accepted(None)
+    assert harness.attempts == [None]
 
 
-async def test_a_registration_is_read(service: Recorder, door: Door) -> None:
-    service.answers = [Answer(body='{"DeviceRegistration": "REGISTERED", "CacheTTL": "60"}')]
-    assert await door.perform(GetDeviceRegistration(DEVICE)) == Accepted(Registration("REGISTERED", 60.0))
+async def test_a_registration_is_read(service: ScriptedEdgeManager, harness: ClientHarness) -> None:
+    service.answers = [Reply(body='{"DeviceRegistration": "REGISTERED", "CacheTTL": "60"}')]
+    assert await harness.perform(GetDeviceRegistration(DEVICE)) == Accepted(Registration("REGISTERED", 60.0))
 
 
-async def test_deployments_are_read(service: Recorder, door: Door) -> None:
+async def test_deployments_are_read(service: ScriptedEdgeManager, harness: ClientHarness) -> None:
     service.answers = [
-        Answer(
+        Reply(
             body='{"Deployments": [{"DeploymentName": "d", "Type": "Model", "FailureHandlingPolicy": "DO_NOTHING",'
             ' "Definitions": [{"ModelHandle": "kws", "S3Url": "s3://b/k", "State": "DEPLOY",'
             ' "Checksum": {"Type": "SHA1", "Sum": "ab"}}]}, {}]}'
@@ -158,4 +159,4 @@ async def test_deployments_are_read(service: Recorder, door: Door) -> None:
     ]
     definition = Definition("kws", "DEPLOY", "ab", "SHA1", "s3://b/k")
     expected = (Deployment("d", "DO_NOTHING", (definition,), "Model"), Deployment(None, None, None))
-    assert await door.perform(GetDeployments(DEVICE, patient=False)) == Accepted(expected)
+    assert await harness.perform(GetDeployments(DEVICE, patient=False)) == Accepted(expected)

@@ -1,4 +1,4 @@
-"""Scenes for the scenarios, and the table of their figures at the end of the run."""
+"""Scenarios in the session's broker or in one of their own, and the table of their figures at the end of the run."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -9,29 +9,29 @@ import pytest
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.ledger import Figures
-from tests.faults.scene import Scene, Tell
+from tests.faults.scenario import Report, Scenario
 
-TOLD = pytest.StashKey[list[tuple[str, Figures, float, str]]]()
+REPORTED = pytest.StashKey[list[tuple[str, Figures, float, str]]]()
 
 
 @pytest.fixture
-def tell(request: pytest.FixtureRequest) -> Tell:
+def report(request: pytest.FixtureRequest) -> Report:
     """Keeps a scenario's figures for the table."""
-    told = request.config.stash.setdefault(TOLD, [])
-    return lambda figures, seconds, more: told.append((request.node.name, figures, seconds, more))
+    reported = request.config.stash.setdefault(REPORTED, [])
+    return lambda figures, seconds, more: reported.append((request.node.name, figures, seconds, more))
 
 
 @pytest.fixture
-def scene(broker: Broker, tell: Tell, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+def scenario(broker: Broker, report: Report, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scenario]:
     """In the broker of the session, without a gateway yet."""
-    with Scene(broker, _fleet_of(request), tmp_path, tell) as made:
+    with Scenario(broker, _fleet_of(request), tmp_path, report) as made:
         yield made
 
 
 @pytest.fixture
-def own_scene(own_mosquitto: Mosquitto, tell: Tell, tmp_path: Path) -> Iterator[Scene]:
+def own_scenario(own_mosquitto: Mosquitto, report: Report, tmp_path: Path) -> Iterator[Scenario]:
     """In a Mosquitto of its own, without a gateway yet."""
-    with Scene(own_mosquitto, "faults", tmp_path, tell) as made:
+    with Scenario(own_mosquitto, "faults", tmp_path, report) as made:
         yield made
 
 
@@ -41,10 +41,10 @@ def _fleet_of(request: pytest.FixtureRequest) -> str:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    told = config.stash.get(TOLD, [])
-    if not told:
+    reported = config.stash.get(REPORTED, [])
+    if not reported:
         return
     terminalreporter.section("the ledgers of the fault scenarios")
-    for name, figures, seconds, more in told:
+    for name, figures, seconds, more in reported:
         counted = ", ".join(f"{word} {value:,}" for word, value in asdict(figures).items())
         terminalreporter.write_line(f"{name}: {counted}, seconds {seconds:.1f}{more and '; ' + more}")

@@ -1,7 +1,7 @@
 """One simulated device: a connection that comes back by itself, and heartbeats that are sent until the broker has them.
 
-It tells the ledger what it sends and hears. It must never make its own promise wider than the protocol page's: what it
-sends again, it sends as a device would that has no other memory than its own.
+It reports to the ledger what it sends and receives. It must never do more than the protocol page asks of a device: what
+it sends again, it sends by its own memory alone.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from typing import Any
 import msgpack
 
 from gateway.demo.brokers.address import BrokerLogin
-from tests.faults import mqtt
 from tests.faults.ledger import Ledger
-from tests.integration.forms import EPOCH, LAYOUT, TAG
+from tests.support import mqtt_packets as mqtt
+from tests.support.payloads import EPOCH, LAYOUT, TAG
 
 RECONNECT_S = 0.2
 MOST_UNCONFIRMED = 10_000
@@ -23,30 +23,30 @@ HELLO = msgpack.packb([TAG, LAYOUT, EPOCH])
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
-    """Where devices connect, and the gate that lets so many of them connect at once."""
+class Endpoint:
+    """Where devices connect, and how many of them may connect at once."""
 
     host: str
     port: int
-    gate: asyncio.Semaphore
+    connect_limit: asyncio.Semaphore
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
-    """`asks`: every heartbeat has a seq, which is its number. `again_after`: seconds after which what was asked for and
-    not acked is sent again; None: never. `listens`: it subscribes to `ack`."""
+class Behaviour:
+    """`wants_acks`: every heartbeat has a seq, which is its number. `resend_after`: seconds after which a heartbeat
+    with a seq is sent again if it is not acked; None: never. `subscribes`: to `ack`."""
 
-    asks: bool = False
-    again_after: float | None = None
+    wants_acks: bool = False
+    resend_after: float | None = None
 
     @property
-    def listens(self) -> bool:
-        return self.asks
+    def subscribes(self) -> bool:
+        return self.wants_acks
 
 
 @dataclass(slots=True)
 class Unacked:
-    """A heartbeat that asked for an ack: its payload, and when it was sent last."""
+    """A heartbeat with a seq: its payload, and when it was sent last."""
 
     payload: bytes
     result: str | None
@@ -59,11 +59,11 @@ class Unconfirmed:
 
     packet: Callable[[bool], bytes]
     number: int | None
-    flown: bool = False
+    transmitted: bool = False
 
 
 @dataclass(slots=True)
-class Mind:
+class DeviceMemory:
     """What a device knows of its heartbeats, over all its connections."""
 
     number: int = 0
@@ -74,59 +74,59 @@ class Mind:
 
 
 class Device(asyncio.Protocol):
-    """`name` within `fleet`; `live` keeps it connected until it is cancelled."""
+    """`name` within `fleet`; `stay_connected` runs until it is cancelled."""
 
     def __init__(
-        self, door: Door, fleet: str, name: str, credentials: BrokerLogin, ledger: Ledger, habits: Habits
+        self, endpoint: Endpoint, fleet: str, name: str, credentials: BrokerLogin, ledger: Ledger, behaviour: Behaviour
     ) -> None:
         self.name = name
-        self.habits = habits
+        self.behaviour = behaviour
         self.is_up = asyncio.Event()
         self.delays: list[float] = []
         """Seconds from each heartbeat to its ack with code 0."""
-        self._door = door
+        self._endpoint = endpoint
         self._path = f"{fleet}/{name}"
         self._credentials = credentials
         self._ledger = ledger
-        self._mind = Mind()
-        self._reader = mqtt.Reader()
+        self._memory = DeviceMemory()
+        self._reader = mqtt.PacketReader()
         self._transport: asyncio.Transport | None = None
-        self._gone = asyncio.Event()
-        self._topics = {channel: mqtt.topic(f"edge/{self._path}/{channel}") for channel in ("hello", "hb")}
+        self._closed = asyncio.Event()
+        self._topics = {channel: mqtt.text(f"edge/{self._path}/{channel}") for channel in ("hello", "hb")}
         self._loop = asyncio.get_running_loop()
 
     @property
-    def has_room(self) -> bool:
+    def may_send(self) -> bool:
         """Whether it may send more before the broker has confirmed some."""
-        return len(self._mind.unconfirmed) < MOST_UNCONFIRMED
+        return len(self._memory.unconfirmed) < MOST_UNCONFIRMED
 
     @property
-    def is_quiet(self) -> bool:
+    def all_confirmed(self) -> bool:
         """Whether the broker confirmed all that was sent."""
-        return not self._mind.unconfirmed
+        return not self._memory.unconfirmed
 
-    async def live(self) -> None:
+    async def stay_connected(self) -> None:
         """Connect, and connect again whenever the connection ends."""
         while True:
-            async with self._door.gate:
+            async with self._endpoint.connect_limit:
                 await self._connect()
-            await self._gone.wait()
+            await self._closed.wait()
             await asyncio.sleep(RECONNECT_S)
 
     async def _connect(self) -> None:
-        """Return once the broker let us in, or the connection is gone."""
-        self._gone.clear()
+        """Return once the broker accepted the connection, or it is closed."""
+        self._closed.clear()
         try:
-            await self._loop.create_connection(lambda: self, self._door.host, self._door.port)
+            await self._loop.create_connection(lambda: self, self._endpoint.host, self._endpoint.port)
         except OSError:
-            self._gone.set()
+            self._closed.set()
             return
-        waits = [asyncio.ensure_future(event.wait()) for event in (self.is_up, self._gone)]
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.is_up, self._closed)]
         await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
 
-    # What it says
+    # What it sends
 
     def hello(self) -> None:
         self._publish("hello", HELLO, None)
@@ -134,84 +134,85 @@ class Device(asyncio.Protocol):
     def beat(self, count: int = 1) -> None:
         """Heartbeats, each with its number as its time and its only sample."""
         for _ in range(count):
-            mind = self._mind
-            mind.number += 1
-            seq = mind.number if self.habits.asks else None
-            result = None if mind.result is None else [mind.result, "SUCCESS"]
-            payload = msgpack.packb([TAG, mind.number, [mind.number], None, None, result, seq])
+            memory = self._memory
+            memory.number += 1
+            seq = memory.number if self.behaviour.wants_acks else None
+            result = None if memory.result is None else [memory.result, "SUCCESS"]
+            payload = msgpack.packb([TAG, memory.number, [memory.number], None, None, result, seq])
             if seq is not None:
-                mind.unacked[seq] = Unacked(payload, mind.result, self._loop.time())
-            self._heartbeat(mind.number, payload, mind.result)
+                memory.unacked[seq] = Unacked(payload, memory.result, self._loop.time())
+            self._heartbeat(memory.number, payload, memory.result)
 
-    def deployed(self, name: str) -> None:
+    def report_result(self, name: str) -> None:
         """From now on each heartbeat carries this result, until one that had it was acked with code 0."""
-        self._mind.result = name
+        self._memory.result = name
 
-    def again(self) -> None:
-        """Send again what was asked for and not acked in time."""
-        patience = self.habits.again_after
-        if patience is None or not self.is_up.is_set():
+    def resend(self) -> None:
+        """Send again each heartbeat with a seq that was not acked in time."""
+        limit = self.behaviour.resend_after
+        if limit is None or not self.is_up.is_set():
             return
         now = self._loop.time()
-        for number, unacked in self._mind.unacked.items():
-            if now - unacked.at > patience:
+        for number, unacked in self._memory.unacked.items():
+            if now - unacked.at > limit:
                 unacked.at = now
                 self._heartbeat(number, unacked.payload, unacked.result)
 
     def _heartbeat(self, number: int, payload: bytes, result: str | None) -> None:
-        self._ledger.sent(self.name, number, EPOCH + number, number if self.habits.asks else None, result)
+        self._ledger.sent(self.name, number, EPOCH + number, number if self.behaviour.wants_acks else None, result)
         self._publish("hb", payload, number)
 
     def _publish(self, channel: str, payload: bytes, number: int | None) -> None:
-        mind, topic = self._mind, self._topics[channel]
-        mind.packet_id = packet_id = mind.packet_id % 0xFFFF + 1
-        assert packet_id not in mind.unconfirmed, f"{self.name} has no packet id left"
+        memory, topic = self._memory, self._topics[channel]
+        memory.packet_id = packet_id = memory.packet_id % 0xFFFF + 1
+        assert packet_id not in memory.unconfirmed, f"{self.name} has no packet id left"
         retain = channel == "hello"
-        waiting = Unconfirmed(lambda again: mqtt.publish(topic, payload, packet_id, retain, again), number)
-        mind.unconfirmed[packet_id] = waiting
+        waiting = Unconfirmed(lambda dup: mqtt.publish(topic, payload, packet_id, retain, dup), number)
+        memory.unconfirmed[packet_id] = waiting
         if self.is_up.is_set():
-            self._fly(waiting)
+            self._transmit(waiting)
 
-    def _fly(self, waiting: Unconfirmed) -> None:
+    def _transmit(self, waiting: Unconfirmed) -> None:
         assert self._transport is not None
-        self._transport.write(waiting.packet(waiting.flown))
-        waiting.flown = True
+        self._transport.write(waiting.packet(waiting.transmitted))
+        waiting.transmitted = True
 
-    # What it hears
+    # What it receives
 
     def connection_made(self, transport: Any) -> None:
-        self._reader, self._transport = mqtt.Reader(), transport
+        self._reader, self._transport = mqtt.PacketReader(), transport
         transport.write(mqtt.connect(self._path.replace("/", "."), self._credentials.user, self._credentials.password))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
         self.is_up.clear()
-        self._gone.set()
+        self._closed.set()
 
     def data_received(self, data: bytes) -> None:
         for kind, flags, body in self._reader.feed(data):
             if kind == mqtt.PUBACK:
-                self._confirmed(int.from_bytes(body[:2], "big"))
+                self._on_puback(int.from_bytes(body[:2], "big"))
             elif kind == mqtt.PUBLISH:
-                self._heard(*mqtt.published(flags, body))
+                _, payload, packet_id = mqtt.parse_publish(flags, body)
+                self._on_publish(payload, packet_id)
             elif kind == mqtt.CONNACK:
-                assert body[1] == 0, f"{self._path} was not let in: {body[1]}"
-                self._let_in()
+                assert body[1] == 0, f"{self._path} was refused: {body[1]}"
+                self._on_connack()
 
-    def _let_in(self) -> None:
+    def _on_connack(self) -> None:
         assert self._transport is not None
-        if self.habits.listens:
+        if self.behaviour.subscribes:
             self._transport.write(mqtt.subscribe(0xFFFF, f"edge/{self._path}/ack"))
         self.is_up.set()
-        for waiting in self._mind.unconfirmed.values():
-            self._fly(waiting)
+        for waiting in self._memory.unconfirmed.values():
+            self._transmit(waiting)
 
-    def _confirmed(self, packet_id: int) -> None:
-        waiting = self._mind.unconfirmed.pop(packet_id, None)
+    def _on_puback(self, packet_id: int) -> None:
+        waiting = self._memory.unconfirmed.pop(packet_id, None)
         if waiting is not None and waiting.number is not None:
             self._ledger.confirmed(self.name, waiting.number)
 
-    def _heard(self, payload: bytes, packet_id: int | None) -> None:
+    def _on_publish(self, payload: bytes, packet_id: int | None) -> None:
         if packet_id is not None and self._transport is not None:
             self._transport.write(mqtt.puback(packet_id))
         seq, code, *_ = msgpack.unpackb(payload)
@@ -222,13 +223,13 @@ class Device(asyncio.Protocol):
         self._ledger.acked(self.name, seq, code)
         if code == NO_HELLO:
             self.hello()
-            self._mind.unacked[seq].at = float("-inf")
+            self._memory.unacked[seq].at = float("-inf")
             return
-        unacked = self._mind.unacked.pop(seq, None)
+        unacked = self._memory.unacked.pop(seq, None)
         if code == 0 and unacked is not None:
             self.delays.append(self._loop.time() - unacked.at)
-            if unacked.result == self._mind.result:
-                self._mind.result = None
+            if unacked.result == self._memory.result:
+                self._memory.result = None
 
     def close(self) -> None:
         """DISCONNECT."""

@@ -37,7 +37,7 @@ class Entry:
 
 
 @dataclass(slots=True)
-class Book:
+class DeviceRecord:
     """One device. `newest`: the latest first sending among what was accepted. `results`: name -> whether it arrived."""
 
     entries: dict[int, Entry] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Figures:
     accepted: int
     merged: int
     duplicates: int
-    told: int
+    errors: int
     lost: int
     acks: int
     results: int
@@ -77,50 +77,50 @@ class Ledger:
 
     def __init__(self, ordered: bool = True) -> None:
         self.ordered = ordered
-        self._books: dict[str, Book] = {}
+        self._records: dict[str, DeviceRecord] = {}
         self._broken: list[str] = []
         self.open = 0
 
-    def turn_the_page(self) -> None:
+    def start_over(self) -> None:
         """Begin anew, once nothing is open."""
         assert self.open == 0
-        self._books, self._broken = {}, []
+        self._records, self._broken = {}, []
 
     def sent(self, device: str, number: int, timestamp: int, seq: int | None = None, result: str | None = None) -> None:
         """A device handed a heartbeat to the network, for the first time or again."""
-        book = self._books.setdefault(device, Book())
-        book.sent += 1
-        entry = book.entries.get(number)
+        record = self._records.setdefault(device, DeviceRecord())
+        record.sent += 1
+        entry = record.entries.get(number)
         if entry is None:
-            book.entries[number] = Entry(timestamp, seq, result, book.sent, book.sent)
+            record.entries[number] = Entry(timestamp, seq, result, record.sent, record.sent)
             self.open += 1
         else:
-            entry.last_sent = book.sent
+            entry.last_sent = record.sent
         if result is not None:
-            book.results.setdefault(result, False)
+            record.results.setdefault(result, False)
 
     def confirmed(self, device: str, number: int) -> None:
         """The broker's PUBACK came."""
-        entry = self._books[device].entries[number]
+        entry = self._records[device].entries[number]
         before, entry.confirmed = entry.is_open, True
         self._count(entry, before)
 
     def accepted(self, device: str, samples: Iterable[Sample], result: str | None = None) -> None:
         """The cloud took a call; told before its answer leaves."""
-        book = self._books.setdefault(device, Book())
-        book.calls += 1
+        record = self._records.setdefault(device, DeviceRecord())
+        record.calls += 1
         if result is not None:
-            if result not in book.results:
+            if result not in record.results:
                 self._broken.append(f"{device}: result {result!r} was never sent")
-            book.results[result] = True
+            record.results[result] = True
         together = list(samples)
         for sample in together:
-            self._accepted_one(device, book, sample)
+            self._accepted_one(device, record, sample)
         if len(together) > 1:
-            book.merged += len(together)
+            record.merged += len(together)
 
-    def _accepted_one(self, device: str, book: Book, sample: Sample) -> None:
-        entry = book.entries.get(int(sample[0]))
+    def _accepted_one(self, device: str, record: DeviceRecord, sample: Sample) -> None:
+        entry = record.entries.get(int(sample[0]))
         if entry is None or sample != (int(sample[0]), entry.timestamp):
             self._broken.append(f"{device}: the cloud has {sample}, which was never sent")
             return
@@ -129,28 +129,28 @@ class Ledger:
         self._count(entry, before)
         if entry.accepted > 1:
             return
-        if self.ordered and entry.last_sent < book.newest:
+        if self.ordered and entry.last_sent < record.newest:
             self._broken.append(f"{device}: {sample[0]} was accepted after one that was sent later")
-        book.newest = max(book.newest, entry.first_sent)
+        record.newest = max(record.newest, entry.first_sent)
 
     def acked(self, device: str, seq: int, code: int) -> None:
         """An ack of a seq reached the device. A seq is the number of its heartbeat."""
-        book = self._books[device]
-        entry = book.entries.get(seq)
+        record = self._records[device]
+        entry = record.entries.get(seq)
         if entry is None or entry.seq is None:
             self._broken.append(f"{device}: ack of seq {seq}, which was never asked for")
             return
         if code == 0:
-            book.acks += 1
+            record.acks += 1
             if not entry.accepted:
                 self._broken.append(f"{device}: {seq} was acked before the cloud accepted it")
-            if entry.result is not None and not book.results[entry.result]:
+            if entry.result is not None and not record.results[entry.result]:
                 self._broken.append(f"{device}: {seq} was acked, and the cloud has not its result {entry.result!r}")
         self.refused(device, seq, code)
 
     def refused(self, device: str, number: int, code: int) -> None:
         """A heartbeat was answered with an error: by an ack, or on `dead`."""
-        entry = self._books[device].entries[number]
+        entry = self._records[device].entries[number]
         before, entry.code = entry.is_open, code
         self._count(entry, before)
 
@@ -166,29 +166,29 @@ class Ledger:
 
     def figures(self, prefix: str = "") -> Figures:
         """Of all devices whose names begin so."""
-        books = [book for device, book in self._books.items() if device.startswith(prefix)]
-        entries = [entry for book in books for entry in book.entries.values()]
+        records = [record for device, record in self._records.items() if device.startswith(prefix)]
+        entries = [entry for record in records for entry in record.entries.values()]
         return Figures(
             sent=len(entries),
             confirmed=sum(entry.confirmed for entry in entries),
             accepted=sum(1 for entry in entries if entry.accepted),
-            merged=sum(book.merged for book in books),
+            merged=sum(record.merged for record in records),
             duplicates=sum(entry.accepted - 1 for entry in entries if entry.accepted),
-            told=sum(1 for entry in entries if entry.code and not entry.accepted),
+            errors=sum(1 for entry in entries if entry.code and not entry.accepted),
             lost=sum(entry.is_lost for entry in entries),
-            acks=sum(book.acks for book in books),
-            results=sum(sum(book.results.values()) for book in books),
-            calls=sum(book.calls for book in books),
+            acks=sum(record.acks for record in records),
+            results=sum(sum(record.results.values()) for record in records),
+            calls=sum(record.calls for record in records),
         )
 
     def open_devices(self) -> int:
         """How many devices wait for something; what was lost on the way they do not wait for."""
-        return sum(book.is_open for book in self._books.values())
+        return sum(record.is_open for record in self._records.values())
 
     def _lost(self) -> Iterator[tuple[str, int, Entry]]:
-        for device, book in self._books.items():
-            yield from ((device, number, entry) for number, entry in book.entries.items() if entry.is_lost)
+        for device, record in self._records.items():
+            yield from ((device, number, entry) for number, entry in record.entries.items() if entry.is_lost)
 
     def _missing_results(self) -> Iterator[tuple[str, str]]:
-        for device, book in self._books.items():
-            yield from ((device, name) for name, arrived in book.results.items() if not arrived)
+        for device, record in self._records.items():
+            yield from ((device, name) for name, arrived in record.results.items() if not arrived)

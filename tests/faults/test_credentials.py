@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from tests.faults.scene import Scene, scaled
-from tests.gateway_process import GatewayProcess
+from tests.faults.scenario import Scenario, scaled
+from tests.support.gateway_process import GatewayProcess
 
 
 def issued(key: str) -> dict[str, str]:
@@ -17,29 +17,31 @@ def issued(key: str) -> dict[str, str]:
     }
 
 
-def rotating(scene: Scene) -> GatewayProcess:
+def rotating(scenario: Scenario) -> GatewayProcess:
     """A gateway that has its credentials from the cloud's own endpoint for them."""
-    variables = scene.variables()
+    variables = scenario.variables()
     del variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
-    variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{scene.cloud.url}/credentials"
-    return scene.enter(GatewayProcess(variables))
+    variables["AWS_CONTAINER_CREDENTIALS_FULL_URI"] = f"{scenario.service.url}/credentials"
+    return scenario.enter(GatewayProcess(variables))
 
 
-def test_credentials_expire_and_come_back(scene: Scene) -> None:
+def test_credentials_expire_and_come_back(scenario: Scenario) -> None:
     """While they are expired nothing is answered and nothing settled; new ones are taken without a restart."""
-    scene.cloud.issued = issued("key-0")
-    gateway = rotating(scene)
-    scene.join(scaled(20, 200))
-    scene.load(scaled(200, 1000))
+    scenario.service.issued = issued("key-0")
+    gateway = rotating(scenario)
+    scenario.join(scaled(20, 200))
+    scenario.load(scaled(200, 1000))
     for turn in range(1, scaled(3, 20)):
-        scene.until_accepted(40)
-        scene.cloud.good_key = f"key-{turn}"
-        scene.until_failed(10)
-        gateway.said("the service needs you: nothing is settled until this is mended; the broker keeps it all")
-        scene.go_on(scaled(0.3, 10))
-        scene.cloud.issued = issued(f"key-{turn}")
-        gateway.said("the service accepts calls again")
-    scene.until_accepted(40)
-    scene.rest()
-    scene.until_through()
-    assert scene.close_books().told == 0
+        scenario.until_accepted(40)
+        scenario.service.good_key = f"key-{turn}"
+        scenario.until_failed(10)
+        gateway.said(
+            "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
+        )
+        scenario.run_for(scaled(0.3, 10))
+        scenario.service.issued = issued(f"key-{turn}")
+        gateway.said("Edge Manager accepts calls again")
+    scenario.until_accepted(40)
+    scenario.stop_load()
+    scenario.until_through()
+    assert scenario.check_ledger().errors == 0

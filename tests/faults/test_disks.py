@@ -9,110 +9,110 @@ import pytest
 
 from gateway.demo.brokers.address import both_listeners_answer
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests import brokers
-from tests.faults.disks import fill, make_room, small_disk
-from tests.faults.scene import Scene, Tell, scaled
+from tests.faults.scenario import Report, Scenario, scaled
+from tests.support import brokers
+from tests.support.disks import fill, make_room, small_disk
 
 FULL = "No space left on device"
 
 
 @pytest.fixture
-def cramped(tmp_path: Path, tell: Tell) -> Iterator[tuple[Scene, Mosquitto, Path]]:
+def cramped(tmp_path: Path, report: Report) -> Iterator[tuple[Scenario, Mosquitto, Path]]:
     """A Mosquitto whose data has a disk of its own, and the folder of that."""
     data = tmp_path / "mosquitto" / "data"
     with (
         small_disk(data, scaled(2048, 65536)),
         brokers.own_mosquitto(tmp_path / "mosquitto") as broker,
-        Scene(broker, "faults", tmp_path, tell) as scene,
+        Scenario(broker, "faults", tmp_path, report) as scenario,
     ):
-        yield scene, broker, data
+        yield scenario, broker, data
 
 
-def fill_disk_and_save(scene: Scene, broker: Mosquitto, data: Path) -> None:
+def fill_disk_and_save(scenario: Scenario, broker: Mosquitto, data: Path) -> None:
     """The save breaks off in the middle, and the older one stays."""
     fill(data, leaving=16)
-    told = broker.log.count(FULL)
+    errors = broker.log.count(FULL)
     os.kill(broker.pid, signal.SIGUSR1)
-    scene.until(lambda: broker.log.count(FULL) > told, "the broker did not miss the room")
+    scenario.until(lambda: broker.log.count(FULL) > errors, "the broker did not miss the room")
 
 
-def test_the_brokers_disk_is_full(cramped: tuple[Scene, Mosquitto, Path]) -> None:
+def test_the_brokers_disk_is_full(cramped: tuple[Scenario, Mosquitto, Path]) -> None:
     """It goes on from memory; once there is room again, a stop saves all.
 
     2.1.2 frees something twice after a save that failed, and dies: as if it were killed.
     """
-    scene, broker, data = cramped
-    gateway = scene.gateway()
+    scenario, broker, data = cramped
+    gateway = scenario.gateway()
     devices, waiting = scaled(20, 200), scaled(50, 200)
-    scene.join(devices, asks=False)
-    scene.beat()
-    scene.until_through()
+    scenario.join(devices, wants_acks=False)
+    scenario.beat()
+    scenario.until_through()
     gateway.kill()
-    scene.beat(waiting)
-    scene.until_confirmed()
-    fill_disk_and_save(scene, broker, data)
+    scenario.beat(waiting)
+    scenario.until_confirmed()
+    fill_disk_and_save(scenario, broker, data)
     lives = both_listeners_answer(broker.address)
     if lives:
-        scene.beat()
-        scene.until_confirmed()
+        scenario.beat()
+        scenario.until_confirmed()
     make_room(data)
     broker.stop()
     broker.start()
     gateway.start()
-    scene.beat()
+    scenario.beat()
     if lives:
-        scene.until_through()
-        scene.close_books()
+        scenario.until_through()
+        scenario.check_ledger()
     else:
         since = devices * waiting
-        scene.until_decided()
-        scene.close_books(f"the broker died; sent since the last save and not asked for {since:,}", forgiven=since)
+        scenario.until_decided()
+        scenario.check_ledger(f"the broker died; sent since the last save and not asked for {since:,}", forgiven=since)
 
 
-def test_the_broker_is_stopped_while_its_disk_is_full(cramped: tuple[Scene, Mosquitto, Path]) -> None:
+def test_the_broker_is_stopped_while_its_disk_is_full(cramped: tuple[Scenario, Mosquitto, Path]) -> None:
     """It comes back with its last save: what was asked for is sent again, the rest since then is lost."""
-    scene, broker, data = cramped
-    gateway = scene.gateway()
-    for device in scene.join(scaled(10, 100), again_after=1.0, prefix="asks"):
-        scene.ask(device.deployed, f"of-{device.name}")
+    scenario, broker, data = cramped
+    gateway = scenario.gateway()
+    for device in scenario.join(scaled(10, 100), resend_after=1.0, prefix="asks"):
+        scenario.call(device.report_result, f"of-{device.name}")
     unasked, after = scaled(10, 100), scaled(50, 200)
-    scene.join(unasked, asks=False)
-    scene.beat()
-    scene.until_through()
+    scenario.join(unasked, wants_acks=False)
+    scenario.beat()
+    scenario.until_through()
     gateway.kill()
-    scene.beat(10)
-    scene.until_confirmed()
+    scenario.beat(10)
+    scenario.until_confirmed()
     broker.save()
-    scene.beat(after)
-    scene.until_confirmed()
-    fill_disk_and_save(scene, broker, data)
+    scenario.beat(after)
+    scenario.until_confirmed()
+    fill_disk_and_save(scenario, broker, data)
     broker.stop()
     broker.start()
     gateway.start()
-    scene.beat()
-    scene.until_decided()
+    scenario.beat()
+    scenario.until_decided()
     since = unasked * after
-    scene.close_books(f"sent since the last save and not asked for {since:,}", forgiven=since)
-    assert scene.figures("asks").lost == 0
+    scenario.check_ledger(f"sent since the last save and not asked for {since:,}", forgiven=since)
+    assert scenario.figures("asks").lost == 0
 
 
-def test_the_gateways_disk_is_full(scene: Scene) -> None:
+def test_the_gateways_disk_is_full(scenario: Scenario) -> None:
     """Hellos cannot be kept, heartbeats go on; a restart asks the broker for the hellos."""
-    with small_disk(scene.folder / "state", 1024):
-        gateway = scene.gateway()
-        fill(scene.folder / "state")
-        scene.join(scaled(20, 200))
+    with small_disk(scenario.folder / "state", 1024):
+        gateway = scenario.gateway()
+        fill(scenario.folder / "state")
+        scenario.join(scaled(20, 200))
         gateway.said("hellos cannot be kept: a restart forgets older tags until this is mended")
-        scene.load(scaled(200, 1000))
-        scene.until_accepted(40)
+        scenario.load(scaled(200, 1000))
+        scenario.until_accepted(40)
         gateway.kill()
         gateway.start()
-        scene.join(5, prefix="late")
-        make_room(scene.folder / "state")
-        scene.until_accepted(40)
+        scenario.join(5, prefix="late")
+        make_room(scenario.folder / "state")
+        scenario.until_accepted(40)
         gateway.kill()
         gateway.start()
-        scene.rest()
-        scene.until_through()
+        scenario.stop_load()
+        scenario.until_through()
         gateway.kill()
-    scene.close_books()
+    scenario.check_ledger()

@@ -4,7 +4,7 @@ import statistics
 import time
 
 from tests.faults.device import Device
-from tests.faults.scene import Scene, scaled
+from tests.faults.scenario import Scenario, scaled
 
 FLOOD = 10_000
 """Heartbeats a second of one device."""
@@ -19,27 +19,27 @@ def delays(devices: list[Device]) -> str:
     return f"median {statistics.median(found) * 1000:.0f} ms, worst {max(found) * 1000:.0f} ms"
 
 
-def test_a_flood_from_one_device(scene: Scene) -> None:
+def test_a_flood_from_one_device(scenario: Scenario) -> None:
     """It is told code 7 for what is over its rate; the others are told nothing and lose nothing."""
-    scene.gateway(device_rate=RATE, device_burst=BURST)
-    scene.watch_dead()
-    (loud,) = scene.join(1, prefix="loud")
-    others = scene.join(scaled(20, 200))
-    scene.load(scaled(100, 500), others)
-    scene.go_on(scaled(1, 10))
-    scene.rest()
-    scene.until_through()
-    alone = scene.ask(delays, others)
+    scenario.gateway(device_rate=RATE, device_burst=BURST)
+    scenario.watch_dead()
+    (loud,) = scenario.join(1, prefix="loud")
+    others = scenario.join(scaled(20, 200))
+    scenario.load(scaled(100, 500), others)
+    scenario.run_for(scaled(1, 10))
+    scenario.stop_load()
+    scenario.until_through()
+    alone = scenario.call(delays, others)
     began = time.monotonic()
-    scene.load(FLOOD, [loud])
-    scene.load(scaled(100, 500), others)
-    scene.go_on(scaled(2, 10))
-    scene.rest()
-    scene.until_through()
+    scenario.load(FLOOD, [loud])
+    scenario.load(scaled(100, 500), others)
+    scenario.run_for(scaled(2, 10))
+    scenario.stop_load()
+    scenario.until_through()
     most = BURST + RATE * (time.monotonic() - began)
-    flooded, behaved = scene.figures("loud"), scene.figures("d-")
+    flooded, behaved = scenario.figures("loud"), scenario.figures("d-")
     words = f"accepted of the flood {flooded.accepted:,} of {flooded.sent:,}"
-    scene.close_books(f"{words}; acks of the others: {alone}, beside it {scene.ask(delays, others)}")
-    assert flooded.told > 0
+    scenario.check_ledger(f"{words}; acks of the others: {alone}, beside it {scenario.call(delays, others)}")
+    assert flooded.errors > 0
     assert flooded.accepted <= most + 1
-    assert (behaved.told, behaved.accepted) == (0, behaved.sent)
+    assert (behaved.errors, behaved.accepted) == (0, behaved.sent)

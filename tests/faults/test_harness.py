@@ -1,4 +1,4 @@
-"""The harness does what it says: packets, the cloud's troubles, the proxy. Otherwise a scenario would show nothing."""
+"""The parts of a scenario do what they promise: packets, the faults of the service, the proxy."""
 
 import asyncio
 import json
@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.faults import mqtt
-from tests.faults.cloud import Cloud
 from tests.faults.ledger import Ledger
-from tests.faults.proxy import Proxy
-from tests.faults.troubles import DOWN, EXPIRED, KINDS, SKEWED, Judge, always, during, fine, only, share
+from tests.faults.service import FaultyEdgeManager
+from tests.faults.service_faults import EXPIRED, KINDS, SKEWED, during, only, share
+from tests.support import mqtt_packets as mqtt
+from tests.support.edge_manager import UNAVAILABLE, Request, Rule, accept_all, always
+from tests.support.tcp_proxy import TcpProxy
 
 HOST = "127.0.0.1"
 BODY = json.dumps({"DeviceName": "d", "AgentMetrics": [{"Value": 1, "Timestamp": 1_700_000_001}]}).encode()
@@ -24,53 +25,58 @@ NO_ANSWER = {"reset", "accepted, answer lost", "half an answer", "hang"}
 @pytest.mark.parametrize("size", [1, 2, 3, 1000])
 def test_packets_in_pieces(size: int) -> None:
     payload = bytes(300)
-    stream = mqtt.puback(7) + mqtt.publish(mqtt.topic("a/b"), payload, 515) + b"\xd0\0"
-    reader = mqtt.Reader()
+    stream = mqtt.puback(7) + mqtt.publish(mqtt.text("a/b"), payload, 515) + b"\xd0\0"
+    reader = mqtt.PacketReader()
     found = [packet for at in range(0, len(stream), size) for packet in reader.feed(stream[at : at + size])]
     assert [kind for kind, _, _ in found] == [mqtt.PUBACK, mqtt.PUBLISH, 0xD0]
     assert found[0][2] == b"\0\7"
-    assert mqtt.published(*found[1][1:]) == (payload, 515)
+    assert mqtt.parse_publish(*found[1][1:]) == ("a/b", payload, 515)
 
 
 def test_a_publish_at_qos_0_has_no_packet_id() -> None:
-    assert mqtt.published(0, b"\0\1ahello") == (b"hello", None)
+    assert mqtt.parse_publish(0, b"\0\1ahello") == ("a", b"hello", None)
 
 
 def test_a_publish_sent_again_says_so() -> None:
-    first, again = (mqtt.publish(mqtt.topic("a"), b"x", 1, retain=True, again=each) for each in (False, True))
-    assert (first[0], again[0], first[1:]) == (0x33, 0x3B, again[1:])
+    first, second = (mqtt.publish(mqtt.text("a"), b"x", 1, retain=True, dup=each) for each in (False, True))
+    assert (first[0], second[0], first[1:]) == (0x33, 0x3B, second[1:])
+
+
+def request(device: str = "") -> Request:
+    """A SendHeartbeat."""
+    return Request(b"POST /SendHeartbeat HTTP/1.1", json.dumps({"DeviceName": device}).encode())
 
 
 @pytest.mark.parametrize(
     ("make", "hits"),
     [
-        (lambda: always(DOWN), [True] * 4),
-        (lambda: fine, [False] * 4),
-        (lambda: only({"d-1"}, always(DOWN)), [False, True, False, False]),
-        (lambda: during(60, always(DOWN)), [True] * 4),
-        (lambda: during(-1, always(DOWN)), [False] * 4),
-        (lambda: share(DOWN, 1.0), [True] * 4),
-        (lambda: share(DOWN, 0.0), [False] * 4),
+        (lambda: always(UNAVAILABLE), [True] * 4),
+        (lambda: accept_all, [False] * 4),
+        (lambda: only({"d-1"}, always(UNAVAILABLE)), [False, True, False, False]),
+        (lambda: during(60, always(UNAVAILABLE)), [True] * 4),
+        (lambda: during(-1, always(UNAVAILABLE)), [False] * 4),
+        (lambda: share(UNAVAILABLE, 1.0), [True] * 4),
+        (lambda: share(UNAVAILABLE, 0.0), [False] * 4),
     ],
 )
-def test_when_troubles_come(make: Callable[[], Judge], hits: list[bool]) -> None:
-    judge = make()
-    assert [judge("SendHeartbeat", f"d-{index}") is DOWN for index in range(4)] == hits
+def test_when_a_rule_applies(make: Callable[[], Rule], hits: list[bool]) -> None:
+    rule = make()
+    assert [rule(request(f"d-{index}")) is UNAVAILABLE for index in range(4)] == hits
 
 
 def test_a_share_is_that_share_and_the_same_each_time() -> None:
-    one, other = share(DOWN, 0.3), share(DOWN, 0.3)
-    drawn = [one("", "") is DOWN for _ in range(10_000)]
-    assert drawn == [other("", "") is DOWN for _ in range(10_000)]
+    one, other = share(UNAVAILABLE, 0.3), share(UNAVAILABLE, 0.3)
+    drawn = [one(request()) is UNAVAILABLE for _ in range(10_000)]
+    assert drawn == [other(request()) is UNAVAILABLE for _ in range(10_000)]
     assert 2_800 < sum(drawn) < 3_200
 
 
 @asynccontextmanager
-async def cloud() -> AsyncIterator[Cloud]:
+async def running() -> AsyncIterator[FaultyEdgeManager]:
     """One whose ledger knows of the heartbeat 1 of the device `d`."""
     ledger = Ledger()
     ledger.sent("d", 1, 1_700_000_001)
-    made = Cloud(ledger)
+    made = FaultyEdgeManager(ledger)
     await made.open()
     try:
         yield made
@@ -78,7 +84,7 @@ async def cloud() -> AsyncIterator[Cloud]:
         await made.close()
 
 
-async def post(made: Cloud, *headers: str) -> bytes:
+async def post(made: FaultyEdgeManager, *headers: str) -> bytes:
     """What comes back for one SendHeartbeat: a whole head at least, or what half a second or the end left of it."""
     reader, writer = await asyncio.open_connection(HOST, made.port)
     head = "\r\n".join(["POST /SendHeartbeat HTTP/1.1", f"Content-Length: {len(BODY)}", *headers])
@@ -95,19 +101,19 @@ async def post(made: Cloud, *headers: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_each_kind_of_trouble(kind: str) -> None:
-    async with cloud() as made:
-        made.judge = always(KINDS[kind])
+async def test_each_kind_of_fault(kind: str) -> None:
+    async with running() as made:
+        made.rule = always(KINDS[kind])
         came = await post(made)
         assert made.ledger.figures().accepted == int(kind in TAKEN)
-        assert made.made(kind in TAKEN) == made.made() == 1
+        assert made.count(kind in TAKEN) == made.count() == 1
         whole = came.startswith(f"HTTP/1.1 {KINDS[kind].status} ".encode()) and b"\r\n\r\n" in came
         assert whole == (kind not in NO_ANSWER)
         assert KINDS[kind].code.encode() in came
 
 
-async def test_signatures_are_looked_at_where_somebody_looks() -> None:
-    async with cloud() as made:
+async def test_signatures_are_checked_where_a_scenario_asks_for_it() -> None:
+    async with running() as made:
         signed = "Authorization: AWS4-HMAC-SHA256 Credential=one/20260101/x, Signature=0"
         date = time.strftime("X-Amz-Date: %Y%m%dT%H%M%SZ", time.gmtime(time.time() - 600))
         assert b" 200 " in await post(made, signed, date)
@@ -117,7 +123,7 @@ async def test_signatures_are_looked_at_where_somebody_looks() -> None:
         assert SKEWED.code.encode() in await post(made, signed, date)
         made.skew_allowed = 900
         assert b" 200 " in await post(made, signed, date)
-        assert made.made(True) == made.made(False) == 2
+        assert made.count(True) == made.count(False) == 2
 
 
 async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -129,10 +135,10 @@ async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
 @asynccontextmanager
 async def proxied(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[Proxy]:
+) -> AsyncIterator[TcpProxy]:
     """A proxy in front of that server."""
     server = await asyncio.start_server(serve, HOST, 0)
-    proxy = Proxy(HOST, server.sockets[0].getsockname()[1])
+    proxy = TcpProxy(HOST, server.sockets[0].getsockname()[1])
     await proxy.open()
     try:
         yield proxy

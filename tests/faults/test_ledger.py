@@ -9,10 +9,10 @@ from tests.faults.ledger import Figures, Ledger
 EPOCH = 1_700_000_000
 
 
-def sent(ledger: Ledger, *numbers: int, asks: bool = False, result: str | None = None) -> None:
+def sent(ledger: Ledger, *numbers: int, wants_acks: bool = False, result: str | None = None) -> None:
     """Heartbeats of the device `d`, sent and confirmed."""
     for number in numbers:
-        ledger.sent("d", number, EPOCH + number, number if asks else None, result)
+        ledger.sent("d", number, EPOCH + number, number if wants_acks else None, result)
         ledger.confirmed("d", number)
 
 
@@ -23,7 +23,7 @@ def accepted(ledger: Ledger, *numbers: int, result: str | None = None) -> None:
 
 def test_a_clean_run() -> None:
     ledger = Ledger()
-    sent(ledger, 1, 2, 3, asks=True, result="r")
+    sent(ledger, 1, 2, 3, wants_acks=True, result="r")
     sent(ledger, 4)
     accepted(ledger, 1, result="r")
     accepted(ledger, 2, 3, result="r")
@@ -34,7 +34,7 @@ def test_a_clean_run() -> None:
     assert ledger.broken() == []
     assert ledger.open == 0
     assert ledger.figures() == Figures(
-        sent=4, confirmed=4, accepted=4, merged=4, duplicates=2, told=0, lost=0, acks=3, results=1, calls=4
+        sent=4, confirmed=4, accepted=4, merged=4, duplicates=2, errors=0, lost=0, acks=3, results=1, calls=4
     )
 
 
@@ -62,7 +62,7 @@ def another_device(ledger: Ledger) -> None:
 
 
 def acked_first(ledger: Ledger) -> None:
-    sent(ledger, 1, asks=True)
+    sent(ledger, 1, wants_acks=True)
     ledger.acked("d", 1, 0)
     accepted(ledger, 1)
 
@@ -85,7 +85,7 @@ def result_missing(ledger: Ledger) -> None:
 
 
 def result_acked_first(ledger: Ledger) -> None:
-    sent(ledger, 1, asks=True, result="r")
+    sent(ledger, 1, wants_acks=True, result="r")
     accepted(ledger, 1)
     ledger.acked("d", 1, 0)
     accepted(ledger, 1, result="r")
@@ -133,7 +133,7 @@ def test_a_broken_rule_is_told(run: Callable[[Ledger], None], complaint: str) ->
 
 def test_what_was_sent_again_later_may_come_later() -> None:
     ledger = Ledger()
-    sent(ledger, 1, 2, 1, asks=True)
+    sent(ledger, 1, 2, 1, wants_acks=True)
     accepted(ledger, 2)
     accepted(ledger, 1)
     assert ledger.broken() == []
@@ -157,12 +157,12 @@ def test_without_an_order_none_is_kept() -> None:
 
 def test_what_was_told_an_error_is_not_lost() -> None:
     ledger = Ledger()
-    sent(ledger, 1, asks=True)
+    sent(ledger, 1, wants_acks=True)
     sent(ledger, 2)
     ledger.acked("d", 1, 7)
     assert ledger.open == 1
     ledger.refused("d", 2, 4)
-    assert (ledger.broken(), ledger.open, ledger.figures().told) == ([], 0, 2)
+    assert (ledger.broken(), ledger.open, ledger.figures().errors) == ([], 0, 2)
 
 
 def test_only_heartbeats_without_seq_and_result_are_forgiven() -> None:
@@ -170,7 +170,7 @@ def test_only_heartbeats_without_seq_and_result_are_forgiven() -> None:
     sent(ledger, 1, 2)
     assert ledger.broken(forgiven=2) == []
     assert len(ledger.broken(forgiven=1)) == 2
-    sent(ledger, 3, asks=True)
+    sent(ledger, 3, wants_acks=True)
     assert len(ledger.broken(forgiven=3)) == 3
 
 
@@ -180,14 +180,14 @@ def test_what_the_broker_never_confirmed_is_open_and_not_lost() -> None:
     assert (ledger.broken(), ledger.open, ledger.figures().confirmed) == ([], 1, 0)
 
 
-@pytest.mark.parametrize("asks", [False, True])
-def test_open_until_through(asks: bool) -> None:
+@pytest.mark.parametrize("wants_acks", [False, True])
+def test_open_until_through(wants_acks: bool) -> None:
     ledger = Ledger()
-    sent(ledger, 1, asks=asks)
+    sent(ledger, 1, wants_acks=wants_acks)
     assert ledger.open == ledger.open_devices() == 1
     accepted(ledger, 1)
-    assert ledger.open == ledger.open_devices() == int(asks)
-    if asks:
+    assert ledger.open == ledger.open_devices() == int(wants_acks)
+    if wants_acks:
         ledger.acked("d", 1, 0)
     assert ledger.open == ledger.open_devices() == 0
 
@@ -197,7 +197,7 @@ def test_behind_an_accepted_one_nobody_waits_for_what_was_not_asked_for() -> Non
     sent(ledger, 1, 2)
     accepted(ledger, 2)
     assert (ledger.open, ledger.open_devices()) == (1, 0)
-    sent(ledger, 3, asks=True)
+    sent(ledger, 3, wants_acks=True)
     sent(ledger, 4)
     accepted(ledger, 4)
     assert ledger.open_devices() == 1
@@ -207,7 +207,7 @@ def test_a_new_page() -> None:
     ledger = Ledger()
     sent(ledger, 1)
     accepted(ledger, 1)
-    ledger.turn_the_page()
+    ledger.start_over()
     assert ledger.figures().sent == 0
     accepted(ledger, 1)
     assert ledger.broken() == [f"d: the cloud has (1, {EPOCH + 1}), which was never sent"]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from tests.faults.memory import forget_peak, peak, resident
-from tests.faults.scene import Scene, scaled
-from tests.faults.troubles import DOWN, always, fine
-from tests.gateway_process import GatewayProcess
+from tests.faults.scenario import Scenario, scaled
+from tests.support.edge_manager import UNAVAILABLE, accept_all, always
+from tests.support.gateway_process import GatewayProcess
+from tests.support.process_memory import forget_peak, peak, resident
 
 DEVICES = scaled(500, 10_000)
 RATE = scaled(2000.0, 10_000 / 60)
@@ -42,41 +42,41 @@ class Outage:
         return f"{self.waiting:,} waiting, {each:,.0f} B each, peak {mb:.0f} MB, {self.calls} calls while down, {rates}"
 
 
-def outage(scene: Scene, gateway: GatewayProcess) -> Outage:
+def outage(scenario: Scenario, gateway: GatewayProcess) -> Outage:
     """Down, with the load going on; back, until all is through."""
     before = resident(gateway.pid)
     forget_peak(gateway.pid)
-    failed, heartbeats = scene.cloud.made(False), scene.figures().sent
-    scene.cloud.judge = always(DOWN)
-    scene.load(RATE)
-    scene.go_on(SECONDS)
-    scene.rest()
-    scene.until_confirmed()
-    heartbeats = scene.figures().sent - heartbeats
-    scene.until(lambda: gateway.metrics()["unsettled_messages"] >= min(heartbeats, INTAKE), "not all was taken in")
-    waiting, grown = int(gateway.metrics()["unsettled_messages"]), peak(gateway.pid) - before
-    failed, taken = scene.cloud.made(False) - failed, scene.cloud.made(True, "SendHeartbeat")
-    scene.cloud.times.clear()
-    scene.cloud.judge = fine
-    scene.until_through()
-    gateway.until_metric("unsettled_messages", 0)
-    taken = scene.cloud.made(True, "SendHeartbeat") - taken
-    seconds = Counter(int(at - scene.cloud.times[0]) for at in scene.cloud.times)
+    failed, heartbeats = scenario.service.count(False), scenario.figures().sent
+    scenario.service.rule = always(UNAVAILABLE)
+    scenario.load(RATE)
+    scenario.run_for(SECONDS)
+    scenario.stop_load()
+    scenario.until_confirmed()
+    heartbeats = scenario.figures().sent - heartbeats
+    scenario.until(lambda: gateway.metrics()["unacknowledged_messages"] >= min(heartbeats, INTAKE), "some are missing")
+    waiting, grown = int(gateway.metrics()["unacknowledged_messages"]), peak(gateway.pid) - before
+    failed, taken = scenario.service.count(False) - failed, scenario.service.count(True, "SendHeartbeat")
+    scenario.service.times.clear()
+    scenario.service.rule = accept_all
+    scenario.until_through()
+    gateway.until_metric("unacknowledged_messages", 0)
+    taken = scenario.service.count(True, "SendHeartbeat") - taken
+    seconds = Counter(int(at - scenario.service.times[0]) for at in scenario.service.times)
     ratio = heartbeats / taken
     return Outage(waiting, grown, peak(gateway.pid), failed, ratio, seconds[0], max(seconds.values()))
 
 
-def test_the_cloud_is_down_twice(own_scene: Scene) -> None:
+def test_the_cloud_is_down_twice(own_scenario: Scenario) -> None:
     """Memory grows with what waits, up to the intake, and no further the second time; merging makes few calls."""
-    scene = own_scene
-    gateway = scene.gateway(**SHIPPED)
-    scene.join(DEVICES, asks=False)
-    scene.beat(2)
-    scene.until_through()
-    first, second = outage(scene, gateway), outage(scene, gateway)
+    scenario = own_scenario
+    gateway = scenario.gateway(**SHIPPED)
+    scenario.join(DEVICES, wants_acks=False)
+    scenario.beat(2)
+    scenario.until_through()
+    first, second = outage(scenario, gateway), outage(scenario, gateway)
     bound = first.waiting / DEVICES
     ratios = f"heartbeats a call {first.ratio:.1f} and {second.ratio:.1f}, waiting over devices {bound:.1f}"
-    scene.close_books(f"first {first}; second {second}; {ratios}")
+    scenario.check_ledger(f"first {first}; second {second}; {ratios}")
     assert first.waiting < 1.1 * INTAKE
     assert first.growth <= BYTES_EACH * first.waiting
     assert second.peak <= 1.05 * first.peak
@@ -85,20 +85,20 @@ def test_the_cloud_is_down_twice(own_scene: Scene) -> None:
 
 
 @pytest.mark.needs_broker("receive_maximum")
-def test_a_start_in_an_outage_with_a_backlog(scene: Scene) -> None:
+def test_a_start_in_an_outage_with_a_backlog(scenario: Scenario) -> None:
     """More waits at the broker than the intake takes: the gateway is connected and subscribed all the same."""
-    gateway = scene.gateway(intake=100)
-    scene.join(20)
-    scene.beat()
-    scene.until_through()
+    gateway = scenario.gateway(intake=100)
+    scenario.join(20)
+    scenario.beat()
+    scenario.until_through()
     gateway.kill()
-    scene.beat(scaled(50, 5000))
-    scene.until_confirmed()
-    scene.cloud.judge = always(DOWN)
+    scenario.beat(scaled(50, 5000))
+    scenario.until_confirmed()
+    scenario.service.rule = always(UNAVAILABLE)
     gateway.start()
     gateway.until_metric("reading_paused", 1)
     found = gateway.metrics()
-    assert (found["connected"], found["unsettled_messages"]) == (1, 100)
-    scene.cloud.judge = fine
-    scene.until_through()
-    scene.close_books()
+    assert (found["connected"], found["unacknowledged_messages"]) == (1, 100)
+    scenario.service.rule = accept_all
+    scenario.until_through()
+    scenario.check_ledger()

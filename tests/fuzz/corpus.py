@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import msgpack
 
 from tests.fuzz.target import AFTERWARDS, OTHER, step
-from tests.unit import vectors
+from tests.support import vectors
 
 LAYOUT = ["1.0.0", [["sys", "free-heap"]], []]
 

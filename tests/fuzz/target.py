@@ -30,7 +30,7 @@ from gateway.protocol.service_calls import (
     SendHeartbeat,
 )
 from tests.fuzz.cost import Cost
-from tests.unit.core.room import DEVICE, EPOCH, OTHER, Slip
+from tests.support.engine import DEVICE, EPOCH, OTHER, Slip
 
 Decoders: TypeAlias = Sequence[Callable[[bytes], Message | None]]
 
@@ -185,7 +185,7 @@ def answered(call: Call, what: str) -> Outcome[Any]:
 
 def check(call: Call) -> None:
     """A heartbeat that leaves is JSON with finite numbers, and its dates are such as the page allows."""
-    assert json.loads(json_body.of(call))["DeviceName"] == call.device.name
+    assert json.loads(json_body.encode(call))["DeviceName"] == call.device.name
     if not isinstance(call, SendHeartbeat):
         return
     samples = [*call.metrics, *(sample for model in call.models for sample in model.metrics)]

@@ -1,95 +1,46 @@
-"""The whole way under test: a broker, the gateway's process behind it, and a recorder in the cloud's place."""
+"""Fixtures of the integration tests: testbeds, a site with TLS, S3, a manager."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from paho.mqtt.enums import MQTTProtocolVersion
 
 from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto, version
-from gateway.doctor.release import is_2_1
-from tests.contract.manager.conftest import Manager
-from tests.gateway_process import GatewayProcess, settings
-from tests.needs import program
-from tests.recorder import Recorder
-from tests.s3 import Gate, Shelf
-from tests.site import SiteBroker
-from tests.stranger import MQTT_3, MQTT_5, Login, Operator, Stranger
-
-
-@dataclass
-class Way:
-    """One broker, one recorder, one gateway for `fleet`, and whoever connects; `entered` ends them all."""
-
-    broker: Broker
-    fleet: str
-    state: Path
-    recorder: Recorder
-    entered: ExitStack
-    gateways: list[GatewayProcess] = field(default_factory=list)
-
-    @property
-    def gateway(self) -> GatewayProcess:
-        """The one that was made last."""
-        return self.gateways[-1]
-
-    @property
-    def service(self) -> Login:
-        """The gateway's own login: the one that may write what devices read."""
-        at = self.broker.address
-        return Login(at.host, at.gateway_port, at.gateway.user, at.gateway.password)
-
-    def open(self, **more: object) -> GatewayProcess:
-        """A gateway with `more` settings, connected and subscribed."""
-        made = GatewayProcess(settings(self.broker.address, self.recorder.url, self.fleet, self.state, **more))
-        self.gateways.append(made)
-        return self.entered.enter_context(made)
-
-    def device(self, name: str, protocol: MQTTProtocolVersion = MQTT_3, qos: int = 1) -> Stranger:
-        """A stranger's client, connected and subscribed. A broker without an ACL speaks MQTT 5 at the other door."""
-        at = self.broker.address
-        port = at.gateway_port if protocol == MQTT_5 and not at.has_acl else at.device_port
-        user = f"{self.fleet}/{name}"
-        credentials = self.broker.add_user(user)
-        login = Login(at.host, port, credentials.user, credentials.password)
-        return self.entered.enter_context(Stranger(login, user, protocol, qos))
-
-    def operator(self) -> Operator:
-        at = self.broker.address
-        login = Login(at.host, at.gateway_port, at.operator.user, at.operator.password)
-        return self.entered.enter_context(Operator(login, self.fleet))
-
-
-MakeWay = Callable[[Broker, str], Way]
+from gateway.doctor.checks.broker import is_mosquitto_2_1
+from tests.integration.testbed import MakeTestbed, Testbed
+from tests.support.edge_manager import RecordingEdgeManager
+from tests.support.manager_process import Manager
+from tests.support.needs import program
+from tests.support.s3 import S3Proxy, S3Server
+from tests.support.site import SiteBroker
 
 
 @pytest.fixture(scope="module")
-def make_way(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeWay]:
-    """Makes ways that live as long as the module."""
-    with ExitStack() as entered:
-        yield lambda broker, fleet: _way(broker, fleet, tmp_path_factory.mktemp(fleet), entered)
+def make_testbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeTestbed]:
+    """Makes testbeds that end with the module."""
+    with ExitStack() as cleanup:
+        yield lambda broker, fleet: _testbed(broker, fleet, tmp_path_factory.mktemp(fleet), cleanup)
 
 
 @pytest.fixture
-def way(broker: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Way]:
+def testbed(broker: Broker, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Testbed]:
     """For one test, without a gateway yet, in the broker of the session."""
-    with ExitStack() as entered:
-        yield _way(broker, _fleet_of(request), tmp_path / "state", entered)
+    with ExitStack() as cleanup:
+        yield _testbed(broker, _fleet_of(request), tmp_path / "state", cleanup)
 
 
 @pytest.fixture
-def own_way(own_mosquitto: Mosquitto, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Way]:
+def own_testbed(own_mosquitto: Mosquitto, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Testbed]:
     """For one test, without a gateway yet, in a Mosquitto of its own."""
-    with ExitStack() as entered:
-        yield _way(own_mosquitto, _fleet_of(request), tmp_path / "state", entered)
+    with ExitStack() as cleanup:
+        yield _testbed(own_mosquitto, _fleet_of(request), tmp_path / "state", cleanup)
 
 
-def _way(broker: Broker, fleet: str, state: Path, entered: ExitStack) -> Way:
-    return Way(broker, fleet, state, entered.enter_context(Recorder()), entered)
+def _testbed(broker: Broker, fleet: str, state: Path, cleanup: ExitStack) -> Testbed:
+    return Testbed(broker, fleet, state, cleanup.enter_context(RecordingEdgeManager()), cleanup)
 
 
 def _fleet_of(request: pytest.FixtureRequest) -> str:
@@ -100,7 +51,7 @@ def _fleet_of(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
-    """One site for a file's tests: a Mosquitto with every shipped door, and the identities of `devices init`."""
+    """One site for a file's tests: a Mosquitto with every shipped listener, and the identities of `devices init`."""
     with SiteBroker(tmp_path_factory.mktemp("site"), program("mosquitto")) as running:
         yield running
 
@@ -109,27 +60,27 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteBroker]:
 def newer() -> bool:
     """Whether this machine has Mosquitto 2.1 or later."""
     name, number = version(program("mosquitto")).split()
-    return is_2_1(f"{name} version {number}") is True
+    return is_mosquitto_2_1(f"{name} version {number}") is True
 
 
 @pytest.fixture(scope="session")
-def shelf() -> Iterator[Shelf]:
+def s3() -> Iterator[S3Server]:
     """One S3 for all tests, which have a bucket each."""
-    with Shelf() as running:
+    with S3Server() as running:
         yield running
 
 
 @pytest.fixture
-def gate(way: Way, shelf: Shelf) -> Iterator[Gate]:
-    """The way to S3, for one test; the bucket is named as the fleet."""
-    shelf.make(way.fleet)
-    with Gate(shelf.host, shelf.port) as made:
+def s3_proxy(testbed: Testbed, s3: S3Server) -> Iterator[S3Proxy]:
+    """In front of S3, for one test; the bucket is named as the fleet."""
+    s3.make(testbed.fleet)
+    with S3Proxy(s3.host, s3.port) as made:
         yield made
 
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
-    """On a port of its own, which it keeps over its deaths."""
+    """On a port of its own, which it keeps over its restarts."""
     (port,) = free_ports(1)
     made = Manager(tmp_path / "manager", ["--port", str(port)])
     try:

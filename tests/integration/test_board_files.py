@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.clients import Client
-from tests.needs import program
-from tests.processes import end
-from tests.site import SiteBroker, devices
+from tests.support.mqtt_client import Client
+from tests.support.needs import program
+from tests.support.processes import end
+from tests.support.site import SiteBroker, devices
 
 ROOT = Path(__file__).parents[2]
 SEARCHED = f"{ROOT}{os.pathsep}{ROOT}/device_sdk/examples"
@@ -58,16 +58,16 @@ def provision(site: SiteBroker, kind: str, name: str) -> Path:
 
 
 @pytest.fixture
-def door(site: SiteBroker) -> Iterator[Client]:
+def gateway_client(site: SiteBroker) -> Iterator[Client]:
     with site.login_of("gateway", "gateway").connected("another-gateway", MQTTProtocolVersion.MQTTv5) as client:
         client.subscribe("edge/+/+/hb")
         yield client
 
 
 @pytest.mark.parametrize("kind", ["password", "certificate"])
-def test_a_board_connects_by_its_file_alone(site: SiteBroker, door: Client, start: Start, kind: str) -> None:
+def test_a_board_connects_by_its_file_alone(site: SiteBroker, gateway_client: Client, start: Start, kind: str) -> None:
     start(RUN, provision(site, kind, f"board-{kind}"))
-    topic, payload = door.next()
+    topic, payload = gateway_client.next()
     assert topic == f"edge/fleet-b/board-{kind}/hb"
     assert payload[0] & 0xF0 == 0x90  # an array of msgpack
 

@@ -16,10 +16,10 @@ from gateway.demo.brokers.discovery import ManagedBroker
 from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.process import ProcessError
 from gateway.demo.brokers.rumqttd import Rumqttd
-from tests.integration.acl import device, gateway
-from tests.needs import missing, program
-from tests.polling import until
-from tests.processes import is_alive, line, running
+from tests.integration.acl_clients import check_messages_pass, device, gateway
+from tests.support.needs import missing, program
+from tests.support.polling import until
+from tests.support.processes import is_alive, line, running
 
 DEADLINE_S = 10.0
 
@@ -39,26 +39,21 @@ def make(kind: str, directory: Path) -> ManagedBroker:
     return Rumqttd(directory) if rumqttd.is_installed() else missing("iotcore is not installed")
 
 
-@pytest.fixture(params=["mosquitto", "embedded"])
+@pytest.fixture(params=["mosquitto", "rumqttd"])
 def own(request: pytest.FixtureRequest, tmp_path: Path) -> ManagedBroker:
     return make(request.param, tmp_path)
 
 
 def test_messages_pass_both_ways(own: ManagedBroker) -> None:
-    with own, gateway(own) as door, device(own, "fleet-b/a") as a:
-        door.subscribe("edge/+/+/hb")
-        a.subscribe("edge/fleet-b/a/ack")
-        a.publish("edge/fleet-b/a/hb", b"up")
-        assert door.next() == ("edge/fleet-b/a/hb", b"up")
-        door.publish("edge/fleet-b/a/ack", b"down")
-        assert a.next() == ("edge/fleet-b/a/ack", b"down")
+    with own:
+        check_messages_pass(own, "fleet-b")
 
 
 def test_a_megabyte_passes(own: ManagedBroker) -> None:
-    with own, gateway(own) as door, device(own, "fleet-b/a") as a:
-        door.subscribe("edge/+/+/hb")
+    with own, gateway(own) as gateway_client, device(own, "fleet-b/a") as a:
+        gateway_client.subscribe("edge/+/+/hb")
         a.publish("edge/fleet-b/a/hb", bytes(1_000_000))
-        assert door.next() == ("edge/fleet-b/a/hb", bytes(1_000_000))
+        assert gateway_client.next() == ("edge/fleet-b/a/hb", bytes(1_000_000))
 
 
 def test_it_comes_back_on_its_ports_after_kill_9(own: ManagedBroker) -> None:
@@ -69,8 +64,8 @@ def test_it_comes_back_on_its_ports_after_kill_9(own: ManagedBroker) -> None:
         own.start()
         assert own.pid != first
         assert both_listeners_answer(own.address)
-        with gateway(own) as door:
-            door.subscribe("edge/+/+/hb")
+        with gateway(own) as gateway_client:
+            gateway_client.subscribe("edge/+/+/hb")
 
 
 def test_nothing_is_left_when_it_is_stopped(own: ManagedBroker) -> None:

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.gateway_process import COMMAND, ROOT, environment
+from tests.support.gateway_process import COMMAND, ROOT, environment
 
 
 def run(**variables: str) -> subprocess.CompletedProcess[str]:

@@ -14,11 +14,10 @@ import pytest
 from testcontainers.core.image import DockerImage
 
 from gateway.demo.brokers.address import free_ports
-from tests import brokers, needs
-from tests.composed import KINDS, ComposedSite, compose_command
-from tests.integration.forms import EPOCH, LAYOUT, TAG
-from tests.stranger import Stranger
-from tests.support import commands, pages
+from tests.support import brokers, commands, needs, pages
+from tests.support.compose_site import KINDS, ComposedSite, compose_command
+from tests.support.payloads import EPOCH, LAYOUT, TAG
+from tests.support.plain_device import PlainDevice
 
 pytestmark = pytest.mark.container
 
@@ -53,7 +52,7 @@ def composed(image: str) -> Iterator[ComposedSite]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_whole_way(composed: ComposedSite, kind: str) -> None:
     fleet = f"fleet-{kind}"
-    with Stranger(composed.add(kind, fleet, "dev"), f"{fleet}/dev") as device:
+    with PlainDevice(composed.add(kind, fleet, "dev"), f"{fleet}/dev") as device:
         device.hello(TAG, LAYOUT, EPOCH)
         device.heartbeat(TAG, 89, [81344], [[4, 2, [12]]], None, None, 1)
         assert device.ack(1) == (0, "")
@@ -73,7 +72,7 @@ def test_the_whole_way(composed: ComposedSite, kind: str) -> None:
     assert composed.status(fleet)["results"][0]["result"]["DeploymentStatus"] == "SUCCESS"
 
 
-def file_of(device: Stranger, plan: int, size: int) -> bytes:
+def file_of(device: PlainDevice, plan: int, size: int) -> bytes:
     """The first file of a plan, by one read."""
     step = 512
     device.read(plan, 0, 0, step, -(-size // step))
@@ -91,7 +90,7 @@ def test_no_process_is_root_or_writes_to_its_root_file_system(composed: Composed
         assert host["SecurityOpt"] == ["no-new-privileges:true"]
 
 
-def test_only_the_doors_of_devices_are_open_to_the_outside(composed: ComposedSite) -> None:
+def test_only_the_listeners_of_devices_are_open_to_the_outside(composed: ComposedSite) -> None:
     published = {
         (name, port)
         for name, each in composed.containers().items()
@@ -129,7 +128,7 @@ def test_the_doctor_finds_nothing_that_fails(composed: ComposedSite) -> None:
 def test_what_is_kept_outlives_the_containers(composed: ComposedSite) -> None:
     """Mosquitto's retained plan, the gateway's hello, the manager's device: all made anew, and nobody said it again."""
     login = composed.add("password", "fleet-kept", "dev")
-    with Stranger(login, "fleet-kept/dev") as device:
+    with PlainDevice(login, "fleet-kept/dev") as device:
         device.hello(TAG, LAYOUT, EPOCH)
         device.heartbeat(TAG, 89, [1], None, 0, None, 1)
         assert device.ack(1) == (0, "")
@@ -138,7 +137,7 @@ def test_what_is_kept_outlives_the_containers(composed: ComposedSite) -> None:
     composed.compose("up", "-d", "--no-build", "--force-recreate")
     after = {name: each.id for name, each in composed.containers().items() if name in SERVICES}
     assert all(before[name] != after[name] for name in SERVICES)
-    with Stranger(login, "fleet-kept/dev") as device:
+    with PlainDevice(login, "fleet-kept/dev") as device:
         assert device.plan().content == plan.content
         device.heartbeat(TAG, 149, [2], None, None, None, 2)
         assert device.ack(2, within=30) == (0, "")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from tests.integration.entries import PATTERNS, USERS
-from tests.needs import program
-from tests.site import SiteBroker, devices
+from tests.integration.site_files import PATTERNS, USERS
+from tests.support.needs import program
+from tests.support.site import SiteBroker, devices
 
 MQTT_5 = MQTTProtocolVersion.MQTTv5
 HEARTBEATS = {"edge/fleet-p/a/hb", "edge/fleet-c/a/hb"}

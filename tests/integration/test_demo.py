@@ -16,9 +16,9 @@ from uuid import uuid4
 import pytest
 
 from gateway.demo.brokers.discovery import mosquitto_binary
-from tests.needs import missing, program
-from tests.polling import until
-from tests.processes import end, line
+from tests.support.needs import missing, program
+from tests.support.polling import until
+from tests.support.processes import end, line
 
 DEADLINE_S = 29.0
 DEVICES = ("dev-1", "dev-2", "dev-3")

@@ -18,15 +18,15 @@ from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.rumqttd import Rumqttd
 from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority
 from gateway.provisioning.site import Site
-from tests.contract.manager.conftest import ACCESS, SECRET, Manager
-from tests.gateway_process import ROOT, environment, settings
-from tests.integration.broken import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
-from tests.integration.conftest import Way
-from tests.integration.entries import DOCTORS, acl, plain_board, write
-from tests.integration.forms import EPOCH, LAYOUT
-from tests.needs import missing, program
-from tests.polling import until
-from tests.site import HOST
+from tests.integration.broken_services import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
+from tests.integration.site_files import DOCTORS, acl, plain_board, write
+from tests.integration.testbed import Testbed
+from tests.support.gateway_process import ROOT, environment, settings
+from tests.support.manager_process import ACCESS, SECRET, Manager
+from tests.support.needs import missing, program
+from tests.support.payloads import EPOCH, LAYOUT
+from tests.support.polling import until
+from tests.support.site import HOST
 
 PASSED = "pass"
 NOT_KEPT = {"Receive Maximum"}
@@ -100,11 +100,11 @@ def assert_only(report: Report, check: str, said: str) -> None:
 # -- a good site --
 
 
-@pytest.mark.parametrize("door", ["gateway-loopback", "gateway"])
+@pytest.mark.parametrize("listener", ["gateway-loopback", "gateway"])
 def test_a_good_site_passes(
-    site: Altered, model: str, variables: Callable[..., dict[str, str]], door: str, tmp_path: Path
+    site: Altered, model: str, variables: Callable[..., dict[str, str]], listener: str, tmp_path: Path
 ) -> None:
-    made = variables(port=site.ports[door], scheme="mqtts" if door == "gateway" else "mqtt")
+    made = variables(port=site.ports[listener], scheme="mqtts" if listener == "gateway" else "mqtt")
     report = examined(made, "--conf", conf_of(site), "--devices", "100000", "--model", model)
     assert report.of("fail") == set()
     assert report.of("warn") <= NOT_KEPT
@@ -113,7 +113,7 @@ def test_a_good_site_passes(
     assert report.of(PASSED) >= {"shared subscriptions", "persistence", "queues", "listeners", "isolation"}
     assert report.of(PASSED) >= {"devices", "reload"}
     assert report.of(PASSED) >= {"credentials", "endpoint", "clock", "calls", "models (S3)", "disk"}
-    assert ("TLSv1" in report.texts["TLS"]) is (door == "gateway")
+    assert ("TLSv1" in report.texts["TLS"]) is (listener == "gateway")
     assert not (tmp_path / "state").exists(), "it looks at the disk, and leaves it as it was"
 
 
@@ -206,7 +206,7 @@ def test_a_wrong_password(site: Altered, variables: Callable[..., dict[str, str]
     assert_only(examined(variables(GATEWAY_MQTT_URL=url)), "login", "gateway is refused")
 
 
-def test_the_devices_door(site: Altered, variables: Callable[..., dict[str, str]]) -> None:
+def test_the_devices_listener(site: Altered, variables: Callable[..., dict[str, str]]) -> None:
     assert_only(examined(variables(port=site.ports["plain"])), "client ids", "use_username_as_clientid")
 
 
@@ -219,7 +219,7 @@ def test_a_session_that_is_forgotten(site: Altered, variables: Callable[..., dic
     ("lines", "without", "devices", "checks", "said"),
     [
         (["retain_available false"], "", 1000, {"retained messages"}, "keeps none"),
-        (["allow_anonymous true"], "", 1000, {"anonymous", "listeners"}, "who"),
+        (["allow_anonymous true"], "", 1000, {"anonymous", "listeners"}, "without a user name"),
         (["max_queued_messages 500"], "", 1000, {"queues"}, "500 messages may wait, of 1,000 devices"),
         (["persistence false"], "", 1000, {"persistence"}, "persistence is not true"),
         ([], "acl_file", 1000, {"isolation", "devices"}, "no acl_file"),
@@ -297,21 +297,23 @@ def test_a_disk_that_is_too_small(variables: Callable[..., dict[str, str]]) -> N
 # -- whom it leaves alone --
 
 
-def beside(way: Way) -> dict[str, str]:
+def beside(testbed: Testbed) -> dict[str, str]:
     """The environment of the way's own gateway."""
-    made = settings(way.broker.address, way.recorder.url, way.fleet, way.state)
-    return made | {"AWS_ENDPOINT_URL_S3": way.recorder.url}
+    made = settings(testbed.broker.address, testbed.service.url, testbed.fleet, testbed.state)
+    return made | {"AWS_ENDPOINT_URL_S3": testbed.service.url}
 
 
-def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosquitto, tmp_path: Path) -> None:
+def test_a_gateway_that_runs_is_not_disturbed(own_testbed: Testbed, own_mosquitto: Mosquitto, tmp_path: Path) -> None:
     """With the very settings of that gateway, which serves the doctor's device too; a device's heartbeat passes."""
-    fleet = own_way.fleet
-    own_way.fleet = f"{fleet},doctor"
-    gateway = own_way.open()
-    own_way.fleet = fleet
-    device = own_way.device("d")
+    fleet = own_testbed.fleet
+    own_testbed.fleet = f"{fleet},doctor"
+    gateway = own_testbed.open()
+    own_testbed.fleet = fleet
+    device = own_testbed.device("d")
     board = board_of_probe(own_mosquitto, tmp_path)
-    command = subprocess.Popen([*DOCTOR, "--board", board], env=beside(own_way), cwd=ROOT, stdout=subprocess.DEVNULL)
+    command = subprocess.Popen(
+        [*DOCTOR, "--board", board], env=beside(own_testbed), cwd=ROOT, stdout=subprocess.DEVNULL
+    )
     seq = 0
     while command.poll() is None:
         seq += 1
@@ -319,18 +321,18 @@ def test_a_gateway_that_runs_is_not_disturbed(own_way: Way, own_mosquitto: Mosqu
         assert device.ack(seq) == (0, "")
     assert command.returncode == 0
     assert gateway.metrics()["connected"] == 1
-    assert not [line for line in gateway.log.so_far() if "broke" in line["event"]]
+    assert not [line for line in gateway.log.so_far() if "connection to the broker" in line["event"]]
     assert "already connected" not in _lines_of_others(own_mosquitto)
     assert not [line for line in gateway.log.so_far() if line.get("level") in ("warning", "error")]
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_nothing_is_left_behind_not_even_by_ctrl_c(
-    interrupted: bool, own_way: Way, own_mosquitto: Mosquitto, tmp_path: Path
+    interrupted: bool, own_testbed: Testbed, own_mosquitto: Mosquitto, tmp_path: Path
 ) -> None:
     command = subprocess.Popen(
         [*DOCTOR, "--board", board_of_probe(own_mosquitto, tmp_path)],
-        env=beside(own_way),
+        env=beside(own_testbed),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         preexec_fn=_mind_ctrl_c,

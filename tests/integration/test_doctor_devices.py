@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.brokers.address import BrokerLogin
-from gateway.doctor import judge_reload, probe_files
-from gateway.doctor.facts import BrokerFile
-from gateway.doctor.probe_device import PROBE
-from gateway.doctor.verdict import Level
+from gateway.doctor.checks.reload import check_reload
+from gateway.doctor.probes import mosquitto_files
+from gateway.doctor.probes.device import PROBE
+from gateway.doctor.result import Level
 from gateway.provisioning.board_file import BoardFile
 from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority
 from gateway.provisioning.site import Site
-from tests.gateway_process import environment
-from tests.integration.broken import Altered, Report, cutting, examined
-from tests.integration.entries import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
-from tests.needs import program
-from tests.site import HOST
+from tests.integration.broken_services import Altered, Report, cutting, examined
+from tests.integration.site_files import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
+from tests.support.gateway_process import environment
+from tests.support.needs import program
+from tests.support.site import HOST
 
 AWS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
 
@@ -187,10 +187,10 @@ def test_plugins_that_read_the_same_files(site: Altered, tmp_path: Path) -> None
 
 
 def judged(site: Altered, newer: bool | None) -> tuple[Level, str]:
-    conf = probe_files.read_conf(site.site.parent / "mosquitto.conf")
-    files: list[BrokerFile] = probe_files.read_again(conf, None, None)
-    verdict = judge_reload.reload(files, probe_files.account(conf), "root", newer)
-    return verdict.level, verdict.found
+    conf = mosquitto_files.read_conf(site.site.parent / "mosquitto.conf")
+    files = mosquitto_files.read_reloaded_files(conf, None, None)
+    result = check_reload(files, mosquitto_files.broker_account(conf), "root", newer)
+    return result.level, result.found
 
 
 def appended(name: str, text: str) -> Callable[[Path], None]:

@@ -13,33 +13,34 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
-from tests.integration.conftest import MakeWay, Way
-from tests.integration.forms import EPOCH, FORMS, HELLO, LAYOUT, TAG, Form, T, call
-from tests.recorder import Recorder
-from tests.stranger import MQTT_3, MQTT_5, Stranger
+from tests.integration.heartbeat_forms import FORMS, Form, call
+from tests.integration.testbed import MakeTestbed, Testbed
+from tests.support.brokers import fleet_of_a_module
+from tests.support.edge_manager import RecordingEdgeManager
+from tests.support.payloads import EPOCH, HELLO, LAYOUT, TAG, T
+from tests.support.plain_device import MQTT_3, MQTT_5, PlainDevice
 
 FLEET = fleet_of_a_module("forms")
 ByBoto3 = Callable[[str, dict[str, Any]], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def forms(broker: Broker, make_way: MakeWay) -> Way:
-    """All users are added at once: each addition makes the broker read its users again."""
+def forms(broker: Broker, make_testbed: MakeTestbed) -> Testbed:
+    """All devices are admitted at once: each admission makes the broker read its users again."""
     names = [f"{FLEET}/form-{index}" for index in range(len(FORMS))]
     broker.add_users([*names, *(f"{FLEET}/{name}" for name in ("results", "models", "elder"))])
-    way = make_way(broker, FLEET)
-    way.open()
-    return way
+    testbed = make_testbed(broker, FLEET)
+    testbed.open()
+    return testbed
 
 
 @pytest.fixture(scope="module")
 def by_boto3() -> Iterator[ByBoto3]:
     """The body that boto3 makes of the arguments of SendHeartbeat."""
-    with Recorder() as recorder:
+    with RecordingEdgeManager() as service:
         client = boto3.client(
             "sagemaker-edge",
-            endpoint_url=recorder.url,
+            endpoint_url=service.url,
             region_name="eu-central-1",
             aws_access_key_id="key",
             aws_secret_access_key="secret",
@@ -47,19 +48,19 @@ def by_boto3() -> Iterator[ByBoto3]:
 
         def body(device: str, arguments: dict[str, Any]) -> dict[str, Any]:
             client.send_heartbeat(DeviceName=device, DeviceFleetName=FLEET, **arguments)
-            return recorder.heartbeat(device)
+            return service.heartbeat(device)
 
         yield body
 
 
 @pytest.mark.parametrize(("index", "form"), list(enumerate(FORMS)), ids=[form.name for form in FORMS])
-def test_the_call_is_the_one_that_boto3_would_send(index: int, form: Form, forms: Way, by_boto3: ByBoto3) -> None:
+def test_the_call_is_the_one_that_boto3_would_send(index: int, form: Form, forms: Testbed, by_boto3: ByBoto3) -> None:
     device = forms.device(f"form-{index}")
     if form.hello is not None:
         device.hello(*form.hello)
     sent = int(time.time())
     device.send("hb", form.heartbeat if isinstance(form.heartbeat, bytes) else msgpack.packb(form.heartbeat))
-    came = forms.recorder.heartbeat(f"form-{index}")
+    came = forms.service.heartbeat(f"form-{index}")
     possible = [by_boto3(f"form-{index}", at(form.expected, second)) for second in range(sent, int(time.time()) + 1)]
     assert came in possible
 
@@ -103,16 +104,16 @@ def chosen(mask: tuple[bool, ...], elements: list[Any], names: list[tuple[str, A
     return array, {name: value for keep, (name, value) in zip(mask, names, strict=True) if keep}
 
 
-def test_a_result_with_every_combination_of_nil(forms: Way, by_boto3: ByBoto3) -> None:
+def test_a_result_with_every_combination_of_nil(forms: Testbed, by_boto3: ByBoto3) -> None:
     device = forms.device("results")
     device.hello(*HELLO)
     for mask in itertools.product((True, False), repeat=len(RESULT)):
         array, expected = chosen(mask, RESULT, RESULT_NAMES)
         device.heartbeat(TAG, 89, None, None, None, array)
-        assert forms.recorder.heartbeat("results") == by_boto3("results", call(DeploymentResult=expected)), mask
+        assert forms.service.heartbeat("results") == by_boto3("results", call(DeploymentResult=expected)), mask
 
 
-def test_the_models_of_a_result_with_every_combination_of_nil_and_every_enum(forms: Way, by_boto3: ByBoto3) -> None:
+def test_the_models_of_a_result_with_every_combination_of_nil_and_every_enum(forms: Testbed, by_boto3: ByBoto3) -> None:
     device = forms.device("models")
     rows = [chosen(mask, MODEL, MODEL_NAMES) for mask in itertools.product((True, False), repeat=len(MODEL))]
     enums = {1: "DEPLOY", 0: "UNDEPLOY", "DEPLOY": "DEPLOY", "PAUSE": "PAUSE", "": ""}
@@ -124,28 +125,28 @@ def test_the_models_of_a_result_with_every_combination_of_nil_and_every_enum(for
     device.heartbeat(LAYOUT, T, None, None, None, result)
     models = [expected for _, expected in rows]
     wanted = call(DeploymentResult={"DeploymentName": "deploy-7", "DeploymentModels": models})
-    assert forms.recorder.heartbeat("models") == by_boto3("models", wanted)
+    assert forms.service.heartbeat("models") == by_boto3("models", wanted)
 
 
-def test_a_message_that_waited_is_not_dated_late(forms: Way) -> None:
+def test_a_message_that_waited_is_not_dated_late(forms: Testbed) -> None:
     """Without a clock the earliest epoch that a message implied counts: the second message came 100 s late."""
     device = forms.device("elder")
     device.hello(1, LAYOUT)
     before = int(time.time())
     device.heartbeat(1, 500, [1])
-    first = forms.recorder.heartbeat("elder")["AgentMetrics"][0]["Timestamp"]
+    first = forms.service.heartbeat("elder")["AgentMetrics"][0]["Timestamp"]
     assert before <= first <= int(time.time())
     device.heartbeat(1, 400, [2])
-    assert forms.recorder.heartbeat("elder")["AgentMetrics"][0]["Timestamp"] == first - 100
+    assert forms.service.heartbeat("elder")["AgentMetrics"][0]["Timestamp"] == first - 100
 
 
 @pytest.mark.parametrize("qos", [0, 1])
 @pytest.mark.parametrize("protocol", [MQTT_3, MQTT_5], ids=["MQTT 3.1.1", "MQTT 5"])
-def test_either_mqtt_either_qos(protocol: Any, qos: int, forms: Way, by_boto3: ByBoto3) -> None:
+def test_either_mqtt_either_qos(protocol: Any, qos: int, forms: Testbed, by_boto3: ByBoto3) -> None:
     name = f"v{protocol.value}-{qos}"
-    device: Stranger = forms.device(name, protocol, qos)
+    device: PlainDevice = forms.device(name, protocol, qos)
     device.hello(*HELLO)
     device.heartbeat(TAG, 89, [81344], None, None, None, 77)
     assert device.ack(77) == (0, "")
     metric = {"Dimension": "sys", "MetricName": "free-heap", "Value": 81344, "Timestamp": EPOCH + 89}
-    assert forms.recorder.heartbeat(name) == by_boto3(name, call([metric]))
+    assert forms.service.heartbeat(name) == by_boto3(name, call([metric]))

@@ -5,27 +5,27 @@ import time
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
-from tests.integration.conftest import MakeWay, Way
-from tests.integration.forms import EPOCH, LAYOUT, TAG
+from tests.integration.testbed import MakeTestbed, Testbed
+from tests.support.brokers import fleet_of_a_module
+from tests.support.payloads import EPOCH, LAYOUT, TAG
 
 FLEET = fleet_of_a_module("hellos")
 LARGEST_SEQ = 2**64 - 1
 
 
 @pytest.fixture(scope="module")
-def hellos(broker: Broker, make_way: MakeWay) -> Way:
-    way = make_way(broker, FLEET)
-    way.open(hello_wait=5)
-    return way
+def hellos(broker: Broker, make_testbed: MakeTestbed) -> Testbed:
+    testbed = make_testbed(broker, FLEET)
+    testbed.open(hello_wait=5)
+    return testbed
 
 
-def stamp(way: Way, device: str) -> int:
+def stamp(testbed: Testbed, device: str) -> int:
     """The timestamp of the first sample of a device's next call."""
-    return int(way.recorder.heartbeat(device)["AgentMetrics"][0]["Timestamp"])
+    return int(testbed.service.heartbeat(device)["AgentMetrics"][0]["Timestamp"])
 
 
-def test_a_hello_that_comes_after_its_heartbeat(hellos: Way) -> None:
+def test_a_hello_that_comes_after_its_heartbeat(hellos: Testbed) -> None:
     device = hellos.device("late")
     device.heartbeat(TAG, 89, [1], None, None, None, 1)
     device.hello(TAG, LAYOUT, EPOCH)
@@ -33,7 +33,7 @@ def test_a_hello_that_comes_after_its_heartbeat(hellos: Way) -> None:
     assert stamp(hellos, "late") == EPOCH + 89
 
 
-def test_a_heartbeat_of_an_unknown_tag_holds_only_its_own_device(hellos: Way) -> None:
+def test_a_heartbeat_of_an_unknown_tag_holds_only_its_own_device(hellos: Testbed) -> None:
     lost, other = hellos.device("lost"), hellos.device("other")
     lost.heartbeat(TAG, 89, [1], None, None, None, 1)
     other.heartbeat(LAYOUT, EPOCH, [1], None, None, None, 1)
@@ -43,20 +43,20 @@ def test_a_heartbeat_of_an_unknown_tag_holds_only_its_own_device(hellos: Way) ->
     assert lost.ack(1) == (0, "")
 
 
-def test_an_epoch_that_was_nil_is_filled_in(hellos: Way) -> None:
+def test_an_epoch_that_was_nil_is_filled_in(hellos: Testbed) -> None:
     """The device learns the time from an ack and publishes its hello again, under the same tag."""
     device = hellos.device("learner")
     device.hello(TAG, LAYOUT)
     device.heartbeat(TAG, 10, [1], None, None, None, 1)
-    heard = device.heard.next(lambda each: each.channel == "ack")
-    assert abs(stamp(hellos, "learner") - heard.content[2]) <= 5
+    received = device.received.next(lambda each: each.channel == "ack")
+    assert abs(stamp(hellos, "learner") - received.content[2]) <= 5
     device.hello(TAG, LAYOUT, EPOCH)
     device.heartbeat(TAG, 10, [2], None, None, None, 2)
     assert device.ack(2) == (0, "")
     assert stamp(hellos, "learner") == EPOCH + 10
 
 
-def test_a_new_tag_has_its_own_epoch_and_the_old_one_keeps_its(hellos: Way) -> None:
+def test_a_new_tag_has_its_own_epoch_and_the_old_one_keeps_its(hellos: Testbed) -> None:
     device = hellos.device("rebooted")
     device.hello(1, LAYOUT, EPOCH)
     device.hello(2, LAYOUT, EPOCH + 1000)
@@ -66,7 +66,7 @@ def test_a_new_tag_has_its_own_epoch_and_the_old_one_keeps_its(hellos: Way) -> N
     assert [stamp(hellos, "rebooted") for _ in range(2)] == [EPOCH + 1005, EPOCH + 5]
 
 
-def test_boots_without_a_clock_are_dated_each_by_its_own_tag(hellos: Way) -> None:
+def test_boots_without_a_clock_are_dated_each_by_its_own_tag(hellos: Testbed) -> None:
     device = hellos.device("boots")
     began = int(time.time())
     for seq, (tag, uptime) in enumerate([(11, 90_000), (12, 3), (11, 89_940)], 1):
@@ -78,7 +78,7 @@ def test_boots_without_a_clock_are_dated_each_by_its_own_tag(hellos: Way) -> Non
     assert stamps[2] == stamps[0] - 60, "it had waited"
 
 
-def test_a_bad_hello_leaves_the_good_one_as_it_is(hellos: Way) -> None:
+def test_a_bad_hello_leaves_the_good_one_as_it_is(hellos: Testbed) -> None:
     device = hellos.device("clumsy")
     device.hello(TAG, LAYOUT, EPOCH)
     device.hello(TAG, ["1.0.0", [["sys", "cpu"]]], EPOCH + 1000)
@@ -89,7 +89,7 @@ def test_a_bad_hello_leaves_the_good_one_as_it_is(hellos: Way) -> None:
     assert stamp(hellos, "clumsy") == EPOCH + 89
 
 
-def test_an_emptied_hello_is_none_and_no_mistake(hellos: Way) -> None:
+def test_an_emptied_hello_is_none_and_no_mistake(hellos: Testbed) -> None:
     device = hellos.device("leaver")
     device.hello(TAG, LAYOUT, EPOCH)
     device.send("hello", b"")
@@ -98,16 +98,16 @@ def test_an_emptied_hello_is_none_and_no_mistake(hellos: Way) -> None:
     assert device.acked() == []
 
 
-def test_max_payload_of_a_hello_that_came_before_the_gateway_holds_for_its_first_plan(way: Way) -> None:
+def test_max_payload_of_a_hello_that_came_before_the_gateway_holds_for_its_first_plan(testbed: Testbed) -> None:
     """A retained hello limits the plan of a device that sends its layout along: the broker is asked first."""
-    way.recorder.deployments["d"] = [{"DeploymentName": f"deploy-{number}"} for number in range(20)]
-    device = way.device("d")
+    testbed.service.deployments["d"] = [{"DeploymentName": f"deploy-{number}"} for number in range(20)]
+    device = testbed.device("d")
     device.hello(TAG, LAYOUT, EPOCH, 64)
-    way.open()
+    testbed.open()
     device.get(0, 1)
     assert device.ack(1)[0] == 6
     device.heartbeat(LAYOUT, EPOCH, [1], None, 0, None, 2)
     assert device.ack(2) == (0, "")
     device.get(0, 3)
     assert device.ack(3)[0] == 6
-    assert [each.channel for each in device.heard.so_far()] == []
+    assert [each.channel for each in device.received.so_far()] == []

@@ -4,18 +4,17 @@ import base64
 import json
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import msgpack
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
-from tests.integration.conftest import MakeWay, Way
-from tests.integration.forms import EPOCH, HELLO, LAYOUT, TAG, T
-from tests.integration.hostile import HOSTILE, Hostile
-from tests.recorder import Fault
-from tests.stranger import Operator, Stranger
+from tests.integration.hostile_payloads import HOSTILE, Hostile
+from tests.integration.testbed import MakeTestbed, Testbed
+from tests.support.brokers import fleet_of_a_module
+from tests.support.edge_manager import Reply, Request
+from tests.support.payloads import EPOCH, HELLO, LAYOUT, TAG, T
+from tests.support.plain_device import Operator, PlainDevice
 
 FLEET = fleet_of_a_module("hostile")
 CODES = ["", "malformed", "unknown_tag", "not_registered", "refused", "unknown_plan", "too_large", "gave_up"]
@@ -26,9 +25,9 @@ ODD = "odd_name_"  # DeviceName ends with a letter or a digit
 class Street:
     """A gateway, a person who watches its fleet, and a device whose messages must always pass."""
 
-    way: Way
+    testbed: Testbed
     operator: Operator
-    good: Stranger
+    good: PlainDevice
     seq: int = 1000
 
     def next_one_passes(self) -> None:
@@ -37,18 +36,18 @@ class Street:
         assert self.good.ack(self.seq) == (0, "")
 
     def refused(self, code: int) -> float:
-        return self.way.gateway.metrics()[f'messages_refused_total{{code="{CODES[code]}"}}']
+        return self.testbed.gateway.metrics()[f'messages_rejected_total{{code="{CODES[code]}"}}']
 
 
 @pytest.fixture(scope="module")
-def street(broker: Broker, make_way: MakeWay) -> Street:
+def street(broker: Broker, make_testbed: MakeTestbed) -> Street:
     names = [f"{FLEET}/bad-{index}" for index in range(len(HOSTILE))]
     broker.add_users(
         [*names, f"{FLEET}/{ODD}", *(f"{FLEET}/{name}" for name in ("good", "nobody", "big", "narrow", "picky"))]
     )
-    way = make_way(broker, FLEET)
-    way.open()
-    return Street(way, way.operator(), way.device("good"))
+    testbed = make_testbed(broker, FLEET)
+    testbed.open()
+    return Street(testbed, testbed.operator(), testbed.device("good"))
 
 
 @pytest.fixture(params=HOSTILE, ids=lambda hostile: hostile.name)
@@ -60,7 +59,7 @@ def test_it_is_answered_buried_and_counted_and_the_next_one_passes(
     hostile: tuple[int, Hostile], street: Street
 ) -> None:
     index, bad = hostile
-    device = street.way.device(f"bad-{index}")
+    device = street.testbed.device(f"bad-{index}")
     before = street.refused(bad.code)
     device.send(bad.channel, bad.payload)
     expect_refusal(street, device, bad.channel, bad.payload, bad.code, bad.seq, bad.detail)
@@ -70,7 +69,7 @@ def test_it_is_answered_buried_and_counted_and_the_next_one_passes(
 
 def expect_refusal(
     street: Street,
-    device: Stranger,
+    device: PlainDevice,
     channel: str,
     payload: bytes,
     code: int,
@@ -81,13 +80,13 @@ def expect_refusal(
     assert (found, told[: len(detail)]) == (code, detail)
     dead = street.operator.dead.next(lambda dead: dead.topic == device.topic("dead"))
     assert dead.payload == payload
-    assert dead.said["topic"] == device.topic(channel)
-    assert dead.said["code"] == str(code)
-    assert dead.said["reason"].startswith(told)
+    assert dead.properties["topic"] == device.topic(channel)
+    assert dead.properties["code"] == str(code)
+    assert dead.properties["reason"].startswith(told)
 
 
 def test_the_same_device_goes_on(street: Street) -> None:
-    device = street.way.device("recovering")
+    device = street.testbed.device("recovering")
     device.hello(*HELLO)
     device.send("hb", b"\xc1")
     device.heartbeat(TAG, 89, [1], None, None, None, 1)
@@ -96,8 +95,8 @@ def test_the_same_device_goes_on(street: Street) -> None:
 
 
 def test_an_unregistered_device(street: Street) -> None:
-    device = street.way.device("nobody")
-    street.way.recorder.registrations["nobody"] = "NOT_REGISTERED"
+    device = street.testbed.device("nobody")
+    street.testbed.service.registrations["nobody"] = "NOT_REGISTERED"
     for seq in (21, 22):  # the second is answered from what is known for a minute
         device.heartbeat(LAYOUT, T, [1], None, None, None, seq)
         payload = msgpack.packb([LAYOUT, T, [1], None, None, None, seq])
@@ -108,7 +107,7 @@ def test_an_unregistered_device(street: Street) -> None:
 
 
 def test_a_name_that_breaks_the_services_pattern(street: Street) -> None:
-    device = street.way.device(ODD)
+    device = street.testbed.device(ODD)
     payload = msgpack.packb([LAYOUT, T, [1]])
     device.send("hb", payload)
     expect_refusal(street, device, "hb", payload, 4)
@@ -117,33 +116,33 @@ def test_a_name_that_breaks_the_services_pattern(street: Street) -> None:
 
 @pytest.mark.parametrize("ahead", [86_400 + 60, 7 * 86_400])
 def test_more_than_a_day_ahead(ahead: int, street: Street) -> None:
-    device = street.way.device("picky")
+    device = street.testbed.device("picky")
     payload = msgpack.packb([LAYOUT, int(time.time()) + ahead, None, None, None, None, 24])
     device.send("hb", payload)
     expect_refusal(street, device, "hb", payload, 4, 24)
 
 
 def test_what_the_service_refuses(street: Street) -> None:
-    device = street.way.device("picky")
+    device = street.testbed.device("picky")
 
-    def judge(operation: str, body: dict[str, Any]) -> Fault | None:
-        refused = operation == "SendHeartbeat" and body["DeviceName"] == "picky"
-        return Fault(400, "ValidationException") if refused else None
+    def rule(request: Request) -> Reply | None:
+        refused = (request.operation, request.device) == ("SendHeartbeat", "picky")
+        return Reply(400, "ValidationException") if refused else None
 
-    street.way.recorder.judge = judge
+    street.testbed.service.answer_by(rule)
     device.heartbeat(LAYOUT, T, [1], None, None, None, 25)
     payload = msgpack.packb([LAYOUT, T, [1], None, None, None, 25])
     expect_refusal(street, device, "hb", payload, 4, 25, "ValidationException")
     street.next_one_passes()
-    street.way.recorder.recover()
+    street.testbed.service.recover()
 
 
 def test_a_plan_that_does_not_fit(street: Street) -> None:
     """A get is answered with code 6 and buried; a heartbeat keeps its code 0, and code 6 goes once for a digest."""
-    street.way.recorder.deployments["big"] = [
+    street.testbed.service.deployments["big"] = [
         {"DeploymentName": f"deploy-{index}", "Type": "Model", "Definitions": []} for index in range(20)
     ]
-    device = street.way.device("big")
+    device = street.testbed.device("big")
     device.hello(TAG, LAYOUT, EPOCH, 64)
     for seq in (31, 32):
         device.heartbeat(TAG, 89, None, None, 0, None, seq)
@@ -151,21 +150,21 @@ def test_a_plan_that_does_not_fit(street: Street) -> None:
     device.get(0, 33)
     expect_refusal(street, device, "get", msgpack.packb([0, 33]), 6, 33)
     assert [code for seq, code in device.acked() if seq is None] == [6]
-    assert not [each for each in device.heard.so_far() if each.channel == "plan"]
+    assert not [each for each in device.received.so_far() if each.channel == "plan"]
     street.next_one_passes()
 
 
 def test_a_receipt_fits_the_device_too(street: Street) -> None:
-    device = street.way.device("narrow")
+    device = street.testbed.device("narrow")
     device.hello(TAG, LAYOUT, EPOCH, 16)
     device.heartbeat(TAG, 89, [True], None, None, None, 34)
-    heard = device.heard.next(lambda each: each.channel == "ack" and each.content[0] == 34)
-    assert heard.content[1] == 1
-    assert len(msgpack.packb(heard.content)) <= 16
+    received = device.received.next(lambda each: each.channel == "ack" and each.content[0] == 34)
+    assert received.content[1] == 1
+    assert len(msgpack.packb(received.content)) <= 16
 
 
 def test_qos_2_is_understood_as_qos_1(street: Street) -> None:
-    device = street.way.device("careful", qos=2)
+    device = street.testbed.device("careful", qos=2)
     device.heartbeat(LAYOUT, T, [1], None, None, None, 35)
     assert device.ack(35) == (0, "")
     payload = b"\xc1"
@@ -174,7 +173,7 @@ def test_qos_2_is_understood_as_qos_1(street: Street) -> None:
 
 
 def test_topics_that_are_none_of_the_protocols_reach_nobody(street: Street) -> None:
-    device = street.way.device("astray")
+    device = street.testbed.device("astray")
     for channel in ("hb/more", "HB", "hb/", "nothing"):
         device.send(channel, b"\xc1")
     device.heartbeat(LAYOUT, T, [1], None, None, None, 36)
@@ -182,8 +181,8 @@ def test_topics_that_are_none_of_the_protocols_reach_nobody(street: Street) -> N
     assert device.acked() == []
 
 
-def test_a_retained_heartbeat_is_not_told_again_at_each_start(way: Way) -> None:
-    gateway, device = way.open(), way.device("d")
+def test_a_retained_heartbeat_is_not_told_again_at_each_start(testbed: Testbed) -> None:
+    gateway, device = testbed.open(), testbed.device("d")
     device.send("hb", msgpack.packb([LAYOUT, T, [1], None, None, None, 1]), retain=True)
     assert device.ack(1) == (0, "")
     gateway.terminate()
@@ -191,19 +190,19 @@ def test_a_retained_heartbeat_is_not_told_again_at_each_start(way: Way) -> None:
     device.heartbeat(LAYOUT, T, [2], None, None, None, 2)
     assert device.ack(2) == (0, "")
     told = [
-        call.body["AgentMetrics"][0]["Value"] for call in way.recorder.calls.so_far() if "AgentMetrics" in call.body
+        call.body["AgentMetrics"][0]["Value"] for call in testbed.service.calls.so_far() if "AgentMetrics" in call.body
     ]
     assert (told, device.acked()) == ([1, 2], [])
 
 
-def test_where_nobody_watches_dead_the_payload_is_in_a_file(own_way: Way) -> None:
+def test_where_nobody_watches_dead_the_payload_is_in_a_file(own_testbed: Testbed) -> None:
     """Byte for byte in base64, with what the user properties would have said. rumqttd never says that nobody is."""
-    gateway, device = own_way.open(), own_way.device("bad")
+    gateway, device = own_testbed.open(), own_testbed.device("bad")
     payload = b"\xc1\x00\xff"
     device.send("hb", payload)
     code, detail = device.ack()
     gateway.said("nobody subscribes to dead: the payload is kept in a file")
-    (line,) = (own_way.state / "dead.jsonl").read_text().splitlines()
+    (line,) = (own_testbed.state / "dead.jsonl").read_text().splitlines()
     kept = json.loads(line)
     assert base64.b64decode(kept["payload"]) == payload
     assert (kept["topic"], kept["code"], kept["reason"]) == (device.topic("hb"), code, detail)

@@ -1,4 +1,4 @@
-"""Device A reaches only its own: on the shipped files, by every door, in both versions of MQTT.
+"""Device A reaches only its own: on the shipped files, by every listener, in both versions of MQTT.
 
 Those who could notice are the gateway, the operator and B. That something does not arrive is shown by a sentinel that
 was sent after it and does arrive, or by the PUBACK of a publish that was sent after it.
@@ -17,8 +17,8 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.mosquitto import SHIPPED
-from tests.clients import Client
-from tests.site import DOORS, HERE, Login, SiteBroker, warnings_in
+from tests.support.mqtt_client import Client
+from tests.support.site import PORTS, TLS_LISTENERS, Login, SiteBroker, warnings_in
 
 MQTT_3_1_1, MQTT_5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
 CHANNELS = ("hello", "hb", "get", "read", "plan", "ack", "block", "dead")
@@ -45,74 +45,74 @@ def known(site: SiteBroker) -> SiteBroker:
 
 
 @pytest.fixture(scope="module")
-def door(known: SiteBroker) -> Iterator[Client]:
-    """The gateway, hearing all that it may."""
+def gateway_client(known: SiteBroker) -> Iterator[Client]:
+    """The gateway, subscribed to all that it may read."""
     with known.login_of("gateway", "gateway-loopback").connected("the-gateway", MQTT_5) as client:
         client.subscribe(LAST, *(f"edge/+/+/{channel}" for channel in FROM_DEVICE))
         yield client
 
 
 @pytest.fixture(autouse=True)
-def nothing_waits(door: Client, desk: Client) -> None:
+def nothing_waits(gateway_client: Client, operator_client: Client) -> None:
     """What an earlier test left unread is read."""
     mark = secrets.token_bytes(8)
-    for client, last in ((door, LAST), (desk, "edge/any/any/dead")):
-        door.publish(last, mark)
+    for client, last in ((gateway_client, LAST), (operator_client, "edge/any/any/dead")):
+        gateway_client.publish(last, mark)
         while client.next() != (last, mark):
             pass
 
 
 @pytest.fixture(scope="module")
-def desk(known: SiteBroker) -> Iterator[Client]:
-    """The operator, hearing all that it may."""
+def operator_client(known: SiteBroker) -> Iterator[Client]:
+    """The operator, subscribed to all that it may read."""
     with known.login_of("operator", "gateway-loopback").connected("the-operator", MQTT_5) as client:
         client.subscribe("edge/+/+/dead")
         yield client
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A is to act by one door and version of MQTT; the others watch."""
+class Case:
+    """A connects by one listener and version of MQTT; the others watch."""
 
     login: Login
     protocol: MQTTProtocolVersion
     a: str
     b: str
-    door: Client
-    desk: Client
+    gateway_client: Client
+    operator_client: Client
     watching_b: Client
 
-    def act(self, client_id: str = "any", session: bool = False) -> AbstractContextManager[Client]:
+    def connect(self, client_id: str = "any", session: bool = False) -> AbstractContextManager[Client]:
         return self.login.connected(client_id, self.protocol, session)
 
-    def notice(self, acting: Client) -> set[Message]:
-        """All that the gateway, the operator, B and A itself heard since the last call."""
+    def observed(self, acting: Client) -> set[Message]:
+        """All that the gateway, the operator, B and A itself received since the last call."""
         acting.publish(topic(self.a, "hb"), SENTINEL)
-        found = heard(self.door, topic(self.a, "hb"))
+        found = received(self.gateway_client, topic(self.a, "hb"))
         for user, channel in ((self.a, "dead"), (self.a, "ack"), (self.b, "ack")):
-            self.door.publish_unconfirmed(topic(user, channel), SENTINEL)
-        found |= heard(self.desk, topic(self.a, "dead")) | heard(self.watching_b, topic(self.b, "ack"))
-        return found | heard(acting, topic(self.a, "ack"))
+            self.gateway_client.publish_unconfirmed(topic(user, channel), SENTINEL)
+        found |= received(self.operator_client, topic(self.a, "dead")) | received(self.watching_b, topic(self.b, "ack"))
+        return found | received(acting, topic(self.a, "ack"))
 
-    def look_again(self) -> None:
+    def resubscribe(self) -> None:
         """Subscribe once more: the broker then sends what is retained."""
-        self.door.subscribe(*(f"edge/+/+/{channel}" for channel in FROM_DEVICE))
-        self.desk.subscribe("edge/+/+/dead")
+        self.gateway_client.subscribe(*(f"edge/+/+/{channel}" for channel in FROM_DEVICE))
+        self.operator_client.subscribe("edge/+/+/dead")
         self.watching_b.subscribe(*(topic(self.b, channel) for channel in TO_DEVICE))
 
-    def speak(self, payload: bytes, retain: bool = False) -> None:
-        """B and the gateway say on every topic what they may."""
+    def publish_all(self, payload: bytes, retain: bool = False) -> None:
+        """B and the gateway publish on every topic on which they may."""
         for channel in FROM_DEVICE:
             self.watching_b.publish_unconfirmed(topic(self.b, channel), payload, retain)
         for user in (self.b, self.a):
             for channel in (*TO_DEVICE, "dead"):
-                self.door.publish_unconfirmed(topic(user, channel), payload, retain)
+                self.gateway_client.publish_unconfirmed(topic(user, channel), payload, retain)
         # A PUBACK confirms all that the same client sent before.
         self.watching_b.publish(topic(self.b, "hb"), b"")
-        self.door.publish(topic(self.b, "ack"), b"")
+        self.gateway_client.publish(topic(self.b, "ack"), b"")
 
 
-def heard(client: Client, sentinel_topic: str) -> set[Message]:
+def received(client: Client, sentinel_topic: str) -> set[Message]:
     """What came before the sentinel. Empty payloads are of those who cleared what they had retained."""
     before = iter(client.next, (sentinel_topic, SENTINEL))
     return {message for message in before if message[1] not in (b"", SENTINEL)}
@@ -124,15 +124,19 @@ def protocol(request: pytest.FixtureRequest) -> MQTTProtocolVersion:
 
 
 @pytest.fixture(scope="module", params=FLEETS)
-def stage(
-    request: pytest.FixtureRequest, known: SiteBroker, protocol: MQTTProtocolVersion, door: Client, desk: Client
-) -> Iterator[Stage]:
+def case(
+    request: pytest.FixtureRequest,
+    known: SiteBroker,
+    protocol: MQTTProtocolVersion,
+    gateway_client: Client,
+    operator_client: Client,
+) -> Iterator[Case]:
     fleet = FLEETS[request.param]
     a, b = f"{fleet}/a", f"{fleet}/b"
     login = known.login(request.param, a)
     with known.login(request.param, b).connected("b", protocol) as watching_b:
         watching_b.subscribe(*(topic(b, channel) for channel in TO_DEVICE))
-        yield Stage(login, protocol, a, b, door, desk, watching_b)
+        yield Case(login, protocol, a, b, gateway_client, operator_client, watching_b)
 
 
 # -- the matrix --
@@ -140,28 +144,28 @@ def stage(
 
 @pytest.mark.parametrize("retain", [False, True], ids=["live", "retained"])
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_a_writes_only_its_own(stage: Stage, channel: str, retain: bool) -> None:
-    with stage.act() as a:
-        a.subscribe(*(topic(stage.a, each) for each in TO_DEVICE))
-        for user in (stage.a, stage.b):
+def test_a_writes_only_its_own(case: Case, channel: str, retain: bool) -> None:
+    with case.connect() as a:
+        a.subscribe(*(topic(case.a, each) for each in TO_DEVICE))
+        for user in (case.a, case.b):
             a.publish(topic(user, channel), b"of a", retain)
         if retain:
-            stage.look_again()
-        expected = {(topic(stage.a, channel), b"of a")} if channel in FROM_DEVICE else set()
-        assert stage.notice(a) == expected
-        a.publish(topic(stage.a, channel), b"", retain=True)
+            case.resubscribe()
+        expected = {(topic(case.a, channel), b"of a")} if channel in FROM_DEVICE else set()
+        assert case.observed(a) == expected
+        a.publish(topic(case.a, channel), b"", retain=True)
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
-def test_a_leaves_a_will_only_for_its_own(stage: Stage, channel: str) -> None:
+def test_a_leaves_a_will_only_for_its_own(case: Case, channel: str) -> None:
     """The broker publishes it when A's next connection ends the one before."""
-    for user in (stage.a, stage.b):
-        with stage.login.connecting("any", stage.protocol, will=(topic(user, channel), b"will")) as first:
+    for user in (case.a, case.b):
+        with case.login.connecting("any", case.protocol, will=(topic(user, channel), b"will")) as first:
             refused = first.connack().is_failure
-            with stage.act() as a:
-                a.subscribe(*(topic(stage.a, each) for each in TO_DEVICE))
-                its_own = user == stage.a and channel in FROM_DEVICE
-                assert stage.notice(a) == ({(topic(user, channel), b"will")} if its_own else set())
+            with case.connect() as a:
+                a.subscribe(*(topic(case.a, each) for each in TO_DEVICE))
+                its_own = user == case.a and channel in FROM_DEVICE
+                assert case.observed(a) == ({(topic(user, channel), b"will")} if its_own else set())
                 assert not (refused and its_own)
 
 
@@ -174,20 +178,20 @@ FILTERS = [
 
 
 @pytest.mark.parametrize("pattern", FILTERS)
-def test_a_hears_only_its_own(stage: Stage, pattern: str) -> None:
-    wanted = pattern.format(a=stage.a, b=stage.b, fleet=stage.a.split("/")[0])
-    stage.speak(b"retained", retain=True)
-    with stage.act() as a:
+def test_a_receives_only_its_own(case: Case, pattern: str) -> None:
+    wanted = pattern.format(a=case.a, b=case.b, fleet=case.a.split("/")[0])
+    case.publish_all(b"retained", retain=True)
+    with case.connect() as a:
         a.subscribe(wanted)
-        a.subscribe(topic(stage.a, "ack"))
-        stage.speak(b"live")
+        a.subscribe(topic(case.a, "ack"))
+        case.publish_all(b"live")
         for channel in FROM_DEVICE:
-            a.publish(topic(stage.a, channel), b"of a")
-        stage.door.publish(topic(stage.a, "ack"), SENTINEL)
-        arrived = heard(a, topic(stage.a, "ack"))
-        stage.speak(b"", retain=True)
-        stage.notice(a)
-    expected = expected_of(wanted, stage.a)
+            a.publish(topic(case.a, channel), b"of a")
+        case.gateway_client.publish(topic(case.a, "ack"), SENTINEL)
+        arrived = received(a, topic(case.a, "ack"))
+        case.publish_all(b"", retain=True)
+        case.observed(a)
+    expected = expected_of(wanted, case.a)
     if wanted.startswith("$share/"):
         # Versions before 2.0.13 send what is retained to a shared subscription too, against MQTT-3.3.1-9 and 4.8.2.
         arrived |= {message for message in expected if message[1] == b"retained"}
@@ -202,27 +206,27 @@ def expected_of(wanted: str, user: str) -> set[Message]:
 
 
 @pytest.mark.parametrize("whose", ["b", "the-gateway", ""])
-def test_anothers_client_id_throws_nobody_out(stage: Stage, whose: str) -> None:
-    with stage.act(stage.b if whose == "b" else whose) as a:
-        a.subscribe(*(topic(stage.a, channel) for channel in TO_DEVICE))
-        stage.door.publish(topic(stage.b, "plan"), b"for b")
-        assert stage.notice(a) == {(topic(stage.b, "plan"), b"for b")}
+def test_anothers_client_id_disconnects_nobody(case: Case, whose: str) -> None:
+    with case.connect(case.b if whose == "b" else whose) as a:
+        a.subscribe(*(topic(case.a, channel) for channel in TO_DEVICE))
+        case.gateway_client.publish(topic(case.b, "plan"), b"for b")
+        assert case.observed(a) == {(topic(case.b, "plan"), b"for b")}
 
 
-def test_anothers_client_id_inherits_no_session(stage: Stage, known: SiteBroker) -> None:
-    c = stage.a.replace("/a", "/c")
-    known.add(*c.split("/"), *(["--certificate"] if stage.a.startswith("fleet-c") else []))
-    as_c = replace(known.login("password", c), port=stage.login.port)
-    with as_c.connected("any", stage.protocol, session=True) as client:
+def test_anothers_client_id_inherits_no_session(case: Case, known: SiteBroker) -> None:
+    c = case.a.replace("/a", "/c")
+    known.add(*c.split("/"), *(["--certificate"] if case.a.startswith("fleet-c") else []))
+    as_c = replace(known.login("password", c), port=case.login.port)
+    with as_c.connected("any", case.protocol, session=True) as client:
         client.subscribe(topic(c, "plan"))
-    stage.door.publish(topic(c, "plan"), b"waits")
-    with stage.act(c, session=True) as a:
-        a.subscribe(topic(stage.a, "ack"))
-        assert stage.notice(a) == set()
-    with as_c.connected("any", stage.protocol, session=True) as client:
+    case.gateway_client.publish(topic(c, "plan"), b"waits")
+    with case.connect(c, session=True) as a:
+        a.subscribe(topic(case.a, "ack"))
+        assert case.observed(a) == set()
+    with as_c.connected("any", case.protocol, session=True) as client:
         assert client.next() == (topic(c, "plan"), b"waits")
-    for login in (stage.login, as_c):
-        with login.connected("any", stage.protocol):
+    for login in (case.login, as_c):
+        with login.connected("any", case.protocol):
             pass  # a clean start ends the session
 
 
@@ -235,7 +239,12 @@ SLASHED = ["fleet-p", "/fleet-p/a", "fleet-p//a", "fleet-p/a/", "fleet-p/a/hb"]
 @pytest.mark.parametrize("by", ["password", "certificate"])
 @pytest.mark.parametrize("name", WILD + SLASHED)
 def test_a_name_that_could_be_read_as_anothers_reaches_nothing(
-    known: SiteBroker, protocol: MQTTProtocolVersion, door: Client, desk: Client, name: str, by: str
+    known: SiteBroker,
+    protocol: MQTTProtocolVersion,
+    gateway_client: Client,
+    operator_client: Client,
+    name: str,
+    by: str,
 ) -> None:
     """`devices add` refuses them all; here they were smuggled into the password file, or signed by the authority."""
     a, ours = known.login("password", "fleet-p/a"), known.smuggled(name, by)
@@ -248,24 +257,24 @@ def test_a_name_that_could_be_read_as_anothers_reaches_nothing(
             for channel in CHANNELS:
                 smuggled.publish(topic(user, channel), b"forged")
         for channel in (*TO_DEVICE, "dead"):
-            door.publish(topic("fleet-p/a", channel), b"for a")
+            gateway_client.publish(topic("fleet-p/a", channel), b"for a")
         watching_a.publish(topic("fleet-p/a", "hb"), SENTINEL)
-        door.publish(topic("fleet-p/a", "dead"), SENTINEL)
-        door.publish(topic("fleet-p/a", "ack"), SENTINEL)
-        assert heard(door, topic("fleet-p/a", "hb")) == set()
-        assert heard(desk, topic("fleet-p/a", "dead")) == {(topic("fleet-p/a", "dead"), b"for a")}
+        gateway_client.publish(topic("fleet-p/a", "dead"), SENTINEL)
+        gateway_client.publish(topic("fleet-p/a", "ack"), SENTINEL)
+        assert received(gateway_client, topic("fleet-p/a", "hb")) == set()
+        assert received(operator_client, topic("fleet-p/a", "dead")) == {(topic("fleet-p/a", "dead"), b"for a")}
         expected = {(topic("fleet-p/a", channel), b"for a") for channel in TO_DEVICE}
-        assert heard(watching_a, topic("fleet-p/a", "ack")) == expected
+        assert received(watching_a, topic("fleet-p/a", "ack")) == expected
         smuggled.publish(topic("fleet-p/a", "hb"), b"")  # its PUBACK comes after all that was for it
         assert smuggled.arrived() == []
-    door.arrived()
+    gateway_client.arrived()
 
 
 # -- those who are no device --
 
 
 @pytest.mark.parametrize("by", ["gateway-loopback", "gateway"])
-def test_the_gateway_is_refused_what_it_does_not_need(known: SiteBroker, desk: Client, by: str) -> None:
+def test_the_gateway_is_refused_what_it_does_not_need(known: SiteBroker, operator_client: Client, by: str) -> None:
     a = known.login("password", "fleet-p/a")
     with known.login_of("gateway", by).connected("another", MQTT_5) as client, a.connected("any", MQTT_5) as device:
         client.subscribe("#", "$SYS/#", "+/+/+/+", *(f"edge/+/+/{channel}" for channel in CHANNELS))
@@ -276,67 +285,69 @@ def test_the_gateway_is_refused_what_it_does_not_need(known: SiteBroker, desk: C
         device.publish(topic("fleet-p/a", "hb"), SENTINEL)
         client.publish(topic("fleet-p/a", "ack"), SENTINEL)
         client.publish(topic("fleet-p/a", "dead"), SENTINEL)
-        assert heard(client, topic("fleet-p/a", "hb")) == set()
+        assert received(client, topic("fleet-p/a", "hb")) == set()
         expected = {(topic("fleet-p/a", channel), b"by the gateway") for channel in TO_DEVICE}
-        assert heard(device, topic("fleet-p/a", "ack")) == expected
-        assert heard(desk, topic("fleet-p/a", "dead")) == {(topic("fleet-p/a", "dead"), b"by the gateway")}
+        assert received(device, topic("fleet-p/a", "ack")) == expected
+        assert received(operator_client, topic("fleet-p/a", "dead")) == {
+            (topic("fleet-p/a", "dead"), b"by the gateway")
+        }
 
 
-def test_the_operator_reads_dead_of_all_and_writes_nothing(known: SiteBroker, door: Client) -> None:
+def test_the_operator_reads_dead_of_all_and_writes_nothing(known: SiteBroker, gateway_client: Client) -> None:
     a = known.login("password", "fleet-p/a")
     us = known.login_of("operator", "gateway")
-    with us.connected("another", MQTT_5) as desk, a.connected("any", MQTT_5) as device:
-        desk.subscribe("#", *(f"edge/+/+/{channel}" for channel in CHANNELS))
+    with us.connected("another", MQTT_5) as operator_client, a.connected("any", MQTT_5) as device:
+        operator_client.subscribe("#", *(f"edge/+/+/{channel}" for channel in CHANNELS))
         device.subscribe(*(topic("fleet-p/a", channel) for channel in TO_DEVICE))
         for channel in CHANNELS:
-            desk.publish(topic("fleet-p/a", channel), b"by the operator")
+            operator_client.publish(topic("fleet-p/a", channel), b"by the operator")
         device.publish(topic("fleet-p/a", "hb"), SENTINEL)
-        door.publish(topic("fleet-p/a", "plan"), b"not theirs")
-        door.publish(topic("fleet-p/a", "dead"), SENTINEL)
-        door.publish(topic("fleet-p/a", "ack"), SENTINEL)
-        assert heard(door, topic("fleet-p/a", "hb")) == set()
-        assert heard(device, topic("fleet-p/a", "ack")) == {(topic("fleet-p/a", "plan"), b"not theirs")}
-        assert heard(desk, topic("fleet-p/a", "dead")) == set()
+        gateway_client.publish(topic("fleet-p/a", "plan"), b"not theirs")
+        gateway_client.publish(topic("fleet-p/a", "dead"), SENTINEL)
+        gateway_client.publish(topic("fleet-p/a", "ack"), SENTINEL)
+        assert received(gateway_client, topic("fleet-p/a", "hb")) == set()
+        assert received(device, topic("fleet-p/a", "ack")) == {(topic("fleet-p/a", "plan"), b"not theirs")}
+        assert received(operator_client, topic("fleet-p/a", "dead")) == set()
 
 
-# -- who comes in at all --
+# -- who may connect at all --
 
 
 @pytest.mark.parametrize("level", [4, 5])
-@pytest.mark.parametrize("by", HERE)
-def test_nobody_comes_in_without_a_credential_of_the_doors_kind(known: SiteBroker, by: str, level: int) -> None:
+@pytest.mark.parametrize("by", PORTS)
+def test_nobody_connects_without_a_credential_of_the_listeners_kind(known: SiteBroker, by: str, level: int) -> None:
     own = "fleet-c/a" if by == "certificate" else "fleet-p/a"
     good = known.login_of("gateway", by) if by.startswith("gateway") else known.login(by, own)
     assert not good.is_refused(level)
     bare = replace(good, credentials=None, tls=good.tls and known.login("password", "fleet-p/a").tls)
     assert bare.is_refused(level)
     assert replace(bare, credentials=BrokerLogin("fleet-p/a", "wrong")).is_refused(level)
-    # A certificate opens no door that asks for a password, nor a password the door that asks for a certificate.
+    # A certificate is not enough where a password is wanted, nor a password where a certificate is wanted.
     other = known.login("password", "fleet-p/a") if by == "certificate" else known.login("certificate", "fleet-c/a")
     assert replace(other, port=good.port, tls=good.tls and other.tls).is_refused(level)
 
 
-def test_the_name_in_connect_is_nothing_beside_a_certificate(known: SiteBroker, door: Client) -> None:
+def test_the_user_name_in_connect_is_ignored_beside_a_certificate(known: SiteBroker, gateway_client: Client) -> None:
     as_b = replace(known.login("certificate", "fleet-c/a"), credentials=BrokerLogin("fleet-c/b", "any"))
     with as_b.connected("fleet-c/b", MQTT_5) as client:
         client.publish(topic("fleet-c/b", "hb"), b"as b")
         client.publish(topic("fleet-c/a", "hb"), SENTINEL)
-        assert heard(door, topic("fleet-c/a", "hb")) == set()
+        assert received(gateway_client, topic("fleet-c/a", "hb")) == set()
 
 
-def test_a_password_is_nothing_under_anothers_name(known: SiteBroker) -> None:
+def test_a_password_is_refused_under_anothers_name(known: SiteBroker) -> None:
     a = known.login("password", "fleet-p/a")
     assert a.credentials is not None
     assert replace(a, credentials=BrokerLogin("fleet-p/b", a.credentials.password)).is_refused()
 
 
 @pytest.mark.parametrize("forged", ["by another authority", "expired", "the broker's own"])
-def test_a_certificate_that_is_no_devices_opens_nothing(known: SiteBroker, forged: str) -> None:
+def test_a_certificate_that_is_no_devices_is_refused(known: SiteBroker, forged: str) -> None:
     assert known.forged(forged).is_refused()
     assert not known.login("certificate", "fleet-c/a").is_refused()
 
 
-@pytest.mark.parametrize("by", DOORS)
+@pytest.mark.parametrize("by", TLS_LISTENERS)
 @pytest.mark.parametrize(("version", "refused"), [("TLSv1_1", True), ("TLSv1_2", False), ("TLSv1_3", False)])
 def test_tls_is_1_2_or_newer(known: SiteBroker, by: str, version: str, refused: bool) -> None:
     login = known.login_of("gateway", by) if by == "gateway" else known.login(by, FLEETS[by] + "/a")
@@ -348,7 +359,7 @@ def test_tls_is_1_2_or_newer(known: SiteBroker, by: str, version: str, refused: 
     assert login.is_refused() == refused
 
 
-# -- who comes and goes --
+# -- devices that are added and removed --
 
 
 def test_no_listener_raises_a_warning(known: SiteBroker) -> None:
@@ -356,16 +367,16 @@ def test_no_listener_raises_a_warning(known: SiteBroker) -> None:
     assert warnings_in(known.log()) == []
 
 
-def test_a_new_user_disturbs_nobody(known: SiteBroker, door: Client) -> None:
+def test_a_new_user_disconnects_nobody(known: SiteBroker, gateway_client: Client) -> None:
     with known.login("password", "fleet-p/a").connected("any", MQTT_5) as a:
         known.add("fleet-p", "new")
         with known.login("password", "fleet-p/new").connected("any", MQTT_5) as new:
             new.publish(topic("fleet-p/new", "hb"), b"new")
             a.publish(topic("fleet-p/a", "hb"), SENTINEL)
-            assert heard(door, topic("fleet-p/a", "hb")) == {(topic("fleet-p/new", "hb"), b"new")}
+            assert received(gateway_client, topic("fleet-p/a", "hb")) == {(topic("fleet-p/new", "hb"), b"new")}
 
 
-def test_a_removed_password_ends_its_connection_and_opens_nothing(known: SiteBroker) -> None:
+def test_a_removed_password_ends_its_connection_and_is_refused(known: SiteBroker) -> None:
     known.add("fleet-p", "gone")
     login = known.login("password", "fleet-p/gone")
     with login.connected("any", MQTT_5) as gone:
@@ -374,7 +385,7 @@ def test_a_removed_password_ends_its_connection_and_opens_nothing(known: SiteBro
     assert login.is_refused()
 
 
-def test_removed_certificates_open_nothing_and_disturb_no_other(known: SiteBroker) -> None:
+def test_removed_certificates_are_refused_and_no_other(known: SiteBroker) -> None:
     """Two within a second: the broker goes by the newer list of revocations."""
     known.add("fleet-c", "gone", "too", "--certificate")
     logins = [known.login("certificate", f"fleet-c/{name}") for name in ("gone", "too")]
@@ -384,19 +395,19 @@ def test_removed_certificates_open_nothing_and_disturb_no_other(known: SiteBroke
     assert not known.login("certificate", "fleet-c/a").is_refused()
 
 
-def test_an_open_connection_by_a_removed_certificate_reaches_nothing(known: SiteBroker, door: Client) -> None:
+def test_an_open_connection_by_a_removed_certificate_reaches_nothing(known: SiteBroker, gateway_client: Client) -> None:
     known.add("fleet-c", "cut", "--certificate")
     with known.login("certificate", "fleet-c/cut").connected("any", MQTT_5) as cut:
         cut.subscribe(*(topic("fleet-c/cut", channel) for channel in TO_DEVICE))
         cut.publish(topic("fleet-c/cut", "hb"), SENTINEL)
-        assert heard(door, topic("fleet-c/cut", "hb")) == set()
+        assert received(gateway_client, topic("fleet-c/cut", "hb")) == set()
         known.remove("fleet-c", "cut")
-        door.publish(topic("fleet-c/cut", "plan"), b"too late")
+        gateway_client.publish(topic("fleet-c/cut", "plan"), b"too late")
         for channel in FROM_DEVICE:
             cut.publish(topic("fleet-c/cut", channel), b"too late")
         with known.login("certificate", "fleet-c/a").connected("any", MQTT_5) as a:
             a.publish(topic("fleet-c/a", "hb"), SENTINEL)
-        assert heard(door, topic("fleet-c/a", "hb")) == set()
+        assert received(gateway_client, topic("fleet-c/a", "hb")) == set()
         assert cut.arrived() == []
 
 
@@ -410,9 +421,9 @@ def test_renewing_ends_the_old_credential(known: SiteBroker, kind: str) -> None:
     assert not known.login(kind, f"fleet-r/{kind}").is_refused()
 
 
-def test_of_the_shipped_doors_only_site_lines_are_changed(site: SiteBroker) -> None:
-    for by in DOORS:
+def test_of_the_shipped_listeners_only_site_lines_are_changed(site: SiteBroker) -> None:
+    for by in TLS_LISTENERS:
         shipped = (SHIPPED / "doors" / f"{by}.conf").read_text().splitlines()
-        run = site.door_conf(by).splitlines()
+        run = site.listener_conf(by).splitlines()
         changed = {old.split(" ")[0] for old, new in zip(shipped, run, strict=True) if old != new}
         assert changed <= {"listener", "cafile", "certfile", "keyfile", "crlfile"}

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.arrivals import DEADLINE_S
-from tests.faults.disks import fill, make_room, small_disk
-from tests.gateway_process import GatewayProcess
-from tests.integration.conftest import Way
-from tests.integration.files import BLOCK, MODEL, Download, Files, deployment, fetched_plan, pattern, sha1
-from tests.polling import until
-from tests.s3 import Gate, Shelf
+from tests.integration.downloads import BLOCK, MODEL, Download, Files, deployment, fetched_plan, pattern, sha1
+from tests.integration.testbed import Testbed
+from tests.support.arrivals import DEADLINE_S
+from tests.support.disks import fill, make_room, small_disk
+from tests.support.gateway_process import GatewayProcess
+from tests.support.polling import until
+from tests.support.s3 import S3Proxy, S3Server
 
 MEND = "a model file cannot be given to devices: mend the object or the plan"
 WAIT = "a model file cannot be given to devices: devices go on asking"
@@ -35,20 +35,20 @@ Trouble = Callable[[Files], str]
 
 
 @pytest.fixture
-def files(way: Way, shelf: Shelf, gate: Gate) -> Files:
-    made = Files(way, shelf, gate)
+def files(testbed: Testbed, s3: S3Server, s3_proxy: S3Proxy) -> Files:
+    made = Files(testbed, s3, s3_proxy)
     made.put()
     return made
 
 
 def answers(download: Download) -> list[str]:
     """The channels of what came and was not taken."""
-    return [each.channel for each in download.device.heard.so_far()]
+    return [each.channel for each in download.device.received.so_far()]
 
 
 def told(files: Files, gateway: GatewayProcess, download: Download, line: str) -> tuple[int, str]:
     """Ask; what the device hears. The operator finds the same in the log and on `dead`, and no block has left."""
-    operator = files.way.operator()
+    operator = files.testbed.operator()
     download.ask()
     code, detail = download.device.ack(None, DEADLINE_S)
     said = gateway.said(line)
@@ -56,7 +56,7 @@ def told(files: Files, gateway: GatewayProcess, download: Download, line: str) -
     assert said["reason"].startswith(detail)  # an ack is short
     letter = operator.dead.next()
     assert letter.topic == download.device.topic("dead")
-    assert (letter.said["code"], letter.said["reason"]) == (str(code), said["reason"])
+    assert (letter.properties["code"], letter.properties["reason"]) == (str(code), said["reason"])
     assert gateway.said(REFUSED)["why"] == said["reason"]
     assert answers(download) == []
     return code, detail
@@ -64,9 +64,9 @@ def told(files: Files, gateway: GatewayProcess, download: Download, line: str) -
 
 def heal(download: Download) -> None:
     """The device goes on asking, as the page says of code 7, until the file comes."""
-    heard = download.device.heard
+    received = download.device.received
     download.ask(1)
-    while heard.next(lambda each: each.channel == "block" or each.content[0] is None).channel == "ack":
+    while received.next(lambda each: each.channel == "block" or each.content[0] is None).channel == "ack":
         time.sleep(AGAIN_S)  # nobody tells when the gateway would try again
         download.ask(1)
     assert download.whole() == MODEL
@@ -76,7 +76,7 @@ def heal(download: Download) -> None:
 
 
 def gone(files: Files) -> str:
-    files.shelf.remove(files.bucket, "kws.tflite")
+    files.s3.remove(files.bucket, "kws.tflite")
     return "NoSuchKey"
 
 
@@ -102,7 +102,7 @@ def test_the_object_is_not_the_plans(trouble: Trouble, files: Files) -> None:
     code, detail = told(files, gateway, download, MEND)
     assert code == 5
     assert why in detail
-    assert os.listdir(files.way.state / "models") == []
+    assert os.listdir(files.testbed.state / "models") == []
 
 
 def test_the_bucket_is_gone(files: Files) -> None:
@@ -118,23 +118,23 @@ def test_the_bucket_is_gone(files: Files) -> None:
 
 @contextmanager
 def forbidden(files: Files, gateway: GatewayProcess) -> Iterator[str]:
-    files.shelf.forbid(files.bucket)
+    files.s3.forbid(files.bucket)
     yield f"{files.url} cannot be had now: 403: Forbidden"
-    files.shelf.allow(files.bucket)
+    files.s3.allow(files.bucket)
 
 
 @contextmanager
 def s3_is_down(files: Files, gateway: GatewayProcess) -> Iterator[str]:
-    files.gate.close()
+    files.s3_proxy.stop_listening()
     yield f"{files.url} cannot be had now: EndpointConnectionError"
-    files.gate.open()
+    files.s3_proxy.listen()
 
 
 @contextmanager
 def disk_is_full(files: Files, gateway: GatewayProcess) -> Iterator[str]:
-    fill(files.way.state, leaving=40)
+    fill(files.testbed.state, leaving=40)
     yield "the gateway's disk: No space left on device"
-    make_room(files.way.state)
+    make_room(files.testbed.state)
 
 
 @contextmanager
@@ -152,9 +152,9 @@ def test_it_cannot_be_had_now(trouble: Callable[..., object], files: Files) -> N
 
 
 def test_the_disk_is_full(files: Files) -> None:
-    with small_disk(files.way.state, 1024):
+    with small_disk(files.testbed.state, 1024):
         lives_through(disk_is_full, files)
-        files.way.gateway.kill()
+        files.testbed.gateway.kill()
 
 
 def lives_through(trouble: Callable[..., object], files: Files) -> None:
@@ -164,20 +164,20 @@ def lives_through(trouble: Callable[..., object], files: Files) -> None:
         code, detail = told(files, gateway, download, WAIT)
         assert code == 7
         assert detail.startswith(why)
-        assert os.listdir(files.way.state / "models") == []
+        assert os.listdir(files.testbed.state / "models") == []
     heal(download)
 
 
 def test_a_disk_smaller_than_the_cache_holds_what_it_can(files: Files) -> None:
     """The least used go, as if the disk were the limit."""
     contents = [pattern(300_000, seed) for seed in range(4)]
-    with small_disk(files.way.state, 1024):
+    with small_disk(files.testbed.state, 1024):
         files.gateway()
         for number, content in enumerate(contents):
-            files.shelf.put(files.bucket, str(number), content)
+            files.s3.put(files.bucket, str(number), content)
             assert files.device(f"d{number}", content, f"s3://{files.bucket}/{number}").whole() == content
-        assert len(os.listdir(files.way.state / "models")) < len(contents)
-        files.way.gateway.kill()
+        assert len(os.listdir(files.testbed.state / "models")) < len(contents)
+        files.testbed.gateway.kill()
 
 
 # The object changes, or its answer breaks off, in the middle.
@@ -190,7 +190,7 @@ def test_the_object_changes_while_a_device_reads_it(files: Files) -> None:
     download.until(HALF)
     files.put(CHANGED)
     assert download.whole() == MODEL
-    assert files.gate.gets == 1
+    assert files.s3_proxy.gets == 1
 
 
 def test_the_object_changes_and_the_cache_loses_it_while_a_device_reads_it(files: Files) -> None:
@@ -208,13 +208,13 @@ def test_the_answer_breaks_off_in_the_middle(files: Files) -> None:
     """It is asked for again at once, and nobody hears of it."""
     files.gateway()
     download = files.device()
-    files.gate.limit = 10_000
+    files.s3_proxy.pause_after(10_000)
     download.ask()
-    files.gate.held.next()
-    files.gate.cut()
+    files.s3_proxy.paused.next()
+    files.s3_proxy.cut()
     assert download.take() == len(MODEL)
     assert download.whole() == MODEL
-    assert files.gate.gets == 2
+    assert files.s3_proxy.gets == 2
     assert "ack" not in answers(download)
 
 
@@ -223,7 +223,7 @@ def test_the_answer_breaks_off_in_the_middle(files: Files) -> None:
 
 def cached(files: Files) -> Path:
     """The one file of the cache."""
-    (path,) = (files.way.state / "models").iterdir()
+    (path,) = (files.testbed.state / "models").iterdir()
     return path
 
 
@@ -242,7 +242,7 @@ def test_the_cache_is_corrupted_while_a_device_reads_it(files: Files) -> None:
     spoil(files)
     assert download.whole() == MODEL
     assert gateway.said(SPOILT)["url"] == files.url
-    assert files.gate.gets == 2
+    assert files.s3_proxy.gets == 2
 
 
 def test_the_cache_is_corrupted_while_the_gateway_is_away(files: Files) -> None:
@@ -254,7 +254,7 @@ def test_the_cache_is_corrupted_while_the_gateway_is_away(files: Files) -> None:
     gateway.start()
     assert download.whole() == MODEL
     assert gateway.said(SPOILT)["url"] == files.url
-    assert files.gate.gets == 2
+    assert files.s3_proxy.gets == 2
 
 
 def test_the_cache_is_corrupted_and_the_object_is_gone(files: Files) -> None:
@@ -277,18 +277,18 @@ def test_the_gateway_is_killed_during_the_fetch(files: Files) -> None:
     """What was not finished is removed; the next life fetches it when the device asks again."""
     gateway = files.gateway()
     download = files.device()
-    files.gate.limit = 10_000
+    files.s3_proxy.pause_after(10_000)
     download.ask()
-    files.gate.held.next()
-    models = files.way.state / "models"
+    files.s3_proxy.paused.next()
+    models = files.testbed.state / "models"
     until(lambda: list(models.glob("*.part")) != [], lambda: f"no fetch was begun: {os.listdir(models)}")
     gateway.kill()
     assert cached(files).suffix == ".part"
-    files.gate.cut()
+    files.s3_proxy.cut()
     gateway.start()
     assert os.listdir(models) == []
     assert download.whole() == MODEL
-    assert files.gate.gets == 2
+    assert files.s3_proxy.gets == 2
 
 
 def test_the_gateway_is_killed_during_the_sending(files: Files) -> None:
@@ -300,9 +300,9 @@ def test_the_gateway_is_killed_during_the_sending(files: Files) -> None:
     download.take()
     gateway.kill()
     gateway.start()
-    download.device.heard.clear()
+    download.device.received.clear()
     assert download.whole() == MODEL
-    assert files.gate.gets == 1
+    assert files.s3_proxy.gets == 1
 
 
 # The plan changes.
@@ -313,12 +313,12 @@ def test_the_plan_changes_during_the_download(files: Files) -> None:
     files.gateway()
     download = files.device()
     download.until(HALF)
-    files.shelf.put(files.bucket, "new", CHANGED)
-    files.way.recorder.deployments["d"] = [deployment(f"s3://{files.bucket}/new", CHANGED, "deploy-8")]
+    files.s3.put(files.bucket, "new", CHANGED)
+    files.testbed.service.deployments["d"] = [deployment(f"s3://{files.bucket}/new", CHANGED, "deploy-8")]
     download.until(HALF + BLOCK)  # nobody has told the gateway yet
     digest = fetched_plan(download.device)
-    operator = files.way.operator()
+    operator = files.testbed.operator()
     download.ask()
     assert download.device.ack() == (5, f"no plan {download.digest} with a file 0 is known")
-    assert operator.dead.next().said["code"] == "5"
+    assert operator.dead.next().properties["code"] == "5"
     assert Download(download.device, digest).whole() == CHANGED

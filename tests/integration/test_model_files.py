@@ -12,11 +12,11 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.address import free_ports
-from tests.contract.manager.conftest import Manager
-from tests.gateway_process import GatewayProcess, settings
-from tests.integration.conftest import Way
-from tests.integration.files import BLOCK, KEY, MODEL, Download, Files, fetched_plan, pattern
-from tests.s3 import Gate, Shelf
+from tests.integration.downloads import BLOCK, KEY, MODEL, Download, Files, fetched_plan, pattern
+from tests.integration.testbed import Testbed
+from tests.support.gateway_process import GatewayProcess, settings
+from tests.support.manager_process import Manager
+from tests.support.s3 import S3Proxy, S3Server
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def manager(tmp_path: Path) -> Iterator[Manager]:
 
 
 @pytest.fixture
-def files(way: Way, shelf: Shelf, gate: Gate) -> Files:
-    return Files(way, shelf, gate)
+def files(testbed: Testbed, s3: S3Server, s3_proxy: S3Proxy) -> Files:
+    return Files(testbed, s3, s3_proxy)
 
 
 def test_a_file_from_moto(files: Files) -> None:
@@ -38,17 +38,19 @@ def test_a_file_from_moto(files: Files) -> None:
     files.gateway()
     download = files.device()
     assert download.whole() == MODEL
-    assert files.gate.gets == 1
+    assert files.s3_proxy.gets == 1
 
 
-def test_a_file_from_the_manager_with_its_plan(way: Way, manager: Manager, tmp_path: Path) -> None:
+def test_a_file_from_the_manager_with_its_plan(testbed: Testbed, manager: Manager, tmp_path: Path) -> None:
     file = tmp_path / "kws.tflite"
     file.write_bytes(MODEL)
-    manager.run("register", way.fleet, "d")
-    manager.run("deploy", way.fleet, "d", f"kws={file}")
-    at = settings(way.broker.address, manager.url, way.fleet, way.state) | {"AWS_ENDPOINT_URL_S3": manager.url}
-    way.entered.enter_context(GatewayProcess(at))
-    device = way.device("d")
+    manager.run("register", testbed.fleet, "d")
+    manager.run("deploy", testbed.fleet, "d", f"kws={file}")
+    at = settings(testbed.broker.address, manager.url, testbed.fleet, testbed.state) | {
+        "AWS_ENDPOINT_URL_S3": manager.url
+    }
+    testbed.cleanup.enter_context(GatewayProcess(at))
+    device = testbed.device("d")
     device.get()
     digest, ((_, _, ((_, _, checksum, size, _),)),) = device.plan().content
     assert (checksum, size) == (hashlib.sha1(MODEL, usedforsecurity=False).digest(), len(MODEL))
@@ -67,7 +69,7 @@ def test_the_size_stands_in_the_plan_and_not_in_its_digest(files: Files) -> None
 
 def sized_plan(files: Files) -> list[object]:
     """The plan of the device `sized`, which its broker keeps."""
-    content = files.way.device("sized").plan().content
+    content = files.testbed.device("sized").plan().content
     return list(content[1][0])
 
 
@@ -75,13 +77,13 @@ def test_one_get_however_many_devices_ask_at_once(files: Files) -> None:
     files.put()
     files.gateway()
     downloads = [files.device(f"d{number}") for number in range(8)]
-    files.gate.limit = 1000
+    files.s3_proxy.pause_after(1000)
     for download in downloads:
         download.ask()
-    files.gate.held.next()
-    files.gate.go_on()
+    files.s3_proxy.paused.next()
+    files.s3_proxy.resume()
     assert [download.whole() for download in downloads] == [MODEL] * 8
-    assert files.gate.gets == 1
+    assert files.s3_proxy.gets == 1
 
 
 def test_the_cache_survives_a_restart_and_is_verified(files: Files) -> None:
@@ -90,7 +92,7 @@ def test_the_cache_survives_a_restart_and_is_verified(files: Files) -> None:
     download = files.device()
     assert download.whole() == MODEL
     assert gateway.terminate() == 0
-    files.gate.close()
+    files.s3_proxy.stop_listening()
     gateway.start()
     assert Download(download.device, download.digest).whole() == MODEL
 
@@ -101,13 +103,13 @@ def test_the_least_used_go_first_and_come_again(files: Files) -> None:
     files.gateway(cache_bytes=65_536)
     downloads = []
     for number, content in enumerate(contents):
-        files.shelf.put(files.bucket, f"{number}", content)
+        files.s3.put(files.bucket, f"{number}", content)
         downloads.append(files.device(f"d{number}", content, f"s3://{files.bucket}/{number}"))
     for _ in range(2):
         for download, content in zip(downloads, contents, strict=True):
             assert Download(download.device, download.digest).whole() == content
-    assert files.gate.gets == 4
-    assert sum(path.stat().st_size for path in (files.way.state / "models").iterdir()) == 40_000
+    assert files.s3_proxy.gets == 4
+    assert sum(path.stat().st_size for path in (files.testbed.state / "models").iterdir()) == 40_000
 
 
 def test_a_device_reads_its_own_plan_and_no_other(files: Files) -> None:
@@ -122,7 +124,7 @@ def test_a_device_reads_its_own_plan_and_no_other(files: Files) -> None:
     beyond.ask()
     assert mine.device.ack() == (5, f"no plan {mine.digest} with a file 1 is known")
     assert mine.whole() == MODEL
-    assert [line for line in files.gate.asked.so_far() if line.startswith("GET") and "secret" in line] == []
+    assert [line for line in files.s3_proxy.requests.so_far() if line.startswith("GET") and "secret" in line] == []
 
 
 def test_blocks_are_answered_at_any_offset_and_one_at_the_end(files: Files) -> None:
@@ -131,7 +133,7 @@ def test_blocks_are_answered_at_any_offset_and_one_at_the_end(files: Files) -> N
     download = files.device()
     for offset, length, count in [(80_000, BLOCK, 64), (80_824, BLOCK, 2), (1 << 40, 1, 1), (7, 65_536, 1)]:
         download.device.send("read", msgpack.packb([download.digest, 0, offset, length, count]))
-    blocks = [download.device.heard.next(lambda each: each.channel == "block").content for _ in range(5)]
+    blocks = [download.device.received.next(lambda each: each.channel == "block").content for _ in range(5)]
     assert [(offset, total, data) for _, _, offset, total, data in blocks] == [
         (80_000, 80_824, MODEL[80_000:80_512]),
         (80_512, 80_824, MODEL[80_512:]),
@@ -158,13 +160,13 @@ def test_heartbeats_are_acked_while_s3_hangs(files: Files) -> None:
     files.put()
     files.gateway()
     download = files.device()
-    files.gate.limit = 1000
+    files.s3_proxy.pause_after(1000)
     download.ask()
-    files.gate.held.next()
+    files.s3_proxy.paused.next()
     for seq in range(2, 12):
         download.device.heartbeat(["1.0.0", [["sys", "free-heap"]]], None, [seq], None, None, None, seq)
         assert download.device.ack(seq) == (0, "")
-    files.gate.go_on()
+    files.s3_proxy.resume()
     assert download.take() == len(MODEL)
 
 
@@ -173,11 +175,11 @@ def test_a_gateway_that_ends_while_s3_hangs_ends_at_once(files: Files) -> None:
     files.put()
     gateway = files.gateway(read_timeout=300, drain_timeout=1)
     download = files.device()
-    files.gate.limit = 1000
+    files.s3_proxy.pause_after(1000)
     download.ask()
-    files.gate.held.next()
+    files.s3_proxy.paused.next()
     assert gateway.terminate() == 0
-    files.gate.cut()
+    files.s3_proxy.cut()
     gateway.start()
     assert download.whole() == MODEL
     assert fetched_plan(download.device) == download.digest
@@ -185,6 +187,6 @@ def test_a_gateway_that_ends_while_s3_hangs_ends_at_once(files: Files) -> None:
 
 def test_every_key_is_taken_as_it_stands(files: Files) -> None:
     key = f"models/ü (1)+%20/{KEY}"
-    files.shelf.put(files.bucket, key, MODEL)
+    files.s3.put(files.bucket, key, MODEL)
     files.gateway()
     assert files.device("d", MODEL, f"s3://{files.bucket}/{key}").whole() == MODEL

@@ -14,9 +14,10 @@ import pytest
 
 from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.mosquitto import SHIPPED, Mosquitto, with_site_lines
-from tests.clients import Client, connecting
-from tests.integration.acl import device, gateway, operator
-from tests.site import warnings_in
+from tests.integration.acl_clients import device, gateway, operator
+from tests.support import mqtt_packets
+from tests.support.mqtt_client import Client, connecting
+from tests.support.site import warnings_in
 
 A = "fleet-m/a"
 B = "fleet-m/b"
@@ -26,7 +27,7 @@ def topic(user: str, channel: str) -> str:
     return f"edge/{user}/{channel}"
 
 
-def heard(listener: Client, sentinel: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+def received(listener: Client, sentinel: tuple[str, bytes]) -> list[tuple[str, bytes]]:
     """What came before the sentinel."""
     return list(iter(listener.next, sentinel))
 
@@ -51,22 +52,22 @@ def test_a_site_line_that_is_there_twice_is_told() -> None:
         with_site_lines("user a\nuser b\n", {"user": "user c"})
 
 
-# -- the door without TLS; test_isolation.py has all that is said and heard --
+# -- the listener without TLS; test_isolation.py has the matrix of topics --
 
 
 def test_a_device_cannot_throw_another_out_by_its_client_id(own_mosquitto: Mosquitto) -> None:
     at = own_mosquitto.address
     a, b = own_mosquitto.add_user(A), own_mosquitto.add_user(B)
     with (
-        gateway(own_mosquitto) as door,
+        gateway(own_mosquitto) as gateway_client,
         connecting(at.host, at.device_port, a, A) as first,
         connecting(at.host, at.device_port, b, A) as second,
     ):
         assert not first.connack().is_failure
         assert not second.connack().is_failure
-        door.subscribe("edge/+/+/hb")
+        gateway_client.subscribe("edge/+/+/hb")
         first.publish(topic(A, "hb"), b"still here")
-        assert door.next() == (topic(A, "hb"), b"still here")
+        assert gateway_client.next() == (topic(A, "hb"), b"still here")
 
 
 # -- what survives --
@@ -74,9 +75,9 @@ def test_a_device_cannot_throw_another_out_by_its_client_id(own_mosquitto: Mosqu
 
 def leave_work_behind(broker: Mosquitto) -> None:
     """A session of the gateway with one waiting heartbeat, a retained hello and a retained plan."""
-    with gateway(broker, session=True) as door, device(broker, A) as a:
-        door.subscribe("edge/+/+/hb")
-        door.publish(topic(A, "plan"), b"the plan", retain=True)
+    with gateway(broker, session=True) as gateway_client, device(broker, A) as a:
+        gateway_client.subscribe("edge/+/+/hb")
+        gateway_client.publish(topic(A, "plan"), b"the plan", retain=True)
         a.publish(topic(A, "hello"), b"the hello", retain=True)
     with device(broker, A) as a:
         a.publish(topic(A, "hb"), b"waited")
@@ -88,10 +89,13 @@ def find_work_again(broker: Mosquitto) -> None:
         a.publish(topic(A, "hb"), b"after the restart")
         a.subscribe(topic(A, "plan"))
         assert a.next() == (topic(A, "plan"), b"the plan")
-    with gateway(broker, session=True) as door:
-        assert [door.next(), door.next()] == [(topic(A, "hb"), b"waited"), (topic(A, "hb"), b"after the restart")]
-        door.subscribe("edge/+/+/hello")
-        assert door.next() == (topic(A, "hello"), b"the hello")
+    with gateway(broker, session=True) as gateway_client:
+        assert [gateway_client.next(), gateway_client.next()] == [
+            (topic(A, "hb"), b"waited"),
+            (topic(A, "hb"), b"after the restart"),
+        ]
+        gateway_client.subscribe("edge/+/+/hello")
+        assert gateway_client.next() == (topic(A, "hello"), b"the hello")
 
 
 def test_all_that_was_saved_survives_kill_9(own_mosquitto: Mosquitto) -> None:
@@ -113,14 +117,14 @@ def test_a_stop_saves_all(own_mosquitto: Mosquitto) -> None:
 
 
 def test_more_waits_than_mosquittos_default_of_1000(own_mosquitto: Mosquitto) -> None:
-    with gateway(own_mosquitto, session=True) as door:
-        door.subscribe("edge/+/+/hb")
+    with gateway(own_mosquitto, session=True) as gateway_client:
+        gateway_client.subscribe("edge/+/+/hb")
     with device(own_mosquitto, A) as a:
         for n in range(3000):
             a.publish_unconfirmed(topic(A, "hb"), b"%d" % n)
         a.publish(topic(A, "hb"), b"last")
-    with gateway(own_mosquitto, session=True) as door:
-        waited = heard(door, (topic(A, "hb"), b"last"))
+    with gateway(own_mosquitto, session=True) as gateway_client:
+        waited = received(gateway_client, (topic(A, "hb"), b"last"))
     assert waited == [(topic(A, "hb"), b"%d" % n) for n in range(3000)]
 
 
@@ -129,23 +133,23 @@ LARGEST_PACKET = 2_097_152
 
 @pytest.mark.parametrize("size", [1_000_000, LARGEST_PACKET - 100])
 def test_a_large_payload_reaches_the_gateway_and_stands_on_dead(own_mosquitto: Mosquitto, size: int) -> None:
-    with gateway(own_mosquitto) as door, operator(own_mosquitto) as desk, device(own_mosquitto, A) as a:
-        door.subscribe("edge/+/+/hb")
+    with gateway(own_mosquitto) as gateway_client, operator(own_mosquitto) as desk, device(own_mosquitto, A) as a:
+        gateway_client.subscribe("edge/+/+/hb")
         desk.subscribe("edge/+/+/dead")
         a.publish(topic(A, "hb"), bytes(size))
-        assert door.next() == (topic(A, "hb"), bytes(size))
-        door.publish(topic(A, "dead"), bytes(size))
+        assert gateway_client.next() == (topic(A, "hb"), bytes(size))
+        gateway_client.publish(topic(A, "dead"), bytes(size))
         assert desk.next() == (topic(A, "dead"), bytes(size))
 
 
 def test_a_larger_packet_ends_its_connection_and_the_next_message_passes(own_mosquitto: Mosquitto) -> None:
-    with gateway(own_mosquitto) as door, device(own_mosquitto, A) as a:
-        door.subscribe("edge/+/+/hb")
+    with gateway(own_mosquitto) as gateway_client, device(own_mosquitto, A) as a:
+        gateway_client.subscribe("edge/+/+/hb")
         a.publish_unconfirmed(topic(A, "hb"), bytes(LARGEST_PACKET))
         assert a.disconnected().is_failure
         with device(own_mosquitto, B) as b:
             b.publish(topic(B, "hb"), b"sentinel")
-        assert door.next() == (topic(B, "hb"), b"sentinel")
+        assert gateway_client.next() == (topic(B, "hb"), b"sentinel")
 
 
 UNFINISHED, UNFINISHED_BYTES = 300, 1_000_000
@@ -154,28 +158,17 @@ UNFINISHED, UNFINISHED_BYTES = 300, 1_000_000
 @contextmanager
 def unfinished_exchanges(host: str, port: int, who: BrokerLogin, to: str) -> Iterator[None]:
     """A client that publishes so many payloads at QoS 2, and sends no PUBREL. The broker has read them all."""
-    user, password = who.user.encode(), who.password.encode()
     with socket.create_connection((host, port), 10) as connection:
-        fields = [b"any", user, password]
-        connect = b"\0\4MQTT\4\xc2\0\x3c" + b"".join(len(each).to_bytes(2, "big") + each for each in fields)
-        connection.sendall(packet(0x10, connect))
+        connection.sendall(mqtt_packets.connect("any", who.user, who.password))
         assert connection.recv(4) == b"\x20\2\0\0"
         for packet_id in range(1, UNFINISHED + 1):
-            head = len(to).to_bytes(2, "big") + to.encode() + packet_id.to_bytes(2, "big")
-            connection.sendall(packet(0x34, head + bytes(UNFINISHED_BYTES)))
+            head = mqtt_packets.text(to) + packet_id.to_bytes(2, "big")
+            connection.sendall(mqtt_packets.packet(0x34, head + bytes(UNFINISHED_BYTES)))
         connection.sendall(b"\xc0\0")
         answered = b""
         while not answered.endswith(b"\xd0\0"):
             answered += connection.recv(4096)
         yield
-
-
-def packet(first: int, body: bytes) -> bytes:
-    length, left = bytearray(), len(body)
-    while left > 127:
-        length.append(left % 128 | 128)
-        left //= 128
-    return bytes((first, *length, left)) + body
 
 
 def resident_bytes(pid: int) -> int:
@@ -187,8 +180,8 @@ def test_one_that_never_ends_its_qos_2_exchanges_is_bounded(own_mosquitto: Mosqu
     """Before a reload and after it: 2.0 forgets a `max_qos` then."""
     for _ in range(2):
         at = own_mosquitto.address
-        with gateway(own_mosquitto) as door:
-            door.subscribe("edge/+/+/hb")
+        with gateway(own_mosquitto) as gateway_client:
+            gateway_client.subscribe("edge/+/+/hb")
             with unfinished_exchanges(at.host, at.device_port, own_mosquitto.add_user(A), topic(A, "hb")):
                 assert resident_bytes(own_mosquitto.pid) < UNFINISHED * UNFINISHED_BYTES / 2
         own_mosquitto.add_user(B)
@@ -196,10 +189,10 @@ def test_one_that_never_ends_its_qos_2_exchanges_is_bounded(own_mosquitto: Mosqu
 
 def test_a_publish_at_qos_2_reaches_the_gateway_at_qos_1_after_a_reload_too(own_mosquitto: Mosquitto) -> None:
     for name in ("first", "second"):
-        with gateway(own_mosquitto) as door, device(own_mosquitto, f"fleet-m/{name}") as a:
-            door.subscribe("edge/+/+/hb")
+        with gateway(own_mosquitto) as gateway_client, device(own_mosquitto, f"fleet-m/{name}") as a:
+            gateway_client.subscribe("edge/+/+/hb")
             a.publish(topic(f"fleet-m/{name}", "hb"), b"careful", qos=2)
-            assert door.next() == (topic(f"fleet-m/{name}", "hb"), b"careful")
+            assert gateway_client.next() == (topic(f"fleet-m/{name}", "hb"), b"careful")
 
 
 def test_it_raises_no_warning_when_it_starts_nor_when_it_reloads(own_mosquitto: Mosquitto) -> None:

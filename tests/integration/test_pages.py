@@ -17,12 +17,12 @@ from pathlib import Path
 import pytest
 
 from gateway.demo.brokers.address import free_ports
-from tests.arrivals import Arrivals
-from tests.needs import program
-from tests.polling import until
-from tests.processes import end, running
 from tests.support import commands, pages
+from tests.support.arrivals import Arrivals
+from tests.support.needs import program
 from tests.support.pages import ROOT
+from tests.support.polling import until
+from tests.support.processes import end, running
 
 PAGE = "device_sdk/README.md"
 TOPIC = "edge/fleet-a/dev-1"

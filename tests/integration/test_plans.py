@@ -9,11 +9,11 @@ import msgpack
 import pytest
 
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import fleet_of_a_module
-from tests.integration.conftest import MakeWay, Way
-from tests.integration.forms import EPOCH, LAYOUT, TAG, T
-from tests.recorder import Fault
-from tests.stranger import Heard, Stranger, digest
+from tests.integration.testbed import MakeTestbed, Testbed
+from tests.support.brokers import fleet_of_a_module
+from tests.support.edge_manager import Reply, Request
+from tests.support.payloads import EPOCH, LAYOUT, TAG, T
+from tests.support.plain_device import PlainDevice, Received, digest
 
 FLEET = fleet_of_a_module("plans")
 SUM = "a9993e364706816aba3e25717850c26c9cd0d89d"
@@ -49,20 +49,20 @@ PLANS: list[tuple[str, list[dict[str, Any]], list[Any]]] = [
 
 
 @pytest.fixture(scope="module")
-def plans(broker: Broker, make_way: MakeWay) -> Way:
-    way = make_way(broker, FLEET)
-    way.open(plan_ttl=0)
-    return way
+def plans(broker: Broker, make_testbed: MakeTestbed) -> Testbed:
+    testbed = make_testbed(broker, FLEET)
+    testbed.open(plan_ttl=0)
+    return testbed
 
 
-def device_with(way: Way, name: str, deployments: list[dict[str, Any]], *limits: int | None) -> Stranger:
-    way.recorder.deployments[name] = deployments
-    device = way.device(name)
+def device_with(testbed: Testbed, name: str, deployments: list[dict[str, Any]], *limits: int | None) -> PlainDevice:
+    testbed.service.deployments[name] = deployments
+    device = testbed.device(name)
     device.hello(TAG, LAYOUT, EPOCH, *limits)
     return device
 
 
-def beat(device: Stranger, have: int | None, seq: int) -> None:
+def heartbeat_with(device: PlainDevice, have: int | None, seq: int) -> None:
     device.heartbeat(TAG, 89, None, None, have, None, seq)
     assert device.ack(seq) == (0, "")
 
@@ -72,11 +72,11 @@ def content(deployments: list[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize(("index", "plan"), list(enumerate(PLANS)), ids=[name for name, _, _ in PLANS])
-def test_get_brings_the_plan_and_its_ack(index: int, plan: tuple[str, Any, Any], plans: Way) -> None:
+def test_get_brings_the_plan_and_its_ack(index: int, plan: tuple[str, Any, Any], plans: Testbed) -> None:
     _, deployments, wired = plan
     device = device_with(plans, f"get-{index}", deployments)
     device.get(0, 2**40)
-    assert device.plan() == Heard("plan", content(wired), retained=False)
+    assert device.plan() == Received("plan", content(wired), retained=False)
     assert device.ack(2**40) == (0, "")
 
 
@@ -86,103 +86,103 @@ def test_one_digest_worked_out_by_hand() -> None:
     assert digest([]) == 0x9E076CEA & 0x3FFFFFFF
 
 
-def test_an_empty_payload_is_a_get_that_has_nothing(plans: Way) -> None:
+def test_an_empty_payload_is_a_get_that_has_nothing(plans: Testbed) -> None:
     device = device_with(plans, "empty", [DEPLOYMENT])
     device.send("get", b"")
     assert device.plan().content == content([WIRED])
 
 
-def test_have_differs_and_the_plan_comes_once(plans: Way) -> None:
+def test_have_differs_and_the_plan_comes_once(plans: Testbed) -> None:
     device = device_with(plans, "differs", [DEPLOYMENT])
     for seq in (1, 2):  # the same digest again at most once a minute
-        beat(device, 0, seq)
-        plans.recorder.asked_for_plan("differs")
-    plans.recorder.deployments["differs"] = [OTHER]
+        heartbeat_with(device, 0, seq)
+        plans.service.wait_for_get_deployments("differs")
+    plans.service.deployments["differs"] = [OTHER]
     device.get(0, 3)
     assert device.ack(3) == (0, "")
-    came = [each.content for each in device.heard.so_far() if each.channel == "plan"]
+    came = [each.content for each in device.received.so_far() if each.channel == "plan"]
     assert came == [content([WIRED]), content([OTHER_WIRED])]
 
 
-def test_have_is_equal_and_there_is_silence(plans: Way) -> None:
+def test_have_is_equal_and_there_is_silence(plans: Testbed) -> None:
     device = device_with(plans, "equal", [DEPLOYMENT])
-    beat(device, digest([WIRED]), 1)
-    plans.recorder.asked_for_plan("equal")
+    heartbeat_with(device, digest([WIRED]), 1)
+    plans.service.wait_for_get_deployments("equal")
     device.get(digest([WIRED]), 2)
     assert device.ack(2) == (0, "")
-    plans.recorder.deployments["equal"] = [OTHER]
-    beat(device, digest([WIRED]), 3)
+    plans.service.deployments["equal"] = [OTHER]
+    heartbeat_with(device, digest([WIRED]), 3)
     assert device.plan().content == content([OTHER_WIRED])
 
 
-def test_without_have_the_service_is_not_asked(plans: Way) -> None:
+def test_without_have_the_service_is_not_asked(plans: Testbed) -> None:
     device = device_with(plans, "silent", [DEPLOYMENT])
-    beat(device, None, 1)
+    heartbeat_with(device, None, 1)
     device.get(0, 2)
     assert device.ack(2) == (0, "")
-    operations = [call.operation for call in plans.recorder.calls.so_far() if call.device == "silent"]
+    operations = [call.operation for call in plans.service.calls.so_far() if call.device == "silent"]
     assert operations == ["GetDeviceRegistration", "SendHeartbeat", "GetDeployments"]
 
 
-def test_have_of_an_empty_plan(plans: Way) -> None:
+def test_have_of_an_empty_plan(plans: Testbed) -> None:
     device = device_with(plans, "nothing", [])
-    beat(device, digest([WIRED]), 1)
+    heartbeat_with(device, digest([WIRED]), 1)
     assert device.plan().content == content([])
 
 
-def test_flags_leave_the_urls_out_and_the_digest_as_it_is(plans: Way) -> None:
+def test_flags_leave_the_urls_out_and_the_digest_as_it_is(plans: Testbed) -> None:
     device = device_with(plans, "no-urls", [DEPLOYMENT, OTHER], None, 1)
-    beat(device, 0, 1)
+    heartbeat_with(device, 0, 1)
     bare = [["deploy-7", 0, [["kws", 1, bytes.fromhex(SUM)]]], OTHER_WIRED]
     assert device.plan().content == [digest([WIRED, OTHER_WIRED]), bare]
 
 
-def test_a_sleeper_has_it_the_moment_it_subscribes(plans: Way) -> None:
+def test_a_sleeper_has_it_the_moment_it_subscribes(plans: Testbed) -> None:
     awake = device_with(plans, "sleeper", [DEPLOYMENT])
     awake.get(0, 1)
     assert awake.ack(1) == (0, "")
-    awake.sleep()
+    awake.disconnect()
     woken = plans.device("sleeper")
-    assert woken.plan() == Heard("plan", content([WIRED]), retained=True)
+    assert woken.plan() == Received("plan", content([WIRED]), retained=True)
 
 
-def test_a_device_without_a_hello_has_its_plan_too(plans: Way) -> None:
-    plans.recorder.deployments["plain"] = [DEPLOYMENT]
+def test_a_device_without_a_hello_has_its_plan_too(plans: Testbed) -> None:
+    plans.service.deployments["plain"] = [DEPLOYMENT]
     device = plans.device("plain")
     device.heartbeat(LAYOUT, T, None, None, 0)
     assert device.plan().content == content([WIRED])
 
 
-def test_a_failing_get_deployments_neither_holds_nor_fails_the_heartbeat(plans: Way) -> None:
+def test_a_failing_get_deployments_neither_holds_nor_fails_the_heartbeat(plans: Testbed) -> None:
     device = device_with(plans, "unlucky", [DEPLOYMENT])
 
-    def judge(operation: str, body: dict[str, Any]) -> Fault | None:
-        fails = operation == "GetDeployments" and body["DeviceName"] == "unlucky"
-        return Fault(400, "InternalServiceException") if fails else None
+    def rule(request: Request) -> Reply | None:
+        fails = (request.operation, request.device) == ("GetDeployments", "unlucky")
+        return Reply(400, "InternalServiceException") if fails else None
 
-    plans.recorder.judge = judge
-    beat(device, 0, 1)
-    plans.recorder.failed("unlucky")
-    beat(device, 0, 2)
-    plans.recorder.failed("unlucky")
-    plans.recorder.recover()
-    beat(device, 0, 3)
+    plans.service.answer_by(rule)
+    heartbeat_with(device, 0, 1)
+    plans.service.failed("unlucky")
+    heartbeat_with(device, 0, 2)
+    plans.service.failed("unlucky")
+    plans.service.recover()
+    heartbeat_with(device, 0, 3)
     assert device.plan().content == content([WIRED])
 
 
 @pytest.mark.parametrize("seq", [0, 127, 128, 2**31, 2**32, 2**64 - 1])
-def test_seq_is_echoed_and_never_interpreted(seq: int, plans: Way) -> None:
+def test_seq_is_echoed_and_never_interpreted(seq: int, plans: Testbed) -> None:
     device = device_with(plans, f"seq-{seq}", [])
-    beat(device, None, seq)
+    heartbeat_with(device, None, seq)
     device.get(None, seq)
     assert device.ack(seq) == (0, "")
 
 
-def test_acks_have_the_time(plans: Way) -> None:
+def test_acks_have_the_time(plans: Testbed) -> None:
     """A device without a clock sets its own by it, so it is the gateway's clock now, in Unix seconds."""
     device = device_with(plans, "clockless", [])
     device.heartbeat([*LAYOUT[:1], LAYOUT[1]], None, [7], None, None, None, 1)
-    heard = device.heard.next(lambda each: each.channel == "ack")
-    arrived = plans.recorder.heartbeat("clockless")["AgentMetrics"][0]["Timestamp"]
-    assert heard.content[:2] == [1, 0]
-    assert 0 <= heard.content[2] - arrived <= 5
+    received = device.received.next(lambda each: each.channel == "ack")
+    arrived = plans.service.heartbeat("clockless")["AgentMetrics"][0]["Timestamp"]
+    assert received.content[:2] == [1, 0]
+    assert 0 <= received.content[2] - arrived <= 5

@@ -4,18 +4,12 @@ import pytest
 
 from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.discovery import Broker
-from tests.brokers import foreign
-from tests.integration.acl import device, gateway
+from tests.integration.acl_clients import check_messages_pass, device
+from tests.support.brokers import foreign
 
 
 def test_messages_pass_both_ways(broker: Broker) -> None:
-    with gateway(broker) as door, device(broker, "fleet-session/a") as a:
-        door.subscribe("edge/fleet-session/+/hb")
-        a.subscribe("edge/fleet-session/a/ack")
-        a.publish("edge/fleet-session/a/hb", b"up")
-        assert door.next() == ("edge/fleet-session/a/hb", b"up")
-        door.publish("edge/fleet-session/a/ack", b"down")
-        assert a.next() == ("edge/fleet-session/a/ack", b"down")
+    check_messages_pass(broker, "fleet-session")
 
 
 def test_many_users_are_added_at_once(broker: Broker) -> None:

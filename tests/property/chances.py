@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from gateway.protocol.messages import Hello, ModelFile, Plan, Read, Result
 from gateway.protocol.service_calls import Accepted, Cancelled, Registration, RetryLater
-from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
+from tests.support.engine import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
 DEVICES = st.sampled_from([DEVICE, OTHER])
 TAGS = st.sampled_from([1, 1, 1, 2, 3, 4, 5, 6])

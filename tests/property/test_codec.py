@@ -11,7 +11,7 @@ from gateway.errors import Code, DecodeError, LimitError
 from gateway.protocol import codec
 from gateway.protocol.messages import Ack
 from tests.property import shapes
-from tests.unit import vectors
+from tests.support import vectors
 from tests.unit.test_codec import DECODERS
 
 VALUES = {"hello": shapes.HELLOS, "hb": shapes.HEARTBEATS, "get": shapes.GETS, "read": shapes.READS}

@@ -42,7 +42,7 @@ from tests.property.chances import (
     UNASKED,
 )
 from tests.property.ledger import KEPT_AT_MOST, Ledger, Sent, numbers
-from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
+from tests.support.engine import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
 EXAMPLES = int(os.environ.get("CORE_EXAMPLES", "200"))
 STEPS = int(os.environ.get("CORE_STEPS", "50"))

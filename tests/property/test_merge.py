@@ -16,8 +16,8 @@ from gateway.errors import MessageError
 from gateway.protocol import codec
 from gateway.protocol.messages import Heartbeat, Layout, Metric, Number, Samples
 from tests.property import shapes
-from tests.unit import vectors
-from tests.unit.core.room import DEVICE, EPOCH, Slip
+from tests.support import vectors
+from tests.support.engine import DEVICE, EPOCH, Slip
 
 
 @st.composite
@@ -119,7 +119,7 @@ def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_tim
 def test_a_merge_is_bounded_and_takes_one_at_least(batch: list[QueuedHeartbeat], most: int, size: int) -> None:
     count = merging.mergeable(batch, most, size)
     assert 1 <= count <= min(most, len(batch))
-    weight = len(json.dumps(serializer.members(merging.merged(DEVICE, batch[:count]))))
+    weight = len(json.dumps(serializer.to_request(merging.merged(DEVICE, batch[:count]))))
     assert count == 1 or weight <= 1.5 * size + 500
 
 

@@ -22,7 +22,7 @@ from typer.main import get_command
 from gateway.cli import app as edge_gateway
 from gateway.config import Settings
 from gateway.demo.__main__ import app as demo
-from tests.needs import DEBIAN
+from tests.support.needs import DEBIAN
 from tests.support.pages import ROOT
 
 LANGUAGES = {"sh", "console"}

@@ -1,4 +1,4 @@
-"""The command, run as a process of its own: exit status, streams, and that it starts light."""
+"""The command, run as a process of its own: exit status, streams, and that it loads little."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def edge_gateway(*arguments: str, code: str = "", **variables: str) -> subproces
 
 
 @pytest.mark.parametrize("command", ["run", "settings"])
-def test_mistakes_in_the_settings_go_to_stderr_each_on_its_line(command: str, tmp_path: Path) -> None:
+def test_mistakes_in_the_settings_go_to_stderr_one_a_line(command: str, tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text("rot = 1\nintake = 0\n")
     done = edge_gateway(command, "--config", str(path), GATEWAY_MQTT_URL=f"mqtt://gw:{SECRET}/@broker")
@@ -28,7 +28,7 @@ def test_mistakes_in_the_settings_go_to_stderr_each_on_its_line(command: str, tm
     assert SECRET not in done.stderr
 
 
-def test_settings_as_json_tell_value_and_place(tmp_path: Path) -> None:
+def test_settings_as_json_have_value_and_place(tmp_path: Path) -> None:
     path = tmp_path / "gateway.toml"
     path.write_text('fleets = ["a", "b"]\n')
     done = edge_gateway("settings", "--json", GATEWAY_CONFIG=str(path), GATEWAY_MQTT_URL=f"mqtts://gw:{SECRET}@broker")
@@ -39,10 +39,10 @@ def test_settings_as_json_tell_value_and_place(tmp_path: Path) -> None:
     assert rows["intake"] == {"value": 10000, "from": "default"}
 
 
-def test_settings_for_a_person_tell_the_meaning_too() -> None:
+def test_settings_for_a_person_have_the_meaning_too() -> None:
     done = edge_gateway("settings", GATEWAY_INTAKE="5", GATEWAY_MQTT_URL=f"mqtts://gw:{SECRET}@broker")
     assert done.returncode == 0
-    assert "intake = 5  (GATEWAY_INTAKE)\n    Unsettled messages at most" in done.stdout
+    assert "intake = 5  (GATEWAY_INTAKE)\n    Unacknowledged messages at most" in done.stdout
     assert "group = none  (default)\n" in done.stdout
     assert SECRET not in done.stdout
 
@@ -56,13 +56,13 @@ def test_settings_for_a_person_tell_the_meaning_too() -> None:
         (["nonsense"], 2, "No such command"),
     ],
 )
-def test_the_frame_of_the_command(arguments: list[str], status: int, text: str) -> None:
+def test_version_help_and_unknown_commands(arguments: list[str], status: int, text: str) -> None:
     done = edge_gateway(*arguments)
     assert done.returncode == status
     assert text in done.stdout + done.stderr
 
 
 def test_help_and_version_load_nothing_heavy() -> None:
-    heavy = "{'boto3', 'pydantic', 'paho', 'prometheus_client'}"  # the manager's commands bring aiohttp and botocore
+    heavy = "{'aiohttp', 'boto3', 'botocore', 'pydantic', 'paho', 'prometheus_client'}"
     done = edge_gateway(code=f"import gateway.cli, sys; print(sorted({heavy} & set(sys.modules)))")
     assert (done.stdout, done.stderr) == ("[]\n", "")

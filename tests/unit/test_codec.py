@@ -9,8 +9,8 @@ from gateway.core.merging import QueuedHeartbeat, check
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.protocol import codec
 from gateway.protocol.messages import Get, Heartbeat, Hello, Layout, Metric, Read
-from tests.unit import vectors
-from tests.unit.core.room import Slip
+from tests.support import vectors
+from tests.support.engine import Slip
 
 DECODERS: dict[str, Callable[[bytes], Hello | Heartbeat | Get | Read | None]] = {
     "hello": codec.hello,

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.errors import DecodeError, MessageError
 from gateway.protocol import codec
-from tests.unit import vectors
+from tests.support import vectors
 
 BOUND = 65_536
 """The gateway's own bound of a payload, at first."""

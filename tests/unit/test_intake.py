@@ -90,7 +90,7 @@ def test_it_is_shown() -> None:
     stand = Stand()
     stand.took(8, size=20)
     found = stand.metrics.render().decode()
-    for line in ("unsettled_messages 8.0", "unsettled_bytes 160.0", "reading_paused 1.0"):
+    for line in ("unacknowledged_messages 8.0", "unacknowledged_bytes 160.0", "reading_paused 1.0"):
         assert f"edge_gateway_{line}\n" in found
     stand.settled(8, size=20)
     assert "edge_gateway_reading_paused 0.0\n" in stand.metrics.render().decode()

@@ -19,8 +19,8 @@ from gateway.protocol.messages import (
     Result,
 )
 from gateway.protocol.service_calls import DatedResult, ModelReport, SendHeartbeat
-from tests.unit import vectors
-from tests.unit.core.room import DEVICE, EPOCH, HELLO, LAYOUT, NEWER, Slip
+from tests.support import vectors
+from tests.support.engine import DEVICE, EPOCH, HELLO, LAYOUT, NEWER, Slip
 
 HEAP, TEMPERATURE = LAYOUT.metrics
 [LATENCY] = LAYOUT.models[0].metrics

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.errors import ConfigError
-from gateway.manager.errors import ManagerError
-from gateway.manager.store.database import FILE, open_store
+from gateway.manager import ManagerError, open_database
+from gateway.manager.store import FILE
 from gateway.storage.state_store import StateStore
 
 DESCRIPTORS = Path("/proc/self/fd")
@@ -27,7 +27,7 @@ def is_open(path: Path) -> bool:
 
 @pytest.mark.parametrize(
     ("name", "opening"),
-    [(FILE, lambda folder: open_store(folder, create=False)), ("hellos.sqlite", StateStore)],
+    [(FILE, lambda folder: open_database(folder, create=False)), ("hellos.sqlite", StateStore)],
     ids=["manager", "gateway"],
 )
 def test_it_is_closed(name: str, opening: Callable[[Path], object], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import random
 import socket
 from dataclasses import dataclass
 
-from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, answers
+from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, speaks_mqtt
 
 _PORTS = range(20_000, 32_000)
 """Below the ports that Linux and macOS give to outgoing connections: these cannot take the port of a broker that is
@@ -64,7 +64,7 @@ def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
 
 def both_listeners_answer(at: BrokerAddress) -> bool:
     """Whether both listeners accept a connection, each with its own version of MQTT."""
-    return answers(at.host, at.gateway_port, MQTT_5) and answers(at.host, at.device_port, MQTT_3_1_1)
+    return speaks_mqtt(at.host, at.gateway_port, MQTT_5) and speaks_mqtt(at.host, at.device_port, MQTT_3_1_1)
 
 
 def _ports(bounds: str) -> range:

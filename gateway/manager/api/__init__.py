@@ -1,1 +1,17 @@
-"""The operations of the API: what each call means for the database. Reads no bytes of HTTP."""
+"""The `sagemaker-edge` API without I/O: which deployments are in force, what is kept of a heartbeat, checks of inputs.
+
+`validation` is not named here: it imports botocore, which `edge-gateway --help` must not load.
+"""
+
+from gateway.manager.api.deployments import DeviceDeployment, ModelDefinition, in_force, is_deployed, undo_definitions
+from gateway.manager.api.device_status import LatestValues, latest_values
+
+__all__ = [
+    "DeviceDeployment",
+    "LatestValues",
+    "ModelDefinition",
+    "in_force",
+    "is_deployed",
+    "latest_values",
+    "undo_definitions",
+]

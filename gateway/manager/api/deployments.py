@@ -1,9 +1,8 @@
 """Which deployments of a device are in force. No I/O, no clock.
 
 The rule: a definition is in force until a newer deployment of the same device names its model handle. A deployment is
-in force while one of its definitions is, and shows only those. An undeployment is a deployment like any other, whose
-definition has the state UNDEPLOY: it stays in force, so that a device that slept hears of it too, until the handle is
-deployed again.
+in force while one of its definitions is, and shows only those. An undeployment is a deployment whose definition has the
+state UNDEPLOY. It stays in force until the handle is deployed again, so that a device that slept gets it too.
 """
 
 from collections.abc import Iterable
@@ -12,8 +11,8 @@ from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
-    """What shall become of one model handle. `size` is in bytes; `sha1` is 40 hex digits; an UNDEPLOY has no file."""
+class ModelDefinition:
+    """The desired state of one model handle. `size` in bytes; `sha1`: 40 hex digits; an UNDEPLOY has no file."""
 
     handle: str
     state: str = "DEPLOY"
@@ -23,21 +22,21 @@ class Definition:
 
     def to_api(self) -> dict[str, Any]:
         """The API's Definition. It has no member for a size."""
-        answer: dict[str, Any] = {"ModelHandle": self.handle, "State": self.state}
+        members: dict[str, Any] = {"ModelHandle": self.handle, "State": self.state}
         if self.url is not None:
-            answer["S3Url"] = self.url
+            members["S3Url"] = self.url
         if self.sha1 is not None:
-            answer["Checksum"] = {"Type": "SHA1", "Sum": self.sha1}
-        return answer
+            members["Checksum"] = {"Type": "SHA1", "Sum": self.sha1}
+        return members
 
 
 @dataclass(frozen=True, slots=True)
-class Deployment:
+class DeviceDeployment:
     """One deployment to one device. `created` is in Unix seconds."""
 
     name: str
     policy: str
-    definitions: tuple[Definition, ...]
+    definitions: tuple[ModelDefinition, ...]
     created: float
 
     def to_api(self) -> dict[str, Any]:
@@ -50,19 +49,19 @@ class Deployment:
         }
 
 
-def in_force(history: Iterable[Deployment]) -> list[Deployment]:
-    """The deployments in force, with the definitions in force, in order of creation, which is that of `history`."""
-    taken: set[str] = set()
-    answer = []
+def in_force(history: Iterable[DeviceDeployment]) -> list[DeviceDeployment]:
+    """The deployments in force, each with its definitions in force. `history` and the result: in order of creation."""
+    handles: set[str] = set()
+    newest_first = []
     for deployment in reversed(list(history)):
-        left = tuple(definition for definition in deployment.definitions if definition.handle not in taken)
-        if left:
-            answer.append(replace(deployment, definitions=left))
-        taken.update(definition.handle for definition in left)
-    return answer[::-1]
+        definitions = tuple(each for each in deployment.definitions if each.handle not in handles)
+        if definitions:
+            newest_first.append(replace(deployment, definitions=definitions))
+        handles.update(each.handle for each in definitions)
+    return newest_first[::-1]
 
 
-def deployed(history: Iterable[Deployment], handle: str) -> bool:
+def is_deployed(history: Iterable[DeviceDeployment], handle: str) -> bool:
     """Whether the deployments in force put that model handle onto the device."""
     return any(
         definition.handle == handle and definition.state == "DEPLOY"
@@ -71,10 +70,10 @@ def deployed(history: Iterable[Deployment], handle: str) -> bool:
     )
 
 
-def undone(history: Iterable[Deployment], name: str) -> tuple[Definition, ...]:
-    """What takes back what is in force of that deployment: of each handle what was before it, or its undeployment."""
+def undo_definitions(history: Iterable[DeviceDeployment], name: str) -> tuple[ModelDefinition, ...]:
+    """What undoes the deployment `name`: for each of its handles in force the definition before it, or UNDEPLOY."""
     known = list(history)
-    others = in_force(one for one in known if one.name != name)
-    before = {each.handle: each for one in others for each in one.definitions}
-    mine = [each.handle for one in in_force(known) if one.name == name for each in one.definitions]
-    return tuple(before.get(handle, Definition(handle, "UNDEPLOY")) for handle in mine)
+    others = in_force(each for each in known if each.name != name)
+    before = {definition.handle: definition for each in others for definition in each.definitions}
+    handles = [definition.handle for each in in_force(known) if each.name == name for definition in each.definitions]
+    return tuple(before.get(handle, ModelDefinition(handle, "UNDEPLOY")) for handle in handles)

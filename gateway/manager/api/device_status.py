@@ -1,8 +1,8 @@
 """A checked SendHeartbeat input -> what the manager keeps of it. No I/O, no clock.
 
-Kept is the newest state: of each metric the sample with the latest time, of each model its latest times, and the
-DeploymentResult. A member that a caller left out counts as the empty string where it names something, and as the moment
-of arrival where it is the time of a sample; a sample without a value says nothing and is left out.
+Kept are the newest values: of each metric the sample with the latest time, of each model its latest times, and the
+DeploymentResult. A name that the caller left out counts as the empty string, and a missing sample time as the time of
+arrival; a sample without a value is left out.
 """
 
 import json
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 AGENT = ("", "")
-"""The model name and version under which the metrics of the agent itself stand."""
+"""The model name and version under which the agent's own metrics are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricKey:
-    """What tells one metric of a device from another."""
+    """Identifies one metric of a device."""
 
     model: str
     version: str
@@ -33,43 +33,40 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Times:
-    """A model's latest times in Unix seconds; None: never told."""
+class ModelTimes:
+    """A model's latest times in Unix seconds; None: never reported."""
 
     sample: float | None
     inference: float | None
 
-    def newest(self, other: "Times") -> "Times":
-        return Times(_latest(self.sample, other.sample), _latest(self.inference, other.inference))
-
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """What is kept of one call. `result` is the DeploymentResult as JSON with sorted keys, so equal ones are equal.
+class LatestValues:
+    """What is kept of one call. `result`: the DeploymentResult as JSON with sorted keys, so that equal ones are equal.
 
     `deployment` and `status` are its DeploymentName and DeploymentStatus.
     """
 
     agent_version: str
     metrics: Mapping[MetricKey, Sample]
-    models: Mapping[tuple[str, str], Times]
+    models: Mapping[tuple[str, str], ModelTimes]
     deployment: str | None
     status: str | None
     result: str | None
 
 
-def condense(call: Mapping[str, Any], now: float) -> Heartbeat:
-    """`call`: a SendHeartbeat input as `model.parse` returns it. `now`: Unix seconds."""
+def latest_values(call: Mapping[str, Any], now: float) -> LatestValues:
+    """`call`: a SendHeartbeat input as `validation.parse_input` returns it. `now`: Unix seconds."""
     metrics: dict[MetricKey, Sample] = {}
     for key, sample in _samples(call, now):
         known = metrics.get(key)
         if known is None or sample.at >= known.at:
             metrics[key] = sample
     result = call.get("DeploymentResult")
-    return Heartbeat(
+    return LatestValues(
         agent_version=call["AgentVersion"],
         metrics=metrics,
-        models=_models(call),
+        models=_model_times(call),
         deployment=None if result is None else result.get("DeploymentName") or "",
         status=None if result is None else result.get("DeploymentStatus"),
         result=None if result is None else json.dumps(result, sort_keys=True),
@@ -77,34 +74,29 @@ def condense(call: Mapping[str, Any], now: float) -> Heartbeat:
 
 
 def _samples(call: Mapping[str, Any], now: float) -> Iterator[tuple[MetricKey, Sample]]:
-    yield from _of_model(AGENT, call.get("AgentMetrics"), now)
+    sources = [(AGENT, call.get("AgentMetrics"))]
+    sources += [(_model_id(model), model.get("ModelMetrics")) for model in call.get("Models") or ()]
+    for model_id, metrics in sources:
+        for metric in metrics or ():
+            value, at = metric.get("Value"), metric.get("Timestamp")
+            if value is not None:
+                key = MetricKey(*model_id, metric.get("Dimension") or "", metric.get("MetricName") or "")
+                yield key, Sample(float(value), float(now if at is None else at))
+
+
+def _model_times(call: Mapping[str, Any]) -> dict[tuple[str, str], ModelTimes]:
+    models: dict[tuple[str, str], ModelTimes] = {}
     for model in call.get("Models") or ():
-        yield from _of_model(_name(model), model.get("ModelMetrics"), now)
-
-
-def _of_model(
-    model: tuple[str, str], metrics: list[dict[str, Any]] | None, now: float
-) -> Iterator[tuple[MetricKey, Sample]]:
-    for metric in metrics or ():
-        value, at = metric.get("Value"), metric.get("Timestamp")
-        if value is not None:
-            key = MetricKey(*model, metric.get("Dimension") or "", metric.get("MetricName") or "")
-            yield key, Sample(float(value), float(now if at is None else at))
-
-
-def _models(call: Mapping[str, Any]) -> dict[tuple[str, str], Times]:
-    models: dict[tuple[str, str], Times] = {}
-    for model in call.get("Models") or ():
-        times = Times(model.get("LatestSampleTime"), model.get("LatestInference"))
-        known = models.get(_name(model))
-        models[_name(model)] = times if known is None else known.newest(times)
+        known = models.get(_model_id(model), ModelTimes(None, None))
+        models[_model_id(model)] = ModelTimes(
+            _later(known.sample, model.get("LatestSampleTime")), _later(known.inference, model.get("LatestInference"))
+        )
     return models
 
 
-def _name(model: Mapping[str, Any]) -> tuple[str, str]:
+def _model_id(model: Mapping[str, Any]) -> tuple[str, str]:
     return model.get("ModelName") or "", model.get("ModelVersion") or ""
 
 
-def _latest(one: float | None, other: float | None) -> float | None:
-    known = [time for time in (one, other) if time is not None]
-    return max(known, default=None)
+def _later(one: float | None, other: float | None) -> float | None:
+    return max((time for time in (one, other) if time is not None), default=None)

@@ -1,1 +1,5 @@
-"""The commands under edge-gateway manager. Keep nothing beside what the database keeps."""
+"""The commands `edge-gateway manager`. They must load neither aiohttp nor botocore before a command needs it."""
+
+from gateway.manager.cli.main import app
+
+__all__ = ["app"]

@@ -1,7 +1,7 @@
-"""The `edge-gateway manager` commands: `app`, which the main command mounts.
+"""The `edge-gateway manager` commands: `app`, which the main command mounts. Decides nothing.
 
-`serve` is the service, and makes its data directory; the others work there, whether it runs or not, and make none. An
-error is one line on stderr and exit status 2. Nothing is decided here.
+`serve` is the service, and makes its data directory; the others use it, whether `serve` runs or not, and make none. An
+error is one line on stderr and exit status 2.
 """
 
 import json
@@ -12,10 +12,19 @@ from typing import Annotated
 import typer
 
 from gateway.manager.cli import rollouts, tables
-from gateway.manager.cli.options import Data, Devices, Fleet, Json, OneFleet, opened, show, telling
-from gateway.manager.cli.reports import status
-from gateway.manager.config import DEFAULT_DATA, Config
-from gateway.manager.rollouts import service
+from gateway.manager.cli.options import (
+    DataOption,
+    DevicesArgument,
+    FleetArgument,
+    FleetFilter,
+    JsonOption,
+    exit_on_error,
+    open_data,
+    show,
+)
+from gateway.manager.reports import device_reports
+from gateway.manager.rollouts.actions import check_names, require_device
+from gateway.manager.store import DEFAULT_DATA
 
 app = typer.Typer(
     name="manager", help="The embedded Edge Manager: a sagemaker-edge API and a model store.", no_args_is_help=True
@@ -24,7 +33,7 @@ app = typer.Typer(
 
 @app.command()
 def serve(
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
     host: Annotated[str, typer.Option(envvar="EDGE_MANAGER_HOST", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="EDGE_MANAGER_PORT", help="0 takes a free one and prints it.")] = 9470,
     access_key: Annotated[
@@ -41,48 +50,49 @@ def serve(
     power_safe: Annotated[bool, typer.Option(help="One fsync a call: a power cut loses nothing either.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
-    from gateway.manager.process import read_keys, serve_until_told  # its HTTP takes 10 MB, of the gateway's too
+    from gateway.manager.http import ServerConfig  # aiohttp takes 10 MB, which the gateway must not pay
+    from gateway.manager.process import read_access_key, serve_until_signal
 
-    with telling():
-        config = Config(
+    with exit_on_error():
+        config = ServerConfig(
             data=data,
             host=host,
             port=port,
-            keys=read_keys(access_key, secret_key_file),
+            access_key=read_access_key(access_key, secret_key_file),
             registered_ttl=registered_ttl,
             unregistered_ttl=unregistered_ttl,
             power_safe=power_safe,
         )
-        serve_until_told(config)
+        serve_until_signal(config)
 
 
 @app.command()
-def register(fleet: Fleet, devices: Devices, data: Data = DEFAULT_DATA) -> None:
-    """Register devices in a fleet; doing so again changes nothing."""
-    with opened(data) as store:
-        service.check_names("DeviceFleetName", [fleet])
-        service.check_names("DeviceName", devices)
+def register(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA) -> None:
+    """Register devices in a fleet; to register one twice changes nothing."""
+    with open_data(data) as database:
+        check_names("DeviceFleetName", [fleet])
+        check_names("DeviceName", devices)
         for device in devices:
-            new = store.register(fleet, device, time.time())
+            new = database.register(fleet, device, time.time())
             typer.echo(f"{fleet}/{device} {'registered' if new else 'was registered already'}")
 
 
 @app.command()
-def deregister(fleet: Fleet, devices: Devices, data: Data = DEFAULT_DATA) -> None:
-    """Deregister devices, and forget their state, deployments and results."""
-    with opened(data) as store:
+def deregister(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA) -> None:
+    """Deregister devices, and delete their state, deployments and results."""
+    with open_data(data) as database:
         for device in devices:
-            service.registered(store, fleet, device)
+            require_device(database, fleet, device)
         for device in devices:
-            store.deregister(fleet, device)
+            database.deregister(fleet, device)
             typer.echo(f"{fleet}/{device} deregistered")
 
 
 @app.command("devices")
-def list_devices(fleet: OneFleet = None, as_json: Json = False, data: Data = DEFAULT_DATA) -> None:
+def list_devices(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """List the registered devices."""
-    with opened(data, fleet) as store:
-        rows = store.devices(fleet)
+    with open_data(data, fleet) as database:
+        rows = database.devices(fleet)
     if as_json:
         typer.echo(json.dumps([{"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows]))
     else:
@@ -93,10 +103,10 @@ app.add_typer(rollouts.app)
 
 
 @app.command("status")
-def show_status(fleet: OneFleet = None, as_json: Json = False, data: Data = DEFAULT_DATA) -> None:
+def show_status(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """Show each device's newest metrics, models, deployments and results."""
-    with opened(data, fleet) as store:
-        reports = status(store, fleet)
+    with open_data(data, fleet) as database:
+        reports = device_reports(database, fleet)
     if as_json:
         typer.echo(json.dumps(reports))
     else:

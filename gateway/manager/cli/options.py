@@ -1,8 +1,13 @@
-"""What the `edge-gateway manager` commands have in common: their options, the store, how they tell and show."""
+"""What the `edge-gateway manager` commands share: options, how the values of a rollout are read, data, output.
+
+Shares are typed as 5%, times as 90s, 10m, 2h, 1d. Every mistake is a ManagerError that says what is right.
+"""
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
 
@@ -11,19 +16,26 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.manager.errors import ManagerError
-from gateway.manager.rollouts.service import check_fleet
-from gateway.manager.store.database import Store, open_store
+from gateway.manager.rollouts import RolloutRules, Stage
+from gateway.manager.rollouts.actions import require_fleet
+from gateway.manager.store import Database, open_database
 
-Data = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
-Fleet = Annotated[str, typer.Argument(help="A DeviceFleetName.", show_default=False)]
-Devices = Annotated[list[str], typer.Argument(help="DeviceNames.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")]
-OneFleet = Annotated[str | None, typer.Argument(help="Only this fleet.", show_default=False)]
+DataOption = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
+FleetArgument = Annotated[str, typer.Argument(help="A DeviceFleetName.", show_default=False)]
+DevicesArgument = Annotated[list[str], typer.Argument(help="DeviceNames.", show_default=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")]
+FleetFilter = Annotated[str | None, typer.Argument(help="Only this fleet.", show_default=False)]
+
+_SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%?")
+_DURATION = re.compile(r"(\d{1,6})([smhd]?)")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+STOP_AT = Fraction(1, 10)
+"""The default of `--stop-at` for a rollout of several stages."""
 
 
 @contextlib.contextmanager
-def telling() -> Iterator[None]:
-    """Turns what an operator can mend into one line on stderr and exit status 2."""
+def exit_on_error() -> Iterator[None]:
+    """Turns an error that an operator can correct into one line on stderr and exit status 2."""
     try:
         yield
     except (ManagerError, OSError, sqlite3.Error) as error:
@@ -32,14 +44,62 @@ def telling() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(data: Path, fleet: str | None = None) -> Iterator[Store]:
-    """What `serve` made; a `fleet` that is named must have a device. Mistakes are told."""
-    with telling(), contextlib.closing(open_store(data, create=False)) as store:
-        check_fleet(store, fleet)
-        yield store
+def open_data(data: Path, fleet: str | None = None) -> Iterator[Database]:
+    """The database that `serve` made; a `fleet` that is named must have a device. Errors as in `exit_on_error`."""
+    with exit_on_error(), contextlib.closing(open_database(data, create=False)) as database:
+        require_fleet(database, fleet)
+        yield database
 
 
 def show(table: Table) -> None:
     """A pipe or file has no width: there a line is as long as it needs to be."""
     terminal = Console().is_terminal
     Console(width=None if terminal else 400).print(table)
+
+
+def parse_share(text: str) -> Fraction:
+    """5% and 5 are a twentieth."""
+    match = _SHARE.fullmatch(text.strip())
+    share = Fraction(match[1]) / 100 if match else Fraction(2)
+    if share > 1:
+        raise ManagerError(f"'{text}' is no share: 0% to 100%")
+    return share
+
+
+def parse_nonzero_share(text: str) -> Fraction:
+    """A share of devices."""
+    share = parse_share(text)
+    if not share:
+        raise ManagerError(f"'{text}' of the devices are none: more than 0%")
+    return share
+
+
+def parse_duration(text: str) -> float:
+    """Seconds."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ManagerError(f"'{text}' is no time: 90s, 10m, 2h or 1d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def parse_rollout_options(stages: str, min_success: str, wait: str, stop_at: str | None, stop_min: int) -> RolloutRules:
+    """`stages`: shares with commas; `min_success`, `wait`: one for each stage but the last, or one for all of them."""
+    shares = [parse_nonzero_share(each) for each in stages.split(",")]
+    successes = [parse_share(each) for each in _split(min_success, len(shares) - 1, "--min-success")]
+    waits = [parse_duration(each) for each in _split(wait, len(shares) - 1, "--wait")]
+    parsed = [*map(Stage, shares[:-1], successes, waits), Stage(shares[-1])]
+    limit = parse_share(stop_at) if stop_at is not None else STOP_AT if len(shares) > 1 else None
+    if stop_min < 1:
+        raise ManagerError(f"--stop-min is {stop_min}: 1 or more results")
+    try:
+        return RolloutRules(tuple(parsed), limit, stop_min)
+    except ValueError as error:
+        raise ManagerError(f"--stages {stages}: {error}, as 1%,10%,100%") from error
+
+
+def _split(text: str, count: int, option: str) -> list[str]:
+    """`count` values: as they are given, or the one that is given for all."""
+    values = text.split(",")
+    if len(values) not in (1, count):
+        raise ManagerError(f"{option} has {len(values)} values: one, or {count}, one for each stage but the last")
+    return values if len(values) == count else values * count

@@ -1,7 +1,6 @@
-"""The commands about deployments and their rollouts: `app`, whose commands stand among the manager's others.
+"""The commands about deployments and their rollouts: `app`, which the manager's commands mount. Decides nothing.
 
-They work on the manager's data directory, whether it runs or not; the later stages of a rollout come while it runs.
-Nothing is decided here.
+They work on the data directory, whether `serve` runs or not; the later stages of a rollout come while it runs.
 """
 
 import json
@@ -11,31 +10,36 @@ from typing import Annotated
 import typer
 
 from gateway.manager.cli import tables
-from gateway.manager.cli.options import Data, Fleet, Json, OneFleet, opened, show
-from gateway.manager.cli.reports import deployment_report, rollout_report
-from gateway.manager.cli.rollout_options import read_part, read_rules
-from gateway.manager.config import DEFAULT_DATA, objects_directory
-from gateway.manager.objects.object_store import Objects
-from gateway.manager.rollouts import service
-from gateway.manager.rollouts.decisions import State
-from gateway.manager.rollouts.repository import Rollout, Rollouts
+from gateway.manager.cli.options import (
+    DataOption,
+    FleetArgument,
+    FleetFilter,
+    JsonOption,
+    open_data,
+    parse_nonzero_share,
+    parse_rollout_options,
+    show,
+)
+from gateway.manager.reports import deployment_report, rollout_report
+from gateway.manager.rollouts import Rollout, RolloutRepository, RolloutState, actions
+from gateway.manager.store import DEFAULT_DATA, ObjectStore
 
 app = typer.Typer()
 
-Deployment = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its name.", show_default=False)]
-Everyone = Annotated[bool, typer.Option("--all", help="Every registered device of the fleet.")]
-Name = Annotated[str | None, typer.Option(help="Name of the deployment; else the handle and a number.")]
+DeploymentArgument = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its name.", show_default=False)]
+AllOption = Annotated[bool, typer.Option("--all", help="Every registered device of the fleet.")]
+NameOption = Annotated[str | None, typer.Option(help="Name of the deployment; else the handle and a number.")]
 
 
-def _tell(*rollouts: Rollout) -> None:
-    show(tables.rollouts_table(rollout_report(each) for each in rollouts))
+def _show_rollout(rollout: Rollout) -> None:
+    show(tables.rollouts_table([rollout_report(rollout)]))
 
 
 @app.command()
 def deploy(
-    fleet: Fleet,
+    fleet: FleetArgument,
     what: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE=FILE...", show_default=False)],
-    everyone: Everyone = False,
+    everyone: AllOption = False,
     percent: Annotated[
         str | None, typer.Option(help="That share of the fleet's devices, chosen by their and the deployment's names.")
     ] = None,
@@ -43,32 +47,32 @@ def deploy(
         str, typer.Option(help="Shares of these devices, each stage with all of the one before: 1%,10%,100%.")
     ] = "100%",
     min_success: Annotated[
-        str, typer.Option(help="The next stage begins when that share of a stage succeeded; one, or one a stage.")
+        str, typer.Option(help="The next stage starts when that share of a stage succeeded; one, or one a stage.")
     ] = "90%",
     wait: Annotated[
-        str, typer.Option(help="... and this time passed since it began: 90s, 10m, 2h, 1d; one, or one a stage.")
+        str, typer.Option(help="... and this time passed since it started: 90s, 10m, 2h, 1d; one, or one a stage.")
     ] = "0s",
     stop_at: Annotated[
         str | None,
         typer.Option(help="Stop where more than that share of the results is FAIL; else 10% where there are stages."),
     ] = None,
     stop_min: Annotated[
-        int, typer.Option(help="... of so many results at least, unless the rest of the stage can mend it no more.")
+        int, typer.Option(help="... of so many results at least, unless the rest of the stage cannot change it.")
     ] = 10,
-    name: Name = None,
-    policy: Annotated[str, typer.Option(help=" or ".join(service.POLICIES))] = "ROLLBACK_ON_FAILURE",
+    name: NameOption = None,
+    policy: Annotated[str, typer.Option(help=" or ".join(actions.POLICIES))] = "ROLLBACK_ON_FAILURE",
     bucket: Annotated[str, typer.Option(help="The bucket of the model store.")] = "models",
-    data: Data = DEFAULT_DATA,
+    data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Deploy model files, at once or in stages; a newer deployment of a handle supersedes the older one."""
-    with opened(data) as store:
-        rules = read_rules(stages, min_success, wait, stop_at, stop_min)
-        share = read_part(percent or "100%")
-        names, files = service.read_pairs(what)
-        chosen = service.choose_devices(store, fleet, names, everyone or percent is not None)
-        rollout = service.deploy(
-            store,
-            Objects(objects_directory(data)),
+    with open_data(data) as database:
+        rules = parse_rollout_options(stages, min_success, wait, stop_at, stop_min)
+        share = parse_nonzero_share(percent or "100%")
+        devices, files = actions.parse_targets(what)
+        chosen = actions.choose_devices(database, fleet, devices, everyone or percent is not None)
+        rollout = actions.deploy(
+            database,
+            ObjectStore(data),
             fleet,
             chosen,
             files,
@@ -80,77 +84,77 @@ def deploy(
             share=share,
         )
         show(tables.definitions_table(rollout.definitions))
-        _tell(rollout)
+        _show_rollout(rollout)
 
 
 @app.command()
 def undeploy(
-    fleet: Fleet,
+    fleet: FleetArgument,
     what: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE", show_default=False)],
     everyone: Annotated[bool, typer.Option("--all", help="Every device of the fleet that has it.")] = False,
-    name: Name = None,
-    data: Data = DEFAULT_DATA,
+    name: NameOption = None,
+    data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Take a model off devices: a deployment whose definition has the state UNDEPLOY."""
-    with opened(data) as store:
+    """Remove a model from devices: a deployment whose definition has the state UNDEPLOY."""
+    with open_data(data) as database:
         *devices, handle = what
-        chosen = service.choose_devices(store, fleet, devices, everyone)
+        chosen = actions.choose_devices(database, fleet, devices, everyone)
         if everyone:
-            chosen = service.having(store, chosen, handle)
-        rollout = service.undeploy(store, fleet, chosen, handle, name=name, now=time.time())
+            chosen = actions.devices_with(database, chosen, handle)
+        rollout = actions.undeploy(database, fleet, chosen, handle, name=name, now=time.time())
         show(tables.definitions_table(rollout.definitions))
-        _tell(rollout)
+        _show_rollout(rollout)
 
 
 @app.command()
-def undo(fleet: Fleet, deployment: Deployment, data: Data = DEFAULT_DATA) -> None:
-    """Take a deployment back: it ends, and each device that heard of it gets what it had before."""
-    with opened(data) as store:
-        _tell(service.undo(store, fleet, deployment, now=time.time()))
+def undo(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
+    """Undo a deployment: it ends, and each device that has it gets what it had before."""
+    with open_data(data) as database:
+        _show_rollout(actions.undo(database, fleet, deployment, now=time.time()))
 
 
 @app.command()
-def pause(fleet: Fleet, deployment: Deployment, data: Data = DEFAULT_DATA) -> None:
+def pause(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Let no further device have a deployment until `resume`. Results still count."""
-    with opened(data) as store:
-        _tell(service.switch(store, fleet, deployment, State.PAUSED, now=time.time()))
+    with open_data(data) as database:
+        _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.PAUSED, now=time.time()))
 
 
 @app.command()
-def resume(fleet: Fleet, deployment: Deployment, data: Data = DEFAULT_DATA) -> None:
-    """Go on with a deployment that was paused."""
-    with opened(data) as store:
-        _tell(service.switch(store, fleet, deployment, State.RUNNING, now=time.time()))
+def resume(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
+    """Continue a deployment that was paused."""
+    with open_data(data) as database:
+        _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.RUNNING, now=time.time()))
 
 
 @app.command()
-def abort(fleet: Fleet, deployment: Deployment, data: Data = DEFAULT_DATA) -> None:
+def abort(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
     """End a deployment: no further device gets it, those that have it keep it until `undo` or a newer one."""
-    with opened(data) as store:
-        _tell(service.switch(store, fleet, deployment, State.ABORTED, now=time.time()))
+    with open_data(data) as database:
+        _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.ABORTED, now=time.time()))
 
 
 @app.command()
 def deployments(
-    fleet: OneFleet = None,
+    fleet: FleetFilter = None,
     by_device: Annotated[
-        bool, typer.Option("--devices", help="Those in force, device by device: what GetDeployments answers.")
+        bool, typer.Option("--devices", help="Those in force, device by device: what GetDeployments returns.")
     ] = False,
-    as_json: Json = False,
-    data: Data = DEFAULT_DATA,
+    as_json: JsonOption = False,
+    data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """Show the deployments: how far each one has come, and what its devices told."""
-    with opened(data, fleet) as store:
+    """Show the deployments: how far each one has come, and the results of its devices."""
+    with open_data(data, fleet) as database:
         if not by_device:
-            reports = [rollout_report(each) for each in Rollouts(store).of_fleet(fleet)]
+            reports = [rollout_report(each) for each in RolloutRepository(database).list_rollouts(fleet)]
             typer.echo(json.dumps(reports)) if as_json else show(tables.rollouts_table(reports))
             return
         rows = [
-            (f"{name}/{device}", plan)
-            for name, device, _ in store.devices(fleet)
-            for plan in store.deployments(service.registered(store, name, device))
+            (f"{name}/{device}", deployment)
+            for name, device, _ in database.devices(fleet)
+            for deployment in database.deployments_in_force(actions.require_device(database, name, device))
         ]
     if as_json:
-        typer.echo(json.dumps([{"device": whose} | deployment_report(plan) for whose, plan in rows]))
+        typer.echo(json.dumps([{"device": device} | deployment_report(deployment) for device, deployment in rows]))
     else:
         show(tables.deployments_table(rows))

@@ -1,6 +1,6 @@
 """What the manager's commands print: rich tables of its reports. It reads nothing and decides nothing.
 
-Text that came from a device is printed without its control characters: it shall not steer an operator's terminal.
+Text of a device must never be printed with its control characters: they would act on the operator's terminal.
 """
 
 from collections.abc import Iterable
@@ -10,47 +10,45 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from gateway.manager.api.deployments import Definition, Deployment
-from gateway.manager.cli.reports import DeviceReport, MetricReport, ModelReport, ResultReport, RolloutReport
+from gateway.manager.api import DeviceDeployment, ModelDefinition
+from gateway.manager.reports import DeviceReport, MetricReport, ModelTimesReport, ResultReport, RolloutReport
 
 
 def devices_table(devices: Iterable[tuple[str, str, float]]) -> Table:
-    """(fleet, device, registered at in Unix seconds), a row each."""
+    """A row for each (fleet, device, time of registration in Unix seconds)."""
     table = _table("Fleet", "Device", "Registered")
     for fleet, device, at in devices:
         table.add_row(_text(fleet), _text(device), _time(at))
     return table
 
 
-def deployments_table(rows: Iterable[tuple[str, Deployment]]) -> Table:
-    """(whose, deployment), a row for each definition."""
-    table = _table("Device", "Deployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created")
-    for whose, deployment in rows:
+def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]]) -> Table:
+    """`rows`: (fleet/device, deployment). A row for each definition."""
+    table = _table("Device", "DeviceDeployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created")
+    for device, deployment in rows:
         for each in deployment.definitions:
-            cells = (whose, deployment.name, deployment.policy, each.handle, each.state)
-            size = "" if each.size is None else f"{each.size:,}"
-            table.add_row(*map(_text, cells), _text(size), _text(each.sha1), _text(each.url), _time(deployment.created))
+            cells = (device, deployment.name, deployment.policy, each.handle, each.state)
+            table.add_row(*map(_text, cells), _size(each), _text(each.sha1), _text(each.url), _time(deployment.created))
     return table
 
 
-def definitions_table(definitions: Iterable[Definition]) -> Table:
-    """What a deployment has for each model handle, a row each."""
+def definitions_table(definitions: Iterable[ModelDefinition]) -> Table:
+    """A row for each model handle of a deployment."""
     table = _table("Handle", "State", "Size", "SHA-1", "URL")
     for each in definitions:
-        size = "" if each.size is None else f"{each.size:,}"
-        table.add_row(*map(_text, (each.handle, each.state, size, each.sha1, each.url)))
+        table.add_row(_text(each.handle), _text(each.state), _size(each), _text(each.sha1), _text(each.url))
     return table
 
 
 def rollouts_table(reports: Iterable[RolloutReport]) -> Table:
-    """How far each deployment has come, a row each."""
+    """A row for each deployment: how far it has come."""
     counts = ("devices", "succeeded", "failed", "pending", "waiting", "superseded", "withdrawn")
-    table = _table("Fleet", "Deployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
+    table = _table("Fleet", "DeviceDeployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
     for report in reports:
-        told = ": ".join(filter(None, (report["state"], report["reason"])))
+        state = ": ".join(filter(None, (report["state"], report["reason"])))
         stages = report["stages"]
         share = f"{report['stage']} of {len(stages)}, {stages[report['stage'] - 1]['share']:g}%"
-        names = (_text(report["fleet"]), _text(report["deployment"]), _time(report["created"]), told, share)
+        names = (_text(report["fleet"]), _text(report["deployment"]), _time(report["created"]), state, share)
         numbers: dict[str, Any] = {**report}
         table.add_row(*names, *(f"{numbers[each]:,}" for each in counts))
     return table
@@ -78,10 +76,10 @@ def _metric(metric: MetricReport) -> str:
     return f"{model}{metric['dimension']}/{metric['name']} = {metric['value']:.10g}"
 
 
-def _model(model: ModelReport) -> str:
+def _model(model: ModelTimesReport) -> str:
     times = [("sample", model["latest_sample"]), ("inference", model["latest_inference"])]
-    told = ", ".join(f"{what} {_time(at)}" for what, at in times if at is not None)
-    return f"{model['name']} {model['version']} {told}".rstrip()
+    shown = ", ".join(f"{what} {_time(at)}" for what, at in times if at is not None)
+    return f"{model['name']} {model['version']} {shown}".rstrip()
 
 
 def _in_force(deployment: dict[str, Any]) -> str:
@@ -91,9 +89,9 @@ def _in_force(deployment: dict[str, Any]) -> str:
 
 def _result(report: ResultReport) -> str:
     result = report["result"]
-    told = f" ({result['DeploymentStatusMessage']})" if "DeploymentStatusMessage" in result else ""
+    message = f" ({result['DeploymentStatusMessage']})" if "DeploymentStatusMessage" in result else ""
     times = "once" if report["told"] == 1 else f"{report['told']} times"
-    return f"{report['deployment']}: {result.get('DeploymentStatus', 'no status')}{told}, told {times}"
+    return f"{report['deployment']}: {result.get('DeploymentStatus', 'no status')}{message}, reported {times}"
 
 
 def _table(*columns: str) -> Table:
@@ -105,6 +103,10 @@ def _table(*columns: str) -> Table:
 
 def _lines(texts: Iterable[str]) -> Text:
     return Text("\n").join([_text(text) for text in texts])
+
+
+def _size(definition: ModelDefinition) -> str:
+    return "" if definition.size is None else f"{definition.size:,}"
 
 
 def _text(text: str | None) -> Text:

@@ -1,6 +1,6 @@
-"""How the manager's answers are dressed for HTTP: rest-json, S3's XML, and the bytes of a file.
+"""The manager's responses: rest-json, S3's XML, and the bytes of a file. It must never decide what is answered.
 
-Every answer carries `x-amzn-RequestId`. Nothing here decides what is answered.
+Every response carries `x-amzn-RequestId`.
 """
 
 import asyncio
@@ -11,12 +11,42 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from gateway.manager.errors import ApiError, S3Error, no_such_key
-from gateway.manager.objects.object_store import CHUNK, OpenObject
-from gateway.manager.objects.ranges import Part
+from gateway.manager.http.ranges import ByteRange
+from gateway.manager.http.signatures import SignatureError, SignatureFault
+from gateway.manager.store import CHUNK, OpenObject
+
+API_FAULTS = {
+    SignatureFault.MISSING: ("MissingAuthenticationTokenException", 403),
+    SignatureFault.MALFORMED: ("IncompleteSignatureException", 400),
+    SignatureFault.UNKNOWN_KEY: ("UnrecognizedClientException", 403),
+    SignatureFault.SKEWED: ("InvalidSignatureException", 403),
+    SignatureFault.MISMATCH: ("InvalidSignatureException", 403),
+    SignatureFault.WRONG_BODY: ("InvalidSignatureException", 403),
+}
+S3_FAULTS = {
+    SignatureFault.MISSING: ("AccessDenied", 403),
+    SignatureFault.MALFORMED: ("AuthorizationHeaderMalformed", 400),
+    SignatureFault.UNKNOWN_KEY: ("InvalidAccessKeyId", 403),
+    SignatureFault.SKEWED: ("RequestTimeTooSkewed", 403),
+    SignatureFault.MISMATCH: ("SignatureDoesNotMatch", 403),
+    SignatureFault.WRONG_BODY: ("XAmzContentSHA256Mismatch", 400),
+}
 
 
-def json_answer(body: object, status: int, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
-    """`body` as JSON; None: an operation without output, whose answer is empty."""
+def signature_api_error(error: SignatureError) -> ApiError:
+    """A bad signature, as the Edge API names it."""
+    code, status = API_FAULTS[error.fault]
+    return ApiError(code, error.detail, status)
+
+
+def signature_s3_error(error: SignatureError) -> S3Error:
+    """A bad signature, as the S3 API names it."""
+    code, status = S3_FAULTS[error.fault]
+    return S3Error(code, error.detail, status)
+
+
+def json_response(body: object, status: int, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
+    """`body` as JSON; None: an operation without output, whose body is empty."""
     return web.Response(
         body=b"" if body is None else json.dumps(body, separators=(",", ":")).encode(),
         status=status,
@@ -25,13 +55,13 @@ def json_answer(body: object, status: int, request_id: str, headers: dict[str, s
     )
 
 
-def api_refusal(error: ApiError, request_id: str) -> web.Response:
-    """The Edge API's refusal."""
-    return json_answer(error.body(), error.status, request_id, {"x-amzn-ErrorType": error.code})
+def api_error_response(error: ApiError, request_id: str) -> web.Response:
+    """An error of the Edge API."""
+    return json_response(error.body(), error.status, request_id, {"x-amzn-ErrorType": error.code})
 
 
-def s3_refusal(error: S3Error, method: str, request_id: str) -> web.Response:
-    """The S3 API's refusal; HEAD and 304 have no body, so their callers see the status alone."""
+def s3_error_response(error: S3Error, method: str, request_id: str) -> web.Response:
+    """An error of the S3 API. HEAD and 304 have no body, so their callers see the status alone."""
     headers = {"x-amzn-RequestId": request_id, "x-amz-request-id": request_id, **error.headers}
     if method == "HEAD" or error.status == 304:
         return web.Response(status=error.status, headers=headers)
@@ -40,10 +70,10 @@ def s3_refusal(error: S3Error, method: str, request_id: str) -> web.Response:
     )
 
 
-def object_of(target: str) -> tuple[str, str]:
+def parse_object_path(target: str) -> tuple[str, str]:
     """The bucket and key in the raw target of a request.
 
-    Raises S3Error: 501 where it names a bucket or nothing, since nothing is listed here; 404 where it is no UTF-8.
+    Raises S3Error: 501 where the key is missing, since nothing is listed here; 404 where it is not UTF-8.
     """
     bucket, _, key = target.partition("?")[0].removeprefix("/").partition("/")
     if not bucket or not key:
@@ -54,27 +84,24 @@ def object_of(target: str) -> tuple[str, str]:
         raise no_such_key(key) from error
 
 
-async def send_object(request: web.Request, found: OpenObject, part: Part, request_id: str) -> web.StreamResponse:
-    """Sends the part, a chunk at a time; for HEAD the headers alone."""
-    answer = web.StreamResponse(status=part.status, headers=_object_headers(found, part, request_id))
-    await answer.prepare(request)
-    place = part.end if request.method == "HEAD" else part.start
-    while place < part.end:
-        chunk = await asyncio.to_thread(found.read, place, min(place + CHUNK, part.end))
-        if not chunk:
-            raise OSError("a model file shrank while it was read: put files in place by renaming")
-        await answer.write(chunk)
-        place += len(chunk)
-    await answer.write_eof()
-    return answer
-
-
-def _object_headers(found: OpenObject, part: Part, request_id: str) -> dict[str, str]:
-    return {
+async def send_object(request: web.Request, opened: OpenObject, part: ByteRange, request_id: str) -> web.StreamResponse:
+    """Sends those bytes in chunks; for HEAD the headers alone. Raises OSError where the file shrank."""
+    headers = {
         "x-amzn-RequestId": request_id,
         "x-amz-request-id": request_id,
         "Content-Type": "binary/octet-stream",
-        "ETag": found.etag,
-        "Last-Modified": formatdate(found.modified, usegmt=True),
+        "ETag": opened.etag,
+        "Last-Modified": formatdate(opened.modified, usegmt=True),
         **part.headers,
     }
+    response = web.StreamResponse(status=part.status, headers=headers)
+    await response.prepare(request)
+    position = part.end if request.method == "HEAD" else part.start
+    while position < part.end:
+        chunk = await asyncio.to_thread(opened.read, position, min(position + CHUNK, part.end))
+        if not chunk:
+            raise OSError("a model file shrank while it was read: replace files by renaming")
+        await response.write(chunk)
+        position += len(chunk)
+    await response.write_eof()
+    return response

@@ -1,10 +1,6 @@
-"""The manager's one port: POST is the Edge API, GET and HEAD of /{bucket}/{key} the model store, /healthz for watchers.
+"""The manager's one port: POST is the Edge API, GET and HEAD of /{bucket}/{key} the model store, /healthz the health.
 
-The shell around api.py and objects.py: it reads requests, checks signatures, and dresses every answer, refusals too. It
-decides nothing about devices or files.
-
-    async with running(Config(data=Path("data"))) as url:
-        boto3.client("sagemaker-edge", endpoint_url=url, ...)
+It reads requests, checks signatures and sends every response. It must never decide anything about devices or files.
 """
 
 import asyncio
@@ -12,74 +8,108 @@ import contextlib
 import sqlite3
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import structlog
 from aiohttp import web
 
-from gateway.manager.api.operations import Api, make_api
-from gateway.manager.config import Config
-from gateway.manager.errors import ApiError, S3Error, unsigned_call, unsigned_read
-from gateway.manager.http.responses import api_refusal, json_answer, object_of, s3_refusal, send_object
-from gateway.manager.http.signatures import Received, SignatureError, verify
-from gateway.manager.objects.object_store import Objects, OpenObject
-from gateway.manager.objects.ranges import Part, choose
-from gateway.manager.rollouts.runner import Rolling
-from gateway.manager.store.database import Store, open_store
+from gateway.manager.errors import ApiError, ManagerError, S3Error
+from gateway.manager.http.ranges import ByteRange, select_range
+from gateway.manager.http.responses import (
+    api_error_response,
+    json_response,
+    parse_object_path,
+    s3_error_response,
+    send_object,
+    signature_api_error,
+    signature_s3_error,
+)
+from gateway.manager.http.signatures import AccessKey, SignatureError, SignedRequest, verify
+from gateway.manager.operations import EdgeApi
+from gateway.manager.rollouts import RolloutRunner
+from gateway.manager.store import Database, ObjectStore, OpenObject, open_database
 
-TICK = 1.0
-"""Seconds between two looks at what is due of the rollouts."""
+INTERVAL = 1.0
+"""Seconds between two checks for steps of rollouts that are due."""
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
 
-def make_app(config: Config, store: Store) -> web.Application:
-    """The service over an open store, which the caller closes."""
-    shell = Shell(config, make_api(store, config.registered_ttl, config.unregistered_ttl), Objects(config.objects))
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """The settings of one server. Raises ManagerError where a value cannot work.
+
+    Port 0 takes a free one. `access_key` None: no signature is checked. `registered_ttl`, `unregistered_ttl`: CacheTTL
+    of the two answers, in seconds. `max_body`: bytes of a request at most. `power_safe`: as in `open_database`.
+    """
+
+    data: Path
+    host: str = "127.0.0.1"
+    port: int = 0
+    access_key: AccessKey | None = None
+    registered_ttl: int = 300
+    unregistered_ttl: int = 60
+    max_body: int = 4 * 1024 * 1024
+    power_safe: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ManagerError(f"port {self.port} is not a port: 0 (a free one) to 65535")
+        for name in ("registered_ttl", "unregistered_ttl"):
+            if getattr(self, name) < 0:
+                raise ManagerError(f"{name} is {getattr(self, name)}: seconds, 0 or more")
+
+
+def make_app(config: ServerConfig, database: Database) -> web.Application:
+    """The service over an open database, which the caller closes."""
+    handler = RequestHandler(config, database)
     app = web.Application(client_max_size=config.max_body)
-    app.router.add_route("*", "/{anything:.*}", shell.handle)
+    app.router.add_route("*", "/{path:.*}", handler.handle)
     return app
 
 
 @contextlib.asynccontextmanager
-async def running(config: Config) -> AsyncIterator[str]:
-    """The service on the running loop, listening before the block is entered; yields its URL, without a last slash.
+async def start_server(config: ServerConfig) -> AsyncIterator[str]:
+    """The service on the running loop; it listens before the block is entered. Yields its URL without a last slash.
 
-    Raises ManagerError (no database to be had) and OSError (address in use).
+    Raises ManagerError (the database cannot be opened) and OSError (address in use).
     """
-    with contextlib.closing(open_store(config.data, create=True, power_safe=config.power_safe)) as store:
-        runner = web.AppRunner(make_app(config, store), access_log=None, shutdown_timeout=5)
+    with contextlib.closing(open_database(config.data, create=True, power_safe=config.power_safe)) as database:
+        runner = web.AppRunner(make_app(config, database), access_log=None, shutdown_timeout=5)
         await runner.setup()
-        rolling = asyncio.create_task(_carry_on(Rolling(store)))
+        rollouts = asyncio.create_task(_rollout_loop(RolloutRunner(database)))
         try:
             await web.TCPSite(runner, config.host, config.port).start()
             port = runner.addresses[0][1]
             host = f"[{config.host}]" if ":" in config.host else config.host
             yield f"http://{host}:{port}"
         finally:
-            rolling.cancel()
+            rollouts.cancel()
             await runner.cleanup()
 
 
-async def _carry_on(rolling: Rolling) -> None:
-    """Takes the steps of rollouts that no result brings: those of time, and what is left of a large stage."""
+async def _rollout_loop(runner: RolloutRunner) -> None:
+    """Takes the steps that follow from no result: those that are due by time, and the rest of a large stage."""
     while True:
         try:
-            more = rolling.advance_all(time.time())
+            more = runner.advance_all(time.time())
         except sqlite3.Error as error:
             more = False
-            LOG.error("rollouts stand still until the database can be used", detail=str(error))
-        await asyncio.sleep(0 if more else TICK)  # calls of devices come between two slices
+            event = "the database cannot be used: rollouts wait; check the disk and the data folder"
+            LOG.error(event, detail=str(error))
+        await asyncio.sleep(0 if more else INTERVAL)  # calls of devices come between two steps
 
 
-class Shell:
-    """One handler for all: which API was asked follows from the method, and with it the dialect of a refusal."""
+class RequestHandler:
+    """Handles every request. The method says which API is called, and so in which form an error is sent."""
 
-    def __init__(self, config: Config, api: Api, objects: Objects) -> None:
+    def __init__(self, config: ServerConfig, database: Database) -> None:
         self.config = config
-        self.api = api
-        self.objects = objects
+        self.api = EdgeApi(database, config.registered_ttl, config.unregistered_ttl)
+        self.objects = ObjectStore(config.data)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         request_id = str(uuid4())
@@ -87,69 +117,70 @@ class Shell:
             return await self._call(request, request_id)
         if request.raw_path == "/healthz":
             return self._health(request_id)
-        return await self._read(request, request_id)
+        return await self._read_object(request, request_id)
 
     def _health(self, request_id: str) -> web.Response:
         try:
-            self.api.store.ping()
+            self.api.database.ping()
         except sqlite3.Error as error:
-            LOG.error("the database cannot be read: every call fails until it can", detail=str(error))
-            return json_answer({"status": "failing"}, 503, request_id)
-        return json_answer({"status": "ok"}, 200, request_id)
+            event = "the database cannot be read: every call fails; check the disk and the data folder"
+            LOG.error(event, detail=str(error))
+            return json_response({"status": "failing"}, 503, request_id)
+        return json_response({"status": "ok"}, 200, request_id)
 
     async def _call(self, request: web.Request, request_id: str) -> web.Response:
         operation = request.raw_path.partition("?")[0].removeprefix("/")[:80]
         try:
-            return json_answer(self._perform(operation, request, await self._body(request)), 200, request_id)
+            return json_response(self._perform(operation, request, await self._body(request)), 200, request_id)
         except ApiError as error:
-            LOG.warning("call refused", operation=operation, code=error.code, detail=error.message, id=request_id)
-            return api_refusal(error, request_id)
+            LOG.warning("call rejected", operation=operation, code=error.code, detail=error.message, id=request_id)
+            return api_error_response(error, request_id)
 
     async def _body(self, request: web.Request) -> bytes:
         try:
             return await request.read()
         except web.HTTPRequestEntityTooLarge as error:
-            told = f"the request is larger than {self.config.max_body} bytes"
-            raise ApiError("RequestEntityTooLargeException", told, 413) from error
+            detail = f"the request is larger than {self.config.max_body} bytes"
+            raise ApiError("RequestEntityTooLargeException", detail, 413) from error
 
     def _perform(self, operation: str, request: web.Request, body: bytes) -> dict[str, object] | None:
-        """SQLite takes some 100 us, less than a hop to a thread and back would."""
+        """Not in a thread: SQLite takes some 100 us, less than the change of threads."""
         try:
             self._check_signature(request, body, "sagemaker")
-            return self.api.answer(operation, body, time.time())
+            return self.api.handle(operation, body, time.time())
         except SignatureError as error:
-            raise unsigned_call(error) from error
+            raise signature_api_error(error) from error
         except ApiError:
             raise
         except Exception as error:
-            LOG.exception("call failed: nothing of it is kept, the caller may try again", operation=operation)
+            LOG.exception("call failed: nothing of it is stored, the caller may repeat it", operation=operation)
             raise ApiError("InternalServiceException", "the manager failed; its log says why") from error
 
-    async def _read(self, request: web.Request, request_id: str) -> web.StreamResponse:
+    async def _read_object(self, request: web.Request, request_id: str) -> web.StreamResponse:
         try:
-            found, part = await self._find(request)
+            opened, part = await self._open_object(request)
         except S3Error as error:
-            return s3_refusal(error, request.method, request_id)
-        with contextlib.closing(found):
-            return await send_object(request, found, part, request_id)
+            return s3_error_response(error, request.method, request_id)
+        with contextlib.closing(opened):
+            return await send_object(request, opened, part, request_id)
 
-    async def _find(self, request: web.Request) -> tuple[OpenObject, Part]:
-        """A GET has no body that means anything; one that is signed over a body is refused."""
+    async def _open_object(self, request: web.Request) -> tuple[OpenObject, ByteRange]:
+        """A GET has no body that means anything; one that is signed over a body is rejected."""
         if request.method not in ("GET", "HEAD"):
             raise S3Error("MethodNotAllowed", "The specified method is not allowed against this resource.", 405)
         try:
             self._check_signature(request, b"", "s3")
         except SignatureError as error:
-            raise unsigned_read(error) from error
-        found = await asyncio.to_thread(self.objects.open, *object_of(request.raw_path))
+            raise signature_s3_error(error) from error
+        opened = await asyncio.to_thread(self.objects.open, *parse_object_path(request.raw_path))
         try:
-            names = {name.lower(): value for name, value in request.headers.items()}
-            return found, choose(names, found.etag, found.size)
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            return opened, select_range(headers, opened.etag, opened.size)
         except S3Error:
-            found.close()
+            opened.close()
             raise
 
     def _check_signature(self, request: web.Request, body: bytes, service: str) -> None:
-        if self.config.keys is not None:
-            received = Received(request.method, request.raw_path, list(request.headers.items()), body)
-            verify(received, service, self.config.keys, datetime.now(UTC))
+        if self.config.access_key is not None:
+            signed = SignedRequest(request.method, request.raw_path, list(request.headers.items()), body)
+            verify(signed, service, self.config.access_key, datetime.now(UTC))

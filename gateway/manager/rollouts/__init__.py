@@ -1,1 +1,18 @@
-"""Rollouts: what happens next, and who does it. Knows nothing of HTTP."""
+"""Rollouts: one deployment to many devices, in stages. `actions` is what an operator does; `decisions` has no I/O."""
+
+from gateway.manager.rollouts.decisions import AT_ONCE, PENDING, RolloutDeviceState, RolloutRules, RolloutState, Stage
+from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
+from gateway.manager.rollouts.runner import RolloutRunner
+
+__all__ = [
+    "AT_ONCE",
+    "PENDING",
+    "NewRollout",
+    "Rollout",
+    "RolloutDeviceState",
+    "RolloutRepository",
+    "RolloutRules",
+    "RolloutRunner",
+    "RolloutState",
+    "Stage",
+]

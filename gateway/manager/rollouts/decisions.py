@@ -1,7 +1,7 @@
-"""A rollout: one deployment for many devices, in stages, which ends itself where too many fail. No I/O, no clock.
+"""The next step of a rollout: one deployment to many devices, in stages, until too many fail. No I/O, no clock.
 
-Each device has one state, which its newest result sets: however often it repeats a result, retries or reboots, it
-counts once, as what it said last. `decide` looks at how many devices are in which state, and names the one next step.
+Each device has one state, set by its newest result: however often it repeats a result, retries or reboots, it counts
+once. `next_step` looks only at how many devices are in which state.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from math import ceil
 from typing import TypeAlias
 
 
-class State(StrEnum):
-    """Of a rollout. The last three are final."""
+class RolloutState(StrEnum):
+    """The last three are final."""
 
     RUNNING = auto()
     PAUSED = auto()
@@ -27,50 +27,47 @@ class State(StrEnum):
     COMPLETED = auto()
 
 
-class DeviceState(StrEnum):
-    """Of one device in a rollout."""
+class RolloutDeviceState(StrEnum):
+    """The state of one device in a rollout."""
 
     WAITING = auto()
-    """Its stage has not come."""
-    GIVEN = auto()
-    """GetDeployments would answer it; nobody asked."""
+    """Its stage has not started."""
+    ASSIGNED = "given"  # as stored
+    """GetDeployments would return it; the device has not asked."""
     FETCHED = auto()
-    """GetDeployments answered it."""
+    """GetDeployments returned it."""
     SUCCEEDED = auto()
     FAILED = auto()
     SUPERSEDED = auto()
-    """A newer deployment took its place before the device told a result."""
+    """A newer deployment replaced it before the device reported a result."""
     WITHDRAWN = auto()
-    """It was given and nobody asked, when the rollout was stopped or aborted."""
+    """It was assigned and not fetched when the rollout was stopped or aborted."""
 
 
-OPEN = frozenset({State.RUNNING, State.PAUSED})
-HALTED = frozenset({State.STOPPED, State.ABORTED})
-PENDING = (DeviceState.GIVEN, DeviceState.FETCHED)
-VERDICTS = {"SUCCESS": DeviceState.SUCCEEDED, "FAIL": DeviceState.FAILED}
-"""DeploymentStatus -> what it makes of a device. Any other word is no verdict."""
+OPEN = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
+HALTED = frozenset({RolloutState.STOPPED, RolloutState.ABORTED})
+PENDING = (RolloutDeviceState.ASSIGNED, RolloutDeviceState.FETCHED)
+RESULTS = {"SUCCESS": RolloutDeviceState.SUCCEEDED, "FAIL": RolloutDeviceState.FAILED}
+"""DeploymentStatus -> the state of the device. Any other status changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """`share` of all devices have it. The next begins once `min_success` of them succeeded, `wait` s after this one."""
+    """`share` of all devices have it. The next starts once `min_success` of them succeeded, `wait` s after this one."""
 
     share: Fraction
     min_success: Fraction = Fraction(0)
     wait: float = 0.0
 
 
-WHOLE = (Stage(Fraction(1)),)
-
-
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """`stop_at`: the share of results that may fail, None: any; it is looked at from `stop_min` results on.
+class RolloutRules:
+    """`stop_at`: the share of results that may fail, None: any; it is checked from `stop_min` results on.
 
-    Raises ValueError where the stages do not grow to the whole.
+    Raises ValueError where the stages do not grow to 100%.
     """
 
-    stages: tuple[Stage, ...] = WHOLE
+    stages: tuple[Stage, ...] = (Stage(Fraction(1)),)
     stop_at: Fraction | None = None
     stop_min: int = 1
 
@@ -80,118 +77,113 @@ class Rules:
             raise ValueError("stages grow, and the last one is 100%")
 
 
-AT_ONCE = Rules()
+AT_ONCE = RolloutRules()
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a rollout stands. `stage` counts from 0 and began at `since` (Unix seconds)."""
+    """How far a rollout has come. `stage` counts from 0 and started at `since` (Unix seconds)."""
 
-    rules: Rules
-    state: State
+    rules: RolloutRules
+    state: RolloutState
     stage: int
     since: float
-    devices: Mapping[DeviceState, int]
+    devices: Mapping[RolloutDeviceState, int]
 
-    def count(self, *states: DeviceState) -> int:
+    def count(self, *states: RolloutDeviceState) -> int:
         """How many devices are in one of `states`."""
         return sum(self.devices.get(state, 0) for state in states)
 
     @property
     def total(self) -> int:
-        """All devices of the rollout, whatever their state."""
-        return self.count(*DeviceState)
+        """All devices of the rollout."""
+        return self.count(*RolloutDeviceState)
 
     @property
-    def given(self) -> int:
-        """How many devices the stages have reached."""
-        return self.total - self.count(DeviceState.WAITING)
+    def reached(self) -> int:
+        """How many devices the stages have reached so far."""
+        return self.total - self.count(RolloutDeviceState.WAITING)
 
-    def bound(self, stage: int) -> int:
+    def stage_size(self, stage: int) -> int:
         """How many devices have it at the end of a stage: the share rounded up, so never none."""
         return ceil(self.rules.stages[stage].share * self.total)
 
 
 @dataclass(frozen=True, slots=True)
-class Give:
-    """The next `count` devices get it."""
+class AssignNext:
+    """Assign it to the next `count` devices."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
-    """That stage begins."""
+class StartStage:
+    """Start that stage."""
 
     stage: int
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """The rollout is in that state from now on; `reason` is for people."""
+class Finish:
+    """Set that final state; `reason` is for people."""
 
-    state: State
+    state: RolloutState
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Withdraw:
-    """It is taken back from devices for which nobody has asked for it yet."""
+    """Withdraw it from the devices that have not fetched it."""
 
 
-Step: TypeAlias = Give | Begin | End | Withdraw | None
+Step: TypeAlias = AssignNext | StartStage | Finish | Withdraw | None
 
 
-def order(name: str, devices: Iterable[str]) -> list[str]:
-    """The devices in the order in which a deployment of that name reaches them; the same for the same names.
+def rollout_order(name: str, devices: Iterable[str]) -> list[str]:
+    """The order in which a deployment of that name reaches the devices; always the same for the same names.
 
-    Each stage is a beginning of this list, so a later one contains the earlier ones.
+    Each stage is the beginning of this list, so a later stage contains the earlier ones.
     """
     return sorted(devices, key=lambda device: hashlib.sha256(f"{name}/{device}".encode()).digest())
 
 
-def portion(name: str, devices: Collection[str], share: Fraction) -> list[str]:
+def select_share(name: str, devices: Collection[str], share: Fraction) -> list[str]:
     """That share of the devices, rounded up: the first of their order."""
-    return order(name, devices)[: ceil(share * len(devices))]
+    return rollout_order(name, devices)[: ceil(share * len(devices))]
 
 
-def decide(progress: Progress, now: float) -> Step:
+def next_step(progress: Progress, now: float) -> Step:
     """The one next step at `now` (Unix seconds); None: nothing to do until a result comes or time passes."""
     if progress.state not in OPEN:
-        return Withdraw() if progress.state in HALTED and progress.count(DeviceState.GIVEN) else None
-    reason = _too_many(progress)
+        return Withdraw() if progress.state in HALTED and progress.count(RolloutDeviceState.ASSIGNED) else None
+    reason = _stop_reason(progress)
     if reason is not None:
-        return End(State.STOPPED, reason)
-    if progress.state is State.PAUSED:
+        return Finish(RolloutState.STOPPED, reason)
+    if progress.state is RolloutState.PAUSED:
         return None
-    missing = progress.bound(progress.stage) - progress.given
+    missing = progress.stage_size(progress.stage) - progress.reached
     if missing > 0:
-        return Give(missing)
+        return AssignNext(missing)
     return _end_of_stage(progress, now)
 
 
-def _too_many(progress: Progress) -> str | None:
-    """Why the rollout stops. What the devices of its stage can no longer mend need not wait for `stop_min`."""
+def _stop_reason(progress: Progress) -> str | None:
+    """Why it stops, or None. `stop_min` is ignored where the other devices of the stage could not change that."""
     limit = progress.rules.stop_at
-    failed = progress.count(DeviceState.FAILED)
-    results = failed + progress.count(DeviceState.SUCCEEDED)
+    failed = progress.count(RolloutDeviceState.FAILED)
+    results = failed + progress.count(RolloutDeviceState.SUCCEEDED)
     if limit is None or failed <= limit * results:
         return None
-    reached = max(progress.given, progress.bound(progress.stage))
-    if results < progress.rules.stop_min and failed <= limit * reached:
+    most_results = max(progress.reached, progress.stage_size(progress.stage))
+    if results < progress.rules.stop_min and failed <= limit * most_results:
         return None
-    return f"{failed} of {results} results are FAIL, more than {percent(limit)}"
+    return f"{failed} of {results} results are FAIL, more than {float(limit * 100):g}%"
 
 
 def _end_of_stage(progress: Progress, now: float) -> Step:
     if progress.stage == len(progress.rules.stages) - 1:
-        return None if progress.count(*PENDING) else End(State.COMPLETED)
+        return None if progress.count(*PENDING) else Finish(RolloutState.COMPLETED)
     stage = progress.rules.stages[progress.stage]
-    wanted = stage.min_success * (progress.given - progress.count(DeviceState.SUPERSEDED))
-    enough = progress.count(DeviceState.SUCCEEDED) >= wanted
-    return Begin(progress.stage + 1) if enough and now >= progress.since + stage.wait else None
-
-
-def percent(share: Fraction) -> str:
-    """For people: 5%, 0.5%."""
-    return f"{float(share * 100):g}%"
+    required = stage.min_success * (progress.reached - progress.count(RolloutDeviceState.SUPERSEDED))
+    enough = progress.count(RolloutDeviceState.SUCCEEDED) >= required
+    return StartStage(progress.stage + 1) if enough and now >= progress.since + stage.wait else None

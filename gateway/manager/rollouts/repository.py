@@ -1,41 +1,43 @@
-"""Rollouts in the database: begun, found, read and changed. It decides nothing."""
+"""Rollouts in the database: created, found, read and changed. Decides no step. Times are Unix seconds."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from typing import Any
 
-from gateway.manager.api.deployments import Definition
+from gateway.manager.api import ModelDefinition
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import (
     AT_ONCE,
     OPEN,
     PENDING,
-    VERDICTS,
-    DeviceState,
+    RESULTS,
     Progress,
-    Rules,
+    RolloutDeviceState,
+    RolloutRules,
+    RolloutState,
     Stage,
-    State,
 )
-from gateway.manager.store.database import Store
+from gateway.manager.store import Database
 
-SLICE = 100
-_READ = "SELECT id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since FROM rollouts"
+_SELECT = (
+    "SELECT id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since FROM rollouts"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One deployment to many devices. `created` in Unix seconds; `undoes`: the deployment that it takes back.
+    """One deployment to many devices. `created`: Unix seconds; `undoes`: the deployment that it undoes.
 
-    Of one that undoes, `definitions` tells the handles alone: each device gets what it had before.
+    Where it undoes one, `definitions` has the handles only: each device gets what it had before.
     """
 
-    number: int
+    id: int
     fleet: str
     name: str
     policy: str
-    definitions: tuple[Definition, ...]
+    definitions: tuple[ModelDefinition, ...]
     created: float
     undoes: str | None
     reason: str
@@ -43,170 +45,186 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
-    """What `begin` is to write. `name` None: made of `stem` and a number never used before."""
+class NewRollout:
+    """What `create` is to write. `name` None: made of `stem` and a number never used before."""
 
     fleet: str
     name: str | None
     stem: str
     policy: str
-    definitions: tuple[Definition, ...]
-    rules: Rules = AT_ONCE
+    definitions: tuple[ModelDefinition, ...]
+    rules: RolloutRules = AT_ONCE
     undoes: str | None = None
 
 
-class Rollouts:
-    """Over an open store. Times are Unix seconds. sqlite3.Error: the disk fails."""
+class RolloutRepository:
+    """The rollouts of an open database. sqlite3.Error: the disk fails."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.connection = store.connection
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.connection = database.connection
 
-    def next_number(self) -> int:
-        """What the next rollout will be called by, unless another process begins one first."""
+    def next_id(self) -> int:
+        """The id of the next rollout, unless another process creates one first."""
         row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rollouts'").fetchone()
         return 1 if row is None else int(row[0]) + 1
 
-    def begin(self, draft: Draft, choose: Callable[[str], Sequence[int]], now: float) -> int:
-        """The number of a new rollout that reaches the devices that `choose` has for its name, in that order.
+    def create(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> int:
+        """The id of a new rollout to the devices that `choose` returns for its name, in that order.
 
-        Raises ManagerError where the fleet had a deployment of that name, or a rollout that still has devices to reach
-        names a handle of this one: it would later put the older file over the newer one. Then nothing is written.
+        Raises ManagerError, and writes nothing, where the fleet had a deployment of that name, or where a rollout that
+        still has devices to reach has a handle of this one: it would later replace the newer file with the older one.
         """
-        with self.store.transaction():
-            name = draft.name or f"{draft.stem[:50]}-{self.next_number()}"
-            if self.find(draft.fleet, name) is not None:
-                raise ManagerError(f"a deployment named {name} was there before: give another --name")
-            definitions = json.dumps([asdict(each) for each in draft.definitions])
-            number = self.connection.execute(
+        with self.database.transaction():
+            name = new.name or f"{new.stem[:50]}-{self.next_id()}"
+            if self.find(new.fleet, name) is not None:
+                raise ManagerError(f"there is or was a deployment named {name}: give another --name")
+            definitions = json.dumps([asdict(each) for each in new.definitions])
+            rollout_id = self.connection.execute(
                 "INSERT INTO rollouts (fleet, name, policy, definitions, created, rules, undoes, since)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (draft.fleet, name, draft.policy, definitions, now, _written(draft.rules), draft.undoes, now),
+                (new.fleet, name, new.policy, definitions, now, _rules_to_json(new.rules), new.undoes, now),
             ).lastrowid
-            assert number is not None
+            assert rollout_id is not None
             self.connection.executemany(
                 "INSERT INTO rollout_devices (rollout, device, place) VALUES (?, ?, ?)",
-                [(number, device, place) for place, device in enumerate(choose(name))],
+                [(rollout_id, device_id, place) for place, device_id in enumerate(choose(name))],
             )
-            self._check_others(number, draft)
-        return number
+            self._check_others(rollout_id, new)
+        return rollout_id
 
-    def _check_others(self, number: int, draft: Draft) -> None:
-        handles = {each.handle for each in draft.definitions}
-        for other in self.of_fleet(draft.fleet):
+    def _check_others(self, rollout_id: int, new: NewRollout) -> None:
+        handles = {each.handle for each in new.definitions}
+        for other in self.list_rollouts(new.fleet):
             shared = sorted(handles & {each.handle for each in other.definitions})
-            if other.number == number or other.progress.state not in OPEN or not shared:
+            if other.id == rollout_id or other.progress.state not in OPEN or not shared:
                 continue
             row = self.connection.execute(
-                "SELECT 1 FROM rollout_devices AS waiting JOIN rollout_devices AS mine USING (device)"
-                " WHERE waiting.rollout = ? AND waiting.state = 'waiting' AND mine.rollout = ? LIMIT 1",
-                (other.number, number),
+                "SELECT 1 FROM rollout_devices AS theirs JOIN rollout_devices AS ours USING (device)"
+                " WHERE theirs.rollout = ? AND theirs.state = ? AND ours.rollout = ? LIMIT 1",
+                (other.id, RolloutDeviceState.WAITING, rollout_id),
             ).fetchone()
             if row is not None:
                 raise ManagerError(
                     f"{other.name} has not reached all its devices, and would then replace this {shared[0]}: "
-                    f"`abort {draft.fleet} {other.name}` first"
+                    f"`abort {new.fleet} {other.name}` first"
                 )
 
     def find(self, fleet: str, name: str) -> int | None:
-        """The number of the newest rollout of that name; None: there was none."""
+        """The id of the newest rollout of that name; None: there is none."""
         row = self.connection.execute(
             "SELECT max(id) FROM rollouts WHERE fleet = ? AND name = ?", (fleet, name)
         ).fetchone()
         return None if row[0] is None else int(row[0])
 
-    def of_fleet(self, fleet: str | None = None) -> list[Rollout]:
+    def list_rollouts(self, fleet: str | None = None) -> list[Rollout]:
         """All rollouts of a fleet, or of every fleet, in order of creation."""
         rows = self.connection.execute(
-            f"{_READ} WHERE fleet = :fleet OR :fleet IS NULL ORDER BY id", {"fleet": fleet}
+            f"{_SELECT} WHERE fleet = :fleet OR :fleet IS NULL ORDER BY id", {"fleet": fleet}
         ).fetchall()
-        return [self._rollout(*row) for row in rows]
+        return [self._rollout(row) for row in rows]
 
-    def read(self, number: int) -> Rollout:
+    def read(self, rollout_id: int) -> Rollout:
         """One rollout as it is now."""
-        return self._rollout(*self.connection.execute(f"{_READ} WHERE id = ?", (number,)).fetchone())
+        return self._rollout(self.connection.execute(f"{_SELECT} WHERE id = ?", (rollout_id,)).fetchone())
 
-    def open(self) -> list[int]:
-        """Those that a step may be due for."""
+    def unfinished(self) -> list[int]:
+        """The ids of those for which a step may be due."""
         rows = self.connection.execute(
             "SELECT id FROM rollouts WHERE state IN ('running', 'paused') OR state IN ('stopped', 'aborted') AND EXISTS"
-            " (SELECT 1 FROM rollout_counts AS each WHERE rollout = id AND each.state = 'given' AND devices > 0)"
+            " (SELECT 1 FROM rollout_counts AS counts WHERE rollout = id AND counts.state = ? AND devices > 0)",
+            (RolloutDeviceState.ASSIGNED,),
         )
-        return [int(number) for (number,) in rows]
+        return [int(rollout_id) for (rollout_id,) in rows]
 
-    def reached(self, number: int) -> list[int]:
-        """The devices that know of it or may come to: those that have it and those with a verdict, in its order."""
-        states = (*PENDING, *VERDICTS.values())
+    def reached_devices(self, rollout_id: int) -> list[int]:
+        """The devices that have it or may fetch it, and those with a result, in the order of the rollout."""
+        states = (*PENDING, *RESULTS.values())
         rows = self.connection.execute(
-            f"SELECT device FROM rollout_devices WHERE rollout = ? AND state IN ({marks(states)}) ORDER BY place",
-            (number, *states),
+            "SELECT device FROM rollout_devices WHERE rollout = ?"
+            f" AND state IN ({_placeholders(states)}) ORDER BY place",
+            (rollout_id, *states),
         )
-        return [int(device) for (device,) in rows]
+        return [int(device_id) for (device_id,) in rows]
 
-    def set(self, number: int, **columns: object) -> None:
-        """Change columns of one rollout."""
+    def update(self, rollout_id: int, **columns: object) -> None:
+        """Changes columns of one rollout."""
         changes = ", ".join(f"{column} = ?" for column in columns)
-        self.connection.execute(f"UPDATE rollouts SET {changes} WHERE id = ?", (*columns.values(), number))
+        self.connection.execute(f"UPDATE rollouts SET {changes} WHERE id = ?", (*columns.values(), rollout_id))
 
-    def set_device(self, number: int, device: int, state: DeviceState) -> None:
-        """Change the state of one device in a rollout."""
+    def find_device(self, device_id: int, name: str) -> tuple[int, RolloutDeviceState] | None:
+        """The id of the rollout of that name to the device, and the device's state in it; None: there is none."""
+        row = self.connection.execute(
+            "SELECT rollout, rollout_devices.state FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
+            " WHERE device = ? AND name = ?",
+            (device_id, name),
+        ).fetchone()
+        return None if row is None else (row[0], RolloutDeviceState(row[1]))
+
+    def not_fetched(self, device_id: int) -> list[tuple[int, str]]:
+        """Ids and names of the rollouts that are assigned to the device and that it has not fetched."""
+        return self.connection.execute(
+            "SELECT rollout, name FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
+            " WHERE device = ? AND rollout_devices.state = ?",
+            (device_id, RolloutDeviceState.ASSIGNED),
+        ).fetchall()
+
+    def set_device(self, rollout_id: int, device_id: int, state: RolloutDeviceState) -> None:
+        """Changes the state of one device in a rollout."""
         self.connection.execute(
-            "UPDATE rollout_devices SET state = ? WHERE rollout = ? AND device = ?", (state, number, device)
+            "UPDATE rollout_devices SET state = ? WHERE rollout = ? AND device = ?", (state, rollout_id, device_id)
         )
 
-    def some(self, number: int, state: DeviceState, count: int) -> list[int]:
+    def change_device(
+        self, device_id: int, names: Iterable[str], before: Sequence[RolloutDeviceState], after: RolloutDeviceState
+    ) -> None:
+        """Changes the state of the device in the rollouts of those names, where it is one of `before`."""
+        self.connection.executemany(
+            "UPDATE rollout_devices SET state = ? WHERE device = ?"
+            f" AND state IN ({_placeholders(before)}) AND rollout IN (SELECT id FROM rollouts WHERE name = ?)",
+            [(after, device_id, *before, name) for name in names],
+        )
+
+    def next_devices(self, rollout_id: int, state: RolloutDeviceState, count: int) -> list[int]:
         """The first `count` devices in that state."""
         rows = self.connection.execute(
             "SELECT device FROM rollout_devices WHERE rollout = ? AND state = ? ORDER BY place LIMIT ?",
-            (number, state, count),
+            (rollout_id, state, count),
         )
-        return [int(device) for (device,) in rows.fetchall()]
+        return [int(device_id) for (device_id,) in rows.fetchall()]
 
-    def _rollout(
-        self,
-        number: int,
-        fleet: str,
-        name: str,
-        policy: str,
-        definitions: str,
-        created: float,
-        rules: str,
-        undoes: str | None,
-        state: str,
-        reason: str,
-        stage: int,
-        since: float,
-    ) -> Rollout:
-        rows = self.connection.execute("SELECT state, devices FROM rollout_counts WHERE rollout = ?", (number,))
-        devices = {DeviceState(each): int(count) for each, count in rows}
+    def _rollout(self, row: tuple[Any, ...]) -> Rollout:
+        rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since = row
+        rows = self.connection.execute("SELECT state, devices FROM rollout_counts WHERE rollout = ?", (rollout_id,))
+        devices = {RolloutDeviceState(each): int(count) for each, count in rows}
         return Rollout(
-            number=number,
+            id=rollout_id,
             fleet=fleet,
             name=name,
             policy=policy,
-            definitions=tuple(Definition(**each) for each in json.loads(definitions)),
+            definitions=tuple(ModelDefinition(**each) for each in json.loads(definitions)),
             created=created,
             undoes=undoes,
             reason=reason,
-            progress=Progress(_read(rules), State(state), stage, since, devices),
+            progress=Progress(_rules_from_json(rules), RolloutState(state), stage, since, devices),
         )
 
 
-def marks(values: Sequence[object]) -> str:
+def _placeholders(values: Sequence[object]) -> str:
     """A question mark for each value of SQL's IN."""
     return ", ".join("?" * len(values))
 
 
-def _written(rules: Rules) -> str:
+def _rules_to_json(rules: RolloutRules) -> str:
     stages = [(str(stage.share), str(stage.min_success), stage.wait) for stage in rules.stages]
     stop_at = None if rules.stop_at is None else str(rules.stop_at)
     return json.dumps({"stages": stages, "stop_at": stop_at, "stop_min": rules.stop_min})
 
 
-def _read(text: str) -> Rules:
-    known = json.loads(text)
-    if not known:  # of a deployment that an earlier version made
+def _rules_from_json(text: str) -> RolloutRules:
+    members = json.loads(text)
+    if not members:  # the deployment is older than rollouts
         return AT_ONCE
-    stages = tuple(Stage(Fraction(share), Fraction(least), wait) for share, least, wait in known["stages"])
-    stop_at = known["stop_at"]
-    return Rules(stages, None if stop_at is None else Fraction(stop_at), known["stop_min"])
+    stages = tuple(Stage(Fraction(share), Fraction(success), wait) for share, success, wait in members["stages"])
+    stop_at = members["stop_at"]
+    return RolloutRules(stages, None if stop_at is None else Fraction(stop_at), members["stop_min"])

@@ -1,134 +1,121 @@
-"""Rollouts carried on: by the results of devices, by an operator, by time. The steps are `rollout.decide`'s.
+"""Executes the steps of rollouts that are due: after a result of a device, a command of an operator, or some time.
 
-Each step is one transaction and touches at most `SLICE` devices, so that no caller of the service waits long for one.
-Whoever has the database may take them: the command that begins a rollout, and the service from then on.
+`decisions.next_step` decides them. Each step is one transaction over at most `SLICE` devices, so that no caller of the
+service waits long. Any process with the database may take steps: the command that starts a rollout, and the service.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
-from gateway.manager.api.deployments import Deployment, undone
+from gateway.manager.api import DeviceDeployment, undo_definitions
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import (
     HALTED,
     OPEN,
     PENDING,
-    VERDICTS,
-    Begin,
-    DeviceState,
-    End,
-    Give,
-    State,
+    RESULTS,
+    AssignNext,
+    Finish,
+    RolloutDeviceState,
+    RolloutState,
+    StartStage,
     Step,
     Withdraw,
-    decide,
+    next_step,
 )
-from gateway.manager.rollouts.repository import Rollout, Rollouts, marks
-from gateway.manager.store.database import Store
+from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
+from gateway.manager.store import Database
 
 SLICE = 100
 STEPS = 20
-SUPERSEDED = (DeviceState.SUPERSEDED,)
+"""A command takes at most so many steps and leaves the rest of a large fleet to the service."""
 
 
-class Rolling:
-    """Over an open store. Times are Unix seconds. sqlite3.Error: the disk fails."""
+class RolloutRunner:
+    """The rollouts of an open database. Times are Unix seconds. sqlite3.Error: the disk fails."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.connection = store.connection
-        self.rollouts = Rollouts(store)
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.rollouts = RolloutRepository(database)
 
-    def told(self, device: int, deployment: str, status: str | None, now: float) -> None:
-        """A result of the device: it sets the device's verdict, and the rollout takes the step that follows."""
-        verdict = VERDICTS.get(status or "")
-        row = self.connection.execute(
-            "SELECT rollout, rollout_devices.state FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
-            " WHERE device = ? AND name = ?",
-            (device, deployment),
-        ).fetchone()
-        if verdict is None or row is None or row[1] in (verdict, DeviceState.WAITING, DeviceState.WITHDRAWN):
+    def on_result(self, device_id: int, deployment: str, status: str | None, now: float) -> None:
+        """A device reported a result: sets the device's state and takes the rollout's next step."""
+        state, known = RESULTS.get(status or ""), self.rollouts.find_device(device_id, deployment)
+        if state is None or known is None:
             return
-        self.rollouts.set_device(row[0], device, verdict)
-        self.advance(row[0], now)
+        rollout_id, before = known
+        if before not in (state, RolloutDeviceState.WAITING, RolloutDeviceState.WITHDRAWN):
+            self.rollouts.set_device(rollout_id, device_id, state)
+            self.advance(rollout_id, now)
 
-    def fetched(self, device: int, names: Iterable[str]) -> None:
-        """GetDeployments answers the device `names`. Reads first: mostly nothing is to be written."""
-        rows = self.connection.execute(
-            "SELECT rollout, name FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
-            " WHERE device = ? AND rollout_devices.state = 'given'",
-            (device,),
-        ).fetchall()
-        answered = set(names)
-        for number in (number for number, name in rows if name in answered):
-            self.rollouts.set_device(number, device, DeviceState.FETCHED)
+    def on_fetched(self, device_id: int, names: Collection[str]) -> None:
+        """GetDeployments returns `names` to the device. Reads first: mostly nothing is to be written."""
+        for rollout_id, name in self.rollouts.not_fetched(device_id):
+            if name in names:
+                self.rollouts.set_device(rollout_id, device_id, RolloutDeviceState.FETCHED)
 
-    def switch(self, number: int, state: State) -> None:
-        """An operator pauses, resumes or aborts it. Raises ManagerError where it has ended."""
-        with self.store.transaction():
-            known = self.rollouts.read(number)
-            if known.progress.state not in OPEN:
-                raise ManagerError(f"{known.name} is {known.progress.state} already")
-            self.rollouts.set(number, state=state)
+    def start(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> Rollout:
+        """Creates a rollout (`RolloutRepository.create`) and takes the steps that are due."""
+        return self.run_due_steps(self.rollouts.create(new, choose, now), now)
 
-    def advance(self, number: int, now: float) -> bool:
-        """Take the one step that is due; False: none is."""
-        if decide(self.rollouts.read(number).progress, now) is None:
+    def set_state(self, rollout_id: int, state: RolloutState, now: float) -> Rollout:
+        """An operator pauses, resumes or aborts it; due steps follow. Raises ManagerError where it has ended."""
+        with self.database.transaction():
+            rollout = self.rollouts.read(rollout_id)
+            if rollout.progress.state not in OPEN:
+                raise ManagerError(f"{rollout.name} is {rollout.progress.state} already")
+            self.rollouts.update(rollout_id, state=state)
+        return self.run_due_steps(rollout_id, now)
+
+    def run_due_steps(self, rollout_id: int, now: float) -> Rollout:
+        """Takes up to `STEPS` steps that are due; the rollout afterwards."""
+        for _ in range(STEPS):
+            if not self.advance(rollout_id, now):
+                break
+        return self.rollouts.read(rollout_id)
+
+    def advance(self, rollout_id: int, now: float) -> bool:
+        """Takes the one step that is due; False: none is."""
+        if next_step(self.rollouts.read(rollout_id).progress, now) is None:
             return False
-        with self.store.transaction():
-            rollout = self.rollouts.read(number)
-            self._carry_out(rollout, decide(rollout.progress, now), now)
+        with self.database.transaction():
+            rollout = self.rollouts.read(rollout_id)
+            self._execute(rollout, next_step(rollout.progress, now), now)
         return True
 
     def advance_all(self, now: float) -> bool:
-        """Take the step of each rollout that is due; False: none is."""
-        taken = [self.advance(number, now) for number in self.rollouts.open()]
+        """Takes one step of each rollout that has one due; False: none has."""
+        taken = [self.advance(rollout_id, now) for rollout_id in self.rollouts.unfinished()]
         return any(taken)
 
-    def settle(self, number: int, now: float) -> Rollout:
-        """Take the steps that are due, but leave a large fleet to the service: it alone writes then, and none waits.
-
-        The rollout as it is then.
-        """
-        for _ in range(STEPS):
-            if not self.advance(number, now):
-                break
-        return self.rollouts.read(number)
-
-    def _carry_out(self, rollout: Rollout, step: Step, now: float) -> None:
+    def _execute(self, rollout: Rollout, step: Step, now: float) -> None:
         match step:
-            case Give(count):
-                for device in self.rollouts.some(rollout.number, DeviceState.WAITING, min(count, SLICE)):
-                    self._give(rollout, device, now)
-            case Begin(stage):
-                self.rollouts.set(rollout.number, stage=stage, since=now)
-            case End(state, reason):
-                self.rollouts.set(rollout.number, state=state, reason=reason)
+            case AssignNext(count):
+                count = min(count, SLICE)
+                for device_id in self.rollouts.next_devices(rollout.id, RolloutDeviceState.WAITING, count):
+                    self._assign(rollout, device_id, now)
+            case StartStage(stage):
+                self.rollouts.update(rollout.id, stage=stage, since=now)
+            case Finish(state, reason):
+                self.rollouts.update(rollout.id, state=state, reason=reason)
                 if state in HALTED:
                     self._withdraw(rollout)
             case Withdraw():
                 self._withdraw(rollout)
 
-    def _give(self, rollout: Rollout, device: int, now: float) -> None:
+    def _assign(self, rollout: Rollout, device_id: int, now: float) -> None:
         definitions = rollout.definitions
         if rollout.undoes is not None:
-            definitions = undone(self.store.history(device), rollout.undoes)
+            definitions = undo_definitions(self.database.history(device_id), rollout.undoes)
         if not definitions:
-            self.rollouts.set_device(rollout.number, device, DeviceState.SUPERSEDED)
+            self.rollouts.set_device(rollout.id, device_id, RolloutDeviceState.SUPERSEDED)
             return
-        gone = self.store.give(device, Deployment(rollout.name, rollout.policy, definitions, now))
-        self._move(device, gone, PENDING, DeviceState.SUPERSEDED)
-        self.rollouts.set_device(rollout.number, device, DeviceState.GIVEN)
+        deployment = DeviceDeployment(rollout.name, rollout.policy, definitions, now)
+        superseded = self.database.assign(device_id, deployment)
+        self.rollouts.change_device(device_id, superseded, PENDING, RolloutDeviceState.SUPERSEDED)
+        self.rollouts.set_device(rollout.id, device_id, RolloutDeviceState.ASSIGNED)
 
     def _withdraw(self, rollout: Rollout) -> None:
-        for device in self.rollouts.some(rollout.number, DeviceState.GIVEN, SLICE):
-            self._move(device, self.store.withdraw(device, rollout.name), SUPERSEDED, DeviceState.FETCHED)
-            self.rollouts.set_device(rollout.number, device, DeviceState.WITHDRAWN)
-
-    def _move(self, device: int, names: Iterable[str], before: Sequence[DeviceState], after: DeviceState) -> None:
-        """The device's state in the rollouts of those names, where it is one of `before`."""
-        for name in names:
-            self.connection.execute(
-                "UPDATE rollout_devices SET state = ? WHERE device = ?"
-                f" AND state IN ({marks(before)}) AND rollout IN (SELECT id FROM rollouts WHERE name = ?)",
-                (after, device, *before, name),
-            )
+        for device_id in self.rollouts.next_devices(rollout.id, RolloutDeviceState.ASSIGNED, SLICE):
+            names = self.database.withdraw(device_id, rollout.name)
+            self.rollouts.change_device(device_id, names, (RolloutDeviceState.SUPERSEDED,), RolloutDeviceState.FETCHED)
+            self.rollouts.set_device(rollout.id, device_id, RolloutDeviceState.WITHDRAWN)

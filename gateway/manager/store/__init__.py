@@ -1,1 +1,6 @@
-"""The database of the Edge Manager and its schema. Decides nothing about a rollout."""
+"""What the manager keeps on disk: the SQLite database and the model files. Decides nothing about a rollout."""
+
+from gateway.manager.store.database import DEFAULT_DATA, FILE, Database, open_database
+from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile
+
+__all__ = ["CHUNK", "DEFAULT_DATA", "FILE", "Database", "ObjectStore", "OpenObject", "StoredFile", "open_database"]

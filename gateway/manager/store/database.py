@@ -1,8 +1,8 @@
-"""The manager's memory: one SQLite file. No HTTP, no clock, no rule but what belongs to a device.
+"""The manager's SQLite database: devices, deployments and what devices reported. No HTTP, no clock.
 
 Every change is one transaction. In WAL mode a committed one survives kill -9; with `power_safe` it survives a power cut
-too, for one fsync a change. Several processes may work on one file. A device that is deregistered is forgotten whole:
-its state, its deployments and its results.
+too, at one fsync a change. Several processes may use one file. Deregistering a device must remove all of it: its state,
+its deployments and its results.
 """
 
 import fcntl
@@ -13,29 +13,30 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
-from gateway.manager.api.deployments import Definition, Deployment, in_force
-from gateway.manager.api.device_status import Heartbeat
+from gateway.manager.api import DeviceDeployment, LatestValues, ModelDefinition, in_force
 from gateway.manager.errors import ManagerError
 from gateway.manager.store.schema import FORMATS, VERSION
 
+DEFAULT_DATA = Path("edge-manager-data")
+"""The data directory of `serve` and the other commands where none is given: in the current directory."""
 FILE = "manager.sqlite3"
 LOCK = "opening.lock"
 BUSY = 5.0
 """Seconds for which one process waits while another writes."""
 
 
-def open_store(data: Path, *, create: bool, power_safe: bool = False) -> "Store":
-    """The store in the directory `data`.
+def open_database(data: Path, *, create: bool, power_safe: bool = False) -> "Database":
+    """The database in the directory `data`.
 
     Raises ManagerError where there is none and `create` is false, or where it cannot be used.
     """
     path = data / FILE
     if not create and not path.is_file():
-        names = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
-        raise ManagerError(f"no Edge Manager data in {data.absolute()}: {names}")
+        hint = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
+        raise ManagerError(f"no Edge Manager data in {data.absolute()}: {hint}")
     try:
         data.mkdir(parents=True, exist_ok=True)
-        with _alone(data):
+        with _opening_lock(data):
             connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, cached_statements=64)
             try:
                 _prepare(connection, path, power_safe)
@@ -44,12 +45,12 @@ def open_store(data: Path, *, create: bool, power_safe: bool = False) -> "Store"
                 raise
     except (OSError, sqlite3.Error) as error:
         raise ManagerError(f"{path} cannot be used as the manager's database: {error}") from error
-    return Store(connection)
+    return Database(connection)
 
 
 @contextmanager
-def _alone(data: Path) -> Iterator[None]:
-    """One process at a time opens the file: SQLite's timeout does not hold for the switch of a new one to WAL."""
+def _opening_lock(data: Path) -> Iterator[None]:
+    """One process at a time opens the file: SQLite's timeout does not cover the change of a new file to WAL."""
     with (data / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -81,20 +82,23 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-class Store:
-    """Devices, what was deployed to them, what they told. Times are Unix seconds. sqlite3.Error: the disk fails."""
+class Database:
+    """Devices, their deployments, what they reported. Times are Unix seconds. sqlite3.Error: the disk fails.
+
+    `device_id` is a registered device's number here; it never comes twice.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
 
     def __repr__(self) -> str:
-        return f"Store({self.connection.execute('SELECT count(*) FROM devices').fetchone()[0]} devices)"
+        return f"Database({self.connection.execute('SELECT count(*) FROM devices').fetchone()[0]} devices)"
 
     def close(self) -> None:
         self.connection.close()
 
     def transaction(self) -> AbstractContextManager[None]:
-        """What is done in the block is done whole or not at all; no other process writes meanwhile."""
+        """The changes in the block are made together or not at all; no other process writes meanwhile."""
         return _transaction(self.connection)
 
     def ping(self) -> None:
@@ -102,7 +106,7 @@ class Store:
         self.connection.execute("SELECT 1 FROM devices LIMIT 1").fetchone()
 
     def register(self, fleet: str, device: str, now: float) -> bool:
-        """False where it was registered before."""
+        """False where it was registered already."""
         cursor = self.connection.execute(
             "INSERT INTO devices (fleet, device, registered) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
             (fleet, device, now),
@@ -115,91 +119,92 @@ class Store:
         return cursor.rowcount == 1
 
     def device_id(self, fleet: str, device: str) -> int | None:
-        """What the other methods know a registered device by; None: not registered."""
+        """None: the device is not registered."""
         row = self.connection.execute(
             "SELECT id FROM devices WHERE fleet = ? AND device = ?", (fleet, device)
         ).fetchone()
         return None if row is None else int(row[0])
 
     def devices(self, fleet: str | None = None) -> list[tuple[str, str, float]]:
-        """(fleet, device, registered at), in order of their names."""
+        """(fleet, device, time of registration), in order of their names."""
         return self.connection.execute(
             "SELECT fleet, device, registered FROM devices"
             " WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, device",
             {"fleet": fleet},
         ).fetchall()
 
-    def numbers(self, fleet: str) -> dict[str, int]:
-        """Names of a fleet's devices -> what the other methods know them by."""
+    def device_ids(self, fleet: str) -> dict[str, int]:
+        """Names of a fleet's devices -> their ids."""
         return dict(self.connection.execute("SELECT device, id FROM devices WHERE fleet = ? ORDER BY device", (fleet,)))
 
-    def deployments(self, device: int) -> list[Deployment]:
-        """Those in force, in order of creation."""
+    def deployments_in_force(self, device_id: int) -> list[DeviceDeployment]:
+        """In order of creation."""
         rows = self.connection.execute(
             "SELECT name, policy, definitions, created FROM deployments WHERE device = ? AND in_force ORDER BY id",
-            (device,),
+            (device_id,),
         )
         return in_force([_deployment(*row) for row in rows])
 
-    def history(self, device: int) -> list[Deployment]:
-        """All it was ever given and that was not withdrawn, in order of creation."""
+    def history(self, device_id: int) -> list[DeviceDeployment]:
+        """All that were ever assigned and not withdrawn, in order of creation."""
         rows = self.connection.execute(
-            "SELECT name, policy, definitions, created FROM deployments WHERE device = ? ORDER BY id", (device,)
+            "SELECT name, policy, definitions, created FROM deployments WHERE device = ? ORDER BY id", (device_id,)
         )
         return [_deployment(*row) for row in rows]
 
-    def give(self, device: int, deployment: Deployment) -> list[str]:
-        """Give a device a deployment, in the caller's transaction; the names of those that are in force no more."""
-        known = self.deployments(device)
-        left = {remaining.name for remaining in in_force([*known, deployment])}
+    def assign(self, device_id: int, deployment: DeviceDeployment) -> list[str]:
+        """Assigns a deployment, in the caller's transaction. The names of those that it supersedes."""
+        before = self.deployments_in_force(device_id)
+        after = {each.name for each in in_force([*before, deployment])}
         definitions = json.dumps([asdict(definition) for definition in deployment.definitions])
         self.connection.execute(
             "INSERT INTO deployments (device, name, policy, definitions, created) VALUES (?, ?, ?, ?, ?)",
-            (device, deployment.name, deployment.policy, definitions, deployment.created),
+            (device_id, deployment.name, deployment.policy, definitions, deployment.created),
         )
-        gone = [superseded.name for superseded in known if superseded.name not in left]
+        superseded = [each.name for each in before if each.name not in after]
         self.connection.executemany(
-            "UPDATE deployments SET in_force = 0 WHERE device = ? AND name = ?", [(device, name) for name in gone]
+            "UPDATE deployments SET in_force = 0 WHERE device = ? AND name = ?",
+            [(device_id, name) for name in superseded],
         )
-        return gone
+        return superseded
 
-    def withdraw(self, device: int, name: str) -> list[str]:
-        """Take back what the device never heard of, in the caller's transaction; the names of all that is in force."""
-        self.connection.execute("DELETE FROM deployments WHERE device = ? AND name = ?", (device, name))
-        names = [each.name for each in in_force(self.history(device))]
+    def withdraw(self, device_id: int, name: str) -> list[str]:
+        """Deletes a deployment that was not fetched, in the caller's transaction. The names of those in force then."""
+        self.connection.execute("DELETE FROM deployments WHERE device = ? AND name = ?", (device_id, name))
+        names = [each.name for each in in_force(self.history(device_id))]
         self.connection.executemany(
-            "UPDATE deployments SET in_force = 1 WHERE device = ? AND name = ?", [(device, each) for each in names]
+            "UPDATE deployments SET in_force = 1 WHERE device = ? AND name = ?", [(device_id, each) for each in names]
         )
         return names
 
-    def record(self, device: int, heartbeat: Heartbeat, now: float) -> None:
+    def record_heartbeat(self, device_id: int, values: LatestValues, now: float) -> None:
         """One accepted SendHeartbeat, in one transaction; once this returns, kill -9 cannot undo it."""
         with self.transaction():
-            self.connection.execute(RECORD_CALL, (device, heartbeat.agent_version, now))
+            self.connection.execute(RECORD_CALL, (device_id, values.agent_version, now))
             self.connection.executemany(
                 RECORD_METRIC,
                 [
-                    (device, key.model, key.version, key.dimension, key.name, sample.value, sample.at)
-                    for key, sample in heartbeat.metrics.items()
+                    (device_id, key.model, key.version, key.dimension, key.name, sample.value, sample.at)
+                    for key, sample in values.metrics.items()
                 ],
             )
             self.connection.executemany(
                 RECORD_MODEL,
-                [(device, *name, times.sample, times.inference) for name, times in heartbeat.models.items()],
+                [(device_id, *model, times.sample, times.inference) for model, times in values.models.items()],
             )
-            if heartbeat.result is not None:
-                self.connection.execute(RECORD_RESULT, (device, heartbeat.deployment, heartbeat.result, now))
+            if values.result is not None:
+                self.connection.execute(RECORD_RESULT, (device_id, values.deployment, values.result, now))
 
 
-def _deployment(name: str, policy: str, definitions: str, created: float) -> Deployment:
-    return Deployment(name, policy, tuple(Definition(**each) for each in json.loads(definitions)), created)
+def _deployment(name: str, policy: str, definitions: str, created: float) -> DeviceDeployment:
+    return DeviceDeployment(name, policy, tuple(ModelDefinition(**each) for each in json.loads(definitions)), created)
 
 
 RECORD_CALL = """
 INSERT INTO heartbeats (device, agent_version, accepted, newest) VALUES (?, ?, 1, ?)
 ON CONFLICT DO UPDATE SET agent_version = excluded.agent_version, accepted = accepted + 1, newest = excluded.newest
 """
-# A sample that is older than the one kept comes from a backlog: it is accepted, and not the newest.
+# A sample that is older than the stored one comes from a backlog: it does not replace the newest.
 RECORD_METRIC = """
 INSERT INTO metrics (device, model, version, dimension, name, value, at) VALUES (?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET value = excluded.value, at = excluded.at WHERE excluded.at >= at
@@ -211,7 +216,7 @@ ON CONFLICT DO UPDATE SET
     sample = coalesce(max(sample, excluded.sample), sample, excluded.sample),
     inference = coalesce(max(inference, excluded.inference), inference, excluded.inference)
 """
-# A device repeats its result until it is acked, so the same one again changes nothing but the count.
+# A device repeats its result until it is acknowledged: an equal one changes the count only.
 RECORD_RESULT = """
 INSERT INTO results (device, deployment, result, received, told) VALUES (?, ?, ?, ?, 1)
 ON CONFLICT DO UPDATE SET

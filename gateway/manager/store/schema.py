@@ -1,13 +1,16 @@
 """The tables of the manager's database, and nothing else. Times are Unix seconds.
 
-A deployment is a row for each device that has it. `in_force` only spares GetDeployments the reading of what was
-superseded long ago: gateway.manager.deployments holds the rule. AUTOINCREMENT: a number, and so a name made of it,
-never comes twice. `rollout_counts` follows `rollout_devices` by triggers, so that no way of changing one forgets it.
+A deployment is a row for each device that has it. `in_force` only spares GetDeployments reading what was superseded
+long ago: `gateway.manager.api.deployments` has the rule. AUTOINCREMENT: a number, and so a name made of it, never comes
+twice. Triggers keep `rollout_counts` equal to `rollout_devices`. `results.told`: how often the device reported the
+result. The state 'given' of `rollout_devices` is called assigned in the code.
+
+Stored data depend on these statements: they must never change. A new format is one more entry of FORMATS.
 """
 
 
 def _count(row: str, change: str) -> str:
-    """A trigger's statement: a row of rollout_devices came or went."""
+    """A trigger's statement: a row of rollout_devices was inserted or deleted."""
     return f"""INSERT INTO rollout_counts (rollout, state, devices) VALUES ({row}.rollout, {row}.state, 0 {change})
         ON CONFLICT DO UPDATE SET devices = devices {change};"""
 
@@ -119,5 +122,5 @@ _FORMAT_2 = (
 )
 
 FORMATS = (_FORMAT_1, _FORMAT_2)
-"""The statements that lead from each format to the next one, from an empty file on."""
+"""The statements that change each format into the next one; the first is for an empty file."""
 VERSION = len(FORMATS)

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from gateway.manager.cli.main import app
+from gateway.manager.cli import app
 
 
 @pytest.fixture
@@ -18,36 +18,36 @@ def model(tmp_path):
 DEPLOYING = ("deploy", "undeploy", "undo", "pause", "resume", "abort", "deployments")
 
 
-def plan_of(manager, fleet: str, device: str) -> list[tuple[str, str]]:
+def definitions_of(manager, fleet: str, device: str) -> list[tuple[str, str]]:
     plans = manager.client("sagemaker-edge").get_deployments(DeviceFleetName=fleet, DeviceName=device)["Deployments"]
     return [(each["ModelHandle"], each["State"]) for plan in plans for each in plan["Definitions"]]
 
 
 def test_from_registering_to_deregistering(manager, model):
-    assert manager.run("register", "way", "one", "two").stdout == "way/one registered\nway/two registered\n"
-    assert "was registered already" in manager.run("register", "way", "one").stdout
-    assert [each["device"] for each in json.loads(manager.run("devices", "way", "--json").stdout)] == ["one", "two"]
-    shown = manager.run("deploy", "way", "--all", f"kws={model}", f"vad={model}", "--name", "first").stdout
-    for text in ("way", "first", "running", "s3://models/kws/", "DEPLOY", "100%"):
+    assert manager.run("register", "lab", "one", "two").stdout == "lab/one registered\nlab/two registered\n"
+    assert "was registered already" in manager.run("register", "lab", "one").stdout
+    assert [each["device"] for each in json.loads(manager.run("devices", "lab", "--json").stdout)] == ["one", "two"]
+    shown = manager.run("deploy", "lab", "--all", f"kws={model}", f"vad={model}", "--name", "first").stdout
+    for text in ("lab", "first", "running", "s3://models/kws/", "DEPLOY", "100%"):
         assert text in shown
-    assert plan_of(manager, "way", "two") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
-    assert "UNDEPLOY" in manager.run("undeploy", "way", "two", "kws").stdout
-    assert plan_of(manager, "way", "two") == [("vad", "DEPLOY"), ("kws", "UNDEPLOY")]
-    assert plan_of(manager, "way", "one") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
-    rows = json.loads(manager.run("deployments", "way", "--devices", "--json").stdout)
-    assert [(row["device"], row["DeploymentName"]) for row in rows][:2] == [("way/one", "first"), ("way/two", "first")]
+    assert definitions_of(manager, "lab", "two") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
+    assert "UNDEPLOY" in manager.run("undeploy", "lab", "two", "kws").stdout
+    assert definitions_of(manager, "lab", "two") == [("vad", "DEPLOY"), ("kws", "UNDEPLOY")]
+    assert definitions_of(manager, "lab", "one") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
+    rows = json.loads(manager.run("deployments", "lab", "--devices", "--json").stdout)
+    assert [(row["device"], row["DeploymentName"]) for row in rows][:2] == [("lab/one", "first"), ("lab/two", "first")]
     assert [row["Definitions"][0]["Size"] for row in rows] == [7, 7, None]
-    assert manager.run("deregister", "way", "one").stdout == "way/one deregistered\n"
-    assert "way/one" not in manager.run("devices", "way").stdout
+    assert manager.run("deregister", "lab", "one").stdout == "lab/one deregistered\n"
+    assert "lab/one" not in manager.run("devices", "lab").stdout
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["register", "a_", "d"], "'a_' is no DeviceFleetName"),
         (["register", "f", "d", "x" * 64], "is no DeviceName"),
         (["deregister", "f", "nobody"], "nobody is not registered in fleet f"),
-        (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file cannot be taken in: No such file or directory"),
+        (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file cannot be stored: No such file or directory"),
         (["deploy", "f", "d"], "give at least one HANDLE=FILE"),
         (["deploy", "f", "d", "kws="], "kws= names no file"),
         (["deploy", "f", "--all", "a=b", "--stages", "10%,5%"], "stages grow, and the last one is 100%"),
@@ -62,9 +62,9 @@ def test_from_registering_to_deregistering(manager, model):
         (["serve", "--secret-key-file", "/no/such/file"], "No such file or directory"),
     ],
 )
-def test_a_mistake_is_one_line_and_status_2(manager, arguments, told):
+def test_an_error_is_one_line_and_status_2(manager, arguments, message):
     done = manager.run(*arguments, status=2)
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
@@ -88,7 +88,7 @@ def test_only_serve_makes_the_data_directory(manager, arguments, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_in_use_is_told(manager):
+def test_an_address_in_use_is_an_error(manager):
     port = manager.url.rpartition(":")[2]
     assert "address already in use" in manager.run("serve", "--port", port, status=2).stderr
 

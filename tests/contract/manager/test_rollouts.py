@@ -7,14 +7,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from gateway.manager.rollouts.decisions import order
+from gateway.manager.rollouts.decisions import rollout_order
 
 DEVICES = [f"dev-{number:04}" for number in range(1000)]
 LINK = {"Connection": "keep-alive", "Content-Type": "application/json"}
 
 
 class Swarm:
-    """A thousand devices on one connection: each asks for its plan, and tells the result of a new one."""
+    """A thousand devices on one connection: each fetches its deployments, and reports the result of a new one."""
 
     def __init__(self, url: str, fleet: str, fails: Callable[[str], bool]) -> None:
         self.http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
@@ -30,8 +30,8 @@ class Swarm:
         assert answer.status == 200, text
         return json.loads(text or b"{}")
 
-    def wake(self) -> set[str]:
-        """Every device asks once; those that got something new."""
+    def fetch_all(self) -> set[str]:
+        """Every device fetches once; those that got something new."""
         new = set()
         for device in DEVICES:
             for plan in self.call("GetDeployments", device)["Deployments"]:
@@ -41,7 +41,7 @@ class Swarm:
         return new
 
     def install(self, device: str, name: str) -> None:
-        """One that fails tries again and reboots, and tells each time; every device repeats what it told."""
+        """One that fails retries and reboots, and reports each time; every device repeats its report."""
         self.installed[device] = name
         tries = 3 if self.fails(device) else 1
         for attempt in range(2 * tries):
@@ -75,13 +75,13 @@ def progress(manager, fleet: str) -> dict:
 
 
 def test_a_rollout_over_a_thousand_devices_stops_at_the_threshold(thousands):
-    """The first stage is well; every eighth device of the second one fails."""
+    """The first stage succeeds; every eighth device of the second one fails."""
     manager, _ = thousands
-    ordered = order("new", DEVICES)
+    ordered = rollout_order("new", DEVICES)
     deploy(thousands, "stops")
     swarm = Swarm(manager.url, "stops", fails=lambda device: device in ordered[10:100:8])
     reached: set[str] = set()
-    while new := swarm.wake():
+    while new := swarm.fetch_all():
         reached |= new
     assert reached <= set(ordered[:100])
     report = progress(manager, "stops")
@@ -93,21 +93,21 @@ def test_a_rollout_over_a_thousand_devices_stops_at_the_threshold(thousands):
     assert report["reason"] in manager.run("deployments", "stops").stdout
 
     manager.run("undo", "stops", "new")
-    assert swarm.wake() == reached, "what it was taken back from, and nobody else"
-    undone = json.loads(manager.run("deployments", "stops", "--json").stdout)[-1]
-    assert (undone["undoes"], undone["devices"], undone["state"]) == ("new", results, "completed")
+    assert swarm.fetch_all() == reached, "those that had it, and no other"
+    undo = json.loads(manager.run("deployments", "stops", "--json").stdout)[-1]
+    assert (undo["undoes"], undo["devices"], undo["state"]) == ("new", results, "completed")
 
 
 def test_a_rollout_over_a_thousand_devices_that_completes(thousands):
     """Five devices fail, all in the third stage: in no order of the results is that ever more than the threshold.
-    The second stage lasts two seconds: time begins the third."""
+    The second stage lasts two seconds: time starts the third."""
     manager, _ = thousands
-    ordered = order("new", DEVICES)
+    ordered = rollout_order("new", DEVICES)
     deploy(thousands, "ends", "--wait", "0s,2s")
     failing = set(ordered[200::160])
     swarm = Swarm(manager.url, "ends", fails=lambda device: device in failing)
     while len(swarm.installed) < 1000:
-        swarm.wake()
+        swarm.fetch_all()
         assert progress(manager, "ends")["state"] != "stopped"
         assert len(swarm.installed) > 100 or set(swarm.installed) <= set(ordered[:100])
     report = progress(manager, "ends")

@@ -65,7 +65,7 @@ def test_a_full_heartbeat_is_shown_by_status(manager):
         assert text in table
 
 
-def test_what_botocore_lets_through_and_the_service_refuses(manager):
+def test_what_botocore_accepts_and_the_service_rejects(manager):
     edge = manager.client("sagemaker-edge")
     assert error_of(edge.get_deployments, DeviceFleetName="f", DeviceName="a b") == ("ValidationException", 400)
     assert error_of(edge.send_heartbeat, AgentVersion="x" * 65, **WHO) == ("ValidationException", 400)
@@ -83,8 +83,8 @@ def test_a_device_that_is_not_registered(manager, operation):
 def test_awscli(manager):
     registration = manager.aws("sagemaker-edge", "get-device-registration", *ARGUMENTS)
     assert json.loads(registration.stdout)["DeviceRegistration"] == "REGISTERED"
-    beat = manager.aws("sagemaker-edge", "send-heartbeat", *ARGUMENTS, "--agent-version", "9.9")
-    assert (beat.returncode, beat.stdout) == (0, "")
+    heartbeat = manager.aws("sagemaker-edge", "send-heartbeat", *ARGUMENTS, "--agent-version", "9.9")
+    assert (heartbeat.returncode, heartbeat.stdout) == (0, "")
     (report,) = json.loads(manager.run("status", "f", "--json").stdout)
     assert report["agent_version"] == "9.9"
     plans = manager.aws("sagemaker-edge", "get-deployments", *ARGUMENTS)
@@ -106,7 +106,7 @@ def test_signatures_of_awscli(guarded):
     assert wrong.returncode != 0
 
 
-def test_what_was_answered_outlives_kill_9(make_manager):
+def test_what_was_answered_survives_kill_9(make_manager):
     manager = make_manager()
     manager.run("register", "f", "d")
     for round_ in range(1, 4):
@@ -122,7 +122,7 @@ def test_what_was_answered_outlives_kill_9(make_manager):
 
 
 def test_kill_9_in_the_middle_of_the_work(make_manager):
-    """Whatever was answered is there; what was on its way may be."""
+    """What was answered is stored; what was in flight may be."""
     manager = make_manager()
     manager.run("register", "f", "d")
     edge, answered, warm = manager.client("sagemaker-edge"), [], threading.Event()

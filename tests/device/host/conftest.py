@@ -15,8 +15,8 @@ import pytest
 
 from device_sdk.mpy import compile_to
 from gateway.demo.brokers.address import free_ports
-from tests.needs import find, missing, program
-from tests.processes import end
+from tests.support.needs import find, missing, program
+from tests.support.processes import end
 
 __all__ = ["find", "missing"]
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.processes import end, line
+from tests.support.processes import end, line
 
 from .conftest import last_line
 

@@ -12,8 +12,8 @@ import time
 import pytest
 
 from device_sdk import mpy
-from tests.processes import running
 from tests.support import commands, pages
+from tests.support.processes import running
 
 from .conftest import ROOT, TREE
 

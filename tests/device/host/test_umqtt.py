@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.processes import running
+from tests.support.processes import running
 
 from .conftest import ROOT, TREE, last_line
 

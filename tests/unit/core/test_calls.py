@@ -7,7 +7,7 @@ from gateway.core.engine import Policy
 from gateway.errors import Code, DecodeError, LimitError, RateError
 from gateway.protocol.messages import Get, Heartbeat, Read, Result
 from gateway.protocol.service_calls import Abandoned, Cancelled, Rejected, SendHeartbeat
-from tests.unit.core.room import (
+from tests.support.engine import (
     DEVICE,
     HELLO,
     LAYOUT,

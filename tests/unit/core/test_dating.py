@@ -7,7 +7,7 @@ import pytest
 from gateway.core.effects import CallService, Effect, SaveHellos
 from gateway.protocol.messages import Heartbeat, Hello, HelloRecord
 from gateway.protocol.service_calls import Rejected
-from tests.unit.core.room import DEVICE, EPOCH, LAYOUT, TAKEN, Room, calls, codes, only
+from tests.support.engine import DEVICE, EPOCH, LAYOUT, TAKEN, Room, calls, codes, only
 
 TAG = 815
 CLOCKLESS = Hello(TAG, LAYOUT)

@@ -5,7 +5,7 @@ import pytest
 from gateway.core.effects import DeadLetter, FetchRetainedHello, SaveHellos
 from gateway.core.engine import Policy
 from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord
-from tests.unit.core.room import (
+from tests.support.engine import (
     DEVICE,
     EPOCH,
     HELLO,

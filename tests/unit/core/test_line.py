@@ -13,7 +13,7 @@ from gateway.protocol.service_calls import (
     RetryLater,
     SendHeartbeat,
 )
-from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, plan, settled
+from tests.support.engine import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, plan, settled
 
 ALONE, ALL = RetryLater(alone=True), RetryLater(alone=False)
 THIRD = Device("fleet-a", "dev-3")

@@ -6,7 +6,7 @@ from gateway.core.effects import Effect, PublishAck, PublishPlan
 from gateway.core.engine import Policy
 from gateway.protocol.messages import Get, Heartbeat, Hello
 from gateway.protocol.service_calls import Abandoned, Accepted, Cancelled, GetDeployments, Rejected
-from tests.unit.core.room import (
+from tests.support.engine import (
     DEVICE,
     EPOCH,
     HELLO,

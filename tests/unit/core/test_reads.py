@@ -6,7 +6,7 @@ from gateway.core.effects import DeadLetter, SendBlocks
 from gateway.errors import Code
 from gateway.protocol.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
 from gateway.protocol.service_calls import Accepted, Cancelled, GetDeployments, SendHeartbeat
-from tests.unit.core.room import DEVICE, HELLO, LAYOUT, OTHER, TAKEN, Room, Slip, calls, codes, kinds, only, settled
+from tests.support.engine import DEVICE, HELLO, LAYOUT, OTHER, TAKEN, Room, Slip, calls, codes, kinds, only, settled
 
 KWS = ModelFile("s3://models/kws", "a9993e364706816aba3e25717850c26c9cd0d89d")
 VAD = ModelFile("s3://models/vad", "84983e441c3bd26ebaae4aa1f95129e5e54670f1")

@@ -6,7 +6,7 @@ from gateway.core.effects import FetchRetainedHello
 from gateway.errors import DecodeError
 from gateway.protocol.messages import Get, Heartbeat
 from gateway.protocol.service_calls import Rejected, RetryLater
-from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, Slip, calls, codes, kinds, settled
+from tests.support.engine import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, Slip, calls, codes, kinds, settled
 
 
 @pytest.fixture

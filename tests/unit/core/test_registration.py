@@ -12,7 +12,7 @@ from gateway.protocol.service_calls import (
     Registration,
     SendHeartbeat,
 )
-from tests.unit.core.room import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, kinds, settled
+from tests.support.engine import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, kinds, settled
 
 HEARTBEAT = Heartbeat(HELLO.tag, 1, seq=7)
 

@@ -15,7 +15,7 @@ from gateway.files.downloads import ReadQueue
 from gateway.files.fetcher import ModelFileStore
 from gateway.protocol.messages import Read
 from gateway.retry import RetryPolicy
-from tests.unit.files.shelf import S3, named, pattern
+from tests.unit.files.model_files import S3, named, pattern
 
 CONTENT = pattern(10_000)
 FILE = named(CONTENT)

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.manager.store.database import open_store
+from gateway.manager import open_database
 from tests.support import commands, pages
 from tests.support.pages import Block
 
@@ -42,7 +42,7 @@ class Sandbox:
             (folder / name).write_bytes(content)
         conf = (pages.ROOT / "mosquitto/mosquitto.conf").read_text("utf-8")
         (folder / "mosquitto.conf").write_text(conf.replace("/etc/edge-gateway", str(folder / "site")))
-        open_store(folder / "data", create=True).close()  # as `manager serve` makes it
+        open_database(folder / "data", create=True).close()  # as `manager serve` makes it
         self.run(["devices", "init", "localhost"])
         self.run(["devices", "add", "fleet-a", "dev-1", "dev-2"])
 

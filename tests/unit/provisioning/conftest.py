@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.manager.store.database import open_store
+from gateway.manager import open_database
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.certificate_authority import revoked_serials
 from gateway.provisioning.cli import app
@@ -55,7 +55,7 @@ class SiteCli:
         return revoked_serials((self.site / "broker" / "crl.pem").read_bytes())
 
     def registered(self) -> list[str]:
-        store = open_store(self.data, create=False)
+        store = open_database(self.data, create=False)
         devices = [device for _, device, _ in store.devices("f")]
         store.close()
         return devices
@@ -66,7 +66,7 @@ class SiteCli:
 
 @pytest.fixture
 def cli(tmp_path: Path) -> SiteCli:
-    open_store(tmp_path / "data", create=True).close()
+    open_database(tmp_path / "data", create=True).close()
     runner = SiteCli(tmp_path / "site", tmp_path / "data")
     runner("init", "broker.example", "10.0.0.1")
     return runner

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.errors import ProvisioningError
 from gateway.provisioning import atomic_files
-from tests.needs import root
+from tests.support.needs import root
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from gateway.manager.store.database import open_store
+from gateway.manager import open_database
 from gateway.provisioning import atomic_files
 from gateway.provisioning.cli import app
 from tests.unit.provisioning.conftest import KINDS, SiteCli
@@ -200,7 +200,7 @@ def test_the_list_shows_what_each_device_lacks(cli: SiteCli) -> None:
     cli("add", "f", "by-certificate", "--certificate", "--days", "30")
     cli("add", "f", "by-password")
     cli("add", "f", "unregistered", "--no-register")
-    store = open_store(cli.data, create=False)
+    store = open_database(cli.data, create=False)
     store.register("f", "nobody", 0.0)
     store.close()
     (cli.site / "devices" / "f.by-password.json").unlink()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from gateway.provisioning.cli import app
 from gateway.provisioning.password_file import PasswordFile, new_hash_line
-from tests.needs import root
+from tests.support.needs import root
 from tests.unit.provisioning.conftest import KINDS, SiteCli
 
 PATTERNS = """\

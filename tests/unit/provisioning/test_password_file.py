@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.provisioning import password_file
 from gateway.provisioning.password_file import PasswordFile
-from tests.needs import program
+from tests.support.needs import program
 
 SALT = bytes(range(12))
 

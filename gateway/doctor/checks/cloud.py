@@ -1,0 +1,141 @@
+"""Checks of the cloud: the endpoint, its clock, the credentials, S3. Pure."""
+
+from dataclasses import dataclass
+
+from gateway.cloud import error_mapping
+from gateway.cloud.boto_transport import CredentialInfo
+from gateway.doctor.result import CheckResult, ProbeFailure, failed, passed, unknown, warned
+from gateway.errors import CloudError, FileError, OperatorError, PermanentError, TransientError
+
+CLOCK_ALLOWED = 300
+"""Seconds by which the date of a signature may be wrong at AWS."""
+CLOCK_NOTED = 60
+ACCESS_CODES = error_mapping.OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
+"""Errors of an API that knows the operation, and does not allow it."""
+CREDENTIAL_CODES = frozenset(
+    "NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError".split()
+)
+"""Errors of botocore before anything is sent."""
+NO_OBJECT = frozenset("NoSuchBucket NoSuchKey".split())
+SET_ENDPOINT = "set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API is"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAnswers:
+    """The endpoint's answer to each operation (None: accepted), for a device that does not exist.
+
+    `registration`: its DeviceRegistration. `clock_ahead`: seconds by which our clock is ahead of the endpoint's.
+    """
+
+    url: str
+    errors: dict[str, CloudError | None]
+    registration: str | None
+    clock_ahead: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStoreAnswer:
+    """S3's answer for an object. `object_url`: where an operator named it. `size` in bytes."""
+
+    url: str
+    object_url: str | None
+    error: CloudError | FileError | None = None
+    size: int | None = None
+
+
+def check_service(answers: ServiceAnswers | ProbeFailure, registered_values: frozenset[str]) -> list[CheckResult]:
+    """Whether the endpoint answers as the API does. `registered_values` in lower case."""
+    if isinstance(answers, ProbeFailure):
+        return [failed("endpoint", answers.detail, SET_ENDPOINT)]
+    errors = {call: error for call, error in answers.errors.items() if error is not None}
+    for error in errors.values():
+        if _is_not_the_api(error):
+            return [_wrong_endpoint(answers, error)]
+    if errors and all(error.reason in CREDENTIAL_CODES for error in errors.values()):
+        return [unknown("endpoint", f"{answers.url} cannot be asked without credentials", "see credentials")]
+    return [
+        passed("endpoint", f"{answers.url} answers as the API"),
+        check_clock(answers.clock_ahead),
+        _check_calls(answers, errors, registered_values),
+    ]
+
+
+def _is_not_the_api(error: CloudError) -> bool:
+    if isinstance(error, PermanentError) or error.reason in CREDENTIAL_CODES | ACCESS_CODES:
+        return False
+    return isinstance(error, TransientError | OperatorError)
+
+
+def _wrong_endpoint(answers: ServiceAnswers, error: CloudError) -> CheckResult:
+    if answers.url.endswith(".amazonaws.com"):
+        return failed("endpoint", f"{answers.url}: {error}", f"AWS closed Edge Manager in 2024: {SET_ENDPOINT}")
+    if isinstance(error, TransientError):
+        return failed("endpoint", f"{answers.url} does not serve: {error}", f"start it, or {SET_ENDPOINT}")
+    return failed("endpoint", f"what answers at {answers.url} is not the API: {error}", SET_ENDPOINT)
+
+
+def _check_calls(
+    answers: ServiceAnswers, errors: dict[str, CloudError], registered_values: frozenset[str]
+) -> CheckResult:
+    """An error because the device does not exist is an answer too."""
+    for call, error in errors.items():
+        if error.reason in ACCESS_CODES:
+            todo = "allow the gateway's credentials GetDeviceRegistration, GetDeployments and SendHeartbeat"
+            return failed("calls", f"{call}: {error}", todo)
+    if refused := errors.get("GetDeviceRegistration"):
+        found = f"GetDeviceRegistration answers for a device that does not exist with an error: {refused}"
+        return warned("calls", found, "ask_registration = false: the gateway would take such a device for an outage")
+    if answers.registration is not None and answers.registration.casefold() in registered_values:
+        found = f"a device that cannot exist is {answers.registration}: every device would count as registered"
+        return warned("calls", found, "set registered_values to what this service answers for registered devices")
+    return passed("calls", f"{', '.join(answers.errors)} are answered")
+
+
+def check_clock(ahead: float | None) -> CheckResult:
+    """Whether signatures and timestamps are right. `ahead`: seconds by which this machine's clock is ahead."""
+    if ahead is None:
+        return unknown("clock", "no answer of the endpoint has a Date", "keep this machine's clock by NTP")
+    found = f"{abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} the endpoint's"
+    if abs(ahead) > CLOCK_ALLOWED:
+        return failed("clock", found, "set it (NTP): signatures are refused, and the time of every sample is wrong")
+    if abs(ahead) > CLOCK_NOTED:
+        todo = "set it (NTP): the times of samples are wrong, and beyond 300 s signatures are refused"
+        return warned("clock", found, todo)
+    return passed("clock", "agrees with the endpoint's")
+
+
+def check_credentials(found: CredentialInfo | CloudError | ProbeFailure | None) -> CheckResult:
+    """Whether there are credentials, and whether something renews them."""
+    todo = "set them by one of AWS's standard ways: environment, profile, role"
+    match found:
+        case None:
+            return failed("credentials", "boto3 finds none", todo)
+        case ProbeFailure(detail):
+            return failed("credentials", detail, todo)
+        case CloudError():
+            return failed("credentials", str(found), todo)
+        case CredentialInfo(method, temporary=True, renewed=False):
+            return warned("credentials", f"temporary, by {method}: nothing renews them", "use a profile or a role")
+        case CredentialInfo(method, temporary=True):
+            return passed("credentials", f"temporary, by {method}, which renews them")
+        case CredentialInfo(method):
+            return passed("credentials", f"found, by {method}")
+
+
+def check_model_store(answer: ModelStoreAnswer | ProbeFailure, cache_bytes: int) -> CheckResult:
+    """Whether the gateway can read model files for devices that cannot reach S3."""
+    check = "models (S3)"
+    if isinstance(answer, ProbeFailure):
+        return warned(check, answer.detail, "set AWS_ENDPOINT_URL_S3 to where the model files are")
+    if answer.object_url is None:
+        if isinstance(answer.error, CloudError) and answer.error.reason in NO_OBJECT:
+            return passed(check, f"{answer.url} answers; --model s3://BUCKET/KEY tries to read a file")
+        todo = "set AWS_ENDPOINT_URL_S3 to where the model files are, and credentials that it accepts"
+        return warned(check, f"{answer.url}: no device can read a model file now: {answer.error}", todo)
+    if answer.error is not None:
+        found = f"{answer.object_url} at {answer.url}: {answer.error}"
+        return failed(check, found, "correct the URL, or the permission to read it")
+    if answer.size is not None and answer.size > cache_bytes:
+        found = f"{answer.object_url} has {answer.size:,} bytes, cache_bytes is {cache_bytes:,}"
+        return failed(check, found, "raise cache_bytes")
+    return passed(check, f"{answer.object_url} can be read")

@@ -1,0 +1,99 @@
+"""Asks the service and S3 for what does not exist, and boto3 for its credentials. Decides nothing."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+from gateway import connections
+from gateway.cloud import boto_transport
+from gateway.cloud.boto_transport import BotoTransport, CredentialInfo
+from gateway.cloud.client import Transport
+from gateway.cloud.serializer import ApiResponse
+from gateway.config import Settings
+from gateway.doctor.checks.cloud import ModelStoreAnswer, ServiceAnswers
+from gateway.doctor.result import ProbeFailure
+from gateway.errors import CloudError, FileError
+from gateway.files import fetcher
+from gateway.protocol.messages import Device
+from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, Registration
+
+T = TypeVar("T")
+
+
+async def probe_service(
+    service: connections.EdgeManagerConnection, settings: Settings
+) -> ServiceAnswers | ProbeFailure:
+    """One call of each operation that changes nothing, for a device that does not exist."""
+    name = f"doctor-{secrets.token_hex(6)}"
+    device = Device(name, name)
+    calls: list[Call] = [GetDeviceRegistration(device)] if settings.ask_registration else []
+    calls.append(GetDeployments(device, patient=False))
+    offsets: list[float] = []
+    boto_transport.on_response_date(service.client, lambda date: offsets.extend(_clock_ahead(date, time.time())))
+    (transport, _), boto = service.make_transport(settings.concurrency), BotoTransport(service.client, 1)
+    try:
+        async with asyncio.timeout((len(calls) + 1) * (settings.connect_timeout + settings.read_timeout)):
+            answers = {type(call).__name__: await _call(transport, call) for call in calls}
+            await _call(boto, calls[-1])  # for its Date alone
+    except TimeoutError:
+        return ProbeFailure(f"{service.url} does not answer in time")
+    finally:
+        transport.close()
+        boto.close()
+    errors = {call: answer if isinstance(answer, CloudError) else None for call, answer in answers.items()}
+    registrations = [answer.word for answer in answers.values() if isinstance(answer, Registration)]
+    return ServiceAnswers(
+        service.url, errors, registrations[0] if registrations else None, offsets[0] if offsets else None
+    )
+
+
+async def _call(transport: Transport, call: Call) -> ApiResponse | CloudError:
+    result: asyncio.Future[ApiResponse | CloudError] = asyncio.get_running_loop().create_future()
+    transport.send(call, lambda answer: None if result.done() else result.set_result(answer))
+    return await result
+
+
+def _clock_ahead(date: str, now: float) -> list[float]:
+    """The seconds by which our clock is ahead of a Date header; empty where it cannot be read."""
+    try:
+        return [now - parsedate_to_datetime(date).timestamp()]
+    except ValueError:
+        return []
+
+
+async def probe_credentials(session: Any) -> CredentialInfo | CloudError | ProbeFailure | None:
+    """As boto3 finds them, which may ask other services."""
+    return await _within(
+        asyncio.to_thread(boto_transport.credential_info, session), 30.0, "boto3's search for credentials"
+    )
+
+
+async def probe_model_store(client: Any, settings: Settings, object_url: str | None) -> ModelStoreAnswer | ProbeFailure:
+    """Ask S3 for the object (`s3://BUCKET/KEY`), of which nothing is read; without one for an object that does not
+    exist."""
+    url = object_url or f"s3://edge-gateway-doctor-{secrets.token_hex(6)}/model"
+    endpoint = connections.redact_credentials(client.meta.endpoint_url)
+    try:
+        seconds = 2 * (settings.connect_timeout + settings.read_timeout)
+        return await _within(asyncio.to_thread(_get_object, client, url, endpoint, object_url), seconds, endpoint)
+    finally:
+        client.close()
+
+
+def _get_object(client: Any, url: str, endpoint: str, object_url: str | None) -> ModelStoreAnswer:
+    try:
+        answer = fetcher.ask(client.get_object, url)
+    except (CloudError, FileError) as error:
+        return ModelStoreAnswer(endpoint, object_url, error)
+    answer["Body"].close()
+    return ModelStoreAnswer(endpoint, object_url, None, int(answer["ContentLength"]))
+
+
+async def _within(work: Awaitable[T], seconds: float, what: str) -> T | ProbeFailure:
+    try:
+        return await asyncio.wait_for(work, seconds)
+    except TimeoutError:
+        return ProbeFailure(f"{what} did not end in {seconds:g} s")

@@ -1,0 +1,129 @@
+"""Connects to the broker: TCP, TLS, then CONNECT of MQTT 5 under a client id of the doctor's own. Decides nothing."""
+
+import asyncio
+import secrets
+import ssl
+from collections.abc import Coroutine
+from dataclasses import replace
+
+from gateway.doctor.checks.connection import ConnackProperties, ConnectResult, Reachability, TlsFailure, TlsHandshake
+from gateway.errors import BrokerError, BrokerRefused
+from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, connack_code, speaks_mqtt
+from gateway.mqtt.probe_client import ProbeClient
+
+STEP_TIMEOUT = 5.0
+"""Seconds that one step may take."""
+SESSION_EXPIRY = 60
+"""Seconds after which the broker ends a session of the doctor that the doctor could not end."""
+
+
+def probe_endpoint(endpoint: BrokerEndpoint, session_expiry: int = 0) -> BrokerEndpoint:
+    """The gateway's endpoint with a new random client id."""
+    client_id = f"edge-gateway-doctor-{secrets.token_hex(6)}"
+    return replace(endpoint, client_id=client_id, session_expiry=session_expiry, timeout=STEP_TIMEOUT)
+
+
+async def connect_tcp_tls(endpoint: BrokerEndpoint) -> Reachability:
+    """TCP, then TLS where the endpoint uses it."""
+    host, port = endpoint.host, endpoint.port
+    try:
+        await _connect(host, port, None)
+    except (OSError, TimeoutError) as error:
+        return Reachability(host, port, _reason(error))
+    if endpoint.tls is None:
+        return Reachability(host, port)
+    try:
+        return Reachability(host, port, tls=await _connect(host, port, endpoint.tls))
+    except ssl.SSLCertVerificationError as error:
+        return Reachability(host, port, tls=TlsFailure(error.verify_code, error.verify_message))
+    except (OSError, TimeoutError) as error:
+        return Reachability(host, port, tls=TlsFailure(0, _reason(error)))
+
+
+async def _connect(host: str, port: int, tls: ssl.SSLContext | None) -> TlsHandshake | None:
+    """Raises OSError and TimeoutError."""
+    async with asyncio.timeout(STEP_TIMEOUT):
+        _, writer = await asyncio.open_connection(host, port, ssl=tls)
+    try:
+        connection = writer.get_extra_info("ssl_object")
+        if connection is None:
+            return None
+        certificate = connection.getpeercert()
+        return TlsHandshake(str(connection.version()), float(ssl.cert_time_to_seconds(certificate["notAfter"])))
+    finally:
+        writer.transport.abort()
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ConnectionRefusedError):
+        return "nobody listens there"
+    return str(error) or f"no answer in {STEP_TIMEOUT:g} s"
+
+
+async def connect_mqtt(endpoint: BrokerEndpoint) -> ConnectResult:
+    """CONNECT as the gateway does, and leave no session behind."""
+    own = probe_endpoint(endpoint, endpoint.session_expiry)
+    client = ProbeClient(own)
+    try:
+        await client.open()
+        return ConnectResult(_connack(client.connack_properties))
+    except BrokerRefused as error:
+        return ConnectResult(code=error.code, detail=str(error), mqtt_3_1_1=await _speaks_3_1_1(endpoint))
+    except BrokerError as error:
+        return ConnectResult(detail=str(error), mqtt_3_1_1=await _speaks_3_1_1(endpoint))
+    finally:
+        await finish_before_cancel(disconnect(client, own))
+
+
+async def finish_before_cancel(work: Coroutine[None, None, None]) -> None:
+    """Await `work` to its end, also where a Ctrl-C cancels the caller meanwhile; CancelledError is raised after it."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def disconnect(client: ProbeClient, endpoint: BrokerEndpoint) -> None:
+    """Close the connection, and end the session."""
+    await client.close()
+    if endpoint.session_expiry:
+        await end_session(endpoint)
+
+
+async def end_session(endpoint: BrokerEndpoint) -> None:
+    """End the session of this client id, if the broker keeps one."""
+    last = ProbeClient(replace(endpoint, session_expiry=0))
+    try:
+        await last.open()
+    except BrokerError:
+        pass  # it ends by its expiry
+    finally:
+        await last.close()
+
+
+async def is_anonymous_allowed(endpoint: BrokerEndpoint, has_certificate: bool) -> bool | None:
+    """Whether a client without a user name may connect; None where the gateway's certificate would be its name."""
+    if has_certificate:
+        return None
+    code = await asyncio.to_thread(connack_code, endpoint.host, endpoint.port, MQTT_5, endpoint.tls, STEP_TIMEOUT)
+    return code == 0
+
+
+async def _speaks_3_1_1(endpoint: BrokerEndpoint) -> bool:
+    return await asyncio.to_thread(speaks_mqtt, endpoint.host, endpoint.port, MQTT_3_1_1, endpoint.tls, STEP_TIMEOUT)
+
+
+def _connack(properties: dict[str, object]) -> ConnackProperties:
+    """By the names of MQTT 5; what is absent has MQTT 5's default."""
+    largest, expiry = properties.get("MaximumPacketSize"), properties.get("SessionExpiryInterval")
+    return ConnackProperties(
+        session_expiry=expiry if isinstance(expiry, int) else None,
+        maximum_qos=int(str(properties.get("MaximumQoS", 2))),
+        retain=properties.get("RetainAvailable") != 0,
+        wildcards=properties.get("WildcardSubscriptionAvailable") != 0,
+        shared=properties.get("SharedSubscriptionAvailable") != 0,
+        maximum_packet_size=largest if isinstance(largest, int) else None,
+    )

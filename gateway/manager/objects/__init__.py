@@ -1,1 +1,0 @@
-"""Model files: where they lie, and which part of one is asked for. Knows nothing of devices."""

@@ -1,0 +1,165 @@
+"""What an operator does with deployments: stores model files, then starts, changes or undoes a rollout.
+
+The files come first: a device must never read of a file that does not exist. Names are checked against the service
+model before anything is written. Each action takes the steps that are due; the service takes the rest.
+"""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from gateway.manager.api import ModelDefinition, is_deployed, undo_definitions
+from gateway.manager.errors import ManagerError
+from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutRules, RolloutState, select_share
+from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
+from gateway.manager.rollouts.runner import RolloutRunner
+from gateway.manager.store import Database, ObjectStore
+
+ALL = Fraction(1)
+POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
+
+
+def check_names(shape: str, names: Sequence[str]) -> None:
+    """Raises ManagerError where one of `names` is not such a `shape` of the service model."""
+    from gateway.manager.api import validation  # botocore is not loaded for `--help`
+
+    check = validation.compile_shape(validation.load_service_model().shape_for(shape))
+    for name in names:
+        errors = validation.ValidationErrors()
+        check(name, shape, errors)
+        error = errors.to_error()
+        if error is not None:
+            raise ManagerError(f"'{name}' is no {shape}: {error.message}")
+
+
+def parse_targets(arguments: Sequence[str]) -> tuple[list[str], dict[str, Path]]:
+    """The arguments after the fleet: names of devices, and HANDLE=FILE. Raises ManagerError."""
+    devices, files = [], {}
+    for argument in arguments:
+        handle, equals, file = argument.partition("=")
+        if not equals:
+            devices.append(argument)
+        elif not file:
+            raise ManagerError(f"{argument} names no file: give HANDLE=FILE")
+        elif handle in files:
+            raise ManagerError(f"the model handle {handle} comes twice: one deployment has one file for each handle")
+        else:
+            files[handle] = Path(file)
+    if not files:
+        raise ManagerError("nothing to deploy: give at least one HANDLE=FILE")
+    return devices, files
+
+
+def choose_devices(database: Database, fleet: str, devices: Sequence[str], all_devices: bool) -> dict[str, int]:
+    """Names of devices -> their ids. Raises ManagerError where one is not registered."""
+    if all_devices == bool(devices):
+        raise ManagerError("name the devices, or give --all for every device of the fleet; not both")
+    if not all_devices:
+        return {device: require_device(database, fleet, device) for device in devices}
+    require_fleet(database, fleet)
+    return database.device_ids(fleet)
+
+
+def require_fleet(database: Database, fleet: str | None) -> None:
+    """Raises ManagerError where `fleet` is named and has no device: a fleet exists while it has one."""
+    if fleet is not None and not database.devices(fleet):
+        raise ManagerError(f"fleet {fleet} has no device: register one first")
+
+
+def require_device(database: Database, fleet: str, device: str) -> int:
+    """The id of a device. Raises ManagerError where it is not registered."""
+    device_id = database.device_id(fleet, device)
+    if device_id is None:
+        raise ManagerError(f"device {device} is not registered in fleet {fleet}: register it first")
+    return device_id
+
+
+def require_rollout(database: Database, fleet: str, name: str) -> int:
+    """The id of that rollout. Raises ManagerError where there is none."""
+    rollout_id = RolloutRepository(database).find(fleet, name)
+    if rollout_id is None:
+        raise ManagerError(f"fleet {fleet} has no deployment named {name}: see `deployments`")
+    return rollout_id
+
+
+def devices_with(database: Database, devices: Mapping[str, int], handle: str) -> dict[str, int]:
+    """Those of `devices` on which that model handle is deployed. Raises ManagerError where there is none."""
+    chosen = {
+        device: device_id
+        for device, device_id in devices.items()
+        if is_deployed(database.deployments_in_force(device_id), handle)
+    }
+    if not chosen:
+        raise ManagerError(f"no device of the fleet has {handle}: see `deployments --devices`")
+    return chosen
+
+
+def deploy(
+    database: Database,
+    objects: ObjectStore,
+    fleet: str,
+    devices: Mapping[str, int],
+    files: Mapping[str, Path],
+    *,
+    bucket: str,
+    name: str | None,
+    policy: str,
+    now: float,
+    rules: RolloutRules = AT_ONCE,
+    share: Fraction = ALL,
+) -> Rollout:
+    """Starts a rollout of the models in `files` (handle -> file) to that share of `devices` (name -> id).
+
+    `name` None: made of the first handle and a number never used before. Raises ManagerError.
+    """
+    check_names("EntityName", [*files, *([] if name is None else [name])])
+    if policy not in POLICIES:
+        raise ManagerError(f"'{policy}' is no policy: {' or '.join(POLICIES)}")
+    definitions = []
+    for handle, file in files.items():
+        stored = objects.put_file(file, bucket, handle)
+        definitions.append(ModelDefinition(handle, "DEPLOY", stored.url, stored.sha1, stored.size))
+    new = NewRollout(fleet, name, definitions[0].handle, policy, tuple(definitions), rules)
+    # The order of the devices depends on the name, which `create` makes where the operator gave none.
+    return RolloutRunner(database).start(
+        new, lambda name: [devices[device] for device in select_share(name, devices, share)], now
+    )
+
+
+def undeploy(
+    database: Database, fleet: str, devices: Mapping[str, int], handle: str, *, name: str | None, now: float
+) -> Rollout:
+    """Removes a model from `devices` (name -> id). Raises ManagerError where one does not have it."""
+    check_names("EntityName", [handle, *([] if name is None else [name])])
+    for device, device_id in devices.items():
+        if not is_deployed(database.deployments_in_force(device_id), handle):
+            raise ManagerError(f"device {device} has no {handle} to undeploy: see `deployments --devices`")
+    new = NewRollout(fleet, name, handle, POLICIES[0], (ModelDefinition(handle, "UNDEPLOY"),))
+    return RolloutRunner(database).start(
+        new, lambda name: [devices[device] for device in select_share(name, devices, ALL)], now
+    )
+
+
+def undo(database: Database, fleet: str, name: str, *, now: float) -> Rollout:
+    """Undoes a deployment: it ends, and each device that has it gets what it had before, by a new rollout.
+
+    Where no device has it, or a newer one superseded it everywhere, it only ends. Raises ManagerError where there is
+    none.
+    """
+    rollout_id, runner = require_rollout(database, fleet, name), RolloutRunner(database)
+    if runner.rollouts.read(rollout_id).progress.state in OPEN:
+        rollout = runner.set_state(rollout_id, RolloutState.ABORTED, now)
+    else:
+        rollout = runner.run_due_steps(rollout_id, now)
+    device_ids = runner.rollouts.reached_devices(rollout_id)
+    if not any(undo_definitions(database.history(device_id), name) for device_id in device_ids):
+        return rollout
+    handles = tuple(ModelDefinition(each.handle, "UNDEPLOY") for each in rollout.definitions)
+    stem = f"{rollout.definitions[0].handle}-undo"
+    new = NewRollout(fleet, None, stem, rollout.policy, handles, undoes=name)
+    return runner.start(new, lambda _: device_ids, now)
+
+
+def set_state(database: Database, fleet: str, name: str, state: RolloutState, *, now: float) -> Rollout:
+    """Pauses, resumes or aborts a rollout. Raises ManagerError where there is none, or it has ended."""
+    return RolloutRunner(database).set_state(require_rollout(database, fleet, name), state, now)

@@ -1,0 +1,147 @@
+"""Model files: a directory of bucket/key that is served as an object store. Knows no HTTP but the errors of S3.
+
+A file appears whole or not at all (temporary file, fsync, rename). No bucket and no key may lead out of the directory.
+A file that an operator put there by hand is served too.
+"""
+
+import hashlib
+import os
+import re
+import stat
+import tempfile
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import BinaryIO
+
+from gateway.manager.errors import ManagerError, no_such_bucket, no_such_key
+
+BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
+"""S3's rule for the names of buckets; it excludes a leading dot, which our temporary directory has."""
+SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
+CHUNK = 256 * 1024
+"""Bytes that are read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in the store. `size` in bytes, `sha1` as 40 hex digits."""
+
+    url: str
+    size: int
+    sha1: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenObject:
+    """An object being read. `etag`: the quoted MD5, as S3 has it for an object put in one piece; `modified`: Unix s."""
+
+    file: BufferedReader
+    size: int
+    etag: str
+    modified: float
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end` (exclusive), in any thread."""
+        return os.pread(self.file.fileno(), end - start, start)
+
+    def close(self) -> None:
+        self.file.close()
+
+
+class ObjectStore:
+    """The model files of the data directory `data`. `put_file` makes their directory, `root`, where it is missing."""
+
+    def __init__(self, data: Path) -> None:
+        self.root = data / "objects"
+        self._etags: dict[tuple[int, int, int, int], str] = {}
+
+    def put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
+        """Copies `source` to a key made of `handle` and its content: what a URL names never changes.
+
+        Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
+        """
+        if not BUCKET.fullmatch(bucket):
+            raise ManagerError(f"'{bucket}' is no name of a bucket: 3 to 63 lower-case letters, digits, dots, hyphens")
+        try:
+            return self._put_file(source, bucket, handle)
+        except OSError as error:
+            raise ManagerError(f"{source} cannot be stored: {error.strerror or error}") from error
+
+    def _put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
+        incoming = self.root / ".incoming"
+        incoming.mkdir(parents=True, exist_ok=True)
+        with source.open("rb") as model:
+            descriptor, name = tempfile.mkstemp(dir=incoming)
+            try:
+                with open(descriptor, "wb") as copy:
+                    size, sha1 = _copy(model, copy)
+                if size == 0:
+                    raise ManagerError(f"{source} is empty: a model file is expected")
+                suffix = source.suffix if SUFFIX.fullmatch(source.suffix) else ""
+                key = f"{handle}/{sha1[:16]}{suffix}"
+                _rename(Path(name), self.root / bucket / key)
+            finally:
+                Path(name).unlink(missing_ok=True)
+        return StoredFile(f"s3://{bucket}/{key}", size, sha1)
+
+    def open(self, bucket: str, key: str) -> OpenObject:
+        """One object as it is now, even if it is replaced meanwhile; the caller closes it. Raises S3Error: 404."""
+        path = self._locate(bucket, key)
+        try:
+            file = path.open("rb")
+        except OSError as error:
+            raise no_such_key(key) from error
+        status = os.fstat(file.fileno())
+        return OpenObject(file, status.st_size, self._etag(file, status), status.st_mtime)
+
+    def _locate(self, bucket: str, key: str) -> Path:
+        if not BUCKET.fullmatch(bucket) or not (self.root / bucket).is_dir():
+            raise no_such_bucket(bucket)
+        if any(segment in ("", ".", "..") for segment in key.split("/")) or "\0" in key:
+            raise no_such_key(key)
+        path = self.root / bucket / key
+        try:
+            regular = stat.S_ISREG(path.stat().st_mode)
+        except (OSError, ValueError) as error:
+            raise no_such_key(key) from error
+        # A symbolic link that an operator made must not lead out either.
+        if not regular or not path.resolve().is_relative_to(self.root.resolve()):
+            raise no_such_key(key)
+        return path
+
+    def _etag(self, file: BufferedReader, status: os.stat_result) -> str:
+        """Computed once for each state of a file."""
+        state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        etag = self._etags.get(state)
+        if etag is None:
+            etag = f'"{hashlib.file_digest(file, _md5).hexdigest()}"'
+            self._etags[state] = etag
+        return etag
+
+
+def _md5() -> "hashlib._Hash":
+    return hashlib.md5(usedforsecurity=False)
+
+
+def _copy(model: BinaryIO, copy: BinaryIO) -> tuple[int, str]:
+    """The size in bytes and the SHA-1 of what is on the disk afterwards."""
+    sha1 = hashlib.sha1(usedforsecurity=False)
+    while chunk := model.read(CHUNK):
+        sha1.update(chunk)
+        copy.write(chunk)
+    copy.flush()
+    os.fsync(copy.fileno())
+    return copy.tell(), sha1.hexdigest()
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    """Durable: the directory is synchronised too."""
+    temporary.chmod(0o644)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

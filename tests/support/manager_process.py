@@ -1,0 +1,99 @@
+"""A real `serve` process on a free port, and the clients that AWS's users have: boto3 and awscli."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from tests.support.processes import end, line
+
+ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+COMMAND = [sys.executable, "-c", "from gateway.manager.cli import app; app()"]
+ROOT = Path(__file__).resolve().parents[2]
+WITHIN_S = 29.0
+"""For one command."""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's, without its AWS settings; ours are in none of its files."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EDGE_MANAGER_"))}
+    return kept | {"PYTHONPATH": str(ROOT), "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull} | more
+
+
+@dataclass
+class Manager:
+    """One data directory, and at most one process that serves it."""
+
+    data: Path
+    options: list[str] = field(default_factory=list)
+    process: subprocess.Popen[str] | None = None
+    url: str = ""
+
+    def start(self) -> None:
+        """Returns once the process listens, which its first line says."""
+        arguments = [*COMMAND, "serve", "--data", str(self.data), "--port", "0", *self.options]
+        with (self.data.parent / "log").open("a") as log:
+            self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
+        first = json.loads(line(self.process, "URL of the manager") or '{"event": "the end"}')
+        assert first["event"] == "listening", f"{first}; {(self.data.parent / 'log').read_text()}"
+        self.url = first["url"]
+
+    def end(self, number: signal.Signals) -> int:
+        """The exit status of the process; minus the signal where it died of it."""
+        assert self.process is not None
+        self.process.send_signal(number)
+        status = self.process.wait(20)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        self.process = None
+        return status
+
+    def stop(self) -> None:
+        """End it where it still runs."""
+        if self.process is not None:
+            process, self.process = self.process, None
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
+            end(process)
+
+    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """One command on the data directory."""
+        options = environment(EDGE_MANAGER_DATA=str(self.data))
+        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=options, timeout=WITHIN_S)
+        assert done.returncode == status, done.stderr
+        return done
+
+    def status(self) -> Any:
+        return json.loads(self.run("status", "--json").stdout)
+
+    def state_of(self, fleet: str) -> dict[str, Any]:
+        """What `status` says of the one device of a fleet."""
+        (report,) = [each for each in self.status() if each["fleet"] == fleet]
+        return dict(report)
+
+    def client(self, service: str, access: str = ACCESS, secret: str = SECRET) -> Any:
+        """A plain boto3 client that tries once."""
+        return boto3.client(
+            service,
+            endpoint_url=self.url,
+            region_name="eu-west-1",
+            aws_access_key_id=access,
+            aws_secret_access_key=secret,
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
+        )
+
+    def aws(self, *arguments: str, secret: str = SECRET) -> subprocess.CompletedProcess[str]:
+        """One call of awscli, which is installed beside the interpreter."""
+        keys = environment(AWS_ACCESS_KEY_ID=ACCESS, AWS_SECRET_ACCESS_KEY=secret, AWS_DEFAULT_REGION="eu-west-1")
+        command = [str(Path(sys.executable).parent / "aws"), "--endpoint-url", self.url, "--output", "json", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, env=keys, timeout=WITHIN_S)

@@ -1,0 +1,19 @@
+"""For what tells nobody when it happens: a file that another process writes, a metric, the end of another's child.
+
+Whatever gives an event is awaited instead: see `arrivals`.
+"""
+
+import time
+from collections.abc import Callable
+
+from tests.support.arrivals import DEADLINE_S
+
+POLL_S = 0.02
+
+
+def until(holds: Callable[[], bool], otherwise: Callable[[], str], within: float = DEADLINE_S) -> None:
+    """Return as soon as it holds. Raises AssertionError, with what `otherwise` says then, after `within` seconds."""
+    deadline = time.monotonic() + within
+    while not holds():
+        assert time.monotonic() < deadline, otherwise()
+        time.sleep(POLL_S)

@@ -1,0 +1,138 @@
+"""Connections to one origin: each request gets a response or an error, whatever becomes of its connection."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import pytest
+
+from gateway.cloud.http_client import MAX_RESPONSE, ConnectionPool, HttpOrigin, HttpResponse
+from gateway.errors import CloudError, OperatorError, TransientError
+
+HOST = "127.0.0.1"
+POST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+DEADLINE_S = 10.0
+
+
+class Service:
+    """Answers each request with `answer`, and closes the connection if that has no length."""
+
+    answer = OK
+
+    def __init__(self) -> None:
+        with socket.create_server((HOST, 0)) as free:
+            self.port: int = free.getsockname()[1]
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        self._server = await asyncio.start_server(self._serve, HOST, self.port)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65_536):
+            writer.write(self.answer)
+            if b"Content-Length" not in self.answer:
+                break
+        writer.close()
+
+
+@pytest.fixture
+async def service() -> AsyncIterator[Service]:
+    """It does not listen yet."""
+    made = Service()
+    yield made
+    await made.close()
+
+
+def pool(service: Service, connections: int) -> ConnectionPool:
+    return ConnectionPool(HttpOrigin(HOST, service.port, None, connections, DEADLINE_S, DEADLINE_S))
+
+
+async def responses(connections: ConnectionPool, count: int = 1) -> list[HttpResponse | CloudError]:
+    """What each of so many concurrent requests gets."""
+    loop = asyncio.get_running_loop()
+    answers: list[asyncio.Future[HttpResponse | CloudError]] = [loop.create_future() for _ in range(count)]
+    for answer in answers:
+        connections.send(POST, answer.set_result)
+    async with asyncio.timeout(DEADLINE_S):
+        return await asyncio.gather(*answers)
+
+
+@pytest.mark.parametrize(("connections", "count"), [(1, 1), (1, 5), (3, 30), (128, 400)])
+async def test_each_queued_request_gets_an_error(service: Service, connections: int, count: int) -> None:
+    made = pool(service, connections)
+    assert [type(each) for each in await responses(made, count)] == [TransientError] * count
+    await service.open()
+    assert all(isinstance(each, HttpResponse) and each.body == b"{}" for each in await responses(made, count))
+    made.close()
+
+
+@pytest.mark.parametrize("connections", [1, 2])
+async def test_a_request_may_be_sent_from_the_callback_of_the_last(service: Service, connections: int) -> None:
+    """As the core does: it starts the next call in the callback of the last one."""
+    made = pool(service, connections)
+    received: list[HttpResponse | CloudError] = []
+    enough = asyncio.Event()
+
+    def on_response(answer: HttpResponse | CloudError) -> None:
+        received.append(answer)
+        if len(received) < 5:
+            made.send(POST, on_response)
+        else:
+            enough.set()
+
+    made.send(POST, on_response)
+    async with asyncio.timeout(DEADLINE_S):
+        await enough.wait()
+    assert [type(each) for each in received] == [TransientError] * 5
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-",
+        b"HTTP/1.1 200",
+    ],
+)
+async def test_a_response_that_ends_early_is_an_error(service: Service, broken: bytes) -> None:
+    service.answer = broken
+    await service.open()
+    made = pool(service, 1)
+    assert [type(each) for each in await responses(made)] == [TransientError]
+    made.close()
+
+
+async def test_a_response_without_a_length_ends_with_its_connection(service: Service) -> None:
+    service.answer = b"HTTP/1.1 200 OK\r\n\r\n{}"
+    await service.open()
+    made = pool(service, 1)
+    (answer,) = await responses(made)
+    assert isinstance(answer, HttpResponse)
+    assert answer.body == b"{}"
+    made.close()
+
+
+async def test_headers_of_a_connection_are_those_of_its_last_response(service: Service) -> None:
+    service.answer = b"HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 2\r\n\r\n{}"
+    await service.open()
+    made = pool(service, 1)
+    await responses(made)
+    service.answer = b"HTTP/1.1 404 No\r\nX-TWO: 2\r\nContent-Length: 0\r\n\r\n"
+    (second,) = await responses(made)
+    assert second == HttpResponse(404, {"x-two": "2", "content-length": "0"}, b"")
+    made.close()
+
+
+async def test_a_response_that_is_too_large_is_an_error(service: Service) -> None:
+    service.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9999999\r\n\r\n" + bytes(MAX_RESPONSE)
+    await service.open()
+    made = pool(service, 1)
+    assert [type(each) for each in await responses(made)] == [OperatorError]
+    made.close()

@@ -1,0 +1,114 @@
+"""What an operator does with deployments, over a real database and a real object store."""
+
+import pytest
+
+from gateway.manager import ManagerError
+from gateway.manager.rollouts.actions import (
+    check_names,
+    choose_devices,
+    deploy,
+    devices_with,
+    parse_targets,
+    require_device,
+    undeploy,
+)
+from gateway.manager.store import ObjectStore
+
+
+@pytest.fixture
+def fleet(database):
+    """The database with the devices f/d and f/e."""
+    for device in ("d", "e"):
+        database.register("f", device, 1.0)
+    return database
+
+
+@pytest.fixture
+def model(tmp_path):
+    path = tmp_path / "m.bin"
+    path.write_bytes(b"model")
+    return path
+
+
+def deploy_to(fleet, tmp_path, files, devices=("d",), **options):
+    device_ids = {device: require_device(fleet, "f", device) for device in devices}
+    chosen = {"bucket": "models", "name": None, "policy": "DO_NOTHING", "now": 5.0} | options
+    return deploy(fleet, ObjectStore(tmp_path), "f", device_ids, files, **chosen)
+
+
+def in_force(fleet, device):
+    return [each.to_api() for each in fleet.deployments_in_force(require_device(fleet, "f", device))]
+
+
+def test_undeploying_a_handle(fleet, tmp_path, model):
+    deploy_to(fleet, tmp_path, {"kws": model})
+    rollout = undeploy(fleet, "f", {"d": require_device(fleet, "f", "d")}, "kws", name=None, now=6.0)
+    (deployment,) = in_force(fleet, "d")
+    assert deployment["DeploymentName"] == rollout.name == "kws-2"
+    assert deployment["Definitions"] == [{"ModelHandle": "kws", "State": "UNDEPLOY"}]
+
+
+def test_undeploying_what_a_device_does_not_have(fleet, tmp_path, model):
+    deploy_to(fleet, tmp_path, {"kws": model})
+    both = choose_devices(fleet, "f", [], all_devices=True)
+    with pytest.raises(ManagerError, match="device e has no kws"):
+        undeploy(fleet, "f", both, "kws", name=None, now=6.0)
+    assert list(devices_with(fleet, both, "kws")) == ["d"]
+    with pytest.raises(ManagerError, match="no device of the fleet has vad"):
+        devices_with(fleet, both, "vad")
+
+
+@pytest.mark.parametrize("name", ["kws", "a" * 63])
+def test_names_that_the_service_accepts(name):
+    check_names("EntityName", [name])
+
+
+@pytest.mark.parametrize("name", ["a" * 64, "a_b", ""])
+def test_names_that_the_service_rejects(name):
+    with pytest.raises(ManagerError, match=f"'{name}' is no EntityName"):
+        check_names("EntityName", [name])
+
+
+@pytest.mark.parametrize(
+    ("files", "options", "message"),
+    [
+        ({"k_s": "m.bin"}, {}, "'k_s' is no EntityName"),
+        ({"kws": "m.bin"}, {"name": "x" * 64}, "is no EntityName"),
+        ({"kws": "m.bin"}, {"policy": "PRAY"}, "'PRAY' is no policy"),
+        ({"kws": "none.bin"}, {}, "none.bin cannot be stored"),
+        ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is no name of a bucket"),
+    ],
+)
+def test_a_deployment_that_is_not_possible(fleet, tmp_path, model, files, options, message):
+    with pytest.raises(ManagerError, match=message):
+        deploy_to(fleet, tmp_path, {handle: tmp_path / name for handle, name in files.items()}, **options)
+    assert in_force(fleet, "d") == []
+
+
+def test_the_longest_handle_makes_a_name_that_the_service_accepts(fleet, tmp_path, model):
+    assert deploy_to(fleet, tmp_path, {"k" * 63: model}).name == "k" * 50 + "-1"
+
+
+@pytest.mark.parametrize(("arguments", "message"), [(["d"], "HANDLE=FILE"), (["d", "a=x", "a=y"], "comes twice")])
+def test_targets_that_are_not_possible(arguments, message):
+    with pytest.raises(ManagerError, match=message):
+        parse_targets(arguments)
+
+
+def test_files_and_devices_in_any_order():
+    devices, files = parse_targets(["d", "a=x=1", "e"])
+    assert (devices, {handle: str(file) for handle, file in files.items()}) == (["d", "e"], {"a": "x=1"})
+
+
+@pytest.mark.parametrize(
+    ("fleet_name", "devices", "all_devices", "message"),
+    [
+        ("f", [], False, "--all"),
+        ("f", ["d"], True, "not both"),
+        ("g", [], True, "no device"),
+        ("f", ["x"], False, "not registered"),
+    ],
+)
+def test_devices_that_cannot_be_chosen(fleet, fleet_name, devices, all_devices, message):
+    with pytest.raises(ManagerError, match=message):
+        choose_devices(fleet, fleet_name, devices, all_devices)

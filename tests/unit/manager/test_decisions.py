@@ -1,0 +1,182 @@
+"""The next step of a rollout: the rules on examples, and on rollouts and results that hypothesis makes."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
+from math import ceil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.manager.rollouts.decisions import (
+    AssignNext,
+    Finish,
+    Progress,
+    RolloutDeviceState,
+    RolloutRules,
+    RolloutState,
+    Stage,
+    StartStage,
+    Withdraw,
+    next_step,
+    rollout_order,
+    select_share,
+)
+
+TENTH = Fraction(1, 10)
+THREE = (Stage(Fraction(1, 100), Fraction(9, 10), 60), Stage(TENTH, Fraction(9, 10), 60), Stage(Fraction(1)))
+NAMES = st.lists(st.from_regex(r"[a-z0-9]{1,6}", fullmatch=True), min_size=1, max_size=40, unique=True)
+
+
+UNLIMITED = RolloutRules(THREE)
+
+
+def progress(
+    stage: int = 0, state: RolloutState = RolloutState.RUNNING, rules: RolloutRules = UNLIMITED, **devices: int
+) -> Progress:
+    return Progress(rules, state, stage, 1000.0, {RolloutDeviceState(name): count for name, count in devices.items()})
+
+
+@pytest.mark.parametrize(
+    ("stage", "devices", "step"),
+    [
+        (0, {"waiting": 1000}, AssignNext(10)),
+        (0, {"waiting": 994, "given": 6}, AssignNext(4)),
+        (0, {"waiting": 990, "given": 1, "succeeded": 9}, StartStage(1)),
+        (0, {"waiting": 990, "fetched": 2, "succeeded": 8}, None),
+        (0, {"waiting": 990, "failed": 1, "succeeded": 9}, StartStage(1)),
+        (1, {"waiting": 990, "succeeded": 10}, AssignNext(90)),
+        (1, {"waiting": 900, "succeeded": 90, "given": 10}, StartStage(2)),
+        (2, {"waiting": 1, "succeeded": 999}, AssignNext(1)),
+        (2, {"fetched": 1, "succeeded": 999}, None),
+        (2, {"failed": 100, "succeeded": 900}, Finish(RolloutState.COMPLETED)),
+        (2, {"superseded": 100, "succeeded": 900}, Finish(RolloutState.COMPLETED)),
+    ],
+)
+def test_a_rollout_of_a_thousand_devices_without_a_limit(stage, devices, step):
+    assert next_step(progress(stage, **devices), 1060.0) == step
+
+
+def test_a_stage_lasts_its_time():
+    assert next_step(progress(waiting=990, succeeded=10), 1059.9) is None
+    assert next_step(progress(waiting=990, succeeded=10), 1060.0) == StartStage(1)
+
+
+def test_a_share_of_few_devices_is_one_device():
+    assert next_step(progress(waiting=3), 0.0) == AssignNext(1)
+
+
+LIMITED = RolloutRules(THREE, Fraction(1, 20), 20)
+
+
+@pytest.mark.parametrize(
+    ("stage", "devices", "stops"),
+    [
+        (0, {"waiting": 990, "failed": 1, "given": 9}, True),  # more than 5% of these ten, whatever the others report
+        (1, {"waiting": 900, "failed": 1, "succeeded": 5, "fetched": 94}, False),  # six results are too few
+        (1, {"waiting": 990, "failed": 1, "succeeded": 9}, False),  # the other ninety of its stage may change it
+        (1, {"waiting": 900, "failed": 1, "succeeded": 19, "fetched": 80}, False),  # 5% are not more than 5%
+        (1, {"waiting": 900, "failed": 2, "succeeded": 18, "fetched": 80}, True),
+        (1, {"waiting": 900, "failed": 6, "given": 94}, True),
+        (2, {"failed": 50, "succeeded": 950}, False),
+        (2, {"failed": 51, "succeeded": 949}, True),
+    ],
+)
+def test_the_limit(stage, devices, stops):
+    step = next_step(progress(stage, rules=LIMITED, **devices), 0.0)
+    assert (isinstance(step, Finish) and step.state is RolloutState.STOPPED) == stops
+
+
+def test_the_reason_for_a_stop():
+    step = next_step(progress(2, rules=LIMITED, failed=51, succeeded=949), 0.0)
+    assert step == Finish(RolloutState.STOPPED, "51 of 1000 results are FAIL, more than 5%")
+
+
+def test_zero_per_cent_stops_at_the_first():
+    rules = RolloutRules(stop_at=Fraction(0), stop_min=1)
+    assert isinstance(next_step(progress(rules=rules, failed=1, succeeded=500, given=499), 0.0), Finish)
+
+
+def test_paused_assigns_nothing_and_still_stops():
+    assert next_step(progress(state=RolloutState.PAUSED, waiting=1000), 9e9) is None
+    assert isinstance(
+        next_step(progress(state=RolloutState.PAUSED, rules=LIMITED, waiting=990, failed=10), 0.0), Finish
+    )
+
+
+@pytest.mark.parametrize("state", [RolloutState.STOPPED, RolloutState.ABORTED])
+def test_what_is_halted_withdraws_what_nobody_fetched_and_nothing_else(state):
+    assert next_step(progress(state=state, waiting=900, given=50, fetched=50), 9e9) == Withdraw()
+    assert next_step(progress(state=state, waiting=900, withdrawn=50, fetched=50), 9e9) is None
+
+
+@pytest.mark.parametrize("shares", [(), (50,), (50, 50, 100), (100, 50), (0, 100), (50, 110)])
+def test_stages_that_are_not_possible(shares):
+    with pytest.raises(ValueError, match="stages grow"):
+        RolloutRules(tuple(Stage(Fraction(share, 100)) for share in shares))
+
+
+def test_the_order_never_changes():
+    """A deployment of one name reaches the devices in one order, in every version and on every machine."""
+    assert rollout_order("kws-1", [f"d{number}" for number in range(6)]) == ["d2", "d5", "d1", "d3", "d0", "d4"]
+
+
+@given(NAMES, NAMES)
+def test_an_order_has_all_devices_and_depends_on_the_names_alone(devices, names):
+    assert sorted(rollout_order("n", devices)) == sorted(devices)
+    assert rollout_order("n", reversed(devices)) == rollout_order("n", devices)
+    ranked = rollout_order("n", set(devices) | set(names))
+    assert [each for each in ranked if each in set(devices)] == rollout_order("n", devices)
+
+
+@given(NAMES, st.fractions(Fraction(1, 1000), 1), st.fractions(Fraction(1, 1000), 1))
+def test_a_larger_share_contains_the_smaller(devices, one, other):
+    small, large = (select_share("n", devices, share) for share in sorted((one, other)))
+    assert large[: len(small)] == small
+    assert len(small) == ceil(min(one, other) * len(devices)) >= 1
+
+
+STAGES = st.lists(st.integers(1, 99), max_size=4, unique=True).map(
+    lambda shares: tuple(Stage(Fraction(share, 100), Fraction(1, 2), 5) for share in [*sorted(shares), 100])
+)
+RULES = st.builds(RolloutRules, STAGES, st.none() | st.fractions(0, 1), st.integers(1, 20))
+VERDICTS = st.lists(st.sampled_from([RolloutDeviceState.SUCCEEDED, RolloutDeviceState.FAILED]), min_size=1, max_size=60)
+
+
+def counted(states: Mapping[int, RolloutDeviceState]) -> dict[RolloutDeviceState, int]:
+    return {each: list(states.values()).count(each) for each in RolloutDeviceState}
+
+
+@given(RULES, VERDICTS)
+def test_any_rollout_ends_and_never_goes_beyond_its_stage_or_its_limit(rules, verdicts):
+    """Every device reports a result of what it is assigned; after each one the rollout takes all steps that are due."""
+    states = dict.fromkeys(range(len(verdicts)), RolloutDeviceState.WAITING)
+    now = Progress(rules, RolloutState.RUNNING, 0, 0.0, counted(states))
+    clock, assigned_after_the_limit = 0.0, False
+    for _ in range(20 * len(verdicts) + 100):
+        step = next_step(replace(now, devices=counted(states)), clock)
+        match step:
+            case AssignNext(count):
+                waiting = [each for each, state in states.items() if state is RolloutDeviceState.WAITING]
+                states |= dict.fromkeys(waiting[:count], RolloutDeviceState.FETCHED)
+                limit = rules.stop_at
+                failed = counted(states)[RolloutDeviceState.FAILED]
+                results = failed + counted(states)[RolloutDeviceState.SUCCEEDED]
+                assigned_after_the_limit |= limit is not None and results >= rules.stop_min and failed > limit * results
+            case StartStage(stage):
+                assert stage == now.stage + 1
+                now = replace(now, stage=stage, since=clock)
+            case Finish(state):
+                now = replace(now, state=state)
+            case None:
+                fetched = [each for each, state in states.items() if state is RolloutDeviceState.FETCHED]
+                states |= {each: verdicts[each] for each in fetched[:1]}
+                clock += 1.0
+        reached = len(states) - counted(states)[RolloutDeviceState.WAITING]
+        assert reached <= now.stage_size(now.stage)
+    assert not assigned_after_the_limit
+    half_failed = 2 * counted(states)[RolloutDeviceState.SUCCEEDED] < reached
+    assert now.state in (RolloutState.COMPLETED, RolloutState.STOPPED) or half_failed
+    if now.state is RolloutState.COMPLETED:
+        assert all(states[each] is verdict for each, verdict in enumerate(verdicts))

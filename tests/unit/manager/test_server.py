@@ -1,0 +1,130 @@
+"""What no SDK sends: odd paths, broken bodies; and headers, the health, a database that fails."""
+
+import asyncio
+import json
+
+import aiohttp
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.manager import ManagerError
+from gateway.manager.http import AccessKey, ServerConfig, make_app, start_server
+
+WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
+
+
+@pytest.fixture
+async def client(tmp_path, database):
+    database.register("f", "d", 1.0)
+    config = ServerConfig(data=tmp_path, max_body=10_000)
+    async with TestClient(TestServer(make_app(config, database))) as made:
+        yield made
+
+
+async def raw_request(port: int, request: str) -> tuple[int, dict[str, str]]:
+    """Status and headers of the answer to a request that no client library has normalised."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request.encode())
+    answer = (await reader.read()).decode()
+    writer.close()
+    first, *lines = answer.partition("\r\n\r\n")[0].split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return int(first.split()[1]), headers
+
+
+async def test_an_answer_is_rest_json(client):
+    answer = await client.post("/GetDeviceRegistration", json=WHO)
+    assert (answer.status, answer.content_type) == (200, "application/json")
+    assert await answer.json() == {"DeviceRegistration": "REGISTERED", "CacheTTL": "300"}
+
+
+async def test_an_operation_without_output_has_an_empty_body(client):
+    answer = await client.post("/SendHeartbeat", json=WHO | {"AgentVersion": "1"})
+    assert (answer.status, await answer.read()) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "code"),
+    [
+        ("/SendHeartbeat", b"{", 400, "SerializationException"),
+        ("/SendHeartbeat", b"{}", 400, "ValidationException"),
+        ("/SendHeartbeat", b"x" * 10_001, 413, "RequestEntityTooLargeException"),
+        ("/sendheartbeat", b"{}", 404, "UnknownOperationException"),
+        ("/SendHeartbeat/", b"{}", 404, "UnknownOperationException"),
+        ("/", b"{}", 404, "UnknownOperationException"),
+        ("/" + "x" * 3000, b"{}", 404, "UnknownOperationException"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+async def test_an_error_has_the_form_of_aws(client, path, body, status, code):
+    answer = await client.post(path, data=body)
+    assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (status, code)
+    body = await answer.json()
+    assert body["__type"] == code
+    assert body["message"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/healthz", 200),
+        ("POST", "/GetDeployments", 400),
+        ("POST", "/None", 404),
+        ("GET", "/", 501),
+        ("GET", "/models", 501),
+        ("GET", "/models/", 501),
+        ("GET", "/none/x", 404),
+        ("HEAD", "/none/x", 404),
+        ("GET", "/none/%ff", 404),
+        ("GET", "/..%2f/%2e%2e/manager.sqlite3", 404),
+        ("GET", "/../../etc/passwd", 404),
+        ("DELETE", "/models/x", 405),
+        ("OPTIONS", "/models/x", 405),
+    ],
+)
+async def test_every_response_has_its_own_request_id(client, method, path, status):
+    seen = set()
+    for _ in range(2):
+        answered, headers = await raw_request(
+            client.port, f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        assert answered == status
+        seen.add(headers["x-amzn-requestid"])
+    assert len(seen) == 2
+
+
+async def test_a_database_that_fails_is_an_internal_error(client, database):
+    assert await (await client.get("/healthz")).json() == {"status": "ok"}
+    database.close()
+    answer = await client.post("/GetDeployments", json=WHO)
+    assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (400, "InternalServiceException")
+    assert "Message" in await answer.json()
+    assert (await client.get("/healthz")).status == 503
+
+
+async def test_health_needs_no_signature_and_all_else_does(tmp_path):
+    async with (
+        start_server(ServerConfig(data=tmp_path, access_key=AccessKey("A", "B"))) as url,
+        aiohttp.ClientSession(url) as session,
+    ):
+        assert (await session.get("/healthz")).status == 200
+        answer = await session.post("/GetDeployments", data=json.dumps(WHO))
+        assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (403, "MissingAuthenticationTokenException")
+        answer = await session.get("/models/x")
+        assert answer.status == 403
+        assert "<Code>AccessDenied</Code>" in await answer.text()
+
+
+async def test_it_listens_inside_the_block_and_not_after_it(tmp_path):
+    async with start_server(ServerConfig(data=tmp_path)) as url, aiohttp.ClientSession() as session:
+        assert url.startswith("http://127.0.0.1:")
+        assert (await session.get(f"{url}/healthz")).status == 200
+    async with aiohttp.ClientSession() as session:
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.get(f"{url}/healthz")
+
+
+@pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 65536}, {"registered_ttl": -1}, {"unregistered_ttl": -1}])
+def test_a_config_that_cannot_work(tmp_path, wrong):
+    with pytest.raises(ManagerError, match=str(next(iter(wrong.values())))):
+        ServerConfig(data=tmp_path, **wrong)

@@ -1,0 +1,66 @@
+"""What a test starts is ended: by its context, at its deadline, and where nobody ended it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.arrivals import DEADLINE_S
+from tests.support.polling import until
+from tests.support.processes import awaited, is_alive, line, nothing_outlives_us, running
+
+SILENT = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+# Forgets a process, prints its pid, and dies without any farewell.
+FORGETFUL = """
+import os, subprocess, sys
+from tests.support.processes import nothing_outlives_us
+with nothing_outlives_us():
+    print(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]).pid, flush=True)
+    sys.stdin.readline()
+    os._exit(1)
+"""
+
+
+def test_it_ends_with_its_context() -> None:
+    seen = []
+
+    def fail() -> None:
+        with running(SILENT, **PIPES) as process:
+            seen.append((process.pid, is_alive(process.pid)))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    ((pid, was_alive),) = seen
+    assert (was_alive, is_alive(pid)) == (True, False)
+
+
+def test_a_silent_one_is_killed_at_the_deadline_and_said_to_be_silent() -> None:
+    with running(SILENT, **PIPES) as process, pytest.raises(AssertionError, match=r"^no word in 0\.05 s from \["):
+        line(process, "word", 0.05)
+    with running(SILENT, **PIPES) as process, pytest.raises(AssertionError, match=r"^no end in 0\.05 s"):
+        awaited(process, lambda: str(process.wait()), "end", 0.05)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
+def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
+    with running([sys.executable, "-c", FORGETFUL], cwd=Path(__file__).parents[3], **PIPES) as forgetful:
+        pid = int(line(forgetful, "pid"))
+        assert is_alive(pid)
+        forgetful.kill()
+    until(lambda: not is_alive(pid), lambda: f"{pid} lives on", DEADLINE_S)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
+def test_what_was_forgotten_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.support.processes.GRACE_S", 0.0)
+    with (
+        pytest.raises(AssertionError, match=r"left these processes running: \{.*sys\.stdin\.read"),
+        nothing_outlives_us(),
+    ):
+        forgotten = subprocess.Popen(SILENT, **PIPES)
+    with forgotten:
+        pass
+    assert not is_alive(forgotten.pid)

@@ -11,7 +11,7 @@ BIN := .venv/bin
 PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint faults budgets mpy fuzz bench clean
+.PHONY: help demo test unit lint coverage faults budgets mpy fuzz bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ lint: .venv/test.stamp ## linter, formatter, imports and types alone
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo --no-cache
 	$(BIN)/mypy $(PACKAGES)
+
+coverage: .venv/test.stamp ## every branch of what decides has a test, 10 s
+	$(BIN)/coverage run -m pytest -q tests/unit/core tests/unit/protocol tests/unit/cloud/test_availability.py
+	$(BIN)/coverage report
 
 faults: .venv/test.stamp ## fault scenarios in full size, 1 h; ARGS="-k outage" chooses
 	FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=5400 tests/faults $(ARGS)
@@ -56,7 +60,7 @@ fuzz: .venv/fuzz.stamp ## a million inputs for codec and core; ARGS=crash-… re
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
 clean: ## remove .venv and what the tools left
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed again only when what is to be installed has changed. A broken .venv is made anew.

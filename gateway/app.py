@@ -13,8 +13,7 @@ from gateway.cloud import boto_transport
 from gateway.cloud.availability import Availability
 from gateway.cloud.client import EdgeManagerClient
 from gateway.config import Settings
-from gateway.core.engine import Engine
-from gateway.core.policy import Policy
+from gateway.core.engine import Engine, Policy
 from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.files.fetcher import ModelFileStore
 from gateway.mqtt.session import MqttSession
@@ -23,6 +22,7 @@ from gateway.ops.metrics import Metrics
 from gateway.ops.status import StatusServer
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
+from gateway.pipeline.inbound import InboundHandler
 from gateway.pipeline.rate_limiter import DeviceRateLimiter
 from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
@@ -83,21 +83,23 @@ class Gateway:
             settings.device_rate, min(settings.device_burst, max(settings.intake // 4, MIN_BURST))
         )
         self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
-        self._dispatcher = Dispatcher(
-            Engine(_core_policy(settings)),
+        engine = Engine(_core_policy(settings))
+        self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
+        self._inbound = InboundHandler(
+            engine,
+            self._dispatcher,
             topics,
             self._store,
             self._metrics,
             self._in_flight,
             rates,
             max_payload=settings.max_payload,
-            hello_wait=settings.hello_wait,
         )
         self._filters = topics.filters(settings.fleets, settings.group)
         hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
         self._save_filters([*previous, *self._filters])
         self._mqtt = MqttSession(
-            connections.mqtt_endpoint(settings), self._filters, self._dispatcher, settings.intake, hellos, previous
+            connections.mqtt_endpoint(settings), self._filters, self._inbound, settings.intake, hellos, previous
         )
         self._metrics.connected.set_function(lambda: self._mqtt.up)
 
@@ -113,13 +115,15 @@ class Gateway:
             settings.http_host, settings.http_port, self._metrics, self._readiness_problems, required=required
         )
         async with status:
-            self._dispatcher.begin(self._mqtt, self._client, self._files)
+            self._dispatcher.start(self._mqtt, self._client, self._files)
+            self._inbound.start(self._mqtt, self._client)
             tasks = [asyncio.create_task(each) for each in (self._reconnect_loop(), self._wait_for_credentials())]
             await self._stopping.wait()
             await self._drain()
             for task in tasks:
                 task.cancel()
-            self._dispatcher.end()
+            self._inbound.stop()
+            self._dispatcher.stop()
             await self._mqtt.close()
             self._client.close()
             self._store.close()
@@ -180,7 +184,7 @@ class Gateway:
 
     def _save_filters(self, filters: list[str]) -> None:
         try:
-            self._store.keep_filters(filters)
+            self._store.save_filters(filters)
         except StateError as error:
             _log.error("cannot save subscriptions: a fleet that you remove stays subscribed", error=str(error))
 
@@ -191,10 +195,10 @@ class Gateway:
         try:
             async with asyncio.timeout(self._settings.drain_timeout):
                 await self._leave_shared_subscription()
-                self._in_flight.end()
-                await self._dispatcher.quiet()
+                self._in_flight.stop()
+                await self._dispatcher.wait_idle()
         except TimeoutError:
-            self._in_flight.end()
+            self._in_flight.stop()
             _log.warning("drain_timeout is over: the broker delivers again what is not acknowledged")
 
     async def _leave_shared_subscription(self) -> None:
@@ -202,7 +206,7 @@ class Gateway:
         if self._settings.group is None:
             return
         try:
-            await self._mqtt.leave_shared(lambda: self._dispatcher.quiet(patient=True))
+            await self._mqtt.leave_shared(lambda: self._dispatcher.wait_idle(for_hellos=True))
             _log.info("left the group", group=self._settings.group, left_behind=self._in_flight.messages)
         except BrokerError as error:
             _log.warning("cannot leave the group: messages still queue for this client_id", reason=str(error))

@@ -186,11 +186,11 @@ class Availability:
         """A call failed, and the same call may succeed later."""
         record = self._records.get((call.device, type(call)))
         probe_due = self.breaker.on_failure(call.device, record is None)
-        if isinstance(call, GetDeployments) and not call.patient:
+        if isinstance(call, GetDeployments) and not call.retryable:
             return FailureDecision(Cancelled(str(error)), 1, probe_due)
         if self.breaker.open:
             self._records.clear()  # the devices did not cause it
-            return FailureDecision(RetryLater(alone=False), self.breaker.failed_probes, probe_due)
+            return FailureDecision(RetryLater(only_this_device=False), self.breaker.failed_probes, probe_due)
         if record is None:
             record = self._new_record(call, now)
         elif record.attempts == 0:  # its last call was given up
@@ -200,7 +200,7 @@ class Availability:
             self._new_record(call, now).gave_up_before = True
             return FailureDecision(Abandoned(str(error)), record.attempts, probe_due)
         record.blocks_others = False
-        return FailureDecision(RetryLater(alone=True), record.attempts, probe_due)
+        return FailureDecision(RetryLater(only_this_device=True), record.attempts, probe_due)
 
     def _new_record(self, call: Call, now: float) -> FailureRecord:
         record = FailureRecord(now, self.uptime.seconds, self.uptime.successes)

@@ -112,7 +112,7 @@ class EdgeManagerClient:
             return Cancelled("the gateway stops")
         if isinstance(decision.outcome, RetryLater):
             self._on_retry(call, error, decision.failures)
-            if decision.outcome.alone:
+            if decision.outcome.only_this_device:
                 self._start_timer(decision.failures, call.device)
         return decision.outcome
 

@@ -1,95 +1,96 @@
-"""How a heartbeat gets into its mailbox: by the layout that it brings, or once the hello of its tag is known.
-
-A windowless part of the core: mailboxes, hellos and the time come in, effects go out.
-"""
-
-from collections.abc import Iterator
+"""How a heartbeat gets into its device's queue: by the layout that it brings, or once the hello of its tag is known."""
 
 from gateway.core.device_state import DeviceState
-from gateway.core.effects import Effect, SaveHellos
+from gateway.core.effects import Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import QueuedHeartbeat, check
-from gateway.core.outcomes import refusals
+from gateway.core.merging import QueuedHeartbeat, check_heartbeat
 from gateway.errors import Code, MessageError
-from gateway.protocol.messages import HelloRecord, Instant, Layout
+from gateway.protocol.messages import HelloRecord, Layout
 
 
-def admitted(box: DeviceState, hellos: HelloTracker, item: QueuedHeartbeat, now: Instant) -> Iterator[Effect]:
-    """A heartbeat came: it waits for its call, or for its hello, or is refused."""
+def accept_heartbeat(effects: Effects, state: DeviceState, hellos: HelloTracker, item: QueuedHeartbeat) -> None:
+    """A new heartbeat: it waits for its call or for its hello, or is rejected."""
     source = item.heartbeat.source
     if isinstance(source, Layout):
-        yield from _checked(box, item, hellos.shared(source), now)
-    elif record := box.record(source):
-        yield from _dated(box, item, record, now)
-    elif hellos.too_many(box, now.mono):
-        yield from _unknown(box, item, now)
+        _enqueue_checked(effects, state, item, hellos.intern_layout(source))
+    elif record := state.record(source):
+        _enqueue_tagged(effects, state, item, record)
+    elif hellos.over_unknown_limit(state, effects.now.mono):
+        _reject_unknown(effects, state, item)
     else:
-        box.put(item)
-        yield from hellos.ask(box)
+        state.enqueue(item)
+        hellos.request(effects, state)
 
 
-def _dated(box: DeviceState, item: QueuedHeartbeat, record: HelloRecord, now: Instant) -> Iterator[Effect]:
-    """The tag is known: so are the layout and, from the message itself where there is no clock, the epoch."""
+def _enqueue_tagged(effects: Effects, state: DeviceState, item: QueuedHeartbeat, record: HelloRecord) -> None:
+    """The tag is known: so are the layout and the epoch, which without a clock the message itself implies."""
     item.record = record
     time = item.heartbeat.time
-    if time is not None and record.hello.epoch is None and time > item.arrived:
-        # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
-        yield from refusals(box, [item], Code.REFUSED, f"time: {time} s ago was before 1970", now)
-        return
-    if time is not None and record.imply(item.arrived - time):
-        yield SaveHellos(box.device, box.hellos)
-    yield from _checked(box, item, record.hello.layout, now)
+    if time is not None and record.hello.epoch is None:
+        if time > item.arrived:
+            # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
+            detail = f"time: {time} s ago was before 1970"
+            effects.reject([item], Code.REFUSED, detail, state.max_payload)
+            return
+        if record.infer_epoch(item.arrived - time):
+            effects.append(SaveHellos(state.device, state.hellos))
+    _enqueue_checked(effects, state, item, record.hello.layout)
 
 
-def _checked(box: DeviceState, item: QueuedHeartbeat, layout: Layout, now: Instant) -> Iterator[Effect]:
+def _enqueue_checked(effects: Effects, state: DeviceState, item: QueuedHeartbeat, layout: Layout) -> None:
     try:
-        check(item, layout)
+        check_heartbeat(item, layout)
     except MessageError as error:
-        yield from refusals(box, [item], error.code, error.detail, now)
+        effects.reject([item], error.code, error.detail, state.max_payload)
     else:
         item.layout = layout
-        box.put(item)
+        state.enqueue(item)
 
 
-def checked_again(box: DeviceState, batch: list[QueuedHeartbeat], now: Instant) -> Iterator[Effect]:
-    """What waited may be dated otherwise than when it came; what cannot be so is refused, and taken out of `batch`."""
-    for item in [item for item in batch if item.redated]:
+def revalidate(effects: Effects, state: DeviceState, batch: list[QueuedHeartbeat]) -> None:
+    """Check again what is dated by another epoch than on arrival; what is rejected is taken out of `batch`."""
+    for item in batch[:]:
+        if item.record is None or item.record.epoch == item.epoch:
+            continue
         try:
-            check(item, item.layout)  # type: ignore[arg-type]  # in a batch, each has one
+            check_heartbeat(item, item.layout)  # type: ignore[arg-type]  # in a batch, each has one
         except MessageError as error:
             batch.remove(item)
-            box.singly = max(0, box.singly - 1)
-            yield from refusals(box, [item], error.code, error.detail, now)
+            state.split_remaining = max(0, state.split_remaining - 1)
+            effects.reject([item], error.code, error.detail, state.max_payload)
 
 
-def hello_came(box: DeviceState, hellos: HelloTracker, now: Instant) -> Iterator[Effect]:
-    """What waits is gone through in its order; a heartbeat whose tag is known by now gets its layout."""
-    items = list(box.waiting or ())
-    box.keep([])
+def on_hello(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None:
+    """A hello came: heartbeats whose tag is known by now get their layout; all keep their order."""
+    items = state.waiting or ()
+    state.waiting = None
     for item in items:
         record = None
         if isinstance(item, QueuedHeartbeat) and item.layout is None:
-            record = box.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it named a tag
-        if isinstance(item, QueuedHeartbeat) and record is not None:
-            yield from _dated(box, item, record, now)
-        else:
-            box.put(item)
-    if not box.without_layout():
-        hellos.end(box)
+            record = state.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it names a tag
+            if record is not None:
+                _enqueue_tagged(effects, state, item, record)
+        if record is None:
+            state.enqueue(item)
+    if not state.awaiting_hello():
+        hellos.end_wait(state)
 
 
-def hello_overdue(box: DeviceState, hellos: HelloTracker, now: Instant) -> Iterator[Effect]:
-    """The wait is over: plans need no limits then, heartbeats of unknown tags are refused."""
-    unknown = box.without_layout()
-    if unknown and box.limits_known:
-        hellos.end(box)
-        box.keep(box.understood())
+def on_hello_timeout(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None:
+    """The wait ended: plans need no limits now, and later heartbeats of unknown tags are rejected."""
+    unknown = state.awaiting_hello()
+    if unknown and state.limits_known:
+        hellos.end_wait(state)
+        state.replace_waiting(
+            item for item in state.waiting or () if not isinstance(item, QueuedHeartbeat) or item.layout is not None
+        )
         for item in unknown:
-            yield from _unknown(box, item, now)
+            _reject_unknown(effects, state, item)
     elif not unknown:
-        hellos.end(box)
-    box.hello_absent = True
+        hellos.end_wait(state)
+    state.hello_absent = True
 
 
-def _unknown(box: DeviceState, item: QueuedHeartbeat, now: Instant) -> Iterator[Effect]:
-    yield from refusals(box, [item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", now)
+def _reject_unknown(effects: Effects, state: DeviceState, item: QueuedHeartbeat) -> None:
+    detail = f"no hello of tag {item.heartbeat.source}"
+    effects.reject([item], Code.UNKNOWN_TAG, detail, state.max_payload)

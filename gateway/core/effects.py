@@ -1,43 +1,43 @@
-"""What the core decides, as values. The runner carries a list of them out in order; Settle is the last of its message.
+"""What the core decides, as values, and how a message ends: accepted or rejected. Must never act.
 
-Nouns only: nothing here acts.
+The dispatcher executes a list of effects in its order; Acknowledge is the last effect of its message.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.errors import Code
-from gateway.protocol.messages import Ack, Device, HelloRecord, ModelFile, Read
+from gateway.protocol.messages import Ack, Device, HelloRecord, Instant, ModelFile, Read
 from gateway.protocol.service_calls import Call
 
 
 class DeliveryToken(Protocol):
-    """Stands for one delivery of the broker. `connection` counts connections; a ticket is good for its own alone."""
+    """One delivery of the broker. `connection` counts connections: an acknowledgement is valid in its own only."""
 
     @property
     def connection(self) -> int: ...
 
 
 class CallService(NamedTuple):
-    """Make a call to the Edge Manager; its outcome comes back to `Core.resolve`."""
+    """Make a call to the Edge Manager; its outcome goes to `Engine.resolve`."""
 
     call: Call
 
 
-@dataclass(frozen=True, slots=True)
-class PublishAck:
+class PublishAck(NamedTuple):
     """Publish an ack to the sender of a delivery. `max_payload` in bytes, None: no limit known."""
 
-    ticket: DeliveryToken
+    delivery: DeliveryToken
     ack: Ack
     max_payload: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Publish the refused payload of a delivery on `dead`, byte for byte, with the reason."""
+    """Publish the rejected payload of a delivery on `dead`, byte for byte, with the reason."""
 
-    ticket: DeliveryToken
+    delivery: DeliveryToken
     code: Code
     detail: str
 
@@ -53,24 +53,24 @@ class PublishPlan:
 
 @dataclass(frozen=True, slots=True)
 class SendBlocks:
-    """Publish the blocks of `file` that `read` asks for; what cannot be had is told to the sender of `ticket`."""
+    """Publish the blocks of `file` that `read` asks for; an error goes to `Engine.file_unavailable`."""
 
     device: Device
-    ticket: DeliveryToken
+    delivery: DeliveryToken
     file: ModelFile
     read: Read
 
 
 @dataclass(frozen=True, slots=True)
 class FetchRetainedHello:
-    """Ask the broker for the device's retained hello; `Core.hello_asked` hears when the broker confirmed."""
+    """Subscribe to the device's retained hello; the broker's SUBACK goes to `Engine.hello_lookup_started`."""
 
     device: Device
 
 
 @dataclass(frozen=True, slots=True)
 class SaveHellos:
-    """Keep a device's hellos, newest last, for the gateway's next life."""
+    """Save a device's hellos, newest last, for the next run of the gateway."""
 
     device: Device
     hellos: tuple[HelloRecord, ...]
@@ -79,9 +79,44 @@ class SaveHellos:
 class Acknowledge(NamedTuple):
     """Acknowledge a delivery to the broker, once everything before it in the list is confirmed."""
 
-    ticket: DeliveryToken
+    delivery: DeliveryToken
 
 
 Effect: TypeAlias = (
     CallService | PublishAck | DeadLetter | PublishPlan | SendBlocks | FetchRetainedHello | SaveHellos | Acknowledge
 )
+
+
+class Queued(Protocol):
+    """A message that waits for its outcome."""
+
+    @property
+    def delivery(self) -> DeliveryToken: ...
+
+    @property
+    def seq(self) -> int | None: ...
+
+
+class Effects(list[Effect]):
+    """The effects of one event, at the time `now`. The functions of the core append to it."""
+
+    now: Instant
+
+    def accept(self, delivery: DeliveryToken, seq: int | None, max_payload: int | None = None) -> None:
+        """The service accepted a message: code 0 where the device asked for an ack."""
+        if seq is not None:
+            self.append(PublishAck(delivery, Ack(seq, Code.ACCEPTED, int(self.now.wall)), max_payload))
+        self.append(Acknowledge(delivery))
+
+    def report_error(
+        self, delivery: DeliveryToken, code: Code, detail: str, max_payload: int | None, seq: int | None = None
+    ) -> None:
+        """An ack is sent even where there is no seq, so that a person at the device sees the error."""
+        self.append(PublishAck(delivery, Ack(seq, code, int(self.now.wall), detail), max_payload))
+        self.append(DeadLetter(delivery, code, detail))
+
+    def reject(self, items: Iterable[Queued], code: Code, detail: str, max_payload: int | None) -> None:
+        """The same error for each of a device's messages, which end with it."""
+        for item in items:
+            self.report_error(item.delivery, code, detail, max_payload, item.seq)
+            self.append(Acknowledge(item.delivery))

@@ -1,301 +1,338 @@
-"""The quiet room: what a message or an answer means, as a list of effects. Mailboxes, registration, merging, plans.
+"""Sans-I/O core: each message or service answer becomes a list of effects for the dispatcher to execute in order.
 
-No network, no clock, no log, no randomness, and not one await: nouns and the time come in, effects go out. Every ticket
-that comes in is settled exactly once, last of its effects. A device has one call in flight; its calls keep their order.
+No network, clock, log or randomness: messages, answers and the time are passed in. Each delivery is acknowledged once,
+by the last effect of its message. A device has one call in flight, so its calls keep their order.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.core import admission, file_reads
-from gateway.core.device_state import DeviceState, InFlight, PendingPlanCheck, PendingRead, PlanState, Queued, QueuedGet
-from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effect, SaveHellos
+from gateway.core.device_state import DeviceState, InFlight, PendingPlanCheck, PendingRead, PlanState, QueuedGet
+from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import QueuedHeartbeat, merged
-from gateway.core.outcomes import complaint, receipt, refusal, refusals
-from gateway.core.plans import answered, unanswered
-from gateway.core.policy import UNREGISTERED_AT_MOST, Policy
+from gateway.core.merging import QueuedHeartbeat, merge
+from gateway.core.plans import on_plan, on_plan_unavailable
+from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
-from gateway.errors import Code, MessageError
-from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
+from gateway.errors import Code, FileError, MessageError
+from gateway.protocol.messages import Device, DeviceMessage, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
 from gateway.protocol.service_calls import (
     Accepted,
+    CallFailure,
     Cancelled,
     GetDeployments,
-    GetDeviceRegistration,
     Outcome,
     Registration,
     Rejected,
     RetryLater,
 )
 
-__all__ = ["Answer", "Engine", "Message", "Policy"]
+CallOutcome: TypeAlias = Outcome[Registration | Plan | None]
+"""Of GetDeviceRegistration, GetDeployments or SendHeartbeat."""
 
-Message: TypeAlias = Hello | Heartbeat | Get | Read
-Answer: TypeAlias = Registration | Plan | None
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The settings that decide something here; times in seconds."""
+
+    ask_registration: bool = True
+    registered_values: frozenset[str] = frozenset({"registered", "true"})
+    plan_ttl: float = 30.0
+    hello_wait: float = 5.0
+    merge_heartbeats: int = 100
+    merge_bytes: int = 262_144
 
 
 class Engine:
-    """One for a gateway. Each method returns the effects that follow, to be carried out in their order."""
+    """One for a gateway. Each method returns the effects that follow, to be executed in their order."""
 
-    def __init__(self, rules: Policy) -> None:
-        self._rules = rules
-        self._boxes: dict[Device, DeviceState] = {}
-        self._hellos = HelloTracker(rules.hello_wait)
-        self._line = CallScheduler()
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._states: dict[Device, DeviceState] = {}
+        self._hellos = HelloTracker(policy.hello_wait)
+        self._registration = RegistrationCheck(policy.ask_registration, policy.registered_values, self._hellos)
+        self._scheduler = CallScheduler()
         self._session = 0  # the connection with which the broker's session began
-        self._repeated = range(0)  # connections of which the broker delivers again what was not settled
+        self._redelivered = range(0)  # connections of which the broker delivers again what was not acknowledged
         self._stopped = False
 
     def __repr__(self) -> str:
-        busy = sum(1 for box in self._boxes.values() if box.in_flight or box.waiting)
-        return f"<Core: {len(self._boxes)} devices, {busy} busy, {len(self._hellos)} awaiting a hello>"
+        busy = sum(1 for state in self._states.values() if state.in_flight or state.waiting)
+        return f"<Engine: {len(self._states)} devices, {busy} busy, {len(self._hellos)} awaiting a hello>"
 
     @property
     def devices(self) -> int:
-        """How many devices were heard of."""
-        return len(self._boxes)
+        """How many devices are known."""
+        return len(self._states)
 
     @property
-    def in_line(self) -> int:
-        """How many devices wait for room among the calls."""
-        return len(self._line)
+    def waiting_devices(self) -> int:
+        """How many devices wait for a free slot among the calls."""
+        return len(self._scheduler.queue)
 
-    def recall(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
-        """What an earlier life of the gateway remembered, newest last."""
-        self._hellos.recall(self._box(device), hellos)
+    def restore_hellos(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
+        """What an earlier run of the gateway saved, newest last."""
+        self._hellos.restore(self._state(device), hellos)
 
     def stop(self) -> None:
-        """No effect from now on: what is not settled, the broker will deliver again."""
+        """No effect from now on: what is not acknowledged, the broker will deliver again."""
         self._stopped = True
 
-    # What devices say
+    def _state(self, device: Device) -> DeviceState:
+        state = self._states.get(device)
+        if state is None:
+            state = self._states[device] = DeviceState(device)
+        return state
 
-    def refuse(
-        self, ticket: DeliveryToken, error: MessageError, now: Instant, device: Device | None = None, told: bool = True
-    ) -> list[Effect]:
-        """A payload or a topic that could not be understood; `device` where its topic was. `told`: by an ack."""
-        box = self._boxes.get(device) if device else None
-        limit = box.max_payload if box else None
-        effects = [] if self._stopped else [*refusal(ticket, error.code, error.detail, now, error.seq, limit)]
-        return effects if told else effects[1:]
+    # Messages of devices
 
-    def receive(self, device: Device, message: Message, ticket: DeliveryToken, now: Instant) -> list[Effect]:
-        """A message that was understood."""
+    def receive(self, device: Device, message: DeviceMessage, delivery: DeliveryToken, now: Instant) -> Effects:
+        """A message that was decoded."""
+        effects = _effects_at(now)
         if self._stopped:
-            return []
-        box = self._box(device)
-        if isinstance(message, Heartbeat):
-            item = QueuedHeartbeat(ticket, message, int(now.wall))
-            return [*admission.admitted(box, self._hellos, item, now), *self._advance(box, now)]
+            return effects
+        state = self._states.get(device) or self._state(device)
         if isinstance(message, Hello):
-            return list(self._hello(box, message, ticket, now))
-        if isinstance(message, Read):
-            return list(self._read(box, message, ticket, now))
-        box.put(QueuedGet(ticket, message))
-        return list(self._advance(box, now))
-
-    def _read(self, box: DeviceState, read: Read, ticket: DeliveryToken, now: Instant) -> Iterator[Effect]:
-        if (fault := file_reads.fault(read, box.max_payload)) is not None:
-            yield from refusal(ticket, Code.REFUSED, fault, now, max_payload=box.max_payload)
-            return
-        yield Acknowledge(ticket)
-        pending = PendingRead(read, ticket)
-        if file_reads.answerable(box, read, now):
-            yield from file_reads.served(box, pending, now)
+            self._receive_hello(effects, state, message, delivery)
+        elif isinstance(message, Read):
+            self._receive_read(effects, state, message, delivery)
         else:
-            box.read = pending  # in place of an older one: the device has asked anew
-            yield from self._advance(box, now)
+            if isinstance(message, Heartbeat):
+                item = QueuedHeartbeat(delivery, message, int(now.wall))
+                admission.accept_heartbeat(effects, state, self._hellos, item)
+            else:
+                state.enqueue(QueuedGet(delivery, message))
+            self._start_next_call(effects, state)
+        return effects
 
-    def unreadable(self, device: Device, ticket: DeliveryToken, code: Code, detail: str, now: Instant) -> list[Effect]:
-        """The file of a SendBlocks cannot be had."""
-        return [] if self._stopped else [*complaint(ticket, code, detail, now, self._box(device).max_payload)]
+    def reject(
+        self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None, notify: bool = True
+    ) -> Effects:
+        """A payload or topic that could not be decoded; `device` where its topic could. `notify`: by an ack."""
+        effects = _effects_at(now)
+        if self._stopped:
+            return effects
+        state = self._states.get(device) if device else None
+        effects.report_error(delivery, error.code, error.detail, state.max_payload if state else None, error.seq)
+        if not notify:
+            del effects[0]
+        effects.append(Acknowledge(delivery))
+        return effects
 
-    def _box(self, device: Device) -> DeviceState:
-        box = self._boxes.get(device)
-        if box is None:
-            box = self._boxes[device] = DeviceState(device)
-        return box
+    def _receive_read(self, effects: Effects, state: DeviceState, read: Read, delivery: DeliveryToken) -> None:
+        violation = file_reads.limit_violation(read, state.max_payload)
+        if violation is not None:
+            effects.report_error(delivery, Code.REFUSED, violation, state.max_payload)
+        effects.append(Acknowledge(delivery))
+        if violation is not None:
+            return
+        pending = PendingRead(read, delivery)
+        if file_reads.can_answer(state, read, effects.now.mono):
+            file_reads.serve(effects, state, pending)
+        else:
+            state.read = pending  # in place of an older one: the device has asked anew
+            self._start_next_call(effects, state)
+
+    def file_unavailable(self, device: Device, delivery: DeliveryToken, error: FileError, now: Instant) -> Effects:
+        """The file of a SendBlocks cannot be read."""
+        effects = _effects_at(now)
+        if not self._stopped:
+            effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
+        return effects
 
     # Hellos
 
-    def _hello(self, box: DeviceState, hello: Hello, ticket: DeliveryToken, now: Instant) -> Iterator[Effect]:
-        if self._hellos.learn(box, hello):
-            yield SaveHellos(box.device, box.hellos)
-        yield Acknowledge(ticket)
-        if box.hello_wait is not None:
-            yield from admission.hello_came(box, self._hellos, now)
-            yield from self._advance(box, now)
+    def _receive_hello(self, effects: Effects, state: DeviceState, hello: Hello, delivery: DeliveryToken) -> None:
+        if self._hellos.learn(state, hello):
+            effects.append(SaveHellos(state.device, state.hellos))
+        effects.append(Acknowledge(delivery))
+        if state.awaits_hello:
+            admission.on_hello(effects, state, self._hellos)
+            self._start_next_call(effects, state)
 
-    def hello_asked(self, device: Device, now: Instant) -> None:
+    def hello_lookup_started(self, device: Device, now: Instant) -> None:
         """The broker confirmed the subscription that brings the device's retained hello."""
-        self._hellos.asked(self._box(device), now.mono)
+        self._hellos.lookup_started(self._state(device), now.mono)
 
     def deadline(self) -> float | None:
         """When `tick` is due next, on the monotonic clock."""
         return self._hellos.deadline()
 
-    def tick(self, now: Instant, pressed: bool = False) -> list[Effect]:
-        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are refused.
+    def tick(self, now: Instant, under_pressure: bool = False) -> Effects:
+        """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are rejected.
 
-        `pressed`: what others sent waits behind them, so they end as soon as the broker had time to answer.
+        `under_pressure`: messages of others wait behind them, so they end as soon as a retained hello would be here.
         """
-        if self._stopped:
-            return []
-        effects: list[Effect] = []
-        for box in self._hellos.overdue(now.mono, pressed):
-            effects += admission.hello_overdue(box, self._hellos, now)
-            effects += self._advance(box, now)
+        effects = _effects_at(now)
+        for state in () if self._stopped else self._hellos.overdue(now.mono, under_pressure):
+            admission.on_hello_timeout(effects, state, self._hellos)
+            self._start_next_call(effects, state)
         return effects
 
     # The next call
 
-    def _advance(
-        self, box: DeviceState, now: Instant, registered: bool = False, turn: bool = False
-    ) -> Iterator[Effect]:
-        """Start the next call of a device, if none is in flight, there is one to start, and room for it."""
-        if box.in_flight is not None or box.held or not box.busy or not self._line.admits(box, turn):
+    def _start_next_call(
+        self, effects: Effects, state: DeviceState, registered: bool = False, has_slot: bool = False
+    ) -> None:
+        """Start the next call of a device, if none is in flight, there is one to start, and a slot is free."""
+        if state.in_flight is not None or state.backing_off:
             return
-        if box.check is not None:
-            yield from self._check_plan(box, box.check, now)
-        if box.in_flight is None and box.read is not None:
-            pending, box.read = box.read, None
-            if file_reads.answerable(box, pending.read, now):
-                yield from file_reads.served(box, pending, now)
+        if not (state.waiting or state.plan_check is not None or state.read is not None):
+            return
+        if not self._scheduler.may_start(state, has_slot):
+            return
+        if state.plan_check is not None:
+            self._check_plan(effects, state, state.plan_check)
+        if state.in_flight is None and state.read is not None:
+            pending, state.read = state.read, None
+            if file_reads.can_answer(state, pending.read, effects.now.mono):
+                file_reads.serve(effects, state, pending)
             else:
-                yield self._ask(box, InFlight(GetDeployments(box.device, patient=False), read=pending))
-        if box.in_flight is not None or not box.waiting:
+                self._call(effects, state, InFlight(GetDeployments(state.device, retryable=False), read=pending))
+        if state.in_flight is not None or not state.waiting:
             return
-        head = box.waiting[0]
+        head = state.waiting[0]
         if isinstance(head, QueuedHeartbeat) and head.layout is None:
-            return  # its hello is on the way
-        if self._rules.ask_registration and not registered and now.mono >= box.registered_until:
-            yield from self._check_registration(box, now)
+            return  # its hello is awaited
+        if self._registration.enabled and not registered and effects.now.mono >= state.registered_until:
+            flight = self._registration.start(effects, state)
+            if flight is not None:
+                self._call(effects, state, flight)
         elif isinstance(head, QueuedHeartbeat):
-            yield from self._send_heartbeats(box, now)
-        elif box.limits_known:
-            gets = box.leading_gets()
-            box.drop(len(gets))
-            yield self._ask(box, InFlight(GetDeployments(box.device, patient=True), gets=gets))
+            self._send_heartbeats(effects, state)
+        elif state.limits_known:
+            gets = state.take_gets()
+            self._call(effects, state, InFlight(GetDeployments(state.device, retryable=True), gets=gets))
         else:
-            yield from self._hellos.ask(box)
+            self._hellos.request(effects, state)
 
-    def _check_registration(self, box: DeviceState, now: Instant) -> Iterator[Effect]:
-        if now.mono < box.unregistered_until:
-            yield from self._not_registered(box, now)
-        else:
-            yield self._ask(box, InFlight(GetDeviceRegistration(box.device)))
-
-    def _not_registered(self, box: DeviceState, now: Instant) -> Iterator[Effect]:
-        self._hellos.end(box)
-        yield from refusals(box, box.empty(), Code.NOT_REGISTERED, f"{box.device} is not registered", now)
-
-    def _send_heartbeats(self, box: DeviceState, now: Instant) -> Iterator[Effect]:
-        batch = box.batch(self._rules.merge_heartbeats, self._rules.merge_bytes)
-        yield from admission.checked_again(box, batch, now)
+    def _send_heartbeats(self, effects: Effects, state: DeviceState) -> None:
+        batch = state.take_batch(self._policy.merge_heartbeats, self._policy.merge_bytes)
+        admission.revalidate(effects, state, batch)
         if batch:
-            yield self._ask(box, InFlight(merged(box.device, batch), heartbeats=batch))
+            self._call(effects, state, InFlight(merge(state.device, batch), heartbeats=batch))
         else:
-            yield from self._advance(box, now, turn=True)
+            self._start_next_call(effects, state, has_slot=True)
 
-    def _ask(self, box: DeviceState, flight: InFlight) -> Effect:
-        box.in_flight = flight
-        self._line.began()
-        return CallService(flight.call)
-
-    def _serve(self, now: Instant) -> Iterator[Effect]:
-        """Room for those in line."""
-        while (box := self._line.next()) is not None:
-            yield from self._advance(box, now, turn=True)
-
-    def widen(self, window: int, now: Instant) -> list[Effect]:
-        """So many calls may be under way at once from now on."""
-        self._line.window = window
-        return [] if self._stopped else list(self._serve(now))
-
-    def again(self, device: Device, now: Instant) -> list[Effect]:
-        """The call that was postponed for the device's own sake is due."""
-        box = self._boxes[device]
-        box.held = False
-        return [] if self._stopped else list(self._advance(box, now))
-
-    def _check_plan(self, box: DeviceState, plan_check: PendingPlanCheck, now: Instant) -> Iterator[Effect]:
-        if not box.limits_known:
-            yield from self._hellos.ask(box)
+    def _check_plan(self, effects: Effects, state: DeviceState, check: PendingPlanCheck) -> None:
+        if not state.limits_known:
+            self._hellos.request(effects, state)
             return
-        box.check = None
-        memory = box.plan or PlanState()
-        if memory.must_ask(plan_check.have, now.mono, self._rules.plan_ttl):
-            yield self._ask(box, InFlight(GetDeployments(box.device, patient=False), check=plan_check))
+        state.plan_check = None
+        known = state.plan or PlanState()
+        if known.must_ask(check.have, effects.now.mono, self._policy.plan_ttl):
+            self._call(effects, state, InFlight(GetDeployments(state.device, retryable=False), plan_check=check))
 
-    # What the service answered
+    def _call(self, effects: Effects, state: DeviceState, flight: InFlight) -> None:
+        state.in_flight = flight
+        self._scheduler.in_flight += 1
+        effects.append(CallService(flight.call))
 
-    def resolve(self, device: Device, outcome: Outcome[Answer], now: Instant) -> list[Effect]:
-        """The outcome of the call that was asked for last for `device`."""
-        box = self._boxes[device]
-        flight, box.in_flight = box.in_flight, None
+    def _fill_free_slots(self, effects: Effects) -> None:
+        while (state := self._scheduler.next()) is not None:
+            self._start_next_call(effects, state, has_slot=True)
+
+    def set_concurrency(self, limit: int, now: Instant) -> Effects:
+        """So many calls may be in flight at once from now on."""
+        effects = _effects_at(now)
+        self._scheduler.limit = limit
+        if not self._stopped:
+            self._fill_free_slots(effects)
+        return effects
+
+    def retry_due(self, device: Device, now: Instant) -> Effects:
+        """The wait after RetryLater(only_this_device=True) is over."""
+        effects = _effects_at(now)
+        state = self._states[device]
+        state.backing_off = False
+        if not self._stopped:
+            self._start_next_call(effects, state)
+        return effects
+
+    # Answers of the service
+
+    def resolve(self, device: Device, outcome: CallOutcome, now: Instant) -> Effects:
+        """The outcome of the last CallService of `device`."""
+        effects = _effects_at(now)
+        state = self._states[device]
+        flight, state.in_flight = state.in_flight, None
         if flight is not None:
-            self._line.ended()
+            self._scheduler.in_flight -= 1
         if self._stopped or flight is None:
-            return []
-        return [*self._resolve(box, flight, outcome, now), *self._serve(now)]
-
-    def _resolve(self, box: DeviceState, flight: InFlight, outcome: Outcome[Answer], now: Instant) -> Iterator[Effect]:
+            return effects
         if isinstance(outcome, Accepted):
-            yield from self._accepted(box, flight, outcome.answer, now)
-        elif flight.check is not None or flight.read is not None:
-            unanswered(box, now)
-        elif isinstance(outcome, Cancelled):
-            yield from self._back_to_wait(box, flight.items)
-            return  # nobody waits for an answer any more
-        elif isinstance(outcome, RetryLater):
-            box.held, box.again = outcome.alone, len(flight.heartbeats) if outcome.alone else 0
-            yield from self._back_to_wait(box, flight.items)
-        elif isinstance(outcome, Rejected) and len(flight.heartbeats) > 1:
-            box.singly = len(flight.heartbeats)
-            yield from self._back_to_wait(box, flight.items)
+            self._accepted(effects, state, flight, outcome.answer)
         else:
-            box.singly = max(0, box.singly - len(flight.heartbeats))
-            code = Code.REFUSED if isinstance(outcome, Rejected) else Code.GAVE_UP
-            yield from refusals(box, flight.items or box.empty(), code, outcome.detail, now)
-        yield from self._advance(box, now)
+            self._failed(effects, state, flight, outcome)
+        if self._scheduler.queue:
+            self._fill_free_slots(effects)
+        return effects
 
-    def _accepted(self, box: DeviceState, flight: InFlight, answer: Answer, now: Instant) -> Iterator[Effect]:
+    def _accepted(
+        self, effects: Effects, state: DeviceState, flight: InFlight, answer: Registration | Plan | None
+    ) -> None:
         if isinstance(answer, Plan):
-            yield from answered(box, answer, flight.gets, flight.check, now)
+            known = on_plan(effects, state, answer, flight.gets, flight.plan_check)
             if flight.read is not None:
-                yield from file_reads.sought(box, flight.read, now)
-        elif isinstance(answer, Registration):
-            yield from self._registration(box, answer, now)
-        box.singly = max(0, box.singly - len(flight.heartbeats))
+                known.asked_for_read = effects.now.mono
+                file_reads.serve(effects, state, flight.read)
+        elif isinstance(answer, Registration) and self._registration.on_answer(effects, state, answer):
+            self._start_next_call(effects, state, registered=True, has_slot=True)
+        state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
+        max_payload = state.max_payload
         for item in flight.heartbeats:
-            yield from receipt(box, item, now)
-            if item.heartbeat.have is not None:
-                box.check = PendingPlanCheck(item.heartbeat.have, item.ticket)
+            heartbeat = item.heartbeat
+            effects.accept(item.delivery, heartbeat.seq, max_payload)
+            if heartbeat.have is not None:
+                state.plan_check = PendingPlanCheck(heartbeat.have, item.delivery)
+        self._start_next_call(effects, state)
 
-    def _registration(self, box: DeviceState, answer: Registration, now: Instant) -> Iterator[Effect]:
-        if answer.word.casefold() in self._rules.registered_values:
-            box.registered_until = now.mono + answer.ttl
-            yield from self._advance(box, now, registered=True, turn=True)
+    def _failed(self, effects: Effects, state: DeviceState, flight: InFlight, outcome: CallFailure) -> None:
+        if flight.plan_check is not None or flight.read is not None:
+            on_plan_unavailable(state, effects.now.mono)
+        elif isinstance(outcome, Cancelled):
+            self._requeue(effects, state, flight)
+            return  # the gateway stops
+        elif isinstance(outcome, RetryLater):
+            state.backing_off = outcome.only_this_device
+            state.retry_batch_size = len(flight.heartbeats) if outcome.only_this_device else 0
+            self._requeue(effects, state, flight)
+        elif isinstance(outcome, Rejected) and len(flight.heartbeats) > 1:
+            state.split_remaining = len(flight.heartbeats)
+            self._requeue(effects, state, flight)
         else:
-            box.unregistered_until = now.mono + min(answer.ttl, UNREGISTERED_AT_MOST)
-            yield from self._not_registered(box, now)
+            state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
+            code = Code.REFUSED if isinstance(outcome, Rejected) else Code.GAVE_UP
+            items = flight.items or state.take_all()
+            effects.reject(items, code, outcome.detail, state.max_payload)
+        self._start_next_call(effects, state)
 
-    def _back_to_wait(self, box: DeviceState, items: list[Queued]) -> Iterator[Effect]:
-        """To the head of what waits, but for what the broker delivers again anyway."""
-        yield from (Acknowledge(item.ticket) for item in box.back(items, self._repeated))
+    def _requeue(self, effects: Effects, state: DeviceState, flight: InFlight) -> None:
+        """Its messages wait again; those that the broker delivers again anyway are acknowledged."""
+        dropped = state.requeue(flight.items, self._redelivered)
+        effects += [Acknowledge(item.delivery) for item in dropped]
 
-    def reconnected(self, connection: int, resumed: bool) -> list[Effect]:
-        """A new connection to the broker stands. `resumed`: it kept the session.
+    def reconnected(self, connection: int, resumed: bool, now: Instant) -> Effects:
+        """A new connection to the broker. `resumed`: the broker kept the session.
 
-        Then it delivers again what was not settled of this session, and what waits of that is forgotten. What came
-        before the session began is nowhere else, and kept.
+        Then it delivers again what was not acknowledged in this session, and what waits of that is dropped. What came
+        before the session began is kept, since the broker does not have it any more.
         """
+        effects = _effects_at(now)
         if self._stopped:
-            return []
-        effects: list[Effect] = []
+            return effects
         self._session = self._session if resumed else connection
-        self._repeated = range(self._session, connection)
-        for box in self._boxes.values() if resumed else ():
-            effects += self._back_to_wait(box, box.empty())
-        return [*effects, *self._hellos.ask_again()]
+        self._redelivered = range(self._session, connection)
+        for state in self._states.values() if resumed else ():
+            dropped = state.requeue(state.take_all(), self._redelivered)
+            effects += [Acknowledge(item.delivery) for item in dropped]
+        self._hellos.request_again(effects)
+        return effects
+
+
+def _effects_at(now: Instant) -> Effects:
+    effects = Effects()
+    effects.now = now
+    return effects

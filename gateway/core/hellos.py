@@ -1,28 +1,33 @@
-"""What the core knows of hellos: layouts kept once, the last tags of each device, and whose hello is awaited.
+"""Hellos: each layout kept once, the last tags of a device, and the devices whose retained hello is awaited."""
 
-A windowless part of the core: mailboxes and the time come in, facts and effects go out.
-"""
-
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from weakref import WeakKeyDictionary, ref
 
-from gateway.core.device_state import PLAN_GRACE, TAGS_KEPT, UNKNOWN_KEPT, DeviceState, HelloWait
-from gateway.core.effects import Effect, FetchRetainedHello
+from gateway.core.device_state import DeviceState
+from gateway.core.effects import Effects, FetchRetainedHello
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout
+
+MAX_TAGS = 4
+"""Tags of a device that are kept, so that what was sent under an older one is still understood."""
+RETAINED_WAIT = 0.5
+"""Seconds after the SUBACK in which a retained hello arrives. So long a plan waits for the limits of its device."""
+MAX_UNKNOWN = 16
+"""Heartbeats of a device that wait for a hello that is not retained; more are rejected with code 2 at once."""
 
 
 class HelloTracker:
-    """`wait`: seconds after the broker's confirmation for which a heartbeat of an unknown tag waits."""
+    """`wait`: seconds after the SUBACK for which a heartbeat of an unknown tag waits."""
 
     def __init__(self, wait: float) -> None:
         self._wait = wait
+        self._retained_wait = min(wait, RETAINED_WAIT)
         self._layouts: WeakKeyDictionary[Layout, ref[Layout]] = WeakKeyDictionary()
         self._awaited: dict[Device, DeviceState] = {}
 
     def __len__(self) -> int:
         return len(self._awaited)
 
-    def shared(self, layout: Layout) -> Layout:
+    def intern_layout(self, layout: Layout) -> Layout:
         """The one object of this layout, so that a fleet with one firmware keeps one."""
         known = self._layouts.get(layout)
         kept = known() if known is not None else None
@@ -31,70 +36,69 @@ class HelloTracker:
             return layout
         return kept
 
-    def learn(self, box: DeviceState, hello: Hello, implied: int | None = None) -> bool:
-        """Make `hello` the device's newest; False where it already was, to the letter. `implied`: as HelloRecord's."""
-        known = box.record(hello.tag)
-        if known is not None and known is box.newest and known.hello == hello:
+    def learn(self, state: DeviceState, hello: Hello, inferred_epoch: int | None = None) -> bool:
+        """Make `hello` the device's newest; False where it already was, without a difference."""
+        known = state.record(hello.tag)
+        if known is not None and known is state.newest and known.hello == hello:
             return False
-        layout = self.shared(hello.layout)
+        layout = self.intern_layout(hello.layout)
         hello = Hello(hello.tag, layout, hello.epoch, hello.max_payload, hello.flags)
         if known is not None and known.hello.layout is layout and known.hello.epoch in (None, hello.epoch):
-            known.hello = hello  # what waits under the tag is dated by the epoch that was filled in
+            known.replace_hello(hello)  # what waits under the tag is dated by the epoch that was filled in
         else:
-            known = HelloRecord(hello, implied)
-        others = tuple(record for record in box.hellos if record.hello.tag != hello.tag)
-        box.newest, box.older = known, others[1 - TAGS_KEPT :]
+            known = HelloRecord(hello, inferred_epoch)
+        others = tuple(record for record in state.hellos if record.hello.tag != hello.tag)
+        state.newest, state.older = known, others[1 - MAX_TAGS :]
+        state.max_payload = hello.max_payload
         return True
 
-    def recall(self, box: DeviceState, records: Iterable[HelloRecord]) -> None:
-        """What an earlier life remembered, newest last."""
+    def restore(self, state: DeviceState, records: Iterable[HelloRecord]) -> None:
+        """What an earlier run saved, newest last."""
         for record in records:
-            self.learn(box, record.hello, record.implied)
+            self.learn(state, record.hello, record.inferred_epoch)
 
-    def ask(self, box: DeviceState) -> Iterator[Effect]:
-        """Have the device's retained hello read, unless that is under way."""
-        if box.hello_wait is None:
-            box.hello_wait = HelloWait()
-            self._awaited[box.device] = box
-            yield FetchRetainedHello(box.device)
+    def request(self, effects: Effects, state: DeviceState) -> None:
+        """Fetch the device's retained hello, unless it is awaited already."""
+        if not state.awaits_hello:
+            state.awaits_hello = True
+            self._awaited[state.device] = state
+            effects.append(FetchRetainedHello(state.device))
 
-    def asked(self, box: DeviceState, now: float) -> None:
-        """The broker confirmed the subscription that brings the device's hello."""
-        if box.hello_wait is not None and box.hello_wait.confirmed is None:
-            box.hello_wait.confirmed = now
+    def lookup_started(self, state: DeviceState, now: float) -> None:
+        """The SUBACK came: the wait counts from here."""
+        if state.awaits_hello and state.hello_suback is None:
+            state.hello_suback = now
 
-    def ask_again(self) -> Iterator[Effect]:
-        """A new connection: what the old one was asked may never come."""
-        for box in list(self._awaited.values()):
-            self.end(box)
-            yield from self.ask(box) if box.waiting or box.check else ()
+    def request_again(self, effects: Effects) -> None:
+        """After a reconnect: the answers to earlier subscriptions may be lost."""
+        for state in list(self._awaited.values()):
+            self.end_wait(state)
+            if state.waiting or state.plan_check:
+                self.request(effects, state)
 
-    def end(self, box: DeviceState) -> None:
-        """Wait no longer."""
-        box.hello_wait = None
-        self._awaited.pop(box.device, None)
+    def end_wait(self, state: DeviceState) -> None:
+        state.awaits_hello, state.hello_suback = False, None
+        self._awaited.pop(state.device, None)
 
     def deadline(self) -> float | None:
-        """When the first wait is over, on the monotonic clock; None where nothing is awaited or confirmed."""
-        return min((due for box in self._awaited.values() if (due := self._due(box)) is not None), default=None)
+        """When the first wait ends, on the monotonic clock; None where no SUBACK has come."""
+        return min((due for state in self._awaited.values() if (due := self._due(state)) is not None), default=None)
 
-    def overdue(self, now: float, pressed: bool = False) -> list[DeviceState]:
-        """The mailboxes whose wait, or whose first part of it, is over. `pressed`: there is no second part."""
-        boxes = self._awaited.values()
-        return [box for box in boxes if (due := self._due(box, pressed)) is not None and due <= now]
+    def overdue(self, now: float, under_pressure: bool = False) -> list[DeviceState]:
+        """The devices whose wait has ended, or its first part. `under_pressure`: none waits for a late hello."""
+        due = ((state, self._due(state, under_pressure)) for state in self._awaited.values())
+        return [state for state, at in due if at is not None and at <= now]
 
-    def _due(self, box: DeviceState, pressed: bool = False) -> float | None:
-        confirmed = box.hello_wait.confirmed if box.hello_wait else None
-        if confirmed is None:
+    def _due(self, state: DeviceState, under_pressure: bool = False) -> float | None:
+        if state.hello_suback is None:
             return None
-        return confirmed + (min(self._wait, PLAN_GRACE) if pressed or not box.limits_known else self._wait)
+        return state.hello_suback + (self._retained_wait if under_pressure or not state.limits_known else self._wait)
 
-    def too_many(self, box: DeviceState, now: float) -> bool:
-        """Whether one heartbeat more of an unknown tag would be too many for one device.
+    def over_unknown_limit(self, state: DeviceState, now: float) -> bool:
+        """Whether one heartbeat more of an unknown tag would be too many for this device.
 
-        A backlog waits until the broker had time to answer, however long it is; then only a few wait for a late hello.
+        A backlog waits, however long it is, until a retained hello would be here; then only a few wait for a late one.
         """
-        wait = box.hello_wait
-        if wait is None or wait.confirmed is None or now < wait.confirmed + min(self._wait, PLAN_GRACE):
+        if state.hello_suback is None or now < state.hello_suback + self._retained_wait:
             return False
-        return len(box.without_layout()) >= UNKNOWN_KEPT
+        return len(state.awaiting_hello()) >= MAX_UNKNOWN

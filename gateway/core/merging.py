@@ -1,11 +1,11 @@
-"""Heartbeats -> one SendHeartbeat: samples get their value and their date, models are merged, equal results are one.
+"""Heartbeats -> one SendHeartbeat: samples get value and date, models are merged, equal results are one.
 
-Windowless: values in, values out. What may be merged is decided here too, by the protocol page: heartbeats of one
-layout, at most one DeploymentResult, bounded in heartbeats and bytes.
+Only heartbeats of one layout are merged, with at most one DeploymentResult, bounded in heartbeats and bytes. Must never
+know a device's state.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from gateway.core.effects import DeliveryToken
@@ -16,45 +16,43 @@ from gateway.protocol.service_calls import DatedResult, DatedSample, ModelReport
 DAY = 86_400
 
 _POWERS = tuple(10**exponent for exponent in range(31))
-_SAMPLE_WEIGHT = 90
+_SAMPLE_BYTES = 90
 """Bytes of JSON around the names of one sample: the keys, a timestamp, a value of usual length."""
 
 
 @dataclass(slots=True, eq=False)
 class QueuedHeartbeat:
-    """A heartbeat in its mailbox. `layout` is None until the hello of its tag is known. `arrived` in Unix seconds.
+    """A heartbeat that waits. `layout`: None until the hello of its tag is known. `arrived`, `time`: Unix seconds.
 
-    `epoch`: by which it was checked.
+    `epoch` and `time` are those of the last `update_time`.
     """
 
-    ticket: DeliveryToken
+    delivery: DeliveryToken
     heartbeat: Heartbeat
     arrived: int
     layout: Layout | None = None
     record: HelloRecord | None = None
     epoch: int | None = None
+    time: int = 0
 
     @property
-    def redated(self) -> bool:
-        """Whether more is known of its epoch than when it was checked."""
-        return self.record is not None and self.record.epoch != self.epoch
+    def seq(self) -> int | None:
+        return self.heartbeat.seq
 
-    @property
-    def time(self) -> int:
-        """The heartbeat's time in Unix seconds, by what is known of its epoch now."""
+    def update_time(self) -> None:
+        """Date it by what is known of its epoch now."""
+        self.epoch = None if self.record is None else self.record.epoch
         time = self.heartbeat.time
-        if time is None:
-            return self.arrived
-        return time if self.record is None else (self.record.epoch or 0) + time
+        self.time = self.arrived if time is None else (self.epoch or 0) + time
 
 
-def check(waiting: QueuedHeartbeat, layout: Layout) -> None:
-    """Hold a heartbeat against its layout.
+def check_heartbeat(item: QueuedHeartbeat, layout: Layout) -> None:
+    """Date a heartbeat by what is known of its epoch, and check it against its layout.
 
     Raises DecodeError for more samples than the layout has metrics, LimitError for a date or a value that cannot be.
     """
-    heartbeat = waiting.heartbeat
-    waiting.epoch = None if waiting.record is None else waiting.record.epoch
+    heartbeat = item.heartbeat
+    item.update_time()
     oldest = _check_row(heartbeat.values, layout.metrics, "values")
     if len(heartbeat.models) > len(layout.models):
         raise DecodeError(f"models: {len(heartbeat.models)} where the layout has {len(layout.models)}")
@@ -64,10 +62,9 @@ def check(waiting: QueuedHeartbeat, layout: Layout) -> None:
             oldest = max(oldest, in_row, samples.sample_age or 0, samples.inference_age or 0)
     if heartbeat.result is not None:
         oldest = max(oldest, heartbeat.result.start_age or 0, heartbeat.result.end_age or 0)
-    latest = waiting.time
-    if latest > min(LATEST, waiting.arrived + DAY):
-        raise LimitError(f"time: {latest} is more than a day after its arrival, or after 2100")
-    if latest < oldest:
+    if item.time > min(LATEST, item.arrived + DAY):
+        raise LimitError(f"time: {item.time} is more than a day after its arrival, or after 2100")
+    if item.time < oldest:
         raise LimitError("time: before 1970")
 
 
@@ -84,118 +81,108 @@ def _check_row(row: tuple[Samples, ...], metrics: tuple[Metric, ...], what: str)
             numbers = samples[::2]
         else:
             numbers = () if samples is None else (samples,)
-        if not all(math.isfinite(scaled(number, metric.exponent)) for number in numbers):
+        if not all(math.isfinite(apply_exponent(number, metric.exponent)) for number in numbers):
             raise LimitError(f"samples of {what}: {metric.name} is beyond a double")
     return oldest
 
 
-def scaled(number: Number, exponent: int | None) -> Number:
+def apply_exponent(number: Number, exponent: int | None) -> Number:
     """number * 10**exponent; for an int the float nearest to that decimal (Python's int / int rounds correctly)."""
     if exponent is None:
         return number
     return number / _POWERS[-exponent] if exponent < 0 else float(number * _POWERS[exponent])
 
 
-def mergeable(waiting: Sequence[QueuedHeartbeat], most: int, most_bytes: int) -> int:
+def mergeable_count(waiting: Sequence[QueuedHeartbeat], most: int, most_bytes: int) -> int:
     """How many of `waiting`, from the first on, make one call of at most `most` heartbeats and about `most_bytes`."""
-    if len(waiting) == 1:
-        return 1
-    layout, result, weight = waiting[0].layout, None, 0
+    layout, result, size = waiting[0].layout, None, 0
     for count, item in enumerate(waiting):
         heartbeat = item.heartbeat
-        weight += _weight(item)
-        if count == most or (count and (weight > most_bytes or item.layout != layout)):
+        size += _json_size(item)
+        if count == most or (count and (size > most_bytes or item.layout != layout)):
             return count
         if heartbeat.result is not None:
-            if result is not None and _timeless(heartbeat.result) != _timeless(result):
+            if result is not None and _without_ages(heartbeat.result) != _without_ages(result):
                 return count
             result = heartbeat.result
     return len(waiting)
 
 
-def _timeless(result: Result) -> Result:
+def _without_ages(result: Result) -> Result:
     return replace(result, start_age=None, end_age=None)
 
 
-def _weight(item: QueuedHeartbeat) -> int:
+def _json_size(item: QueuedHeartbeat) -> int:
     """About how many bytes of JSON a heartbeat becomes."""
     layout, heartbeat = item.layout, item.heartbeat
-    assert layout is not None  # only what has one is asked about
-    weight = _row_weight(layout.metrics, heartbeat.values)
+    assert layout is not None  # a heartbeat without a layout is not merged
+    size = _row_size(layout.metrics, heartbeat.values)
     for model, samples in zip(layout.models, heartbeat.models, strict=False):
         if samples is not None:
-            weight += _SAMPLE_WEIGHT + len(model.name) + _row_weight(model.metrics, samples.metrics)
-    return weight + (len(repr(heartbeat.result)) if heartbeat.result else 0)
+            size += _SAMPLE_BYTES + len(model.name) + _row_size(model.metrics, samples.metrics)
+    return size + (len(repr(heartbeat.result)) if heartbeat.result else 0)
 
 
-def _row_weight(metrics: tuple[Metric, ...], row: tuple[Samples, ...]) -> int:
-    weight = 0
+def _row_size(metrics: tuple[Metric, ...], row: tuple[Samples, ...]) -> int:
+    size = 0
     for metric, samples in zip(metrics, row, strict=False):
         if samples is not None:
             count = len(samples) // 2 if isinstance(samples, tuple) else 1
-            weight += count * (_SAMPLE_WEIGHT + len(metric.dimension) + len(metric.name))
-    return weight
+            size += count * (_SAMPLE_BYTES + len(metric.dimension) + len(metric.name))
+    return size
 
 
-def merged(device: Device, batch: Sequence[QueuedHeartbeat]) -> SendHeartbeat:
-    """One call for all of `batch`, samples in the order of arrival. Every heartbeat of it has passed `check`."""
+def merge(device: Device, batch: Sequence[QueuedHeartbeat]) -> SendHeartbeat:
+    """One call for all of `batch`, samples in the order of arrival. Every heartbeat of it has passed the check."""
     layout = batch[-1].layout
-    assert layout is not None  # `mergeable` takes none without
+    assert layout is not None
     metrics: list[DatedSample] = []
     models: dict[tuple[str, str], ModelReport] = {}
     result = None
     for item in batch:
         time, heartbeat = item.time, item.heartbeat
-        metrics += _dated(layout.metrics, heartbeat.values, time)
-        for report in _reports(layout, heartbeat, time):
-            key = report.name, report.version
-            models[key] = _joined(models[key], report) if key in models else report
+        metrics += _dated_samples(layout.metrics, heartbeat.values, time)
+        for model, samples in zip(layout.models, heartbeat.models, strict=False):
+            if samples is None:
+                continue
+            report = ModelReport(
+                model.name,
+                model.version,
+                None if samples.sample_age is None else time - samples.sample_age,
+                None if samples.inference_age is None else time - samples.inference_age,
+                tuple(_dated_samples(model.metrics, samples.metrics, time)),
+            )
+            earlier = models.get((model.name, model.version))
+            models[model.name, model.version] = report if earlier is None else _merge_reports(earlier, report)
         if heartbeat.result is not None:
             result = _dated_result(heartbeat.result, time)
     return SendHeartbeat(device, layout.agent_version, tuple(metrics), tuple(models.values()), result, len(batch))
 
 
-def _dated(metrics: tuple[Metric, ...], row: tuple[Samples, ...], time: int) -> list[DatedSample]:
+def _dated_samples(metrics: tuple[Metric, ...], row: tuple[Samples, ...], time: int) -> list[DatedSample]:
     dated: list[DatedSample] = []
     for metric, samples in zip(metrics, row, strict=False):
+        exponent = metric.exponent
         if isinstance(samples, tuple):
             pairs = zip(samples[::2], samples[1::2], strict=True)
-            dated += [(metric, scaled(number, metric.exponent), time - int(age)) for number, age in pairs]
+            dated += [(metric, apply_exponent(number, exponent), time - int(age)) for number, age in pairs]
         elif samples is not None:
-            dated.append((metric, scaled(samples, metric.exponent), time))
+            dated.append((metric, samples if exponent is None else apply_exponent(samples, exponent), time))
     return dated
 
 
-def _reports(layout: Layout, heartbeat: Heartbeat, time: int) -> Iterable[ModelReport]:
-    for model, samples in zip(layout.models, heartbeat.models, strict=False):
-        if samples is not None:
-            yield ModelReport(
-                model.name,
-                model.version,
-                _ago(time, samples.sample_age),
-                _ago(time, samples.inference_age),
-                tuple(_dated(model.metrics, samples.metrics, time)),
-            )
-
-
-def _joined(first: ModelReport, second: ModelReport) -> ModelReport:
+def _merge_reports(first: ModelReport, second: ModelReport) -> ModelReport:
     return ModelReport(
         first.name,
         first.version,
-        _later(first.latest_sample, second.latest_sample),
-        _later(first.latest_inference, second.latest_inference),
+        _latest(first.latest_sample, second.latest_sample),
+        _latest(first.latest_inference, second.latest_inference),
         first.metrics + second.metrics,
     )
 
 
-def _later(first: int | None, second: int | None) -> int | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return max(first, second)
-
-
-def _ago(time: int, age: int | None) -> int | None:
-    return None if age is None else time - age
+def _latest(first: int | None, second: int | None) -> int | None:
+    return max((time for time in (first, second) if time is not None), default=None)
 
 
 def _dated_result(result: Result, time: int) -> DatedResult:
@@ -203,7 +190,7 @@ def _dated_result(result: Result, time: int) -> DatedResult:
         result.deployment,
         result.status,
         result.message,
-        _ago(time, result.start_age),
-        _ago(time, result.end_age),
+        None if result.start_age is None else time - result.start_age,
+        None if result.end_age is None else time - result.end_age,
         result.models,
     )

@@ -1,48 +1,36 @@
-"""Who may call next: so many calls at once; a device that finds no room waits in a line, once, and holds nothing else.
+"""Limits the service calls in flight. Devices without a free slot wait in a FIFO queue, each at most once.
 
-A windowless part of the core. What waits in a mailbox meanwhile is merged when its turn comes.
+What a device sends meanwhile waits in its state, and is merged into the call that it makes then.
 """
 
 from collections import deque
 
 from gateway.core.device_state import DeviceState
 
-WIDE = 1 << 16
-"""Calls at once, as long as nobody says otherwise."""
+UNLIMITED = 1 << 16
 
 
 class CallScheduler:
-    """`window`: calls at once at most. 0: none begins, those under way come to their end."""
+    """`limit`: calls in flight at most; 0: none starts, those in flight end. `in_flight`: calls now."""
 
-    def __init__(self, window: int = WIDE) -> None:
-        self.window = window
-        self._calls = 0
-        self._boxes: deque[DeviceState] = deque()
+    def __init__(self, limit: int = UNLIMITED) -> None:
+        self.limit = limit
+        self.in_flight = 0
+        self.queue: deque[DeviceState] = deque()
 
-    def __len__(self) -> int:
-        return len(self._boxes)
-
-    def admits(self, box: DeviceState, turn: bool) -> bool:
-        """Whether the device may call now; else it has its place in the line. `turn`: others need not come first."""
-        if self._calls < self.window and (turn or not self._boxes):
+    def may_start(self, state: DeviceState, has_slot: bool) -> bool:
+        """Whether the device may call now; else it is queued. `has_slot`: it need not wait behind the queue."""
+        if self.in_flight < self.limit and (has_slot or not self.queue):
             return True
-        if not box.in_line:
-            box.in_line = True
-            self._boxes.append(box)
+        if not state.queued_for_slot:
+            state.queued_for_slot = True
+            self.queue.append(state)
         return False
 
-    def began(self) -> None:
-        """A call is under way."""
-        self._calls += 1
-
-    def ended(self) -> None:
-        """It is over."""
-        self._calls -= 1
-
     def next(self) -> DeviceState | None:
-        """Whose turn it is, taken out; None while there is no room."""
-        if not self._boxes or self._calls >= self.window:
+        """The device for which a slot is free, taken out of the queue; None where there is none."""
+        if not self.queue or self.in_flight >= self.limit:
             return None
-        box = self._boxes.popleft()
-        box.in_line = False
-        return box
+        state = self.queue.popleft()
+        state.queued_for_slot = False
+        return state

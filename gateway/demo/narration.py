@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.core.merging import scaled
+from gateway.core.merging import apply_exponent
 from gateway.demo.events import BlockRange, CallEvent, Event, PublishEvent, decode_ack, decode_block, decode_plan
 from gateway.demo.tracker import RUNTIME
-from gateway.errors import Code, MessageError
-from gateway.protocol import codec
+from gateway.errors import Code, MessageError, printable
+from gateway.protocol import decoder
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, Samples
 from gateway.protocol.topics import Channel
 
@@ -66,23 +66,18 @@ def describe(event: Event, layouts: Mapping[str, Mapping[int, Layout]]) -> Event
     return EventLine(event.at, event.device_name, direction, label, printable(text), tone)
 
 
-def printable(text: str) -> str:
-    """Without control characters."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
 def _publish(event: PublishEvent, layouts: Mapping[int, Layout]) -> tuple[str, Tone]:
     payload = event.payload
     match event.channel:
         case Channel.HELLO:
-            return _hello(codec.hello(payload)), Tone.NEWS
+            return _hello(decoder.decode_hello(payload)), Tone.NEWS
         case Channel.HEARTBEAT:
-            heartbeat = codec.heartbeat(payload)
+            heartbeat = decoder.decode_heartbeat(payload)
             return _heartbeat(heartbeat, layouts), Tone.ROUTINE if heartbeat.result is None else Tone.GOOD
         case Channel.GET:
-            return f"asks for its plan, has {digest(codec.get(payload).have)}", Tone.NEWS
+            return f"asks for its plan, has {digest(decoder.decode_get(payload).have)}", Tone.NEWS
         case Channel.READ:
-            read = codec.read(payload)
+            read = decoder.decode_read(payload)
             return f"{read.count} x {read.length:,} B from byte {read.offset:,} on", Tone.ROUTINE
         case Channel.PLAN:
             return _plan(payload) if payload else "deleted", Tone.GOOD
@@ -126,7 +121,7 @@ def _values(metrics: tuple[Metric, ...], values: tuple[Samples, ...]) -> list[st
 
 
 def _number(number: float, exponent: int | None) -> str:
-    value = scaled(number, exponent)
+    value = apply_exponent(number, exponent)
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
@@ -166,7 +161,7 @@ def is_shown(event: PublishEvent) -> bool:
     """Whether a message gets a line. Of reads the first one does, of blocks those that fill a cell of the bar."""
     try:
         if event.channel is Channel.READ:
-            return codec.read(event.payload).offset == 0
+            return decoder.decode_read(event.payload).offset == 0
         if event.channel is not Channel.BLOCK:
             return True
         block = decode_block(event.payload)

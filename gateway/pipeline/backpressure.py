@@ -1,5 +1,5 @@
-"""What was taken in and is not settled: bounded in messages and in bytes. Full, it stops reading; the broker keeps the
-rest. Knows no message; counts what it is told.
+"""Limits the messages in flight, in number and in bytes: at the limit the subscriber connection is not read, and the
+broker keeps the rest. Must never know a message.
 """
 
 import time
@@ -10,7 +10,7 @@ from gateway.pipeline.rate_limiter import DeviceRateLimiter
 
 
 class Pausable(Protocol):
-    """What can stop being read."""
+    """What can stop reading."""
 
     def pause(self) -> None: ...
 
@@ -18,21 +18,21 @@ class Pausable(Protocol):
 
 
 class InFlightLimit:
-    """`most` messages and `most_bytes` of payloads. After a pause `rates` are lenient: a backlog is no flood."""
+    """`max_messages`, and `max_bytes` of payloads. After a pause, `rates` allow a backlog."""
 
-    def __init__(self, most: int, most_bytes: int, rates: DeviceRateLimiter, metrics: Metrics) -> None:
-        self._most, self._most_bytes = most, most_bytes
+    def __init__(self, max_messages: int, max_bytes: int, rates: DeviceRateLimiter, metrics: Metrics) -> None:
+        self._max_messages, self._max_bytes = max_messages, max_bytes
         self._rates = rates
         self._metrics = metrics
         self._full_since: float | None = None
-        self._ended = False
+        self._stopped = False
         self.messages = self.bytes = 0
         metrics.unacknowledged.set_function(lambda: self.messages)
         metrics.unacknowledged_bytes.set_function(lambda: self.bytes)
 
-    def begin(self, ear: Pausable) -> None:
-        """Whom to stop."""
-        self._ear = ear
+    def start(self, subscriber: Pausable) -> None:
+        """`subscriber`: what is paused at the limit."""
+        self._subscriber = subscriber
 
     @property
     def full(self) -> bool:
@@ -40,46 +40,46 @@ class InFlightLimit:
         return self._full_since is not None
 
     @property
-    def mostly_settled(self) -> bool:
-        """Whether less than half of it is taken."""
-        return 2 * self.messages < self._most
+    def below_half(self) -> bool:
+        """Whether less than half of the messages are in flight."""
+        return 2 * self.messages < self._max_messages
 
-    def took(self, size: int) -> None:
-        """A payload of `size` bytes is in."""
+    def acquire(self, size: int) -> None:
+        """A message with a payload of `size` bytes came in."""
         self.messages += 1
         self.bytes += size
-        if self._full_since is None and (self.messages >= self._most or self.bytes >= self._most_bytes):
+        if self._full_since is None and (self.messages >= self._max_messages or self.bytes >= self._max_bytes):
             self._full_since = time.monotonic()
-            self._ear.pause()
+            self._subscriber.pause()
             self._metrics.reading_paused.set(1)
 
-    def settled(self, size: int) -> None:
-        """It is out again."""
+    def release(self, size: int) -> None:
+        """It was acknowledged."""
         self.messages -= 1
         self.bytes -= size
         if (
             self._full_since is not None
-            and self.messages <= self._most * 3 // 4
-            and self.bytes <= self._most_bytes * 3 // 4
+            and self.messages <= self._max_messages * 3 // 4
+            and self.bytes <= self._max_bytes * 3 // 4
         ):
-            self._read_again()
-            if not self._ended:
-                self._ear.resume()
+            self._end_pause()
+            if not self._stopped:
+                self._subscriber.resume()
 
     def connected(self) -> None:
-        """A new connection is read, however much is in."""
+        """A new connection is read, however much is in flight."""
         if self._full_since is not None:
-            self._read_again()
-        if self._ended:
-            self._ear.pause()
+            self._end_pause()
+        if self._stopped:
+            self._subscriber.pause()
 
-    def end(self) -> None:
-        """Nothing more is taken in."""
-        self._ended = True
-        self._ear.pause()
+    def stop(self) -> None:
+        """Read nothing more."""
+        self._stopped = True
+        self._subscriber.pause()
 
-    def _read_again(self) -> None:
+    def _end_pause(self) -> None:
         now = time.monotonic()
-        self._rates.were_away(now - (self._full_since or now), now)
+        self._rates.allow_backlog(now - (self._full_since or now), now)
         self._full_since = None
         self._metrics.reading_paused.set(0)

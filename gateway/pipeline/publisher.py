@@ -1,10 +1,11 @@
-"""What leaves by the street door: acks, plans and refused payloads, addressed, each confirmed by the broker.
+"""Publishes acks, plans and dead letters (QoS 1) and tracks the broker's PUBACKs. Must never decide what is published.
 
-Decides nothing; a payload that nobody takes on `dead` is kept in a file.
+A dead letter that nobody subscribes to is appended to a file.
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import cast
 
 import structlog
@@ -14,104 +15,125 @@ from gateway.errors import Code, StateError
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.mqtt.session import Delivery, MqttSession
 from gateway.ops.metrics import Metrics
-from gateway.pipeline.confirmations import PublishBarrier
-from gateway.protocol import codec
-from gateway.protocol.topics import Channel, Topics, sibling
+from gateway.protocol.encoder import encode_ack
+from gateway.protocol.topics import Channel, Topics, topic_for_same_device
 from gateway.storage.state_store import StateStore
 
-LINES = 50
-"""Refusals that the log tells of in a second; the next line says how many more there were."""
+LOGGED_A_SECOND = 50
+"""Rejections in the log; the next event says how many more there were."""
 
 _log = structlog.get_logger()
 
 
+@dataclass(slots=True)
+class PublishBarrier:
+    """Delays what follows in a list of effects until the broker, or the disk, has confirmed the `pending` ones."""
+
+    pending: int = 0
+    _actions: list[Callable[[], None]] = field(default_factory=list)
+
+    def done(self) -> None:
+        """One of them was confirmed."""
+        self.pending -= 1
+        if not self.pending:
+            actions, self._actions = self._actions, []
+            for action in actions:
+                action()
+
+    def when_done(self, action: Callable[[], None]) -> None:
+        """Act now, or once nothing is pending."""
+        if self.pending:
+            self._actions.append(action)
+        else:
+            action()
+
+
 class Publisher:
-    """`under_way` counts what the broker has not confirmed; `confirmed` is called whenever one of them is."""
+    """`unconfirmed` counts publications without PUBACK; `on_confirmed` is called at each PUBACK."""
 
     def __init__(
-        self, broker: MqttSession, topics: Topics, store: StateStore, metrics: Metrics, confirmed: Callable[[], None]
+        self,
+        session: MqttSession,
+        topics: Topics,
+        store: StateStore,
+        metrics: Metrics,
+        on_confirmed: Callable[[], None],
     ) -> None:
-        self._broker = broker
+        self._session = session
         self._topics = topics
         self._store = store
         self._metrics = metrics
-        self._told = confirmed
-        self.under_way = 0
-        self._second, self._lines, self._untold = float("-inf"), 0, 0
+        self._on_confirmed = on_confirmed
+        self.unconfirmed = 0
+        self._second, self._logged, self._not_logged = float("-inf"), 0, 0
 
-    def reply(self, effect: PublishAck, confirmations: PublishBarrier) -> None:
-        """An ack, on the sender's own channel."""
-        topic = sibling(cast("Delivery", effect.ticket).topic, Channel.ACK)
-        self._publish(confirmations, topic, codec.ack(effect.ack, effect.max_payload), self._refused(topic))
+    def publish_ack(self, effect: PublishAck, barrier: PublishBarrier) -> None:
+        """On the sender's own channel."""
+        topic = topic_for_same_device(cast("Delivery", effect.delivery).topic, Channel.ACK)
+        self._publish(barrier, topic, encode_ack(effect.ack, effect.max_payload))
 
-    def plan(self, effect: PublishPlan, confirmations: PublishBarrier) -> None:
-        """A plan, retained."""
+    def publish_plan(self, effect: PublishPlan, barrier: PublishBarrier) -> None:
+        """Retained."""
         self._metrics.plans_published.inc()
-        topic = self._topics.format(effect.device, Channel.PLAN)
-        self._publish(confirmations, topic, effect.payload, self._refused(topic), retain=True)
+        self._publish(barrier, self._topics.format(effect.device, Channel.PLAN), effect.payload, retain=True)
 
-    def bury(self, effect: DeadLetter, confirmations: PublishBarrier) -> None:
-        """A refused payload, byte for byte; why it was refused stands in its user properties."""
-        delivery, code, detail = cast("Delivery", effect.ticket), effect.code, effect.detail
+    def dead_letter(self, effect: DeadLetter, barrier: PublishBarrier) -> None:
+        """The rejected payload, byte for byte, with topic, code and reason as user properties."""
+        delivery, code, detail = cast("Delivery", effect.delivery), effect.code, effect.detail
         self._metrics.rejected[code].inc()
-        self._tell(delivery.topic, code, detail)
+        self._log_rejection(delivery.topic, code, detail)
 
-        def then(reason: int) -> None:
+        def on_reason(reason: int) -> None:
             if reason == NO_MATCHING_SUBSCRIBERS or reason >= FAILURE:
-                self._keep(delivery, code, detail, reason)
+                self._append_to_file(delivery, code, detail, reason)
 
         properties = (("topic", delivery.topic), ("code", str(int(code))), ("reason", detail))
-        topic = sibling(delivery.topic, Channel.DEAD)
-        self._publish(confirmations, topic, delivery.payload, then, properties=properties)
+        topic = topic_for_same_device(delivery.topic, Channel.DEAD)
+        self._publish(barrier, topic, delivery.payload, on_reason, properties=properties)
 
-    def _tell(self, topic: str, code: Code, detail: str) -> None:
-        """A flood of refusals must not become a flood of lines."""
+    def _log_rejection(self, topic: str, code: Code, detail: str) -> None:
+        """So many a second at most, whatever devices send."""
         now = time.monotonic()
         if now - self._second >= 1.0:
-            self._second, self._lines = now, 0
-        self._lines += 1
-        if self._lines > LINES:
-            self._untold += 1
+            self._second, self._logged = now, 0
+        self._logged += 1
+        if self._logged > LOGGED_A_SECOND:
+            self._not_logged += 1
             return
-        untold = {"untold": self._untold} if self._untold else {}
-        _log.warning(
-            "refused: the device was told, the payload stands on dead", topic=topic, code=code, why=detail, **untold
-        )
-        self._untold = 0
+        more = {"not_logged": self._not_logged} if self._not_logged else {}
+        event = "message rejected: error ack sent, payload published to the dead-letter topic"
+        _log.warning(event, topic=topic, code=code, why=detail, **more)
+        self._not_logged = 0
 
-    def _keep(self, delivery: Delivery, code: Code, detail: str, reason: int) -> None:
-        """`dead` did not take it: a file does, and the log where even that fails."""
+    def _append_to_file(self, delivery: Delivery, code: Code, detail: str, reason: int) -> None:
+        """The topic `dead` did not take it: a file does, or the log where that fails too."""
         self._metrics.dead_letters_kept.inc()
         try:
-            file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
+            file = self._store.save_dead_letter(delivery.topic, delivery.payload, code, detail, time.time())
         except StateError as error:
-            _log.error("a refused payload is kept in this line alone", error=str(error), payload=delivery.payload.hex())
+            _log.error("a dead letter is in this event alone", error=str(error), payload=delivery.payload.hex())
         else:
             _log.warning("nobody subscribes to dead: the payload is kept in a file", file=str(file), reason=reason)
 
-    def _refused(self, topic: str) -> Callable[[int], None]:
-        def then(reason: int) -> None:
-            if reason >= FAILURE:
-                mend = "the broker refuses a publication: its ACL must let the gateway write it"
-                _log.error(mend, topic=topic, reason=reason)
-
-        return then
-
     def _publish(
         self,
-        confirmations: PublishBarrier,
+        barrier: PublishBarrier,
         topic: str,
         payload: bytes,
-        then: Callable[[int], None],
+        on_reason: Callable[[int], None] | None = None,
         retain: bool = False,
         properties: tuple[tuple[str, str], ...] = (),
     ) -> None:
         def confirmed(reason: int) -> None:
-            then(reason)
-            self.under_way -= 1
-            confirmations.came()
-            self._told()
+            if on_reason is not None:
+                on_reason(reason)
+            elif reason >= FAILURE:
+                event = "the broker rejects a publication: its ACL must let the gateway write it"
+                _log.error(event, topic=topic, reason=reason)
+            self.unconfirmed -= 1
+            barrier.done()
+            self._on_confirmed()
 
-        confirmations.expect()
-        self.under_way += 1
-        self._broker.publish(topic, payload, confirmed, retain, properties)
+        barrier.pending += 1
+        self.unconfirmed += 1
+        self._session.publish(topic, payload, confirmed, retain, properties)

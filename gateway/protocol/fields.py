@@ -1,6 +1,6 @@
-"""The forms of single elements: a decoded msgpack value in, the same value out, or DecodeError with what belongs there.
+"""Single elements of a payload: a decoded msgpack value in, the same value out, or DecodeError with what belongs there.
 
-Knows no messages and no bytes. `type(x) is int` and not isinstance: a bool is malformed wherever a number belongs.
+Must never know a message or bytes. `type(x) is int` and not isinstance: a bool is malformed where a number belongs.
 """
 
 import math
@@ -10,7 +10,7 @@ from gateway.errors import DecodeError
 
 
 class ForbiddenMap:
-    """Stands for a msgpack map, which no known element is: never built, so that its keys cost nothing."""
+    """In place of a msgpack map, which no known element is: its pairs are never kept."""
 
     def __init__(self, pairs: object) -> None:
         pass
@@ -19,7 +19,7 @@ class ForbiddenMap:
 def array(value: Any, known: int, what: str) -> tuple[Any, ...]:
     """Exactly `known` elements: missing ones are None, those that a later version may add are left out."""
     if type(value) is not tuple:
-        raise wrong(value, what, "an array")
+        raise type_error(value, what, "an array")
     return (value + (None,) * (known - len(value)))[:known]
 
 
@@ -27,7 +27,7 @@ def optional_array(value: Any, what: str) -> tuple[Any, ...]:
     if value is None:
         return ()
     if type(value) is not tuple:
-        raise wrong(value, what, "an array or nil")
+        raise type_error(value, what, "an array or nil")
     return value
 
 
@@ -42,42 +42,44 @@ def check_series(series: tuple[Any, ...]) -> None:
 
 def check_number(value: Any) -> None:
     if type(value) is not int and not (type(value) is float and math.isfinite(value)):
-        raise wrong(value, "sample", "an int or a finite float")
+        raise type_error(value, "sample", "an int or a finite float")
 
 
-def word(value: Any, words: dict[int, str], what: str) -> str | None:
-    """An enum value: a number that the page names, or the API's word, which the service judges."""
+def enum_value(value: Any, names: dict[int, str], what: str) -> str | None:
+    """The API's name: of a number that the protocol page lists, or as the device sent it, for the service to check."""
     if value is None or type(value) is str:
         return value
-    if type(value) is int and value in words:
-        return words[value]
-    raise wrong(value, what, f"one of {sorted(words)}, a str or nil")
+    if type(value) is int and value in names:
+        return names[value]
+    raise type_error(value, what, f"one of {sorted(names)}, a str or nil")
 
 
 def tag(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= 0xFFFF:
-        raise wrong(value, "tag", "an int from 0 to 65535")
+        raise type_error(value, "tag", "an int from 0 to 65535")
     return value
 
 
 def uint(value: Any, what: str) -> int:
     if type(value) is not int or value < 0:
-        raise wrong(value, what, "an int of 0 or more")
+        raise type_error(value, what, "an int of 0 or more")
+    return value
+
+
+def optional_uint(value: Any, what: str) -> int | None:
+    if value is not None and (type(value) is not int or value < 0):
+        raise type_error(value, what, "an int of 0 or more")
     return value
 
 
 def uint_or_none(value: Any) -> int | None:
-    """For what is read of a payload that is refused anyway."""
+    """For what is read of a payload that is rejected anyway."""
     return value if type(value) is int and value >= 0 else None
-
-
-def optional_uint(value: Any, what: str) -> int | None:
-    return None if value is None else uint(value, what)
 
 
 def text(value: Any, what: str) -> str:
     if type(value) is not str:
-        raise wrong(value, what, "a str")
+        raise type_error(value, what, "a str")
     return value
 
 
@@ -85,8 +87,8 @@ def optional_text(value: Any, what: str) -> str | None:
     return None if value is None else text(value, what)
 
 
-def wrong(value: Any, what: str, right: str) -> DecodeError:
-    """The error that names the place, what stood there and what belongs there."""
+def type_error(value: Any, what: str, expected: str) -> DecodeError:
+    """The error that names the element, what it is and what belongs there."""
     names = {type(None): "nil", ForbiddenMap: "a map", tuple: "an array"}
-    found = str(value) if type(value) in (int, float, bool) else names.get(type(value), type(value).__name__)
-    return DecodeError(f"{what}: {found} where {right} belongs")
+    actual = str(value) if type(value) in (int, float, bool) else names.get(type(value), type(value).__name__)
+    return DecodeError(f"{what}: {actual} where {expected} belongs")

@@ -1,8 +1,7 @@
 """The limits of the `sagemaker-edge` service model that botocore does not check before a call: lengths and patterns.
 
-A payload that breaks one would be refused by the service for good, so the nouns check them at birth. The figures stand
-here by hand because the core must not load botocore; a contract test holds each against botocore's model. Cellar:
-this file imports nothing of ours but the errors and performs nothing.
+The service would reject such a message for good, so messages check them on construction. The figures are copied by hand
+because the core must not load botocore; a contract test compares each with botocore's model.
 """
 
 import re

@@ -1,18 +1,17 @@
-"""The nouns of the street side: what devices say, and what they are told. Limits are checked at birth.
+"""Messages from and to devices, as device_sdk/PROTOCOL.md has them. The service's limits are checked on construction.
 
-Frozen values without behaviour of their own: no bytes, no topics, no clock. Those that are made for every heartbeat are
-named tuples, which cost a third. Their form is that of device_sdk/PROTOCOL.md; times are Unix seconds, ages
-are seconds before the heartbeat's time.
+Values without bytes, topics or a clock. Those that are made for every heartbeat are named tuples, which cost a third.
+Times are Unix seconds, ages are seconds before the heartbeat's time.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
 from gateway.errors import Code, LimitError
 from gateway.protocol import limits
 
 Number: TypeAlias = int | float
-"""A sample as it travelled: an int, or a finite float. Never a bool."""
+"""A sample as it travelled: an int, or a finite float; never a bool."""
 
 Samples: TypeAlias = Number | tuple[Number, ...] | None
 """None: no sample. A number: one, at the heartbeat's time. A tuple: number, age, number, age, ..."""
@@ -23,9 +22,14 @@ LATEST = 4_102_444_800
 NO_URLS = 1
 """Bit 0 of a hello's flags: leave S3 URLs out of plans."""
 
-MOST_BLOCKS = 64
-LARGEST_BLOCK = 65_536
+MAX_BLOCKS = 64
+MAX_BLOCK_BYTES = 65_536
 """What one `read` may ask for: so many blocks, of so many bytes each."""
+
+STATES = {1: "DEPLOY", 0: "UNDEPLOY"}
+STATUSES = {1: "SUCCESS", 0: "FAIL"}
+POLICIES = {0: "ROLLBACK_ON_FAILURE", 1: "DO_NOTHING"}
+"""Numbers on the wire, and the API's names."""
 
 
 class Instant(NamedTuple):
@@ -37,7 +41,7 @@ class Instant(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """Who speaks. Taken from the topic and from nothing else."""
+    """The sender: from the topic, and from nothing else."""
 
     fleet: str
     name: str
@@ -52,7 +56,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One column of a layout. A sample n stands for n * 10**exponent where an exponent is given (-30 to 30)."""
+    """One column of a layout. A sample n means n * 10**exponent where there is an exponent (-30 to 30)."""
 
     dimension: str
     name: str
@@ -105,24 +109,29 @@ class Hello:
 
 @dataclass(slots=True)
 class HelloRecord:
-    """A hello that the gateway keeps. `implied`: where it has no epoch, the earliest that messages of its tag implied.
+    """A hello that the gateway keeps. `inferred_epoch`: without an epoch of its own, the earliest that messages imply.
 
-    The one noun that changes: a message that waits under the record profits from what is learnt meanwhile.
+    `epoch`: the Unix second from which the device counts, as far as it is known. It changes while messages wait under
+    the record: they are dated by what is known when they are sent.
     """
 
     hello: Hello
-    implied: int | None = None
+    inferred_epoch: int | None = None
+    epoch: int | None = field(init=False)
 
-    @property
-    def epoch(self) -> int | None:
-        """The Unix second from which the device counts, as far as it is known."""
-        return self.implied if self.hello.epoch is None else self.hello.epoch
+    def __post_init__(self) -> None:
+        self.epoch = self.inferred_epoch if self.hello.epoch is None else self.hello.epoch
 
-    def imply(self, epoch: int) -> bool:
-        """Learn from a message of a device without a clock; True where that moved its epoch."""
-        if self.hello.epoch is not None or (self.implied is not None and self.implied <= epoch):
+    def replace_hello(self, hello: Hello) -> None:
+        """The same tag and layout, with other limits or the epoch that was missing."""
+        self.hello = hello
+        self.__post_init__()
+
+    def infer_epoch(self, epoch: int) -> bool:
+        """Keep the earliest epoch of a device without a clock; True where it changed."""
+        if self.hello.epoch is not None or (self.inferred_epoch is not None and self.inferred_epoch <= epoch):
             return False
-        self.implied = epoch
+        self.epoch = self.inferred_epoch = epoch
         return True
 
 
@@ -136,7 +145,7 @@ class ModelSamples(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ModelResult:
-    """One model of a DeploymentResult. States and status are the API's words (DEPLOY, SUCCESS, ...)."""
+    """One model of a DeploymentResult. States and status are the API's names (DEPLOY, SUCCESS, ...)."""
 
     handle: str | None
     name: str | None
@@ -158,7 +167,7 @@ class ModelResult:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a deployment went, with ages in place of times."""
+    """The outcome of a deployment, with ages in place of times."""
 
     deployment: str | None
     status: str | None
@@ -205,15 +214,18 @@ class Read:
     count: int = 1
 
     def __post_init__(self) -> None:
-        if self.count > MOST_BLOCKS or self.length > LARGEST_BLOCK:
+        if self.count > MAX_BLOCKS or self.length > MAX_BLOCK_BYTES:
             raise LimitError(
-                f"read: {self.count} blocks of {self.length} bytes, at most {MOST_BLOCKS} of {LARGEST_BLOCK}"
+                f"read: {self.count} blocks of {self.length} bytes, at most {MAX_BLOCKS} of {MAX_BLOCK_BYTES}"
             )
+
+
+DeviceMessage: TypeAlias = Hello | Heartbeat | Get | Read
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """A receipt (code 0) or an error. `time` is the gateway's clock in Unix seconds."""
+    """The outcome of a message: code 0, or an error. `time` is the gateway's clock in Unix seconds."""
 
     seq: int | None
     code: Code
@@ -232,12 +244,12 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a device is to have. `payload` and `bare` (without S3 URLs) are ready to be published.
+    """What a device is to have: its payloads are ready to be published.
 
     `files`: one for each definition, through all deployments; None where there is nothing to read.
     """
 
     digest: int
     payload: bytes
-    bare: bytes
+    payload_without_urls: bytes
     files: tuple[ModelFile | None, ...] = ()

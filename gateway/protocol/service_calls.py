@@ -1,6 +1,6 @@
-"""The nouns of the garden side: what the Edge Manager is asked, and how it answered.
+"""Calls to the Edge Manager and their outcomes. Members that are None are absent in the call.
 
-Frozen values, no boto3, no retries. Members that are None are absent in the call.
+Frozen values; must never know boto3 or retries.
 """
 
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from gateway.protocol.messages import Device, Metric, ModelResult, Number
 
-Answer = TypeVar("Answer")
+T = TypeVar("T")
 
 DatedSample: TypeAlias = tuple[Metric, Number, int]
 """(metric, value after the exponent, Unix seconds)."""
@@ -49,15 +49,15 @@ class SendHeartbeat(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GetDeployments:
-    """`patient`: worth retrying, since a device waits for the answer."""
+    """`retryable`: a device waits for the answer."""
 
     device: Device
-    patient: bool
+    retryable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class GetDeviceRegistration:
-    """Asked before anything else is; failing is an outage, never an answer."""
+    """The first call of a device. An error of it is an outage, never an answer."""
 
     device: Device
 
@@ -88,17 +88,17 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """`word` is the API's DeviceRegistration, a free string; `ttl` is CacheTTL in seconds."""
+    """`status` is the API's DeviceRegistration, a free string; `ttl` is CacheTTL in seconds."""
 
-    word: str
+    status: str
     ttl: float
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted(Generic[Answer]):
-    """The service took the call. `answer`: None, a Registration, or what the deployments became."""
+class Accepted(Generic[T]):
+    """The service took the call. `answer`: None, a Registration, or deployments (to the core, a Plan)."""
 
-    answer: Answer
+    answer: T
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,17 +117,18 @@ class Abandoned:
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Nobody answered and nobody will be waited for (a shutdown, or an impatient call): nothing may be settled."""
+    """No answer, and none is awaited (a shutdown, or a call that is not retryable): nothing may be acknowledged."""
 
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """It failed, and is worth making again. `alone`: others get through, so the device waits until it is told;
-    else it waits for its turn."""
+    """It failed, and is to be repeated. `only_this_device`: calls of others succeed, so the core waits for
+    `Engine.retry_due`; else the device waits for a free slot."""
 
-    alone: bool
+    only_this_device: bool
 
 
-Outcome: TypeAlias = Accepted[Answer] | Rejected | Abandoned | Cancelled | RetryLater
+CallFailure: TypeAlias = Rejected | Abandoned | Cancelled | RetryLater
+Outcome: TypeAlias = Accepted[T] | CallFailure

@@ -34,9 +34,8 @@ class ClientHarness:
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
         over: Transport = DirectTransport(session, client, 2) if transport == "direct" else BotoTransport(client, 2)
-        self.cloud = EdgeManagerClient(
-            over, policy, Availability(2, give_up_after, time.monotonic()), self._attempted, self._repeated
-        )
+        availability = Availability(2, give_up_after, time.monotonic())
+        self.cloud = EdgeManagerClient(over, policy, availability, self._attempted, self._repeated)
         self.stop_at_failure = False
         self.concurrency = 0
         self._due: set[Device] = set()
@@ -52,7 +51,7 @@ class ClientHarness:
     async def perform(self, call: Call) -> Outcome[Any]:
         """The last outcome: a call that may be repeated is repeated as soon as it may be, as the core does."""
         while isinstance(outcome := await self.once(call), RetryLater):
-            await (self.due(call.device) if outcome.alone else self._until(lambda: self.concurrency > 0))
+            await (self.due(call.device) if outcome.only_this_device else self._until(lambda: self.concurrency > 0))
         return outcome
 
     async def due(self, device: Device) -> None:

@@ -104,7 +104,7 @@ FULL_BY_HAND: dict[str, Any] = {
         (BEAT, "send_heartbeat", {"AgentVersion": "1.0.0", **WHO}),
         (FULL, "send_heartbeat", FULL_BY_HAND),
         (GetDeviceRegistration(DEVICE), "get_device_registration", WHO),
-        (GetDeployments(DEVICE, patient=True), "get_deployments", WHO),
+        (GetDeployments(DEVICE, retryable=True), "get_deployments", WHO),
     ],
     ids=["least", "full", "registration", "deployments"],
 )
@@ -159,4 +159,4 @@ async def test_deployments_are_read(service: ScriptedEdgeManager, harness: Clien
     ]
     definition = Definition("kws", "DEPLOY", "ab", "SHA1", "s3://b/k")
     expected = (Deployment("d", "DO_NOTHING", (definition,), "Model"), Deployment(None, None, None))
-    assert await harness.perform(GetDeployments(DEVICE, patient=False)) == Accepted(expected)
+    assert await harness.perform(GetDeployments(DEVICE, retryable=False)) == Accepted(expected)

@@ -8,7 +8,7 @@ from typing import Any
 import botocore
 import pytest
 
-from gateway.protocol import codec, limits
+from gateway.protocol import limits, messages
 
 MODEL = Path(botocore.__file__).parent / "data" / "sagemaker-edge" / "2020-09-23" / "service-2.json.gz"
 SHAPES: dict[str, Any] = json.loads(gzip.decompress(MODEL.read_bytes()))["shapes"]
@@ -64,6 +64,6 @@ def test_the_free_texts_of_a_result_have_no_limit() -> None:
 
 
 def test_the_enums_that_travel_as_numbers_are_the_models() -> None:
-    assert set(codec.STATES.values()) == set(SHAPES["ModelState"]["enum"])
-    assert set(codec.STATUSES.values()) == set(SHAPES["DeploymentStatus"]["enum"])
-    assert set(codec.POLICIES) == set(SHAPES["FailureHandlingPolicy"]["enum"])
+    assert set(messages.STATES.values()) == set(SHAPES["ModelState"]["enum"])
+    assert set(messages.STATUSES.values()) == set(SHAPES["DeploymentStatus"]["enum"])
+    assert set(messages.POLICIES.values()) == set(SHAPES["FailureHandlingPolicy"]["enum"])

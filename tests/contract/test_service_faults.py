@@ -109,7 +109,7 @@ async def test_json_that_is_not_the_apis_breaks_nothing(
     service: ScriptedEdgeManager, harness: ClientHarness, body: str
 ) -> None:
     service.answers = [Reply(body=body), Reply(body="{}")]
-    assert await harness.perform(GetDeployments(DEVICE, patient=True)) == Accepted(())
+    assert await harness.perform(GetDeployments(DEVICE, retryable=True)) == Accepted(())
 
 
 @pytest.mark.parametrize("answer", [Reply(500, body=""), error(403, "AccessDenied"), Reply(end=End.RESET)])
@@ -117,7 +117,7 @@ async def test_a_get_deployments_that_is_not_retryable_is_sent_once(
     service: ScriptedEdgeManager, harness: ClientHarness, answer: Reply
 ) -> None:
     service.answers = [answer]
-    assert isinstance(await harness.perform(GetDeployments(DEVICE, patient=False)), Cancelled)
+    assert isinstance(await harness.perform(GetDeployments(DEVICE, retryable=False)), Cancelled)
     assert len(service.requests) == 1
 
 
@@ -186,7 +186,7 @@ async def test_where_all_fail_no_call_starts_until_a_probe_succeeds(
 ) -> None:
     service.answers = [Reply(503, body="")] * (OPENS_AT + 3)
     outcomes = [await harness.once(call) for call in FLEET]
-    assert outcomes == [RetryLater(alone=True)] * (OPENS_AT - 1) + [RetryLater(alone=False)]
+    assert outcomes == [RetryLater(only_this_device=True)] * (OPENS_AT - 1) + [RetryLater(only_this_device=False)]
     assert await harness.perform(FLEET[0]) == Accepted(None)
     assert len(service.requests) == OPENS_AT + 4
     assert harness.concurrency > 0
@@ -217,7 +217,7 @@ async def test_one_that_was_given_up_gets_its_time_anew(
     while not failing.done():
         await harness.perform(others)
     assert isinstance(failing.result(), Abandoned)
-    assert await harness.once(BEAT) == RetryLater(alone=True)
+    assert await harness.once(BEAT) == RetryLater(only_this_device=True)
     harness.cloud.close()
 
 
@@ -226,7 +226,7 @@ async def test_one_that_blocks_others_is_retried_at_once_and_given_up_soon(
 ) -> None:
     harness = ClientHarness(service.url, monkeypatch)
     service.always = {"/SendHeartbeat": Reply(500, body=""), "/GetDeviceRegistration": REGISTERED}
-    assert await harness.once(BEAT) == RetryLater(alone=True)
+    assert await harness.once(BEAT) == RetryLater(only_this_device=True)
     for number in range(100):
         await harness.once(GetDeviceRegistration(Device("fleet-a", f"dev-{number}")))
     tried = 1

@@ -17,7 +17,7 @@ except ImportError:
 with atheris.instrument_imports(include=["gateway"]):
     from gateway.cloud import json_body  # noqa: F401  # before the target imports them, so that they are instrumented
     from gateway.core import engine  # noqa: F401  # before the target imports them, so that they are instrumented
-    from gateway.protocol import codec  # noqa: F401  # before the target imports them, so that they are instrumented
+    from gateway.protocol import decoder, encoder  # noqa: F401  # before the target imports them, so that they are instrumented
 
 from tests.fuzz import target
 from tests.fuzz.corpus import corpus

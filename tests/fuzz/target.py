@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 
 from gateway.cloud import json_body
 from gateway.core.effects import Acknowledge, CallService, DeadLetter, Effect, PublishAck
-from gateway.core.engine import Engine, Message, Policy
+from gateway.core.engine import Engine, Policy
 from gateway.errors import Code, DecodeError, LimitError, MessageError
-from gateway.protocol import codec
-from gateway.protocol.messages import LATEST, Device, Instant, ModelFile, Plan
+from gateway.protocol import decoder, encoder
+from gateway.protocol.messages import LATEST, Device, DeviceMessage, Instant, ModelFile, Plan
 from gateway.protocol.service_calls import (
     Abandoned,
     Accepted,
@@ -30,12 +30,12 @@ from gateway.protocol.service_calls import (
     SendHeartbeat,
 )
 from tests.fuzz.cost import Cost
-from tests.support.engine import DEVICE, EPOCH, OTHER, Slip
+from tests.support.engine import DEVICE, EPOCH, OTHER, Token
 
-Decoders: TypeAlias = Sequence[Callable[[bytes], Message | None]]
+Decoders: TypeAlias = Sequence[Callable[[bytes], DeviceMessage | None]]
 
 CHANNELS = ("hello", "hb", "get", "read")
-DECODERS: Decoders = (codec.hello, codec.heartbeat, codec.get, codec.read)
+DECODERS: Decoders = (decoder.decode_hello, decoder.decode_heartbeat, decoder.decode_get, decoder.decode_read)
 DEVICES = (DEVICE, OTHER)
 ANSWERS = ("accept", "refuse", "give up", "unregister", "postpone", "hold")
 AFTERWARDS = ("nothing", *ANSWERS, "wait", "confirm", "resume", "begin anew", "release", "narrow")
@@ -93,7 +93,7 @@ class Street:
 
     def deliver(self, channel: int, device: Device, payload: bytes) -> None:
         """A payload is received, or refused for its own fault, as the steward does it."""
-        ticket = Slip(len(self.waits), self.connection)
+        ticket = Token(len(self.waits), self.connection)
         self.waits[ticket] = True
         try:
             message = self.decoders[channel](payload)
@@ -102,11 +102,11 @@ class Street:
         else:
             self.carry_out(self.core.receive(device, message, ticket, self.now) if message else [Acknowledge(ticket)])
 
-    def refuse(self, ticket: Slip, error: MessageError, device: Device) -> None:
+    def refuse(self, ticket: Token, error: MessageError, device: Device) -> None:
         """The reason is short enough for an ack, and fit for a log; that is the end of it."""
         assert 0 < len(error.detail) < 400
         assert error.detail.isprintable()
-        self.carry_out(self.core.refuse(ticket, error, self.now, device))
+        self.carry_out(self.core.reject(ticket, error, self.now, device))
         assert not self.waits[ticket]
 
     def happen(self, what: str) -> None:
@@ -116,24 +116,24 @@ class Street:
             self.carry_out(self.core.tick(self.now))
         elif what == "confirm":
             for device in DEVICES:
-                self.core.hello_asked(device, self.now)
+                self.core.hello_lookup_started(device, self.now)
         elif what in ("resume", "begin anew"):
             self.connection += 1
-            self.carry_out(self.core.reconnected(self.connection, what == "resume"))
+            self.carry_out(self.core.reconnected(self.connection, what == "resume", self.now))
         elif what in ANSWERS:
             self.answer(what)
         elif what == "narrow":
-            self.carry_out(self.core.widen(1, self.now))
+            self.carry_out(self.core.set_concurrency(1, self.now))
         elif what == "release":
             held, self.held = self.held, []
             for device in held:
-                self.carry_out(self.core.again(device, self.now))
+                self.carry_out(self.core.retry_due(device, self.now))
 
     def answer(self, what: str) -> None:
         """All calls in flight come back."""
         for device in list(self.in_flight):
             answer = answered(self.in_flight.pop(device), what)
-            self.held += [device] if answer == RetryLater(alone=True) else []
+            self.held += [device] if answer == RetryLater(only_this_device=True) else []
             self.carry_out(self.core.resolve(device, answer, self.now))
 
     def end(self) -> None:
@@ -162,8 +162,8 @@ class Street:
                     assert self.waits[ticket], "settled twice"
                     self.waits[ticket] = False
                 case PublishAck(_, ack, room):
-                    least = len(codec.ack(ack, 0))
-                    assert len(codec.ack(ack, room)) <= max(least, 200 if room is None else room)
+                    least = len(encoder.encode_ack(ack, 0))
+                    assert len(encoder.encode_ack(ack, room)) <= max(least, 200 if room is None else room)
                 case DeadLetter(_, code, detail):
                     assert code is not Code.ACCEPTED
                     assert detail
@@ -173,7 +173,9 @@ def answered(call: Call, what: str) -> Outcome[Any]:
     """How the service answers a call; it never refuses a question about a registration."""
     registration = not isinstance(call, SendHeartbeat | GetDeployments)
     if what in ("postpone", "hold"):
-        return Cancelled("no") if isinstance(call, GetDeployments) and not call.patient else RetryLater(what == "hold")
+        return (
+            Cancelled("no") if isinstance(call, GetDeployments) and not call.retryable else RetryLater(what == "hold")
+        )
     if what == "give up" or (what == "refuse" and registration):
         return Abandoned("503")
     if what == "refuse":

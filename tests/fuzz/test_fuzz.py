@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gateway.errors import DecodeError
-from gateway.protocol import codec
+from gateway.protocol import decoder
 from gateway.protocol.messages import Get
 from tests.fuzz import target
 from tests.fuzz.corpus import corpus
@@ -55,7 +55,7 @@ def silent(payload: bytes) -> Get:
 
 
 def slow(payload: bytes) -> Get:
-    return max((codec.get(b"\x90") for _ in range(len(payload) ** 2)), key=repr)
+    return max((decoder.decode_get(b"\x90") for _ in range(len(payload) ** 2)), key=repr)
 
 
 def greedy(payload: bytes) -> Get:

@@ -29,4 +29,4 @@ REGISTRATIONS = st.builds(
     st.sampled_from([0.0, 300.0]),
 )
 UNASKED = Cancelled("the gateway stops")
-POSTPONED = [RetryLater(alone=False), RetryLater(alone=True)]
+POSTPONED = [RetryLater(only_this_device=False), RetryLater(only_this_device=True)]

@@ -136,7 +136,7 @@ class Ledger:
         said = self.of(device)
         answered = said.plans[digest]
         newest = said.hellos[-1] if said.hellos else None
-        assert payload == (answered.bare if newest and newest.flags else answered.payload)
+        assert payload == (answered.payload_without_urls if newest and newest.flags else answered.payload)
         assert newest is None or newest.max_payload is None or len(payload) <= newest.max_payload
 
     def _asked(self, call: Call) -> None:
@@ -190,7 +190,7 @@ class Ledger:
         sent = self.sent[number]
         assert not sent.settled
         sent.settled = True
-        replies = [each.ack for each in effects if isinstance(each, PublishAck) and each.ticket.number == number]
+        replies = [each.ack for each in effects if isinstance(each, PublishAck) and each.delivery.number == number]
         if isinstance(sent.message, Heartbeat | Get) and not sent.forgotten:
             seq = sent.message.seq
             expected = [] if sent.buried is None and seq is None else [(seq, sent.buried or Code.ACCEPTED)]

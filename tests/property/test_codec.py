@@ -8,11 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gateway.errors import Code, DecodeError, LimitError
-from gateway.protocol import codec
+from gateway.protocol import encoder
+from gateway.protocol.decoder import DECODERS
 from gateway.protocol.messages import Ack
 from tests.property import shapes
 from tests.support import vectors
-from tests.unit.test_codec import DECODERS
 
 VALUES = {"hello": shapes.HELLOS, "hb": shapes.HEARTBEATS, "get": shapes.GETS, "read": shapes.READS}
 CORPUS = [
@@ -98,7 +98,7 @@ def test_any_mutation_of_a_vector(data: st.DataObject) -> None:
     room=st.none() | st.integers(0, 300),
 )
 def test_any_ack_can_be_told(seq: int | None, detail: str | None, room: int | None) -> None:
-    payload = codec.ack(Ack(seq, Code.REFUSED, 1_795_458_600, detail), room)
-    head = codec.ack(Ack(seq, Code.REFUSED, 1_795_458_600))
+    payload = encoder.encode_ack(Ack(seq, Code.REFUSED, 1_795_458_600, detail), room)
+    head = encoder.encode_ack(Ack(seq, Code.REFUSED, 1_795_458_600))
     assert msgpack.unpackb(payload)[:3] == [seq, 4, 1_795_458_600]
     assert room is None or len(payload) <= max(room, len(head))

@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.core.effects import Acknowledge, Effect
 from gateway.core.engine import Engine, Policy
-from gateway.errors import Code, DecodeError, LimitError
+from gateway.errors import Code, DecodeError, FileError, LimitError
 from gateway.protocol.messages import Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
 from gateway.protocol.service_calls import (
     Abandoned,
@@ -63,10 +63,10 @@ class CoreMachine(RuleBasedStateMachine):
         self.ledger = Ledger(most)
         self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
         self.draining = self.stopped = False
-        self.core.recall(DEVICE, [HelloRecord(hello) for hello in known])
+        self.core.restore_hellos(DEVICE, [HelloRecord(hello) for hello in known])
         for hello in known:
             self.ledger.of(DEVICE).hello(hello)
-        self.carry_out(self.core.reconnected(1, resumed))
+        self.carry_out(self.core.reconnected(1, resumed, self.now))
 
     @property
     def now(self) -> Instant:
@@ -113,7 +113,7 @@ class CoreMachine(RuleBasedStateMachine):
         number = len(self.ledger.sent)
         self.ledger.sent.append(Sent(device, error, int(self.now.wall)))
         ticket = self.ledger.ticket(self.connection)
-        self.carry_out(self.core.refuse(ticket, error, self.now, device if known else None))
+        self.carry_out(self.core.reject(ticket, error, self.now, device if known else None))
         sent = self.ledger.sent[number]
         assert self.stopped or (sent.settled and sent.buried is error.code)
 
@@ -132,7 +132,7 @@ class CoreMachine(RuleBasedStateMachine):
         if isinstance(call, SendHeartbeat):
             outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [Abandoned("503"), *POSTPONED]))
         elif isinstance(call, GetDeployments):
-            failures = [Rejected("no"), *([Abandoned("503"), *POSTPONED] if call.patient else [UNASKED])]
+            failures = [Rejected("no"), *([Abandoned("503"), *POSTPONED] if call.retryable else [UNASKED])]
             outcome = data.draw(st.sampled_from([*(Accepted(plan) for plan in PLANS), *failures]))
         else:
             outcome = data.draw(REGISTRATIONS | st.sampled_from([Abandoned("503"), *POSTPONED]))
@@ -152,13 +152,13 @@ class CoreMachine(RuleBasedStateMachine):
         held = sorted(self.ledger.held, key=str)
         self.ledger.held.clear()
         for device in held:
-            self.carry_out(self.core.again(device, self.now))
+            self.carry_out(self.core.retry_due(device, self.now))
 
     @rule(window=st.sampled_from([0, 1, 1, 2]))
     def widen(self, window: int) -> None:
         """The service is given so many calls at once from now on."""
         self.ledger.window = window
-        self.carry_out(self.core.widen(window, self.now))
+        self.carry_out(self.core.set_concurrency(window, self.now))
 
     def judged(self, call: SendHeartbeat) -> Outcome[None]:
         """The service refuses a call for good where anything in it is at fault."""
@@ -167,7 +167,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     def resolve(self, device: Any, outcome: Outcome[Any]) -> None:
         call = self.ledger.in_flight.pop(device)
-        if outcome == RetryLater(alone=True):
+        if outcome == RetryLater(only_this_device=True):
             self.ledger.held.add(device)
         effects = self.core.resolve(device, outcome, self.now)
         if isinstance(outcome, Accepted) and not self.stopped:
@@ -181,14 +181,16 @@ class CoreMachine(RuleBasedStateMachine):
         """Whatever else follows, the heartbeats of the call are settled first, each in its turn."""
         for number in accepted:
             self.ledger.sent[number].accepted += 1
-        settled = [effect.ticket.number for effect in effects if isinstance(effect, Acknowledge)]  # type: ignore[attr-defined]
+        settled = [effect.delivery.number for effect in effects if isinstance(effect, Acknowledge)]  # type: ignore[attr-defined]
         assert settled[: len(accepted)] == accepted
 
     @precondition(lambda self: self.ledger.blocks)
     @rule()
     def unreadable(self) -> None:
         block = self.ledger.blocks.pop()
-        self.carry_out(self.core.unreadable(block.device, block.ticket, Code.UNKNOWN_PLAN, "gone", self.now))
+        self.carry_out(
+            self.core.file_unavailable(block.device, block.delivery, FileError(Code.UNKNOWN_PLAN, "gone"), self.now)
+        )
 
     # What the broker and the clocks do
 
@@ -218,7 +220,7 @@ class CoreMachine(RuleBasedStateMachine):
     @rule()
     def confirm(self) -> None:
         for device in sorted(self.ledger.awaited, key=str):
-            self.core.hello_asked(device, self.now)
+            self.core.hello_lookup_started(device, self.now)
         self.ledger.awaited.clear()
 
     @rule(resumed=st.booleans())
@@ -228,7 +230,7 @@ class CoreMachine(RuleBasedStateMachine):
         for sent in again:
             sent.forgotten = True
         self.ledger.awaited.clear()
-        self.carry_out(self.core.reconnected(self.connection, resumed))
+        self.carry_out(self.core.reconnected(self.connection, resumed, self.now))
         for sent in again:
             message = sent.message
             if isinstance(message, Heartbeat):
@@ -255,8 +257,8 @@ class CoreMachine(RuleBasedStateMachine):
         busy, awaiting = map(int, re.findall(r"(\d+) (?:busy|awaiting)", repr(self.core)))
         assert busy == len(self.ledger.busy())
         waiting = self.ledger.busy() - set(self.ledger.in_flight) - self.ledger.held
-        assert len(waiting) <= awaiting + self.core.in_line
-        assert not self.core.in_line or len(self.ledger.in_flight) >= self.ledger.window
+        assert len(waiting) <= awaiting + self.core.waiting_devices
+        assert not self.core.waiting_devices or len(self.ledger.in_flight) >= self.ledger.window
 
     @invariant()
     def nothing_settled_is_kept(self) -> None:

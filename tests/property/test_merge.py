@@ -13,11 +13,11 @@ from gateway.cloud import serializer
 from gateway.core import merging
 from gateway.core.merging import QueuedHeartbeat
 from gateway.errors import MessageError
-from gateway.protocol import codec
+from gateway.protocol import decoder
 from gateway.protocol.messages import Heartbeat, Layout, Metric, Number, Samples
 from tests.property import shapes
 from tests.support import vectors
-from tests.support.engine import DEVICE, EPOCH, Slip
+from tests.support.engine import DEVICE, EPOCH, Token
 
 
 @st.composite
@@ -26,9 +26,9 @@ def batches(draw: st.DrawFn) -> list[QueuedHeartbeat]:
     layout = vectors.noun("hello", [1, draw(shapes.LAYOUTS)]).layout  # type: ignore[union-attr]
     batch = []
     for _ in range(draw(st.integers(1, 5))):
-        item = QueuedHeartbeat(Slip(1), draw(heartbeats(layout)), EPOCH, layout)
+        item = QueuedHeartbeat(Token(1), draw(heartbeats(layout)), EPOCH, layout)
         try:
-            merging.check(item, layout)
+            merging.check_heartbeat(item, layout)
         except MessageError:
             continue  # a value beyond a double
         batch.append(item)
@@ -41,7 +41,7 @@ def heartbeats(layout: Layout) -> st.SearchStrategy[Heartbeat]:
     spoken = [st.none() | st.tuples(_age, _age, _row(model.metrics)).map(list) for model in layout.models]
     time = st.integers(EPOCH - 50_000, EPOCH + 1000)
     value = st.tuples(_plain(layout), time, _row(layout.metrics), st.tuples(*spoken).map(list))
-    return value.map(lambda each: codec.heartbeat(msgpack.packb(each)))
+    return value.map(lambda each: decoder.decode_heartbeat(msgpack.packb(each)))
 
 
 _age = st.none() | shapes.AGE
@@ -82,7 +82,7 @@ def is_worth(sent: Number, metric: Metric, value: Number) -> bool:
 
 @given(batches())
 def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[QueuedHeartbeat]) -> None:
-    call = merging.merged(DEVICE, batch)
+    call = merging.merge(DEVICE, batch)
     layout = batch[0].layout
     assert layout is not None
     expected = [each for item in batch for each in told(layout.metrics, item.heartbeat.values, item.time)]
@@ -97,7 +97,7 @@ def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[Queue
 def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_times(
     batch: list[QueuedHeartbeat],
 ) -> None:
-    call = merging.merged(DEVICE, batch)
+    call = merging.merge(DEVICE, batch)
     expected: dict[tuple[str, str], list[tuple[Metric, int]]] = {}
     stamps: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
     for item in batch:
@@ -117,12 +117,12 @@ def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_tim
 
 @given(batches(), st.integers(1, 6), st.integers(1, 5000))
 def test_a_merge_is_bounded_and_takes_one_at_least(batch: list[QueuedHeartbeat], most: int, size: int) -> None:
-    count = merging.mergeable(batch, most, size)
+    count = merging.mergeable_count(batch, most, size)
     assert 1 <= count <= min(most, len(batch))
-    weight = len(json.dumps(serializer.to_request(merging.merged(DEVICE, batch[:count]))))
+    weight = len(json.dumps(serializer.to_request(merging.merge(DEVICE, batch[:count]))))
     assert count == 1 or weight <= 1.5 * size + 500
 
 
 @given(st.integers(-(2**63), 2**64 - 1), st.integers(-30, 30))
 def test_an_int_under_an_exponent_is_the_float_nearest_to_that_decimal(number: int, exponent: int) -> None:
-    assert merging.scaled(number, exponent) == float(f"{number}e{exponent}")
+    assert merging.apply_exponent(number, exponent) == float(f"{number}e{exponent}")

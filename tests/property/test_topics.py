@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import LimitError
 from gateway.protocol.messages import Device
-from gateway.protocol.topics import Channel, Topics, sibling
+from gateway.protocol.topics import Channel, Topics, topic_for_same_device
 from tests.property.shapes import NAMES
 
 ROOTS = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1, max_size=3).map("/".join)
@@ -20,7 +20,7 @@ def test_there_and_back(root: str, device: Device, channel: Channel, other: Chan
     topics = Topics(root)
     topic = topics.format(device, channel)
     assert topics.parse(topic) == (device, channel)
-    assert sibling(topic, other) == topics.format(device, other)
+    assert topic_for_same_device(topic, other) == topics.format(device, other)
 
 
 @given(ROOTS, st.text(max_size=40) | st.lists(st.text(max_size=5), max_size=6).map("/".join))

@@ -30,7 +30,7 @@ async def probe_service(
     name = f"doctor-{secrets.token_hex(6)}"
     device = Device(name, name)
     calls: list[Call] = [GetDeviceRegistration(device)] if settings.ask_registration else []
-    calls.append(GetDeployments(device, patient=False))
+    calls.append(GetDeployments(device, retryable=False))
     offsets: list[float] = []
     boto_transport.on_response_date(service.client, lambda date: offsets.extend(_clock_ahead(date, time.time())))
     (transport, _), boto = service.make_transport(settings.concurrency), BotoTransport(service.client, 1)
@@ -44,7 +44,7 @@ async def probe_service(
         transport.close()
         boto.close()
     errors = {call: answer if isinstance(answer, CloudError) else None for call, answer in answers.items()}
-    registrations = [answer.word for answer in answers.values() if isinstance(answer, Registration)]
+    registrations = [answer.status for answer in answers.values() if isinstance(answer, Registration)]
     return ServiceAnswers(
         service.url, errors, registrations[0] if registrations else None, offsets[0] if offsets else None
     )
@@ -85,7 +85,7 @@ async def probe_model_store(client: Any, settings: Settings, object_url: str | N
 
 def _get_object(client: Any, url: str, endpoint: str, object_url: str | None) -> ModelStoreAnswer:
     try:
-        answer = fetcher.ask(client.get_object, url)
+        answer = fetcher.s3_call(client.get_object, url)
     except (CloudError, FileError) as error:
         return ModelStoreAnswer(endpoint, object_url, error)
     answer["Body"].close()

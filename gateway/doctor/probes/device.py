@@ -21,7 +21,7 @@ from gateway.errors import BrokerError, BrokerRefused, Code, ProvisioningError
 from gateway.mqtt.connection import BrokerEndpoint
 from gateway.mqtt.packets import FAILURE
 from gateway.mqtt.probe_client import ProbeClient
-from gateway.protocol import codec
+from gateway.protocol.encoder import encode_ack
 from gateway.protocol.messages import Ack
 from gateway.protocol.topics import Channel
 from gateway.provisioning.board_file import BoardFile
@@ -95,7 +95,7 @@ async def _receive_acks(
 ) -> tuple[bool | None, list[str]]:
     """Whether the device's own ack arrives (None: none could be published), and which others' did before it."""
     *others, own = (f"{root}/{each}/{Channel.ACK}" for each in (*OTHERS, user))
-    ack = codec.ack(Ack(None, Code.ACCEPTED, int(time.time())))
+    ack = encode_ack(Ack(None, Code.ACCEPTED, int(time.time())))
     for topic in (*others, own):
         await device.subscribe(topic)
     for topic in others:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from gateway.protocol import codec
+from gateway.protocol import decoder
 from gateway.protocol.messages import ModelSamples, Result
 from tests.device.beats import beats, digest
 
@@ -47,7 +47,7 @@ def spelled(meant):
 
 def test_the_gateway_reads_what_the_device_meant():
     for (tag, time, have, deployment, seq, values, models), payload in beats(COUNT):
-        told = codec.heartbeat(payload)
+        told = decoder.decode_heartbeat(payload)
         assert (told.source, told.time, told.have, told.seq) == (tag, time, have, seq)
         assert result(told.result) == spelled(deployment)
         assert row(told.values, len(values)) == values

@@ -125,7 +125,7 @@ def test_a_cache_ttl_is_seconds_in_a_string(ttl: Any, seconds: float) -> None:
     ],
 )
 def test_a_registration_is_a_string_whatever_the_type(response: dict[str, Any], status: str) -> None:
-    assert serializer.parse_registration(response).word == status
+    assert serializer.parse_registration(response).status == status
 
 
 def test_a_response_without_a_registration_is_an_error() -> None:

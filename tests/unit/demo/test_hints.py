@@ -4,12 +4,12 @@ from pathlib import Path
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 from gateway.demo.hints import HEARTBEAT, Addresses, commands_to_try
-from gateway.protocol import codec
+from gateway.protocol import decoder
 from gateway.protocol.messages import Layout, Metric
 
 
 def test_the_heartbeat_to_type_can_be_decoded() -> None:
-    heartbeat = codec.heartbeat(HEARTBEAT)
+    heartbeat = decoder.decode_heartbeat(HEARTBEAT)
     assert heartbeat.source == Layout("by hand 1.0", (Metric("desk", "temperature", -1),), ())
     assert heartbeat.values == (215,)
 

@@ -8,7 +8,7 @@ import pytest
 from gateway.demo.events import CallEvent, PublishEvent
 from gateway.demo.narration import Direction, EventLine, Tone, describe
 from gateway.errors import Code
-from gateway.protocol import codec
+from gateway.protocol import encoder
 from gateway.protocol.messages import Ack, Device, Layout, Metric
 from gateway.protocol.topics import Channel
 
@@ -56,8 +56,8 @@ def test_a_message_has_a_short_text(channel: Channel, payload: str, text: str, t
 
 
 def test_an_ack_is_shown_with_its_detail() -> None:
-    good = published(Channel.ACK, codec.ack(Ack(7, Code.ACCEPTED, 5)))
-    bad = published(Channel.ACK, codec.ack(Ack(None, Code.NOT_REGISTERED, 5, "why")))
+    good = published(Channel.ACK, encoder.encode_ack(Ack(7, Code.ACCEPTED, 5)))
+    bad = published(Channel.ACK, encoder.encode_ack(Ack(None, Code.NOT_REGISTERED, 5, "why")))
     assert (good.text, good.tone) == ("code 0, accepted, seq 7", Tone.GOOD)
     assert (bad.text, bad.tone) == ("code 3, not registered, seq None: why", Tone.BAD)
 

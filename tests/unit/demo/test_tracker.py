@@ -8,7 +8,7 @@ import pytest
 from gateway.demo.events import CallEvent, Event, PublishEvent
 from gateway.demo.tracker import MissingStep, Tracker, differences, missing_step
 from gateway.errors import Code
-from gateway.protocol import codec
+from gateway.protocol import encoder
 from gateway.protocol.messages import Ack, Device
 from gateway.protocol.service_calls import Definition, Deployment
 from gateway.protocol.topics import Channel
@@ -17,7 +17,7 @@ NAME = "dev-1"
 HELLO = bytes.fromhex("94 01 93") + b"\xaedemo on Python" + bytes.fromhex("92 92 a1") + b"s" + bytes.fromhex("a4") + (
     b"beat" + bytes.fromhex("93 a1") + b"s" + bytes.fromhex("a4") + b"temp" + bytes.fromhex("ff 90 c0 cd0400")
 )  # fmt: skip
-PLAN = codec.plan((Deployment("d-1", None, (Definition("m", "DEPLOY"),)),))
+PLAN = encoder.encode_plan((Deployment("d-1", None, (Definition("m", "DEPLOY"),)),))
 BEAT = bytes.fromhex("9301 00 92 07 ccd7")
 BEAT_OF_THREE = bytes.fromhex("9301 00 92 94 07 00 08 01 ccd7")
 BEAT_WITH_PLAN = bytes.fromhex("9501 00 92 07 ccd7 c0 ce") + PLAN.digest.to_bytes(4, "big")
@@ -101,7 +101,10 @@ def test_a_call_is_early_until_its_heartbeat_is_observed() -> None:
 @pytest.mark.parametrize(
     ("event", "error"),
     [
-        (message(Channel.ACK, codec.ack(Ack(1, Code.MALFORMED, 5, "why"))), "the gateway answered code 1: why"),
+        (
+            message(Channel.ACK, encoder.encode_ack(Ack(1, Code.MALFORMED, 5, "why"))),
+            "the gateway answered code 1: why",
+        ),
         (call(status=503), "SendHeartbeat was answered 503"),
         (message(Channel.HEARTBEAT, b"\xc1"), "DecodeError: "),
         (message(Channel.PLAN, b"\x91"), "ValueError: cut short"),

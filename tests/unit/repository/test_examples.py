@@ -7,7 +7,7 @@ from typing import Any
 import msgpack
 import pytest
 
-from gateway.protocol import codec
+from gateway.protocol import decoder
 from gateway.protocol.messages import Hello
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "device_sdk" / "examples").glob("*.py"))
@@ -24,4 +24,4 @@ def layout_of(example: Path) -> Any:
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_its_layout_keeps_to_the_services_limits(example: Path) -> None:
-    assert isinstance(codec.hello(msgpack.packb([1, layout_of(example), None])), Hello)
+    assert isinstance(decoder.decode_hello(msgpack.packb([1, layout_of(example), None])), Hello)

@@ -1,8 +1,8 @@
-"""What a device may send: a rate in the long run, a burst at once, a backlog on top; nothing is kept of quiet ones."""
+"""What a device may send: a rate in the long run, a burst at once, a backlog on top; nothing is kept of idle ones."""
 
 import pytest
 
-from gateway.pipeline.rate_limiter import READ, SWEEP, DeviceRateLimiter
+from gateway.pipeline.rate_limiter import READ_SHARE, SWEEP_AT, DeviceRateLimiter
 from gateway.protocol.messages import Device
 
 DEVICE, OTHER = Device("fleet-a", "dev-1"), Device("fleet-a", "dev-2")
@@ -12,10 +12,10 @@ def admitted(
     rates: DeviceRateLimiter, count: int, now: float, device: Device = DEVICE, size: int = 30, share: float = 1.0
 ) -> int:
     """How many of `count` messages at once are."""
-    return sum(rates.admits(device, size, now, share) for _ in range(count))
+    return sum(rates.allow(device, size, now, share) for _ in range(count))
 
 
-def test_a_burst_is_admitted_and_what_is_beyond_it_not() -> None:
+def test_a_burst_is_allowed_and_what_is_beyond_it_not() -> None:
     assert admitted(DeviceRateLimiter(20, 100), 1000, now=5.0) == 100
 
 
@@ -27,16 +27,16 @@ def test_afterwards_the_rate_holds() -> None:
 
 def test_in_the_long_run_a_flood_gets_its_rate_and_no_more() -> None:
     rates = DeviceRateLimiter(20, 100)
-    found = sum(rates.admits(DEVICE, 30, tick / 10_000) for tick in range(100_000))
+    found = sum(rates.allow(DEVICE, 30, tick / 10_000) for tick in range(100_000))
     assert found == pytest.approx(100 + 10 * 20, abs=2)
 
 
-def test_a_device_at_its_rate_is_never_refused() -> None:
+def test_a_device_at_its_rate_is_always_allowed() -> None:
     rates = DeviceRateLimiter(20, 1)
-    assert all(rates.admits(DEVICE, 30, number * 0.0501) for number in range(10_000))
+    assert all(rates.allow(DEVICE, 30, number * 0.0501) for number in range(10_000))
 
 
-def test_what_one_sends_is_no_others_matter() -> None:
+def test_devices_do_not_share_a_rate() -> None:
     rates = DeviceRateLimiter(20, 100)
     admitted(rates, 1000, now=5.0)
     assert admitted(rates, 1000, now=5.0, device=OTHER) == 100
@@ -54,44 +54,44 @@ def test_a_large_payload_counts_several_times(size: int, count: int) -> None:
 
 
 def test_a_read_counts_a_twentieth() -> None:
-    assert admitted(DeviceRateLimiter(20, 100), 10_000, now=5.0, share=READ) == pytest.approx(2000, abs=10)
+    assert admitted(DeviceRateLimiter(20, 100), 10_000, now=5.0, share=READ_SHARE) == pytest.approx(2000, abs=10)
 
 
-def test_a_backlog_is_no_flood() -> None:
+def test_a_backlog_is_allowed() -> None:
     """An hour at a message a second waited at the broker, and comes at once."""
     rates = DeviceRateLimiter(20, 100)
-    rates.were_away(3600.0, 5.0)
+    rates.allow_backlog(3600.0, 5.0)
     assert admitted(rates, 3600, now=5.0) == 3600
 
 
-def test_but_no_more_than_the_rate_in_that_time() -> None:
+def test_a_backlog_is_bounded_by_the_rate_in_that_time() -> None:
     rates = DeviceRateLimiter(20, 100)
-    rates.were_away(60.0, 5.0)
+    rates.allow_backlog(60.0, 5.0)
     assert admitted(rates, 10_000, now=5.0) == 100 + 60 * 20
 
 
 def test_short_pauses_add_up_and_pass() -> None:
     rates = DeviceRateLimiter(20, 100)
     for _ in range(10):
-        rates.were_away(1.0, 5.0)
+        rates.allow_backlog(1.0, 5.0)
     assert admitted(rates, 1000, now=5.0) == 300
     assert admitted(rates, 1000, now=25.0) == 100
 
 
-def test_nothing_is_kept_of_devices_that_are_quiet() -> None:
+def test_nothing_is_kept_of_idle_devices() -> None:
     rates = DeviceRateLimiter(20, 100)
     for number in range(100_000):
-        rates.admits(Device("fleet-a", f"dev-{number}"), 30, number / 1000)
-    assert len(rates) <= SWEEP
+        rates.allow(Device("fleet-a", f"dev-{number}"), 30, number / 1000)
+    assert len(rates) <= SWEEP_AT
 
 
-def test_who_is_over_the_rate_is_told_once_a_second() -> None:
+def test_a_device_over_its_rate_is_notified_once_a_second() -> None:
     rates = DeviceRateLimiter(20, 100)
-    assert [rates.tells(DEVICE, 5.0 + tick / 100) for tick in range(250)].count(True) == 3
-    assert rates.tells(OTHER, 5.0)
+    assert [rates.should_notify(DEVICE, 5.0 + tick / 100) for tick in range(250)].count(True) == 3
+    assert rates.should_notify(OTHER, 5.0)
 
 
-def test_who_was_quiet_may_send_one_of_any_size() -> None:
+def test_an_idle_device_may_send_a_message_of_any_size() -> None:
     rates = DeviceRateLimiter(20, 10)
-    assert rates.admits(DEVICE, 65_536, 0.0)
-    assert not rates.admits(DEVICE, 30, 0.0)
+    assert rates.allow(DEVICE, 65_536, 0.0)
+    assert not rates.allow(DEVICE, 30, 0.0)

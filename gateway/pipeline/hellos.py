@@ -1,0 +1,114 @@
+"""Hellos between the core, the broker and the disk: retained ones are fetched, and what is learnt is saved.
+
+Must never decide what a hello means.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import structlog
+
+from gateway.core.effects import Effect, SaveHellos
+from gateway.core.engine import Engine
+from gateway.errors import StateError
+from gateway.mqtt.session import MqttSession
+from gateway.pipeline.publisher import PublishBarrier
+from gateway.protocol.messages import Device, HelloRecord, Instant
+from gateway.protocol.topics import Channel, Topics
+from gateway.storage.state_store import StateStore
+
+_log = structlog.get_logger()
+
+
+class RetainedHelloReader:
+    """Fetches what one turn of the loop asks for with one SUBSCRIBE, and ends the core's waits at their deadline.
+
+    `linger`: seconds after the SUBACK for which the subscription stays.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        topics: Topics,
+        session: MqttSession,
+        linger: float,
+        execute: Callable[[list[Effect]], None],
+        start_task: Callable[[Coroutine[Any, Any, None]], None],
+    ) -> None:
+        self._engine = engine
+        self._topics = topics
+        self._session = session
+        self._linger = linger
+        self._execute = execute
+        self._start_task = start_task
+        self._loop = asyncio.get_running_loop()
+        self._devices: list[Device] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def fetch(self, device: Device) -> None:
+        """Subscribe to the device's retained hello."""
+        if not self._devices:
+            self._loop.call_soon(lambda: self._start_task(self._fetch_all()))
+        self._devices.append(device)
+
+    async def _fetch_all(self) -> None:
+        devices, self._devices = self._devices, []
+
+        def confirmed() -> None:
+            now = Instant(time.time(), time.monotonic())
+            for device in devices:
+                self._engine.hello_lookup_started(device, now)
+            self._set_timer()
+
+        topics = [self._topics.format(device, Channel.HELLO) for device in devices]
+        await self._session.read_retained(topics, confirmed, self._linger)
+
+    def end_waits(self, under_pressure: bool = False) -> None:
+        """End the waits that are over. `under_pressure`: as Engine.tick's."""
+        self._execute(self._engine.tick(Instant(time.time(), time.monotonic()), under_pressure))
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        self.stop()
+        deadline = self._engine.deadline()
+        self._timer = None if deadline is None else self._loop.call_at(deadline, self.end_waits)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class HelloWriter:
+    """Saves what one turn of the loop learns in one transaction. A disk that fails delays nothing: it is logged."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self._loop = asyncio.get_running_loop()
+        self._unsaved: dict[Device, tuple[HelloRecord, ...]] = {}
+        self._barriers: list[PublishBarrier] = []
+
+    @property
+    def pending(self) -> bool:
+        """Whether something is not on the disk yet."""
+        return bool(self._unsaved)
+
+    def save(self, effect: SaveHellos, barrier: PublishBarrier) -> None:
+        """What follows in the list of effects waits for the disk."""
+        if not self._unsaved:
+            self._loop.call_soon(self._write)
+        barrier.pending += 1
+        self._unsaved[effect.device] = effect.hellos
+        self._barriers.append(barrier)
+
+    def _write(self) -> None:
+        unsaved, self._unsaved = self._unsaved, {}
+        barriers, self._barriers = self._barriers, []
+        try:
+            self._store.save_hellos(unsaved)
+        except StateError as error:
+            event = "hellos cannot be saved: after a restart older tags are unknown, until the disk works again"
+            _log.error(event, error=str(error))
+        for barrier in barriers:
+            barrier.done()

@@ -1,0 +1,124 @@
+"""MQTT messages -> the core: decoded, within the rate of their device, or rejected. Must never decide what they mean.
+
+Nothing here may raise into a callback of the MQTT session: a bad message never stops the next one.
+"""
+
+import asyncio
+import time
+
+import structlog
+
+from gateway.cloud.client import EdgeManagerClient
+from gateway.core.effects import Acknowledge, Effect
+from gateway.core.engine import Engine
+from gateway.errors import DecodeError, LimitError, MessageError, RateError
+from gateway.mqtt.session import Delivery, MqttSession
+from gateway.ops.metrics import Metrics
+from gateway.pipeline.backpressure import InFlightLimit
+from gateway.pipeline.dispatcher import Dispatcher
+from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
+from gateway.protocol.decoder import DECODERS, peek_seq
+from gateway.protocol.messages import Device, Instant
+from gateway.protocol.topics import Channel, Topics
+from gateway.storage.state_store import StateStore
+
+_SEQ_POSITION = {Channel.HEARTBEAT: 6, Channel.GET: 1}
+CHECK_EVERY = 0.5
+"""Seconds between two checks whether messages of a few devices block all others."""
+
+_log = structlog.get_logger()
+
+
+class InboundHandler:
+    """The handler of the MQTT session. `max_payload` in bytes."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        dispatcher: Dispatcher,
+        topics: Topics,
+        store: StateStore,
+        metrics: Metrics,
+        limit: InFlightLimit,
+        rates: DeviceRateLimiter,
+        max_payload: int,
+    ) -> None:
+        self._engine = engine
+        self._dispatcher = dispatcher
+        self._topics = topics
+        self._store = store
+        self._metrics = metrics
+        self._limit = limit
+        self._rates = rates
+        self._max_payload = max_payload
+
+    def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
+        """Before the first connection."""
+        self._session, self._client = session, client
+        self._limit.start(session)
+        self._downtime = self._store.downtime()
+        self._check_blocked()
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def connected(self, connection: int, session_present: bool) -> None:
+        """The subscriber connection is up."""
+        self._limit.connected()
+        now = Instant(time.time(), time.monotonic())
+        if session_present:
+            self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
+        self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
+
+    def delivered(self, delivery: Delivery) -> None:
+        """A message: accepted or rejected, never lost."""
+        self._limit.acquire(len(delivery.payload))
+        now = Instant(time.time(), time.monotonic())
+        device = channel = None
+        try:
+            device, channel = self._topics.parse(delivery.topic)
+            self._metrics.received[channel].inc()
+            if len(delivery.payload) > self._max_payload:
+                raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
+            # What the gateway fetched, and what the broker delivers again, does not count against the device.
+            share = READ_SHARE if channel is Channel.READ else 1.0
+            if (
+                delivery.connection
+                and not delivery.redelivered
+                and not self._rates.allow(device, len(delivery.payload), now.mono, share)
+            ):
+                effects = self._over_rate(delivery, device, channel, now)
+            else:
+                message = DECODERS[channel](delivery.payload)
+                if message is None:
+                    effects = [Acknowledge(delivery)]
+                else:
+                    effects = self._engine.receive(device, message, delivery, now)
+        except MessageError as error:
+            if channel is Channel.HELLO:
+                error.detail = f"hello: {error.detail.removeprefix('hello: ')}"
+            effects = self._engine.reject(delivery, error, now, device)
+        except Exception as error:
+            event = "a fault of the gateway: a message was rejected; please report it with its dead letter"
+            _log.exception(event, topic=delivery.topic)
+            effects = self._engine.reject(delivery, LimitError(f"the gateway failed on it: {error!r}"), now, None)
+        self._dispatcher.execute(effects)
+
+    def _over_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> list[Effect]:
+        self._metrics.rate_limited.inc()
+        seq = peek_seq(delivery.payload, _SEQ_POSITION[channel]) if channel in _SEQ_POSITION else None
+        error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
+        notify = seq is not None or self._rates.should_notify(device, now.mono)
+        return self._engine.reject(delivery, error, now, device, notify)
+
+    def _check_blocked(self) -> None:
+        """Where all messages wait behind a few, end the waits of these: for hellos, and for calls that fail alone."""
+        self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
+        self._checked_at = time.monotonic()
+        self._store.touch_liveness()
+        blocking = self._session.blocking_deliveries()
+        if blocking or self._limit.full:
+            self._dispatcher.end_hello_waits(under_pressure=True)
+        if blocking and self._limit.below_half:
+            for device in self._topics.devices_of(delivery.topic for delivery in blocking):
+                self._client.retry_now(device)

@@ -69,7 +69,7 @@ class Dispatcher:
         """Before the first message: restore the hellos of the last run."""
         self._session, self._client, self._models = session, client, models
         self._publisher = Publisher(session, self._topics, self._store, self._metrics, self._changed.set)
-        self._block_sender = BlockSender(session.publish, self._loop.call_later)
+        self._block_sender = BlockSender(session.publish, self._loop.call_later, self._metrics.blocks_published.inc)
         self._reads = ReadQueue(models, self._block_sender)
         self._hello_writer = HelloWriter(self._store)
         self._hello_reader = RetainedHelloReader(
@@ -113,7 +113,7 @@ class Dispatcher:
             match effect:
                 case CallService(call):
                     self._calls += 1
-                    self._block_sender.make_way()
+                    self._block_sender.yield_to_traffic()
                     self._client.call(call, partial(self._on_outcome, call))
                 case PublishAck():
                     self._publisher.publish_ack(effect, barrier)

@@ -56,7 +56,7 @@ class InboundHandler:
         """Before the first connection."""
         self._session, self._client = session, client
         self._limit.start(session)
-        self._downtime = self._store.away()
+        self._downtime = self._store.downtime()
         self._check_blocked()
 
     def stop(self) -> None:
@@ -115,7 +115,7 @@ class InboundHandler:
         """Where all messages wait behind a few, end the waits of these: for hellos, and for calls that fail alone."""
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
         self._checked_at = time.monotonic()
-        self._store.lives()
+        self._store.touch_liveness()
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)

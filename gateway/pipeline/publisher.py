@@ -109,7 +109,7 @@ class Publisher:
         """The topic `dead` did not take it: a file does, or the log where that fails too."""
         self._metrics.dead_letters_kept.inc()
         try:
-            file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
+            file = self._store.save_dead_letter(delivery.topic, delivery.payload, code, detail, time.time())
         except StateError as error:
             _log.error("a dead letter is in this event alone", error=str(error), payload=delivery.payload.hex())
         else:

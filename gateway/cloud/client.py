@@ -67,9 +67,6 @@ class EdgeManagerClient:
         self._on_retry_due: Callable[[Device], None] = lambda device: None
         self._set_concurrency: Callable[[int], None] = lambda limit: None
 
-    def __repr__(self) -> str:
-        return f"<EdgeManagerClient {self._availability!r}>"
-
     def bind(self, on_retry_due: Callable[[Device], None], set_concurrency: Callable[[int], None]) -> None:
         """`on_retry_due` gets a device whose call is due again, `set_concurrency` how many calls may be in flight."""
         self._on_retry_due, self._set_concurrency = on_retry_due, set_concurrency

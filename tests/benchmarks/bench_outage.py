@@ -93,10 +93,10 @@ def outage(
     until(lambda: gateway.metric("unacknowledged_messages") >= waiting)
     time.sleep(5)  # it goes on for a while
     grown, failed = resident(gateway.pid) - before, service.failed
-    settled = gateway.metric("messages_acknowledged_total")
+    acknowledged = gateway.metric("messages_acknowledged_total")
     began = time.monotonic()
     service.down = False
-    until(lambda: gateway.metric("messages_acknowledged_total") - settled >= sent)
+    until(lambda: gateway.metric("messages_acknowledged_total") - acknowledged >= sent)
     return {
         "waiting": waiting,
         "each": grown / waiting,

@@ -34,9 +34,8 @@ class ClientHarness:
         session = make_session()
         client = make_client(session, None, 2, 1.0, READ_TIMEOUT)
         over: Transport = DirectTransport(session, client, 2) if transport == "direct" else BotoTransport(client, 2)
-        self.cloud = EdgeManagerClient(
-            over, policy, Availability(2, give_up_after, time.monotonic()), self._attempted, self._repeated
-        )
+        availability = Availability(2, give_up_after, time.monotonic())
+        self.cloud = EdgeManagerClient(over, policy, availability, self._attempted, self._repeated)
         self.stop_at_failure = False
         self.concurrency = 0
         self._due: set[Device] = set()

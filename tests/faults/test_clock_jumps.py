@@ -4,6 +4,7 @@ import pytest
 
 from tests.faults.clocked import JumpingClock
 from tests.faults.scenario import Scenario, scaled
+from tests.support.gateway_process import CALLS_REJECTED
 
 HOUR, DAY = 3600, 86_400
 
@@ -37,9 +38,7 @@ def test_a_clock_that_the_service_does_not_believe(scenario: Scenario, clock: Ju
         scenario.until_accepted(40)
         clock.jump(ahead)
         scenario.until_failed(10)
-        gateway.said(
-            "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
-        )
+        gateway.said(CALLS_REJECTED)
         clock.jump(0)
         gateway.said("Edge Manager accepts calls again")
     scenario.stop_load()

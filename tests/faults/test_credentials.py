@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from tests.faults.scenario import Scenario, scaled
-from tests.support.gateway_process import GatewayProcess
+from tests.support.gateway_process import CALLS_REJECTED, GatewayProcess
 
 
 def issued(key: str) -> dict[str, str]:
@@ -35,9 +35,7 @@ def test_credentials_expire_and_come_back(scenario: Scenario) -> None:
         scenario.until_accepted(40)
         scenario.service.good_key = f"key-{turn}"
         scenario.until_failed(10)
-        gateway.said(
-            "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
-        )
+        gateway.said(CALLS_REJECTED)
         scenario.run_for(scaled(0.3, 10))
         scenario.service.issued = issued(f"key-{turn}")
         gateway.said("Edge Manager accepts calls again")

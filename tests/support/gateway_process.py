@@ -24,6 +24,9 @@ from tests.support.polling import until
 ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "gateway", "run"]
 READY = "connected and subscribed"
+CALLS_REJECTED = (
+    "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
+)
 
 
 def environment(**more: str) -> dict[str, str]:

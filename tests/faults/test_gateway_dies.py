@@ -19,7 +19,7 @@ def test_the_gateway_is_killed_every_second(scenario: Scenario) -> None:
         gateway.start()
     scenario.stop_load()
     scenario.until_through()
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     assert scenario.check_ledger().duplicates > 0, "no death found a call under way"
 
 

@@ -53,13 +53,13 @@ def outage(scenario: Scenario, gateway: GatewayProcess) -> Outage:
     scenario.stop_load()
     scenario.until_confirmed()
     heartbeats = scenario.figures().sent - heartbeats
-    scenario.until(lambda: gateway.metrics()["unsettled_messages"] >= min(heartbeats, INTAKE), "not all was taken in")
-    waiting, grown = int(gateway.metrics()["unsettled_messages"]), peak(gateway.pid) - before
+    scenario.until(lambda: gateway.metrics()["unacknowledged_messages"] >= min(heartbeats, INTAKE), "some are missing")
+    waiting, grown = int(gateway.metrics()["unacknowledged_messages"]), peak(gateway.pid) - before
     failed, taken = scenario.service.count(False) - failed, scenario.service.count(True, "SendHeartbeat")
     scenario.service.times.clear()
     scenario.service.rule = accept_all
     scenario.until_through()
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     taken = scenario.service.count(True, "SendHeartbeat") - taken
     seconds = Counter(int(at - scenario.service.times[0]) for at in scenario.service.times)
     ratio = heartbeats / taken
@@ -98,7 +98,7 @@ def test_a_start_in_an_outage_with_a_backlog(scenario: Scenario) -> None:
     gateway.start()
     gateway.until_metric("reading_paused", 1)
     found = gateway.metrics()
-    assert (found["connected"], found["unsettled_messages"]) == (1, 100)
+    assert (found["connected"], found["unacknowledged_messages"]) == (1, 100)
     scenario.service.rule = accept_all
     scenario.until_through()
     scenario.check_ledger()

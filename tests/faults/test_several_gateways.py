@@ -91,11 +91,11 @@ def test_a_fleet_moves_to_a_gateway_that_joins(scenario: Scenario) -> None:
     scenario.until_accepted(40)
     scenario.stop_load()
     scenario.until_through()
-    old.until_metric("unsettled_messages", 0)
+    old.until_metric("unacknowledged_messages", 0)
     before = scenario.call(scenario.ledger.figures)
     scenario.beat(scaled(5, 50))
     scenario.until_through()
-    old.until_metric("unsettled_messages", 0)
+    old.until_metric("unacknowledged_messages", 0)
     after = scenario.check_ledger(f"while both had the fleet {before.duplicates:,} came to both")
     assert after.duplicates == before.duplicates
 
@@ -241,7 +241,7 @@ def test_a_member_leaves_in_an_outage(scenario: Scenario) -> None:
     scenario.service.rule = always(UNAVAILABLE)
     scenario.beat(5)
     scenario.until_confirmed()
-    scenario.until(lambda: leaves.metrics()["unsettled_messages"] > 0, "it has no share")
+    scenario.until(lambda: leaves.metrics()["unacknowledged_messages"] > 0, "it has no share")
     assert leaves.terminate() == 0
     left = leaves.said(LEFT)["left_behind"]
     assert left > 0

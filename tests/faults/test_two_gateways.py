@@ -40,7 +40,7 @@ def test_two_gateways_share_a_subscription_and_one_is_killed(scenario: Scenario)
     scenario.until_accepted(scaled(60, 600))
     scenario.stop_load()
     scenario.until_confirmed()
-    other.until_metric("unsettled_messages", 0)
+    other.until_metric("unacknowledged_messages", 0)
     waiting = scenario.ledger.open
     assert waiting > 0
     killed.start()

@@ -77,11 +77,11 @@ def test_what_the_broker_delivers_again_is_no_flood(testbed: Testbed) -> None:
     gateway, device = testbed.open(device_rate=0.01, device_burst=50), testbed.known_device("d")
     testbed.service.fail(UNAVAILABLE)
     device.numbered(*range(1, 31))
-    gateway.until_metric("unsettled_messages", 30)
+    gateway.until_metric("unacknowledged_messages", 30)
     for _ in range(2):
         gateway.kill()
         gateway.start()
-        gateway.until_metric("unsettled_messages", 30)
+        gateway.until_metric("unacknowledged_messages", 30)
     device.numbered(31)
     testbed.service.recover()
     assert device.ack(31) == (0, "")

@@ -36,7 +36,7 @@ class Street:
         assert self.good.ack(self.seq) == (0, "")
 
     def refused(self, code: int) -> float:
-        return self.testbed.gateway.metrics()[f'messages_refused_total{{code="{CODES[code]}"}}']
+        return self.testbed.gateway.metrics()[f'messages_rejected_total{{code="{CODES[code]}"}}']
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_nothing_is_answered_and_then_all_is_accepted(
     device.numbered(1, 2, 3, 4)
     outages.service.failed(name)
     expect_silence(device)
-    outages.gateway.until_metric("unsettled_messages", 4)
+    outages.gateway.until_metric("unacknowledged_messages", 4)
     outages.service.recover()
     assert device.ack(4) == (0, "")
     assert device.acked() == [(1, 0), (2, 0), (3, 0)]

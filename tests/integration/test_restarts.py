@@ -32,14 +32,14 @@ def test_kill_9_with_messages_in_hand(testbed: Testbed) -> None:
     gateway, device = testbed.open(), testbed.known_device("d")
     testbed.service.fail(UNAVAILABLE)
     device.numbered(*range(1, 21))
-    gateway.until_metric("unsettled_messages", 20)
+    gateway.until_metric("unacknowledged_messages", 20)
     gateway.kill()
     device.numbered(*range(21, 31))  # while nobody is there
     testbed.service.recover()
     gateway.start()
     expect_acks(device, *range(1, 31))
     assert accepted(testbed, "d") == list(range(1, 31))
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
 
 
 def test_kill_9_between_the_call_and_its_settling_repeats_the_call(testbed: Testbed) -> None:
@@ -91,7 +91,7 @@ def test_what_waits_under_an_older_tag_is_understood_after_a_restart(testbed: Te
     for number, tag in enumerate(tags, 1):
         device.hello(tag, LAYOUT, EPOCH + number * 1000)
         device.numbered(number, tag=tag)
-    gateway.until_metric("unsettled_messages", 4)
+    gateway.until_metric("unacknowledged_messages", 4)
     gateway.kill()
     testbed.service.recover()
     gateway.start()
@@ -107,7 +107,7 @@ def test_an_epoch_that_was_implied_outlives_the_gateway(testbed: Testbed) -> Non
     gateway, device = testbed.open(), testbed.known_device("d", epoch=None)
     device.numbered(1000)
     first = testbed.service.heartbeat("d")["AgentMetrics"][0]["Timestamp"]
-    gateway.until_metric("unsettled_messages", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
     gateway.kill()
     gateway.start()
     device.numbered(400)
@@ -135,7 +135,7 @@ def test_the_broker_restarts_under_the_gateway(
     gateway, device = own_testbed.open(), own_testbed.known_device("d")
     own_testbed.service.fail(UNAVAILABLE)
     device.numbered(1, 2, 3)
-    gateway.until_metric("unsettled_messages", 3)
+    gateway.until_metric("unacknowledged_messages", 3)
     end(own_mosquitto)
     gateway.said("connection to the broker lost: it keeps unacknowledged messages")
     own_mosquitto.start()
@@ -174,7 +174,7 @@ def test_sigterm_in_an_outage_ends_every_wait_and_loses_nothing(testbed: Testbed
     testbed.service.fail(UNAVAILABLE)
     device.numbered(1, 2, 3)
     testbed.service.failed("d")
-    gateway.until_metric("unsettled_messages", 3)
+    gateway.until_metric("unacknowledged_messages", 3)
     assert gateway.terminate() == 0
     assert gateway.said("stopped")["unacknowledged"] == 3
     testbed.service.recover()
@@ -212,8 +212,8 @@ def test_a_full_intake_stops_reading_and_stays_connected(testbed: Testbed) -> No
     found = gateway.metrics()
     assert found["connected"] == 1
     # The intake was full once; hellos that were among its messages may have been settled since, and nothing else.
-    assert found["messages_settled_total"] <= len(devices)
-    assert 10 - len(devices) <= found["unsettled_messages"] < 60
+    assert found["messages_acknowledged_total"] <= len(devices)
+    assert 10 - len(devices) <= found["unacknowledged_messages"] < 60
     testbed.service.recover()
     for index, device in enumerate(devices):
         expect_acks(device, *range(1, 21))

@@ -71,7 +71,7 @@ def test_the_sdks_reference_names_nothing_that_is_not_there() -> None:
 
 
 def test_the_sdks_sizes_are_the_ceilings_that_its_tests_hold() -> None:
-    budgets = json.loads((pages.ROOT / "tests/device/budgets.json").read_text("utf-8"))
+    budgets = json.loads((pages.ROOT / "tests/device/budgets/budgets.json").read_text("utf-8"))
     rows = pages.table_below("Sizes")
     assert [int(row[1].replace(",", "")) for row in rows] == [budgets[name]["ceiling"] for name in SIZES]
     assert set(SIZES) == {name for name, budget in budgets.items() if "ceiling" in budget}

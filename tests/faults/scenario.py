@@ -29,10 +29,6 @@ from tests.support.plain_device import Login, Operator
 from tests.support.polling import until
 from tests.support.tcp_proxy import TcpProxy
 
-CALLS_REJECTED = (
-    "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
-)
-"""What the gateway logs then."""
 FULL = os.environ.get("FAULTS") == "full"
 WAIT_S = 120.0 if FULL else 29.0
 

@@ -17,7 +17,7 @@ from tempfile import NamedTemporaryFile
 from gateway.demo.brokers.process import ChildError
 from gateway.provisioning.certificate_authority import Identity
 from tests.integration import site_files
-from tests.support.gateway_process import ROOT
+from tests.support.paths import ROOT
 from tests.support.site import HOST, SiteBroker
 
 DOCTOR = [sys.executable, "-m", "gateway", "doctor"]

@@ -11,10 +11,10 @@ from paho.mqtt.enums import MQTTProtocolVersion
 
 from tests.support.mqtt_client import Client
 from tests.support.needs import program
+from tests.support.paths import ROOT
 from tests.support.processes import end
 from tests.support.site import SiteBroker, devices
 
-ROOT = Path(__file__).parents[2]
 SEARCHED = f"{ROOT}{os.pathsep}{ROOT}/device_sdk/examples"
 RUN = "import sys, provisioned; provisioned.main(sys.argv[1])"
 UNTIL_ERROR = """

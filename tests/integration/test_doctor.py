@@ -21,11 +21,13 @@ from gateway.provisioning.site import Site
 from tests.integration.broken_services import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
 from tests.integration.site_files import DOCTORS, acl, plain_board, write
 from tests.integration.testbed import Testbed
-from tests.support.gateway_process import ROOT, environment, settings
+from tests.support.gateway_process import settings
 from tests.support.manager_process import ACCESS, SECRET, Manager
 from tests.support.needs import missing, program
+from tests.support.paths import ROOT
 from tests.support.payloads import EPOCH, LAYOUT
 from tests.support.polling import until
+from tests.support.processes import environment
 from tests.support.site import HOST
 
 PASSED = "pass"

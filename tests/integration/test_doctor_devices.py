@@ -21,8 +21,8 @@ from gateway.provisioning.certificate_authority import END, Authority
 from gateway.provisioning.site import Site
 from tests.integration.broken_services import Altered, Report, cutting, examined
 from tests.integration.site_files import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
-from tests.support.gateway_process import environment
 from tests.support.needs import program
+from tests.support.processes import environment
 from tests.support.site import HOST
 
 AWS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}

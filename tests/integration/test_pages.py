@@ -20,7 +20,7 @@ from gateway.demo.brokers.address import free_ports
 from tests.support import commands, pages
 from tests.support.arrivals import Arrivals
 from tests.support.needs import program
-from tests.support.pages import ROOT
+from tests.support.paths import ROOT
 from tests.support.polling import until
 from tests.support.processes import end, running
 

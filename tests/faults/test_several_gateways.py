@@ -5,6 +5,7 @@ own, and what Mosquitto drops after its own restart is what no device sends agai
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -78,7 +79,7 @@ def test_a_fleet_moves_to_a_gateway_that_joins(scenario: Scenario) -> None:
     """The newcomer subscribes first, then the other one begins anew without that fleet: under its client id, so what
     waits in its session is not forsaken, and the subscription that nobody names any more is given up."""
     stays, moves = fleet_of(scenario, 0), fleet_of(scenario, 1)
-    settled = {"client_id": f"{scenario.name}-old", "state": scenario.folder / "old"}
+    settled: dict[str, Any] = {"client_id": f"{scenario.name}-old", "state": scenario.folder / "old"}
     both = scenario.gateway(fleets=f"{stays},{moves}", **settled)
     scenario.join(scaled(10, 100), prefix="stays", fleet=stays)
     scenario.join(scaled(10, 100), prefix="moves", fleet=moves)
@@ -147,7 +148,7 @@ def test_members_of_a_group_join_and_leave(scenario: Scenario, count: int) -> No
         for other in others if turn else ():
             other.start()
         for other in others:
-            scenario.until(lambda other=other: taken(other) > 0, "it has no share")
+            scenario.until(lambda other=other: taken(other) > 0, "it has no share")  # type: ignore[misc]
             assert other.terminate() == 0
             assert other.said(LEFT)["left_behind"] == 0
             assert other.said("stopped")["unacknowledged"] == 0

@@ -16,6 +16,7 @@ from testcontainers.core.image import DockerImage
 from gateway.demo.brokers.address import free_ports
 from tests.support import brokers, commands, needs, pages
 from tests.support.compose_site import KINDS, ComposedSite, compose_command
+from tests.support.paths import ROOT
 from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import PlainDevice
 
@@ -174,9 +175,9 @@ def test_a_site_by_the_lines_of_a_page(image: str, tmp_path: Path, page: str) ->
     if command is None:
         needs.missing("neither `docker compose` nor docker-compose")
     for name in CONTEXT:
-        shutil.copy(pages.ROOT / name, tmp_path)
+        shutil.copy(ROOT / name, tmp_path)
     for name in ("mosquitto", "gateway", "device_sdk"):
-        shutil.copytree(pages.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "model.tflite").write_bytes(MODEL)
     ports = free_ports(2)
     variables = os.environ | {

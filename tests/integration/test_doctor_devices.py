@@ -14,10 +14,10 @@ import pytest
 from gateway.demo.brokers.address import Credentials
 from gateway.doctor.checks.reload import check_reload
 from gateway.doctor.probes import mosquitto_files
-from gateway.doctor.probes.device import PROBE
 from gateway.doctor.result import Level
 from gateway.provisioning.board_file import BoardFile
 from gateway.provisioning.certificate_authority import END, Authority
+from gateway.provisioning.device_names import PROBE
 from gateway.provisioning.site import Site
 from tests.integration.broken_services import Altered, Report, cutting, examined
 from tests.integration.site_files import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
@@ -242,7 +242,7 @@ def test_what_ends_the_broker_at_a_reload_is_named_before(own_site: Altered, haz
     assert own_site.outlives_a_reload() is not newer
 
 
-HARMLESS = {
+HARMLESS: dict[str, Callable[[Path], object]] = {
     "acl deny and spaces": appended("acl", "  topic deny t\n\n# a comment\nuser a b\ntopic read\n"),
     "passwords comment": appended("passwords", "# a comment\n\nno colon\n"),
     "key link": linked("broker.key"),

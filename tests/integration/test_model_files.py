@@ -7,6 +7,7 @@ import hashlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -67,7 +68,7 @@ def test_the_size_stands_in_the_plan_and_not_in_its_digest(files: Files) -> None
     assert other != digest
 
 
-def sized_plan(files: Files) -> list[object]:
+def sized_plan(files: Files) -> list[Any]:
     """The plan of the device `sized`, which its broker keeps."""
     content = files.testbed.device("sized").plan().content
     return list(content[1][0])

@@ -129,6 +129,7 @@ class CoreMachine(RuleBasedStateMachine):
     def answer(self, data: st.DataObject) -> None:
         device = data.draw(st.sampled_from(sorted(self.ledger.in_flight, key=str)))
         call = self.ledger.in_flight[device]
+        outcome: Outcome[Any]
         if isinstance(call, SendHeartbeat):
             outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [Abandoned("503"), *POSTPONED]))
         elif isinstance(call, GetDeployments):

@@ -75,7 +75,7 @@ class Manager:
 
     def client(self, service: str, access: str = ACCESS, secret: str = SECRET) -> Any:
         """A plain boto3 client that tries once."""
-        return boto3.client(
+        return boto3.Session().client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.url,
             region_name="eu-west-1",

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from tests.support.polling import until
 from tests.support.processes import awaited, is_alive, line, nothing_outlives_us, running
 
 SILENT = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+PIPES: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 # Forgets a process, prints its pid, and dies without any farewell.
 FORGETFUL = """
 import os, subprocess, sys

@@ -184,7 +184,7 @@ class Gateway:
 
     def _save_filters(self, filters: list[str]) -> None:
         try:
-            self._store.keep_filters(filters)
+            self._store.save_filters(filters)
         except StateError as error:
             _log.error("cannot save subscriptions: a fleet that you remove stays subscribed", error=str(error))
 

@@ -112,9 +112,9 @@ class FileError(GatewayError):
         self.detail = detail
 
 
-def printable(text: str) -> str:
-    """`text` with "?" for each character that is not printable: it cannot control a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+def printable(text: str, replacement: str = "?") -> str:
+    """Replace characters that are not printable, so that `text` cannot control a terminal."""
+    return "".join(character if character.isprintable() else replacement for character in text)
 
 
 def one_line(text: object) -> str:

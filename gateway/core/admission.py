@@ -1,32 +1,28 @@
 """How a heartbeat gets into its device's queue: by the layout that it brings, or once the hello of its tag is known."""
 
 from gateway.core.device_state import DeviceState
-from gateway.core.effects import Effects, SaveHellos, reject_all
+from gateway.core.effects import Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import QueuedHeartbeat, check_heartbeat
 from gateway.errors import Code, MessageError
-from gateway.protocol.messages import HelloRecord, Instant, Layout
+from gateway.protocol.messages import HelloRecord, Layout
 
 
-def accept_heartbeat(
-    effects: Effects, state: DeviceState, hellos: HelloTracker, item: QueuedHeartbeat, now: Instant
-) -> None:
+def accept_heartbeat(effects: Effects, state: DeviceState, hellos: HelloTracker, item: QueuedHeartbeat) -> None:
     """A new heartbeat: it waits for its call or for its hello, or is rejected."""
     source = item.heartbeat.source
     if isinstance(source, Layout):
-        _enqueue_checked(effects, state, item, hellos.intern_layout(source), now)
+        _enqueue_checked(effects, state, item, hellos.intern_layout(source))
     elif record := state.record(source):
-        _enqueue_tagged(effects, state, item, record, now)
-    elif hellos.over_unknown_limit(state, now.mono):
-        _reject_unknown(effects, state, item, now)
+        _enqueue_tagged(effects, state, item, record)
+    elif hellos.over_unknown_limit(state, effects.now.mono):
+        _reject_unknown(effects, state, item)
     else:
         state.enqueue(item)
         hellos.request(effects, state)
 
 
-def _enqueue_tagged(
-    effects: Effects, state: DeviceState, item: QueuedHeartbeat, record: HelloRecord, now: Instant
-) -> None:
+def _enqueue_tagged(effects: Effects, state: DeviceState, item: QueuedHeartbeat, record: HelloRecord) -> None:
     """The tag is known: so are the layout and the epoch, which without a clock the message itself implies."""
     item.record = record
     time = item.heartbeat.time
@@ -34,24 +30,24 @@ def _enqueue_tagged(
         if time > item.arrived:
             # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
             detail = f"time: {time} s ago was before 1970"
-            reject_all(effects, [item], Code.REFUSED, detail, now, state.max_payload)
+            effects.reject([item], Code.REFUSED, detail, state.max_payload)
             return
         if record.infer_epoch(item.arrived - time):
             effects.append(SaveHellos(state.device, state.hellos))
-    _enqueue_checked(effects, state, item, record.hello.layout, now)
+    _enqueue_checked(effects, state, item, record.hello.layout)
 
 
-def _enqueue_checked(effects: Effects, state: DeviceState, item: QueuedHeartbeat, layout: Layout, now: Instant) -> None:
+def _enqueue_checked(effects: Effects, state: DeviceState, item: QueuedHeartbeat, layout: Layout) -> None:
     try:
         check_heartbeat(item, layout)
     except MessageError as error:
-        reject_all(effects, [item], error.code, error.detail, now, state.max_payload)
+        effects.reject([item], error.code, error.detail, state.max_payload)
     else:
         item.layout = layout
         state.enqueue(item)
 
 
-def revalidate(effects: Effects, state: DeviceState, batch: list[QueuedHeartbeat], now: Instant) -> None:
+def revalidate(effects: Effects, state: DeviceState, batch: list[QueuedHeartbeat]) -> None:
     """Check again what is dated by another epoch than on arrival; what is rejected is taken out of `batch`."""
     for item in batch[:]:
         if item.record is None or item.record.epoch == item.epoch:
@@ -61,10 +57,10 @@ def revalidate(effects: Effects, state: DeviceState, batch: list[QueuedHeartbeat
         except MessageError as error:
             batch.remove(item)
             state.split_remaining = max(0, state.split_remaining - 1)
-            reject_all(effects, [item], error.code, error.detail, now, state.max_payload)
+            effects.reject([item], error.code, error.detail, state.max_payload)
 
 
-def on_hello(effects: Effects, state: DeviceState, hellos: HelloTracker, now: Instant) -> None:
+def on_hello(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None:
     """A hello came: heartbeats whose tag is known by now get their layout; all keep their order."""
     items = state.waiting or ()
     state.waiting = None
@@ -73,14 +69,14 @@ def on_hello(effects: Effects, state: DeviceState, hellos: HelloTracker, now: In
         if isinstance(item, QueuedHeartbeat) and item.layout is None:
             record = state.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it names a tag
             if record is not None:
-                _enqueue_tagged(effects, state, item, record, now)
+                _enqueue_tagged(effects, state, item, record)
         if record is None:
             state.enqueue(item)
     if not state.awaiting_hello():
         hellos.end_wait(state)
 
 
-def on_hello_timeout(effects: Effects, state: DeviceState, hellos: HelloTracker, now: Instant) -> None:
+def on_hello_timeout(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None:
     """The wait ended: plans need no limits now, and later heartbeats of unknown tags are rejected."""
     unknown = state.awaiting_hello()
     if unknown and state.limits_known:
@@ -89,12 +85,12 @@ def on_hello_timeout(effects: Effects, state: DeviceState, hellos: HelloTracker,
             item for item in state.waiting or () if not isinstance(item, QueuedHeartbeat) or item.layout is not None
         )
         for item in unknown:
-            _reject_unknown(effects, state, item, now)
+            _reject_unknown(effects, state, item)
     elif not unknown:
         hellos.end_wait(state)
     state.hello_absent = True
 
 
-def _reject_unknown(effects: Effects, state: DeviceState, item: QueuedHeartbeat, now: Instant) -> None:
+def _reject_unknown(effects: Effects, state: DeviceState, item: QueuedHeartbeat) -> None:
     detail = f"no hello of tag {item.heartbeat.source}"
-    reject_all(effects, [item], Code.UNKNOWN_TAG, detail, now, state.max_payload)
+    effects.reject([item], Code.UNKNOWN_TAG, detail, state.max_payload)

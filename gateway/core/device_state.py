@@ -33,13 +33,6 @@ QueuedMessage: TypeAlias = QueuedHeartbeat | QueuedGet
 
 
 @dataclass(slots=True)
-class HelloWait:
-    """The device's retained hello is awaited. `confirmed`: when the SUBACK came, on the monotonic clock."""
-
-    confirmed: float | None = None
-
-
-@dataclass(slots=True)
 class PendingPlanCheck:
     """The plan that the device of a heartbeat has; `delivery` is where an error would be sent."""
 
@@ -115,6 +108,7 @@ class DeviceState:
     `max_payload`: the newest hello's, in bytes; None where no limit is known. `split_remaining`: so many heartbeats are
     sent one by one, after a merged call was rejected. `retry_batch_size`: the next call repeats one of so many
     heartbeats. `backing_off`: no call before `Engine.retry_due`. `queued_for_slot`: CallScheduler has it in its queue.
+    `hello_suback`: when the SUBACK for the hello that it awaits came, on the monotonic clock.
     """
 
     device: Device
@@ -133,7 +127,8 @@ class DeviceState:
     queued_for_slot: bool = False
     plan_check: PendingPlanCheck | None = None
     read: PendingRead | None = None
-    hello_wait: HelloWait | None = None
+    awaits_hello: bool = False
+    hello_suback: float | None = None
 
     @property
     def hellos(self) -> tuple[HelloRecord, ...]:

@@ -85,8 +85,6 @@ class Acknowledge(NamedTuple):
 Effect: TypeAlias = (
     CallService | PublishAck | DeadLetter | PublishPlan | SendBlocks | FetchRetainedHello | SaveHellos | Acknowledge
 )
-Effects: TypeAlias = list[Effect]
-"""The functions of the core append to it: a list for each of them would cost more than what they decide."""
 
 
 class Queued(Protocol):
@@ -99,33 +97,26 @@ class Queued(Protocol):
     def seq(self) -> int | None: ...
 
 
-def accept(
-    effects: Effects, delivery: DeliveryToken, seq: int | None, now: Instant, max_payload: int | None = None
-) -> None:
-    """The service accepted a message: code 0 where the device asked for an ack."""
-    if seq is not None:
-        effects.append(PublishAck(delivery, Ack(seq, Code.ACCEPTED, int(now.wall)), max_payload))
-    effects.append(Acknowledge(delivery))
+class Effects(list[Effect]):
+    """The effects of one event, at the time `now`. The functions of the core append to it."""
 
+    now: Instant
 
-def report_error(
-    effects: Effects,
-    delivery: DeliveryToken,
-    code: Code,
-    detail: str,
-    now: Instant,
-    seq: int | None = None,
-    max_payload: int | None = None,
-) -> None:
-    """An ack is sent even where there is no seq, so that a person at the device sees the error."""
-    effects.append(PublishAck(delivery, Ack(seq, code, int(now.wall), detail), max_payload))
-    effects.append(DeadLetter(delivery, code, detail))
+    def accept(self, delivery: DeliveryToken, seq: int | None, max_payload: int | None = None) -> None:
+        """The service accepted a message: code 0 where the device asked for an ack."""
+        if seq is not None:
+            self.append(PublishAck(delivery, Ack(seq, Code.ACCEPTED, int(self.now.wall)), max_payload))
+        self.append(Acknowledge(delivery))
 
+    def report_error(
+        self, delivery: DeliveryToken, code: Code, detail: str, max_payload: int | None, seq: int | None = None
+    ) -> None:
+        """An ack is sent even where there is no seq, so that a person at the device sees the error."""
+        self.append(PublishAck(delivery, Ack(seq, code, int(self.now.wall), detail), max_payload))
+        self.append(DeadLetter(delivery, code, detail))
 
-def reject_all(
-    effects: Effects, items: Iterable[Queued], code: Code, detail: str, now: Instant, max_payload: int | None
-) -> None:
-    """The same error for each of a device's messages, which end with it."""
-    for item in items:
-        report_error(effects, item.delivery, code, detail, now, item.seq, max_payload)
-        effects.append(Acknowledge(item.delivery))
+    def reject(self, items: Iterable[Queued], code: Code, detail: str, max_payload: int | None) -> None:
+        """The same error for each of a device's messages, which end with it."""
+        for item in items:
+            self.report_error(item.delivery, code, detail, max_payload, item.seq)
+            self.append(Acknowledge(item.delivery))

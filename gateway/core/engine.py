@@ -10,23 +10,13 @@ from typing import TypeAlias
 
 from gateway.core import admission, file_reads
 from gateway.core.device_state import DeviceState, InFlight, PendingPlanCheck, PendingRead, PlanState, QueuedGet
-from gateway.core.effects import (
-    Acknowledge,
-    CallService,
-    DeliveryToken,
-    Effect,
-    Effects,
-    SaveHellos,
-    accept,
-    reject_all,
-    report_error,
-)
+from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import QueuedHeartbeat, merge
 from gateway.core.plans import on_plan, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
-from gateway.errors import Code, MessageError
+from gateway.errors import Code, FileError, MessageError
 from gateway.protocol.messages import Device, DeviceMessage, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
 from gateway.protocol.service_calls import (
     Accepted,
@@ -98,79 +88,69 @@ class Engine:
 
     # Messages of devices
 
-    def receive(self, device: Device, message: DeviceMessage, delivery: DeliveryToken, now: Instant) -> list[Effect]:
+    def receive(self, device: Device, message: DeviceMessage, delivery: DeliveryToken, now: Instant) -> Effects:
         """A message that was decoded."""
-        effects: Effects = []
+        effects = _effects_at(now)
         if self._stopped:
             return effects
         state = self._states.get(device) or self._state(device)
-        if isinstance(message, Heartbeat):
-            item = QueuedHeartbeat(delivery, message, int(now.wall))
-            admission.accept_heartbeat(effects, state, self._hellos, item, now)
-        elif isinstance(message, Hello):
-            self._receive_hello(effects, state, message, delivery, now)
-            return effects
+        if isinstance(message, Hello):
+            self._receive_hello(effects, state, message, delivery)
         elif isinstance(message, Read):
-            self._receive_read(effects, state, message, delivery, now)
-            return effects
+            self._receive_read(effects, state, message, delivery)
         else:
-            state.enqueue(QueuedGet(delivery, message))
-        self._start_next_call(effects, state, now)
+            if isinstance(message, Heartbeat):
+                item = QueuedHeartbeat(delivery, message, int(now.wall))
+                admission.accept_heartbeat(effects, state, self._hellos, item)
+            else:
+                state.enqueue(QueuedGet(delivery, message))
+            self._start_next_call(effects, state)
         return effects
 
     def reject(
-        self,
-        delivery: DeliveryToken,
-        error: MessageError,
-        now: Instant,
-        device: Device | None = None,
-        notify: bool = True,
-    ) -> list[Effect]:
+        self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None, notify: bool = True
+    ) -> Effects:
         """A payload or topic that could not be decoded; `device` where its topic could. `notify`: by an ack."""
-        effects: Effects = []
-        if not self._stopped:
-            state = self._states.get(device) if device else None
-            max_payload = state.max_payload if state else None
-            report_error(effects, delivery, error.code, error.detail, now, error.seq, max_payload)
-            effects.append(Acknowledge(delivery))
-        return effects if notify else effects[1:]
+        effects = _effects_at(now)
+        if self._stopped:
+            return effects
+        state = self._states.get(device) if device else None
+        effects.report_error(delivery, error.code, error.detail, state.max_payload if state else None, error.seq)
+        if not notify:
+            del effects[0]
+        effects.append(Acknowledge(delivery))
+        return effects
 
-    def _receive_read(
-        self, effects: Effects, state: DeviceState, read: Read, delivery: DeliveryToken, now: Instant
-    ) -> None:
+    def _receive_read(self, effects: Effects, state: DeviceState, read: Read, delivery: DeliveryToken) -> None:
         violation = file_reads.limit_violation(read, state.max_payload)
         if violation is not None:
-            report_error(effects, delivery, Code.REFUSED, violation, now, max_payload=state.max_payload)
-            effects.append(Acknowledge(delivery))
-            return
+            effects.report_error(delivery, Code.REFUSED, violation, state.max_payload)
         effects.append(Acknowledge(delivery))
+        if violation is not None:
+            return
         pending = PendingRead(read, delivery)
-        if file_reads.can_answer(state, read, now):
-            file_reads.serve(effects, state, pending, now)
+        if file_reads.can_answer(state, read, effects.now.mono):
+            file_reads.serve(effects, state, pending)
         else:
             state.read = pending  # in place of an older one: the device has asked anew
-            self._start_next_call(effects, state, now)
+            self._start_next_call(effects, state)
 
-    def file_unavailable(
-        self, device: Device, delivery: DeliveryToken, code: Code, detail: str, now: Instant
-    ) -> list[Effect]:
+    def file_unavailable(self, device: Device, delivery: DeliveryToken, error: FileError, now: Instant) -> Effects:
         """The file of a SendBlocks cannot be read."""
-        effects: Effects = []
+        effects = _effects_at(now)
         if not self._stopped:
-            report_error(effects, delivery, code, detail, now, max_payload=self._state(device).max_payload)
+            effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
         return effects
 
     # Hellos
 
-    def _receive_hello(
-        self, effects: Effects, state: DeviceState, hello: Hello, delivery: DeliveryToken, now: Instant
-    ) -> None:
+    def _receive_hello(self, effects: Effects, state: DeviceState, hello: Hello, delivery: DeliveryToken) -> None:
         if self._hellos.learn(state, hello):
             effects.append(SaveHellos(state.device, state.hellos))
         effects.append(Acknowledge(delivery))
-        if state.hello_wait is not None:
-            admission.on_hello(effects, state, self._hellos, now)
-            self._start_next_call(effects, state, now)
+        if state.awaits_hello:
+            admission.on_hello(effects, state, self._hellos)
+            self._start_next_call(effects, state)
 
     def hello_lookup_started(self, device: Device, now: Instant) -> None:
         """The broker confirmed the subscription that brings the device's retained hello."""
@@ -180,21 +160,21 @@ class Engine:
         """When `tick` is due next, on the monotonic clock."""
         return self._hellos.deadline()
 
-    def tick(self, now: Instant, under_pressure: bool = False) -> list[Effect]:
+    def tick(self, now: Instant, under_pressure: bool = False) -> Effects:
         """End the waits for hellos that are over: plans need no limits then, heartbeats of unknown tags are rejected.
 
         `under_pressure`: messages of others wait behind them, so they end as soon as a retained hello would be here.
         """
-        effects: Effects = []
+        effects = _effects_at(now)
         for state in () if self._stopped else self._hellos.overdue(now.mono, under_pressure):
-            admission.on_hello_timeout(effects, state, self._hellos, now)
-            self._start_next_call(effects, state, now)
+            admission.on_hello_timeout(effects, state, self._hellos)
+            self._start_next_call(effects, state)
         return effects
 
     # The next call
 
     def _start_next_call(
-        self, effects: Effects, state: DeviceState, now: Instant, registered: bool = False, has_slot: bool = False
+        self, effects: Effects, state: DeviceState, registered: bool = False, has_slot: bool = False
     ) -> None:
         """Start the next call of a device, if none is in flight, there is one to start, and a slot is free."""
         if state.in_flight is not None or state.backing_off:
@@ -204,11 +184,11 @@ class Engine:
         if not self._scheduler.may_start(state, has_slot):
             return
         if state.plan_check is not None:
-            self._check_plan(effects, state, state.plan_check, now)
+            self._check_plan(effects, state, state.plan_check)
         if state.in_flight is None and state.read is not None:
             pending, state.read = state.read, None
-            if file_reads.can_answer(state, pending.read, now):
-                file_reads.serve(effects, state, pending, now)
+            if file_reads.can_answer(state, pending.read, effects.now.mono):
+                file_reads.serve(effects, state, pending)
             else:
                 self._call(effects, state, InFlight(GetDeployments(state.device, retryable=False), read=pending))
         if state.in_flight is not None or not state.waiting:
@@ -216,33 +196,33 @@ class Engine:
         head = state.waiting[0]
         if isinstance(head, QueuedHeartbeat) and head.layout is None:
             return  # its hello is awaited
-        if self._registration.enabled and not registered and now.mono >= state.registered_until:
-            flight = self._registration.start(effects, state, now)
+        if self._registration.enabled and not registered and effects.now.mono >= state.registered_until:
+            flight = self._registration.start(effects, state)
             if flight is not None:
                 self._call(effects, state, flight)
         elif isinstance(head, QueuedHeartbeat):
-            self._send_heartbeats(effects, state, now)
+            self._send_heartbeats(effects, state)
         elif state.limits_known:
             gets = state.take_gets()
             self._call(effects, state, InFlight(GetDeployments(state.device, retryable=True), gets=gets))
         else:
             self._hellos.request(effects, state)
 
-    def _send_heartbeats(self, effects: Effects, state: DeviceState, now: Instant) -> None:
+    def _send_heartbeats(self, effects: Effects, state: DeviceState) -> None:
         batch = state.take_batch(self._policy.merge_heartbeats, self._policy.merge_bytes)
-        admission.revalidate(effects, state, batch, now)
+        admission.revalidate(effects, state, batch)
         if batch:
             self._call(effects, state, InFlight(merge(state.device, batch), heartbeats=batch))
         else:
-            self._start_next_call(effects, state, now, has_slot=True)
+            self._start_next_call(effects, state, has_slot=True)
 
-    def _check_plan(self, effects: Effects, state: DeviceState, check: PendingPlanCheck, now: Instant) -> None:
+    def _check_plan(self, effects: Effects, state: DeviceState, check: PendingPlanCheck) -> None:
         if not state.limits_known:
             self._hellos.request(effects, state)
             return
         state.plan_check = None
         known = state.plan or PlanState()
-        if known.must_ask(check.have, now.mono, self._policy.plan_ttl):
+        if known.must_ask(check.have, effects.now.mono, self._policy.plan_ttl):
             self._call(effects, state, InFlight(GetDeployments(state.device, retryable=False), plan_check=check))
 
     def _call(self, effects: Effects, state: DeviceState, flight: InFlight) -> None:
@@ -250,32 +230,32 @@ class Engine:
         self._scheduler.in_flight += 1
         effects.append(CallService(flight.call))
 
-    def _fill_free_slots(self, effects: Effects, now: Instant) -> None:
+    def _fill_free_slots(self, effects: Effects) -> None:
         while (state := self._scheduler.next()) is not None:
-            self._start_next_call(effects, state, now, has_slot=True)
+            self._start_next_call(effects, state, has_slot=True)
 
-    def set_concurrency(self, limit: int, now: Instant) -> list[Effect]:
+    def set_concurrency(self, limit: int, now: Instant) -> Effects:
         """So many calls may be in flight at once from now on."""
-        effects: Effects = []
+        effects = _effects_at(now)
         self._scheduler.limit = limit
         if not self._stopped:
-            self._fill_free_slots(effects, now)
+            self._fill_free_slots(effects)
         return effects
 
-    def retry_due(self, device: Device, now: Instant) -> list[Effect]:
+    def retry_due(self, device: Device, now: Instant) -> Effects:
         """The wait after RetryLater(only_this_device=True) is over."""
-        effects: Effects = []
+        effects = _effects_at(now)
         state = self._states[device]
         state.backing_off = False
         if not self._stopped:
-            self._start_next_call(effects, state, now)
+            self._start_next_call(effects, state)
         return effects
 
     # Answers of the service
 
-    def resolve(self, device: Device, outcome: CallOutcome, now: Instant) -> list[Effect]:
+    def resolve(self, device: Device, outcome: CallOutcome, now: Instant) -> Effects:
         """The outcome of the last CallService of `device`."""
-        effects: Effects = []
+        effects = _effects_at(now)
         state = self._states[device]
         flight, state.in_flight = state.in_flight, None
         if flight is not None:
@@ -283,42 +263,35 @@ class Engine:
         if self._stopped or flight is None:
             return effects
         if isinstance(outcome, Accepted):
-            self._accepted(effects, state, flight, outcome.answer, now)
+            self._accepted(effects, state, flight, outcome.answer)
         else:
-            self._failed(effects, state, flight, outcome, now)
+            self._failed(effects, state, flight, outcome)
         if self._scheduler.queue:
-            self._fill_free_slots(effects, now)
+            self._fill_free_slots(effects)
         return effects
 
     def _accepted(
-        self,
-        effects: Effects,
-        state: DeviceState,
-        flight: InFlight,
-        answer: Registration | Plan | None,
-        now: Instant,
+        self, effects: Effects, state: DeviceState, flight: InFlight, answer: Registration | Plan | None
     ) -> None:
         if isinstance(answer, Plan):
-            known = on_plan(effects, state, answer, flight.gets, flight.plan_check, now)
+            known = on_plan(effects, state, answer, flight.gets, flight.plan_check)
             if flight.read is not None:
-                known.asked_for_read = now.mono
-                file_reads.serve(effects, state, flight.read, now)
-        elif isinstance(answer, Registration) and self._registration.on_answer(effects, state, answer, now):
-            self._start_next_call(effects, state, now, registered=True, has_slot=True)
+                known.asked_for_read = effects.now.mono
+                file_reads.serve(effects, state, flight.read)
+        elif isinstance(answer, Registration) and self._registration.on_answer(effects, state, answer):
+            self._start_next_call(effects, state, registered=True, has_slot=True)
         state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
         max_payload = state.max_payload
         for item in flight.heartbeats:
             heartbeat = item.heartbeat
-            accept(effects, item.delivery, heartbeat.seq, now, max_payload)
+            effects.accept(item.delivery, heartbeat.seq, max_payload)
             if heartbeat.have is not None:
                 state.plan_check = PendingPlanCheck(heartbeat.have, item.delivery)
-        self._start_next_call(effects, state, now)
+        self._start_next_call(effects, state)
 
-    def _failed(
-        self, effects: Effects, state: DeviceState, flight: InFlight, outcome: CallFailure, now: Instant
-    ) -> None:
+    def _failed(self, effects: Effects, state: DeviceState, flight: InFlight, outcome: CallFailure) -> None:
         if flight.plan_check is not None or flight.read is not None:
-            on_plan_unavailable(state, now)
+            on_plan_unavailable(state, effects.now.mono)
         elif isinstance(outcome, Cancelled):
             self._requeue(effects, state, flight)
             return  # the gateway stops
@@ -333,21 +306,21 @@ class Engine:
             state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
             code = Code.REFUSED if isinstance(outcome, Rejected) else Code.GAVE_UP
             items = flight.items or state.take_all()
-            reject_all(effects, items, code, outcome.detail, now, state.max_payload)
-        self._start_next_call(effects, state, now)
+            effects.reject(items, code, outcome.detail, state.max_payload)
+        self._start_next_call(effects, state)
 
     def _requeue(self, effects: Effects, state: DeviceState, flight: InFlight) -> None:
         """Its messages wait again; those that the broker delivers again anyway are acknowledged."""
         dropped = state.requeue(flight.items, self._redelivered)
         effects += [Acknowledge(item.delivery) for item in dropped]
 
-    def reconnected(self, connection: int, resumed: bool) -> list[Effect]:
+    def reconnected(self, connection: int, resumed: bool, now: Instant) -> Effects:
         """A new connection to the broker. `resumed`: the broker kept the session.
 
         Then it delivers again what was not acknowledged in this session, and what waits of that is dropped. What came
         before the session began is kept, since the broker does not have it any more.
         """
-        effects: Effects = []
+        effects = _effects_at(now)
         if self._stopped:
             return effects
         self._session = self._session if resumed else connection
@@ -357,3 +330,9 @@ class Engine:
             effects += [Acknowledge(item.delivery) for item in dropped]
         self._hellos.request_again(effects)
         return effects
+
+
+def _effects_at(now: Instant) -> Effects:
+    effects = Effects()
+    effects.now = now
+    return effects

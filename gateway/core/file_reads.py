@@ -4,9 +4,9 @@ A read is acknowledged at once: a device that misses blocks asks again.
 """
 
 from gateway.core.device_state import DeviceState, PendingRead
-from gateway.core.effects import Effects, SendBlocks, report_error
+from gateway.core.effects import Effects, SendBlocks
 from gateway.errors import Code
-from gateway.protocol.messages import MAX_BLOCK_BYTES, MAX_BLOCKS, Instant, Read
+from gateway.protocol.messages import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
 
 ASK_AGAIN = 1.0
 """Seconds after such an answer in which no other read asks the service: heartbeats wait behind that call."""
@@ -40,15 +40,15 @@ def _uint_bytes(number: int) -> int:
     return 1 + next((size for size in (1, 2, 4) if number < 1 << 8 * size), 8)
 
 
-def can_answer(state: DeviceState, read: Read, now: Instant) -> bool:
+def can_answer(state: DeviceState, read: Read, now: float) -> bool:
     """Whether the service need not be asked for the plan that is read."""
     plan = state.plan
     if plan is None:
         return False
-    return plan.readable == read.digest or (plan.digest is not None and now.mono - plan.asked_for_read < ASK_AGAIN)
+    return plan.readable == read.digest or (plan.digest is not None and now - plan.asked_for_read < ASK_AGAIN)
 
 
-def serve(effects: Effects, state: DeviceState, pending: PendingRead, now: Instant) -> None:
+def serve(effects: Effects, state: DeviceState, pending: PendingRead) -> None:
     """Answer a read by the plan that is known: blocks, or code 5."""
     read = pending.read
     files = state.plan.files if state.plan is not None and state.plan.readable == read.digest else ()
@@ -57,4 +57,4 @@ def serve(effects: Effects, state: DeviceState, pending: PendingRead, now: Insta
         effects.append(SendBlocks(state.device, pending.delivery, file, read))
     else:
         detail = f"no plan {read.digest} with a file {read.index} is known"
-        report_error(effects, pending.delivery, Code.UNKNOWN_PLAN, detail, now, max_payload=state.max_payload)
+        effects.report_error(pending.delivery, Code.UNKNOWN_PLAN, detail, state.max_payload)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary, ref
 
-from gateway.core.device_state import DeviceState, HelloWait
+from gateway.core.device_state import DeviceState
 from gateway.core.effects import Effects, FetchRetainedHello
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout
 
@@ -59,15 +59,15 @@ class HelloTracker:
 
     def request(self, effects: Effects, state: DeviceState) -> None:
         """Fetch the device's retained hello, unless it is awaited already."""
-        if state.hello_wait is None:
-            state.hello_wait = HelloWait()
+        if not state.awaits_hello:
+            state.awaits_hello = True
             self._awaited[state.device] = state
             effects.append(FetchRetainedHello(state.device))
 
     def lookup_started(self, state: DeviceState, now: float) -> None:
         """The SUBACK came: the wait counts from here."""
-        if state.hello_wait is not None and state.hello_wait.confirmed is None:
-            state.hello_wait.confirmed = now
+        if state.awaits_hello and state.hello_suback is None:
+            state.hello_suback = now
 
     def request_again(self, effects: Effects) -> None:
         """After a reconnect: the answers to earlier subscriptions may be lost."""
@@ -77,7 +77,7 @@ class HelloTracker:
                 self.request(effects, state)
 
     def end_wait(self, state: DeviceState) -> None:
-        state.hello_wait = None
+        state.awaits_hello, state.hello_suback = False, None
         self._awaited.pop(state.device, None)
 
     def deadline(self) -> float | None:
@@ -86,24 +86,19 @@ class HelloTracker:
 
     def overdue(self, now: float, under_pressure: bool = False) -> list[DeviceState]:
         """The devices whose wait has ended, or its first part. `under_pressure`: none waits for a late hello."""
-        return [
-            state
-            for state in self._awaited.values()
-            if (due := self._due(state, under_pressure)) is not None and due <= now
-        ]
+        due = ((state, self._due(state, under_pressure)) for state in self._awaited.values())
+        return [state for state, at in due if at is not None and at <= now]
 
     def _due(self, state: DeviceState, under_pressure: bool = False) -> float | None:
-        confirmed = state.hello_wait.confirmed if state.hello_wait else None
-        if confirmed is None:
+        if state.hello_suback is None:
             return None
-        return confirmed + (self._retained_wait if under_pressure or not state.limits_known else self._wait)
+        return state.hello_suback + (self._retained_wait if under_pressure or not state.limits_known else self._wait)
 
     def over_unknown_limit(self, state: DeviceState, now: float) -> bool:
         """Whether one heartbeat more of an unknown tag would be too many for this device.
 
         A backlog waits, however long it is, until a retained hello would be here; then only a few wait for a late one.
         """
-        wait = state.hello_wait
-        if wait is None or wait.confirmed is None or now < wait.confirmed + self._retained_wait:
+        if state.hello_suback is None or now < state.hello_suback + self._retained_wait:
             return False
         return len(state.awaiting_hello()) >= MAX_UNKNOWN

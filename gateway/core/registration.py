@@ -1,10 +1,9 @@
 """Registration: asked of the service before a device's first call, and known for as long as the answer says."""
 
 from gateway.core.device_state import DeviceState, InFlight
-from gateway.core.effects import Effects, reject_all
+from gateway.core.effects import Effects
 from gateway.core.hellos import HelloTracker
 from gateway.errors import Code
-from gateway.protocol.messages import Instant
 from gateway.protocol.service_calls import GetDeviceRegistration, Registration
 
 MAX_UNREGISTERED_TTL = 60.0
@@ -19,23 +18,23 @@ class RegistrationCheck:
         self._registered_values = registered_values
         self._hellos = hellos
 
-    def start(self, effects: Effects, state: DeviceState, now: Instant) -> InFlight | None:
+    def start(self, effects: Effects, state: DeviceState) -> InFlight | None:
         """The call to make; None where the device is known as not registered: what waits is rejected."""
-        if now.mono >= state.unregistered_until:
+        if effects.now.mono >= state.unregistered_until:
             return InFlight(GetDeviceRegistration(state.device))
-        self._reject_waiting(effects, state, now)
+        self._reject_waiting(effects, state)
         return None
 
-    def on_answer(self, effects: Effects, state: DeviceState, answer: Registration, now: Instant) -> bool:
+    def on_answer(self, effects: Effects, state: DeviceState, answer: Registration) -> bool:
         """Whether the device is registered; else what waits is rejected."""
         if answer.status.casefold() in self._registered_values:
-            state.registered_until = now.mono + answer.ttl
+            state.registered_until = effects.now.mono + answer.ttl
             return True
-        state.unregistered_until = now.mono + min(answer.ttl, MAX_UNREGISTERED_TTL)
-        self._reject_waiting(effects, state, now)
+        state.unregistered_until = effects.now.mono + min(answer.ttl, MAX_UNREGISTERED_TTL)
+        self._reject_waiting(effects, state)
         return False
 
-    def _reject_waiting(self, effects: Effects, state: DeviceState, now: Instant) -> None:
+    def _reject_waiting(self, effects: Effects, state: DeviceState) -> None:
         self._hellos.end_wait(state)
         detail = f"{state.device} is not registered"
-        reject_all(effects, state.take_all(), Code.NOT_REGISTERED, detail, now, state.max_payload)
+        effects.reject(state.take_all(), Code.NOT_REGISTERED, detail, state.max_payload)

@@ -11,7 +11,7 @@ from gateway.core.merging import apply_exponent
 from gateway.demo import payloads
 from gateway.demo.events import Call, Message, Sighting
 from gateway.demo.tracker import RUNTIME
-from gateway.errors import Code, MessageError
+from gateway.errors import Code, MessageError, printable
 from gateway.protocol import decoder
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, Samples
 from gateway.protocol.topics import Channel
@@ -66,11 +66,6 @@ def tell(sighting: Sighting, layouts: Mapping[str, Mapping[int, Layout]]) -> Lin
         text, tone = f"not of the protocol: {error}", Tone.BAD
     label = f"{sighting.channel} {len(sighting.payload):,} B"
     return Line(sighting.at, sighting.device.name, way, label, printable(text), tone)
-
-
-def printable(text: str) -> str:
-    """Without control characters."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _message(message: Message, layouts: Mapping[int, Layout]) -> tuple[str, Tone]:

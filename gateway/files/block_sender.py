@@ -1,6 +1,6 @@
-"""Sends blocks of model files, in turn to the devices that asked, under a limit for each and for all.
+"""Publishes the blocks of model files: one block of each device in turn, with a limit for each device and for all.
 
-So a download never delays a heartbeat, and a device that stops asking costs nothing. Knows no S3; bytes are handed in.
+Downloads must never delay heartbeats, and a device that stops reading must leave no state. Knows no S3.
 """
 
 import time
@@ -17,22 +17,22 @@ from gateway.protocol import encoder
 from gateway.protocol.messages import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
 
 DEVICE_WINDOW = 32
-"""Unconfirmed blocks of a device at most."""
+"""Unconfirmed blocks of one device, at most."""
 WINDOW_BYTES = 1_048_576
-"""No block is sent while so many bytes are unconfirmed: an ack waits behind no more than that, and a block."""
-READS_KEPT = 256
-"""Reads of a device that wait at most; then the oldest is dropped, and the device asks again for what it misses."""
-BYTES_KEPT = MAX_BLOCKS * MAX_BLOCK_BYTES
-"""Bytes that wait for a device at most, one of the largest reads: a broker may have to keep them for a sleeper."""
+"""With so many unconfirmed bytes no block is sent: an ack waits behind no more than that, and one block."""
+MAX_QUEUED_READS = 256
+"""Queued reads of one device. Above, the oldest is dropped: the device reads again what it misses."""
+MAX_QUEUED_BYTES = MAX_BLOCKS * MAX_BLOCK_BYTES
+"""Queued bytes of one device: one of the largest reads. A broker may have to keep them for a sleeping device."""
 
 _log = structlog.get_logger()
 
 
 @dataclass(slots=True)
-class _Request:
+class _QueuedRead:
     file: VerifiedFile
     read: Read
-    corrupted: Callable[[], None]
+    on_corrupted: Callable[[], None]
     sent: int = 0
 
     @property
@@ -46,123 +46,131 @@ class _Request:
 
 
 @dataclass(slots=True, eq=False)
-class _Device:
+class _Download:
+    """Of one device. `in_turn`: it is in the queue of turns."""
+
     topic: str
     unconfirmed: int = 0
-    has_turn: bool = False
-    requests: dict[Read, _Request] = field(default_factory=dict)
+    in_turn: bool = False
+    reads: dict[Read, _QueuedRead] = field(default_factory=dict)
 
     @property
     def ready(self) -> bool:
-        return bool(self.requests) and self.unconfirmed < DEVICE_WINDOW
+        return bool(self.reads) and self.unconfirmed < DEVICE_WINDOW
 
-    def queue(self, request: _Request) -> None:
-        """In place of the oldest ones where it is too much. What waits already is not kept twice."""
-        self.requests.setdefault(request.read, request)
-        waits = sum(each.bytes_left for each in self.requests.values())
-        while len(self.requests) > READS_KEPT or waits > BYTES_KEPT:
-            waits -= self.requests.pop(next(iter(self.requests))).bytes_left
+    def queue(self, queued: _QueuedRead) -> None:
+        """A read that is queued already is not queued twice. Drops the oldest reads above the limits."""
+        self.reads.setdefault(queued.read, queued)
+        total = sum(each.bytes_left for each in self.reads.values())
+        while len(self.reads) > MAX_QUEUED_READS or total > MAX_QUEUED_BYTES:
+            total -= self.reads.pop(next(iter(self.reads))).bytes_left
 
 
 class BlockSender:
-    """`publish(topic, payload, confirmed)` sends a block with QoS 1 and calls `confirmed` when the broker has it;
-    `later(seconds, action)` acts after so many seconds."""
+    """`publish(topic, payload, on_confirmed)` publishes with QoS 1 and calls `on_confirmed(reason code)` at the PUBACK;
+    `call_later(seconds, action)` as asyncio's; `on_published` is called for each block."""
 
     def __init__(
         self,
         publish: Callable[[str, bytes, Callable[[int], None]], None],
-        later: Callable[[float, Callable[[], None]], object],
+        call_later: Callable[[float, Callable[[], None]], object],
+        on_published: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publish = publish
-        self._later = later
+        self._call_later = call_later
+        self._on_published = on_published
         self._clock = clock
-        self._pace = CongestionControl()
-        self._devices: dict[str, _Device] = {}
-        self._turns: deque[_Device] = deque()
+        self._congestion = CongestionControl()
+        self._downloads: dict[str, _Download] = {}
+        self._turns: deque[_Download] = deque()
         self._unconfirmed = 0
         self._unconfirmed_bytes = 0
-        self._rests = False
+        self._throttled = False
 
     def __repr__(self) -> str:
-        return f"<BlockSender: {len(self._devices)} devices, {self._unconfirmed} unconfirmed>"
+        return f"<BlockSender: {len(self._downloads)} devices, {self._unconfirmed} unconfirmed>"
 
-    def send(self, topic: str, file: VerifiedFile, read: Read, corrupted: Callable[[], None]) -> None:
-        """Queue what `read` asks for, to be published on `topic`; `corrupted` is called where the disk fails."""
-        device = self._devices.setdefault(topic, _Device(topic))
-        device.queue(_Request(file, read, corrupted))
-        self._take_turn(device)
+    def send(self, topic: str, file: VerifiedFile, read: Read, on_corrupted: Callable[[], None]) -> None:
+        """Queue the blocks of `read` for `topic`; `on_corrupted` is called if the disk fails."""
+        download = self._downloads.setdefault(topic, _Download(topic))
+        download.queue(_QueuedRead(file, read, on_corrupted))
+        self._enqueue(download)
         self._pump()
 
-    def make_way(self) -> None:
-        """Others are served: blocks go slower for a while."""
-        self._pace.serves_others(self._clock())
+    def yield_to_traffic(self) -> None:
+        """There is other traffic: blocks are limited to a rate for a while."""
+        self._congestion.note_traffic(self._clock())
 
-    def _take_turn(self, device: _Device) -> None:
-        """The last in the row; at most once."""
-        if device.ready and not device.has_turn:
-            device.has_turn = True
-            self._turns.append(device)
+    def _enqueue(self, download: _Download) -> None:
+        """At the end of the turns, at most once."""
+        if download.ready and not download.in_turn:
+            download.in_turn = True
+            self._turns.append(download)
 
     @property
     def _full(self) -> bool:
-        return self._unconfirmed >= self._pace.window
+        return self._unconfirmed >= self._congestion.window
 
     def _pump(self) -> None:
-        while self._turns and not self._full and self._unconfirmed_bytes < WINDOW_BYTES and not self._resting():
-            device = self._turns.popleft()
-            device.has_turn = False
-            if device.ready:
-                self._send_next(device)
-            self._take_turn(device)
-            self._forget_idle(device)
+        while self._turns and not self._full and self._unconfirmed_bytes < WINDOW_BYTES and not self._is_throttled():
+            download = self._turns.popleft()
+            download.in_turn = False
+            if download.ready:
+                self._send_next(download)
+            self._enqueue(download)
+            self._forget_idle(download)
 
-    def _resting(self) -> bool:
-        """Whether none may go now; then it goes on by itself."""
-        seconds = 0.0 if self._rests else self._pace.rest(self._clock())
+    def _is_throttled(self) -> bool:
+        """Whether no block may be sent now; a timer then calls `_pump`."""
+        seconds = 0.0 if self._throttled else self._congestion.delay(self._clock())
         if seconds > 0:
-            self._rests = True
-            self._later(seconds, self._rested)
-        return self._rests
+            self._throttled = True
+            self._call_later(seconds, self._on_delay_over)
+        return self._throttled
 
-    def _rested(self) -> None:
-        self._rests = False
+    def _on_delay_over(self) -> None:
+        self._throttled = False
         self._pump()
 
-    def _send_next(self, device: _Device) -> None:
-        read, request = next(iter(device.requests.items()))
-        offset = request.offset
+    def _send_next(self, download: _Download) -> None:
+        read, queued = next(iter(download.reads.items()))
+        offset = queued.offset
         try:
-            data = request.file.read(offset, read.length)
+            data = queued.file.read(offset, read.length)
         except (Corrupted, OSError):
-            del device.requests[read]
-            request.corrupted()
+            del download.reads[read]
+            queued.on_corrupted()
             return
-        request.sent += 1
-        if request.sent == read.count or offset + len(data) >= request.file.total:
-            del device.requests[read]
-        payload = encoder.encode_block(read.digest, read.index, offset, request.file.total, data)
-        device.unconfirmed += 1
+        queued.sent += 1
+        if queued.sent == read.count or offset + len(data) >= queued.file.total:
+            del download.reads[read]
+        payload = encoder.encode_block(read.digest, read.index, offset, queued.file.total, data)
+        download.unconfirmed += 1
         self._unconfirmed += 1
         self._unconfirmed_bytes += len(payload)
         sent = self._clock()
-        self._pace.sends(sent)
-        self._publish(device.topic, payload, lambda reason: self._confirmed(device, len(payload), sent, reason))
+        self._congestion.on_sent(sent)
+        self._publish(download.topic, payload, lambda reason: self._on_confirmed(download, len(payload), sent, reason))
+        self._on_published()
 
-    def _confirmed(self, device: _Device, size: int, sent: float, reason: int) -> None:
-        self._pace.confirmed(sent, self._clock(), self._full)
-        device.unconfirmed -= 1
+    def _on_confirmed(self, download: _Download, size: int, sent: float, reason: int) -> None:
+        self._congestion.on_confirmed(sent, self._clock(), self._full)
+        download.unconfirmed -= 1
         self._unconfirmed -= 1
         self._unconfirmed_bytes -= size
-        if reason >= FAILURE and (device.requests or not device.unconfirmed):
-            mend = "the broker refuses a block: its ACL must let the gateway write it"
-            _log.error(mend, topic=device.topic, reason=reason)
+        if reason >= FAILURE and (download.reads or not download.unconfirmed):
+            _log.error(
+                "the broker rejects a block of a model file; the download ends; correct the ACL of the broker",
+                topic=download.topic,
+                reason=reason,
+            )
         if reason >= FAILURE or reason == NO_MATCHING_SUBSCRIBERS:
-            device.requests.clear()
-        self._take_turn(device)
-        self._forget_idle(device)
+            download.reads.clear()
+        self._enqueue(download)
+        self._forget_idle(download)
         self._pump()
 
-    def _forget_idle(self, device: _Device) -> None:
-        if not device.requests and not device.unconfirmed:
-            self._devices.pop(device.topic, None)
+    def _forget_idle(self, download: _Download) -> None:
+        if not download.reads and not download.unconfirmed:
+            self._downloads.pop(download.topic, None)

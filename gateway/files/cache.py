@@ -1,6 +1,6 @@
-"""Model files on this machine's disk: bounded, least recently used first out, never trusted before they are verified.
+"""Model files on this machine's disk, over restarts: bounded, the least recently used are evicted first.
 
-Survives a restart and removes what was not finished. Knows no S3 and no devices.
+A file must never be used before it is verified. Knows no S3 and no devices.
 """
 
 import hashlib
@@ -20,26 +20,25 @@ from gateway.errors import Code, FileError
 from gateway.protocol.messages import ModelFile
 
 CHUNK = 65_536
-"""Bytes that are read and checked at once."""
-_CHUNKS_KEPT = 16
+"""Bytes that are read and verified at once."""
+_CACHED_CHUNKS = 16
 _DIGESTS = {"SHA1": lambda: hashlib.sha1(usedforsecurity=False)}
 
 _log = structlog.get_logger()
 
 
 class Corrupted(Exception):
-    """The disk gave other bytes than were verified."""
+    """The disk returned other bytes than those that were verified."""
 
 
 class VerifiedFile:
-    """A file whose checksum was right when it was opened; each later read is held against that moment.
+    """A file whose checksum was right when it was opened; each later read is compared with that state.
 
-    It is closed once nobody holds it any more, so that blocks which wait for their turn are still read after the cache
-    has let go of the file, on the disk too.
+    It is closed when the last reference goes: queued blocks can be read after the cache has deleted the file.
     """
 
     def __init__(self, path: Path, file: ModelFile) -> None:
-        """Raises OSError where it is not there, Corrupted where its checksum is not the file's."""
+        """Raises OSError if it cannot be read, Corrupted if its checksum is wrong."""
         self._fd = os.open(path, os.O_RDONLY)
         weakref.finalize(self, os.close, self._fd)
         self._sums: list[int] = []
@@ -55,11 +54,11 @@ class VerifiedFile:
 
     @property
     def evicted(self) -> bool:
-        """Whether its bytes stay on the disk for its holders' sake alone."""
+        """Whether the cache has deleted it: its bytes are on the disk only while it is open."""
         return os.fstat(self._fd).st_nlink == 0
 
     def touch(self) -> None:
-        """It is used: others are evicted before it."""
+        """Mark it as used now: others are evicted before it."""
         os.utime(self._fd)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -76,53 +75,57 @@ class VerifiedFile:
             if zlib.crc32(chunk) != self._sums[number]:
                 raise Corrupted
             self._chunks[number] = chunk
-            if len(self._chunks) > _CHUNKS_KEPT:
+            if len(self._chunks) > _CACHED_CHUNKS:
                 self._chunks.popitem(last=False)
         return chunk
 
 
 class FileCache:
-    """One folder of at most `limit` bytes. Its methods may block for the time of a disk; they are called in threads.
+    """One folder of at most `limit` bytes. Its methods block on the disk: call them in threads.
 
-    Over the limit are, for a while, evicted files that somebody still holds.
+    Evicted files that are still open use disk space above the limit.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
-        """Raises OSError where the folder cannot be used."""
+        """Raises OSError if the folder cannot be used."""
         self._folder = folder
         self._limit = limit
         self._writing: dict[Path, int] = {}
-        self._room = threading.Condition()
+        self._space = threading.Condition()
         folder.mkdir(parents=True, exist_ok=True)
         for unfinished in folder.glob("*.part"):
             unfinished.unlink()
 
     def open(self, file: ModelFile) -> VerifiedFile | None:
-        """The verified file; None where it is not here, or not any more what it was.
+        """The verified file; None: it is not in the cache, or is corrupted.
 
-        Raises FileFault where its checksum is of a type that nobody here can verify, before anything is fetched.
+        Raises FileError if the type of its checksum is not supported, before anything is fetched.
         """
         _digest(file)
         path = self._path(file)
         try:
-            found = VerifiedFile(path, file)
-            found.touch()
+            opened = VerifiedFile(path, file)
+            opened.touch()
         except FileNotFoundError:
             return None
-        except (Corrupted, OSError) as error:  # other bytes, or none: a disk fails in both ways
-            _log.error("the disk has corrupted a model file: it is fetched anew", url=file.url, error=repr(error))
+        except (Corrupted, OSError) as error:  # a failing disk returns other bytes, or none
+            _log.error(
+                "the disk has corrupted a model file; it is fetched again; check the disk",
+                url=file.url,
+                error=repr(error),
+            )
             path.unlink(missing_ok=True)
             return None
-        return found
+        return opened
 
     def put(self, file: ModelFile, size: int, chunks: Iterable[bytes]) -> VerifiedFile:
-        """Write a file of `size` bytes and verify it. Raises FileFault where it is not the plan's, or OSError."""
+        """Write a file of `size` bytes and verify it. Raises FileError if it is not the plan's, or OSError."""
         if size > self._limit:
             raise FileError(Code.UNKNOWN_PLAN, f"{file.url} has {size} bytes, the cache {self._limit}")
         part = self._path(file).with_suffix(".part")
-        with self._room:
-            self._room.wait_for(lambda: size + sum(self._writing.values()) <= self._limit)
-            self._make_room(size + sum(self._writing.values()))
+        with self._space:
+            self._space.wait_for(lambda: size + sum(self._writing.values()) <= self._limit)
+            self._evict(size + sum(self._writing.values()))
             self._writing[part] = size
         try:
             self._write(part, file, size, chunks)
@@ -132,9 +135,9 @@ class FileCache:
             raise FileError(Code.GAVE_UP, "the gateway's disk gives other bytes than were written") from None
         finally:
             part.unlink(missing_ok=True)
-            with self._room:
+            with self._space:
                 del self._writing[part]
-                self._room.notify_all()
+                self._space.notify_all()
 
     def _write(self, part: Path, file: ModelFile, size: int, chunks: Iterable[bytes]) -> None:
         digest, written = _digest(file), 0
@@ -148,9 +151,9 @@ class FileCache:
         if digest.hexdigest() != file.checksum.lower():
             raise FileError(Code.UNKNOWN_PLAN, f"{file.url} has the {file.checksum_type} {digest.hexdigest()}")
 
-    def _make_room(self, size: int) -> None:
-        """For `size` bytes beside the files that are whole, on a disk that may be smaller than the limit."""
-        files = sorted(self._whole())
+    def _evict(self, size: int) -> None:
+        """Until `size` more bytes fit into the limit, and onto the disk."""
+        files = sorted(self._complete_files())
         used = sum(bytes_used for _, bytes_used, _ in files)
         limit = min(self._limit, used + shutil.disk_usage(self._folder).free)
         for _, bytes_used, path in files:
@@ -159,13 +162,13 @@ class FileCache:
             path.unlink(missing_ok=True)
             used -= bytes_used
 
-    def _whole(self) -> Iterator[tuple[int, int, Path]]:
-        """When it was used last, its bytes, and the file. Another thread may have found it corrupted meanwhile."""
+    def _complete_files(self) -> Iterator[tuple[int, int, Path]]:
+        """Time of last use, bytes and path of each. Another thread may have deleted one."""
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):
                 if path not in self._writing:
-                    found = path.stat()
-                    yield found.st_mtime_ns, found.st_size, path
+                    status = path.stat()
+                    yield status.st_mtime_ns, status.st_size, path
 
     def _path(self, file: ModelFile) -> Path:
         name = hashlib.sha256(f"{file.checksum_type} {file.checksum.lower()} {file.url}".encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""From a read to its blocks: the file is opened once for all who wait for it, then its blocks take their turns.
+"""From a read to its blocks: opens the file once for all reads that wait for it, then queues their blocks.
 
-What waits for a file is bounded for each device: over the bound the oldest read is dropped, and the device asks again.
-A read that waits already is not kept twice.
+Waiting reads are limited for each device: above the limit the oldest is dropped, and the device reads again. The same
+read must never wait twice.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gateway.errors import Code, FileError
-from gateway.files.block_sender import READS_KEPT, BlockSender
+from gateway.files.block_sender import MAX_QUEUED_READS, BlockSender
 from gateway.files.cache import VerifiedFile
 from gateway.files.fetcher import ModelFileStore
 from gateway.protocol.messages import ModelFile, Read
@@ -20,65 +20,65 @@ from gateway.retry import ShuttingDown
 class _PendingRead:
     topic: str
     read: Read
-    unreadable: Callable[[FileError], None]
+    on_error: Callable[[FileError], None]
 
 
 class ReadQueue:
-    """Between the models and the blocks."""
+    """Reads of files that are being opened."""
 
-    def __init__(self, models: ModelFileStore, sender: BlockSender) -> None:
-        self._models = models
+    def __init__(self, store: ModelFileStore, sender: BlockSender) -> None:
+        self._store = store
         self._sender = sender
-        self._waiting: dict[ModelFile, dict[str, dict[Read, _PendingRead]]] = {}
+        self._pending: dict[ModelFile, dict[str, dict[Read, _PendingRead]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def send(self, topic: str, file: ModelFile, read: Read, unreadable: Callable[[FileError], None]) -> None:
-        """Publish the blocks of `read` on `topic`; `unreadable` hears why that cannot be."""
-        self._send(file, _PendingRead(topic, read, unreadable))
+    def send(self, topic: str, file: ModelFile, read: Read, on_error: Callable[[FileError], None]) -> None:
+        """Publish the blocks of `read` on `topic`; `on_error` gets the reason if that is impossible."""
+        self._send(file, _PendingRead(topic, read, on_error))
 
-    def make_way(self) -> None:
-        """Others are served: downloads go slower for a while."""
-        self._sender.make_way()
+    def yield_to_traffic(self) -> None:
+        """There is other traffic: downloads are limited to a rate for a while."""
+        self._sender.yield_to_traffic()
 
-    def _send(self, file: ModelFile, wish: _PendingRead) -> None:
-        found = self._models.opened(file)
-        if found is not None:
-            self._sender.send(wish.topic, found, wish.read, lambda: self._corrupted(file, found, wish))
+    def _send(self, file: ModelFile, pending: _PendingRead) -> None:
+        opened = self._store.cached(file)
+        if opened is not None:
+            self._sender.send(pending.topic, opened, pending.read, lambda: self._on_corrupted(file, opened, pending))
             return
-        if file not in self._waiting:
-            self._waiting[file] = {}
+        if file not in self._pending:
+            self._pending[file] = {}
             task = asyncio.create_task(self._open(file))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        wishes = self._waiting[file].setdefault(wish.topic, {})
-        wishes[wish.read] = wish
-        if len(wishes) > READS_KEPT:
-            del wishes[next(iter(wishes))]
+        reads = self._pending[file].setdefault(pending.topic, {})
+        reads[pending.read] = pending
+        if len(reads) > MAX_QUEUED_READS:
+            del reads[next(iter(reads))]
 
     async def _open(self, file: ModelFile) -> None:
-        fault = None
+        error = None
         try:
-            await self._models.open(file)
-        except FileError as error:
-            fault = error
+            await self._store.get(file)
+        except FileError as failure:
+            error = failure
         except ShuttingDown:
-            return  # the devices ask the next gateway
-        except Exception as error:
-            fault = FileError(Code.GAVE_UP, f"the gateway failed on it: {error!r}")
-        for wishes in self._waiting.pop(file).values():
-            if fault is not None:
-                next(reversed(wishes.values())).unreadable(fault)
+            return  # the devices read again from the next gateway
+        except Exception as failure:
+            error = FileError(Code.GAVE_UP, f"the gateway failed on it: {failure!r}")
+        for reads in self._pending.pop(file).values():
+            if error is not None:
+                next(reversed(reads.values())).on_error(error)
             else:
-                for wish in wishes.values():
-                    self._send(file, wish)
+                for pending in reads.values():
+                    self._send(file, pending)
 
-    def _corrupted(self, file: ModelFile, found: VerifiedFile, wish: _PendingRead) -> None:
-        """The cache is not what it was; the read is answered again once the file is."""
-        self._models.drop(file, found)
-        self._send(file, wish)
+    def _on_corrupted(self, file: ModelFile, opened: VerifiedFile, pending: _PendingRead) -> None:
+        """The file changed on the disk: the read waits until it is opened again."""
+        self._store.drop(file, opened)
+        self._send(file, pending)
 
     def close(self) -> None:
         """Nothing is sent any more."""
         for task in self._tasks:
             task.cancel()
-        self._models.close()
+        self._store.close()

@@ -1,69 +1,65 @@
-"""When the next block may go: as many are under way as the broker confirms at its own speed, and none only waits.
+"""Congestion control for file blocks: how many may be unconfirmed, and when the next one may be sent.
 
-Acks and plans wait behind what waits in front of the broker, and heartbeats for both. So the window follows the delay
-of the confirmations: it shrinks as soon as they take longer than the way alone. And while heartbeats come, there is a
-rate, since broker, gateway and machine are theirs too. Pure: times in seconds are handed in.
+The window follows the round-trip time of the PUBACKs (delay-based, like TCP Vegas): blocks must never queue in front of
+acks and plans at the broker. While heartbeats arrive, a token bucket also limits blocks per second. Pure: times are
+monotonic seconds.
 """
 
-MOST = 256
-"""Well under what the link sends at once."""
-LEAST = 4
-START = 16
-SLACK = 0.001
-"""So much longer than the fastest may a confirmation take, or by half of the fastest's time where that is more."""
-REMEMBERED = 30.0
-"""The fastest is looked for anew so often, since the way may change; the one before counts for as long again."""
+MAX_WINDOW = 256
+"""Well below what the connection sends at once."""
+MIN_WINDOW = 4
+START_WINDOW = 16
+RTT_TOLERANCE = 0.001
+"""Seconds that a PUBACK may take longer than the fastest, or half of the fastest's time if that is more."""
+RTT_PERIOD = 30.0
+"""Seconds after which the fastest is measured again, since the network may change. It is valid for one more period."""
 RATE = 2000
-"""Blocks a second, of all devices, while others are served."""
+"""Blocks per second, of all devices, while there is other traffic."""
 BURST = 8
-"""Blocks that may go at once then."""
-QUIET = 0.25
-"""So long after the last one that was served, nobody is."""
+"""Blocks that may be sent at once then."""
+TRAFFIC_PERIOD = 0.25
+"""Seconds for which one message counts as traffic."""
 
 
 class CongestionControl:
     """`window`: blocks that may be unconfirmed."""
 
     def __init__(self) -> None:
-        self.window = START
-        self._exact = float(START)
+        self.window = START_WINDOW
+        self._exact_window = float(START_WINDOW)
         self._fastest = self._fastest_before = float("inf")
-        self._since = float("-inf")
-        self._others = float("-inf")
-        self._paid_at = float("-inf")
+        self._period_began = float("-inf")
+        self._last_traffic = float("-inf")
+        self._paid_until = float("-inf")
 
     def __repr__(self) -> str:
-        return f"<Pace: {self.window} at once, the fastest took {self._way() * 1000:.1f} ms>"
+        fastest = min(self._fastest, self._fastest_before) * 1000
+        return f"<CongestionControl: window {self.window}, fastest PUBACK {fastest:.1f} ms>"
 
-    def confirmed(self, sent: float, now: float, is_full: bool) -> None:
-        """A block of the moment `sent` is confirmed. `is_full`: no other could have been sent meanwhile.
+    def on_confirmed(self, sent: float, now: float, is_full: bool) -> None:
+        """The block that was sent at `sent` is confirmed. `is_full`: the window was full.
 
-        In the time of a whole window it grows by one block at most, and is halved at most.
+        In the time of a whole window the window grows by at most one block, and shrinks by at most half.
         """
-        self._remember(now - sent, now)
-        way = self._way()
-        waited = now - sent - way
-        step = max(-self._exact / 2, 1 - waited / max(SLACK, way / 2))
+        round_trip = now - sent
+        if now - self._period_began > RTT_PERIOD:
+            self._fastest_before, self._fastest, self._period_began = self._fastest, round_trip, now
+        self._fastest = min(self._fastest, round_trip)
+        min_rtt = min(self._fastest, self._fastest_before)
+        queued = round_trip - min_rtt
+        step = max(-self._exact_window / 2, 1 - queued / max(RTT_TOLERANCE, min_rtt / 2))
         if step < 0 or is_full:
-            self._exact = min(MOST, max(LEAST, self._exact + step / self._exact))
-            self.window = int(self._exact)
+            self._exact_window = min(MAX_WINDOW, max(MIN_WINDOW, self._exact_window + step / self._exact_window))
+            self.window = int(self._exact_window)
 
-    def serves_others(self, now: float) -> None:
-        """A call to the service begins: a heartbeat, mostly."""
-        self._others = now
+    def note_traffic(self, now: float) -> None:
+        """A call to the service starts: mostly for a heartbeat."""
+        self._last_traffic = now
 
-    def sends(self, now: float) -> None:
-        """A block goes."""
-        self._paid_at = max(self._paid_at, now - BURST / RATE) + 1 / RATE
+    def on_sent(self, now: float) -> None:
+        """A block is sent."""
+        self._paid_until = max(self._paid_until, now - BURST / RATE) + 1 / RATE
 
-    def rest(self, now: float) -> float:
-        """Seconds until the next block may go."""
-        return max(0.0, self._paid_at - now) if now - self._others < QUIET else 0.0
-
-    def _way(self) -> float:
-        return min(self._fastest, self._fastest_before)
-
-    def _remember(self, took: float, now: float) -> None:
-        if now - self._since > REMEMBERED:
-            self._fastest_before, self._fastest, self._since = self._fastest, took, now
-        self._fastest = min(self._fastest, took)
+    def delay(self, now: float) -> float:
+        """Seconds until the next block may be sent."""
+        return max(0.0, self._paid_until - now) if now - self._last_traffic < TRAFFIC_PERIOD else 0.0

@@ -5,12 +5,13 @@ Must never decide anything: what a message or an answer means is the core's.
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import structlog
 
+from gateway.cloud.client import EdgeManagerClient
 from gateway.core.effects import (
     Acknowledge,
     CallService,
@@ -33,25 +34,12 @@ from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.hellos import HelloWriter, RetainedHelloReader
 from gateway.pipeline.publisher import PublishBarrier, Publisher
 from gateway.protocol.encoder import encode_plan, model_files
-from gateway.protocol.messages import Device, Instant
+from gateway.protocol.messages import Instant
 from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Rejected
 from gateway.protocol.topics import Channel, Topics, topic_for_same_device
 from gateway.storage.state_store import StateStore
 
 _log = structlog.get_logger()
-
-
-class ServiceClient(Protocol):
-    """What the pipeline uses of the Edge Manager client."""
-
-    def bind(self, on_retry_due: Callable[[Device], None], set_concurrency: Callable[[int], None]) -> None:
-        """`on_retry_due` gets a device whose call is due again, `set_concurrency` how many calls may be in flight."""
-
-    def call(self, call: Call, then: Callable[[Outcome[Any]], None]) -> None:
-        """Make a call; `then` gets its outcome."""
-
-    def retry_now(self, device: Device) -> None:
-        """All others wait for this device: if its call failed, it is due now."""
 
 
 class Dispatcher:
@@ -77,11 +65,11 @@ class Dispatcher:
         self._calls = 0
         self._changed = asyncio.Event()
 
-    def start(self, session: MqttSession, client: ServiceClient, models: ModelFileStore) -> None:
+    def start(self, session: MqttSession, client: EdgeManagerClient, models: ModelFileStore) -> None:
         """Before the first message: restore the hellos of the last run."""
         self._session, self._client, self._models = session, client, models
         self._publisher = Publisher(session, self._topics, self._store, self._metrics, self._changed.set)
-        self._block_sender = BlockSender(session.publish, self._loop.call_later)
+        self._block_sender = BlockSender(session.publish, self._loop.call_later, self._metrics.blocks_published.inc)
         self._reads = ReadQueue(models, self._block_sender)
         self._hello_writer = HelloWriter(self._store)
         self._hello_reader = RetainedHelloReader(
@@ -89,7 +77,10 @@ class Dispatcher:
         )
         for device, records in self._store.hellos():
             self._engine.restore_hellos(self._topics.device(device.fleet, device.name), records)
-        client.bind(self._retry_due, self._set_concurrency)
+        client.bind(
+            lambda device: self.execute(self._engine.retry_due(device, _now())),
+            lambda limit: self.execute(self._engine.set_concurrency(limit, _now())),
+        )
         self._metrics.devices.set_function(lambda: self._engine.devices)
         self._metrics.devices_waiting.set_function(lambda: self._engine.waiting_devices)
 
@@ -117,30 +108,22 @@ class Dispatcher:
 
     def execute(self, effects: list[Effect]) -> None:
         """In their order; an acknowledgement waits for the confirmation of what is before it."""
-        barrier: PublishBarrier | None = None
+        barrier = PublishBarrier()
         for effect in effects:
             match effect:
                 case CallService(call):
                     self._calls += 1
-                    self._block_sender.make_way()
+                    self._block_sender.yield_to_traffic()
                     self._client.call(call, partial(self._on_outcome, call))
                 case PublishAck():
-                    barrier = barrier or PublishBarrier()
                     self._publisher.publish_ack(effect, barrier)
                 case Acknowledge():
-                    delivery = cast("Delivery", effect.delivery)
-                    if barrier is None:
-                        self._acknowledge(delivery)
-                    else:
-                        barrier.when_done(partial(self._acknowledge, delivery))
+                    barrier.when_done(partial(self._acknowledge, cast("Delivery", effect.delivery)))
                 case DeadLetter():
-                    barrier = barrier or PublishBarrier()
                     self._publisher.dead_letter(effect, barrier)
                 case PublishPlan():
-                    barrier = barrier or PublishBarrier()
                     self._publisher.publish_plan(effect, barrier)
                 case SaveHellos():
-                    barrier = barrier or PublishBarrier()
                     self._hello_writer.save(effect, barrier)
                 case FetchRetainedHello(device):
                     self._hello_reader.fetch(device)
@@ -155,9 +138,7 @@ class Dispatcher:
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         def unavailable(error: FileError) -> None:
-            self.execute(
-                self._engine.file_unavailable(effect.device, effect.delivery, error.code, error.detail, _now())
-            )
+            self.execute(self._engine.file_unavailable(effect.device, effect.delivery, error, _now()))
 
         topic = topic_for_same_device(cast("Delivery", effect.delivery).topic, Channel.BLOCK)
         self._reads.send(topic, effect.file, effect.read, unavailable)
@@ -184,12 +165,6 @@ class Dispatcher:
         self._calls -= 1
         self.execute(self._engine.resolve(call.device, outcome, _now()))
         self._changed.set()
-
-    def _retry_due(self, device: Device) -> None:
-        self.execute(self._engine.retry_due(device, _now()))
-
-    def _set_concurrency(self, limit: int) -> None:
-        self.execute(self._engine.set_concurrency(limit, _now()))
 
     def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)

@@ -106,7 +106,7 @@ class HelloWriter:
         unsaved, self._unsaved = self._unsaved, {}
         barriers, self._barriers = self._barriers, []
         try:
-            self._store.remember(unsaved)
+            self._store.save_hellos(unsaved)
         except StateError as error:
             event = "hellos cannot be saved: after a restart older tags are unknown, until the disk works again"
             _log.error(event, error=str(error))

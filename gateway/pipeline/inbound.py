@@ -8,13 +8,14 @@ import time
 
 import structlog
 
+from gateway.cloud.client import EdgeManagerClient
 from gateway.core.effects import Acknowledge, Effect
 from gateway.core.engine import Engine
 from gateway.errors import DecodeError, LimitError, MessageError, RateError
 from gateway.mqtt.session import Delivery, MqttSession
 from gateway.ops.metrics import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
-from gateway.pipeline.dispatcher import Dispatcher, ServiceClient
+from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
 from gateway.protocol.decoder import DECODERS, peek_seq
 from gateway.protocol.messages import Device, Instant
@@ -51,11 +52,11 @@ class InboundHandler:
         self._rates = rates
         self._max_payload = max_payload
 
-    def start(self, session: MqttSession, client: ServiceClient) -> None:
+    def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
         """Before the first connection."""
         self._session, self._client = session, client
         self._limit.start(session)
-        self._downtime = self._store.away()
+        self._downtime = self._store.downtime()
         self._check_blocked()
 
     def stop(self) -> None:
@@ -64,10 +65,10 @@ class InboundHandler:
     def connected(self, connection: int, session_present: bool) -> None:
         """The subscriber connection is up."""
         self._limit.connected()
+        now = Instant(time.time(), time.monotonic())
         if session_present:
-            now = time.monotonic()
-            self._rates.allow_backlog(self._downtime if connection == 1 else now - self._checked_at, now)
-        self._dispatcher.execute(self._engine.reconnected(connection, session_present))
+            self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
+        self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: accepted or rejected, never lost."""
@@ -100,7 +101,7 @@ class InboundHandler:
         except Exception as error:
             event = "a fault of the gateway: a message was rejected; please report it with its dead letter"
             _log.exception(event, topic=delivery.topic)
-            effects = self._engine.reject(delivery, LimitError(f"the gateway failed on it: {error!r}"), now)
+            effects = self._engine.reject(delivery, LimitError(f"the gateway failed on it: {error!r}"), now, None)
         self._dispatcher.execute(effects)
 
     def _over_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> list[Effect]:
@@ -114,7 +115,7 @@ class InboundHandler:
         """Where all messages wait behind a few, end the waits of these: for hellos, and for calls that fail alone."""
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
         self._checked_at = time.monotonic()
-        self._store.lives()
+        self._store.touch_liveness()
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)

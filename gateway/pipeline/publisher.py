@@ -5,6 +5,7 @@ A dead letter that nobody subscribes to is appended to a file.
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import cast
 
 import structlog
@@ -24,14 +25,12 @@ LOGGED_A_SECOND = 50
 _log = structlog.get_logger()
 
 
+@dataclass(slots=True)
 class PublishBarrier:
-    """Delays actions until the broker has confirmed the publications of one list of effects. `pending` counts those."""
+    """Delays what follows in a list of effects until the broker, or the disk, has confirmed the `pending` ones."""
 
-    __slots__ = ("_actions", "pending")
-
-    def __init__(self) -> None:
-        self.pending = 0
-        self._actions: list[Callable[[], None]] = []
+    pending: int = 0
+    _actions: list[Callable[[], None]] = field(default_factory=list)
 
     def done(self) -> None:
         """One of them was confirmed."""
@@ -110,7 +109,7 @@ class Publisher:
         """The topic `dead` did not take it: a file does, or the log where that fails too."""
         self._metrics.dead_letters_kept.inc()
         try:
-            file = self._store.bury(delivery.topic, delivery.payload, code, detail, time.time())
+            file = self._store.save_dead_letter(delivery.topic, delivery.payload, code, detail, time.time())
         except StateError as error:
             _log.error("a dead letter is in this event alone", error=str(error), payload=delivery.payload.hex())
         else:

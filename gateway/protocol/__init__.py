@@ -1,1 +1,1 @@
-"""What devices, gateway and Edge Manager say to each other: messages, topics, their bytes, calls. Performs no I/O."""
+"""Messages of devices and gateway, their topics and bytes, and calls to the Edge Manager. Performs no I/O."""

@@ -56,7 +56,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One column of a layout. A sample n stands for n * 10**exponent where an exponent is given (-30 to 30)."""
+    """One column of a layout. A sample n means n * 10**exponent where there is an exponent (-30 to 30)."""
 
     dimension: str
     name: str

@@ -1,1 +1,1 @@
-"""What the gateway keeps on disk: hellos, filters, dead letters without a subscriber. Decides nothing."""
+"""What the gateway keeps on disk: hellos, topic filters, dead letters without a subscriber."""

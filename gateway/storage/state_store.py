@@ -1,6 +1,6 @@
-"""What outlives the gateway: its devices' hellos, its topic filters, and refused payloads that nobody took.
+"""State that survives a restart: hellos of the devices, topic filters of the session, dead letters without subscriber.
 
-SQLite in WAL mode: a commit survives kill -9. Decides nothing; the core says what is worth keeping.
+SQLite in WAL mode: a commit survives kill -9. It must never decide what is kept: the core does.
 """
 
 import base64
@@ -16,7 +16,9 @@ from weakref import WeakKeyDictionary
 from gateway.errors import Code, ConfigError, StateError
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric, Model
 
-DEAD_BYTES = 64 * 1024 * 1024
+DEAD_LETTER_BYTES = 64 * 1024 * 1024
+UNKNOWN_DOWNTIME = 86_400.0
+"""Seconds."""
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, layout TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS hellos (
@@ -43,11 +45,11 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 class StateStore:
-    """One folder: `hellos.sqlite`, `dead.jsonl` and `alive`. Raises ConfigError where the folder cannot be used."""
+    """One folder: `hellos.sqlite`, `dead.jsonl` and `alive`. Raises ConfigError if the folder cannot be used."""
 
     def __init__(self, folder: Path) -> None:
-        self._dead, self._alive = folder / "dead.jsonl", folder / "alive"
-        self._layouts: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
+        self._dead_letters, self._alive = folder / "dead.jsonl", folder / "alive"
+        self._layout_ids: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = _open(folder / "hellos.sqlite")
@@ -55,11 +57,11 @@ class StateStore:
             raise ConfigError([f"state_dir {folder}: {error} (one folder for each gateway, writable)"]) from error
 
     def hellos(self) -> Iterator[tuple[Device, list[HelloRecord]]]:
-        """All that is remembered: each device's hellos, newest last."""
-        with suppress(sqlite3.Error):  # tidying takes room
+        """The saved hellos of each device, newest last."""
+        with suppress(sqlite3.Error):  # deleting needs disk space
             self._db.execute("DELETE FROM layouts WHERE id NOT IN (SELECT layout FROM hellos)")
-        layouts = {row[0]: _layout(json.loads(row[1])) for row in self._db.execute("SELECT id, layout FROM layouts")}
-        self._layouts.update({layout: number for number, layout in layouts.items()})
+        layouts = {row[0]: _from_json(json.loads(row[1])) for row in self._db.execute("SELECT id, layout FROM layouts")}
+        self._layout_ids.update({layout: number for number, layout in layouts.items()})
         rows = self._db.execute(
             "SELECT fleet, device, tag, layout, epoch, max_payload, flags, implied FROM hellos"
             " WHERE layout IN (SELECT id FROM layouts) ORDER BY fleet, device, position"
@@ -74,8 +76,8 @@ class StateStore:
         if device is not None:
             yield device, records
 
-    def remember(self, changed: Mapping[Device, tuple[HelloRecord, ...]]) -> None:
-        """Keep just these hellos of each device, newest last. Committed when it returns. Raises StateError."""
+    def save_hellos(self, changed: Mapping[Device, tuple[HelloRecord, ...]]) -> None:
+        """Replace the hellos of each device, newest last. Committed when it returns. Raises StateError."""
         with self._transaction():
             for device, records in changed.items():
                 self._replace(device, records)
@@ -88,12 +90,12 @@ class StateStore:
                 self._db.execute("BEGIN")
                 yield
         except sqlite3.Error as error:
-            self._layouts.clear()  # a number that was given in it stands nowhere
+            self._layout_ids.clear()  # ids of the rolled back transaction do not exist
             raise StateError(f"hellos.sqlite: {error}") from error
 
     def _replace(self, device: Device, records: tuple[HelloRecord, ...]) -> None:
         rows = [
-            (device.fleet, device.name, position, hello.tag, self._number(hello.layout))
+            (device.fleet, device.name, position, hello.tag, self._layout_id(hello.layout))
             + (hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch)
             for position, record in enumerate(records)
             for hello in (record.hello,)
@@ -101,65 +103,60 @@ class StateStore:
         self._db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", (device.fleet, device.name))
         self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
-    def lives(self) -> None:
-        """The gateway lives: `away` counts from here."""
-        try:
+    def touch_liveness(self) -> None:
+        """The gateway runs: `downtime` counts from now."""
+        with suppress(OSError):  # other methods report a failing disk
             self._alive.touch()
-        except OSError:
-            pass  # what matters more tells of the disk
 
-    def away(self) -> float:
-        """For how long no gateway lived here, in seconds; a day where nobody knows."""
+    def downtime(self) -> float:
+        """Seconds since a gateway last ran here; UNKNOWN_DOWNTIME if that is unknown."""
         try:
             return max(0.0, time.time() - self._alive.stat().st_mtime)
         except OSError:
-            return 86_400.0
+            return UNKNOWN_DOWNTIME
 
     def filters(self) -> list[str]:
-        """The topic filters that the session at the broker may have."""
+        """The topic filters that the session on the broker may have."""
         return [row[0] for row in self._db.execute("SELECT filter FROM filters ORDER BY filter")]
 
-    def keep_filters(self, filters: Iterable[str]) -> None:
-        """These are the ones that it may have. Raises StateError."""
+    def save_filters(self, filters: Iterable[str]) -> None:
+        """Replace them. Raises StateError."""
         with self._transaction():
             self._db.execute("DELETE FROM filters")
             self._db.executemany("INSERT INTO filters VALUES (?)", {(each,) for each in filters})
 
-    def bury(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
-        """Append a refused payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError.
+    def save_dead_letter(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
+        """Append a rejected payload to the file of JSON lines; `at` in Unix seconds. The file; raises StateError.
 
-        A file of DEAD_BYTES becomes the older one, in place of the one before: garbage does not fill a disk.
+        A file of DEAD_LETTER_BYTES is renamed and replaces the one before: dead letters cannot fill a disk.
         """
-        line = {"at": at, "topic": topic, "code": int(code), "reason": detail, "payload": _text(payload)}
+        text = base64.b64encode(payload).decode("ascii")
+        line = {"at": at, "topic": topic, "code": int(code), "reason": detail, "payload": text}
         try:
-            with self._dead.open("a", encoding="ascii") as file:
+            with self._dead_letters.open("a", encoding="ascii") as file:
                 file.write(json.dumps(line) + "\n")
-                full = file.tell() >= DEAD_BYTES
+                full = file.tell() >= DEAD_LETTER_BYTES
             if full:
-                self._dead.replace(self._dead.with_name("dead.older.jsonl"))
+                self._dead_letters.replace(self._dead_letters.with_name("dead.older.jsonl"))
         except OSError as error:
-            raise StateError(f"{self._dead}: {error.strerror}") from error
-        return self._dead
+            raise StateError(f"{self._dead_letters}: {error.strerror}") from error
+        return self._dead_letters
 
     def close(self) -> None:
-        """Nothing is lost if this is never called."""
+        """Nothing is lost if it is never called."""
         self._db.close()
 
-    def _number(self, layout: Layout) -> int:
-        number = self._layouts.get(layout)
+    def _layout_id(self, layout: Layout) -> int:
+        number = self._layout_ids.get(layout)
         if number is None:
-            text = json.dumps(_plain(layout))
+            text = json.dumps(_to_json(layout))
             self._db.execute("INSERT OR IGNORE INTO layouts (layout) VALUES (?)", (text,))
             number = int(self._db.execute("SELECT id FROM layouts WHERE layout = ?", (text,)).fetchone()[0])
-            self._layouts[layout] = number
+            self._layout_ids[layout] = number
         return number
 
 
-def _text(payload: bytes) -> str:
-    return base64.b64encode(payload).decode("ascii")
-
-
-def _plain(layout: Layout) -> list[Any]:
+def _to_json(layout: Layout) -> list[Any]:
     models = [[model.name, model.version, _rows(model.metrics)] for model in layout.models]
     return [layout.agent_version, _rows(layout.metrics), models]
 
@@ -168,8 +165,8 @@ def _rows(metrics: tuple[Metric, ...]) -> list[list[Any]]:
     return [[metric.dimension, metric.name, metric.exponent] for metric in metrics]
 
 
-def _layout(plain: list[Any]) -> Layout:
-    version, metrics, models = plain
+def _from_json(fields: list[Any]) -> Layout:
+    version, metrics, models = fields
     return Layout(
         version,
         tuple(Metric(*metric) for metric in metrics),

@@ -30,7 +30,7 @@ from gateway.protocol.service_calls import (
     SendHeartbeat,
 )
 from tests.fuzz.cost import Cost
-from tests.support.engine import DEVICE, EPOCH, OTHER, Slip
+from tests.support.engine import DEVICE, EPOCH, OTHER, Token
 
 Decoders: TypeAlias = Sequence[Callable[[bytes], DeviceMessage | None]]
 
@@ -93,7 +93,7 @@ class Street:
 
     def deliver(self, channel: int, device: Device, payload: bytes) -> None:
         """A payload is received, or refused for its own fault, as the steward does it."""
-        ticket = Slip(len(self.waits), self.connection)
+        ticket = Token(len(self.waits), self.connection)
         self.waits[ticket] = True
         try:
             message = self.decoders[channel](payload)
@@ -102,7 +102,7 @@ class Street:
         else:
             self.carry_out(self.core.receive(device, message, ticket, self.now) if message else [Acknowledge(ticket)])
 
-    def refuse(self, ticket: Slip, error: MessageError, device: Device) -> None:
+    def refuse(self, ticket: Token, error: MessageError, device: Device) -> None:
         """The reason is short enough for an ack, and fit for a log; that is the end of it."""
         assert 0 < len(error.detail) < 400
         assert error.detail.isprintable()
@@ -119,7 +119,7 @@ class Street:
                 self.core.hello_lookup_started(device, self.now)
         elif what in ("resume", "begin anew"):
             self.connection += 1
-            self.carry_out(self.core.reconnected(self.connection, what == "resume"))
+            self.carry_out(self.core.reconnected(self.connection, what == "resume", self.now))
         elif what in ANSWERS:
             self.answer(what)
         elif what == "narrow":

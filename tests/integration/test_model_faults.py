@@ -20,9 +20,9 @@ from tests.support.gateway_process import GatewayProcess
 from tests.support.polling import until
 from tests.support.s3 import S3Proxy, S3Server
 
-MEND = "a model file cannot be given to devices: mend the object or the plan"
-WAIT = "a model file cannot be given to devices: devices go on asking"
-SPOILT = "the disk has corrupted a model file: it is fetched anew"
+MEND = "a model file cannot be used; devices get code 5; upload or deploy it again"
+WAIT = "a model file cannot be fetched now; devices get code 7 and read again; check S3 and the disk"
+SPOILT = "the disk has corrupted a model file; it is fetched again; check the disk"
 REFUSED = "message rejected: error ack sent, payload published to the dead-letter topic"
 CHANGED = pattern(len(MODEL), seed=1)
 HALF = 64 * BLOCK

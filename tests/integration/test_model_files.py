@@ -36,10 +36,11 @@ def files(testbed: Testbed, s3: S3Server, s3_proxy: S3Proxy) -> Files:
 
 def test_a_file_from_moto(files: Files) -> None:
     files.put()
-    files.gateway()
+    gateway = files.gateway()
     download = files.device()
     assert download.whole() == MODEL
     assert files.s3_proxy.gets == 1
+    assert gateway.metrics()["blocks_published_total"] == len(download.parts) == 158
 
 
 def test_a_file_from_the_manager_with_its_plan(testbed: Testbed, manager: Manager, tmp_path: Path) -> None:

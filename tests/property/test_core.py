@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gateway.core.effects import Acknowledge, Effect
 from gateway.core.engine import Engine, Policy
-from gateway.errors import Code, DecodeError, LimitError
+from gateway.errors import Code, DecodeError, FileError, LimitError
 from gateway.protocol.messages import Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
 from gateway.protocol.service_calls import (
     Abandoned,
@@ -66,7 +66,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.core.restore_hellos(DEVICE, [HelloRecord(hello) for hello in known])
         for hello in known:
             self.ledger.of(DEVICE).hello(hello)
-        self.carry_out(self.core.reconnected(1, resumed))
+        self.carry_out(self.core.reconnected(1, resumed, self.now))
 
     @property
     def now(self) -> Instant:
@@ -189,7 +189,9 @@ class CoreMachine(RuleBasedStateMachine):
     @rule()
     def unreadable(self) -> None:
         block = self.ledger.blocks.pop()
-        self.carry_out(self.core.file_unavailable(block.device, block.delivery, Code.UNKNOWN_PLAN, "gone", self.now))
+        self.carry_out(
+            self.core.file_unavailable(block.device, block.delivery, FileError(Code.UNKNOWN_PLAN, "gone"), self.now)
+        )
 
     # What the broker and the clocks do
 
@@ -229,7 +231,7 @@ class CoreMachine(RuleBasedStateMachine):
         for sent in again:
             sent.forgotten = True
         self.ledger.awaited.clear()
-        self.carry_out(self.core.reconnected(self.connection, resumed))
+        self.carry_out(self.core.reconnected(self.connection, resumed, self.now))
         for sent in again:
             message = sent.message
             if isinstance(message, Heartbeat):

@@ -17,7 +17,7 @@ from gateway.protocol import decoder
 from gateway.protocol.messages import Heartbeat, Layout, Metric, Number, Samples
 from tests.property import shapes
 from tests.support import vectors
-from tests.support.engine import DEVICE, EPOCH, Slip
+from tests.support.engine import DEVICE, EPOCH, Token
 
 
 @st.composite
@@ -26,7 +26,7 @@ def batches(draw: st.DrawFn) -> list[QueuedHeartbeat]:
     layout = vectors.noun("hello", [1, draw(shapes.LAYOUTS)]).layout  # type: ignore[union-attr]
     batch = []
     for _ in range(draw(st.integers(1, 5))):
-        item = QueuedHeartbeat(Slip(1), draw(heartbeats(layout)), EPOCH, layout)
+        item = QueuedHeartbeat(Token(1), draw(heartbeats(layout)), EPOCH, layout)
         try:
             merging.check_heartbeat(item, layout)
         except MessageError:

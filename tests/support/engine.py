@@ -1,6 +1,6 @@
-"""A visitor's stand in the quiet room: a core with hand-set clocks, and words for what it is told and what it decides.
+"""The core with clocks set by hand, and its effects as plain values. No test of its own.
 
-No test of its own. Plans have payloads of a known length, so that max_payload can be played with.
+Plans have payloads of a known length, so that a test may choose max_payload.
 """
 
 from collections.abc import Iterable
@@ -23,14 +23,14 @@ NEWER = Layout("2.0.0", LAYOUT.metrics, LAYOUT.models)
 EPOCH = 1_795_458_600
 HELLO = Hello(4711, LAYOUT, EPOCH, 1024)
 REGISTERED = Accepted(Registration("REGISTERED", 300.0))
-TAKEN: Accepted[Any] = Accepted(None)
+ACCEPTED: Accepted[Any] = Accepted(None)
 
 E = TypeVar("E", bound=Effect)
 
 
 @dataclass(frozen=True, slots=True)
-class Slip:
-    """A ticket."""
+class Token:
+    """A delivery."""
 
     number: int
     connection: int = 1
@@ -41,67 +41,66 @@ def plan(digest: int, length: int = 100) -> Plan:
     return Plan(digest, b"u" * length, b"b" * (length // 2))
 
 
-def only(effects: Iterable[Effect], kind: type[E]) -> list[E]:
-    """The effects of one kind."""
+def of_type(effects: Iterable[Effect], kind: type[E]) -> list[E]:
+    """The effects of one type."""
     return [effect for effect in effects if isinstance(effect, kind)]
 
 
 def codes(effects: Iterable[Effect]) -> list[tuple[int | None, int]]:
     """(seq, code) of each ack."""
-    return [(reply.ack.seq, int(reply.ack.code)) for reply in only(effects, PublishAck)]
+    return [(effect.ack.seq, int(effect.ack.code)) for effect in of_type(effects, PublishAck)]
 
 
-def settled(effects: Iterable[Effect]) -> list[int]:
-    """The numbers of the tickets that are settled."""
-    return [effect.delivery.number for effect in only(effects, Acknowledge) if isinstance(effect.delivery, Slip)]
+def acknowledged(effects: Iterable[Effect]) -> list[int]:
+    """The numbers of the deliveries that are acknowledged."""
+    return [effect.delivery.number for effect in of_type(effects, Acknowledge) if isinstance(effect.delivery, Token)]
 
 
 def calls(effects: Iterable[Effect]) -> list[Any]:
-    """The calls that are asked for."""
-    return [effect.call for effect in only(effects, CallService)]
+    """The calls to the service."""
+    return [effect.call for effect in of_type(effects, CallService)]
 
 
-def kinds(effects: Iterable[Effect]) -> list[str]:
-    """The names of the effects, in their order."""
+def type_names(effects: Iterable[Effect]) -> list[str]:
+    """The types of the effects, in their order."""
     return [type(effect).__name__ for effect in effects]
 
 
 @dataclass
-class Room:
-    """A core, the clocks, and the number of the last ticket. A minute in here takes no time."""
+class EngineHarness:
+    """An engine, both clocks, and how many messages were delivered."""
 
-    rules: Policy = field(default_factory=lambda: Policy(ask_registration=False))
+    policy: Policy = field(default_factory=lambda: Policy(ask_registration=False))
     wall: float = EPOCH + 1000.0
     mono: float = 100.0
     connection: int = 1
-    ticket: int = 0
+    deliveries: int = 0
 
     def __post_init__(self) -> None:
-        self.core = Engine(self.rules)
+        self.engine = Engine(self.policy)
 
     @property
     def now(self) -> Instant:
-        """Both clocks."""
         return Instant(self.wall, self.mono)
 
     def wait(self, seconds: float) -> None:
-        """Both clocks go on; nothing else happens."""
+        """Set both clocks forward; nothing else happens."""
         self.wall += seconds
         self.mono += seconds
 
-    def hear(self, message: DeviceMessage, device: Device = DEVICE) -> list[Effect]:
-        """A message comes in under the next ticket."""
-        self.ticket += 1
-        return self.core.receive(device, message, Slip(self.ticket, self.connection), self.now)
+    def receive(self, message: DeviceMessage, device: Device = DEVICE) -> list[Effect]:
+        """The next delivery."""
+        self.deliveries += 1
+        return self.engine.receive(device, message, Token(self.deliveries, self.connection), self.now)
 
-    def answer(self, outcome: Outcome[Any], device: Device = DEVICE) -> list[Effect]:
-        """The call in flight has its outcome."""
-        return self.core.resolve(device, outcome, self.now)
+    def resolve(self, outcome: Outcome[Any], device: Device = DEVICE) -> list[Effect]:
+        """The outcome of the call in flight."""
+        return self.engine.resolve(device, outcome, self.now)
 
-    def know(self, hello: Hello = HELLO, device: Device = DEVICE) -> None:
-        """The device has said hello in an earlier life of the gateway."""
-        self.core.restore_hellos(device, [HelloRecord(hello)])
+    def restore_hello(self, hello: Hello = HELLO, device: Device = DEVICE) -> None:
+        """An earlier run of the gateway saved this hello."""
+        self.engine.restore_hellos(device, [HelloRecord(hello)])
 
-    def confirm(self, device: Device = DEVICE) -> None:
+    def suback(self, device: Device = DEVICE) -> None:
         """The broker confirmed the subscription to the device's hello."""
-        self.core.hello_lookup_started(device, self.now)
+        self.engine.hello_lookup_started(device, self.now)

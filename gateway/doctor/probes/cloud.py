@@ -85,7 +85,7 @@ async def probe_model_store(client: Any, settings: Settings, object_url: str | N
 
 def _get_object(client: Any, url: str, endpoint: str, object_url: str | None) -> ModelStoreAnswer:
     try:
-        answer = fetcher.ask(client.get_object, url)
+        answer = fetcher.s3_call(client.get_object, url)
     except (CloudError, FileError) as error:
         return ModelStoreAnswer(endpoint, object_url, error)
     answer["Body"].close()

@@ -38,8 +38,8 @@ def _show_rollout(rollout: Rollout) -> None:
 @app.command()
 def deploy(
     fleet: FleetArgument,
-    what: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE=FILE...", show_default=False)],
-    everyone: AllOption = False,
+    targets: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE=FILE...", show_default=False)],
+    all_devices: AllOption = False,
     percent: Annotated[
         str | None, typer.Option(help="That share of the fleet's devices, chosen by their and the deployment's names.")
     ] = None,
@@ -68,8 +68,8 @@ def deploy(
     with open_data(data) as database:
         rules = parse_rollout_options(stages, min_success, wait, stop_at, stop_min)
         share = parse_nonzero_share(percent or "100%")
-        devices, files = actions.parse_targets(what)
-        chosen = actions.choose_devices(database, fleet, devices, everyone or percent is not None)
+        devices, files = actions.parse_targets(targets)
+        chosen = actions.choose_devices(database, fleet, devices, all_devices or percent is not None)
         rollout = actions.deploy(
             database,
             ObjectStore(data),
@@ -90,16 +90,16 @@ def deploy(
 @app.command()
 def undeploy(
     fleet: FleetArgument,
-    what: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE", show_default=False)],
-    everyone: Annotated[bool, typer.Option("--all", help="Every device of the fleet that has it.")] = False,
+    targets: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE", show_default=False)],
+    all_devices: Annotated[bool, typer.Option("--all", help="Every device of the fleet that has it.")] = False,
     name: NameOption = None,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Remove a model from devices: a deployment whose definition has the state UNDEPLOY."""
     with open_data(data) as database:
-        *devices, handle = what
-        chosen = actions.choose_devices(database, fleet, devices, everyone)
-        if everyone:
+        *devices, handle = targets
+        chosen = actions.choose_devices(database, fleet, devices, all_devices)
+        if all_devices:
             chosen = actions.devices_with(database, chosen, handle)
         rollout = actions.undeploy(database, fleet, chosen, handle, name=name, now=time.time())
         show(tables.definitions_table(rollout.definitions))

@@ -10,6 +10,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from gateway.errors import printable
 from gateway.manager.api import DeviceDeployment, ModelDefinition
 from gateway.manager.reports import DeviceReport, MetricReport, ModelTimesReport, ResultReport, RolloutReport
 
@@ -24,7 +25,7 @@ def devices_table(devices: Iterable[tuple[str, str, float]]) -> Table:
 
 def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]]) -> Table:
     """`rows`: (fleet/device, deployment). A row for each definition."""
-    table = _table("Device", "DeviceDeployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created")
+    table = _table("Device", "Deployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created")
     for device, deployment in rows:
         for each in deployment.definitions:
             cells = (device, deployment.name, deployment.policy, each.handle, each.state)
@@ -43,7 +44,7 @@ def definitions_table(definitions: Iterable[ModelDefinition]) -> Table:
 def rollouts_table(reports: Iterable[RolloutReport]) -> Table:
     """A row for each deployment: how far it has come."""
     counts = ("devices", "succeeded", "failed", "pending", "waiting", "superseded", "withdrawn")
-    table = _table("Fleet", "DeviceDeployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
+    table = _table("Fleet", "Deployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
     for report in reports:
         state = ": ".join(filter(None, (report["state"], report["reason"])))
         stages = report["stages"]
@@ -110,7 +111,7 @@ def _size(definition: ModelDefinition) -> str:
 
 
 def _text(text: str | None) -> Text:
-    return Text("".join(each if each.isprintable() else "\ufffd" for each in text or ""))
+    return Text(printable(text or "", "\ufffd"))
 
 
 def _time(at: float | None) -> str:

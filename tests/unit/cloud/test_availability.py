@@ -325,7 +325,7 @@ def test_where_all_fail_no_device_is_the_reason() -> None:
     assert fail(availability, beat(FLEET[0])) == FailureDecision(ALONE, 1, False)
 
 
-def test_a_call_is_given_up_and_the_next_gets_its_time_anew() -> None:
+def test_the_time_of_the_call_after_one_that_was_given_up_starts_at_zero() -> None:
     availability = available(give_up_after=10.0)
     assert fail(availability, beat(), 0.0) == FailureDecision(ALONE, 1, False)
     for second in range(1, 12):

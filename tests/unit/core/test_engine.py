@@ -1,4 +1,4 @@
-"""One call in flight for a device: what waits meanwhile is merged, what is refused goes one by one, acks go last."""
+"""One call in flight for a device: what waits meanwhile is merged, what is rejected is split, Acknowledge is last."""
 
 import pytest
 
@@ -8,32 +8,32 @@ from gateway.errors import Code, DecodeError, LimitError, RateError
 from gateway.protocol.messages import Get, Heartbeat, Read, Result
 from gateway.protocol.service_calls import Abandoned, Cancelled, Rejected, SendHeartbeat
 from tests.support.engine import (
+    ACCEPTED,
     DEVICE,
     HELLO,
     LAYOUT,
     NEWER,
     OTHER,
-    TAKEN,
-    Room,
-    Slip,
+    EngineHarness,
+    Token,
+    acknowledged,
     calls,
     codes,
-    kinds,
-    only,
-    settled,
+    of_type,
+    type_names,
 )
 
 
 @pytest.fixture
-def room() -> Room:
+def harness() -> EngineHarness:
     """Registration is not asked for, the hello of DEVICE is known."""
-    room = Room()
-    room.know()
-    return room
+    harness = EngineHarness()
+    harness.restore_hello()
+    return harness
 
 
-def beat(number: int, seq: int | None = None) -> Heartbeat:
-    """A heartbeat that can be told by its only sample."""
+def heartbeat(number: int, seq: int | None = None) -> Heartbeat:
+    """A heartbeat that its only sample identifies."""
     return Heartbeat(HELLO.tag, number, (number,), seq=seq)
 
 
@@ -41,161 +41,166 @@ def numbers(call: SendHeartbeat) -> list[float]:
     return [value for _, value, _ in call.metrics]
 
 
-def test_a_heartbeat_becomes_a_call_and_is_settled_once_it_is_accepted(room: Room) -> None:
-    effects = room.hear(beat(1))
-    assert kinds(effects) == ["CallService"]
+def test_a_heartbeat_becomes_a_call_and_is_acknowledged_once_it_is_accepted(harness: EngineHarness) -> None:
+    effects = harness.receive(heartbeat(1))
+    assert type_names(effects) == ["CallService"]
     assert [numbers(call) for call in calls(effects)] == [[1]]
-    assert kinds(room.answer(TAKEN)) == ["Acknowledge"]
+    assert type_names(harness.resolve(ACCEPTED)) == ["Acknowledge"]
 
 
-def test_an_ack_is_sent_before_the_settling_and_only_where_a_seq_was_given(room: Room) -> None:
-    room.hear(beat(1, seq=17))
-    effects = room.answer(TAKEN)
-    assert kinds(effects) == ["PublishAck", "Acknowledge"]
-    [reply] = only(effects, PublishAck)
-    assert (reply.ack.seq, reply.ack.code, reply.ack.time, reply.ack.detail) == (17, 0, int(room.wall), None)
-    assert (reply.delivery, reply.max_payload) == (Slip(1), HELLO.max_payload)
+def test_an_ack_is_published_before_the_acknowledgement_and_only_with_a_seq(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1, seq=17))
+    effects = harness.resolve(ACCEPTED)
+    assert type_names(effects) == ["PublishAck", "Acknowledge"]
+    [reply] = of_type(effects, PublishAck)
+    assert (reply.ack.seq, reply.ack.code, reply.ack.time, reply.ack.detail) == (17, 0, int(harness.wall), None)
+    assert (reply.delivery, reply.max_payload) == (Token(1), HELLO.max_payload)
 
 
-def test_a_seq_of_0_is_a_seq(room: Room) -> None:
-    room.hear(beat(1, seq=0))
-    assert codes(room.answer(TAKEN)) == [(0, 0)]
+def test_a_seq_of_0_is_a_seq(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1, seq=0))
+    assert codes(harness.resolve(ACCEPTED)) == [(0, 0)]
 
 
-def test_while_a_call_is_in_flight_the_rest_waits_and_is_merged(room: Room) -> None:
-    room.hear(beat(1, seq=1))
-    assert room.hear(beat(2, seq=2)) == room.hear(beat(3)) == room.hear(beat(4, seq=4)) == []
-    effects = room.answer(TAKEN)
-    assert (settled(effects), [numbers(call) for call in calls(effects)]) == ([1], [[2, 3, 4]])
-    effects = room.answer(TAKEN)
-    assert (codes(effects), settled(effects)) == ([(2, 0), (4, 0)], [2, 3, 4])
+def test_while_a_call_is_in_flight_the_rest_waits_and_is_merged(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1, seq=1))
+    assert (
+        harness.receive(heartbeat(2, seq=2))
+        == harness.receive(heartbeat(3))
+        == harness.receive(heartbeat(4, seq=4))
+        == []
+    )
+    effects = harness.resolve(ACCEPTED)
+    assert (acknowledged(effects), [numbers(call) for call in calls(effects)]) == ([1], [[2, 3, 4]])
+    effects = harness.resolve(ACCEPTED)
+    assert (codes(effects), acknowledged(effects)) == ([(2, 0), (4, 0)], [2, 3, 4])
 
 
-def test_devices_do_not_wait_for_each_other(room: Room) -> None:
-    room.know(device=OTHER)
-    room.hear(beat(1))
-    assert len(calls(room.hear(beat(2), OTHER))) == 1
-    assert settled(room.answer(TAKEN, OTHER)) == [2]
-    assert settled(room.answer(TAKEN)) == [1]
+def test_devices_do_not_wait_for_each_other(harness: EngineHarness) -> None:
+    harness.restore_hello(device=OTHER)
+    harness.receive(heartbeat(1))
+    assert len(calls(harness.receive(heartbeat(2), OTHER))) == 1
+    assert acknowledged(harness.resolve(ACCEPTED, OTHER)) == [2]
+    assert acknowledged(harness.resolve(ACCEPTED)) == [1]
 
 
-def test_what_cannot_be_merged_goes_in_its_order() -> None:
-    room = Room(Policy(ask_registration=False, merge_heartbeats=2))
-    room.hear(Heartbeat(LAYOUT, None, (0,)))
+def test_what_cannot_be_merged_is_sent_in_its_order() -> None:
+    harness = EngineHarness(Policy(ask_registration=False, merge_heartbeats=2))
+    harness.receive(Heartbeat(LAYOUT, None, (0,)))
     for layout, number in ((LAYOUT, 1), (LAYOUT, 2), (LAYOUT, 3), (NEWER, 4), (LAYOUT, 5)):
-        room.hear(Heartbeat(layout, None, (number,)))
-    sent = [numbers(call) for _ in range(4) for call in calls(room.answer(TAKEN))]
+        harness.receive(Heartbeat(layout, None, (number,)))
+    sent = [numbers(call) for _ in range(4) for call in calls(harness.resolve(ACCEPTED))]
     assert sent == [[1, 2], [3], [4], [5]]
 
 
-def test_a_call_carries_one_result_at_most(room: Room) -> None:
-    room.hear(beat(1))
+def test_a_call_carries_one_result_at_most(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
     for deployment in ("a", "a", "b", "a"):
-        room.hear(Heartbeat(HELLO.tag, 1, result=Result(deployment, "SUCCESS")))
-    sent = [(call.result.deployment, call.heartbeats) for _ in range(3) for call in calls(room.answer(TAKEN))]
+        harness.receive(Heartbeat(HELLO.tag, 1, result=Result(deployment, "SUCCESS")))
+    sent = [(call.result.deployment, call.heartbeats) for _ in range(3) for call in calls(harness.resolve(ACCEPTED))]
     assert sent == [("a", 2), ("b", 1), ("a", 1)]
 
 
-def test_a_get_between_heartbeats_keeps_its_place(room: Room) -> None:
-    room.hear(beat(1))
-    room.hear(beat(2))
-    room.hear(Get(0))
-    room.hear(beat(3))
-    assert [numbers(call) for call in calls(room.answer(TAKEN))] == [[2]]
-    assert [type(call).__name__ for call in calls(room.answer(TAKEN))] == ["GetDeployments"]
+def test_a_get_between_heartbeats_keeps_its_place(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    harness.receive(heartbeat(2))
+    harness.receive(Get(0))
+    harness.receive(heartbeat(3))
+    assert [numbers(call) for call in calls(harness.resolve(ACCEPTED))] == [[2]]
+    assert [type(call).__name__ for call in calls(harness.resolve(ACCEPTED))] == ["GetDeployments"]
 
 
-def test_a_refused_heartbeat_is_told_buried_and_settled(room: Room) -> None:
-    room.hear(beat(1, seq=5))
-    effects = room.answer(Rejected("ValidationException: no such metric"))
-    assert kinds(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
+def test_a_rejected_heartbeat_gets_an_error_a_dead_letter_and_an_acknowledgement(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1, seq=5))
+    effects = harness.resolve(Rejected("ValidationException: no such metric"))
+    assert type_names(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
     assert codes(effects) == [(5, 4)]
-    assert only(effects, DeadLetter) == [DeadLetter(Slip(1), Code.REFUSED, "ValidationException: no such metric")]
+    assert of_type(effects, DeadLetter) == [DeadLetter(Token(1), Code.REFUSED, "ValidationException: no such metric")]
 
 
-def test_an_error_is_sent_even_without_a_seq(room: Room) -> None:
-    room.hear(beat(1))
-    assert codes(room.answer(Rejected("no"))) == [(None, 4)]
+def test_an_error_is_published_even_without_a_seq(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    assert codes(harness.resolve(Rejected("no"))) == [(None, 4)]
 
 
-def test_a_refused_merged_call_goes_one_by_one_and_only_the_one_at_fault_is_told(room: Room) -> None:
-    room.hear(beat(1))
+def test_a_rejected_merged_call_is_split_and_only_the_message_at_fault_gets_an_error(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
     for number in (2, 3, 4):
-        room.hear(beat(number, seq=number))
-    room.answer(TAKEN)
-    effects = room.answer(Rejected("no"))
-    assert (codes(effects), settled(effects), [numbers(call) for call in calls(effects)]) == ([], [], [[2]])
-    room.hear(beat(5))
-    room.hear(beat(6))
-    effects = room.answer(TAKEN)
+        harness.receive(heartbeat(number, seq=number))
+    harness.resolve(ACCEPTED)
+    effects = harness.resolve(Rejected("no"))
+    assert (codes(effects), acknowledged(effects), [numbers(call) for call in calls(effects)]) == ([], [], [[2]])
+    harness.receive(heartbeat(5))
+    harness.receive(heartbeat(6))
+    effects = harness.resolve(ACCEPTED)
     assert (codes(effects), [numbers(call) for call in calls(effects)]) == ([(2, 0)], [[3]])
-    effects = room.answer(Rejected("no"))
-    assert (codes(effects), settled(effects), [numbers(call) for call in calls(effects)]) == ([(3, 4)], [3], [[4]])
-    effects = room.answer(TAKEN)
+    effects = harness.resolve(Rejected("no"))
+    assert (codes(effects), acknowledged(effects), [numbers(call) for call in calls(effects)]) == ([(3, 4)], [3], [[4]])
+    effects = harness.resolve(ACCEPTED)
     assert (codes(effects), [numbers(call) for call in calls(effects)]) == ([(4, 0)], [[5, 6]])
 
 
-def test_a_message_that_was_given_up_gets_code_7_and_the_next_one_passes(room: Room) -> None:
-    room.hear(beat(1, seq=1))
-    room.hear(beat(2, seq=2))
-    effects = room.answer(Abandoned("503 for 300 s"))
+def test_a_message_that_was_given_up_gets_code_7_and_the_next_one_passes(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1, seq=1))
+    harness.receive(heartbeat(2, seq=2))
+    effects = harness.resolve(Abandoned("503 for 300 s"))
     assert (codes(effects), len(calls(effects))) == ([(1, 7)], 1)
-    assert codes(room.answer(TAKEN)) == [(2, 0)]
+    assert codes(harness.resolve(ACCEPTED)) == [(2, 0)]
 
 
-def test_what_nobody_answered_is_not_settled_and_nothing_more_is_asked(room: Room) -> None:
-    room.hear(beat(1))
-    room.hear(beat(2))
-    assert room.answer(Cancelled("the gateway stops")) == []
+def test_what_was_cancelled_is_not_acknowledged_and_no_call_follows(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    harness.receive(heartbeat(2))
+    assert harness.resolve(Cancelled("the gateway stops")) == []
 
 
-def test_what_was_not_answered_goes_first_when_the_device_speaks_again(room: Room) -> None:
-    room.hear(beat(1))
-    room.hear(beat(2))
-    room.answer(Cancelled("the gateway stops"))
-    assert [numbers(call) for call in calls(room.hear(beat(3)))] == [[1, 2, 3]]
+def test_what_was_cancelled_is_sent_first_with_the_next_message(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    harness.receive(heartbeat(2))
+    harness.resolve(Cancelled("the gateway stops"))
+    assert [numbers(call) for call in calls(harness.receive(heartbeat(3)))] == [[1, 2, 3]]
 
 
 @pytest.mark.parametrize(
-    ("error", "told"), [(DecodeError("why"), (None, 1)), (LimitError("why"), (None, 4)), (LimitError("why", 7), (7, 4))]
+    ("error", "ack"), [(DecodeError("why"), (None, 1)), (LimitError("why"), (None, 4)), (LimitError("why", 7), (7, 4))]
 )
-def test_what_could_not_be_understood_is_told_buried_and_settled(
-    room: Room, error: DecodeError | LimitError, told: tuple[int | None, int]
+def test_what_could_not_be_decoded_gets_an_error_a_dead_letter_and_an_acknowledgement(
+    harness: EngineHarness, error: DecodeError | LimitError, ack: tuple[int | None, int]
 ) -> None:
-    effects = room.core.reject(Slip(9), error, room.now)
-    assert kinds(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
-    assert (codes(effects), settled(effects)) == ([told], [9])
-    assert only(effects, DeadLetter) == [DeadLetter(Slip(9), Code(told[1]), "why")]
+    effects = harness.engine.reject(Token(9), error, harness.now, None)
+    assert type_names(effects) == ["PublishAck", "DeadLetter", "Acknowledge"]
+    assert (codes(effects), acknowledged(effects)) == ([ack], [9])
+    assert of_type(effects, DeadLetter) == [DeadLetter(Token(9), Code(ack[1]), "why")]
 
 
-def test_who_was_told_already_is_not_told_again(room: Room) -> None:
-    effects = room.core.reject(Slip(9), RateError("too much"), room.now, DEVICE, notify=False)
-    assert (kinds(effects), settled(effects)) == (["DeadLetter", "Acknowledge"], [9])
+def test_a_rejection_without_notification_publishes_no_ack(harness: EngineHarness) -> None:
+    effects = harness.engine.reject(Token(9), RateError("too much"), harness.now, DEVICE, notify=False)
+    assert (type_names(effects), acknowledged(effects)) == (["DeadLetter", "Acknowledge"], [9])
 
 
 @pytest.mark.parametrize(
-    ("heartbeat", "code"),
+    ("message", "code"),
     [
         (Heartbeat(HELLO.tag, 1, (1, 2, 3), seq=5), 1),
         (Heartbeat(LAYOUT, 0, ((1, 1),), seq=5), 4),
         (Heartbeat(LAYOUT, 4_102_444_801, seq=5), 4),
     ],
 )
-def test_what_does_not_fit_its_layout_is_refused_at_once_with_its_seq(
-    room: Room, heartbeat: Heartbeat, code: int
+def test_what_does_not_fit_its_layout_is_rejected_at_once_with_its_seq(
+    harness: EngineHarness, message: Heartbeat, code: int
 ) -> None:
-    effects = room.hear(heartbeat)
-    assert (codes(effects), settled(effects), calls(effects)) == ([(5, code)], [1], [])
-    assert len(calls(room.hear(beat(1)))) == 1
+    effects = harness.receive(message)
+    assert (codes(effects), acknowledged(effects), calls(effects)) == ([(5, code)], [1], [])
+    assert len(calls(harness.receive(heartbeat(1)))) == 1
 
 
-def test_a_read_of_an_unknown_plan_is_settled_and_makes_the_service_be_asked_once(room: Room) -> None:
-    assert kinds(room.hear(Read(5, 0, 0, 512))) == ["Acknowledge", "CallService"]
+def test_a_read_of_an_unknown_plan_is_acknowledged_and_calls_the_service_once(harness: EngineHarness) -> None:
+    assert type_names(harness.receive(Read(5, 0, 0, 512))) == ["Acknowledge", "CallService"]
 
 
-def test_the_core_shows_its_state(room: Room) -> None:
-    room.hear(beat(1))
-    room.hear(Heartbeat(1, 1), OTHER)
-    assert repr(room.core) == "<Engine: 2 devices, 2 busy, 1 awaiting a hello>"
-    assert room.core.devices == 2
+def test_the_engine_shows_its_state(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    harness.receive(Heartbeat(1, 1), OTHER)
+    assert repr(harness.engine) == "<Engine: 2 devices, 2 busy, 1 awaiting a hello>"
+    assert harness.engine.devices == 2
     assert str(DEVICE) == "fleet-a/dev-1"

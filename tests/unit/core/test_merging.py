@@ -20,7 +20,7 @@ from gateway.protocol.messages import (
 )
 from gateway.protocol.service_calls import DatedResult, ModelReport, SendHeartbeat
 from tests.support import vectors
-from tests.support.engine import DEVICE, EPOCH, HELLO, LAYOUT, NEWER, Slip
+from tests.support.engine import DEVICE, EPOCH, HELLO, LAYOUT, NEWER, Token
 
 HEAP, TEMPERATURE = LAYOUT.metrics
 [LATENCY] = LAYOUT.models[0].metrics
@@ -30,9 +30,9 @@ NOW = EPOCH + 1000
 def waiting(
     layout: Layout = LAYOUT, arrived: int = NOW, record: HelloRecord | None = None, **members: Any
 ) -> QueuedHeartbeat:
-    """A heartbeat of a tag, 100 s after the epoch unless it says otherwise."""
+    """A heartbeat of a tag, 100 s after the epoch by default."""
     heartbeat = Heartbeat(HELLO.tag, **({"time": 100} | members))
-    item = QueuedHeartbeat(Slip(1), heartbeat, arrived, layout, record or HelloRecord(HELLO))
+    item = QueuedHeartbeat(Token(1), heartbeat, arrived, layout, record or HelloRecord(HELLO))
     item.update_time()
     return item
 
@@ -59,7 +59,7 @@ def test_a_sample_without_an_exponent_travels_as_it_is(number: float) -> None:
     assert (type(value), value) == (type(number), number)
 
 
-def test_samples_stand_in_the_order_of_the_layout_each_with_its_date() -> None:
+def test_samples_are_in_the_order_of_the_layout_each_with_its_date() -> None:
     call = one(values=((81344, 40, 81200, 20, 81100, 0), 365))
     assert call.metrics == (
         (HEAP, 81344, EPOCH + 60),
@@ -69,7 +69,7 @@ def test_samples_stand_in_the_order_of_the_layout_each_with_its_date() -> None:
     )
 
 
-def test_nil_and_missing_samples_say_nothing() -> None:
+def test_nil_and_missing_samples_are_left_out() -> None:
     assert one(values=(None, 365)).metrics == ((TEMPERATURE, 36.5, EPOCH + 100),)
     assert one(values=((), 365)).metrics == ((TEMPERATURE, 36.5, EPOCH + 100),)
     assert one(values=()).metrics == one().metrics == ()
@@ -83,19 +83,19 @@ def test_a_tags_time_counts_from_its_epoch() -> None:
 
 
 def test_a_layouts_time_is_unix_time() -> None:
-    item = QueuedHeartbeat(Slip(1), Heartbeat(LAYOUT, EPOCH + 5), NOW, LAYOUT)
+    item = QueuedHeartbeat(Token(1), Heartbeat(LAYOUT, EPOCH + 5), NOW, LAYOUT)
     item.update_time()
     assert item.time == EPOCH + 5
 
 
 def test_no_time_is_the_moment_of_arrival() -> None:
     assert waiting(time=None).time == NOW
-    item = QueuedHeartbeat(Slip(1), Heartbeat(LAYOUT), NOW, LAYOUT)
+    item = QueuedHeartbeat(Token(1), Heartbeat(LAYOUT), NOW, LAYOUT)
     item.update_time()
     assert item.time == NOW
 
 
-def test_a_device_without_a_clock_is_dated_by_the_earliest_epoch_that_it_implied() -> None:
+def test_a_device_without_a_clock_is_dated_by_the_earliest_inferred_epoch() -> None:
     record = HelloRecord(Hello(1, LAYOUT))
     assert record.infer_epoch(5000)
     late = waiting(record=record, time=100)
@@ -109,14 +109,14 @@ def test_a_device_without_a_clock_is_dated_by_the_earliest_epoch_that_it_implied
 # Models
 
 
-def test_what_a_heartbeat_says_of_a_model() -> None:
+def test_the_samples_of_a_model_are_dated() -> None:
     call = one(models=(ModelSamples(4, 2, ((12, 9, 14, 3),)),))
     samples = ((LATENCY, 12, EPOCH + 91), (LATENCY, 14, EPOCH + 97))
     assert call.models == (ModelReport("keyword-spotting", "1.0", EPOCH + 96, EPOCH + 98, samples),)
 
 
 @pytest.mark.parametrize("models", [(), (None,)])
-def test_a_model_of_which_nothing_is_said_is_left_out(models: tuple[None, ...]) -> None:
+def test_a_model_without_samples_is_left_out(models: tuple[None, ...]) -> None:
     assert one(models=models).models == ()
 
 
@@ -149,7 +149,7 @@ def test_models_are_merged_by_name_and_version() -> None:
 # Merging
 
 
-def test_samples_stand_in_the_order_of_arrival() -> None:
+def test_samples_are_in_the_order_of_arrival() -> None:
     batch = [waiting(time=time, values=(number,)) for time, number in ((30, 1), (10, 2), (20, 3))]
     call = merging.merge(DEVICE, batch)
     assert call.metrics == ((HEAP, 1, EPOCH + 30), (HEAP, 2, EPOCH + 10), (HEAP, 3, EPOCH + 20))
@@ -201,7 +201,7 @@ def test_a_merge_is_bounded_in_bytes_but_never_empty() -> None:
     assert 1 <= few < many < 10
 
 
-def test_long_names_weigh_what_they_cost() -> None:
+def test_long_names_count_with_their_length() -> None:
     metric = Metric("d" * 1000, "m" * 100)
     layout = Layout("1.0", (metric,), (Model("n" * 255, "1.0", (metric,)),))
     spoken = {"values": ((1, 0) * 10,), "models": (ModelSamples(1, 1, ((1, 0) * 10,)),)}
@@ -229,7 +229,7 @@ def test_long_names_weigh_what_they_cost() -> None:
         ({"result": Result("d", "S", None, None, EPOCH + 101)}, Code.REFUSED, "before 1970"),
     ],
 )
-def test_what_the_layout_or_the_calendar_forbids(members: Any, code: Code, detail: str) -> None:
+def test_what_the_layout_or_the_dates_forbid(members: Any, code: Code, detail: str) -> None:
     with pytest.raises(MessageError, match=detail) as caught:
         merging.check_heartbeat(waiting(**members), LAYOUT)
     assert caught.value.code == code
@@ -245,13 +245,13 @@ def test_what_they_just_allow(members: Any) -> None:
 
 
 def test_nothing_is_dated_after_2100() -> None:
-    item = QueuedHeartbeat(Slip(1), Heartbeat(LAYOUT, 4_102_444_801), 4_102_444_800)
+    item = QueuedHeartbeat(Token(1), Heartbeat(LAYOUT, 4_102_444_801), 4_102_444_800)
     with pytest.raises(LimitError, match="after 2100"):
         merging.check_heartbeat(item, LAYOUT)
 
 
 @pytest.mark.parametrize(("number", "exponent"), [(1e300, 30), (-1e300, 30), (1.7e308, 1)])
-def test_a_value_beyond_a_double_is_refused(number: float, exponent: int) -> None:
+def test_a_value_beyond_a_double_is_rejected(number: float, exponent: int) -> None:
     layout = Layout("1.0", (Metric("sys", "huge", exponent),), ())
     for samples in (number, (0, 0, number, 1)):
         with pytest.raises(LimitError, match="huge is beyond a double"):

@@ -7,18 +7,18 @@ from gateway.core.engine import Policy
 from gateway.protocol.messages import Get, Heartbeat, Hello
 from gateway.protocol.service_calls import Abandoned, Accepted, Cancelled, GetDeployments, Rejected
 from tests.support.engine import (
+    ACCEPTED,
     DEVICE,
     EPOCH,
     HELLO,
     LAYOUT,
-    TAKEN,
-    Room,
+    EngineHarness,
+    acknowledged,
     calls,
     codes,
-    kinds,
-    only,
+    of_type,
     plan,
-    settled,
+    type_names,
 )
 
 ASK_FOR_HAVE = GetDeployments(DEVICE, retryable=False)
@@ -27,157 +27,157 @@ TTL = 30.0
 
 
 @pytest.fixture
-def room() -> Room:
+def harness() -> EngineHarness:
     """Registration is not asked for, the hello of DEVICE is known, answers are kept for TTL seconds."""
-    room = Room(Policy(ask_registration=False, plan_ttl=TTL))
-    room.know()
-    return room
+    harness = EngineHarness(Policy(ask_registration=False, plan_ttl=TTL))
+    harness.restore_hello()
+    return harness
 
 
-def have(room: Room, digest: int | None, seq: int | None = None) -> list[Effect]:
+def have(harness: EngineHarness, digest: int | None, seq: int | None = None) -> list[Effect]:
     """A heartbeat with `have` is accepted: what follows."""
-    room.hear(Heartbeat(HELLO.tag, 1, have=digest, seq=seq))
-    return room.answer(TAKEN)
+    harness.receive(Heartbeat(HELLO.tag, 1, have=digest, seq=seq))
+    return harness.resolve(ACCEPTED)
 
 
 def published(effects: list[Effect]) -> list[tuple[int, bytes]]:
-    return [(effect.digest, effect.payload) for effect in only(effects, PublishPlan)]
+    return [(effect.digest, effect.payload) for effect in of_type(effects, PublishPlan)]
 
 
 # have
 
 
-def test_a_have_asks_the_service_after_the_heartbeat_was_settled(room: Room) -> None:
-    effects = have(room, 0, seq=5)
-    assert kinds(effects) == ["PublishAck", "Acknowledge", "CallService"]
+def test_a_have_calls_the_service_after_the_heartbeat_was_acknowledged(harness: EngineHarness) -> None:
+    effects = have(harness, 0, seq=5)
+    assert type_names(effects) == ["PublishAck", "Acknowledge", "CallService"]
     assert calls(effects) == [ASK_FOR_HAVE]
-    assert published(room.answer(Accepted(plan(8)))) == [(8, b"u" * 100)]
+    assert published(harness.resolve(Accepted(plan(8)))) == [(8, b"u" * 100)]
 
 
-def test_no_have_asks_nothing(room: Room) -> None:
-    assert calls(have(room, None)) == []
+def test_without_have_there_is_no_call(harness: EngineHarness) -> None:
+    assert calls(have(harness, None)) == []
 
 
-def test_an_equal_plan_costs_no_message(room: Room) -> None:
-    have(room, 8)
-    assert room.answer(Accepted(plan(8))) == []
+def test_an_equal_plan_costs_no_message(harness: EngineHarness) -> None:
+    have(harness, 8)
+    assert harness.resolve(Accepted(plan(8))) == []
 
 
-def test_an_equal_have_is_compared_with_the_kept_answer_for_its_time(room: Room) -> None:
-    have(room, 8)
-    room.answer(Accepted(plan(8)))
-    room.wait(TTL - 0.1)
-    assert calls(have(room, 8)) == []
-    room.wait(0.1)
-    assert calls(have(room, 8)) == [ASK_FOR_HAVE]
+def test_an_equal_have_is_compared_with_the_kept_answer_for_its_time(harness: EngineHarness) -> None:
+    have(harness, 8)
+    harness.resolve(Accepted(plan(8)))
+    harness.wait(TTL - 0.1)
+    assert calls(have(harness, 8)) == []
+    harness.wait(0.1)
+    assert calls(have(harness, 8)) == [ASK_FOR_HAVE]
 
 
-def test_a_plan_is_never_published_from_a_kept_answer(room: Room) -> None:
-    have(room, 8)
-    room.answer(Accepted(plan(8)))
-    assert calls(have(room, 7)) == [ASK_FOR_HAVE]
-    assert published(room.answer(Accepted(plan(9)))) == [(9, b"u" * 100)]
+def test_a_plan_is_never_published_from_a_kept_answer(harness: EngineHarness) -> None:
+    have(harness, 8)
+    harness.resolve(Accepted(plan(8)))
+    assert calls(have(harness, 7)) == [ASK_FOR_HAVE]
+    assert published(harness.resolve(Accepted(plan(9)))) == [(9, b"u" * 100)]
 
 
-def test_the_same_digest_goes_out_once_a_minute(room: Room) -> None:
-    have(room, 0)
-    assert len(published(room.answer(Accepted(plan(8))))) == 1
+def test_the_same_digest_is_published_once_a_minute(harness: EngineHarness) -> None:
+    have(harness, 0)
+    assert len(published(harness.resolve(Accepted(plan(8))))) == 1
     for _ in range(5):
-        room.wait(11.9)
-        if calls(have(room, 0)):
-            assert published(room.answer(Accepted(plan(8)))) == []
-    room.wait(0.5)
-    assert calls(have(room, 0)) == [ASK_FOR_HAVE]
-    assert len(published(room.answer(Accepted(plan(8))))) == 1
+        harness.wait(11.9)
+        if calls(have(harness, 0)):
+            assert published(harness.resolve(Accepted(plan(8)))) == []
+    harness.wait(0.5)
+    assert calls(have(harness, 0)) == [ASK_FOR_HAVE]
+    assert len(published(harness.resolve(Accepted(plan(8))))) == 1
 
 
-def test_another_digest_goes_out_at_once(room: Room) -> None:
-    have(room, 0)
-    room.answer(Accepted(plan(8)))
-    room.wait(TTL)
-    have(room, 8)
-    assert published(room.answer(Accepted(plan(9)))) == [(9, b"u" * 100)]
+def test_another_digest_is_published_at_once(harness: EngineHarness) -> None:
+    have(harness, 0)
+    harness.resolve(Accepted(plan(8)))
+    harness.wait(TTL)
+    have(harness, 8)
+    assert published(harness.resolve(Accepted(plan(9)))) == [(9, b"u" * 100)]
 
 
 @pytest.mark.parametrize("outcome", [Cancelled("timeout"), Rejected("no"), Abandoned("no")])
-def test_a_have_that_cannot_be_compared_fails_and_holds_nothing(room: Room, outcome: Cancelled) -> None:
-    have(room, 0, seq=1)
-    room.hear(Heartbeat(HELLO.tag, 2, have=0, seq=2))
-    effects = room.answer(outcome)
-    assert (codes(effects), settled(effects)) == ([], [])
+def test_a_have_that_cannot_be_compared_fails_and_delays_nothing(harness: EngineHarness, outcome: Cancelled) -> None:
+    have(harness, 0, seq=1)
+    harness.receive(Heartbeat(HELLO.tag, 2, have=0, seq=2))
+    effects = harness.resolve(outcome)
+    assert (codes(effects), acknowledged(effects)) == ([], [])
     assert len(calls(effects)) == 1
-    effects = room.answer(TAKEN)
-    assert (codes(effects), settled(effects)) == ([(2, 0)], [2])
+    effects = harness.resolve(ACCEPTED)
+    assert (codes(effects), acknowledged(effects)) == ([(2, 0)], [2])
     assert calls(effects) == []
-    room.wait(TTL)
-    assert calls(have(room, 0)) == [ASK_FOR_HAVE]
+    harness.wait(TTL)
+    assert calls(have(harness, 0)) == [ASK_FOR_HAVE]
 
 
-def test_merged_heartbeats_are_compared_by_the_last_have(room: Room) -> None:
-    room.hear(Heartbeat(HELLO.tag, 1))
-    room.hear(Heartbeat(HELLO.tag, 2, have=7))
-    room.hear(Heartbeat(HELLO.tag, 3, have=8))
-    room.answer(TAKEN)
-    assert calls(room.answer(TAKEN)) == [ASK_FOR_HAVE]
-    assert published(room.answer(Accepted(plan(8)))) == []
+def test_merged_heartbeats_are_compared_by_the_last_have(harness: EngineHarness) -> None:
+    harness.receive(Heartbeat(HELLO.tag, 1))
+    harness.receive(Heartbeat(HELLO.tag, 2, have=7))
+    harness.receive(Heartbeat(HELLO.tag, 3, have=8))
+    harness.resolve(ACCEPTED)
+    assert calls(harness.resolve(ACCEPTED)) == [ASK_FOR_HAVE]
+    assert published(harness.resolve(Accepted(plan(8)))) == []
 
 
 # get
 
 
 @pytest.mark.parametrize("seq", [None, 5])
-def test_a_get_is_settled_after_its_plan_was_published(room: Room, seq: int | None) -> None:
-    assert calls(room.hear(Get(0, seq))) == [ASK_FOR_GET]
-    effects = room.answer(Accepted(plan(8)))
-    assert kinds(effects) == ["PublishPlan", *(["PublishAck"] if seq else []), "Acknowledge"]
+def test_a_get_is_acknowledged_after_its_plan_was_published(harness: EngineHarness, seq: int | None) -> None:
+    assert calls(harness.receive(Get(0, seq))) == [ASK_FOR_GET]
+    effects = harness.resolve(Accepted(plan(8)))
+    assert type_names(effects) == ["PublishPlan", *(["PublishAck"] if seq else []), "Acknowledge"]
     assert codes(effects) == ([(5, 0)] if seq else [])
 
 
-def test_a_get_that_has_the_plan_is_only_acked(room: Room) -> None:
-    room.hear(Get(8, 5))
-    effects = room.answer(Accepted(plan(8)))
-    assert (kinds(effects), codes(effects)) == (["PublishAck", "Acknowledge"], [(5, 0)])
+def test_a_get_that_has_the_plan_is_only_acked(harness: EngineHarness) -> None:
+    harness.receive(Get(8, 5))
+    effects = harness.resolve(Accepted(plan(8)))
+    assert (type_names(effects), codes(effects)) == (["PublishAck", "Acknowledge"], [(5, 0)])
 
 
-def test_a_get_without_have_is_answered_whatever_the_device_holds(room: Room) -> None:
-    room.hear(Get(None, 5))
-    assert len(published(room.answer(Accepted(plan(8))))) == 1
+def test_a_get_without_have_is_answered_whatever_was_published(harness: EngineHarness) -> None:
+    harness.receive(Get(None, 5))
+    assert len(published(harness.resolve(Accepted(plan(8))))) == 1
 
 
-def test_a_get_always_asks_and_publishes_however_lately(room: Room) -> None:
+def test_a_get_always_calls_and_publishes_however_lately(harness: EngineHarness) -> None:
     for _ in range(3):
-        assert calls(room.hear(Get(0))) == [ASK_FOR_GET]
-        assert len(published(room.answer(Accepted(plan(8))))) == 1
+        assert calls(harness.receive(Get(0))) == [ASK_FOR_GET]
+        assert len(published(harness.resolve(Accepted(plan(8))))) == 1
 
 
-def test_gets_that_wait_share_one_answer_and_one_publication(room: Room) -> None:
-    room.hear(Heartbeat(HELLO.tag, 1))
+def test_gets_that_wait_share_one_answer_and_one_publication(harness: EngineHarness) -> None:
+    harness.receive(Heartbeat(HELLO.tag, 1))
     for number in (2, 3, 4):
-        room.hear(Get(0, number))
-    assert calls(room.answer(TAKEN)) == [ASK_FOR_GET]
-    effects = room.answer(Accepted(plan(8)))
-    assert (len(published(effects)), codes(effects), settled(effects)) == (1, [(2, 0), (3, 0), (4, 0)], [2, 3, 4])
+        harness.receive(Get(0, number))
+    assert calls(harness.resolve(ACCEPTED)) == [ASK_FOR_GET]
+    effects = harness.resolve(Accepted(plan(8)))
+    assert (len(published(effects)), codes(effects), acknowledged(effects)) == (1, [(2, 0), (3, 0), (4, 0)], [2, 3, 4])
 
 
-def test_a_get_that_comes_while_the_service_is_asked_has_an_answer_of_its_own(room: Room) -> None:
-    room.hear(Get(0, 1))
-    assert room.hear(Get(0, 2)) == []
-    effects = room.answer(Accepted(plan(8)))
-    assert (settled(effects), calls(effects)) == ([1], [ASK_FOR_GET])
-    assert settled(room.answer(Accepted(plan(9)))) == [2]
+def test_a_get_that_comes_during_a_call_has_an_answer_of_its_own(harness: EngineHarness) -> None:
+    harness.receive(Get(0, 1))
+    assert harness.receive(Get(0, 2)) == []
+    effects = harness.resolve(Accepted(plan(8)))
+    assert (acknowledged(effects), calls(effects)) == ([1], [ASK_FOR_GET])
+    assert acknowledged(harness.resolve(Accepted(plan(9)))) == [2]
 
 
-def test_the_answer_of_a_get_serves_a_have(room: Room) -> None:
-    room.hear(Get(0))
-    room.answer(Accepted(plan(8)))
-    assert calls(have(room, 8)) == []
+def test_the_answer_of_a_get_is_used_for_a_have(harness: EngineHarness) -> None:
+    harness.receive(Get(0))
+    harness.resolve(Accepted(plan(8)))
+    assert calls(have(harness, 8)) == []
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(Rejected("no"), 4), (Abandoned("no"), 7)])
-def test_a_get_that_fails_is_told(room: Room, outcome: Rejected | Abandoned, code: int) -> None:
-    room.hear(Get(0, 5))
-    effects = room.answer(outcome)
-    assert (kinds(effects), codes(effects)) == (["PublishAck", "DeadLetter", "Acknowledge"], [(5, code)])
+def test_a_get_that_fails_gets_an_error(harness: EngineHarness, outcome: Rejected | Abandoned, code: int) -> None:
+    harness.receive(Get(0, 5))
+    effects = harness.resolve(outcome)
+    assert (type_names(effects), codes(effects)) == (["PublishAck", "DeadLetter", "Acknowledge"], [(5, code)])
 
 
 # max_payload and flags
@@ -196,81 +196,81 @@ def limited(max_payload: int | None, flags: int = 0) -> Hello:
         (limited(50, 1), b"b" * 50),
     ],
 )
-def test_the_hello_says_which_plan_is_sent(hello: Hello, payload: bytes) -> None:
-    room = Room()
-    room.know(hello)
-    room.hear(Get(0))
-    assert published(room.answer(Accepted(plan(8)))) == [(8, payload)]
+def test_the_flags_of_the_hello_choose_the_payload(hello: Hello, payload: bytes) -> None:
+    harness = EngineHarness()
+    harness.restore_hello(hello)
+    harness.receive(Get(0))
+    assert published(harness.resolve(Accepted(plan(8)))) == [(8, payload)]
 
 
 @pytest.mark.parametrize("hello", [limited(99), limited(49, 1), limited(0)])
 def test_a_get_whose_plan_does_not_fit_gets_code_6(hello: Hello) -> None:
-    room = Room()
-    room.know(hello)
-    room.hear(Get(0, 5))
-    effects = room.answer(Accepted(plan(8)))
-    assert (codes(effects), published(effects), settled(effects)) == ([(5, 6)], [], [1])
+    harness = EngineHarness()
+    harness.restore_hello(hello)
+    harness.receive(Get(0, 5))
+    effects = harness.resolve(Accepted(plan(8)))
+    assert (codes(effects), published(effects), acknowledged(effects)) == ([(5, 6)], [], [1])
 
 
 def test_a_have_whose_plan_does_not_fit_gets_its_0_and_code_6_once_for_each_digest() -> None:
-    room = Room(Policy(ask_registration=False, plan_ttl=TTL))
-    room.know(limited(99))
-    told = []
+    harness = EngineHarness(Policy(ask_registration=False, plan_ttl=TTL))
+    harness.restore_hello(limited(99))
+    errors = []
     for digest in (8, 8, 8, 9, 9):
-        effects = have(room, 0, seq=1)
+        effects = have(harness, 0, seq=1)
         assert codes(effects) == [(1, 0)]
         if calls(effects):
-            told += codes(room.answer(Accepted(plan(digest))))
-        room.wait(TTL)
-    assert told == [(None, 6), (None, 6)]
+            errors += codes(harness.resolve(Accepted(plan(digest))))
+        harness.wait(TTL)
+    assert errors == [(None, 6), (None, 6)]
 
 
 def test_code_6_says_what_did_not_fit() -> None:
-    room = Room()
-    room.know(limited(99))
-    have(room, 0)
-    [reply] = only(room.answer(Accepted(plan(8))), PublishAck)
+    harness = EngineHarness()
+    harness.restore_hello(limited(99))
+    have(harness, 0)
+    [reply] = of_type(harness.resolve(Accepted(plan(8))), PublishAck)
     assert (reply.ack.detail, reply.max_payload) == ("plan 8 does not fit max_payload 99", 99)
 
 
 def test_a_plan_that_fits_a_newer_hello_is_published() -> None:
-    room = Room(Policy(ask_registration=False, plan_ttl=TTL))
-    room.know(limited(99))
-    have(room, 0)
-    room.answer(Accepted(plan(8)))
-    room.hear(limited(200))
-    room.wait(TTL)
-    have(room, 0)
-    assert len(published(room.answer(Accepted(plan(8))))) == 1
+    harness = EngineHarness(Policy(ask_registration=False, plan_ttl=TTL))
+    harness.restore_hello(limited(99))
+    have(harness, 0)
+    harness.resolve(Accepted(plan(8)))
+    harness.receive(limited(200))
+    harness.wait(TTL)
+    have(harness, 0)
+    assert len(published(harness.resolve(Accepted(plan(8))))) == 1
 
 
 # Before the hello is known
 
 
 def test_a_get_waits_for_the_hello_that_could_limit_its_plan() -> None:
-    room = Room()
-    assert kinds(room.hear(Get(0, 5))) == ["FetchRetainedHello"]
-    room.confirm()
-    effects = room.hear(limited(None, 1))
+    harness = EngineHarness()
+    assert type_names(harness.receive(Get(0, 5))) == ["FetchRetainedHello"]
+    harness.suback()
+    effects = harness.receive(limited(None, 1))
     assert calls(effects) == [ASK_FOR_GET]
-    assert published(room.answer(Accepted(plan(8)))) == [(8, b"b" * 50)]
+    assert published(harness.resolve(Accepted(plan(8)))) == [(8, b"b" * 50)]
 
 
-def test_a_get_of_a_device_without_hello_goes_on_soon() -> None:
-    room = Room()
-    room.hear(Get(0, 5))
-    room.confirm()
-    room.wait(0.5)
-    assert calls(room.core.tick(room.now)) == [ASK_FOR_GET]
-    assert published(room.answer(Accepted(plan(8)))) == [(8, b"u" * 100)]
+def test_a_get_of_a_device_without_hello_waits_half_a_second() -> None:
+    harness = EngineHarness()
+    harness.receive(Get(0, 5))
+    harness.suback()
+    harness.wait(0.5)
+    assert calls(harness.engine.tick(harness.now)) == [ASK_FOR_GET]
+    assert published(harness.resolve(Accepted(plan(8)))) == [(8, b"u" * 100)]
 
 
-def test_the_have_of_a_device_without_hello_holds_no_heartbeat() -> None:
-    room = Room()
-    room.hear(Heartbeat(LAYOUT, have=0))
-    assert kinds(room.answer(TAKEN)) == ["Acknowledge", "FetchRetainedHello"]
-    room.hear(Heartbeat(LAYOUT, have=0))
-    assert settled(room.answer(TAKEN)) == [2]
-    room.confirm()
-    room.wait(0.5)
-    assert calls(room.core.tick(room.now)) == [ASK_FOR_HAVE]
+def test_the_have_of_a_device_without_hello_delays_no_heartbeat() -> None:
+    harness = EngineHarness()
+    harness.receive(Heartbeat(LAYOUT, have=0))
+    assert type_names(harness.resolve(ACCEPTED)) == ["Acknowledge", "FetchRetainedHello"]
+    harness.receive(Heartbeat(LAYOUT, have=0))
+    assert acknowledged(harness.resolve(ACCEPTED)) == [2]
+    harness.suback()
+    harness.wait(0.5)
+    assert calls(harness.engine.tick(harness.now)) == [ASK_FOR_HAVE]

@@ -1,4 +1,4 @@
-"""Calls that are postponed, and the line of devices that wait for room: nothing is lost or out of order."""
+"""Calls that are retried, and devices that wait for a free slot: nothing is lost or out of order."""
 
 import pytest
 
@@ -13,31 +13,42 @@ from gateway.protocol.service_calls import (
     RetryLater,
     SendHeartbeat,
 )
-from tests.support.engine import DEVICE, HELLO, OTHER, REGISTERED, TAKEN, Room, calls, codes, plan, settled
+from tests.support.engine import (
+    ACCEPTED,
+    DEVICE,
+    HELLO,
+    OTHER,
+    REGISTERED,
+    EngineHarness,
+    acknowledged,
+    calls,
+    codes,
+    plan,
+)
 
 ALONE, ALL = RetryLater(only_this_device=True), RetryLater(only_this_device=False)
 THIRD = Device("fleet-a", "dev-3")
 
 
 @pytest.fixture
-def room() -> Room:
+def harness() -> EngineHarness:
     """Registration is not asked for, the hellos are known."""
-    room = Room()
+    harness = EngineHarness()
     for device in (DEVICE, OTHER, THIRD):
-        room.know(device=device)
-    return room
+        harness.restore_hello(device=device)
+    return harness
 
 
-def beat(number: int, seq: int | None = None) -> Heartbeat:
+def heartbeat(number: int, seq: int | None = None) -> Heartbeat:
     return Heartbeat(HELLO.tag, number, (number,), seq=seq)
 
 
-def widen(room: Room, window: int) -> list[Effect]:
-    return room.core.set_concurrency(window, room.now)
+def widen(harness: EngineHarness, window: int) -> list[Effect]:
+    return harness.engine.set_concurrency(window, harness.now)
 
 
 def numbers(effects: list[Effect]) -> list[list[int]]:
-    """The values of each SendHeartbeat that is asked for."""
+    """The values of each SendHeartbeat."""
     return [[value for _, value, _ in call.metrics] for call in calls(effects)]
 
 
@@ -48,189 +59,189 @@ def asked(effects: list[Effect]) -> list[Device]:
 # Postponed for the device's own sake
 
 
-def test_a_device_that_failed_alone_waits_until_it_is_told(room: Room) -> None:
-    room.hear(beat(1))
-    assert room.answer(ALONE) == []
-    assert room.hear(beat(2)) == []
-    assert numbers(room.core.retry_due(DEVICE, room.now)) == [[1]]
+def test_a_device_whose_call_failed_alone_waits_until_its_retry_is_due(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    assert harness.resolve(ALONE) == []
+    assert harness.receive(heartbeat(2)) == []
+    assert numbers(harness.engine.retry_due(DEVICE, harness.now)) == [[1]]
 
 
-def test_others_go_on_meanwhile(room: Room) -> None:
-    room.hear(beat(1))
-    room.answer(ALONE)
-    assert asked(room.hear(beat(1), OTHER)) == [OTHER]
+def test_others_go_on_meanwhile(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    harness.resolve(ALONE)
+    assert asked(harness.receive(heartbeat(1), OTHER)) == [OTHER]
 
 
-def test_just_what_failed_is_tried_again_and_the_rest_follows(room: Room) -> None:
-    """So that what is given up in the end has failed all the time."""
-    room.hear(beat(1))
-    room.hear(beat(2))
-    room.hear(beat(3))
-    room.answer(TAKEN)
-    room.answer(ALONE)
-    room.hear(beat(4, seq=4))
-    assert numbers(room.core.retry_due(DEVICE, room.now)) == [[2, 3]]
-    effects = room.answer(Abandoned("503"))
-    assert (settled(effects), numbers(effects)) == ([2, 3], [[4]])
+def test_the_call_that_failed_is_repeated_unchanged_and_the_rest_follows(harness: EngineHarness) -> None:
+    """So that a call that is given up in the end is the one that failed all the time."""
+    harness.receive(heartbeat(1))
+    harness.receive(heartbeat(2))
+    harness.receive(heartbeat(3))
+    harness.resolve(ACCEPTED)
+    harness.resolve(ALONE)
+    harness.receive(heartbeat(4, seq=4))
+    assert numbers(harness.engine.retry_due(DEVICE, harness.now)) == [[2, 3]]
+    effects = harness.resolve(Abandoned("503"))
+    assert (acknowledged(effects), numbers(effects)) == ([2, 3], [[4]])
 
 
-def test_one_by_one_stays_one_by_one(room: Room) -> None:
+def test_a_split_continues_after_a_retry(harness: EngineHarness) -> None:
     for number in (1, 2, 3, 4):
-        room.hear(beat(number))
-    room.answer(TAKEN)
-    assert numbers(room.answer(Rejected("no"))) == [[2]]
+        harness.receive(heartbeat(number))
+    harness.resolve(ACCEPTED)
+    assert numbers(harness.resolve(Rejected("no"))) == [[2]]
     for outcome in (ALONE, ALONE):
-        room.answer(outcome)
-        assert numbers(room.core.retry_due(DEVICE, room.now)) == [[2]]
-    assert numbers(room.answer(TAKEN)) == [[3]]
-    room.hear(beat(5))
-    assert numbers(room.answer(Rejected("no"))) == [[4]]
-    assert numbers(room.answer(TAKEN)) == [[5]]
+        harness.resolve(outcome)
+        assert numbers(harness.engine.retry_due(DEVICE, harness.now)) == [[2]]
+    assert numbers(harness.resolve(ACCEPTED)) == [[3]]
+    harness.receive(heartbeat(5))
+    assert numbers(harness.resolve(Rejected("no"))) == [[4]]
+    assert numbers(harness.resolve(ACCEPTED)) == [[5]]
 
 
-def test_a_get_is_tried_again_alike(room: Room) -> None:
-    room.hear(Get(0, 7))
-    assert room.answer(ALONE) == []
-    assert calls(room.core.retry_due(DEVICE, room.now)) == [GetDeployments(DEVICE, retryable=True)]
+def test_a_get_is_retried_alike(harness: EngineHarness) -> None:
+    harness.receive(Get(0, 7))
+    assert harness.resolve(ALONE) == []
+    assert calls(harness.engine.retry_due(DEVICE, harness.now)) == [GetDeployments(DEVICE, retryable=True)]
 
 
-def test_a_registration_too_and_then_all_that_waits_is_one_call() -> None:
-    room = Room(Policy())
-    room.know()
-    room.hear(beat(1))
-    room.answer(ALONE)
-    assert room.hear(beat(2)) == []
-    assert calls(room.core.retry_due(DEVICE, room.now)) == [GetDeviceRegistration(DEVICE)]
-    assert numbers(room.answer(REGISTERED)) == [[1, 2]]
+def test_a_registration_call_is_retried_and_then_all_that_waits_is_one_call() -> None:
+    harness = EngineHarness(Policy())
+    harness.restore_hello()
+    harness.receive(heartbeat(1))
+    harness.resolve(ALONE)
+    assert harness.receive(heartbeat(2)) == []
+    assert calls(harness.engine.retry_due(DEVICE, harness.now)) == [GetDeviceRegistration(DEVICE)]
+    assert numbers(harness.resolve(REGISTERED)) == [[1, 2]]
 
 
-def test_what_is_delivered_again_after_a_break_is_not_tried_twice(room: Room) -> None:
-    room.hear(beat(1))
-    room.hear(beat(2))
-    room.answer(ALONE)
-    room.connection += 1
-    assert settled(room.core.reconnected(room.connection, resumed=True)) == [1, 2]
+def test_what_is_redelivered_after_a_reconnect_is_not_sent_twice(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    harness.receive(heartbeat(2))
+    harness.resolve(ALONE)
+    harness.connection += 1
+    assert acknowledged(harness.engine.reconnected(harness.connection, resumed=True, now=harness.now)) == [1, 2]
     for number in (1, 2):
-        assert room.hear(beat(number)) == []
-    assert numbers(room.core.retry_due(DEVICE, room.now)) == [[1, 2]]
+        assert harness.receive(heartbeat(number)) == []
+    assert numbers(harness.engine.retry_due(DEVICE, harness.now)) == [[1, 2]]
 
 
-def test_a_call_that_is_postponed_after_the_break_is_left_to_the_redelivery(room: Room) -> None:
-    room.hear(beat(1))
-    room.connection += 1
-    room.core.reconnected(room.connection, resumed=True)
-    assert settled(room.answer(ALONE)) == [1]
-    room.hear(beat(1))
-    assert numbers(room.core.retry_due(DEVICE, room.now)) == [[1]]
+def test_a_call_that_fails_after_a_reconnect_is_left_to_the_redelivery(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    harness.connection += 1
+    harness.engine.reconnected(harness.connection, resumed=True, now=harness.now)
+    assert acknowledged(harness.resolve(ALONE)) == [1]
+    harness.receive(heartbeat(1))
+    assert numbers(harness.engine.retry_due(DEVICE, harness.now)) == [[1]]
 
 
-def test_after_the_stop_nothing_begins_again(room: Room) -> None:
-    room.hear(beat(1))
-    room.answer(ALONE)
-    room.core.stop()
-    assert room.core.retry_due(DEVICE, room.now) == widen(room, 0) == widen(room, 9) == []
+def test_after_the_stop_no_retry_starts(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    harness.resolve(ALONE)
+    harness.engine.stop()
+    assert harness.engine.retry_due(DEVICE, harness.now) == widen(harness, 0) == widen(harness, 9) == []
 
 
-# Room
+# EngineHarness
 
 
-def test_what_finds_no_room_is_merged_when_its_turn_comes(room: Room) -> None:
-    widen(room, 1)
-    room.hear(beat(1))
+def test_what_finds_no_free_slot_is_merged_when_there_is_one(harness: EngineHarness) -> None:
+    widen(harness, 1)
+    harness.receive(heartbeat(1))
     for number in (1, 2, 3):
-        assert room.hear(beat(number), OTHER) == []
-    assert room.core.waiting_devices == 1
-    effects = room.answer(TAKEN)
+        assert harness.receive(heartbeat(number), OTHER) == []
+    assert harness.engine.waiting_devices == 1
+    effects = harness.resolve(ACCEPTED)
     assert (asked(effects), numbers(effects)) == ([OTHER], [[1, 2, 3]])
-    assert room.core.waiting_devices == 0
+    assert harness.engine.waiting_devices == 0
 
 
-def test_who_came_first_is_served_first_and_nobody_goes_on_before_the_others(room: Room) -> None:
-    widen(room, 1)
+def test_slots_are_given_in_the_order_of_arrival(harness: EngineHarness) -> None:
+    widen(harness, 1)
     for number in (1, 2):
         for device in (DEVICE, OTHER, THIRD):
-            room.hear(beat(number), device)
+            harness.receive(heartbeat(number), device)
     served = [DEVICE]
     for _ in range(3):
-        effects = room.answer(TAKEN, served[-1])
+        effects = harness.resolve(ACCEPTED, served[-1])
         served += asked(effects)
     assert served == [DEVICE, OTHER, THIRD, DEVICE]
 
 
-def test_while_the_service_fails_for_all_nothing_begins(room: Room) -> None:
-    room.hear(beat(1))
-    assert widen(room, 0) == []
-    assert room.answer(ALL) == room.hear(beat(2)) == room.hear(beat(1), OTHER) == []
-    assert room.core.waiting_devices == 2
+def test_with_a_limit_of_0_no_call_starts(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    assert widen(harness, 0) == []
+    assert harness.resolve(ALL) == harness.receive(heartbeat(2)) == harness.receive(heartbeat(1), OTHER) == []
+    assert harness.engine.waiting_devices == 2
 
 
-def test_a_probe_goes_round_the_devices(room: Room) -> None:
-    """One that always fails does not stand before the others for ever."""
-    room.hear(beat(1))
-    widen(room, 0)
-    room.answer(ALL)
-    room.hear(beat(1), OTHER)
+def test_single_slots_go_to_each_device_in_turn(harness: EngineHarness) -> None:
+    """One that always fails does not block the others."""
+    harness.receive(heartbeat(1))
+    widen(harness, 0)
+    harness.resolve(ALL)
+    harness.receive(heartbeat(1), OTHER)
     probed = []
     for _ in range(4):
-        probed += (now := asked(widen(room, 1)))
-        widen(room, 0)
-        assert room.answer(ALL, now[0]) == []
+        probed += (now := asked(widen(harness, 1)))
+        widen(harness, 0)
+        assert harness.resolve(ALL, now[0]) == []
     assert probed == [DEVICE, OTHER, DEVICE, OTHER]
 
 
-def test_after_an_outage_a_devices_backlog_is_one_call(room: Room) -> None:
-    room.hear(beat(1))
-    widen(room, 0)
-    room.answer(ALL)
+def test_after_an_outage_a_devices_backlog_is_one_call(harness: EngineHarness) -> None:
+    harness.receive(heartbeat(1))
+    widen(harness, 0)
+    harness.resolve(ALL)
     for number in range(2, 51):
-        room.hear(beat(number))
-    effects = widen(room, 128)
+        harness.receive(heartbeat(number))
+    effects = widen(harness, 128)
     assert numbers(effects) == [list(range(1, 51))]
-    assert settled(room.answer(TAKEN)) == list(range(1, 51))
+    assert acknowledged(harness.resolve(ACCEPTED)) == list(range(1, 51))
 
 
-def test_room_for_more_lets_more_begin(room: Room) -> None:
-    widen(room, 0)
+def test_a_higher_limit_starts_more_calls(harness: EngineHarness) -> None:
+    widen(harness, 0)
     for device in (DEVICE, OTHER, THIRD):
-        room.hear(beat(1), device)
-    assert asked(widen(room, 2)) == [DEVICE, OTHER]
-    assert asked(widen(room, 3)) == [THIRD]
+        harness.receive(heartbeat(1), device)
+    assert asked(widen(harness, 2)) == [DEVICE, OTHER]
+    assert asked(widen(harness, 3)) == [THIRD]
 
 
-def test_who_was_just_found_registered_keeps_its_turn() -> None:
-    room = Room(Policy())
+def test_a_device_that_was_just_registered_keeps_its_slot() -> None:
+    harness = EngineHarness(Policy())
     for device in (DEVICE, OTHER):
-        room.know(device=device)
-    widen(room, 1)
-    room.hear(beat(1))
-    room.hear(beat(1), OTHER)
-    assert [type(call) for call in calls(room.answer(REGISTERED))] == [SendHeartbeat]
-    assert calls(room.answer(TAKEN)) == [GetDeviceRegistration(OTHER)]
+        harness.restore_hello(device=device)
+    widen(harness, 1)
+    harness.receive(heartbeat(1))
+    harness.receive(heartbeat(1), OTHER)
+    assert [type(call) for call in calls(harness.resolve(REGISTERED))] == [SendHeartbeat]
+    assert calls(harness.resolve(ACCEPTED)) == [GetDeviceRegistration(OTHER)]
 
 
-def test_reads_and_plans_wait_for_room_too(room: Room) -> None:
-    widen(room, 1)
-    room.hear(beat(1))
-    assert settled(room.hear(Read(7, 0, 0, 64), OTHER)) == [2]
-    assert calls(room.answer(TAKEN)) == [GetDeployments(OTHER, retryable=False)]
-    assert codes(room.answer(type(TAKEN)(plan(7)), OTHER)) == [(None, 5)]
+def test_reads_and_plans_wait_for_a_slot_too(harness: EngineHarness) -> None:
+    widen(harness, 1)
+    harness.receive(heartbeat(1))
+    assert acknowledged(harness.receive(Read(7, 0, 0, 64), OTHER)) == [2]
+    assert calls(harness.resolve(ACCEPTED)) == [GetDeployments(OTHER, retryable=False)]
+    assert codes(harness.resolve(type(ACCEPTED)(plan(7)), OTHER)) == [(None, 5)]
 
 
-def test_a_device_whose_messages_went_while_it_waited_in_line_takes_no_room(room: Room) -> None:
-    widen(room, 1)
-    room.hear(beat(1))
-    room.hear(beat(1), OTHER)
-    room.hear(beat(1), THIRD)
-    room.connection += 1
-    room.core.reconnected(room.connection, resumed=True)
-    room.hear(beat(2), THIRD)
-    assert asked(room.answer(TAKEN)) == [THIRD]
+def test_a_queued_device_whose_messages_were_dropped_takes_no_slot(harness: EngineHarness) -> None:
+    widen(harness, 1)
+    harness.receive(heartbeat(1))
+    harness.receive(heartbeat(1), OTHER)
+    harness.receive(heartbeat(1), THIRD)
+    harness.connection += 1
+    harness.engine.reconnected(harness.connection, resumed=True, now=harness.now)
+    harness.receive(heartbeat(2), THIRD)
+    assert asked(harness.resolve(ACCEPTED)) == [THIRD]
 
 
-def test_a_have_is_compared_when_there_is_room(room: Room) -> None:
-    widen(room, 1)
-    room.hear(Heartbeat(HELLO.tag, 1, (1,), have=5))
-    room.hear(beat(1), OTHER)
-    assert asked(room.answer(TAKEN)) == [OTHER]
-    assert calls(room.answer(TAKEN, OTHER)) == [GetDeployments(DEVICE, retryable=False)]
-    assert room.answer(type(TAKEN)(plan(5))) == []
+def test_a_have_is_compared_when_there_is_a_slot(harness: EngineHarness) -> None:
+    widen(harness, 1)
+    harness.receive(Heartbeat(HELLO.tag, 1, (1,), have=5))
+    harness.receive(heartbeat(1), OTHER)
+    assert asked(harness.resolve(ACCEPTED)) == [OTHER]
+    assert calls(harness.resolve(ACCEPTED, OTHER)) == [GetDeployments(DEVICE, retryable=False)]
+    assert harness.resolve(type(ACCEPTED)(plan(5))) == []

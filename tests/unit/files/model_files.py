@@ -1,4 +1,4 @@
-"""What the tests of model files share: files by their content, and an S3 client that keeps objects in memory.
+"""Shared by the tests of model files: files by their content, and an S3 client that keeps objects in memory.
 
 No test of its own. The client stands for boto3's: its answers and its errors have the shapes of botocore.
 """
@@ -37,7 +37,7 @@ class S3:
         self.calls: Counter[str] = Counter()
         self.gate = threading.Event()
         self.gate.set()
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.declared: int | None = None
 
     def get_object(self, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803
@@ -57,13 +57,13 @@ class S3:
     def _content(self, method: str, key: str) -> bytes:
         self.calls[method] += 1
         self.gate.wait(10.0)
-        if self.fault is not None:
-            raise self.fault
+        if self.error is not None:
+            raise self.error
         if key not in self.objects:
-            raise refusal("NoSuchKey", 404)
+            raise s3_error("NoSuchKey", 404)
         return self.objects[key]
 
 
-def refusal(code: str, status: int) -> ClientError:
-    answer: Any = {"Error": {"Code": code, "Message": "told so"}, "ResponseMetadata": {"HTTPStatusCode": status}}
+def s3_error(code: str, status: int) -> ClientError:
+    answer: Any = {"Error": {"Code": code, "Message": "as it says"}, "ResponseMetadata": {"HTTPStatusCode": status}}
     return ClientError(answer, "GetObject")

@@ -1,4 +1,4 @@
-"""The cache on disk: bounded by bytes, least recently used first out, and nothing that was not verified leaves it."""
+"""The cache on disk: bounded in bytes, the least recently used are evicted first, nothing leaves it unverified."""
 
 import os
 import threading
@@ -61,13 +61,13 @@ def test_reading_beyond_what_it_keeps_in_memory_gives_the_same_bytes(tmp_path: P
 
 
 @pytest.mark.parametrize("content", [b"", b"a", pattern(CHUNK), pattern(CHUNK + 1)])
-def test_what_was_put_is_found_again_after_a_restart(content: bytes, tmp_path: Path) -> None:
+def test_a_file_is_still_there_after_a_restart(content: bytes, tmp_path: Path) -> None:
     put(FileCache(tmp_path, 1 << 20), content)
     found = FileCache(tmp_path, 1 << 20).open(named(content))
     assert whole(found) == content
 
 
-def test_what_was_never_put_is_not_there(tmp_path: Path) -> None:
+def test_an_unknown_file_is_none(tmp_path: Path) -> None:
     assert FileCache(tmp_path, 100).open(named(b"a")) is None
 
 
@@ -77,7 +77,7 @@ def test_the_same_checksum_in_capitals_is_the_same_file(tmp_path: Path) -> None:
     assert whole(cache.open(ModelFile("s3://models/kws.tflite", sha1(b"abc").upper()))) == b"abc"
 
 
-def test_a_restart_removes_what_was_not_finished(tmp_path: Path) -> None:
+def test_a_restart_removes_unfinished_files(tmp_path: Path) -> None:
     put(FileCache(tmp_path, 100), b"abc")
     (tmp_path / "0123.part").write_bytes(b"ab")
     cache = FileCache(tmp_path, 100)
@@ -136,7 +136,7 @@ def test_two_that_do_not_fit_together_are_written_one_after_the_other(tmp_path: 
     assert only_file(tmp_path).read_bytes() == b"b" * 20
 
 
-def test_what_is_being_written_is_not_evicted(tmp_path: Path) -> None:
+def test_a_file_that_is_being_written_is_not_evicted(tmp_path: Path) -> None:
     cache = FileCache(tmp_path, 30)
 
     def while_another_is_put() -> Iterator[bytes]:
@@ -160,7 +160,7 @@ def test_what_is_being_written_is_not_evicted(tmp_path: Path) -> None:
         (0, [], f"has the SHA1 {sha1(b'')}"),
     ],
 )
-def test_what_is_not_the_plans_is_not_kept(size: int, chunks: list[bytes], why: str, tmp_path: Path) -> None:
+def test_wrong_content_is_not_kept(size: int, chunks: list[bytes], why: str, tmp_path: Path) -> None:
     cache = FileCache(tmp_path, 100)
     with pytest.raises(FileError, match=why) as caught:
         cache.put(named(b"abc"), size, chunks)
@@ -169,12 +169,12 @@ def test_what_is_not_the_plans_is_not_kept(size: int, chunks: list[bytes], why: 
 
 
 @pytest.mark.parametrize("kind", ["", "MD5", "SHA256", "sha1"])
-def test_a_checksum_that_nobody_can_verify_is_told_before_anything_is_fetched(kind: str, tmp_path: Path) -> None:
+def test_an_unsupported_checksum_is_an_error_before_anything_is_fetched(kind: str, tmp_path: Path) -> None:
     with pytest.raises(FileError, match=f"type {kind} cannot be verified"):
         FileCache(tmp_path, 100).open(ModelFile("s3://models/kws", "900150983cd24fb0d6963f7d28e17f72", kind))
 
 
-def test_a_fetch_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
+def test_a_fetch_that_breaks_leaves_nothing(tmp_path: Path) -> None:
     def broken() -> Iterator[bytes]:
         yield b"ab"
         raise ConnectionResetError
@@ -187,7 +187,7 @@ def test_a_fetch_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"abd", b"ab", b"abcd", b""])
-def test_what_the_disk_changed_is_found_when_it_is_opened(damage: bytes, tmp_path: Path) -> None:
+def test_a_file_that_the_disk_changed_is_found_when_it_is_opened(damage: bytes, tmp_path: Path) -> None:
     cache = FileCache(tmp_path, 100)
     put(cache, b"abc")
     only_file(tmp_path).write_bytes(damage)
@@ -195,7 +195,7 @@ def test_what_the_disk_changed_is_found_when_it_is_opened(damage: bytes, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_disk_changed_is_found_when_it_is_read(tmp_path: Path) -> None:
+def test_a_file_that_the_disk_changed_is_found_when_it_is_read(tmp_path: Path) -> None:
     found = put(FileCache(tmp_path, SIZE), CONTENT)
     assert found.read(0, 10) == CONTENT[:10]
     with only_file(tmp_path).open("r+b") as file:
@@ -206,7 +206,7 @@ def test_what_the_disk_changed_is_found_when_it_is_read(tmp_path: Path) -> None:
     assert found.read(2 * CHUNK, 1000) == CONTENT[2 * CHUNK :]
 
 
-def test_an_evicted_file_is_read_by_those_who_hold_it(tmp_path: Path) -> None:
+def test_an_evicted_file_can_be_read_while_it_is_open(tmp_path: Path) -> None:
     cache = FileCache(tmp_path, SIZE)
     found = put(cache, CONTENT)
     put(cache, b"x" * SIZE, "s3://models/another")
@@ -214,7 +214,7 @@ def test_an_evicted_file_is_read_by_those_who_hold_it(tmp_path: Path) -> None:
     assert whole(found) == CONTENT
 
 
-def test_a_file_that_nobody_holds_is_closed(tmp_path: Path) -> None:
+def test_a_file_without_a_reference_is_closed(tmp_path: Path) -> None:
     found = put(FileCache(tmp_path, 100), b"abc")
     number = found._fd
     del found

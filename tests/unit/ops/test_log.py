@@ -48,10 +48,10 @@ def test_the_form_follows_the_stream_unless_it_is_set(form: str, stream: type[io
 def test_json_has_time_level_and_fields() -> None:
     target = io.StringIO()
     log.configure("info", "json", target)
-    structlog.get_logger().warning("refused", code=4)
+    structlog.get_logger().warning("rejected", code=4)
     entry = json.loads(target.getvalue())
     assert entry.pop("timestamp").endswith("Z")
-    assert entry == {"event": "refused", "level": "warning", "code": 4}
+    assert entry == {"event": "rejected", "level": "warning", "code": 4}
 
 
 @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
@@ -67,7 +67,7 @@ def test_the_level_is_the_least_that_is_logged(level: str, count: int) -> None:
 def test_a_device_cannot_write_to_the_terminal() -> None:
     target = io.StringIO()
     log.configure("info", "human", target)
-    structlog.get_logger().info("refused", detail="\x1b[2Jgone\nforged line")
+    structlog.get_logger().info("rejected", detail="\x1b[2Jgone\nforged line")
     assert "\x1b[2J" not in target.getvalue()
     assert len(target.getvalue().splitlines()) == 1
 

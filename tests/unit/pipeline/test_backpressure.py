@@ -1,4 +1,4 @@
-"""The intake: full in messages or in bytes, it stops reading, and reads again when a quarter of it is free."""
+"""At the limit, in messages or in bytes, reading stops; it resumes when a quarter is free."""
 
 import pytest
 
@@ -8,105 +8,105 @@ from gateway.pipeline.rate_limiter import DeviceRateLimiter
 from gateway.protocol.messages import Device
 
 
-class Ear:
-    """Notes what it was told."""
+class Subscriber:
+    """Notes its calls."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.calls: list[str] = []
 
     def pause(self) -> None:
-        self.told.append("pause")
+        self.calls.append("pause")
 
     def resume(self) -> None:
-        self.told.append("resume")
+        self.calls.append("resume")
 
 
-class Stand:
-    """An intake of 8 messages and 1,000 bytes."""
+class Harness:
+    """A limit of 8 messages and 1,000 bytes."""
 
     def __init__(self) -> None:
-        self.ear, self.metrics, self.rates = Ear(), Metrics(), DeviceRateLimiter(1, 1)
-        self.intake = InFlightLimit(8, 1000, self.rates, self.metrics)
-        self.intake.start(self.ear)
+        self.subscriber, self.metrics, self.rates = Subscriber(), Metrics(), DeviceRateLimiter(1, 1)
+        self.limit = InFlightLimit(8, 1000, self.rates, self.metrics)
+        self.limit.start(self.subscriber)
 
-    def took(self, count: int, size: int = 10) -> list[str]:
+    def acquire(self, count: int, size: int = 10) -> list[str]:
         for _ in range(count):
-            self.intake.acquire(size)
-        return self.ear.told
+            self.limit.acquire(size)
+        return self.subscriber.calls
 
-    def settled(self, count: int, size: int = 10) -> list[str]:
+    def release(self, count: int, size: int = 10) -> list[str]:
         for _ in range(count):
-            self.intake.release(size)
-        return self.ear.told
+            self.limit.release(size)
+        return self.subscriber.calls
 
 
-def test_full_it_stops_reading_once() -> None:
-    stand = Stand()
-    assert stand.took(7) == []
-    assert stand.took(5) == ["pause"]
+def test_at_the_limit_reading_stops_once() -> None:
+    harness = Harness()
+    assert harness.acquire(7) == []
+    assert harness.acquire(5) == ["pause"]
 
 
-def test_it_reads_again_when_a_quarter_is_free() -> None:
-    stand = Stand()
-    stand.took(8)
-    assert stand.settled(1) == ["pause"]
-    assert stand.settled(1) == ["pause", "resume"]
-    assert stand.took(2) == ["pause", "resume", "pause"]
+def test_reading_resumes_when_a_quarter_is_free() -> None:
+    harness = Harness()
+    harness.acquire(8)
+    assert harness.release(1) == ["pause"]
+    assert harness.release(1) == ["pause", "resume"]
+    assert harness.acquire(2) == ["pause", "resume", "pause"]
 
 
 def test_bytes_count_as_messages_do() -> None:
-    stand = Stand()
-    assert stand.took(3, size=333) == []
-    assert stand.took(1, size=1) == ["pause"]
-    assert stand.settled(1, size=1) == ["pause"]
-    assert stand.settled(1, size=333) == ["pause", "resume"]
+    harness = Harness()
+    assert harness.acquire(3, size=333) == []
+    assert harness.acquire(1, size=1) == ["pause"]
+    assert harness.release(1, size=1) == ["pause"]
+    assert harness.release(1, size=333) == ["pause", "resume"]
 
 
-def test_both_must_be_free_before_it_reads_again() -> None:
-    stand = Stand()
-    stand.took(7)
-    stand.took(1, size=993)
-    assert stand.settled(5) == ["pause"]
-    assert stand.settled(1, size=993) == ["pause", "resume"]
+def test_both_must_be_free_before_reading_resumes() -> None:
+    harness = Harness()
+    harness.acquire(7)
+    harness.acquire(1, size=993)
+    assert harness.release(5) == ["pause"]
+    assert harness.release(1, size=993) == ["pause", "resume"]
 
 
-def test_a_new_connection_is_read_and_stopped_again_by_the_next_message() -> None:
-    stand = Stand()
-    stand.took(9)
-    stand.intake.connected()
-    assert stand.took(1) == ["pause", "pause"]
+def test_a_new_connection_is_read_until_the_next_message() -> None:
+    harness = Harness()
+    harness.acquire(9)
+    harness.limit.connected()
+    assert harness.acquire(1) == ["pause", "pause"]
 
 
-def test_after_the_end_nothing_is_read_whatever_room_there_is() -> None:
-    stand = Stand()
-    stand.took(8)
-    stand.intake.stop()
-    assert stand.settled(8) == ["pause", "pause"]
-    stand.intake.connected()
-    assert stand.ear.told == ["pause"] * 3
+def test_after_the_stop_nothing_is_read() -> None:
+    harness = Harness()
+    harness.acquire(8)
+    harness.limit.stop()
+    assert harness.release(8) == ["pause", "pause"]
+    harness.limit.connected()
+    assert harness.subscriber.calls == ["pause"] * 3
 
 
-def test_it_is_shown() -> None:
-    stand = Stand()
-    stand.took(8, size=20)
-    found = stand.metrics.render().decode()
+def test_the_metrics_show_it() -> None:
+    harness = Harness()
+    harness.acquire(8, size=20)
+    found = harness.metrics.render().decode()
     for line in ("unacknowledged_messages 8.0", "unacknowledged_bytes 160.0", "reading_paused 1.0"):
         assert f"edge_gateway_{line}\n" in found
-    stand.settled(8, size=20)
-    assert "edge_gateway_reading_paused 0.0\n" in stand.metrics.render().decode()
+    harness.release(8, size=20)
+    assert "edge_gateway_reading_paused 0.0\n" in harness.metrics.render().decode()
 
 
-@pytest.mark.parametrize(("held", "mostly"), [(3, True), (4, False), (9, False)])
-def test_whether_it_is_below_half(held: int, mostly: bool) -> None:
-    stand = Stand()
-    stand.took(held)
-    assert stand.intake.below_half is mostly
+@pytest.mark.parametrize(("count", "below"), [(3, True), (4, False), (9, False)])
+def test_whether_it_is_below_half(count: int, below: bool) -> None:
+    harness = Harness()
+    harness.acquire(count)
+    assert harness.limit.below_half is below
 
 
-def test_after_a_pause_the_rates_are_lenient(monkeypatch: pytest.MonkeyPatch) -> None:
-    stand, device, clock = Stand(), Device("f", "d"), 1000.0
+def test_after_a_pause_a_backlog_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    harness, device, clock = Harness(), Device("f", "d"), 1000.0
     monkeypatch.setattr("time.monotonic", lambda: clock)
-    stand.took(8)
+    harness.acquire(8)
     clock += 60.0
-    stand.settled(2)
-    assert sum(stand.rates.allow(device, 30, clock) for _ in range(100)) == 61
+    harness.release(2)
+    assert sum(harness.rates.allow(device, 30, clock) for _ in range(100)) == 61

@@ -1,4 +1,4 @@
-"""The codec held against the vectors: what devices say becomes the noun that is meant, or the error with its code."""
+"""The decoder against the vectors: a payload becomes its message, or an error with its code."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from gateway.protocol import decoder
 from gateway.protocol.decoder import DECODERS
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, ModelResult, Result
 from tests.support import vectors
-from tests.support.engine import Slip
+from tests.support.engine import Token
 
 NOW = vectors.now("malformed.json")
 GOOD = vectors.load("messages.json", *DECODERS)
@@ -19,25 +19,25 @@ MALFORMED = vectors.load("malformed.json", *DECODERS)
 
 
 @pytest.mark.parametrize("vector", GOOD, ids=lambda vector: vector["name"])
-def test_a_good_payload_becomes_the_noun_that_is_meant(vector: vectors.Vector) -> None:
-    meant = vectors.noun(vector["channel"], vector.get("known", vector["value"]))
-    assert DECODERS[vector["channel"]](vectors.payload(vector)) == meant
+def test_a_good_payload_becomes_its_message(vector: vectors.Vector) -> None:
+    expected = vectors.noun(vector["channel"], vector.get("known", vector["value"]))
+    assert DECODERS[vector["channel"]](vectors.payload(vector)) == expected
 
 
 @pytest.mark.parametrize("vector", MALFORMED, ids=lambda vector: vector["name"])
-def test_a_malformed_payload_is_refused_with_its_code(vector: vectors.Vector) -> None:
+def test_a_malformed_payload_is_rejected_with_its_code(vector: vectors.Vector) -> None:
     with pytest.raises(MessageError) as caught:
-        _understand(vector["channel"], vectors.payload(vector))
+        _decode_and_check(vector["channel"], vectors.payload(vector))
     assert caught.value.code == vector["code"]
     assert type(caught.value) is (DecodeError if vector["code"] == Code.MALFORMED else LimitError)
     assert 0 < len(caught.value.detail) < 400
 
 
-def _understand(channel: str, payload: bytes) -> None:
-    """As far as a message can be understood without knowing its device: by its form, and by the layout it brings."""
+def _decode_and_check(channel: str, payload: bytes) -> None:
+    """As far as a message can be checked without its device: by its form, and by the layout that it brings."""
     message = DECODERS[channel](payload)
     if isinstance(message, Heartbeat) and isinstance(message.source, Layout):
-        check_heartbeat(QueuedHeartbeat(Slip(1), message, NOW), message.source)
+        check_heartbeat(QueuedHeartbeat(Token(1), message, NOW), message.source)
 
 
 def test_ints_stay_ints_and_floats_floats() -> None:
@@ -45,7 +45,7 @@ def test_ints_stay_ints_and_floats_floats() -> None:
     assert [type(number) for number in (*numbers[:2], numbers[2][0], numbers[2][2])] == [int, float, int, float]
 
 
-def test_an_empty_hello_says_that_there_is_none() -> None:
+def test_an_empty_hello_means_that_there_is_none() -> None:
     assert decoder.decode_hello(b"") is None
 
 
@@ -72,7 +72,7 @@ def test_metrics_and_models_of_a_layout_may_be_nil() -> None:
         ),
     ],
 )
-def test_an_error_tells_what_stood_where_and_what_would_be_right(payload: list[object], right: str) -> None:
+def test_an_error_names_the_element_its_value_and_what_belongs_there(payload: list[object], right: str) -> None:
     with pytest.raises(DecodeError) as caught:
         decoder.decode_heartbeat(msgpack.packb(payload))
     assert caught.value.detail.startswith(right)
@@ -109,7 +109,7 @@ def test_an_error_has_no_seq_of_what_is_no_msgpack() -> None:
 
 
 @pytest.mark.parametrize("member", ["max_payload", "flags"])
-def test_the_largest_int_of_msgpack_in_a_hello_is_understood(member: str) -> None:
+def test_the_largest_int_of_msgpack_in_a_hello_is_decoded(member: str) -> None:
     row = [1, ["1.0"], None, None, None]
     row[{"max_payload": 3, "flags": 4}[member]] = 2**64 - 1
     hello = decoder.decode_hello(msgpack.packb(row))
@@ -135,11 +135,11 @@ def test_a_metric_keeps_an_exponent_of_zero() -> None:
     ("payload", "position", "seq"),
     [([1, 2, 7], 2, 7), ([1, 2], 2, None), ([1, 2, -7], 2, None), ({2: 7}, 2, None), ("text", 1, None)],
 )
-def test_the_seq_of_what_is_refused_unread(payload: object, position: int, seq: int | None) -> None:
+def test_the_seq_of_what_is_rejected_undecoded(payload: object, position: int, seq: int | None) -> None:
     assert decoder.peek_seq(msgpack.packb(payload), position) == seq
 
 
-def test_what_is_no_msgpack_has_none() -> None:
+def test_what_is_no_msgpack_has_no_seq() -> None:
     assert decoder.peek_seq(b"\xc1", 0) is None
 
 

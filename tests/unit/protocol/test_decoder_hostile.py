@@ -23,7 +23,7 @@ CLAIMS = [vector for vector in vectors.load("malformed.json", "hb") if vector["n
 
 
 def peak(decode: Callable[[bytes], object], payload: bytes) -> int:
-    """Bytes allocated at most while `payload` was decoded or refused."""
+    """Bytes allocated at most while `payload` was decoded or rejected."""
     tracemalloc.start()
     try:
         with contextlib.suppress(MessageError):
@@ -80,13 +80,13 @@ def test_a_map_with_colliding_keys_is_never_built() -> None:
         decoder.decode_heartbeat(msgpack.packb([1, 0, pairs]))
 
 
-def test_keys_that_no_dict_takes_are_no_matter() -> None:
+def test_keys_that_no_dict_takes_do_no_harm() -> None:
     assert decoder.decode_heartbeat(bytes.fromhex("98 01 c0c0c0c0c0c0 81 90 c0")).source == 1
     assert decoder.decode_heartbeat(bytes.fromhex("98 01 c0c0c0c0c0c0 81 80 c0")).source == 1
 
 
 @pytest.mark.parametrize("code", range(256))
-def test_each_first_byte_alone_is_refused_or_a_get(code: int) -> None:
+def test_each_first_byte_alone_is_rejected_or_a_get(code: int) -> None:
     payload = bytes([code])
     if payload == b"\x90":
         assert decoder.decode_get(payload).seq is None
@@ -95,7 +95,7 @@ def test_each_first_byte_alone_is_refused_or_a_get(code: int) -> None:
             decoder.decode_get(payload)
 
 
-def test_every_truncation_of_a_good_payload_is_refused() -> None:
+def test_every_truncation_of_a_good_payload_is_rejected() -> None:
     [worked] = [each for each in vectors.load("messages.json", "hb") if each["name"] == "hb-layout-worked"]
     payload = vectors.payload(worked)
     for length in range(len(payload)):

@@ -1,4 +1,4 @@
-"""What devices are told: plans and their digests against the vectors, acks within max_payload."""
+"""Plans and their digests against the vectors, acks within max_payload."""
 
 from types import SimpleNamespace
 
@@ -70,24 +70,24 @@ def test_an_ack_is_the_vectors_bytes(vector: vectors.Vector) -> None:
 
 @pytest.mark.parametrize("detail", ["x" * 500, "ß" * 500, "€" * 500, "🜲" * 500, "short", ""])
 @pytest.mark.parametrize("seq", [None, 5, 2**64 - 1])
-def test_an_ack_fits_max_payload_and_tells_as_much_as_it_can(detail: str, seq: int | None) -> None:
+def test_an_ack_fits_max_payload_with_as_much_detail_as_possible(detail: str, seq: int | None) -> None:
     ack = Ack(seq, Code.REFUSED, TIME, detail)
-    bare = len(encoder.encode_ack(Ack(seq, Code.REFUSED, TIME)))
-    for room in range(bare, bare + 200):
-        payload = encoder.encode_ack(ack, room)
+    least = len(encoder.encode_ack(Ack(seq, Code.REFUSED, TIME)))
+    for max_payload in range(least, least + 200):
+        payload = encoder.encode_ack(ack, max_payload)
         value = msgpack.unpackb(payload)
-        told = value[3] if len(value) == 4 else ""
-        assert len(payload) <= room
+        sent = value[3] if len(value) == 4 else ""
+        assert len(payload) <= max_payload
         assert value[:3] == [seq, 4, TIME]
-        assert detail.startswith(told)
-        assert len(told.encode()) >= min(len(detail.encode()), 120, room - bare - 2) - 3
+        assert detail.startswith(sent)
+        assert len(sent.encode()) >= min(len(detail.encode()), 120, max_payload - least - 2) - 3
 
 
-def test_the_head_of_an_ack_is_sent_even_where_it_does_not_fit() -> None:
+def test_an_ack_without_detail_is_sent_even_where_it_does_not_fit() -> None:
     assert msgpack.unpackb(encoder.encode_ack(Ack(5, Code.MALFORMED, TIME, "why"), 1)) == [5, 1, TIME]
 
 
-def test_a_detail_that_is_no_text_is_told_as_far_as_it_is() -> None:
+def test_a_detail_that_is_not_unicode_is_sent_with_replacements() -> None:
     value = msgpack.unpackb(encoder.encode_ack(Ack(5, Code.REFUSED, TIME, "before \ud800 after")))
     assert value[3] == "before ? after"
 

@@ -1,4 +1,4 @@
-"""Topics both ways: what is ours, whose it is, what is subscribed, and where the sender of a refused topic is told."""
+"""Topics both ways, the filters that are subscribed, and the ack topic of an invalid sender."""
 
 import pytest
 
@@ -11,7 +11,7 @@ DEVICE = Device("fleet-a", "dev-1")
 
 @pytest.mark.parametrize("channel", list(Channel))
 @pytest.mark.parametrize("root", ["edge", "site-7/edge", "a/b/c"])
-def test_a_topic_goes_out_and_comes_back(root: str, channel: Channel) -> None:
+def test_a_formatted_topic_is_parsed_back(root: str, channel: Channel) -> None:
     topics = Topics(root)
     topic = topics.format(DEVICE, channel)
     assert topic == f"{root}/fleet-a/dev-1/{channel.value}"
@@ -43,26 +43,26 @@ def test_a_topic_goes_out_and_comes_back(root: str, channel: Channel) -> None:
         "edge/" + "f" * 64 + "/dev-1/hb",
     ],
 )
-def test_what_is_none_of_ours_breaks_a_limit(topic: str) -> None:
+def test_a_foreign_topic_breaks_a_limit(topic: str) -> None:
     with pytest.raises(LimitError):
         Topics("edge").parse(topic)
 
 
 @pytest.mark.parametrize("name", ["d", "D9", "a-b", "a--b", "a_b", "a-_b", "a__b", "d" * 63])
-def test_names_of_the_services_pattern_are_taken(name: str) -> None:
+def test_names_of_the_services_pattern_are_accepted(name: str) -> None:
     assert Topics("edge").parse(f"edge/{name}/{name}/get") == (Device(name, name), Channel.GET)
 
 
-def test_a_refused_name_is_told_in_words() -> None:
+def test_an_invalid_name_is_in_the_error() -> None:
     with pytest.raises(LimitError, match="device: 'dev 1' does not match DeviceName's pattern"):
         Topics("edge").parse("edge/fleet-a/dev 1/hb")
 
 
-def test_all_fleets_are_heard_by_default() -> None:
+def test_all_fleets_are_subscribed_by_default() -> None:
     assert Topics("edge").filters((), None) == ["edge/+/+/hb", "edge/+/+/get", "edge/+/+/read"]
 
 
-def test_fleets_are_heard_by_name() -> None:
+def test_fleets_are_subscribed_by_name() -> None:
     filters = Topics("edge").filters(("a", "b"), None)
     assert filters == [
         *[f"edge/a/+/{channel}" for channel in SHARED_CHANNELS],
@@ -77,7 +77,7 @@ def test_a_group_shares_all_but_hello() -> None:
     assert Topics("edge").hello_filters(()) == ["edge/+/+/hello"]
 
 
-def test_the_devices_behind_topics_are_found_and_nobodys_left_out() -> None:
+def test_the_devices_of_topics_without_invalid_ones() -> None:
     topics = ["edge/f/d/hb", "edge/f/d/get", "edge/f/no name/hb", "elsewhere", "edge/f/e/hb"]
     assert Topics("edge").devices_of(topics) == {Device("f", "d"), Device("f", "e")}
 
@@ -89,11 +89,11 @@ def test_the_devices_behind_topics_are_found_and_nobodys_left_out() -> None:
         ("site-7/edge/no name/x y/get", "site-7/edge/no name/x y/ack"),
     ],
 )
-def test_the_sender_is_told_on_its_own_ack_whatever_its_name(topic: str, ack: str) -> None:
+def test_the_ack_goes_to_the_sender_whatever_its_name(topic: str, ack: str) -> None:
     assert topic_for_same_device(topic, Channel.ACK) == ack
 
 
-def test_a_device_is_one_object_for_all_who_name_it() -> None:
+def test_a_device_is_one_object() -> None:
     topics = Topics("edge")
     remembered = topics.device("fleet-a", "dev-1")
     assert topics.parse("edge/fleet-a/dev-1/hb")[0] is remembered

@@ -1,4 +1,4 @@
-"""What outlives the gateway: hellos over a reopening, layouts kept once, refused payloads in their file."""
+"""State over a restart: hellos, each layout saved once, topic filters, rejected payloads in their file."""
 
 import base64
 import json
@@ -16,12 +16,12 @@ import pytest
 from gateway.errors import Code, ConfigError, StateError
 from gateway.protocol import decoder
 from gateway.protocol.messages import Device, Hello, HelloRecord
-from gateway.storage.state_store import StateStore
+from gateway.storage.state_store import UNKNOWN_DOWNTIME, StateStore
 from tests.support.engine import DEVICE, HELLO, LAYOUT, NEWER, OTHER
 
 
-def remembered(folder: Path) -> dict[Device, list[HelloRecord]]:
-    """What a new life of the gateway finds."""
+def saved(folder: Path) -> dict[Device, list[HelloRecord]]:
+    """What the next start of the gateway finds."""
     store = StateStore(folder)
     try:
         return dict(store.hellos())
@@ -35,55 +35,55 @@ def rows(folder: Path, table: str) -> int:
         return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
-def test_a_new_folder_remembers_nothing(tmp_path: Path) -> None:
-    assert remembered(tmp_path / "deep" / "state") == {}
+def test_a_new_folder_is_empty(tmp_path: Path) -> None:
+    assert saved(tmp_path / "deep" / "state") == {}
 
 
 def test_hellos_survive_reopening_newest_last(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     older = HelloRecord(Hello(9, NEWER, None, None, 1), inferred_epoch=1_795_000_000)
-    store.remember({DEVICE: (older, HelloRecord(HELLO))})
-    store.remember({OTHER: (HelloRecord(Hello(1, LAYOUT)),)})
+    store.save_hellos({DEVICE: (older, HelloRecord(HELLO))})
+    store.save_hellos({OTHER: (HelloRecord(Hello(1, LAYOUT)),)})
     store.close()
-    assert remembered(tmp_path) == {DEVICE: [older, HelloRecord(HELLO)], OTHER: [HelloRecord(Hello(1, LAYOUT))]}
+    assert saved(tmp_path) == {DEVICE: [older, HelloRecord(HELLO)], OTHER: [HelloRecord(Hello(1, LAYOUT))]}
 
 
-def test_what_is_remembered_is_there_without_a_close(tmp_path: Path) -> None:
+def test_saved_hellos_are_there_without_a_close(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    store.remember({DEVICE: (HelloRecord(HELLO),)})
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     crashed = tmp_path / "crashed"
     crashed.mkdir()
     for file in tmp_path.glob("hellos.sqlite*"):
         (crashed / file.name).write_bytes(file.read_bytes())
-    assert remembered(crashed) == {DEVICE: [HelloRecord(HELLO)]}
+    assert saved(crashed) == {DEVICE: [HelloRecord(HELLO)]}
     store.close()
 
 
 def test_filters_survive_reopening(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     assert store.filters() == []
-    store.keep_filters(["edge/b/+/hb", "edge/a/+/hb", "edge/a/+/hb"])
+    store.save_filters(["edge/b/+/hb", "edge/a/+/hb", "edge/a/+/hb"])
     store.close()
     store = StateStore(tmp_path)
     assert store.filters() == ["edge/a/+/hb", "edge/b/+/hb"]
-    store.keep_filters(["edge/a/+/hb"])
+    store.save_filters(["edge/a/+/hb"])
     assert store.filters() == ["edge/a/+/hb"]
     store.close()
 
 
-def test_the_last_word_of_a_device_stands(tmp_path: Path) -> None:
+def test_the_hellos_of_a_device_are_replaced(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    store.remember({DEVICE: (HelloRecord(Hello(1, LAYOUT)), HelloRecord(HELLO))})
-    store.remember({DEVICE: (HelloRecord(HELLO),)})
+    store.save_hellos({DEVICE: (HelloRecord(Hello(1, LAYOUT)), HelloRecord(HELLO))})
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     store.close()
-    assert remembered(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
 
 
-def test_a_layout_is_kept_once_for_all_over_reopening_too(tmp_path: Path) -> None:
+def test_a_layout_is_saved_once_over_reopening_too(tmp_path: Path) -> None:
     for number in range(3):
         store = StateStore(tmp_path)
         list(store.hellos())
-        store.remember({Device("fleet-a", f"dev-{number}"): (HelloRecord(Hello(number, LAYOUT)),)})
+        store.save_hellos({Device("fleet-a", f"dev-{number}"): (HelloRecord(Hello(number, LAYOUT)),)})
         store.close()
     store = StateStore(tmp_path)
     records = [record for _, kept in store.hellos() for record in kept]
@@ -93,21 +93,21 @@ def test_a_layout_is_kept_once_for_all_over_reopening_too(tmp_path: Path) -> Non
     assert [record.hello.tag for record in records] == [0, 1, 2]
 
 
-def test_the_largest_hello_that_can_be_decoded_can_be_kept(tmp_path: Path) -> None:
+def test_the_largest_hello_that_can_be_decoded_can_be_saved(tmp_path: Path) -> None:
     most = 2**64 - 1
     hello = decoder.decode_hello(msgpack.packb([65535, ["1.0"], 4_102_444_800, most, most]))
     assert hello is not None
     store = StateStore(tmp_path)
-    store.remember({DEVICE: (HelloRecord(hello),)})
+    store.save_hellos({DEVICE: (HelloRecord(hello),)})
     store.close()
-    assert remembered(tmp_path) == {DEVICE: [HelloRecord(hello)]}
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(hello)]}
 
 
-def test_a_refused_payload_is_kept_byte_for_byte_a_line_each(tmp_path: Path) -> None:
+def test_a_rejected_payload_is_saved_byte_for_byte_one_line_each(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     payloads = [bytes(range(256)), b"", b"\n"]
     for payload in payloads:
-        file = store.bury("edge/fleet-a/größe/hb", payload, Code.MALFORMED, "not\nan array", 1.5)
+        file = store.save_dead_letter("edge/fleet-a/größe/hb", payload, Code.MALFORMED, "not\nan array", 1.5)
     lines = [json.loads(line) for line in file.read_text("ascii").splitlines()]
     assert [base64.b64decode(line["payload"]) for line in lines] == payloads
     assert {key: lines[0][key] for key in ("at", "topic", "code", "reason")} == {
@@ -121,33 +121,33 @@ def test_a_refused_payload_is_kept_byte_for_byte_a_line_each(tmp_path: Path) -> 
 
 def test_two_gateways_may_not_share_a_folder(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    store.remember({DEVICE: (HelloRecord(HELLO),)})
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     with pytest.raises(ConfigError, match="one folder for each gateway"):
         StateStore(tmp_path)
     store.close()
 
 
-def test_a_file_in_the_folders_place_is_a_mistake_of_the_settings(tmp_path: Path) -> None:
+def test_a_file_instead_of_the_folder_is_a_mistake_of_the_settings(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("no folder")
     with pytest.raises(ConfigError, match="state_dir"):
         StateStore(tmp_path / "state")
 
 
-def test_a_disk_that_fails_is_told_and_nothing_else_happens(tmp_path: Path) -> None:
+def test_a_failing_disk_is_a_state_error(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     (tmp_path / "dead.jsonl").mkdir()
     with pytest.raises(StateError, match=r"dead\.jsonl"):
-        store.bury("edge/f/d/hb", b"x", Code.MALFORMED, "why", 1.0)
+        store.save_dead_letter("edge/f/d/hb", b"x", Code.MALFORMED, "why", 1.0)
     store.close()
     with pytest.raises(StateError, match=r"hellos\.sqlite"):
-        store.remember({Device("f", "d"): ()})
+        store.save_hellos({Device("f", "d"): ()})
 
 
 def test_the_file_of_dead_letters_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.storage.state_store.DEAD_BYTES", 1000)
+    monkeypatch.setattr("gateway.storage.state_store.DEAD_LETTER_BYTES", 1000)
     store = StateStore(tmp_path)
     for number in range(100):
-        store.bury("edge/f/d/hb", b"x" * number, Code.MALFORMED, "why", 1.0)
+        store.save_dead_letter("edge/f/d/hb", b"x" * number, Code.MALFORMED, "why", 1.0)
     kept = [tmp_path / name for name in ("dead.older.jsonl", "dead.jsonl")]
     lines = [json.loads(line) for path in kept if path.exists() for line in path.read_text().splitlines()]
     sizes = [len(base64.b64decode(line["payload"])) for line in lines]
@@ -157,7 +157,7 @@ def test_the_file_of_dead_letters_is_bounded(tmp_path: Path, monkeypatch: pytest
 
 
 @contextmanager
-def no_room() -> Iterator[None]:
+def disk_full() -> Iterator[None]:
     """No file of this process can be written."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
@@ -167,40 +167,40 @@ def no_room() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_layout_that_found_no_room_is_kept_with_its_next_hello(tmp_path: Path) -> None:
+def test_a_layout_that_could_not_be_saved_is_saved_with_its_next_hello(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    with no_room(), pytest.raises(StateError):
-        store.remember({DEVICE: (HelloRecord(HELLO),)})
-    store.remember({OTHER: (HelloRecord(HELLO),)})
+    with disk_full(), pytest.raises(StateError):
+        store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.save_hellos({OTHER: (HelloRecord(HELLO),)})
     store.close()
-    assert remembered(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
+    assert saved(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
 
 
-def test_a_hello_whose_layout_is_not_there_is_not_remembered(tmp_path: Path) -> None:
+def test_a_hello_whose_layout_is_missing_is_left_out(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    store.remember({DEVICE: (HelloRecord(HELLO),), OTHER: (HelloRecord(Hello(9, NEWER)),)})
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),), OTHER: (HelloRecord(Hello(9, NEWER)),)})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
         db.execute("DELETE FROM layouts WHERE id = 1")
-    assert remembered(tmp_path) == {OTHER: [HelloRecord(Hello(9, NEWER))]}
+    assert saved(tmp_path) == {OTHER: [HelloRecord(Hello(9, NEWER))]}
 
 
-def test_without_room_a_life_begins_with_what_it_remembers(tmp_path: Path) -> None:
+def test_with_a_full_disk_a_start_still_finds_its_hellos(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    store.remember({DEVICE: (HelloRecord(HELLO),)})
-    store.remember({DEVICE: (HelloRecord(Hello(9, NEWER)),)})
-    with no_room():
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.save_hellos({DEVICE: (HelloRecord(Hello(9, NEWER)),)})
+    with disk_full():
         assert dict(store.hellos()) == {DEVICE: [HelloRecord(Hello(9, NEWER))]}
     store.close()
 
 
-def test_for_how_long_nobody_lived_here(tmp_path: Path) -> None:
+def test_downtime_counts_from_the_last_touch(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    assert store.away() == 86_400.0, "nobody knows: a day"
-    store.lives()
-    assert 0 <= store.away() < 3600
+    assert store.downtime() == UNKNOWN_DOWNTIME
+    store.touch_liveness()
+    assert 0 <= store.downtime() < 3600
     os.utime(tmp_path / "alive", (time.time() - 7200,) * 2)
-    assert 7200 <= store.away() < 10_800
+    assert 7200 <= store.downtime() < 10_800
     os.utime(tmp_path / "alive", (time.time() + 7200,) * 2)
-    assert store.away() == 0.0, "the clock was set back"
+    assert store.downtime() == 0.0, "the clock was set back"
     store.close()

@@ -82,5 +82,5 @@ def test_a_board_tells_nothing_to_a_broker_of_another_authority(
     options = ["--certificate"] if kind == "certificate" else []
     url = f"mqtts://localhost:{site.ports[kind]}"
     assert devices(other, "add", "fleet-b", "lost", "--broker", url, *options).exit_code == 0
-    told, _ = start(UNTIL_ERROR, other / "devices" / "fleet-b.lost.json").communicate(timeout=20)
-    assert "CERT" in told.upper()
+    output, _ = start(UNTIL_ERROR, other / "devices" / "fleet-b.lost.json").communicate(timeout=20)
+    assert "CERT" in output.upper()

@@ -1,4 +1,4 @@
-"""The image and compose.yaml: the whole way through containers, from `devices add` to the last block of a model."""
+"""The image and compose.yaml: all of it in containers, from `devices add` to the last block of a model."""
 
 import hashlib
 import json
@@ -51,7 +51,7 @@ def composed(image: str) -> Iterator[ComposedSite]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_whole_way(composed: ComposedSite, kind: str) -> None:
+def test_from_devices_add_to_the_last_block(composed: ComposedSite, kind: str) -> None:
     fleet = f"fleet-{kind}"
     with PlainDevice(composed.add(kind, fleet, "dev"), f"{fleet}/dev") as device:
         device.hello(TAG, LAYOUT, EPOCH)
@@ -160,9 +160,9 @@ def test_the_image_is_small_and_has_no_pip(image: str) -> None:
     ours = [layer["Size"] for layer in history if "COPY" in layer["CreatedBy"] or "install -d" in layer["CreatedBy"]]
     assert 0 < sum(ours) < OURS_AT_MOST
     script = "import importlib.util as u; print(u.find_spec('pip'), u.find_spec('boto3') is None)"
-    told = engine.containers.run(image, ["-c", script], entrypoint="python", read_only=True, remove=True)
+    output = engine.containers.run(image, ["-c", script], entrypoint="python", read_only=True, remove=True)
     engine.close()
-    assert told.decode().split() == ["None", "False"]
+    assert output.decode().split() == ["None", "False"]
 
 
 CONTEXT = ("compose.yaml", "Dockerfile", ".dockerignore", *"pyproject.toml constraints.txt README.md LICENSE".split())

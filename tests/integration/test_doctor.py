@@ -1,4 +1,4 @@
-"""`edge-gateway doctor`: a good site passes, each that is broken in one way has that told and nothing else.
+"""`edge-gateway doctor`: a good site passes, each that is broken in one way is reported for that alone.
 
 The good site is the shipped files as `devices init` completes them, and the embedded manager with signatures.
 """
@@ -300,7 +300,7 @@ def test_a_disk_that_is_too_small(variables: Callable[..., dict[str, str]]) -> N
 
 
 def beside(testbed: Testbed) -> dict[str, str]:
-    """The environment of the way's own gateway."""
+    """The environment of the testbed's own gateway."""
     made = settings(testbed.broker.address, testbed.service.url, testbed.fleet, testbed.state)
     return made | {"AWS_ENDPOINT_URL_S3": testbed.service.url}
 

@@ -82,7 +82,7 @@ def test_a_device_reaches_its_own_topics_alone(site: Altered) -> None:
 
 
 def test_the_patterns_of_older_sites(site: Altered, rules: Callable[[str], None], newer: bool) -> None:
-    """The operator may read which broker it is: so the file is judged as this one reads it."""
+    """The operator may read which broker it is: so the file is checked as this one reads it."""
     rules(USERS + PATTERNS)
     report = report_of(site)
     assert report.levels["devices"] == ("fail" if newer else "pass")
@@ -186,7 +186,7 @@ def test_plugins_that_read_the_same_files(site: Altered, tmp_path: Path) -> None
     assert (report.levels["isolation"], report.levels["reload"]) == ("pass", "pass"), report
 
 
-def judged(site: Altered, newer: bool | None) -> tuple[Level, str]:
+def checked(site: Altered, newer: bool | None) -> tuple[Level, str]:
     conf = mosquitto_files.read_conf(site.site.parent / "mosquitto.conf")
     files = mosquitto_files.read_reloaded_files(conf, None, None)
     result = check_reload(files, mosquitto_files.broker_account(conf), "root", newer)
@@ -235,9 +235,9 @@ HAZARDS = {
 @pytest.mark.parametrize("hazard", HAZARDS)
 def test_what_ends_the_broker_at_a_reload_is_named_before(own_site: Altered, hazard: str, newer: bool) -> None:
     spoil, fails_always = HAZARDS[hazard]
-    assert judged(own_site, newer)[0] is Level.PASS
+    assert checked(own_site, newer)[0] is Level.PASS
     spoil(own_site.site / "broker")
-    level, found = judged(own_site, newer)
+    level, found = checked(own_site, newer)
     assert level is (Level.FAIL if newer or fails_always else Level.WARN), found
     assert own_site.outlives_a_reload() is not newer
 
@@ -253,14 +253,14 @@ HARMLESS: dict[str, Callable[[Path], object]] = {
 @pytest.mark.parametrize("change", HARMLESS)
 def test_what_the_broker_bears_is_no_failure(own_site: Altered, change: str, newer: bool) -> None:
     HARMLESS[change](own_site.site / "broker")
-    level, found = judged(own_site, newer)
+    level, found = checked(own_site, newer)
     assert level is (Level.WARN if change == "world" else Level.PASS), found
     assert own_site.outlives_a_reload()
 
 
 def test_a_salt_of_2_1_is_a_warning_in_2_0(own_site: Altered, newer: bool) -> None:
     appended("passwords", long_salted("f/1"))(own_site.site / "broker")
-    assert judged(own_site, newer)[0] is (Level.PASS if newer else Level.WARN)
+    assert checked(own_site, newer)[0] is (Level.PASS if newer else Level.WARN)
     assert own_site.outlives_a_reload()
 
 

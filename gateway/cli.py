@@ -15,7 +15,7 @@ import typer
 
 from gateway.errors import ConfigError
 from gateway.manager.cli import app as manager
-from gateway.provisioning.cli import DEFAULT_SITE, SiteFolder
+from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
 
 EXIT_CONFIG = 2
@@ -116,7 +116,7 @@ def doctor(
             metavar="FILE", help="Board file of the device doctor/probe; else gateway/probe.json of the site."
         ),
     ] = None,
-    site: SiteFolder = DEFAULT_SITE,
+    site: SiteOption = DEFAULT_SITE,
     model: Annotated[
         str | None, typer.Option(metavar="S3URL", help="A model file to try to read: s3://BUCKET/KEY.")
     ] = None,

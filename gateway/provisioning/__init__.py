@@ -1,5 +1,5 @@
-"""The identities of a site: its certificate authority, the broker's users, and one file for each board.
+"""Credentials of a site: its certificate authority, the broker's users, and one file for each board.
 
-Whoever holds the files that are made here can act as a device, the gateway or the broker: no secret may be in a log or
-where all may read it. The commands are in cli.py.
+Whoever reads the secret files can act as a device, the gateway or the broker. A secret must never be in a log or in a
+file that every account may read. This file imports nothing: `edge-gateway --help` must stay quick.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.brokers.address import both_answer
+from gateway.demo.brokers.address import both_listeners_answer
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scenario import Report, Scenario, scaled
 from tests.support import brokers
@@ -51,7 +51,7 @@ def test_the_brokers_disk_is_full(cramped: tuple[Scenario, Mosquitto, Path]) -> 
     scenario.beat(waiting)
     scenario.until_confirmed()
     fill_disk_and_save(scenario, broker, data)
-    alive = both_answer(broker.address)
+    alive = both_listeners_answer(broker.address)
     if alive:
         scenario.beat()
         scenario.until_confirmed()

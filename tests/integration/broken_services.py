@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from gateway.demo.brokers.process import ChildError
+from gateway.demo.brokers.process import ProcessError
 from gateway.provisioning.certificate_authority import Identity
 from tests.integration import site_files
 from tests.support.paths import ROOT
@@ -65,7 +65,7 @@ class Altered(SiteBroker):
         """SIGHUP; whether the broker still runs once it has read its files."""
         try:
             self.reload()
-        except ChildError:
+        except ProcessError:
             return False
         return True
 

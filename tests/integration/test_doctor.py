@@ -15,8 +15,8 @@ import pytest
 from gateway.demo.brokers import rumqttd
 from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.mosquitto import Mosquitto
-from gateway.demo.brokers.rumqttd import Embedded
-from gateway.provisioning.certificate_authority import END, Authority
+from gateway.demo.brokers.rumqttd import Rumqttd
+from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority
 from gateway.provisioning.site import Site
 from tests.integration.broken_services import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
 from tests.integration.site_files import DOCTORS, acl, plain_board, write
@@ -169,7 +169,7 @@ def test_nobody_listens(variables: Callable[..., dict[str, str]]) -> None:
 def test_a_broker_of_mqtt_3_1_1_alone(variables: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     if not rumqttd.is_installed():
         missing("iotcore is not installed")
-    with Embedded(tmp_path) as old:
+    with Rumqttd(tmp_path) as old:
         assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "3.1.1 alone")
 
 
@@ -182,7 +182,7 @@ def test_a_port_of_something_else(variables: Callable[..., dict[str, str]], mana
     ("end", "host", "said"),
     [
         (datetime(2020, 1, 1, tzinfo=UTC), HOST, "has expired"),
-        (END, "elsewhere.example", "another host name"),
+        (NOT_AFTER, "elsewhere.example", "another host name"),
     ],
 )
 def test_a_certificate_that_does_not_hold(
@@ -195,7 +195,7 @@ def test_a_certificate_that_does_not_hold(
 
 
 def test_a_certificate_of_someone_else(variables: Callable[..., dict[str, str]]) -> None:
-    with tls_listener(Authority.make("edge-gateway site").issue_broker([HOST], END)) as port:
+    with tls_listener(CertificateAuthority.generate("edge-gateway site").issue_broker([HOST], NOT_AFTER)) as port:
         assert_only(examined(variables(port=port, scheme="mqtts")), "TLS", "mqtt_ca_file")
 
 
@@ -351,7 +351,7 @@ def test_nothing_is_left_behind_not_even_by_ctrl_c(
 
 def board_of_probe(broker: Mosquitto, folder: Path) -> str:
     at = broker.address
-    return str(plain_board(folder / "probe.json", at.host, at.device_port, broker.admit("doctor/probe")))
+    return str(plain_board(folder / "probe.json", at.host, at.device_port, broker.add_user("doctor/probe")))
 
 
 def _mind_ctrl_c() -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from gateway.doctor.checks.reload import check_reload
 from gateway.doctor.probes import mosquitto_files
 from gateway.doctor.result import Level
 from gateway.provisioning.board_file import BoardFile
-from gateway.provisioning.certificate_authority import END, Authority
+from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority
 from gateway.provisioning.device_names import PROBE
 from gateway.provisioning.site import Site
 from tests.integration.broken_services import Altered, Report, cutting, examined
@@ -28,7 +28,7 @@ from tests.support.site import HOST
 AWS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
 
 
-STRANGERS = Authority.make("edge-gateway site")
+STRANGERS = CertificateAuthority.generate("edge-gateway site")
 """Another site's, of the same name."""
 
 
@@ -58,7 +58,7 @@ def rules(site: Altered) -> Iterator[Callable[[str], None]]:
         assert site.outlives_a_reload()
 
     yield give
-    give(acl(PROBE.user))
+    give(acl(str(PROBE)))
 
 
 def report_of(site: Altered, *arguments: str) -> Report:
@@ -112,7 +112,7 @@ def test_a_device_without_an_entry(site: Altered, rules: Callable[[str], None]) 
     ids=range(4),
 )
 def test_a_device_that_reaches_another(site: Altered, rules: Callable[[str], None], more: str, said: str) -> None:
-    rules(acl(PROBE.user) + more)
+    rules(acl(str(PROBE)) + more)
     report = report_of(site)
     assert (report.levels["devices"], report.levels["isolation"]) == ("fail", "fail")
     assert said in report.texts["devices"]
@@ -122,7 +122,7 @@ def test_a_device_that_reaches_another(site: Altered, rules: Callable[[str], Non
 def test_a_board_with_a_certificate(site: Altered, tmp_path: Path) -> None:
     authority = Site(site.site).authority()
     assert authority is not None
-    made = authority.issue_device(PROBE.user, END)
+    made = authority.issue_device(str(PROBE), NOT_AFTER)
     ca, port = authority.identity.certificate_der, site.ports["certificate"]
     board = BoardFile(PROBE, "localhost", port, ca, None, made.certificate_der, made.key_der)
     (tmp_path / "board.json").write_bytes(board.to_json())
@@ -154,12 +154,12 @@ def test_a_board_that_does_not_fit(
 
 def test_a_broker_that_ends_the_connection_says_no(site: Altered, rules: Callable[[str], None], tmp_path: Path) -> None:
     """To one of the topics that are another's; the others are tried all the same."""
-    login = Credentials(PROBE.user, json.loads((site.site / "gateway" / "probe.json").read_text())["password"])
+    login = BrokerLogin(str(PROBE), json.loads((site.site / "gateway" / "probe.json").read_text())["password"])
     with cutting(site.ports["plain"], b"edge/doctor/other/hello") as port:
         board = str(plain_board(tmp_path / "board.json", HOST, port, login))
         report = report_of(site, "--board", board)
         assert report.levels["devices"] == "pass", report
-        rules(acl(PROBE.user) + "topic write edge/doctor/+/hello\n")
+        rules(acl(str(PROBE)) + "topic write edge/doctor/+/hello\n")
         report = report_of(site, "--board", board)
         assert "doctor/probe may write edge/doctor/prob/hello, edge/doctor/probe2/hello" in report.texts["devices"]
 

@@ -42,7 +42,7 @@ class WatchedTestbed:
 @pytest.fixture(scope="module")
 def watched(broker: Broker, make_testbed: MakeTestbed) -> WatchedTestbed:
     names = [f"{FLEET}/bad-{index}" for index in range(len(HOSTILE))]
-    broker.admit_all(
+    broker.add_users(
         [*names, f"{FLEET}/{ODD}", *(f"{FLEET}/{name}" for name in ("good", "nobody", "big", "narrow", "picky"))]
     )
     testbed = make_testbed(broker, FLEET)

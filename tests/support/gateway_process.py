@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from gateway.demo.brokers.address import Address
+from gateway.demo.brokers.address import BrokerAddress
 from tests.support.arrivals import DEADLINE_S, Arrivals
 from tests.support.paths import ROOT
 from tests.support.polling import until
@@ -29,7 +29,7 @@ CALLS_REJECTED = (
 )
 
 
-def settings(address: Address, service: str, fleets: str, state: Path, **more: object) -> dict[str, str]:
+def settings(address: BrokerAddress, service: str, fleets: str, state: Path, **more: object) -> dict[str, str]:
     """The environment of a gateway that serves `fleets` alone, and is quick in what it would do slowly in a plant."""
     user, password = quote(address.gateway.user, safe=""), quote(address.gateway.password, safe="")
     ours = {

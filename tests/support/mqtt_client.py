@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 
 DEADLINE_S = 20.0
 SESSION_S = 3600
@@ -95,7 +95,7 @@ def _taken(came: "queue.Queue[T]", what: str) -> T:
 def connecting(
     host: str,
     port: int,
-    credentials: Credentials | None,
+    credentials: BrokerLogin | None,
     client_id: str,
     protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
     session: bool = False,
@@ -138,7 +138,7 @@ def connecting(
 def connected(
     host: str,
     port: int,
-    credentials: Credentials | None,
+    credentials: BrokerLogin | None,
     client_id: str,
     protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
     session: bool = False,

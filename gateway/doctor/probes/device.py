@@ -62,7 +62,7 @@ def board_endpoint(board: BoardFile) -> BrokerEndpoint:
                 _load_certificate(tls, board)
     except (ssl.SSLError, ValueError) as error:
         raise ProvisioningError(f"its certificates cannot be used ({error})") from error
-    user = board.device.user if board.password is not None else None
+    user = str(board.device) if board.password is not None else None
     return BrokerEndpoint(board.host, board.port, "", user, board.password, tls)
 
 
@@ -77,7 +77,7 @@ def _load_certificate(context: ssl.SSLContext, board: BoardFile) -> None:
 
 
 async def _try(board: BoardFile, own: BrokerEndpoint, gateway: BrokerEndpoint, root: str) -> DeviceTrial | NotTried:
-    user = board.device.user
+    user = str(board.device)
     try:
         async with connected_client(gateway) as publisher, connected_client(own) as device:
             code = await device.publish(f"{root}/{user}/{Channel.HELLO}", b"", retain=True)

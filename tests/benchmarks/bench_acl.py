@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from rich.table import Table
 
@@ -131,7 +132,7 @@ def plugin() -> str:
 
 @contextmanager
 def connected(port: int, who: BrokerLogin, client_id: str) -> Iterator[paho.Client]:
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, reconnect_on_failure=False)
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id, reconnect_on_failure=False)
     client.username_pw_set(who.user, who.password)
     came = threading.Event()
     client.on_connect = lambda *_: came.set()

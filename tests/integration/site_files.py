@@ -7,10 +7,10 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 from gateway.demo.brokers.address import BrokerLogin
-from gateway.doctor.probes.device import PROBE
 from gateway.provisioning import password_file
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE, AclFile
 from gateway.provisioning.board_file import BoardFile
+from gateway.provisioning.device_names import PROBE
 
 DOCTORS = "topic readwrite edge/doctor/+\n"
 USERS = str(AclFile.new("edge"))

@@ -20,9 +20,9 @@ from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.integration.testbed import Testbed, gateway_before
 from tests.support import processes
 from tests.support.arrivals import DEADLINE_S
-from tests.support.gateway_process import ROOT
 from tests.support.manager_process import Manager
 from tests.support.needs import program
+from tests.support.paths import ROOT
 from tests.support.processes import line
 
 ROUNDS = int(os.environ.get("SDK_ROUNDS", "1"))

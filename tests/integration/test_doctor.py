@@ -1,4 +1,4 @@
-"""`edge-gateway doctor`: a good site passes, each that is broken in one way has that told and nothing else.
+"""`edge-gateway doctor`: a good site passes, each that is broken in one way is reported for that alone.
 
 The good site is the shipped files as `devices init` completes them, and the embedded manager with signatures.
 """
@@ -21,11 +21,13 @@ from gateway.provisioning.site import Site
 from tests.integration.broken_services import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
 from tests.integration.site_files import DOCTORS, acl, plain_board, write
 from tests.integration.testbed import Testbed
-from tests.support.gateway_process import ROOT, environment, settings
+from tests.support.gateway_process import settings
 from tests.support.manager_process import ACCESS, SECRET, Manager
 from tests.support.needs import missing, program
+from tests.support.paths import ROOT
 from tests.support.payloads import EPOCH, LAYOUT
 from tests.support.polling import until
+from tests.support.processes import environment
 from tests.support.site import HOST
 
 PASSED = "pass"
@@ -298,7 +300,7 @@ def test_a_disk_that_is_too_small(variables: Callable[..., dict[str, str]]) -> N
 
 
 def beside(testbed: Testbed) -> dict[str, str]:
-    """The environment of the way's own gateway."""
+    """The environment of the testbed's own gateway."""
     made = settings(testbed.broker.address, testbed.service.url, testbed.fleet, testbed.state)
     return made | {"AWS_ENDPOINT_URL_S3": testbed.service.url}
 

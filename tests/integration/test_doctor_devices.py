@@ -14,15 +14,15 @@ import pytest
 from gateway.demo.brokers.address import BrokerLogin
 from gateway.doctor.checks.reload import check_reload
 from gateway.doctor.probes import mosquitto_files
-from gateway.doctor.probes.device import PROBE
 from gateway.doctor.result import Level
 from gateway.provisioning.board_file import BoardFile
 from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority
+from gateway.provisioning.device_names import PROBE
 from gateway.provisioning.site import Site
 from tests.integration.broken_services import Altered, Report, cutting, examined
 from tests.integration.site_files import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
-from tests.support.gateway_process import environment
 from tests.support.needs import program
+from tests.support.processes import environment
 from tests.support.site import HOST
 
 AWS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
@@ -82,7 +82,7 @@ def test_a_device_reaches_its_own_topics_alone(site: Altered) -> None:
 
 
 def test_the_patterns_of_older_sites(site: Altered, rules: Callable[[str], None], newer: bool) -> None:
-    """The operator may read which broker it is: so the file is judged as this one reads it."""
+    """The operator may read which broker it is: so the file is checked as this one reads it."""
     rules(USERS + PATTERNS)
     report = report_of(site)
     assert report.levels["devices"] == ("fail" if newer else "pass")
@@ -186,7 +186,7 @@ def test_plugins_that_read_the_same_files(site: Altered, tmp_path: Path) -> None
     assert (report.levels["isolation"], report.levels["reload"]) == ("pass", "pass"), report
 
 
-def judged(site: Altered, newer: bool | None) -> tuple[Level, str]:
+def checked(site: Altered, newer: bool | None) -> tuple[Level, str]:
     conf = mosquitto_files.read_conf(site.site.parent / "mosquitto.conf")
     files = mosquitto_files.read_reloaded_files(conf, None, None)
     result = check_reload(files, mosquitto_files.broker_account(conf), "root", newer)
@@ -235,14 +235,14 @@ HAZARDS = {
 @pytest.mark.parametrize("hazard", HAZARDS)
 def test_what_ends_the_broker_at_a_reload_is_named_before(own_site: Altered, hazard: str, newer: bool) -> None:
     spoil, fails_always = HAZARDS[hazard]
-    assert judged(own_site, newer)[0] is Level.PASS
+    assert checked(own_site, newer)[0] is Level.PASS
     spoil(own_site.site / "broker")
-    level, found = judged(own_site, newer)
+    level, found = checked(own_site, newer)
     assert level is (Level.FAIL if newer or fails_always else Level.WARN), found
     assert own_site.outlives_a_reload() is not newer
 
 
-HARMLESS = {
+HARMLESS: dict[str, Callable[[Path], object]] = {
     "acl deny and spaces": appended("acl", "  topic deny t\n\n# a comment\nuser a b\ntopic read\n"),
     "passwords comment": appended("passwords", "# a comment\n\nno colon\n"),
     "key link": linked("broker.key"),
@@ -253,14 +253,14 @@ HARMLESS = {
 @pytest.mark.parametrize("change", HARMLESS)
 def test_what_the_broker_bears_is_no_failure(own_site: Altered, change: str, newer: bool) -> None:
     HARMLESS[change](own_site.site / "broker")
-    level, found = judged(own_site, newer)
+    level, found = checked(own_site, newer)
     assert level is (Level.WARN if change == "world" else Level.PASS), found
     assert own_site.outlives_a_reload()
 
 
 def test_a_salt_of_2_1_is_a_warning_in_2_0(own_site: Altered, newer: bool) -> None:
     appended("passwords", long_salted("f/1"))(own_site.site / "broker")
-    assert judged(own_site, newer)[0] is (Level.PASS if newer else Level.WARN)
+    assert checked(own_site, newer)[0] is (Level.PASS if newer else Level.WARN)
     assert own_site.outlives_a_reload()
 
 

@@ -1,4 +1,4 @@
-"""Each form of heartbeat, sent by a stranger's client: the call that arrives is the one that boto3 would have sent.
+"""Each form of heartbeat, sent by a plain client: the call that arrives is the one that boto3 would have sent.
 
 Field by field: boto3 sends the arguments of the table to a recorder of its own, and the two bodies are the same JSON.
 """

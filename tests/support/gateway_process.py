@@ -4,7 +4,6 @@ It must never read this process's AWS or GATEWAY settings, and never outlive the
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,21 +18,15 @@ from urllib.parse import quote
 
 from gateway.demo.brokers.address import BrokerAddress
 from tests.support.arrivals import DEADLINE_S, Arrivals
+from tests.support.paths import ROOT
 from tests.support.polling import until
+from tests.support.processes import environment
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "gateway", "run"]
 READY = "connected and subscribed"
 CALLS_REJECTED = (
     "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
 )
-
-
-def environment(**more: str) -> dict[str, str]:
-    """This process's environment without its AWS and GATEWAY settings, and without those of its home directory."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GATEWAY_"))}
-    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    return kept | nowhere | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": str(ROOT)} | more
 
 
 def settings(address: BrokerAddress, service: str, fleets: str, state: Path, **more: object) -> dict[str, str]:

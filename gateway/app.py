@@ -9,8 +9,8 @@ from dataclasses import replace
 import structlog
 
 from gateway import connections
-from gateway.cloud import boto_transport
 from gateway.cloud.availability import Availability
+from gateway.cloud.boto_transport import has_credentials
 from gateway.cloud.client import EdgeManagerClient
 from gateway.config import Settings
 from gateway.core import Engine, Policy
@@ -139,7 +139,7 @@ class Gateway:
 
     async def _wait_for_credentials(self) -> None:
         """Log at the start that there are none, and not only at the first call."""
-        while not await asyncio.to_thread(boto_transport.has_credentials, self._session):
+        while not await asyncio.to_thread(has_credentials, self._session):
             if not self._no_credentials:
                 self._no_credentials = True
                 _log.error("no AWS credentials: calls cannot be signed, messages stay at the broker")

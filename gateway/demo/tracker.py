@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.demo.events import CallEvent, Event, PublishEvent, decode_ack, decode_plan
 from gateway.errors import Code, MessageError
-from gateway.protocol import decoder
+from gateway.protocol.decoder import decode_heartbeat, decode_hello
 from gateway.protocol.messages import Heartbeat, Hello, Layout, Samples
 from gateway.protocol.topics import Channel
 
@@ -83,7 +83,7 @@ class Tracker:
 def _add_publish(device: TrackedDevice, event: PublishEvent) -> None:
     match event.channel:
         case Channel.HELLO:
-            device.hello = decoder.decode_hello(event.payload)
+            device.hello = decode_hello(event.payload)
             device.hello_bytes = len(event.payload)
             if device.hello:
                 device.layouts[device.hello.tag] = device.hello.layout
@@ -99,7 +99,7 @@ def _add_publish(device: TrackedDevice, event: PublishEvent) -> None:
 
 
 def _add_heartbeat(device: TrackedDevice, event: PublishEvent) -> None:
-    heartbeat = decoder.decode_heartbeat(event.payload)
+    heartbeat = decode_heartbeat(event.payload)
     device.heartbeats += 1
     device.payload_bytes += len(event.payload)
     device.packet_bytes += event.packet_bytes

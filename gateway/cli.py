@@ -62,7 +62,7 @@ def main_callback(
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
     from gateway.config import load
-    from gateway.ops.log import configure_log
+    from gateway.ops import configure_log
 
     try:
         settings = load(config)

@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from gateway.cloud.boto_transport import BotoTransport, make_edge_client, make_session
-from gateway.cloud.client import Transport
-from gateway.cloud.direct_transport import DirectTransport, supports_direct_transport
+from gateway.cloud import (
+    BotoTransport,
+    DirectTransport,
+    Transport,
+    make_edge_client,
+    make_session,
+    supports_direct_transport,
+)
 from gateway.config import Settings
 from gateway.errors import ConfigError
-from gateway.files.fetcher import make_s3_client
-from gateway.mqtt.connection import BrokerEndpoint
+from gateway.files import make_s3_client
+from gateway.mqtt import BrokerEndpoint
 
 MAX_THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""

@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError
 from gateway.cloud import error_mapping, serializer
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, ConfigError
-from gateway.protocol.service_calls import Call, SendHeartbeat
+from gateway.protocol import Call, SendHeartbeat
 
 
 def make_session() -> Any:

@@ -19,7 +19,7 @@ from gateway.cloud.http_client import ConnectionPool, HttpOrigin, HttpResponse
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.cloud.sigv4 import AwsCredentials, Signer
 from gateway.errors import CloudError, OperatorError
-from gateway.protocol.service_calls import Call, SendHeartbeat
+from gateway.protocol import Call, SendHeartbeat
 
 REFRESH_INTERVAL = 30.0
 """Seconds between two reads of the credentials; boto3 renews them ten minutes before they expire."""

@@ -7,13 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.core.merging import apply_exponent
+from gateway.core import apply_exponent
 from gateway.demo.events import BlockRange, CallEvent, Event, PublishEvent, decode_ack, decode_block, decode_plan
 from gateway.demo.tracker import RUNTIME
 from gateway.errors import Code, MessageError, printable
-from gateway.protocol.decoder import decode_get, decode_heartbeat, decode_hello, decode_read
-from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, Samples
-from gateway.protocol.topics import Channel
+from gateway.protocol import (
+    Channel,
+    Heartbeat,
+    Hello,
+    Layout,
+    Metric,
+    Samples,
+    decode_get,
+    decode_heartbeat,
+    decode_hello,
+    decode_read,
+)
 
 BAR_CELLS = 8
 """The progress of a model file has as many lines."""

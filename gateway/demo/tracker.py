@@ -9,9 +9,7 @@ from typing import Any
 
 from gateway.demo.events import CallEvent, Event, PublishEvent, decode_ack, decode_plan
 from gateway.errors import Code, MessageError
-from gateway.protocol.decoder import decode_heartbeat, decode_hello
-from gateway.protocol.messages import Heartbeat, Hello, Layout, Samples
-from gateway.protocol.topics import Channel
+from gateway.protocol import Channel, Heartbeat, Hello, Layout, Samples, decode_heartbeat, decode_hello
 
 RUNTIME = "demo on "
 """The agent version of the demo's devices begins with it; the runtime follows."""

@@ -12,9 +12,8 @@ import structlog
 
 from gateway.files.cache import Corrupted, VerifiedFile
 from gateway.files.flow_control import CongestionControl
-from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
-from gateway.protocol.encoder import encode_block
-from gateway.protocol.messages import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
+from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS
+from gateway.protocol import MAX_BLOCK_BYTES, MAX_BLOCKS, Read, encode_block
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of one device, at most."""

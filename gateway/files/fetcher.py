@@ -17,10 +17,10 @@ import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
-from gateway.cloud.error_mapping import error_from_exception
+from gateway.cloud import error_from_exception
 from gateway.errors import CloudError, Code, ConfigError, FileError, OperatorError, TransientError, one_line
 from gateway.files.cache import CHUNK, FileCache, VerifiedFile
-from gateway.protocol.messages import ModelFile
+from gateway.protocol import ModelFile
 from gateway.retry import RetryPolicy
 
 ATTEMPTS = 4

@@ -8,16 +8,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from gateway import connections
-from gateway.cloud.boto_transport import BotoTransport, CredentialInfo, credential_info, on_response_date
-from gateway.cloud.client import Transport
-from gateway.cloud.serializer import ApiResponse
+from gateway.cloud import ApiResponse, BotoTransport, CredentialInfo, Transport, credential_info, on_response_date
 from gateway.config import Settings
 from gateway.doctor.checks.cloud import ModelStoreAnswer, ServiceAnswers
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import CloudError, FileError
-from gateway.files.fetcher import s3_call
-from gateway.protocol.messages import Device
-from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, Registration
+from gateway.files import s3_call
+from gateway.protocol import Call, Device, GetDeployments, GetDeviceRegistration, Registration
 
 T = TypeVar("T")
 

@@ -10,14 +10,12 @@ from typing import Any
 
 import structlog
 
-from gateway.core.effects import Effect, SaveHellos
-from gateway.core.engine import Engine
+from gateway.core import Effect, Engine, SaveHellos
 from gateway.errors import StateError
-from gateway.mqtt.session import MqttSession
+from gateway.mqtt import MqttSession
 from gateway.pipeline.publisher import PublishBarrier
-from gateway.protocol.messages import Device, HelloRecord, Instant
-from gateway.protocol.topics import Channel, Topics
-from gateway.storage.state_store import StateStore
+from gateway.protocol import Channel, Device, HelloRecord, Instant, Topics
+from gateway.storage import StateStore
 
 _log = structlog.get_logger()
 
@@ -37,12 +35,9 @@ class RetainedHelloReader:
         execute: Callable[[list[Effect]], None],
         start_task: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._engine = engine
-        self._topics = topics
-        self._session = session
-        self._linger = linger
-        self._execute = execute
-        self._start_task = start_task
+        self._engine, self._topics = engine, topics
+        self._session, self._linger = session, linger
+        self._execute, self._start_task = execute, start_task
         self._loop = asyncio.get_running_loop()
         self._devices: list[Device] = []
         self._timer: asyncio.TimerHandle | None = None

@@ -19,7 +19,7 @@ from gateway.config.settings import ENV_PREFIX
 from gateway.core.effects import Effect
 from gateway.protocol.topics import Channel
 from tests.support import pages
-from tests.support.pages import ROOT
+from tests.support.paths import ROOT
 
 NAME = "gateway/ARCHITECTURE.md"
 PAGE = pages.page(NAME)

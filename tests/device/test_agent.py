@@ -103,7 +103,7 @@ def test_callbacks_that_come_or_go_with_a_new_program_are_what_counts():
     assert device.agent.have == 7
     device = Device(store=store)
     device.plan(8, "b")
-    assert device.agent.result[0] == "a", "what was done is still told"
+    assert device.agent.result[0] == "a", "what was done is still reported"
     assert device.agent.have is None
 
 
@@ -360,7 +360,7 @@ def test_a_broken_sensor_stops_no_heartbeat():
 
 
 def small(reason=None):
-    """A device with a buffer of 150 bytes, whose 20 models are to be told; `reason`: why the first one failed."""
+    """A device with a buffer of 150 bytes, that reports 20 models; `reason`: why the first one failed."""
 
     def install(definition):
         if reason:

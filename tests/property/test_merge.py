@@ -23,7 +23,7 @@ from tests.support.engine import DEVICE, EPOCH, Token
 @st.composite
 def batches(draw: st.DrawFn) -> list[QueuedHeartbeat]:
     """Heartbeats of one layout that passed the check, in the order of their arrival."""
-    layout = vectors.noun("hello", [1, draw(wire_strategies.LAYOUTS)]).layout  # type: ignore[union-attr]
+    layout = vectors.message_of("hello", [1, draw(wire_strategies.LAYOUTS)]).layout  # type: ignore[union-attr]
     batch = []
     for _ in range(draw(st.integers(1, 5))):
         item = QueuedHeartbeat(Token(1), draw(heartbeats(layout)), EPOCH, layout)

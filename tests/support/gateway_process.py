@@ -109,7 +109,7 @@ class GatewayProcess:
         self._running.terminate()
 
     def suspend(self) -> None:
-        """SIGSTOP: it stands still, and its connections stay open."""
+        """SIGSTOP: it does nothing, and its connections stay open."""
         self._running.send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -121,7 +121,7 @@ class GatewayProcess:
         return self._running.pid
 
     def metrics(self) -> dict[str, float]:
-        """Every sample of /metrics by its name and labels, as they stand there."""
+        """Every sample of /metrics by its name and labels, as they are written there."""
         with urllib.request.urlopen(self._pages + "metrics", timeout=DEADLINE_S) as page:
             lines = page.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))

@@ -57,12 +57,12 @@ def test_a_device_killed_before_the_ack_tells_its_result_after_the_next_start(de
     first = device("managed", "state")
     gateway.wait(is_beat)
     gateway.say("plan", PLAN, retain=True)
-    told = gateway.wait(has_result)
+    first_report = gateway.wait(has_result)
     end(first)
     second = device("managed", "state")
-    again = gateway.wait(lambda channel, value: has_result(channel, value) and value[1] >= told[1])
-    assert (again[5][0], again[5][5]) == (told[5][0], told[5][5])
-    gateway.say("ack", [again[6], 0, NOW])
+    second_report = gateway.wait(lambda channel, value: has_result(channel, value) and value[1] >= first_report[1])
+    assert (second_report[5][0], second_report[5][5]) == (first_report[5][0], first_report[5][5])
+    gateway.say("ack", [second_report[6], 0, NOW])
     assert last_line(second) == {"have": 7, "installed": [], "bad": 0}
 
 

@@ -1,4 +1,5 @@
-"""The MQTT 3.1.1 client byte for byte, against a broker that is a script: what it writes, and what it bears."""
+"""The MQTT 3.1.1 client byte for byte, against a broker that is a script: what it writes, and which input it
+survives."""
 
 import queue
 import socket

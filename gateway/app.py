@@ -13,17 +13,14 @@ from gateway.cloud import boto_transport
 from gateway.cloud.availability import Availability
 from gateway.cloud.client import EdgeManagerClient
 from gateway.config import Settings
-from gateway.core.engine import Engine, Policy
+from gateway.core import Engine, Policy
 from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.files.fetcher import ModelFileStore
 from gateway.mqtt.session import MqttSession
 from gateway.ops.call_monitor import CallMonitor
 from gateway.ops.metrics import Metrics
 from gateway.ops.status import StatusServer
-from gateway.pipeline.backpressure import InFlightLimit
-from gateway.pipeline.dispatcher import Dispatcher
-from gateway.pipeline.inbound import InboundHandler
-from gateway.pipeline.rate_limiter import DeviceRateLimiter
+from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
 from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.storage.state_store import StateStore

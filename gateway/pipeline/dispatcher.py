@@ -54,12 +54,8 @@ class Dispatcher:
         limit: InFlightLimit,
         hello_wait: float,
     ) -> None:
-        self._engine = engine
-        self._topics = topics
-        self._store = store
-        self._metrics = metrics
-        self._limit = limit
-        self._hello_wait = hello_wait
+        self._engine, self._topics, self._store = engine, topics, store
+        self._metrics, self._limit, self._hello_wait = metrics, limit, hello_wait
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls = 0

@@ -37,12 +37,9 @@ class RetainedHelloReader:
         execute: Callable[[list[Effect]], None],
         start_task: Callable[[Coroutine[Any, Any, None]], None],
     ) -> None:
-        self._engine = engine
-        self._topics = topics
-        self._session = session
-        self._linger = linger
-        self._execute = execute
-        self._start_task = start_task
+        self._engine, self._topics = engine, topics
+        self._session, self._linger = session, linger
+        self._execute, self._start_task = execute, start_task
         self._loop = asyncio.get_running_loop()
         self._devices: list[Device] = []
         self._timer: asyncio.TimerHandle | None = None

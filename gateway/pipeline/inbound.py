@@ -43,14 +43,9 @@ class InboundHandler:
         rates: DeviceRateLimiter,
         max_payload: int,
     ) -> None:
-        self._engine = engine
-        self._dispatcher = dispatcher
-        self._topics = topics
-        self._store = store
-        self._metrics = metrics
-        self._limit = limit
-        self._rates = rates
-        self._max_payload = max_payload
+        self._engine, self._dispatcher, self._topics = engine, dispatcher, topics
+        self._store, self._metrics = store, metrics
+        self._limit, self._rates, self._max_payload = limit, rates, max_payload
 
     def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
         """Before the first connection."""

@@ -59,10 +59,8 @@ class Publisher:
         metrics: Metrics,
         on_confirmed: Callable[[], None],
     ) -> None:
-        self._session = session
-        self._topics = topics
-        self._store = store
-        self._metrics = metrics
+        self._session, self._topics = session, topics
+        self._store, self._metrics = store, metrics
         self._on_confirmed = on_confirmed
         self.unconfirmed = 0
         self._second, self._logged, self._not_logged = float("-inf"), 0, 0

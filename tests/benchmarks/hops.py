@@ -26,16 +26,13 @@ from gateway.cloud.client import EdgeManagerClient
 from gateway.cloud.direct_transport import DirectTransport
 from gateway.cloud.http_client import HttpResponse
 from gateway.cloud.sigv4 import AwsCredentials
-from gateway.core.engine import Engine, Policy
+from gateway.core import Engine, Policy
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
 from gateway.mqtt.packets import Puback, Publish
 from gateway.mqtt.session import MqttSession
 from gateway.ops.call_monitor import CallMonitor
 from gateway.ops.metrics import Metrics
-from gateway.pipeline.backpressure import InFlightLimit
-from gateway.pipeline.dispatcher import Dispatcher
-from gateway.pipeline.inbound import InboundHandler
-from gateway.pipeline.rate_limiter import DeviceRateLimiter
+from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
 from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy
 from gateway.storage.state_store import StateStore

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from botocore import xform_name
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
@@ -18,7 +19,7 @@ from botocore.exceptions import BotoCoreError
 from gateway.cloud import error_mapping, serializer
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, ConfigError
-from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, SendHeartbeat
+from gateway.protocol.service_calls import Call, SendHeartbeat
 
 
 def make_session() -> Any:
@@ -107,13 +108,7 @@ class BotoTransport:
     def _call(self, call: Call) -> ApiResponse | CloudError:
         request = serializer.to_request(call)
         try:
-            match call:
-                case SendHeartbeat():
-                    response = self._client.send_heartbeat(**request)
-                case GetDeployments():
-                    response = self._client.get_deployments(**request)
-                case GetDeviceRegistration():
-                    response = self._client.get_device_registration(**request)
+            response = getattr(self._client, xform_name(type(call).__name__))(**request)
             headers = response["ResponseMetadata"].get("HTTPHeaders", {})
             if headers.get("content-length") == "0" and not isinstance(call, SendHeartbeat):
                 return error_mapping.empty_response()

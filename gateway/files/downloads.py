@@ -36,10 +36,6 @@ class ReadQueue:
         """Publish the blocks of `read` on `topic`; `on_error` gets the reason if that is impossible."""
         self._send(file, _PendingRead(topic, read, on_error))
 
-    def yield_to_traffic(self) -> None:
-        """There is other traffic: downloads are limited to a rate for a while."""
-        self._sender.yield_to_traffic()
-
     def _send(self, file: ModelFile, pending: _PendingRead) -> None:
         opened = self._store.cached(file)
         if opened is not None:

@@ -225,18 +225,14 @@ class ModelFileStore:
         response = self._s3_call("get_object", file.url)
         body = response["Body"]
         try:
-            return self._cache.put(file, _length(response, file), _chunks(body))
+            if "ContentLength" not in response:
+                raise FileError(Code.UNKNOWN_PLAN, f"{file.url} comes without its length")
+            return self._cache.put(file, int(response["ContentLength"]), _chunks(body))
         finally:
             body.close()
 
     async def _in_thread(self, pool: ThreadPoolExecutor, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
-
-
-def _length(response: Any, file: ModelFile) -> int:
-    if "ContentLength" not in response:
-        raise FileError(Code.UNKNOWN_PLAN, f"{file.url} comes without its length")
-    return int(response["ContentLength"])
 
 
 def _chunks(body: Any) -> Iterator[bytes]:

@@ -62,11 +62,11 @@ def main_callback(
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
     from gateway.config import load
-    from gateway.ops import log
+    from gateway.ops import configure_log
 
     try:
         settings = load(config)
-        log.configure(settings.log_level, settings.log_format)
+        configure_log(settings.log_level, settings.log_format)
         from gateway import app
 
         status = asyncio.Runner().run(app.run(settings))

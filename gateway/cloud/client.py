@@ -13,16 +13,7 @@ from typing import Protocol, TypeAlias
 from gateway.cloud.availability import Availability, CircuitBreaker
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, OperatorError, PermanentError
-from gateway.protocol.messages import Device
-from gateway.protocol.service_calls import (
-    Accepted,
-    Call,
-    Cancelled,
-    GetDeviceRegistration,
-    Outcome,
-    Rejected,
-    RetryLater,
-)
+from gateway.protocol import Accepted, Call, Cancelled, Device, GetDeviceRegistration, Outcome, Rejected, RetryLater
 from gateway.retry import RetryPolicy
 
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]

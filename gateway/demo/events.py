@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from device_sdk.agent import unpack
-from gateway.protocol.messages import Device
-from gateway.protocol.topics import Channel
+from gateway.protocol import Channel, Device
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from yarl import URL
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 from gateway.demo.events import CallEvent, PublishEvent
 from gateway.errors import MessageError
-from gateway.mqtt.connection import BrokerEndpoint
-from gateway.mqtt.session import Delivery, MqttSession
-from gateway.protocol.topics import Topics
+from gateway.mqtt import BrokerEndpoint, Delivery, MqttSession
+from gateway.protocol import Topics
 
 CLIENT_ID = "demo-observer"
 ROOT = "edge"

@@ -9,9 +9,7 @@ from typing import Any
 
 from gateway.demo.events import CallEvent, Event, PublishEvent, decode_ack, decode_plan
 from gateway.errors import Code, MessageError
-from gateway.protocol import decoder
-from gateway.protocol.messages import Heartbeat, Hello, Layout, Samples
-from gateway.protocol.topics import Channel
+from gateway.protocol import Channel, Heartbeat, Hello, Layout, Samples, decode_heartbeat, decode_hello
 
 RUNTIME = "demo on "
 """The agent version of the demo's devices begins with it; the runtime follows."""
@@ -83,7 +81,7 @@ class Tracker:
 def _add_publish(device: TrackedDevice, event: PublishEvent) -> None:
     match event.channel:
         case Channel.HELLO:
-            device.hello = decoder.decode_hello(event.payload)
+            device.hello = decode_hello(event.payload)
             device.hello_bytes = len(event.payload)
             if device.hello:
                 device.layouts[device.hello.tag] = device.hello.layout
@@ -99,7 +97,7 @@ def _add_publish(device: TrackedDevice, event: PublishEvent) -> None:
 
 
 def _add_heartbeat(device: TrackedDevice, event: PublishEvent) -> None:
-    heartbeat = decoder.decode_heartbeat(event.payload)
+    heartbeat = decode_heartbeat(event.payload)
     device.heartbeats += 1
     device.payload_bytes += len(event.payload)
     device.packet_bytes += event.packet_bytes

@@ -12,7 +12,7 @@ from gateway.errors import Code, FileError
 from gateway.files.block_sender import MAX_QUEUED_READS, BlockSender
 from gateway.files.cache import VerifiedFile
 from gateway.files.fetcher import ModelFileStore
-from gateway.protocol.messages import ModelFile, Read
+from gateway.protocol import ModelFile, Read
 from gateway.retry import ShuttingDown
 
 

@@ -8,7 +8,7 @@ Mosquitto 2.1 %u matches one level of a topic, and the user name of a device has
 import re
 from typing import Self
 
-from gateway.protocol.topics import Channel
+from gateway.protocol import Channel
 
 FROM_DEVICE = (Channel.HELLO, Channel.HEARTBEAT, Channel.GET, Channel.READ)
 TO_DEVICE = (Channel.PLAN, Channel.ACK, Channel.BLOCK)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from gateway.errors import LimitError, ProvisioningError
-from gateway.protocol.messages import Device
+from gateway.protocol import Device
 from gateway.provisioning.certificate_authority import Identity
 
 CredentialKind = Literal["password", "certificate"]

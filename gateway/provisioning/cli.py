@@ -17,7 +17,7 @@ from gateway.errors import ProvisioningError
 from gateway.manager import DEFAULT_DATA
 
 if TYPE_CHECKING:
-    from gateway.protocol.messages import Device
+    from gateway.protocol import Device
     from gateway.provisioning.board_file import CredentialKind
     from gateway.provisioning.commands import DeviceListing
     from gateway.provisioning.credentials import CredentialResult

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gateway.errors import ProvisioningError
 from gateway.manager import Database, ManagerError, open_database
-from gateway.protocol.messages import Device
+from gateway.protocol import Device
 from gateway.provisioning import atomic_files, conversion, credentials, site
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.board_file import AdvertisedBroker, CredentialKind

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import ProvisioningError
-from gateway.protocol.messages import Device
+from gateway.protocol import Device
 from gateway.provisioning.board_file import AdvertisedBroker, BoardFile, CredentialKind
 from gateway.provisioning.inventory import DeviceInventory
 from gateway.provisioning.site import generate_password

@@ -8,7 +8,7 @@ import csv
 from collections.abc import Iterable
 
 from gateway.errors import LimitError, ProvisioningError
-from gateway.protocol.messages import Device
+from gateway.protocol import Device
 
 HEADER = ["fleet", "device"]
 PROBE = Device("doctor", "probe")

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from gateway.errors import ProvisioningError
-from gateway.protocol.messages import Device
+from gateway.protocol import Device
 from gateway.provisioning import atomic_files
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.board_file import BoardFile, CredentialKind

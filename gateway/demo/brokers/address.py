@@ -8,7 +8,7 @@ import random
 import socket
 from dataclasses import dataclass
 
-from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, speaks_mqtt
+from gateway.mqtt import MQTT_3_1_1, MQTT_5, speaks_mqtt
 
 _PORTS = range(20_000, 32_000)
 """Below the ports that Linux and macOS give to outgoing connections: these cannot take the port of a broker that is

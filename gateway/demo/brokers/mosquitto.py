@@ -15,8 +15,7 @@ from typing import Self
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer, free_ports
 from gateway.demo.brokers.process import START_TIMEOUT_S, ManagedProcess
-from gateway.provisioning.acl_file import AclFile
-from gateway.provisioning.password_file import PasswordFile
+from gateway.provisioning import AclFile, PasswordFile
 
 SHIPPED = Path(__file__).resolve().parents[3] / "mosquitto"
 HOST = "127.0.0.1"

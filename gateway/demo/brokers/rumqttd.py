@@ -15,7 +15,7 @@ from typing import Self
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer, free_ports
 from gateway.demo.brokers.process import ManagedProcess
-from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5
+from gateway.mqtt import MQTT_3_1_1, MQTT_5
 
 HOST = "127.0.0.1"
 

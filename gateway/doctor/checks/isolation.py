@@ -11,9 +11,8 @@ from typing import TypeAlias
 
 from gateway.doctor.parsers.acl_file import Access, Acl
 from gateway.doctor.result import CheckResult, failed, passed, warned
-from gateway.protocol.topics import Channel
-from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
-from gateway.provisioning.device_names import devices_of_users
+from gateway.protocol import Channel
+from gateway.provisioning import FROM_DEVICE, TO_DEVICE, devices_of_users
 
 A, B = "doctor-a/a", "doctor-b/b"
 Rights: TypeAlias = tuple[tuple[tuple[Channel, ...], Access], ...]

@@ -18,14 +18,9 @@ from gateway.doctor.probes.broker import attempt, connected_client
 from gateway.doctor.probes.connection import STEP_TIMEOUT, connect_tcp_tls
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import BrokerError, BrokerRefused, Code, ProvisioningError
-from gateway.mqtt.connection import BrokerEndpoint
-from gateway.mqtt.packets import FAILURE
-from gateway.mqtt.probe_client import ProbeClient
-from gateway.protocol.encoder import encode_ack
-from gateway.protocol.messages import Ack
-from gateway.protocol.topics import Channel
-from gateway.provisioning.board_file import BoardFile
-from gateway.provisioning.device_names import PROBE
+from gateway.mqtt import FAILURE, BrokerEndpoint, ProbeClient
+from gateway.protocol import Ack, Channel, encode_ack
+from gateway.provisioning import PROBE, BoardFile
 
 OTHERS = ("doctor/other", "doctor/prob", "doctor/probe2", "doctor2/probe")
 """Devices that do not exist: another one, and three with a similar name."""

@@ -53,7 +53,7 @@ def test_the_broker_is_killed(own_scenario: Scenario, own_mosquitto: Mosquitto) 
     assert own_scenario.figures("asks").lost == 0
 
 
-def test_the_broker_stands_still(own_scenario: Scenario, own_mosquitto: Mosquitto) -> None:
+def test_the_broker_is_suspended(own_scenario: Scenario, own_mosquitto: Mosquitto) -> None:
     """SIGSTOP for longer than the keepalive allows: the gateway gives the connection up and comes back."""
     gateway = own_scenario.gateway(keepalive=1)
     own_scenario.join(scaled(20, 200))

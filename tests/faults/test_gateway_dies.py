@@ -56,7 +56,7 @@ def test_a_stop_with_a_full_intake_repeats_nothing(scenario: Scenario) -> None:
     assert scenario.check_ledger().duplicates == 0
 
 
-def test_the_gateway_stands_still(scenario: Scenario) -> None:
+def test_the_gateway_is_suspended(scenario: Scenario) -> None:
     """SIGSTOP for longer than the keepalive allows: the broker throws it out and keeps what comes."""
     gateway = scenario.gateway(keepalive=1)
     scenario.join(scaled(20, 200))

@@ -70,7 +70,7 @@ def test_more_metrics_than_a_short_array_holds():
         arrived(heartbeat)
 
 
-def test_model_times_are_told_once_and_again_after_a_refusal():
+def test_model_times_are_sent_once_and_again_after_a_refusal():
     heartbeat = Heartbeat(LAYOUT, 8)
     heartbeat.now = 38
     heartbeat.inference(0, 36)

@@ -9,7 +9,7 @@ from tests.support.payloads import LAYOUT, T
 MISSING = "no AWS credentials: calls cannot be signed, messages stay at the broker"
 
 
-def test_missing_credentials_are_told_at_once_and_looked_for_again(testbed: Testbed, tmp_path: Path) -> None:
+def test_missing_credentials_are_logged_at_once_and_looked_for_again(testbed: Testbed, tmp_path: Path) -> None:
     file = tmp_path / "credentials"
     variables = settings(testbed.broker.address, testbed.service.url, testbed.fleet, testbed.state)
     del variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
@@ -38,7 +38,7 @@ def test_a_gateway_without_its_broker_is_not_ready(testbed: Testbed) -> None:
         assert gateway.readiness() == (503, [f"not connected and subscribed to {nobody}"])
 
 
-def test_two_gateways_of_one_client_id_are_told_and_slow_down(testbed: Testbed, tmp_path: Path) -> None:
+def test_two_gateways_of_one_client_id_log_it_and_slow_down(testbed: Testbed, tmp_path: Path) -> None:
     """Each throws the other out at the broker. Neither makes a storm of it: the waits grow."""
     testbed.open()
     second = GatewayProcess(

@@ -42,7 +42,7 @@ def test_kill_9_with_messages_in_hand(testbed: Testbed) -> None:
     gateway.until_metric("unacknowledged_messages", 0)
 
 
-def test_kill_9_between_the_call_and_its_settling_repeats_the_call(testbed: Testbed) -> None:
+def test_kill_9_between_the_call_and_its_acknowledgement_repeats_the_call(testbed: Testbed) -> None:
     """The service has it, the broker does not know: the same call comes again, with the same timestamps."""
     gateway, device = testbed.open(), testbed.known_device("d")
     came, release = held_call(testbed.service)
@@ -102,7 +102,7 @@ def test_what_waits_under_an_older_tag_is_understood_after_a_restart(testbed: Te
     assert stamps == [EPOCH + number * 1000 + number for number in (1, 2, 3, 4)]
 
 
-def test_an_epoch_that_was_implied_outlives_the_gateway(testbed: Testbed) -> None:
+def test_an_epoch_that_was_inferred_outlives_the_gateway(testbed: Testbed) -> None:
     """Without a clock, a message that waited over a restart is dated by what earlier ones implied."""
     gateway, device = testbed.open(), testbed.known_device("d", epoch=None)
     device.numbered(1000)

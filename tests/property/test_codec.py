@@ -102,7 +102,7 @@ def test_any_mutation_of_a_vector(data: st.DataObject) -> None:
     detail=st.none() | st.text(st.characters(), max_size=300),
     room=st.none() | st.integers(0, 300),
 )
-def test_any_ack_can_be_told(seq: int | None, detail: str | None, room: int | None) -> None:
+def test_any_ack_can_be_encoded(seq: int | None, detail: str | None, room: int | None) -> None:
     payload = encoder.encode_ack(Ack(seq, Code.REFUSED, 1_795_458_600, detail), room)
     head = encoder.encode_ack(Ack(seq, Code.REFUSED, 1_795_458_600))
     assert msgpack.unpackb(payload)[:3] == [seq, 4, 1_795_458_600]

@@ -94,7 +94,7 @@ def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[Queue
 
 
 @given(batches())
-def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_times(
+def test_models_are_reported_by_name_and_version_with_all_samples_and_the_latest_times(
     batch: list[QueuedHeartbeat],
 ) -> None:
     call = merging.merge(DEVICE, batch)

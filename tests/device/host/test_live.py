@@ -53,7 +53,7 @@ def test_a_broker_killed_and_restarted_loses_no_result(device, gateway, broker):
     assert last_line(process)["installed"] == ["kws"]
 
 
-def test_a_device_killed_before_the_ack_tells_its_result_after_the_next_start(device, gateway):
+def test_a_device_killed_before_the_ack_reports_its_result_after_the_next_start(device, gateway):
     first = device("managed", "state")
     gateway.wait(is_beat)
     gateway.say("plan", PLAN, retain=True)

@@ -213,7 +213,7 @@ def test_anothers_client_id_disconnects_nobody(case: Case, whose: str) -> None:
         assert case.observed(a) == {(topic(case.b, "plan"), b"for b")}
 
 
-def test_anothers_client_id_inherits_no_session(case: Case, known: SiteBroker) -> None:
+def test_anothers_client_id_gets_no_session(case: Case, known: SiteBroker) -> None:
     c = case.a.replace("/a", "/c")
     known.add(*c.split("/"), *(["--certificate"] if case.a.startswith("fleet-c") else []))
     as_c = replace(known.login("password", c), port=case.login.port)

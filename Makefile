@@ -7,8 +7,6 @@ PYTEST_ARGS ?=
 WORKERS ?= 6
 
 BIN := .venv/bin
-# mypy takes packages that exist alone.
-PACKAGES := $(patsubst %/__init__.py,-p %,$(wildcard gateway/__init__.py device_sdk/__init__.py))
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test unit lint coverage faults budgets mpy fuzz bench clean
@@ -32,7 +30,7 @@ lint: .venv/test.stamp ## linter, formatter, imports and types alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-logo --no-cache
-	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy
 
 coverage: .venv/test.stamp ## every branch of what decides has a test, 10 s
 	$(BIN)/coverage run -m pytest -q tests/unit/core tests/unit/protocol tests/unit/cloud/test_availability.py

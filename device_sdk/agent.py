@@ -1,8 +1,7 @@
-"""The agent: what a device has to say now, and what a message means. What a plan demands, plan.py carries out.
+"""The agent: makes a device's messages and handles those from the gateway. plan.py carries out the plans.
 
-Time is handed in (`now`: whole seconds that never go back), payloads are handed in and out; a port moves them. Nothing
-that a broker delivers raises out of here. The reader of msgpack stands here as well: a module of its own would cost a
-board half a kilobyte.
+No I/O: a port passes in the time (`now`: whole seconds that never go back) and the payloads. A message from the broker
+must never make it raise. The msgpack decoder is here too: a separate module would cost a board half a kilobyte.
 """
 
 import json
@@ -12,7 +11,7 @@ from .heartbeat import Heartbeat
 
 
 def read(buf, at, depth):
-    # The object that begins at `at`, and where it ends: beyond the end of `buf` where it is cut short.
+    # The object that begins at `at`, and its end: beyond the end of `buf` if it is incomplete.
     n = buf[at]
     at += 1
     if n < 0x80:
@@ -27,7 +26,7 @@ def read(buf, at, depth):
             raise ValueError
         return None, at
     else:
-        # For the codes from 0xC4: in the low bits the size of the number that follows, above them what it says:
+        # For the codes from 0xC4: the low bits are the size of the number that follows, the high bits its meaning:
         # 0 bytes of a bin, 1 of an extension, 5 of a str, 2 a float, 3 a uint, 4 an int, 6 elements, 7 pairs.
         kind = b"\1\2\4\x11\x12\x14\x24\x28\x31\x32\x34\x38ABDH\x10\x10\x10\x10\x10QRTbdrt"[n - 0xC4]
         size = kind & 15
@@ -59,11 +58,11 @@ def read(buf, at, depth):
 
 
 def unpack(payload):
-    """The one object that the msgpack in `payload` (bytes or a memoryview) is, at most 8 levels deep.
+    """Decode the one msgpack object in `payload` (bytes or a memoryview), at most 8 levels deep.
 
-    A bin of more than 32 bytes comes as a memoryview of the payload. A bool, float, map or extension is nothing that a
-    device is ever sent: it comes as None. Allocates no more than the payload's size warrants, whatever lengths it
-    claims. ValueError, or IndexError, where it is none, or cut short.
+    A bin of more than 32 bytes becomes a memoryview of the payload. A bool, float, map or extension becomes None: no
+    device gets one. False lengths in the payload cause no large allocation. Raises ValueError or IndexError if it is
+    wrong or incomplete.
     """
     value, end = read(memoryview(payload), 0, 8)
     if end != len(payload):
@@ -75,16 +74,16 @@ class Agent(Heartbeat):
     """One device.
 
     layout: the protocol's [agent_version, [[dimension, name, exponent?], ...], [[model, version, [metric, ...]], ...]].
-    install, remove: called with a `Definition` as a plan demands, or a rollback (then it has no `path`, unless it was
-    fetched for this plan); they fail by raising. Without them: no plans.
-    measure: called with the agent just before a heartbeat is written, to sample what is read then; not before one that
-    follows at once with what the last one had no room for.
-    interval: seconds between heartbeats (each comes up to an eighth early, so that a fleet spreads).
-    store: store(text) keeps what must outlive power, store() gives it back: `port.in_file(path)`, or a board's
-    `RTC().memory`. None: nothing outlives it.
-    max_payload: bytes that the device takes in one payload, None for any. urls: whether plans carry S3 URLs.
-    keep: samples that wait for the next heartbeat; the oldest is dropped for a new one.
-    files: where model files are put, a path that ends with "/"; None: the device fetches them by its own means.
+    install, remove: called with a `Definition` for a plan, or for a rollback (then it has no `path`, unless it was
+    fetched for this plan). An exception is a failure. None: the device takes no plans.
+    measure: called with the agent before a heartbeat is written, to take samples. Not called before a heartbeat that
+    only carries the samples for which the last one was too small.
+    interval: seconds between heartbeats (each is up to an eighth early, to spread the fleet).
+    store: store(text) saves the state, store() returns it after a restart: `port.in_file(path)`, or a board's
+    `RTC().memory`. None: nothing is saved.
+    max_payload: largest payload that the device accepts, in bytes; None: any.
+    keep: samples that can wait for the next heartbeat. A new one replaces the oldest.
+    files: folder for model files, a path that ends with "/"; None: the device downloads them itself.
     """
 
     def __init__(
@@ -99,30 +98,30 @@ class Agent(Heartbeat):
         self.max_payload = max_payload
         self.files = files
         self.layout = layout
-        self.fetch = False  # whether to ask the service for the plan, whatever the gateway believes
-        self.bad = 0  # payloads that were no message of the protocol
-        self.error = None  # what `measure`, the last save or the last bad payload raised
+        self.fetch = False  # whether to ask the service for the plan
+        self.bad = 0  # payloads that could not be decoded
+        self.error = None  # exception of `measure`, of the last save or of the last bad payload
         self.code = self.detail = None  # of the last ack
         self.tag = self.epoch = None
         self.seq = 0  # of the result, or of an ack that may set the clock
-        self.have = None  # digest of the plan that is carried out, 0 for none; None without callbacks
+        self.have = None  # digest of the plan that is carried out, 0: none; None without callbacks
         self.result = None  # not yet acked, its times in seconds since the epoch
-        self.said = None  # crc of what the hello says that the broker has
-        self.done = []  # crcs of the deployments carried out: one that stands in the next plan too is not repeated
-        self.file = None  # the File under way
+        self.said = None  # crc of the hello that the broker has confirmed
+        self.done = []  # crcs of the deployments carried out: one that is in the next plan too is not repeated
+        self.file = None  # the File that is downloaded
 
     def start(self, now, unix, tag, woke):
-        """Once, before all else. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.
+        """Call it once, first. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.
 
-        woke: whether the device was asleep since `save(seconds)`, so that its time goes on even without a clock.
+        woke: whether the device slept since `save(seconds)`: then its time continues even without a clock.
         """
         try:
             saved = json.loads(self.store())
             self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
-        except Exception:  # there is no store, nothing in it, or something else
+        except Exception:  # no store, an empty one, or other data
             wakes = None
         if not self.result:
-            self.seq += tag  # another one at each boot: an ack of an earlier one sets no clock and settles no result
+            self.seq += tag  # new at each boot: an ack of an earlier one must set no clock and confirm no result
         last = self.tag
         self.due = now
         self.shift = ((woke and wakes) or -1) - now  # to seconds since the epoch
@@ -133,7 +132,7 @@ class Agent(Heartbeat):
         self.digest = self.have = self.call[1] and (self.have or 0)  # of the newest plan
 
     def clock(self, now, unix):
-        """Whenever the device's clock may have been set right; None changes nothing."""
+        """Call it when the device's clock may have been set; None changes nothing."""
         self.now = now
         if None not in (unix, self.epoch):
             self.shift = unix - self.epoch - now
@@ -146,14 +145,14 @@ class Agent(Heartbeat):
                 self.result[3] = self.result[4] = None
 
     def wait(self, now):
-        """Seconds until the next heartbeat is due, where poll has nothing to say now."""
+        """Seconds until the next heartbeat is due, if poll has returned None."""
         return max(0, self.due - now)
 
     def poll(self, now, p):
-        """Writes what is due into the Packer p and returns its channel; None where nothing is.
+        """Write the message that is due into the Packer p, and return its channel. None: no message is due.
 
-        It goes out with QoS 1, `hello` retained, and is confirmed with `sent` before the next poll; what the client has
-        not confirmed, it sends again itself. ValueError where it does not fit p.
+        Publish it with QoS 1, `hello` as retained. Call `sent` after the PUBACK, before the next poll. The client must
+        repeat an unconfirmed publish itself. Raises ValueError if the message does not fit p.
         """
         self.now = now
         p.pos = p.start
@@ -166,8 +165,8 @@ class Agent(Heartbeat):
             return "get"
         if now < self.due:
             return self.file and self.file.poll(p, now)
-        self.pop(self.taken)  # the last heartbeat arrived, or was refused and nothing is taken
-        if self.measure and self.due != self.since:  # what follows at once must come to its end
+        self.pop(self.taken)  # the last heartbeat arrived, or was rejected and nothing is taken
+        if self.measure and self.due != self.since:  # the samples that did not fit are sent first
             try:
                 self.measure(self)
             except Exception as error:  # a broken sensor stops no heartbeat, and its OSError is not the network's
@@ -183,16 +182,16 @@ class Agent(Heartbeat):
             for i in (3, 4):
                 if result[i] is not None:
                     result[i] = max(0, time - result[i])
-        elif self.epoch is None:  # its own: an ack that comes late, of another heartbeat, would set the clock wrong
+        elif self.epoch is None:  # a new one: a late ack of another heartbeat would set a wrong clock
             hb[6] = self.seq = self.seq + 1
         self.pack(p, now)
-        self.due = self.since = now  # what did not fit follows at once
+        self.due = self.since = now  # samples that did not fit are sent at once
         if not 0 < self.taken < self.count:
             self.due += self.interval - (self.tag + now) * 75 % 65537 % (self.interval // 8 + 1)
         return "hb"
 
     def sent(self, channel):
-        """The broker confirmed what the last poll wrote."""
+        """The broker has confirmed the message of the last poll."""
         if channel == "hello":
             self.said = self.hash
             self.save(None)
@@ -200,20 +199,20 @@ class Agent(Heartbeat):
             self.fetch = False
 
     def receive(self, channel, payload):
-        """A payload (bytes or a memoryview) came on "ack", "plan" or "block". It is not kept. Never raises."""
+        """Handle a payload (bytes or a memoryview) of "ack", "plan" or "block". It is not kept. Never raises."""
         try:
-            if payload:  # an empty plan is none
+            if payload:  # an empty payload deletes a retained plan
                 value = unpack(payload)
                 if channel == "ack":
                     self.ack(value)
                 elif channel == "plan" and self.call[1]:
                     if value[0] != self.digest:
-                        from .plan import Plan  # only now, for its memory
+                        from .plan import Plan  # imported late, to save memory
 
                         self.plan = Plan(self, value)
                 elif self.file:
                     self.file.receive(value)
-        except Exception as error:  # whatever it is that a stranger makes of a payload, running out of memory too
+        except Exception as error:  # of any payload that somebody may send, MemoryError too
             self.bad += 1
             self.error = error
 
@@ -224,10 +223,10 @@ class Agent(Heartbeat):
         if mine and self.epoch is None and not self.result and now - self.since <= 10:
             self.epoch = time - now - self.shift
             self.said = None
-        if 1 < code < 4 or (code == 7 and not self.file):  # with a file under way, it may well be about that
-            self.taken = self.since = 0  # all of it goes into the next one again
+        if 1 < code < 4 or (code == 7 and not self.file):  # during a download it may be about that
+            self.taken = self.since = 0  # the next heartbeat carries all of it
             if code == 3:
-                self.due = now + max(self.interval, 60)  # for so long the gateway remembers it
+                self.due = now + max(self.interval, 60)  # the gateway remembers it for so long
             if code == 2:
                 self.said = None
         elif code == 5:
@@ -236,17 +235,17 @@ class Agent(Heartbeat):
                 self.file.refused(detail)
         elif code < 5 and mine and self.result:
             self.result = None
-            self.seq += 1  # its own for each: no ack of an earlier message may settle the next
+            self.seq += 1  # a new one for each result: an ack of an earlier message must not confirm the next
             self.save(None)
         self.code = code
         self.detail = detail
 
     def work(self, clock):
-        """Carries out what of a plan can be carried out now. Returns whether anything was. clock: gives `now`."""
+        """Carry out a part of the plan, if that is possible now. Returns whether it did. clock: returns `now`."""
         return self.digest != self.have and self.plan.work(clock)
 
     def save(self, sleep):
-        """Keeps what must outlive power. sleep: the seconds of the deep sleep that begins now, or None."""
+        """Save the state. sleep: seconds of the deep sleep that begins now, or None."""
         if self.store:
             wakes = sleep and self.now + self.shift + sleep
             state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result

@@ -1,26 +1,26 @@
-"""The heartbeat: what a device measured since the last one, written as the protocol's `hb` in msgpack.
+"""The heartbeat: a device's samples since the last one, encoded as the protocol's `hb` in msgpack.
 
-Samples wait in a ring that is allocated once and drops its oldest when it is full. A heartbeat of one sample of each
-metric, taken when it is written, must allocate nothing. Knows nothing of MQTT and reads no clock: `now` is the agent's.
+Samples wait in a ring buffer that is allocated once; when it is full, the oldest is dropped. A heartbeat with one new
+sample of each metric must allocate nothing. No MQTT and no clock: the agent sets `now`.
 """
 
 import struct
 
 
 class Packer:
-    """Writes msgpack into `buf` from `start`; `pos` is the end of what stands there.
+    """Writes msgpack into `buf` from `start` on; `pos` is the end of the data.
 
-    Allocates nothing, but for floats, which most boards keep on the heap.
+    It allocates nothing, except for floats, which most boards have on the heap.
     """
 
     def __init__(self, size, start):
         self.buf = bytearray(start + size)
-        self.start = self.pos = self.at = start  # `at`: where the packet of a publish begins
+        self.start = self.pos = self.at = start  # `at`: begin of the PUBLISH packet
 
     def put(self, code, size=0, n=0, bits=0):
-        """The byte `code`, then n, big-endian, in `size` bytes.
+        """Write the byte `code`, then n, big-endian, in `size` bytes.
 
-        Where `bits` exceed them, in twice as many under the next code, and so on. ValueError where it does not fit.
+        If `bits` needs more, the size is doubled and the code is the next one. Raises ValueError if it does not fit.
         """
         while bits >> 8 * size:
             size *= 2
@@ -37,10 +37,10 @@ class Packer:
             size -= 1
 
     def any(self, value):
-        """A nil, an int of 64 bits, a finite float, a str, or a list or tuple of these, of any depth.
+        """Write None, an int of 64 bits, a finite float, a str, or a list or tuple of these, of any depth.
 
-        In the shortest form; nils at the end of an array are left out, and an array of nils is nil itself. Returns
-        whether it was more than nil.
+        It takes the shortest form, omits nils at the end of an array, and writes an array of nils as nil. Returns False
+        for nil.
         """
         kind = type(value)
         if kind is int:
@@ -85,32 +85,32 @@ class Packer:
 
 
 class Heartbeat:
-    """`layout` is the protocol's [agent_version, [metric, ...], [model, ...]]; `keep` bounds the samples that wait."""
+    """`layout` is the protocol's [agent_version, [metric, ...], [model, ...]]; `keep`: how many samples can wait."""
 
     def __init__(self, layout, keep):
         self.keep = keep
         self.now = 0
-        self.since = -1  # when the last heartbeat left; model times before it have been told
-        self.map = {}  # where a metric's samples go in `hb`: (list, index) by "name" or "model/name"
+        self.since = -1  # time of the last heartbeat; earlier model times were sent
+        self.map = {}  # cell of a metric in `hb`: (list, index) by "name" or "model/name"
         models = []
         for name, _, metrics in [("", None, layout[1])] + list(layout[2]):
             row = [None] * len(metrics)
             for i in range(len(row)):
                 self.map[(name and name + "/") + metrics[i][1]] = row, i
             models.append([None, None, row or None])
-        self.hb = [None] * 7  # the protocol's array, filled in for each heartbeat
+        self.hb = [None] * 7  # the protocol's array, filled for each heartbeat
         self.hb[2] = models.pop(0)[2]
         self.hb[3] = models or None
-        self._times = [-9] * (2 * len(models))  # when each model was sampled and ran
-        self.items = [None] * (3 * keep)  # a ring: cell, value and time of each sample
-        self.index = self.count = self.taken = 0  # the oldest is at `index`; `taken` of `count` are on their way
+        self._times = [-9] * (2 * len(models))  # when each model was sampled, and when it ran
+        self.items = [None] * (3 * keep)  # a ring buffer: cell, value and time of each sample
+        self.index = self.count = self.taken = 0  # the oldest is at `index`; the last heartbeat has `taken`
 
     def sample(self, name, value, now=None):
-        """Keeps a sample of a metric, "name" or "model/name".
+        """Keep a sample of a metric, "name" or "model/name", for the next heartbeat.
 
-        value: an int of 64 bits or a finite float; with an exponent in the layout, in units of 10^exponent. ValueError
-        for anything else, KeyError for a metric that the layout has not. now: when it was taken, the last `now` of the
-        agent where None.
+        value: an int of 64 bits or a finite float; with an exponent in the layout, in units of 10^exponent. Raises
+        ValueError for other values, KeyError for a metric that is not in the layout. now: the time of the sample; None:
+        the last `now` of the agent.
         """
         kind = type(value)
         if not (abs(value >> 63) < 2 if kind is int else kind is float and value - value == 0):
@@ -126,21 +126,21 @@ class Heartbeat:
         self.count += 1
 
     def inference(self, model=0, sampled=None):
-        """Notes that the model of this index in the layout runs now, on data of the moment `sampled` (None: now)."""
+        """Record that the model with this index in the layout runs now, on data of the time `sampled` (None: now)."""
         self._times[2 * model] = self.now if sampled is None else sampled
         self._times[2 * model + 1] = self.now
 
     def pop(self, n):
-        # Forgets the n oldest samples.
+        # Drops the n oldest samples.
         self.index = (self.index + n) % self.keep
         self.count -= n
         self.taken = max(0, self.taken - n)
 
     def pack(self, p, now):
-        """Writes as many of the waiting samples, the oldest first, as p takes.
+        """Write as many of the waiting samples as fit p, the oldest first.
 
-        Where not even the rest fits, it leaves out the result's models, its times, its message, at last all of it, and
-        the seq with it; ValueError after that.
+        If the rest does not fit without samples, it omits the result's models, its times, its message, and at last the
+        whole result and the seq. Raises ValueError if even that is too large.
         """
         times = self._times
         for i in range(len(times)):
@@ -166,8 +166,8 @@ class Heartbeat:
                     self.hb[5] = self.hb[6] = None
 
     def fill(self, now):
-        # Puts the chosen samples into their cells: one of age 0 as it is, several, or older ones, as [value, age, ...].
-        # None for now: clears the cells.
+        # Puts the chosen samples into their cells: one of age 0 as a value, others as [value, age, ...].
+        # now None: clears the cells.
         items = self.items
         for i in range(self.index, self.index + self.taken):
             i = i % self.keep * 3

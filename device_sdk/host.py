@@ -1,6 +1,6 @@
-"""What MicroPython has and CPython lacks of the modules select, socket and time, under the same names; TLS for CPython.
+"""MicroPython's functions of select, socket and time that CPython lacks, with the same names; TLS for CPython.
 
-Never loaded on a board. Must hold no logic of the protocol.
+A board never loads it. It must hold no logic of the protocol.
 """
 
 import select as _select
@@ -12,7 +12,7 @@ _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Stream:
-    """A socket with the methods of a MicroPython stream: None where it would block."""
+    """A socket with the methods of a MicroPython stream, which return None instead of blocking."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -43,7 +43,7 @@ class Stream:
 
 
 def tls(context):
-    """For `Mqtt` and `Port`: wraps a connection by this ssl.SSLContext."""
+    """For `Mqtt` and `Port`: a function that wraps a connection with this ssl.SSLContext."""
 
     def wrap(stream, host):
         return Stream(context.wrap_socket(stream.sock, server_hostname=host))

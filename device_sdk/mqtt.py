@@ -1,9 +1,8 @@
 """An MQTT 3.1.1 client for boards: QoS 0 and 1, retained messages, a will, keepalive, TLS, a deadline on every call.
 
-One packet is one write. One QoS 1 publish is under way at a time; it stays in its buffer until the broker confirms it,
-and is sent again, after a reconnect, with DUP under the same packet id. Publishing and its PUBACK allocate nothing.
-The socket does not block: each call tries, and waits in a poller for as long as its deadline allows. Must not know the
-agent.
+One packet is one write. One QoS 1 publish is in flight at a time; it stays in its buffer until the broker confirms it.
+After a reconnect it is repeated with DUP and the same packet id. Publish and PUBACK allocate nothing. The socket does
+not block: each call waits in a poller until its deadline. It must not import the agent.
 """
 
 import select
@@ -13,11 +12,11 @@ import time
 try:
     time.ticks_ms
 except AttributeError:
-    from .host import select, socket, time  # the same names on CPython: the one place where the runtimes differ
+    from .host import select, socket, time  # the same names on CPython: only here the runtimes differ
 
 
 def field(text):
-    """MQTT's string: its length in two bytes, and its bytes."""
+    """A string of MQTT: two bytes of length, then the bytes."""
     text = text if type(text) is bytes else text.encode()
     return len(text).to_bytes(2, "big") + text
 
@@ -30,12 +29,12 @@ def _packet(type, value):
 class Mqtt:
     """flags of CONNECT: 2 = clean session; 4 = will, 8 = with QoS 1, 32 = retained; 64 = password, 128 = user.
 
-    fields: client id, will's topic and payload, user, password, as far as the flags say so. keepalive: seconds, 0 for
-    none. tls(sock, host): gives the wrapped socket (on CPython `host.tls(context)`), or None.
-    size: bytes of the largest packet that is taken in (topic and payload); a larger one is read over and confirmed.
-    on_message(topic as bytes, buf, start, end): the buffer is used again when it returns. `timeout`: milliseconds of
-    any call. `open`: whether there is a connection. `unconfirmed`: the Packer of a QoS 1 publish under way. Every
-    failure is an OSError, after which only connect() makes sense; OSError("refused", code) where the broker says no.
+    fields: client id, will's topic and payload, user, password, as the flags say. keepalive: seconds, 0: none.
+    tls(sock, host): returns the wrapped socket (on CPython `host.tls(context)`); None: no TLS.
+    size: bytes of the largest packet that is accepted (topic and payload); a larger one is skipped and confirmed.
+    on_message(topic, payload): bytes and a memoryview, which is valid only during the call. `timeout`: milliseconds of
+    any call. `open`: whether there is a connection. `unconfirmed`: the Packer of a QoS 1 publish in flight. Every
+    failure is an OSError. After one, only connect() may be called. OSError("refused", code): the broker refuses.
     """
 
     timeout = 10000
@@ -54,10 +53,10 @@ class Mqtt:
         self.hello = _packet(16, body)
 
     def connect(self):
-        """Opens the connection. Returns whether the broker kept a session."""
+        """Open the connection. Returns whether the broker has a session."""
         self.close()
         host, port, tls = self.broker
-        # A name may have several addresses, IPv6 and IPv4, of which broker and machine may serve one.
+        # A name may have IPv6 and IPv4 addresses, of which only some may work.
         for address in socket.getaddrinfo(host, port):
             try:
                 self.io = io = socket.socket(address[0])
@@ -74,33 +73,33 @@ class Mqtt:
             self.io = io = tls(io, host)
         io.setblocking(False)
         self.select = select.poll()
-        self.wait(4, 0)  # the poller allocates at its first event, and never again
+        self.wait(4, 0)  # the poller allocates only at its first event
         kept = self.call(self.hello, 2)
         if kept & 255:
             raise OSError("refused", kept)
         return kept > 0
 
     def close(self):
-        """Drops the connection without a word, so that the broker publishes the will."""
+        """Close the connection without DISCONNECT: the broker publishes the will."""
         if self.open:
             self.open = False
             self.io.close()
 
     def disconnect(self):
-        """Takes leave: the broker forgets the will."""
+        """Send DISCONNECT and close: the broker deletes the will."""
         self.write(bytes((0xE0, 0)), 0, 2)
         self.close()
 
     def subscribe(self, topic, qos):
-        """Returns when the broker granted it."""
+        """Returns when the broker has granted it."""
         self.call(_packet(0x82, bytes((255, 255)) + field(topic) + bytes((qos,))), 9)
         if self.buf[2] > 127:
             raise OSError("refused", 128)
 
     def publish(self, topic, p, qos, retain):
-        """Publishes what the Packer p holds (16 KiB at most). QoS 1: returns once it is confirmed.
+        """Publish the data of the Packer p (16 KiB at most). QoS 1: returns after the PUBACK.
 
-        topic: what `field` made of it. p.start must be 7 + its length at least.
+        topic: the result of `field`. p.start must be at least 7 + its length.
         """
         if self.unconfirmed:
             raise ValueError("unconfirmed")
@@ -133,7 +132,7 @@ class Mqtt:
             self.write(buf, at, p.pos)
 
     def resend(self, flags):
-        """After a reconnect: the publish that was under way, under its packet id. flags: 8, DUP."""
+        """After a reconnect: repeat the publish in flight with its packet id. flags: 8, DUP."""
         p = self.unconfirmed
         p.buf[p.at] |= flags
         self.start()
@@ -143,7 +142,7 @@ class Mqtt:
         self.unconfirmed = None
 
     def poll(self, ms):
-        """Waits up to ms for a packet and deals with it; keeps the connection alive. Returns whether there was one."""
+        """Wait up to ms for a packet and handle it; send PINGREQ if it is due. Returns whether there was a packet."""
         if self.keepalive and time.ticks_diff(time.ticks_ms(), self.sent) > self.keepalive * 750:
             self.call(bytes((0xC0, 0)), 13)
         got = self.io.readinto(self.buf, 1)  # before waiting: TLS may hold bytes that the poller does not see
@@ -153,7 +152,7 @@ class Mqtt:
             return True
 
     def start(self):
-        # The deadline of a call.
+        # Sets the deadline of a call.
         self.end = time.ticks_add(time.ticks_ms(), self.timeout)
 
     def left(self):
@@ -164,12 +163,12 @@ class Mqtt:
         raise OSError("deadline")
 
     def wait(self, flags, ms):
-        # Until the socket can be read (1, POLLIN everywhere) or written (4, POLLOUT). Returns whether it can.
+        # Waits until the socket can be read (1, POLLIN everywhere) or written (4, POLLOUT). Returns whether it can.
         self.select.register(self.io, flags)
         return any(self.select.ipoll(ms))  # allocates nothing, unlike poll()
 
     def call(self, buf, type):
-        # Writes a packet and awaits its answer.
+        # Writes a packet and waits for its response.
         self.start()
         self.write(buf, 0, len(buf))
         return self.next(type)
@@ -195,14 +194,14 @@ class Mqtt:
                 raise OSError("closed")
 
     def next(self, type):
-        # Deals with packets until one of this type comes. Returns the first two bytes of its body.
+        # Handles packets until one of this type comes. Returns the first two bytes of its body.
         while self.recv(0) != type:
             pass
         return self.buf[0] << 8 | self.buf[1]
 
     def recv(self, n):
-        # The packet of which n bytes, 0 or 1, have been read. Returns its type.
-        self.left()  # a flood of packets is no answer
+        # Handles a packet of which n bytes, 0 or 1, have been read. Returns its type.
+        self.left()  # other packets do not extend the deadline
         self.read(1, n)
         buf = self.buf
         head = buf[0]
@@ -223,7 +222,7 @@ class Mqtt:
             if n == size:
                 view = memoryview(buf)
                 self.on_message(bytes(view[2:at]), view[at + qos : n])
-            while n > size:  # too large: read over
+            while n > size:  # too large: skipped
                 n -= size
                 size = min(n, size)
                 self.read(size, 0)

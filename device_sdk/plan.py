@@ -1,8 +1,8 @@
-"""A deployment plan, carried out: files fetched to flash, definitions installed and removed, and what is told of it.
+"""Carries out a deployment plan: downloads files to flash, installs and removes definitions, and makes the result.
 
-The agent imports this when the first plan comes, so that a board which only waits for one has the memory for itself.
-One result waits at a time: the next deployment is begun when the cloud has the last one's. Nothing that a callback
-raises leaves here: it becomes a StatusReason.
+The agent imports it when the first plan comes, to save memory before. One result waits at a time: the next deployment
+begins when the service has confirmed the last result. An exception of a callback must never leave this module: it
+becomes a StatusReason.
 """
 
 import os
@@ -11,12 +11,12 @@ from hashlib import sha1
 
 
 class Definition:
-    """One model of a deployment, as the plan gives it.
+    """One model of a deployment, as in the plan.
 
-    `state` is 1 = DEPLOY, 0 = UNDEPLOY (or a str that the page does not name); `checksum` is bytes where it is 40 hex
-    digits, else str or None; `size` in bytes, `url` and `checksum_type` ("SHA1" where None) may be None. `path`: of the
-    verified file, where the agent fetches files. A callback may set `name` and `version`: they go into the result as
-    ModelName and ModelVersion.
+    `state`: 1 = DEPLOY, 0 = UNDEPLOY (or a str that the protocol does not define). `checksum`: bytes for 40 hex digits,
+    else str or None. `size` in bytes, `url` and `checksum_type` (None: "SHA1") may be None. `path`: the verified file,
+    if the agent downloads files. A callback may set `name` and `version`: they become ModelName and ModelVersion of the
+    result.
     """
 
     name = version = path = reason = rollback = None
@@ -28,23 +28,22 @@ class Definition:
         self.size = size
         self.url = url
         self.checksum_type = checksum_type
-        self.now = 1 - state if state in (0, 1) else state  # as it is until something was done
+        self.now = 1 - state if state in (0, 1) else state  # the state before the callback
 
     def waits(self):
-        """Whether its file is neither there nor given up."""
+        """Whether the download of its file has neither succeeded nor failed."""
         return not (self.path or self.reason)
 
 
 class File:
-    """A model file on its way to flash, block by block, through PATH.part, renamed when its checksum is right.
+    """Downloads a model file to flash, block by block, to PATH.part, and renames it when the checksum is right.
 
-    Sets the `path` of its definition, `step`, when the file is there and right, or else its `reason`. After any crash
-    it goes on where PATH.part ends, and reads that once for the checksum. Whatever else PATH.part may be (the beginning
-    of another file, say) is noticed by the checksum, and then the file is read from its beginning. Holds no more than a
-    block.
+    It sets the `path` of its definition, `step`, or after a failure its `reason`. After a crash it continues at the end
+    of PATH.part, which it reads once for the checksum. If PATH.part belongs to another file, the checksum is wrong, and
+    the download starts from the beginning. It keeps at most one block in memory.
     """
 
-    count = end = 0  # how often the gateway refused it; where what was asked for ends
+    count = end = 0  # refusals of the gateway; end of the requested range
 
     def __init__(self, step, digest, index, path, size):
         self.step = step
@@ -58,7 +57,7 @@ class File:
             self.read(path, "rb")
             self.file.close()
             if self.sum.digest() == step.checksum:
-                step.path = path  # a cut came between the renaming and the result
+                step.path = path  # power failed between the rename and the result
                 return
         except OSError:  # it is not there
             pass
@@ -66,7 +65,7 @@ class File:
 
     def open(self):
         self.read(self.part, "ab+")
-        self.whole = not self.at  # whether all of it comes from this definition for sure
+        self.whole = not self.at  # whether all of it was downloaded for this definition
         self.asked = None
 
     def read(self, path, flags):
@@ -82,16 +81,16 @@ class File:
             self.at += len(data)
 
     def poll(self, p, now):
-        """Writes the next request into p, where one is due, and returns its channel."""
-        if self.step.waits() and (self.asked is None or now - self.asked > 2):  # after 3 s without it, again
-            if self.asked is None:  # what was asked for last has come, and is flushed: a power cut may cost 4096 bytes
+        """Write the next request into p, if one is due, and return its channel."""
+        if self.step.waits() and (self.asked is None or now - self.asked > 2):  # repeated after 3 s
+            if self.asked is None:  # the requested range is complete and flushed: a power cut loses at most 4096 bytes
                 self.end = self.at + 4096 // self.length * self.length
             self.asked = now
             p.any(self.of + (self.at, self.length, (self.end - self.at) // self.length))
             return "read"
 
     def refused(self, reason):
-        """The gateway has no such file."""
+        """The gateway has refused the file."""
         self.count += 1
         if self.count > 2:
             self.fail(reason or "refused")
@@ -102,12 +101,12 @@ class File:
             try:
                 self.file.close()
             finally:
-                os.remove(self.part)  # it may be what filled the flash
+                os.remove(self.part)  # it may have filled the flash
         except OSError:
             pass
 
     def receive(self, value):
-        """A block. One that came before, or after a missing one, changes nothing."""
+        """Handle a block. A repeated block, or one after a missing block, changes nothing."""
         digest, index, offset, total, data = value[:5]
         if self.of == (digest, index) and self.step.waits():
             try:
@@ -139,20 +138,20 @@ class File:
 
 
 class Plan:
-    """The value of a `plan`, as the agent's newest one. ValueError and the like, and nothing changed, where it is none.
+    """Makes the decoded `plan` the agent's newest. For a wrong value it raises, and the agent keeps the last plan.
 
-    What stood in the last plan too, and was carried out, is not repeated.
+    A deployment that was in the last plan too, and was carried out, is not repeated.
     """
 
     def __init__(self, agent, value):
         digest, deployments = value[:2]
-        if digest >> 30:  # negative, or too large to be one
+        if digest >> 30:  # negative or too large
             raise ValueError
         self.items = []
         done = []
         for each in deployments:
             name, policy, definitions, kind = (each + [None] * 4)[:4]
-            same = [name, policy]  # what makes a deployment another one: not a size, which may become known, nor a URL
+            same = [name, policy]  # a size or a URL makes no other deployment
             steps = []
             seen = []
             for values in definitions or ():
@@ -160,7 +159,7 @@ class Plan:
                 if kind not in (None, "Model"):
                     step.reason = "unknown type"
                 if values[:2] in seen:
-                    step.reason = "twice"  # its file would stand in the place of the first one's
+                    step.reason = "twice"  # its file would replace that of the first
                 seen.append(values[:2])
                 same += step.handle, step.state, step.checksum
                 steps.append(step)
@@ -171,7 +170,7 @@ class Plan:
         if agent.file:
             try:
                 agent.file.file.close()
-            except OSError:  # of the flash: what is missing will be fetched
+            except OSError:  # of the flash: missing bytes are downloaded later
                 pass
         agent.file = None
         agent.done = done
@@ -180,7 +179,7 @@ class Plan:
         self.start = agent.now + agent.shift
 
     def work(self, clock):
-        """Carries out the next deployment. Returns whether it could be."""
+        """Carry out the next deployment. Returns False if it must wait."""
         agent = self.agent
         index = 0
         for crc, name, policy, steps in self.items:
@@ -194,11 +193,11 @@ class Plan:
                     rows.append((s.handle, s.name, s.version, s.state, s.now, good, s.reason, s.rollback))
                 end = clock() + agent.shift
                 agent.result = [name, "FAIL" if message else "SUCCESS", message, self.start, end, rows]
-                agent.seq += 1  # the last one may have gone with a heartbeat that asked for the time
+                agent.seq += 1  # a heartbeat that asked for the time may have used the last one
                 self.start = end
                 agent.done.append(crc)
                 agent.due = agent.now
-                agent.have = 0  # whatever plan was held, it no longer is
+                agent.have = 0  # the device no longer has the previous plan as a whole
                 break
             index += len(steps)
         else:
@@ -207,7 +206,7 @@ class Plan:
         return True
 
     def fetch(self, steps, index):
-        # Whether a file is still on its way.
+        # Whether a download is not finished.
         agent = self.agent
         for step in steps:
             if step.state == 1 and step.waits():
@@ -222,8 +221,8 @@ class Plan:
         agent.file = None
 
     def exec(self, steps, policy):
-        # None, or why it failed. DO_NOTHING goes on after a failure and leaves what was done. ROLLBACK_ON_FAILURE (and
-        # any policy unknown here) stops at the first and undoes what was done, the last first.
+        # None, or the failure as text. DO_NOTHING continues after a failure. ROLLBACK_ON_FAILURE (or an unknown policy)
+        # stops at the first failure and undoes the steps in reverse order.
         message = None
         done = []
         for step in steps:
@@ -242,7 +241,7 @@ class Plan:
         return message
 
     def call(self, step, state):
-        # None, or why it failed.
+        # None, or the failure as text.
         try:
             self.agent.call[state](step)
             step.now = state

@@ -1,6 +1,6 @@
-"""The shell of a board: moves payloads between an agent and the MQTT client, keeps time and state, and reconnects.
+"""The port of a board: moves payloads between an agent and the MQTT client, keeps time and state, and reconnects.
 
-Decides nothing about messages: that is the agent's part. Runs on CPython as well.
+It must never interpret messages: the agent does. It runs on CPython too.
 """
 
 import os
@@ -16,13 +16,13 @@ def random16():
 
 
 def unix_time():
-    """Unix seconds, or None: a clock that says 2024 or earlier has never been set (some ports count from 2000)."""
+    """Unix seconds. None: the clock is not set, since its year is 2024 or earlier (some ports count from 2000)."""
     if time.gmtime()[0] > 2024:
         return int(time.time()) + (946684800 if time.gmtime(0)[0] == 2000 else 0)
 
 
 def in_file(path):
-    """An agent's `store` in a file: the old text or the new one, whenever power fails. PATH.new is its scratch."""
+    """An agent's `store` in a file. After a power cut it has the old or the new text. It also uses PATH.new."""
 
     def store(text=None):
         if not text:
@@ -37,16 +37,16 @@ def in_file(path):
 
 
 class Port:
-    """An agent's way to its broker, as the user "fleet/device".
+    """Connects an agent to its broker, as the user "fleet/device".
 
-    clock: gives Unix seconds, or None while it does not know them. woke: whether the device comes from a deep sleep
-    that `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends. tls: as `Mqtt`'s.
-    mqtt: the class of the client, `Mqtt` or what `port_umqtt.over` gives.
+    clock: returns Unix seconds, or None while they are unknown. woke: whether the device wakes from a deep sleep that
+    `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends. tls: as in `Mqtt`.
+    mqtt: the class of the client, `Mqtt` or the result of `port_umqtt.over`.
     """
 
-    error = None  # what ended the last connection, an OSError mostly; None while one stands
+    error = None  # exception that ended the last connection; None while connected
     subscribed = False
-    wait = 500  # ms before the next connection is tried, at most; doubles while it fails
+    wait = 500  # maximum ms before the next attempt to connect; doubles after each failure
 
     def __init__(
         self, agent, host, fleet, device, password=None, port=1883, root="edge", tls=None, clock=unix_time, woke=False,
@@ -56,29 +56,29 @@ class Port:
         self.clock = clock
         user = fleet + "/" + device
         self.root = root = root + "/" + user + "/"
-        self.topic = field(root + "hb")  # the one that is written often stands ready
+        self.topic = field(root + "hb")  # made once, since it is used most
         self.client = mqtt(
             host, port, 192, (fleet + "." + device, user, password or ""), keepalive, tls,
             (agent.max_payload or 16000) + len(root) + 9, self.receive,
         )  # fmt: skip
         self.p = Packer(size, len(root) + 14)
-        self.at = self.due = time.ticks_ms()  # when the agent's seconds were counted; when the next connection is tried
+        self.at = self.due = time.ticks_ms()  # when the seconds were counted; when to connect next
         agent.start(0, clock(), random16(), woke)
 
     def now(self):
-        """Whole seconds since this was made, through the wrap of ticks; to be called once in some days at least."""
+        """Whole seconds since the Port was made. Call it at least every few days, since ticks wrap."""
         passed = time.ticks_diff(time.ticks_ms(), self.at) // 1000
         self.at = time.ticks_add(self.at, passed * 1000)
         self.agent.now += passed
         return self.agent.now
 
     def run(self):
-        """For ever."""
+        """Never returns."""
         while True:
             self.step(1000)
 
     def step(self, ms):
-        """Does what is due, then waits up to ms for messages. Raises nothing."""
+        """Do what is due, then wait up to ms for messages. Never raises."""
         agent = self.agent
         client = self.client
         try:
@@ -99,10 +99,10 @@ class Port:
             finally:
                 while agent.work(self.now):
                     pass
-        except Exception as error:  # of the network, or for want of memory
+        except Exception as error:  # of the network, or MemoryError
             self.error = error
             client.close()
-            # Full jitter: a fleet that lost its broker does not come back in step.
+            # Full jitter: a fleet must not reconnect at the same time.
             self.due = time.ticks_add(time.ticks_ms(), random16() % self.wait)
             self.wait = min(self.wait * 2, 60000)
 

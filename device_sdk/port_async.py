@@ -1,7 +1,6 @@
-"""The shell over an asynchronous client such as mqtt_as, on a board or a host: `asyncio.run(AsyncPort(...).serve())`.
+"""The port for an asyncio client such as mqtt_as, on a board or a host: `asyncio.run(AsyncPort(...).serve())`.
 
-Decides nothing about messages: that is the agent's part. The client keeps the connection, and sends again what the
-broker has not confirmed.
+It must never interpret messages: the agent does. The client reconnects, and repeats unconfirmed publishes.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ from .port import CHANNELS, Port, random16, unix_time
 class AsyncPort(Port):
     """client: has mqtt_as's connect(), up (an Event), subscribe(), publish() and queue of (topic, payload, retained).
 
-    Only the uptime and the topics are a Port's. size: bytes of the largest payload that the device sends.
+    Of Port it uses only the uptime and the topics. size: bytes of the largest payload that the device sends.
     """
 
     def __init__(self, agent, client, fleet, device, root="edge", size=512, clock=unix_time):
@@ -22,26 +21,26 @@ class AsyncPort(Port):
         self._client = client
         self.root = "%s/%s/%s/" % (root, fleet, device)
         self.p = Packer(size, 0)
-        self._heard = asyncio.Event()
+        self._got = asyncio.Event()
         self.at = time.ticks_ms()
         agent.start(0, clock(), random16(), False)
 
     async def serve(self):
-        """For ever, or until the client raises: then this does, too."""
+        """Runs until the client raises, and then raises the same."""
         await self._client.connect()
-        tasks = asyncio.create_task(self._subscribe()), asyncio.create_task(self._hear())
+        tasks = asyncio.create_task(self._subscribe()), asyncio.create_task(self._read())
         try:
             while True:
-                await self._say()
+                await self._send()
                 for task in tasks:
-                    if task.done():  # or nobody would know that the device is deaf
+                    if task.done():  # raises, if receiving has failed
                         await task
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _say(self):
-        """What is due, then what can be carried out; ends when a message came, or after a second."""
+    async def _send(self):
+        """Send what is due, wait for a message or a second, then carry out a part of the plan."""
         channel = self.agent.poll(self.now(), self.p)
         while channel:
             payload = bytes(self.p.buf[: self.p.pos])
@@ -49,10 +48,10 @@ class AsyncPort(Port):
             self.agent.sent(channel)
             channel = self.agent.poll(self.now(), self.p)
         try:
-            await asyncio.wait_for(self._heard.wait(), min(1, self.agent.wait(self.now()) or 1))
+            await asyncio.wait_for(self._got.wait(), min(1, self.agent.wait(self.now()) or 1))
         except asyncio.TimeoutError:
             pass
-        self._heard.clear()
+        self._got.clear()
         while self.agent.work(self.now):
             pass
 
@@ -63,7 +62,7 @@ class AsyncPort(Port):
             for channel in CHANNELS:
                 await self._client.subscribe(self.root + channel, 1)
 
-    async def _hear(self):
+    async def _read(self):
         async for topic, payload, _ in self._client.queue:
             self.receive(topic, payload)
-            self._heard.set()
+            self._got.set()

@@ -1,7 +1,7 @@
-"""The shell of a host: moves payloads between an agent and a paho-mqtt client that the user has made and connected.
+"""The port of a host: moves payloads between an agent and a paho-mqtt client that the user has made and connected.
 
-Not for boards. Decides nothing about messages: that is the agent's part. paho itself keeps the connection, sends again
-what the broker has not confirmed, and runs in its own thread (`client.loop_start()`); the agent runs in that of run().
+Not for boards. It must never interpret messages: the agent does. paho reconnects, repeats unconfirmed publishes, and
+runs in its own thread (`client.loop_start()`); the agent runs in the thread of run().
 """
 
 import logging
@@ -12,29 +12,28 @@ from .heartbeat import Packer
 from .port import CHANNELS, random16, unix_time
 
 RETRY = 1.0
-"""Seconds until what the broker denied is tried again, at most; doubles while it is denied."""
+"""Seconds before a denied publish is repeated; doubles after each denial."""
 RETRY_MOST = 64.0
-QUEUE_FULL = 15  # paho's MQTT_ERR_QUEUE_SIZE: it has not even taken the message
+QUEUE_FULL = 15  # paho's MQTT_ERR_QUEUE_SIZE: it has not accepted the message
 
 
 def _failure(reason, granted=0):
-    # What paho's callbacks say, as text where it is a failure; else None. It is a ReasonCode; with the older version of
-    # the callbacks None or an int, up to `granted` for success.
+    # A failure as text; None: success. paho gives a ReasonCode; with callbacks of version 1 None or an int, where
+    # values up to `granted` are success.
     if hasattr(reason, "is_failure"):
         return "%s (%d)" % (reason, reason.value) if reason.is_failure else None
     return "code %d" % reason if reason and reason > granted else None
 
 
 class PahoPort:
-    """client: a paho.mqtt.client.Client. Taken over are its on_connect, on_disconnect, on_publish and on_subscribe, and
-    its callbacks for this device's topics. With MQTT 5 the broker can say what it denies; with 3.1.1 it confirms a
-    publish that it denies as any other.
+    """client: a paho.mqtt.client.Client. The port sets its on_connect, on_disconnect, on_publish and on_subscribe, and
+    its callbacks for the device's topics. With MQTT 5 the broker reports a denied publish; with 3.1.1 it confirms it.
 
-    size: bytes of the largest payload that the device sends. clock: gives Unix seconds, or None. log: is called, by the
-    thread of run(), with one line for each thing that the broker refused; None: a warning of the logger "device_sdk".
+    size: bytes of the largest payload that the device sends. clock: returns Unix seconds, or None. log: the thread of
+    run() calls it with one line for each refusal of the broker; None: a warning of the logger "device_sdk".
     """
 
-    error = None  # an OSError with the last such line; None once a publish was confirmed
+    error = None  # an OSError with the last such line; None after a confirmed publish
 
     def __init__(self, agent, client, fleet, device, root="edge", size=4096, clock=unix_time, log=None):
         self.agent = agent
@@ -43,12 +42,12 @@ class PahoPort:
         self._prefix = "{}/{}/{}/".format(root, fleet, device)
         self._out = Packer(size, 0)
         self._events = queue.Queue(256)
-        self._under_way = None  # (channel, packet id)
+        self._in_flight = None  # (channel, packet id)
         self._confirmed = {}  # packet id: the broker's reason code, or None
         self._subscription = None  # its packet id
         self._was_up = False
         self._wait = RETRY
-        self._retry = 0.0  # nothing is sent before
+        self._retry = 0.0  # monotonic time of the next publish
         self._started = time.monotonic()
         self.stopped = False
         agent.start(self.uptime(), clock(), random16(), False)
@@ -66,7 +65,7 @@ class PahoPort:
         return int(time.monotonic() - self._started)
 
     def run(self):
-        """Until stop() is called."""
+        """Runs until stop() is called."""
         while not self.stopped:
             self.step(1.0)
 
@@ -75,10 +74,10 @@ class PahoPort:
         self._put(self._wake)
 
     def step(self, seconds=0.0):
-        """Does what is due, then waits up to `seconds` for the client's next event."""
+        """Do what is due, then wait up to `seconds` for the client's next event."""
         self._send()
         try:
-            event = self._events.get(timeout=min(seconds, self._patience())) if seconds else self._events.get_nowait()
+            event = self._events.get(timeout=min(seconds, self._max_wait())) if seconds else self._events.get_nowait()
         except queue.Empty:
             event = None
         while event is not None:
@@ -88,13 +87,13 @@ class PahoPort:
         while self.agent.work(self.uptime):
             pass
 
-    def _patience(self):
-        # Not 0: with a publish under way, or no connection, there is nothing to do but wait.
-        waiting = self._under_way or not self._client.is_connected() or time.monotonic() < self._retry
+    def _max_wait(self):
+        # Not 0: with a publish in flight, or without a connection, there is nothing to do.
+        waiting = self._in_flight or not self._client.is_connected() or time.monotonic() < self._retry
         return 1.0 if waiting else max(0.001, self.agent.wait(self.uptime()))
 
     def _send(self):
-        while self._settled() and self._client.is_connected() and time.monotonic() >= self._retry:
+        while self._is_confirmed() and self._client.is_connected() and time.monotonic() >= self._retry:
             channel = self.agent.poll(self.uptime(), self._out)
             if channel is None:
                 return
@@ -103,14 +102,14 @@ class PahoPort:
             info = self._client.publish(self._prefix + channel, payload, 1, channel == "hello")
             if info.rc == QUEUE_FULL:
                 return self._refused(channel, "was not taken by the client: its queue is full")
-            self._under_way = channel, info.mid
+            self._in_flight = channel, info.mid
 
-    def _settled(self):
-        if self._under_way:
-            channel, mid = self._under_way
+    def _is_confirmed(self):
+        if self._in_flight:
+            channel, mid = self._in_flight
             if mid not in self._confirmed:
                 return False
-            self._under_way = None
+            self._in_flight = None
             failure = _failure(self._confirmed.pop(mid))
             if failure:
                 self._refused(channel, "was denied by the broker: " + failure)
@@ -121,13 +120,13 @@ class PahoPort:
         return True
 
     def _refused(self, channel, how):
-        # What was in it is sent again, after a while.
+        # A later message carries the same data.
         agent = self.agent
         if channel == "hb":
-            agent.taken = agent.since = 0  # all of it goes into the next one again
+            agent.taken = agent.since = 0  # the next heartbeat carries all of it
         elif channel == "get":
-            agent.fetch = False  # or no heartbeat would be tried; the plan comes by what those say
-        self._retry = time.monotonic() + self._wait * (0.5 + random16() / 131072)  # a fleet does not try in step
+            agent.fetch = False  # otherwise no heartbeat would be sent; the gateway answers their `have` with the plan
+        self._retry = time.monotonic() + self._wait * (0.5 + random16() / 131072)  # a fleet must not retry together
         self._wait = min(2 * self._wait, RETRY_MOST)
         self._report("publish on %s%s %s" % (self._prefix, channel, how))
 
@@ -135,7 +134,7 @@ class PahoPort:
         self.error = OSError(line)
         try:
             self._log(line)
-        except Exception as error:  # the user's; it ends no agent
+        except Exception as error:  # of the user's function
             self.error = error
 
     def _subscribe(self):
@@ -152,13 +151,13 @@ class PahoPort:
         pass
 
     def _put(self, *event):
-        # For the thread of run(): what to call, and with what.
+        # A function and its arguments for the thread of run().
         try:
             self._events.put_nowait(event)
         except queue.Full:
-            pass  # acks and plans come again; a queue without bound would not
+            pass  # the gateway repeats acks and plans; the queue must have a bound
 
-    # paho's thread
+    # Called by paho's thread
 
     def _on_connect(self, client, userdata, flags, reason, properties=None):
         failure = _failure(reason)

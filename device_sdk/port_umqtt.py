@@ -1,9 +1,9 @@
-"""umqtt.simple or umqtt.robust in the place of the SDK's own client, for boards that have it already.
+"""umqtt.simple or umqtt.robust instead of the SDK's client, for boards that already have it.
 
     Port(agent, "broker.local", "fleet-a", "dev-1", mqtt=over(MQTTClient)).run()
 
-It can do no more than they: umqtt.simple waits for ever on a connection that is half open, umqtt.robust reconnects by
-itself and waits as long; what was not confirmed goes again under another packet id. Everything else is the Port's.
+It has their limits: umqtt.simple waits forever on a half-open connection, umqtt.robust too, and it reconnects by
+itself; an unconfirmed publish is repeated with another packet id. It must never interpret messages.
 """
 
 import select
@@ -21,7 +21,7 @@ def over(kind):
 
 
 class Umqtt:
-    """What a Port needs of `Mqtt`, by a client of umqtt. Whatever that raises is an OSError here."""
+    """The interface of `Mqtt` over a client of umqtt. It raises only OSError."""
 
     open = False
     unconfirmed = None
@@ -34,7 +34,7 @@ class Umqtt:
         self._keepalive = keepalive
 
     def connect(self):
-        """Returns whether the broker kept a session."""
+        """Returns whether the broker has a session."""
         kept = self._do(self._client.connect, False)
         self.open = True
         self._poll = select.poll()
@@ -51,7 +51,7 @@ class Umqtt:
         self._do(self._client.subscribe, topic, qos)
 
     def publish(self, topic, p, qos, retain):
-        """As Mqtt's, always with QoS 1."""
+        """As in Mqtt, always with QoS 1."""
         self.unconfirmed = p
         self._topic = topic[2:]
         self._retain = retain
@@ -63,7 +63,7 @@ class Umqtt:
         self.unconfirmed = None
 
     def poll(self, ms):
-        """Waits up to ms for a message; keeps the connection alive."""
+        """Wait up to ms for a message; send PINGREQ if it is due."""
         if self._keepalive and time.ticks_diff(time.ticks_ms(), self._wrote) > self._keepalive * 750:
             self._wrote = time.ticks_ms()
             self._do(self._client.ping)
@@ -73,5 +73,5 @@ class Umqtt:
     def _do(self, call, *arguments):
         try:
             return call(*arguments)
-        except Exception as error:  # umqtt's own, and its asserts
+        except Exception as error:  # umqtt's exceptions and asserts
             raise OSError(repr(error))

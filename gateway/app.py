@@ -9,21 +9,17 @@ from dataclasses import replace
 import structlog
 
 from gateway import connections
-from gateway.cloud import boto_transport
-from gateway.cloud.availability import Availability
-from gateway.cloud.client import EdgeManagerClient
+from gateway.cloud import Availability, EdgeManagerClient, has_credentials
 from gateway.config import Settings
 from gateway.core import Engine, Policy
 from gateway.errors import BrokerError, ConfigError, StateError
-from gateway.files.fetcher import ModelFileStore
-from gateway.mqtt.session import MqttSession
-from gateway.ops.call_monitor import CallMonitor
-from gateway.ops.metrics import Metrics
-from gateway.ops.status import StatusServer
+from gateway.files import ModelFileStore
+from gateway.mqtt import MqttSession
+from gateway.ops import CallMonitor, Metrics, StatusServer
 from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
-from gateway.protocol.topics import Topics
+from gateway.protocol import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
-from gateway.storage.state_store import StateStore
+from gateway.storage import StateStore
 
 MIN_BURST = 500
 """Messages of one device's burst, however small `intake` is; else a quarter of `intake` at most."""
@@ -139,7 +135,7 @@ class Gateway:
 
     async def _wait_for_credentials(self) -> None:
         """Log at the start that there are none, and not only at the first call."""
-        while not await asyncio.to_thread(boto_transport.has_credentials, self._session):
+        while not await asyncio.to_thread(has_credentials, self._session):
             if not self._no_credentials:
                 self._no_credentials = True
                 _log.error("no AWS credentials: calls cannot be signed, messages stay at the broker")

@@ -15,7 +15,7 @@ import typer
 
 from gateway.errors import ConfigError
 from gateway.manager.cli import app as manager
-from gateway.provisioning.cli import DEFAULT_SITE, SiteFolder
+from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
 
 EXIT_CONFIG = 2
@@ -62,11 +62,11 @@ def main_callback(
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
     from gateway.config import load
-    from gateway.ops import log
+    from gateway.ops import configure_log
 
     try:
         settings = load(config)
-        log.configure(settings.log_level, settings.log_format)
+        configure_log(settings.log_level, settings.log_format)
         from gateway import app
 
         status = asyncio.Runner().run(app.run(settings))
@@ -116,7 +116,7 @@ def doctor(
             metavar="FILE", help="Board file of the device doctor/probe; else gateway/probe.json of the site."
         ),
     ] = None,
-    site: SiteFolder = DEFAULT_SITE,
+    site: SiteOption = DEFAULT_SITE,
     model: Annotated[
         str | None, typer.Option(metavar="S3URL", help="A model file to try to read: s3://BUCKET/KEY.")
     ] = None,

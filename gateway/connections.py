@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from gateway.cloud import boto_transport, direct_transport
-from gateway.cloud.boto_transport import BotoTransport
-from gateway.cloud.client import Transport
-from gateway.cloud.direct_transport import DirectTransport
+from gateway.cloud import (
+    BotoTransport,
+    DirectTransport,
+    Transport,
+    make_edge_client,
+    make_session,
+    supports_direct_transport,
+)
 from gateway.config import Settings
 from gateway.errors import ConfigError
-from gateway.files import fetcher
-from gateway.mqtt.connection import BrokerEndpoint
+from gateway.files import make_s3_client
+from gateway.mqtt import BrokerEndpoint
 
 MAX_THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
@@ -39,7 +43,7 @@ class EdgeManagerConnection:
 
     def make_transport(self, concurrency: int) -> tuple[Transport, int]:
         """The direct transport where it is possible, else boto3's, and its concurrency limit. Needs a running loop."""
-        if direct_transport.is_supported(self.client):
+        if supports_direct_transport(self.client):
             return DirectTransport(self.session, self.client, concurrency), concurrency
         limit = min(concurrency, MAX_THREADS)
         return BotoTransport(self.client, limit), limit
@@ -53,16 +57,16 @@ def redact_credentials(url: str) -> str:
 
 def edge_manager(settings: Settings) -> EdgeManagerConnection:
     """Raises ConfigError where the AWS settings name no service."""
-    session = boto_transport.make_session()
+    session = make_session()
     timeouts = settings.connect_timeout, settings.read_timeout
     return EdgeManagerConnection(
-        session, boto_transport.make_client(session, settings.region, min(settings.concurrency, MAX_THREADS), *timeouts)
+        session, make_edge_client(session, settings.region, min(settings.concurrency, MAX_THREADS), *timeouts)
     )
 
 
 def s3_client(settings: Settings, region: str) -> Any:
     """The boto3 client of S3. Raises ConfigError where the AWS settings name no endpoint."""
-    return fetcher.make_client(region, settings.connect_timeout, settings.read_timeout)
+    return make_s3_client(region, settings.connect_timeout, settings.read_timeout)
 
 
 def mqtt_endpoint(settings: Settings) -> BrokerEndpoint:

@@ -24,7 +24,7 @@ def measure(agent):
 
 
 def install(definition):
-    print("install", definition.handle)  # raise an exception where it fails: its text becomes the StatusReason
+    print("install", definition.handle)  # on failure raise an exception: its text becomes the StatusReason
 
 
 def remove(definition):

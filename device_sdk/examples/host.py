@@ -1,6 +1,6 @@
 """A host as a managed device, over its own paho-mqtt client: `python host.py BROKER FLEET DEVICE [PASSWORD]`.
 
-Shows a heartbeat each minute, and what a plan asks for. Models are downloaded by other means; here they are only noted.
+It sends a heartbeat each minute and prints the models of a plan. It does not download them.
 """
 # mypy: ignore-errors
 
@@ -16,7 +16,7 @@ from device_sdk.port import in_file
 from device_sdk.port_paho import PahoPort
 
 DAY = 86400
-"""Seconds for which the broker keeps what this host has not heard yet."""
+"""Seconds for which the broker keeps messages for this host."""
 LAYOUT = ["host example 1.0", [["system", "load-average"]], []]
 
 
@@ -33,7 +33,7 @@ def remove(definition):
 
 
 def main(host, fleet, device, password=None):
-    # With MQTT 5 the broker says what it denies, and why.
+    # With MQTT 5 the broker reports what it denies, and why.
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"{fleet}/{device}", protocol=paho.MQTTv5)
     client.username_pw_set(f"{fleet}/{device}", password)
     agent = Agent(LAYOUT, install, remove, measure, store=in_file("agent.state"), max_payload=None)

@@ -1,8 +1,8 @@
-"""A device whose broker, name and credential are in the file that `edge-gateway devices add` made for it.
+"""A device that reads its broker, names and credential from the board file of `edge-gateway devices add`.
 
-On a board: copy that file to it as board.json, this one as main.py and device_sdk beside them, and bring the network up
-first. On a host: `python provisioned.py FILE`. By a password or by a certificate, over TLS, on MicroPython and CPython
-alike. Model files of plans come to where it runs.
+On a board: copy that file as board.json, this one as main.py and device_sdk beside them, and connect the network first.
+On a host: `python provisioned.py FILE`. It uses a password or a certificate, over TLS, on MicroPython and CPython.
+Model files are written to the current directory.
 """
 # mypy: ignore-errors
 
@@ -25,7 +25,7 @@ def read(path):
 
 
 def wrapper(board):
-    """What the client calls on its socket: TLS that trusts the site's authority alone; None without TLS."""
+    """The function that adds TLS to a socket and trusts only the site's authority; None without TLS."""
     if "ca" not in board:
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -41,7 +41,7 @@ def wrapper(board):
 
 
 def show(context, cert, key):
-    """MicroPython takes DER as it is. CPython reads nothing but a PEM file, which lives for a moment, for us alone."""
+    """MicroPython takes DER. CPython needs a PEM file: a temporary one that only its owner can read."""
     if MICROPYTHON:
         context.load_cert_chain(cert, key)
         return
@@ -56,7 +56,7 @@ def show(context, cert, key):
 
 
 def port(agent, board, **more):
-    """The agent's way to the broker of its board file."""
+    """The port to the broker of the board file."""
     where = (board["host"], board["fleet"], board["device"], board.get("password"))
     return Port(agent, *where, port=board["port"], tls=wrapper(board), **more)
 
@@ -65,7 +65,7 @@ def measure(agent):
     agent.sample("free-heap", gc.mem_free() if MICROPYTHON else 0)
 
 
-def install(definition):  # what it raises is told as the reason
+def install(definition):  # the text of an exception becomes the StatusReason
     print("here is", definition.handle, "verified, in", definition.path)
 
 

@@ -1,7 +1,7 @@
-"""A board that sleeps deeply between its heartbeats. Fill in the names, copy it to the board as main.py.
+"""A board in deep sleep between its heartbeats. Fill in the names, copy it to the board as main.py.
 
-Tag, time and a result that is not acked yet survive in the memory of the board's clock, which power keeps alive; a
-board without one uses `in_file("agent.state")`.
+The memory of the board's clock keeps tag, time and a result that is not acked, while the board has power. A board
+without such memory uses `in_file("agent.state")`.
 """
 # mypy: ignore-errors
 
@@ -12,7 +12,7 @@ from device_sdk.agent import Agent
 from device_sdk.port import Port
 
 LAYOUT = ["sleeper 1.0", [["system", "voltage", -3]], []]
-AWAKE = 30  # seconds at most: a broker that is away must not empty the battery
+AWAKE = 30  # maximum seconds: without a broker the battery must not be emptied
 
 
 def measure(agent):

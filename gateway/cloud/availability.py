@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from gateway.errors import CloudError, OperatorError
-from gateway.protocol.messages import Device
-from gateway.protocol.service_calls import (
+from gateway.protocol import (
     Abandoned,
     Call,
     Cancelled,
+    Device,
     GetDeployments,
     GetDeviceRegistration,
     RetryLater,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
+from botocore import xform_name
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
@@ -18,7 +19,7 @@ from botocore.exceptions import BotoCoreError
 from gateway.cloud import error_mapping, serializer
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, ConfigError
-from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, SendHeartbeat
+from gateway.protocol import Call, SendHeartbeat
 
 
 def make_session() -> Any:
@@ -37,7 +38,9 @@ def has_credentials(session: Any) -> bool:
         return False
 
 
-def make_client(session: Any, region: str | None, threads: int, connect_timeout: float, read_timeout: float) -> Any:
+def make_edge_client(
+    session: Any, region: str | None, threads: int, connect_timeout: float, read_timeout: float
+) -> Any:
     """The boto3 client by the standard AWS settings; timeouts in seconds. Raises ConfigError if they are wrong.
 
     The client does not retry: the retry policy does.
@@ -79,7 +82,7 @@ def credential_info(session: Any) -> CredentialInfo | CloudError | None:
         found = session.get_credentials()
         frozen = None if found is None else found.get_frozen_credentials()
     except Exception as error:
-        return error_mapping.from_exception(error)
+        return error_mapping.error_from_exception(error)
     if frozen is None:
         return None
     # Credentials of the environment may have an expiry, but another process must renew them.
@@ -107,19 +110,13 @@ class BotoTransport:
     def _call(self, call: Call) -> ApiResponse | CloudError:
         request = serializer.to_request(call)
         try:
-            match call:
-                case SendHeartbeat():
-                    response = self._client.send_heartbeat(**request)
-                case GetDeployments():
-                    response = self._client.get_deployments(**request)
-                case GetDeviceRegistration():
-                    response = self._client.get_device_registration(**request)
+            response = getattr(self._client, xform_name(type(call).__name__))(**request)
             headers = response["ResponseMetadata"].get("HTTPHeaders", {})
             if headers.get("content-length") == "0" and not isinstance(call, SendHeartbeat):
                 return error_mapping.empty_response()
             return error_mapping.check_content_type(headers) or serializer.parse_response(call, response)
         except Exception as error:
-            return error_mapping.from_exception(error)
+            return error_mapping.error_from_exception(error)
 
     def close(self) -> None:
         """Calls that have not started are dropped; the others end by their timeouts."""

@@ -13,16 +13,7 @@ from typing import Protocol, TypeAlias
 from gateway.cloud.availability import Availability, CircuitBreaker
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, OperatorError, PermanentError
-from gateway.protocol.messages import Device
-from gateway.protocol.service_calls import (
-    Accepted,
-    Call,
-    Cancelled,
-    GetDeviceRegistration,
-    Outcome,
-    Rejected,
-    RetryLater,
-)
+from gateway.protocol import Accepted, Call, Cancelled, Device, GetDeviceRegistration, Outcome, Rejected, RetryLater
 from gateway.retry import RetryPolicy
 
 OnAttempt: TypeAlias = Callable[[Call, float, CloudError | None], None]
@@ -64,14 +55,10 @@ class EdgeManagerClient:
         self._on_attempt, self._on_retry, self._on_limit_change = on_attempt, on_retry, on_limit_change
         self._timers: dict[Device | None, asyncio.TimerHandle] = {}
         self._limit = self._breaker.limit
-        self._on_retry_due: Callable[[Device], None] = lambda device: None
-        self._set_concurrency: Callable[[int], None] = lambda limit: None
-
-    def __repr__(self) -> str:
-        return f"<EdgeManagerClient {self._availability!r}>"
 
     def bind(self, on_retry_due: Callable[[Device], None], set_concurrency: Callable[[int], None]) -> None:
-        """`on_retry_due` gets a device whose call is due again, `set_concurrency` how many calls may be in flight."""
+        """Before the first call. `on_retry_due` gets a device whose call is due again, `set_concurrency` how many calls
+        may be in flight."""
         self._on_retry_due, self._set_concurrency = on_retry_due, set_concurrency
         set_concurrency(self._limit)
 

@@ -19,13 +19,13 @@ from gateway.cloud.http_client import ConnectionPool, HttpOrigin, HttpResponse
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.cloud.sigv4 import AwsCredentials, Signer
 from gateway.errors import CloudError, OperatorError
-from gateway.protocol.service_calls import Call, SendHeartbeat
+from gateway.protocol import Call, SendHeartbeat
 
 REFRESH_INTERVAL = 30.0
 """Seconds between two reads of the credentials; boto3 renews them ten minutes before they expire."""
 
 
-def is_supported(client: Any) -> bool:
+def supports_direct_transport(client: Any) -> bool:
     """Whether this transport can reach the endpoint of a boto3 client: not through a proxy, and not with a path."""
     url = client.meta.endpoint_url
     return urlsplit(url).path in ("", "/") and not client.meta.config.proxies and not get_environ_proxies(url)
@@ -97,7 +97,7 @@ class DirectTransport:
                 return serializer.parse_response(call, parsed)
             return error_mapping.from_response(parsed)
         except Exception as error:
-            return error_mapping.from_exception(error)
+            return error_mapping.error_from_exception(error)
 
     async def _refresh(self) -> None:
         """In a thread: boto3 may call other services to renew credentials."""
@@ -106,7 +106,7 @@ class DirectTransport:
             if credentials != self._credentials:
                 self._credentials = credentials
         except Exception as error:
-            self._credentials_error = error_mapping.from_exception(error)
+            self._credentials_error = error_mapping.error_from_exception(error)
         finally:
             self._refreshed = time.monotonic()
             self._refreshing = None

@@ -28,7 +28,7 @@ OPERATOR_STATUSES = frozenset({401, 403, 404, 405, 407})
 UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
 
 
-def from_exception(error: Exception) -> CloudError:
+def error_from_exception(error: Exception) -> CloudError:
     """The error for an exception of boto3 or of the serializer."""
     if isinstance(error, CloudError):
         return error

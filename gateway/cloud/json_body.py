@@ -7,8 +7,7 @@ import json
 from functools import lru_cache
 
 from gateway.cloud.serializer import result_to_request, to_request
-from gateway.protocol.messages import Metric
-from gateway.protocol.service_calls import Call, DatedSample, ModelReport, SendHeartbeat
+from gateway.protocol import Call, DatedSample, Metric, ModelReport, SendHeartbeat
 
 CACHED_PARTS = 16_384
 

@@ -8,8 +8,7 @@ from math import isfinite
 from typing import Any, TypeAlias
 
 from gateway.errors import CloudError, OperatorError
-from gateway.protocol.messages import ModelResult
-from gateway.protocol.service_calls import (
+from gateway.protocol import (
     Call,
     DatedResult,
     DatedSample,
@@ -17,6 +16,7 @@ from gateway.protocol.service_calls import (
     Deployment,
     GetDeployments,
     ModelReport,
+    ModelResult,
     Registration,
     SendHeartbeat,
 )

@@ -1,5 +1,30 @@
 """What a message or an answer of the service means: effects, which the dispatcher executes. Performs no I/O."""
 
+from gateway.core.effects import (
+    Acknowledge,
+    CallService,
+    DeadLetter,
+    Effect,
+    FetchRetainedHello,
+    PublishAck,
+    PublishPlan,
+    SaveHellos,
+    SendBlocks,
+)
 from gateway.core.engine import Engine, Policy
+from gateway.core.merging import apply_exponent
 
-__all__ = ["Engine", "Policy"]
+__all__ = [
+    "Acknowledge",
+    "CallService",
+    "DeadLetter",
+    "Effect",
+    "Engine",
+    "FetchRetainedHello",
+    "Policy",
+    "PublishAck",
+    "PublishPlan",
+    "SaveHellos",
+    "SendBlocks",
+    "apply_exponent",
+]

@@ -5,7 +5,7 @@ from gateway.core.effects import Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import QueuedHeartbeat, check_heartbeat
 from gateway.errors import Code, MessageError
-from gateway.protocol.messages import HelloRecord, Layout
+from gateway.protocol import HelloRecord, Layout
 
 
 def accept_heartbeat(effects: Effects, state: DeviceState, hellos: HelloTracker, item: QueuedHeartbeat) -> None:

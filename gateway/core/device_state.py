@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 from gateway.core.effects import DeliveryToken
 from gateway.core.merging import QueuedHeartbeat, mergeable_count
-from gateway.protocol.messages import NO_URLS, Device, Get, HelloRecord, ModelFile, Plan, Read
-from gateway.protocol.service_calls import Call
+from gateway.protocol import NO_URLS, Call, Device, Get, HelloRecord, ModelFile, Plan, Read
 
 MAX_TOO_LARGE = 8
 REPUBLISH_AFTER = 60.0

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.errors import Code
-from gateway.protocol.messages import Ack, Device, HelloRecord, Instant, ModelFile, Read
-from gateway.protocol.service_calls import Call
+from gateway.protocol import Ack, Call, Device, HelloRecord, Instant, ModelFile, Read
 
 
 class DeliveryToken(Protocol):

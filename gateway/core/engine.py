@@ -17,13 +17,20 @@ from gateway.core.plans import on_plan, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
 from gateway.errors import Code, FileError, MessageError
-from gateway.protocol.messages import Device, DeviceMessage, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
-from gateway.protocol.service_calls import (
+from gateway.protocol import (
     Accepted,
     CallFailure,
     Cancelled,
+    Device,
+    DeviceMessage,
     GetDeployments,
+    Heartbeat,
+    Hello,
+    HelloRecord,
+    Instant,
     Outcome,
+    Plan,
+    Read,
     Registration,
     Rejected,
     RetryLater,

@@ -6,7 +6,7 @@ A read is acknowledged at once: a device that misses blocks asks again.
 from gateway.core.device_state import DeviceState, PendingRead
 from gateway.core.effects import Effects, SendBlocks
 from gateway.errors import Code
-from gateway.protocol.messages import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
+from gateway.protocol import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
 
 ASK_AGAIN = 1.0
 """Seconds after such an answer in which no other read asks the service: heartbeats wait behind that call."""

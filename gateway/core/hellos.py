@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary, ref
 
 from gateway.core.device_state import DeviceState
 from gateway.core.effects import Effects, FetchRetainedHello
-from gateway.protocol.messages import Device, Hello, HelloRecord, Layout
+from gateway.protocol import Device, Hello, HelloRecord, Layout
 
 MAX_TAGS = 4
 """Tags of a device that are kept, so that what was sent under an older one is still understood."""

@@ -10,8 +10,21 @@ from dataclasses import dataclass, replace
 
 from gateway.core.effects import DeliveryToken
 from gateway.errors import DecodeError, LimitError
-from gateway.protocol.messages import LATEST, Device, Heartbeat, HelloRecord, Layout, Metric, Number, Result, Samples
-from gateway.protocol.service_calls import DatedResult, DatedSample, ModelReport, SendHeartbeat
+from gateway.protocol import (
+    LATEST,
+    DatedResult,
+    DatedSample,
+    Device,
+    Heartbeat,
+    HelloRecord,
+    Layout,
+    Metric,
+    ModelReport,
+    Number,
+    Result,
+    Samples,
+    SendHeartbeat,
+)
 
 DAY = 86_400
 

@@ -3,7 +3,7 @@
 from gateway.core.device_state import DeviceState, PendingPlanCheck, PlanState, QueuedGet
 from gateway.core.effects import Effects, PublishAck, PublishPlan
 from gateway.errors import Code
-from gateway.protocol.messages import Ack, Plan
+from gateway.protocol import Ack, Plan
 
 
 def on_plan(

@@ -4,7 +4,7 @@ from gateway.core.device_state import DeviceState, InFlight
 from gateway.core.effects import Effects
 from gateway.core.hellos import HelloTracker
 from gateway.errors import Code
-from gateway.protocol.service_calls import GetDeviceRegistration, Registration
+from gateway.protocol import GetDeviceRegistration, Registration
 
 MAX_UNREGISTERED_TTL = 60.0
 """Seconds for which "not registered" is kept at most, whatever CacheTTL says."""

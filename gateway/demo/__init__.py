@@ -1,4 +1,4 @@
-"""What `make demo` needs beside the gateway: brokers that a person without one can start.
+"""The demo, `make demo`, and the brokers that demo and tests start.
 
-It must never be imported by the gateway itself.
+The gateway must never import it.
 """

@@ -1,7 +1,7 @@
 """`python -m gateway.demo`, which is `make demo`: broker, Edge Manager, gateway and three devices on this machine.
 
-Exit status 0: everything was seen to happen. 1: something did not; stderr says what. 128 and a signal's number: ended
-by that signal before the end.
+Exit status 0: all steps were observed. 1: one was not; stderr says which. 128 + a signal's number: the signal ended it
+early. No process may run after it.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from typing import Annotated
 
 import typer
 
-from gateway.demo import kit
-from gateway.demo.brokers import discovery
-from gateway.demo.brokers.rumqttd import Embedded
-from gateway.demo.scenario import Play
+from gateway.demo.brokers.discovery import find_broker
+from gateway.demo.brokers.rumqttd import Rumqttd
+from gateway.demo.environment import find_environment
+from gateway.demo.scenario import Scenario
 from gateway.demo.screen import Screen
 from gateway.errors import GatewayError
 
@@ -28,59 +28,58 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 @app.command()
 def demo(
-    keep: Annotated[bool, typer.Option("--keep", help="Leave it all up until Ctrl-C, and say what to type.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep it running until Ctrl-C, and show commands to try.")
+    ] = False,
     embedded: Annotated[
-        bool, typer.Option("--embedded", help="Take the broker from PyPI even where Mosquitto is installed.")
+        bool, typer.Option("--embedded", help="Use the broker from PyPI even if Mosquitto is installed.")
     ] = False,
 ) -> None:
-    """The whole way, on free ports of loopback: three devices (one on MicroPython), a broker, the gateway, an Edge
-    Manager. Shows each message as it happens, deploys a model, and ends with a table of what was seen.
+    """All parts on free ports of loopback: three devices (one on MicroPython), a broker, the gateway, an Edge Manager.
+    It shows each message, deploys a model, and ends with a table of what it observed.
 
-    Takes some 5 seconds, needs no network, leaves nothing behind. Exit status 1 if anything did not happen.
+    It takes about 5 seconds, needs no network and leaves no files. Exit status 1 if a step did not happen.
     """
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
     with tempfile.TemporaryDirectory(prefix="edge-demo-", ignore_cleanup_errors=True) as folder:
-        status = asyncio.run(_perform(Path(folder), keep, embedded))
+        status = asyncio.run(_run(Path(folder), keep, embedded))
     raise typer.Exit(status)
 
 
-async def _perform(folder: Path, keep: bool, embedded: bool) -> int:
-    """The exit status. The first signal ends the play; no further one ends the clearing up, which is bounded."""
-    found = kit.find(folder)
-    screen = Screen([player.name for player in found.players], sys.stdout)
-    play = Play(folder, screen, found, program())
-    find = Embedded if embedded else discovery.find
-    task = asyncio.create_task(play.run(find, keep))
-    came: list[int] = []
+async def _run(folder: Path, keep: bool, embedded: bool) -> int:
+    """Returns the exit status. The first signal ends the demo. Later ones do not interrupt the cleanup."""
+    environment = find_environment(folder)
+    screen = Screen([device.name for device in environment.devices], sys.stdout)
+    scenario = Scenario(folder, screen, environment, program())
+    task = asyncio.create_task(scenario.run(Rumqttd if embedded else find_broker, keep))
+    signals: list[int] = []
 
     def end(number: int) -> None:
-        if not came:
+        if not signals:
             task.cancel()
-        came.append(number)
+        signals.append(number)
 
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, end, number)
     try:
         await task
     except asyncio.CancelledError:
-        if not play.is_over:
-            screen.say(f"\nEnded by {signal.Signals(came[0]).name} before the end.")
-            return 128 + came[0]
+        if not scenario.is_over:
+            screen.text(f"\nEnded by {signal.Signals(signals[0]).name} before the end.")
+            return 128 + signals[0]
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes it once more at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout at its end
         return 1
     except (GatewayError, OSError) as error:
         sys.stdout.flush()
-        Screen([], sys.stderr).say(f"\nThe demo failed. {error}")
+        Screen([], sys.stderr).text(f"\nThe demo failed. {error}")
         return 1
-    screen.say(
-        "\nNothing is left running." if keep else "Everything above was seen to happen. Nothing is left running."
-    )
+    screen.text("\nNothing is left running." if keep else "Everything above was observed. Nothing is left running.")
     return 0
 
 
 def program() -> str:
-    """How a user here calls `edge-gateway`."""
+    """The command `edge-gateway` for a user in the current directory."""
     python = Path(sys.executable)
     here = Path.cwd()
     shown = os.path.relpath(python, here) if python.is_relative_to(here) else str(python)

@@ -1,7 +1,7 @@
 """A device of the demo: `device.py HOST PORT FLEET DEVICE own|paho FILES/`, password in DEVICE_PASSWORD.
 
-The same file runs under CPython and MicroPython, so it must use nothing that MicroPython lacks, and of this project
-device_sdk alone. Its uptime and memory are real, its temperature and its inferences are made up.
+It runs on CPython and on MicroPython, so it must never use what MicroPython lacks, and of this project only
+device_sdk. Its uptime and memory are real, its temperature and its inferences are invented.
 """
 
 import os
@@ -16,7 +16,7 @@ INTERVAL = 1  # seconds between heartbeats
 
 
 def runtime() -> str:
-    """What runs this program: it is told as the agent's version."""
+    """The interpreter, which becomes a part of the agent version."""
     version = ".".join([str(number) for number in sys.implementation.version[:2]])
     if not MICROPYTHON:
         return "CPython " + version
@@ -26,15 +26,15 @@ def runtime() -> str:
     return "MicroPython {} in {} KB".format(version, (heap + 1023) // 1024)  # noqa: UP032  MicroPython may lack f-strings
 
 
-def layout(way: str) -> list[object]:
+def layout(client: str) -> list[object]:
     """The protocol's [agent_version, [metric, ...], [model, ...]]."""
     metrics = [["system", "uptime"], ["system", "memory"], ["room", "temperature", -1]]
     model = [MODEL, "1.0", [["system", "latency-ms"], ["system", "confidence", -2]]]
-    return ["demo on " + runtime() + (" with paho" if way == "paho" else ""), metrics, [model]]
+    return ["demo on " + runtime() + (" with paho" if client == "paho" else ""), metrics, [model]]
 
 
 def memory() -> int:
-    """Bytes in use: of the heap on MicroPython, by Python's objects on CPython."""
+    """Bytes in use: of MicroPython's heap, or by CPython's objects."""
     if MICROPYTHON:
         import gc
 
@@ -46,7 +46,7 @@ def memory() -> int:
 
 
 def measure(agent: Agent) -> None:
-    """Called before each heartbeat."""
+    """The agent calls it before each heartbeat."""
     now = agent.now
     agent.sample("uptime", now)
     agent.sample("memory", memory())
@@ -61,9 +61,9 @@ installed: list[object] = []
 
 
 def install(definition: Definition) -> None:
-    """Takes the model on: the SDK has put its file on this disk, and its SHA-1 was right.
+    """Install a model. The SDK has written its file and checked the SHA-1.
 
-    What is raised here becomes the StatusReason of the DeploymentResult.
+    The text of an exception becomes the StatusReason of the DeploymentResult.
     """
     if not definition.path:
         raise ValueError("a model without a file")
@@ -73,21 +73,21 @@ def install(definition: Definition) -> None:
 
 
 def remove(definition: Definition) -> None:
-    """Takes the model off."""
+    """Remove a model."""
     if definition.handle in installed:
         installed.remove(definition.handle)
     print("removed", definition.handle)  # noqa: T201
 
 
-def over_own_client(agent: Agent, host: str, port: int, fleet: str, device: str, password: str) -> None:
-    """The way of a board: the SDK's own MQTT client."""
+def run_own_client(agent: Agent, host: str, port: int, fleet: str, device: str, password: str) -> None:
+    """As on a board: with the SDK's MQTT client."""
     from device_sdk.port import Port
 
     Port(agent, host, fleet, device, password, port=port).run()
 
 
-def over_paho(agent: Agent, host: str, port: int, fleet: str, device: str, password: str) -> None:
-    """The way of a host that has paho-mqtt."""
+def run_paho(agent: Agent, host: str, port: int, fleet: str, device: str, password: str) -> None:
+    """As on a host with paho-mqtt."""
     import paho.mqtt.client as paho
     from paho.mqtt.enums import CallbackAPIVersion
 
@@ -95,21 +95,21 @@ def over_paho(agent: Agent, host: str, port: int, fleet: str, device: str, passw
 
     client = paho.Client(CallbackAPIVersion.VERSION2, fleet + "." + device, clean_session=False)
     client.username_pw_set(fleet + "/" + device, password)
-    way = PahoPort(agent, client, fleet, device)
+    paho_port = PahoPort(agent, client, fleet, device)
     client.connect(host, port)
     client.loop_start()
-    way.run()
+    paho_port.run()
 
 
-def main(host: str, port: str, fleet: str, device: str, way: str, files: str) -> None:
-    """Runs for ever."""
+def main(host: str, port: str, fleet: str, device: str, client: str, files: str) -> None:
+    """Runs until it is killed."""
     if not MICROPYTHON:
         import tracemalloc
 
         tracemalloc.start()
-    agent = Agent(layout(way), install, remove, measure, interval=INTERVAL, files=files)
+    agent = Agent(layout(client), install, remove, measure, interval=INTERVAL, files=files)
     agent.fetch = True
-    run = over_paho if way == "paho" else over_own_client
+    run = run_paho if client == "paho" else run_own_client
     run(agent, host, int(port), fleet, device, os.getenv("DEVICE_PASSWORD") or "")
 
 

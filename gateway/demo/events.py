@@ -1,19 +1,19 @@
-"""What can be seen on the way of a message: a PUBLISH at the broker, a call between gateway and Edge Manager.
+"""What the demo observes: a PUBLISH at the broker, or a call from the gateway to the Edge Manager. Pure.
 
-Values alone. Sizes are those of what was seen; nothing here may be estimated.
+It also decodes what the gateway publishes, with the SDK's decoder. A size must never be an estimate.
 """
 
 import json
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-from gateway.protocol.messages import Device
-from gateway.protocol.topics import Channel
+from device_sdk.agent import unpack
+from gateway.protocol import Channel, Device
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """A PUBLISH that the broker handed on. `at`: seconds since the demo began."""
+class PublishEvent:
+    """A PUBLISH from the broker. `at`: seconds since the demo began."""
 
     at: float
     device: Device
@@ -22,55 +22,99 @@ class Message:
     payload: bytes
 
     @property
-    def packet(self) -> int:
-        """Bytes of the whole PUBLISH packet as a device sends or takes it: MQTT 3.1.1 with QoS 1 (there, 3.3)."""
+    def device_name(self) -> str:
+        return self.device.name
+
+    @property
+    def packet_bytes(self) -> int:
+        """The size of the device's whole PUBLISH packet in MQTT 3.1.1 with QoS 1 (section 3.3)."""
         rest = 2 + len(self.topic.encode()) + 2 + len(self.payload)
         return 1 + _length_bytes(rest) + rest
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A request of the gateway and its answer. `head`: bytes of the request line and headers."""
+class CallEvent:
+    """A call and its response. `head_bytes`: size of the request line and headers."""
 
     at: float
     operation: str
     request: bytes
-    head: int
+    head_bytes: int
     status: int
-    answer: bytes
+    response: bytes
 
     @property
-    def device(self) -> str:
-        """DeviceName; empty where the request names none."""
-        name = self.body.get("DeviceName", "")
+    def device_name(self) -> str:
+        """DeviceName; empty if the request has none."""
+        name = self.request_json.get("DeviceName", "")
         return name if isinstance(name, str) else ""
 
     @property
-    def body(self) -> dict[str, Any]:
-        """The request's JSON."""
-        return _object(self.request)
+    def request_json(self) -> dict[str, Any]:
+        return _json_object(self.request)
 
     @property
-    def answered(self) -> dict[str, Any]:
-        """The answer's JSON."""
-        return _object(self.answer)
+    def response_json(self) -> dict[str, Any]:
+        return _json_object(self.response)
 
     @property
     def samples(self) -> int:
-        """How many samples of metrics a SendHeartbeat carries."""
-        lists = [self.body.get("AgentMetrics"), *[each.get("ModelMetrics") for each in self.body.get("Models") or ()]]
+        """The number of samples in a SendHeartbeat."""
+        models = self.request_json.get("Models") or ()
+        lists = [self.request_json.get("AgentMetrics"), *[each.get("ModelMetrics") for each in models]]
         return sum(len(each) for each in lists if each)
 
 
-Sighting: TypeAlias = Message | Call
+Event: TypeAlias = PublishEvent | CallEvent
+
+
+class BlockRange(NamedTuple):
+    """The position of a block in a model file, in bytes."""
+
+    offset: int
+    total: int
+    length: int
+
+    @property
+    def end(self) -> int:
+        """The offset of the next block."""
+        return self.offset + self.length
+
+
+def decode_plan(payload: bytes) -> tuple[int, list[Any]]:
+    """(digest, deployments). Raises ValueError."""
+    digest, deployments = _decode_array(payload, 2)[:2]
+    return digest, deployments
+
+
+def decode_ack(payload: bytes) -> tuple[int | None, int, str | None]:
+    """(seq, code, detail). Raises ValueError."""
+    seq, code, _, *more = _decode_array(payload, 3)
+    return seq, code, more[0] if more else None
+
+
+def decode_block(payload: bytes) -> BlockRange:
+    """Raises ValueError."""
+    _, _, offset, total, data = _decode_array(payload, 5)[:5]
+    return BlockRange(offset, total, len(data))
+
+
+def _decode_array(payload: bytes, min_length: int) -> list[Any]:
+    try:
+        value = unpack(payload)
+    except IndexError as error:
+        raise ValueError("cut short") from error
+    if not isinstance(value, (list, tuple)) or len(value) < min_length:
+        raise ValueError(f"not an array of {min_length} or more")
+    return list(value)
 
 
 def _length_bytes(rest: int) -> int:
-    """Of MQTT's Remaining Length: seven bits a byte."""
+    """The size of MQTT's Remaining Length: seven bits a byte."""
     return max(1, (rest.bit_length() + 6) // 7)
 
 
-def _object(data: bytes) -> dict[str, Any]:
+def _json_object(data: bytes) -> dict[str, Any]:
     try:
         value = json.loads(data)
     except ValueError:

@@ -1,60 +1,62 @@
-"""What to type while `--keep` leaves everything up: commands with the real ports and passwords. Pure."""
+"""The commands to try while `--keep` leaves the demo running, with its ports and passwords. Pure."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 
-BY_HAND = (
+HEARTBEAT = (
     bytes.fromhex("9393ab")
     + b"by hand 1.0"
     + bytes.fromhex("9193a4")
     + b"desk"
     + b"\xabtemperature\xff\x90\xc0\x91\xcc\xd7"
 )
-"""The heartbeat [["by hand 1.0", [["desk", "temperature", -1]], []], nil, [215]]."""
+"""[["by hand 1.0", [["desk", "temperature", -1]], []], nil, [215]]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where everything is. `program`: how the command `edge-gateway` is called here; `guest`: a device to play.
+class Addresses:
+    """Addresses and logins of all parts.
 
-    `handle`: what is deployed. `another`: handle and file of what could be. `pages`: the gateway's status pages, a URL.
+    `program`: the command `edge-gateway` on this machine. `guest`: the login of a device that the user can act as.
+    `data`: the manager's data. `handle`: the deployed model; `another`: handle and file of a second model.
+    `status_url`: the gateway's status pages.
     """
 
-    at: Address
-    observer: Credentials
-    guest: Credentials
+    broker: BrokerAddress
+    observer: BrokerLogin
+    guest: BrokerLogin
     program: str
     data: Path
     handle: str
     another: tuple[str, Path]
-    pages: str
+    status_url: str
 
 
-def lines(place: Place) -> list[tuple[str, str]]:
-    """(what for, what to type)."""
-    at = place.at
-    fleet, _, device = place.guest.user.partition("/")
-    ear = f"mosquitto_sub -V 5 -h {at.host} -p {at.gateway_port} {_login(place.observer)}"
-    mouth = f"mosquitto_pub -h {at.host} -p {at.device_port} {_login(place.guest)} -q 1 -t edge/{place.guest.user}"
-    handle, file = place.another
-    manager, data = f"{place.program} manager", f"--data {place.data}"
+def commands_to_try(addresses: Addresses) -> list[tuple[str, str]]:
+    """(purpose, command)."""
+    broker, guest = addresses.broker, addresses.guest
+    fleet, _, device = guest.user.partition("/")
+    subscribe = f"mosquitto_sub -V 5 -h {broker.host} -p {broker.gateway_port} {_options(addresses.observer)}"
+    publish = f"mosquitto_pub -h {broker.host} -p {broker.device_port} {_options(guest)} -q 1 -t edge/{guest.user}"
+    handle, file = addresses.another
+    manager, data = f"{addresses.program} manager", f"--data {addresses.data}"
     return [
-        ("see every message", f"{ear} -t 'edge/#' -F '%t %x'"),
-        (f"be {device}: a heartbeat by hand", f"printf '{_octal(BY_HAND)}' | {mouth}/hb -s"),
-        (f"be {device}: ask for its plan", f"{mouth}/get -n"),
+        ("see every message", f"{subscribe} -t 'edge/#' -F '%t %x'"),
+        (f"be {device}: a heartbeat by hand", f"printf '{_octal(HEARTBEAT)}' | {publish}/hb -s"),
+        (f"be {device}: ask for its plan", f"{publish}/get -n"),
         ("what the Edge Manager knows", f"{manager} status {fleet} {data}"),
         ("deploy another model", f"{manager} deploy {fleet} --all {handle}={file} {data}"),
-        ("take the first one off", f"{manager} undeploy {fleet} {place.handle} --all {data}"),
-        ("the gateway's metrics", f"curl -s {place.pages}metrics"),
+        ("take the first one off", f"{manager} undeploy {fleet} {addresses.handle} --all {data}"),
+        ("the gateway's metrics", f"curl -s {addresses.status_url}metrics"),
     ]
 
 
-def _login(who: Credentials) -> str:
-    return f"-u {who.user} -P {who.password}"
+def _options(login: BrokerLogin) -> str:
+    return f"-u {login.user} -P {login.password}"
 
 
 def _octal(data: bytes) -> str:
-    """For printf(1): POSIX knows octal escapes and no others."""
+    """For printf(1): POSIX has octal escapes and no others."""
     return "".join(chr(byte) if 32 <= byte < 127 and byte not in b"'\\%" else f"\\{byte:03o}" for byte in data)

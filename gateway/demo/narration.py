@@ -1,28 +1,36 @@
-"""A sighting -> the line that tells it: the way, a label with the size, and what it means in a few words.
+"""Describes an event in one line: its direction, a label with the size, and its meaning in a few words. Pure.
 
-Pure. Text that came from a device is shown without its control characters: it shall not steer a terminal.
+A line must never hold a control character from a device, since that could change the terminal.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from gateway.core.merging import apply_exponent
-from gateway.demo import payloads
-from gateway.demo.events import Call, Message, Sighting
+from gateway.core import apply_exponent
+from gateway.demo.events import BlockRange, CallEvent, Event, PublishEvent, decode_ack, decode_block, decode_plan
 from gateway.demo.tracker import RUNTIME
 from gateway.errors import Code, MessageError, printable
-from gateway.protocol import decoder
-from gateway.protocol.messages import Heartbeat, Hello, Layout, Metric, Samples
-from gateway.protocol.topics import Channel
+from gateway.protocol import (
+    Channel,
+    Heartbeat,
+    Hello,
+    Layout,
+    Metric,
+    Samples,
+    decode_get,
+    decode_heartbeat,
+    decode_hello,
+    decode_read,
+)
 
-STEPS = 8
-"""So many lines tell the way of a model file."""
-ACKS = {code.value: code.name.lower().replace("_", " ") for code in Code}
+BAR_CELLS = 8
+"""The progress of a model file has as many lines."""
+CODES = {code.value: code.name.lower().replace("_", " ") for code in Code}
 
 
-class Way(Enum):
-    """Which of the two lanes, and in which direction."""
+class Direction(Enum):
+    """From which part to which."""
 
     TO_GATEWAY = "device to gateway"
     TO_DEVICE = "gateway to device"
@@ -31,7 +39,7 @@ class Way(Enum):
 
 
 class Tone(Enum):
-    """How a line is to be looked at."""
+    """How important a line is."""
 
     ROUTINE = "routine"
     NEWS = "news"
@@ -40,62 +48,61 @@ class Tone(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One line of the story. `at`: seconds since the demo began."""
+class EventLine:
+    """`at`: seconds since the demo began."""
 
     at: float
     device: str
-    way: Way
+    direction: Direction
     label: str
     text: str
     tone: Tone
 
 
 _TO_GATEWAY = {Channel.HELLO, Channel.HEARTBEAT, Channel.GET, Channel.READ}
-_TO_MANAGER = {"SendHeartbeat"}
 
 
-def tell(sighting: Sighting, layouts: Mapping[str, Mapping[int, Layout]]) -> Line:
-    """The line of a sighting. `layouts`: what the hellos before it said, by device and tag."""
-    if isinstance(sighting, Call):
-        return _tell_call(sighting)
-    way = Way.TO_GATEWAY if sighting.channel in _TO_GATEWAY else Way.TO_DEVICE
+def describe(event: Event, layouts: Mapping[str, Mapping[int, Layout]]) -> EventLine:
+    """`layouts`: those of earlier hellos, by device and tag."""
+    if isinstance(event, CallEvent):
+        return _call(event)
+    direction = Direction.TO_GATEWAY if event.channel in _TO_GATEWAY else Direction.TO_DEVICE
     try:
-        text, tone = _message(sighting, layouts.get(sighting.device.name, {}))
+        text, tone = _publish(event, layouts.get(event.device_name, {}))
     except (MessageError, ValueError) as error:
-        text, tone = f"not of the protocol: {error}", Tone.BAD
-    label = f"{sighting.channel} {len(sighting.payload):,} B"
-    return Line(sighting.at, sighting.device.name, way, label, printable(text), tone)
+        text, tone = f"cannot be decoded: {error}", Tone.BAD
+    label = f"{event.channel} {len(event.payload):,} B"
+    return EventLine(event.at, event.device_name, direction, label, printable(text), tone)
 
 
-def _message(message: Message, layouts: Mapping[int, Layout]) -> tuple[str, Tone]:
-    payload = message.payload
-    match message.channel:
+def _publish(event: PublishEvent, layouts: Mapping[int, Layout]) -> tuple[str, Tone]:
+    payload = event.payload
+    match event.channel:
         case Channel.HELLO:
-            return _hello(decoder.decode_hello(payload)), Tone.NEWS
+            return _hello(decode_hello(payload)), Tone.NEWS
         case Channel.HEARTBEAT:
-            heartbeat = decoder.decode_heartbeat(payload)
+            heartbeat = decode_heartbeat(payload)
             return _heartbeat(heartbeat, layouts), Tone.ROUTINE if heartbeat.result is None else Tone.GOOD
         case Channel.GET:
-            return f"asks for its plan, has {digest(decoder.decode_get(payload).have)}", Tone.NEWS
+            return f"asks for its plan, has {digest(decode_get(payload).have)}", Tone.NEWS
         case Channel.READ:
-            read = decoder.decode_read(payload)
+            read = decode_read(payload)
             return f"{read.count} x {read.length:,} B from byte {read.offset:,} on", Tone.ROUTINE
         case Channel.PLAN:
-            return _plan(payload) if payload else "taken back", Tone.GOOD
+            return _plan(payload) if payload else "deleted", Tone.GOOD
         case Channel.ACK:
             return _ack(payload)
         case Channel.BLOCK:
-            return _progress(payloads.block(payload)), Tone.ROUTINE
+            return _progress(decode_block(payload)), Tone.ROUTINE
         case Channel.DEAD:
-            return "a refused payload, kept for the operator", Tone.BAD
+            return "a rejected payload, kept for the operator", Tone.BAD
         case _:
             return "", Tone.ROUTINE
 
 
 def _hello(hello: Hello | None) -> str:
     if hello is None:
-        return "taken back"
+        return "deleted"
     layout = hello.layout
     metrics = len(layout.metrics) + sum(len(model.metrics) for model in layout.models)
     clock = "no clock" if hello.epoch is None else "has a clock"
@@ -105,13 +112,13 @@ def _hello(hello: Hello | None) -> str:
 def _heartbeat(heartbeat: Heartbeat, layouts: Mapping[int, Layout]) -> str:
     layout = layouts.get(heartbeat.source) if isinstance(heartbeat.source, int) else heartbeat.source
     if layout is None:
-        return f"of tag {heartbeat.source}, whose hello was not seen"
-    said = _values(layout.metrics, heartbeat.values)
+        return f"the hello with tag {heartbeat.source} was not observed"
+    texts = _values(layout.metrics, heartbeat.values)
     for model, samples in zip(layout.models, heartbeat.models, strict=False):
-        said += _values(model.metrics, samples.metrics) if samples else []
+        texts += _values(model.metrics, samples.metrics) if samples else []
     if heartbeat.result:
-        said.insert(0, f"{heartbeat.result.deployment}: {heartbeat.result.status}")
-    return ", ".join(said)
+        texts.insert(0, f"{heartbeat.result.deployment}: {heartbeat.result.status}")
+    return ", ".join(texts)
 
 
 def _values(metrics: tuple[Metric, ...], values: tuple[Samples, ...]) -> list[str]:
@@ -128,70 +135,71 @@ def _number(number: float, exponent: int | None) -> str:
 
 
 def digest(value: int | None) -> str:
-    """A plan's digest for people."""
+    """A plan's digest as text."""
     return f"{value:08x}" if value else "none"
 
 
 def _plan(payload: bytes) -> str:
-    number, deployments = payloads.plan(payload)
+    number, deployments = decode_plan(payload)
     if not deployments:
-        return f"{digest(number)}: nothing is to be deployed"
+        return f"{digest(number)}: nothing to deploy"
     return f"{digest(number)}: " + "; ".join(f"{each[0]} = {_definitions(each[2])}" for each in deployments)
 
 
 def _definitions(definitions: list[list[object]]) -> str:
-    """Each is [handle, state, checksum, size, ...]; trailing ones may be absent."""
-    words = []
+    """Each is [handle, state, checksum, size, ...]; the last members may be absent."""
+    texts = []
     for each in definitions:
         handle, state, _, size = (*each, None, None, None, None)[:4]
         verb = {1: "deploy", 0: "undeploy"}.get(state, state) if isinstance(state, int) else state
-        words.append(f"{verb} {handle}" + (f", {size:,} B" if isinstance(size, int) else ""))
-    return ", ".join(words)
+        texts.append(f"{verb} {handle}" + (f", {size:,} B" if isinstance(size, int) else ""))
+    return ", ".join(texts)
 
 
-def _progress(block: payloads.Block) -> str:
-    """A bar of as many cells as there are steps."""
-    done = block.end * STEPS // max(1, block.total)
-    return f"{'█' * done}{'░' * (STEPS - done)} {block.end:,} of {block.total:,} B"
+def _progress(block: BlockRange) -> str:
+    done = _full_cells(block.end, block)
+    return f"{'█' * done}{'░' * (BAR_CELLS - done)} {block.end:,} of {block.total:,} B"
 
 
-def is_step(message: Message) -> bool:
-    """Whether a message is worth a line: of reads the first, of blocks those that fill a cell of the bar."""
+def _full_cells(byte: int, block: BlockRange) -> int:
+    """Cells of the progress bar that are full at this byte of the file."""
+    return byte * BAR_CELLS // max(1, block.total)
+
+
+def is_shown(event: PublishEvent) -> bool:
+    """Whether a message gets a line. Of reads the first one does, of blocks those that fill a cell of the bar."""
     try:
-        if message.channel is Channel.READ:
-            return decoder.decode_read(message.payload).offset == 0
-        if message.channel is not Channel.BLOCK:
+        if event.channel is Channel.READ:
+            return decode_read(event.payload).offset == 0
+        if event.channel is not Channel.BLOCK:
             return True
-        block = payloads.block(message.payload)
+        block = decode_block(event.payload)
     except (MessageError, ValueError):
         return True
-    return block.end * STEPS // max(1, block.total) > block.offset * STEPS // max(1, block.total)
+    return _full_cells(block.end, block) > _full_cells(block.offset, block)
 
 
 def _ack(payload: bytes) -> tuple[str, Tone]:
-    seq, code, detail = payloads.ack(payload)
-    text = f"code {code}, {ACKS.get(code, 'unknown')}, seq {seq}" + (f": {detail}" if detail else "")
+    seq, code, detail = decode_ack(payload)
+    text = f"code {code}, {CODES.get(code, 'unknown')}, seq {seq}" + (f": {detail}" if detail else "")
     return text, Tone.GOOD if code == Code.ACCEPTED else Tone.BAD
 
 
-def _tell_call(call: Call) -> Line:
-    way = Way.TO_MANAGER if call.operation in _TO_MANAGER else Way.FROM_MANAGER
+def _call(call: CallEvent) -> EventLine:
+    direction = Direction.TO_MANAGER if call.operation == "SendHeartbeat" else Direction.FROM_MANAGER
     label, text, tone = call.operation, "", Tone.ROUTINE
     if call.status != 200:
-        return Line(call.at, call.device, way, f"{label}: {call.status}", _refusal(call), Tone.BAD)
+        response = call.response_json
+        text = str(response.get("Message") or response.get("message") or "")
+        return EventLine(call.at, call.device_name, direction, f"{label}: {call.status}", printable(text), Tone.BAD)
     if call.operation == "SendHeartbeat":
         label += f" {len(call.request):,} B"
-        result = call.body.get("DeploymentResult")
+        result = call.request_json.get("DeploymentResult")
         tone = Tone.GOOD if result else Tone.ROUTINE
         text = f"{result.get('DeploymentName')}: {result.get('DeploymentStatus')}" if result else ""
     elif call.operation == "GetDeployments":
-        label += f" {len(call.answer):,} B"
-        text = ", ".join(str(each.get("DeploymentName")) for each in call.answered.get("Deployments") or ())
+        label += f" {len(call.response):,} B"
+        text = ", ".join(str(each.get("DeploymentName")) for each in call.response_json.get("Deployments") or ())
     elif call.operation == "GetDeviceRegistration":
-        text = str(call.answered.get("DeviceRegistration", ""))
-    return Line(call.at, call.device, way, label, printable(text), tone)
-
-
-def _refusal(call: Call) -> str:
-    answer = call.answered
-    return printable(str(answer.get("Message") or answer.get("message") or ""))
+        text = str(call.response_json.get("DeviceRegistration", ""))
+    return EventLine(call.at, call.device_name, direction, label, printable(text), tone)

@@ -1,6 +1,6 @@
-"""The play: puts everything up, lets it happen, waits for what must be seen, and takes it all down again.
+"""The demo's scenario: starts all parts, waits for each step, and stops all parts.
 
-What it reports it has seen; where something did not happen it raises DemoError, and never prints a success instead.
+It must never report a step that it has not observed: it raises DemoError instead.
 """
 
 import asyncio
@@ -11,259 +11,259 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from gateway.demo import kit, narration, stage
-from gateway.demo.brokers.address import Credentials, free_ports
-from gateway.demo.brokers.discovery import OwnBroker
-from gateway.demo.brokers.process import Child
-from gateway.demo.events import Message, Sighting
-from gateway.demo.hints import Place, lines
-from gateway.demo.observer import Observer
-from gateway.demo.proxy import Tap, tapping
-from gateway.demo.screen import Row, Screen
-from gateway.demo.stage import FLEET, LISTENING, SUBSCRIBED, DemoError
-from gateway.demo.tracker import Record, contradictions, lack, result_of
+from gateway.demo import narration, processes
+from gateway.demo.brokers.address import free_ports
+from gateway.demo.brokers.discovery import ManagedBroker
+from gateway.demo.brokers.process import ManagedProcess
+from gateway.demo.environment import Environment
+from gateway.demo.events import Event, PublishEvent
+from gateway.demo.hints import Addresses, commands_to_try
+from gateway.demo.observers import RecordingProxy, TopicObserver, recording_proxy
+from gateway.demo.processes import FLEET, LISTENING, SUBSCRIBED, DemoError
+from gateway.demo.screen import DeviceRow, Screen
+from gateway.demo.tracker import Tracker, differences, missing_step, result_of
 from gateway.manager import device_reports, open_database
 
-PATIENCE = 12.0
-"""Seconds for each act; each takes one to three where nothing is wrong."""
-BEFORE = 2
-"""Heartbeats of each device before there is a deployment."""
-IN_ALL = 5
-LOOK = 0.2
-"""Seconds between two looks at whether all parts still run."""
+STEP_TIMEOUT = 12.0
+"""Seconds. Without a fault a step takes one to three."""
+HEARTBEATS_BEFORE = 2
+"""Heartbeats of each device before the deployment."""
+HEARTBEATS_IN_ALL = 5
+CHECK_INTERVAL = 0.2
+"""Seconds between checks that all processes run."""
 OBSERVER = "observer"
 GUEST = "dev-4"
 
 
-class Play:
-    """One run. `folder`: for everything that is written. `program`: how `edge-gateway` is called on this machine."""
+class Scenario:
+    """One run. `folder`: for all files. `program`: the command `edge-gateway` on this machine."""
 
-    def __init__(self, folder: Path, screen: Screen, found: kit.Kit, program: str) -> None:
+    def __init__(self, folder: Path, screen: Screen, environment: Environment, program: str) -> None:
         self._folder = folder
         self._screen = screen
-        self._kit = found
+        self._environment = environment
         self._program = program
-        self._names = [player.name for player in found.players]
-        self._record = Record(self._names)
+        self._names = [device.name for device in environment.devices]
+        self._tracker = Tracker(self._names)
         self._began = time.monotonic()
-        self._sightings: asyncio.Queue[Sighting] = asyncio.Queue()
-        self._news = asyncio.Event()
-        self._follower: asyncio.Task[None] | None = None
-        self._parts: list[Child] = []
-        self._muted = False
+        self._events: asyncio.Queue[Event] = asyncio.Queue()
+        self._event_handled = asyncio.Event()
+        self._event_loop: asyncio.Task[None] | None = None
+        self._processes: list[ManagedProcess] = []
+        self._routine_hidden = False
         self.is_over = False
-        """Whether all was seen, and only `--keep` holds it up."""
+        """Whether all steps are done, and only `--keep` leaves it running."""
 
-    async def run(self, find: Callable[[Path], OwnBroker], keep: bool) -> None:
-        """Everything, then the table. `find`: gives a broker that keeps its files in that folder.
+    async def run(self, find_broker: Callable[[Path], ManagedBroker], keep: bool) -> None:
+        """All steps, then the table. `find_broker` gets the folder for the broker's files.
 
-        Raises DemoError, and another GatewayError or OSError where a part cannot start.
+        Raises DemoError, and another GatewayError or OSError if a part cannot start.
         """
-        async with AsyncExitStack() as up:
-            self._follower = asyncio.create_task(self._follow())
-            up.callback(self._follower.cancel)
-            self._broker = await self._put_up_broker(up, find)
-            tap = await up.enter_async_context(tapping(free_ports(1)[0], self._began, self._sightings.put_nowait))
-            await self._put_up_service(up, tap)
-            await self._put_up_devices(up)
-            deployment = await self._perform()
+        async with AsyncExitStack() as stack:
+            self._event_loop = asyncio.create_task(self._handle_events())
+            stack.callback(self._event_loop.cancel)
+            self._broker = await self._start_broker(stack, find_broker)
+            proxy = await stack.enter_async_context(
+                recording_proxy(free_ports(1)[0], self._began, self._events.put_nowait)
+            )
+            await self._start_manager_and_gateway(stack, proxy)
+            await self._start_devices(stack)
+            await self._deploy()
             self.is_over = True
             if keep:
-                await self._stay(deployment)
+                await self._keep_running()
 
-    # Putting up
+    # Start
 
-    async def _put_up_broker(self, up: AsyncExitStack, find: Callable[[Path], OwnBroker]) -> OwnBroker:
+    async def _start_broker(self, stack: AsyncExitStack, find_broker: Callable[[Path], ManagedBroker]) -> ManagedBroker:
         folder = self._folder / "broker"
         folder.mkdir()
-        found = find(folder)
-        up.push_async_callback(stage.in_threads, found.stop)
-        await stage.in_threads(found.start)
-        at = found.address
-        reader = found.admit_reader(OBSERVER)
-        found.admit_all(f"{FLEET}/{name}" for name in (*self._names, GUEST))
-        self._observer = Observer(at, reader, self._began, self._sightings.put_nowait)
+        broker = find_broker(folder)
+        stack.push_async_callback(processes.run_in_threads, broker.stop)
+        await processes.run_in_threads(broker.start)
+        address = broker.address
+        login = broker.add_reader(OBSERVER)
+        broker.add_users(f"{FLEET}/{name}" for name in (*self._names, GUEST))
+        self._observer = TopicObserver(address, login, self._began, self._events.put_nowait)
         await self._observer.open()
-        up.push_async_callback(self._observer.close)
-        rules = "the shipped configuration and an ACL" if at.has_acl else "which knows no ACL and no passwords"
-        self._screen.fact("broker", f"{at.kind}, {at.host}:{at.device_port}, {rules}")
-        return found
+        stack.push_async_callback(self._observer.close)
+        rules = "the shipped configuration and an ACL" if address.has_acl else "without ACL and passwords"
+        self._screen.header("broker", f"{address.kind}, {address.host}:{address.device_port}, {rules}")
+        return broker
 
-    async def _put_up_service(self, up: AsyncExitStack, tap: Tap) -> None:
-        endpoint = f"http://{self._broker.address.host}:{tap.port}"
-        manager = stage.manager(self._folder)
-        gateway = stage.gateway(self._folder, self._broker.address, endpoint)
-        async with self._putting_up(up, manager), self._putting_up(up, gateway):
-            urls = await stage.in_threads(
-                lambda: stage.start(manager, LISTENING), lambda: stage.start(gateway, SUBSCRIBED), self._compile
+    async def _start_manager_and_gateway(self, stack: AsyncExitStack, proxy: RecordingProxy) -> None:
+        endpoint = f"http://{self._broker.address.host}:{proxy.port}"
+        manager = processes.manager_process(self._folder)
+        gateway = processes.gateway_process(self._folder, self._broker.address, endpoint)
+        async with self._supervised(stack, manager), self._supervised(stack, gateway):
+            urls = await processes.run_in_threads(
+                lambda: processes.start_and_wait(manager, LISTENING),
+                lambda: processes.start_and_wait(gateway, SUBSCRIBED),
+                self._compile,
             )
-        tap.target = str(urls[0])
-        self._screen.fact("Edge Manager", f"{tap.target}; calls pass a tap, {endpoint}")
-        await stage.manage(self._folder, "register", FLEET, *self._names)
+        proxy.target = str(urls[0])
+        self._screen.header("Edge Manager", f"{proxy.target}; calls pass a proxy, {endpoint}")
+        await processes.run_manager_command(self._folder, "register", FLEET, *self._names)
 
     def _compile(self) -> None:
-        if self._kit.cross and any(player.is_on_micropython for player in self._kit.players):
-            stage.compile_board(self._kit.cross, self._folder)
+        environment = self._environment
+        if environment.mpy_cross and any(device.is_on_micropython for device in environment.devices):
+            processes.compile_board(environment.mpy_cross, self._folder)
 
-    async def _put_up_devices(self, up: AsyncExitStack) -> None:
-        at = self._broker.address
-        children = []
-        for player in self._kit.players:
-            who = self._broker.admit(f"{FLEET}/{player.name}")
-            children.append(stage.device(self._folder, player, at, who))
-            self._screen.fact(player.name, str(player))
-        size = self._kit.model.stat().st_size
-        self._screen.fact("model", f"{self._kit.model.name}, {size:,} bytes")
-        for note in self._kit.notes:
-            self._screen.fact("note", note)
-        self._screen.act("Three devices say hello, ask for their plan, and report each second")
-        async with AsyncExitStack() as putting:
-            for child in children:
-                await putting.enter_async_context(self._putting_up(up, child))
-            await stage.in_threads(*[lambda child=child: child.start(lambda: True) for child in children])
+    async def _start_devices(self, stack: AsyncExitStack) -> None:
+        devices = []
+        for device in self._environment.devices:
+            login = self._broker.add_user(f"{FLEET}/{device.name}")
+            devices.append(processes.device_process(self._folder, device, self._broker.address, login))
+            self._screen.header(device.name, str(device))
+        model = self._environment.model
+        self._screen.header("model", f"{model.name}, {model.stat().st_size:,} bytes")
+        for note in self._environment.notes:
+            self._screen.header("note", note)
+        self._screen.step("Three devices say hello, ask for their plan, and report each second")
+        async with AsyncExitStack() as starting:
+            for process in devices:
+                await starting.enter_async_context(self._supervised(stack, process))
+            await processes.run_in_threads(*[lambda each=each: each.start(lambda: True) for each in devices])
 
     @asynccontextmanager
-    async def _putting_up(self, up: AsyncExitStack, part: Child) -> AsyncIterator[None]:
-        """It is taken down at the end in any case, and watched once it is up."""
-        up.push_async_callback(stage.in_threads, part.stop)
+    async def _supervised(self, stack: AsyncExitStack, process: ManagedProcess) -> AsyncIterator[None]:
+        """The body starts the process. It is stopped at the end in any case, and checked once it is started."""
+        stack.push_async_callback(processes.run_in_threads, process.stop)
         yield
-        self._parts.append(part)
+        self._processes.append(process)
 
-    # What happens
+    # Steps
 
-    async def _perform(self) -> str:
-        devices = self._record.devices.values()
-        await self._until(lambda: all(device.accepted >= BEFORE for device in devices))
-        handle, model = self._kit.handle, self._kit.model
-        self._screen.act(f"edge-gateway manager deploy {FLEET} --all {handle}={model.name}")
-        await stage.manage(self._folder, "deploy", FLEET, "--all", f"{handle}={model}")
+    async def _deploy(self) -> None:
+        devices = self._tracker.devices.values()
+        await self._wait_until(lambda: all(device.accepted >= HEARTBEATS_BEFORE for device in devices))
+        handle, model = self._environment.handle, self._environment.model
+        self._screen.step(f"edge-gateway manager deploy {FLEET} --all {handle}={model.name}")
+        await processes.run_manager_command(self._folder, "deploy", FLEET, "--all", f"{handle}={model}")
         deployment = str(self._reports()[self._names[0]]["deployments"][-1]["DeploymentName"])
-        await self._until(lambda: all(lack(device, deployment) is None for device in devices), deployment)
-        await self._until(lambda: all(device.accepted >= IN_ALL for device in devices), deployment)
-        await self._until(lambda: self._agrees(deployment), deployment)
-        return deployment
+        await self._wait_until(lambda: all(missing_step(each, deployment) is None for each in devices), deployment)
+        await self._wait_until(lambda: all(each.accepted >= HEARTBEATS_IN_ALL for each in devices), deployment)
+        await self._wait_until(lambda: self._print_table_if_equal(deployment), deployment)
 
-    def _agrees(self, deployment: str) -> bool:
-        """All that was sent has arrived, and the manager counts what was seen. Then, at that moment, the table."""
-        devices = self._record.devices.values()
-        if not all(device.is_settled for device in devices):
+    def _print_table_if_equal(self, deployment: str) -> bool:
+        """Print the table at a moment when all samples have arrived and the manager's counts are the observed ones."""
+        devices = self._tracker.devices.values()
+        if not all(device.all_samples_accepted for device in devices):
             return False
         reports = self._reports()
-        if any(contradictions(device, reports[device.name], deployment) for device in devices):
+        if any(differences(device, reports[device.name], deployment) for device in devices):
             return False
-        self._muted = True
+        self._routine_hidden = True
         self._screen.table([self._row(name, reports[name], deployment) for name in self._names])
         return True
 
     def _reports(self) -> dict[str, Any]:
-        """What the manager has in its store."""
+        """The manager's records, by device."""
         with contextlib.closing(open_database(self._folder / "manager", create=False)) as store:
             return {each["device"]: each for each in device_reports(store, FLEET)}
 
-    def _row(self, name: str, report: dict[str, Any], deployment: str) -> Row:
-        seen = self._record.devices[name]
-        return Row(
+    def _row(self, name: str, report: dict[str, Any], deployment: str) -> DeviceRow:
+        device = self._tracker.devices[name]
+        return DeviceRow(
             device=name,
-            runtime=seen.runtime,
+            runtime=device.runtime,
             accepted=report["accepted"],
-            plan=narration.digest(seen.digest),
+            plan=narration.digest(device.digest),
             result=result_of(report, deployment),
-            payload=seen.payload_bytes,
-            packets=seen.packet_bytes,
-            json=seen.json_bytes,
-            http=seen.http_bytes,
-            heartbeats=seen.heartbeats,
-            hello=seen.hello_bytes,
+            payload=device.payload_bytes,
+            packets=device.packet_bytes,
+            json=device.json_bytes,
+            http=device.http_bytes,
+            heartbeats=device.heartbeats,
+            hello=device.hello_bytes,
         )
 
-    async def _stay(self, deployment: str) -> None:
-        """Until somebody ends it; routine is not shown any more."""
-        await stage.manage(self._folder, "register", FLEET, GUEST)
-        entry = stage.logged(self._folder / "gateway.log", "status pages served") or {}
-        place = Place(
-            at=self._broker.address,
-            observer=self._credentials(OBSERVER),
-            guest=self._credentials(f"{FLEET}/{GUEST}"),
+    async def _keep_running(self) -> None:
+        """Wait for a signal. Of the demo's own devices only errors are shown."""
+        await processes.run_manager_command(self._folder, "register", FLEET, GUEST)
+        entry = processes.find_log_event(self._folder / "gateway.log", "status pages served") or {}
+        addresses = Addresses(
+            broker=self._broker.address,
+            observer=self._broker.add_user(OBSERVER),
+            guest=self._broker.add_user(f"{FLEET}/{GUEST}"),
             program=self._program,
             data=self._folder / "manager",
-            handle=self._kit.handle,
-            another=self._kit.another,
-            pages=str(entry.get("url", "")),
+            handle=self._environment.handle,
+            another=self._environment.another,
+            status_url=str(entry.get("url", "")),
         )
-        self._screen.act("It all stays up until Ctrl-C. Routine is not shown any more; try these:")
-        for purpose, command in lines(place):
+        self._screen.step("All parts keep running until Ctrl-C. Routine messages are not shown any more. Try these:")
+        for purpose, command in commands_to_try(addresses):
             self._screen.command(purpose, command)
-        self._screen.say("")
-        await self._until(lambda: False, patience=float("inf"))
+        self._screen.text("")
+        await self._wait_until(lambda: False, seconds=float("inf"))
 
-    def _credentials(self, user: str) -> Credentials:
-        return self._broker.admit(user)
+    # Events
 
-    # Waiting
-
-    async def _follow(self) -> None:
-        """Learn and show what is seen, as it comes; a call never before the heartbeat that it carries."""
-        held: list[Sighting] = []
+    async def _handle_events(self) -> None:
+        """Count and show events as they come. A call waits for the heartbeat that it carries."""
+        waiting: list[Event] = []
         while True:
-            held.append(await self._sightings.get())
+            waiting.append(await self._events.get())
             early = []
-            for sighting in held:
-                if self._record.is_early(sighting):
-                    early.append(sighting)
+            for event in waiting:
+                if self._tracker.is_early(event):
+                    early.append(event)
                 else:
-                    self._take(sighting)
-            held = early
-            self._news.set()
+                    self._handle(event)
+            waiting = early
+            self._event_handled.set()
 
-    def _take(self, sighting: Sighting) -> None:
-        self._record.add(sighting)
-        if isinstance(sighting, Message) and not narration.is_step(sighting):
+    def _handle(self, event: Event) -> None:
+        self._tracker.add(event)
+        if isinstance(event, PublishEvent) and not narration.is_shown(event):
             return
-        line = narration.tell(sighting, {name: each.layouts for name, each in self._record.devices.items()})
-        is_ours = line.device in self._record.devices
-        if not (self._muted and is_ours and line.tone is not narration.Tone.BAD):
-            self._screen.line(line)
+        line = narration.describe(event, {name: each.layouts for name, each in self._tracker.devices.items()})
+        is_routine = line.device in self._tracker.devices and line.tone is not narration.Tone.BAD
+        if not (self._routine_hidden and is_routine):
+            self._screen.event(line)
 
-    async def _until(
-        self, condition: Callable[[], bool], deployment: str | None = None, patience: float = PATIENCE
+    async def _wait_until(
+        self, condition: Callable[[], bool], deployment: str | None = None, seconds: float = STEP_TIMEOUT
     ) -> None:
-        """Wait for a sighting that makes it true. Raises DemoError where a part is gone, or `patience` seconds are."""
-        deadline = time.monotonic() + patience
+        """Check a condition after each event. Raises DemoError after so many seconds, or if a process has ended."""
+        deadline = time.monotonic() + seconds
         while not condition():
-            self._check_parts()
+            self._check_processes()
             failed = deployment and any(
-                device.results.get(deployment, "SUCCESS") != "SUCCESS" for device in self._record.devices.values()
+                device.results.get(deployment, "SUCCESS") != "SUCCESS" for device in self._tracker.devices.values()
             )
             if failed or time.monotonic() > deadline:
-                raise DemoError(self._complaint(deployment))
-            self._news.clear()
+                raise DemoError(self._failure_text(deployment))
+            self._event_handled.clear()
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK):
-                    await self._news.wait()
+                async with asyncio.timeout(CHECK_INTERVAL):
+                    await self._event_handled.wait()
 
-    def _check_parts(self) -> None:
-        if self._follower is not None and self._follower.done():
-            self._follower.result()
-        for part in self._parts:
-            if not part.is_running:
-                ended = part.process.returncode
-                raise DemoError(f"{part.name} ended too early, with status {ended}.\n{stage.tail(part.name, part.log)}")
+    def _check_processes(self) -> None:
+        if self._event_loop is not None and self._event_loop.done():
+            self._event_loop.result()
+        for process in self._processes:
+            if not process.is_running:
+                log = processes.log_tail(process.name, process.log)
+                raise DemoError(f"{process.name} ended too early, with status {process.process.returncode}.\n{log}")
         if not self._observer.is_up:
-            log = self._folder / "broker" / "log"
-            raise DemoError(f"the broker closed the observer's connection.\n{stage.tail('the broker', log)}")
+            log = processes.log_tail("the broker", self._folder / "broker" / "log")
+            raise DemoError(f"the broker closed the observer's connection.\n{log}")
 
-    def _complaint(self, deployment: str | None) -> str:
-        """What did not happen, device by device, and the log of the part at which the first of them stopped."""
-        told, part = [], ""
+    def _failure_text(self, deployment: str | None) -> str:
+        """What is missing for each device, and the log of the part that the first device waits for."""
+        texts, part = [], ""
         reports = self._reports() if deployment else {}
-        for name, device in self._record.devices.items():
-            lacking = lack(device, deployment)
-            against = [] if lacking or not deployment else contradictions(device, reports[name], deployment)
-            told += [f"{name}: {what}" for what in ([lacking.what] if lacking else against)]
-            told += [f"{name}: {refusal}" for refusal in device.refusals[-2:]]
-            part = part or (lacking.part if lacking else "gateway" if against else "")
+        for name, device in self._tracker.devices.items():
+            missing = missing_step(device, deployment)
+            different = [] if missing or not deployment else differences(device, reports[name], deployment)
+            texts += [f"{name}: {text}" for text in ([missing.text] if missing else different)]
+            texts += [f"{name}: {error}" for error in device.errors[-2:]]
+            part = part or (missing.part if missing else "gateway" if different else "")
             part = name if part == "device" else part
-        if not told:
-            told, part = ["the devices became too slow"], "gateway"
-        return "\n".join([*told, stage.tail(part, self._folder / f"{part}.log")])
+        if not texts:
+            texts, part = ["the devices became too slow"], "gateway"
+        return "\n".join([*texts, processes.log_tail(part, self._folder / f"{part}.log")])

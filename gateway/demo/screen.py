@@ -1,6 +1,6 @@
-"""How the demo looks: lines in two lanes, a table at the end. Rich draws; nothing is decided here.
+"""Prints the demo's lines and its table, with rich.
 
-A line stays one line: a narrow terminal cuts its end, a pipe or a file gets it whole and without colour.
+A line must never become two: a narrow terminal cuts its end, a pipe or a file gets all of it, without colour.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from gateway.demo.narration import Line, Tone, Way
+from gateway.demo.narration import Direction, EventLine, Tone
 
-WIDE = 400
-"""Columns where there is no terminal: as many as a line needs."""
-NARROW, TOO_NARROW = 100, 80
-"""Columns below which some words are left out, and below which a table would be cut."""
-STREET, GARDEN = 18, 26
-"""Columns of the arrows: device to gateway, gateway to Edge Manager."""
+PIPE_WIDTH = 400
+"""Columns without a terminal: as many as a line needs."""
+SHORT_LINES_BELOW, NO_TABLE_BELOW = 100, 80
+"""Columns: below the first some words are left out, below the second a table would be cut."""
+DEVICE_SIDE, SERVICE_SIDE = 18, 26
+"""Columns of the arrows between device and gateway, and between gateway and Edge Manager."""
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue")
 _TONES = {Tone.ROUTINE: "dim", Tone.NEWS: "", Tone.GOOD: "bold green", Tone.BAD: "bold red"}
@@ -27,10 +27,10 @@ _TONES = {Tone.ROUTINE: "dim", Tone.NEWS: "", Tone.GOOD: "bold green", Tone.BAD:
 
 @dataclass(frozen=True, slots=True)
 class Arrows:
-    """What the lanes are drawn with."""
+    """Characters of the arrows."""
 
-    street: str
-    garden: str
+    device_side: str
+    service_side: str
     left: str
     right: str
 
@@ -40,8 +40,8 @@ ASCII = Arrows("=", "-", "<", ">")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A device in the table; sizes in bytes, of heartbeats alone. `http`: with all headers. `hello`: it came once."""
+class DeviceRow:
+    """A device in the table. Sizes are bytes of heartbeats; `http`: with all headers; `hello`: of the one hello."""
 
     device: str
     runtime: str
@@ -57,10 +57,10 @@ class Row:
 
 
 class _Console(Console):
-    """Rich would end the process where whoever reads has gone; ours still has parts to take down."""
+    """On a broken pipe rich ends the process. The demo must still stop its processes."""
 
     def on_broken_pipe(self) -> None:
-        raise BrokenPipeError("nobody reads this any more")
+        raise BrokenPipeError("nobody reads the output")
 
 
 class Screen:
@@ -69,46 +69,43 @@ class Screen:
     def __init__(self, devices: Sequence[str], stream: TextIO, width: int | None = None) -> None:
         self._console = _Console(file=stream, highlight=False)
         if width is not None or not self._console.is_terminal:
-            self._console.width = width or WIDE
+            self._console.width = width or PIPE_WIDTH
         self._arrows = ASCII if self._console.options.ascii_only else UNICODE
         self._colours = dict(zip(devices, _COLOURS, strict=False))
 
-    def line(self, line: Line) -> None:
-        """One step of the way of a message."""
+    def event(self, line: EventLine) -> None:
         colour = self._colours.get(line.device, "white")
-        self._print(drawn(line, self._arrows, colour, narrow=self._console.width < NARROW))
+        self._print(format_event(line, self._arrows, colour, narrow=self._console.width < SHORT_LINES_BELOW))
 
-    def fact(self, name: str, text: str) -> None:
-        """A line of the head."""
+    def header(self, name: str, text: str) -> None:
+        """A line above the events."""
         self._console.print(Text.assemble((f"  {name:<13}", "bold"), text), soft_wrap=self._is_piped)
 
-    def act(self, text: str) -> None:
-        """What the demo does now."""
+    def step(self, text: str) -> None:
+        """What the demo does next."""
         self._console.print()
         self._console.print(Text.assemble(("» ", "bold green"), (text, "bold")), soft_wrap=True)
 
-    def say(self, text: str) -> None:
-        """Words."""
+    def text(self, text: str) -> None:
         self._console.print(Text(text), soft_wrap=self._is_piped)
 
     def command(self, purpose: str, command: str) -> None:
-        """Something to type; it stays whole, to be copied."""
+        """A command to copy: its line is never cut."""
         self._console.print(Text(f"\n# {purpose}", "dim"), soft_wrap=True)
         self._console.print(Text(command), soft_wrap=True)
 
-    def table(self, rows: Sequence[Row]) -> None:
-        """The end of the story."""
+    def table(self, rows: Sequence[DeviceRow]) -> None:
         self._console.print()
-        if self._console.width < TOO_NARROW:
+        if self._console.width < NO_TABLE_BELOW:
             self._console.print(listing(rows))
         else:
-            self._console.print(table(rows, narrow=self._console.width < NARROW))
+            self._console.print(table(rows, narrow=self._console.width < SHORT_LINES_BELOW))
         self._console.print()
         self._console.print(Text(caption(rows), "dim"), soft_wrap=self._is_piped)
 
     @property
     def _is_piped(self) -> bool:
-        return self._console.width >= WIDE
+        return self._console.width >= PIPE_WIDTH
 
     def _print(self, text: Text) -> None:
         if self._is_piped:
@@ -117,19 +114,19 @@ class Screen:
             self._console.print(text, no_wrap=True, overflow="ellipsis")
 
 
-def drawn(line: Line, arrows: Arrows, colour: str, narrow: bool = False) -> Text:
-    """`  1.2 dev-1 ━ hb 28 B ━━━━━━━▶ gateway  what it means`, or the gateway's way to the Edge Manager.
+def format_event(line: EventLine, arrows: Arrows, colour: str, narrow: bool = False) -> Text:
+    """`  1.2 dev-1 ━ hb 28 B ━━━━━━━▶ gateway  meaning`, or an arrow between gateway and Edge Manager.
 
-    `narrow`: beside that way there is no room for what it means, unless something is wrong.
+    `narrow`: the second kind has no meaning, except for errors.
     """
     tone = _TONES[line.tone]
     text = Text.assemble((f"{line.at:5.1f} ", "dim"), (f"{line.device:<5} ", colour))
-    if line.way in (Way.TO_GATEWAY, Way.TO_DEVICE):
-        text.append(_arrow(line, arrows.street, arrows, STREET, Way.TO_GATEWAY), colour)
+    if line.direction in (Direction.TO_GATEWAY, Direction.TO_DEVICE):
+        text.append(_arrow(line, arrows.device_side, arrows, DEVICE_SIDE, Direction.TO_GATEWAY), colour)
         text.append(" gateway")
     else:
-        text.append(" " * STREET + " gateway ")
-        text.append(_arrow(line, arrows.garden, arrows, GARDEN, Way.TO_MANAGER), "green")
+        text.append(" " * DEVICE_SIDE + " gateway ")
+        text.append(_arrow(line, arrows.service_side, arrows, SERVICE_SIDE, Direction.TO_MANAGER), "green")
         text.append(" Edge Manager")
         if narrow and line.tone is not Tone.BAD:
             return text
@@ -137,15 +134,15 @@ def drawn(line: Line, arrows: Arrows, colour: str, narrow: bool = False) -> Text
     return text
 
 
-def _arrow(line: Line, shaft: str, arrows: Arrows, width: int, right: Way) -> str:
+def _arrow(line: EventLine, shaft: str, arrows: Arrows, width: int, right: Direction) -> str:
     """`width` columns, or as many as the label needs."""
-    if line.way is right:
+    if line.direction is right:
         return f"{shaft} {line.label} ".ljust(width - 1, shaft) + arrows.right
     return f"{arrows.left}{shaft} {line.label} ".ljust(width, shaft)
 
 
-def table(rows: Sequence[Row], narrow: bool = False) -> Table:
-    """A row a device, and their sum. `narrow`: for 80 columns."""
+def table(rows: Sequence[DeviceRow], narrow: bool = False) -> Table:
+    """One row for each device, and their sum. `narrow`: for 80 columns."""
     grid = Table(
         box=box.SIMPLE_HEAD, show_footer=True, show_edge=False, pad_edge=False, padding=(0, 0) if narrow else (0, 1)
     )
@@ -164,8 +161,8 @@ def table(rows: Sequence[Row], narrow: bool = False) -> Table:
     return grid
 
 
-def listing(rows: Sequence[Row]) -> Text:
-    """The same in words, which wrap."""
+def listing(rows: Sequence[DeviceRow]) -> Text:
+    """The same as wrapped text."""
     text = Text()
     for row in (*rows, _total(rows)):
         text.append(f"{row.device}", "bold").append(f"{', ' + row.runtime if row.runtime else ''}: ")
@@ -178,26 +175,26 @@ def listing(rows: Sequence[Row]) -> Text:
     return text
 
 
-def _sizes(row: Row) -> tuple[str, str, str]:
+def _sizes(row: DeviceRow) -> tuple[str, str, str]:
     return f"{row.payload:,}", f"{row.packets:,}", f"{row.json:,}"
 
 
-def _total(rows: Iterable[Row]) -> Row:
+def _total(rows: Iterable[DeviceRow]) -> DeviceRow:
     sums = [(row.accepted, row.payload, row.packets, row.json, row.http, row.heartbeats, row.hello) for row in rows]
     accepted, *sizes = map(sum, zip(*sums, strict=True))
-    return Row("all", "", accepted, "", "", *sizes)
+    return DeviceRow("all", "", accepted, "", "", *sizes)
 
 
-def caption(rows: Sequence[Row]) -> str:
-    """What the sizes are of, and what is not in them."""
+def caption(rows: Sequence[DeviceRow]) -> str:
+    """What the sizes in the table include."""
     total = _total(rows)
     return (
         f"{total.heartbeats} heartbeats became {total.accepted} SendHeartbeat calls. Packets: the whole PUBLISH, "
         f"QoS 1. JSON: the calls' bodies; with HTTP's headers they had {total.http:,} bytes. "
-        f"Besides, each device said one hello, {total.hello:,} bytes in all."
+        f"Each device also sent one hello, {total.hello:,} bytes in all."
     )
 
 
-def ratio(row: Row) -> str:
-    """How many times the payloads the JSON is."""
+def ratio(row: DeviceRow) -> str:
+    """Size of the JSON, divided by that of the payloads."""
     return f"{row.json / row.payload:.1f} x" if row.payload else "-"

@@ -1,26 +1,23 @@
-"""Sightings -> what is known of each device, and what has not happened yet. No I/O, no clock.
+"""Counts events for each device, and finds what has not happened yet. Pure.
 
-It counts only what was seen, and must never take one thing for the proof of another.
+It counts only what was observed. An event must never prove anything but itself.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.demo import payloads
-from gateway.demo.events import Call, Message, Sighting
+from gateway.demo.events import CallEvent, Event, PublishEvent, decode_ack, decode_plan
 from gateway.errors import Code, MessageError
-from gateway.protocol import decoder
-from gateway.protocol.messages import Heartbeat, Hello, Layout, Samples
-from gateway.protocol.topics import Channel
+from gateway.protocol import Channel, Heartbeat, Hello, Layout, Samples, decode_heartbeat, decode_hello
 
 RUNTIME = "demo on "
-"""What the agent version of the demo's devices begins with; the runtime follows."""
+"""The agent version of the demo's devices begins with it; the runtime follows."""
 
 
 @dataclass(slots=True)
-class DeviceRecord:
-    """One device, as it was seen."""
+class TrackedDevice:
+    """What was observed of one device."""
 
     name: str
     layouts: dict[int, Layout] = field(default_factory=dict)
@@ -38,89 +35,91 @@ class DeviceRecord:
     deployments: tuple[str, ...] = ()
     have: int | None = None
     results: dict[str, str] = field(default_factory=dict)
-    refusals: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
 
     @property
     def runtime(self) -> str:
-        """What the device says that it runs on."""
+        """What the device runs on, by its hello."""
         return self.hello.layout.agent_version.removeprefix(RUNTIME) if self.hello else "?"
 
     @property
-    def is_settled(self) -> bool:
-        """Whether every sample that the device sent stood in a call that was accepted."""
+    def all_samples_accepted(self) -> bool:
+        """Whether accepted calls have carried every sample that the device sent."""
         return self.samples_sent == self.samples_accepted
 
 
-class Record:
-    """All devices of one fleet."""
+class Tracker:
+    """The devices of one fleet."""
 
     def __init__(self, devices: Sequence[str]) -> None:
-        self.devices = {name: DeviceRecord(name) for name in devices}
+        self.devices = {name: TrackedDevice(name) for name in devices}
 
-    def is_early(self, sighting: Sighting) -> bool:
-        """Whether a SendHeartbeat carries samples of a heartbeat that was not seen yet: two roads are never in step."""
-        if not isinstance(sighting, Call) or sighting.operation != "SendHeartbeat" or sighting.status != 200:
+    def is_early(self, event: Event) -> bool:
+        """Whether a SendHeartbeat carries samples of a heartbeat that is not observed yet.
+
+        The two observers may report in another order.
+        """
+        if not isinstance(event, CallEvent) or event.operation != "SendHeartbeat" or event.status != 200:
             return False
-        device = self.devices.get(sighting.device)
-        return device is not None and device.samples_accepted + sighting.samples > device.samples_sent
+        device = self.devices.get(event.device_name)
+        return device is not None and device.samples_accepted + event.samples > device.samples_sent
 
-    def add(self, sighting: Sighting) -> None:
-        """Learn from it; a device that is not ours, and a payload that is not of the protocol, teach nothing."""
-        name = sighting.device.name if isinstance(sighting, Message) else sighting.device
-        device = self.devices.get(name)
+    def add(self, event: Event) -> None:
+        """Count an event. Another fleet's device is ignored, a payload that cannot be decoded becomes an error."""
+        device = self.devices.get(event.device_name)
         if device is None:
             return
         try:
-            if isinstance(sighting, Message):
-                _learn(device, sighting)
+            if isinstance(event, PublishEvent):
+                _add_publish(device, event)
             else:
-                _learn_call(device, sighting)
+                _add_call(device, event)
         except (MessageError, ValueError) as error:
-            device.refusals.append(f"{type(error).__name__}: {error}")
+            device.errors.append(f"{type(error).__name__}: {error}")
 
 
-def _learn(device: DeviceRecord, message: Message) -> None:
-    match message.channel:
+def _add_publish(device: TrackedDevice, event: PublishEvent) -> None:
+    match event.channel:
         case Channel.HELLO:
-            device.hello = decoder.decode_hello(message.payload)
-            device.hello_bytes = len(message.payload)
+            device.hello = decode_hello(event.payload)
+            device.hello_bytes = len(event.payload)
             if device.hello:
                 device.layouts[device.hello.tag] = device.hello.layout
         case Channel.HEARTBEAT:
-            _learn_heartbeat(device, message)
-        case Channel.PLAN if message.payload:
-            device.digest, deployments = payloads.plan(message.payload)
+            _add_heartbeat(device, event)
+        case Channel.PLAN if event.payload:
+            device.digest, deployments = decode_plan(event.payload)
             device.deployments = tuple(each[0] or "" for each in deployments)
         case Channel.ACK:
-            _, code, detail = payloads.ack(message.payload)
+            _, code, detail = decode_ack(event.payload)
             if code != Code.ACCEPTED:
-                device.refusals.append(f"the gateway answered code {code}: {detail or 'no detail'}")
+                device.errors.append(f"the gateway answered code {code}: {detail or 'no detail'}")
 
 
-def _learn_heartbeat(device: DeviceRecord, message: Message) -> None:
-    heartbeat = decoder.decode_heartbeat(message.payload)
+def _add_heartbeat(device: TrackedDevice, event: PublishEvent) -> None:
+    heartbeat = decode_heartbeat(event.payload)
     device.heartbeats += 1
-    device.payload_bytes += len(message.payload)
-    device.packet_bytes += message.packet
+    device.payload_bytes += len(event.payload)
+    device.packet_bytes += event.packet_bytes
     device.samples_sent += samples_of(heartbeat)
     device.have = heartbeat.have
 
 
-def _learn_call(device: DeviceRecord, call: Call) -> None:
-    if call.status != 200:
-        device.refusals.append(f"{call.operation} was answered {call.status}")
-    elif call.operation == "SendHeartbeat":
+def _add_call(device: TrackedDevice, event: CallEvent) -> None:
+    if event.status != 200:
+        device.errors.append(f"{event.operation} was answered {event.status}")
+    elif event.operation == "SendHeartbeat":
         device.accepted += 1
-        device.json_bytes += len(call.request)
-        device.http_bytes += call.head + len(call.request)
-        device.samples_accepted += call.samples
-        result = call.body.get("DeploymentResult")
+        device.json_bytes += len(event.request)
+        device.http_bytes += event.head_bytes + len(event.request)
+        device.samples_accepted += event.samples
+        result = event.request_json.get("DeploymentResult")
         if result:
             device.results[result.get("DeploymentName", "")] = result.get("DeploymentStatus", "")
 
 
 def samples_of(heartbeat: Heartbeat) -> int:
-    """How many samples of metrics a heartbeat carries."""
+    """The number of samples in a heartbeat."""
     rows = [heartbeat.values, *[model.metrics for model in heartbeat.models if model is not None]]
     return sum(_count(samples) for row in rows for samples in row)
 
@@ -130,36 +129,38 @@ def _count(samples: Samples) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Lack:
-    """What has not happened, and the part at which it stopped: "device", "gateway" or "manager"."""
+class MissingStep:
+    """What has not happened, and the part that should have done it: "device" or "gateway"."""
 
-    what: str
+    text: str
     part: str
 
 
-def lack(device: DeviceRecord, deployment: str | None = None) -> Lack | None:
-    """The first thing on a device's way that was not seen. `deployment`: one that it should have carried out."""
-    way = [
-        (device.hello is not None, Lack("it said no hello", "device")),
-        (device.heartbeats > 0, Lack("it sent no heartbeat", "device")),
-        (device.accepted > 0, Lack("no SendHeartbeat for it was accepted", "gateway")),
+def missing_step(device: TrackedDevice, deployment: str | None = None) -> MissingStep | None:
+    """The first step that was not observed; None: all were. `deployment`: one that the device must carry out."""
+    steps = [
+        (device.hello is not None, MissingStep("it sent no hello", "device")),
+        (device.heartbeats > 0, MissingStep("it sent no heartbeat", "device")),
+        (device.accepted > 0, MissingStep("no SendHeartbeat for it was accepted", "gateway")),
     ]
     if deployment is not None:
-        told = device.results.get(deployment)
-        way += [
-            (deployment in device.deployments, Lack(f"no plan with {deployment} came on its topic", "gateway")),
-            (told is None or told == "SUCCESS", Lack(f"it told that {deployment} ended with {told}", "device")),
-            (told is not None, Lack(f"no DeploymentResult of {deployment} for it was accepted", "device")),
-            (device.have == device.digest, Lack("its heartbeats do not name the plan's digest", "device")),
+        status = device.results.get(deployment)
+        no_plan = f"no plan with {deployment} came on its topic"
+        no_result = f"no DeploymentResult of {deployment} for it was accepted"
+        steps += [
+            (deployment in device.deployments, MissingStep(no_plan, "gateway")),
+            (status in (None, "SUCCESS"), MissingStep(f"it reported that {deployment} ended with {status}", "device")),
+            (status is not None, MissingStep(no_result, "device")),
+            (device.have == device.digest, MissingStep("its heartbeats do not name the plan's digest", "device")),
         ]
-    return next((each for seen, each in way if not seen), None)
+    return next((step for happened, step in steps if not happened), None)
 
 
-def contradictions(device: DeviceRecord, report: Mapping[str, Any], deployment: str) -> list[str]:
-    """Where the manager's own `status` of a device does not say what was seen on the way."""
+def differences(device: TrackedDevice, report: Mapping[str, Any], deployment: str) -> list[str]:
+    """Where the manager's own `status` of a device differs from what was observed."""
     found = []
-    if not device.is_settled:
-        found.append(f"{device.samples_sent} samples were sent, {device.samples_accepted} stood in accepted calls")
+    if not device.all_samples_accepted:
+        found.append(f"{device.samples_sent} samples were sent, accepted calls had {device.samples_accepted}")
     if report["accepted"] != device.accepted:
         found.append(
             f"{device.accepted} SendHeartbeat calls were answered 200, the manager counts {report['accepted']}"
@@ -170,6 +171,6 @@ def contradictions(device: DeviceRecord, report: Mapping[str, Any], deployment: 
 
 
 def result_of(report: Mapping[str, Any], deployment: str) -> str:
-    """DeploymentStatus as the manager recorded it; empty where there is none."""
+    """DeploymentStatus in the manager's records; empty if there is none."""
     results = [each["result"] for each in report["results"] if each["deployment"] == deployment]
     return str(results[-1].get("DeploymentStatus", "")) if results else ""

@@ -26,7 +26,7 @@ from gateway.doctor.probes.connection import connect_mqtt, connect_tcp_tls, is_a
 from gateway.doctor.probes.device import probe_device
 from gateway.doctor.probes.disk import probe_disk
 from gateway.doctor.result import CheckResult, Level, ProbeFailure, unknown
-from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt import BrokerEndpoint
 
 NAME_THE_CONF = "name the broker's mosquitto.conf by --conf"
 BOARD_FILE = Path("gateway", "probe.json")

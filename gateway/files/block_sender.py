@@ -12,9 +12,8 @@ import structlog
 
 from gateway.files.cache import Corrupted, VerifiedFile
 from gateway.files.flow_control import CongestionControl
-from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
-from gateway.protocol import encoder
-from gateway.protocol.messages import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
+from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS
+from gateway.protocol import MAX_BLOCK_BYTES, MAX_BLOCKS, Read, encode_block
 
 DEVICE_WINDOW = 32
 """Unconfirmed blocks of one device, at most."""
@@ -145,7 +144,7 @@ class BlockSender:
         queued.sent += 1
         if queued.sent == read.count or offset + len(data) >= queued.file.total:
             del download.reads[read]
-        payload = encoder.encode_block(read.digest, read.index, offset, queued.file.total, data)
+        payload = encode_block(read.digest, read.index, offset, queued.file.total, data)
         download.unconfirmed += 1
         self._unconfirmed += 1
         self._unconfirmed_bytes += len(payload)

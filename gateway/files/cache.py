@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from gateway.errors import Code, FileError
-from gateway.protocol.messages import ModelFile
+from gateway.protocol import ModelFile
 
 CHUNK = 65_536
 """Bytes that are read and verified at once."""

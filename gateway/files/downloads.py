@@ -12,7 +12,7 @@ from gateway.errors import Code, FileError
 from gateway.files.block_sender import MAX_QUEUED_READS, BlockSender
 from gateway.files.cache import VerifiedFile
 from gateway.files.fetcher import ModelFileStore
-from gateway.protocol.messages import ModelFile, Read
+from gateway.protocol import ModelFile, Read
 from gateway.retry import ShuttingDown
 
 
@@ -35,10 +35,6 @@ class ReadQueue:
     def send(self, topic: str, file: ModelFile, read: Read, on_error: Callable[[FileError], None]) -> None:
         """Publish the blocks of `read` on `topic`; `on_error` gets the reason if that is impossible."""
         self._send(file, _PendingRead(topic, read, on_error))
-
-    def yield_to_traffic(self) -> None:
-        """There is other traffic: downloads are limited to a rate for a while."""
-        self._sender.yield_to_traffic()
 
     def _send(self, file: ModelFile, pending: _PendingRead) -> None:
         opened = self._store.cached(file)

@@ -17,10 +17,10 @@ import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
-from gateway.cloud import error_mapping
+from gateway.cloud import error_from_exception
 from gateway.errors import CloudError, Code, ConfigError, FileError, OperatorError, TransientError, one_line
 from gateway.files.cache import CHUNK, FileCache, VerifiedFile
-from gateway.protocol.messages import ModelFile
+from gateway.protocol import ModelFile
 from gateway.retry import RetryPolicy
 
 ATTEMPTS = 4
@@ -38,7 +38,7 @@ MAX_SIZES = 10_000
 _log = structlog.get_logger()
 
 
-def make_client(region: str | None, connect_timeout: float, read_timeout: float) -> Any:
+def make_s3_client(region: str | None, connect_timeout: float, read_timeout: float) -> Any:
     """The boto3 client for S3 by the standard AWS settings; path-style for endpoints that are not AWS's.
 
     Raises ConfigError if they are wrong.
@@ -62,7 +62,7 @@ def s3_call(operation: Any, url: str) -> Any:
     try:
         return operation(Bucket=bucket, Key=key)
     except Exception as error:
-        raise error_mapping.from_exception(error) from error
+        raise error_from_exception(error) from error
 
 
 class ModelFileStore:
@@ -225,18 +225,14 @@ class ModelFileStore:
         response = self._s3_call("get_object", file.url)
         body = response["Body"]
         try:
-            return self._cache.put(file, _length(response, file), _chunks(body))
+            if "ContentLength" not in response:
+                raise FileError(Code.UNKNOWN_PLAN, f"{file.url} comes without its length")
+            return self._cache.put(file, int(response["ContentLength"]), _chunks(body))
         finally:
             body.close()
 
     async def _in_thread(self, pool: ThreadPoolExecutor, work: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
-
-
-def _length(response: Any, file: ModelFile) -> int:
-    if "ContentLength" not in response:
-        raise FileError(Code.UNKNOWN_PLAN, f"{file.url} comes without its length")
-    return int(response["ContentLength"])
 
 
 def _chunks(body: Any) -> Iterator[bytes]:
@@ -246,4 +242,4 @@ def _chunks(body: Any) -> Iterator[bytes]:
     except IncompleteReadError as error:
         raise TransientError("IncompleteRead", str(error)) from error
     except Exception as error:
-        raise error_mapping.from_exception(error) from error
+        raise error_from_exception(error) from error

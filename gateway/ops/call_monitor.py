@@ -7,10 +7,10 @@ import time
 
 import structlog
 
-from gateway.cloud.availability import CircuitBreaker
+from gateway.cloud import CircuitBreaker
 from gateway.errors import CloudError, OperatorError
 from gateway.ops.metrics import Metrics
-from gateway.protocol.service_calls import Call, SendHeartbeat
+from gateway.protocol import Call, SendHeartbeat
 
 LOG_INTERVAL = 30.0
 """Seconds between two lines about calls that keep failing."""

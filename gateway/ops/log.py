@@ -13,7 +13,7 @@ from structlog.stdlib import ProcessorFormatter
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 
-def configure(level: str = "info", form: str = "auto", stream: TextIO | None = None) -> None:
+def configure_log(level: str = "info", form: str = "auto", stream: TextIO | None = None) -> None:
     """Configure structlog and logging. `stream` None: stderr.
 
     `level`: debug, info, warning or error. `form`: human, json, or auto (human if `stream` is a terminal). Loggers that

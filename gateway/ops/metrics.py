@@ -8,8 +8,8 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
-from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -48,21 +48,6 @@ class Counter:
 
     def inc(self, by: float = 1.0) -> None:
         self.value += by
-
-
-class Gauge:
-    """A number that is set, or asked for when the metrics are read."""
-
-    __slots__ = ("read",)
-
-    def __init__(self) -> None:
-        self.set(0)
-
-    def set(self, value: float) -> None:
-        self.read: Callable[[], float] = lambda: value
-
-    def set_function(self, read: Callable[[], float]) -> None:
-        self.read = read
 
 
 class Histogram:
@@ -114,12 +99,22 @@ class Metrics(Collector):
         self.acknowledged, self.rate_limited, self.dead_letters_kept = Counter(), Counter(), Counter()
         self.plans_published, self.blocks_published = Counter(), Counter()
         self.heartbeats_accepted, self.breaker_opened = Counter(), Counter()
-        self.connected, self.reading_paused, self.devices = Gauge(), Gauge(), Gauge()
-        self.unacknowledged, self.unacknowledged_bytes = Gauge(), Gauge()
-        self.concurrency_limit, self.devices_waiting = Gauge(), Gauge()
+        self._gauges: list[Gauge] = []
+        self.connected = self._gauge("connected", "1 while connected to the broker and subscribed")
+        self.reading_paused = self._gauge("reading_paused", "1 while intake is reached; the broker keeps the messages")
+        self.unacknowledged = self._gauge("unacknowledged_messages", "Messages received and not yet acknowledged")
+        self.unacknowledged_bytes = self._gauge("unacknowledged_bytes", "Bytes of the payloads of these messages")
+        self.concurrency_limit = self._gauge("concurrent_calls_limit", "Calls that may be in flight at once")
+        self.devices_waiting = self._gauge("devices_waiting_to_call", "Devices whose next call waits for this limit")
+        self.devices = self._gauge("devices", "Devices of which the gateway has state in memory")
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.registry.register(self)
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        gauge = Gauge(f"{_PREFIX}_{name}", text, registry=None)
+        self._gauges.append(gauge)
+        return gauge
 
     def render(self) -> bytes:
         """Everything in Prometheus' text format 0.0.4, whose content type is CONTENT_TYPE."""
@@ -157,16 +152,8 @@ class Metrics(Collector):
             ("dead_letters_kept", "Rejected payloads kept in a file: no subscriber of dead", self.dead_letters_kept),
         ):
             yield _counters(name, text, {(): count})
-        for name, text, gauge in (
-            ("connected", "1 while connected to the broker and subscribed", self.connected),
-            ("reading_paused", "1 while intake is reached and the broker keeps the messages", self.reading_paused),
-            ("unacknowledged_messages", "Messages received and not yet acknowledged", self.unacknowledged),
-            ("unacknowledged_bytes", "Bytes of the payloads of these messages", self.unacknowledged_bytes),
-            ("concurrent_calls_limit", "Calls to the Edge Manager that may be in flight", self.concurrency_limit),
-            ("devices_waiting_to_call", "Devices whose next call waits for this limit", self.devices_waiting),
-            ("devices", "Devices of which the gateway has state in memory", self.devices),
-        ):
-            yield GaugeMetricFamily(f"{_PREFIX}_{name}", text, gauge.read())
+        for gauge in self._gauges:
+            yield from gauge.collect()
         text = "Time of one attempt of a call to the Edge Manager"
         seconds = HistogramMetricFamily(f"{_PREFIX}_call_seconds", text, labels=["operation"])
         for operation, histogram in self.call_seconds.items():

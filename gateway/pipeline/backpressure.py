@@ -5,7 +5,7 @@ broker keeps the rest. Must never know a message.
 import time
 from typing import Protocol
 
-from gateway.ops.metrics import Metrics
+from gateway.ops import Metrics
 from gateway.pipeline.rate_limiter import DeviceRateLimiter
 
 

@@ -11,33 +11,40 @@ from typing import Any, cast
 
 import structlog
 
-from gateway.cloud.client import EdgeManagerClient
-from gateway.core.effects import (
+from gateway.cloud import EdgeManagerClient
+from gateway.core import (
     Acknowledge,
     CallService,
     DeadLetter,
     Effect,
+    Engine,
     FetchRetainedHello,
     PublishAck,
     PublishPlan,
     SaveHellos,
     SendBlocks,
 )
-from gateway.core.engine import Engine
 from gateway.errors import FileError
-from gateway.files.block_sender import BlockSender
-from gateway.files.downloads import ReadQueue
-from gateway.files.fetcher import ModelFileStore
-from gateway.mqtt.session import Delivery, MqttSession
-from gateway.ops.metrics import Metrics
+from gateway.files import BlockSender, ModelFileStore, ReadQueue
+from gateway.mqtt import Delivery, MqttSession
+from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.hellos import HelloWriter, RetainedHelloReader
 from gateway.pipeline.publisher import PublishBarrier, Publisher
-from gateway.protocol.encoder import encode_plan, model_files
-from gateway.protocol.messages import Instant
-from gateway.protocol.service_calls import Accepted, Call, Deployment, Outcome, Rejected
-from gateway.protocol.topics import Channel, Topics, topic_for_same_device
-from gateway.storage.state_store import StateStore
+from gateway.protocol import (
+    Accepted,
+    Call,
+    Channel,
+    Deployment,
+    Instant,
+    Outcome,
+    Rejected,
+    Topics,
+    encode_plan,
+    model_files,
+    topic_for_same_device,
+)
+from gateway.storage import StateStore
 
 _log = structlog.get_logger()
 

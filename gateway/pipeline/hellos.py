@@ -10,14 +10,12 @@ from typing import Any
 
 import structlog
 
-from gateway.core.effects import Effect, SaveHellos
-from gateway.core.engine import Engine
+from gateway.core import Effect, Engine, SaveHellos
 from gateway.errors import StateError
-from gateway.mqtt.session import MqttSession
+from gateway.mqtt import MqttSession
 from gateway.pipeline.publisher import PublishBarrier
-from gateway.protocol.messages import Device, HelloRecord, Instant
-from gateway.protocol.topics import Channel, Topics
-from gateway.storage.state_store import StateStore
+from gateway.protocol import Channel, Device, HelloRecord, Instant, Topics
+from gateway.storage import StateStore
 
 _log = structlog.get_logger()
 

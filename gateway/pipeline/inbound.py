@@ -8,19 +8,16 @@ import time
 
 import structlog
 
-from gateway.cloud.client import EdgeManagerClient
-from gateway.core.effects import Acknowledge, Effect
-from gateway.core.engine import Engine
+from gateway.cloud import EdgeManagerClient
+from gateway.core import Acknowledge, Effect, Engine
 from gateway.errors import DecodeError, LimitError, MessageError, RateError
-from gateway.mqtt.session import Delivery, MqttSession
-from gateway.ops.metrics import Metrics
+from gateway.mqtt import Delivery, MqttSession
+from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
-from gateway.protocol.decoder import DECODERS, peek_seq
-from gateway.protocol.messages import Device, Instant
-from gateway.protocol.topics import Channel, Topics
-from gateway.storage.state_store import StateStore
+from gateway.protocol import DECODERS, Channel, Device, Instant, Topics, peek_seq
+from gateway.storage import StateStore
 
 _SEQ_POSITION = {Channel.HEARTBEAT: 6, Channel.GET: 1}
 CHECK_EVERY = 0.5

@@ -10,14 +10,12 @@ from typing import cast
 
 import structlog
 
-from gateway.core.effects import DeadLetter, PublishAck, PublishPlan
+from gateway.core import DeadLetter, PublishAck, PublishPlan
 from gateway.errors import Code, StateError
-from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
-from gateway.mqtt.session import Delivery, MqttSession
-from gateway.ops.metrics import Metrics
-from gateway.protocol.encoder import encode_ack
-from gateway.protocol.topics import Channel, Topics, topic_for_same_device
-from gateway.storage.state_store import StateStore
+from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS, Delivery, MqttSession
+from gateway.ops import Metrics
+from gateway.protocol import Channel, Topics, encode_ack, topic_for_same_device
+from gateway.storage import StateStore
 
 LOGGED_A_SECOND = 50
 """Rejections in the log; the next event says how many more there were."""

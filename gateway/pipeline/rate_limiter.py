@@ -4,7 +4,7 @@ The number is the moment at which what the device sent is paid for, at `rate` me
 by the burst; of a device for which it lies behind, nothing is kept.
 """
 
-from gateway.protocol.messages import Device
+from gateway.protocol import Device
 
 SWEEP_AT = 1024
 """Devices at least that are kept before those that are idle are dropped."""

@@ -1,5 +1,25 @@
-"""The identities of a site: its certificate authority, the broker's users, and one file for each board.
+"""Credentials of a site: its certificate authority, the broker's users, and one file for each board.
 
-Whoever holds the files that are made here can act as a device, the gateway or the broker: no secret may be in a log or
-where all may read it. The commands are in cli.py.
+Whoever reads the secret files can act as a device, the gateway or the broker. A secret must never be in a log or in a
+file that every account may read.
 """
+
+from typing import TYPE_CHECKING
+
+from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE, AclFile
+from gateway.provisioning.device_names import PROBE, devices_of_users
+from gateway.provisioning.password_file import PasswordFile
+
+if TYPE_CHECKING:
+    from gateway.provisioning.board_file import BoardFile
+
+__all__ = ["FROM_DEVICE", "PROBE", "TO_DEVICE", "AclFile", "BoardFile", "PasswordFile", "devices_of_users"]
+
+
+def __getattr__(name: str) -> object:
+    """BoardFile when it is asked for: it brings cryptography, which `edge-gateway --help` must not load."""
+    if name == "BoardFile":
+        from gateway.provisioning.board_file import BoardFile
+
+        return BoardFile
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

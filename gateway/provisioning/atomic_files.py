@@ -1,7 +1,7 @@
-"""Files of a site: written whole or not at all, secret ones readable by their owner alone.
+"""Atomic reads and writes of a site's files. Only its owner can read a secret file.
 
-A file belongs to the owner of the folder that it is in: so root provisions what the broker's account reads. It must
-never follow a link that stands in a file's place, since that account may have laid it.
+A file gets the owner of its folder: so root can write what the broker's account reads. It must never follow a symbolic
+link in place of a file: that account could have put it there.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ PUBLIC_FOLDER = 0o755
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One process at a time changes the site. Raises SiteError where the folder is not there or not ours."""
+    """One process at a time changes the site. Raises ProvisioningError without the folder, OSError without access."""
     try:
         lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, SECRET)
     except FileNotFoundError as error:
@@ -35,9 +35,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def make_folder(path: Path, mode: int, account: str | None = None) -> None:
-    """Make a folder that is not there. Root gives it to `account`, where the machine has such a one.
+    """Make a folder if it is missing. Root gives it to `account`, if the machine has such an account.
 
-    So it does with one that is still root's, and with the files in it: then the account is younger than the folder.
+    Root also gives a folder that it still owns, with its files: the account may have been made after the folder.
     """
     if not path.is_dir():
         path.mkdir(parents=True, mode=mode)
@@ -50,7 +50,7 @@ def make_folder(path: Path, mode: int, account: str | None = None) -> None:
 
 
 def read(path: Path) -> bytes | None:
-    """None where there is no such file. Raises OSError, for a link too."""
+    """None if there is no such file. Raises OSError, also for a symbolic link."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -60,40 +60,40 @@ def read(path: Path) -> bytes | None:
 
 
 def write(path: Path, content: bytes, mode: int, like: os.stat_result | None = None) -> None:
-    """Put a file in place of the one that may be there; it is on the disk when this returns. `like`: whose it is."""
+    """Write or replace a file; it is on the disk when this returns. `like`: its owner; None: the folder's."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, SECRET)
     try:
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            _give(file.fileno(), like or path.parent.stat(), mode)
+            _set_owner(file.fileno(), like or path.parent.stat(), mode)
             os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _save_names(path.parent)
+    _fsync_folder(path.parent)
 
 
 def remove(path: Path) -> bool:
-    """False where there was none."""
+    """False if there was no such file."""
     try:
         path.unlink()
     except FileNotFoundError:
         return False
-    _save_names(path.parent)
+    _fsync_folder(path.parent)
     return True
 
 
-def _give(descriptor: int, owner: os.stat_result, mode: int) -> None:
+def _set_owner(descriptor: int, owner: os.stat_result, mode: int) -> None:
     if os.geteuid() == 0:
         os.fchown(descriptor, owner.st_uid, owner.st_gid)
     os.fchmod(descriptor, mode)
 
 
-def _save_names(folder: Path) -> None:
-    """A rename survives a power cut once its folder is saved."""
+def _fsync_folder(folder: Path) -> None:
+    """After this a rename in the folder survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

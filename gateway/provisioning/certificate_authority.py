@@ -1,7 +1,7 @@
-"""The site's certificate authority: who may be a device, who may be the broker, who no longer may.
+"""The site's certificate authority: certificates of devices and of the broker, and the revocation list.
 
-Keys are P-256: small, and known to every TLS library of a board. It reads no clock and no file. It must never issue a
-certificate that serves both ends: a device's cannot pass for the broker's, nor the broker's for a user's.
+Keys are P-256: small, and every TLS library of a board knows them. It reads no clock and no file. It must never issue a
+certificate for both ends: that of a device must not work for a broker, nor that of the broker for a client.
 """
 
 import ipaddress
@@ -19,16 +19,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from gateway.errors import ProvisioningError
 
-LONGEST_NAME = 64
+MAX_COMMON_NAME = 64
 """Characters of a common name (RFC 5280, ub-common-name)."""
-BEGIN = datetime(1970, 1, 1, tzinfo=UTC)
-"""From when certificates are good: a board that has no clock yet counts from 1970, 2000 or its firmware's year, and
-would refuse a broker whose certificate is of a later day."""
-END = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
-"""How long the authority and its list of revocations are good. A list that expires would shut all devices out."""
-LAG = timedelta(hours=1)
+NOT_BEFORE = datetime(1970, 1, 1, tzinfo=UTC)
+"""Certificates are valid from 1970 on: a board without a clock starts at 1970, 2000 or its firmware's year, and would
+reject a broker whose certificate begins later."""
+NOT_AFTER = datetime(2049, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""The end of the authority and its revocation list. With an expired list no device could connect."""
+CRL_BACKDATE = timedelta(hours=1)
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-"""Between the dots of a host name (RFC 1123, and the underscore that container names have)."""
+"""A label of a host name (RFC 1123), with the underscore that names of containers have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class Identity:
 
     @classmethod
     def from_pem(cls, certificate: bytes, key: bytes) -> Self:
-        """Raises SiteError where they cannot be read or do not belong together."""
+        """Raises ProvisioningError if they cannot be read or do not belong together."""
         try:
-            read = x509.load_pem_x509_certificate(certificate)
+            parsed = x509.load_pem_x509_certificate(certificate)
             private = serialization.load_pem_private_key(key, password=None)
         except (ValueError, TypeError) as error:
             raise ProvisioningError(f"certificate or key cannot be read: {error}") from error
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != read.public_key():
+        if not isinstance(private, ec.EllipticCurvePrivateKey) or private.public_key() != parsed.public_key():
             raise ProvisioningError("the key is not that of the certificate")
-        return cls(read, private)
+        return cls(parsed, private)
 
     @property
     def certificate_pem(self) -> bytes:
@@ -74,27 +74,28 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Authority:
-    """Who issues. `make` draws a new one."""
+class CertificateAuthority:
+    """Issues and revokes certificates."""
 
     identity: Identity
 
     @classmethod
-    def make(cls, name: str) -> Self:
+    def generate(cls, name: str) -> Self:
+        """A new authority."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(name)
         extensions = [
             (x509.BasicConstraints(ca=True, path_length=0), True),
             (_usage(signs_certificates=True), True),
         ]
-        return cls(Identity(_signed(subject, subject, key, key, END, extensions), key))
+        return cls(Identity(_signed(subject, subject, key, key, NOT_AFTER, extensions), key))
 
     def issue_device(self, user: str, end: datetime) -> Identity:
-        """A client's certificate, with the MQTT user name as its common name. Raises SiteError: it is too long."""
+        """A client's certificate, its common name is the MQTT user name. Raises ProvisioningError for a long one."""
         return self._issue(user, end, ExtendedKeyUsageOID.CLIENT_AUTH)
 
     def issue_broker(self, hosts: Sequence[str], end: datetime) -> Identity:
-        """A server's certificate for host names and IP addresses. Raises SiteError where one is neither."""
+        """A server's certificate for host names and IP addresses. Raises ProvisioningError if one is neither."""
         return self._issue("MQTT broker", end, ExtendedKeyUsageOID.SERVER_AUTH, hosts)
 
     def _issue(self, name: str, end: datetime, purpose: x509.ObjectIdentifier, hosts: Sequence[str] = ()) -> Identity:
@@ -108,27 +109,27 @@ class Authority:
         if hosts:
             extensions.append((x509.SubjectAlternativeName([_host(host) for host in hosts]), False))
         issuer = self.identity.certificate.subject
-        return Identity(_signed(_name(name), issuer, key, self.identity.key, min(end, END), extensions), key)
+        return Identity(_signed(_name(name), issuer, key, self.identity.key, min(end, NOT_AFTER), extensions), key)
 
-    def issued(self, certificate: x509.Certificate) -> bool:
+    def is_issuer_of(self, certificate: x509.Certificate) -> bool:
         try:
             certificate.verify_directly_issued_by(self.identity.certificate)
         except (ValueError, TypeError, InvalidSignature):
             return False
         return True
 
-    def revocations(self, previous: bytes | None, serials: Iterable[int], now: datetime) -> bytes:
-        """The list of revoked certificates as PEM: those of `previous` and `serials`.
+    def revocation_list(self, previous: bytes | None, serials: Iterable[int], now: datetime) -> bytes:
+        """The revocation list (CRL) as PEM: the certificates of `previous` (PEM) and `serials`.
 
-        A broker that runs keeps its older lists and goes by the newest: each is at least a second newer than the one
-        before, and none is of the future.
+        A running broker keeps older lists and uses the newest: each list is at least a second newer than the previous
+        one, and its time is never in the future.
         """
         old = None if previous is None else x509.load_pem_x509_crl(previous)
         dates = {each.serial_number: each.revocation_date_utc for each in old or ()}
-        begin = now - LAG
+        issued_at = now - CRL_BACKDATE
         if old is not None and old.last_update_utc is not None:
-            begin = max(begin, old.last_update_utc + timedelta(seconds=1))
-        builder = x509.CertificateRevocationListBuilder(self.identity.certificate.subject, begin, END)
+            issued_at = max(issued_at, old.last_update_utc + timedelta(seconds=1))
+        builder = x509.CertificateRevocationListBuilder(self.identity.certificate.subject, issued_at, NOT_AFTER)
         for serial, date in (dict.fromkeys(sorted(serials), now) | dates).items():
             entry = x509.RevokedCertificateBuilder(serial, date).build()
             builder = builder.add_revoked_certificate(entry)
@@ -141,7 +142,7 @@ def revoked_serials(crl: bytes | None) -> set[int]:
 
 
 def hosts_of(certificate: x509.Certificate) -> list[str]:
-    """The host names and IP addresses of a broker's certificate, in order."""
+    """The host names and IP addresses in a broker's certificate, in order."""
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return [str(name.value) for name in names]
 
@@ -151,9 +152,11 @@ def common_name(certificate: x509.Certificate) -> str:
 
 
 def _name(common_name: str) -> x509.Name:
-    if len(common_name) > LONGEST_NAME:
-        told = f"{common_name}: {len(common_name)} characters, a certificate's common name takes {LONGEST_NAME}"
-        raise ProvisioningError(f"{told}; a password has no such limit")
+    if len(common_name) > MAX_COMMON_NAME:
+        raise ProvisioningError(
+            f"{common_name}: {len(common_name)} characters, a certificate's common name takes {MAX_COMMON_NAME}; "
+            "a password has no such limit"
+        )
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
 
 
@@ -190,7 +193,7 @@ def _signed(
     extensions: Iterable[tuple[x509.ExtensionType, bool]],
 ) -> x509.Certificate:
     builder = (
-        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), BEGIN, end)
+        x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), NOT_BEFORE, end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )  # fmt: skip
     for extension, critical in extensions:

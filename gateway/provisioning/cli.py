@@ -1,12 +1,12 @@
-"""The `edge-gateway devices` commands: `app`, which the main command mounts.
+"""The `edge-gateway devices` commands. `app` is a part of the main command.
 
-They say what they did on stdout (on stderr with `--print`, which keeps stdout for the board file), and what is left for
-the operator. An error is one line on stderr and exit status 2. Nothing is decided here.
+They print on stdout what they did and what the operator must do next (with `--print` on stderr, since the board file is
+on stdout). An error is one line on stderr and exit status 2. It must import what is large only inside a command.
 """
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,8 +17,10 @@ from gateway.errors import ProvisioningError
 from gateway.manager import DEFAULT_DATA
 
 if TYPE_CHECKING:
-    from gateway.provisioning.credentials import Outcome
-    from gateway.provisioning.device_names import Device
+    from gateway.protocol import Device
+    from gateway.provisioning.board_file import CredentialKind
+    from gateway.provisioning.commands import DeviceListing
+    from gateway.provisioning.credentials import CredentialResult
 
 DEFAULT_SITE = Path("/etc/edge-gateway")
 DEFAULT_CONF = Path("/etc/mosquitto/mosquitto.conf")
@@ -28,29 +30,33 @@ NO_ACL = (
     "This site has no ACL with an entry for each device, which Mosquitto 2.1 and later need: `edge-gateway devices "
     "convert` makes it."
 )
-RUNNING = "Then a connection by a certificate that is open stays open, and may publish and receive nothing."
+OPEN_CONNECTIONS = "Then a connection by a certificate that is open stays open, and may publish and receive nothing."
 
 app = typer.Typer(name="devices", help="The site's identities: who may connect to the broker.", no_args_is_help=True)
 
-SiteFolder = Annotated[Path, typer.Option("--site", envvar="EDGE_SITE", help="The folder of the site's identities.")]
-Data = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
-NoRegister = Annotated[bool, typer.Option("--no-register", help="Leave the Edge Manager alone.")]
-Fleet = Annotated[str | None, typer.Argument(help="A DeviceFleetName.", show_default=False)]
-Names = Annotated[list[str] | None, typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)]
-Csv = Annotated[Path | None, typer.Option("--csv", help="A file of lines `fleet,device`, in place of names.")]
-Broker = Annotated[
+SiteOption = Annotated[Path, typer.Option("--site", envvar="EDGE_SITE", help="The folder of the site's identities.")]
+ManagerDataOption = Annotated[
+    Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")
+]
+NoRegisterOption = Annotated[bool, typer.Option("--no-register", help="Leave the Edge Manager alone.")]
+OptionalFleetArgument = Annotated[str | None, typer.Argument(help="A DeviceFleetName.", show_default=False)]
+DeviceArguments = Annotated[
+    list[str] | None, typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)
+]
+CsvOption = Annotated[Path | None, typer.Option("--csv", help="A file of lines `fleet,device`, in place of names.")]
+BrokerOption = Annotated[
     str | None,
     typer.Option(
         envvar="EDGE_BROKER",
         help="How devices reach the broker: mqtts://HOST[:PORT]; mqtt:// on a trusted network. Else: the first name "
-        "that `init` was given, at the port of the shipped doors.",
+        "that `init` was given, at the port of the shipped listener.",
     ),
 ]
 
 
 @contextlib.contextmanager
-def _telling() -> Iterator[None]:
-    """Turns what an operator can mend into one line on stderr and exit status 2."""
+def _exit_on_error() -> Iterator[None]:
+    """Turns an error that an operator can fix into one line on stderr and exit status 2."""
     try:
         yield
     except (ProvisioningError, OSError) as error:
@@ -64,20 +70,20 @@ def init(
         list[str] | None,
         typer.Argument(metavar="HOST...", help="Names and addresses of the broker; devices get the first."),
     ] = None,
-    site: SiteFolder = DEFAULT_SITE,
-    renew: Annotated[bool, typer.Option("--renew", help="Draw the broker a new key and certificate.")] = False,
+    site: SiteOption = DEFAULT_SITE,
+    renew: Annotated[bool, typer.Option("--renew", help="Make a new key and certificate of the broker.")] = False,
     root: Annotated[
         str | None,
-        typer.Option(envvar="GATEWAY_ROOT", help="What every topic begins with, in the ACL; else: edge."),
+        typer.Option(envvar="GATEWAY_ROOT", help="The first level of all topics in the ACL; else: edge."),
     ] = None,
 ) -> None:
-    """Make what a site begins with: certificate authority, certificate of the broker, the gateway's password, ACL.
+    """Make the files of a site: certificate authority, certificate of the broker, the gateway's password, ACL.
 
-    Doing so again keeps what is there; other HOSTs make a new certificate for the broker.
+    Files that exist stay; other HOSTs make a new certificate of the broker.
     """
     from gateway.provisioning import commands
 
-    with _telling():
+    with _exit_on_error():
         made = commands.init(site, hosts or [], datetime.now(UTC), renew, root)
     for each in made:
         typer.echo(f"made {each}")
@@ -87,16 +93,16 @@ def init(
 @app.command()
 def convert(
     conf: Annotated[Path, typer.Option("--conf", help="The broker's configuration.")] = DEFAULT_CONF,
-    site: SiteFolder = DEFAULT_SITE,
+    site: SiteOption = DEFAULT_SITE,
 ) -> None:
-    """Give each device an entry of its own in the ACL, on a site whose ACL has `pattern` lines for all.
+    """Give each device its own entry in the ACL, on a site whose ACL has `pattern` lines for all.
 
-    Mosquitto 2.1 and later deny devices by such lines. The entries go into SITE/broker/acl, with the other lines of the
-    acl_file that the configuration names now; then it names the new file. Doing so again changes nothing.
+    With such lines Mosquitto 2.1 and later deny all devices. The entries are written to SITE/broker/acl, with the other
+    lines of the acl_file that the configuration names now; then it names the new file. A second call changes nothing.
     """
     from gateway.provisioning import commands
 
-    with _telling():
+    with _exit_on_error():
         done = commands.convert(site, conf, datetime.now(UTC))
     for each in done:
         typer.echo(each)
@@ -105,40 +111,41 @@ def convert(
 
 @app.command()
 def add(
-    fleet: Fleet = None,
-    devices: Names = None,
-    csv: Csv = None,
+    fleet: OptionalFleetArgument = None,
+    devices: DeviceArguments = None,
+    csv: CsvOption = None,
     certificate: Annotated[
-        bool, typer.Option("--certificate", help="A certificate of the site's authority in place of a password.")
+        bool, typer.Option("--certificate", help="A certificate of the site's authority instead of a password.")
     ] = False,
-    days: Annotated[int, typer.Option(min=1, help="How long the certificate is good.")] = 3650,
-    broker: Broker = None,
-    renew: Annotated[bool, typer.Option("--renew", help="Draw a new credential; the old one ends.")] = False,
+    days: Annotated[int, typer.Option(min=1, help="How long the certificate is valid.")] = 3650,
+    broker: BrokerOption = None,
+    renew: Annotated[bool, typer.Option("--renew", help="Make a new credential; the old one is revoked.")] = False,
     show: Annotated[bool, typer.Option("--print", help="Print the board file of the one device.")] = False,
-    no_register: NoRegister = False,
-    site: SiteFolder = DEFAULT_SITE,
-    data: Data = DEFAULT_DATA,
+    no_register: NoRegisterOption = False,
+    site: SiteOption = DEFAULT_SITE,
+    data: ManagerDataOption = DEFAULT_DATA,
 ) -> None:
     """Give devices a credential at the broker and a file for their boards, and register them at the manager.
 
-    Doing so again changes nothing, and completes what was interrupted.
+    A second call changes nothing, or completes what was interrupted.
     """
     from gateway.provisioning import commands
-    from gateway.provisioning.board_file import BrokerUrl
-    from gateway.provisioning.credentials import Order
+    from gateway.provisioning.board_file import AdvertisedBroker
+    from gateway.provisioning.credentials import CredentialRequest
 
     now = datetime.now(UTC)
-    with _telling():
+    with _exit_on_error():
         chosen = _chosen(fleet, devices, csv)
         if show and len(chosen) != 1:
             raise ProvisioningError(f"--print prints the board file of one device, and here are {len(chosen)}")
-        with commands.opened(site, None if no_register else data, now) as (books, manager):
-            url = BrokerUrl(books.hosts[0]) if broker is None else BrokerUrl.parse(broker)
-            order = Order("certificate" if certificate else "password", url, now + timedelta(days=days), renew)
-            done = commands.add(books, manager, chosen, order, now)
-            has_acl = books.has_acl
-        text = _board_text(done[0][0]) if show else ""
-    _tell([(each, _word(new, "registered", "was registered already")) for each, new in done], to_stderr=show)
+        with commands.open_site(site, None if no_register else data, now) as (inventory, manager):
+            address = AdvertisedBroker(inventory.hosts[0]) if broker is None else AdvertisedBroker.parse(broker)
+            kind: CredentialKind = "certificate" if certificate else "password"
+            request = CredentialRequest(kind, address, now + timedelta(days=days), renew)
+            done = commands.add(inventory, manager, chosen, request, now)
+            has_acl = inventory.has_acl
+        text = _board_file_text(done[0][0]) if show else ""
+    _report(done, "registered", "was registered already", to_stderr=show)
     if not has_acl:
         typer.echo(NO_ACL, err=show)
     typer.echo(text, nl=False)
@@ -146,75 +153,91 @@ def add(
 
 @app.command()
 def remove(
-    fleet: Fleet = None,
-    devices: Names = None,
-    csv: Csv = None,
-    no_register: NoRegister = False,
-    site: SiteFolder = DEFAULT_SITE,
-    data: Data = DEFAULT_DATA,
+    fleet: OptionalFleetArgument = None,
+    devices: DeviceArguments = None,
+    csv: CsvOption = None,
+    no_register: NoRegisterOption = False,
+    site: SiteOption = DEFAULT_SITE,
+    data: ManagerDataOption = DEFAULT_DATA,
 ) -> None:
-    """Take devices' credentials away, deregister them, and delete their board files; doing so again changes nothing.
+    """Revoke devices' credentials, deregister them, and delete their board files. A second call changes nothing.
 
-    A password's line goes, a certificate is revoked. What the manager keeps of the devices goes too.
+    The line of a password is deleted, a certificate is revoked. The manager deletes its data of the devices.
     """
     from gateway.provisioning import commands
 
-    with _telling():
+    with _exit_on_error():
         chosen = _chosen(fleet, devices, csv)
-        with commands.opened(site, None if no_register else data, datetime.now(UTC)) as (books, manager):
-            done = commands.remove(books, manager, chosen)
-    _tell([(each, _word(was, "deregistered", "was not registered")) for each, was in done])
-    if any("certificate" in each.told for each, _ in done):
-        typer.echo(RUNNING)
+        with commands.open_site(site, None if no_register else data, datetime.now(UTC)) as (inventory, manager):
+            done = commands.remove(inventory, manager, chosen)
+    _report(done, "deregistered", "was not registered")
+    if any("certificate" in each.message for each, _ in done):
+        typer.echo(OPEN_CONNECTIONS)
 
 
 @app.command("list")
 def list_devices(
     as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")] = False,
-    no_register: NoRegister = False,
-    site: SiteFolder = DEFAULT_SITE,
-    data: Data = DEFAULT_DATA,
+    no_register: NoRegisterOption = False,
+    site: SiteOption = DEFAULT_SITE,
+    data: ManagerDataOption = DEFAULT_DATA,
 ) -> None:
-    """List all devices that the site or the manager knows, and what they connect by."""
-    from gateway.provisioning import commands, tables
+    """List all devices that the site or the manager knows, with their credentials."""
+    from gateway.provisioning import commands
 
     with (
-        _telling(),
-        commands.opened(site, None if no_register else data, datetime.now(UTC)) as (books, manager),
+        _exit_on_error(),
+        commands.open_site(site, None if no_register else data, datetime.now(UTC)) as (inventory, manager),
     ):
-        rows = commands.rows(books, manager)
+        listings = commands.list_devices(inventory, manager)
     if as_json:
-        typer.echo(json.dumps([tables.report(row) for row in rows]))
+        typer.echo(json.dumps([each.to_json() for each in listings]))
     else:
-        tables.show(rows)
+        _print_table(listings)
 
 
 def _chosen(fleet: str | None, names: list[str] | None, csv: Path | None) -> "list[Device]":
-    from gateway.provisioning.device_names import chosen, from_csv
+    from gateway.provisioning.device_names import devices_from_csv, devices_named
 
     if csv is not None and fleet is None:
         with csv.open(encoding="utf-8-sig", newline="") as file:
             try:
-                return from_csv(file)
+                return devices_from_csv(file)
             except ProvisioningError as error:
                 raise ProvisioningError(f"{csv}: {error}") from error
     if csv is not None or fleet is None or not names:
         raise ProvisioningError("name a fleet and its devices, or give --csv; not both")
-    return chosen(fleet, names)
+    return devices_named(fleet, names)
 
 
-def _tell(done: "list[tuple[Outcome, str]]", to_stderr: bool = False) -> None:
-    for each, registration in done:
-        typer.echo(f"{each.device.user}: {each.told}{registration}", err=to_stderr)
-    if any(each.reload for each, _ in done):
+def _report(done: "list[tuple[CredentialResult, bool | None]]", yes: str, no: str, to_stderr: bool = False) -> None:
+    """`yes`, `no`: what the manager's answer means; there is none where no manager was asked."""
+    for each, answer in done:
+        registration = "" if answer is None else f"; {yes if answer else no}"
+        typer.echo(f"{each.device}: {each.message}{registration}", err=to_stderr)
+    if any(each.needs_reload for each, _ in done):
         typer.echo(f"{RELOAD} {RELOAD_CONTAINER}", err=to_stderr)
 
 
-def _word(answer: bool | None, yes: str, no: str) -> str:
-    return "" if answer is None else f"; {yes if answer else no}"
+def _board_file_text(result: "CredentialResult") -> str:
+    if result.board_file is None:
+        raise ProvisioningError(f"{result.device} {result.message}")
+    return result.board_file.read_text()
 
 
-def _board_text(outcome: "Outcome") -> str:
-    if outcome.board is None:
-        raise ProvisioningError(f"{outcome.device.user} {outcome.told}")
-    return outcome.board.read_text()
+def _print_table(listings: "Sequence[DeviceListing]") -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Fleet", "Device", "Credential", "Until", "Registered", "Board file")
+    for each in listings:
+        end = "" if each.end is None else f"{each.end:%Y-%m-%d}"
+        registered = "not asked" if each.registered is None else _yes(each.registered)
+        board_file = _yes(each.has_board_file)
+        table.add_row(each.device.fleet, each.device.name, each.kind or "none", end, registered, board_file)
+    # A pipe or a file has no width: a line may be as long as it needs.
+    Console(width=None if Console().is_terminal else 400).print(table)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

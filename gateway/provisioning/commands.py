@@ -1,22 +1,25 @@
-"""One command on a site from beginning to end: lock, check, broker, manager, in an order that may break off anywhere.
+"""The commands on a site: they lock, check, write the broker's files and then register devices at the manager.
 
-Everything that can be refused is refused before the first change. It prints nothing.
+Each may be interrupted at any step and repeated. It must never change anything before all checks have passed. It prints
+nothing.
 """
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import ProvisioningError
-from gateway.provisioning import atomic_files, conversion, credentials, manager_registry, site
+from gateway.manager import Database, ManagerError, open_database
+from gateway.protocol import Device
+from gateway.provisioning import atomic_files, conversion, credentials, site
 from gateway.provisioning.acl_file import AclFile
-from gateway.provisioning.board_file import BrokerUrl, Kind
-from gateway.provisioning.credentials import Order, Outcome
-from gateway.provisioning.device_names import PROBE, Device
-from gateway.provisioning.inventory import Books
-from gateway.provisioning.manager_registry import Registry
+from gateway.provisioning.board_file import AdvertisedBroker, CredentialKind
+from gateway.provisioning.credentials import CredentialRequest, CredentialResult
+from gateway.provisioning.device_names import PROBE, devices_of_users, in_order
+from gateway.provisioning.inventory import DeviceInventory
 from gateway.provisioning.site import Site
 
 DEFAULT_ROOT = "edge"
@@ -24,99 +27,132 @@ CONVERT = "a mosquitto.conf that names another acl_file is changed by `edge-gate
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One line of `list`. `end`: of the certificate; `registered` None: no manager was asked."""
+class DeviceListing:
+    """One row of `list`. `end`: of the certificate; `registered` None: no manager was asked."""
 
     device: Device
-    kind: Kind | None
+    kind: CredentialKind | None
     end: datetime | None
     registered: bool | None
     has_board_file: bool
 
+    def to_json(self) -> dict[str, object]:
+        """`until` in Unix seconds, None without an end."""
+        return {
+            "fleet": self.device.fleet,
+            "device": self.device.name,
+            "credential": self.kind,
+            "until": None if self.end is None else int(self.end.timestamp()),
+            "registered": self.registered,
+            "board_file": self.has_board_file,
+        }
+
 
 @contextlib.contextmanager
-def opened(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[Books, Registry | None]]:
-    """The books and the manager (None: `data` names none), while no other command changes them."""
+def open_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[DeviceInventory, Database | None]]:
+    """Lock a site. The manager's store in `data` is opened too, whether the manager runs or not; `data` None: none is.
+
+    Raises ProvisioningError if one cannot be used.
+    """
     folder = Site(root)
     with contextlib.ExitStack() as stack:
         stack.enter_context(atomic_files.locked(folder.ca))
-        books = Books(folder, now)
-        yield books, None if data is None else stack.enter_context(manager_registry.opened(data))
+        inventory = DeviceInventory(folder, now)
+        yield inventory, None if data is None else stack.enter_context(_open_manager(data))
+
+
+@contextlib.contextmanager
+def _open_manager(data: Path) -> Iterator[Database]:
+    try:
+        with contextlib.closing(open_database(data, create=False)) as store:
+            yield store
+    except ManagerError as error:
+        raise ProvisioningError(f"{error}; or --no-register, where another Edge Manager knows the devices") from error
+    except sqlite3.Error as error:
+        raise ProvisioningError(f"the manager's data in {data}: {error}") from error
 
 
 def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, topics: str | None = None) -> list[str]:
-    """Make what a site begins with, and keep what is there. `topics`: their root in the ACL; None: "edge", or as it is.
+    """Make the files of a site that are missing. `topics`: their root in the ACL; None: "edge", or that of the ACL.
 
-    Says what it made. Raises SiteError where a host name is none, or none was given and the broker has no certificate
-    yet, or the ACL is for other topics.
+    Returns what it made. Raises ProvisioningError for a wrong host name, if no name was given and the broker has no
+    certificate yet, or if the ACL has another root.
     """
     folder = Site(root)
     site.make_folders(folder)
     with atomic_files.locked(folder.ca):
         made = site.init(folder, hosts, now, renew)
-        books = Books(folder, now)
-        known = folder.acl()
-        if known is None:
-            books.use_acl(_new_acl(topics or DEFAULT_ROOT))
+        inventory = DeviceInventory(folder, now)
+        acl = folder.acl()
+        if acl is None:
+            inventory.replace_acl(_new_acl(topics or DEFAULT_ROOT))
             made.append(f"the ACL, in {folder.acl_path}; {CONVERT}")
-        elif topics not in (None, known.root):
+        elif topics not in (None, acl.root):
             raise ProvisioningError(
-                f"{folder.acl_path} is for the root {known.root}: its lines are to be changed by hand"
+                f"{folder.acl_path} is for the root {acl.root}: its lines are to be changed by hand"
             )
-        # A device that a command gave a credential before there was an ACL, or that was interrupted.
-        granted = [device for device in (*books.devices(), PROBE) if books.kind(device) and books.grant(device)]
-        if granted and known is not None:
+        # Devices that got a credential before there was an ACL, or by a command that was interrupted.
+        known = [device for device in (*inventory.devices(), PROBE) if inventory.kind(device)]
+        granted = [device for device in known if inventory.grant_topics(device)]
+        if granted and acl is not None:
             made.append(f"entries in the ACL for {len(granted):,} devices")
-        if _make_probe(books, now):
+        if _ensure_probe(inventory, now):
             made.append(f"an identity for the doctor's probe, in {folder.probe}")
-        books.commit()
+        inventory.commit()
     return made
 
 
 def convert(root: Path, conf: Path, now: datetime) -> list[str]:
-    """Take a site over whose ACL was a file of `pattern` lines, and have `conf` (mosquitto.conf) name the site's ACL.
+    """Replace an ACL of `pattern` lines by one with an entry for each device, and name it in `conf` (mosquitto.conf).
 
-    Says what it did. Raises SiteError where the site or the files of the broker cannot be used.
+    Returns what it did. Raises ProvisioningError if the site or the files of the broker cannot be used.
     """
     folder = Site(root.absolute())
     with atomic_files.locked(folder.ca):
-        books = Books(folder, now)
-        old = conversion.find(conf)
+        inventory = DeviceInventory(folder, now)
+        old = conversion.find_broker_files(conf)
         for path in (old.acl, *old.passwords):
             if not path.exists():
                 raise ProvisioningError(f"{conf} names {path}, which is not there: run this where the broker runs")
-        known, acl = folder.acl(), site.read_acl(old.acl.resolve())
+        previous, acl = folder.acl(), site.read_acl(old.acl.resolve())
         if acl is None:
             raise ProvisioningError(f"{old.acl} is not there any more")
         acl = acl.without_patterns()
-        books.use_acl(acl)
-        _make_probe(books, now)
-        passwords = [site.read_passwords(path.resolve()) for path in old.passwords]
-        others = {device for each in passwords for device in site.devices_in(each.users())}
-        for device in sorted(books.devices() | others | {PROBE}):
-            if books.kind(device) or device in others:
-                books.grant(device)
+        inventory.replace_acl(acl)
+        _ensure_probe(inventory, now)
+        password_files = [site.read_passwords(path.resolve()) for path in old.passwords]
+        others = devices_of_users(user for passwords in password_files for user in passwords.users())
+        for device in in_order(inventory.devices() | others | {PROBE}):
+            if inventory.kind(device) or device in others:
+                inventory.grant_topics(device)
         done = [f"wrote the entries of {len(acl.users()):,} devices into {folder.acl_path}; others have no rights"]
-        if known is not None and set(known.others()) - set(acl.others()) - set(_new_acl(known.root).others()):
+        if previous is not None and _own_lines(previous) - set(acl.operator_lines()):
             before = folder.acl_path.with_name("acl.before")
-            atomic_files.write(before, str(known).encode(), atomic_files.SECRET)
-            done.append(f"kept what stood there, with lines that {old.acl} has not, as {before}")
-        books.commit()
+            atomic_files.write(before, str(previous).encode(), atomic_files.SECRET)
+            done.append(f"kept the previous file, which has lines that {old.acl} has not, as {before}")
+        inventory.commit()
         if old.acl.resolve() != folder.acl_path.resolve():
-            conversion.point_to(old, folder.acl_path)
+            conversion.set_acl_file(old, folder.acl_path)
             done.append(f"{old.conf} names it as acl_file now, in place of {old.acl}")
     return done + [f"left as it is: {line} (since Mosquitto 2.1 %u and %c match one level)" for line in acl.patterns()]
 
 
-def _make_probe(books: Books, now: datetime) -> bool:
-    """Plan an identity for the doctor's probe. False where it has one that works; its host and port may be changed."""
+def _own_lines(acl: AclFile) -> set[str]:
+    """The lines that an operator has added to the ACL of a site."""
+    return set(acl.operator_lines()) - set(_new_acl(acl.root).operator_lines())
+
+
+def _ensure_probe(inventory: DeviceInventory, now: datetime) -> bool:
+    """Plan a credential for the doctor. False if it has one that works; its host and port may have been changed."""
     try:
-        board = books.usable_board(PROBE, "password")
+        board = inventory.usable_board_file(PROBE, "password")
     except ProvisioningError:
         board = None
-    if board is not None and books.holds(board) and board.ca in (None, books.authority.identity.certificate_der):
+    ca = inventory.authority.identity.certificate_der
+    if board is not None and inventory.is_current(board) and board.ca in (None, ca):
         return False
-    credentials.add(books, PROBE, Order("password", BrokerUrl(books.hosts[0]), now, renew=True))
+    broker = AdvertisedBroker(inventory.hosts[0])
+    credentials.add(inventory, PROBE, CredentialRequest("password", broker, now, renew=True))
     return True
 
 
@@ -128,35 +164,44 @@ def _new_acl(root: str) -> AclFile:
 
 
 def add(
-    books: Books, manager: Registry | None, devices: Sequence[Device], order: Order, now: datetime
-) -> list[tuple[Outcome, bool | None]]:
-    """What was done for each, and whether it is newly registered (None: no manager)."""
-    outcomes = [credentials.add(books, device, order) for device in devices]
-    books.commit()
-    # Last: a device that is registered and cannot connect would be waited for.
-    return [(each, None if manager is None else manager.register(each.device, now.timestamp())) for each in outcomes]
+    inventory: DeviceInventory,
+    manager: Database | None,
+    devices: Sequence[Device],
+    request: CredentialRequest,
+    now: datetime,
+) -> list[tuple[CredentialResult, bool | None]]:
+    """For each device the result, and whether it is newly registered (None: no manager)."""
+    results = [credentials.add(inventory, device, request) for device in devices]
+    inventory.commit()
+    # Registration is last: the manager would wait for a registered device that cannot connect.
+    if manager is None:
+        return [(each, None) for each in results]
+    return [(each, manager.register(each.device.fleet, each.device.name, now.timestamp())) for each in results]
 
 
-def remove(books: Books, manager: Registry | None, devices: Sequence[Device]) -> list[tuple[Outcome, bool | None]]:
-    """What was done for each, and whether it was registered (None: no manager)."""
-    outcomes = [credentials.remove(books, device) for device in devices]
-    books.commit()
-    told = [(each, None if manager is None else manager.deregister(each.device)) for each in outcomes]
+def remove(
+    inventory: DeviceInventory, manager: Database | None, devices: Sequence[Device]
+) -> list[tuple[CredentialResult, bool | None]]:
+    """For each device the result, and whether it was registered (None: no manager)."""
+    results = [credentials.remove(inventory, device) for device in devices]
+    inventory.commit()
+    was_registered = [None if manager is None else manager.deregister(each.fleet, each.name) for each in devices]
     for device in devices:
-        books.forget_board(device)
-    return told
+        inventory.delete_board_file(device)
+    return list(zip(results, was_registered, strict=True))
 
 
-def rows(books: Books, manager: Registry | None) -> list[Row]:
+def list_devices(inventory: DeviceInventory, manager: Database | None) -> list[DeviceListing]:
     """All devices that the site or the manager knows, in order of their names."""
-    registered = set() if manager is None else manager.devices()
+    registered = set() if manager is None else {Device(fleet, name) for fleet, name, _ in manager.devices()}
     return [
-        _row(books, device, None if manager is None else device in registered)
-        for device in sorted(books.devices() | registered)
+        _listing(inventory, device, None if manager is None else device in registered)
+        for device in in_order(inventory.devices() | registered)
     ]
 
 
-def _row(books: Books, device: Device, registered: bool | None) -> Row:
-    certificate = books.certificate(device)
+def _listing(inventory: DeviceInventory, device: Device, registered: bool | None) -> DeviceListing:
+    certificate = inventory.certificate(device)
     end = None if certificate is None else certificate.not_valid_after_utc
-    return Row(device, books.kind(device), end, registered, books.board_path(device).exists())
+    has_board_file = inventory.board_file_path(device).exists()
+    return DeviceListing(device, inventory.kind(device), end, registered, has_board_file)

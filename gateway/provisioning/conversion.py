@@ -1,6 +1,6 @@
-"""Which files a mosquitto.conf names for users and their rights, and how it names another acl_file.
+"""Finds the acl_file and the password_files in a mosquitto.conf, and changes the path of the acl_file.
 
-It must never change more of a configuration than that line.
+It must never change anything else of a configuration.
 """
 
 import os
@@ -23,17 +23,17 @@ class BrokerFiles:
     passwords: tuple[Path, ...]
 
 
-def find(conf: Path) -> BrokerFiles:
-    """Look in `conf` and in what it includes.
+def find_broker_files(conf: Path) -> BrokerFiles:
+    """Read `conf` and the files that it includes.
 
-    Raises OSError, and SiteError where that names no acl_file or several, or names files by relative paths.
+    Raises OSError, and ProvisioningError if they name no acl_file or several, or have relative paths.
     """
-    texts = list(_texts(conf))
-    found = [(path, acl) for path, text in texts for acl in _named("acl_file", text)]
+    texts = list(_read_all(conf))
+    found = [(path, acl) for path, text in texts for acl in _values("acl_file", text)]
     if len(found) != 1:
         named = ", ".join(f"{acl} in {path}" for path, acl in found) or "none"
         raise ProvisioningError(f"{conf} must name one acl_file, and names {named}")
-    passwords = tuple(path for _, text in texts for path in _named("password_file", text))
+    passwords = tuple(path for _, text in texts for path in _values("password_file", text))
     for path in (found[0][1], *passwords):
         if not path.is_absolute():
             raise ProvisioningError(
@@ -42,25 +42,25 @@ def find(conf: Path) -> BrokerFiles:
     return BrokerFiles(*found[0], passwords)
 
 
-def point_to(found: BrokerFiles, acl: Path) -> None:
-    """Have the configuration name another acl_file. The file keeps its owner and mode. Raises OSError."""
-    path = found.conf.resolve()
+def set_acl_file(files: BrokerFiles, acl: Path) -> None:
+    """Change the path of the acl_file. The configuration file keeps its owner and mode. Raises OSError."""
+    path = files.conf.resolve()
     status = path.stat()
-    changed = _line("acl_file").sub(lambda line: line[1] + os.fsencode(acl), path.read_bytes())
+    changed = _line_pattern("acl_file").sub(lambda line: line[1] + os.fsencode(acl), path.read_bytes())
     atomic_files.write(path, changed, stat.S_IMODE(status.st_mode), status)
 
 
-def _line(option: str) -> re.Pattern[bytes]:
+def _line_pattern(option: str) -> re.Pattern[bytes]:
     return re.compile(rb"^([ \t]*%s[ \t]+)(\S.*?)(?=[ \t\r]*$)" % option.encode(), re.MULTILINE)
 
 
-def _named(option: str, text: bytes) -> list[Path]:
-    return [Path(os.fsdecode(value)) for _, value in _line(option).findall(text)]
+def _values(option: str, text: bytes) -> list[Path]:
+    return [Path(os.fsdecode(value)) for _, value in _line_pattern(option).findall(text)]
 
 
-def _texts(conf: Path) -> Iterator[tuple[Path, bytes]]:
+def _read_all(conf: Path) -> Iterator[tuple[Path, bytes]]:
     text = conf.read_bytes()
     yield conf, text
-    for folder in _named("include_dir", text):
+    for folder in _values("include_dir", text):
         for included in sorted((conf.parent / folder).glob("*.conf")):
-            yield from _texts(included)
+            yield from _read_all(included)

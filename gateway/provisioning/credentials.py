@@ -1,8 +1,7 @@
-"""Adding and removing devices: what is to be done for each, step by step.
+"""Gives devices credentials and takes them away, step by step.
 
-What a command was asked to do stands in the board file before anything else is changed, so the same command again
-completes one that was interrupted. A device has one credential. Who is removed loses it before anything else is
-forgotten.
+The board file is written before anything else is changed, so the same command completes one that was interrupted. A
+device has at most one credential. A removal must take the credential away before it deletes anything else.
 """
 
 from dataclasses import dataclass, replace
@@ -10,79 +9,90 @@ from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import ProvisioningError
-from gateway.provisioning.board_file import BoardFile, BrokerUrl, Kind
-from gateway.provisioning.device_names import Device
-from gateway.provisioning.inventory import Books
-from gateway.provisioning.site import draw_password
+from gateway.protocol import Device
+from gateway.provisioning.board_file import AdvertisedBroker, BoardFile, CredentialKind
+from gateway.provisioning.inventory import DeviceInventory
+from gateway.provisioning.site import generate_password
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was done at the broker for one device. `reload`: it must read its files again to know."""
+class CredentialRequest:
+    """What devices get. `end`: of a certificate; `renew`: make a new credential and revoke the old one."""
 
-    device: Device
-    told: str
-    reload: bool = False
-    board: Path | None = None
-    """The board file, None where there is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """What devices are to have. `end`: of a certificate; `renew`: draw a new credential, and revoke the old one."""
-
-    kind: Kind
-    broker: BrokerUrl
+    kind: CredentialKind
+    broker: AdvertisedBroker
     end: datetime
     renew: bool = False
 
 
-def add(books: Books, device: Device, order: Order) -> Outcome:
-    """Write the board file and plan the credential. Raises SiteError where it has one of the other kind."""
-    known = books.kind(device)
-    if known not in (None, order.kind) and not order.renew:
-        raise ProvisioningError(f"{device.user} has a {known}: --renew puts a {order.kind} in its place")
-    board = None if order.renew else books.usable_board(device, order.kind)
-    if known is not None and board is None and not order.renew:
-        kept = f"has its {known} already, and no board file: --renew draws both anew"
-        return Outcome(device, kept, reload=books.grant(device))
-    return _admit(books, device, order, known, board)
+@dataclass(frozen=True, slots=True)
+class CredentialResult:
+    """What was done for one device. `needs_reload`: the broker must read its files again."""
+
+    device: Device
+    message: str
+    needs_reload: bool = False
+    board_file: Path | None = None
+    """None: the device has no board file."""
 
 
-def _admit(books: Books, device: Device, order: Order, known: Kind | None, board: BoardFile | None) -> Outcome:
-    path, older = books.board_path(device), books.certificates(device)
-    wanted = _drawn(books, device, order) if board is None else _addressed(books, board, order)
+def add(inventory: DeviceInventory, device: Device, request: CredentialRequest) -> CredentialResult:
+    """Write the board file and plan the credential. Raises ProvisioningError if it has one of the other kind."""
+    current = inventory.kind(device)
+    if current not in (None, request.kind) and not request.renew:
+        raise ProvisioningError(f"{device} has a {current}: --renew puts a {request.kind} in its place")
+    board = None if request.renew else inventory.usable_board_file(device, request.kind)
+    if current is not None and board is None and not request.renew:
+        message = f"has its {current} already, and no board file: --renew draws both anew"
+        return CredentialResult(device, message, needs_reload=inventory.grant_topics(device))
+    return _grant(inventory, device, request, current, board)
+
+
+def _grant(
+    inventory: DeviceInventory,
+    device: Device,
+    request: CredentialRequest,
+    current: CredentialKind | None,
+    board: BoardFile | None,
+) -> CredentialResult:
+    path, older = inventory.board_file_path(device), inventory.certificates(device)
+    if board is None:
+        wanted = _new_board_file(inventory, device, request)
+    else:
+        wanted = _with_new_address(inventory, board, request)
     if wanted != board:
-        books.write_board(wanted)
-    granted = books.grant(device)
-    if board is not None and books.holds(board):
-        return Outcome(device, f"has its {known} already, in {path}", granted, path)
-    books.revoke(each for each in older if each != wanted.certificate)
-    books.admit(wanted)
-    # The broker knows a certificate by its authority; all else stands in files that it must read again.
-    return Outcome(device, f"{order.kind} in {path}", granted or order.kind == "password" or known is not None, path)
+        inventory.write_board_file(wanted)
+    granted = inventory.grant_topics(device)
+    if board is not None and inventory.is_current(board):
+        return CredentialResult(device, f"has its {current} already, in {path}", granted, path)
+    inventory.revoke_certificates(each for each in older if each != wanted.certificate)
+    inventory.grant(wanted)
+    # The broker accepts a new certificate at once. All other changes are in files that it must read again.
+    needs_reload = granted or request.kind == "password" or current is not None
+    return CredentialResult(device, f"{request.kind} in {path}", needs_reload, path)
 
 
-def remove(books: Books, device: Device) -> Outcome:
-    """Plan the end of its credential. The board file stays until that is done."""
-    known, left = books.kind(device), books.certificates(device)
-    # A board file without a credential is what a removal leaves that broke off before the broker's reload.
-    unfinished = books.board_path(device).exists()
-    changed = books.shut_out(device)
-    if known is None and not left:
-        return Outcome(device, "had no credential", reload=changed or unfinished)
-    return Outcome(device, f"lost its {known or 'certificate'}", reload=True)
+def remove(inventory: DeviceInventory, device: Device) -> CredentialResult:
+    """Plan the end of its credential. The caller deletes the board file after `commit`."""
+    current, certificates = inventory.kind(device), inventory.certificates(device)
+    # A removal that was interrupted before the reload leaves a board file without a credential.
+    unfinished = inventory.board_file_path(device).exists()
+    changed = inventory.revoke_all(device)
+    if current is None and not certificates:
+        return CredentialResult(device, "had no credential", needs_reload=changed or unfinished)
+    return CredentialResult(device, f"lost its {current or 'certificate'}", needs_reload=True)
 
 
-def _drawn(books: Books, device: Device, order: Order) -> BoardFile:
-    ca = books.authority.identity.certificate_der
-    if order.kind == "password":
-        return BoardFile.with_password(device, order.broker, ca, draw_password())
-    identity = books.authority.issue_device(device.user, order.end)
-    return BoardFile.with_certificate(device, order.broker, ca, identity)
+def _new_board_file(inventory: DeviceInventory, device: Device, request: CredentialRequest) -> BoardFile:
+    ca = inventory.authority.identity.certificate_der
+    if request.kind == "password":
+        return BoardFile.with_password(device, request.broker, ca, generate_password())
+    identity = inventory.authority.issue_device(str(device), request.end)
+    return BoardFile.with_certificate(device, request.broker, ca, identity)
 
 
-def _addressed(books: Books, board: BoardFile, order: Order) -> BoardFile:
-    """The same credential, for the broker that is named now."""
-    ca = books.authority.identity.certificate_der if order.broker.tls else None
-    return replace(board, host=order.broker.host, port=order.broker.port_for(order.kind), ca=ca)
+def _with_new_address(inventory: DeviceInventory, board: BoardFile, request: CredentialRequest) -> BoardFile:
+    """The same credential with the requested address of the broker."""
+    broker = request.broker
+    ca = inventory.authority.identity.certificate_der if broker.tls else None
+    return replace(board, host=broker.host, port=broker.port_for(request.kind), ca=ca)

@@ -1,97 +1,77 @@
-"""Which devices: names held to the service's limits, one by one or from a CSV file.
+"""Names of devices: checked against the service's limits, given one by one or in a CSV file.
 
-It must never let a name pass that could stand for another's: what is refused here reaches no password file, no
-certificate and no ACL.
+It must never accept a name that could mean another device: such a name must not get into a password file, a certificate
+or an ACL. Names hold no slash and no dot, so user names and file names are unique.
 """
 
 import csv
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Self
 
 from gateway.errors import LimitError, ProvisioningError
-from gateway.protocol.limits import DEVICE_FLEET_NAME, DEVICE_NAME
+from gateway.protocol import Device
 
 HEADER = ["fleet", "device"]
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Device:
-    """One device. `user`: its MQTT user name and the common name of its certificate; `stem`: of its files' names.
-
-    Names hold no slash and no dot, so neither stands for two devices. Raises LimitError.
-    """
-
-    fleet: str
-    device: str
-
-    def __post_init__(self) -> None:
-        DEVICE_FLEET_NAME.check(self.fleet, "fleet")
-        DEVICE_NAME.check(self.device, "device")
-
-    @classmethod
-    def of_user(cls, user: str) -> Self | None:
-        """The device of that user name; None where it is none, as `gateway`."""
-        fleet, _, device = user.partition("/")
-        try:
-            return cls(fleet, device)
-        except LimitError:
-            return None
-
-    @property
-    def user(self) -> str:
-        return f"{self.fleet}/{self.device}"
-
-    @property
-    def stem(self) -> str:
-        return f"{self.fleet}.{self.device}"
-
-
 PROBE = Device("doctor", "probe")
-"""The identity of `edge-gateway doctor`, with which it tries what a device may. It is at no manager and in no list."""
+"""The device that `edge-gateway doctor` connects as, to test the rights of a device. No manager and no list has it."""
 
 
-def chosen(fleet: str, names: Iterable[str]) -> list[Device]:
-    """Raises SiteError that tells of each name that is none."""
-    return _checked((f"{fleet}/{name}", [fleet, name]) for name in names)
+def file_stem(device: Device) -> str:
+    """The name of a device's files, without suffix."""
+    return f"{device.fleet}.{device.name}"
 
 
-def from_csv(lines: Iterable[str]) -> list[Device]:
-    """`fleet,device` on each line, under a header or not.
+def devices_of_users(users: Iterable[str]) -> set[Device]:
+    """The devices among MQTT user names. `gateway` is none."""
+    devices = set()
+    for user in users:
+        fleet, _, name = user.partition("/")
+        try:
+            devices.add(Device(fleet, name))
+        except LimitError:
+            continue
+    return devices
 
-    Raises SiteError that tells of each line that cannot be used; a device that comes twice is one of them.
-    """
+
+def in_order(devices: Iterable[Device]) -> list[Device]:
+    """Sorted by fleet, then by name."""
+    return sorted(devices, key=lambda device: (device.fleet, device.name))
+
+
+def devices_named(fleet: str, names: Iterable[str]) -> list[Device]:
+    """Raises ProvisioningError with every mistake."""
+    return _parse_rows((f"{fleet}/{name}", [fleet, name]) for name in names)
+
+
+def devices_from_csv(lines: Iterable[str]) -> list[Device]:
+    """Read lines `fleet,device`; a header is optional. Raises ProvisioningError with every mistake."""
     try:
         rows = [(f"line {number}", [cell.strip() for cell in row]) for number, row in enumerate(csv.reader(lines), 1)]
     except (csv.Error, UnicodeDecodeError) as error:
         raise ProvisioningError(f"it cannot be read as CSV: {error}") from error
-    body = [(where, row) for where, row in rows if any(row)]
-    return _checked(body[1:] if body and body[0][1] == HEADER else body)
+    body = [(place, row) for place, row in rows if any(row)]
+    return _parse_rows(body[1:] if body and body[0][1] == HEADER else body)
 
 
-def _checked(rows: Iterable[tuple[str, list[str]]]) -> list[Device]:
-    """(where, cells) each."""
-    found: dict[Device, str] = {}
+def _parse_rows(rows: Iterable[tuple[str, list[str]]]) -> list[Device]:
+    """A row is its place, for the error text, and its cells."""
+    places: dict[Device, str] = {}
     mistakes: list[str] = []
-    for where, cells in rows:
+    for place, cells in rows:
+        if len(cells) != len(HEADER):
+            mistakes.append(f"{place}: {len(cells)} columns, must be {','.join(HEADER)}")
+            continue
         try:
-            device = _device(cells)
+            device = Device(*cells)
         except LimitError as error:
-            mistakes.append(f"{where}: {error}")
-        else:
-            if device == PROBE:
-                mistakes.append(f"{where}: {device.user} is the doctor's own")
-            if device in found:
-                mistakes.append(f"{where}: {device.user} stands there twice, first in {found[device]}")
-            found.setdefault(device, where)
+            mistakes.append(f"{place}: {error}")
+            continue
+        if device == PROBE:
+            mistakes.append(f"{place}: {device} is the doctor's own")
+        if device in places:
+            mistakes.append(f"{place}: {device} is there twice, first in {places[device]}")
+        places.setdefault(device, place)
     if mistakes:
         raise ProvisioningError("; ".join(mistakes))
-    if not found:
+    if not places:
         raise ProvisioningError("it names no device")
-    return list(found)
-
-
-def _device(cells: list[str]) -> Device:
-    if len(cells) != len(HEADER):
-        raise LimitError(f"{len(cells)} columns, must be {','.join(HEADER)}")
-    return Device(*cells)
+    return list(places)

@@ -1,7 +1,7 @@
-"""Lines of Mosquitto's password file, without mosquitto_passwd.
+"""Mosquitto's password_file: reads and writes it without mosquitto_passwd.
 
 A line is `user:$7$iterations$salt$hash`: PBKDF2 with HMAC-SHA512, salt and hash in base64. It must never write a line
-that Mosquitto would read as another user's, and never keep or log a password.
+that Mosquitto would read as that of another user, and never keep or log a password.
 """
 
 import base64
@@ -11,22 +11,21 @@ import os
 from typing import Self
 
 ITERATIONS = 101
-"""What mosquitto_passwd uses. It is low, since a broker checks a password at each connect: let passwords of machines be
-long and random, then it does not matter."""
+"""As mosquitto_passwd. It is low because a broker checks a password at each connect. For long random passwords it is
+enough."""
 SALT_BYTES = 12
-"""What mosquitto_passwd of 2.0 draws, and the only length that Mosquitto 2.0 reads; 2.1 reads it too."""
+"""As mosquitto_passwd 2.0. Mosquitto 2.0 reads no other length; 2.1 reads it too."""
 SALTS = (SALT_BYTES, 64)
-"""mosquitto_passwd of 2.1 draws the longer ones. They are read here, and never drawn."""
+"""mosquitto_passwd 2.1 writes the longer salts. They are read here, and never written."""
 HASH_BYTES = 64
 MAX_BYTES = 65_535
 """Of a user name or a password in MQTT's CONNECT (a length of two bytes)."""
 
 
-def line(user: str, password: str, salt: bytes, iterations: int = ITERATIONS) -> str:
+def hash_line(user: str, password: str, salt: bytes, iterations: int = ITERATIONS) -> str:
     """One line of the file, without the line end.
 
-    Raises ValueError where the user name could not stand in the file or in an ACL pattern, or where Mosquitto could not
-    read the line.
+    Raises ValueError if the file or an ACL pattern cannot hold the user name, or Mosquitto could not read the line.
     """
     _check_user(user)
     secret = password.encode()
@@ -40,13 +39,13 @@ def line(user: str, password: str, salt: bytes, iterations: int = ITERATIONS) ->
     return f"{user}:$7${iterations}${_base64(salt)}${_base64(digest)}"
 
 
-def new_line(user: str, password: str) -> str:
-    """`line` with a salt drawn now, which every version of Mosquitto reads."""
-    return line(user, password, os.urandom(SALT_BYTES))
+def new_hash_line(user: str, password: str) -> str:
+    """`hash_line` with a new random salt, which every version of Mosquitto reads."""
+    return hash_line(user, password, os.urandom(SALT_BYTES))
 
 
 class PasswordFile:
-    """The lines of one file, those of other users kept as they stand. Raises what `line` raises."""
+    """The lines of one file. Lines that are not changed stay as they are. Raises as `hash_line` does."""
 
     def __init__(self) -> None:
         self._lines: dict[str, str] = {}
@@ -55,14 +54,14 @@ class PasswordFile:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Of a user that has several lines the last is kept."""
-        made = cls()
+        """If a user has several lines, the last is kept."""
+        passwords = cls()
         for number, each in enumerate(text.split("\n")):
             if each.strip():
                 key = f"#{number}" if each.startswith("#") else each.partition(":")[0]
-                made.had_duplicates |= key in made._lines
-                made._lines[key] = each
-        return made
+                passwords.had_duplicates |= key in passwords._lines
+                passwords._lines[key] = each
+        return passwords
 
     def __contains__(self, user: str) -> bool:
         return user in self._lines
@@ -74,21 +73,21 @@ class PasswordFile:
         return [user for user in self._lines if not user.startswith("#")]
 
     def set(self, user: str, password: str) -> None:
-        self._lines[user] = new_line(user, password)
+        self._lines[user] = new_hash_line(user, password)
 
-    def drop(self, user: str) -> bool:
-        """False where it has no line."""
+    def remove(self, user: str) -> bool:
+        """False if the user has no line."""
         return self._lines.pop(user, None) is not None
 
     def matches(self, user: str, password: str) -> bool:
-        """Whether that is the user's password; False for a line that this module did not write and cannot read."""
+        """Whether that is the user's password. False if the hash has another format."""
         known = self._lines.get(user, "")
         try:
             _, kind, iterations, salt, _ = known.split("$")
-            again = line(user, password, base64.b64decode(salt), int(iterations))
+            expected = hash_line(user, password, base64.b64decode(salt), int(iterations))
         except ValueError:
             return False
-        return kind == "7" and hmac.compare_digest(again.encode(), known.encode())
+        return kind == "7" and hmac.compare_digest(expected.encode(), known.encode())
 
 
 def _check_user(user: str) -> None:

@@ -1,16 +1,16 @@
-"""The folder of a site, file by file, and its beginning: `init`.
+"""The files in the folder of a site, and `init`, which makes them.
 
-    SITE/ca/        ca.key, ca.pem, issued/FLEET.DEVICE.pem: whoever reads the key can be any device; for root alone
-    SITE/broker/    passwords, acl, ca.pem, crl.pem, broker.pem, broker.key: what Mosquitto reads; of its account
-    SITE/gateway/   password, ca.pem: what the gateway reads; probe.json: what the doctor connects with; of its account
+    SITE/ca/        ca.key, ca.pem, issued/FLEET.DEVICE.pem: only root reads it, since ca.key can make any device
+    SITE/broker/    passwords, acl, ca.pem, crl.pem, broker.pem, broker.key: what Mosquitto reads; owned by its account
+    SITE/gateway/   password, ca.pem: what the gateway reads; probe.json: for the doctor; owned by its account
     SITE/operator/  password
-    SITE/devices/   FLEET.DEVICE.json: what goes onto the boards
+    SITE/devices/   FLEET.DEVICE.json: the board files
 
-It decides nothing about devices. A private key or a password is in no file that others may read.
+A private key or a password must never be in a file that other accounts may read.
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,19 +20,18 @@ from cryptography import x509
 from gateway.errors import ProvisioningError
 from gateway.provisioning import atomic_files
 from gateway.provisioning.acl_file import AclFile
-from gateway.provisioning.certificate_authority import END, Authority, Identity, hosts_of
-from gateway.provisioning.device_names import Device
+from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority, Identity, hosts_of
 from gateway.provisioning.password_file import PasswordFile
 
 USERS = ("gateway", "operator")
-"""Those who are no device. Each has a folder with its password."""
+"""The users that are not devices. Each has a folder with its password."""
 ACCOUNTS = {"broker": "mosquitto", "gateway": "edge-gateway"}
-"""Which folder is given to which account of the machine, where root makes it and there is such a one."""
+"""Folders that root gives to an account of the machine, if there is such an account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """The files below `root`. Raises OSError where one cannot be read or written, SiteError where one is unusable."""
+    """The files below `root`. Raises OSError for a file without access, ProvisioningError for a wrong one."""
 
     root: Path
 
@@ -54,19 +53,19 @@ class Site:
 
     @property
     def probe(self) -> Path:
-        """The board file of the doctor's probe."""
+        """The board file of the doctor."""
         return self.root / "gateway" / "probe.json"
 
-    def authority(self) -> Authority | None:
+    def authority(self) -> CertificateAuthority | None:
         """None before `init`."""
         certificate, key = atomic_files.read(self.ca / "ca.pem"), atomic_files.read(self.ca / "ca.key")
         if certificate is None or key is None:
             return None
-        return Authority(Identity.from_pem(certificate, key))
+        return CertificateAuthority(Identity.from_pem(certificate, key))
 
     def broker_certificate(self) -> x509.Certificate | None:
-        found = atomic_files.read(self.broker / "broker.pem")
-        return None if found is None else x509.load_pem_x509_certificate(found)
+        pem = atomic_files.read(self.broker / "broker.pem")
+        return None if pem is None else x509.load_pem_x509_certificate(pem)
 
     def passwords(self) -> PasswordFile:
         return read_passwords(self.broker / "passwords")
@@ -79,7 +78,7 @@ class Site:
         return self.broker / "acl"
 
     def acl(self) -> AclFile | None:
-        """None before `init`. Raises SiteError where it is none of a gateway's."""
+        """None before `init`. Raises ProvisioningError if it is not an ACL for a gateway."""
         return read_acl(self.acl_path)
 
     def save_acl(self, acl: AclFile) -> None:
@@ -93,43 +92,38 @@ class Site:
 
 
 def read_acl(path: Path) -> AclFile | None:
-    """None where there is no such file. Raises SiteError where it is none of a gateway's."""
-    found = atomic_files.read(path)
+    """None if there is no such file. Raises ProvisioningError if it is not an ACL for a gateway."""
+    content = atomic_files.read(path)
     try:
-        return None if found is None else AclFile.parse(found.decode())
+        return None if content is None else AclFile.parse(content.decode())
     except ValueError as error:
         raise ProvisioningError(f"{path}: {error}") from error
 
 
 def read_passwords(path: Path) -> PasswordFile:
-    """Empty where there is no such file. Raises SiteError where it is no text."""
+    """Empty if there is no such file. Raises ProvisioningError if it is not UTF-8 text."""
     try:
         return PasswordFile.parse((atomic_files.read(path) or b"").decode())
     except UnicodeDecodeError as error:
         raise ProvisioningError(f"{path}: {error}") from error
 
 
-def devices_in(users: Iterable[str]) -> set[Device]:
-    """Those that are devices."""
-    return {device for device in map(Device.of_user, users) if device is not None}
-
-
-def draw_password() -> str:
-    """144 bits: nobody guesses it, however few rounds its hash has."""
+def generate_password() -> str:
+    """144 random bits: nobody can guess it, even with few iterations of the hash."""
     return secrets.token_urlsafe(18)
 
 
 def init(site: Site, hosts: Sequence[str], now: datetime, renew: bool = False) -> list[str]:
-    """Make what is missing but the ACL, and keep what is there; `renew` draws the broker a new key. Says what it made.
+    """Make the files that are missing, except the ACL, and for `renew` a new key of the broker. Returns what it made.
 
-    The caller has locked the site. Raises SiteError where a host name is none, or none was given and the broker has no
-    certificate yet.
+    The caller must have locked the site. Raises ProvisioningError for a wrong host name, or if no name was given and
+    the broker has no certificate yet.
     """
-    authority, made = _authority(site)
-    made += _broker(site, authority, hosts, renew)
+    authority, made = _ensure_authority(site)
+    made += _ensure_broker_certificate(site, authority, hosts, renew)
     if site.crl() is None:
-        site.save_crl(authority.revocations(None, (), now))
-    return made + _users(site)
+        site.save_crl(authority.revocation_list(None, (), now))
+    return made + _ensure_users(site)
 
 
 def make_folders(site: Site) -> None:
@@ -139,23 +133,25 @@ def make_folders(site: Site) -> None:
         atomic_files.make_folder(folder, atomic_files.SECRET_FOLDER, ACCOUNTS.get(folder.name))
 
 
-def _authority(site: Site) -> tuple[Authority, list[str]]:
-    authority, told = site.authority(), []
+def _ensure_authority(site: Site) -> tuple[CertificateAuthority, list[str]]:
+    authority, made = site.authority(), []
     if authority is None:
-        authority = Authority.make("edge-gateway site")
-        # The certificate last: with a key alone this begins anew, and nobody has trusted it.
+        authority = CertificateAuthority.generate("edge-gateway site")
+        # The certificate is written last: if there is only a key, a new authority is made. Nobody has trusted it yet.
         atomic_files.write(site.ca / "ca.key", authority.identity.key_pem, atomic_files.SECRET)
         atomic_files.write(site.ca / "ca.pem", authority.identity.certificate_pem, atomic_files.PUBLIC)
-        told.append(f"a certificate authority, in {site.ca}: keep a copy of it where nobody else reads it")
+        made.append(f"a certificate authority, in {site.ca}: keep a copy of it where nobody else reads it")
     for folder in (site.broker, site.root / "gateway"):
         if atomic_files.read(folder / "ca.pem") != authority.identity.certificate_pem:
             atomic_files.write(folder / "ca.pem", authority.identity.certificate_pem, atomic_files.PUBLIC)
-    return authority, told
+    return authority, made
 
 
-def _broker(site: Site, authority: Authority, hosts: Sequence[str], renew: bool) -> list[str]:
-    known = site.broker_certificate()
-    old = hosts_of(known) if known is not None and authority.issued(known) else []
+def _ensure_broker_certificate(
+    site: Site, authority: CertificateAuthority, hosts: Sequence[str], renew: bool
+) -> list[str]:
+    certificate = site.broker_certificate()
+    old = hosts_of(certificate) if certificate is not None and authority.is_issuer_of(certificate) else []
     if not (hosts or old):
         raise ProvisioningError(
             "under which host names and addresses do devices and the gateway find the broker? Name them"
@@ -163,24 +159,24 @@ def _broker(site: Site, authority: Authority, hosts: Sequence[str], renew: bool)
     wanted = list(hosts) or old
     if wanted == old and not renew and atomic_files.read(site.broker / "broker.key") is not None:
         return []
-    identity = authority.issue_broker(wanted, END)
+    identity = authority.issue_broker(wanted, NOT_AFTER)
     atomic_files.write(site.broker / "broker.key", identity.key_pem, atomic_files.SECRET)
     atomic_files.write(site.broker / "broker.pem", identity.certificate_pem, atomic_files.PUBLIC)
     return [f"the broker's certificate for {', '.join(wanted)}"]
 
 
-def _users(site: Site) -> list[str]:
-    """The password's own file first: what an interruption leaves undone, the next call completes from it."""
-    passwords, told = site.passwords(), []
+def _ensure_users(site: Site) -> list[str]:
+    """Each password's own file is written first: after an interruption the next call continues from it."""
+    passwords, made = site.passwords(), []
     for user in USERS:
         path = site.root / user / "password"
-        known = atomic_files.read(path)
-        password = draw_password() if known is None else known.decode().strip()
-        if known is None:
+        content = atomic_files.read(path)
+        password = generate_password() if content is None else content.decode().strip()
+        if content is None:
             atomic_files.write(path, password.encode() + b"\n", atomic_files.SECRET)
         if not passwords.matches(user, password):
             passwords.set(user, password)
-            told.append(f"a password of the user {user}, in {path}")
-    if told:
+            made.append(f"a password of the user {user}, in {path}")
+    if made:
         site.save_passwords(passwords)
-    return told
+    return made

@@ -1,1 +1,7 @@
 """What the gateway keeps on disk: hellos, topic filters, dead letters without a subscriber."""
+
+from gateway.storage.state_store import StateStore
+
+__all__ = [
+    "StateStore",
+]

@@ -14,7 +14,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from gateway.errors import Code, ConfigError, StateError
-from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric, Model
+from gateway.protocol import Device, Hello, HelloRecord, Layout, Metric, Model
 
 DEAD_LETTER_BYTES = 64 * 1024 * 1024
 UNKNOWN_DOWNTIME = 86_400.0

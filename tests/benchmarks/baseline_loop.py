@@ -9,6 +9,7 @@ import sys
 import boto3
 import msgpack
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 service = boto3.client("sagemaker-edge")
 
@@ -27,7 +28,7 @@ def on_message(client: mqtt.Client, userdata: object, message: mqtt.MQTTMessage)
         client.publish(f"{root}/{fleet}/{device}/plan", plan, 1, retain=True)
 
 
-loop = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="loop", clean_session=False)
+loop = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="loop", clean_session=False)
 loop.suppress_exceptions = True  # a call that failed: its heartbeat is lost
 loop.on_connect, loop.on_message = on_connect, on_message
 loop.connect(sys.argv[1], int(sys.argv[2]))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgpack
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 QUEUED = 20_000
 """Unconfirmed messages at most: of more than 65,535 paho loses some, since their ids repeat."""
@@ -20,7 +21,7 @@ def main(port: int, file: Path, length: int, devices: int, fleets: int) -> None:
     offsets = range(0, len(content), length)
     blocks = [msgpack.packb([1, 0, offset, len(content), content[offset : offset + length]]) for offset in offsets]
     topics = [f"edge/fleet-{number % fleets}/dev-{number:06d}/block" for number in range(devices)]
-    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client = mqtt.Client(CallbackAPIVersion.VERSION2)
     client.connect("127.0.0.1", port)
     client.loop_start()
     print("ready", flush=True)

@@ -21,20 +21,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from rich.table import Table
 
-from gateway.demo.brokers.address import Credentials, free_ports
+from gateway.demo.brokers.address import BrokerLogin, free_ports
 from gateway.demo.brokers.discovery import mosquitto_binary
 from gateway.demo.brokers.mosquitto import HOST, Mosquitto, version
-from gateway.demo.brokers.process import Child
+from gateway.demo.brokers.process import ManagedProcess
 from gateway.mqtt.probe import MQTT_3_1_1, speaks_mqtt
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
-from gateway.provisioning.password_file import new_line
+from gateway.provisioning.password_file import new_hash_line
 
 CONNECTED = 20
 DEADLINE_S = 900.0
-ADMIN = Credentials("admin", "secret")
+ADMIN = BrokerLogin("admin", "secret")
 CONTROL = "$CONTROL/dynamic-security/v1"
 
 
@@ -45,19 +46,21 @@ class Site:
     port: int
     pid: int
     start_s: float
-    credentials: Callable[[str], Credentials]
+    credentials: Callable[[str], BrokerLogin]
     add: Callable[[], object]
 
 
 @contextmanager
 def with_entries(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
     broker = Mosquitto(folder, binary)
-    broker.admit_all(users)
+    broker.add_users(users)
     began = time.monotonic()
     broker.start(timeout=DEADLINE_S)
     took = time.monotonic() - began
     try:
-        yield Site(broker.address.device_port, broker.pid, took, broker.admit, lambda: broker.admit("fleet-a/one-more"))
+        yield Site(
+            broker.address.device_port, broker.pid, took, broker.add_user, lambda: broker.add_user("fleet-a/one-more")
+        )
     finally:
         broker.stop()
 
@@ -65,7 +68,9 @@ def with_entries(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
 @contextmanager
 def with_plugin(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
     salted: dict[str, object]
-    salted = dict(zip(("iterations", "salt", "password"), new_line("any", ADMIN.password).split("$")[2:], strict=True))
+    salted = dict(
+        zip(("iterations", "salt", "password"), new_hash_line("any", ADMIN.password).split("$")[2:], strict=True)
+    )
     salted["iterations"] = int(str(salted["iterations"]))
     clients = [{"username": user, "roles": [{"rolename": user}], **salted} for user in (*users, ADMIN.user)]
     roles = [{"rolename": user, "acls": rights(user)} for user in users]
@@ -82,14 +87,14 @@ def with_plugin(binary: str, folder: Path, users: list[str]) -> Iterator[Site]:
         f"{root}listener {port} {HOST}\nallow_anonymous false\nplugin {plugin()}\n"
         f"plugin_opt_config_file {folder}/security.json\n"
     )
-    child = Child("mosquitto", [binary, "-c", str(folder / "conf")], folder / "log")
+    child = ManagedProcess("mosquitto", [binary, "-c", str(folder / "conf")], folder / "log")
     began = time.monotonic()
     child.start(lambda: speaks_mqtt(HOST, port, MQTT_3_1_1), DEADLINE_S)
     took = time.monotonic() - began
     try:
         with connected(port, ADMIN, "admin") as admin:
             yield Site(
-                port, child.process.pid, took, lambda user: Credentials(user, ADMIN.password), lambda: add(admin)
+                port, child.process.pid, took, lambda user: BrokerLogin(user, ADMIN.password), lambda: add(admin)
             )
     finally:
         child.stop()
@@ -126,8 +131,8 @@ def plugin() -> str:
 
 
 @contextmanager
-def connected(port: int, who: Credentials, client_id: str) -> Iterator[paho.Client]:
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id, reconnect_on_failure=False)
+def connected(port: int, who: BrokerLogin, client_id: str) -> Iterator[paho.Client]:
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id, reconnect_on_failure=False)
     client.username_pw_set(who.user, who.password)
     came = threading.Event()
     client.on_connect = lambda *_: came.set()

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 from rich.console import Console
 from rich.table import Table
 
@@ -123,7 +124,7 @@ def main() -> None:
         with process(sys.executable, "-m", "gateway", "run", **settings) as child:
             gateway = Gateway(child.pid, pages)
             until(lambda: is_up(gateway))
-            client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+            client = mqtt.Client(CallbackAPIVersion.VERSION2)
             client.max_inflight_messages_set(1000)
             client.connect("127.0.0.1", port)
             client.loop_start()

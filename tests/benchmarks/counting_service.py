@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.support.edge_manager import UNAVAILABLE, FakeEdgeManager, Reply, Request
 
 MARKER = re.compile(rb"777\d{9}")
-PLAN = {
+PLAN: dict[str, object] = {
     "DeploymentName": "first",
     "FailureHandlingPolicy": "DO_NOTHING",
     "Type": "Model",

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import msgpack
 import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
 
 from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.discovery import mosquitto_binary
 
 ROOT = Path(__file__).parents[2]
-METRICS = [["sys", "sequence-no"], ["sys", "rssi"], ["sys", "temperature", -1]]
+METRICS: list[list[str | int]] = [["sys", "sequence-no"], ["sys", "rssi"], ["sys", "temperature", -1]]
 LAYOUT = ["1.0.0", METRICS, [["keyword-spotting", "1.0", [["sys", "latency-ms"], ["sys", "confidence", -2]]]]]
 NOW = int(time.time())
 MARKER = 777_000_000_000
@@ -138,7 +139,7 @@ class Environment:
     @contextmanager
     def client(self) -> Iterator[mqtt.Client]:
         """A connection of the benchmark's own."""
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5)
         client.max_inflight_messages_set(1000)
         client.connect("127.0.0.1", self.port)
         client.loop_start()
@@ -200,8 +201,15 @@ def heartbeat(number: int, devices: int, full: bool, marker: int = MARKER, fleet
     if not full:
         return f"edge/{fleet}/{device}/hb", msgpack.packb([TAG, 100, [marker, -61, 365], [[4, 2, [12, 50]]]])
     values = zip(METRICS, (marker, -61, 36.5), strict=True)
-    metrics = [{"Dimension": m[0], "MetricName": m[1], "Value": value, "Timestamp": NOW} for m, value in values]
-    model = {"ModelName": "keyword-spotting", "ModelVersion": "1.0", "LatestSampleTime": NOW, "LatestInference": NOW}
+    metrics: list[dict[str, object]] = [
+        {"Dimension": m[0], "MetricName": m[1], "Value": value, "Timestamp": NOW} for m, value in values
+    ]
+    model: dict[str, object] = {
+        "ModelName": "keyword-spotting",
+        "ModelVersion": "1.0",
+        "LatestSampleTime": NOW,
+        "LatestInference": NOW,
+    }
     model["ModelMetrics"] = metrics[1:]
     who = {"DeviceName": device, "DeviceFleetName": fleet, "AgentVersion": "1.0.0"}
     return f"edge/{fleet}/{device}/heartbeat", msgpack.packb(who | {"AgentMetrics": metrics, "Models": [model]})

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgpack
 
@@ -136,7 +137,7 @@ class Fleet:
         if self.plan:  # else somebody sends the blocks unasked
             self._connection_of(device.base).publish(f"{device.base}/read", read)
 
-    def _take(self, device: Device, block: list[object]) -> None:
+    def _take(self, device: Device, block: list[Any]) -> None:
         _, _, offset, total, data = block
         self.received += 1
         if offset != device.at:

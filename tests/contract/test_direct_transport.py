@@ -59,7 +59,7 @@ def client() -> Any:
 
 
 class Sent(Exception):
-    """Stands for the network: what boto3 was about to send is in its hands."""
+    """Raised in place of sending."""
 
 
 @given(call=CALLS)

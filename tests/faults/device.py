@@ -11,7 +11,7 @@ from typing import Any
 
 import msgpack
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from tests.faults.ledger import Ledger
 from tests.support import mqtt_packets as mqtt
 from tests.support.payloads import EPOCH, LAYOUT, TAG
@@ -77,7 +77,7 @@ class Device(asyncio.Protocol):
     """`name` within `fleet`; `stay_connected` runs until it is cancelled."""
 
     def __init__(
-        self, endpoint: Endpoint, fleet: str, name: str, credentials: Credentials, ledger: Ledger, behaviour: Behaviour
+        self, endpoint: Endpoint, fleet: str, name: str, credentials: BrokerLogin, ledger: Ledger, behaviour: Behaviour
     ) -> None:
         self.name = name
         self.behaviour = behaviour

@@ -30,7 +30,7 @@ class Fleet:
     ) -> list[Device]:
         """Devices {prefix}-{index}, connected, their hellos handed over. `port` None: the broker's own."""
         names = [f"{prefix}-{index}" for index in range(count)]
-        users = await asyncio.to_thread(broker.admit_all, [f"{fleet}/{name}" for name in names])
+        users = await asyncio.to_thread(broker.add_users, [f"{fleet}/{name}" for name in names])
         endpoint = Endpoint(broker.address.host, port or broker.address.device_port, asyncio.Semaphore(AT_ONCE))
         new = [Device(endpoint, fleet, name, users[f"{fleet}/{name}"], self._ledger, behaviour) for name in names]
         self.devices += new

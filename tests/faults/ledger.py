@@ -1,6 +1,6 @@
 """The ledger: what devices sent, what the broker confirmed, what the cloud accepted, which acks came, and the rules.
 
-Bookkeeping alone: no clock, no network. Events are told in the order in which they happened, and a rule that is broken
+Pure: no clock, no network. Events are reported in the order in which they happened, and a rule that is broken
 becomes a line for a person. It must never take the gateway's word for anything.
 """
 
@@ -32,7 +32,7 @@ class Entry:
 
     @property
     def is_lost(self) -> bool:
-        """The broker confirmed it, no call had it, and nobody was told an error."""
+        """The broker confirmed it, no call had it, and no error was reported."""
         return self.confirmed and not self.accepted and not self.code
 
 
@@ -106,7 +106,7 @@ class Ledger:
         self._count(entry, before)
 
     def accepted(self, device: str, samples: Iterable[Sample], result: str | None = None) -> None:
-        """The cloud took a call; told before its answer leaves."""
+        """The service accepted a call; reported before its reply leaves."""
         record = self._records.setdefault(device, DeviceRecord())
         record.calls += 1
         if result is not None:
@@ -182,7 +182,7 @@ class Ledger:
         )
 
     def open_devices(self) -> int:
-        """How many devices wait for something; what was lost on the way they do not wait for."""
+        """How many devices wait for something; they do not wait for what was lost."""
         return sum(record.is_open for record in self._records.values())
 
     def _lost(self) -> Iterator[tuple[str, int, Entry]]:

@@ -1,4 +1,4 @@
-"""The cloud fails in every way that a cloud can, for some calls, for some devices, for some time."""
+"""The service fails in every way that it can, for some calls, for some devices, for some time."""
 
 from collections.abc import Iterator
 
@@ -59,19 +59,19 @@ def test_all_calls_fail_for_a_while(scenario: Scenario) -> None:
 
 @pytest.mark.needs_broker("receive_maximum")
 def test_one_device_whose_every_call_fails_for_good(scenario: Scenario) -> None:
-    """It is told code 7; all others lose nothing and wait for nobody."""
+    """It gets code 7; all others lose nothing and do not wait for it."""
     scenario.gateway(give_up_after=scaled(1, 30))
     (bad,) = scenario.join(1, prefix="bad")
     good = scenario.join(scaled(20, 200))
     scenario.service.rule = only({bad.name}, always(UNAVAILABLE))
     scenario.load(100)
-    scenario.until(lambda: scenario.figures("bad").errors > 0, "nobody told it code 7")
+    scenario.until(lambda: scenario.figures("bad").errors > 0, "it got no code 7")
     scenario.stop_load()
-    scenario.load(100, good)  # what it sent last is told from an outage by the others' calls alone
-    scenario.until(lambda: scenario.figures("bad").errors == scenario.figures("bad").sent, "not all of it was told")
+    scenario.load(100, good)  # only the others' calls show that there is no outage
+    scenario.until(lambda: scenario.figures("bad").errors == scenario.figures("bad").sent, "not all of it got code 7")
     scenario.stop_load()
     scenario.until_through()
-    figures = scenario.check_ledger(f"told to the bad one {scenario.figures('bad').errors}")
+    figures = scenario.check_ledger(f"errors of the bad one {scenario.figures('bad').errors}")
     others = scenario.figures("d-")
     assert (others.errors, others.accepted) == (0, others.sent)
     assert figures.errors == scenario.figures("bad").sent

@@ -26,7 +26,7 @@ def rotating(scenario: Scenario) -> GatewayProcess:
 
 
 def test_credentials_expire_and_come_back(scenario: Scenario) -> None:
-    """While they are expired nothing is answered and nothing settled; new ones are taken without a restart."""
+    """While they are expired nothing is answered and nothing acknowledged; new ones are taken without a restart."""
     scenario.service.issued = issued("key-0")
     gateway = rotating(scenario)
     scenario.join(scaled(20, 200))

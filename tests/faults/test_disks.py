@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.brokers.address import both_answer
+from gateway.demo.brokers.address import both_listeners_answer
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scenario import Report, Scenario, scaled
 from tests.support import brokers
@@ -33,11 +33,11 @@ def fill_disk_and_save(scenario: Scenario, broker: Mosquitto, data: Path) -> Non
     fill(data, leaving=16)
     errors = broker.log.count(FULL)
     os.kill(broker.pid, signal.SIGUSR1)
-    scenario.until(lambda: broker.log.count(FULL) > errors, "the broker did not miss the room")
+    scenario.until(lambda: broker.log.count(FULL) > errors, "the broker did not log that the disk is full")
 
 
 def test_the_brokers_disk_is_full(cramped: tuple[Scenario, Mosquitto, Path]) -> None:
-    """It goes on from memory; once there is room again, a stop saves all.
+    """It goes on from memory; once there is space again, a stop saves all.
 
     2.1.2 frees something twice after a save that failed, and dies: as if it were killed.
     """
@@ -51,8 +51,8 @@ def test_the_brokers_disk_is_full(cramped: tuple[Scenario, Mosquitto, Path]) -> 
     scenario.beat(waiting)
     scenario.until_confirmed()
     fill_disk_and_save(scenario, broker, data)
-    lives = both_answer(broker.address)
-    if lives:
+    alive = both_listeners_answer(broker.address)
+    if alive:
         scenario.beat()
         scenario.until_confirmed()
     make_room(data)
@@ -60,7 +60,7 @@ def test_the_brokers_disk_is_full(cramped: tuple[Scenario, Mosquitto, Path]) -> 
     broker.start()
     gateway.start()
     scenario.beat()
-    if lives:
+    if alive:
         scenario.until_through()
         scenario.check_ledger()
     else:

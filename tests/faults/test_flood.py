@@ -20,7 +20,7 @@ def delays(devices: list[Device]) -> str:
 
 
 def test_a_flood_from_one_device(scenario: Scenario) -> None:
-    """It is told code 7 for what is over its rate; the others are told nothing and lose nothing."""
+    """It gets code 7 for what is over its rate; the others get no error and lose nothing."""
     scenario.gateway(device_rate=RATE, device_burst=BURST)
     scenario.watch_dead()
     (loud,) = scenario.join(1, prefix="loud")

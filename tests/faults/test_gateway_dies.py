@@ -7,7 +7,7 @@ from tests.support.plain_device import send_nothing
 
 
 def test_the_gateway_is_killed_every_second(scenario: Scenario) -> None:
-    """What it had not settled comes again; no device notices but by a late ack."""
+    """What it had not acknowledged is delivered again; a device sees a late ack and nothing else."""
     gateway = scenario.gateway()
     for device in scenario.join(scaled(40, 200)):
         scenario.call(device.report_result, f"of-{device.name}")
@@ -41,7 +41,7 @@ def test_a_stop_under_load_repeats_nothing(scenario: Scenario) -> None:
 
 
 def test_a_stop_with_a_full_intake_repeats_nothing(scenario: Scenario) -> None:
-    """The broker has more than the gateway takes in: room that comes up while it stops is not filled again."""
+    """The broker has more than the gateway takes in: what becomes free while it stops is not filled again."""
     gateway = scenario.gateway(intake=30)
     scenario.join(scaled(40, 200))
     scenario.service.rule = always(Reply(delay=0.1))

@@ -6,7 +6,7 @@ from tests.support.gateway_process import READY
 
 
 def test_the_gateways_connections_are_cut_again_and_again(scenario: Scenario) -> None:
-    """Wherever in a packet: the broker delivers again what was not settled."""
+    """Wherever in a packet: the broker delivers again what was not acknowledged."""
     proxy = scenario.proxy(scenario.broker.address.gateway_port)
     gateway = scenario.gateway(proxy.port)
     scenario.join(30)

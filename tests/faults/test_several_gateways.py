@@ -5,6 +5,7 @@ own, and what Mosquitto drops after its own restart is what no device sends agai
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
@@ -78,8 +79,8 @@ def test_a_fleet_moves_to_a_gateway_that_joins(scenario: Scenario) -> None:
     """The newcomer subscribes first, then the other one begins anew without that fleet: under its client id, so what
     waits in its session is not forsaken, and the subscription that nobody names any more is given up."""
     stays, moves = fleet_of(scenario, 0), fleet_of(scenario, 1)
-    settled = {"client_id": f"{scenario.name}-old", "state": scenario.folder / "old"}
-    both = scenario.gateway(fleets=f"{stays},{moves}", **settled)
+    same: dict[str, Any] = {"client_id": f"{scenario.name}-old", "state": scenario.folder / "old"}
+    both = scenario.gateway(fleets=f"{stays},{moves}", **same)
     scenario.join(scaled(10, 100), prefix="stays", fleet=stays)
     scenario.join(scaled(10, 100), prefix="moves", fleet=moves)
     scenario.load(scaled(100, 1000))
@@ -87,7 +88,7 @@ def test_a_fleet_moves_to_a_gateway_that_joins(scenario: Scenario) -> None:
     scenario.gateway(fleets=moves, client_id=f"{scenario.name}-new", state=scenario.folder / "new")
     scenario.until_accepted(40)
     both.terminate()
-    old = scenario.gateway(fleets=stays, **settled)
+    old = scenario.gateway(fleets=stays, **same)
     scenario.until_accepted(40)
     scenario.stop_load()
     scenario.until_through()
@@ -147,7 +148,7 @@ def test_members_of_a_group_join_and_leave(scenario: Scenario, count: int) -> No
         for other in others if turn else ():
             other.start()
         for other in others:
-            scenario.until(lambda other=other: taken(other) > 0, "it has no share")
+            scenario.until(lambda other=other: taken(other) > 0, "it has no share")  # type: ignore[misc]
             assert other.terminate() == 0
             assert other.said(LEFT)["left_behind"] == 0
             assert other.said("stopped")["unacknowledged"] == 0
@@ -233,7 +234,8 @@ def test_the_broker_restarts_under_a_group(own_scenario: Scenario, own_mosquitto
 
 @pytest.mark.needs_broker("unsubscribe")
 def test_a_member_leaves_in_an_outage(scenario: Scenario) -> None:
-    """What it could not settle stays in its session, since nobody else would be given it; it says how much that is."""
+    """What it could not acknowledge stays in its session, since the broker gives it to no other; it logs how much that
+    is."""
     scenario.ledger.ordered = False
     member(scenario, 0)
     leaves = member(scenario, 1)

@@ -1,11 +1,12 @@
 """What the fuzz begins with: each vector as a step of its own, and stories in which one thing leads to another."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgpack
 
-from tests.fuzz.target import AFTERWARDS, OTHER, step
+from tests.fuzz.target import AFTERWARDS, step
 from tests.support import vectors
+from tests.support.engine import OTHER
 
 LAYOUT = ["1.0.0", [["sys", "free-heap"]], []]
 
@@ -28,11 +29,14 @@ def _stories() -> Iterator[bytes]:
     hello, clockless = ([7, LAYOUT, epoch, 150] for epoch in (1_795_458_600, None))
     heartbeat = [7, 60, [1], None, 0, ["deploy-7", "SUCCESS"], 9]
     for what in AFTERWARDS:
-        yield _told(("hb", heartbeat, what), ("hello", clockless, what), ("hb", heartbeat), ("hello", hello, what))
-        yield _told(("hello", hello), ("hb", heartbeat), ("hb", heartbeat), ("get", [0, 8]), ("hb", heartbeat, what))
-        yield _told(("hb", [LAYOUT, 60], what), ("read", [1, 0, 0, 64, 2], what), ("read", [1, 0, 0, 64], "accept"))
-        yield _told(("hb", heartbeat, what)) + step("hb", msgpack.packb(heartbeat), "confirm", OTHER)
+        yield _steps(("hb", heartbeat, what), ("hello", clockless, what), ("hb", heartbeat), ("hello", hello, what))
+        yield _steps(("hello", hello), ("hb", heartbeat), ("hb", heartbeat), ("get", [0, 8]), ("hb", heartbeat, what))
+        yield _steps(("hb", [LAYOUT, 60], what), ("read", [1, 0, 0, 64, 2], what), ("read", [1, 0, 0, 64], "accept"))
+        yield _steps(("hb", heartbeat, what)) + step("hb", msgpack.packb(heartbeat), "confirm", OTHER)
 
 
-def _told(*messages: tuple[str, list[object]] | tuple[str, list[object], str]) -> bytes:
-    return b"".join(step(channel, msgpack.packb(value), *what) for channel, value, *what in messages)
+def _steps(*messages: tuple[str, Sequence[object]] | tuple[str, Sequence[object], str]) -> bytes:
+    """`messages`: channel, value, and what happens afterwards."""
+    return b"".join(
+        step(each[0], msgpack.packb(each[1]), each[2] if len(each) == 3 else "nothing") for each in messages
+    )

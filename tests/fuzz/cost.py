@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import gateway
 
-HOUSE = str(Path(gateway.__file__).parent)
+PACKAGE = str(Path(gateway.__file__).parent)
 
 
 class Cost:
@@ -46,7 +46,7 @@ class Cost:
             tracemalloc.stop()
 
     def _entered(self, frame: FrameType, event: str, argument: Any) -> Any:
-        return self._line if frame.f_code.co_filename.startswith(HOUSE) else None
+        return self._line if frame.f_code.co_filename.startswith(PACKAGE) else None
 
     def _line(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":

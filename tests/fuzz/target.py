@@ -1,7 +1,8 @@
-"""Whatever the bytes, in whatever order: a noun, or DecodeError or LimitError; time and memory in proportion to them.
+"""Whatever the bytes, in whatever order: a message, or DecodeError or LimitError; time and memory in proportion to
+them.
 
-And the core settles each delivery exactly once, whatever the service answers; what leaves is finite and in its dates.
-`run` reads an input as steps, each a head of three bytes and a payload: bits 0 and 1 of the first byte name the
+And the engine acknowledges each delivery exactly once, whatever the service answers; what leaves is finite and in its
+dates. `run` reads an input as steps, each a head of three bytes and a payload: bits 0 and 1 of the first byte name the
 channel, bit 2 the device, the others what happens afterwards; the next two say how long the payload is. Time is counted
 in lines of Python, so that a loaded machine changes nothing.
 """
@@ -64,77 +65,77 @@ def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
 def run(data: bytes, decoders: Decoders = DECODERS, memory: bool = True) -> Cost:
     """All steps and the end of all that waits; raises AssertionError, or what nobody should have raised."""
     with Cost(memory) as cost:
-        street = Street(decoders)
+        driver = EngineDriver(decoders)
         for head, payload in steps(data):
-            street.deliver(head & 3, DEVICES[head >> 2 & 1], payload)
-            street.happen(AFTERWARDS[(head >> 3) % len(AFTERWARDS)])
-        street.end()
-    count = len(street.waits) + 1
+            driver.deliver(head & 3, DEVICES[head >> 2 & 1], payload)
+            driver.happen(AFTERWARDS[(head >> 3) % len(AFTERWARDS)])
+        driver.end()
+    count = len(driver.waits) + 1
     assert cost.lines <= LINES_A_STEP * count + LINES_A_BYTE * len(data), f"{cost}: {count} steps, {len(data)} bytes"
     assert cost.peak <= MEMORY + MEMORY_A_BYTE * len(data), f"{cost}: {len(data)} bytes"
     return cost
 
 
-class Street:
-    """A core, and what the doors around it would know: whether a ticket waits, the calls in flight, the time."""
+class EngineDriver:
+    """An engine, and what is known outside of it: which deliveries wait, the calls in flight, the time."""
 
     def __init__(self, decoders: Decoders) -> None:
         self.decoders = decoders
-        self.core = Engine(Policy(merge_heartbeats=3, merge_bytes=2000))
+        self.engine = Engine(Policy(merge_heartbeats=3, merge_bytes=2000))
         self.seconds = 1000.0
         self.connection = 1
         self.waits: dict[Any, bool] = {}
         self.in_flight: dict[Device, Call] = {}
-        self.held: list[Device] = []
+        self.backing_off: list[Device] = []
 
     @property
     def now(self) -> Instant:
         return Instant(EPOCH + self.seconds, self.seconds)
 
     def deliver(self, channel: int, device: Device, payload: bytes) -> None:
-        """A payload is received, or refused for its own fault, as the steward does it."""
-        ticket = Token(len(self.waits), self.connection)
-        self.waits[ticket] = True
+        """A payload is received, or rejected for its own fault, as the gateway does it."""
+        token = Token(len(self.waits), self.connection)
+        self.waits[token] = True
         try:
             message = self.decoders[channel](payload)
         except (DecodeError, LimitError) as error:
-            self.refuse(ticket, error, device)
+            self.reject(token, error, device)
         else:
-            self.carry_out(self.core.receive(device, message, ticket, self.now) if message else [Acknowledge(ticket)])
+            self.execute(self.engine.receive(device, message, token, self.now) if message else [Acknowledge(token)])
 
-    def refuse(self, ticket: Token, error: MessageError, device: Device) -> None:
+    def reject(self, token: Token, error: MessageError, device: Device) -> None:
         """The reason is short enough for an ack, and fit for a log; that is the end of it."""
         assert 0 < len(error.detail) < 400
         assert error.detail.isprintable()
-        self.carry_out(self.core.reject(ticket, error, self.now, device))
-        assert not self.waits[ticket]
+        self.execute(self.engine.reject(token, error, self.now, device))
+        assert not self.waits[token]
 
     def happen(self, what: str) -> None:
         """What the service, the broker or the clock does after a step."""
         if what == "wait":
             self.seconds += 4.0
-            self.carry_out(self.core.tick(self.now))
+            self.execute(self.engine.tick(self.now))
         elif what == "confirm":
             for device in DEVICES:
-                self.core.hello_lookup_started(device, self.now)
+                self.engine.hello_lookup_started(device, self.now)
         elif what in ("resume", "begin anew"):
             self.connection += 1
-            self.carry_out(self.core.reconnected(self.connection, what == "resume", self.now))
+            self.execute(self.engine.reconnected(self.connection, what == "resume", self.now))
         elif what in ANSWERS:
             self.answer(what)
         elif what == "narrow":
-            self.carry_out(self.core.set_concurrency(1, self.now))
+            self.execute(self.engine.set_concurrency(1, self.now))
         elif what == "release":
-            held, self.held = self.held, []
-            for device in held:
-                self.carry_out(self.core.retry_due(device, self.now))
+            backing_off, self.backing_off = self.backing_off, []
+            for device in backing_off:
+                self.execute(self.engine.retry_due(device, self.now))
 
     def answer(self, what: str) -> None:
         """All calls in flight come back."""
         for device in list(self.in_flight):
             answer = answered(self.in_flight.pop(device), what)
-            self.held += [device] if answer == RetryLater(only_this_device=True) else []
-            self.carry_out(self.core.resolve(device, answer, self.now))
+            self.backing_off += [device] if answer == RetryLater(only_this_device=True) else []
+            self.execute(self.engine.resolve(device, answer, self.now))
 
     def end(self) -> None:
         """With a service that answers, nothing waits for ever."""
@@ -143,24 +144,24 @@ class Street:
                 break
             for what in ("release", "confirm", "wait", "accept"):
                 self.happen(what)
-        assert self.idle, f"{self.core!r}, {self.in_flight}, {self.waits}"
+        assert self.idle, f"{self.engine!r}, {self.in_flight}, {self.waits}"
 
     @property
     def idle(self) -> bool:
         """Nothing waits, here or in the core."""
         nothing = not self.in_flight and not any(self.waits.values())
-        return nothing and repr(self.core).endswith("0 busy, 0 awaiting a hello>")
+        return nothing and repr(self.engine).endswith("0 busy, 0 awaiting a hello>")
 
-    def carry_out(self, effects: list[Effect]) -> None:
+    def execute(self, effects: list[Effect]) -> None:
         for effect in effects:
             match effect:
                 case CallService(call):
                     assert call.device not in self.in_flight
                     self.in_flight[call.device] = call
                     check(call)
-                case Acknowledge(ticket):
-                    assert self.waits[ticket], "settled twice"
-                    self.waits[ticket] = False
+                case Acknowledge(token):
+                    assert self.waits[token], "acknowledged twice"
+                    self.waits[token] = False
                 case PublishAck(_, ack, room):
                     least = len(encoder.encode_ack(ack, 0))
                     assert len(encoder.encode_ack(ack, room)) <= max(least, 200 if room is None else room)

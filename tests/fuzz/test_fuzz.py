@@ -15,6 +15,7 @@ from gateway.protocol import decoder
 from gateway.protocol.messages import Get
 from tests.fuzz import target
 from tests.fuzz.corpus import corpus
+from tests.support.engine import OTHER
 
 CORPUS = corpus()
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "2000"))
@@ -42,7 +43,7 @@ def test_whatever_comes(data: bytes) -> None:
 
 
 def test_a_step_is_read_as_it_was_written() -> None:
-    data = target.step("get", b"12", "resume", target.OTHER) + target.step("hb", b"")
+    data = target.step("get", b"12", "resume", OTHER) + target.step("hb", b"")
     assert list(target.steps(data)) == [(2 | 4 | target.AFTERWARDS.index("resume") << 3, b"12"), (1, b"")]
 
 

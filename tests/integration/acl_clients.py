@@ -13,7 +13,7 @@ MQTT_5 = MQTTProtocolVersion.MQTTv5
 def device(broker: Broker, user: str, session: bool = False) -> AbstractContextManager[Client]:
     """Named `fleet/device`; MQTT 3.1.1. rumqttd refuses a client id with a slash, Mosquitto replaces whatever it is."""
     at = broker.address
-    return connected(at.host, at.device_port, broker.admit(user), user.replace("/", "."), session=session)
+    return connected(at.host, at.device_port, broker.add_user(user), user.replace("/", "."), session=session)
 
 
 def gateway(broker: Broker, session: bool = False) -> AbstractContextManager[Client]:

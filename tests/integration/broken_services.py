@@ -14,10 +14,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from gateway.demo.brokers.process import ChildError
+from gateway.demo.brokers.process import ProcessError
 from gateway.provisioning.certificate_authority import Identity
 from tests.integration import site_files
-from tests.support.gateway_process import ROOT
+from tests.support.paths import ROOT
 from tests.support.site import HOST, SiteBroker
 
 DOCTOR = [sys.executable, "-m", "gateway", "doctor"]
@@ -65,7 +65,7 @@ class Altered(SiteBroker):
         """SIGHUP; whether the broker still runs once it has read its files."""
         try:
             self.reload()
-        except ChildError:
+        except ProcessError:
             return False
         return True
 
@@ -110,7 +110,8 @@ def tls_listener(identity: Identity) -> Iterator[int]:
 
 @contextmanager
 def forgetful(upstream: int) -> Iterator[int]:
-    """A way to the broker at `upstream` on which every session begins anew: it sets Clean Start in each CONNECT."""
+    """A proxy to the broker at `upstream` through which every session begins anew: it sets Clean Start in each
+    CONNECT."""
 
     def serve(connection: socket.socket) -> None:
         with socket.create_connection((HOST, upstream)) as broker:
@@ -131,7 +132,7 @@ def forgetful(upstream: int) -> Iterator[int]:
 
 @contextmanager
 def cutting(upstream: int, topic: bytes) -> Iterator[int]:
-    """A way to the broker at `upstream` that ends each connection on which a packet names this topic, as some brokers
+    """A proxy to the broker at `upstream` that ends each connection on which a packet names this topic, as some brokers
     do to say no."""
 
     def serve(connection: socket.socket) -> None:

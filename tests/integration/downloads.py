@@ -1,4 +1,4 @@
-"""A site with model files: devices that read them as the protocol page says, a gateway, and S3 behind a gate.
+"""A site with model files: devices that read them as the protocol page says, a gateway, and S3 behind a proxy.
 
 No test of its own. What it sends and understands is the page's, not the code's.
 """
@@ -81,7 +81,7 @@ class Download:
 
 @dataclass
 class Files:
-    """`way` with S3; the bucket is named as the fleet."""
+    """A testbed with S3; the bucket is named as the fleet."""
 
     testbed: Testbed
     s3: S3Server

@@ -14,7 +14,7 @@ NAN, INFINITY = float("nan"), float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """`seq`: what the ack must echo; None where the payload tells none that can be read."""
+    """`seq`: what the ack must echo; None where the payload has none that can be read."""
 
     name: str
     code: int

@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_urlsafe
 
-from gateway.demo.brokers.address import Credentials
-from gateway.doctor.probes.device import PROBE
+from gateway.demo.brokers.address import BrokerLogin
 from gateway.provisioning import password_file
 from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE, AclFile
 from gateway.provisioning.board_file import BoardFile
+from gateway.provisioning.device_names import PROBE
 
 DOCTORS = "topic readwrite edge/doctor/+\n"
 USERS = str(AclFile.new("edge"))
@@ -38,7 +38,7 @@ def address(site: Path, host: str, port: int) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"host": host, "port": port}))
 
 
-def plain_board(path: Path, host: str, port: int, login: Credentials) -> Path:
+def plain_board(path: Path, host: str, port: int, login: BrokerLogin) -> Path:
     """A board file of the doctor's device, for a listener without TLS."""
     path.write_bytes(BoardFile(PROBE, host, port, None, login.password).to_json())
     return path
@@ -52,7 +52,7 @@ def write(path: Path, text: str) -> None:
 
 def hashed(users: Iterable[str]) -> str:
     """Lines of a password file, with passwords that nobody knows."""
-    return "".join(password_file.new_line(user, token_urlsafe(9)) + "\n" for user in users)
+    return "".join(password_file.new_hash_line(user, token_urlsafe(9)) + "\n" for user in users)
 
 
 def long_salted(user: str) -> str:

@@ -20,9 +20,9 @@ from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.integration.testbed import Testbed, gateway_before
 from tests.support import processes
 from tests.support.arrivals import DEADLINE_S
-from tests.support.gateway_process import ROOT
 from tests.support.manager_process import Manager
 from tests.support.needs import program
+from tests.support.paths import ROOT
 from tests.support.processes import line
 
 ROUNDS = int(os.environ.get("SDK_ROUNDS", "1"))
@@ -89,7 +89,7 @@ def test_every_result_is_recorded_however_often_the_broker_dies(
     dice = random.Random(1)
     manager.run("register", own_testbed.fleet, "d")
     gateway_before(manager, own_testbed)
-    credentials = own_mosquitto.admit(f"{own_testbed.fleet}/d")
+    credentials = own_mosquitto.add_user(f"{own_testbed.fleet}/d")
     options = {"fleet": own_testbed.fleet, "password": credentials.password, "state": str(tmp_path / "state")}
     with running(runtime(name), own_mosquitto.address.device_port, options, tmp_path) as device:
         names = [f"deploy-{number}" for number in range(ROUNDS * 3)]

@@ -5,16 +5,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from tests.support.mqtt_client import Client
 from tests.support.needs import program
+from tests.support.paths import ROOT
 from tests.support.processes import end
 from tests.support.site import SiteBroker, devices
 
-ROOT = Path(__file__).parents[2]
 SEARCHED = f"{ROOT}{os.pathsep}{ROOT}/device_sdk/examples"
 RUN = "import sys, provisioned; provisioned.main(sys.argv[1])"
 UNTIL_ERROR = """
@@ -42,7 +43,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
         file = tmp_path / "script.py"
         file.write_text(script)
         line = [command, str(file), str(board)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         started.append(subprocess.Popen(line, **pipes, text=True, env=os.environ | path, cwd=tmp_path))
         return started[-1]
 
@@ -81,5 +82,5 @@ def test_a_board_tells_nothing_to_a_broker_of_another_authority(
     options = ["--certificate"] if kind == "certificate" else []
     url = f"mqtts://localhost:{site.ports[kind]}"
     assert devices(other, "add", "fleet-b", "lost", "--broker", url, *options).exit_code == 0
-    told, _ = start(UNTIL_ERROR, other / "devices" / "fleet-b.lost.json").communicate(timeout=20)
-    assert "CERT" in told.upper()
+    output, _ = start(UNTIL_ERROR, other / "devices" / "fleet-b.lost.json").communicate(timeout=20)
+    assert "CERT" in output.upper()

@@ -3,7 +3,9 @@
 import subprocess
 from pathlib import Path
 
-from tests.support.gateway_process import COMMAND, ROOT, environment
+from tests.support.gateway_process import COMMAND
+from tests.support.paths import ROOT
+from tests.support.processes import environment
 
 
 def run(**variables: str) -> subprocess.CompletedProcess[str]:

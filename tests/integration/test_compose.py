@@ -1,4 +1,4 @@
-"""The image and compose.yaml: the whole way through containers, from `devices add` to the last block of a model."""
+"""The image and compose.yaml: all of it in containers, from `devices add` to the last block of a model."""
 
 import hashlib
 import json
@@ -16,6 +16,7 @@ from testcontainers.core.image import DockerImage
 from gateway.demo.brokers.address import free_ports
 from tests.support import brokers, commands, needs, pages
 from tests.support.compose_site import KINDS, ComposedSite, compose_command
+from tests.support.paths import ROOT
 from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import PlainDevice
 
@@ -50,7 +51,7 @@ def composed(image: str) -> Iterator[ComposedSite]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_whole_way(composed: ComposedSite, kind: str) -> None:
+def test_from_devices_add_to_the_last_block(composed: ComposedSite, kind: str) -> None:
     fleet = f"fleet-{kind}"
     with PlainDevice(composed.add(kind, fleet, "dev"), f"{fleet}/dev") as device:
         device.hello(TAG, LAYOUT, EPOCH)
@@ -159,9 +160,9 @@ def test_the_image_is_small_and_has_no_pip(image: str) -> None:
     ours = [layer["Size"] for layer in history if "COPY" in layer["CreatedBy"] or "install -d" in layer["CreatedBy"]]
     assert 0 < sum(ours) < OURS_AT_MOST
     script = "import importlib.util as u; print(u.find_spec('pip'), u.find_spec('boto3') is None)"
-    told = engine.containers.run(image, ["-c", script], entrypoint="python", read_only=True, remove=True)
+    output = engine.containers.run(image, ["-c", script], entrypoint="python", read_only=True, remove=True)
     engine.close()
-    assert told.decode().split() == ["None", "False"]
+    assert output.decode().split() == ["None", "False"]
 
 
 CONTEXT = ("compose.yaml", "Dockerfile", ".dockerignore", *"pyproject.toml constraints.txt README.md LICENSE".split())
@@ -174,9 +175,9 @@ def test_a_site_by_the_lines_of_a_page(image: str, tmp_path: Path, page: str) ->
     if command is None:
         needs.missing("neither `docker compose` nor docker-compose")
     for name in CONTEXT:
-        shutil.copy(pages.ROOT / name, tmp_path)
+        shutil.copy(ROOT / name, tmp_path)
     for name in ("mosquitto", "gateway", "device_sdk"):
-        shutil.copytree(pages.ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / "model.tflite").write_bytes(MODEL)
     ports = free_ports(2)
     variables = os.environ | {

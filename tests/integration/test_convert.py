@@ -43,8 +43,8 @@ def test_devices_reach_their_topics_after_one_command_and_a_reload(tmp_path: Pat
         with site.login("password", "fleet-p/b").connected("any", MQTT_5) as device:
             device.subscribe("edge/fleet-p/b/ack")
             with site.login_of("gateway", "gateway-loopback").connected("gateway", MQTT_5) as gateway:
-                gateway.publish("edge/fleet-p/b/ack", b"heard")
-            assert device.next() == ("edge/fleet-p/b/ack", b"heard")
+                gateway.publish("edge/fleet-p/b/ack", b"received")
+            assert device.next() == ("edge/fleet-p/b/ack", b"received")
 
 
 def test_a_user_that_stands_twice_is_gone_with_the_next_change(tmp_path: Path) -> None:

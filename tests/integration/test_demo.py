@@ -52,7 +52,7 @@ class Demo:
             )
 
     def read_until(self, pattern: str) -> str:
-        """The next line in which that stands."""
+        """The next line that has that in it."""
         while text := line(self.process, f"line of the demo like {pattern!r}", DEADLINE_S):
             self.lines.append(text.rstrip("\n"))
             if re.search(pattern, text):
@@ -98,8 +98,8 @@ def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def told(lines: list[str], device: str, what: str) -> list[int]:
-    """The sizes in the lines of a device that tell of a heartbeat (`hb`) or a call."""
+def sizes_in(lines: list[str], device: str, what: str) -> list[int]:
+    """The sizes in the lines of a device that are about a heartbeat (`hb`) or a call."""
     found = [re.match(rf" *[\d.]+ {device} .*[━─] {what} {NUMBER} B ", line) for line in lines]
     return [number(match[1]) for match in found if match]
 
@@ -121,7 +121,7 @@ def test_the_table_is_the_sum_of_what_was_shown(demo: Demo, options: list[str]) 
     plans, sums = set(), [0, 0]
     for device in DEVICES:
         plan, result, accepted, payloads, packets, body, ratio = row(demo.lines, device)
-        beats, calls = told(demo.lines, device, "hb"), told(demo.lines, device, "SendHeartbeat")
+        beats, calls = sizes_in(demo.lines, device, "hb"), sizes_in(demo.lines, device, "SendHeartbeat")
         assert result == "SUCCESS"
         assert (sum(beats), sum(calls)) == (number(payloads), number(body))
         assert int(accepted) == len(calls) >= 5

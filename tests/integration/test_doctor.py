@@ -1,4 +1,4 @@
-"""`edge-gateway doctor`: a good site passes, each that is broken in one way has that told and nothing else.
+"""`edge-gateway doctor`: a good site passes, each that is broken in one way is reported for that alone.
 
 The good site is the shipped files as `devices init` completes them, and the embedded manager with signatures.
 """
@@ -15,17 +15,19 @@ import pytest
 from gateway.demo.brokers import rumqttd
 from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.mosquitto import Mosquitto
-from gateway.demo.brokers.rumqttd import Embedded
-from gateway.provisioning.certificate_authority import END, Authority
+from gateway.demo.brokers.rumqttd import Rumqttd
+from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority
 from gateway.provisioning.site import Site
 from tests.integration.broken_services import DOCTOR, Altered, Report, endpoint, examined, forgetful, tls_listener
 from tests.integration.site_files import DOCTORS, acl, plain_board, write
 from tests.integration.testbed import Testbed
-from tests.support.gateway_process import ROOT, environment, settings
+from tests.support.gateway_process import settings
 from tests.support.manager_process import ACCESS, SECRET, Manager
 from tests.support.needs import missing, program
+from tests.support.paths import ROOT
 from tests.support.payloads import EPOCH, LAYOUT
 from tests.support.polling import until
+from tests.support.processes import environment
 from tests.support.site import HOST
 
 PASSED = "pass"
@@ -167,7 +169,7 @@ def test_nobody_listens(variables: Callable[..., dict[str, str]]) -> None:
 def test_a_broker_of_mqtt_3_1_1_alone(variables: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     if not rumqttd.is_installed():
         missing("iotcore is not installed")
-    with Embedded(tmp_path) as old:
+    with Rumqttd(tmp_path) as old:
         assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "3.1.1 alone")
 
 
@@ -180,7 +182,7 @@ def test_a_port_of_something_else(variables: Callable[..., dict[str, str]], mana
     ("end", "host", "said"),
     [
         (datetime(2020, 1, 1, tzinfo=UTC), HOST, "has expired"),
-        (END, "elsewhere.example", "another host name"),
+        (NOT_AFTER, "elsewhere.example", "another host name"),
     ],
 )
 def test_a_certificate_that_does_not_hold(
@@ -193,7 +195,7 @@ def test_a_certificate_that_does_not_hold(
 
 
 def test_a_certificate_of_someone_else(variables: Callable[..., dict[str, str]]) -> None:
-    with tls_listener(Authority.make("edge-gateway site").issue_broker([HOST], END)) as port:
+    with tls_listener(CertificateAuthority.generate("edge-gateway site").issue_broker([HOST], NOT_AFTER)) as port:
         assert_only(examined(variables(port=port, scheme="mqtts")), "TLS", "mqtt_ca_file")
 
 
@@ -298,7 +300,7 @@ def test_a_disk_that_is_too_small(variables: Callable[..., dict[str, str]]) -> N
 
 
 def beside(testbed: Testbed) -> dict[str, str]:
-    """The environment of the way's own gateway."""
+    """The environment of the testbed's own gateway."""
     made = settings(testbed.broker.address, testbed.service.url, testbed.fleet, testbed.state)
     return made | {"AWS_ENDPOINT_URL_S3": testbed.service.url}
 
@@ -349,7 +351,7 @@ def test_nothing_is_left_behind_not_even_by_ctrl_c(
 
 def board_of_probe(broker: Mosquitto, folder: Path) -> str:
     at = broker.address
-    return str(plain_board(folder / "probe.json", at.host, at.device_port, broker.admit("doctor/probe")))
+    return str(plain_board(folder / "probe.json", at.host, at.device_port, broker.add_user("doctor/probe")))
 
 
 def _mind_ctrl_c() -> None:

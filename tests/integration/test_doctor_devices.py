@@ -11,24 +11,24 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from gateway.doctor.checks.reload import check_reload
 from gateway.doctor.probes import mosquitto_files
-from gateway.doctor.probes.device import PROBE
 from gateway.doctor.result import Level
 from gateway.provisioning.board_file import BoardFile
-from gateway.provisioning.certificate_authority import END, Authority
+from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority
+from gateway.provisioning.device_names import PROBE
 from gateway.provisioning.site import Site
 from tests.integration.broken_services import Altered, Report, cutting, examined
 from tests.integration.site_files import PATTERNS, USERS, acl, entry, hashed, long_salted, plain_board, write
-from tests.support.gateway_process import environment
 from tests.support.needs import program
+from tests.support.processes import environment
 from tests.support.site import HOST
 
 AWS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-west-1"}
 
 
-STRANGERS = Authority.make("edge-gateway site")
+STRANGERS = CertificateAuthority.generate("edge-gateway site")
 """Another site's, of the same name."""
 
 
@@ -58,7 +58,7 @@ def rules(site: Altered) -> Iterator[Callable[[str], None]]:
         assert site.outlives_a_reload()
 
     yield give
-    give(acl(PROBE.user))
+    give(acl(str(PROBE)))
 
 
 def report_of(site: Altered, *arguments: str) -> Report:
@@ -82,7 +82,7 @@ def test_a_device_reaches_its_own_topics_alone(site: Altered) -> None:
 
 
 def test_the_patterns_of_older_sites(site: Altered, rules: Callable[[str], None], newer: bool) -> None:
-    """The operator may read which broker it is: so the file is judged as this one reads it."""
+    """The operator may read which broker it is: so the file is checked as this one reads it."""
     rules(USERS + PATTERNS)
     report = report_of(site)
     assert report.levels["devices"] == ("fail" if newer else "pass")
@@ -112,7 +112,7 @@ def test_a_device_without_an_entry(site: Altered, rules: Callable[[str], None]) 
     ids=range(4),
 )
 def test_a_device_that_reaches_another(site: Altered, rules: Callable[[str], None], more: str, said: str) -> None:
-    rules(acl(PROBE.user) + more)
+    rules(acl(str(PROBE)) + more)
     report = report_of(site)
     assert (report.levels["devices"], report.levels["isolation"]) == ("fail", "fail")
     assert said in report.texts["devices"]
@@ -122,7 +122,7 @@ def test_a_device_that_reaches_another(site: Altered, rules: Callable[[str], Non
 def test_a_board_with_a_certificate(site: Altered, tmp_path: Path) -> None:
     authority = Site(site.site).authority()
     assert authority is not None
-    made = authority.issue_device(PROBE.user, END)
+    made = authority.issue_device(str(PROBE), NOT_AFTER)
     ca, port = authority.identity.certificate_der, site.ports["certificate"]
     board = BoardFile(PROBE, "localhost", port, ca, None, made.certificate_der, made.key_der)
     (tmp_path / "board.json").write_bytes(board.to_json())
@@ -154,12 +154,12 @@ def test_a_board_that_does_not_fit(
 
 def test_a_broker_that_ends_the_connection_says_no(site: Altered, rules: Callable[[str], None], tmp_path: Path) -> None:
     """To one of the topics that are another's; the others are tried all the same."""
-    login = Credentials(PROBE.user, json.loads((site.site / "gateway" / "probe.json").read_text())["password"])
+    login = BrokerLogin(str(PROBE), json.loads((site.site / "gateway" / "probe.json").read_text())["password"])
     with cutting(site.ports["plain"], b"edge/doctor/other/hello") as port:
         board = str(plain_board(tmp_path / "board.json", HOST, port, login))
         report = report_of(site, "--board", board)
         assert report.levels["devices"] == "pass", report
-        rules(acl(PROBE.user) + "topic write edge/doctor/+/hello\n")
+        rules(acl(str(PROBE)) + "topic write edge/doctor/+/hello\n")
         report = report_of(site, "--board", board)
         assert "doctor/probe may write edge/doctor/prob/hello, edge/doctor/probe2/hello" in report.texts["devices"]
 
@@ -186,7 +186,7 @@ def test_plugins_that_read_the_same_files(site: Altered, tmp_path: Path) -> None
     assert (report.levels["isolation"], report.levels["reload"]) == ("pass", "pass"), report
 
 
-def judged(site: Altered, newer: bool | None) -> tuple[Level, str]:
+def checked(site: Altered, newer: bool | None) -> tuple[Level, str]:
     conf = mosquitto_files.read_conf(site.site.parent / "mosquitto.conf")
     files = mosquitto_files.read_reloaded_files(conf, None, None)
     result = check_reload(files, mosquitto_files.broker_account(conf), "root", newer)
@@ -235,14 +235,14 @@ HAZARDS = {
 @pytest.mark.parametrize("hazard", HAZARDS)
 def test_what_ends_the_broker_at_a_reload_is_named_before(own_site: Altered, hazard: str, newer: bool) -> None:
     spoil, fails_always = HAZARDS[hazard]
-    assert judged(own_site, newer)[0] is Level.PASS
+    assert checked(own_site, newer)[0] is Level.PASS
     spoil(own_site.site / "broker")
-    level, found = judged(own_site, newer)
+    level, found = checked(own_site, newer)
     assert level is (Level.FAIL if newer or fails_always else Level.WARN), found
     assert own_site.outlives_a_reload() is not newer
 
 
-HARMLESS = {
+HARMLESS: dict[str, Callable[[Path], object]] = {
     "acl deny and spaces": appended("acl", "  topic deny t\n\n# a comment\nuser a b\ntopic read\n"),
     "passwords comment": appended("passwords", "# a comment\n\nno colon\n"),
     "key link": linked("broker.key"),
@@ -253,14 +253,14 @@ HARMLESS = {
 @pytest.mark.parametrize("change", HARMLESS)
 def test_what_the_broker_bears_is_no_failure(own_site: Altered, change: str, newer: bool) -> None:
     HARMLESS[change](own_site.site / "broker")
-    level, found = judged(own_site, newer)
+    level, found = checked(own_site, newer)
     assert level is (Level.WARN if change == "world" else Level.PASS), found
     assert own_site.outlives_a_reload()
 
 
 def test_a_salt_of_2_1_is_a_warning_in_2_0(own_site: Altered, newer: bool) -> None:
     appended("passwords", long_salted("f/1"))(own_site.site / "broker")
-    assert judged(own_site, newer)[0] is (Level.PASS if newer else Level.WARN)
+    assert checked(own_site, newer)[0] is (Level.PASS if newer else Level.WARN)
     assert own_site.outlives_a_reload()
 
 

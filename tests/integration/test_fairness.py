@@ -13,7 +13,7 @@ from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import PlainDevice
 
 FOR_GOOD = 300
-"""give_up_after in seconds, far beyond a test's patience."""
+"""give_up_after in seconds, far longer than a test."""
 
 
 def fails_for(*names: str) -> Rule:
@@ -31,7 +31,7 @@ def all_get_through(device: PlainDevice, count: int, first: int = 1) -> None:
 
 @pytest.mark.needs_broker("receive_maximum")
 def test_one_whose_calls_all_fail_does_not_stop_the_fleet(testbed: Testbed) -> None:
-    """Acks keep their order: what the others sent waits, settled, behind the one that fails."""
+    """Acks keep their order: the acks of what the others sent wait behind the one that fails."""
     testbed.open(intake=10, give_up_after=FOR_GOOD)
     testbed.service.answer_by(fails_for("poor"))
     poor, lucky = testbed.known_device("poor"), testbed.known_device("lucky")
@@ -110,7 +110,7 @@ def test_a_new_session_brings_the_hellos_that_changed_and_keeps_the_tags_before_
         testbed.service.heartbeat("d")
     gateway.terminate()
     device.hello(TAG + 1, LAYOUT, EPOCH + 500)
-    time.sleep(2.5)  # the broker forgets the session by its own clock, and tells nobody
+    time.sleep(2.5)  # the broker forgets the session by its own clock, and sends no event
     gateway.start()
     for number, tag in enumerate((TAG + 1, TAG), 1):
         device.numbered(number, tag=tag)

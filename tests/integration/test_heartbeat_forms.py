@@ -1,4 +1,4 @@
-"""Each form of heartbeat, sent by a stranger's client: the call that arrives is the one that boto3 would have sent.
+"""Each form of heartbeat, sent by a plain client: the call that arrives is the one that boto3 would have sent.
 
 Field by field: boto3 sends the arguments of the table to a recorder of its own, and the two bodies are the same JSON.
 """
@@ -28,7 +28,7 @@ ByBoto3 = Callable[[str, dict[str, Any]], dict[str, Any]]
 def forms(broker: Broker, make_testbed: MakeTestbed) -> Testbed:
     """All devices are admitted at once: each admission makes the broker read its users again."""
     names = [f"{FLEET}/form-{index}" for index in range(len(FORMS))]
-    broker.admit_all([*names, *(f"{FLEET}/{name}" for name in ("results", "models", "elder"))])
+    broker.add_users([*names, *(f"{FLEET}/{name}" for name in ("results", "models", "elder"))])
     testbed = make_testbed(broker, FLEET)
     testbed.open()
     return testbed

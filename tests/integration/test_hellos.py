@@ -1,4 +1,4 @@
-"""Hellos over the way: late ones, bad ones, emptied ones, epochs that are filled in; what they say of dates."""
+"""Hellos end to end: late ones, bad ones, emptied ones, epochs that are filled in; what they say of dates."""
 
 import time
 

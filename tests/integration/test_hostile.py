@@ -1,4 +1,4 @@
-"""What no device should send: each gets its code, stands on `dead` byte for byte, is counted, and the next passes."""
+"""What no device should send: each gets its code, is on `dead` byte for byte, is counted, and the next passes."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ ODD = "odd_name_"  # DeviceName ends with a letter or a digit
 
 
 @dataclass
-class Street:
+class WatchedTestbed:
     """A gateway, a person who watches its fleet, and a device whose messages must always pass."""
 
     testbed: Testbed
@@ -40,14 +40,14 @@ class Street:
 
 
 @pytest.fixture(scope="module")
-def street(broker: Broker, make_testbed: MakeTestbed) -> Street:
+def watched(broker: Broker, make_testbed: MakeTestbed) -> WatchedTestbed:
     names = [f"{FLEET}/bad-{index}" for index in range(len(HOSTILE))]
-    broker.admit_all(
+    broker.add_users(
         [*names, f"{FLEET}/{ODD}", *(f"{FLEET}/{name}" for name in ("good", "nobody", "big", "narrow", "picky"))]
     )
     testbed = make_testbed(broker, FLEET)
     testbed.open()
-    return Street(testbed, testbed.operator(), testbed.device("good"))
+    return WatchedTestbed(testbed, testbed.operator(), testbed.device("good"))
 
 
 @pytest.fixture(params=HOSTILE, ids=lambda hostile: hostile.name)
@@ -56,19 +56,19 @@ def hostile(request: pytest.FixtureRequest) -> tuple[int, Hostile]:
 
 
 def test_it_is_answered_buried_and_counted_and_the_next_one_passes(
-    hostile: tuple[int, Hostile], street: Street
+    hostile: tuple[int, Hostile], watched: WatchedTestbed
 ) -> None:
     index, bad = hostile
-    device = street.testbed.device(f"bad-{index}")
-    before = street.refused(bad.code)
+    device = watched.testbed.device(f"bad-{index}")
+    before = watched.refused(bad.code)
     device.send(bad.channel, bad.payload)
-    expect_refusal(street, device, bad.channel, bad.payload, bad.code, bad.seq, bad.detail)
-    assert street.refused(bad.code) == before + 1
-    street.next_one_passes()
+    expect_rejection(watched, device, bad.channel, bad.payload, bad.code, bad.seq, bad.detail)
+    assert watched.refused(bad.code) == before + 1
+    watched.next_one_passes()
 
 
-def expect_refusal(
-    street: Street,
+def expect_rejection(
+    watched: WatchedTestbed,
     device: PlainDevice,
     channel: str,
     payload: bytes,
@@ -76,17 +76,17 @@ def expect_refusal(
     seq: int | None = None,
     detail: str = "",
 ) -> None:
-    found, told = device.ack(seq)
-    assert (found, told[: len(detail)]) == (code, detail)
-    dead = street.operator.dead.next(lambda dead: dead.topic == device.topic("dead"))
+    found, reason = device.ack(seq)
+    assert (found, reason[: len(detail)]) == (code, detail)
+    dead = watched.operator.dead.next(lambda dead: dead.topic == device.topic("dead"))
     assert dead.payload == payload
     assert dead.properties["topic"] == device.topic(channel)
     assert dead.properties["code"] == str(code)
-    assert dead.properties["reason"].startswith(told)
+    assert dead.properties["reason"].startswith(reason)
 
 
-def test_the_same_device_goes_on(street: Street) -> None:
-    device = street.testbed.device("recovering")
+def test_the_same_device_goes_on(watched: WatchedTestbed) -> None:
+    device = watched.testbed.device("recovering")
     device.hello(*HELLO)
     device.send("hb", b"\xc1")
     device.heartbeat(TAG, 89, [1], None, None, None, 1)
@@ -94,68 +94,69 @@ def test_the_same_device_goes_on(street: Street) -> None:
     assert device.ack(1) == (0, "")
 
 
-def test_an_unregistered_device(street: Street) -> None:
-    device = street.testbed.device("nobody")
-    street.testbed.service.registrations["nobody"] = "NOT_REGISTERED"
+def test_an_unregistered_device(watched: WatchedTestbed) -> None:
+    device = watched.testbed.device("nobody")
+    watched.testbed.service.registrations["nobody"] = "NOT_REGISTERED"
     for seq in (21, 22):  # the second is answered from what is known for a minute
         device.heartbeat(LAYOUT, T, [1], None, None, None, seq)
         payload = msgpack.packb([LAYOUT, T, [1], None, None, None, seq])
-        expect_refusal(street, device, "hb", payload, 3, seq)
+        expect_rejection(watched, device, "hb", payload, 3, seq)
     device.get(0, 23)
-    expect_refusal(street, device, "get", msgpack.packb([0, 23]), 3, 23)
-    street.next_one_passes()
+    expect_rejection(watched, device, "get", msgpack.packb([0, 23]), 3, 23)
+    watched.next_one_passes()
 
 
-def test_a_name_that_breaks_the_services_pattern(street: Street) -> None:
-    device = street.testbed.device(ODD)
+def test_a_name_that_breaks_the_services_pattern(watched: WatchedTestbed) -> None:
+    device = watched.testbed.device(ODD)
     payload = msgpack.packb([LAYOUT, T, [1]])
     device.send("hb", payload)
-    expect_refusal(street, device, "hb", payload, 4)
-    street.next_one_passes()
+    expect_rejection(watched, device, "hb", payload, 4)
+    watched.next_one_passes()
 
 
 @pytest.mark.parametrize("ahead", [86_400 + 60, 7 * 86_400])
-def test_more_than_a_day_ahead(ahead: int, street: Street) -> None:
-    device = street.testbed.device("picky")
+def test_more_than_a_day_ahead(ahead: int, watched: WatchedTestbed) -> None:
+    device = watched.testbed.device("picky")
     payload = msgpack.packb([LAYOUT, int(time.time()) + ahead, None, None, None, None, 24])
     device.send("hb", payload)
-    expect_refusal(street, device, "hb", payload, 4, 24)
+    expect_rejection(watched, device, "hb", payload, 4, 24)
 
 
-def test_what_the_service_refuses(street: Street) -> None:
-    device = street.testbed.device("picky")
+def test_what_the_service_refuses(watched: WatchedTestbed) -> None:
+    device = watched.testbed.device("picky")
 
     def rule(request: Request) -> Reply | None:
         refused = (request.operation, request.device) == ("SendHeartbeat", "picky")
         return Reply(400, "ValidationException") if refused else None
 
-    street.testbed.service.answer_by(rule)
+    watched.testbed.service.answer_by(rule)
     device.heartbeat(LAYOUT, T, [1], None, None, None, 25)
     payload = msgpack.packb([LAYOUT, T, [1], None, None, None, 25])
-    expect_refusal(street, device, "hb", payload, 4, 25, "ValidationException")
-    street.next_one_passes()
-    street.testbed.service.recover()
+    expect_rejection(watched, device, "hb", payload, 4, 25, "ValidationException")
+    watched.next_one_passes()
+    watched.testbed.service.recover()
 
 
-def test_a_plan_that_does_not_fit(street: Street) -> None:
-    """A get is answered with code 6 and buried; a heartbeat keeps its code 0, and code 6 goes once for a digest."""
-    street.testbed.service.deployments["big"] = [
+def test_a_plan_that_does_not_fit(watched: WatchedTestbed) -> None:
+    """A get is answered with code 6 and dead-lettered; a heartbeat keeps its code 0, and code 6 goes once for a
+    digest."""
+    watched.testbed.service.deployments["big"] = [
         {"DeploymentName": f"deploy-{index}", "Type": "Model", "Definitions": []} for index in range(20)
     ]
-    device = street.testbed.device("big")
+    device = watched.testbed.device("big")
     device.hello(TAG, LAYOUT, EPOCH, 64)
     for seq in (31, 32):
         device.heartbeat(TAG, 89, None, None, 0, None, seq)
         assert device.ack(seq) == (0, "")
     device.get(0, 33)
-    expect_refusal(street, device, "get", msgpack.packb([0, 33]), 6, 33)
+    expect_rejection(watched, device, "get", msgpack.packb([0, 33]), 6, 33)
     assert [code for seq, code in device.acked() if seq is None] == [6]
     assert not [each for each in device.received.so_far() if each.channel == "plan"]
-    street.next_one_passes()
+    watched.next_one_passes()
 
 
-def test_a_receipt_fits_the_device_too(street: Street) -> None:
-    device = street.testbed.device("narrow")
+def test_an_ack_fits_the_device_too(watched: WatchedTestbed) -> None:
+    device = watched.testbed.device("narrow")
     device.hello(TAG, LAYOUT, EPOCH, 16)
     device.heartbeat(TAG, 89, [True], None, None, None, 34)
     received = device.received.next(lambda each: each.channel == "ack" and each.content[0] == 34)
@@ -163,17 +164,17 @@ def test_a_receipt_fits_the_device_too(street: Street) -> None:
     assert len(msgpack.packb(received.content)) <= 16
 
 
-def test_qos_2_is_understood_as_qos_1(street: Street) -> None:
-    device = street.testbed.device("careful", qos=2)
+def test_qos_2_is_understood_as_qos_1(watched: WatchedTestbed) -> None:
+    device = watched.testbed.device("careful", qos=2)
     device.heartbeat(LAYOUT, T, [1], None, None, None, 35)
     assert device.ack(35) == (0, "")
     payload = b"\xc1"
     device.send("hb", payload)
-    expect_refusal(street, device, "hb", payload, 1)
+    expect_rejection(watched, device, "hb", payload, 1)
 
 
-def test_topics_that_are_none_of_the_protocols_reach_nobody(street: Street) -> None:
-    device = street.testbed.device("astray")
+def test_topics_that_are_none_of_the_protocols_reach_nobody(watched: WatchedTestbed) -> None:
+    device = watched.testbed.device("astray")
     for channel in ("hb/more", "HB", "hb/", "nothing"):
         device.send(channel, b"\xc1")
     device.heartbeat(LAYOUT, T, [1], None, None, None, 36)
@@ -189,10 +190,10 @@ def test_a_retained_heartbeat_is_not_told_again_at_each_start(testbed: Testbed) 
     gateway.start()
     device.heartbeat(LAYOUT, T, [2], None, None, None, 2)
     assert device.ack(2) == (0, "")
-    told = [
+    reason = [
         call.body["AgentMetrics"][0]["Value"] for call in testbed.service.calls.so_far() if "AgentMetrics" in call.body
     ]
-    assert (told, device.acked()) == ([1, 2], [])
+    assert (reason, device.acked()) == ([1, 2], [])
 
 
 def test_where_nobody_watches_dead_the_payload_is_in_a_file(own_testbed: Testbed) -> None:

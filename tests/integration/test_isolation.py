@@ -15,7 +15,7 @@ import pytest
 from paho.mqtt.client import topic_matches_sub
 from paho.mqtt.enums import MQTTProtocolVersion
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.mosquitto import SHIPPED
 from tests.support.mqtt_client import Client
 from tests.support.site import PORTS, TLS_LISTENERS, Login, SiteBroker, warnings_in
@@ -321,14 +321,14 @@ def test_nobody_connects_without_a_credential_of_the_listeners_kind(known: SiteB
     assert not good.is_refused(level)
     bare = replace(good, credentials=None, tls=good.tls and known.login("password", "fleet-p/a").tls)
     assert bare.is_refused(level)
-    assert replace(bare, credentials=Credentials("fleet-p/a", "wrong")).is_refused(level)
+    assert replace(bare, credentials=BrokerLogin("fleet-p/a", "wrong")).is_refused(level)
     # A certificate is not enough where a password is wanted, nor a password where a certificate is wanted.
     other = known.login("password", "fleet-p/a") if by == "certificate" else known.login("certificate", "fleet-c/a")
     assert replace(other, port=good.port, tls=good.tls and other.tls).is_refused(level)
 
 
 def test_the_user_name_in_connect_is_ignored_beside_a_certificate(known: SiteBroker, gateway_client: Client) -> None:
-    as_b = replace(known.login("certificate", "fleet-c/a"), credentials=Credentials("fleet-c/b", "any"))
+    as_b = replace(known.login("certificate", "fleet-c/a"), credentials=BrokerLogin("fleet-c/b", "any"))
     with as_b.connected("fleet-c/b", MQTT_5) as client:
         client.publish(topic("fleet-c/b", "hb"), b"as b")
         client.publish(topic("fleet-c/a", "hb"), SENTINEL)
@@ -338,7 +338,7 @@ def test_the_user_name_in_connect_is_ignored_beside_a_certificate(known: SiteBro
 def test_a_password_is_refused_under_anothers_name(known: SiteBroker) -> None:
     a = known.login("password", "fleet-p/a")
     assert a.credentials is not None
-    assert replace(a, credentials=Credentials("fleet-p/b", a.credentials.password)).is_refused()
+    assert replace(a, credentials=BrokerLogin("fleet-p/b", a.credentials.password)).is_refused()
 
 
 @pytest.mark.parametrize("forged", ["by another authority", "expired", "the broker's own"])

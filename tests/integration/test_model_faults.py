@@ -1,6 +1,6 @@
-"""The fault table of model files, a test for each line: what the device is told, what the operator, and what heals it.
+"""The fault table of model files, a test for each line: what the device gets, what the operator gets, and what ends it.
 
-The table itself stands in the SDK's protocol page. In every line no byte of a wrong file leaves.
+The table itself is in the SDK's protocol page. In every line no byte of a wrong file leaves.
 """
 
 import os
@@ -20,7 +20,7 @@ from tests.support.gateway_process import GatewayProcess
 from tests.support.polling import until
 from tests.support.s3 import S3Proxy, S3Server
 
-MEND = "a model file cannot be used; devices get code 5; upload or deploy it again"
+UNUSABLE = "a model file cannot be used; devices get code 5; upload or deploy it again"
 WAIT = "a model file cannot be fetched now; devices get code 7 and read again; check S3 and the disk"
 SPOILT = "the disk has corrupted a model file; it is fetched again; check the disk"
 REFUSED = "message rejected: error ack sent, payload published to the dead-letter topic"
@@ -31,7 +31,7 @@ CHUNK = 65_536
 AGAIN_S = 0.2
 
 Trouble = Callable[[Files], str]
-"""Makes it, and tells what must stand in the detail."""
+"""Makes it; what must be in the detail."""
 
 
 @pytest.fixture
@@ -46,17 +46,17 @@ def answers(download: Download) -> list[str]:
     return [each.channel for each in download.device.received.so_far()]
 
 
-def told(files: Files, gateway: GatewayProcess, download: Download, line: str) -> tuple[int, str]:
-    """Ask; what the device hears. The operator finds the same in the log and on `dead`, and no block has left."""
+def rejected_read(files: Files, gateway: GatewayProcess, download: Download, line: str) -> tuple[int, str]:
+    """The code and detail of a read that fails. The log and `dead` have the same, and no block has left."""
     operator = files.testbed.operator()
     download.ask()
     code, detail = download.device.ack(None, DEADLINE_S)
     said = gateway.said(line)
     assert said["level"] == "error"
     assert said["reason"].startswith(detail)  # an ack is short
-    letter = operator.dead.next()
-    assert letter.topic == download.device.topic("dead")
-    assert (letter.properties["code"], letter.properties["reason"]) == (str(code), said["reason"])
+    dead_letter = operator.dead.next()
+    assert dead_letter.topic == download.device.topic("dead")
+    assert (dead_letter.properties["code"], dead_letter.properties["reason"]) == (str(code), said["reason"])
     assert gateway.said(REFUSED)["why"] == said["reason"]
     assert answers(download) == []
     return code, detail
@@ -67,7 +67,7 @@ def heal(download: Download) -> None:
     received = download.device.received
     download.ask(1)
     while received.next(lambda each: each.channel == "block" or each.content[0] is None).channel == "ack":
-        time.sleep(AGAIN_S)  # nobody tells when the gateway would try again
+        time.sleep(AGAIN_S)  # no event says when the gateway would try again
         download.ask(1)
     assert download.whole() == MODEL
 
@@ -99,7 +99,7 @@ def test_the_object_is_not_the_plans(trouble: Trouble, files: Files) -> None:
     gateway = files.gateway(cache_bytes=CHUNK if trouble is too_large else 1 << 20)
     download = files.device()
     why = trouble(files)
-    code, detail = told(files, gateway, download, MEND)
+    code, detail = rejected_read(files, gateway, download, UNUSABLE)
     assert code == 5
     assert why in detail
     assert os.listdir(files.testbed.state / "models") == []
@@ -108,7 +108,7 @@ def test_the_object_is_not_the_plans(trouble: Trouble, files: Files) -> None:
 def test_the_bucket_is_gone(files: Files) -> None:
     gateway = files.gateway()
     download = files.device(url="s3://no-such-bucket/kws.tflite")
-    code, detail = told(files, gateway, download, MEND)
+    code, detail = rejected_read(files, gateway, download, UNUSABLE)
     assert code == 5
     assert detail.startswith("s3://no-such-bucket/kws.tflite: NoSuchBucket")
 
@@ -161,7 +161,7 @@ def lives_through(trouble: Callable[..., object], files: Files) -> None:
     gateway = files.gateway()
     download = files.device()
     with trouble(files, gateway) as why:  # type: ignore[attr-defined]
-        code, detail = told(files, gateway, download, WAIT)
+        code, detail = rejected_read(files, gateway, download, WAIT)
         assert code == 7
         assert detail.startswith(why)
         assert os.listdir(files.testbed.state / "models") == []
@@ -201,11 +201,11 @@ def test_the_object_changes_and_the_cache_loses_it_while_a_device_reads_it(files
     gateway.kill()
     cached(files).unlink()
     gateway.start()
-    assert told(files, gateway, download, MEND) == (5, f"{files.url} has the SHA1 {sha1(CHANGED)}")
+    assert rejected_read(files, gateway, download, UNUSABLE) == (5, f"{files.url} has the SHA1 {sha1(CHANGED)}")
 
 
 def test_the_answer_breaks_off_in_the_middle(files: Files) -> None:
-    """It is asked for again at once, and nobody hears of it."""
+    """It is asked for again at once; no device gets an error."""
     files.gateway()
     download = files.device()
     files.s3_proxy.pause_after(10_000)
@@ -265,7 +265,7 @@ def test_the_cache_is_corrupted_and_the_object_is_gone(files: Files) -> None:
     spoil(files)
     gone(files)
     gateway.start()
-    code, detail = told(files, gateway, download, MEND)
+    code, detail = rejected_read(files, gateway, download, UNUSABLE)
     assert code == 5
     assert "NoSuchKey" in detail
 
@@ -315,7 +315,7 @@ def test_the_plan_changes_during_the_download(files: Files) -> None:
     download.until(HALF)
     files.s3.put(files.bucket, "new", CHANGED)
     files.testbed.service.deployments["d"] = [deployment(f"s3://{files.bucket}/new", CHANGED, "deploy-8")]
-    download.until(HALF + BLOCK)  # nobody has told the gateway yet
+    download.until(HALF + BLOCK)  # the gateway does not know yet
     digest = fetched_plan(download.device)
     operator = files.testbed.operator()
     download.ask()

@@ -1,4 +1,4 @@
-"""Model files by the whole way: a stranger's device, Mosquitto, the gateway's process, and S3.
+"""Model files end to end: a device, Mosquitto, the gateway's process, and S3.
 
 S3 is moto's server, which nobody here wrote, and the embedded manager.
 """
@@ -7,6 +7,7 @@ import hashlib
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -58,7 +59,7 @@ def test_a_file_from_the_manager_with_its_plan(testbed: Testbed, manager: Manage
     assert Download(device, digest).whole() == MODEL
 
 
-def test_the_size_stands_in_the_plan_and_not_in_its_digest(files: Files) -> None:
+def test_the_size_is_in_the_plan_and_not_in_its_digest(files: Files) -> None:
     files.put(MODEL[:1000])
     files.gateway()
     digest = files.device("sized", MODEL[:1000]).digest
@@ -68,7 +69,7 @@ def test_the_size_stands_in_the_plan_and_not_in_its_digest(files: Files) -> None
     assert other != digest
 
 
-def sized_plan(files: Files) -> list[object]:
+def sized_plan(files: Files) -> list[Any]:
     """The plan of the device `sized`, which its broker keeps."""
     content = files.testbed.device("sized").plan().content
     return list(content[1][0])
@@ -114,7 +115,7 @@ def test_the_least_used_go_first_and_come_again(files: Files) -> None:
 
 
 def test_a_device_reads_its_own_plan_and_no_other(files: Files) -> None:
-    """Who asks for the digest of another's plan is told, and no block leaves."""
+    """A read with the digest of another's plan gets an error, and no block leaves."""
     files.put()
     files.gateway()
     mine, other = files.device("mine"), files.device("other", MODEL, f"s3://{files.bucket}/secret")
@@ -172,7 +173,7 @@ def test_heartbeats_are_acked_while_s3_hangs(files: Files) -> None:
 
 
 def test_a_gateway_that_ends_while_s3_hangs_ends_at_once(files: Files) -> None:
-    """The next one answers; the broker has kept nothing, since a read is settled at once."""
+    """The next one answers; the broker has kept nothing, since a read is acknowledged at once."""
     files.put()
     gateway = files.gateway(read_timeout=300, drain_timeout=1)
     download = files.device()

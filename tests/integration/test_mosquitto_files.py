@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.mosquitto import SHIPPED, Mosquitto, with_site_lines
 from tests.integration.acl_clients import device, gateway, operator
 from tests.support import mqtt_packets
@@ -57,7 +57,7 @@ def test_a_site_line_that_is_there_twice_is_told() -> None:
 
 def test_a_device_cannot_throw_another_out_by_its_client_id(own_mosquitto: Mosquitto) -> None:
     at = own_mosquitto.address
-    a, b = own_mosquitto.admit(A), own_mosquitto.admit(B)
+    a, b = own_mosquitto.add_user(A), own_mosquitto.add_user(B)
     with (
         gateway(own_mosquitto) as gateway_client,
         connecting(at.host, at.device_port, a, A) as first,
@@ -156,7 +156,7 @@ UNFINISHED, UNFINISHED_BYTES = 300, 1_000_000
 
 
 @contextmanager
-def unfinished_exchanges(host: str, port: int, who: Credentials, to: str) -> Iterator[None]:
+def unfinished_exchanges(host: str, port: int, who: BrokerLogin, to: str) -> Iterator[None]:
     """A client that publishes so many payloads at QoS 2, and sends no PUBREL. The broker has read them all."""
     with socket.create_connection((host, port), 10) as connection:
         connection.sendall(mqtt_packets.connect("any", who.user, who.password))
@@ -182,9 +182,9 @@ def test_one_that_never_ends_its_qos_2_exchanges_is_bounded(own_mosquitto: Mosqu
         at = own_mosquitto.address
         with gateway(own_mosquitto) as gateway_client:
             gateway_client.subscribe("edge/+/+/hb")
-            with unfinished_exchanges(at.host, at.device_port, own_mosquitto.admit(A), topic(A, "hb")):
+            with unfinished_exchanges(at.host, at.device_port, own_mosquitto.add_user(A), topic(A, "hb")):
                 assert resident_bytes(own_mosquitto.pid) < UNFINISHED * UNFINISHED_BYTES / 2
-        own_mosquitto.admit(B)
+        own_mosquitto.add_user(B)
 
 
 def test_a_publish_at_qos_2_reaches_the_gateway_at_qos_1_after_a_reload_too(own_mosquitto: Mosquitto) -> None:
@@ -196,5 +196,5 @@ def test_a_publish_at_qos_2_reaches_the_gateway_at_qos_1_after_a_reload_too(own_
 
 
 def test_it_raises_no_warning_when_it_starts_nor_when_it_reloads(own_mosquitto: Mosquitto) -> None:
-    own_mosquitto.admit(A)
+    own_mosquitto.add_user(A)
     assert warnings_in(own_mosquitto.log) == []

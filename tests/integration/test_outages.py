@@ -1,4 +1,5 @@
-"""The service fails: an outage is not an answer. Nothing is answered nor settled, and all of it is accepted afterwards.
+"""The service fails: an outage is not an answer. Nothing is answered nor acknowledged, and all of it is accepted
+afterwards.
 
 Absence is shown by a sentinel: a malformed payload, sent last, is answered first.
 """
@@ -53,7 +54,7 @@ def expect_silence(device: PlainDevice) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-@pytest.mark.parametrize("known", [True, False], ids=["registered before", "never heard of"])
+@pytest.mark.parametrize("known", [True, False], ids=["registered before", "unknown"])
 def test_nothing_is_answered_and_then_all_is_accepted(
     fault: Reply, known: bool, outages: Testbed, request: pytest.FixtureRequest
 ) -> None:

@@ -20,7 +20,7 @@ from gateway.demo.brokers.address import free_ports
 from tests.support import commands, pages
 from tests.support.arrivals import Arrivals
 from tests.support.needs import program
-from tests.support.pages import ROOT
+from tests.support.paths import ROOT
 from tests.support.polling import until
 from tests.support.processes import end, running
 
@@ -48,7 +48,7 @@ class Session:
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",
         }
-        self.heard: Arrivals[str] = Arrivals("line of mosquitto_sub")
+        self.received: Arrivals[str] = Arrivals("line of mosquitto_sub")
 
     def shell(self, text: str) -> list[str]:
         """The command that runs it."""
@@ -80,14 +80,14 @@ class Session:
         return False
 
     def listens(self) -> bool:
-        """Whether what somebody publishes is heard."""
+        """Whether what somebody publishes arrives."""
         self.run(f"mosquitto_pub -t {TOPIC}/any -m sentinel")
-        return bool(self.heard.so_far())
+        return bool(self.received.so_far())
 
     def read(self, process: "subprocess.Popen[str]") -> None:
         assert process.stdout is not None
         for line in process.stdout:
-            self.heard.put(line.rstrip())
+            self.received.put(line.rstrip())
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def session(tmp_path: Path) -> Iterator[Session]:
         with running(session.shell(pages.block("listen", PAGE)), **session.options, stdout=subprocess.PIPE) as listener:
             reader = threading.Thread(target=session.read, args=(listener,))
             reader.start()
-            until(session.listens, lambda: "nothing is heard")
+            until(session.listens, lambda: "nothing arrives")
             yield session
             listener.kill()
             reader.join()
@@ -117,13 +117,13 @@ def test_the_device_by_hand(session: Session) -> None:
     for line in commands.lines(pages.block("device", PAGE)):
         shown = session.run(line)
         if "97073c" in line:
-            session.heard.next(lambda each: each.startswith(f"{TOPIC}/ack 930100ce"))
+            session.received.next(lambda each: each.startswith(f"{TOPIC}/ack 930100ce"))
         if "9200ccc8" in line:
-            session.heard.next(lambda each: each.startswith(f"{TOPIC}/ack 93ccc800ce"))
-            session.heard.next(lambda each: each.startswith(f"{TOPIC}/plan 92"))
+            session.received.next(lambda each: each.startswith(f"{TOPIC}/ack 93ccc800ce"))
+            session.received.next(lambda each: each.startswith(f"{TOPIC}/plan 92"))
         if "echo ff" in line:
-            session.heard.next(lambda each: each.startswith(f"{TOPIC}/ack 94c001ce"))
-            session.heard.next(lambda each: each == f"{TOPIC}/dead ff")
+            session.received.next(lambda each: each.startswith(f"{TOPIC}/ack 94c001ce"))
+            session.received.next(lambda each: each == f"{TOPIC}/dead ff")
     assert "36.5" in shown
 
 

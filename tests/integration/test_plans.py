@@ -1,4 +1,4 @@
-"""The plan's way to the device: retained, by `have` and by `get`, with the digest that the protocol page defines.
+"""How the plan reaches the device: retained, by `have` and by `get`, with the digest that the protocol page defines.
 
 Silence is shown by a sentinel: the next message on the topic is one that was caused later.
 """
@@ -81,7 +81,7 @@ def test_get_brings_the_plan_and_its_ack(index: int, plan: tuple[str, Any, Any],
 
 
 def test_one_digest_worked_out_by_hand() -> None:
-    """`printf '\\x90' | sha256sum` begins 9e076cea: the tests' own helper, held against a sum made elsewhere."""
+    """`printf '\\x90' | sha256sum` begins 9e076cea: the tests' own helper, compared with a sum made elsewhere."""
     assert msgpack.packb([]) == b"\x90"
     assert digest([]) == 0x9E076CEA & 0x3FFFFFFF
 

@@ -1,4 +1,4 @@
-"""What /readyz tells: a broker that is away, and AWS credentials that are not there, until boto3 finds some."""
+"""What /readyz says: a broker that is away, and AWS credentials that are not there, until boto3 finds some."""
 
 from pathlib import Path
 

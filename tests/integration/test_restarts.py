@@ -1,4 +1,4 @@
-"""Deaths of gateway and broker: nothing accepted is lost, and no device is asked for its hello again.
+"""Restarts of gateway and broker: nothing accepted is lost, and no device is asked for its hello again.
 
 That no hello was asked for shows in the acks: each seq comes back with code 0 and no other.
 """
@@ -131,7 +131,7 @@ def killed(broker: Mosquitto) -> None:
 def test_the_broker_restarts_under_the_gateway(
     end: Callable[[Mosquitto], None], own_testbed: Testbed, own_mosquitto: Mosquitto
 ) -> None:
-    """What it held un-acked it delivers again; what the gateway had of it is forgotten, so nothing comes twice."""
+    """It delivers again what was not acknowledged; the gateway forgets what it had of it, so nothing comes twice."""
     gateway, device = own_testbed.open(), own_testbed.known_device("d")
     own_testbed.service.fail(UNAVAILABLE)
     device.numbered(1, 2, 3)
@@ -211,7 +211,7 @@ def test_a_full_intake_stops_reading_and_stays_connected(testbed: Testbed) -> No
     send_nothing(testbed.gateway_login, KEEPALIVE)
     found = gateway.metrics()
     assert found["connected"] == 1
-    # The intake was full once; hellos that were among its messages may have been settled since, and nothing else.
+    # The intake was full once; hellos that were among its messages may have been acknowledged since, and nothing else.
     assert found["messages_acknowledged_total"] <= len(devices)
     assert 10 - len(devices) <= found["unacknowledged_messages"] < 60
     testbed.service.recover()

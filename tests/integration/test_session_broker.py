@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.discovery import Broker
 from tests.integration.acl_clients import check_messages_pass, device
 from tests.support.brokers import foreign
@@ -12,9 +12,9 @@ def test_messages_pass_both_ways(broker: Broker) -> None:
     check_messages_pass(broker, "fleet-session")
 
 
-def test_many_are_admitted_at_once(broker: Broker) -> None:
+def test_many_users_are_added_at_once(broker: Broker) -> None:
     users = [f"fleet-many/{n}" for n in range(20)]
-    assert [each.user for each in broker.admit_all(users).values()] in (users, [broker.address.gateway.user] * 20)
+    assert [each.user for each in broker.add_users(users).values()] in (users, [broker.address.gateway.user] * 20)
     with device(broker, users[-1]) as last:
         last.publish(f"edge/{users[-1]}/hb", b"let in")
 
@@ -22,7 +22,7 @@ def test_many_are_admitted_at_once(broker: Broker) -> None:
 def test_a_url_with_everything() -> None:
     at = foreign("mqtt://me:se%40cret@broker.example:1900?devices=1901").address
     assert (at.host, at.gateway_port, at.device_port) == ("broker.example", 1900, 1901)
-    assert at.gateway == Credentials("me", "se@cret")
+    assert at.gateway == BrokerLogin("me", "se@cret")
 
 
 def test_a_url_with_a_host_alone() -> None:

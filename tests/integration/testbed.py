@@ -51,7 +51,7 @@ class Testbed:
         at = self.broker.address
         port = at.gateway_port if protocol == MQTT_5 and not at.has_acl else at.device_port
         user = f"{self.fleet}/{name}"
-        credentials = self.broker.admit(user)
+        credentials = self.broker.add_user(user)
         login = Login(at.host, port, credentials.user, credentials.password)
         return self.cleanup.enter_context(PlainDevice(login, user, protocol, qos))
 

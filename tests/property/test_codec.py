@@ -11,10 +11,15 @@ from gateway.errors import Code, DecodeError, LimitError
 from gateway.protocol import encoder
 from gateway.protocol.decoder import DECODERS
 from gateway.protocol.messages import Ack
-from tests.property import shapes
+from tests.property import wire_strategies
 from tests.support import vectors
 
-VALUES = {"hello": shapes.HELLOS, "hb": shapes.HEARTBEATS, "get": shapes.GETS, "read": shapes.READS}
+VALUES = {
+    "hello": wire_strategies.HELLOS,
+    "hb": wire_strategies.HEARTBEATS,
+    "get": wire_strategies.GETS,
+    "read": wire_strategies.READS,
+}
 CORPUS = [
     vectors.payload(vector)
     for file in ("messages.json", "malformed.json")
@@ -22,7 +27,7 @@ CORPUS = [
     if "hex" in vector
 ]
 OBJECTS = st.recursive(
-    st.none() | st.booleans() | shapes.UINT | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
+    st.none() | st.booleans() | wire_strategies.UINT | st.floats() | st.text(max_size=5) | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.integers(-9, 9), inner, max_size=3),
     max_leaves=25,
 )
@@ -93,7 +98,7 @@ def test_any_mutation_of_a_vector(data: st.DataObject) -> None:
 
 
 @given(
-    seq=st.none() | shapes.UINT,
+    seq=st.none() | wire_strategies.UINT,
     detail=st.none() | st.text(st.characters(), max_size=300),
     room=st.none() | st.integers(0, 300),
 )

@@ -29,7 +29,7 @@ from gateway.protocol.service_calls import (
     RetryLater,
     SendHeartbeat,
 )
-from tests.property.chances import (
+from tests.property.engine_strategies import (
     DEVICES,
     HELLOS,
     OPTIONAL,
@@ -41,15 +41,15 @@ from tests.property.chances import (
     TAGS,
     UNASKED,
 )
-from tests.property.ledger import KEPT_AT_MOST, Ledger, Sent, numbers
+from tests.property.ledger import REFERRED_AT_MOST, Ledger, Sent, numbers
 from tests.support.engine import DEVICE, EPOCH, LAYOUT, NEWER, OTHER
 
 EXAMPLES = int(os.environ.get("CORE_EXAMPLES", "200"))
 STEPS = int(os.environ.get("CORE_STEPS", "50"))
 
 
-class CoreMachine(RuleBasedStateMachine):
-    """A core, two devices, and an account of everything. `draining`: calls end unanswered, as at a stop."""
+class EngineMachine(RuleBasedStateMachine):
+    """An engine, two devices, and a record of everything. `draining`: calls end without an answer, as at a stop."""
 
     @initialize(
         ask=st.booleans(),
@@ -59,20 +59,20 @@ class CoreMachine(RuleBasedStateMachine):
         resumed=st.booleans(),
     )
     def begin(self, ask: bool, most: int, size: int, known: list[Hello], resumed: bool) -> None:
-        self.core = Engine(Policy(ask_registration=ask, merge_heartbeats=most, merge_bytes=size))
+        self.engine = Engine(Policy(ask_registration=ask, merge_heartbeats=most, merge_bytes=size))
         self.ledger = Ledger(most)
         self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
         self.draining = self.stopped = False
-        self.core.restore_hellos(DEVICE, [HelloRecord(hello) for hello in known])
+        self.engine.restore_hellos(DEVICE, [HelloRecord(hello) for hello in known])
         for hello in known:
-            self.ledger.of(DEVICE).hello(hello)
-        self.carry_out(self.core.reconnected(1, resumed, self.now))
+            self.ledger.history(DEVICE).hello(hello)
+        self.execute(self.engine.reconnected(1, resumed, self.now))
 
     @property
     def now(self) -> Instant:
         return Instant(EPOCH + self.mono + self.ahead, self.mono)
 
-    # What devices say
+    # What devices send
 
     @rule(
         device=DEVICES,
@@ -88,23 +88,23 @@ class CoreMachine(RuleBasedStateMachine):
         number = len(self.ledger.sent)
         samples = (number, 0, 0) if too_many else (number,)
         when = time if time is None or isinstance(source, int) else EPOCH + time
-        self.hear(device, Heartbeat(source, when, samples, **rest), poison)
+        self.receive(device, Heartbeat(source, when, samples, **rest), poison)
 
     @rule(device=DEVICES, message=st.builds(Get, OPTIONAL, OPTIONAL) | READS)
     def get_or_read(self, device: Any, message: Get | Read) -> None:
-        self.hear(device, message)
+        self.receive(device, message)
 
     @rule(device=DEVICES, hello=HELLOS)
     def hello(self, device: Any, hello: Hello) -> None:
-        self.ledger.of(device).hello(hello)
-        self.hear(device, hello)
+        self.ledger.history(device).hello(hello)
+        self.receive(device, hello)
 
     @rule(device=DEVICES, data=st.data())
     def hello_again(self, device: Any, data: st.DataObject) -> None:
         """The newest once more, as it was, or with the epoch that it has learnt."""
-        told = self.ledger.of(device).hellos
-        if told:
-            newest = told[-1]
+        stated = self.ledger.history(device).hellos
+        if stated:
+            newest = stated[-1]
             epoch = newest.epoch or data.draw(st.sampled_from([None, EPOCH]))
             self.hello(device, Hello(newest.tag, newest.layout, epoch, newest.max_payload, newest.flags))
 
@@ -112,15 +112,15 @@ class CoreMachine(RuleBasedStateMachine):
     def nonsense(self, device: Any, error: DecodeError | LimitError, known: bool) -> None:
         number = len(self.ledger.sent)
         self.ledger.sent.append(Sent(device, error, int(self.now.wall)))
-        ticket = self.ledger.ticket(self.connection)
-        self.carry_out(self.core.reject(ticket, error, self.now, device if known else None))
+        token = self.ledger.token(self.connection)
+        self.execute(self.engine.reject(token, error, self.now, device if known else None))
         sent = self.ledger.sent[number]
-        assert self.stopped or (sent.settled and sent.buried is error.code)
+        assert self.stopped or (sent.acknowledged and sent.dead_lettered is error.code)
 
-    def hear(self, device: Any, message: Any, poison: bool = False) -> None:
+    def receive(self, device: Any, message: Any, poison: bool = False) -> None:
         self.ledger.sent.append(Sent(device, message, int(self.now.wall), poison))
-        ticket = self.ledger.ticket(self.connection)
-        self.carry_out(self.core.receive(device, message, ticket, self.now))
+        token = self.ledger.token(self.connection)
+        self.execute(self.engine.receive(device, message, token, self.now))
 
     # What the service answers
 
@@ -129,13 +129,18 @@ class CoreMachine(RuleBasedStateMachine):
     def answer(self, data: st.DataObject) -> None:
         device = data.draw(st.sampled_from(sorted(self.ledger.in_flight, key=str)))
         call = self.ledger.in_flight[device]
+        outcome: Outcome[Any]
         if isinstance(call, SendHeartbeat):
-            outcome = data.draw(st.sampled_from([self.judged(call)] * 4 + [Abandoned("503"), *POSTPONED]))
+            outcome = data.draw(st.sampled_from([self.answer_to(call)] * 4 + [Abandoned("503"), *POSTPONED]))
         elif isinstance(call, GetDeployments):
             failures = [Rejected("no"), *([Abandoned("503"), *POSTPONED] if call.retryable else [UNASKED])]
-            outcome = data.draw(st.sampled_from([*(Accepted(plan) for plan in PLANS), *failures]))
+            plans: list[Outcome[Any]] = [Accepted(plan) for plan in PLANS]
+            outcome = data.draw(st.sampled_from([*plans, *failures]))
         else:
-            outcome = data.draw(REGISTRATIONS | st.sampled_from([Abandoned("503"), *POSTPONED]))
+            registrations: st.SearchStrategy[Outcome[Any]] = REGISTRATIONS | st.sampled_from(
+                [Abandoned("503"), *POSTPONED]
+            )
+            outcome = data.draw(registrations)
         self.resolve(device, outcome)
 
     @precondition(lambda self: self.ledger.in_flight and len(self.ledger.sent) > 15)
@@ -145,51 +150,51 @@ class CoreMachine(RuleBasedStateMachine):
         self.draining = True
         self.resolve(data.draw(st.sampled_from(sorted(self.ledger.in_flight, key=str))), UNASKED)
 
-    @precondition(lambda self: self.ledger.held)
+    @precondition(lambda self: self.ledger.backing_off)
     @rule()
     def release(self) -> None:
         """The calls that failed alone are due."""
-        held = sorted(self.ledger.held, key=str)
-        self.ledger.held.clear()
-        for device in held:
-            self.carry_out(self.core.retry_due(device, self.now))
+        backing_off = sorted(self.ledger.backing_off, key=str)
+        self.ledger.backing_off.clear()
+        for device in backing_off:
+            self.execute(self.engine.retry_due(device, self.now))
 
-    @rule(window=st.sampled_from([0, 1, 1, 2]))
-    def widen(self, window: int) -> None:
-        """The service is given so many calls at once from now on."""
-        self.ledger.window = window
-        self.carry_out(self.core.set_concurrency(window, self.now))
+    @rule(concurrency=st.sampled_from([0, 1, 1, 2]))
+    def set_concurrency(self, concurrency: int) -> None:
+        """So many calls at once from now on."""
+        self.ledger.concurrency = concurrency
+        self.execute(self.engine.set_concurrency(concurrency, self.now))
 
-    def judged(self, call: SendHeartbeat) -> Outcome[None]:
-        """The service refuses a call for good where anything in it is at fault."""
+    def answer_to(self, call: SendHeartbeat) -> Outcome[None]:
+        """The service rejects a call for good where anything in it is at fault."""
         poisoned = any(self.ledger.sent[number].poison for number in numbers(call))
         return Rejected("poison") if poisoned else Accepted(None)
 
     def resolve(self, device: Any, outcome: Outcome[Any]) -> None:
         call = self.ledger.in_flight.pop(device)
         if outcome == RetryLater(only_this_device=True):
-            self.ledger.held.add(device)
-        effects = self.core.resolve(device, outcome, self.now)
+            self.ledger.backing_off.add(device)
+        effects = self.engine.resolve(device, outcome, self.now)
         if isinstance(outcome, Accepted) and not self.stopped:
             if isinstance(call, SendHeartbeat):
                 self.accepted(numbers(call), effects)
             elif isinstance(outcome.answer, Plan):
-                self.ledger.of(device).plans[outcome.answer.digest] = outcome.answer
-        self.carry_out(effects)
+                self.ledger.history(device).plans[outcome.answer.digest] = outcome.answer
+        self.execute(effects)
 
     def accepted(self, accepted: list[int], effects: list[Effect]) -> None:
-        """Whatever else follows, the heartbeats of the call are settled first, each in its turn."""
+        """Whatever else follows, the heartbeats of the call are acknowledged first, in their order."""
         for number in accepted:
             self.ledger.sent[number].accepted += 1
-        settled = [effect.delivery.number for effect in effects if isinstance(effect, Acknowledge)]  # type: ignore[attr-defined]
-        assert settled[: len(accepted)] == accepted
+        acknowledged = [effect.delivery.number for effect in effects if isinstance(effect, Acknowledge)]  # type: ignore[attr-defined]
+        assert acknowledged[: len(accepted)] == accepted
 
     @precondition(lambda self: self.ledger.blocks)
     @rule()
-    def unreadable(self) -> None:
+    def file_unavailable(self) -> None:
         block = self.ledger.blocks.pop()
-        self.carry_out(
-            self.core.file_unavailable(block.device, block.delivery, FileError(Code.UNKNOWN_PLAN, "gone"), self.now)
+        self.execute(
+            self.engine.file_unavailable(block.device, block.delivery, FileError(Code.UNKNOWN_PLAN, "gone"), self.now)
         )
 
     # What the broker and the clocks do
@@ -199,28 +204,28 @@ class CoreMachine(RuleBasedStateMachine):
         self.mono += seconds
         self.tick()
 
-    @precondition(lambda self: self.core.deadline() is not None)
+    @precondition(lambda self: self.engine.deadline() is not None)
     @rule()
     def wait_for_the_deadline(self) -> None:
-        self.mono = max(self.mono, self.core.deadline() or 0.0)
+        self.mono = max(self.mono, self.engine.deadline() or 0.0)
         self.tick()
 
     def tick(self) -> None:
         for _ in range(2):  # the wait for the limits of a plan may be over together with the longer one
-            self.carry_out(self.core.tick(self.now))
-        deadline = self.core.deadline()
+            self.execute(self.engine.tick(self.now))
+        deadline = self.engine.deadline()
         assert self.stopped or deadline is None or deadline > self.mono
 
     @rule(seconds=st.sampled_from([-400.0, 50.0]))
     def jump(self, seconds: float) -> None:
-        """Somebody sets the clock on the wall."""
+        """Somebody sets the wall clock."""
         self.ahead = max(-400.0, self.ahead + seconds)
 
     @precondition(lambda self: self.ledger.awaited)
     @rule()
     def confirm(self) -> None:
         for device in sorted(self.ledger.awaited, key=str):
-            self.core.hello_lookup_started(device, self.now)
+            self.engine.hello_lookup_started(device, self.now)
         self.ledger.awaited.clear()
 
     @rule(resumed=st.booleans())
@@ -230,45 +235,46 @@ class CoreMachine(RuleBasedStateMachine):
         for sent in again:
             sent.forgotten = True
         self.ledger.awaited.clear()
-        self.carry_out(self.core.reconnected(self.connection, resumed, self.now))
+        self.execute(self.engine.reconnected(self.connection, resumed, self.now))
         for sent in again:
             message = sent.message
             if isinstance(message, Heartbeat):
                 message = message._replace(values=(len(self.ledger.sent), *message.values[1:]))
-            self.hear(sent.device, message, sent.poison)
+            self.receive(sent.device, message, sent.poison)
 
     @precondition(lambda self: len(self.ledger.sent) > 15)
     @rule()
     def stop(self) -> None:
-        self.core.stop()
+        self.engine.stop()
         self.stopped = True
 
-    # The account
+    # The record
 
-    def carry_out(self, effects: list[Effect]) -> None:
+    def execute(self, effects: list[Effect]) -> None:
         assert not (effects and self.stopped)
-        self.ledger.carried_out(effects)
+        self.ledger.execute(effects)
 
     @invariant()
     def nothing_waits_without_a_cause(self) -> None:
-        """Who waits has a call, or its turn, or awaits a hello, or is held; and nobody waits for a turn beside room."""
+        """A device that waits has a call, waits for a slot or a hello, or backs off; none waits for a slot that is
+        free."""
         if self.stopped or self.draining:
             return
-        busy, awaiting = map(int, re.findall(r"(\d+) (?:busy|awaiting)", repr(self.core)))
+        busy, awaiting = map(int, re.findall(r"(\d+) (?:busy|awaiting)", repr(self.engine)))
         assert busy == len(self.ledger.busy())
-        waiting = self.ledger.busy() - set(self.ledger.in_flight) - self.ledger.held
-        assert len(waiting) <= awaiting + self.core.waiting_devices
-        assert not self.core.waiting_devices or len(self.ledger.in_flight) >= self.ledger.window
+        waiting = self.ledger.busy() - set(self.ledger.in_flight) - self.ledger.backing_off
+        assert len(waiting) <= awaiting + self.engine.waiting_devices
+        assert not self.engine.waiting_devices or len(self.ledger.in_flight) >= self.ledger.concurrency
 
     @invariant()
-    def nothing_settled_is_kept(self) -> None:
-        assert self.ledger.kept() - len(self.ledger.blocks) <= KEPT_AT_MOST * 2
+    def nothing_acknowledged_is_referred_to(self) -> None:
+        assert self.ledger.referred() - len(self.ledger.blocks) <= REFERRED_AT_MOST * 2
 
     def teardown(self) -> None:
         """All that still waits comes to its end, and nothing is left over; after a stop, nothing happens any more."""
-        self.widen(2)
+        self.set_concurrency(2)
         for device in (DEVICE, OTHER):
-            self.hear(device, Heartbeat(LAYOUT, None, (len(self.ledger.sent),)))
+            self.receive(device, Heartbeat(LAYOUT, None, (len(self.ledger.sent),)))
         for _ in range(3 if self.stopped else 4 * len(self.ledger.sent) + 20):
             for device, call in list(self.ledger.in_flight.items()):
                 self.resolve(device, self.last_answer(call))
@@ -280,20 +286,20 @@ class CoreMachine(RuleBasedStateMachine):
 
     def nothing_is_left(self) -> None:
         assert self.ledger.busy() == set()
-        assert all(sent.settled for sent in self.ledger.sent)
-        assert repr(self.core).endswith("0 busy, 0 awaiting a hello>")
+        assert all(sent.acknowledged for sent in self.ledger.sent)
+        assert repr(self.engine).endswith("0 busy, 0 awaiting a hello>")
         self.ledger.blocks.clear()
-        assert self.ledger.kept() == 0
+        assert self.ledger.referred() == 0
 
     def last_answer(self, call: Call) -> Outcome[Any]:
         match call:
             case SendHeartbeat():
-                return self.judged(call)
+                return self.answer_to(call)
             case GetDeployments():
                 return Accepted(PLANS[0])
             case GetDeviceRegistration():
                 return Accepted(Registration("true", 300.0))
 
 
-CoreMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
-test_what_is_promised_holds = CoreMachine.TestCase
+EngineMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)
+test_what_is_promised_holds = EngineMachine.TestCase

@@ -15,7 +15,7 @@ from gateway.core.merging import QueuedHeartbeat
 from gateway.errors import MessageError
 from gateway.protocol import decoder
 from gateway.protocol.messages import Heartbeat, Layout, Metric, Number, Samples
-from tests.property import shapes
+from tests.property import wire_strategies
 from tests.support import vectors
 from tests.support.engine import DEVICE, EPOCH, Token
 
@@ -23,7 +23,7 @@ from tests.support.engine import DEVICE, EPOCH, Token
 @st.composite
 def batches(draw: st.DrawFn) -> list[QueuedHeartbeat]:
     """Heartbeats of one layout that passed the check, in the order of their arrival."""
-    layout = vectors.noun("hello", [1, draw(shapes.LAYOUTS)]).layout  # type: ignore[union-attr]
+    layout = vectors.noun("hello", [1, draw(wire_strategies.LAYOUTS)]).layout  # type: ignore[union-attr]
     batch = []
     for _ in range(draw(st.integers(1, 5))):
         item = QueuedHeartbeat(Token(1), draw(heartbeats(layout)), EPOCH, layout)
@@ -44,11 +44,11 @@ def heartbeats(layout: Layout) -> st.SearchStrategy[Heartbeat]:
     return value.map(lambda each: decoder.decode_heartbeat(msgpack.packb(each)))
 
 
-_age = st.none() | shapes.AGE
+_age = st.none() | wire_strategies.AGE
 
 
 def _row(metrics: tuple[Metric, ...]) -> st.SearchStrategy[list[Any]]:
-    return st.lists(st.none() | shapes.NUMBERS | shapes.SERIES, max_size=len(metrics))
+    return st.lists(st.none() | wire_strategies.NUMBERS | wire_strategies.SERIES, max_size=len(metrics))
 
 
 def _plain(layout: Layout) -> st.SearchStrategy[list[Any]]:
@@ -60,7 +60,7 @@ def _plain(layout: Layout) -> st.SearchStrategy[list[Any]]:
     return st.just([layout.agent_version, rows, models])
 
 
-def told(metrics: tuple[Metric, ...], row: tuple[Samples, ...], time: int) -> Iterator[tuple[Metric, Number, int]]:
+def stated(metrics: tuple[Metric, ...], row: tuple[Samples, ...], time: int) -> Iterator[tuple[Metric, Number, int]]:
     """The samples of a row one by one, each with its own date, written from the protocol page."""
     for index, samples in enumerate(row):
         if isinstance(samples, tuple):
@@ -85,7 +85,7 @@ def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[Queue
     call = merging.merge(DEVICE, batch)
     layout = batch[0].layout
     assert layout is not None
-    expected = [each for item in batch for each in told(layout.metrics, item.heartbeat.values, item.time)]
+    expected = [each for item in batch for each in stated(layout.metrics, item.heartbeat.values, item.time)]
     assert [(metric, at) for metric, _, at in call.metrics] == [(metric, at) for metric, _, at in expected]
     assert all(
         is_worth(sent, metric, got) for (metric, sent, _), (_, got, _) in zip(expected, call.metrics, strict=True)
@@ -104,7 +104,7 @@ def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_tim
         for model, spoken in zip(item.layout.models, item.heartbeat.models, strict=False):  # type: ignore[union-attr]
             if spoken is not None:
                 key = model.name, model.version
-                samples = told(model.metrics, spoken.metrics, item.time)
+                samples = stated(model.metrics, spoken.metrics, item.time)
                 expected.setdefault(key, []).extend((metric, at) for metric, _, at in samples)
                 ages = spoken.sample_age, spoken.inference_age
                 for stamp, age in zip(stamps.setdefault(key, ([], [])), ages, strict=True):

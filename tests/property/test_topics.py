@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from gateway.errors import LimitError
 from gateway.protocol.messages import Device
 from gateway.protocol.topics import Channel, Topics, topic_for_same_device
-from tests.property.shapes import NAMES
+from tests.property.wire_strategies import NAMES
 
 ROOTS = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1, max_size=3).map("/".join)
 DEVICES = st.builds(Device, NAMES.filter(lambda name: len(name) < 64), NAMES.filter(lambda name: len(name) < 64))

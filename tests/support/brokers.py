@@ -21,10 +21,10 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from paho.mqtt.enums import MQTTProtocolVersion
 
 from gateway.demo.brokers import rumqttd
-from gateway.demo.brokers.address import Address, Credentials, both_answer
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer
 from gateway.demo.brokers.discovery import Broker, mosquitto_binary
 from gateway.demo.brokers.mosquitto import Mosquitto
-from gateway.demo.brokers.rumqttd import Embedded
+from gateway.demo.brokers.rumqttd import Rumqttd
 from tests.support.mqtt_client import connected
 from tests.support.needs import missing, program, reason
 
@@ -36,13 +36,13 @@ RUNGS = ("container", "mosquitto", "embedded")
 class Foreign:
     """A broker that someone else runs: one user for all, and nothing known of its ACL or its disk."""
 
-    address: Address
+    address: BrokerAddress
 
-    def admit(self, user: str) -> Credentials:
+    def add_user(self, user: str) -> BrokerLogin:
         return self.address.gateway
 
-    def admit_all(self, users: Iterable[str]) -> dict[str, Credentials]:
-        return {user: self.admit(user) for user in users}
+    def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]:
+        return {user: self.add_user(user) for user in users}
 
 
 def foreign(url: str) -> Foreign:
@@ -51,9 +51,9 @@ def foreign(url: str) -> Foreign:
     if parts.scheme != "mqtt" or not parts.hostname:
         raise ValueError(f"GATEWAY_TEST_BROKER: {url!r}, must be mqtt://user:password@host:port")
     port = parts.port or 1883
-    user = Credentials(unquote(parts.username or "gateway"), unquote(parts.password or ""))
+    user = BrokerLogin(unquote(parts.username or "gateway"), unquote(parts.password or ""))
     return Foreign(
-        Address(
+        BrokerAddress(
             kind="the broker of GATEWAY_TEST_BROKER",
             host=parts.hostname,
             gateway_port=port,
@@ -125,7 +125,7 @@ def session_broker(name: str, directory: Path) -> Iterator[Broker]:
         with Mosquitto(directory, mosquitto_binary() or "mosquitto") as mosquitto:
             yield mosquitto
     elif name == "embedded":
-        with Embedded(directory) as broker:
+        with Rumqttd(directory) as broker:
             yield broker
     else:
         missing("no broker: neither a Docker engine, nor Mosquitto, nor iotcore", "mosquitto")
@@ -165,14 +165,14 @@ class Kept:
     def check(self) -> None:
         """After a test: one that serves no more starts again on its own ports, where it is a child of ours, so that
         what a module keeps open finds it there."""
-        if isinstance(self._broker, Mosquitto | Embedded) and not serves(self._broker.address):
+        if isinstance(self._broker, Mosquitto | Rumqttd) and not serves(self._broker.address):
             self._broker.kill()
             self._broker.start()
 
 
-def serves(at: Address) -> bool:
+def serves(at: BrokerAddress) -> bool:
     """Whether both listeners answer, and a subscription is answered."""
-    if not both_answer(at):
+    if not both_listeners_answer(at):
         return False
     try:
         with connected(at.host, at.gateway_port, at.gateway, "tests-probe", MQTTProtocolVersion.MQTTv5) as client:
@@ -202,7 +202,7 @@ def require(broker: Broker, *abilities: str) -> None:
     """Skip the test where the broker lacks one. rumqttd lacks them all; of a foreign one nothing is known."""
     for ability in abilities:
         lack = ABILITIES[ability]
-        if isinstance(broker, Embedded):
+        if isinstance(broker, Rumqttd):
             missing(f"the embedded broker {lack}", "mosquitto")
 
 

@@ -23,7 +23,7 @@ from gateway.cli import app as edge_gateway
 from gateway.config import Settings
 from gateway.demo.__main__ import app as demo
 from tests.support.needs import DEBIAN
-from tests.support.pages import ROOT
+from tests.support.paths import ROOT
 
 LANGUAGES = {"sh", "console"}
 """Of blocks that hold commands. In a `console` block those lines are commands that begin with `$ `."""

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import subprocess
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,10 +14,10 @@ import docker
 from docker.models.containers import Container as Running
 
 from gateway.demo.brokers.address import free_ports
+from tests.support.paths import ROOT
 from tests.support.plain_device import Login
 from tests.support.site import HOST, trusting
 
-ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("password", "certificate")
 TIMEOUT_S = 120
 

@@ -13,8 +13,8 @@ from typing import Self
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-from gateway.demo.brokers.address import Address, Credentials, both_answer
-from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, Users, with_site_lines
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer
+from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, UserFiles, with_site_lines
 
 GATEWAY_PORT = 1884
 DEVICE_PORT = 1883
@@ -32,9 +32,9 @@ class Container:
         for folder in ("broker", "doors"):
             (directory / folder).mkdir()
             (directory / folder).chmod(0o755)
-        self._users = Users(directory / "broker", mode=0o644)
-        self._users.admit(("gateway", "operator"))
-        self._address: Address | None = None
+        self._users = UserFiles(directory / "broker", mode=0o644)
+        self._users.add_users(("gateway", "operator"))
+        self._address: BrokerAddress | None = None
         self._container = (
             DockerContainer(image)
             .with_command("/usr/sbin/mosquitto -c /etc/mosquitto/mosquitto.conf")
@@ -50,7 +50,7 @@ class Container:
             self._container.ports[str(port)] = (LOOPBACK, None) if self._host == LOOPBACK else None  # type: ignore[assignment]
 
     @property
-    def address(self) -> Address:
+    def address(self) -> BrokerAddress:
         """Raises RuntimeError before it was started: Docker chooses the ports."""
         if self._address is None:
             raise RuntimeError("the container was not started")
@@ -68,7 +68,7 @@ class Container:
         try:
             self._container.start()
             self._address = self._published()
-            self._wait(lambda: both_answer(self.address), "does not answer")
+            self._wait(lambda: both_listeners_answer(self.address), "does not answer")
         except BaseException:
             self._container.stop()
             raise
@@ -77,22 +77,22 @@ class Container:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._container.stop()
 
-    def admit(self, user: str) -> Credentials:
-        return self.admit_all((user,))[user]
+    def add_user(self, user: str) -> BrokerLogin:
+        return self.add_users((user,))[user]
 
-    def admit_all(self, users: Iterable[str]) -> dict[str, Credentials]:
+    def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]:
         wanted = tuple(users)
-        if self._users.admit(wanted):
+        if self._users.add_users(wanted):
             before = self.log.count(RELOADED)
             self._container.get_wrapped_container().kill("SIGHUP")
             self._wait(lambda: self.log.count(RELOADED) > before, "did not reload its users")
             # Its one thread answers nobody before it has read all, and a signal that comes meanwhile is lost.
-            self._wait(lambda: both_answer(self.address), "did not answer after it reloaded its users")
+            self._wait(lambda: both_listeners_answer(self.address), "did not answer after it reloaded its users")
         return {user: self._users[user] for user in wanted}
 
-    def _published(self) -> Address:
+    def _published(self) -> BrokerAddress:
         version = self.log.partition("mosquitto version ")[2].split(" ", 1)[0]
-        return Address(
+        return BrokerAddress(
             kind=f"mosquitto {version} in a container",
             host=self._host,
             gateway_port=int(self._container.get_exposed_port(GATEWAY_PORT)),

@@ -4,7 +4,6 @@ It must never read this process's AWS or GATEWAY settings, and never outlive the
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,11 +16,12 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from gateway.demo.brokers.address import Address
+from gateway.demo.brokers.address import BrokerAddress
 from tests.support.arrivals import DEADLINE_S, Arrivals
+from tests.support.paths import ROOT
 from tests.support.polling import until
+from tests.support.processes import environment
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = [sys.executable, "-m", "gateway", "run"]
 READY = "connected and subscribed"
 CALLS_REJECTED = (
@@ -29,14 +29,7 @@ CALLS_REJECTED = (
 )
 
 
-def environment(**more: str) -> dict[str, str]:
-    """This process's environment without its AWS and GATEWAY settings, and without those of its home directory."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "GATEWAY_"))}
-    nowhere = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    return kept | nowhere | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": str(ROOT)} | more
-
-
-def settings(address: Address, service: str, fleets: str, state: Path, **more: object) -> dict[str, str]:
+def settings(address: BrokerAddress, service: str, fleets: str, state: Path, **more: object) -> dict[str, str]:
     """The environment of a gateway that serves `fleets` alone, and is quick in what it would do slowly in a plant."""
     user, password = quote(address.gateway.user, safe=""), quote(address.gateway.password, safe="")
     ours = {

@@ -1,7 +1,6 @@
 """A real `serve` process on a free port, and the clients that AWS's users have: boto3 and awscli."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,19 +11,12 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
-from tests.support.processes import end, line
+from tests.support.processes import end, environment, line
 
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 COMMAND = [sys.executable, "-c", "from gateway.manager.cli import app; app()"]
-ROOT = Path(__file__).resolve().parents[2]
 WITHIN_S = 29.0
 """For one command."""
-
-
-def environment(**more: str) -> dict[str, str]:
-    """This process's, without its AWS settings; ours are in none of its files."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "EDGE_MANAGER_"))}
-    return kept | {"PYTHONPATH": str(ROOT), "AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull} | more
 
 
 @dataclass
@@ -83,7 +75,7 @@ class Manager:
 
     def client(self, service: str, access: str = ACCESS, secret: str = SECRET) -> Any:
         """A plain boto3 client that tries once."""
-        return boto3.client(
+        return boto3.Session().client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.url,
             region_name="eu-west-1",

@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.demo.brokers.address import Credentials
+from gateway.demo.brokers.address import BrokerLogin
 
 DEADLINE_S = 20.0
 SESSION_S = 3600
@@ -34,7 +34,7 @@ class Client:
         self._ends: queue.Queue[ReasonCode] = queue.Queue()
         self._messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
         # A PUBACK and the next PUBLISH are small packets: Nagle's algorithm would hold the second back for 40 ms.
-        client.on_socket_open = lambda _c, _u, sock: sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.on_socket_open = lambda _c, _u, sock: _without_delay(sock)
         client.on_connect = lambda _c, _u, _f, reason, _p: self._connacks.put(reason)
         client.on_subscribe = lambda _c, _u, _mid, reasons, _p: self._subacks.put(reasons)
         client.on_disconnect = lambda _c, _u, _f, reason, _p: self._ends.put(reason)
@@ -64,7 +64,7 @@ class Client:
     def next(self) -> tuple[str, bytes]:
         """The next message, acked."""
         message = _taken(self._messages, "message")
-        return message.topic, message.payload
+        return message.topic, bytes(message.payload)
 
     def arrived(self) -> list[tuple[str, bytes]]:
         """What has come so far, for who knows that nothing is on its way."""
@@ -79,6 +79,11 @@ class Client:
         self._client.loop_stop()
 
 
+def _without_delay(sock: object) -> None:
+    assert isinstance(sock, socket.socket)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
 def _taken(came: "queue.Queue[T]", what: str) -> T:
     try:
         return came.get(timeout=DEADLINE_S)
@@ -90,7 +95,7 @@ def _taken(came: "queue.Queue[T]", what: str) -> T:
 def connecting(
     host: str,
     port: int,
-    credentials: Credentials | None,
+    credentials: BrokerLogin | None,
     client_id: str,
     protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
     session: bool = False,
@@ -117,7 +122,7 @@ def connecting(
         client.will_set(*will, qos=1)
     wrapped = Client(client)
     if is_5:
-        properties = Properties(PacketTypes.CONNECT)
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = SESSION_S if session else 0
         client.connect(host, port, clean_start=not session, properties=properties)
     else:
@@ -133,7 +138,7 @@ def connecting(
 def connected(
     host: str,
     port: int,
-    credentials: Credentials | None,
+    credentials: BrokerLogin | None,
     client_id: str,
     protocol: MQTTProtocolVersion = MQTTProtocolVersion.MQTTv311,
     session: bool = False,

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import pytest
 
-from gateway.demo.brokers.discovery import installed
+from gateway.demo.brokers.discovery import find_program
 
 DEBIAN = {
     "curl": "curl",
@@ -48,7 +48,7 @@ def reason(lack: str, program: str = "") -> str:
 
 def find(name: str) -> str | None:
     """Where a program is: beside this Python, on the PATH, or where Debian keeps it off the PATH of ordinary users."""
-    return installed(name, first=str(Path(sys.executable).parent))
+    return find_program(name, first=str(Path(sys.executable).parent))
 
 
 def program(name: str) -> str:

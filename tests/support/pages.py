@@ -10,7 +10,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.paths import ROOT
+
 _NO_PAGES = {"build", "dist", "node_modules", "__pycache__"}
 _NAME = re.compile(r"<!-- (file|run) (\S+) -->")
 

@@ -165,8 +165,8 @@ class Operator(_Connection):
         super().__init__(login, f"operator-of-{fleet}", MQTT_5, [f"{root}/{fleet}/+/dead"])
 
     def _on_message(self, message: paho.MQTTMessage) -> None:
-        properties = dict(message.properties.UserProperty) if hasattr(message.properties, "UserProperty") else {}
-        self.dead.put(DeadLetter(message.topic, message.payload, properties))
+        properties = dict(getattr(message.properties, "UserProperty", ()))
+        self.dead.put(DeadLetter(message.topic, bytes(message.payload), properties))
 
 
 def send_nothing(login: Login, keepalive: int) -> None:

@@ -12,11 +12,20 @@ from typing import Any
 from uuid import uuid4
 
 from tests.support.arrivals import DEADLINE_S
+from tests.support.paths import ROOT
 from tests.support.polling import POLL_S
 
 MARK = "STARTED_BY_TESTS"
 GRACE_S = 5.0
 """For what was ended, and is not gone yet."""
+
+
+def environment(**more: str) -> dict[str, str]:
+    """This process's variables without its settings of AWS, gateway and manager, and without those in AWS's files."""
+    ours = ("AWS_", "GATEWAY_", "EDGE_MANAGER_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    no_files = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
+    return kept | no_files | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": str(ROOT)} | more
 
 
 @contextmanager

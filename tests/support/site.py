@@ -21,12 +21,12 @@ from typing import Any, Self
 from paho.mqtt.enums import MQTTProtocolVersion
 from typer.testing import CliRunner, Result
 
-from gateway.demo.brokers.address import Credentials, free_ports
+from gateway.demo.brokers.address import BrokerLogin, free_ports
 from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, with_site_lines
-from gateway.demo.brokers.process import Child
+from gateway.demo.brokers.process import ManagedProcess
 from gateway.mqtt.probe import MQTT_3_1_1, speaks_mqtt
 from gateway.provisioning import password_file
-from gateway.provisioning.certificate_authority import END, Authority, Identity
+from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority, Identity
 from gateway.provisioning.cli import app
 from gateway.provisioning.site import Site
 from tests.support import mqtt_packets
@@ -51,7 +51,7 @@ class Login:
     """How a client connects to a listener. `tls` None: without TLS."""
 
     port: int
-    credentials: Credentials | None
+    credentials: BrokerLogin | None
     tls: ssl.SSLContext | None = None
 
     def connecting(
@@ -89,7 +89,7 @@ class SiteBroker:
         self._directory = directory
         self.site = directory / "site"
         self.ports = dict(zip(PORTS, free_ports(len(PORTS), HOST), strict=True))
-        self._child = Child("mosquitto", [binary, "-c", str(directory / "mosquitto.conf")], directory / "log")
+        self._child = ManagedProcess("mosquitto", [binary, "-c", str(directory / "mosquitto.conf")], directory / "log")
 
     def __enter__(self) -> Self:
         assert devices(self.site, "init", "localhost", HOST).exit_code == 0
@@ -140,7 +140,7 @@ class SiteBroker:
         self.reload()
 
     def reload(self) -> None:
-        """SIGHUP; return when the files are read. Raises ChildError where the broker ends of it."""
+        """SIGHUP; return when the files are read. Raises ProcessError where the broker ends of it."""
         before = self.log().count(RELOADED)
         self._child.process.send_signal(signal.SIGHUP)
         self._child.wait_until(lambda: self.log().count(RELOADED) > before, 10.0, "did not reload")
@@ -155,32 +155,34 @@ class SiteBroker:
     def login(self, listener: str, device: str) -> Login:
         """As the device's board would connect to that listener, of whatever kind its credential is."""
         board = self.board(device)
-        credentials = Credentials(device, board["password"]) if "password" in board else None
+        credentials = BrokerLogin(device, board["password"]) if "password" in board else None
         return Login(self.ports[listener], credentials, None if listener == "plain" else trusting(board))
 
     def smuggled(self, name: str, by: str) -> Login:
         """Of a user name that `devices add` would refuse."""
         if by == "certificate":
-            return self._certified(self._authority().issue_device(name, END))
-        _, _, hashed = password_file.new_line("any", "secret").partition(":")
+            return self._certified(self._authority().issue_device(name, NOT_AFTER))
+        _, _, hashed = password_file.new_hash_line("any", "secret").partition(":")
         file = self.site / "broker" / "passwords"
         others = [line for line in file.read_text().splitlines() if not line.startswith(f"{name}:")]
         file.write_text("".join(f"{line}\n" for line in [*others, f"{name}:{hashed}"]))
         self.reload()
-        return replace(self.login("password", "fleet-p/a"), credentials=Credentials(name, "secret"))
+        return replace(self.login("password", "fleet-p/a"), credentials=BrokerLogin(name, "secret"))
 
     def forged(self, how: str) -> Login:
         """With the name of a device that is there, and a certificate that is not good."""
         if how == "expired":
             return self._certified(self._authority().issue_device("fleet-c/a", datetime(2020, 1, 1, tzinfo=UTC)))
         if how == "by another authority":
-            return self._certified(Authority.make("edge-gateway site").issue_device("fleet-c/a", END))
+            return self._certified(
+                CertificateAuthority.generate("edge-gateway site").issue_device("fleet-c/a", NOT_AFTER)
+            )
         folder = self.site / "broker"
         return self._certified(
             Identity.from_pem((folder / "broker.pem").read_bytes(), (folder / "broker.key").read_bytes())
         )
 
-    def _authority(self) -> Authority:
+    def _authority(self) -> CertificateAuthority:
         found = Site(self.site).authority()
         assert found is not None
         return found
@@ -191,7 +193,7 @@ class SiteBroker:
 
     def login_of(self, user: str, listener: str) -> Login:
         """As the gateway or the operator."""
-        credentials = Credentials(user, (self.site / user / "password").read_text().strip())
+        credentials = BrokerLogin(user, (self.site / user / "password").read_text().strip())
         ca = (self.site / "gateway" / "ca.pem").read_text()
         return Login(
             self.ports[listener],

@@ -4,6 +4,7 @@ Written from tests/vectors/README.md and the protocol page, not from the codec.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,13 +45,15 @@ def payload(vector: Vector) -> bytes:
     if "hex" in vector:
         return bytes.fromhex(vector["hex"])
     rule = vector["rule"]
-    middle = bytes.fromhex(rule["repeat"]) * rule["times"]
+    middle = bytes.fromhex(rule["repeat"]) * int(rule["times"])
     return bytes.fromhex(rule["prefix"]) + middle + bytes.fromhex(rule["suffix"])
 
 
 def noun(channel: str, value: list[Any]) -> Hello | Heartbeat | Get | Read:
     """What a positional array of that channel means."""
-    return {"hello": _hello, "hb": _heartbeat, "get": _get, "read": _read}[channel](value)
+    readers: dict[str, Callable[[list[Any]], Hello | Heartbeat | Get | Read]]
+    readers = {"hello": _hello, "hb": _heartbeat, "get": _get, "read": _read}
+    return readers[channel](value)
 
 
 def _filled(value: list[Any], known: int) -> list[Any]:
@@ -96,8 +99,9 @@ def _model(value: list[Any]) -> ModelSamples:
 
 
 def _result(value: list[Any]) -> Result:
-    *head, models = _filled(value, 6)
-    return Result(*head, models=None if models is None else tuple(_model_result(model) for model in models))
+    name, status, message, start, end, models = _filled(value, 6)
+    rows = None if models is None else tuple(_model_result(model) for model in models)
+    return Result(name, status, message, start, end, rows)
 
 
 def _model_result(value: list[Any]) -> ModelResult:
@@ -111,5 +115,5 @@ def _get(value: list[Any]) -> Get:
 
 
 def _read(value: list[Any]) -> Read:
-    *four, count = _filled(value, 5)
-    return Read(*four, count=1 if count is None else count)
+    digest, index, offset, length, count = _filled(value, 5)
+    return Read(digest, index, offset, length, 1 if count is None else count)

@@ -9,8 +9,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.ops.metrics import DEPRECATED, Metrics
+from tests.support.paths import ROOT
 
-GATEWAY = Path(__file__).parents[2] / "gateway"
+GATEWAY = ROOT / "gateway"
 MANAGER = GATEWAY / "manager"
 DOCTOR = GATEWAY / "doctor"
 LEVELS = {name: name for name in ("debug", "info", "warning", "error", "critical")} | {"exception": "error"}

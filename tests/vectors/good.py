@@ -1,6 +1,6 @@
 """The messages that are of the protocol's form, as a table: what make.py turns into messages.json.
 
-Written by hand from the protocol page: must not import the gateway or the device SDK, which are held against it.
+Written by hand from the protocol page: must not import the gateway or the device SDK, which are checked against it.
 """
 # ruff: noqa: E501
 # A row is a line:

@@ -1,6 +1,6 @@
 """Writes the vectors beside it: `python tests/vectors/make.py`. The bytes come from `msgpack`, in shortest forms.
 
-Uses nothing of the gateway or of the device SDK: they are held against these files.
+Uses nothing of the gateway or of the device SDK: they are checked against these files.
 """
 
 import hashlib
@@ -125,7 +125,7 @@ def write(name: str, about: str, rows: list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    write("messages.json", "Payloads of the protocol's form; README.md tells the format.", messages())
+    write("messages.json", "Payloads of the protocol's form; README.md has the format.", messages())
     write("malformed.json", "Payloads that must be refused whole, and the ack's code.", malformed())
     write("digests.json", "GetDeployments' answers, their digests and plans.", digests())
     write("values.json", "Samples under an exponent.", values())

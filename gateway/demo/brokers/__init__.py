@@ -1,1 +1,1 @@
-"""Brokers for the demo and the tests: found, started, stopped."""
+"""Brokers for the demo and the tests: to find, start and stop them."""

@@ -1,6 +1,6 @@
-"""A broker for the demo and for tests: Mosquitto where it is on the PATH, else the embedded one.
+"""Chooses the broker for the demo and the tests: Mosquitto if it is installed, else rumqttd.
 
-It must never touch a broker that someone else runs, and listens on loopback alone.
+It must never touch a broker that somebody else runs. The brokers listen on loopback only.
 """
 
 import shutil
@@ -10,42 +10,42 @@ from pathlib import Path
 from typing import Protocol
 
 from gateway.demo.brokers import rumqttd
-from gateway.demo.brokers.address import Address, Credentials
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 from gateway.demo.brokers.mosquitto import SHIPPED, Mosquitto
-from gateway.demo.brokers.rumqttd import Embedded
+from gateway.demo.brokers.rumqttd import Rumqttd
 from gateway.errors import GatewayError
 
-__all__ = ["Address", "Broker", "Credentials", "NoBrokerError", "OwnBroker", "find"]
+__all__ = ["Broker", "BrokerAddress", "BrokerLogin", "ManagedBroker", "NoBrokerError", "find_broker"]
 
-_ADMINISTRATORS = "/usr/sbin:/sbin:/usr/local/sbin:/opt/homebrew/sbin"
-"""Folders that are not on the PATH of ordinary users."""
+_ADMIN_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/opt/homebrew/sbin"
+"""Folders for programs of administrators, which are not on the PATH of other users."""
 
 
 class NoBrokerError(GatewayError):
-    """There is none on this machine; the message says what to install."""
+    """No broker is installed. The message says what to install."""
 
 
 class Broker(Protocol):
-    """A broker that runs, whoever started it."""
+    """A running broker. Anybody may have started it."""
 
     @property
-    def address(self) -> Address: ...
+    def address(self) -> BrokerAddress: ...
 
-    def admit(self, user: str) -> Credentials:
-        """Credentials for a user (a device: `fleet/device`), good from now on."""
+    def add_user(self, user: str) -> BrokerLogin:
+        """Make a user (a device: `fleet/device`). The broker accepts the login from now on."""
         ...
 
-    def admit_all(self, users: Iterable[str]) -> dict[str, Credentials]: ...
+    def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]: ...
 
 
-class OwnBroker(Broker, AbstractContextManager["OwnBroker"], Protocol):
-    """A broker that we start and end. It comes back on the same ports, with its data where `address.keeps_data`."""
+class ManagedBroker(Broker, AbstractContextManager["ManagedBroker"], Protocol):
+    """A broker that we start and stop. It keeps its ports, and its data where `address.keeps_data`."""
 
     @property
     def pid(self) -> int: ...
 
-    def admit_reader(self, user: str) -> Credentials:
-        """Credentials for a user who may read all topics, as no user of a site may."""
+    def add_reader(self, user: str) -> BrokerLogin:
+        """Make a user who may read all topics. On a real site no user may."""
         ...
 
     def start(self) -> None: ...
@@ -57,11 +57,11 @@ class OwnBroker(Broker, AbstractContextManager["OwnBroker"], Protocol):
         ...
 
 
-def find(directory: Path) -> OwnBroker:
-    """The best broker of this machine, not started yet; it will keep its files in `directory`.
+def find_broker(directory: Path) -> ManagedBroker:
+    """The broker to use on this machine, not started yet. It keeps its files in `directory`.
 
         with find(directory) as broker:
-            connect(broker.address.host, broker.address.device_port, broker.admit("fleet-a/dev-1"))
+            connect(broker.address.host, broker.address.device_port, broker.add_user("fleet-a/dev-1"))
 
     Raises NoBrokerError.
     """
@@ -69,7 +69,7 @@ def find(directory: Path) -> OwnBroker:
     if binary is not None and SHIPPED.is_dir():
         return Mosquitto(directory, binary)
     if rumqttd.is_installed():
-        return Embedded(directory)
+        return Rumqttd(directory)
     raise NoBrokerError(
         "no MQTT broker on this machine: install mosquitto (apt-get install mosquitto, brew install mosquitto) "
         "or the Python package iotcore (pip install iotcore)"
@@ -77,11 +77,11 @@ def find(directory: Path) -> OwnBroker:
 
 
 def mosquitto_binary() -> str | None:
-    """Where Mosquitto is: on the PATH, or where Debian keeps it off the PATH of ordinary users."""
-    return installed("mosquitto")
+    """The path of Mosquitto, None if it is not installed. Debian has it in a folder for administrators."""
+    return find_program("mosquitto")
 
 
-def installed(name: str, first: str = "") -> str | None:
-    """Where a program is: in the folder `first`, on the PATH, or in a folder for administrators. None: nowhere."""
+def find_program(name: str, first: str = "") -> str | None:
+    """The path of a program: in the folder `first`, on the PATH, or in a folder for administrators. None: not found."""
     in_first = shutil.which(name, path=first) if first else None
-    return in_first or shutil.which(name) or shutil.which(name, path=_ADMINISTRATORS)
+    return in_first or shutil.which(name) or shutil.which(name, path=_ADMIN_PATH)

@@ -1,6 +1,6 @@
-"""Mosquitto as a child process, with the configuration that is shipped and the ACL of `edge-gateway devices`.
+"""Mosquitto as a child process, with the shipped configuration and the ACL of `edge-gateway devices`.
 
-It must never run any other: what the demo and the tests show holds for the files that a deployment copies.
+It must never use another configuration: the demo and the tests must show what a site gets.
 """
 
 import os
@@ -13,24 +13,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gateway.demo.brokers.address import Address, Credentials, both_answer, free_ports
-from gateway.demo.brokers.process import START_S, Child
-from gateway.provisioning.acl_file import AclFile
-from gateway.provisioning.password_file import PasswordFile
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer, free_ports
+from gateway.demo.brokers.process import START_TIMEOUT_S, ManagedProcess
+from gateway.provisioning import AclFile, PasswordFile
 
 SHIPPED = Path(__file__).resolve().parents[3] / "mosquitto"
 HOST = "127.0.0.1"
 ROOT = "edge"
 RELOADED = "Reloading config."
-RELOAD_S = 600.0
-"""At the most. 2.0 takes 16 s for 30,000 users."""
+RELOAD_TIMEOUT_S = 600.0
+"""Mosquitto 2.0 takes 16 s for 30,000 users."""
 
 
 def with_site_lines(conf: str, lines: Mapping[str, str]) -> str:
-    """The configuration with some of its lines replaced, all others byte for byte as they are.
+    """The configuration with some lines replaced. All other lines stay the same.
 
-    `lines` gives the new line for each beginning ("user", "listener 1883"), whole words. Raises ValueError where a
-    beginning does not name exactly one line: then the shipped file has changed, and its site lines with it.
+    `lines`: the new lines by the first words of the old ones ("user", "listener 1883"). Raises ValueError if not
+    exactly one line begins so: the shipped file was changed, and the caller must change too.
     """
     result = conf.splitlines()
     for beginning, replacement in lines.items():
@@ -41,9 +40,8 @@ def with_site_lines(conf: str, lines: Mapping[str, str]) -> str:
     return "\n".join(result) + "\n"
 
 
-class Users:
-    """The password file and the acl_file of one broker, in `folder`. It knows the passwords that it drew, so a restart
-    needs no new ones."""
+class UserFiles:
+    """The password_file and acl_file of one broker, in `folder`, and the passwords in clear text for its clients."""
 
     def __init__(self, folder: Path, mode: int = 0o600) -> None:
         self._folder = folder
@@ -51,14 +49,14 @@ class Users:
         self._passwords = PasswordFile()
         self._acl = AclFile.new(ROOT)
         self._readers: list[str] = []
-        self._known: dict[str, Credentials] = {}
+        self._logins: dict[str, BrokerLogin] = {}
 
-    def admit(self, users: Iterable[str]) -> bool:
-        """Draw a password for each user that has none and write both files. False where all were known."""
-        new = [user for user in dict.fromkeys(users) if user not in self._known]
+    def add_users(self, users: Iterable[str]) -> bool:
+        """Generate passwords for new users and write both files. False if no user is new."""
+        new = [user for user in dict.fromkeys(users) if user not in self._logins]
         for user in new:
-            self._known[user] = Credentials(user, secrets.token_urlsafe(18))
-            self._passwords.set(user, self._known[user].password)
+            self._logins[user] = BrokerLogin(user, secrets.token_urlsafe(18))
+            self._passwords.set(user, self._logins[user].password)
             if "/" in user:
                 self._acl.grant(user)
         if new:
@@ -68,36 +66,35 @@ class Users:
             )
         return bool(new)
 
-    def let_read_all(self, user: str) -> None:
-        """Whoever it is may read all topics, from its admission on."""
+    def grant_read_all(self, user: str) -> None:
+        """Let a user read all topics. It takes effect when the user is added."""
         self._readers.append(user)
 
-    def __getitem__(self, user: str) -> Credentials:
-        return self._known[user]
+    def __getitem__(self, user: str) -> BrokerLogin:
+        return self._logins[user]
 
     def _write(self, name: str, text: str) -> None:
-        """In one step: the broker may read it at any moment."""
-        fresh = self._folder / f"{name}.new"
-        with open(os.open(fresh, os.O_WRONLY | os.O_TRUNC | os.O_CREAT, self._mode), "w") as file:
+        """Replace the file at once: the broker may read it at any time."""
+        temporary = self._folder / f"{name}.new"
+        with open(os.open(temporary, os.O_WRONLY | os.O_TRUNC | os.O_CREAT, self._mode), "w") as file:
             os.fchmod(file.fileno(), self._mode)  # whatever the umask is
             file.write(text)
-        fresh.replace(self._folder / name)
+        temporary.replace(self._folder / name)
 
 
 class Mosquitto:
     """A Mosquitto on free ports of loopback that keeps its files in `directory`.
 
-    A context manager: entering starts it, leaving stops it. After `stop` or `kill`, `start` brings it back on the same
-    ports with the same data and users.
+    As a context manager it is started and stopped. After `stop` or `kill`, `start` uses the same ports, data and users.
     """
 
     def __init__(self, directory: Path, binary: str = "mosquitto") -> None:
         self._directory = directory
         self._binary = binary
-        self._users = Users(directory)
+        self._users = UserFiles(directory)
         gateway_port, device_port = free_ports(2, HOST)
-        self._users.admit(("gateway", "operator"))
-        self.address = Address(
+        self._users.add_users(("gateway", "operator"))
+        self.address = BrokerAddress(
             kind=version(binary),
             host=HOST,
             gateway_port=gateway_port,
@@ -107,10 +104,12 @@ class Mosquitto:
             has_acl=True,
             keeps_data=True,
         )
-        self._child = Child(self.address.kind, [binary, "-c", str(directory / "mosquitto.conf")], directory / "log")
+        self._process = ManagedProcess(
+            self.address.kind, [binary, "-c", str(directory / "mosquitto.conf")], directory / "log"
+        )
 
     def __repr__(self) -> str:
-        return f"<Mosquitto on {self.address.host}:{self.address.device_port}, {self._child!r}>"
+        return f"<Mosquitto on {self.address.host}:{self.address.device_port}, {self._process!r}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -121,58 +120,60 @@ class Mosquitto:
 
     @property
     def pid(self) -> int:
-        """Raises ChildError where it does not run."""
-        return self._child.process.pid
+        """Raises ProcessError if it is not running."""
+        return self._process.process.pid
 
     @property
     def log(self) -> str:
-        return self._child.log.read_text(errors="replace")
+        return self._process.log.read_text(errors="replace")
 
-    def start(self, timeout: float = START_S) -> None:
-        """Return once both listeners answer. Raises ChildError, with the broker's log, where they do not in time."""
+    def start(self, timeout: float = START_TIMEOUT_S) -> None:
+        """Return when both listeners answer. Raises ProcessError, with the broker's log, after `timeout` seconds."""
         self._write_files()
-        self._child.start(lambda: both_answer(self.address), timeout)
+        self._process.start(lambda: both_listeners_answer(self.address), timeout)
 
     def stop(self) -> None:
-        """SIGTERM: all is saved."""
-        self._child.stop()
+        """SIGTERM: the broker saves its data."""
+        self._process.stop()
 
     def kill(self) -> None:
-        """kill -9: what came after the last save is lost."""
-        self._child.kill()
+        """kill -9: changes since the last save are lost."""
+        self._process.kill()
 
     def save(self) -> None:
-        """Save now, as each `autosave_interval` does, and return once it is on the disk."""
+        """Save now, as at each `autosave_interval`. Return when the file is written."""
         database = self._directory / "data" / "mosquitto.db"
-        before = _changed(database)
-        self._child.process.send_signal(signal.SIGUSR1)
-        self._child.wait_until(lambda: _changed(database) != before, 10.0, "did not save")
+        before = _changed_ns(database)
+        self._process.process.send_signal(signal.SIGUSR1)
+        self._process.wait_until(lambda: _changed_ns(database) != before, 10.0, "did not save")
 
-    def admit(self, user: str) -> Credentials:
-        """Credentials for a user, known to the broker when this returns."""
-        return self.admit_all((user,))[user]
+    def add_user(self, user: str) -> BrokerLogin:
+        """Make a user. The broker knows it when this returns."""
+        return self.add_users((user,))[user]
 
-    def admit_reader(self, user: str) -> Credentials:
-        """Credentials for a user who may read all topics. No user of a site may: the ACL is this broker's own."""
-        self._users.let_read_all(user)
-        return self.admit(user)
+    def add_reader(self, user: str) -> BrokerLogin:
+        """Make a user who may read all topics. On a real site no user may."""
+        self._users.grant_read_all(user)
+        return self.add_user(user)
 
-    def admit_all(self, users: Iterable[str]) -> dict[str, Credentials]:
-        """`admit` for many, with one reload."""
+    def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]:
+        """Make users, with one reload of the broker."""
         wanted = tuple(users)
-        if self._users.admit(wanted) and self._child.is_running:
+        if self._users.add_users(wanted) and self._process.is_running:
             self._reload()
         return {user: self._users[user] for user in wanted}
 
     def _reload(self) -> None:
         before = self.log.count(RELOADED)
-        self._child.process.send_signal(signal.SIGHUP)
-        self._child.wait_until(lambda: self.log.count(RELOADED) > before, 10.0, "did not reload")
-        # Its one thread answers nobody before it has read all, and a signal that comes meanwhile is lost.
-        self._child.wait_until(lambda: both_answer(self.address), RELOAD_S, "did not answer after its reload")
+        self._process.process.send_signal(signal.SIGHUP)
+        self._process.wait_until(lambda: self.log.count(RELOADED) > before, 10.0, "did not reload")
+        # Its one thread answers nobody until it has read the files, and loses a signal that comes meanwhile.
+        self._process.wait_until(
+            lambda: both_listeners_answer(self.address), RELOAD_TIMEOUT_S, "did not answer after its reload"
+        )
 
     def _write_files(self) -> None:
-        for folder in ("data", "doors"):  # none of the doors with TLS: it listens on loopback alone
+        for folder in ("data", "doors"):  # no listeners with TLS: it listens on loopback only
             (self._directory / folder).mkdir(exist_ok=True)
         conf = with_site_lines((SHIPPED / "mosquitto.conf").read_text(), self._site_lines())
         (self._directory / "mosquitto.conf").write_text(conf)
@@ -186,17 +187,17 @@ class Mosquitto:
             "listener 1883": f"listener {self.address.device_port} {HOST}",
             "include_dir": f"include_dir {self._directory}/doors",
         }
-        if os.geteuid() == 0:  # its files are in a folder that no other account may enter
+        if os.geteuid() == 0:  # no other account may read the folder
             lines["user"] = "user root"
         return lines
 
 
 def version(binary: str) -> str:
-    """ "mosquitto 2.0.11". Raises OSError where there is no such program."""
+    """ "mosquitto 2.0.11". Raises OSError if the program cannot be run."""
     text = subprocess.run([binary, "-h"], capture_output=True, text=True, check=False, timeout=10).stdout
     found = re.search(r"version (\S+)", text)
     return f"mosquitto {found[1]}" if found else "mosquitto of an unknown version"
 
 
-def _changed(path: Path) -> int:
+def _changed_ns(path: Path) -> int:
     return path.stat().st_mtime_ns if path.exists() else 0

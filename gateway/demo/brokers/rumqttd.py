@@ -1,9 +1,8 @@
-"""rumqttd, the broker in the wheel `iotcore`, as a child process: for machines without Mosquitto.
+"""rumqttd, the broker in the wheel `iotcore`, as a child process, for machines without Mosquitto.
 
-It has no ACL, asks no password and forgets all when it ends, so it must never be taken for a deployment. Two more
-things to know (rumqttd 0.20): a client id with a slash or a wildcard is refused by closing the connection, and a client
-id that connects anew before the broker has noticed the end of its last connection can make a listener panic, and then
-refuse everyone.
+It has no ACL, checks no password and keeps no data, so a site must never use it. Two more limits of rumqttd 0.20: it
+closes the connection of a client id with a slash or a wildcard; and a client id that reconnects before the broker has
+noticed the end of the last connection can make a listener panic, which then rejects all clients.
 """
 
 import importlib.util
@@ -14,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from gateway.demo.brokers.address import Address, Credentials, both_answer, free_ports
-from gateway.demo.brokers.process import Child
-from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer, free_ports
+from gateway.demo.brokers.process import ManagedProcess
+from gateway.mqtt import MQTT_3_1_1, MQTT_5
 
 HOST = "127.0.0.1"
 
@@ -31,7 +30,7 @@ max_segment_size = 10485760
 max_segment_count = 10
 """
 
-# A listener speaks one version of MQTT. The payload limit is above the 1 MB that the gateway must be able to refuse.
+# A listener speaks one version of MQTT. The payload limit is above the 1 MB that the gateway must be able to reject.
 _LISTENER = """
 [v{level}.1]
 name = "v{level}"
@@ -51,7 +50,7 @@ def is_installed() -> bool:
 
 
 def configuration(host: str, gateway_port: int, device_port: int) -> str:
-    """rumqttd's TOML."""
+    """rumqttd's configuration as TOML."""
     return (
         _ROUTER
         + _LISTENER.format(level=MQTT_5, host=host, port=gateway_port)
@@ -59,27 +58,27 @@ def configuration(host: str, gateway_port: int, device_port: int) -> str:
     )
 
 
-class Embedded:
-    """rumqttd on free ports of loopback. Used like `Mosquitto`; a restart keeps the ports and nothing else."""
+class Rumqttd:
+    """rumqttd on free ports of loopback. Used like `Mosquitto`. A restart keeps only the ports."""
 
     def __init__(self, directory: Path) -> None:
         gateway_port, device_port = free_ports(2, HOST)
         self._toml = directory / "rumqttd.toml"
-        self.address = Address(
+        self.address = BrokerAddress(
             kind="embedded (rumqttd)",
             host=HOST,
             gateway_port=gateway_port,
             device_port=device_port,
-            gateway=self.admit("gateway"),
-            operator=self.admit("operator"),
+            gateway=self.add_user("gateway"),
+            operator=self.add_user("operator"),
             has_acl=False,
             keeps_data=False,
         )
         command = [sys.executable, "-m", "gateway.demo.brokers.rumqttd", str(self._toml)]
-        self._child = Child(self.address.kind, command, directory / "log")
+        self._process = ManagedProcess(self.address.kind, command, directory / "log")
 
     def __repr__(self) -> str:
-        return f"<Embedded on {self.address.host}:{self.address.device_port}, {self._child!r}>"
+        return f"<Rumqttd on {self.address.host}:{self.address.device_port}, {self._process!r}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -90,38 +89,38 @@ class Embedded:
 
     @property
     def pid(self) -> int:
-        """Raises ChildError where it does not run."""
-        return self._child.process.pid
+        """Raises ProcessError if it is not running."""
+        return self._process.process.pid
 
     def start(self) -> None:
-        """Return once both listeners answer. Raises ChildError, with the broker's log, if they do not."""
+        """Return when both listeners answer. Raises ProcessError, with the broker's log, if they do not."""
         at = self.address
         self._toml.write_text(configuration(at.host, at.gateway_port, at.device_port))
-        self._child.start(lambda: both_answer(self.address))
+        self._process.start(lambda: both_listeners_answer(self.address))
 
     def stop(self) -> None:
-        self._child.stop()
+        self._process.stop()
 
     def kill(self) -> None:
-        self._child.kill()
+        self._process.kill()
 
-    def admit(self, user: str) -> Credentials:
-        """It lets everyone in; the password is a word that says so."""
-        return Credentials(user, "unchecked")
+    def add_user(self, user: str) -> BrokerLogin:
+        """rumqttd checks no password."""
+        return BrokerLogin(user, "unchecked")
 
-    def admit_reader(self, user: str) -> Credentials:
-        return self.admit(user)
+    def add_reader(self, user: str) -> BrokerLogin:
+        return self.add_user(user)
 
-    def admit_all(self, users: Iterable[str]) -> dict[str, Credentials]:
-        return {user: self.admit(user) for user in users}
+    def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]:
+        return {user: self.add_user(user) for user in users}
 
 
 def main() -> None:
-    """The child itself: run the broker until a signal ends it."""
+    """The child process: run the broker until a signal ends it."""
     from iotcore.iotcore import IotCoreBroker
 
     logging.basicConfig(level=logging.WARNING)
-    # It opens a span at level ERROR for each packet, which would be logged as an error.
+    # It opens a span at level ERROR for each packet. Each would be logged as an error.
     logging.getLogger("rumqttd").setLevel(logging.CRITICAL)
     IotCoreBroker(config_path=sys.argv[1]).run_forever()
 

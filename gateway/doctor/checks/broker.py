@@ -7,7 +7,7 @@ from enum import Enum
 from gateway.config import Settings
 from gateway.doctor.checks.connection import ConnackProperties
 from gateway.doctor.result import CheckResult, ProbeFailure, failed, passed, unknown, warned
-from gateway.mqtt.packets import FAILURE
+from gateway.mqtt import FAILURE
 
 RECEIVE_MAXIMUM = 2
 """Of the probe's connection."""

@@ -5,7 +5,7 @@ from enum import Enum
 
 from gateway.doctor.checks.isolation import CONVERT, REMOVE_LINES
 from gateway.doctor.result import CheckResult, failed, passed, unknown
-from gateway.mqtt.packets import FAILURE
+from gateway.mqtt import FAILURE
 
 CHECK = "devices"
 

@@ -11,9 +11,8 @@ from typing import TypeAlias
 
 from gateway.doctor.parsers.acl_file import Access, Acl
 from gateway.doctor.result import CheckResult, failed, passed, warned
-from gateway.protocol.topics import Channel
-from gateway.provisioning.acl_file import FROM_DEVICE, TO_DEVICE
-from gateway.provisioning.device_names import Device
+from gateway.protocol import Channel
+from gateway.provisioning import FROM_DEVICE, TO_DEVICE, devices_of_users
 
 A, B = "doctor-a/a", "doctor-b/b"
 Rights: TypeAlias = tuple[tuple[tuple[Channel, ...], Access], ...]
@@ -61,7 +60,7 @@ class AclQuestion:
 
 def check_isolation(acl: Acl, question: AclQuestion) -> CheckResult:
     """The worst problem alone."""
-    devices = sorted({user for user in (*acl.users, *question.users) if user and Device.of_user(user)})
+    devices = sorted(map(str, devices_of_users(user for user in (*acl.users, *question.users) if user)))
     others = [user for user in devices if not _is_entry(acl, question.root, user)]
     for user in (A, *others):
         if found := _foreign_access(acl, question, user):

@@ -27,9 +27,7 @@ from gateway.doctor.probes.connection import (
 )
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import BrokerError
-from gateway.mqtt.connection import BrokerEndpoint
-from gateway.mqtt.packets import FAILURE
-from gateway.mqtt.probe_client import ProbeClient
+from gateway.mqtt import FAILURE, BrokerEndpoint, ProbeClient
 
 IDLE = 0.5
 """Seconds without a message after which no more is expected."""

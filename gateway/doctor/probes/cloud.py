@@ -8,17 +8,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
 from gateway import connections
-from gateway.cloud import boto_transport
-from gateway.cloud.boto_transport import BotoTransport, CredentialInfo
-from gateway.cloud.client import Transport
-from gateway.cloud.serializer import ApiResponse
+from gateway.cloud import ApiResponse, BotoTransport, CredentialInfo, Transport, credential_info, on_response_date
 from gateway.config import Settings
 from gateway.doctor.checks.cloud import ModelStoreAnswer, ServiceAnswers
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import CloudError, FileError
-from gateway.files import fetcher
-from gateway.protocol.messages import Device
-from gateway.protocol.service_calls import Call, GetDeployments, GetDeviceRegistration, Registration
+from gateway.files import s3_call
+from gateway.protocol import Call, Device, GetDeployments, GetDeviceRegistration, Registration
 
 T = TypeVar("T")
 
@@ -32,7 +28,7 @@ async def probe_service(
     calls: list[Call] = [GetDeviceRegistration(device)] if settings.ask_registration else []
     calls.append(GetDeployments(device, retryable=False))
     offsets: list[float] = []
-    boto_transport.on_response_date(service.client, lambda date: offsets.extend(_clock_ahead(date, time.time())))
+    on_response_date(service.client, lambda date: offsets.extend(_clock_ahead(date, time.time())))
     (transport, _), boto = service.make_transport(settings.concurrency), BotoTransport(service.client, 1)
     try:
         async with asyncio.timeout((len(calls) + 1) * (settings.connect_timeout + settings.read_timeout)):
@@ -66,9 +62,7 @@ def _clock_ahead(date: str, now: float) -> list[float]:
 
 async def probe_credentials(session: Any) -> CredentialInfo | CloudError | ProbeFailure | None:
     """As boto3 finds them, which may ask other services."""
-    return await _within(
-        asyncio.to_thread(boto_transport.credential_info, session), 30.0, "boto3's search for credentials"
-    )
+    return await _within(asyncio.to_thread(credential_info, session), 30.0, "boto3's search for credentials")
 
 
 async def probe_model_store(client: Any, settings: Settings, object_url: str | None) -> ModelStoreAnswer | ProbeFailure:
@@ -85,7 +79,7 @@ async def probe_model_store(client: Any, settings: Settings, object_url: str | N
 
 def _get_object(client: Any, url: str, endpoint: str, object_url: str | None) -> ModelStoreAnswer:
     try:
-        answer = fetcher.s3_call(client.get_object, url)
+        answer = s3_call(client.get_object, url)
     except (CloudError, FileError) as error:
         return ModelStoreAnswer(endpoint, object_url, error)
     answer["Body"].close()

@@ -8,9 +8,7 @@ from dataclasses import replace
 
 from gateway.doctor.checks.connection import ConnackProperties, ConnectResult, Reachability, TlsFailure, TlsHandshake
 from gateway.errors import BrokerError, BrokerRefused
-from gateway.mqtt.connection import BrokerEndpoint
-from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, connack_code, speaks_mqtt
-from gateway.mqtt.probe_client import ProbeClient
+from gateway.mqtt import MQTT_3_1_1, MQTT_5, BrokerEndpoint, ProbeClient, connack_code, speaks_mqtt
 
 STEP_TIMEOUT = 5.0
 """Seconds that one step may take."""

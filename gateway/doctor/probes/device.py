@@ -18,14 +18,9 @@ from gateway.doctor.probes.broker import attempt, connected_client
 from gateway.doctor.probes.connection import STEP_TIMEOUT, connect_tcp_tls
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import BrokerError, BrokerRefused, Code, ProvisioningError
-from gateway.mqtt.connection import BrokerEndpoint
-from gateway.mqtt.packets import FAILURE
-from gateway.mqtt.probe_client import ProbeClient
-from gateway.protocol.encoder import encode_ack
-from gateway.protocol.messages import Ack
-from gateway.protocol.topics import Channel
-from gateway.provisioning.board_file import BoardFile
-from gateway.provisioning.device_names import PROBE
+from gateway.mqtt import FAILURE, BrokerEndpoint, ProbeClient
+from gateway.protocol import Ack, Channel, encode_ack
+from gateway.provisioning import PROBE, BoardFile
 
 OTHERS = ("doctor/other", "doctor/prob", "doctor/probe2", "doctor2/probe")
 """Devices that do not exist: another one, and three with a similar name."""
@@ -62,7 +57,7 @@ def board_endpoint(board: BoardFile) -> BrokerEndpoint:
                 _load_certificate(tls, board)
     except (ssl.SSLError, ValueError) as error:
         raise ProvisioningError(f"its certificates cannot be used ({error})") from error
-    user = board.device.user if board.password is not None else None
+    user = str(board.device) if board.password is not None else None
     return BrokerEndpoint(board.host, board.port, "", user, board.password, tls)
 
 
@@ -77,7 +72,7 @@ def _load_certificate(context: ssl.SSLContext, board: BoardFile) -> None:
 
 
 async def _try(board: BoardFile, own: BrokerEndpoint, gateway: BrokerEndpoint, root: str) -> DeviceTrial | NotTried:
-    user = board.device.user
+    user = str(board.device)
     try:
         async with connected_client(gateway) as publisher, connected_client(own) as device:
             code = await device.publish(f"{root}/{user}/{Channel.HELLO}", b"", retain=True)

@@ -1,15 +1,17 @@
 """The commands as an operator types them, while the service runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from gateway.manager.cli import app
+from tests.support.manager_process import Manager
 
 
 @pytest.fixture
-def model(tmp_path):
+def model(tmp_path: Path) -> Path:
     path = tmp_path / "kws.tflite"
     path.write_bytes(b"a model")
     return path
@@ -18,12 +20,12 @@ def model(tmp_path):
 DEPLOYING = ("deploy", "undeploy", "undo", "pause", "resume", "abort", "deployments")
 
 
-def definitions_of(manager, fleet: str, device: str) -> list[tuple[str, str]]:
+def definitions_of(manager: Manager, fleet: str, device: str) -> list[tuple[str, str]]:
     plans = manager.client("sagemaker-edge").get_deployments(DeviceFleetName=fleet, DeviceName=device)["Deployments"]
     return [(each["ModelHandle"], each["State"]) for plan in plans for each in plan["Definitions"]]
 
 
-def test_from_registering_to_deregistering(manager, model):
+def test_from_registering_to_deregistering(manager: Manager, model: Path) -> None:
     assert manager.run("register", "lab", "one", "two").stdout == "lab/one registered\nlab/two registered\n"
     assert "was registered already" in manager.run("register", "lab", "one").stdout
     assert [each["device"] for each in json.loads(manager.run("devices", "lab", "--json").stdout)] == ["one", "two"]
@@ -62,7 +64,7 @@ def test_from_registering_to_deregistering(manager, model):
         (["serve", "--secret-key-file", "/no/such/file"], "No such file or directory"),
     ],
 )
-def test_an_error_is_one_line_and_status_2(manager, arguments, message):
+def test_an_error_is_one_line_and_status_2(manager: Manager, arguments: list[str], message: str) -> None:
     done = manager.run(*arguments, status=2)
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
@@ -82,18 +84,18 @@ def test_an_error_is_one_line_and_status_2(manager, arguments, message):
     ],
     ids=lambda arguments: arguments[0],
 )
-def test_only_serve_makes_the_data_directory(manager, arguments, tmp_path):
+def test_only_serve_makes_the_data_directory(manager: Manager, arguments: list[str], tmp_path: Path) -> None:
     done = manager.run(*arguments, "--data", str(tmp_path / "other"), status=2)
     assert f"no Edge Manager data in {tmp_path / 'other'}: --data or EDGE_MANAGER_DATA" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_in_use_is_an_error(manager):
+def test_an_address_in_use_is_an_error(manager: Manager) -> None:
     port = manager.url.rpartition(":")[2]
     assert "address already in use" in manager.run("serve", "--port", port, status=2).stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "register", "deregister", "devices", "status", *DEPLOYING])
-def test_every_command_says_what_it_does(command):
+def test_every_command_says_what_it_does(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"])
     assert (shown.exit_code, len(shown.output) > 100) == (0, True)

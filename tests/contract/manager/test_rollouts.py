@@ -3,17 +3,22 @@
 import http.client
 import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from gateway.manager.rollouts.decisions import rollout_order
+from tests.support.manager_process import Manager
 
 DEVICES = [f"dev-{number:04}" for number in range(1000)]
+Served = tuple[Manager, Path]
+"""A manager, and the file of a model."""
 LINK = {"Connection": "keep-alive", "Content-Type": "application/json"}
 
 
-class Swarm:
+class ManyDevices:
     """A thousand devices on one connection: each fetches its deployments, and reports the result of a new one."""
 
     def __init__(self, url: str, fleet: str, fails: Callable[[str], bool]) -> None:
@@ -22,13 +27,14 @@ class Swarm:
         self.fails = fails
         self.installed: dict[str, str] = {}
 
-    def call(self, operation: str, device: str, **members: object) -> dict:
+    def call(self, operation: str, device: str, **members: object) -> dict[str, Any]:
         body = json.dumps({"DeviceFleetName": self.fleet, "DeviceName": device} | members)
         self.http.request("POST", f"/{operation}", body, LINK)
         answer = self.http.getresponse()
         text = answer.read()
         assert answer.status == 200, text
-        return json.loads(text or b"{}")
+        answered: dict[str, Any] = json.loads(text or b"{}")
+        return answered
 
     def fetch_all(self) -> set[str]:
         """Every device fetches once; those that got something new."""
@@ -54,7 +60,7 @@ class Swarm:
 
 
 @pytest.fixture(scope="module")
-def thousands(make_manager, tmp_path_factory):
+def thousands(make_manager: Callable[..., Manager], tmp_path_factory: pytest.TempPathFactory) -> Served:
     manager = make_manager()
     model = tmp_path_factory.mktemp("model") / "kws.tflite"
     model.write_bytes(b"a model")
@@ -63,23 +69,24 @@ def thousands(make_manager, tmp_path_factory):
     return manager, model
 
 
-def deploy(thousands, fleet: str, *options: str):
+def deploy(thousands: Served, fleet: str, *options: str) -> None:
     manager, model = thousands
     stages = ("--stages", "1%,10%,100%", "--stop-at", "5%", "--name", "new")
     manager.run("deploy", fleet, "--all", f"kws={model}", *stages, *options)
 
 
-def progress(manager, fleet: str) -> dict:
+def progress(manager: Manager, fleet: str) -> dict[str, Any]:
+    report: dict[str, Any]
     (report,) = [each for each in json.loads(manager.run("deployments", fleet, "--json").stdout) if not each["undoes"]]
     return report
 
 
-def test_a_rollout_over_a_thousand_devices_stops_at_the_threshold(thousands):
+def test_a_rollout_over_a_thousand_devices_stops_at_the_threshold(thousands: Served) -> None:
     """The first stage succeeds; every eighth device of the second one fails."""
     manager, _ = thousands
     ordered = rollout_order("new", DEVICES)
     deploy(thousands, "stops")
-    swarm = Swarm(manager.url, "stops", fails=lambda device: device in ordered[10:100:8])
+    swarm = ManyDevices(manager.url, "stops", fails=lambda device: device in ordered[10:100:8])
     reached: set[str] = set()
     while new := swarm.fetch_all():
         reached |= new
@@ -98,14 +105,14 @@ def test_a_rollout_over_a_thousand_devices_stops_at_the_threshold(thousands):
     assert (undo["undoes"], undo["devices"], undo["state"]) == ("new", results, "completed")
 
 
-def test_a_rollout_over_a_thousand_devices_that_completes(thousands):
+def test_a_rollout_over_a_thousand_devices_that_completes(thousands: Served) -> None:
     """Five devices fail, all in the third stage: in no order of the results is that ever more than the threshold.
     The second stage lasts two seconds: time starts the third."""
     manager, _ = thousands
     ordered = rollout_order("new", DEVICES)
     deploy(thousands, "ends", "--wait", "0s,2s")
     failing = set(ordered[200::160])
-    swarm = Swarm(manager.url, "ends", fails=lambda device: device in failing)
+    swarm = ManyDevices(manager.url, "ends", fails=lambda device: device in failing)
     while len(swarm.installed) < 1000:
         swarm.fetch_all()
         assert progress(manager, "ends")["state"] != "stopped"

@@ -1,19 +1,23 @@
 """The model store as boto3's S3 client and awscli see it: a plan's URL resolves."""
 
 import hashlib
+from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from botocore.exceptions import ClientError
+
+from tests.support.manager_process import Manager
 
 CONTENT = bytes(range(256)) * 4000
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 
 
 @pytest.fixture(scope="module", params=["manager", "guarded"])
-def served(request, tmp_path_factory):
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Manager:
     """A manager with one model deployed, once without and once with signatures."""
-    manager = request.getfixturevalue(request.param)
+    manager: Manager = request.getfixturevalue(request.param)
     file = tmp_path_factory.mktemp("model") / "kws.tflite"
     file.write_bytes(CONTENT)
     manager.run("deploy", "f", "d", f"kws={file}")
@@ -21,7 +25,7 @@ def served(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def where(served):
+def where(served: Manager) -> dict[str, str]:
     """Bucket and Key as the plan gives them."""
     plans = served.client("sagemaker-edge").get_deployments(**WHO)["Deployments"]
     definition = plans[-1]["Definitions"][0]
@@ -31,14 +35,14 @@ def where(served):
     return {"Bucket": url.netloc, "Key": url.path.removeprefix("/")}
 
 
-def error_of(call, **members: object) -> tuple[str, int]:
+def error_of(call: Callable[..., object], **members: object) -> tuple[str, int]:
     with pytest.raises(ClientError) as caught:
         call(**members)
     response = caught.value.response
     return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def test_the_whole_file(served, where):
+def test_the_whole_file(served: Manager, where: dict[str, str]) -> None:
     answer = served.client("s3").get_object(**where)
     assert answer["Body"].read() == CONTENT
     assert answer["ContentLength"] == len(CONTENT)
@@ -46,7 +50,7 @@ def test_the_whole_file(served, where):
     assert answer["AcceptRanges"] == "bytes"
 
 
-def test_the_head_alone(served, where):
+def test_the_head_alone(served: Manager, where: dict[str, str]) -> None:
     head = served.client("s3").head_object(**where)
     assert (head["ContentLength"], head["ETag"]) == (len(CONTENT), f'"{hashlib.md5(CONTENT).hexdigest()}"')
     assert head["LastModified"] == served.client("s3").get_object(**where)["LastModified"]
@@ -61,7 +65,7 @@ def test_the_head_alone(served, where):
         ("bytes=-7", slice(-7, None)),
     ],
 )
-def test_a_range(served, where, asked, part):
+def test_a_range(served: Manager, where: dict[str, str], asked: str, part: "slice[int, int | None]") -> None:
     answer = served.client("s3").get_object(**where, Range=asked)
     assert answer["ResponseMetadata"]["HTTPStatusCode"] == 206
     assert answer["Body"].read() == CONTENT[part]
@@ -69,7 +73,7 @@ def test_a_range(served, where, asked, part):
     assert answer["ContentRange"] == f"bytes {start}-{start + len(CONTENT[part]) - 1}/{len(CONTENT)}"
 
 
-def test_errors(served, where):
+def test_errors(served: Manager, where: dict[str, str]) -> None:
     s3 = served.client("s3")
     assert error_of(s3.get_object, **where, Range=f"bytes={len(CONTENT)}-") == ("InvalidRange", 416)
     assert error_of(s3.get_object, **where, IfMatch='"other"') == ("PreconditionFailed", 412)
@@ -82,7 +86,7 @@ def test_errors(served, where):
     assert error_of(s3.put_object, Bucket="models", Key="x", Body=b"x") == ("MethodNotAllowed", 405)
 
 
-def test_keys_that_must_be_encoded(served):
+def test_keys_that_must_be_encoded(served: Manager) -> None:
     folder = served.data / "objects" / "models" / "by hand"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "caf\u00e9+~?#%41.bin").write_bytes(b"odd")
@@ -90,18 +94,18 @@ def test_keys_that_must_be_encoded(served):
     assert answer["Body"].read() == b"odd"
 
 
-def test_boto3_downloads_by_its_transfer_manager(served, where, tmp_path):
+def test_boto3_downloads_by_its_transfer_manager(served: Manager, where: dict[str, str], tmp_path: Path) -> None:
     served.client("s3").download_file(where["Bucket"], where["Key"], str(tmp_path / "file"))
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_awscli_copies_a_plans_url(served, where, tmp_path):
+def test_awscli_copies_a_plans_url(served: Manager, where: dict[str, str], tmp_path: Path) -> None:
     done = served.aws("s3", "cp", f"s3://{where['Bucket']}/{where['Key']}", str(tmp_path / "file"))
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "file").read_bytes() == CONTENT
 
 
-def test_signatures(guarded):
+def test_signatures(guarded: Manager) -> None:
     where = {"Bucket": "models", "Key": "any"}
     assert error_of(guarded.client("s3", secret="wrong").get_object, **where) == ("SignatureDoesNotMatch", 403)
     assert error_of(guarded.client("s3", access="STRANGER").get_object, **where) == ("InvalidAccessKeyId", 403)

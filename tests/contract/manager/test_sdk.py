@@ -4,10 +4,13 @@ import contextlib
 import json
 import signal
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.support.manager_process import Manager
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 ARGUMENTS = ["--device-fleet-name", "f", "--device-name", "d"]
@@ -30,7 +33,7 @@ FULL = {
 }
 
 
-def error_of(call, **members: object) -> tuple[str, int]:
+def error_of(call: Callable[..., object], **members: object) -> tuple[str, int]:
     with pytest.raises(ClientError) as caught:
         call(**members)
     response = caught.value.response
@@ -39,7 +42,7 @@ def error_of(call, **members: object) -> tuple[str, int]:
     return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
 
 
-def test_registration(manager):
+def test_registration(manager: Manager) -> None:
     edge = manager.client("sagemaker-edge")
     known = edge.get_device_registration(**WHO)
     assert (known["DeviceRegistration"], known["CacheTTL"]) == ("REGISTERED", "300")
@@ -48,7 +51,7 @@ def test_registration(manager):
     assert known["ResponseMetadata"]["RequestId"] != unknown["ResponseMetadata"]["RequestId"]
 
 
-def test_a_full_heartbeat_is_shown_by_status(manager):
+def test_a_full_heartbeat_is_shown_by_status(manager: Manager) -> None:
     manager.run("register", "full", "d")
     answer = manager.client("sagemaker-edge").send_heartbeat(DeviceFleetName="full", DeviceName="d", **FULL)
     assert set(answer) == {"ResponseMetadata"}
@@ -65,7 +68,7 @@ def test_a_full_heartbeat_is_shown_by_status(manager):
         assert text in table
 
 
-def test_what_botocore_accepts_and_the_service_rejects(manager):
+def test_what_botocore_accepts_and_the_service_rejects(manager: Manager) -> None:
     edge = manager.client("sagemaker-edge")
     assert error_of(edge.get_deployments, DeviceFleetName="f", DeviceName="a b") == ("ValidationException", 400)
     assert error_of(edge.send_heartbeat, AgentVersion="x" * 65, **WHO) == ("ValidationException", 400)
@@ -74,13 +77,13 @@ def test_what_botocore_accepts_and_the_service_rejects(manager):
 
 
 @pytest.mark.parametrize("operation", ["send_heartbeat", "get_deployments"])
-def test_a_device_that_is_not_registered(manager, operation):
+def test_a_device_that_is_not_registered(manager: Manager, operation: str) -> None:
     more = {"AgentVersion": "1"} if operation == "send_heartbeat" else {}
     call = getattr(manager.client("sagemaker-edge"), operation)
     assert error_of(call, DeviceFleetName="f", DeviceName="nobody", **more) == ("ValidationException", 400)
 
 
-def test_awscli(manager):
+def test_awscli(manager: Manager) -> None:
     registration = manager.aws("sagemaker-edge", "get-device-registration", *ARGUMENTS)
     assert json.loads(registration.stdout)["DeviceRegistration"] == "REGISTERED"
     heartbeat = manager.aws("sagemaker-edge", "send-heartbeat", *ARGUMENTS, "--agent-version", "9.9")
@@ -91,7 +94,7 @@ def test_awscli(manager):
     assert "Deployments" in json.loads(plans.stdout)
 
 
-def test_signatures(guarded):
+def test_signatures(guarded: Manager) -> None:
     assert guarded.client("sagemaker-edge").get_deployments(**WHO)["Deployments"] == []
     wrong = guarded.client("sagemaker-edge", secret="wrong")
     assert error_of(wrong.get_deployments, **WHO) == ("InvalidSignatureException", 403)
@@ -99,14 +102,14 @@ def test_signatures(guarded):
     assert error_of(stranger.get_deployments, **WHO) == ("UnrecognizedClientException", 403)
 
 
-def test_signatures_of_awscli(guarded):
+def test_signatures_of_awscli(guarded: Manager) -> None:
     assert guarded.aws("sagemaker-edge", "get-deployments", *ARGUMENTS).returncode == 0
     wrong = guarded.aws("sagemaker-edge", "get-deployments", *ARGUMENTS, secret="wrong")
     assert "InvalidSignatureException" in wrong.stderr
     assert wrong.returncode != 0
 
 
-def test_what_was_answered_survives_kill_9(make_manager):
+def test_what_was_answered_survives_kill_9(make_manager: Callable[..., Manager]) -> None:
     manager = make_manager()
     manager.run("register", "f", "d")
     for round_ in range(1, 4):
@@ -121,7 +124,7 @@ def test_what_was_answered_survives_kill_9(make_manager):
     assert manager.client("sagemaker-edge").get_device_registration(**WHO)["DeviceRegistration"] == "REGISTERED"
 
 
-def test_kill_9_in_the_middle_of_the_work(make_manager):
+def test_kill_9_in_the_middle_of_the_work(make_manager: Callable[..., Manager]) -> None:
     """What was answered is stored; what was in flight may be."""
     manager = make_manager()
     manager.run("register", "f", "d")
@@ -144,7 +147,7 @@ def test_kill_9_in_the_middle_of_the_work(make_manager):
     assert len(answered) <= report["accepted"] <= len(answered) + 1
 
 
-def test_sigterm_ends_it_cleanly(make_manager):
+def test_sigterm_ends_it_cleanly(make_manager: Callable[..., Manager]) -> None:
     """An idle connection, which every SDK keeps, does not hold it."""
     manager = make_manager()
     edge = manager.client("sagemaker-edge")

@@ -16,12 +16,10 @@ import pytest
 from device_sdk.mpy import compile_to
 from gateway.demo.brokers.address import free_ports
 from tests.support.needs import find, missing, program
+from tests.support.paths import DEVICE_TESTS, ROOT
 from tests.support.processes import end
 
 __all__ = ["find", "missing"]
-
-ROOT = Path(__file__).parents[3]
-TREE = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -40,7 +38,7 @@ def mpy(cross, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("mpy")
     compile_to(out, cross)
     others = [ROOT / "device_sdk/port_umqtt.py", ROOT / "device_sdk/port_async.py"]
-    for source, folder in [(TREE / "live.py", out), *((other, out / "device_sdk") for other in others)]:
+    for source, folder in [(DEVICE_TESTS / "live.py", out), *((other, out / "device_sdk") for other in others)]:
         subprocess.run([cross, "-O3", source, "-o", folder / f"{source.stem}.mpy"], check=True, timeout=20)
     return out
 
@@ -179,7 +177,7 @@ def device(request, tmp_path):
     secure = "secure_broker" in request.fixturenames
     broker = request.getfixturevalue("secure_broker" if secure else "broker")
     if request.param == "cpython":
-        command = [sys.executable, str(TREE / "live.py")]
+        command = [sys.executable, str(DEVICE_TESTS / "live.py")]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     else:
         command = [request.getfixturevalue("micropython"), "-X", "heapsize=128k" if secure else "heapsize=64k", "-m"]

@@ -6,8 +6,7 @@ import subprocess
 from gateway.protocol import decoder
 from gateway.protocol.messages import ModelSamples, Result
 from tests.device.beats import beats, digest
-
-from .conftest import ROOT, TREE
+from tests.support.paths import DEVICE_TESTS, ROOT
 
 COUNT = int(os.environ.get("SDK_BEATS", "3000"))
 STATES = {1: "DEPLOY", 0: "UNDEPLOY"}
@@ -56,6 +55,6 @@ def test_the_gateway_reads_what_the_device_meant():
 
 
 def test_both_runtimes_write_the_same_bytes(micropython):
-    command = [micropython, "-X", "heapsize=4m", str(TREE / "beats.py"), str(COUNT)]
+    command = [micropython, "-X", "heapsize=4m", str(DEVICE_TESTS / "beats.py"), str(COUNT)]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert said.stdout.strip() == digest(COUNT), said.stderr

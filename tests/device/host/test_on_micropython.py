@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from .conftest import ROOT, TREE
+from tests.support.paths import DEVICE_TESTS, ROOT
 
-FILES = sorted(path.relative_to(ROOT).as_posix() for path in TREE.glob("test_*.py"))
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in DEVICE_TESTS.glob("test_*.py"))
 
 
 def test_there_are_shared_files():

@@ -12,8 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from device_sdk import mpy
-
-from .conftest import ROOT
+from tests.support.paths import ROOT
 
 SDK = ROOT / "device_sdk"
 HOST = {"__init__.py", "host.py", "mpy.py", "port_paho.py", "manifest.py"}

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from .conftest import ROOT
+from tests.support.paths import ROOT
 
 PAGE = (ROOT / "device_sdk" / "PROTOCOL.md").read_text()
 DUMPS = [dump for block in re.findall(r"^```\n(vector .*?)^```$", PAGE, re.M | re.S) for dump in block.split("\n\n")]

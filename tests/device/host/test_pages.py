@@ -13,9 +13,8 @@ import pytest
 
 from device_sdk import mpy
 from tests.support import commands, pages
+from tests.support.paths import DEVICE_TESTS, ROOT
 from tests.support.processes import running
-
-from .conftest import ROOT, TREE
 
 PAGE = "device_sdk/README.md"
 MODEL = b"a model" * 100
@@ -82,7 +81,7 @@ class Desk:
 
     def mpremote(self, *arguments):
         """The command that runs mpremote on this board."""
-        script = str(TREE / "host" / "mpremote_to_folder.py")
+        script = str(DEVICE_TESTS / "host" / "mpremote_to_folder.py")
         return [sys.executable, script, self.micropython, str(self.board), *arguments]
 
     def follow_the_page(self):

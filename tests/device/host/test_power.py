@@ -8,7 +8,7 @@ from bisect import bisect_left
 
 import pytest
 
-from .conftest import ROOT
+from tests.support.paths import ROOT
 
 CUTS = 1000
 AGAIN = 4096

@@ -5,9 +5,10 @@ import subprocess
 
 import pytest
 
+from tests.support.paths import DEVICE_TESTS, ROOT
 from tests.support.processes import running
 
-from .conftest import ROOT, TREE, last_line
+from .conftest import last_line
 
 NOW = 1795458600
 PLAN = [7, [["deploy-7", 0, [["kws", 1]]]]]
@@ -15,7 +16,7 @@ PLAN = [7, [["deploy-7", 0, [["kws", 1]]]]]
 
 @pytest.fixture
 def device(micropython, broker, tmp_path):
-    command = [micropython, "-X", "heapsize=256k", str(TREE / "live.py"), str(broker.port), "umqtt", "state"]
+    command = [micropython, "-X", "heapsize=256k", str(DEVICE_TESTS / "live.py"), str(broker.port), "umqtt", "state"]
     environment = {**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with running(command, cwd=tmp_path, env=environment, **pipes) as process:

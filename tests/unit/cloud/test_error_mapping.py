@@ -65,7 +65,7 @@ def error_response(code: str, status: int, message: str = "why") -> botocore.Cli
 def test_an_error_response_is_classified_by_its_code_and_then_by_its_status(
     code: str, status: int, fault: type[CloudError]
 ) -> None:
-    error = error_mapping.from_exception(error_response(code, status))
+    error = error_mapping.error_from_exception(error_response(code, status))
     assert type(error) is fault
     assert error.reason == (code or str(status))
     assert "why" in str(error)
@@ -91,25 +91,25 @@ def test_an_error_response_is_classified_by_its_code_and_then_by_its_status(
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
 )
 def test_a_call_without_a_response(error: Exception, fault: type[CloudError]) -> None:
-    assert type(error_mapping.from_exception(error)) is fault
+    assert type(error_mapping.error_from_exception(error)) is fault
 
 
 @pytest.mark.parametrize("error", [ValueError("strange"), KeyError("x"), RuntimeError()])
 def test_an_unexpected_exception_is_never_a_rejection(error: Exception) -> None:
-    assert type(error_mapping.from_exception(error)) is OperatorError
+    assert type(error_mapping.error_from_exception(error)) is OperatorError
 
 
 def test_a_message_of_the_service_becomes_one_line_of_text() -> None:
-    error = error_mapping.from_exception(
+    error = error_mapping.error_from_exception(
         error_response("ValidationException", 400, "a\nb\tc\x00d\x7fe \ud800 größe \ufffe")
     )
     assert str(error) == "ValidationException: a b c?d?e ? größe ?"
 
 
 def test_a_report_of_botocore_becomes_one_line_of_text() -> None:
-    error = error_mapping.from_exception(botocore.ParamValidationError(report="one\ntwo"))
+    error = error_mapping.error_from_exception(botocore.ParamValidationError(report="one\ntwo"))
     assert str(error).isprintable()
-    assert len(str(error_mapping.from_exception(botocore.ParamValidationError(report="x" * 9999)))) < 600
+    assert len(str(error_mapping.error_from_exception(botocore.ParamValidationError(report="x" * 9999)))) < 600
 
 
 @pytest.mark.parametrize(

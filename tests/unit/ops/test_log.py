@@ -38,7 +38,7 @@ def own_configuration() -> Iterator[None]:
 )
 def test_the_form_follows_the_stream_unless_it_is_set(form: str, stream: type[io.StringIO], is_json: bool) -> None:
     target = stream()
-    log.configure("info", form, target)
+    log.configure_log("info", form, target)
     structlog.get_logger().info("hello", device="fleet/dev")
     line = target.getvalue()
     assert line.startswith("{") is is_json
@@ -47,7 +47,7 @@ def test_the_form_follows_the_stream_unless_it_is_set(form: str, stream: type[io
 
 def test_json_has_time_level_and_fields() -> None:
     target = io.StringIO()
-    log.configure("info", "json", target)
+    log.configure_log("info", "json", target)
     structlog.get_logger().warning("rejected", code=4)
     entry = json.loads(target.getvalue())
     assert entry.pop("timestamp").endswith("Z")
@@ -57,7 +57,7 @@ def test_json_has_time_level_and_fields() -> None:
 @pytest.mark.parametrize(("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
 def test_the_level_is_the_least_that_is_logged(level: str, count: int) -> None:
     target = io.StringIO()
-    log.configure(level, "json", target)
+    log.configure_log(level, "json", target)
     logger = structlog.get_logger()
     for log_line in (logger.debug, logger.info, logger.warning, logger.error):
         log_line("x")
@@ -66,7 +66,7 @@ def test_the_level_is_the_least_that_is_logged(level: str, count: int) -> None:
 
 def test_a_device_cannot_write_to_the_terminal() -> None:
     target = io.StringIO()
-    log.configure("info", "human", target)
+    log.configure_log("info", "human", target)
     structlog.get_logger().info("rejected", detail="\x1b[2Jgone\nforged line")
     assert "\x1b[2J" not in target.getvalue()
     assert len(target.getvalue().splitlines()) == 1
@@ -75,7 +75,7 @@ def test_a_device_cannot_write_to_the_terminal() -> None:
 @pytest.mark.parametrize("form", ["human", "json"])
 def test_a_traceback_shows_no_local_variable_and_settings_no_secret(form: str) -> None:
     target = io.StringIO()
-    log.configure("info", form, target)
+    log.configure_log("info", form, target)
 
     def fail(password: str) -> None:
         raise RuntimeError("broken")
@@ -92,7 +92,7 @@ def test_a_traceback_shows_no_local_variable_and_settings_no_secret(form: str) -
 
 def test_libraries_log_in_the_same_form_from_warning_on() -> None:
     target = io.StringIO()
-    log.configure("debug", "json", target)
+    log.configure_log("debug", "json", target)
     logging.getLogger("asyncio").info("not this")
     logging.getLogger("asyncio").error("task %s died", "x")
     entry = json.loads(target.getvalue())

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from tests.support import pages
-from tests.support.pages import ROOT, Page
+from tests.support.pages import Page
+from tests.support.paths import ROOT
 
 NOT_WRITTEN_YET = {"gateway/ARCHITECTURE.md"}
 

@@ -13,6 +13,7 @@ from gateway.cli import app
 from gateway.manager import open_database
 from tests.support import commands, pages
 from tests.support.pages import Block
+from tests.support.paths import ROOT
 
 NEED_MORE = ("doctor", "run")
 MADE = {"model.tflite": b"a model", "beep.wav": b"another", "devices.csv": b"fleet-b,dev-7\nfleet-b,dev-8\n"}
@@ -40,7 +41,7 @@ class Sandbox:
         self._variables = {"EDGE_SITE": str(folder / "site"), "EDGE_MANAGER_DATA": str(folder / "data")}
         for name, content in MADE.items():
             (folder / name).write_bytes(content)
-        conf = (pages.ROOT / "mosquitto/mosquitto.conf").read_text("utf-8")
+        conf = (ROOT / "mosquitto/mosquitto.conf").read_text("utf-8")
         (folder / "mosquitto.conf").write_text(conf.replace("/etc/edge-gateway", str(folder / "site")))
         open_database(folder / "data", create=True).close()  # as `manager serve` makes it
         self.run(["devices", "init", "localhost"])

@@ -15,6 +15,7 @@ from device_sdk.agent import Agent
 from device_sdk.port import Port
 from gateway.config import Settings
 from tests.support import pages
+from tests.support.paths import ROOT
 
 BY_HAND = re.compile(r"^\s*# (?:hello|hb|get): (\[.*\]): .*\n\s*echo ([0-9a-f]+) \| xxd -r -p", re.MULTILINE)
 VISITORS_BYTES = 8_000
@@ -71,7 +72,7 @@ def test_the_sdks_reference_names_nothing_that_is_not_there() -> None:
 
 
 def test_the_sdks_sizes_are_the_ceilings_that_its_tests_hold() -> None:
-    budgets = json.loads((pages.ROOT / "tests/device/budgets/budgets.json").read_text("utf-8"))
+    budgets = json.loads((ROOT / "tests/device/budgets/budgets.json").read_text("utf-8"))
     rows = pages.table_below("Sizes")
     assert [int(row[1].replace(",", "")) for row in rows] == [budgets[name]["ceiling"] for name in SIZES]
     assert set(SIZES) == {name for name, budget in budgets.items() if "ceiling" in budget}
@@ -90,7 +91,7 @@ def test_some_payloads_are_made_by_hand() -> None:
 
 
 def test_the_changelog_has_a_section_of_this_version() -> None:
-    version = tomllib.loads((pages.ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
     assert re.search(rf"^## {re.escape(version)}\b", pages.page("CHANGELOG.md").text, re.MULTILINE)
 
 

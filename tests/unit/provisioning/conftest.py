@@ -1,4 +1,4 @@
-"""A site and a manager's data, and the commands on them as an operator types them."""
+"""A site and a manager's data, and `edge-gateway devices` with them."""
 
 import json
 from dataclasses import dataclass
@@ -17,22 +17,24 @@ KINDS = pytest.mark.parametrize("options", [[], ["--certificate"]], ids=["passwo
 
 
 @dataclass
-class Desk:
-    """A site and a manager's data directory."""
+class SiteCli:
+    """Runs `edge-gateway devices` with a site and a manager's data directory."""
 
     site: Path
     data: Path
 
     def __call__(self, *arguments: str, status: int = 0) -> Result:
-        return self.plain(*arguments, *([] if arguments[0] == "init" else ["--data", str(self.data)]), status=status)
+        return self.without_manager(
+            *arguments, *([] if arguments[0] == "init" else ["--data", str(self.data)]), status=status
+        )
 
-    def plain(self, *arguments: str, status: int = 0) -> Result:
-        """A command that knows no manager."""
+    def without_manager(self, *arguments: str, status: int = 0) -> Result:
+        """A command that has no option --data."""
         done = CliRunner().invoke(app, [*arguments, "--site", str(self.site)])
         assert done.exit_code == status, done.output
         return done
 
-    def refused(self, *arguments: str) -> str:
+    def error(self, *arguments: str) -> str:
         """The one line on stderr."""
         done = self(*arguments, status=2)
         assert done.stdout == ""
@@ -40,8 +42,8 @@ class Desk:
         return done.stderr
 
     def board(self, name: str) -> dict[str, str]:
-        found: dict[str, str] = json.loads((self.site / "devices" / f"f.{name}.json").read_text())
-        return found
+        board: dict[str, str] = json.loads((self.site / "devices" / f"f.{name}.json").read_text())
+        return board
 
     def passwords(self) -> PasswordFile:
         return PasswordFile.parse((self.site / "broker" / "passwords").read_text())
@@ -54,17 +56,17 @@ class Desk:
 
     def registered(self) -> list[str]:
         store = open_database(self.data, create=False)
-        found = [device for _, device, _ in store.devices("f")]
+        devices = [device for _, device, _ in store.devices("f")]
         store.close()
-        return found
+        return devices
 
-    def everything(self) -> dict[Path, bytes]:
+    def all_files(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in self.site.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def cli(tmp_path: Path) -> SiteCli:
     open_database(tmp_path / "data", create=True).close()
-    made = Desk(tmp_path / "site", tmp_path / "data")
-    made("init", "broker.example", "10.0.0.1")
-    return made
+    runner = SiteCli(tmp_path / "site", tmp_path / "data")
+    runner("init", "broker.example", "10.0.0.1")
+    return runner

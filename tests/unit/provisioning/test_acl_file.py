@@ -1,4 +1,4 @@
-"""Mosquitto's acl_file: entries come and go, and no other line changes."""
+"""Mosquitto's acl_file: entries are added and removed, and no other line changes."""
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ topic read edge/f/a/block
 OTHERS = "# mine\n\nuser gateway\ntopic read edge/+/+/hb\n\nuser tool\n# why\ntopic read x/#\npattern read y/%c\n"
 
 
-def test_an_entry_comes_and_goes() -> None:
+def test_an_entry_is_added_and_removed() -> None:
     acl = AclFile.parse(OTHERS)
     assert [acl.grant("f/a"), acl.grant("f/a"), "f/a" in acl, acl.users()] == [True, False, True, ["f/a"]]
     assert str(acl) == OTHERS + ENTRY
@@ -36,7 +36,7 @@ def test_a_new_file_is_for_its_root() -> None:
     assert [filter_ for _, _, filter_ in lines if not filter_.startswith("site-7/edge/")] == ["$SYS/broker/#"]
 
 
-def test_what_stands_between_and_behind_entries_stays_when_they_go() -> None:
+def test_lines_between_and_after_entries_stay_when_entries_are_removed() -> None:
     """A comment, a pattern, another user: the lines of a device end where its topics end."""
     b = "# of b\nuser f/b\ntopic read z\npattern read y/%u\ntopic write edge/f/b/hb\n"
     acl = AclFile.parse(f"{OTHERS}{ENTRY}{b}user last\ntopic read l\n")
@@ -109,7 +109,7 @@ def rights(text: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("user", ["f/+", "#/a", "f", "f/a/b", "f/a\ntopic read #", "/a", "f/ ", "f/"])
-def test_a_name_that_could_stand_for_others_gets_no_entry(user: str) -> None:
+def test_a_name_with_wildcards_or_other_levels_gets_no_entry(user: str) -> None:
     acl = AclFile.parse(OTHERS)
     with pytest.raises(ValueError, match="no user name of a device"):
         acl.grant(user)

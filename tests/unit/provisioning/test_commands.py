@@ -1,4 +1,4 @@
-"""`edge-gateway devices` as an operator types it: twice, half done, wrongly; and who may read what it wrote."""
+"""The commands of `edge-gateway devices`: repeated, interrupted, with mistakes; and the modes of their files."""
 
 import json
 import stat
@@ -14,67 +14,67 @@ from typer.testing import CliRunner
 from gateway.manager import open_database
 from gateway.provisioning import atomic_files
 from gateway.provisioning.cli import app
-from tests.unit.provisioning.conftest import KINDS, Desk
+from tests.unit.provisioning.conftest import KINDS, SiteCli
 
 
 def serial(board: dict[str, str]) -> int:
     return x509.load_der_x509_certificate(b64decode(board["cert"])).serial_number
 
 
-def test_a_password_in_one_step(desk: Desk) -> None:
-    done = desk("add", "f", "one")
-    board = desk.board("one")
+def test_a_password_in_one_step(cli: SiteCli) -> None:
+    done = cli("add", "f", "one")
+    board = cli.board("one")
     assert {name: board[name] for name in ("host", "port", "fleet", "device")} == {
         "host": "broker.example",
         "port": 8883,
         "fleet": "f",
         "device": "one",
     }
-    assert desk.passwords().matches("f/one", board["password"])
-    assert desk.registered() == ["one"]
+    assert cli.passwords().matches("f/one", board["password"])
+    assert cli.registered() == ["one"]
     assert "f/one: password in" in done.stdout
     assert "systemctl reload mosquitto" in done.stdout
     assert board["password"] not in done.stdout
 
 
-def test_a_certificate_in_one_step(desk: Desk) -> None:
-    done = desk("add", "f", "one", "--certificate")
-    board = desk.board("one")
-    assert (board["port"], "password" in board, "f/one" in desk.passwords()) == (8884, False, False)
+def test_a_certificate_in_one_step(cli: SiteCli) -> None:
+    done = cli("add", "f", "one", "--certificate")
+    board = cli.board("one")
+    assert (board["port"], "password" in board, "f/one" in cli.passwords()) == (8884, False, False)
     certificate = x509.load_der_x509_certificate(b64decode(board["cert"]))
     certificate.verify_directly_issued_by(x509.load_der_x509_certificate(b64decode(board["ca"])))
     assert certificate.subject.rfc4514_string() == "CN=f/one"
-    assert desk.registered() == ["one"]
-    assert desk.acl().users() == ["doctor/probe", "f/one"]
+    assert cli.registered() == ["one"]
+    assert cli.acl().users() == ["doctor/probe", "f/one"]
     assert "systemctl reload mosquitto" in done.stdout
 
 
 @KINDS
-def test_only_the_owner_reads_what_is_secret(desk: Desk, options: list[str]) -> None:
-    desk("add", "f", "one", *options)
+def test_only_the_owner_reads_what_is_secret(cli: SiteCli, options: list[str]) -> None:
+    cli("add", "f", "one", *options)
     public = {"ca.pem", "crl.pem", "broker.pem", "f.one.pem"}
-    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in desk.everything()}
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in cli.all_files()}
     assert {mode for name, mode in modes.items() if name not in public} == {0o600}
-    assert not any(b"PRIVATE" in content for path, content in desk.everything().items() if path.name in public)
+    assert not any(b"PRIVATE" in content for path, content in cli.all_files().items() if path.name in public)
 
 
 @KINDS
-def test_adding_twice_changes_nothing(desk: Desk, options: list[str]) -> None:
-    desk("add", "f", "one", *options)
-    before = desk.everything()
-    done = desk("add", "f", "one", *options)
+def test_adding_twice_changes_nothing(cli: SiteCli, options: list[str]) -> None:
+    cli("add", "f", "one", *options)
+    before = cli.all_files()
+    done = cli("add", "f", "one", *options)
     assert "already, in" in done.stdout
     assert "was registered already" in done.stdout
     assert "reload" not in done.stdout
-    assert desk.everything() == before
+    assert cli.all_files() == before
 
 
 @KINDS
 @pytest.mark.parametrize("breaks_at", range(1, 5))
 def test_what_was_interrupted_is_completed(
-    desk: Desk, options: list[str], breaks_at: int, monkeypatch: pytest.MonkeyPatch
+    cli: SiteCli, options: list[str], breaks_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whichever write of a file fails: the same command again ends with one credential, the one in the board file."""
+    """After any failed write the repeated command ends with one credential, that of the board file."""
     write: Callable[[Path, bytes, int], None] = atomic_files.write
     writes: list[Path] = []
 
@@ -85,127 +85,126 @@ def test_what_was_interrupted_is_completed(
         write(path, content, mode)
 
     monkeypatch.setattr(atomic_files, "write", failing)
-    desk.data.rename(desk.data.with_name("away"))  # and the manager fails where no write does
-    CliRunner().invoke(app, ["add", "f", "one", *options, "--site", str(desk.site), "--no-register"])
-    desk.data.with_name("away").rename(desk.data)
+    cli.data.rename(cli.data.with_name("moved"))  # and the manager fails where no write does
+    CliRunner().invoke(app, ["add", "f", "one", *options, "--site", str(cli.site), "--no-register"])
+    cli.data.with_name("moved").rename(cli.data)
     monkeypatch.undo()
-    desk("add", "f", "one", *options)
-    board = desk.board("one")
-    record = desk.site / "ca" / "issued" / "f.one.pem"
+    cli("add", "f", "one", *options)
+    board = cli.board("one")
+    record = cli.site / "ca" / "issued" / "f.one.pem"
     if options:
         assert x509.load_pem_x509_certificate(record.read_bytes()).serial_number == serial(board)
     else:
-        assert desk.passwords().matches("f/one", board["password"])
-    assert "f/one" in desk.acl()
-    assert desk.registered() == ["one"]
+        assert cli.passwords().matches("f/one", board["password"])
+    assert "f/one" in cli.acl()
+    assert cli.registered() == ["one"]
 
 
 @KINDS
-def test_the_board_file_may_be_deleted_once_it_is_flashed(desk: Desk, options: list[str]) -> None:
-    desk("add", "f", "one", *options)
-    (desk.site / "devices" / "f.one.json").unlink()
-    before = desk.everything()
-    assert "no board file: --renew draws both anew" in desk("add", "f", "one", *options).stdout
-    assert desk.everything() == before
-    assert "--renew" in desk.refused("add", "f", "one", *options, "--print")
+def test_the_board_file_may_be_deleted_once_it_is_flashed(cli: SiteCli, options: list[str]) -> None:
+    cli("add", "f", "one", *options)
+    (cli.site / "devices" / "f.one.json").unlink()
+    before = cli.all_files()
+    assert "no board file: --renew draws both anew" in cli("add", "f", "one", *options).stdout
+    assert cli.all_files() == before
+    assert "--renew" in cli.error("add", "f", "one", *options, "--print")
 
 
 @KINDS
-def test_renewing_draws_anew_and_ends_the_old(desk: Desk, options: list[str]) -> None:
-    desk("add", "f", "one", *options)
-    old = desk.board("one")
-    assert "reload" in desk("add", "f", "one", "--renew", *options).stdout
-    new = desk.board("one")
+def test_renewing_makes_a_new_credential_and_revokes_the_old(cli: SiteCli, options: list[str]) -> None:
+    cli("add", "f", "one", *options)
+    old = cli.board("one")
+    assert "reload" in cli("add", "f", "one", "--renew", *options).stdout
+    new = cli.board("one")
     if options:
-        assert desk.revoked() == {serial(old)} != {serial(new)}
+        assert cli.revoked() == {serial(old)} != {serial(new)}
     else:
-        assert [desk.passwords().matches("f/one", each["password"]) for each in (old, new)] == [False, True]
+        assert [cli.passwords().matches("f/one", each["password"]) for each in (old, new)] == [False, True]
 
 
-def test_a_device_has_one_credential(desk: Desk) -> None:
-    desk("add", "f", "one")
-    assert "f/one has a password: --renew puts a certificate" in desk.refused("add", "f", "one", "--certificate")
-    desk("add", "f", "one", "--certificate", "--renew")
-    assert "f/one" not in desk.passwords()
-    old = serial(desk.board("one"))
-    assert "f/one has a certificate: --renew puts a password" in desk.refused("add", "f", "one")
-    desk("add", "f", "one", "--renew")
-    assert desk.revoked() == {old}
-    assert not (desk.site / "ca" / "issued" / "f.one.pem").exists()
+def test_a_device_has_one_credential(cli: SiteCli) -> None:
+    cli("add", "f", "one")
+    assert "f/one has a password: --renew puts a certificate" in cli.error("add", "f", "one", "--certificate")
+    cli("add", "f", "one", "--certificate", "--renew")
+    assert "f/one" not in cli.passwords()
+    old = serial(cli.board("one"))
+    assert "f/one has a certificate: --renew puts a password" in cli.error("add", "f", "one")
+    cli("add", "f", "one", "--renew")
+    assert cli.revoked() == {old}
+    assert not (cli.site / "ca" / "issued" / "f.one.pem").exists()
 
 
-def test_the_file_follows_where_the_broker_is(desk: Desk) -> None:
-    desk("add", "f", "one")
-    password = desk.board("one")["password"]
-    desk("add", "f", "one", "--broker", "mqtts://other.example:9999")
-    assert (desk.board("one")["host"], desk.board("one")["port"]) == ("other.example", 9999)
-    desk("add", "f", "one", "--broker", "mqtt://10.0.0.1")
-    board = desk.board("one")
+def test_the_board_file_gets_the_new_address_of_the_broker(cli: SiteCli) -> None:
+    cli("add", "f", "one")
+    password = cli.board("one")["password"]
+    cli("add", "f", "one", "--broker", "mqtts://other.example:9999")
+    assert (cli.board("one")["host"], cli.board("one")["port"]) == ("other.example", 9999)
+    cli("add", "f", "one", "--broker", "mqtt://10.0.0.1")
+    board = cli.board("one")
     assert (board["port"], board["password"], "ca" in board) == (1883, password, False)
 
 
 @KINDS
-def test_removing_takes_all_away_and_twice_is_once(desk: Desk, options: list[str]) -> None:
-    desk("add", "f", "one", "two", *options)
-    gone = desk.board("one")
-    told = desk("remove", "f", "one").stdout
-    assert "f/one: lost its" in told
-    assert "deregistered" in told
-    assert "reload" in told
-    assert ("may publish and receive nothing" in told) == bool(options)
-    assert desk.registered() == ["two"]
-    assert "f/one" not in desk.passwords()
-    assert "f/one" not in desk.acl().users()
-    assert desk.revoked() == ({serial(gone)} if options else set())
-    assert not list(desk.site.rglob("f.one.*"))
-    before = desk.everything()
-    again = desk("remove", "f", "one").stdout
-    assert again == "f/one: had no credential; was not registered\n"
-    assert desk.everything() == before
+def test_removing_deletes_everything_and_a_second_call_changes_nothing(cli: SiteCli, options: list[str]) -> None:
+    cli("add", "f", "one", "two", *options)
+    gone = cli.board("one")
+    output = cli("remove", "f", "one").stdout
+    assert "f/one: lost its" in output
+    assert "deregistered" in output
+    assert "reload" in output
+    assert ("may publish and receive nothing" in output) == bool(options)
+    assert cli.registered() == ["two"]
+    assert "f/one" not in cli.passwords()
+    assert "f/one" not in cli.acl().users()
+    assert cli.revoked() == ({serial(gone)} if options else set())
+    assert not list(cli.site.rglob("f.one.*"))
+    before = cli.all_files()
+    assert cli("remove", "f", "one").stdout == "f/one: had no credential; was not registered\n"
+    assert cli.all_files() == before
 
 
-def test_a_certificate_that_nobody_recorded_is_revoked_too(desk: Desk) -> None:
-    desk("add", "f", "one", "--certificate")
-    board = desk.board("one")
-    (desk.site / "ca" / "issued" / "f.one.pem").unlink()
-    desk("remove", "f", "one")
-    assert desk.revoked() == {serial(board)}
+def test_a_certificate_that_nobody_recorded_is_revoked_too(cli: SiteCli) -> None:
+    cli("add", "f", "one", "--certificate")
+    board = cli.board("one")
+    (cli.site / "ca" / "issued" / "f.one.pem").unlink()
+    cli("remove", "f", "one")
+    assert cli.revoked() == {serial(board)}
 
 
-def test_a_board_file_that_cannot_be_read(desk: Desk) -> None:
-    desk("add", "f", "one", "two")
-    path = desk.site / "devices" / "f.one.json"
-    path.write_bytes((desk.site / "devices" / "f.two.json").read_bytes())
-    assert "is that of f/two; --renew makes it anew" in desk.refused("add", "f", "one")
+def test_a_board_file_that_cannot_be_read(cli: SiteCli) -> None:
+    cli("add", "f", "one", "two")
+    path = cli.site / "devices" / "f.one.json"
+    path.write_bytes((cli.site / "devices" / "f.two.json").read_bytes())
+    assert "is that of f/two; --renew makes it anew" in cli.error("add", "f", "one")
     path.write_text("{}")
-    assert "cannot be read" in desk.refused("add", "f", "one")
-    desk("add", "f", "one", "--renew")
-    assert desk.passwords().matches("f/one", desk.board("one")["password"])
+    assert "cannot be read" in cli.error("add", "f", "one")
+    cli("add", "f", "one", "--renew")
+    assert cli.passwords().matches("f/one", cli.board("one")["password"])
     path.write_text("{}")
-    desk("remove", "f", "one")
+    cli("remove", "f", "one")
     assert not path.exists()
 
 
-def test_many_from_a_file(desk: Desk, tmp_path: Path) -> None:
+def test_many_from_a_file(cli: SiteCli, tmp_path: Path) -> None:
     csv = tmp_path / "devices.csv"
     csv.write_text("fleet,device\n" + "".join(f"f,d{n}\n" for n in range(50)))
-    assert desk("add", "--csv", str(csv)).stdout.count("reload") == 1
-    assert len(desk.registered()) == 50
-    listed = json.loads(desk("list", "--json").stdout)
+    assert cli("add", "--csv", str(csv)).stdout.count("reload") == 1
+    assert len(cli.registered()) == 50
+    listed = json.loads(cli("list", "--json").stdout)
     assert {(row["credential"], row["registered"], row["board_file"]) for row in listed} == {("password", True, True)}
-    desk("remove", "--csv", str(csv))
-    assert json.loads(desk("list", "--json").stdout) == []
+    cli("remove", "--csv", str(csv))
+    assert json.loads(cli("list", "--json").stdout) == []
 
 
-def test_the_list_tells_what_each_lacks(desk: Desk) -> None:
-    desk("add", "f", "by-certificate", "--certificate", "--days", "30")
-    desk("add", "f", "by-password")
-    desk("add", "f", "unregistered", "--no-register")
-    store = open_database(desk.data, create=False)
+def test_the_list_shows_what_each_device_lacks(cli: SiteCli) -> None:
+    cli("add", "f", "by-certificate", "--certificate", "--days", "30")
+    cli("add", "f", "by-password")
+    cli("add", "f", "unregistered", "--no-register")
+    store = open_database(cli.data, create=False)
     store.register("f", "nobody", 0.0)
     store.close()
-    (desk.site / "devices" / "f.by-password.json").unlink()
-    rows = {row["device"]: row for row in json.loads(desk("list", "--json").stdout)}
+    (cli.site / "devices" / "f.by-password.json").unlink()
+    rows = {row["device"]: row for row in json.loads(cli("list", "--json").stdout)}
     until = rows["by-certificate"].pop("until")
     assert abs(until - time.time() - 30 * 86_400) < 3600
     facts = {name: (row["credential"], row["registered"], row["board_file"]) for name, row in rows.items()}
@@ -215,32 +214,32 @@ def test_the_list_tells_what_each_lacks(desk: Desk) -> None:
         "nobody": (None, True, False),
         "unregistered": ("password", False, True),
     }
-    table = desk("list").stdout
+    table = cli("list").stdout
     assert all(name in table for name in rows)
 
 
-def test_the_board_file_alone_on_stdout(desk: Desk) -> None:
-    done = desk("add", "f", "one", "--print")
-    assert json.loads(done.stdout) == desk.board("one")
+def test_the_board_file_alone_on_stdout(cli: SiteCli) -> None:
+    done = cli("add", "f", "one", "--print")
+    assert json.loads(done.stdout) == cli.board("one")
     assert "f/one: password in" in done.stderr
 
 
-def test_init_keeps_what_is_there(desk: Desk) -> None:
-    before = desk.everything()
-    assert desk("init").stdout == "nothing to make: all is there\n"
-    assert desk("init", "broker.example", "10.0.0.1").stdout == "nothing to make: all is there\n"
-    assert desk.everything() == before
+def test_init_keeps_what_is_there(cli: SiteCli) -> None:
+    before = cli.all_files()
+    assert cli("init").stdout == "nothing to make: all is there\n"
+    assert cli("init", "broker.example", "10.0.0.1").stdout == "nothing to make: all is there\n"
+    assert cli.all_files() == before
 
 
-def test_init_with_another_name_makes_another_certificate_of_the_same_authority(desk: Desk) -> None:
-    before = desk.everything()
-    assert "made the broker's certificate for new.example" in desk("init", "new.example").stdout
-    changed = {path.name for path, content in desk.everything().items() if before[path] != content}
+def test_init_with_another_name_makes_another_certificate_of_the_same_authority(cli: SiteCli) -> None:
+    before = cli.all_files()
+    assert "made the broker's certificate for new.example" in cli("init", "new.example").stdout
+    changed = {path.name for path, content in cli.all_files().items() if before[path] != content}
     assert changed == {"broker.pem", "broker.key"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["add", "f", "+"], "'+' does not match DeviceName's pattern"),
         (["add", "doctor", "probe"], "doctor/probe is the doctor's own"),
@@ -257,15 +256,15 @@ def test_init_with_another_name_makes_another_certificate_of_the_same_authority(
         (["list", "--site", "/no/such/site"], "no site in /no/such/site: `edge-gateway devices init` makes one"),
     ],
 )
-def test_a_mistake_is_one_line_and_changes_nothing(desk: Desk, arguments: list[str], told: str) -> None:
-    before = desk.everything()
-    options = [] if "--site" in arguments else ["--site", str(desk.site)]
-    data = [] if "--data" in arguments else ["--data", str(desk.data)]
+def test_a_mistake_is_one_line_and_changes_nothing(cli: SiteCli, arguments: list[str], message: str) -> None:
+    before = cli.all_files()
+    options = [] if "--site" in arguments else ["--site", str(cli.site)]
+    data = [] if "--data" in arguments else ["--data", str(cli.data)]
     done = CliRunner().invoke(app, [*arguments, *options, *data])
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-    assert told in done.stderr
-    assert desk.everything() == before
-    assert desk.registered() == []
+    assert message in done.stderr
+    assert cli.all_files() == before
+    assert cli.registered() == []
 
 
 def test_a_site_begins_with_a_name_for_the_broker(tmp_path: Path) -> None:

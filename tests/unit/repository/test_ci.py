@@ -10,7 +10,9 @@ from types import ModuleType
 
 import pytest
 
-CI = Path(__file__).parents[3] / ".ci"
+from tests.support.paths import ROOT
+
+CI = ROOT / ".ci"
 PASSED = '<testcase classname="t" name="a" />'
 XFAILED = '<testcase classname="t" name="b"><skipped type="pytest.xfail" message="known" /></testcase>'
 SKIPPED = '<testcase classname="t" name="c"><skipped type="pytest.skip" message="no Mosquitto" /></testcase>'

@@ -9,8 +9,9 @@ import pytest
 
 from gateway.protocol import decoder
 from gateway.protocol.messages import Hello
+from tests.support.paths import ROOT
 
-EXAMPLES = sorted((Path(__file__).parents[3] / "device_sdk" / "examples").glob("*.py"))
+EXAMPLES = sorted((ROOT / "device_sdk" / "examples").glob("*.py"))
 
 
 def layout_of(example: Path) -> Any:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.support.paths import ROOT
+
 TESTS = ROOT / "tests"
 SUITES = {"unit", "property", "fuzz", "contract", "device", "integration", "faults", "benchmarks"}
 NO_PACKAGES = {"repository", "pages", "support"}

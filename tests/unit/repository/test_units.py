@@ -9,8 +9,8 @@ import pytest
 
 from gateway.config import Settings
 from tests.support.needs import missing, program
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[3]
 UNITS = (ROOT / "gateway" / "edge-gateway.service", ROOT / "gateway" / "manager" / "edge-manager.service")
 EXPOSED_AT_MOST = 20
 """Tenths of the exposure level of `systemd-analyze security`, from 0 to 100."""

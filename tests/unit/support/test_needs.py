@@ -29,7 +29,7 @@ def test_a_program_is_found_off_the_path_of_a_user(monkeypatch: pytest.MonkeyPat
     tool.write_text("#!/bin/sh\n")
     tool.chmod(0o755)
     assert needs.find("tool") is None
-    monkeypatch.setattr("gateway.demo.brokers.discovery._ADMINISTRATORS", str(tmp_path))
+    monkeypatch.setattr("gateway.demo.brokers.discovery._ADMIN_PATH", str(tmp_path))
     assert needs.program("tool") == str(tool)
 
 

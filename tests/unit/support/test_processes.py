@@ -3,15 +3,17 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.arrivals import DEADLINE_S
+from tests.support.paths import ROOT
 from tests.support.polling import until
 from tests.support.processes import awaited, is_alive, line, nothing_outlives_us, running
 
 SILENT = [sys.executable, "-c", "import sys; sys.stdin.read()"]
-PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+PIPES: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 # Forgets a process, prints its pid, and dies without any farewell.
 FORGETFUL = """
 import os, subprocess, sys
@@ -46,7 +48,7 @@ def test_a_silent_one_is_killed_at_the_deadline_and_said_to_be_silent() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
 def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
-    with running([sys.executable, "-c", FORGETFUL], cwd=Path(__file__).parents[3], **PIPES) as forgetful:
+    with running([sys.executable, "-c", FORGETFUL], cwd=ROOT, **PIPES) as forgetful:
         pid = int(line(forgetful, "pid"))
         assert is_alive(pid)
         forgetful.kill()

@@ -15,7 +15,7 @@ def salt(size: int) -> str:
 
 
 def test_users_and_what_is_ignored() -> None:
-    device, gateway = (password_file.new_line(user, "x") for user in ("f/1", "gateway"))
+    device, gateway = (password_file.new_hash_line(user, "x") for user in ("f/1", "gateway"))
     text = f"# a comment\n\n{device}\n  # no colon\nword\n{gateway}"
     assert parse(text) == PasswordUsers(("f/1", "gateway"))
 
@@ -52,7 +52,7 @@ def test_a_salt_of_64_bytes_is_one_of_2_1(head: str) -> None:
 
 
 def test_a_user_twice_and_no_user() -> None:
-    line = password_file.new_line("f/1", "x")
+    line = password_file.new_hash_line("f/1", "x")
     found = parse(f"{line}\n:{line}\n{line}\n")
     assert found.users == ("f/1",)
     assert found.mistakes == ("line 2: no user name", "line 3: f/1 a second time (first in line 1)")

@@ -36,7 +36,7 @@ def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
 def site(tmp_path: Path) -> Path:
     for name, text in {
         "acl": "user a\ntopic read t\n",
-        "passwords": password_file.new_line("a", "x") + "\n",
+        "passwords": password_file.new_hash_line("a", "x") + "\n",
         "key": "-----BEGIN PRIVATE KEY-----\n",
     }.items():
         (tmp_path / name).write_text(text)

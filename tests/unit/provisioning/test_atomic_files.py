@@ -1,4 +1,4 @@
-"""Files of a site: whole or not at all, and for whom."""
+"""Atomic files: complete or unchanged, with the right owner and mode."""
 
 import os
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from tests.support.needs import root
 
 
 @pytest.fixture(autouse=True)
-def generous_umask() -> Iterator[None]:
-    """With it a file that is made without care is writable for all."""
+def open_umask() -> Iterator[None]:
+    """With it every file that is made without a mode is writable for all."""
     before = os.umask(0)
     yield
     os.umask(before)
@@ -38,7 +38,7 @@ def test_a_secret_is_never_readable_by_others_while_it_is_written(
     assert seen[0] == 0
 
 
-def test_what_breaks_off_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -52,7 +52,7 @@ def test_what_breaks_off_leaves_the_old_file_and_no_other(tmp_path: Path, monkey
 
 
 def test_no_link_is_followed(tmp_path: Path) -> None:
-    """Or the account that owns a folder could have root read or overwrite another's file."""
+    """Otherwise the owner of a folder could make root read or overwrite any file."""
     other, link = tmp_path / "other", tmp_path / "link"
     other.write_text("theirs")
     link.symlink_to(other)
@@ -74,7 +74,7 @@ def test_a_file_belongs_to_the_owner_of_its_folder(tmp_path: Path) -> None:
     assert (tmp_path / "file").stat().st_uid == 4242
 
 
-def test_a_folder_is_made_for_its_owner_and_left_as_it_is_found(tmp_path: Path) -> None:
+def test_a_folder_gets_its_mode_only_when_it_is_made(tmp_path: Path) -> None:
     path = tmp_path / "folder"
     atomic_files.make_folder(path, atomic_files.SECRET_FOLDER, "no-such-account")
     assert path.stat().st_mode & 0o777 == 0o700

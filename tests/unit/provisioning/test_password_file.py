@@ -21,7 +21,7 @@ def test_the_line_that_mosquitto_passwd_writes(tmp_path: Path) -> None:
     subprocess.run([tool, "-c", "-b", str(file), "fleet-a/dev-1", "secret"], check=True, timeout=20)
     theirs = file.read_text().strip()
     _, _, iterations, salt, _ = theirs.split("$")
-    assert password_file.line("fleet-a/dev-1", "secret", base64.b64decode(salt), int(iterations)) == theirs
+    assert password_file.hash_line("fleet-a/dev-1", "secret", base64.b64decode(salt), int(iterations)) == theirs
     assert PasswordFile.parse(theirs).matches("fleet-a/dev-1", "secret")
 
 
@@ -31,7 +31,7 @@ def test_a_line_written_down() -> None:
         "f/a:$7$101$4nXXWW0hw02vscHB$"
         "wpf5E8PZT0szVkxTsaQ0y8+07OzV2HWoO617vWObMQcA0qgOQpGAac8inTQrQB1px7ebGP/4gVl08Kp8+Kat2g=="
     )
-    assert password_file.line("f/a", "secret", base64.b64decode("4nXXWW0hw02vscHB")) == expected
+    assert password_file.hash_line("f/a", "secret", base64.b64decode("4nXXWW0hw02vscHB")) == expected
 
 
 def test_a_line_with_the_longer_salt() -> None:
@@ -45,11 +45,11 @@ def test_a_line_with_the_longer_salt() -> None:
 
 
 def test_each_line_has_a_salt_of_its_own() -> None:
-    assert password_file.new_line("f/a", "secret") != password_file.new_line("f/a", "secret")
+    assert password_file.new_hash_line("f/a", "secret") != password_file.new_hash_line("f/a", "secret")
 
 
 @pytest.mark.parametrize(
-    ("user", "told"),
+    ("user", "message"),
     [
         ("", "user name: 0 bytes"),
         ("a:b", "':'"),
@@ -61,13 +61,13 @@ def test_each_line_has_a_salt_of_its_own() -> None:
         ("x" * 65_536, "65536 bytes"),
     ],
 )
-def test_a_name_that_cannot_stand_in_the_file(user: str, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        password_file.line(user, "secret", SALT)
+def test_a_name_that_cannot_stand_in_the_file(user: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        password_file.hash_line(user, "secret", SALT)
 
 
 @pytest.mark.parametrize(
-    ("password", "salt", "iterations", "told"),
+    ("password", "salt", "iterations", "message"),
     [
         ("", SALT, 101, "password of 'a': 0 bytes"),
         ("x" * 65_536, SALT, 101, "65536 bytes"),
@@ -75,9 +75,9 @@ def test_a_name_that_cannot_stand_in_the_file(user: str, told: str) -> None:
         ("secret", SALT, 0, "iterations: 0"),
     ],
 )
-def test_what_mosquitto_could_not_read(password: str, salt: bytes, iterations: int, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        password_file.line("a", password, salt, iterations)
+def test_what_mosquitto_could_not_read(password: str, salt: bytes, iterations: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        password_file.hash_line("a", password, salt, iterations)
 
 
 THEIRS = "# a comment\nother:$7$101$c2FsdHNhbHRzYWx0$aGFzaA==\n\n"
@@ -88,21 +88,21 @@ def test_a_file_keeps_the_lines_of_others() -> None:
     file.set("f/a", "secret")
     assert str(file).startswith(THEIRS.strip())
     assert (file.users(), "f/a" in file, "f/b" in file) == (["other", "f/a"], True, False)
-    assert [file.drop("f/a"), file.drop("f/a")] == [True, False]
+    assert [file.remove("f/a"), file.remove("f/a")] == [True, False]
     assert str(file) == THEIRS.strip() + "\n"
 
 
 def test_a_password_is_known_by_its_line_and_by_no_other() -> None:
-    file = PasswordFile.parse(password_file.new_line("f/a", "secret") + "\nbroken\nolder:$6$c2FsdA==$aGFzaA==\n")
-    told = [file.matches(*pair) for pair in (("f/a", "secret"), ("f/a", "other"), ("f/b", "secret"))]
-    assert told == [True, False, False]
+    file = PasswordFile.parse(password_file.new_hash_line("f/a", "secret") + "\nbroken\nolder:$6$c2FsdA==$aGFzaA==\n")
+    found = [file.matches(*pair) for pair in (("f/a", "secret"), ("f/a", "other"), ("f/b", "secret"))]
+    assert found == [True, False, False]
     assert not any(file.matches(user, "secret") for user in ("broken", "older"))
 
 
 @given(st.text(max_size=40), st.text(min_size=1, max_size=40))
 def test_a_name_is_refused_or_makes_one_line_of_two_fields(user: str, password: str) -> None:
     try:
-        line = password_file.line(user, password, SALT)
+        line = password_file.hash_line(user, password, SALT)
     except ValueError:
         return
     assert line.splitlines() == [line]

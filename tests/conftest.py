@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, settings
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.support import brokers, needs, processes
-from tests.support.brokers import Kept
+from tests.support.brokers import SessionBroker
 
-KEPT = pytest.StashKey[Kept]()
+SESSION_BROKER = pytest.StashKey[SessionBroker]()
 BROKER = pytest.StashKey[set[str]]()
 """Which brokers this run took, for its last lines."""
 # A machine with other work is no judge of speed; what failed is printed to repeat.
@@ -66,21 +66,21 @@ def _nothing_outlives_the_tests() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kept]:
+def session_broker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SessionBroker]:
     """The broker of this process's tests, the best that is there; the same kind in each worker of a run."""
     config, folder = request.config, tmp_path_factory.getbasetemp()
-    name = brokers.rung_of_all(folder.parent if hasattr(config, "workerinput") else folder)
+    name = brokers.shared_broker_kind(folder.parent if hasattr(config, "workerinput") else folder)
     config.stash[BROKER].add(f"{name} ({brokers.IMAGE})" if name == "container" else name)
-    with Kept(name, tmp_path_factory.mktemp("broker")) as made:
-        config.stash[KEPT] = made
+    with SessionBroker(name, tmp_path_factory.mktemp("broker")) as made:
+        config.stash[SESSION_BROKER] = made
         yield made
-        del config.stash[KEPT]
+        del config.stash[SESSION_BROKER]
 
 
 @pytest.fixture(scope="module")
-def broker(kept: Kept) -> Broker:
+def broker(session_broker: SessionBroker) -> Broker:
     """One broker for all tests, unless one breaks it. Each test uses fleet names of its own in it."""
-    return kept.broker()
+    return session_broker.broker()
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +89,8 @@ def _broker_serves(request: pytest.FixtureRequest) -> Iterator[None]:
     for marker in request.node.iter_markers("needs_broker"):
         brokers.require(request.getfixturevalue("broker"), *marker.args)
     yield
-    made = request.config.stash.get(KEPT, None)
-    if made is not None and "kept" in request.fixturenames:
+    made = request.config.stash.get(SESSION_BROKER, None)
+    if made is not None and "session_broker" in request.fixturenames:
         made.check()
 
 

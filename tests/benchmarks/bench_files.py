@@ -99,8 +99,8 @@ def run(case: Case, rounds: int, table: Table) -> None:
             gets.add(here.service.ask("count")["gets"])
     base, our = statistics.median(bases), statistics.median(ours)
     ratio = statistics.median(a / b for a, b in zip(ours, bases, strict=True))
-    told = f"{max(gets):.0f} S3 GET"
-    table.add_row(case.name, "seconds", f"{base:.2f}", f"{our:.2f}", f"{ratio:.2f}", told)
+    remark = f"{max(gets):.0f} S3 GET"
+    table.add_row(case.name, "seconds", f"{base:.2f}", f"{our:.2f}", f"{ratio:.2f}", remark)
 
 
 class Beats:
@@ -117,7 +117,7 @@ class Beats:
 
 
 def beside_downloads(rounds: int, table: Table) -> None:
-    quiet, busy, blocks = [], [], []
+    alone, busy, blocks = [], [], []
     with environment(model=os.urandom(80_824)) as here:
         here.let_subscribe("gateway")
         with (
@@ -129,7 +129,7 @@ def beside_downloads(rounds: int, table: Table) -> None:
             beats.p99(300)  # warm, and every device registered
             devices.get_plans()
             for _ in range(rounds):
-                quiet.append(beats.p99())
+                alone.append(beats.p99())
                 before = devices.received
                 reading = threading.Thread(target=devices.run, args=(BEATS / RATE,))
                 devices.begin()
@@ -137,10 +137,10 @@ def beside_downloads(rounds: int, table: Table) -> None:
                 busy.append(beats.p99())
                 reading.join()
                 blocks.append((devices.received - before) / (BEATS / RATE))
-    ratio = statistics.median(a / b for a, b in zip(busy, quiet, strict=True))
-    told = f"{statistics.median(blocks):,.0f} blocks/s meanwhile"
-    figures = f"{statistics.median(quiet):.1f}", f"{statistics.median(busy):.1f}", f"{ratio:.2f}"
-    table.add_row(f"heartbeats, {READERS} downloads", "p99, ms", *figures, told)
+    ratio = statistics.median(a / b for a, b in zip(busy, alone, strict=True))
+    remark = f"{statistics.median(blocks):,.0f} blocks/s meanwhile"
+    figures = f"{statistics.median(alone):.1f}", f"{statistics.median(busy):.1f}", f"{ratio:.2f}"
+    table.add_row(f"heartbeats, {READERS} downloads", "p99, ms", *figures, remark)
 
 
 def main(rounds: int) -> None:

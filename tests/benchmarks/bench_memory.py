@@ -1,7 +1,7 @@
-"""What quiet devices cost in memory: `python tests/benchmarks/bench_memory.py [DEVICES ...]` (10,000 and 100,000).
+"""What idle devices cost in memory: `python tests/benchmarks/bench_memory.py [DEVICES ...]` (10,000 and 100,000).
 
 Each device has said its hello (one firmware for all) and sent one heartbeat, which was accepted. The loop, which keeps
-nothing of a device, stands beside as what Python, paho and boto3 take.
+nothing of a device, is beside it as what Python, paho and boto3 take.
 """
 
 import sys
@@ -30,7 +30,7 @@ def grown(system: str, devices: int) -> tuple[float, float]:
             before = megabytes(resident(reader.pid))
             if not full:
                 here.publish_hellos(devices)
-            for first in range(0, devices, AT_ONCE):  # none waits for another: what is quiet has never been a backlog
+            for first in range(0, devices, AT_ONCE):  # none waits for another, so there never is a backlog
                 here.fill(min(AT_ONCE, devices - first), devices, full, first=first)
                 here.service.wait_for(min(first + AT_ONCE, devices))
             time.sleep(1)
@@ -38,7 +38,7 @@ def grown(system: str, devices: int) -> tuple[float, float]:
 
 
 def main(sizes: list[int]) -> None:
-    table = Table(title="resident memory, devices quiet")
+    table = Table(title="resident memory, idle devices")
     for column in ("devices", "system", "MB before", "MB after", "bytes a device"):
         table.add_column(column, justify="left" if column == "system" else "right")
     for devices, system in [(1_000, "loop"), *((size, "gateway") for size in sizes)]:

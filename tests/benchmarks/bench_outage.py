@@ -1,6 +1,6 @@
 """What an outage of the service costs: `python tests/benchmarks/bench_outage.py [DEVICES] [HEARTBEATS EACH] [INTAKE]`.
 
-Two outages, one like the other. Told: resident memory for each waiting heartbeat, the second peak beside the first,
+Two outages, one like the other. Printed: resident memory for each waiting heartbeat, the second peak beside the first,
 the calls that tried a service that failed, and those that carried the backlog, beside its heartbeats.
 """
 

@@ -48,7 +48,7 @@ def test_every_limited_string_that_a_device_says_has_its_limit() -> None:
     ],
     ids=lambda value: ".".join(value) if isinstance(value, tuple) else value,
 )
-def test_the_nouns_use_the_limit_of_their_member(member: tuple[str, str], shape: str) -> None:
+def test_messages_use_the_limit_of_their_member(member: tuple[str, str], shape: str) -> None:
     structure, name = member
     assert SHAPES[structure]["members"][name]["shape"] == shape
 

@@ -52,7 +52,7 @@ def restless(port, text):
     """Does what plans say, for ever, whatever becomes of the broker; says which results were acked."""
     options = json.loads(text)
     beats = 0
-    told = None
+    last_result = None
 
     def measure(agent):
         nonlocal beats
@@ -65,9 +65,9 @@ def restless(port, text):
     device.client.timeout = 1000
     while True:
         device.step(100)
-        if told and not agent.result:
-            say(acked=told, beats=beats)
-        told = agent.result and agent.result[0]
+        if last_result and not agent.result:
+            say(acked=last_result, beats=beats)
+        last_result = agent.result and agent.result[0]
 
 
 def steady(port, count):

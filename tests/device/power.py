@@ -1,7 +1,7 @@
-"""A device's whole life under power cuts: `power.py CUTS SEED [files]`, run by MicroPython; one JSON line out.
+"""A device under power cuts: `power.py CUTS SEED [files]`, run by MicroPython; one JSON line out.
 
 The agent keeps its state, and with `files` its models, on a flash that loses power at a random write, again and again.
-Between two cuts it hears plans, and acks that are late, lost or doubled; with `files`, 2 % of the blocks are lost. The
+Between two cuts it gets plans, and acks that are late, lost or doubled; with `files`, 2 % of the blocks are lost. The
 gateway here asserts what must never be seen, at the moment at which it would be seen.
 """
 
@@ -55,7 +55,7 @@ class Gateway:
         self.plan = 0
         self.model = b""
         self.performed = set()
-        self.told = set()
+        self.reported = set()
         self.recorded = set()
         self.hellos = set()
         self.carried = {}  # by seq: the deployment whose result came with it
@@ -89,7 +89,7 @@ class Gateway:
             assert value[0] in self.hellos, "a heartbeat under a tag without a hello"
             have, result, seq = (value + [None] * 5)[4:7]
             if have:
-                self.told.add(have)
+                self.reported.add(have)
             if result:
                 self._result(result, seq)
             if seq is not None:
@@ -100,7 +100,7 @@ class Gateway:
     def _result(self, result, seq):
         k = int(result[0][2:])
         assert k in self.performed, "a result of what was not done"
-        assert self.carried.setdefault(seq, k) == k, "a seq that stands for two results"
+        assert self.carried.setdefault(seq, k) == k, "one seq for two results"
         handle = result[5][0][0]
         assert handle == "m-%d" % (k % 3 if self.files else k), "a result of another deployment"
         assert result[1] == ("FAIL" if not self.files and k % 3 else "SUCCESS"), result
@@ -138,7 +138,7 @@ def packed_block(digest, index, at, size, data):
         (len(data) >> 8, len(data) & 255)) + data  # fmt: skip
 
 
-class Life:
+class Boot:
     """From one boot to the next cut. Uptime begins anew at each boot; every second boot has no clock."""
 
     def __init__(self, gateway, flash):
@@ -153,7 +153,7 @@ class Life:
         unix = NOW + gateway.now if random.getrandbits(1) else None
         self.agent.start(0, unix, random.getrandbits(16), False)
         self.p = Packer(512, 0)
-        self.hear("plan", packed(gateway.plan_value()) if not files else plan_bytes(gateway.plan_value()))
+        self.receive("plan", packed(gateway.plan_value()) if not files else plan_bytes(gateway.plan_value()))
         gateway.fresh = True
 
     def install(self, definition):
@@ -169,7 +169,7 @@ class Life:
     def now(self):
         return self.gateway.now - self.boot
 
-    def hear(self, channel, data):
+    def receive(self, channel, data):
         if not self.flash.dead:
             receive(self.agent, channel, data)
 
@@ -192,7 +192,7 @@ class Life:
                 for _ in range(random.choice((1, 1, 1, 2))):  # QoS 1 may deliver twice
                     self.block(at, block)
         if gateway.late and random.getrandbits(1):
-            self.hear("ack", gateway.late.pop(random.randrange(len(gateway.late))))
+            self.receive("ack", gateway.late.pop(random.randrange(len(gateway.late))))
         self.work()
         if self.flash.dead:
             return
@@ -201,16 +201,16 @@ class Life:
         assert not self.agent.bad
 
     def block(self, at, block):
-        self.hear("block", block)
+        self.receive("block", block)
         self.work()
         gateway = self.gateway
         if not self.flash.dead and gateway.reached in (None, at):
             gateway.reached = min(at + MAX_PAYLOAD - 32, len(gateway.model))
 
     def goes_on(self):
-        """Whether something is still to be told or done."""
+        """Whether something is still to be reported or done."""
         gateway = self.gateway
-        return gateway.plan not in gateway.recorded or gateway.plan not in gateway.told
+        return gateway.plan not in gateway.recorded or gateway.plan not in gateway.reported
 
 
 def plan_bytes(value):
@@ -225,19 +225,19 @@ def main(cuts, seed, files=""):
     gateway = Gateway(files)
     for _ in range(int(cuts)):
         with Powered(data, random.randint(0, 120 if files else 40)) as flash:
-            life = Life(gateway, flash)
+            boot = Boot(gateway, flash)
             while not flash.dead:
-                life.step()
-                if not life.goes_on() and not flash.dead:
-                    assert gateway.told <= gateway.recorded, "a result is lost"
+                boot.step()
+                if not boot.goes_on() and not flash.dead:
+                    assert gateway.reported <= gateway.recorded, "a result is lost"
                     gateway.next_plan()
-                    life.hear("plan", plan_bytes(gateway.plan_value()) if files else packed(gateway.plan_value()))
+                    boot.receive("plan", plan_bytes(gateway.plan_value()) if files else packed(gateway.plan_value()))
         gc.collect()
     with Powered(data, MANY) as flash:
-        life = Life(gateway, flash)
-        while life.goes_on():
-            life.step()
-    assert gateway.told <= gateway.recorded, "a result is lost"
+        boot = Boot(gateway, flash)
+        while boot.goes_on():
+            boot.step()
+    assert gateway.reported <= gateway.recorded, "a result is lost"
     print(json.dumps({"plans": gateway.plan, "again": gateway.again, "installed": gateway.installed}))
 
 

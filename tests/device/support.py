@@ -1,7 +1,7 @@
 """What the shared tests use on both runtimes: vectors read from their files, and a Packer's bytes.
 
 The files named test_*.py beside this one run under pytest and, by run.py, under MicroPython; they use plain asserts and
-import nothing that MicroPython lacks. Those that need CPython stand in tests/device/host.
+import nothing that MicroPython lacks. Those that need CPython are in tests/device/host.
 """
 
 import json

@@ -70,7 +70,7 @@ def test_hello_comes_first_and_once():
     assert device.agent.wait(1) > 0
 
 
-def test_flags_and_limits_stand_in_hello():
+def test_flags_and_limits_are_in_hello():
     assert Device(files="", max_payload=None).say()[0][1] == [4711, LAYOUT, NOW, None, 1]
 
 
@@ -103,7 +103,7 @@ def test_callbacks_that_come_or_go_with_a_new_program_are_what_counts():
     assert device.agent.have == 7
     device = Device(store=store)
     device.plan(8, "b")
-    assert device.agent.result[0] == "a", "what was done is still told"
+    assert device.agent.result[0] == "a", "what was done is still reported"
     assert device.agent.have is None
 
 
@@ -292,7 +292,7 @@ def test_an_ack_of_an_earlier_boot_sets_no_clock():
     assert again.agent.epoch is None
 
 
-def test_an_ack_that_was_asked_for_the_time_settles_no_result():
+def test_an_ack_that_was_asked_for_the_time_confirms_no_result():
     device = Device(unix=None, install=ok)
     seq = device.say()[1][1][6]
     device.plan(7, "a")
@@ -360,7 +360,7 @@ def test_a_broken_sensor_stops_no_heartbeat():
 
 
 def small(reason=None):
-    """A device with a buffer of 150 bytes, whose 20 models are to be told; `reason`: why the first one failed."""
+    """A device with a buffer of 150 bytes, that reports 20 models; `reason`: why the first one failed."""
 
     def install(definition):
         if reason:
@@ -373,7 +373,7 @@ def small(reason=None):
     return device
 
 
-def test_a_result_that_exceeds_the_buffer_is_told_without_its_models_and_with_the_samples():
+def test_a_result_that_exceeds_the_buffer_is_reported_without_its_models_and_with_the_samples():
     beat = small().say()[1][1]
     assert beat[5] == ["d", "SUCCESS", None, 0, 0]
     assert beat[2] == [None, -61]
@@ -394,7 +394,7 @@ def test_more_samples_than_fit_beside_a_result_make_no_flood():
     assert device.agent.count == device.agent.taken, "all of them left"
 
 
-def test_a_message_that_exceeds_the_buffer_is_left_out_and_the_result_told():
+def test_a_message_that_exceeds_the_buffer_is_left_out_and_the_result_reported():
     reason = "\u0436" * 120  # of two bytes each
     device = small(reason)
     beat = device.say()[1][1]
@@ -404,7 +404,7 @@ def test_a_message_that_exceeds_the_buffer_is_left_out_and_the_result_told():
     assert device.agent.result is None
 
 
-def test_a_result_that_cannot_be_told_asks_for_no_ack_and_stops_no_heartbeat():
+def test_a_result_that_cannot_be_reported_asks_for_no_ack_and_stops_no_heartbeat():
     device = small()
     device.agent.result[0] = "d" * 200
     beat = device.say()[1][1]

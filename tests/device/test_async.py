@@ -82,7 +82,7 @@ def test_a_client_that_raises_leaves_no_device_deaf():
     assert error.args[0] == 13
 
 
-def test_a_plan_reaches_the_agent_and_its_result_is_told():
+def test_a_plan_reaches_the_agent_and_its_result_is_reported():
     client = Client()
     installed = []
     asyncio.run(life(client, installed))

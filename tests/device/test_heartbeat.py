@@ -70,7 +70,7 @@ def test_more_metrics_than_a_short_array_holds():
         arrived(heartbeat)
 
 
-def test_model_times_are_told_once_and_again_after_a_refusal():
+def test_model_times_are_sent_once_and_again_after_a_refusal():
     heartbeat = Heartbeat(LAYOUT, 8)
     heartbeat.now = 38
     heartbeat.inference(0, 36)
@@ -106,11 +106,11 @@ def test_what_exceeds_the_buffer_follows_in_the_next_heartbeat():
     heartbeat = Heartbeat(LAYOUT, 32)
     for n in range(20):
         heartbeat.sample("free-heap", 100000 + n, n)
-    told = []
+    numbers = []
     while heartbeat.count:
-        told += read(write(heartbeat, 20, size=60))[2][0][0::2]
+        numbers += read(write(heartbeat, 20, size=60))[2][0][0::2]
         arrived(heartbeat)
-    assert told == [100000 + n for n in range(20)]
+    assert numbers == [100000 + n for n in range(20)]
     raises(ValueError, write, heartbeat, 20, None, None, None, 3)
 
 

@@ -96,7 +96,7 @@ def test_a_definition_has_what_the_plan_says():
     assert (second.checksum, second.size, second.url, second.checksum_type) == (None, None, None, None)
 
 
-def test_success_is_told_of_every_model():
+def test_success_is_reported_of_every_model():
     models = Models(["old"])
     assert perform(models, 0, ["new", 1], ["old", 0]) == (
         "SUCCESS", None, [["new", None, None, 1, 1, 1], ["old", None, None, 0, 0, 1]])  # fmt: skip
@@ -133,7 +133,7 @@ def test_do_nothing_leaves_what_was_done_and_goes_on():
     assert [row[4:6] for row in rows] == [[1, 1], [0, 0], [1, 1]]
 
 
-def test_what_this_version_does_not_know_fails_and_is_told():
+def test_what_this_version_does_not_know_fails_and_is_reported():
     models = Models()
     for state in ("PAUSE", -1, 2, None, [], b"1"):
         (row,) = perform(models, 0, ["a", state])[2]
@@ -188,7 +188,7 @@ def test_a_plan_is_carried_out_once():
     assert work(plans) == []
 
 
-def test_a_deployment_that_stands_in_the_next_plan_too_is_not_repeated():
+def test_a_deployment_that_is_in_the_next_plan_too_is_not_repeated():
     models = Models()
     plans = agent_of(models.install, models.remove)
     give(plans, plan(7, "a", "b"))
@@ -251,7 +251,7 @@ def test_a_result_that_nobody_acks_stops_the_work_and_is_not_lost():
     assert plans.result[3:5] == [0, 50]
 
 
-def test_the_plan_that_is_held_counts_as_held_before_its_last_result_is_acked():
+def test_the_current_plan_is_in_have_before_its_last_result_is_acked():
     plans = agent_of(lambda definition: None)
     give(plans, plan(7, "a"))
     while plans.work(lambda: 50):
@@ -259,7 +259,7 @@ def test_the_plan_that_is_held_counts_as_held_before_its_last_result_is_acked():
     assert (plans.have, plans.result[0]) == (7, "a")
 
 
-def test_a_refused_plan_leaves_the_one_that_is_held():
+def test_a_refused_plan_leaves_the_current_one():
     plans = agent_of(None)
     plans.have = plans.digest = 3
     for hostile in ([5, [[["name"]], 5]], [5, 5], [-1, []], [1 << 30, []], [None, []], [5, [["d", 0, [5]]]], ["5", []]):

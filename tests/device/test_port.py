@@ -90,7 +90,7 @@ def test_whatever_ends_a_connection_leaves_nothing_undone():
         assert port.client.connections == 2
 
 
-def test_what_cannot_be_written_is_told_and_raises_nothing():
+def test_what_cannot_be_written_is_reported_and_raises_nothing():
     port, _, _ = made(size=10)
     for _ in range(3):
         step(port)

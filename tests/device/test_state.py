@@ -1,4 +1,4 @@
-"""The state file: what was saved comes back, and the old text stands until the new one is whole."""
+"""The state file: what was saved comes back, and the old text is kept until the new one is whole."""
 
 import os
 

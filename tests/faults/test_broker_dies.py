@@ -21,7 +21,7 @@ def test_the_broker_is_stopped_under_load(own_scenario: Scenario, own_mosquitto:
         own_scenario.run_for(0.5)
         own_mosquitto.stop()
         own_mosquitto.start()
-        gateway.said(READY)
+        gateway.wait_for_log(READY)
     own_scenario.service.rule = accept_all
     own_scenario.stop_load()
     own_scenario.until_through()
@@ -44,7 +44,7 @@ def test_the_broker_is_killed(own_scenario: Scenario, own_mosquitto: Mosquitto) 
     own_scenario.until_confirmed()
     own_mosquitto.kill()
     own_mosquitto.start()
-    gateway.said(READY)
+    gateway.wait_for_log(READY)
     own_scenario.service.rule = accept_all
     own_scenario.beat()
     own_scenario.until_decided()
@@ -53,7 +53,7 @@ def test_the_broker_is_killed(own_scenario: Scenario, own_mosquitto: Mosquitto) 
     assert own_scenario.figures("asks").lost == 0
 
 
-def test_the_broker_stands_still(own_scenario: Scenario, own_mosquitto: Mosquitto) -> None:
+def test_the_broker_is_suspended(own_scenario: Scenario, own_mosquitto: Mosquitto) -> None:
     """SIGSTOP for longer than the keepalive allows: the gateway gives the connection up and comes back."""
     gateway = own_scenario.gateway(keepalive=1)
     own_scenario.join(scaled(20, 200))
@@ -61,11 +61,11 @@ def test_the_broker_stands_still(own_scenario: Scenario, own_mosquitto: Mosquitt
     own_scenario.until_accepted(20)
     os.kill(own_mosquitto.pid, signal.SIGSTOP)
     try:
-        gateway.said("connection to the broker lost: it keeps unacknowledged messages")
+        gateway.wait_for_log("connection to the broker lost: it keeps unacknowledged messages")
         own_scenario.run_for(scaled(1, 30))
     finally:
         os.kill(own_mosquitto.pid, signal.SIGCONT)
-    gateway.said(READY)
+    gateway.wait_for_log(READY)
     own_scenario.until_accepted(20)
     own_scenario.stop_load()
     own_scenario.until_through()

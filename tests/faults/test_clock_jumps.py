@@ -38,9 +38,9 @@ def test_a_clock_that_the_service_does_not_believe(scenario: Scenario, clock: Ju
         scenario.until_accepted(40)
         clock.jump(ahead)
         scenario.until_failed(10)
-        gateway.said(CALLS_REJECTED)
+        gateway.wait_for_log(CALLS_REJECTED)
         clock.jump(0)
-        gateway.said("Edge Manager accepts calls again")
+        gateway.wait_for_log("Edge Manager accepts calls again")
     scenario.stop_load()
     scenario.until_through()
     assert scenario.check_ledger().errors == 0

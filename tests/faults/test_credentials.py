@@ -35,10 +35,10 @@ def test_credentials_expire_and_come_back(scenario: Scenario) -> None:
         scenario.until_accepted(40)
         scenario.service.good_key = f"key-{turn}"
         scenario.until_failed(10)
-        gateway.said(CALLS_REJECTED)
+        gateway.wait_for_log(CALLS_REJECTED)
         scenario.run_for(scaled(0.3, 10))
         scenario.service.issued = issued(f"key-{turn}")
-        gateway.said("Edge Manager accepts calls again")
+        gateway.wait_for_log("Edge Manager accepts calls again")
     scenario.until_accepted(40)
     scenario.stop_load()
     scenario.until_through()

@@ -102,7 +102,9 @@ def test_the_gateways_disk_is_full(scenario: Scenario) -> None:
         gateway = scenario.gateway()
         fill(scenario.folder / "state")
         scenario.join(scaled(20, 200))
-        gateway.said("hellos cannot be saved: after a restart older tags are unknown, until the disk works again")
+        gateway.wait_for_log(
+            "hellos cannot be saved: after a restart older tags are unknown, until the disk works again"
+        )
         scenario.load(scaled(200, 1000))
         scenario.until_accepted(40)
         gateway.kill()

@@ -33,7 +33,7 @@ def test_a_stop_under_load_repeats_nothing(scenario: Scenario) -> None:
     for _ in range(scaled(2, 20)):
         scenario.until_accepted(100)
         assert gateway.terminate() == 0
-        assert gateway.said("stopped")["unacknowledged"] == 0
+        assert gateway.wait_for_log("stopped")["unacknowledged"] == 0
         gateway.start()
     scenario.stop_load()
     scenario.until_through()
@@ -50,23 +50,23 @@ def test_a_stop_with_a_full_intake_repeats_nothing(scenario: Scenario) -> None:
         scenario.until_confirmed()
         gateway.until_metric("reading_paused", 1)
         assert gateway.terminate() == 0
-        assert gateway.said("stopped")["unacknowledged"] == 0
+        assert gateway.wait_for_log("stopped")["unacknowledged"] == 0
         gateway.start()
     scenario.until_through()
     assert scenario.check_ledger().duplicates == 0
 
 
-def test_the_gateway_stands_still(scenario: Scenario) -> None:
+def test_the_gateway_is_suspended(scenario: Scenario) -> None:
     """SIGSTOP for longer than the keepalive allows: the broker throws it out and keeps what comes."""
     gateway = scenario.gateway(keepalive=1)
     scenario.join(scaled(20, 200))
     scenario.load(200)
     scenario.until_accepted(20)
-    gateway.stall()
+    gateway.suspend()
     send_nothing(scenario.login, 1)
     scenario.run_for(scaled(1, 30))
-    gateway.wake()
-    gateway.said(READY)
+    gateway.resume()
+    gateway.wait_for_log(READY)
     scenario.until_accepted(20)
     scenario.stop_load()
     scenario.until_through()

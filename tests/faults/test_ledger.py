@@ -125,7 +125,7 @@ def order_in_a_call(ledger: Ledger) -> None:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )
-def test_a_broken_rule_is_told(run: Callable[[Ledger], None], complaint: str) -> None:
+def test_a_broken_rule_is_reported(run: Callable[[Ledger], None], complaint: str) -> None:
     ledger = Ledger()
     run(ledger)
     assert ledger.broken() == [complaint]
@@ -155,7 +155,7 @@ def test_without_an_order_none_is_kept() -> None:
     assert ledger.broken() == []
 
 
-def test_what_was_told_an_error_is_not_lost() -> None:
+def test_what_got_an_error_is_not_lost() -> None:
     ledger = Ledger()
     sent(ledger, 1, wants_acks=True)
     sent(ledger, 2)

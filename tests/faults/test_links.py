@@ -15,8 +15,8 @@ def test_the_gateways_connections_are_cut_again_and_again(scenario: Scenario) ->
     for _ in range(scaled(8, 60)):
         scenario.run_for(0.2)
         scenario.call(proxy.cut)
-        gateway.said("connection to the broker lost: it keeps unacknowledged messages")
-        gateway.said(READY)
+        gateway.wait_for_log("connection to the broker lost: it keeps unacknowledged messages")
+        gateway.wait_for_log(READY)
     scenario.stop_load()
     scenario.until_through()
     assert scenario.check_ledger(f"cuts {proxy.cuts}").duplicates > 0, "no cut found a call under way"

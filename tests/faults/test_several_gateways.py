@@ -43,7 +43,7 @@ def start_broker_again(broker: Mosquitto, gateways: Iterable[GatewayProcess]) ->
     """The broker starts, and all of them are back."""
     broker.start()
     for gateway in gateways:
-        gateway.said(READY)
+        gateway.wait_for_log(READY)
 
 
 def taken(gateway: GatewayProcess) -> float:
@@ -150,8 +150,8 @@ def test_members_of_a_group_join_and_leave(scenario: Scenario, count: int) -> No
         for other in others:
             scenario.until(lambda other=other: taken(other) > 0, "it has no share")  # type: ignore[misc]
             assert other.terminate() == 0
-            assert other.said(LEFT)["left_behind"] == 0
-            assert other.said("stopped")["unacknowledged"] == 0
+            assert other.wait_for_log(LEFT)["left_behind"] == 0
+            assert other.wait_for_log("stopped")["unacknowledged"] == 0
         before = taken(stays)
         scenario.until_accepted(scaled(60, 600))
         assert taken(stays) > before
@@ -175,7 +175,7 @@ def test_a_member_leaves_with_its_intake_full(scenario: Scenario) -> None:
     scenario.beat(10)
     scenario.until_accepted(10)
     assert leaves.terminate() == 0
-    assert leaves.said(LEFT)["left_behind"] == 0
+    assert leaves.wait_for_log(LEFT)["left_behind"] == 0
     scenario.until_through()
     figures = scenario.check_ledger(f"the one that stayed took {taken(stays):,.0f}")
     assert figures.duplicates == 0
@@ -216,14 +216,14 @@ def test_the_broker_restarts_under_a_group(own_scenario: Scenario, own_mosquitto
     own_scenario.beat()
     own_scenario.until_decided()
     for gateway in members:
-        gateway.stall()  # they would be back too soon to show it
+        gateway.suspend()  # they would be back too soon to show it
     own_mosquitto.stop()
     own_mosquitto.start()
     own_scenario.beat(3)
     own_scenario.until_confirmed()
     for gateway in members:
-        gateway.wake()
-        gateway.said(READY)
+        gateway.resume()
+        gateway.wait_for_log(READY)
     own_scenario.beat()
     own_scenario.until_decided()
     mute = own_scenario.call(own_scenario.ledger.figures, "mute")
@@ -245,7 +245,7 @@ def test_a_member_leaves_in_an_outage(scenario: Scenario) -> None:
     scenario.until_confirmed()
     scenario.until(lambda: leaves.metrics()["unacknowledged_messages"] > 0, "it has no share")
     assert leaves.terminate() == 0
-    left = leaves.said(LEFT)["left_behind"]
+    left = leaves.wait_for_log(LEFT)["left_behind"]
     assert left > 0
     scenario.service.rule = accept_all
     scenario.beat(5)

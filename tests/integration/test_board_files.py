@@ -74,7 +74,7 @@ def test_a_board_connects_by_its_file_alone(site: SiteBroker, gateway_client: Cl
 
 
 @pytest.mark.parametrize("kind", ["password", "certificate"])
-def test_a_board_tells_nothing_to_a_broker_of_another_authority(
+def test_a_board_sends_nothing_to_a_broker_of_another_authority(
     site: SiteBroker, start: Start, tmp_path: Path, kind: str
 ) -> None:
     other = tmp_path / "other"

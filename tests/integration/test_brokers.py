@@ -87,7 +87,7 @@ def test_it_dies_with_a_parent_that_is_killed(module: str, name: str, tmp_path: 
     until(lambda: not is_alive(pid), lambda: f"pid {pid} outlived its parent", DEADLINE_S)
 
 
-def test_a_port_that_is_taken_is_told_with_the_brokers_log(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_reported_with_the_brokers_log(tmp_path: Path) -> None:
     own = make("mosquitto", tmp_path)
     with socket.socket() as taken:
         taken.bind((own.address.host, own.address.device_port))
@@ -96,7 +96,7 @@ def test_a_port_that_is_taken_is_told_with_the_brokers_log(tmp_path: Path) -> No
             own.start()
 
 
-def test_starting_twice_is_told(own: ManagedBroker) -> None:
+def test_starting_twice_is_an_error(own: ManagedBroker) -> None:
     with own, pytest.raises(ProcessError, match=f"is running already, pid {own.pid}"):
         own.start()
 

@@ -14,7 +14,7 @@ def run(**variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_mistake_is_told_at_once(tmp_path: Path) -> None:
+def test_every_mistake_is_reported_at_once(tmp_path: Path) -> None:
     done = run(
         GATEWAY_MQTT_URL="http://gw:hunter2@broker",
         GATEWAY_FLEETS="fleet-a,fleet a",

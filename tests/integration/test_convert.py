@@ -47,7 +47,7 @@ def test_devices_reach_their_topics_after_one_command_and_a_reload(tmp_path: Pat
             assert device.next() == ("edge/fleet-p/b/ack", b"received")
 
 
-def test_a_user_that_stands_twice_is_gone_with_the_next_change(tmp_path: Path) -> None:
+def test_a_user_that_is_there_twice_is_there_once_after_the_next_change(tmp_path: Path) -> None:
     """Mosquitto 2.1 ends at a reload where the file of passwords has a user twice."""
     binary = program("mosquitto")
     with SiteBroker(tmp_path, binary) as site:

@@ -119,7 +119,7 @@ def test_a_good_site_passes(
     assert not (tmp_path / "state").exists(), "it looks at the disk, and leaves it as it was"
 
 
-def test_what_stands_in_files_alone_is_told_to_be_unknown(variables: Callable[..., dict[str, str]]) -> None:
+def test_what_is_in_files_alone_is_reported_as_unknown(variables: Callable[..., dict[str, str]]) -> None:
     report = examined(variables())
     assert report.status == 0
     assert report.of("warn") - NOT_KEPT == {"persistence", "queues", "listeners", "isolation", "reload"}

@@ -251,7 +251,7 @@ HARMLESS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", HARMLESS)
-def test_what_the_broker_bears_is_no_failure(own_site: Altered, change: str, newer: bool) -> None:
+def test_what_the_broker_accepts_is_no_failure(own_site: Altered, change: str, newer: bool) -> None:
     HARMLESS[change](own_site.site / "broker")
     level, found = checked(own_site, newer)
     assert level is (Level.WARN if change == "world" else Level.PASS), found

@@ -47,7 +47,7 @@ def test_one_whose_calls_all_fail_does_not_stop_the_fleet(testbed: Testbed) -> N
     assert poor.ack(3) == (0, "")
 
 
-def test_one_that_floods_is_told_and_the_others_get_through(testbed: Testbed) -> None:
+def test_one_that_floods_gets_code_7_and_the_others_get_through(testbed: Testbed) -> None:
     gateway = testbed.open(device_rate=0.01, device_burst=50)
     greedy, modest = testbed.known_device("greedy"), testbed.known_device("modest")
     greedy.numbered(*range(1, 201))

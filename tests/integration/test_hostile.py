@@ -55,7 +55,7 @@ def hostile(request: pytest.FixtureRequest) -> tuple[int, Hostile]:
     return HOSTILE.index(request.param), request.param
 
 
-def test_it_is_answered_buried_and_counted_and_the_next_one_passes(
+def test_it_is_answered_dead_lettered_and_counted_and_the_next_one_passes(
     hostile: tuple[int, Hostile], watched: WatchedTestbed
 ) -> None:
     index, bad = hostile
@@ -182,7 +182,7 @@ def test_topics_that_are_none_of_the_protocols_reach_nobody(watched: WatchedTest
     assert device.acked() == []
 
 
-def test_a_retained_heartbeat_is_not_told_again_at_each_start(testbed: Testbed) -> None:
+def test_a_retained_heartbeat_is_not_rejected_again_at_each_start(testbed: Testbed) -> None:
     gateway, device = testbed.open(), testbed.device("d")
     device.send("hb", msgpack.packb([LAYOUT, T, [1], None, None, None, 1]), retain=True)
     assert device.ack(1) == (0, "")
@@ -202,7 +202,7 @@ def test_where_nobody_watches_dead_the_payload_is_in_a_file(own_testbed: Testbed
     payload = b"\xc1\x00\xff"
     device.send("hb", payload)
     code, detail = device.ack()
-    gateway.said("nobody subscribes to dead: the payload is kept in a file")
+    gateway.wait_for_log("nobody subscribes to dead: the payload is kept in a file")
     (line,) = (own_testbed.state / "dead.jsonl").read_text().splitlines()
     kept = json.loads(line)
     assert base64.b64decode(kept["payload"]) == payload

@@ -51,13 +51,13 @@ def rejected_read(files: Files, gateway: GatewayProcess, download: Download, lin
     operator = files.testbed.operator()
     download.ask()
     code, detail = download.device.ack(None, DEADLINE_S)
-    said = gateway.said(line)
+    said = gateway.wait_for_log(line)
     assert said["level"] == "error"
     assert said["reason"].startswith(detail)  # an ack is short
     dead_letter = operator.dead.next()
     assert dead_letter.topic == download.device.topic("dead")
     assert (dead_letter.properties["code"], dead_letter.properties["reason"]) == (str(code), said["reason"])
-    assert gateway.said(REFUSED)["why"] == said["reason"]
+    assert gateway.wait_for_log(REFUSED)["why"] == said["reason"]
     assert answers(download) == []
     return code, detail
 
@@ -241,7 +241,7 @@ def test_the_cache_is_corrupted_while_a_device_reads_it(files: Files) -> None:
     download.until(HALF)
     spoil(files)
     assert download.whole() == MODEL
-    assert gateway.said(SPOILT)["url"] == files.url
+    assert gateway.wait_for_log(SPOILT)["url"] == files.url
     assert files.s3_proxy.gets == 2
 
 
@@ -253,7 +253,7 @@ def test_the_cache_is_corrupted_while_the_gateway_is_away(files: Files) -> None:
     spoil(files)
     gateway.start()
     assert download.whole() == MODEL
-    assert gateway.said(SPOILT)["url"] == files.url
+    assert gateway.wait_for_log(SPOILT)["url"] == files.url
     assert files.s3_proxy.gets == 2
 
 

@@ -187,7 +187,7 @@ def test_a_gateway_that_ends_while_s3_hangs_ends_at_once(files: Files) -> None:
     assert fetched_plan(download.device) == download.digest
 
 
-def test_every_key_is_taken_as_it_stands(files: Files) -> None:
+def test_every_key_is_taken_as_it_is(files: Files) -> None:
     key = f"models/ü (1)+%20/{KEY}"
     files.s3.put(files.bucket, key, MODEL)
     files.gateway()

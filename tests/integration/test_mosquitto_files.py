@@ -42,12 +42,12 @@ def test_only_site_lines_are_changed(own_mosquitto: Mosquitto, tmp_path: Path) -
     assert changed <= {"user", "password_file", "acl_file", "persistence_location", "listener", "include_dir"}
 
 
-def test_a_site_line_that_is_not_there_is_told() -> None:
+def test_a_site_line_that_is_not_there_is_an_error() -> None:
     with pytest.raises(ValueError, match="0 lines of the configuration begin with 'listener 9'"):
         with_site_lines("listener 99\n", {"listener 9": "listener 1"})
 
 
-def test_a_site_line_that_is_there_twice_is_told() -> None:
+def test_a_site_line_that_is_there_twice_is_an_error() -> None:
     with pytest.raises(ValueError, match="2 lines"):
         with_site_lines("user a\nuser b\n", {"user": "user c"})
 
@@ -55,7 +55,7 @@ def test_a_site_line_that_is_there_twice_is_told() -> None:
 # -- the listener without TLS; test_isolation.py has the matrix of topics --
 
 
-def test_a_device_cannot_throw_another_out_by_its_client_id(own_mosquitto: Mosquitto) -> None:
+def test_a_device_cannot_disconnect_another_by_its_client_id(own_mosquitto: Mosquitto) -> None:
     at = own_mosquitto.address
     a, b = own_mosquitto.add_user(A), own_mosquitto.add_user(B)
     with (
@@ -132,7 +132,7 @@ LARGEST_PACKET = 2_097_152
 
 
 @pytest.mark.parametrize("size", [1_000_000, LARGEST_PACKET - 100])
-def test_a_large_payload_reaches_the_gateway_and_stands_on_dead(own_mosquitto: Mosquitto, size: int) -> None:
+def test_a_large_payload_reaches_the_gateway_and_is_on_dead(own_mosquitto: Mosquitto, size: int) -> None:
     with gateway(own_mosquitto) as gateway_client, operator(own_mosquitto) as desk, device(own_mosquitto, A) as a:
         gateway_client.subscribe("edge/+/+/hb")
         desk.subscribe("edge/+/+/dead")

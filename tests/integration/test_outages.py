@@ -81,7 +81,7 @@ def test_nobody_listens(testbed: Testbed) -> None:
     device = testbed.known_device("closed")
     testbed.service.stop_listening()
     device.numbered(1, 2, 3)
-    testbed.gateway.said("a call to Edge Manager failed and is retried; messages stay queued at the broker")
+    testbed.gateway.wait_for_log("a call to Edge Manager failed and is retried; messages stay queued at the broker")
     expect_silence(device)
     testbed.service.listen()
     assert device.ack(3) == (0, "")

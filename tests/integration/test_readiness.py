@@ -9,22 +9,22 @@ from tests.support.payloads import LAYOUT, T
 MISSING = "no AWS credentials: calls cannot be signed, messages stay at the broker"
 
 
-def test_missing_credentials_are_told_at_once_and_looked_for_again(testbed: Testbed, tmp_path: Path) -> None:
+def test_missing_credentials_are_logged_at_once_and_looked_for_again(testbed: Testbed, tmp_path: Path) -> None:
     file = tmp_path / "credentials"
     variables = settings(testbed.broker.address, testbed.service.url, testbed.fleet, testbed.state)
     del variables["AWS_ACCESS_KEY_ID"], variables["AWS_SECRET_ACCESS_KEY"]
     variables["AWS_SHARED_CREDENTIALS_FILE"] = str(file)
     gateway = testbed.cleanup.enter_context(GatewayProcess(variables))
-    gateway.said(MISSING)
+    gateway.wait_for_log(MISSING)
     assert gateway.readiness() == (503, ["no AWS credentials"])
     device = testbed.device("dev-1")
     device.heartbeat(LAYOUT, T, [1], None, None, None, 1)
-    gateway.said(
+    gateway.wait_for_log(
         "Edge Manager rejects our calls (credentials, permissions or endpoint); messages stay queued at the broker"
     )
     file.write_text("[default]\naws_access_key_id = key\naws_secret_access_key = secret\n")
     assert device.ack(1) == (0, "")
-    gateway.said("AWS credentials found")
+    gateway.wait_for_log("AWS credentials found")
     assert gateway.readiness() == (200, [])
 
 
@@ -38,7 +38,7 @@ def test_a_gateway_without_its_broker_is_not_ready(testbed: Testbed) -> None:
         assert gateway.readiness() == (503, [f"not connected and subscribed to {nobody}"])
 
 
-def test_two_gateways_of_one_client_id_are_told_and_slow_down(testbed: Testbed, tmp_path: Path) -> None:
+def test_two_gateways_of_one_client_id_log_it_and_slow_down(testbed: Testbed, tmp_path: Path) -> None:
     """Each throws the other out at the broker. Neither makes a storm of it: the waits grow."""
     testbed.open()
     second = GatewayProcess(
@@ -47,7 +47,7 @@ def test_two_gateways_of_one_client_id_are_told_and_slow_down(testbed: Testbed, 
     second.launch()
     with testbed.cleanup:
         testbed.cleanup.callback(second.kill)
-        said = second.said("connections to the broker do not last: does another gateway use this client_id?")
+        said = second.wait_for_log("connections to the broker do not last: does another gateway use this client_id?")
         assert said["level"] == "error"
         assert said["client_id"] == f"gateway-of-{testbed.fleet}"
         assert said["in_a_row"] == 3

@@ -42,7 +42,7 @@ def test_kill_9_with_messages_in_hand(testbed: Testbed) -> None:
     gateway.until_metric("unacknowledged_messages", 0)
 
 
-def test_kill_9_between_the_call_and_its_settling_repeats_the_call(testbed: Testbed) -> None:
+def test_kill_9_between_the_call_and_its_acknowledgement_repeats_the_call(testbed: Testbed) -> None:
     """The service has it, the broker does not know: the same call comes again, with the same timestamps."""
     gateway, device = testbed.open(), testbed.known_device("d")
     came, release = held_call(testbed.service)
@@ -102,7 +102,7 @@ def test_what_waits_under_an_older_tag_is_understood_after_a_restart(testbed: Te
     assert stamps == [EPOCH + number * 1000 + number for number in (1, 2, 3, 4)]
 
 
-def test_an_epoch_that_was_implied_outlives_the_gateway(testbed: Testbed) -> None:
+def test_an_epoch_that_was_inferred_outlives_the_gateway(testbed: Testbed) -> None:
     """Without a clock, a message that waited over a restart is dated by what earlier ones implied."""
     gateway, device = testbed.open(), testbed.known_device("d", epoch=None)
     device.numbered(1000)
@@ -137,9 +137,9 @@ def test_the_broker_restarts_under_the_gateway(
     device.numbered(1, 2, 3)
     gateway.until_metric("unacknowledged_messages", 3)
     end(own_mosquitto)
-    gateway.said("connection to the broker lost: it keeps unacknowledged messages")
+    gateway.wait_for_log("connection to the broker lost: it keeps unacknowledged messages")
     own_mosquitto.start()
-    gateway.said(READY)
+    gateway.wait_for_log(READY)
     device.wait_resubscribed()
     gateway.until_metric('messages_received_total{channel="hb"}', 6)
     own_testbed.service.recover()
@@ -156,11 +156,11 @@ def test_sigterm_lets_the_call_in_flight_end_and_answers_it(testbed: Testbed) ->
     came, release = held_call(testbed.service)
     device.numbered(1)
     assert came.wait(10)
-    gateway.ask_to_end()
-    gateway.said("stopping: calls in flight end, the broker keeps the rest")
+    gateway.send_sigterm()
+    gateway.wait_for_log("stopping: calls in flight end, the broker keeps the rest")
     release.set()
-    assert gateway.ended() == 0
-    assert gateway.said("stopped")["unacknowledged"] == 0
+    assert gateway.wait() == 0
+    assert gateway.wait_for_log("stopped")["unacknowledged"] == 0
     expect_acks(device, 1)
     testbed.service.recover()
     gateway.start()
@@ -176,7 +176,7 @@ def test_sigterm_in_an_outage_ends_every_wait_and_loses_nothing(testbed: Testbed
     testbed.service.failed("d")
     gateway.until_metric("unacknowledged_messages", 3)
     assert gateway.terminate() == 0
-    assert gateway.said("stopped")["unacknowledged"] == 3
+    assert gateway.wait_for_log("stopped")["unacknowledged"] == 3
     testbed.service.recover()
     gateway.start()
     expect_acks(device, 1, 2, 3)
@@ -191,7 +191,7 @@ def test_drain_timeout_bounds_the_drain(testbed: Testbed) -> None:
     assert came.wait(10)
     assert gateway.terminate() == 0
     release.set()
-    gateway.said("drain_timeout is over: the broker delivers again what is not acknowledged")
+    gateway.wait_for_log("drain_timeout is over: the broker delivers again what is not acknowledged")
     testbed.service.recover()
     gateway.start()
     expect_acks(device, 1)

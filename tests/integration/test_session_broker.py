@@ -1,11 +1,11 @@
-"""The broker that the session's tests share, whichever it is, and how the URL of a foreign one is read."""
+"""The broker that the session's tests share, whichever it is, and how the URL of an external one is read."""
 
 import pytest
 
 from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.discovery import Broker
 from tests.integration.acl_clients import check_messages_pass, device
-from tests.support.brokers import foreign
+from tests.support.brokers import external_broker
 
 
 def test_messages_pass_both_ways(broker: Broker) -> None:
@@ -20,17 +20,17 @@ def test_many_users_are_added_at_once(broker: Broker) -> None:
 
 
 def test_a_url_with_everything() -> None:
-    at = foreign("mqtt://me:se%40cret@broker.example:1900?devices=1901").address
+    at = external_broker("mqtt://me:se%40cret@broker.example:1900?devices=1901").address
     assert (at.host, at.gateway_port, at.device_port) == ("broker.example", 1900, 1901)
     assert at.gateway == BrokerLogin("me", "se@cret")
 
 
 def test_a_url_with_a_host_alone() -> None:
-    at = foreign("mqtt://broker.example").address
+    at = external_broker("mqtt://broker.example").address
     assert (at.host, at.gateway_port, at.device_port) == ("broker.example", 1883, 1883)
 
 
 @pytest.mark.parametrize("url", ["broker.example:1883", "http://broker.example", "mqtt://"])
 def test_a_url_that_names_no_broker(url: str) -> None:
     with pytest.raises(ValueError, match=r"GATEWAY_TEST_BROKER: .* must be mqtt://user:password@host:port"):
-        foreign(url)
+        external_broker(url)

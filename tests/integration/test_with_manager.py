@@ -32,7 +32,7 @@ def test_a_device_from_hello_to_result_with_the_manager_killed_in_between(
     # The manager dies while a heartbeat is under way, and has what it accepted.
     assert manager.end(signal.SIGKILL) == -signal.SIGKILL
     device.heartbeat(TAG, 149, [81000], None, None, None, 2)
-    gateway.said("a call to Edge Manager failed and is retried; messages stay queued at the broker")
+    gateway.wait_for_log("a call to Edge Manager failed and is retried; messages stay queued at the broker")
     manager.start()
     assert device.ack(2) == (0, "")
 

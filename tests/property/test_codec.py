@@ -1,4 +1,4 @@
-"""Whatever the bytes, the codec gives the noun that is meant, or DecodeError or LimitError, and nothing else."""
+"""Whatever the bytes, the codec gives the message that is meant, or DecodeError or LimitError, and nothing else."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ OBJECTS = st.recursive(
 @given(data=st.data())
 def test_what_was_packed_is_what_is_understood(channel: str, data: st.DataObject) -> None:
     value = data.draw(VALUES[channel])
-    assert DECODERS[channel](msgpack.packb(value)) == vectors.noun(channel, value)
+    assert DECODERS[channel](msgpack.packb(value)) == vectors.message_of(channel, value)
 
 
 @pytest.mark.parametrize("channel", DECODERS)
@@ -58,14 +58,14 @@ def test_trailing_nils_mean_the_same_as_their_absence(channel: str, data: st.Dat
 
 
 def refused_or_understood(payload: bytes) -> None:
-    """The invariant: a noun, DecodeError or LimitError with a short detail."""
+    """The invariant: a message, DecodeError or LimitError with a short detail."""
     for channel, decode in DECODERS.items():
         try:
-            noun = decode(payload)
+            message_of = decode(payload)
         except (DecodeError, LimitError) as error:
             refusal = error
         else:
-            assert noun is None or type(noun).__name__.lower() == {"hb": "heartbeat"}.get(channel, channel)
+            assert message_of is None or type(message_of).__name__.lower() == {"hb": "heartbeat"}.get(channel, channel)
             continue
         assert 0 < len(refusal.detail) < 400
         assert refusal.code in (Code.MALFORMED, Code.REFUSED)
@@ -102,7 +102,7 @@ def test_any_mutation_of_a_vector(data: st.DataObject) -> None:
     detail=st.none() | st.text(st.characters(), max_size=300),
     room=st.none() | st.integers(0, 300),
 )
-def test_any_ack_can_be_told(seq: int | None, detail: str | None, room: int | None) -> None:
+def test_any_ack_can_be_encoded(seq: int | None, detail: str | None, room: int | None) -> None:
     payload = encoder.encode_ack(Ack(seq, Code.REFUSED, 1_795_458_600, detail), room)
     head = encoder.encode_ack(Ack(seq, Code.REFUSED, 1_795_458_600))
     assert msgpack.unpackb(payload)[:3] == [seq, 4, 1_795_458_600]

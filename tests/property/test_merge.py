@@ -23,7 +23,7 @@ from tests.support.engine import DEVICE, EPOCH, Token
 @st.composite
 def batches(draw: st.DrawFn) -> list[QueuedHeartbeat]:
     """Heartbeats of one layout that passed the check, in the order of their arrival."""
-    layout = vectors.noun("hello", [1, draw(wire_strategies.LAYOUTS)]).layout  # type: ignore[union-attr]
+    layout = vectors.message_of("hello", [1, draw(wire_strategies.LAYOUTS)]).layout  # type: ignore[union-attr]
     batch = []
     for _ in range(draw(st.integers(1, 5))):
         item = QueuedHeartbeat(Token(1), draw(heartbeats(layout)), EPOCH, layout)
@@ -94,7 +94,7 @@ def test_every_sample_is_there_once_in_its_order_with_its_date(batch: list[Queue
 
 
 @given(batches())
-def test_models_are_told_by_name_and_version_with_all_samples_and_the_latest_times(
+def test_models_are_reported_by_name_and_version_with_all_samples_and_the_latest_times(
     batch: list[QueuedHeartbeat],
 ) -> None:
     call = merging.merge(DEVICE, batch)

@@ -29,11 +29,11 @@ from tests.support.mqtt_client import connected
 from tests.support.needs import missing, program, reason
 
 IMAGE = os.environ.get("GATEWAY_TEST_MOSQUITTO_IMAGE", "eclipse-mosquitto:2.0.22")
-RUNGS = ("container", "mosquitto", "embedded")
+KINDS = ("container", "mosquitto", "embedded")
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ExternalBroker:
     """A broker that someone else runs: one user for all, and nothing known of its ACL or its disk."""
 
     address: BrokerAddress
@@ -45,14 +45,14 @@ class Foreign:
         return {user: self.add_user(user) for user in users}
 
 
-def foreign(url: str) -> Foreign:
+def external_broker(url: str) -> ExternalBroker:
     """Raises ValueError where the URL has no host or another scheme than mqtt."""
     parts = urlsplit(url)
     if parts.scheme != "mqtt" or not parts.hostname:
         raise ValueError(f"GATEWAY_TEST_BROKER: {url!r}, must be mqtt://user:password@host:port")
     port = parts.port or 1883
     user = BrokerLogin(unquote(parts.username or "gateway"), unquote(parts.password or ""))
-    return Foreign(
+    return ExternalBroker(
         BrokerAddress(
             kind="the broker of GATEWAY_TEST_BROKER",
             host=parts.hostname,
@@ -88,11 +88,11 @@ def no_container() -> str | None:
     return None
 
 
-def rung() -> str:
+def broker_kind() -> str:
     """The name of the broker that `session_broker` takes."""
     wanted = os.environ.get("GATEWAY_TEST_BROKER", "")
     if wanted:
-        return wanted if wanted in RUNGS else "foreign"
+        return wanted if wanted in KINDS else "external"
     if no_container() is None:
         return "container"
     if mosquitto_binary():
@@ -100,22 +100,22 @@ def rung() -> str:
     return "embedded" if rumqttd.is_installed() else "none"
 
 
-def rung_of_all(folder: Path) -> str:
-    """`rung`, found out once by the first process that asks, for all that share the folder."""
+def shared_broker_kind(folder: Path) -> str:
+    """`broker_kind`, found out once by the first process that asks, for all that share the folder."""
     with (folder / "broker.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        kept = folder / "broker"
-        if not kept.exists():
-            kept.write_text(rung())
-        return kept.read_text()
+        session_broker = folder / "broker"
+        if not session_broker.exists():
+            session_broker.write_text(broker_kind())
+        return session_broker.read_text()
 
 
 @contextmanager
-def session_broker(name: str, directory: Path) -> Iterator[Broker]:
-    """The broker of that rung, running."""
+def start_broker(name: str, directory: Path) -> Iterator[Broker]:
+    """The broker of that kind, running."""
     directory.mkdir(exist_ok=True)
-    if name == "foreign":
-        yield foreign(os.environ["GATEWAY_TEST_BROKER"])
+    if name == "external":
+        yield external_broker(os.environ["GATEWAY_TEST_BROKER"])
     elif name == "container":
         from tests.support.containers import Container
 
@@ -131,13 +131,13 @@ def session_broker(name: str, directory: Path) -> Iterator[Broker]:
         missing("no broker: neither a Docker engine, nor Mosquitto, nor iotcore", "mosquitto")
 
 
-class Kept:
+class SessionBroker:
     """The broker of a session, made when it is first asked for, and made anew once it does not serve any more."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self._name = name
         self._directory = directory
-        self._entered = ExitStack()
+        self._cleanup = ExitStack()
         self._broker: Broker | None = None
         self._made = 0
 
@@ -145,7 +145,7 @@ class Kept:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._entered.close()
+        self._cleanup.close()
 
     @property
     def is_there(self) -> bool:
@@ -155,11 +155,11 @@ class Kept:
         """One that serves."""
         if self._broker is not None and not serves(self._broker.address):
             self._broker = None
-            self._entered.close()
+            self._cleanup.close()
         if self._broker is None:
             self._made += 1
             directory = self._directory / str(self._made)
-            self._broker = self._entered.enter_context(session_broker(self._name, directory))
+            self._broker = self._cleanup.enter_context(start_broker(self._name, directory))
         return self._broker
 
     def check(self) -> None:
@@ -183,7 +183,7 @@ def serves(at: BrokerAddress) -> bool:
 
 
 def fleet_of_a_module(name: str) -> str:
-    """Its own in each worker of a run: a foreign broker is the same one for all of them."""
+    """Its own in each worker of a run: an external broker is the same one for all of them."""
     return name + os.environ.get("PYTEST_XDIST_WORKER", "")
 
 
@@ -199,7 +199,7 @@ was never subscribed, and closes at one of a shared subscription."""
 
 
 def require(broker: Broker, *abilities: str) -> None:
-    """Skip the test where the broker lacks one. rumqttd lacks them all; of a foreign one nothing is known."""
+    """Skip the test where the broker lacks one. rumqttd lacks them all; of an external one nothing is known."""
     for ability in abilities:
         lack = ABILITIES[ability]
         if isinstance(broker, Rumqttd):

@@ -41,7 +41,7 @@ class Wrong(Exception):
 
 @dataclass(slots=True)
 class Workspace:
-    """The reader's folder: a clone of the repository, and the files and folders that a page has told them to make."""
+    """The reader's folder: a clone of the repository, and the files and folders that a page has them make."""
 
     made: set[str] = field(default_factory=set)
 

@@ -75,7 +75,7 @@ class ComposedSite:
         return done.stdout.decode()
 
     def add(self, kind: str, fleet: str, device: str) -> Login:
-        """`devices add`, as the pages tell it; how the device then connects."""
+        """`devices add`, as on the pages; how the device then connects."""
         options = ["--certificate"] if kind == "certificate" else []
         broker = f"mqtts://localhost:{self.ports[kind]}"
         added = self.compose(

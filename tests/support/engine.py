@@ -9,7 +9,18 @@ from typing import Any, TypeVar
 
 from gateway.core.effects import Acknowledge, CallService, Effect, PublishAck
 from gateway.core.engine import Engine, Policy
-from gateway.protocol.messages import Device, DeviceMessage, Hello, HelloRecord, Instant, Layout, Metric, Model, Plan
+from gateway.protocol.messages import (
+    Device,
+    DeviceMessage,
+    Heartbeat,
+    Hello,
+    HelloRecord,
+    Instant,
+    Layout,
+    Metric,
+    Model,
+    Plan,
+)
 from gateway.protocol.service_calls import Accepted, Outcome, Registration
 
 DEVICE = Device("fleet-a", "dev-1")
@@ -34,6 +45,11 @@ class Token:
 
     number: int
     connection: int = 1
+
+
+def heartbeat(number: int, seq: int | None = None) -> Heartbeat:
+    """A heartbeat that its only sample identifies."""
+    return Heartbeat(HELLO.tag, number, (number,), seq=seq)
 
 
 def plan(digest: int, length: int = 100) -> Plan:

@@ -78,7 +78,7 @@ class GatewayProcess:
     def start(self) -> None:
         """Return once it is connected and subscribed."""
         self.launch()
-        self.said(READY)
+        self.wait_for_log(READY)
 
     def launch(self) -> None:
         """Start the process; its first line is its status pages' URL."""
@@ -88,31 +88,31 @@ class GatewayProcess:
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
-        self._pages = self.said("status pages served")["url"]
+        self._pages = self.wait_for_log("status pages served")["url"]
 
-    def said(self, event: str) -> dict[str, Any]:
+    def wait_for_log(self, event: str) -> dict[str, Any]:
         """Wait for a line of the log, and take it."""
         return self.log.next(lambda line: line["event"] == event)
 
     def kill(self) -> None:
         """kill -9."""
         self._running.kill()
-        self.ended()
+        self.wait()
 
     def terminate(self) -> int:
         """SIGTERM; the exit status."""
-        self.ask_to_end()
-        return self.ended()
+        self.send_sigterm()
+        return self.wait()
 
-    def ask_to_end(self) -> None:
+    def send_sigterm(self) -> None:
         """SIGTERM, without waiting."""
         self._running.terminate()
 
-    def stall(self) -> None:
-        """SIGSTOP: it stands still, and its connections stay open."""
+    def suspend(self) -> None:
+        """SIGSTOP: it does nothing, and its connections stay open."""
         self._running.send_signal(signal.SIGSTOP)
 
-    def wake(self) -> None:
+    def resume(self) -> None:
         """SIGCONT."""
         self._running.send_signal(signal.SIGCONT)
 
@@ -121,7 +121,7 @@ class GatewayProcess:
         return self._running.pid
 
     def metrics(self) -> dict[str, float]:
-        """Every sample of /metrics by its name and labels, as they stand there."""
+        """Every sample of /metrics by its name and labels, as they are written there."""
         with urllib.request.urlopen(self._pages + "metrics", timeout=DEADLINE_S) as page:
             lines = page.read().decode().splitlines()
         pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
@@ -150,7 +150,7 @@ class GatewayProcess:
             is_json = line.startswith("{")
             self.log.put(json.loads(line) if is_json else {"event": line.rstrip(), "level": "not JSON"})
 
-    def ended(self) -> int:
+    def wait(self) -> int:
         """Wait for its end; the exit status."""
         process, reader = self._running, self._reader
         assert reader is not None

@@ -1,4 +1,4 @@
-"""A paho client for tests that waits for what it was told, and the packets that MQTT promises, with a deadline.
+"""A paho client for tests that waits for messages and for the packets that MQTT promises, with a deadline.
 
 It must never sleep to see whether something comes: absence is shown by a sentinel that was sent later.
 """
@@ -102,7 +102,7 @@ def connecting(
     tls: ssl.SSLContext | None = None,
     will: tuple[str, bytes] | None = None,
 ) -> Iterator[Client]:
-    """A client that sent CONNECT; `connack` tells the answer. `session`: keep it after the end of the connection.
+    """A client that sent CONNECT; `connack` is the answer. `session`: keep it after the end of the connection.
 
     `will`: topic and payload, at QoS 1.
     """

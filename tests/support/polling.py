@@ -1,4 +1,4 @@
-"""For what tells nobody when it happens: a file that another process writes, a metric, the end of another's child.
+"""For what gives no event when it happens: a file that another process writes, a metric, the end of another's child.
 
 Whatever gives an event is awaited instead: see `arrivals`.
 """

@@ -1,4 +1,4 @@
-"""The vectors of the wire protocol as Python values, and the noun that a value of theirs means. No test of its own.
+"""The vectors of the wire protocol as Python values, and the message that a value of theirs means. No test of its own.
 
 Written from tests/vectors/README.md and the protocol page, not from the codec.
 """
@@ -49,7 +49,7 @@ def payload(vector: Vector) -> bytes:
     return bytes.fromhex(rule["prefix"]) + middle + bytes.fromhex(rule["suffix"])
 
 
-def noun(channel: str, value: list[Any]) -> Hello | Heartbeat | Get | Read:
+def message_of(channel: str, value: list[Any]) -> Hello | Heartbeat | Get | Read:
     """What a positional array of that channel means."""
     readers: dict[str, Callable[[list[Any]], Hello | Heartbeat | Get | Read]]
     readers = {"hello": _hello, "hb": _heartbeat, "get": _get, "read": _read}

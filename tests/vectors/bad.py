@@ -105,7 +105,7 @@ VALUES = [
     ("read-offset-negative", "read", [5, 0, -1, 512], 1, "an offset is unsigned"),
     ("read-count-65", "read", [5, 0, 0, 512, 65], 4, "at most 64 blocks"),
     ("read-length-65537", "read", [5, 0, 0, 65537], 4, "at most 64 KiB"),
-    # What a device does with such a payload is not to crash: there is nobody to tell.
+    # What a device does with such a payload is not to crash: it has nobody to report it to.
     ("plan-nil", "plan", None, None, "not an array"),
     ("plan-digest-str", "plan", ["735928559", []], None, "a digest is an int"),
     ("plan-no-deployments", "plan", [5], None, "the deployments may not be left out"),

@@ -125,7 +125,8 @@ def steady(port, count=10000):
 
 
 def late(port, call):
-    """Microseconds by which a call outlasts its deadline, from "ready" to the line that says that the broker stands."""
+    """Microseconds by which a call outlasts its deadline, from "ready" to the line that says that the broker is
+    stopped."""
     import time
 
     from device_sdk.mqtt import Mqtt, field

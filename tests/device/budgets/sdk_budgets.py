@@ -64,7 +64,7 @@ def board(out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(out: Path, code: str, rom: bool, kib: int = 2048) -> subprocess.CompletedProcess[str]:
-    """Runs a program in a heap of so many KiB, its modules in files or, used where they stand, in ROMFS."""
+    """Runs a program in a heap of so many KiB, its modules in files or, used in place, in ROMFS."""
     command = [tool("micropython"), "-X", f"heapsize={kib}k", "-c", code]
     env = BOARD
     if rom:
@@ -174,7 +174,7 @@ def late(out: Path, broker: subprocess.Popen[bytes], port: int, call: str) -> fl
 
 
 def smallest_heap(out: Path, port: int, rom: bool) -> int:
-    """Bytes: the smallest heap in which, as in every larger one, the whole agent beats, carries out a plan and tells
+    """Bytes: the smallest heap in which, as in every larger one, the whole agent beats, carries out a plan and reports
     its result."""
     with acting(port):
         for kib in range(40, 0, -1):

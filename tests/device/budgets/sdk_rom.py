@@ -1,7 +1,7 @@
 """MicroPython's unix port with a ROMFS image at /rom: `sdk_rom.py IMAGE KIB CODE`, for sdk_budgets.py.
 
-The image lies outside the heap, as a board's does in its flash: bytecode and strings are used where they stand. The
-port's wheel runs within a Python, which can therefore tell it an address.
+The image lies outside the heap, as a board's does in its flash: bytecode and strings are used in place. The
+port's wheel runs within a Python, which can therefore give it an address.
 """
 
 import ctypes

@@ -1,4 +1,4 @@
-"""What a host hears of what its broker denies: MQTT 5's reason codes in the port's log, and nothing lost or flooded."""
+"""What a host logs of what its broker denies: MQTT 5's reason codes in the port's log, and nothing lost or flooded."""
 
 import os
 import queue

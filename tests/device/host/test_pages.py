@@ -1,4 +1,4 @@
-"""What the pages tell users to do with a board, done as it is written there: the ten lines, the first board by
+"""What the pages have users do with a board, done as it is written there: the ten lines, the first board by
 mpremote, and the lines that look for what is wrong.
 """
 

@@ -1,4 +1,4 @@
-"""The vectors' files are what their tables say, and each name stands once."""
+"""The vectors' files are what their tables say, and each name is there once."""
 
 import json
 import shutil
@@ -21,7 +21,7 @@ def test_make_writes_the_files_that_are_here(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["messages", "malformed", "digests"])
-def test_names_stand_once(name):
+def test_names_are_there_once(name):
     names = [each["name"] for each in json.loads((FOLDER / f"{name}.json").read_text())["vectors"]]
     assert len(names) == len(set(names)) > 10
 

@@ -19,22 +19,10 @@ from tests.support.engine import (
     acknowledged,
     calls,
     codes,
+    heartbeat,
     of_type,
     type_names,
 )
-
-
-@pytest.fixture
-def harness() -> EngineHarness:
-    """Registration is not asked for, the hello of DEVICE is known."""
-    harness = EngineHarness()
-    harness.restore_hello()
-    return harness
-
-
-def heartbeat(number: int, seq: int | None = None) -> Heartbeat:
-    """A heartbeat that its only sample identifies."""
-    return Heartbeat(HELLO.tag, number, (number,), seq=seq)
 
 
 def numbers(call: SendHeartbeat) -> list[float]:

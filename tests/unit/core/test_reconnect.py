@@ -4,7 +4,7 @@ import pytest
 
 from gateway.core.effects import FetchRetainedHello
 from gateway.errors import DecodeError
-from gateway.protocol.messages import Get, Heartbeat
+from gateway.protocol.messages import Get
 from gateway.protocol.service_calls import Rejected, RetryLater
 from tests.support.engine import (
     ACCEPTED,
@@ -17,20 +17,9 @@ from tests.support.engine import (
     acknowledged,
     calls,
     codes,
+    heartbeat,
     type_names,
 )
-
-
-@pytest.fixture
-def harness() -> EngineHarness:
-    """Registration is not asked for, the hello of DEVICE is known."""
-    harness = EngineHarness()
-    harness.restore_hello()
-    return harness
-
-
-def heartbeat(number: int, seq: int | None = None) -> Heartbeat:
-    return Heartbeat(HELLO.tag, number, (number,), seq=seq)
 
 
 def reconnect(harness: EngineHarness, resumed: bool) -> list[int]:

@@ -23,6 +23,7 @@ from tests.support.engine import (
     acknowledged,
     calls,
     codes,
+    heartbeat,
     plan,
 )
 
@@ -37,10 +38,6 @@ def harness() -> EngineHarness:
     for device in (DEVICE, OTHER, THIRD):
         harness.restore_hello(device=device)
     return harness
-
-
-def heartbeat(number: int, seq: int | None = None) -> Heartbeat:
-    return Heartbeat(HELLO.tag, number, (number,), seq=seq)
 
 
 def widen(harness: EngineHarness, window: int) -> list[Effect]:

@@ -1,6 +1,7 @@
 """The commands on the pages that need no broker and no service are run, block by block, each in a site of its own.
 
-Those that go on until a signal, and the doctor, which needs a live site, have tests of their own in tests/integration.
+Those that go on until a signal, and the doctor, which needs a running site, have tests of their own in
+tests/integration.
 """
 
 import os

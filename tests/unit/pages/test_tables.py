@@ -1,4 +1,4 @@
-"""What pages say of the code, held against the code: settings, parameters, payloads by hand, the size of README.md."""
+"""What pages say of the code, compared with the code: settings, parameters, payloads by hand, the size of README.md."""
 
 import inspect
 import json

@@ -20,7 +20,7 @@ MALFORMED = vectors.load("malformed.json", *DECODERS)
 
 @pytest.mark.parametrize("vector", GOOD, ids=lambda vector: vector["name"])
 def test_a_good_payload_becomes_its_message(vector: vectors.Vector) -> None:
-    expected = vectors.noun(vector["channel"], vector.get("known", vector["value"]))
+    expected = vectors.message_of(vector["channel"], vector.get("known", vector["value"]))
     assert DECODERS[vector["channel"]](vectors.payload(vector)) == expected
 
 

@@ -137,7 +137,7 @@ def test_a_signal_ends_all(number: signal.Signals) -> None:
         try:
             assert process.stdout.readline() == "started\n"
             os.kill(process.pid, number)
-            assert process.stdout.read() == ""  # both have ended, which held it open
+            assert process.stdout.read() == ""  # both have ended, which kept it open
         finally:
             process.kill()
     assert process.returncode == 128 + number

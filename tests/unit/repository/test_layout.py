@@ -52,7 +52,9 @@ def test_what_suites_share_imports_none_of_them() -> None:
     assert {file: names for file, names in suites_imported(TESTS / "support").items() if names} == {}
 
 
-def test_the_folders_of_the_unit_tests_are_called_as_the_packages() -> None:
+def test_the_unit_tests_are_called_as_the_packages_and_modules() -> None:
+    modules = {f"test_{path.stem}" for path in (ROOT / "gateway").glob("*.py")}
+    assert {path.stem for path in (TESTS / "unit").glob("test_*.py")} <= modules
     assert folders(TESTS / "unit") - NO_PACKAGES <= folders(ROOT / "gateway")
 
 

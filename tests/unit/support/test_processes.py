@@ -52,7 +52,7 @@ def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
         pid = int(line(forgetful, "pid"))
         assert is_alive(pid)
         forgetful.kill()
-    until(lambda: not is_alive(pid), lambda: f"{pid} lives on", DEADLINE_S)
+    until(lambda: not is_alive(pid), lambda: f"{pid} still runs", DEADLINE_S)
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")

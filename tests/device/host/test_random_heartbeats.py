@@ -5,7 +5,7 @@ import subprocess
 
 from gateway.protocol import decoder
 from gateway.protocol.messages import ModelSamples, Result
-from tests.device.beats import beats, digest
+from tests.device.random_heartbeats import digest, heartbeats
 from tests.support.paths import DEVICE_TESTS, ROOT
 
 COUNT = int(os.environ.get("SDK_BEATS", "3000"))
@@ -24,20 +24,20 @@ def row(cells, width: int) -> list:
     return [series(cell) for cell in cells] + [[]] * (width - len(cells))
 
 
-def model(told: ModelSamples | None, meant: list) -> list:
-    if told is None:
+def model(decoded: ModelSamples | None, meant: list) -> list:
+    if decoded is None:
         return [None, None, [[]] * len(meant[2])]
-    return [told.sample_age, told.inference_age, row(told.metrics, len(meant[2]))]
+    return [decoded.sample_age, decoded.inference_age, row(decoded.metrics, len(meant[2]))]
 
 
-def result(told: Result | None):
-    if told is None:
+def result(decoded: Result | None):
+    if decoded is None:
         return None
-    rows = [(m.handle, m.name, m.version, m.desired, m.state, m.status, m.reason) for m in told.models or ()]
-    return told.deployment, told.status, told.message, told.start_age, told.end_age, rows
+    rows = [(m.handle, m.name, m.version, m.desired, m.state, m.status, m.reason) for m in decoded.models or ()]
+    return decoded.deployment, decoded.status, decoded.message, decoded.start_age, decoded.end_age, rows
 
 
-def spelled(meant):
+def expected(meant):
     if meant is None:
         return None
     rows = [(*row[:3], STATES[row[3]], STATES[row[4]], STATUSES[row[5]], row[6]) for row in meant[5]]
@@ -45,16 +45,16 @@ def spelled(meant):
 
 
 def test_the_gateway_reads_what_the_device_meant():
-    for (tag, time, have, deployment, seq, values, models), payload in beats(COUNT):
-        told = decoder.decode_heartbeat(payload)
-        assert (told.source, told.time, told.have, told.seq) == (tag, time, have, seq)
-        assert result(told.result) == spelled(deployment)
-        assert row(told.values, len(values)) == values
-        padded = [*told.models, *[None] * (len(models) - len(told.models))]
+    for (tag, time, have, deployment, seq, values, models), payload in heartbeats(COUNT):
+        decoded = decoder.decode_heartbeat(payload)
+        assert (decoded.source, decoded.time, decoded.have, decoded.seq) == (tag, time, have, seq)
+        assert result(decoded.result) == expected(deployment)
+        assert row(decoded.values, len(values)) == values
+        padded = [*decoded.models, *[None] * (len(models) - len(decoded.models))]
         assert [model(*pair) for pair in zip(padded, models)] == models
 
 
 def test_both_runtimes_write_the_same_bytes(micropython):
-    command = [micropython, "-X", "heapsize=4m", str(DEVICE_TESTS / "beats.py"), str(COUNT)]
+    command = [micropython, "-X", "heapsize=4m", str(DEVICE_TESTS / "random_heartbeats.py"), str(COUNT)]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert said.stdout.strip() == digest(COUNT), said.stderr

@@ -1,6 +1,7 @@
-"""Random heartbeats, the same on every runtime: `micropython tests/device/beats.py COUNT` prints their bytes' SHA-1.
+"""Random heartbeats, the same on every runtime: `micropython tests/device/random_heartbeats.py COUNT` prints their
+bytes' SHA-1.
 
-Each comes as (meant, payload): what the device measured, and how the SDK wrote it. The test that decodes them stands
+Each comes as (meant, payload): what the device measured, and how the SDK wrote it. The test that decodes them is
 in host/.
 """
 
@@ -59,7 +60,7 @@ def row(dice, handle):
     return handle, dice.maybe("name"), None, 1, dice.below(2), dice.below(2), dice.maybe("größe")
 
 
-def beats(count, seed=1):
+def heartbeats(count, seed=1):
     dice = Dice(seed)
     p = Packer(4096, 7)
     while count:
@@ -106,7 +107,7 @@ def one(dice, form, heartbeat, now, p):
 
 def digest(count):
     total = sha1()
-    for _, payload in beats(count):
+    for _, payload in heartbeats(count):
         total.update(payload)
     return hexlify(total.digest()).decode()
 

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 
 def broken_contracts(tree: Path) -> set[str]:
     """The names of the contracts that the packages in `tree` break."""
-    program = [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"]
+    program: list[str | Path] = [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"]
     command = [*program, "--config", ROOT / "pyproject.toml"]
     done = subprocess.run(
         command, cwd=tree, capture_output=True, text=True, env={"PYTHONPATH": str(tree), "COLUMNS": "200"}

@@ -14,22 +14,3 @@ from gateway.cloud.client import EdgeManagerClient, Transport
 from gateway.cloud.direct_transport import DirectTransport, supports_direct_transport
 from gateway.cloud.error_mapping import OPERATOR_CODES, error_from_exception
 from gateway.cloud.serializer import ApiResponse
-
-__all__ = [
-    "OPERATOR_CODES",
-    "ApiResponse",
-    "Availability",
-    "BotoTransport",
-    "CircuitBreaker",
-    "CredentialInfo",
-    "DirectTransport",
-    "EdgeManagerClient",
-    "Transport",
-    "credential_info",
-    "error_from_exception",
-    "has_credentials",
-    "make_edge_client",
-    "make_session",
-    "on_response_date",
-    "supports_direct_transport",
-]

@@ -3,5 +3,3 @@
 from gateway.config.broker_url import BrokerUrl
 from gateway.config.loader import load, load_with_places
 from gateway.config.settings import Settings
-
-__all__ = ["BrokerUrl", "Settings", "load", "load_with_places"]

@@ -13,18 +13,3 @@ from gateway.core.effects import (
 )
 from gateway.core.engine import Engine, Policy
 from gateway.core.merging import apply_exponent
-
-__all__ = [
-    "Acknowledge",
-    "CallService",
-    "DeadLetter",
-    "Effect",
-    "Engine",
-    "FetchRetainedHello",
-    "Policy",
-    "PublishAck",
-    "PublishPlan",
-    "SaveHellos",
-    "SendBlocks",
-    "apply_exponent",
-]

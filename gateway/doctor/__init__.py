@@ -7,5 +7,3 @@ id nor its session, and no topic of a device but its own.
 from gateway.doctor.report import as_json, print_report
 from gateway.doctor.result import exit_status
 from gateway.doctor.runner import Options, run_checks
-
-__all__ = ["Options", "as_json", "exit_status", "print_report", "run_checks"]

@@ -3,11 +3,3 @@
 from gateway.files.block_sender import BlockSender
 from gateway.files.downloads import ReadQueue
 from gateway.files.fetcher import ModelFileStore, make_s3_client, s3_call
-
-__all__ = [
-    "BlockSender",
-    "ModelFileStore",
-    "ReadQueue",
-    "make_s3_client",
-    "s3_call",
-]

@@ -15,5 +15,3 @@ It must never import anything of the gateway but `gateway.errors`. Imports run d
 from gateway.manager.errors import ManagerError
 from gateway.manager.reports import device_reports
 from gateway.manager.store import DEFAULT_DATA, Database, open_database
-
-__all__ = ["DEFAULT_DATA", "Database", "ManagerError", "device_reports", "open_database"]

@@ -5,16 +5,3 @@ from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, connack_code, speaks_mqtt
 from gateway.mqtt.probe_client import ProbeClient
 from gateway.mqtt.session import Delivery, MqttSession
-
-__all__ = [
-    "FAILURE",
-    "MQTT_3_1_1",
-    "MQTT_5",
-    "NO_MATCHING_SUBSCRIBERS",
-    "BrokerEndpoint",
-    "Delivery",
-    "MqttSession",
-    "ProbeClient",
-    "connack_code",
-    "speaks_mqtt",
-]

@@ -4,10 +4,3 @@ from gateway.ops.call_monitor import CallMonitor
 from gateway.ops.log import configure_log
 from gateway.ops.metrics import Metrics
 from gateway.ops.status import StatusServer
-
-__all__ = [
-    "CallMonitor",
-    "Metrics",
-    "StatusServer",
-    "configure_log",
-]

@@ -4,5 +4,3 @@ from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.inbound import InboundHandler
 from gateway.pipeline.rate_limiter import DeviceRateLimiter
-
-__all__ = ["DeviceRateLimiter", "Dispatcher", "InFlightLimit", "InboundHandler"]

@@ -59,7 +59,7 @@ def decode_heartbeat(payload: bytes) -> Heartbeat:
             fields.tag(source) if type(source) is int else _layout(source),
             fields.optional_uint(time, "time"),
             _sample_row(values, "values"),
-            () if models is None else tuple(map(_model_samples, fields.optional_array(models, "models"))),
+            tuple(map(_model_samples, models if type(models) is tuple else fields.optional_array(models, "models"))),
             None if have is None else fields.uint(have, "have"),
             None if result is None else _result(result),
             fields.optional_uint(seq, "seq"),

@@ -13,8 +13,6 @@ from gateway.provisioning.password_file import PasswordFile
 if TYPE_CHECKING:
     from gateway.provisioning.board_file import BoardFile
 
-__all__ = ["FROM_DEVICE", "PROBE", "TO_DEVICE", "AclFile", "BoardFile", "PasswordFile", "devices_of_users"]
-
 
 def __getattr__(name: str) -> object:
     """BoardFile when it is asked for: it brings cryptography, which `edge-gateway --help` must not load."""

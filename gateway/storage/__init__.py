@@ -1,7 +1,3 @@
 """What the gateway keeps on disk: hellos, topic filters, dead letters without a subscriber."""
 
 from gateway.storage.state_store import StateStore
-
-__all__ = [
-    "StateStore",
-]

@@ -423,7 +423,7 @@ def test_renewing_ends_the_old_credential(known: SiteBroker, kind: str) -> None:
 
 def test_of_the_shipped_listeners_only_site_lines_are_changed(site: SiteBroker) -> None:
     for by in TLS_LISTENERS:
-        shipped = (SHIPPED / "doors" / f"{by}.conf").read_text().splitlines()
+        shipped = (SHIPPED / "listeners" / f"{by}.conf").read_text().splitlines()
         run = site.listener_conf(by).splitlines()
         changed = {old.split(" ")[0] for old, new in zip(shipped, run, strict=True) if old != new}
         assert changed <= {"listener", "cafile", "certfile", "keyfile", "crlfile"}

@@ -29,7 +29,7 @@ class Container:
         self._directory = directory
         # The account of the container is another than ours, and so must be let in.
         directory.chmod(0o755)
-        for folder in ("broker", "doors"):
+        for folder in ("broker", "listeners"):
             (directory / folder).mkdir()
             (directory / folder).chmod(0o755)
         self._users = UserFiles(directory / "broker", mode=0o644)

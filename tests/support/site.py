@@ -93,11 +93,11 @@ class SiteBroker:
 
     def __enter__(self) -> Self:
         assert devices(self.site, "init", "localhost", HOST).exit_code == 0
-        for folder in ("data", "doors"):
+        for folder in ("data", "listeners"):
             (self._directory / folder).mkdir()
         (self._directory / "mosquitto.conf").write_text(self.main_conf())
         for listener in TLS_LISTENERS:
-            (self._directory / "doors" / f"{listener}.conf").write_text(self.listener_conf(listener))
+            (self._directory / "listeners" / f"{listener}.conf").write_text(self.listener_conf(listener))
         try:
             self._child.start(self._answers)
         except BaseException:
@@ -113,7 +113,7 @@ class SiteBroker:
             "password_file": f"password_file {self.site}/broker/passwords",
             "acl_file": f"acl_file {self.site}/broker/acl",
             "persistence_location": f"persistence_location {self._directory}/data/",
-            "include_dir": f"include_dir {self._directory}/doors",
+            "include_dir": f"include_dir {self._directory}/listeners",
             "listener 1884": f"listener {self.ports['gateway-loopback']} {HOST}",
             "listener 1883": f"listener {self.ports['plain']} {HOST}",
         }
@@ -122,7 +122,7 @@ class SiteBroker:
         return with_site_lines((SHIPPED / "mosquitto.conf").read_text(), lines)
 
     def listener_conf(self, listener: str) -> str:
-        shipped = (SHIPPED / "doors" / f"{listener}.conf").read_text()
+        shipped = (SHIPPED / "listeners" / f"{listener}.conf").read_text()
         paths = [line.split() for line in shipped.splitlines() if line.startswith(PATHS)]
         lines = {name: f"{name} {self.site}/broker/{Path(path).name}" for name, path in paths}
         lines["listener"] = f"listener {self.ports[listener]} {HOST}"

@@ -173,7 +173,7 @@ class Mosquitto:
         )
 
     def _write_files(self) -> None:
-        for folder in ("data", "doors"):  # no listeners with TLS: it listens on loopback only
+        for folder in ("data", "listeners"):  # no listeners with TLS: it listens on loopback only
             (self._directory / folder).mkdir(exist_ok=True)
         conf = with_site_lines((SHIPPED / "mosquitto.conf").read_text(), self._site_lines())
         (self._directory / "mosquitto.conf").write_text(conf)
@@ -185,7 +185,7 @@ class Mosquitto:
             "persistence_location": f"persistence_location {self._directory}/data/",
             "listener 1884": f"listener {self.address.gateway_port} {HOST}",
             "listener 1883": f"listener {self.address.device_port} {HOST}",
-            "include_dir": f"include_dir {self._directory}/doors",
+            "include_dir": f"include_dir {self._directory}/listeners",
         }
         if os.geteuid() == 0:  # no other account may read the folder
             lines["user"] = "user root"

@@ -5,13 +5,3 @@
 
 from gateway.manager.api.deployments import DeviceDeployment, ModelDefinition, in_force, is_deployed, undo_definitions
 from gateway.manager.api.device_status import LatestValues, latest_values
-
-__all__ = [
-    "DeviceDeployment",
-    "LatestValues",
-    "ModelDefinition",
-    "in_force",
-    "is_deployed",
-    "latest_values",
-    "undo_definitions",
-]

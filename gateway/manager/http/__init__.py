@@ -6,5 +6,3 @@ async with start_server(ServerConfig(data=Path("data"))) as url:
 
 from gateway.manager.http.server import LOG, ServerConfig, make_app, start_server
 from gateway.manager.http.signatures import AccessKey
-
-__all__ = ["LOG", "AccessKey", "ServerConfig", "make_app", "start_server"]

@@ -3,16 +3,3 @@
 from gateway.manager.rollouts.decisions import AT_ONCE, PENDING, RolloutDeviceState, RolloutRules, RolloutState, Stage
 from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
 from gateway.manager.rollouts.runner import RolloutRunner
-
-__all__ = [
-    "AT_ONCE",
-    "PENDING",
-    "NewRollout",
-    "Rollout",
-    "RolloutDeviceState",
-    "RolloutRepository",
-    "RolloutRules",
-    "RolloutRunner",
-    "RolloutState",
-    "Stage",
-]

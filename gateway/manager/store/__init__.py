@@ -2,5 +2,3 @@
 
 from gateway.manager.store.database import DEFAULT_DATA, FILE, Database, open_database
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile
-
-__all__ = ["CHUNK", "DEFAULT_DATA", "FILE", "Database", "ObjectStore", "OpenObject", "StoredFile", "open_database"]

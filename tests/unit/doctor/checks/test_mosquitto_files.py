@@ -135,7 +135,9 @@ def test_the_shipped_file_is_as_it_must_be() -> None:
 
 
 def test_of_the_shipped_listeners_only_the_gateways_must_be_bound() -> None:
-    lines = [line for file in sorted((SHIPPED / "doors").iterdir()) for line in file.read_text("utf-8").splitlines()]
+    lines = [
+        line for file in sorted((SHIPPED / "listeners").iterdir()) for line in file.read_text("utf-8").splitlines()
+    ]
     result = mosquitto_files.check_listeners(changed(*lines), PORT)
     assert result.level is Level.WARN
     assert "port 8885" in result.found

@@ -46,7 +46,7 @@ def commands_to_try(addresses: Addresses) -> list[tuple[str, str]]:
         ("see every message", f"{subscribe} -t 'edge/#' -F '%t %x'"),
         (f"be {device}: a heartbeat by hand", f"printf '{_octal(HEARTBEAT)}' | {publish}/hb -s"),
         (f"be {device}: ask for its plan", f"{publish}/get -n"),
-        ("what the Edge Manager knows", f"{manager} status {fleet} {data}"),
+        ("the status at the Edge Manager", f"{manager} status {fleet} {data}"),
         ("deploy another model", f"{manager} deploy {fleet} --all {handle}={file} {data}"),
         ("take the first one off", f"{manager} undeploy {fleet} {addresses.handle} --all {data}"),
         ("the gateway's metrics", f"curl -s {addresses.status_url}metrics"),

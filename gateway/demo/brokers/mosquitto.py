@@ -148,7 +148,7 @@ class Mosquitto:
         self._process.wait_until(lambda: _changed_ns(database) != before, 10.0, "did not save")
 
     def add_user(self, user: str) -> BrokerLogin:
-        """Make a user. The broker knows it when this returns."""
+        """Make a user. The broker accepts the login when this returns."""
         return self.add_users((user,))[user]
 
     def add_reader(self, user: str) -> BrokerLogin:

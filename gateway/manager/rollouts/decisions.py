@@ -5,7 +5,7 @@ once. `next_step` looks only at how many devices are in which state.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from fractions import Fraction
@@ -147,9 +147,9 @@ def rollout_order(name: str, devices: Iterable[str]) -> list[str]:
     return sorted(devices, key=lambda device: hashlib.sha256(f"{name}/{device}".encode()).digest())
 
 
-def select_share(name: str, devices: Collection[str], share: Fraction) -> list[str]:
-    """That share of the devices, rounded up: the first of their order."""
-    return rollout_order(name, devices)[: ceil(share * len(devices))]
+def select_share(name: str, devices: Mapping[str, int], share: Fraction) -> list[int]:
+    """The ids of that share of the devices (name -> id), rounded up: the first of their order."""
+    return [devices[device] for device in rollout_order(name, devices)[: ceil(share * len(devices))]]
 
 
 def next_step(progress: Progress, now: float) -> Step:

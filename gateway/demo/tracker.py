@@ -162,11 +162,10 @@ def differences(device: TrackedDevice, report: Mapping[str, Any], deployment: st
     if not device.all_samples_accepted:
         found.append(f"{device.samples_sent} samples were sent, accepted calls had {device.samples_accepted}")
     if report["accepted"] != device.accepted:
-        found.append(
-            f"{device.accepted} SendHeartbeat calls were answered 200, the manager counts {report['accepted']}"
-        )
-    if result_of(report, deployment) != "SUCCESS":
-        found.append(f"the manager's result of {deployment} is {result_of(report, deployment) or 'missing'}")
+        counted = report["accepted"]
+        found.append(f"{device.accepted} SendHeartbeat calls were answered 200, the manager counts {counted}")
+    if (result := result_of(report, deployment)) != "SUCCESS":
+        found.append(f"the manager's result of {deployment} is {result or 'missing'}")
     return found
 
 

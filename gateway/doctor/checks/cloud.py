@@ -11,9 +11,7 @@ CLOCK_ALLOWED = 300
 CLOCK_NOTED = 60
 ACCESS_CODES = OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
 """Errors of an API that knows the operation, and does not allow it."""
-CREDENTIAL_CODES = frozenset(
-    "NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError".split()
-)
+CREDENTIAL_CODES = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}
 """Errors of botocore before anything is sent."""
 NO_OBJECT = frozenset("NoSuchBucket NoSuchKey".split())
 SET_ENDPOINT = "set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API is"

@@ -111,7 +111,6 @@ class ServiceUptime:
     successes: int = 0
 
     def on_success(self, now: float) -> None:
-        """A call was accepted."""
         self.seconds += min(now - self.last_success, self.gap)
         self.successes += 1
         self.last_success = now

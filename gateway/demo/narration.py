@@ -20,8 +20,6 @@ CODES = {code.value: code.name.lower().replace("_", " ") for code in Code}
 
 
 class Direction(Enum):
-    """From which part to which."""
-
     TO_GATEWAY = "device to gateway"
     TO_DEVICE = "gateway to device"
     TO_MANAGER = "gateway to manager"
@@ -29,8 +27,6 @@ class Direction(Enum):
 
 
 class Tone(Enum):
-    """How important a line is."""
-
     ROUTINE = "routine"
     NEWS = "news"
     GOOD = "good"
@@ -125,7 +121,6 @@ def _number(number: float, exponent: int | None) -> str:
 
 
 def digest(value: int | None) -> str:
-    """A plan's digest as text."""
     return f"{value:08x}" if value else "none"
 
 

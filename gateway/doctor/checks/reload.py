@@ -84,8 +84,6 @@ class ReloadEffect(Enum):
 
 
 class Problem(NamedTuple):
-    """One problem of one file."""
-
     effect: ReloadEffect
     found: str
     todo: str

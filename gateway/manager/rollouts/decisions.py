@@ -28,8 +28,6 @@ class RolloutState(StrEnum):
 
 
 class RolloutDeviceState(StrEnum):
-    """The state of one device in a rollout."""
-
     WAITING = auto()
     """Its stage has not started."""
     ASSIGNED = "given"  # as stored
@@ -91,12 +89,10 @@ class Progress:
     devices: Mapping[RolloutDeviceState, int]
 
     def count(self, *states: RolloutDeviceState) -> int:
-        """How many devices are in one of `states`."""
         return sum(self.devices.get(state, 0) for state in states)
 
     @property
     def total(self) -> int:
-        """All devices of the rollout."""
         return self.count(*RolloutDeviceState)
 
     @property
@@ -111,15 +107,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class AssignNext:
-    """Assign it to the next `count` devices."""
-
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class StartStage:
-    """Start that stage."""
-
     stage: int
 
 

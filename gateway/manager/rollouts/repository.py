@@ -112,7 +112,6 @@ class RolloutRepository:
         return [self._rollout(row) for row in self.connection.execute(select, {"fleet": fleet}).fetchall()]
 
     def read(self, rollout_id: int) -> Rollout:
-        """One rollout as it is now."""
         return self._rollout(self.connection.execute(f"{_SELECT} WHERE id = ?", (rollout_id,)).fetchone())
 
     def unfinished(self) -> list[int]:
@@ -135,7 +134,6 @@ class RolloutRepository:
         return [int(device_id) for (device_id,) in rows]
 
     def update(self, rollout_id: int, **columns: object) -> None:
-        """Changes columns of one rollout."""
         changes = ", ".join(f"{column} = ?" for column in columns)
         self.connection.execute(f"UPDATE rollouts SET {changes} WHERE id = ?", (*columns.values(), rollout_id))
 
@@ -157,7 +155,6 @@ class RolloutRepository:
         ).fetchall()
 
     def set_device(self, rollout_id: int, device_id: int, state: RolloutDeviceState) -> None:
-        """Changes the state of one device in a rollout."""
         update = "UPDATE rollout_devices SET state = ? WHERE rollout = ? AND device = ?"
         self.connection.execute(update, (state, rollout_id, device_id))
 

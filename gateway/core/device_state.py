@@ -14,6 +14,7 @@ MAX_TOO_LARGE = 8
 REPUBLISH_AFTER = 60.0
 """Seconds for which the same digest is not published again because of a `have`."""
 NEVER = float("-inf")
+NOT_YET = float("inf")
 
 
 @dataclass(slots=True, eq=False)
@@ -104,15 +105,14 @@ class PlanState:
 class DeviceState:
     """An idle device costs this object and its hellos; the rest is made when needed and dropped afterwards.
 
-    `max_payload`: the newest hello's, in bytes; None where no limit is known. `split_remaining`: so many heartbeats are
-    sent one by one, after a merged call was rejected. `retry_batch_size`: the next call retries one of so many
-    heartbeats. `backing_off`: no call before `Engine.retry_due`. `queued_for_slot`: CallScheduler has it in its queue.
-    `hello_suback`: when the SUBACK for the hello that it awaits came, on the monotonic clock.
+    `split_remaining`: so many heartbeats are sent one by one, after a merged call was rejected. `retry_batch_size`: the
+    next call retries one of so many heartbeats. `backing_off`: no call before `Engine.retry_due`. `queued_for_slot`:
+    CallScheduler has it in its queue. `hello_suback`: when the SUBACK for the hello that it awaits came, on the
+    monotonic clock; NOT_YET before, None where no hello is awaited.
     """
 
     device: Device
     newest: HelloRecord | None = None
-    max_payload: int | None = None
     older: tuple[HelloRecord, ...] = ()
     hello_absent: bool = False
     registered_until: float = NEVER
@@ -126,8 +126,12 @@ class DeviceState:
     queued_for_slot: bool = False
     plan_check: PendingPlanCheck | None = None
     read: PendingRead | None = None
-    awaits_hello: bool = False
     hello_suback: float | None = None
+
+    @property
+    def max_payload(self) -> int | None:
+        """The newest hello's, in bytes; None where no limit is known."""
+        return None if self.newest is None else self.newest.hello.max_payload
 
     @property
     def hellos(self) -> tuple[HelloRecord, ...]:

@@ -154,7 +154,7 @@ class Engine:
         if self._hellos.learn(state, hello):
             effects.append(SaveHellos(state.device, state.hellos))
         effects.append(Acknowledge(delivery))
-        if state.awaits_hello:
+        if state.hello_suback is not None:
             admission.on_hello(effects, state, self._hellos)
             self._start_next_call(effects, state)
 
@@ -287,7 +287,7 @@ class Engine:
         elif isinstance(answer, Registration) and self._registration.on_answer(effects, state, answer):
             self._start_next_call(effects, state, registered=True, has_slot=True)
         state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
-        max_payload = state.max_payload
+        max_payload = state.newest.hello.max_payload if state.newest else None
         for item in flight.heartbeats:
             heartbeat = item.heartbeat
             effects.accept(item.delivery, heartbeat.seq, max_payload)

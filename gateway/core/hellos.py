@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from weakref import WeakKeyDictionary, ref
 
-from gateway.core.device_state import DeviceState
+from gateway.core.device_state import NOT_YET, DeviceState
 from gateway.core.effects import Effects, FetchRetainedHello
 from gateway.protocol import Device, Hello, HelloRecord, Layout
 
@@ -49,7 +49,6 @@ class HelloTracker:
             known = HelloRecord(hello, inferred_epoch)
         others = tuple(record for record in state.hellos if record.hello.tag != hello.tag)
         state.newest, state.older = known, others[1 - MAX_TAGS :]
-        state.max_payload = hello.max_payload
         return True
 
     def restore(self, state: DeviceState, records: Iterable[HelloRecord]) -> None:
@@ -59,14 +58,14 @@ class HelloTracker:
 
     def request(self, effects: Effects, state: DeviceState) -> None:
         """Fetch the device's retained hello, unless it is awaited already."""
-        if not state.awaits_hello:
-            state.awaits_hello = True
+        if state.hello_suback is None:
+            state.hello_suback = NOT_YET
             self._awaited[state.device] = state
             effects.append(FetchRetainedHello(state.device))
 
     def lookup_started(self, state: DeviceState, now: float) -> None:
         """The SUBACK came: the wait counts from here."""
-        if state.awaits_hello and state.hello_suback is None:
+        if state.hello_suback == NOT_YET:
             state.hello_suback = now
 
     def request_again(self, effects: Effects) -> None:
@@ -77,22 +76,20 @@ class HelloTracker:
                 self.request(effects, state)
 
     def end_wait(self, state: DeviceState) -> None:
-        state.awaits_hello, state.hello_suback = False, None
+        state.hello_suback = None
         self._awaited.pop(state.device, None)
 
     def deadline(self) -> float | None:
         """When the first wait ends, on the monotonic clock; None where no SUBACK has come."""
-        return min((due for state in self._awaited.values() if (due := self._due(state)) is not None), default=None)
+        return min((due for state in self._awaited.values() if (due := self._due(state)) < NOT_YET), default=None)
 
     def overdue(self, now: float, under_pressure: bool = False) -> list[DeviceState]:
         """The devices whose wait has ended, or its first part. `under_pressure`: none waits for a late hello."""
-        due = ((state, self._due(state, under_pressure)) for state in self._awaited.values())
-        return [state for state, at in due if at is not None and at <= now]
+        return [state for state in self._awaited.values() if self._due(state, under_pressure) <= now]
 
-    def _due(self, state: DeviceState, under_pressure: bool = False) -> float | None:
-        if state.hello_suback is None:
-            return None
-        return state.hello_suback + (self._retained_wait if under_pressure or not state.limits_known else self._wait)
+    def _due(self, state: DeviceState, under_pressure: bool = False) -> float:
+        wait = self._retained_wait if under_pressure or not state.limits_known else self._wait
+        return NOT_YET if state.hello_suback is None else state.hello_suback + wait
 
     def over_unknown_limit(self, state: DeviceState, now: float) -> bool:
         """Whether one heartbeat more of an unknown tag would be too many for this device.

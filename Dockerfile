@@ -6,11 +6,11 @@ ARG BASE=python:3.13-slim-bookworm
 FROM ${BASE} AS build
 RUN python3 -m venv /opt/edge-gateway
 WORKDIR /src
-# What others wrote is a layer of its own: a change of ours does not fetch it again.
+# Dependencies have a layer of their own: a change of the project does not install them again.
 COPY pyproject.toml constraints.txt ./
 RUN mkdir gateway device_sdk && touch README.md LICENSE gateway/__init__.py device_sdk/__init__.py \
     && /opt/edge-gateway/bin/python -m pip install --no-cache-dir -c constraints.txt . \
-    # botocore knows every service of AWS; these are the ones that we or its credentials ask.
+    # botocore knows every service of AWS; these are the ones that the gateway or its credentials use.
     && cd /opt/edge-gateway/lib/python3*/site-packages/botocore/data \
     && find . -mindepth 1 -maxdepth 1 -type d \
         ! -name sagemaker-edge ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin \
@@ -32,7 +32,7 @@ COPY --from=build /opt/edge-gateway /opt/edge-gateway
 ENV PATH=/opt/edge-gateway/bin:$PATH PYTHONDONTWRITEBYTECODE=1 HOME=/tmp \
     GATEWAY_STATE_DIR=/var/lib/edge-gateway EDGE_MANAGER_DATA=/var/lib/edge-manager
 USER 1883:1883
-# 200 while the event loop answers. Whether it is connected says /readyz: to start it anew would not mend the broker.
+# 200 while the event loop answers. It does not depend on the connection (/readyz does): a restart would not help there.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s \
     CMD ["python", "-c", "import urllib.request as u; u.urlopen('http://127.0.0.1:9464/healthz', timeout=4)"]
 ENTRYPOINT ["edge-gateway"]

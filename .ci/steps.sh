@@ -5,7 +5,7 @@ declare -A jobs=()                         # name -> process group that runs
 table=()                                   # a line for each step that came to its end
 failed=0
 
-# Start a command under a name, in a process group of its own: it can be ended as one, and hears SIGINT as it would in a
+# Start a command under a name, in a process group of its own: it can be ended as one, and gets SIGINT as it would in a
 # terminal.
 begin() {
     local name=$1

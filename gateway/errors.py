@@ -92,11 +92,11 @@ class ProvisioningError(GatewayError):
 
 
 class BrokerError(GatewayError):
-    """The broker is unreachable or rejects what the gateway needs. A retry can succeed."""
+    """The broker is unreachable or refuses what the gateway needs. A retry can succeed."""
 
 
 class BrokerRefused(BrokerError):
-    """The broker rejects CONNECT: `code` is its MQTT 5 reason code."""
+    """The broker refuses CONNECT: `code` is its MQTT 5 reason code."""
 
     def __init__(self, code: int, detail: str) -> None:
         super().__init__(detail)

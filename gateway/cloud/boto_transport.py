@@ -1,6 +1,7 @@
 """Sends calls by boto3, in threads. It reaches every endpoint that the AWS settings can name.
 
-The boto3 session and client of both transports are made here. It must never retry a call, and knows no failing devices.
+The boto3 session and client of both transports are made here. It must never retry a call or
+keep the state of a device.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Sends calls over HTTP connections of our own, signed here: a tenth of the CPU time of the same call by boto3.
 
 boto3 provides credentials and their refresh, region, endpoint, and the service model by which botocore parses the
-responses. It must never retry a call, and knows no failing devices.
+responses. It must never retry a call or keep the state of a device.
 """
 
 import asyncio

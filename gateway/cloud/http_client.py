@@ -1,6 +1,6 @@
 """HTTP/1.1 POSTs to one origin over persistent connections, on the asyncio loop. httptools parses the responses.
 
-Knows no AWS. It must never repeat a request: who made it gets the error.
+It must never retry a request (the caller gets the error), nor depend on AWS.
 """
 
 import asyncio

@@ -14,7 +14,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.config import validators
 from gateway.config.broker_url import BrokerUrl
-from gateway.config.validators import File
 
 ENV_PREFIX = "GATEWAY_"
 
@@ -57,9 +56,13 @@ class Settings(BaseSettings):
         "ports 1883 and 8883 may be left out",
         "mqtt://host:port or mqtts://user:password@host:port",
     )
-    mqtt_ca_file: File | None = _file("PEM file of the authorities for the broker's certificate; unset: the system's")
-    mqtt_cert_file: File | None = _file("PEM file of the gateway's own certificate, if the broker asks for one")
-    mqtt_key_file: File | None = _file("PEM file of the private key of mqtt_cert_file")
+    mqtt_ca_file: validators.File | None = _file(
+        "PEM file of the authorities for the broker's certificate; unset: the system's"
+    )
+    mqtt_cert_file: validators.File | None = _file(
+        "PEM file of the gateway's own certificate, if the broker asks for one"
+    )
+    mqtt_key_file: validators.File | None = _file("PEM file of the private key of mqtt_cert_file")
     mqtt_password_file: validators.SecretFile | None = _file("File that holds the password of the user in mqtt_url")
     keepalive: int = _whole(30, 1, 65535, "Longest silence between gateway and broker, in s")
     session_expiry: int = _whole(
@@ -96,12 +99,14 @@ class Settings(BaseSettings):
     concurrency: int = _whole(128, 1, 4096, "Calls to the service at once")
     connect_timeout: float = _seconds(3.0, 0.1, 300, "Longest wait for a connection to the service, in s")
     read_timeout: float = _seconds(10.0, 0.1, 300, "Longest wait for an answer of the service, in s")
-    retry_base: float = _seconds(0.2, 0.01, 60, "Longest wait before the first repetition of a call, in s; it doubles")
-    retry_cap: float = _seconds(20.0, 0.01, 3600, "Longest wait before any repetition of a call, in s")
+    retry_base: float = _seconds(0.2, 0.01, 60, "Longest wait before the first retry of a call, in s; it doubles")
+    retry_cap: float = _seconds(20.0, 0.01, 3600, "Longest wait before any retry of a call, in s")
     give_up_after: float = _seconds(
         300, 1, 604800, "How long a message may keep failing while other devices' calls succeed, in s; then code 7"
     )
-    ask_registration: bool = _setting(True, "Whether the service is asked if a device is registered", "true or false")
+    ask_registration: bool = _setting(
+        True, "Whether the gateway asks the service if a device is registered", "true or false"
+    )
     registered_values: validators.ValueList = _setting(
         ("REGISTERED", "true"),
         "The values of DeviceRegistration that mean registered, in any case; separated by commas in the environment",
@@ -140,7 +145,7 @@ class Settings(BaseSettings):
         268435456,
         65536,
         1 << 40,
-        "Size of the model files kept in state_dir at most, in bytes; the least used go first",
+        "Size of the model files kept in state_dir at most, in bytes; the least recently used are deleted first",
     )
     http_host: validators.Host = _setting(
         "127.0.0.1", "Address on which the status pages are served", "a host name or an IP address"
@@ -153,7 +158,7 @@ class Settings(BaseSettings):
     )
     drain_timeout: float = _seconds(10, 0, 3600, "How long SIGTERM lets running work end, in s")
     log_level: Annotated[LogLevel, validators.Choice] = _setting(
-        "info", "The least that is logged: debug, info, warning or error", "debug, info, warning or error"
+        "info", "Lowest level that is logged: debug, info, warning or error", "debug, info, warning or error"
     )
     log_format: Annotated[LogFormat, validators.Choice] = _setting(
         "auto", "human or json; auto: human on a terminal, else json", "auto, human or json"

@@ -44,7 +44,7 @@ def _unique(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def _not_empty(words: tuple[str, ...]) -> tuple[str, ...]:
     if not words or "" in words:
-        raise ValueError("nothing would ever count as registered; ask_registration = false asks nothing")
+        raise ValueError("no device would ever count as registered; to skip the check, set ask_registration = false")
     return words
 
 

@@ -1,4 +1,4 @@
-"""How a heartbeat gets into its device's queue: by the layout that it brings, or once the hello of its tag is known."""
+"""How a heartbeat gets into its device's queue: with a layout of its own, or once the hello of its tag is known."""
 
 from gateway.core.device_state import DeviceState
 from gateway.core.effects import Effects, SaveHellos

@@ -105,7 +105,7 @@ class DeviceState:
     """An idle device costs this object and its hellos; the rest is made when needed and dropped afterwards.
 
     `max_payload`: the newest hello's, in bytes; None where no limit is known. `split_remaining`: so many heartbeats are
-    sent one by one, after a merged call was rejected. `retry_batch_size`: the next call repeats one of so many
+    sent one by one, after a merged call was rejected. `retry_batch_size`: the next call retries one of so many
     heartbeats. `backing_off`: no call before `Engine.retry_due`. `queued_for_slot`: CallScheduler has it in its queue.
     `hello_suback`: when the SUBACK for the hello that it awaits came, on the monotonic clock.
     """

@@ -137,7 +137,7 @@ class Engine:
         if file_reads.can_answer(state, read, effects.now.mono):
             file_reads.serve(effects, state, pending)
         else:
-            state.read = pending  # in place of an older one: the device has asked anew
+            state.read = pending  # it replaces an older one: the device has asked again
             self._start_next_call(effects, state)
 
     def file_unavailable(self, device: Device, delivery: DeliveryToken, error: FileError, now: Instant) -> Effects:

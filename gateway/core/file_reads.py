@@ -9,13 +9,13 @@ from gateway.errors import Code
 from gateway.protocol import MAX_BLOCK_BYTES, MAX_BLOCKS, Read
 
 ASK_AGAIN = 1.0
-"""Seconds after such an answer in which no other read asks the service: heartbeats wait behind that call."""
+"""Seconds after a call that a read caused, in which no other read causes one: heartbeats wait behind that call."""
 TOTAL_BYTES = 5
 """Of a file's size in a block, at most: it is not known when a read is checked."""
 
 
 def limit_violation(read: Read, max_payload: int | None) -> str | None:
-    """What of a read breaks the protocol's limits; None where nothing does."""
+    """The limit of the protocol that a read breaks, as text; None: it breaks none."""
     if not 1 <= read.length <= MAX_BLOCK_BYTES:
         return f"length: {read.length} where 1 to {MAX_BLOCK_BYTES} bytes belong"
     if not 1 <= read.count <= MAX_BLOCKS:

@@ -1,7 +1,7 @@
 """Heartbeats -> one SendHeartbeat: samples get value and date, models are merged, equal results are one.
 
 Only heartbeats of one layout are merged, with at most one DeploymentResult, bounded in heartbeats and bytes. Must never
-know a device's state.
+depend on a device's state.
 """
 
 import math

@@ -32,7 +32,7 @@ def commands_to_try(
         ("see every message", f"{subscribe} -t 'edge/#' -F '%t %x'"),
         (f"be {device}: a heartbeat by hand", f"printf '{_octal(HEARTBEAT)}' | {publish}/hb -s"),
         (f"be {device}: ask for its plan", f"{publish}/get -n"),
-        ("what the Edge Manager knows", f"{manager} status {fleet} {option}"),
+        ("the status at the Edge Manager", f"{manager} status {fleet} {option}"),
         ("deploy another model", f"{manager} deploy {fleet} --all {handle}={file} {option}"),
         ("take the first one off", f"{manager} undeploy {fleet} {environment.handle} --all {option}"),
         ("the gateway's metrics", f"curl -s {status_url}metrics"),

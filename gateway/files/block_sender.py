@@ -1,6 +1,6 @@
 """Publishes the blocks of model files: one block of each device in turn, with a limit for each device and for all.
 
-Downloads must never delay heartbeats, and a device that stops reading must leave no state. Knows no S3.
+Downloads must never delay heartbeats, and a device that stops reading must leave no state. It does not use S3.
 """
 
 import time
@@ -160,7 +160,7 @@ class BlockSender:
         self._unconfirmed_bytes -= size
         if reason >= FAILURE and (download.reads or not download.unconfirmed):
             _log.error(
-                "the broker rejects a block of a model file; the download ends; correct the ACL of the broker",
+                "the broker refuses a block of a model file; the download ends; correct the ACL of the broker",
                 topic=download.topic,
                 reason=reason,
             )

@@ -1,6 +1,6 @@
 """Model files on this machine's disk, over restarts: bounded, the least recently used are evicted first.
 
-A file must never be used before it is verified. Knows no S3 and no devices.
+A file must never be used before it is verified. It does not use S3 and has no state of devices.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Model files from S3, through the cache on disk: one fetch, however many devices read the file.
 
-Bytes must never leave unverified. Knows no devices and no MQTT.
+A file must never be returned before it is verified. It does not use MQTT and has no state of devices.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ def s3_call(operation: Any, url: str) -> Any:
 
 
 class ModelFileStore:
-    """Opens model files, and knows their sizes."""
+    """Opens model files, and gets their sizes."""
 
     def __init__(self, client: Callable[[], Any], folder: Path, limit: int, policy: RetryPolicy) -> None:
         """`client` makes the S3 client at its first use: a fleet without models saves 14 MB.
@@ -215,7 +215,7 @@ class ModelFileStore:
             opened: VerifiedFile = await retrying(self._in_thread, self._pool, self._download, file)
         except CloudError as error:
             if isinstance(error, TransientError | OperatorError) and error.reason not in ABSENT:
-                raise FileError(Code.GAVE_UP, f"{file.url} cannot be had now: {error}") from error
+                raise FileError(Code.GAVE_UP, f"{file.url} cannot be fetched now: {error}") from error
             raise FileError(Code.UNKNOWN_PLAN, f"{file.url}: {error}") from error
         return opened
 

@@ -6,7 +6,7 @@ monotonic seconds.
 """
 
 MAX_WINDOW = 256
-"""Well below what the connection sends at once."""
+"""Well below the number of publications that the connection allows in flight."""
 MIN_WINDOW = 4
 START_WINDOW = 16
 RTT_TOLERANCE = 0.001

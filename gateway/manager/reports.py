@@ -1,4 +1,4 @@
-"""What the manager knows of devices and rollouts, read from the database for people and programs. It must never write.
+"""Reports of devices and rollouts, read from the database for people and programs. It must never write.
 
 The reports have the form of the commands' `--json`; times are Unix seconds.
 """

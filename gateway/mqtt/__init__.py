@@ -1,4 +1,4 @@
-"""Connections to the broker: topics and bytes in and out, acknowledgements. Knows no message of the protocol."""
+"""Connections to the broker: topics and bytes in and out, acknowledgements. Independent of the messages."""
 
 from gateway.mqtt.connection import BrokerEndpoint
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS

@@ -1,7 +1,7 @@
 """An HTTP/1.1 server of GET pages on the asyncio loop: one request a connection. httptools parses the requests.
 
-Knows no content. A client must never take more than MAX_REQUEST bytes or TIMEOUT seconds, and all clients together
-no more than MAX_CONNECTIONS connections.
+The caller provides the pages. A client must never use more than MAX_REQUEST bytes or TIMEOUT seconds, and all clients
+together no more than MAX_CONNECTIONS connections.
 """
 
 import asyncio

@@ -1,5 +1,5 @@
 """Limits the messages in flight, in number and in bytes: at the limit the subscriber connection is not read, and the
-broker keeps the rest. Must never know a message.
+broker keeps the rest. Must never depend on the content of a message.
 """
 
 import time

@@ -1,6 +1,6 @@
 """Publishes acks, plans and dead letters (QoS 1) and tracks the broker's PUBACKs. Must never decide what is published.
 
-A dead letter that nobody subscribes to is appended to a file.
+A dead letter without a subscriber is appended to a file.
 """
 
 import time
@@ -102,7 +102,7 @@ class Publisher:
         self._not_logged = 0
 
     def _append_to_file(self, delivery: Delivery, code: Code, detail: str, reason: int) -> None:
-        """The topic `dead` did not take it: a file does, or the log where that fails too."""
+        """No client received it on the topic `dead`: append it to the file; if that fails, log it."""
         self._metrics.dead_letters_kept.inc()
         try:
             file = self._store.save_dead_letter(delivery.topic, delivery.payload, code, detail, time.time())
@@ -124,7 +124,7 @@ class Publisher:
             if on_reason is not None:
                 on_reason(reason)
             elif reason >= FAILURE:
-                event = "the broker rejects a publication: its ACL must let the gateway write it"
+                event = "the broker refuses a publication: its ACL must let the gateway write it"
                 _log.error(event, topic=topic, reason=reason)
             self.unconfirmed -= 1
             barrier.done()

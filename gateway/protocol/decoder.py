@@ -1,5 +1,5 @@
 """Payload bytes -> messages of devices. Raises DecodeError (form) or LimitError (a limit of the service) and nothing
-else, whatever the bytes; never allocates more than a small multiple of their length. Must never know a topic.
+else, whatever the bytes; never allocates more than a small multiple of their length. Must never use a topic.
 """
 
 from collections.abc import Callable

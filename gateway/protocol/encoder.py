@@ -1,4 +1,4 @@
-"""Messages to devices -> payload bytes. Must never know a topic, nor whether a device can take what it encodes."""
+"""Messages to devices -> payload bytes. Must never use a topic, nor decide what is published."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

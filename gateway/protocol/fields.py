@@ -1,6 +1,6 @@
 """Single elements of a payload: a decoded msgpack value in, the same value out, or DecodeError with what belongs there.
 
-Must never know a message or bytes. `type(x) is int` and not isinstance: a bool is malformed where a number belongs.
+Must never depend on a message. `type(x) is int` and not isinstance: a bool is malformed where a number belongs.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Calls to the Edge Manager and their outcomes. Members that are None are absent in the call.
 
-Frozen values; must never know boto3 or retries.
+Frozen values; must never depend on boto3 or on retries.
 """
 
 from dataclasses import dataclass
@@ -124,7 +124,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """It failed, and is to be repeated. `only_this_device`: calls of others succeed, so the core waits for
+    """It failed, and must be retried. `only_this_device`: calls of others succeed, so the core waits for
     `Engine.retry_due`; else the device waits for a free slot."""
 
     only_this_device: bool

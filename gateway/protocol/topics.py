@@ -1,4 +1,4 @@
-"""Topic strings <-> (device, channel): {root}/{fleet}/{device}/{channel}. Must never know a payload or the broker.
+"""Topic strings <-> (device, channel): {root}/{fleet}/{device}/{channel}. Must never use a payload.
 
 A device's identity comes from the topic alone, so a name that breaks the service's pattern is rejected here.
 """
@@ -44,7 +44,7 @@ class Topics:
     def parse(self, topic: str) -> tuple[Device, Channel]:
         """The device and the channel of a topic.
 
-        Raises LimitError where fleet or device is no name of the service, or the topic is not below the root.
+        Raises LimitError where fleet or device is not a valid name for the service, or the topic is not below the root.
         """
         levels = topic[len(self._prefix) :].split("/")
         if len(levels) != 3 or levels[2] not in _CHANNELS or not topic.startswith(self._prefix):

@@ -49,7 +49,7 @@ class AclFile:
 
     def __init__(self, root: str) -> None:
         if not root.strip("/ ") or root != root.strip("/ ") or set(root) & set("+#") or not root.isprintable():
-            raise ValueError(f"{root!r} is no root of topics")
+            raise ValueError(f"{root!r} is not a root of topics")
         self.root = root
         # In the order of the file: the lines of a device under its user name, other lines under a number.
         self._parts: dict[str | int, list[str]] = {}
@@ -88,7 +88,7 @@ class AclFile:
         Raises ValueError for a name that is not `fleet/device`, or has wildcards.
         """
         if user.count("/") != 1 or user != user.strip("/ ") or set(user) & set("+#") or not user.isprintable():
-            raise ValueError(f"{user!r} is no user name of a device")
+            raise ValueError(f"{user!r} is not the user name of a device")
         if user in self:
             return False
         lines = self._parts.setdefault(user, [])

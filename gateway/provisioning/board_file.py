@@ -90,9 +90,9 @@ class BoardFile:
             )
         except (ValueError, KeyError, TypeError, AttributeError, LimitError) as error:
             problem = f"the board file of {device} cannot be read: {error!r}"
-            raise ProvisioningError(f"{problem}; --renew makes it anew") from error
+            raise ProvisioningError(f"{problem}; --renew makes a new one") from error
         if board.device != device:
-            raise ProvisioningError(f"the board file of {device} is that of {board.device}; --renew makes it anew")
+            raise ProvisioningError(f"the board file of {device} is that of {board.device}; --renew makes a new one")
         return board
 
     def to_json(self) -> bytes:

@@ -1,7 +1,7 @@
 """The site's certificate authority: certificates of devices and of the broker, and the revocation list.
 
-Keys are P-256: small, and every TLS library of a board knows them. It reads no clock and no file. It must never issue a
-certificate for both ends: that of a device must not work for a broker, nor that of the broker for a client.
+Keys are P-256: small, and every TLS library of a board supports them. It reads no clock and no file. It must never
+issue a certificate for both ends: that of a device must not work for a broker, nor that of the broker for a client.
 """
 
 import ipaddress
@@ -160,7 +160,7 @@ def _host(host: str) -> x509.GeneralName:
     except ValueError:
         pass
     if len(host) > 253 or not all(_LABEL.fullmatch(label) for label in host.removesuffix(".").split(".")):
-        raise ProvisioningError(f"{host!r} is no host name or address: no port and no mqtts:// belong here")
+        raise ProvisioningError(f"{host!r} is not a host name or an address: give it without port and mqtts://")
     return x509.DNSName(host)
 
 

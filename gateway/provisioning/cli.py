@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SITE = Path("/etc/edge-gateway")
 DEFAULT_CONF = Path("/etc/mosquitto/mosquitto.conf")
-RELOAD = "Mosquitto knows it once it has read its files again: systemctl reload mosquitto"
+RELOAD = "Mosquitto must read its files again: systemctl reload mosquitto"
 RELOAD_CONTAINER = "(in containers: docker compose kill -s SIGHUP mosquitto)"
 NO_ACL = (
     "This site has no ACL with an entry for each device, which Mosquitto 2.1 and later need: `edge-gateway devices "
@@ -36,7 +36,7 @@ app = typer.Typer(name="devices", help="The site's identities: who may connect t
 
 SiteOption = Annotated[Path, typer.Option("--site", envvar="EDGE_SITE", help="The folder of the site's identities.")]
 DataOption = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
-NoRegisterOption = Annotated[bool, typer.Option("--no-register", help="Leave the Edge Manager alone.")]
+NoRegisterOption = Annotated[bool, typer.Option("--no-register", help="Do not change the Edge Manager.")]
 OptionalFleetArgument = Annotated[str | None, typer.Argument(help="A DeviceFleetName.", show_default=False)]
 _DEVICES = typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)
 DeviceArguments = Annotated[list[str] | None, _DEVICES]
@@ -83,7 +83,7 @@ def init(
         made = commands.init(site, hosts or [], datetime.now(UTC), renew, root)
     for each in made:
         typer.echo(f"made {each}")
-    typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if made else "nothing to make: all is there")
+    typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if made else "nothing to make: all files exist")
 
 
 @app.command()
@@ -178,7 +178,7 @@ def list_devices(
     site: SiteOption = DEFAULT_SITE,
     data: DataOption = DEFAULT_DATA,
 ) -> None:
-    """List all devices that the site or the manager knows, with their credentials."""
+    """List all devices of the site and of the manager, with their credentials."""
     from gateway.provisioning import commands
 
     opened = commands.open_site(site, None if no_register else data, datetime.now(UTC))

@@ -67,7 +67,9 @@ def _open_manager(data: Path) -> Iterator[Database]:
         with contextlib.closing(open_database(data, create=False)) as store:
             yield store
     except ManagerError as error:
-        raise ProvisioningError(f"{error}; or --no-register, where another Edge Manager knows the devices") from error
+        raise ProvisioningError(
+            f"{error}; or --no-register, where the devices are registered at another Edge Manager"
+        ) from error
     except sqlite3.Error as error:
         raise ProvisioningError(f"the manager's data in {data}: {error}") from error
 
@@ -112,10 +114,10 @@ def convert(root: Path, conf: Path, now: datetime) -> list[str]:
         old = conversion.find_broker_files(conf)
         for path in (old.acl, *old.passwords):
             if not path.exists():
-                raise ProvisioningError(f"{conf} names {path}, which is not there: run this where the broker runs")
+                raise ProvisioningError(f"{conf} names {path}, which does not exist: run this where the broker runs")
         previous, acl = folder.acl(), site.read_acl(old.acl.resolve())
         if acl is None:
-            raise ProvisioningError(f"{old.acl} is not there any more")
+            raise ProvisioningError(f"{old.acl} does not exist any more")
         acl = acl.without_patterns()
         inventory.replace_acl(acl)
         _ensure_probe(inventory, now)
@@ -191,7 +193,7 @@ def remove(
 
 
 def list_devices(inventory: DeviceInventory, manager: Database | None) -> list[DeviceListing]:
-    """All devices that the site or the manager knows, in order of their names."""
+    """All devices of the site and of the manager, in order of their names."""
     registered = set() if manager is None else {Device(fleet, name) for fleet, name, _ in manager.devices()}
     return [
         _listing(inventory, device, None if manager is None else device in registered)

@@ -43,7 +43,7 @@ def add(inventory: DeviceInventory, device: Device, request: CredentialRequest) 
         raise ProvisioningError(f"{device} has a {current}: --renew puts a {request.kind} in its place")
     board = None if request.renew else inventory.usable_board_file(device, request.kind)
     if current is not None and board is None and not request.renew:
-        message = f"has its {current} already, and no board file: --renew draws both anew"
+        message = f"has its {current} already, and no board file: --renew makes both again"
         return CredentialResult(device, message, needs_reload=inventory.grant_topics(device))
     return _grant(inventory, device, request, current, board)
 

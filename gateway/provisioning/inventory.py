@@ -77,7 +77,7 @@ class DeviceInventory:
         try:
             return None if pem is None else x509.load_pem_x509_certificate(pem)
         except ValueError as error:
-            raise ProvisioningError(f"{self._record_path(device)} is no certificate: {error}") from error
+            raise ProvisioningError(f"{self._record_path(device)} is not a certificate: {error}") from error
 
     def certificates(self, device: Device) -> list[x509.Certificate]:
         """The recorded certificate, and one that an interrupted command left in the board file."""

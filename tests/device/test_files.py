@@ -291,6 +291,6 @@ def test_a_file_that_cannot_be_had_now_makes_no_heartbeat_repeat_its_samples():
     device.agent.sample("rssi", -61)
     assert device.ask() is not None
     assert device.agent.taken == 1
-    device.agent.ack([None, 7, NOW, "s3://models/kws cannot be had now"])
+    device.agent.ack([None, 7, NOW, "s3://models/kws cannot be fetched now"])
     assert device.agent.taken == 1
     clean()

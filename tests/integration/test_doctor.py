@@ -170,7 +170,7 @@ def test_a_broker_of_mqtt_3_1_1_alone(variables: Callable[..., dict[str, str]], 
     if not rumqttd.is_installed():
         missing("iotcore is not installed")
     with Rumqttd(tmp_path) as old:
-        assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "3.1.1 alone")
+        assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "only MQTT 3.1.1")
 
 
 def test_a_port_of_something_else(variables: Callable[..., dict[str, str]], manager: Manager) -> None:

@@ -182,7 +182,7 @@ def test_topics_that_are_none_of_the_protocols_reach_nobody(watched: WatchedTest
     assert device.acked() == []
 
 
-def test_a_retained_heartbeat_is_not_rejected_again_at_each_start(testbed: Testbed) -> None:
+def test_a_retained_heartbeat_is_not_taken_again_at_each_start(testbed: Testbed) -> None:
     gateway, device = testbed.open(), testbed.device("d")
     device.send("hb", msgpack.packb([LAYOUT, T, [1], None, None, None, 1]), retain=True)
     assert device.ack(1) == (0, "")
@@ -190,10 +190,10 @@ def test_a_retained_heartbeat_is_not_rejected_again_at_each_start(testbed: Testb
     gateway.start()
     device.heartbeat(LAYOUT, T, [2], None, None, None, 2)
     assert device.ack(2) == (0, "")
-    reason = [
+    values = [
         call.body["AgentMetrics"][0]["Value"] for call in testbed.service.calls.so_far() if "AgentMetrics" in call.body
     ]
-    assert (reason, device.acked()) == ([1, 2], [])
+    assert (values, device.acked()) == ([1, 2], [])
 
 
 def test_where_nobody_watches_dead_the_payload_is_in_a_file(own_testbed: Testbed) -> None:

@@ -119,14 +119,14 @@ def test_the_bucket_is_gone(files: Files) -> None:
 @contextmanager
 def forbidden(files: Files, gateway: GatewayProcess) -> Iterator[str]:
     files.s3.forbid(files.bucket)
-    yield f"{files.url} cannot be had now: 403: Forbidden"
+    yield f"{files.url} cannot be fetched now: 403: Forbidden"
     files.s3.allow(files.bucket)
 
 
 @contextmanager
 def s3_is_down(files: Files, gateway: GatewayProcess) -> Iterator[str]:
     files.s3_proxy.stop_listening()
-    yield f"{files.url} cannot be had now: EndpointConnectionError"
+    yield f"{files.url} cannot be fetched now: EndpointConnectionError"
     files.s3_proxy.listen()
 
 

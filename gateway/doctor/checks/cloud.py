@@ -10,8 +10,10 @@ CLOCK_ALLOWED = 300
 """Seconds by which the date of a signature may be wrong at AWS."""
 CLOCK_NOTED = 60
 ACCESS_CODES = OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
-"""Errors of an API that knows the operation, and does not allow it."""
-CREDENTIAL_CODES = {"NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "TokenRetrievalError"}
+"""Errors of an API that has the operation, and does not allow it."""
+CREDENTIAL_CODES = frozenset(
+    "NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError".split()
+)
 """Errors of botocore before anything is sent."""
 NO_OBJECT = frozenset("NoSuchBucket NoSuchKey".split())
 SET_ENDPOINT = "set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API is"
@@ -92,9 +94,9 @@ def check_clock(ahead: float | None) -> CheckResult:
         return unknown("clock", "no answer of the endpoint has a Date", "keep this machine's clock by NTP")
     found = f"{abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} the endpoint's"
     if abs(ahead) > CLOCK_ALLOWED:
-        return failed("clock", found, "set it (NTP): signatures are refused, and the time of every sample is wrong")
+        return failed("clock", found, "set it (NTP): signatures are rejected, and the time of every sample is wrong")
     if abs(ahead) > CLOCK_NOTED:
-        todo = "set it (NTP): the times of samples are wrong, and beyond 300 s signatures are refused"
+        todo = "set it (NTP): the times of samples are wrong, and beyond 300 s signatures are rejected"
         return warned("clock", found, todo)
     return passed("clock", "agrees with the endpoint's")
 

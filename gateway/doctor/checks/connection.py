@@ -118,12 +118,12 @@ def check_connect(result: ConnectResult, broker: BrokerUrl) -> CheckResult:
     """Whether the gateway's user may connect, by MQTT 5."""
     user = broker.username or "a client without a user name"
     if result.connack is not None:
-        return passed("MQTT 5", f"spoken; {user} may connect")
+        return passed("MQTT 5", f"supported; {user} may connect")
     if result.code in NOT_AUTHORIZED:
-        todo = "set user and password in mqtt_url (mqtt_password_file) as the broker knows them"
+        todo = "set user and password in mqtt_url (mqtt_password_file) as they are at the broker"
         return failed("login", f"{user} is refused: {result.detail}", todo)
     if result.mqtt_3_1_1 and result.code in (None, UNSUPPORTED_VERSION):
-        found = "the broker speaks MQTT 3.1.1 alone"
+        found = "the broker speaks only MQTT 3.1.1"
         return failed("MQTT 5", found, "take a broker, or a listener, that speaks MQTT 5")
     if result.code is None:
         todo = "is this the port of an MQTT broker, and right with or without TLS?"
@@ -135,7 +135,7 @@ def check_limits(connack: ConnackProperties, max_payload: int) -> CheckResult:
     """Whether the limits that the broker announces allow what the gateway does."""
     if connack.maximum_qos < 1:
         todo = "allow QoS 1: without it nothing can be acknowledged"
-        return failed("limits", "the broker allows QoS 0 alone", todo)
+        return failed("limits", "the broker allows only QoS 0", todo)
     if not connack.wildcards:
         todo = "allow wildcard subscriptions: the gateway subscribes by them"
         return failed("limits", "the broker allows no filter with a wildcard", todo)

@@ -35,7 +35,7 @@ class Obstacle(Enum):
     NOT_REACHED = "its listener is not reached"
     NO_TLS = "TLS fails"
     LOGIN = "it is refused"
-    BROKE_OFF = "the trial broke off"
+    INTERRUPTED = "the trial was interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ _TODO = {
     Obstacle.NOT_REACHED: "put host and port of a listener for devices into this board file",
     Obstacle.NO_TLS: "devices fail too: `edge-gateway devices init HOST --renew` makes a certificate for this name",
     Obstacle.LOGIN: "`edge-gateway devices init`, then reload the broker; it keeps the password of this device",
-    Obstacle.BROKE_OFF: "the broker's log says more",
+    Obstacle.INTERRUPTED: "the broker's log says more",
 }
 _FAILURES = {Obstacle.NO_TLS, Obstacle.LOGIN}
 

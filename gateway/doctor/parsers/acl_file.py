@@ -96,7 +96,7 @@ def _mistake(word: str, rest: str) -> str:
     if space and first not in _GRANTS:
         return f"unknown access {first[:20]!r}"
     topic_filter = _parse_rule(rest).filter
-    return "" if _is_filter(topic_filter) else f"{topic_filter[:40]!r} is no topic filter"
+    return "" if _is_filter(topic_filter) else f"{topic_filter[:40]!r} is not a topic filter"
 
 
 def _is_filter(text: str) -> bool:

@@ -1,6 +1,6 @@
 """mosquitto.conf: the options of the broker, of each listener and of each plugin. Pure.
 
-Knows which options are a listener's, not what they mean.
+It only separates the options of listeners from the others: it does not interpret them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -73,7 +73,7 @@ class MosquittoConf:
         return not self.listeners or "true" in allowed
 
     def number(self, name: str, default: int) -> int:
-        """`default` too where it is no number: such a broker would not start."""
+        """`default` too where it is not a number: such a broker would not start."""
         text = self.options.get(name, "")
         return int(text) if text.isdecimal() else default
 

@@ -37,7 +37,7 @@ def parse(text: str) -> PasswordUsers:
         elif user in first:
             mistakes.append(f"line {number}: {user} a second time (first in line {first[user]})")
         elif found is None and not hashed.startswith(_ARGON2):
-            mistakes.append(f"line {number}: the password of {user} is no hash that Mosquitto reads")
+            mistakes.append(f"line {number}: the password of {user} is not a hash that Mosquitto reads")
         elif found is not None and found["long"]:
             long_salts.append(user)
         first.setdefault(user, number)

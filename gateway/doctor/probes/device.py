@@ -1,8 +1,8 @@
 """Tries as the doctor's device what devices may do and what they may not. Decides nothing.
 
-The device is `doctor/probe`: `edge-gateway devices init` makes it, and no manager knows it. An empty retained hello
-means that there is none, so a running gateway ignores it; nothing is published on hb, get or read, which the gateway
-would answer. It must never connect as any other device: the broker would disconnect that one.
+The device is `doctor/probe`: `edge-gateway devices init` makes it, and it is registered at no manager. An empty
+retained hello means that there is none, so a running gateway ignores it; nothing is published on hb, get or read, which
+the gateway would answer. It must never connect as any other device: the broker would disconnect that one.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ async def probe_device(board_file: Path, gateway: BrokerEndpoint, root: str) -> 
     if isinstance(reached.tls, TlsFailure):
         return NotTried(Obstacle.NO_TLS, f"{address}: {reached.tls.detail}")
     trial = await attempt(_try(board, endpoint, gateway, root))
-    return NotTried(Obstacle.BROKE_OFF, f"{address}: {trial.detail}") if isinstance(trial, ProbeFailure) else trial
+    return NotTried(Obstacle.INTERRUPTED, f"{address}: {trial.detail}") if isinstance(trial, ProbeFailure) else trial
 
 
 def board_endpoint(board: BoardFile) -> BrokerEndpoint:
@@ -81,7 +81,7 @@ async def _try(board: BoardFile, own: BrokerEndpoint, gateway: BrokerEndpoint, r
         written = [topic for topic in hellos if await _can_write(own, topic)]
         return DeviceTrial(user, board.host, board.port, code, received, tuple(written), tuple(read))
     except BrokerRefused as error:
-        obstacle = Obstacle.LOGIN if error.code in NOT_AUTHORIZED else Obstacle.BROKE_OFF
+        obstacle = Obstacle.LOGIN if error.code in NOT_AUTHORIZED else Obstacle.INTERRUPTED
         return NotTried(obstacle, f"{board.host}:{board.port}: {error}")
 
 

@@ -13,7 +13,7 @@ def probe_disk(folder: Path) -> DiskSpace:
     existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     try:
         if not existing.is_dir():
-            raise NotADirectoryError(f"{existing} is no folder")
+            raise NotADirectoryError(f"{existing} is not a folder")
         with tempfile.TemporaryFile(dir=existing) as file:
             file.write(b"doctor")
             file.flush()

@@ -114,7 +114,7 @@ def _inspect(option: str, path: str, content: Acl | PasswordUsers | ProbeFailure
     except OSError as error:
         return BrokerFile(option, path, unseen=f"{path} cannot be seen from here ({error.strerror})")
     if not stat.S_ISREG(status.st_mode):
-        return BrokerFile(option, path, problem="is no file", link=link)
+        return BrokerFile(option, path, problem="is not a file", link=link)
     if isinstance(content, ProbeFailure):
         return BrokerFile(option, path, unseen=content.detail, link=link, access=_access(status), folders=folders)
     salts = content.long_salts if isinstance(content, PasswordUsers) else ()

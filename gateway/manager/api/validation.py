@@ -56,7 +56,7 @@ class ValidationErrors:
 
 
 Check = Callable[[object, str, ValidationErrors], object]
-"""(value, its path, where to add errors) -> the value with only what the model knows in it."""
+"""(value, its path, where to add errors) -> the value with only the members that the model has."""
 
 
 def json_type(value: object) -> str:
@@ -107,7 +107,7 @@ def compile_shape(shape: Shape) -> Check:
 def _check_structure(
     members: Mapping[str, Check], required: tuple[str, ...], value: object, path: str, errors: ValidationErrors
 ) -> dict[str, object]:
-    """A null member counts as absent; a member that the model does not know is left out. AWS does the same."""
+    """A null member counts as absent; a member that is not in the model is left out. AWS does the same."""
     if not isinstance(value, dict):
         errors.add_type(path or "input", value, "a structure")
         return {}
@@ -178,7 +178,7 @@ def _join(path: str, name: str) -> str:
 
 
 def parse_input(check: Check, body: bytes) -> dict[str, Any]:
-    """The input in a request's body, checked, with only the members that the model knows, and no null.
+    """The input in a request's body, checked, with only the members that the model has, and no null.
 
     An empty body is an empty structure. Raises ApiError: SerializationException or ValidationException.
     """

@@ -61,7 +61,7 @@ def parse_share(text: str) -> Fraction:
     match = _SHARE.fullmatch(text.strip())
     share = Fraction(match[1]) / 100 if match else Fraction(2)
     if share > 1:
-        raise ManagerError(f"'{text}' is no share: 0% to 100%")
+        raise ManagerError(f"'{text}' is not a share: 0% to 100%")
     return share
 
 
@@ -76,7 +76,7 @@ def parse_duration(text: str) -> float:
     """Seconds."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ManagerError(f"'{text}' is no time: 90s, 10m, 2h or 1d")
+        raise ManagerError(f"'{text}' is not a time: 90s, 10m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]]
 
 

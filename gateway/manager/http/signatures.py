@@ -62,7 +62,7 @@ class SignedRequest:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """AWS's pair of an access key id and a secret access key. The manager knows one."""
+    """AWS's pair of an access key id and a secret access key. The manager has one."""
 
     id: str
     secret: str = field(repr=False)

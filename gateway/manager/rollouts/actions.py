@@ -111,7 +111,7 @@ def deploy(
     """
     check_names("EntityName", [*files, *([] if name is None else [name])])
     if policy not in POLICIES:
-        raise ManagerError(f"'{policy}' is no policy: {' or '.join(POLICIES)}")
+        raise ManagerError(f"'{policy}' is not a policy: {' or '.join(POLICIES)}")
     definitions = []
     for handle, file in files.items():
         stored = objects.put_file(file, bucket, handle)

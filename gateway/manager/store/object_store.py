@@ -1,4 +1,4 @@
-"""Model files: a directory of bucket/key that is served as an object store. Knows no HTTP but the errors of S3.
+"""Model files: a directory of bucket/key that is served as an object store. Of HTTP it uses only the errors of S3.
 
 A file appears whole or not at all (temporary file, fsync, rename). No bucket and no key may lead out of the directory.
 A file that an operator put there by hand is served too.
@@ -62,7 +62,7 @@ class ObjectStore:
         Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
         if not BUCKET.fullmatch(bucket):
-            raise ManagerError(f"'{bucket}' is no name of a bucket: 3 to 63 lower-case letters, digits, dots, hyphens")
+            raise ManagerError(f"'{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens")
         try:
             return self._put_file(source, bucket, handle)
         except OSError as error:

@@ -60,7 +60,7 @@ def test_an_empty_root_is_a_mistake_and_no_default(monkeypatch: pytest.MonkeyPat
         ("concurrency = true", "a whole number from 1 to 4096"),
         ("concurrency = 1.5", "a whole number from 1 to 4096"),
         ('ask_registration = "perhaps"', "true or false"),
-        ("registered_values = []", "ask_registration = false asks nothing"),
+        ("registered_values = []", "to skip the check, set ask_registration = false"),
         ("retry_base = 30", "it is below retry_base"),
         ("http_port = 65536", "0 to 65535, or off"),
         ("http_port = false", "0 to 65535, or off"),

@@ -74,9 +74,9 @@ def test_names_that_the_service_rejects(name):
     [
         ({"k_s": "m.bin"}, {}, "'k_s' is no EntityName"),
         ({"kws": "m.bin"}, {"name": "x" * 64}, "is no EntityName"),
-        ({"kws": "m.bin"}, {"policy": "PRAY"}, "'PRAY' is no policy"),
+        ({"kws": "m.bin"}, {"policy": "PRAY"}, "'PRAY' is not a policy"),
         ({"kws": "none.bin"}, {}, "none.bin cannot be stored"),
-        ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is no name of a bucket"),
+        ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is not a bucket name"),
     ],
 )
 def test_a_deployment_that_is_not_possible(fleet, tmp_path, model, files, options, message):

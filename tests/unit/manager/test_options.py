@@ -20,7 +20,7 @@ def test_shares(text, share):
 
 @pytest.mark.parametrize("text", ["", "%", "101%", "-5%", "5 %", "five", "1e1", "nan"])
 def test_text_that_is_no_share(text):
-    with pytest.raises(ManagerError, match="is no share: 0% to 100%"):
+    with pytest.raises(ManagerError, match="is not a share: 0% to 100%"):
         parse_share(text)
 
 
@@ -36,7 +36,7 @@ def test_times(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "m", "-1s", "1.5h", "1w", "1h30m"])
 def test_text_that_is_no_time(text):
-    with pytest.raises(ManagerError, match="is no time: 90s, 10m, 2h or 1d"):
+    with pytest.raises(ManagerError, match="is not a time: 90s, 10m, 2h or 1d"):
         parse_duration(text)
 
 

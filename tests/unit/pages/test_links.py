@@ -8,8 +8,6 @@ from tests.support import pages
 from tests.support.pages import Page
 from tests.support.paths import ROOT
 
-NOT_WRITTEN_YET = {"gateway/ARCHITECTURE.md"}
-
 
 def mistakes(page: Page) -> list[str]:
     found = []
@@ -22,8 +20,6 @@ def mistakes(page: Page) -> list[str]:
             continue
         path = (page.folder / target).resolve()
         name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else link
-        if name in NOT_WRITTEN_YET and not path.exists():
-            continue
         is_here = path.exists() and path.is_relative_to(ROOT)
         if not is_here or (anchor and anchor not in pages.page(name).anchors()):
             found.append(link)
@@ -33,11 +29,6 @@ def mistakes(page: Page) -> list[str]:
 @pytest.mark.parametrize("page", pages.pages(), ids=lambda page: page.name)
 def test_every_link_resolves(page: Page) -> None:
     assert mistakes(page) == []
-
-
-@pytest.mark.parametrize("name", sorted(NOT_WRITTEN_YET))
-def test_what_is_not_written_yet_does_not_exist(name: str) -> None:
-    assert not (ROOT / name).exists(), "take it out of NOT_WRITTEN_YET"
 
 
 @pytest.mark.parametrize(

@@ -78,12 +78,12 @@ def test_a_name_longer_than_a_common_name_may_be() -> None:
     "host", ["bad host", "broker.example:8883", "mqtts://broker.example", "", "a..b", "-a", "x" * 64, "b\u00fc.example"]
 )
 def test_what_is_neither_a_host_name_nor_an_address(host: str) -> None:
-    with pytest.raises(ProvisioningError, match="is no host name or address"):
+    with pytest.raises(ProvisioningError, match="is not a host name or an address"):
         AUTHORITY.issue_broker([host], NOT_AFTER)
 
 
 def test_a_host_name_that_is_none() -> None:
-    with pytest.raises(ProvisioningError, match="is no host name"):
+    with pytest.raises(ProvisioningError, match="is not a host name"):
         AUTHORITY.issue_broker(["broker.exämple"], NOT_AFTER)
 
 

@@ -105,7 +105,7 @@ def test_the_board_file_may_be_deleted_once_it_is_flashed(cli: SiteCli, options:
     cli("add", "f", "one", *options)
     (cli.site / "devices" / "f.one.json").unlink()
     before = cli.all_files()
-    assert "no board file: --renew draws both anew" in cli("add", "f", "one", *options).stdout
+    assert "no board file: --renew makes both again" in cli("add", "f", "one", *options).stdout
     assert cli.all_files() == before
     assert "--renew" in cli.error("add", "f", "one", *options, "--print")
 
@@ -175,7 +175,7 @@ def test_a_board_file_that_cannot_be_read(cli: SiteCli) -> None:
     cli("add", "f", "one", "two")
     path = cli.site / "devices" / "f.one.json"
     path.write_bytes((cli.site / "devices" / "f.two.json").read_bytes())
-    assert "is that of f/two; --renew makes it anew" in cli.error("add", "f", "one")
+    assert "is that of f/two; --renew makes a new one" in cli.error("add", "f", "one")
     path.write_text("{}")
     assert "cannot be read" in cli.error("add", "f", "one")
     cli("add", "f", "one", "--renew")
@@ -226,8 +226,8 @@ def test_the_board_file_alone_on_stdout(cli: SiteCli) -> None:
 
 def test_init_keeps_what_is_there(cli: SiteCli) -> None:
     before = cli.all_files()
-    assert cli("init").stdout == "nothing to make: all is there\n"
-    assert cli("init", "broker.example", "10.0.0.1").stdout == "nothing to make: all is there\n"
+    assert cli("init").stdout == "nothing to make: all files exist\n"
+    assert cli("init", "broker.example", "10.0.0.1").stdout == "nothing to make: all files exist\n"
     assert cli.all_files() == before
 
 
@@ -252,7 +252,7 @@ def test_init_with_another_name_makes_another_certificate_of_the_same_authority(
         (["add", "f", "one", "--broker", "mqtts://x:port"], "is no URL of a broker"),
         (["add", "f", "one", "--certificate", "--broker", "mqtt://x"], "a certificate needs TLS"),
         (["add", "f", "x" * 63, "--certificate"], "takes 64; a password has no such limit"),
-        (["add", "f", "one", "--data", "/no/such/folder"], "or --no-register, where another Edge Manager"),
+        (["add", "f", "one", "--data", "/no/such/folder"], "or --no-register, where the devices are registered"),
         (["list", "--site", "/no/such/site"], "no site in /no/such/site: `edge-gateway devices init` makes one"),
     ],
 )

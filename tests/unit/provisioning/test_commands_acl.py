@@ -69,7 +69,7 @@ def test_a_device_without_an_entry_gets_it_when_the_command_is_repeated(cli: Sit
 def test_init_makes_an_acl_that_is_missing_with_all_devices(cli: SiteCli, old: Path) -> None:
     assert "made the ACL, in" in cli("init").stdout
     assert set(cli.acl().users()) == {"f/by-password", "f/by-certificate", "doctor/probe"}
-    assert cli("init").stdout == "nothing to make: all is there\n"
+    assert cli("init").stdout == "nothing to make: all files exist\n"
 
 
 def test_init_gives_an_entry_to_who_lacks_it(cli: SiteCli) -> None:
@@ -85,7 +85,9 @@ def test_another_root_is_another_acl(tmp_path: Path) -> None:
     cli("init", "broker.example", "--root", "site-7/edge")
     assert "topic write site-7/edge/doctor/probe/hb" in (tmp_path / "site" / "broker" / "acl").read_text()
     assert "is for the root site-7/edge" in cli.error("init", "--root", "edge")
-    assert "'a/#' is no root of topics" in SiteCli(tmp_path / "b", tmp_path).error("init", "x.example", "--root", "a/#")
+    assert "'a/#' is not a root of topics" in SiteCli(tmp_path / "b", tmp_path).error(
+        "init", "x.example", "--root", "a/#"
+    )
 
 
 def test_a_site_with_patterns_is_converted(cli: SiteCli, old: Path) -> None:
@@ -145,7 +147,7 @@ def test_a_probe_that_could_not_connect_is_made_anew(cli: SiteCli) -> None:
         spoil()
         assert "an identity for the doctor's probe" in cli("init").stdout
         assert cli.passwords().matches("doctor/probe", json.loads(board.read_text())["password"])
-        assert cli("init").stdout == "nothing to make: all is there\n"
+        assert cli("init").stdout == "nothing to make: all files exist\n"
 
 
 def test_an_interrupted_removal_asks_for_the_reload_when_it_is_repeated(cli: SiteCli) -> None:
@@ -179,8 +181,8 @@ def test_without_an_acl_adding_says_what_is_missing(cli: SiteCli, old: Path) -> 
         ("listener 1\n", "must name one acl_file, and names none"),
         ("acl_file /a\nacl_file /b\n", "must name one acl_file, and names /a in"),
         ("acl_file acl\n", "where that is depends on the folder in which the broker runs"),
-        ("acl_file /no/such/acl\n", "names /no/such/acl, which is not there"),
-        ("acl_file /dev/null\npassword_file /no/such/file\n", "names /no/such/file, which is not there"),
+        ("acl_file /no/such/acl\n", "names /no/such/acl, which does not exist"),
+        ("acl_file /dev/null\npassword_file /no/such/file\n", "names /no/such/file, which does not exist"),
     ],
 )
 def test_a_configuration_that_cannot_be_converted(cli: SiteCli, tmp_path: Path, conf: str, reason: str) -> None:

@@ -66,7 +66,7 @@ def test_tls(reached: Reachability, level: Level, expected: str) -> None:
 def test_connect(connected: ConnectResult, check: str, level: Level) -> None:
     result = check_connect(connected, BROKER)
     assert (result.check, result.level) == (check, level)
-    assert connected.mqtt_3_1_1 is ("3.1.1 alone" in result.found) or connected.code in (0x86, 0x87, 0x88)
+    assert connected.mqtt_3_1_1 is ("only MQTT 3.1.1" in result.found) or connected.code in (0x86, 0x87, 0x88)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_files_as_they_should_be() -> None:
     [
         (replace(ACL, problem="is missing"), FAIL_ALWAYS, ": acl_file /b/acl is missing", "init"),
         (replace(PASSWORDS, problem="is missing"), FAIL_ALWAYS, ": password_file /b/passwords is missing", "init"),
-        (replace(KEY, problem="is no file"), WARN_IN_2_0, "keyfile /b/key is no file", "init"),
+        (replace(KEY, problem="is not a file"), WARN_IN_2_0, "keyfile /b/key is not a file", "init"),
         (replace(ACL, link=True), WARN_IN_2_0, "symbolic link", "itself"),
         (replace(PASSWORDS, link=True), WARN_IN_2_0, "symbolic link", "itself"),
         (replace(ACL, mistakes=("line 2: x",)), FAIL_ALWAYS, "/b/acl line 2: x", "lines"),

@@ -73,7 +73,7 @@ def test_links_and_files_that_are_none(site: Path, name: str) -> None:
     assert inspect(site)[option].problem == "is missing"
     (site / name).unlink()
     (site / name).mkdir()
-    assert inspect(site)[option].problem == "is no file"
+    assert inspect(site)[option].problem == "is not a file"
 
 
 def test_lines_that_cannot_be_read(site: Path) -> None:

@@ -51,8 +51,11 @@ class CallMonitor:
         fields = {"device": str(call.device), "error": str(error), "attempts": attempts}
         fields["failed_calls"] = self._failed_calls
         if isinstance(error, OperatorError):
-            event = "Edge Manager rejects our calls (credentials, permissions or endpoint)"
-            _log.error(f"{event}; messages stay queued at the broker", **fields)
+            _log.error(
+                "Edge Manager rejects our calls (credentials, permissions or endpoint);"
+                " messages stay queued at the broker",
+                **fields,
+            )
         else:
             _log.warning("a call to Edge Manager failed and is retried; messages stay queued at the broker", **fields)
 

@@ -84,7 +84,6 @@ def _tls(settings: Settings) -> ssl.SSLContext:
         if settings.mqtt_cert_file is not None:
             context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
     except (ssl.SSLError, OSError) as error:
-        raise ConfigError(
-            [f"mqtt_ca_file, mqtt_cert_file, mqtt_key_file: should be PEM files that fit ({error})"]
-        ) from error
+        names = "mqtt_ca_file, mqtt_cert_file, mqtt_key_file"
+        raise ConfigError([f"{names}: should be PEM files that fit ({error})"]) from error
     return context

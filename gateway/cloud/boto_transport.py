@@ -39,18 +39,16 @@ def has_credentials(session: Any) -> bool:
         return False
 
 
-def make_edge_client(
-    session: Any, region: str | None, threads: int, connect_timeout: float, read_timeout: float
-) -> Any:
+def make_edge_client(session: Any, region: str | None, pool: int, connect_timeout: float, read_timeout: float) -> Any:
     """The boto3 client by the standard AWS settings; timeouts in seconds. Raises ConfigError if they are wrong.
 
-    The client does not retry: the retry policy does.
+    `pool`: connections at most. The client does not retry: the retry policy does.
     """
     config = Config(
         retries={"total_max_attempts": 1},
         connect_timeout=connect_timeout,
         read_timeout=read_timeout,
-        max_pool_connections=threads,
+        max_pool_connections=pool,
     )
     try:
         region = region or session.region_name or os.environ.get("AWS_REGION") or None

@@ -121,5 +121,4 @@ class DirectTransport:
 
 
 def _tls(session: Any) -> ssl.SSLContext:
-    bundle = session._session.get_config_variable("ca_bundle")
-    return ssl.create_default_context(cafile=bundle or None)
+    return ssl.create_default_context(cafile=session._session.get_config_variable("ca_bundle") or None)

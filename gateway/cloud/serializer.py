@@ -7,31 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from math import isfinite
 from typing import Any, TypeAlias
 
+from gateway import protocol
 from gateway.errors import CloudError, OperatorError
-from gateway.protocol import (
-    Call,
-    DatedResult,
-    DatedSample,
-    Definition,
-    Deployment,
-    GetDeployments,
-    ModelReport,
-    ModelResult,
-    Registration,
-    SendHeartbeat,
-)
 
 DEFAULT_TTL = 300.0
 """Seconds for which a registration is valid if its CacheTTL is missing or unreadable."""
 
-ApiResponse: TypeAlias = Registration | tuple[Deployment, ...] | None
+ApiResponse: TypeAlias = protocol.Registration | tuple[protocol.Deployment, ...] | None
 """The response to a call; None for a heartbeat."""
 OnApiResponse: TypeAlias = Callable[[ApiResponse | CloudError], None]
 
 
-def to_request(call: Call) -> dict[str, Any]:
+def to_request(call: protocol.Call) -> dict[str, Any]:
     device = {"DeviceName": call.device.name, "DeviceFleetName": call.device.fleet}
-    if not isinstance(call, SendHeartbeat):
+    if not isinstance(call, protocol.SendHeartbeat):
         return device
     return (
         {"AgentVersion": call.agent_version}
@@ -48,14 +37,14 @@ def _present(**candidates: Any) -> dict[str, Any]:
     return {name: value for name, value in candidates.items() if value is not None and value != []}
 
 
-def _metrics(samples: Iterable[DatedSample]) -> list[dict[str, Any]]:
+def _metrics(samples: Iterable[protocol.DatedSample]) -> list[dict[str, Any]]:
     return [
         {"Dimension": metric.dimension, "MetricName": metric.name, "Value": value, "Timestamp": timestamp}
         for metric, value, timestamp in samples
     ]
 
 
-def _model(model: ModelReport) -> dict[str, Any]:
+def _model(model: protocol.ModelReport) -> dict[str, Any]:
     return {"ModelName": model.name, "ModelVersion": model.version} | _present(
         LatestSampleTime=model.latest_sample,
         LatestInference=model.latest_inference,
@@ -63,7 +52,7 @@ def _model(model: ModelReport) -> dict[str, Any]:
     )
 
 
-def result_to_request(result: DatedResult) -> dict[str, Any]:
+def result_to_request(result: protocol.DatedResult) -> dict[str, Any]:
     """SendHeartbeat's DeploymentResult."""
     return _present(
         DeploymentName=result.deployment,
@@ -75,7 +64,7 @@ def result_to_request(result: DatedResult) -> dict[str, Any]:
     )
 
 
-def _model_result(model: ModelResult) -> dict[str, Any]:
+def _model_result(model: protocol.ModelResult) -> dict[str, Any]:
     return _present(
         ModelHandle=model.handle,
         ModelName=model.name,
@@ -88,18 +77,18 @@ def _model_result(model: ModelResult) -> dict[str, Any]:
     )
 
 
-def parse_response(call: Call, response: Mapping[str, Any]) -> ApiResponse:
+def parse_response(call: protocol.Call, response: Mapping[str, Any]) -> ApiResponse:
     """The service's response to `call`, from the members that boto3 gives.
 
     boto3 does not validate responses. Raises OperatorError if it is not this API's: an outage must not look like a
     device that is not registered, or like a plan.
     """
-    if isinstance(call, SendHeartbeat):
+    if isinstance(call, protocol.SendHeartbeat):
         return None
-    return parse_deployments(response) if isinstance(call, GetDeployments) else parse_registration(response)
+    return parse_deployments(response) if isinstance(call, protocol.GetDeployments) else parse_registration(response)
 
 
-def parse_registration(response: Mapping[str, Any]) -> Registration:
+def parse_registration(response: Mapping[str, Any]) -> protocol.Registration:
     """GetDeviceRegistration's response. CacheTTL is seconds in a string."""
     try:
         ttl = float(response.get("CacheTTL") or DEFAULT_TTL)
@@ -108,33 +97,25 @@ def parse_registration(response: Mapping[str, Any]) -> Registration:
     status = response.get("DeviceRegistration")
     if status is None:
         raise OperatorError("NotTheApi", "an answer without DeviceRegistration: is the endpoint right?")
-    return Registration(str(status), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
+    return protocol.Registration(str(status), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
 
 
-def parse_deployments(response: Mapping[str, Any]) -> tuple[Deployment, ...]:
+def parse_deployments(response: Mapping[str, Any]) -> tuple[protocol.Deployment, ...]:
     """GetDeployments' response, in the service's order."""
     return tuple(_deployment(each) for each in response.get("Deployments") or ())
 
 
-def _deployment(each: Mapping[str, Any]) -> Deployment:
+def _deployment(each: Mapping[str, Any]) -> protocol.Deployment:
     definitions = each.get("Definitions")
-    return Deployment(
-        _text(each, "DeploymentName"),
-        _text(each, "FailureHandlingPolicy"),
-        None if definitions is None else tuple(_definition(definition) for definition in definitions),
-        _text(each, "Type"),
-    )
+    models = None if definitions is None else tuple(_definition(definition) for definition in definitions)
+    name, policy = _text(each, "DeploymentName"), _text(each, "FailureHandlingPolicy")
+    return protocol.Deployment(name, policy, models, _text(each, "Type"))
 
 
-def _definition(each: Mapping[str, Any]) -> Definition:
+def _definition(each: Mapping[str, Any]) -> protocol.Definition:
     checksum = each.get("Checksum") or {}
-    return Definition(
-        _text(each, "ModelHandle"),
-        _text(each, "State"),
-        _text(checksum, "Sum"),
-        _text(checksum, "Type"),
-        _text(each, "S3Url"),
-    )
+    handle, state, url = _text(each, "ModelHandle"), _text(each, "State"), _text(each, "S3Url")
+    return protocol.Definition(handle, state, _text(checksum, "Sum"), _text(checksum, "Type"), url)
 
 
 def _text(members: Mapping[str, Any], name: str) -> str | None:

@@ -29,8 +29,7 @@ def _enqueue_tagged(effects: Effects, state: DeviceState, item: QueuedHeartbeat,
     if time is not None and record.hello.epoch is None:
         if time > item.arrived:
             # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
-            detail = f"time: {time} s ago was before 1970"
-            effects.reject([item], Code.REFUSED, detail, state.max_payload)
+            effects.reject([item], Code.REFUSED, f"time: {time} s ago was before 1970", state.max_payload)
             return
         if record.infer_epoch(item.arrived - time):
             effects.append(SaveHellos(state.device, state.hellos))
@@ -92,5 +91,4 @@ def on_hello_timeout(effects: Effects, state: DeviceState, hellos: HelloTracker)
 
 
 def _reject_unknown(effects: Effects, state: DeviceState, item: QueuedHeartbeat) -> None:
-    detail = f"no hello of tag {item.heartbeat.source}"
-    effects.reject([item], Code.UNKNOWN_TAG, detail, state.max_payload)
+    effects.reject([item], Code.UNKNOWN_TAG, f"no hello of tag {item.heartbeat.source}", state.max_payload)

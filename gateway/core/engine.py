@@ -36,8 +36,8 @@ from gateway.protocol import (
     RetryLater,
 )
 
-CallOutcome: TypeAlias = Outcome[Registration | Plan | None]
-"""Of GetDeviceRegistration, GetDeployments or SendHeartbeat."""
+Answer: TypeAlias = Registration | Plan | None
+"""To GetDeviceRegistration, GetDeployments or SendHeartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,6 @@ class Engine:
     # Messages of devices
 
     def receive(self, device: Device, message: DeviceMessage, delivery: DeliveryToken, now: Instant) -> Effects:
-        """A message that was decoded."""
         effects = _effects_at(now)
         if self._stopped:
             return effects
@@ -259,7 +258,7 @@ class Engine:
 
     # Answers of the service
 
-    def resolve(self, device: Device, outcome: CallOutcome, now: Instant) -> Effects:
+    def resolve(self, device: Device, outcome: Outcome[Answer], now: Instant) -> Effects:
         """The outcome of the last CallService of `device`."""
         effects = _effects_at(now)
         state = self._states[device]
@@ -276,9 +275,7 @@ class Engine:
             self._fill_free_slots(effects)
         return effects
 
-    def _accepted(
-        self, effects: Effects, state: DeviceState, flight: InFlight, answer: Registration | Plan | None
-    ) -> None:
+    def _accepted(self, effects: Effects, state: DeviceState, flight: InFlight, answer: Answer) -> None:
         if isinstance(answer, Plan):
             known = on_plan(effects, state, answer, flight.gets, flight.plan_check)
             if flight.read is not None:

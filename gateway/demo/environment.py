@@ -21,10 +21,6 @@ class DemoDevice:
     client: str
     micropython: str | None = None
 
-    @property
-    def is_on_micropython(self) -> bool:
-        return self.micropython is not None
-
     def __str__(self) -> str:
         client = "paho-mqtt" if self.client == "paho" else "the SDK's MQTT client"
         return f"{'MicroPython' if self.micropython else 'CPython'} with {client}"

@@ -1,49 +1,41 @@
 """The commands to try while `--keep` leaves the demo running, with its ports and passwords. Pure."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
+from gateway.demo.environment import Environment
 
 HEARTBEAT = b"\x93\x93\xabby hand 1.0\x91\x93\xa4desk\xabtemperature\xff\x90\xc0\x91\xcc\xd7"
 """[["by hand 1.0", [["desk", "temperature", -1]], []], nil, [215]]."""
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Addresses and logins of all parts.
+def commands_to_try(
+    broker: BrokerAddress,
+    observer: BrokerLogin,
+    guest: BrokerLogin,
+    program: str,
+    data: Path,
+    environment: Environment,
+    status_url: str,
+) -> list[tuple[str, str]]:
+    """(purpose, command).
 
     `program`: the command `edge-gateway` on this machine. `guest`: the login of a device that the user can act as.
-    `data`: the manager's data. `handle`: the deployed model; `another`: handle and file of a second model.
-    `status_url`: the gateway's status pages.
+    `data`: the manager's data. `status_url`: the gateway's status pages.
     """
-
-    broker: BrokerAddress
-    observer: BrokerLogin
-    guest: BrokerLogin
-    program: str
-    data: Path
-    handle: str
-    another: tuple[str, Path]
-    status_url: str
-
-
-def commands_to_try(addresses: Addresses) -> list[tuple[str, str]]:
-    """(purpose, command)."""
-    broker, guest = addresses.broker, addresses.guest
     fleet, _, device = guest.user.partition("/")
-    subscribe = f"mosquitto_sub -V 5 -h {broker.host} -p {broker.gateway_port} {_options(addresses.observer)}"
+    subscribe = f"mosquitto_sub -V 5 -h {broker.host} -p {broker.gateway_port} {_options(observer)}"
     publish = f"mosquitto_pub -h {broker.host} -p {broker.device_port} {_options(guest)} -q 1 -t edge/{guest.user}"
-    handle, file = addresses.another
-    manager, data = f"{addresses.program} manager", f"--data {addresses.data}"
+    handle, file = environment.another
+    manager, option = f"{program} manager", f"--data {data}"
     return [
         ("see every message", f"{subscribe} -t 'edge/#' -F '%t %x'"),
         (f"be {device}: a heartbeat by hand", f"printf '{_octal(HEARTBEAT)}' | {publish}/hb -s"),
         (f"be {device}: ask for its plan", f"{publish}/get -n"),
-        ("the status at the Edge Manager", f"{manager} status {fleet} {data}"),
-        ("deploy another model", f"{manager} deploy {fleet} --all {handle}={file} {data}"),
-        ("take the first one off", f"{manager} undeploy {fleet} {addresses.handle} --all {data}"),
-        ("the gateway's metrics", f"curl -s {addresses.status_url}metrics"),
+        ("the status at the Edge Manager", f"{manager} status {fleet} {option}"),
+        ("deploy another model", f"{manager} deploy {fleet} --all {handle}={file} {option}"),
+        ("take the first one off", f"{manager} undeploy {fleet} {environment.handle} --all {option}"),
+        ("the gateway's metrics", f"curl -s {status_url}metrics"),
     ]
 
 

@@ -43,7 +43,6 @@ def process_environment(inherited: Mapping[str, str], **added: str) -> dict[str,
 
 
 def gateway_settings(broker: BrokerAddress, state: Path, endpoint: str) -> dict[str, str]:
-    """The gateway's settings, as its environment."""
     user, password = (quote(text, safe="") for text in (broker.gateway.user, broker.gateway.password))
     return {
         "GATEWAY_MQTT_URL": f"mqtt://{user}:{password}@{broker.host}:{broker.gateway_port}",

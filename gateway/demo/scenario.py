@@ -17,7 +17,7 @@ from gateway.demo.brokers.discovery import ManagedBroker
 from gateway.demo.brokers.process import ManagedProcess
 from gateway.demo.environment import Environment
 from gateway.demo.events import Event, PublishEvent
-from gateway.demo.hints import Addresses, commands_to_try
+from gateway.demo.hints import commands_to_try
 from gateway.demo.observers import RecordingProxy, TopicObserver, recording_proxy
 from gateway.demo.processes import FLEET, LISTENING, SUBSCRIBED, DemoError
 from gateway.demo.screen import DeviceRow, Screen
@@ -63,9 +63,8 @@ class Scenario:
             self._event_loop = asyncio.create_task(self._handle_events())
             stack.callback(self._event_loop.cancel)
             self._broker = await self._start_broker(stack, find_broker)
-            proxy = await stack.enter_async_context(
-                recording_proxy(free_ports(1)[0], self._began, self._events.put_nowait)
-            )
+            listening = recording_proxy(free_ports(1)[0], self._began, self._events.put_nowait)
+            proxy = await stack.enter_async_context(listening)
             await self._start_manager_and_gateway(stack, proxy)
             await self._start_devices(stack)
             await self._deploy()
@@ -107,7 +106,7 @@ class Scenario:
 
     def _compile(self) -> None:
         environment = self._environment
-        if environment.mpy_cross and any(device.is_on_micropython for device in environment.devices):
+        if environment.mpy_cross and any(device.micropython for device in environment.devices):
             processes.compile_board(environment.mpy_cross, self._folder)
 
     async def _start_devices(self, stack: AsyncExitStack) -> None:
@@ -183,18 +182,17 @@ class Scenario:
         """Wait for a signal. Of the demo's own devices only errors are shown."""
         await processes.run_manager_command(self._folder, "register", FLEET, GUEST)
         entry = processes.find_log_event(self._folder / "gateway.log", "status pages served") or {}
-        addresses = Addresses(
-            broker=self._broker.address,
+        commands = commands_to_try(
+            self._broker.address,
             observer=self._broker.add_user(OBSERVER),
             guest=self._broker.add_user(f"{FLEET}/{GUEST}"),
             program=self._program,
             data=self._folder / "manager",
-            handle=self._environment.handle,
-            another=self._environment.another,
+            environment=self._environment,
             status_url=str(entry.get("url", "")),
         )
         self._screen.step("All parts keep running until Ctrl-C. Routine messages are not shown any more. Try these:")
-        for purpose, command in commands_to_try(addresses):
+        for purpose, command in commands:
             self._screen.command(purpose, command)
         self._screen.text("")
         await self._wait_until(lambda: False, seconds=float("inf"))
@@ -225,16 +223,14 @@ class Scenario:
             self._screen.event(line)
 
     async def _wait_until(
-        self, condition: Callable[[], bool], deployment: str | None = None, seconds: float = STEP_TIMEOUT
+        self, condition: Callable[[], bool], deployment: str = "", seconds: float = STEP_TIMEOUT
     ) -> None:
         """Check a condition after each event. Raises DemoError after so many seconds, or if a process has ended."""
         deadline = time.monotonic() + seconds
         while not condition():
             self._check_processes()
-            failed = deployment and any(
-                device.results.get(deployment, "SUCCESS") != "SUCCESS" for device in self._tracker.devices.values()
-            )
-            if failed or time.monotonic() > deadline:
+            results = [device.results.get(deployment, "SUCCESS") for device in self._tracker.devices.values()]
+            if (deployment and set(results) != {"SUCCESS"}) or time.monotonic() > deadline:
                 raise DemoError(self._failure_text(deployment))
             self._event_handled.clear()
             # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the event.
@@ -253,12 +249,12 @@ class Scenario:
             log = processes.log_tail("the broker", self._folder / "broker" / "log")
             raise DemoError(f"the broker closed the observer's connection.\n{log}")
 
-    def _failure_text(self, deployment: str | None) -> str:
+    def _failure_text(self, deployment: str) -> str:
         """What is missing for each device, and the log of the part that the first device waits for."""
         texts, part = [], ""
         reports = self._reports() if deployment else {}
         for name, device in self._tracker.devices.items():
-            missing = missing_step(device, deployment)
+            missing = missing_step(device, deployment or None)
             different = [] if missing or not deployment else differences(device, reports[name], deployment)
             texts += [f"{name}: {text}" for text in ([missing.text] if missing else different)]
             texts += [f"{name}: {error}" for error in device.errors[-2:]]

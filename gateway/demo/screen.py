@@ -73,13 +73,16 @@ class Screen:
 
     def event(self, line: EventLine) -> None:
         colour = self._colours.get(line.device, "white")
-        self._print(format_event(line, self._arrows, colour, narrow=self._console.width < SHORT_LINES_BELOW))
+        text = format_event(line, self._arrows, colour, narrow=self._console.width < SHORT_LINES_BELOW)
+        if self._is_piped:
+            self._console.print(text, soft_wrap=True)
+        else:
+            self._console.print(text, no_wrap=True, overflow="ellipsis")
 
     def header(self, name: str, text: str) -> None:
         self._console.print(Text.assemble((f"  {name:<13}", "bold"), text), soft_wrap=self._is_piped)
 
     def step(self, text: str) -> None:
-        """What the demo does next."""
         self._console.print()
         self._console.print(Text.assemble(("» ", "bold green"), (text, "bold")), soft_wrap=True)
 
@@ -103,12 +106,6 @@ class Screen:
     @property
     def _is_piped(self) -> bool:
         return self._console.width >= PIPE_WIDTH
-
-    def _print(self, text: Text) -> None:
-        if self._is_piped:
-            self._console.print(text, soft_wrap=True)
-        else:
-            self._console.print(text, no_wrap=True, overflow="ellipsis")
 
 
 def format_event(line: EventLine, arrows: Arrows, colour: str, narrow: bool = False) -> Text:
@@ -140,9 +137,8 @@ def _arrow(line: EventLine, shaft: str, arrows: Arrows, width: int, right: Direc
 
 def table(rows: Sequence[DeviceRow], narrow: bool = False) -> Table:
     """One row for each device, and their sum. `narrow`: for 80 columns."""
-    grid = Table(
-        box=box.SIMPLE_HEAD, show_footer=True, show_edge=False, pad_edge=False, padding=(0, 0) if narrow else (0, 1)
-    )
+    padding = (0, 0) if narrow else (0, 1)
+    grid = Table(box=box.SIMPLE_HEAD, show_footer=True, show_edge=False, pad_edge=False, padding=padding)
     total = _total(rows)
     grid.add_column("device", footer="all", no_wrap=True)
     grid.add_column("runtime", max_width=16 if narrow else None)
@@ -164,10 +160,8 @@ def listing(rows: Sequence[DeviceRow]) -> Text:
     for row in (*rows, _total(rows)):
         text.append(f"{row.device}", "bold").append(f"{', ' + row.runtime if row.runtime else ''}: ")
         text.append(f"plan {row.plan}, {row.result}, " if row.plan else "")
-        text.append(
-            f"{row.accepted} heartbeats accepted, payloads {row.payload:,} bytes, packets {row.packets:,} bytes, "
-        )
-        text.append(f"JSON {row.json:,} bytes, {ratio(row)} the payloads\n")
+        text.append(f"{row.accepted} heartbeats accepted, payloads {row.payload:,} bytes, ")
+        text.append(f"packets {row.packets:,} bytes, JSON {row.json:,} bytes, {ratio(row)} the payloads\n")
     text.rstrip()
     return text
 

@@ -109,12 +109,8 @@ async def _check_cloud(
         probe_service(service, settings),
         probe_model_store(s3, settings, object_url),
     )
-    registered_values = frozenset(value.casefold() for value in settings.registered_values)
-    return [
-        check_credentials(credentials),
-        *check_service(answers, registered_values),
-        check_model_store(model, settings.cache_bytes),
-    ]
+    service_results = check_service(answers, frozenset(value.casefold() for value in settings.registered_values))
+    return [check_credentials(credentials), *service_results, check_model_store(model, settings.cache_bytes)]
 
 
 def _check_files(

@@ -109,11 +109,8 @@ class FileCache:
         except FileNotFoundError:
             return None
         except (Corrupted, OSError) as error:  # a failing disk returns other bytes, or none
-            _log.error(
-                "the disk has corrupted a model file; it is fetched again; check the disk",
-                url=file.url,
-                error=repr(error),
-            )
+            event = "the disk has corrupted a model file; it is fetched again; check the disk"
+            _log.error(event, url=file.url, error=repr(error))
             path.unlink(missing_ok=True)
             return None
         return opened

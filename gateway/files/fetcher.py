@@ -147,9 +147,8 @@ class ModelFileStore:
             head = await self._in_thread(self._size_pool, self._s3_call, "head_object", file.url)
             self._keep_size(file, int(head["ContentLength"]))
         except (CloudError, FileError, KeyError) as error:
-            _log.info(
-                "the size of a model file is not known; plans name the file without it", url=file.url, reason=str(error)
-            )
+            event = "the size of a model file is not known; plans name the file without it"
+            _log.info(event, url=file.url, reason=str(error))
             self._keep_size(file, None)
 
     def _keep_size(self, file: ModelFile, size: int | None) -> None:

@@ -164,30 +164,24 @@ def device_reports(database: Database, fleet: str | None = None) -> list[DeviceR
 
 
 def _metrics(database: Database, device_id: int) -> list[MetricReport]:
-    rows = database.connection.execute(
-        "SELECT model, version, dimension, name, value, at FROM metrics WHERE device = ?", (device_id,)
-    )
+    select = "SELECT model, version, dimension, name, value, at FROM metrics WHERE device = ?"
     return [
         MetricReport(model=model, version=version, dimension=dimension, name=name, value=value, at=at)
-        for model, version, dimension, name, value, at in rows
+        for model, version, dimension, name, value, at in database.connection.execute(select, (device_id,))
     ]
 
 
 def _models(database: Database, device_id: int) -> list[ModelTimesReport]:
-    rows = database.connection.execute(
-        "SELECT name, version, sample, inference FROM models WHERE device = ?", (device_id,)
-    )
+    select = "SELECT name, version, sample, inference FROM models WHERE device = ?"
     return [
         ModelTimesReport(name=name, version=version, latest_sample=sample, latest_inference=inference)
-        for name, version, sample, inference in rows
+        for name, version, sample, inference in database.connection.execute(select, (device_id,))
     ]
 
 
 def _results(database: Database, device_id: int) -> list[ResultReport]:
-    rows = database.connection.execute(
-        "SELECT deployment, result, received, told FROM results WHERE device = ? ORDER BY received", (device_id,)
-    )
+    select = "SELECT deployment, result, received, told FROM results WHERE device = ? ORDER BY received"
     return [
         ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)
-        for deployment, result, received, told in rows
+        for deployment, result, received, told in database.connection.execute(select, (device_id,))
     ]

@@ -105,13 +105,11 @@ class MqttSession:
     async def _subscribe(self) -> None:
         """On every connection and first of all: Mosquitto loses shared subscriptions at its own restart, and drops
         what is published until they are there again."""
-        reasons = await self._subscriber.subscribe(self._filters)
-        pairs = zip(self._filters, reasons, strict=True)
+        pairs = zip(self._filters, await self._subscriber.subscribe(self._filters), strict=True)
         refused = [f"{each} ({reason})" for (each, _), reason in pairs if reason.is_failure]
         if refused:
-            raise BrokerError(
-                f"the broker refuses to subscribe {', '.join(refused)}: its ACL must let the gateway read them"
-            )
+            topics = ", ".join(refused)
+            raise BrokerError(f"the broker refuses to subscribe {topics}: its ACL must let the gateway read them")
         if self._unwanted:
             await self._subscriber.unsubscribe(self._unwanted)
             self._unwanted = []

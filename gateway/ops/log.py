@@ -21,8 +21,10 @@ def configure_log(level: str = "info", form: str = "auto", stream: TextIO | None
     """
     target = sys.stderr if stream is None else stream
     human = form == "human" or (form == "auto" and target.isatty())
-    first = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level, _timestamp(human)]
-    last = _human(target) if human else _json()
+    timestamp = structlog.processors.TimeStamper(fmt="%H:%M:%S" if human else "iso", utc=not human)
+    first: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.stdlib.add_log_level, timestamp]
+    json: list[Processor] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    last = _human(target) if human else json
     structlog.configure(
         processors=[*first, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -32,21 +34,10 @@ def configure_log(level: str = "info", form: str = "auto", stream: TextIO | None
     _route_standard_library(target, first, last)
 
 
-def _timestamp(human: bool) -> Processor:
-    if human:
-        return structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
-    return structlog.processors.TimeStamper(fmt="iso", utc=True)
-
-
 def _human(target: TextIO) -> list[Processor]:
-    render = structlog.dev.ConsoleRenderer(
-        colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback, sort_keys=False
-    )
+    traceback = structlog.dev.plain_traceback
+    render = structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=traceback, sort_keys=False)
     return [_escape_control_characters, render]
-
-
-def _json() -> list[Processor]:
-    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
 
 
 def _escape_control_characters(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -121,7 +121,6 @@ class Metrics(Collector):
         return generate_latest(self.registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Called by the registry."""
         families = {family.name: family for family in self._families()}
         yield from families.values()
         for old, new in DEPRECATED.items():

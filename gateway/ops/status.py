@@ -4,7 +4,6 @@ import errno
 import json
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from types import TracebackType
 from typing import Self
 
 import structlog
@@ -58,9 +57,7 @@ class StatusServer:
             await self._listen(self._port)
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *error: object) -> None:
         self.port = None
         await self._server.close()
 
@@ -70,9 +67,8 @@ class StatusServer:
         except (OSError, UnicodeError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or str(error)
             if not (isinstance(error, OSError) and error.errno in PORT_ERRORS):
-                raise ConfigError(
-                    [f"http_host: {self._host} should be an address of this machine ({reason})"]
-                ) from None
+                mistake = f"{self._host} should be an address of this machine ({reason})"
+                raise ConfigError([f"http_host: {mistake}"]) from None
             if self._required:
                 mistake = f"{port} cannot be served on {self._host}; should be a free port, or off ({reason})"
                 raise ConfigError([f"http_port: {mistake}"]) from None

@@ -10,8 +10,6 @@ from gateway.pipeline.rate_limiter import DeviceRateLimiter
 
 
 class Pausable(Protocol):
-    """What can stop reading."""
-
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
@@ -57,11 +55,9 @@ class InFlightLimit:
         """It was acknowledged."""
         self.messages -= 1
         self.bytes -= size
-        if (
-            self._full_since is not None
-            and self.messages <= self._max_messages * 3 // 4
-            and self.bytes <= self._max_bytes * 3 // 4
-        ):
+        if self._full_since is None:
+            return
+        if self.messages <= self._max_messages * 3 // 4 and self.bytes <= self._max_bytes * 3 // 4:
             self._end_pause()
             if not self._stopped:
                 self._subscriber.resume()

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import structlog
 
+from gateway import protocol
 from gateway.cloud import EdgeManagerClient
 from gateway.core import (
     Acknowledge,
@@ -31,19 +32,6 @@ from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.hellos import HelloWriter, RetainedHelloReader
 from gateway.pipeline.publisher import PublishBarrier, Publisher
-from gateway.protocol import (
-    Accepted,
-    Call,
-    Channel,
-    Deployment,
-    Instant,
-    Outcome,
-    Rejected,
-    Topics,
-    encode_plan,
-    model_files,
-    topic_for_same_device,
-)
 from gateway.storage import StateStore
 
 _log = structlog.get_logger()
@@ -55,7 +43,7 @@ class Dispatcher:
     def __init__(
         self,
         engine: Engine,
-        topics: Topics,
+        topics: protocol.Topics,
         store: StateStore,
         metrics: Metrics,
         limit: InFlightLimit,
@@ -143,28 +131,28 @@ class Dispatcher:
         def unavailable(error: FileError) -> None:
             self.execute(self._engine.file_unavailable(effect.device, effect.delivery, error, _now()))
 
-        topic = topic_for_same_device(cast("Delivery", effect.delivery).topic, Channel.BLOCK)
+        topic = protocol.topic_for_same_device(cast("Delivery", effect.delivery).topic, protocol.Channel.BLOCK)
         self._reads.send(topic, effect.file, effect.read, unavailable)
 
     # Calls
 
-    def _on_outcome(self, call: Call, outcome: Outcome[Any]) -> None:
-        if isinstance(outcome, Accepted) and isinstance(outcome.answer, tuple):
+    def _on_outcome(self, call: protocol.Call, outcome: protocol.Outcome[Any]) -> None:
+        if isinstance(outcome, protocol.Accepted) and isinstance(outcome.answer, tuple):
             self._start_task(self._resolve_plan(call, outcome.answer))
         else:
             self._resolve(call, outcome)
 
-    async def _resolve_plan(self, call: Call, deployments: tuple[Deployment, ...]) -> None:
+    async def _resolve_plan(self, call: protocol.Call, deployments: tuple[protocol.Deployment, ...]) -> None:
         """The deployments become a plan, with the sizes of their files."""
-        outcome: Outcome[Any]
+        outcome: protocol.Outcome[Any]
         try:
-            sizes = await self._models.sizes(file for file in model_files(deployments) if file is not None)
-            outcome = Accepted(encode_plan(deployments, sizes))
+            sizes = await self._models.sizes(file for file in protocol.model_files(deployments) if file is not None)
+            outcome = protocol.Accepted(protocol.encode_plan(deployments, sizes))
         except Exception as error:  # whatever it is: the device's next call waits for this outcome
-            outcome = Rejected(f"the service's plan cannot be encoded: {error}")
+            outcome = protocol.Rejected(f"the service's plan cannot be encoded: {error}")
         self._resolve(call, outcome)
 
-    def _resolve(self, call: Call, outcome: Outcome[Any]) -> None:
+    def _resolve(self, call: protocol.Call, outcome: protocol.Outcome[Any]) -> None:
         self._calls -= 1
         self.execute(self._engine.resolve(call.device, outcome, _now()))
         self._changed.set()
@@ -180,5 +168,5 @@ class Dispatcher:
             _log.error("a fault of the gateway: please report it", exc_info=task.exception())
 
 
-def _now() -> Instant:
-    return Instant(time.time(), time.monotonic())
+def _now() -> protocol.Instant:
+    return protocol.Instant(time.time(), time.monotonic())

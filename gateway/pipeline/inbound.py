@@ -63,21 +63,19 @@ class InboundHandler:
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: accepted or rejected, never lost."""
-        self._limit.acquire(len(delivery.payload))
+        size = len(delivery.payload)
+        self._limit.acquire(size)
         now = Instant(time.time(), time.monotonic())
         device = channel = None
         try:
             device, channel = self._topics.parse(delivery.topic)
             self._metrics.received[channel].inc()
-            if len(delivery.payload) > self._max_payload:
-                raise DecodeError(f"{len(delivery.payload)} bytes, the gateway takes {self._max_payload}")
+            if size > self._max_payload:
+                raise DecodeError(f"{size} bytes, the gateway takes {self._max_payload}")
             # What the gateway fetched, and what the broker delivers again, does not count against the device.
             share = READ_SHARE if channel is Channel.READ else 1.0
-            if (
-                delivery.connection
-                and not delivery.redelivered
-                and not self._rates.allow(device, len(delivery.payload), now.mono, share)
-            ):
+            counts = delivery.connection and not delivery.redelivered
+            if counts and not self._rates.allow(device, size, now.mono, share):
                 effects = self._over_rate(delivery, device, channel, now)
             else:
                 message = DECODERS[channel](delivery.payload)

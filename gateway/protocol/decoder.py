@@ -8,24 +8,8 @@ from typing import Any
 import msgpack
 
 from gateway.errors import DecodeError, MessageError
-from gateway.protocol import fields
-from gateway.protocol.messages import (
-    NO_URLS,
-    STATES,
-    STATUSES,
-    DeviceMessage,
-    Get,
-    Heartbeat,
-    Hello,
-    Layout,
-    Metric,
-    Model,
-    ModelResult,
-    ModelSamples,
-    Read,
-    Result,
-    Samples,
-)
+from gateway.protocol import fields, messages
+from gateway.protocol.messages import NO_URLS, STATES, STATUSES, Samples
 
 MAX_EXPONENT = 30
 SHORT = 512
@@ -34,12 +18,12 @@ MAX_MQTT_PACKET = 268_435_455
 """Bytes of the largest packet of MQTT: a larger max_payload means no more."""
 
 
-def decode_hello(payload: bytes) -> Hello | None:
+def decode_hello(payload: bytes) -> messages.Hello | None:
     """The layout, epoch and limits of a device; None for the empty payload, which says that there is none."""
     if not payload:
         return None
     tag, layout, epoch, max_payload, flags = fields.array(_unpack(payload), 5, "hello")
-    return Hello(
+    return messages.Hello(
         tag=fields.tag(tag),
         layout=_layout(layout),
         epoch=fields.optional_uint(epoch, "epoch"),
@@ -48,14 +32,14 @@ def decode_hello(payload: bytes) -> Hello | None:
     )
 
 
-def decode_heartbeat(payload: bytes) -> Heartbeat:
+def decode_heartbeat(payload: bytes) -> messages.Heartbeat:
     """A heartbeat with its samples as they travelled: only its layout says what they mean.
 
     The error that it raises has the seq, where the payload is an array that holds one.
     """
     source, time, values, models, have, result, seq = fields.array(_unpack(payload), 7, "heartbeat")
     try:
-        return Heartbeat(
+        return messages.Heartbeat(
             fields.tag(source) if type(source) is int else _layout(source),
             fields.optional_uint(time, "time"),
             _sample_row(values, "values"),
@@ -69,25 +53,25 @@ def decode_heartbeat(payload: bytes) -> Heartbeat:
         raise
 
 
-def decode_get(payload: bytes) -> Get:
+def decode_get(payload: bytes) -> messages.Get:
     """A deployment request; the empty payload means [0]."""
     if not payload:
-        return Get()
+        return messages.Get()
     have, seq = fields.array(_unpack(payload), 2, "get")
     try:
-        return Get(fields.optional_uint(have, "have"), fields.optional_uint(seq, "seq"))
+        return messages.Get(fields.optional_uint(have, "have"), fields.optional_uint(seq, "seq"))
     except MessageError as error:
         error.seq = fields.uint_or_none(seq)
         raise
 
 
-def decode_read(payload: bytes) -> Read:
+def decode_read(payload: bytes) -> messages.Read:
     *needed, count = fields.array(_unpack(payload), 5, "read")
     digest, index, offset, length = map(fields.uint, needed, ("digest", "index", "offset", "length"))
-    return Read(digest, index, offset, length, 1 if count is None else fields.uint(count, "count"))
+    return messages.Read(digest, index, offset, length, 1 if count is None else fields.uint(count, "count"))
 
 
-DECODERS: dict[str, Callable[[bytes], DeviceMessage | None]] = {
+DECODERS: dict[str, Callable[[bytes], messages.DeviceMessage | None]] = {
     "hello": decode_hello,
     "hb": decode_heartbeat,
     "get": decode_get,
@@ -129,38 +113,37 @@ def _unpack(payload: bytes) -> Any:
         raise DecodeError(f"not msgpack ({str(error) or type(error).__name__})"[:120]) from None
 
 
-def _layout(value: Any) -> Layout:
+def _layout(value: Any) -> messages.Layout:
     version, metrics, models = fields.array(value, 3, "layout")
-    return Layout(
+    return messages.Layout(
         fields.text(version, "agent_version"),
         _metrics(metrics, "metrics"),
         tuple(map(_model, fields.optional_array(models, "models"))),
     )
 
 
-def _metrics(value: Any, what: str) -> tuple[Metric, ...]:
+def _metrics(value: Any, what: str) -> tuple[messages.Metric, ...]:
     return tuple(map(_metric, fields.optional_array(value, what)))
 
 
-def _metric(value: Any) -> Metric:
+def _metric(value: Any) -> messages.Metric:
     dimension, name, exponent = fields.array(value, 3, "metric")
     if exponent is not None and (type(exponent) is not int or abs(exponent) > MAX_EXPONENT):
         raise fields.type_error(exponent, "exponent", f"an int from -{MAX_EXPONENT} to {MAX_EXPONENT}")
-    return Metric(fields.text(dimension, "dimension"), fields.text(name, "metric name"), exponent)
+    return messages.Metric(fields.text(dimension, "dimension"), fields.text(name, "metric name"), exponent)
 
 
-def _model(value: Any) -> Model:
+def _model(value: Any) -> messages.Model:
     name, version, metrics = fields.array(value, 3, "model")
-    return Model(
-        fields.text(name, "model name"), fields.text(version, "model version"), _metrics(metrics, "model metrics")
-    )
+    names = fields.text(name, "model name"), fields.text(version, "model version")
+    return messages.Model(*names, _metrics(metrics, "model metrics"))
 
 
-def _model_samples(value: Any) -> ModelSamples | None:
+def _model_samples(value: Any) -> messages.ModelSamples | None:
     if value is None:
         return None
     sample_age, inference_age, metrics = fields.array(value, 3, "model")
-    return ModelSamples(
+    return messages.ModelSamples(
         fields.optional_uint(sample_age, "sample_age"),
         fields.optional_uint(inference_age, "inference_age"),
         _sample_row(metrics, "model samples"),
@@ -179,9 +162,9 @@ def _sample_row(value: Any, what: str) -> tuple[Samples, ...]:
     return row
 
 
-def _result(value: Any) -> Result:
+def _result(value: Any) -> messages.Result:
     deployment, status, message, start_age, end_age, models = fields.array(value, 6, "result")
-    return Result(
+    return messages.Result(
         fields.optional_text(deployment, "result's deployment"),
         fields.optional_text(status, "result's status"),
         fields.optional_text(message, "result's message"),
@@ -191,9 +174,9 @@ def _result(value: Any) -> Result:
     )
 
 
-def _model_result(value: Any) -> ModelResult:
+def _model_result(value: Any) -> messages.ModelResult:
     handle, name, version, desired, state, status, reason, rollback = fields.array(value, 8, "result's model")
-    return ModelResult(
+    return messages.ModelResult(
         fields.optional_text(handle, "handle"),
         fields.optional_text(name, "name"),
         fields.optional_text(version, "version"),

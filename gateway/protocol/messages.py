@@ -215,9 +215,8 @@ class Read:
 
     def __post_init__(self) -> None:
         if self.count > MAX_BLOCKS or self.length > MAX_BLOCK_BYTES:
-            raise LimitError(
-                f"read: {self.count} blocks of {self.length} bytes, at most {MAX_BLOCKS} of {MAX_BLOCK_BYTES}"
-            )
+            most = f"{MAX_BLOCKS} of {MAX_BLOCK_BYTES}"
+            raise LimitError(f"read: {self.count} blocks of {self.length} bytes, at most {most}")
 
 
 DeviceMessage: TypeAlias = Hello | Heartbeat | Get | Read

@@ -104,9 +104,8 @@ class AclFile:
         """A copy without the `pattern` lines for all devices, which earlier versions shipped."""
         shipped = {f"pattern {access} {self.root}/%u/{channel}" for access, channel in _RIGHTS}
         acl = type(self)(self.root)
-        acl._parts = {
-            part: [line for line in lines if line.strip() not in shipped] for part, lines in self._parts.items()
-        }
+        for part, lines in self._parts.items():
+            acl._parts[part] = [line for line in lines if line.strip() not in shipped]
         return acl
 
     def operator_lines(self) -> list[str]:

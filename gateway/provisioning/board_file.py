@@ -89,9 +89,8 @@ class BoardFile:
                 **{name: base64.b64decode(members[name]) for name in ("ca", "cert", "key") if name in members},
             )
         except (ValueError, KeyError, TypeError, AttributeError, LimitError) as error:
-            raise ProvisioningError(
-                f"the board file of {device} cannot be read: {error!r}; --renew makes a new one"
-            ) from error
+            problem = f"the board file of {device} cannot be read: {error!r}"
+            raise ProvisioningError(f"{problem}; --renew makes a new one") from error
         if board.device != device:
             raise ProvisioningError(f"the board file of {device} is that of {board.device}; --renew makes a new one")
         return board

@@ -127,10 +127,8 @@ class CertificateAuthority:
             issued_at = max(issued_at, old.last_update_utc + timedelta(seconds=1))
         builder = x509.CertificateRevocationListBuilder(self.identity.certificate.subject, issued_at, NOT_AFTER)
         for serial, date in (dict.fromkeys(sorted(serials), now) | dates).items():
-            entry = x509.RevokedCertificateBuilder(serial, date).build()
-            builder = builder.add_revoked_certificate(entry)
-        signed = builder.sign(self.identity.key, hashes.SHA256())
-        return signed.public_bytes(serialization.Encoding.PEM)
+            builder = builder.add_revoked_certificate(x509.RevokedCertificateBuilder(serial, date).build())
+        return builder.sign(self.identity.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
 
 
 def revoked_serials(crl: bytes | None) -> set[int]:

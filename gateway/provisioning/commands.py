@@ -90,9 +90,8 @@ def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, t
             inventory.replace_acl(_new_acl(topics or DEFAULT_ROOT))
             made.append(f"the ACL, in {folder.acl_path}; {CONVERT}")
         elif topics not in (None, acl.root):
-            raise ProvisioningError(
-                f"{folder.acl_path} is for the root {acl.root}: its lines are to be changed by hand"
-            )
+            where = f"{folder.acl_path} is for the root {acl.root}"
+            raise ProvisioningError(f"{where}: its lines are to be changed by hand")
         # Devices that got a credential before there was an ACL, or by a command that was interrupted.
         known = [device for device in (*inventory.devices(), PROBE) if inventory.kind(device)]
         granted = [device for device in known if inventory.grant_topics(device)]

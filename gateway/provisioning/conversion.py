@@ -36,9 +36,8 @@ def find_broker_files(conf: Path) -> BrokerFiles:
     passwords = tuple(path for _, text in texts for path in _values("password_file", text))
     for path in (found[0][1], *passwords):
         if not path.is_absolute():
-            raise ProvisioningError(
-                f"{conf} names {path}: where that is depends on the folder in which the broker runs"
-            )
+            why = "where that is depends on the folder in which the broker runs"
+            raise ProvisioningError(f"{conf} names {path}: {why}")
     return BrokerFiles(*found[0], passwords)
 
 

@@ -143,7 +143,6 @@ class DeviceInventory:
         self._to_revoke |= {each.serial_number for each in certificates}
 
     def commit(self) -> None:
-        """Write the planned changes."""
         if self._to_revoke - self._revoked:
             self._site.save_crl(self.authority.revocation_list(self._crl, self._to_revoke, self._now))
         if self._passwords_changed:

@@ -120,7 +120,7 @@ def init(site: Site, hosts: Sequence[str], now: datetime, renew: bool = False) -
     the broker has no certificate yet.
     """
     authority, made = _ensure_authority(site)
-    made += _ensure_broker_certificate(site, authority, hosts, renew)
+    made += _ensure_certificate(site, authority, hosts, renew)
     if site.crl() is None:
         site.save_crl(authority.revocation_list(None, (), now))
     return made + _ensure_users(site)
@@ -147,15 +147,12 @@ def _ensure_authority(site: Site) -> tuple[CertificateAuthority, list[str]]:
     return authority, made
 
 
-def _ensure_broker_certificate(
-    site: Site, authority: CertificateAuthority, hosts: Sequence[str], renew: bool
-) -> list[str]:
+def _ensure_certificate(site: Site, authority: CertificateAuthority, hosts: Sequence[str], renew: bool) -> list[str]:
     certificate = site.broker_certificate()
     old = hosts_of(certificate) if certificate is not None and authority.is_issuer_of(certificate) else []
     if not (hosts or old):
-        raise ProvisioningError(
-            "under which host names and addresses do devices and the gateway find the broker? Name them"
-        )
+        question = "under which host names and addresses do devices and the gateway find the broker?"
+        raise ProvisioningError(f"{question} Name them")
     wanted = list(hosts) or old
     if wanted == old and not renew and atomic_files.read(site.broker / "broker.key") is not None:
         return []

@@ -47,7 +47,7 @@ class UserFiles:
         self._mode = mode
         self._passwords = PasswordFile()
         self._acl = AclFile.new(ROOT)
-        self._readers: list[str] = []
+        self.readers: list[str] = []  # users who may read all topics, once they are added
         self._logins: dict[str, BrokerLogin] = {}
 
     def add_users(self, users: Iterable[str]) -> bool:
@@ -60,13 +60,9 @@ class UserFiles:
                 self._acl.grant(user)
         if new:
             self._write("passwords", str(self._passwords))
-            readers = "".join(f"user {each}\ntopic read {ROOT}/#\n" for each in self._readers)
+            readers = "".join(f"user {each}\ntopic read {ROOT}/#\n" for each in self.readers)
             self._write("acl", f"{self._acl}{readers}")
         return bool(new)
-
-    def grant_read_all(self, user: str) -> None:
-        """Let a user read all topics. It takes effect when the user is added."""
-        self._readers.append(user)
 
     def __getitem__(self, user: str) -> BrokerLogin:
         return self._logins[user]
@@ -112,7 +108,7 @@ class Mosquitto(ManagedBroker):
         self._process.wait_until(lambda: _changed_ns(database) != before, 10.0, "did not save")
 
     def add_reader(self, user: str) -> BrokerLogin:
-        self._users.grant_read_all(user)
+        self._users.readers.append(user)
         return self.add_user(user)
 
     def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]:

@@ -8,7 +8,6 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer
@@ -122,7 +121,6 @@ class Broker(Protocol):
 
     def add_user(self, user: str) -> BrokerLogin:
         """Make a user (a device: `fleet/device`). The broker accepts the login from now on."""
-        ...
 
     def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]: ...
 
@@ -144,7 +142,7 @@ class ManagedBroker(ABC):
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self.stop()
 
     @property

@@ -73,9 +73,7 @@ def _wrong_endpoint(answers: ServiceAnswers, error: CloudError) -> CheckResult:
     return failed("endpoint", f"what answers at {answers.url} is not the API: {error}", SET_ENDPOINT)
 
 
-def _check_calls(
-    answers: ServiceAnswers, errors: dict[str, CloudError], registered_values: frozenset[str]
-) -> CheckResult:
+def _check_calls(answers: ServiceAnswers, errors: dict[str, CloudError], registered: frozenset[str]) -> CheckResult:
     """An error because the device does not exist is an answer too."""
     for call, error in errors.items():
         if error.reason in ACCESS_CODES:
@@ -84,7 +82,7 @@ def _check_calls(
     if refused := errors.get("GetDeviceRegistration"):
         found = f"GetDeviceRegistration answers for a device that does not exist with an error: {refused}"
         return warned("calls", found, "ask_registration = false: the gateway would take such a device for an outage")
-    if answers.registration is not None and answers.registration.casefold() in registered_values:
+    if answers.registration is not None and answers.registration.casefold() in registered:
         found = f"a device that cannot exist is {answers.registration}: every device would count as registered"
         return warned("calls", found, "set registered_values to what this service answers for registered devices")
     return passed("calls", f"{', '.join(answers.errors)} are answered")

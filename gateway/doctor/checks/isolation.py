@@ -96,7 +96,8 @@ def _check_own(acl: Acl, question: AclQuestion, devices: Iterable[str]) -> Check
         return None
     user, access = next(iter(denied.items()))
     if empty := [each for each in denied if not acl.users.get(each)]:
-        why = "; %u in a pattern matches one level since Mosquitto 2.1" if _has_user_patterns(acl) else ""
+        by_pattern = any("%u" in rule.filter for rule in acl.patterns)
+        why = "; %u in a pattern matches one level since Mosquitto 2.1" if by_pattern else ""
         found = (
             f"{_named(empty)} without an entry in the acl_file"
             if user != A
@@ -129,10 +130,6 @@ def _is_entry(acl: Acl, root: str, user: str) -> bool:
     """Whether the user has the lines that `edge-gateway devices` writes, and no others."""
     prefix = f"{root}/{user}/"
     return {(rule.filter.removeprefix(prefix), rule.grants) for rule in acl.users.get(user, ())} == ENTRY
-
-
-def _has_user_patterns(acl: Acl) -> bool:
-    return any("%u" in rule.filter for rule in acl.patterns)
 
 
 def _named(users: Sequence[str]) -> str:

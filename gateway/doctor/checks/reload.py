@@ -58,24 +58,23 @@ class BrokerFile:
     long_salts: tuple[str, ...] = ()
 
 
+_ENDS = "the next reload ends the broker"
+
+
 class ReloadEffect(Enum):
     """What happens at a reload: of Mosquitto 2.0, of 2.1, and of one of them. The worst is first."""
 
     ACCESS_FOR_ALL = (
         "the next reload lets everyone read and write everything",
-        "the next reload ends the broker",
+        _ENDS,
         "the next reload ends Mosquitto 2.1, and with 2.0 lets everyone read and write everything",
     )
     ACCESS_FOR_NONE = (
         "the next reload lets nobody connect",
-        "the next reload ends the broker",
+        _ENDS,
         "the next reload ends Mosquitto 2.1, and with 2.0 lets nobody connect",
     )
-    ENDS = (
-        "Mosquitto 2.1 would end at a reload; 2.0 logs it",
-        "the next reload ends the broker",
-        "the next reload ends Mosquitto 2.1",
-    )
+    ENDS = ("Mosquitto 2.1 would end at a reload; 2.0 logs it", _ENDS, "the next reload ends Mosquitto 2.1")
     WARNS = ("a reload works, but",) * 3
 
     def for_version(self, is_2_1: bool | None) -> str:

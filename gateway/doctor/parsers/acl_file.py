@@ -109,7 +109,6 @@ def _is_filter(text: str) -> bool:
 
 
 def matches(topic_filter: str, topic: str) -> bool:
-    """Whether an MQTT topic filter matches a topic."""
     return topic_filter == topic or _levels_match(topic_filter.split("/"), topic.split("/"))
 
 

@@ -10,21 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
-from gateway.doctor.checks.broker import (
-    RECEIVE_MAXIMUM,
-    BrokerBehaviour,
-    ClientIds,
-    KeptSession,
-    OwnTopic,
-    SharedSubscription,
-)
-from gateway.doctor.probes.connection import (
-    SESSION_EXPIRY,
-    STEP_TIMEOUT,
-    disconnect,
-    finish_before_cancel,
-    own_endpoint,
-)
+from gateway.doctor.checks import broker
+from gateway.doctor.probes import connection
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import BrokerError
 from gateway.mqtt import FAILURE, BrokerEndpoint, ProbeClient
@@ -32,30 +19,32 @@ from gateway.mqtt import FAILURE, BrokerEndpoint, ProbeClient
 IDLE = 0.5
 """Seconds without a message after which no more is expected."""
 VERSION_TOPIC = "$SYS/broker/version"
-PUBLISHED = 4 * RECEIVE_MAXIMUM
+PUBLISHED = 4 * broker.RECEIVE_MAXIMUM
 
 T = TypeVar("T")
 
 
-async def probe_behaviour(own: BrokerEndpoint, root: str, operator: BrokerEndpoint | None = None) -> BrokerBehaviour:
-    """All that can be learned from outside, in some seconds, as the user of `own`.
+async def probe_behaviour(
+    endpoint: BrokerEndpoint, root: str, operator: BrokerEndpoint | None = None
+) -> broker.BrokerBehaviour:
+    """All that can be learned from outside, in some seconds.
 
     `operator`: the user who may read $SYS, where the gateway's may not.
     """
     topic = f"{root}/doctor/{secrets.token_hex(6)}"
-    own_topic = await attempt(_own_topic(own, topic))
-    usable = own_topic is OwnTopic.RECEIVED
+    own_topic = await attempt(_own_topic(endpoint, topic))
+    usable = own_topic is broker.OwnTopic.RECEIVED
     async with asyncio.TaskGroup() as group:
-        session = group.create_task(attempt(_session(own, f"{topic}-session", usable)))
-        received = group.create_task(_attempt_if(usable, lambda: _received(own, f"{topic}-window")))
-        retained = group.create_task(_attempt_if(usable, lambda: _retained(own, f"{topic}-retained")))
-        shared = group.create_task(attempt(_shared(own, f"{topic}-shared", usable)))
-        version = await attempt(_version(own, operator))
+        session = group.create_task(attempt(_session(endpoint, f"{topic}-session", usable)))
+        received = group.create_task(_attempt_if(usable, lambda: _received(endpoint, f"{topic}-window")))
+        retained = group.create_task(_attempt_if(usable, lambda: _retained(endpoint, f"{topic}-retained")))
+        shared = group.create_task(attempt(_shared(endpoint, f"{topic}-shared", usable)))
+        version = await attempt(_version(endpoint, operator))
     results = session.result(), received.result(), retained.result(), shared.result()
-    return BrokerBehaviour(topic, own_topic, *results, version if isinstance(version, str) else "")
+    return broker.BrokerBehaviour(topic, own_topic, *results, version if isinstance(version, str) else "")
 
 
-async def probe_client_ids(endpoint: BrokerEndpoint) -> ClientIds | ProbeFailure:
+async def probe_client_ids(endpoint: BrokerEndpoint) -> broker.ClientIds | ProbeFailure:
     """Whether client ids are kept and taken over: all other probes depend on it."""
     return await attempt(_client_ids(endpoint))
 
@@ -63,12 +52,12 @@ async def probe_client_ids(endpoint: BrokerEndpoint) -> ClientIds | ProbeFailure
 async def attempt(probe: Awaitable[T]) -> T | ProbeFailure:
     """The result of `probe`, in 4 * STEP_TIMEOUT seconds at most."""
     try:
-        async with asyncio.timeout(4 * STEP_TIMEOUT):
+        async with asyncio.timeout(4 * connection.STEP_TIMEOUT):
             return await probe
     except BrokerError as error:
         return ProbeFailure(str(error))
     except TimeoutError:
-        return ProbeFailure(f"the broker did not answer in {4 * STEP_TIMEOUT:g} s")
+        return ProbeFailure(f"the broker did not answer in {4 * connection.STEP_TIMEOUT:g} s")
 
 
 async def _attempt_if(usable: bool, probe: Callable[[], Awaitable[T]]) -> T | ProbeFailure | None:
@@ -80,37 +69,38 @@ async def connected_client(
     endpoint: BrokerEndpoint, session_expiry: int = 0, receive_maximum: int = 65_535
 ) -> AsyncIterator[ProbeClient]:
     """A client that is connected, and leaves no session behind."""
-    own = own_endpoint(endpoint, session_expiry)
+    own = connection.own_endpoint(endpoint, session_expiry)
     client = ProbeClient(own, receive_maximum)
     try:
         await client.open()
         yield client
     finally:
-        await finish_before_cancel(disconnect(client, own))
+        await connection.finish_before_cancel(connection.disconnect(client, own))
 
 
-async def _own_topic(endpoint: BrokerEndpoint, topic: str) -> OwnTopic:
+async def _own_topic(endpoint: BrokerEndpoint, topic: str) -> broker.OwnTopic:
     async with connected_client(endpoint) as client:
         if await client.subscribe(topic) >= FAILURE or await client.publish(topic, b"echo") >= FAILURE:
-            return OwnTopic.REFUSED
-        return OwnTopic.RECEIVED if await client.receive(STEP_TIMEOUT / 2) else OwnTopic.SILENT
+            return broker.OwnTopic.REFUSED
+        return broker.OwnTopic.RECEIVED if await client.receive(connection.STEP_TIMEOUT / 2) else broker.OwnTopic.SILENT
 
 
-async def _session(endpoint: BrokerEndpoint, topic: str, usable: bool) -> KeptSession:
-    async with connected_client(endpoint, SESSION_EXPIRY) as subscriber, connected_client(endpoint) as publisher:
+async def _session(endpoint: BrokerEndpoint, topic: str, usable: bool) -> broker.KeptSession:
+    kept = connected_client(endpoint, connection.SESSION_EXPIRY)
+    async with kept as subscriber, connected_client(endpoint) as publisher:
         await subscriber.subscribe(topic)
         await subscriber.close()
         if usable:
             await publisher.publish(topic, b"meanwhile")
         await subscriber.open()
         present = subscriber.session_present
-        messages = (await subscriber.receive(STEP_TIMEOUT / 2)) is not None if usable and present else None
-        return KeptSession(present, messages)
+        messages = (await subscriber.receive(connection.STEP_TIMEOUT / 2)) is not None if usable and present else None
+        return broker.KeptSession(present, messages)
 
 
 async def _received(endpoint: BrokerEndpoint, topic: str) -> int:
     """Messages that arrive where the first alone is acknowledged."""
-    limited = connected_client(endpoint, receive_maximum=RECEIVE_MAXIMUM)
+    limited = connected_client(endpoint, receive_maximum=broker.RECEIVE_MAXIMUM)
     async with limited as subscriber, connected_client(endpoint) as publisher:
         await subscriber.subscribe(topic)
         for number in range(PUBLISHED):
@@ -126,22 +116,22 @@ async def _received(endpoint: BrokerEndpoint, topic: str) -> int:
 async def _retained(endpoint: BrokerEndpoint, topic: str) -> bool:
     async with connected_client(endpoint) as publisher:
         try:
-            await publisher.publish(topic, b"kept", retain=True, expiry=SESSION_EXPIRY)
+            await publisher.publish(topic, b"kept", retain=True, expiry=connection.SESSION_EXPIRY)
             async with connected_client(endpoint) as subscriber:
                 await subscriber.subscribe(topic)
-                return await subscriber.receive(STEP_TIMEOUT / 2) is not None
+                return await subscriber.receive(connection.STEP_TIMEOUT / 2) is not None
         finally:
             if publisher.up:
                 await publisher.publish(topic, b"", retain=True)
 
 
-async def _shared(endpoint: BrokerEndpoint, topic: str, usable: bool) -> SharedSubscription:
+async def _shared(endpoint: BrokerEndpoint, topic: str, usable: bool) -> broker.SharedSubscription:
     async with connected_client(endpoint) as subscriber, connected_client(endpoint) as publisher:
         code = await subscriber.subscribe(f"$share/doctor/{topic}")
         if code >= FAILURE or not usable:
-            return SharedSubscription(code, None)
+            return broker.SharedSubscription(code, None)
         await publisher.publish(topic, b"shared")
-        return SharedSubscription(code, await subscriber.receive(STEP_TIMEOUT / 2) is not None)
+        return broker.SharedSubscription(code, await subscriber.receive(connection.STEP_TIMEOUT / 2) is not None)
 
 
 async def _version(*endpoints: BrokerEndpoint | None) -> str:
@@ -154,9 +144,9 @@ async def _version(*endpoints: BrokerEndpoint | None) -> str:
     return ""
 
 
-async def _client_ids(endpoint: BrokerEndpoint) -> ClientIds:
+async def _client_ids(endpoint: BrokerEndpoint) -> broker.ClientIds:
     """Two connections of different client ids, then one more of the first id."""
-    own = own_endpoint(endpoint)
+    own = connection.own_endpoint(endpoint)
     async with AsyncExitStack() as stack:
         first, same = ProbeClient(own), ProbeClient(own)
         for client in (first, same):
@@ -165,7 +155,7 @@ async def _client_ids(endpoint: BrokerEndpoint) -> ClientIds:
         await stack.enter_async_context(connected_client(endpoint))
         distinct = not await _disconnects(first, IDLE)
         await same.open()
-        return ClientIds(distinct, distinct and await _disconnects(first, STEP_TIMEOUT / 2))
+        return broker.ClientIds(distinct, distinct and await _disconnects(first, connection.STEP_TIMEOUT / 2))
 
 
 async def _disconnects(client: ProbeClient, seconds: float) -> bool:

@@ -114,11 +114,8 @@ def _check_structure(
     for name in required:
         if value.get(name) is None:
             errors.add_limit(_join(path, name), None, "Member must not be null")
-    return {
-        name: members[name](inner, _join(path, name), errors)
-        for name, inner in value.items()
-        if inner is not None and name in members
-    }
+    known = {name: inner for name, inner in value.items() if inner is not None and name in members}
+    return {name: members[name](inner, _join(path, name), errors) for name, inner in known.items()}
 
 
 def _check_list(member: Check, value: object, path: str, errors: ValidationErrors) -> list[object]:

@@ -53,8 +53,7 @@ def open_data(data: Path, fleet: str | None = None) -> Iterator[Database]:
 
 def show(table: Table) -> None:
     """A pipe or file has no width: there a line is as long as it needs to be."""
-    terminal = Console().is_terminal
-    Console(width=None if terminal else 400).print(table)
+    Console(width=None if Console().is_terminal else 400).print(table)
 
 
 def parse_share(text: str) -> Fraction:

@@ -34,7 +34,6 @@ def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]]) -> Table:
 
 
 def definitions_table(definitions: Iterable[ModelDefinition]) -> Table:
-    """A row for each model handle of a deployment."""
     table = _table("Handle", "State", "Size", "SHA-1", "URL")
     for each in definitions:
         table.add_row(_text(each.handle), _text(each.state), _size(each), _text(each.sha1), _text(each.url))

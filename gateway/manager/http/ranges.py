@@ -63,12 +63,8 @@ def select_range(headers: Mapping[str, str], etag: str, total: int) -> ByteRange
 def _check_conditions(headers: Mapping[str, str], etag: str) -> None:
     match, none_match = headers.get("if-match"), headers.get("if-none-match")
     if match is not None and not _matches(match, etag):
-        raise S3Error(
-            "PreconditionFailed",
-            "At least one of the pre-conditions you specified did not hold",
-            412,
-            {"Condition": "If-Match"},
-        )
+        message = "At least one of the pre-conditions you specified did not hold"
+        raise S3Error("PreconditionFailed", message, 412, {"Condition": "If-Match"})
     if none_match is not None and _matches(none_match, etag):
         raise S3Error("NotModified", "Not Modified", 304, headers={"ETag": etag})
 

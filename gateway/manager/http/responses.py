@@ -55,18 +55,13 @@ def json_response(body: object, status: int, request_id: str, headers: dict[str,
     )
 
 
-def api_error_response(error: ApiError, request_id: str) -> web.Response:
-    return json_response(error.body(), error.status, request_id, {"x-amzn-ErrorType": error.code})
-
-
 def s3_error_response(error: S3Error, method: str, request_id: str) -> web.Response:
     """An error of the S3 API. HEAD and 304 have no body, so their callers see the status alone."""
     headers = {"x-amzn-RequestId": request_id, "x-amz-request-id": request_id, **error.headers}
     if method == "HEAD" or error.status == 304:
         return web.Response(status=error.status, headers=headers)
-    return web.Response(
-        text=error.body(request_id), status=error.status, headers=headers, content_type="application/xml"
-    )
+    body = error.body(request_id)
+    return web.Response(text=body, status=error.status, headers=headers, content_type="application/xml")
 
 
 def parse_object_path(target: str) -> tuple[str, str]:

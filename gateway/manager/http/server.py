@@ -123,12 +123,12 @@ class RequestHandler:
     async def _call(self, request: web.Request, request_id: str) -> web.Response:
         operation = request.raw_path.partition("?")[0].removeprefix("/")[:80]
         try:
-            return responses.json_response(
-                self._perform(operation, request, await self._body(request)), 200, request_id
-            )
+            output = self._perform(operation, request, await self._body(request))
+            return responses.json_response(output, 200, request_id)
         except ApiError as error:
             LOG.warning("call rejected", operation=operation, code=error.code, detail=error.message, id=request_id)
-            return responses.api_error_response(error, request_id)
+            headers = {"x-amzn-ErrorType": error.code}
+            return responses.json_response(error.body(), error.status, request_id, headers)
 
     async def _body(self, request: web.Request) -> bytes:
         try:

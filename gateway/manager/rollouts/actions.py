@@ -84,11 +84,8 @@ def require_rollout(database: Database, fleet: str, name: str) -> int:
 
 def devices_with(database: Database, devices: Mapping[str, int], handle: str) -> dict[str, int]:
     """Those of `devices` on which that model handle is deployed. Raises ManagerError where there is none."""
-    chosen = {
-        device: device_id
-        for device, device_id in devices.items()
-        if is_deployed(database.deployments_in_force(device_id), handle)
-    }
+    in_force = database.deployments_in_force
+    chosen = {device: number for device, number in devices.items() if is_deployed(in_force(number), handle)}
     if not chosen:
         raise ManagerError(f"no device of the fleet has {handle}: see `deployments --devices`")
     return chosen

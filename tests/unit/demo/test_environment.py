@@ -17,7 +17,7 @@ def test_what_a_machine_lacks_is_reported(tmp_path: Path, monkeypatch: pytest.Mo
         "no micropython here (its wheels do not exist for every platform)",
         "pymicro_wakeword is not installed",
     ]
-    assert not any(device.is_on_micropython for device in environment.devices)
+    assert not any(device.micropython for device in environment.devices)
     assert environment.handle == "placeholder"
     assert environment.model.stat().st_size == PLACEHOLDER_BYTES
 
@@ -29,4 +29,4 @@ def test_micropython_is_not_used_without_its_compiler(tmp_path: Path, monkeypatc
     (tmp_path / "micropython").chmod(0o755)
     environment = find_environment(tmp_path)
     assert environment.notes[0].startswith("no mpy-cross here")
-    assert not any(device.is_on_micropython for device in environment.devices)
+    assert not any(device.micropython for device in environment.devices)

@@ -174,7 +174,7 @@ def test_code_2_brings_the_hello_and_the_same_samples_again():
     assert device.say(160) == [("hb", [4711, 160, [None, [-60, 60]]])]
 
 
-def test_a_hello_that_does_not_help_makes_no_storm():
+def test_a_hello_that_does_not_help_is_not_repeated_without_pause():
     device = Device()
     said = []
     for now in range(600):
@@ -210,7 +210,7 @@ def test_code_7_keeps_the_samples_for_the_next_heartbeat():
     assert device.say(160) == [("hb", [4711, 160, [None, [-60, 60]]])]
 
 
-def test_the_epoch_is_learnt_and_hello_is_said_again_under_its_tag():
+def test_the_epoch_is_learnt_and_hello_is_published_again_under_its_tag():
     device = Device(unix=None, tag=9)
     hello, beat = device.say(100)
     assert hello == ("hello", [9, LAYOUT, None, 1024])
@@ -266,7 +266,7 @@ def test_a_restart_without_a_clock_draws_a_new_tag():
     assert Device(unix=None, tag=5, store=store).say()[0] == ("hello", [4, LAYOUT, None, 1024])
 
 
-def test_a_result_outlives_a_restart_under_its_seq():
+def test_a_result_survives_a_restart_under_its_seq():
     """Or a device that sleeps before the ack comes would repeat it for ever."""
     store = Memory()
     device = Device(store=store, install=ok)

@@ -76,7 +76,7 @@ class Broken(Client):
         raise OSError(13)
 
 
-def test_a_client_that_raises_leaves_no_device_deaf():
+def test_an_exception_of_the_client_ends_the_port():
     agent = Agent(LAYOUT, print, print)
     error = raises(OSError, asyncio.run, asyncio.wait_for(AsyncPort(agent, Broken(), "f", "d").serve(), 20))
     assert error.args[0] == 13

@@ -1,4 +1,4 @@
-"""The loop of a board over whatever its client raises: nothing leaves it, and nothing stays undone for its sake."""
+"""The loop of a board over whatever its client raises: no exception leaves it, and what is due is done later."""
 
 from device_sdk.agent import Agent
 from device_sdk.port import Port
@@ -53,7 +53,7 @@ def step(port):
     port.step(0)
 
 
-def test_it_connects_subscribes_and_says_what_is_due():
+def test_it_connects_subscribes_and_publishes_what_is_due():
     port, _, _ = made()
     step(port)
     prefix = "edge/fleet-a/dev-1/"

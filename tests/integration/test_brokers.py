@@ -76,7 +76,7 @@ def test_nothing_is_left_when_it_is_stopped(own: ManagedBroker) -> None:
 
 
 @pytest.mark.parametrize(("module", "name"), [("mosquitto", "Mosquitto"), ("rumqttd", "Rumqttd")])
-def test_it_dies_with_a_parent_that_is_killed(module: str, name: str, tmp_path: Path) -> None:
+def test_it_ends_with_a_parent_that_is_killed(module: str, name: str, tmp_path: Path) -> None:
     make(module, tmp_path)
     where = [program("mosquitto")] if module == "mosquitto" else []
     command = [sys.executable, "-c", PARENT.format(module=module, name=name), str(tmp_path), *where]

@@ -96,7 +96,7 @@ def accept(peer: Peer) -> bytes:
     return packet
 
 
-def test_connect_says_who_it_is_what_its_will_is_and_when_to_worry(scripted):
+def test_connect_has_client_id_will_login_and_keepalive(scripted):
     seen = []
     port = scripted(lambda peer: seen.append(accept(peer)))
     client(port, flags=0xEC, fields=("me", "w", b"gone", "f/d", "pw"), keepalive=300).connect()
@@ -292,7 +292,7 @@ BROKEN = [b"\x32\x04\x00\xff\x00\x00", b"\x32\x02\x00\x00", b"\x30\xff\xff\xff\x
 
 
 @pytest.mark.parametrize("data", BROKEN)
-def test_a_packet_that_is_none_ends_the_connection_and_nothing_else(scripted, data):
+def test_a_malformed_packet_ends_the_connection_and_nothing_else(scripted, data):
     def script(peer: Peer) -> None:
         accept(peer)
         peer.say(data)
@@ -306,7 +306,7 @@ def test_a_packet_that_is_none_ends_the_connection_and_nothing_else(scripted, da
     assert seen == []
 
 
-def test_a_flood_is_no_answer(scripted):
+def test_a_flood_does_not_count_as_an_answer(scripted):
     def script(peer: Peer) -> None:
         accept(peer)
         peer.packet()
@@ -342,7 +342,7 @@ def test_an_idle_connection_is_pinged_and_a_silent_broker_noticed(scripted):
     assert pings == [b"\xc0\x00", b"\xc0\x00"]
 
 
-def test_disconnect_takes_leave_and_close_does_not(scripted):
+def test_disconnect_sends_its_packet_and_close_does_not(scripted):
     last = []
 
     def script(peer: Peer) -> None:

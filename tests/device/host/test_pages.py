@@ -121,7 +121,7 @@ def look(desk, seconds):
     return running(desk.mpremote("run", "look.py"), cwd=desk.clone, stdout=subprocess.PIPE)
 
 
-def test_the_lines_that_look_print_what_the_page_says_of_a_board_for_which_all_is_well(desk, gateway):
+def test_look_py_prints_what_the_page_says_of_a_board_that_works(desk, gateway):
     with look(desk, 5) as process:
         seq = gateway.wait(lambda channel, value: channel == "hb")[6]
         gateway.say("ack", [seq, 0, int(time.time())])
@@ -130,14 +130,14 @@ def test_the_lines_that_look_print_what_the_page_says_of_a_board_for_which_all_i
     assert f"`{out.splitlines()[-1]}` is a board" in pages.page(PAGE).text
 
 
-def test_they_print_that_nobody_answers(desk, broker):
+def test_look_py_shows_that_nothing_listens(desk, broker):
     broker.kill()
     with look(desk, 2) as process:
         out, _ = process.communicate(timeout=20)
     assert out.splitlines()[-1] == "False [Errno 111] ECONNREFUSED None None None"
 
 
-def test_they_print_that_no_answer_comes(desk):
+def test_look_py_shows_that_no_ack_comes(desk):
     with look(desk, 2) as process:
         out, _ = process.communicate(timeout=20)
     assert out.splitlines()[-1] == "True None None None None"

@@ -27,7 +27,7 @@ def has_result(channel, value):
     return channel == "hb" and len(value) > 5
 
 
-def test_a_result_outlives_a_broker(device, gateway, broker):
+def test_a_result_survives_the_end_of_a_broker(device, gateway, broker):
     gateway.wait(lambda channel, value: channel == "hello")
     gateway.say("plan", PLAN, retain=True)
     seq = gateway.wait(has_result)[6]

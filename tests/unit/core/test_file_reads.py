@@ -1,4 +1,4 @@
-"""Reads: the protocol's limits, the device's own plan and no other, and one question to the service before code 5."""
+"""Reads: the protocol's limits, the device's own plan and no other, and one call to the service before code 5."""
 
 import pytest
 

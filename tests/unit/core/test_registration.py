@@ -1,4 +1,4 @@
-"""The registration: asked once and kept for CacheTTL, "not registered" for 60 s at most, and what counts as a yes."""
+"""The registration: asked once, kept for CacheTTL, "not registered" for 60 s at most; and what counts as registered."""
 
 import pytest
 

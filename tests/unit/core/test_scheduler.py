@@ -53,7 +53,7 @@ def asked(effects: list[Effect]) -> list[Device]:
     return [call.device for call in calls(effects)]
 
 
-# Postponed for the device's own sake
+# RetryLater(only_this_device=True)
 
 
 def test_a_device_whose_call_failed_alone_waits_until_its_retry_is_due(harness: EngineHarness) -> None:
@@ -139,7 +139,7 @@ def test_after_the_stop_no_retry_starts(harness: EngineHarness) -> None:
     assert harness.engine.retry_due(DEVICE, harness.now) == widen(harness, 0) == widen(harness, 9) == []
 
 
-# EngineHarness
+# Waiting for a free slot
 
 
 def test_what_finds_no_free_slot_is_merged_when_there_is_one(harness: EngineHarness) -> None:

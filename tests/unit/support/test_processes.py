@@ -14,7 +14,7 @@ from tests.support.processes import awaited, is_alive, line, nothing_outlives_us
 
 SILENT = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 PIPES: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-# Forgets a process, prints its pid, and dies without any farewell.
+# Forgets a process, prints its pid, and ends without a cleanup.
 FORGETFUL = """
 import os, subprocess, sys
 from tests.support.processes import nothing_outlives_us
@@ -39,7 +39,7 @@ def test_it_ends_with_its_context() -> None:
     assert (was_alive, is_alive(pid)) == (True, False)
 
 
-def test_a_silent_one_is_killed_at_the_deadline_and_said_to_be_silent() -> None:
+def test_a_process_without_output_is_killed_at_the_deadline_and_the_error_says_so() -> None:
     with running(SILENT, **PIPES) as process, pytest.raises(AssertionError, match=r"^no word in 0\.05 s from \["):
         line(process, "word", 0.05)
     with running(SILENT, **PIPES) as process, pytest.raises(AssertionError, match=r"^no end in 0\.05 s"):

@@ -101,7 +101,7 @@ def test_starting_twice_is_an_error(own: ManagedBroker) -> None:
         own.start()
 
 
-def test_one_that_was_never_started_can_be_stopped(own: ManagedBroker) -> None:
+def test_a_broker_that_was_never_started_can_be_stopped(own: ManagedBroker) -> None:
     own.stop()
     with pytest.raises(ProcessError, match="is not running"):
         _ = own.pid

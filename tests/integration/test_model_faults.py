@@ -147,7 +147,7 @@ def quota_is_full(files: Files, gateway: GatewayProcess) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("trouble", [forbidden, s3_is_down, quota_is_full])
-def test_it_cannot_be_had_now(trouble: Callable[..., object], files: Files) -> None:
+def test_the_file_cannot_be_fetched_now(trouble: Callable[..., object], files: Files) -> None:
     lives_through(trouble, files)
 
 

@@ -272,7 +272,7 @@ def test_a_packet_that_comes_byte_by_byte(scripted):
     assert seen == [b"y"]
 
 
-def test_a_packet_larger_than_the_buffer_is_read_over_and_acked(scripted):
+def test_a_packet_larger_than_the_buffer_is_skipped_and_acked(scripted):
     def script(peer: Peer) -> None:
         accept(peer)
         body = b"\x00\x03a/b\x00\x07" + bytes(10000)

@@ -239,7 +239,7 @@ def test_what_the_layout_or_the_dates_forbid(members: Any, code: Code, detail: s
     "members",
     [{"time": 1000 + 86_400}, {"time": 0}, {"values": ((1, EPOCH + 100),)}, {"values": (2**64 - 1, -(2**63))}, {}],
 )
-def test_what_they_just_allow(members: Any) -> None:
+def test_what_the_layout_and_the_dates_just_allow(members: Any) -> None:
     merging.check_heartbeat(waiting(**members), LAYOUT)
     assert merging.merge(DEVICE, [waiting(**members)]).heartbeats == 1
 

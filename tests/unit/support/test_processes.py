@@ -47,7 +47,7 @@ def test_a_process_without_output_is_killed_at_the_deadline_and_the_error_says_s
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
-def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
+def test_a_forgotten_process_ends_with_the_one_that_started_it() -> None:
     with running([sys.executable, "-c", FORGETFUL], cwd=ROOT, **PIPES) as forgetful:
         pid = int(line(forgetful, "pid"))
         assert is_alive(pid)
@@ -56,7 +56,7 @@ def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
-def test_what_was_forgotten_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forgotten_process_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.processes.GRACE_S", 0.0)
     with (
         pytest.raises(AssertionError, match=r"left these processes running: \{.*sys\.stdin\.read"),

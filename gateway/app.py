@@ -72,28 +72,18 @@ class Gateway:
         self._store = StateStore(settings.state_dir)
         self._files = _file_store(settings, service.region, self._policy)
         topics = Topics(settings.root)
-        rates = DeviceRateLimiter(
-            settings.device_rate, min(settings.device_burst, max(settings.intake // 4, MIN_BURST))
-        )
+        burst = min(settings.device_burst, max(settings.intake // 4, MIN_BURST))
+        rates = DeviceRateLimiter(settings.device_rate, burst)
         self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
         engine = Engine(_core_policy(settings))
         self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
-        self._inbound = InboundHandler(
-            engine,
-            self._dispatcher,
-            topics,
-            self._store,
-            self._metrics,
-            self._in_flight,
-            rates,
-            max_payload=settings.max_payload,
-        )
+        limits = self._in_flight, rates, settings.max_payload
+        self._inbound = InboundHandler(engine, self._dispatcher, topics, self._store, self._metrics, *limits)
         self._filters = topics.filters(settings.fleets, settings.group)
         hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
         self._save_filters([*previous, *self._filters])
-        self._mqtt = MqttSession(
-            connections.mqtt_endpoint(settings), self._filters, self._inbound, settings.intake, hellos, previous
-        )
+        endpoint = connections.mqtt_endpoint(settings)
+        self._mqtt = MqttSession(endpoint, self._filters, self._inbound, settings.intake, hellos, previous)
         self._metrics.connected.set_function(lambda: self._mqtt.up)
 
     async def run(self) -> int:
@@ -103,11 +93,8 @@ class Gateway:
             _log.warning("AWS closed Edge Manager in 2024: set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API is")
         if settings.client_id_will_change:
             _log.warning("client_id depends on the container's name: set one, or a new container misses messages")
-        required = "http_port" in settings.model_fields_set
-        status = StatusServer(
-            settings.http_host, settings.http_port, self._metrics, self._readiness_problems, required=required
-        )
-        async with status:
+        where, required = (settings.http_host, settings.http_port), "http_port" in settings.model_fields_set
+        async with StatusServer(*where, self._metrics, self._readiness_problems, required=required):
             self._dispatcher.start(self._mqtt, self._client, self._files)
             self._inbound.start(self._mqtt, self._client)
             tasks = [asyncio.create_task(each) for each in (self._reconnect_loop(), self._wait_for_credentials())]

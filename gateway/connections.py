@@ -8,14 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from gateway.cloud import (
-    BotoTransport,
-    DirectTransport,
-    Transport,
-    make_edge_client,
-    make_session,
-    supports_direct_transport,
-)
+from gateway import cloud
 from gateway.config import Settings
 from gateway.errors import ConfigError
 from gateway.files import make_s3_client
@@ -41,12 +34,12 @@ class EdgeManagerConnection:
     def region(self) -> str:
         return str(self.client.meta.region_name)
 
-    def make_transport(self, concurrency: int) -> tuple[Transport, int]:
+    def make_transport(self, concurrency: int) -> tuple[cloud.Transport, int]:
         """The direct transport where it is possible, else boto3's, and its concurrency limit. Needs a running loop."""
-        if supports_direct_transport(self.client):
-            return DirectTransport(self.session, self.client, concurrency), concurrency
+        if cloud.supports_direct_transport(self.client):
+            return cloud.DirectTransport(self.session, self.client, concurrency), concurrency
         limit = min(concurrency, MAX_THREADS)
-        return BotoTransport(self.client, limit), limit
+        return cloud.BotoTransport(self.client, limit), limit
 
 
 def redact_credentials(url: str) -> str:
@@ -57,11 +50,10 @@ def redact_credentials(url: str) -> str:
 
 def edge_manager(settings: Settings) -> EdgeManagerConnection:
     """Raises ConfigError where the AWS settings name no service."""
-    session = make_session()
+    session = cloud.make_session()
     timeouts = settings.connect_timeout, settings.read_timeout
-    return EdgeManagerConnection(
-        session, make_edge_client(session, settings.region, min(settings.concurrency, MAX_THREADS), *timeouts)
-    )
+    threads = min(settings.concurrency, MAX_THREADS)
+    return EdgeManagerConnection(session, cloud.make_edge_client(session, settings.region, threads, *timeouts))
 
 
 def s3_client(settings: Settings, region: str) -> Any:

@@ -20,19 +20,10 @@ One operation of one device (FailureRecord), while the breaker is not open:
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from gateway.errors import CloudError, OperatorError
-from gateway.protocol import (
-    Abandoned,
-    Call,
-    Cancelled,
-    Device,
-    GetDeployments,
-    GetDeviceRegistration,
-    RetryLater,
-    SendHeartbeat,
-)
+from gateway.protocol import Abandoned, Call, Cancelled, Device, GetDeployments, RetryLater
 
 OPENS_AT = 10
 """Devices that fail in a row. Where three of ten calls fail by chance, one in 170,000 calls opens the breaker."""
@@ -47,7 +38,7 @@ ATTEMPTS_TO_GIVE_UP = 8
 LOW_FAILURE_SHARE = 0.1
 """With this share eight calls in a row fail by chance once in 100,000,000."""
 
-_OPERATIONS = (SendHeartbeat, GetDeployments, GetDeviceRegistration)
+_OPERATIONS = get_args(Call)
 
 
 class CircuitBreaker:
@@ -120,7 +111,6 @@ class ServiceUptime:
     successes: int = 0
 
     def on_success(self, now: float) -> None:
-        """A call was accepted."""
         self.seconds += min(now - self.last_success, self.gap)
         self.successes += 1
         self.last_success = now

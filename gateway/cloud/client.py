@@ -67,11 +67,7 @@ class EdgeManagerClient:
         self._transport.send(call, partial(self._on_response, call, time.monotonic(), then))
 
     def _on_response(
-        self,
-        call: Call,
-        began: float,
-        then: Callable[[Outcome[ApiResponse]], None],
-        response: ApiResponse | CloudError,
+        self, call: Call, began: float, then: Callable[[Outcome[ApiResponse]], None], response: ApiResponse | CloudError
     ) -> None:
         now = time.monotonic()
         if isinstance(response, CloudError):

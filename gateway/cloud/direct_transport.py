@@ -46,9 +46,7 @@ class DirectTransport:
         self._parser = create_parser(self._model.protocol)
         self._session = session
         self._credentials: AwsCredentials | None = None
-        self._credentials_error: CloudError = OperatorError(
-            "NoCredentialsError", "boto3 finds no credentials to sign with"
-        )
+        self._error: CloudError = OperatorError("NoCredentialsError", "boto3 finds no credentials to sign with")
         self._refreshed = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -69,7 +67,7 @@ class DirectTransport:
 
     def _send_after_refresh(self, call: Call, on_response: OnApiResponse) -> None:
         if self._credentials is None:
-            on_response(self._credentials_error)
+            on_response(self._error)
         else:
             self.send(call, on_response)
 
@@ -106,7 +104,7 @@ class DirectTransport:
             if credentials != self._credentials:
                 self._credentials = credentials
         except Exception as error:
-            self._credentials_error = error_mapping.error_from_exception(error)
+            self._error = error_mapping.error_from_exception(error)
         finally:
             self._refreshed = time.monotonic()
             self._refreshing = None

@@ -166,7 +166,6 @@ class ClientConnection(asyncio.Protocol):
             on_response(error)
 
     def close(self) -> None:
-        """Close at once."""
         self.deadline = float("inf")
         if self._transport is not None:
             self._transport.abort()

@@ -30,7 +30,6 @@ OnApiResponse: TypeAlias = Callable[[ApiResponse | CloudError], None]
 
 
 def to_request(call: Call) -> dict[str, Any]:
-    """The parameters of a call."""
     device = {"DeviceName": call.device.name, "DeviceFleetName": call.device.fleet}
     if not isinstance(call, SendHeartbeat):
         return device

@@ -59,10 +59,9 @@ def _settings(given: dict[str, Source], mistakes: list[str]) -> Settings | None:
         return Settings(**{name: item.value for name, item in given.items()})
     except ValidationError as error:
         found = {str(detail["loc"][0]): detail for detail in reversed(error.errors(include_input=False))}
-    details = {
-        name: str(found[name].get("ctx", {}).get("error", "")) for name in Settings.model_fields if name in found
-    }
-    mistakes.extend(_error_text(name, given.get(name), detail) for name, detail in details.items())
+    for name in [each for each in Settings.model_fields if each in found]:
+        detail = str(found[name].get("ctx", {}).get("error", ""))
+        mistakes.append(_error_text(name, given.get(name), detail))
     return None
 
 
@@ -99,9 +98,8 @@ def _from_toml(config: Path | None, mistakes: list[str]) -> dict[str, Source]:
 
 
 def _from_environment(mistakes: list[str]) -> dict[str, Source]:
-    given = {
-        name: Source(value, _variable(name), name in _PRIVATE) for name, value in EnvSettingsSource(Settings)().items()
-    }
+    values = EnvSettingsSource(Settings)()
+    given = {name: Source(value, _variable(name), name in _PRIVATE) for name, value in values.items()}
     for name in _EMPTY_IS_A_MISTAKE:
         if os.environ.get(_variable(name)) == "":
             given[name] = Source("", _variable(name), False)

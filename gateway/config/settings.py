@@ -14,20 +14,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from gateway.config import validators
 from gateway.config.broker_url import BrokerUrl
-from gateway.config.validators import (
-    Choice,
-    ClientId,
-    File,
-    FleetNames,
-    Folder,
-    Group,
-    Host,
-    Port,
-    Region,
-    Root,
-    SecretFile,
-    ValueList,
-)
 
 ENV_PREFIX = "GATEWAY_"
 
@@ -70,10 +56,14 @@ class Settings(BaseSettings):
         "ports 1883 and 8883 may be left out",
         "mqtt://host:port or mqtts://user:password@host:port",
     )
-    mqtt_ca_file: File | None = _file("PEM file of the authorities for the broker's certificate; unset: the system's")
-    mqtt_cert_file: File | None = _file("PEM file of the gateway's own certificate, if the broker asks for one")
-    mqtt_key_file: File | None = _file("PEM file of the private key of mqtt_cert_file")
-    mqtt_password_file: SecretFile | None = _file("File that holds the password of the user in mqtt_url")
+    mqtt_ca_file: validators.File | None = _file(
+        "PEM file of the authorities for the broker's certificate; unset: the system's"
+    )
+    mqtt_cert_file: validators.File | None = _file(
+        "PEM file of the gateway's own certificate, if the broker asks for one"
+    )
+    mqtt_key_file: validators.File | None = _file("PEM file of the private key of mqtt_cert_file")
+    mqtt_password_file: validators.SecretFile | None = _file("File that holds the password of the user in mqtt_url")
     keepalive: int = _whole(30, 1, 65535, "Longest silence between gateway and broker, in s")
     session_expiry: int = _whole(
         604800,
@@ -81,29 +71,29 @@ class Settings(BaseSettings):
         0xFFFFFFFF,
         "How long the broker keeps messages for a gateway that is away, in s; 4294967295: for ever",
     )
-    root: Root = _setting(
+    root: validators.Root = _setting(
         "edge",
         "What every topic begins with: one level or more",
         "one topic level or more, as edge or site-1/edge: no empty one, no + or #, no $ in front",
     )
-    fleets: FleetNames = _setting(
+    fleets: validators.FleetNames = _setting(
         (),
         "The fleets that this gateway serves, separated by commas in the environment; empty: all",
         "a list of fleet names: 1 to 63 letters, digits, - and _, a letter or digit at both ends",
     )
-    group: Group | None = _setting(
+    group: validators.Group | None = _setting(
         None,
         "Name of a shared subscription, for gateways that share the same fleets; only for a broker that keeps shared "
         "subscriptions over its own restart (Mosquitto does not)",
         "a name without / + #",
     )
-    client_id: ClientId = _setting(
+    client_id: validators.ClientId = _setting(
         "",
         "MQTT client id, under which the broker keeps the session; unset: made of host name, root, fleets and group. "
         "Set it where the host name changes (containers) or a host runs two members of a group",
         "1 to 128 letters, digits and . _ : @ -",
     )
-    region: Region | None = _setting(
+    region: validators.Region | None = _setting(
         None, "AWS region; unset: as the standard AWS settings say", "the name of a region, as eu-central-1"
     )
     concurrency: int = _whole(128, 1, 4096, "Calls to the service at once")
@@ -117,7 +107,7 @@ class Settings(BaseSettings):
     ask_registration: bool = _setting(
         True, "Whether the gateway asks the service if a device is registered", "true or false"
     )
-    registered_values: ValueList = _setting(
+    registered_values: validators.ValueList = _setting(
         ("REGISTERED", "true"),
         "The values of DeviceRegistration that mean registered, in any case; separated by commas in the environment",
         "a list of one word or more",
@@ -145,7 +135,7 @@ class Settings(BaseSettings):
     merge_bytes: int = _whole(262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats")
     plan_ttl: float = _seconds(30, 0, 86400, "How long GetDeployments' answer is kept for a heartbeat's `have`, in s")
     hello_wait: float = _seconds(5, 0, 300, "How long a message waits for the hello of its tag, in s; then code 2")
-    state_dir: Folder = _setting(
+    state_dir: validators.Folder = _setting(
         None,
         "Folder of the hellos and dead letters that the gateway keeps; unset: $STATE_DIRECTORY, else "
         "edge-gateway/CLIENT_ID in $XDG_STATE_HOME or ~/.local/state",
@@ -157,20 +147,20 @@ class Settings(BaseSettings):
         1 << 40,
         "Size of the model files kept in state_dir at most, in bytes; the least recently used are deleted first",
     )
-    http_host: Host = _setting(
+    http_host: validators.Host = _setting(
         "127.0.0.1", "Address on which the status pages are served", "a host name or an IP address"
     )
-    http_port: Port = _setting(
+    http_port: validators.Port = _setting(
         9464,
         "Port of /metrics, /healthz and /readyz; 0: any free one, off: none. Unset: 9464, or none with a warning where "
         "that is busy",
         "a whole number from 0 to 65535, or off",
     )
     drain_timeout: float = _seconds(10, 0, 3600, "How long SIGTERM lets running work end, in s")
-    log_level: Annotated[LogLevel, Choice] = _setting(
+    log_level: Annotated[LogLevel, validators.Choice] = _setting(
         "info", "Lowest level that is logged: debug, info, warning or error", "debug, info, warning or error"
     )
-    log_format: Annotated[LogFormat, Choice] = _setting(
+    log_format: Annotated[LogFormat, validators.Choice] = _setting(
         "auto", "human or json; auto: human on a terminal, else json", "auto, human or json"
     )
 

@@ -146,7 +146,6 @@ class DeviceState:
         return next((record for record in self.older if record.hello.tag == tag), None)
 
     def enqueue(self, item: QueuedMessage) -> None:
-        """Append to what waits."""
         if self.waiting is None:
             self.waiting = deque()
         self.waiting.append(item)
@@ -181,7 +180,6 @@ class DeviceState:
         return gets
 
     def take_all(self) -> list[QueuedMessage]:
-        """All that waits."""
         items, self.waiting, self.split_remaining, self.retry_batch_size = list(self.waiting or ()), None, 0, 0
         return items
 

@@ -71,7 +71,6 @@ class Engine:
 
     @property
     def devices(self) -> int:
-        """How many devices are known."""
         return len(self._states)
 
     @property

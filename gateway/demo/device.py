@@ -73,7 +73,6 @@ def install(definition: Definition) -> None:
 
 
 def remove(definition: Definition) -> None:
-    """Remove a model."""
     if definition.handle in installed:
         installed.remove(definition.handle)
     print("removed", definition.handle)  # noqa: T201

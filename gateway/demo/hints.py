@@ -5,13 +5,7 @@ from pathlib import Path
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 
-HEARTBEAT = (
-    bytes.fromhex("9393ab")
-    + b"by hand 1.0"
-    + bytes.fromhex("9193a4")
-    + b"desk"
-    + b"\xabtemperature\xff\x90\xc0\x91\xcc\xd7"
-)
+HEARTBEAT = b"\x93\x93\xabby hand 1.0\x91\x93\xa4desk\xabtemperature\xff\x90\xc0\x91\xcc\xd7"
 """[["by hand 1.0", [["desk", "temperature", -1]], []], nil, [215]]."""
 
 

@@ -7,22 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from gateway import protocol
 from gateway.core import apply_exponent
 from gateway.demo.events import BlockRange, CallEvent, Event, PublishEvent, decode_ack, decode_block, decode_plan
 from gateway.demo.tracker import RUNTIME
 from gateway.errors import Code, MessageError, printable
-from gateway.protocol import (
-    Channel,
-    Heartbeat,
-    Hello,
-    Layout,
-    Metric,
-    Samples,
-    decode_get,
-    decode_heartbeat,
-    decode_hello,
-    decode_read,
-)
+from gateway.protocol import Channel, Heartbeat, Hello, Layout, Metric, Samples
 
 BAR_CELLS = 8
 """The progress of a model file has as many lines."""
@@ -30,8 +20,6 @@ CODES = {code.value: code.name.lower().replace("_", " ") for code in Code}
 
 
 class Direction(Enum):
-    """From which part to which."""
-
     TO_GATEWAY = "device to gateway"
     TO_DEVICE = "gateway to device"
     TO_MANAGER = "gateway to manager"
@@ -39,8 +27,6 @@ class Direction(Enum):
 
 
 class Tone(Enum):
-    """How important a line is."""
-
     ROUTINE = "routine"
     NEWS = "news"
     GOOD = "good"
@@ -79,14 +65,14 @@ def _publish(event: PublishEvent, layouts: Mapping[int, Layout]) -> tuple[str, T
     payload = event.payload
     match event.channel:
         case Channel.HELLO:
-            return _hello(decode_hello(payload)), Tone.NEWS
+            return _hello(protocol.decode_hello(payload)), Tone.NEWS
         case Channel.HEARTBEAT:
-            heartbeat = decode_heartbeat(payload)
+            heartbeat = protocol.decode_heartbeat(payload)
             return _heartbeat(heartbeat, layouts), Tone.ROUTINE if heartbeat.result is None else Tone.GOOD
         case Channel.GET:
-            return f"asks for its plan, has {digest(decode_get(payload).have)}", Tone.NEWS
+            return f"asks for its plan, has {digest(protocol.decode_get(payload).have)}", Tone.NEWS
         case Channel.READ:
-            read = decode_read(payload)
+            read = protocol.decode_read(payload)
             return f"{read.count} x {read.length:,} B from byte {read.offset:,} on", Tone.ROUTINE
         case Channel.PLAN:
             return _plan(payload) if payload else "deleted", Tone.GOOD
@@ -135,7 +121,6 @@ def _number(number: float, exponent: int | None) -> str:
 
 
 def digest(value: int | None) -> str:
-    """A plan's digest as text."""
     return f"{value:08x}" if value else "none"
 
 
@@ -170,7 +155,7 @@ def is_shown(event: PublishEvent) -> bool:
     """Whether a message gets a line: of reads only the first one, of blocks only those that fill a cell of the bar."""
     try:
         if event.channel is Channel.READ:
-            return decode_read(event.payload).offset == 0
+            return protocol.decode_read(event.payload).offset == 0
         if event.channel is not Channel.BLOCK:
             return True
         block = decode_block(event.payload)

@@ -6,6 +6,7 @@ They must never change what they observe: the subscriber publishes nothing, the 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from typing import TypeAlias
 
 import aiohttp
 from aiohttp import web
@@ -13,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
-from gateway.demo.events import CallEvent, PublishEvent
+from gateway.demo.events import CallEvent, Event, PublishEvent
 from gateway.errors import MessageError
 from gateway.mqtt import BrokerEndpoint, Delivery, MqttSession
 from gateway.protocol import Topics
@@ -25,6 +26,8 @@ MAX_BODY = 16 * 1024 * 1024
 _CONNECTION_HEADERS = {"connection", "keep-alive", "transfer-encoding", "upgrade"}
 _HEADERS_NOT_TO_ADD = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 
+OnEvent: TypeAlias = Callable[[Event], None]
+
 
 class TopicObserver:
     """Reports every message under the root, with the login of a user who may read them.
@@ -32,9 +35,7 @@ class TopicObserver:
     `began`: the monotonic second from which events are counted.
     """
 
-    def __init__(
-        self, broker: BrokerAddress, login: BrokerLogin, began: float, on_publish: Callable[[PublishEvent], None]
-    ) -> None:
+    def __init__(self, broker: BrokerAddress, login: BrokerLogin, began: float, on_publish: OnEvent) -> None:
         self._topics = Topics(ROOT)
         self._began = began
         self._on_publish = on_publish
@@ -69,9 +70,7 @@ class TopicObserver:
 class RecordingProxy:
     """`target`: URL of the manager. While it is None the proxy answers 503, and the gateway retries."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, port: int, began: float, on_call: Callable[[CallEvent], None]
-    ) -> None:
+    def __init__(self, session: aiohttp.ClientSession, port: int, began: float, on_call: OnEvent) -> None:
         self.target: str | None = None
         self.port = port
         self._session = session
@@ -112,9 +111,7 @@ class RecordingProxy:
 
 
 @asynccontextmanager
-async def recording_proxy(
-    port: int, began: float, on_call: Callable[[CallEvent], None]
-) -> AsyncIterator[RecordingProxy]:
+async def recording_proxy(port: int, began: float, on_call: OnEvent) -> AsyncIterator[RecordingProxy]:
     """A proxy that listens on `port` of loopback. Raises OSError if it cannot."""
     async with aiohttp.ClientSession(auto_decompress=False) as session:
         proxy = RecordingProxy(session, port, began, on_call)

@@ -146,9 +146,8 @@ async def run_manager_command(folder: Path, *arguments: str) -> str:
         await process.wait()
         raise
     if process.returncode:
-        raise DemoError(
-            f"`edge-gateway manager {arguments[0]}` ended with {process.returncode}: {err.decode().strip()}"
-        )
+        reason = f"{process.returncode}: {err.decode().strip()}"
+        raise DemoError(f"`edge-gateway manager {arguments[0]}` ended with {reason}")
     return out.decode()
 
 

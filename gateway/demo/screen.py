@@ -27,8 +27,6 @@ _TONES = {Tone.ROUTINE: "dim", Tone.NEWS: "", Tone.GOOD: "bold green", Tone.BAD:
 
 @dataclass(frozen=True, slots=True)
 class Arrows:
-    """Characters of the arrows."""
-
     device_side: str
     service_side: str
     left: str
@@ -78,7 +76,6 @@ class Screen:
         self._print(format_event(line, self._arrows, colour, narrow=self._console.width < SHORT_LINES_BELOW))
 
     def header(self, name: str, text: str) -> None:
-        """A line above the events."""
         self._console.print(Text.assemble((f"  {name:<13}", "bold"), text), soft_wrap=self._is_piped)
 
     def step(self, text: str) -> None:

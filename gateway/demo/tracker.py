@@ -17,8 +17,6 @@ RUNTIME = "demo on "
 
 @dataclass(slots=True)
 class TrackedDevice:
-    """What was observed of one device."""
-
     name: str
     layouts: dict[int, Layout] = field(default_factory=dict)
     hello: Hello | None = None
@@ -49,8 +47,6 @@ class TrackedDevice:
 
 
 class Tracker:
-    """The devices of one fleet."""
-
     def __init__(self, devices: Sequence[str]) -> None:
         self.devices = {name: TrackedDevice(name) for name in devices}
 
@@ -119,7 +115,6 @@ def _add_call(device: TrackedDevice, event: CallEvent) -> None:
 
 
 def samples_of(heartbeat: Heartbeat) -> int:
-    """The number of samples in a heartbeat."""
     rows = [heartbeat.values, *[model.metrics for model in heartbeat.models if model is not None]]
     return sum(_count(samples) for row in rows for samples in row)
 
@@ -162,11 +157,10 @@ def differences(device: TrackedDevice, report: Mapping[str, Any], deployment: st
     if not device.all_samples_accepted:
         found.append(f"{device.samples_sent} samples were sent, accepted calls had {device.samples_accepted}")
     if report["accepted"] != device.accepted:
-        found.append(
-            f"{device.accepted} SendHeartbeat calls were answered 200, the manager counts {report['accepted']}"
-        )
-    if result_of(report, deployment) != "SUCCESS":
-        found.append(f"the manager's result of {deployment} is {result_of(report, deployment) or 'missing'}")
+        counted = report["accepted"]
+        found.append(f"{device.accepted} SendHeartbeat calls were answered 200, the manager counts {counted}")
+    if (result := result_of(report, deployment)) != "SUCCESS":
+        found.append(f"the manager's result of {deployment} is {result or 'missing'}")
     return found
 
 

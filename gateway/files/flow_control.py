@@ -57,7 +57,6 @@ class CongestionControl:
         self._last_traffic = now
 
     def on_sent(self, now: float) -> None:
-        """A block is sent."""
         self._paid_until = max(self._paid_until, now - BURST / RATE) + 1 / RATE
 
     def delay(self, now: float) -> float:

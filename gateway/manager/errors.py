@@ -46,7 +46,6 @@ class S3Error(GatewayError):
         self.headers = headers or {}
 
     def body(self, request_id: str) -> str:
-        """The XML of the response."""
         elements = {"Code": self.code, "Message": self.message, **self.details, "RequestId": request_id}
         inner = "".join(f"<{name}>{escape(text)}</{name}>" for name, text in elements.items())
         return f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{inner}</Error>'
@@ -68,5 +67,4 @@ def no_such_key(key: str) -> S3Error:
 
 
 def no_such_bucket(bucket: str) -> S3Error:
-    """The bucket does not exist."""
     return S3Error("NoSuchBucket", "The specified bucket does not exist", 404, {"BucketName": bucket})

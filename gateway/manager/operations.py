@@ -26,9 +26,8 @@ class EdgeApi:
         self._runner = RolloutRunner(database)
         self._checks = compile_operations(load_service_model())
         if set(self._checks) != {"GetDeployments", "GetDeviceRegistration", "SendHeartbeat"}:
-            raise RuntimeError(
-                f"the installed botocore has other operations for sagemaker-edge: {sorted(self._checks)}"
-            )
+            found = sorted(self._checks)
+            raise RuntimeError(f"the installed botocore has other operations for sagemaker-edge: {found}")
 
     def handle(self, operation: str, body: bytes, now: float) -> dict[str, Any] | None:
         """The output of one call at `now` (Unix seconds), None where the operation has none. Raises ApiError."""

@@ -92,7 +92,6 @@ class RolloutReport(TypedDict):
 
 
 def rollout_report(rollout: Rollout) -> RolloutReport:
-    """How far a rollout has come."""
     progress, rules = rollout.progress, rollout.progress.rules
     return RolloutReport(
         fleet=rollout.fleet,

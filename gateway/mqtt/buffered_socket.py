@@ -29,7 +29,6 @@ class BufferedSocket:
         self._out = bytearray()
 
     def receive(self) -> None:
-        """Read what has arrived."""
         try:
             data = self._sock.recv(READ_SIZE)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):

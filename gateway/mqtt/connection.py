@@ -98,7 +98,6 @@ class BrokerConnection:
 
     @property
     def up(self) -> bool:
-        """Whether it is connected."""
         return self.connected.is_set()
 
     def __repr__(self) -> str:
@@ -225,7 +224,6 @@ class BrokerConnection:
             self._replies.pop(mid, None)
 
     def unsubscribe_nowait(self, filters: Sequence[str]) -> None:
-        """Unsubscribe without waiting for the answer."""
         if filters and self.up:
             self._client.unsubscribe(list(filters))
 

@@ -59,14 +59,12 @@ class PahoLoopAdapter:
         return time.monotonic() - self._last_received
 
     def pause(self) -> None:
-        """Stop reading."""
         if not self.paused:
             self.paused = True
             if self._sock is not None:
                 self._loop.remove_reader(self._sock)
 
     def resume(self) -> None:
-        """Continue reading."""
         if self.paused:
             self.paused = False
             if self._sock is not None:

@@ -27,7 +27,6 @@ class ProbeClient:
 
     @property
     def up(self) -> bool:
-        """Whether it is connected."""
         return self._connection.up
 
     @property
@@ -64,7 +63,6 @@ class ProbeClient:
             return None
 
     def ack(self, message: Publish) -> None:
-        """Send its PUBACK."""
         self._connection.ack(message.packet_id)
 
     def _on_connected(self, session_present: bool) -> None:

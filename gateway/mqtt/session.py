@@ -201,7 +201,6 @@ class MqttSession:
             self._subscriber.pause()
 
     def resume(self) -> None:
-        """Continue reading."""
         self._paused = False
         self._subscriber.resume()
 

@@ -56,8 +56,6 @@ class HttpServer:
 
 
 class ServerConnection(asyncio.Protocol):
-    """One connection."""
-
     def __init__(self, server: HttpServer) -> None:
         self._server = server
         self._parser = httptools.HttpRequestParser(self)
@@ -66,7 +64,6 @@ class ServerConnection(asyncio.Protocol):
         self._responded = False
 
     def abort(self) -> None:
-        """Close at once."""
         self._transport.abort()
 
     # Called by asyncio

@@ -139,11 +139,7 @@ class Metrics(Collector):
         yield _counters("calls", "Attempts of calls to the Edge Manager", self.calls, "operation", "outcome")
         yield _counters("call_retries", "Failed calls that are retried", self.retries, "operation", "reason")
         for name, text, count in (
-            (
-                "messages_acknowledged",
-                "Messages acknowledged to the broker",
-                self.acknowledged,
-            ),
+            ("messages_acknowledged", "Messages acknowledged to the broker", self.acknowledged),
             ("plans_published", "Deployment plans published to devices", self.plans_published),
             ("blocks_published", "Blocks of model files published to devices", self.blocks_published),
             ("heartbeats_accepted", "Heartbeats accepted by the Edge Manager", self.heartbeats_accepted),

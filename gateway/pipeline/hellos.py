@@ -43,7 +43,6 @@ class RetainedHelloReader:
         self._timer: asyncio.TimerHandle | None = None
 
     def fetch(self, device: Device) -> None:
-        """Subscribe to the device's retained hello."""
         if not self._devices:
             self._loop.call_soon(lambda: self._start_task(self._fetch_all()))
         self._devices.append(device)

@@ -55,7 +55,6 @@ class InboundHandler:
         self._timer.cancel()
 
     def connected(self, connection: int, session_present: bool) -> None:
-        """The subscriber connection is up."""
         self._limit.connected()
         now = Instant(time.time(), time.monotonic())
         if session_present:

@@ -82,7 +82,6 @@ def decode_get(payload: bytes) -> Get:
 
 
 def decode_read(payload: bytes) -> Read:
-    """A request for blocks of a model file."""
     *needed, count = fields.array(_unpack(payload), 5, "read")
     digest, index, offset, length = map(fields.uint, needed, ("digest", "index", "offset", "length"))
     return Read(digest, index, offset, length, 1 if count is None else fields.uint(count, "count"))

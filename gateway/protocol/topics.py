@@ -65,7 +65,6 @@ class Topics:
         return device
 
     def format(self, device: Device, channel: Channel) -> str:
-        """The topic of a device's channel."""
         return f"{self._prefix}{device.fleet}/{device.name}/{channel}"
 
     def devices_of(self, topics: Iterable[str]) -> set[Device]:

@@ -81,13 +81,9 @@ class CertificateAuthority:
 
     @classmethod
     def generate(cls, name: str) -> Self:
-        """A new authority."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = _name(name)
-        extensions = [
-            (x509.BasicConstraints(ca=True, path_length=0), True),
-            (_usage(signs_certificates=True), True),
-        ]
+        extensions = [(x509.BasicConstraints(ca=True, path_length=0), True), (_usage(signs_certificates=True), True)]
         return cls(Identity(_signed(subject, subject, key, key, NOT_AFTER, extensions), key))
 
     def issue_device(self, user: str, end: datetime) -> Identity:

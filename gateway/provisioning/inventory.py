@@ -50,7 +50,6 @@ class DeviceInventory:
         return self._acl is not None
 
     def replace_acl(self, acl: AclFile) -> None:
-        """Plan a new ACL."""
         self._acl, self._acl_changed = acl, True
 
     def grant_topics(self, device: Device) -> bool:

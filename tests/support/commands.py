@@ -386,6 +386,7 @@ CHECKS: dict[str, Callable[[list[str], Workspace], None]] = {
     "python3": _python,
     "systemctl": _systemctl,
     **dict.fromkeys(
-        "cd chmod chown curl echo git mosquitto mosquitto_pub mosquitto_sub printf rm tar xxd".split(), _of_the_system
+        "cd chmod chown curl echo git mosquitto mosquitto_pub mosquitto_sub printf rm tar umask xxd".split(),
+        _of_the_system,
     ),
 }

@@ -4,14 +4,12 @@ It must never touch a broker that somebody else runs. The brokers listen on loop
 """
 
 import shutil
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
 from gateway.demo.brokers import rumqttd
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 from gateway.demo.brokers.mosquitto import SHIPPED, Mosquitto
+from gateway.demo.brokers.process import Broker, ManagedBroker
 from gateway.demo.brokers.rumqttd import Rumqttd
 from gateway.errors import GatewayError
 
@@ -23,38 +21,6 @@ _ADMIN_PATH = "/usr/sbin:/sbin:/usr/local/sbin:/opt/homebrew/sbin"
 
 class NoBrokerError(GatewayError):
     """No broker is installed. The message says what to install."""
-
-
-class Broker(Protocol):
-    """A running broker. Anybody may have started it."""
-
-    @property
-    def address(self) -> BrokerAddress: ...
-
-    def add_user(self, user: str) -> BrokerLogin:
-        """Make a user (a device: `fleet/device`). The broker accepts the login from now on."""
-        ...
-
-    def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]: ...
-
-
-class ManagedBroker(Broker, AbstractContextManager["ManagedBroker"], Protocol):
-    """A broker that we start and stop. It keeps its ports, and its data where `address.keeps_data`."""
-
-    @property
-    def pid(self) -> int: ...
-
-    def add_reader(self, user: str) -> BrokerLogin:
-        """Make a user who may read all topics. On a real site no user may."""
-        ...
-
-    def start(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    def kill(self) -> None:
-        """kill -9."""
-        ...
 
 
 def find_broker(directory: Path) -> ManagedBroker:

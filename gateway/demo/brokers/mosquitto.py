@@ -9,12 +9,11 @@ import secrets
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer, free_ports
-from gateway.demo.brokers.process import START_TIMEOUT_S, ManagedProcess
+from gateway.demo.brokers.process import ManagedBroker
 from gateway.provisioning import AclFile, PasswordFile
 
 SHIPPED = Path(__file__).resolve().parents[3] / "mosquitto"
@@ -61,9 +60,8 @@ class UserFiles:
                 self._acl.grant(user)
         if new:
             self._write("passwords", str(self._passwords))
-            self._write(
-                "acl", str(self._acl) + "".join(f"user {each}\ntopic read {ROOT}/#\n" for each in self._readers)
-            )
+            readers = "".join(f"user {each}\ntopic read {ROOT}/#\n" for each in self._readers)
+            self._write("acl", f"{self._acl}{readers}")
         return bool(new)
 
     def grant_read_all(self, user: str) -> None:
@@ -82,19 +80,15 @@ class UserFiles:
         temporary.replace(self._folder / name)
 
 
-class Mosquitto:
-    """A Mosquitto on free ports of loopback that keeps its files in `directory`.
-
-    As a context manager it is started and stopped. After `stop` or `kill`, `start` uses the same ports, data and users.
-    """
+class Mosquitto(ManagedBroker):
+    """A Mosquitto on free ports of loopback that keeps its files in `directory`."""
 
     def __init__(self, directory: Path, binary: str = "mosquitto") -> None:
         self._directory = directory
-        self._binary = binary
         self._users = UserFiles(directory)
         gateway_port, device_port = free_ports(2, HOST)
         self._users.add_users(("gateway", "operator"))
-        self.address = BrokerAddress(
+        address = BrokerAddress(
             kind=version(binary),
             host=HOST,
             gateway_port=gateway_port,
@@ -104,41 +98,11 @@ class Mosquitto:
             has_acl=True,
             keeps_data=True,
         )
-        self._process = ManagedProcess(
-            self.address.kind, [binary, "-c", str(directory / "mosquitto.conf")], directory / "log"
-        )
-
-    def __repr__(self) -> str:
-        return f"<Mosquitto on {self.address.host}:{self.address.device_port}, {self._process!r}>"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        """Raises ProcessError if it is not running."""
-        return self._process.process.pid
+        super().__init__(address, [binary, "-c", str(directory / "mosquitto.conf")], directory / "log")
 
     @property
     def log(self) -> str:
         return self._process.log.read_text(errors="replace")
-
-    def start(self, timeout: float = START_TIMEOUT_S) -> None:
-        """Return when both listeners answer. Raises ProcessError, with the broker's log, after `timeout` seconds."""
-        self._write_files()
-        self._process.start(lambda: both_listeners_answer(self.address), timeout)
-
-    def stop(self) -> None:
-        """SIGTERM: the broker saves its data."""
-        self._process.stop()
-
-    def kill(self) -> None:
-        """kill -9: changes since the last save are lost."""
-        self._process.kill()
 
     def save(self) -> None:
         """Save now, as at each `autosave_interval`. Return when the file is written."""
@@ -147,12 +111,7 @@ class Mosquitto:
         self._process.process.send_signal(signal.SIGUSR1)
         self._process.wait_until(lambda: _changed_ns(database) != before, 10.0, "did not save")
 
-    def add_user(self, user: str) -> BrokerLogin:
-        """Make a user. The broker accepts the login when this returns."""
-        return self.add_users((user,))[user]
-
     def add_reader(self, user: str) -> BrokerLogin:
-        """Make a user who may read all topics. On a real site no user may."""
         self._users.grant_read_all(user)
         return self.add_user(user)
 
@@ -168,9 +127,8 @@ class Mosquitto:
         self._process.process.send_signal(signal.SIGHUP)
         self._process.wait_until(lambda: self.log.count(RELOADED) > before, 10.0, "did not reload")
         # Its one thread answers nobody until it has read the files, and loses a signal that comes meanwhile.
-        self._process.wait_until(
-            lambda: both_listeners_answer(self.address), RELOAD_TIMEOUT_S, "did not answer after its reload"
-        )
+        answers = partial(both_listeners_answer, self.address)
+        self._process.wait_until(answers, RELOAD_TIMEOUT_S, "did not answer after its reload")
 
     def _write_files(self) -> None:
         for folder in ("data", "listeners"):  # no listeners with TLS: it listens on loopback only

@@ -1,13 +1,17 @@
-"""A child process with its log in a file.
+"""A child process with its log in a file, and a broker that is one.
 
 It must never leave a process running: not after an exception, and not when the parent is killed with -9.
 """
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer
 from gateway.errors import GatewayError
 
 POLL_S = 0.02
@@ -108,6 +112,74 @@ class ManagedProcess:
     def _log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_LINES:]
         return ". Its log ends:\n" + "\n".join(f"    {line}" for line in lines) if lines else ". Its log is empty."
+
+
+class Broker(Protocol):
+    """A running broker. Anybody may have started it."""
+
+    @property
+    def address(self) -> BrokerAddress: ...
+
+    def add_user(self, user: str) -> BrokerLogin:
+        """Make a user (a device: `fleet/device`). The broker accepts the login from now on."""
+        ...
+
+    def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]: ...
+
+
+class ManagedBroker(ABC):
+    """A broker as a child process. As a context manager it is started and stopped.
+
+    After `stop` or `kill`, `start` uses the same ports and users, and the same data where `address.keeps_data`.
+    """
+
+    def __init__(self, address: BrokerAddress, command: list[str], log: Path) -> None:
+        self.address = address
+        self._process = ManagedProcess(address.kind, command, log)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.address.host}:{self.address.device_port}, {self._process!r}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """Raises ProcessError if it is not running."""
+        return self._process.process.pid
+
+    def start(self, timeout: float = START_TIMEOUT_S) -> None:
+        """Return when both listeners answer. Raises ProcessError, with the broker's log, after `timeout` seconds."""
+        self._write_files()
+        self._process.start(lambda: both_listeners_answer(self.address), timeout)
+
+    def stop(self) -> None:
+        """SIGTERM: the broker saves its data."""
+        self._process.stop()
+
+    def kill(self) -> None:
+        """kill -9: changes since the last save are lost."""
+        self._process.kill()
+
+    def add_user(self, user: str) -> BrokerLogin:
+        """Make a user. The broker knows it when this returns."""
+        return self.add_users((user,))[user]
+
+    def add_reader(self, user: str) -> BrokerLogin:
+        """Make a user who may read all topics. On a real site no user may."""
+        return self.add_user(user)
+
+    @abstractmethod
+    def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]:
+        """Make users."""
+
+    @abstractmethod
+    def _write_files(self) -> None:
+        """Before each start."""
 
 
 def _start_guard(pid: int) -> subprocess.Popen[bytes]:

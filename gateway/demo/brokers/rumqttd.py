@@ -10,11 +10,9 @@ import logging
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer, free_ports
-from gateway.demo.brokers.process import ManagedProcess
+from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, free_ports
+from gateway.demo.brokers.process import ManagedBroker
 from gateway.mqtt import MQTT_3_1_1, MQTT_5
 
 HOST = "127.0.0.1"
@@ -58,61 +56,35 @@ def configuration(host: str, gateway_port: int, device_port: int) -> str:
     )
 
 
-class Rumqttd:
-    """rumqttd on free ports of loopback. Used like `Mosquitto`. A restart keeps only the ports."""
+class Rumqttd(ManagedBroker):
+    """rumqttd on free ports of loopback. It checks no password. A restart keeps only the ports."""
 
     def __init__(self, directory: Path) -> None:
         gateway_port, device_port = free_ports(2, HOST)
         self._toml = directory / "rumqttd.toml"
-        self.address = BrokerAddress(
+        address = BrokerAddress(
             kind="embedded (rumqttd)",
             host=HOST,
             gateway_port=gateway_port,
             device_port=device_port,
-            gateway=self.add_user("gateway"),
-            operator=self.add_user("operator"),
+            gateway=_login("gateway"),
+            operator=_login("operator"),
             has_acl=False,
             keeps_data=False,
         )
         command = [sys.executable, "-m", "gateway.demo.brokers.rumqttd", str(self._toml)]
-        self._process = ManagedProcess(self.address.kind, command, directory / "log")
+        super().__init__(address, command, directory / "log")
 
-    def __repr__(self) -> str:
-        return f"<Rumqttd on {self.address.host}:{self.address.device_port}, {self._process!r}>"
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        """Raises ProcessError if it is not running."""
-        return self._process.process.pid
-
-    def start(self) -> None:
-        """Return when both listeners answer. Raises ProcessError, with the broker's log, if they do not."""
+    def _write_files(self) -> None:
         at = self.address
         self._toml.write_text(configuration(at.host, at.gateway_port, at.device_port))
-        self._process.start(lambda: both_listeners_answer(self.address))
-
-    def stop(self) -> None:
-        self._process.stop()
-
-    def kill(self) -> None:
-        self._process.kill()
-
-    def add_user(self, user: str) -> BrokerLogin:
-        """rumqttd checks no password."""
-        return BrokerLogin(user, "unchecked")
-
-    def add_reader(self, user: str) -> BrokerLogin:
-        return self.add_user(user)
 
     def add_users(self, users: Iterable[str]) -> dict[str, BrokerLogin]:
-        return {user: self.add_user(user) for user in users}
+        return {user: _login(user) for user in users}
+
+
+def _login(user: str) -> BrokerLogin:
+    return BrokerLogin(user, "unchecked")
 
 
 def main() -> None:

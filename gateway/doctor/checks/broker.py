@@ -75,7 +75,7 @@ def check_behaviour(
         check_session(behaviour, connack, settings.session_expiry),
         check_receive_maximum(behaviour),
         check_retained(behaviour, connack),
-        check_shared(behaviour, connack, settings.group, mosquitto or "mosquitto" in behaviour.version),
+        check_shared(behaviour, connack, settings.group, mosquitto),
     ]
 
 
@@ -158,10 +158,8 @@ def check_retained(behaviour: BrokerBehaviour, connack: ConnackProperties) -> Ch
     return passed(check, "kept for later subscribers")
 
 
-def check_shared(
-    behaviour: BrokerBehaviour, connack: ConnackProperties, group: str | None, mosquitto: bool
-) -> CheckResult:
-    """Whether gateways can share the work by a group; needed only where `group` is set."""
+def check_shared(behaviour: BrokerBehaviour, connack: ConnackProperties, group: str | None, known: bool) -> CheckResult:
+    """Whether gateways can share the work by a group. `known`: the broker is known to be Mosquitto."""
     check = "shared subscriptions"
     shared = behaviour.shared
     refused = isinstance(shared, ProbeFailure) or shared.code >= FAILURE or not connack.shared
@@ -175,7 +173,7 @@ def check_shared(
             return failed(check, "the broker has none, and group is set", todo)
         case SharedSubscription(received=False):
             return failed(check, "granted, but nothing comes by them", todo)
-    if mosquitto:
+    if known or "mosquitto" in behaviour.version:
         found = "Mosquitto forgets them at its own restart, and drops what comes until the gateways are back"
         return warned(check, found, f"{todo}, or have devices ask for acks")
     reason = "the broker has them; whether they survive its restart cannot be tried"

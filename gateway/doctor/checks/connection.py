@@ -22,10 +22,7 @@ _CERTIFICATE_PROBLEMS = {
     23: ("was revoked", "give the broker another one"),
     **dict.fromkeys(
         (18, 19, 20, 21, 2),
-        (
-            "is from an authority that mqtt_ca_file lacks",
-            "set mqtt_ca_file to the certificate of the site's CA",
-        ),
+        ("is from an authority that mqtt_ca_file lacks", "set mqtt_ca_file to the certificate of the site's CA"),
     ),
     **dict.fromkeys(
         (62, 64),

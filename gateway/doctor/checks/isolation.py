@@ -98,11 +98,11 @@ def _check_own(acl: Acl, question: AclQuestion, devices: Iterable[str]) -> Check
     if empty := [each for each in denied if not acl.users.get(each)]:
         why = "; %u in a pattern matches one level since Mosquitto 2.1" if _has_user_patterns(acl) else ""
         found = (
-            f"{_named(empty)} without an entry in the acl_file{why}"
+            f"{_named(empty)} without an entry in the acl_file"
             if user != A
-            else f"a device may not {access} of its own{why}"
+            else f"a device may not {access} of its own"
         )
-        return failed(CHECK, found, f"{CONVERT}; or `edge-gateway devices add` for each")
+        return failed(CHECK, found + why, f"{CONVERT}; or `edge-gateway devices add` for each")
     found = f"{user} may not {access} of its own"
     if len(denied) > 1:
         found += f", nor may {len(denied) - 1:,} others all that they need"
@@ -192,9 +192,8 @@ def _denied(
 def _gateway_channels(acl: Acl, question: AclQuestion, user: str) -> str:
     """The channels from the gateway that the device may write."""
     one_level = question.is_2_1 is True
-    return ", ".join(
-        channel for channel in TO_DEVICE if acl.allowed(user, user, "write", question.topic(user, channel), one_level)
-    )
+    topics = {channel: question.topic(user, channel) for channel in TO_DEVICE}
+    return ", ".join(each for each, topic in topics.items() if acl.allowed(user, user, "write", topic, one_level))
 
 
 def _list_access(pairs: Iterable[tuple[Access, Channel]]) -> str:

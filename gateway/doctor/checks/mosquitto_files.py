@@ -107,9 +107,8 @@ def check_listeners(conf: MosquittoConf, port: int) -> CheckResult:
     """Whether a device can use the client id of another or of the gateway; `port` is the gateway's."""
     check = "listeners"
     if conf.allows_anonymous:
-        found = (
-            "allow_anonymous is true" if conf.listeners else "no listener: clients of this machine need no user name"
-        )
+        no_listener = "no listener: clients of this machine need no user name"
+        found = "allow_anonymous is true" if conf.listeners else no_listener
         todo = "a listener for the gateway, one for devices, allow_anonymous false"
         return failed(check, found, todo)
     shared_ids = [each for each in conf.listeners if not each.flag("use_username_as_clientid")]

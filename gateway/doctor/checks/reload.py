@@ -84,8 +84,6 @@ class ReloadEffect(Enum):
 
 
 class Problem(NamedTuple):
-    """One problem of one file."""
-
     effect: ReloadEffect
     found: str
     todo: str
@@ -114,9 +112,8 @@ def _level(effect: ReloadEffect, is_2_1: bool | None) -> Level:
 
 def _problems(file: BrokerFile, account: Account | None, group: str, is_2_1: bool | None) -> Iterator[Problem]:
     name = f"{file.option} {file.path}"
-    absent = {"acl_file": ReloadEffect.ACCESS_FOR_ALL, "password_file": ReloadEffect.ACCESS_FOR_NONE}.get(
-        file.option, ReloadEffect.ENDS
-    )
+    effects = {"acl_file": ReloadEffect.ACCESS_FOR_ALL, "password_file": ReloadEffect.ACCESS_FOR_NONE}
+    absent = effects.get(file.option, ReloadEffect.ENDS)
     if file.problem:
         yield Problem(absent, f"{name} {file.problem}", "edge-gateway devices init makes what is missing")
         return
@@ -128,9 +125,8 @@ def _problems(file: BrokerFile, account: Account | None, group: str, is_2_1: boo
         effect = ReloadEffect.ACCESS_FOR_ALL if file.option == "acl_file" else ReloadEffect.ENDS
         yield Problem(effect, f"{file.path} {mistake}", "correct these lines, or remove them")
     if is_2_1 is False and file.long_salts:
-        found = (
-            f"{file.path}: the password of {file.long_salts[0]} is written as Mosquitto 2.1 does, and 2.0 ignores it"
-        )
+        user = file.long_salts[0]
+        found = f"{file.path}: the password of {user} is written as Mosquitto 2.1 does, and 2.0 ignores it"
         yield Problem(ReloadEffect.ENDS, found, "set it with the broker's own mosquitto_passwd")
     yield from _warnings(name, file, account, group)
 

@@ -45,9 +45,7 @@ class Acl:
     def allowed(self, user: str | None, client_id: str, access: Access, topic: str, one_level: bool) -> bool:
         """Whether a client of that user name and id may `access` the topic. `one_level`: as Mosquitto 2.1 does."""
         own = [rule.grants for rule in self.users.get(user, ()) if matches(rule.filter, topic)]
-        common = [
-            rule.grants for rule in self.patterns if _applies(rule.filter, topic, user, client_id, one_level=one_level)
-        ]
+        common = [rule.grants for rule in self.patterns if _applies(rule.filter, topic, user, client_id, one_level)]
         for grants in (own, common):
             if not all(grants):
                 return False
@@ -115,7 +113,7 @@ def matches(topic_filter: str, topic: str) -> bool:
     return topic_filter == topic or _levels_match(topic_filter.split("/"), topic.split("/"))
 
 
-def _applies(pattern: str, topic: str, user: str | None, client_id: str, *, one_level: bool) -> bool:
+def _applies(pattern: str, topic: str, user: str | None, client_id: str, one_level: bool) -> bool:
     """Whether a pattern matches a topic for this client."""
     if "%u" in pattern and user is None:
         return False
@@ -131,6 +129,5 @@ def _levels_match(pattern: list[str], levels: list[str]) -> bool:
     if pattern[-1] == "#":
         pattern = pattern[:-1]
         levels = levels[: len(pattern)]
-    return len(levels) == len(pattern) and all(
-        want in ("+", level) for want, level in zip(pattern, levels, strict=True)
-    )
+    pairs = zip(pattern, levels, strict=True)
+    return len(levels) == len(pattern) and all(want in ("+", level) for want, level in pairs)

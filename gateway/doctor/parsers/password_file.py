@@ -24,7 +24,6 @@ class PasswordUsers:
 
 
 def parse(text: str) -> PasswordUsers:
-    """The users of a file."""
     first: dict[str, int] = {}
     mistakes = []
     long_salts = []

@@ -23,7 +23,7 @@ from gateway.doctor.probes.connection import (
     STEP_TIMEOUT,
     disconnect,
     finish_before_cancel,
-    probe_endpoint,
+    own_endpoint,
 )
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import BrokerError
@@ -37,22 +37,20 @@ PUBLISHED = 4 * RECEIVE_MAXIMUM
 T = TypeVar("T")
 
 
-async def probe_behaviour(
-    endpoint: BrokerEndpoint, root: str, operator: BrokerEndpoint | None = None
-) -> BrokerBehaviour:
-    """All that can be learned from outside, in some seconds.
+async def probe_behaviour(own: BrokerEndpoint, root: str, operator: BrokerEndpoint | None = None) -> BrokerBehaviour:
+    """All that can be learned from outside, in some seconds, as the user of `own`.
 
     `operator`: the user who may read $SYS, where the gateway's may not.
     """
     topic = f"{root}/doctor/{secrets.token_hex(6)}"
-    own_topic = await attempt(_own_topic(endpoint, topic))
+    own_topic = await attempt(_own_topic(own, topic))
     usable = own_topic is OwnTopic.RECEIVED
     async with asyncio.TaskGroup() as group:
-        session = group.create_task(attempt(_session(endpoint, f"{topic}-session", usable)))
-        received = group.create_task(_attempt_if(usable, lambda: _received(endpoint, f"{topic}-window")))
-        retained = group.create_task(_attempt_if(usable, lambda: _retained(endpoint, f"{topic}-retained")))
-        shared = group.create_task(attempt(_shared(endpoint, f"{topic}-shared", usable)))
-        version = await attempt(_version(endpoint, operator))
+        session = group.create_task(attempt(_session(own, f"{topic}-session", usable)))
+        received = group.create_task(_attempt_if(usable, lambda: _received(own, f"{topic}-window")))
+        retained = group.create_task(_attempt_if(usable, lambda: _retained(own, f"{topic}-retained")))
+        shared = group.create_task(attempt(_shared(own, f"{topic}-shared", usable)))
+        version = await attempt(_version(own, operator))
     results = session.result(), received.result(), retained.result(), shared.result()
     return BrokerBehaviour(topic, own_topic, *results, version if isinstance(version, str) else "")
 
@@ -82,7 +80,7 @@ async def connected_client(
     endpoint: BrokerEndpoint, session_expiry: int = 0, receive_maximum: int = 65_535
 ) -> AsyncIterator[ProbeClient]:
     """A client that is connected, and leaves no session behind."""
-    own = probe_endpoint(endpoint, session_expiry)
+    own = own_endpoint(endpoint, session_expiry)
     client = ProbeClient(own, receive_maximum)
     try:
         await client.open()
@@ -112,10 +110,8 @@ async def _session(endpoint: BrokerEndpoint, topic: str, usable: bool) -> KeptSe
 
 async def _received(endpoint: BrokerEndpoint, topic: str) -> int:
     """Messages that arrive where the first alone is acknowledged."""
-    async with (
-        connected_client(endpoint, receive_maximum=RECEIVE_MAXIMUM) as subscriber,
-        connected_client(endpoint) as publisher,
-    ):
+    limited = connected_client(endpoint, receive_maximum=RECEIVE_MAXIMUM)
+    async with limited as subscriber, connected_client(endpoint) as publisher:
         await subscriber.subscribe(topic)
         for number in range(PUBLISHED):
             await publisher.publish(topic, b"%d" % number)
@@ -160,7 +156,7 @@ async def _version(*endpoints: BrokerEndpoint | None) -> str:
 
 async def _client_ids(endpoint: BrokerEndpoint) -> ClientIds:
     """Two connections of different client ids, then one more of the first id."""
-    own = probe_endpoint(endpoint)
+    own = own_endpoint(endpoint)
     async with AsyncExitStack() as stack:
         first, same = ProbeClient(own), ProbeClient(own)
         for client in (first, same):

@@ -7,9 +7,9 @@ from collections.abc import Awaitable
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from gateway import connections
 from gateway.cloud import ApiResponse, BotoTransport, CredentialInfo, Transport, credential_info, on_response_date
 from gateway.config import Settings
+from gateway.connections import EdgeManagerConnection, redact_credentials
 from gateway.doctor.checks.cloud import ModelStoreAnswer, ServiceAnswers
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import CloudError, FileError
@@ -19,9 +19,7 @@ from gateway.protocol import Call, Device, GetDeployments, GetDeviceRegistration
 T = TypeVar("T")
 
 
-async def probe_service(
-    service: connections.EdgeManagerConnection, settings: Settings
-) -> ServiceAnswers | ProbeFailure:
+async def probe_service(service: EdgeManagerConnection, settings: Settings) -> ServiceAnswers | ProbeFailure:
     """One call of each operation that changes nothing, for a device that does not exist."""
     name = f"doctor-{secrets.token_hex(6)}"
     device = Device(name, name)
@@ -40,10 +38,8 @@ async def probe_service(
         transport.close()
         boto.close()
     errors = {call: answer if isinstance(answer, CloudError) else None for call, answer in answers.items()}
-    registrations = [answer.status for answer in answers.values() if isinstance(answer, Registration)]
-    return ServiceAnswers(
-        service.url, errors, registrations[0] if registrations else None, offsets[0] if offsets else None
-    )
+    registration = next((each.status for each in answers.values() if isinstance(each, Registration)), None)
+    return ServiceAnswers(service.url, errors, registration, offsets[0] if offsets else None)
 
 
 async def _call(transport: Transport, call: Call) -> ApiResponse | CloudError:
@@ -69,7 +65,7 @@ async def probe_model_store(client: Any, settings: Settings, object_url: str | N
     """Ask S3 for the object (`s3://BUCKET/KEY`), of which nothing is read; without one for an object that does not
     exist."""
     url = object_url or f"s3://edge-gateway-doctor-{secrets.token_hex(6)}/model"
-    endpoint = connections.redact_credentials(client.meta.endpoint_url)
+    endpoint = redact_credentials(client.meta.endpoint_url)
     try:
         seconds = 2 * (settings.connect_timeout + settings.read_timeout)
         return await _within(asyncio.to_thread(_get_object, client, url, endpoint, object_url), seconds, endpoint)

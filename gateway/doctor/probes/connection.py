@@ -16,7 +16,7 @@ SESSION_EXPIRY = 60
 """Seconds after which the broker ends a session of the doctor that the doctor could not end."""
 
 
-def probe_endpoint(endpoint: BrokerEndpoint, session_expiry: int = 0) -> BrokerEndpoint:
+def own_endpoint(endpoint: BrokerEndpoint, session_expiry: int = 0) -> BrokerEndpoint:
     """The gateway's endpoint with a new random client id."""
     client_id = f"edge-gateway-doctor-{secrets.token_hex(6)}"
     return replace(endpoint, client_id=client_id, session_expiry=session_expiry, timeout=STEP_TIMEOUT)
@@ -61,7 +61,7 @@ def _reason(error: Exception) -> str:
 
 async def connect_mqtt(endpoint: BrokerEndpoint) -> ConnectResult:
     """CONNECT as the gateway does, and leave no session behind."""
-    own = probe_endpoint(endpoint, endpoint.session_expiry)
+    own = own_endpoint(endpoint, endpoint.session_expiry)
     client = ProbeClient(own)
     try:
         await client.open()

@@ -40,7 +40,6 @@ class DeviceDeployment:
     created: float
 
     def to_api(self) -> dict[str, Any]:
-        """The API's EdgeDeployment."""
         return {
             "DeploymentName": self.name,
             "Type": "Model",

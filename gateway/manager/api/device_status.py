@@ -16,8 +16,6 @@ AGENT = ("", "")
 
 @dataclass(frozen=True, slots=True)
 class MetricKey:
-    """Identifies one metric of a device."""
-
     model: str
     version: str
     dimension: str

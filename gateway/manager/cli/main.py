@@ -11,24 +11,14 @@ from typing import Annotated
 
 import typer
 
-from gateway.manager.cli import rollouts, tables
-from gateway.manager.cli.options import (
-    DataOption,
-    DevicesArgument,
-    FleetArgument,
-    FleetFilter,
-    JsonOption,
-    exit_on_error,
-    open_data,
-    show,
-)
+from gateway.manager.cli import options, rollouts, tables
+from gateway.manager.cli.options import DataOption, DevicesArgument, FleetArgument, FleetFilter, JsonOption
 from gateway.manager.reports import device_reports
 from gateway.manager.rollouts.actions import check_names, require_device
 from gateway.manager.store import DEFAULT_DATA
 
-app = typer.Typer(
-    name="manager", help="The embedded Edge Manager: a sagemaker-edge API and a model store.", no_args_is_help=True
-)
+HELP = "The embedded Edge Manager: a sagemaker-edge API and a model store."
+app = typer.Typer(name="manager", help=HELP, no_args_is_help=True)
 
 
 @app.command()
@@ -53,7 +43,7 @@ def serve(
     from gateway.manager.http import ServerConfig  # aiohttp takes 10 MB, which the gateway must not pay
     from gateway.manager.process import read_access_key, serve_until_signal
 
-    with exit_on_error():
+    with options.exit_on_error():
         config = ServerConfig(
             data=data,
             host=host,
@@ -69,7 +59,7 @@ def serve(
 @app.command()
 def register(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Register devices in a fleet; to register one twice changes nothing."""
-    with open_data(data) as database:
+    with options.open_data(data) as database:
         check_names("DeviceFleetName", [fleet])
         check_names("DeviceName", devices)
         for device in devices:
@@ -80,7 +70,7 @@ def register(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = 
 @app.command()
 def deregister(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Deregister devices, and delete their state, deployments and results."""
-    with open_data(data) as database:
+    with options.open_data(data) as database:
         for device in devices:
             require_device(database, fleet, device)
         for device in devices:
@@ -91,12 +81,12 @@ def deregister(fleet: FleetArgument, devices: DevicesArgument, data: DataOption 
 @app.command("devices")
 def list_devices(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """List the registered devices."""
-    with open_data(data, fleet) as database:
+    with options.open_data(data, fleet) as database:
         rows = database.devices(fleet)
     if as_json:
         typer.echo(json.dumps([{"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows]))
     else:
-        show(tables.devices_table(rows))
+        options.show(tables.devices_table(rows))
 
 
 app.add_typer(rollouts.app)
@@ -105,9 +95,9 @@ app.add_typer(rollouts.app)
 @app.command("status")
 def show_status(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """Show each device's newest metrics, models, deployments and results."""
-    with open_data(data, fleet) as database:
+    with options.open_data(data, fleet) as database:
         reports = device_reports(database, fleet)
     if as_json:
         typer.echo(json.dumps(reports))
     else:
-        show(tables.status_table(reports))
+        options.show(tables.status_table(reports))

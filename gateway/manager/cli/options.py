@@ -67,7 +67,6 @@ def parse_share(text: str) -> Fraction:
 
 
 def parse_nonzero_share(text: str) -> Fraction:
-    """A share of devices."""
     share = parse_share(text)
     if not share:
         raise ManagerError(f"'{text}' of the devices are none: more than 0%")

@@ -9,17 +9,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.manager.cli import tables
-from gateway.manager.cli.options import (
-    DataOption,
-    FleetArgument,
-    FleetFilter,
-    JsonOption,
-    open_data,
-    parse_nonzero_share,
-    parse_rollout_options,
-    show,
-)
+from gateway.manager.cli import options, tables
+from gateway.manager.cli.options import DataOption, FleetArgument, FleetFilter, JsonOption
 from gateway.manager.reports import deployment_report, rollout_report
 from gateway.manager.rollouts import Rollout, RolloutRepository, RolloutState, actions
 from gateway.manager.store import DEFAULT_DATA, ObjectStore
@@ -32,7 +23,7 @@ NameOption = Annotated[str | None, typer.Option(help="Name of the deployment; el
 
 
 def _show_rollout(rollout: Rollout) -> None:
-    show(tables.rollouts_table([rollout_report(rollout)]))
+    options.show(tables.rollouts_table([rollout_report(rollout)]))
 
 
 @app.command()
@@ -65,9 +56,9 @@ def deploy(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Deploy model files, at once or in stages; a newer deployment of a handle supersedes the older one."""
-    with open_data(data) as database:
-        rules = parse_rollout_options(stages, min_success, wait, stop_at, stop_min)
-        share = parse_nonzero_share(percent or "100%")
+    with options.open_data(data) as database:
+        rules = options.parse_rollout_options(stages, min_success, wait, stop_at, stop_min)
+        share = options.parse_nonzero_share(percent or "100%")
         devices, files = actions.parse_targets(targets)
         chosen = actions.choose_devices(database, fleet, devices, all_devices or percent is not None)
         rollout = actions.deploy(
@@ -83,7 +74,7 @@ def deploy(
             rules=rules,
             share=share,
         )
-        show(tables.definitions_table(rollout.definitions))
+        options.show(tables.definitions_table(rollout.definitions))
         _show_rollout(rollout)
 
 
@@ -96,41 +87,41 @@ def undeploy(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Remove a model from devices: a deployment whose definition has the state UNDEPLOY."""
-    with open_data(data) as database:
+    with options.open_data(data) as database:
         *devices, handle = targets
         chosen = actions.choose_devices(database, fleet, devices, all_devices)
         if all_devices:
             chosen = actions.devices_with(database, chosen, handle)
         rollout = actions.undeploy(database, fleet, chosen, handle, name=name, now=time.time())
-        show(tables.definitions_table(rollout.definitions))
+        options.show(tables.definitions_table(rollout.definitions))
         _show_rollout(rollout)
 
 
 @app.command()
 def undo(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Undo a deployment: it ends, and each device that has it gets what it had before."""
-    with open_data(data) as database:
+    with options.open_data(data) as database:
         _show_rollout(actions.undo(database, fleet, deployment, now=time.time()))
 
 
 @app.command()
 def pause(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Let no further device have a deployment until `resume`. Results still count."""
-    with open_data(data) as database:
+    with options.open_data(data) as database:
         _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.PAUSED, now=time.time()))
 
 
 @app.command()
 def resume(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Continue a deployment that was paused."""
-    with open_data(data) as database:
+    with options.open_data(data) as database:
         _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.RUNNING, now=time.time()))
 
 
 @app.command()
 def abort(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
     """End a deployment: no further device gets it, those that have it keep it until `undo` or a newer one."""
-    with open_data(data) as database:
+    with options.open_data(data) as database:
         _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.ABORTED, now=time.time()))
 
 
@@ -144,10 +135,10 @@ def deployments(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Show the deployments: how far each one has come, and the results of its devices."""
-    with open_data(data, fleet) as database:
+    with options.open_data(data, fleet) as database:
         if not by_device:
             reports = [rollout_report(each) for each in RolloutRepository(database).list_rollouts(fleet)]
-            typer.echo(json.dumps(reports)) if as_json else show(tables.rollouts_table(reports))
+            typer.echo(json.dumps(reports)) if as_json else options.show(tables.rollouts_table(reports))
             return
         rows = [
             (f"{name}/{device}", deployment)
@@ -157,4 +148,4 @@ def deployments(
     if as_json:
         typer.echo(json.dumps([{"device": device} | deployment_report(deployment) for device, deployment in rows]))
     else:
-        show(tables.deployments_table(rows))
+        options.show(tables.deployments_table(rows))

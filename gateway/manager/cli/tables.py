@@ -56,7 +56,6 @@ def rollouts_table(reports: Iterable[RolloutReport]) -> Table:
 
 
 def status_table(reports: Iterable[DeviceReport]) -> Table:
-    """A row for each device."""
     table = _table("Device", "Agent", "Heartbeats", "Newest", "Metrics", "Models", "In force", "Results")
     for report in reports:
         table.add_row(

@@ -56,7 +56,6 @@ def json_response(body: object, status: int, request_id: str, headers: dict[str,
 
 
 def api_error_response(error: ApiError, request_id: str) -> web.Response:
-    """An error of the Edge API."""
     return json_response(error.body(), error.status, request_id, {"x-amzn-ErrorType": error.code})
 
 

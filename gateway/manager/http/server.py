@@ -17,16 +17,8 @@ import structlog
 from aiohttp import web
 
 from gateway.manager.errors import ApiError, ManagerError, S3Error
+from gateway.manager.http import responses
 from gateway.manager.http.ranges import ByteRange, select_range
-from gateway.manager.http.responses import (
-    api_error_response,
-    json_response,
-    parse_object_path,
-    s3_error_response,
-    send_object,
-    signature_api_error,
-    signature_s3_error,
-)
 from gateway.manager.http.signatures import AccessKey, SignatureError, SignedRequest, verify
 from gateway.manager.operations import EdgeApi
 from gateway.manager.rollouts import RolloutRunner
@@ -125,16 +117,18 @@ class RequestHandler:
         except sqlite3.Error as error:
             event = "the database cannot be read: every call fails; check the disk and the data folder"
             LOG.error(event, detail=str(error))
-            return json_response({"status": "failing"}, 503, request_id)
-        return json_response({"status": "ok"}, 200, request_id)
+            return responses.json_response({"status": "failing"}, 503, request_id)
+        return responses.json_response({"status": "ok"}, 200, request_id)
 
     async def _call(self, request: web.Request, request_id: str) -> web.Response:
         operation = request.raw_path.partition("?")[0].removeprefix("/")[:80]
         try:
-            return json_response(self._perform(operation, request, await self._body(request)), 200, request_id)
+            return responses.json_response(
+                self._perform(operation, request, await self._body(request)), 200, request_id
+            )
         except ApiError as error:
             LOG.warning("call rejected", operation=operation, code=error.code, detail=error.message, id=request_id)
-            return api_error_response(error, request_id)
+            return responses.api_error_response(error, request_id)
 
     async def _body(self, request: web.Request) -> bytes:
         try:
@@ -149,7 +143,7 @@ class RequestHandler:
             self._check_signature(request, body, "sagemaker")
             return self.api.handle(operation, body, time.time())
         except SignatureError as error:
-            raise signature_api_error(error) from error
+            raise responses.signature_api_error(error) from error
         except ApiError:
             raise
         except Exception as error:
@@ -160,9 +154,9 @@ class RequestHandler:
         try:
             opened, part = await self._open_object(request)
         except S3Error as error:
-            return s3_error_response(error, request.method, request_id)
+            return responses.s3_error_response(error, request.method, request_id)
         with contextlib.closing(opened):
-            return await send_object(request, opened, part, request_id)
+            return await responses.send_object(request, opened, part, request_id)
 
     async def _open_object(self, request: web.Request) -> tuple[OpenObject, ByteRange]:
         """A GET has no body that means anything; one that is signed over a body is rejected."""
@@ -171,8 +165,8 @@ class RequestHandler:
         try:
             self._check_signature(request, b"", "s3")
         except SignatureError as error:
-            raise signature_s3_error(error) from error
-        opened = await asyncio.to_thread(self.objects.open, *parse_object_path(request.raw_path))
+            raise responses.signature_s3_error(error) from error
+        opened = await asyncio.to_thread(self.objects.open, *responses.parse_object_path(request.raw_path))
         try:
             headers = {name.lower(): value for name, value in request.headers.items()}
             return opened, select_range(headers, opened.etag, opened.size)

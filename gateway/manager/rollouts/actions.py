@@ -121,9 +121,7 @@ def deploy(
         definitions.append(ModelDefinition(handle, "DEPLOY", stored.url, stored.sha1, stored.size))
     new = NewRollout(fleet, name, definitions[0].handle, policy, tuple(definitions), rules)
     # The order of the devices depends on the name, which `create` makes where the operator gave none.
-    return RolloutRunner(database).start(
-        new, lambda name: [devices[device] for device in select_share(name, devices, share)], now
-    )
+    return RolloutRunner(database).start(new, lambda name: select_share(name, devices, share), now)
 
 
 def undeploy(
@@ -135,9 +133,7 @@ def undeploy(
         if not is_deployed(database.deployments_in_force(device_id), handle):
             raise ManagerError(f"device {device} has no {handle} to undeploy: see `deployments --devices`")
     new = NewRollout(fleet, name, handle, POLICIES[0], (ModelDefinition(handle, "UNDEPLOY"),))
-    return RolloutRunner(database).start(
-        new, lambda name: [devices[device] for device in select_share(name, devices, ALL)], now
-    )
+    return RolloutRunner(database).start(new, lambda name: select_share(name, devices, ALL), now)
 
 
 def undo(database: Database, fleet: str, name: str, *, now: float) -> Rollout:

@@ -5,7 +5,7 @@ once. `next_step` looks only at how many devices are in which state.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum, auto
 from fractions import Fraction
@@ -28,8 +28,6 @@ class RolloutState(StrEnum):
 
 
 class RolloutDeviceState(StrEnum):
-    """The state of one device in a rollout."""
-
     WAITING = auto()
     """Its stage has not started."""
     ASSIGNED = "given"  # as stored
@@ -91,12 +89,10 @@ class Progress:
     devices: Mapping[RolloutDeviceState, int]
 
     def count(self, *states: RolloutDeviceState) -> int:
-        """How many devices are in one of `states`."""
         return sum(self.devices.get(state, 0) for state in states)
 
     @property
     def total(self) -> int:
-        """All devices of the rollout."""
         return self.count(*RolloutDeviceState)
 
     @property
@@ -111,15 +107,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class AssignNext:
-    """Assign it to the next `count` devices."""
-
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class StartStage:
-    """Start that stage."""
-
     stage: int
 
 
@@ -147,9 +139,9 @@ def rollout_order(name: str, devices: Iterable[str]) -> list[str]:
     return sorted(devices, key=lambda device: hashlib.sha256(f"{name}/{device}".encode()).digest())
 
 
-def select_share(name: str, devices: Collection[str], share: Fraction) -> list[str]:
-    """That share of the devices, rounded up: the first of their order."""
-    return rollout_order(name, devices)[: ceil(share * len(devices))]
+def select_share(name: str, devices: Mapping[str, int], share: Fraction) -> list[int]:
+    """The ids of that share of the devices (name -> id), rounded up: the first of their order."""
+    return [devices[device] for device in rollout_order(name, devices)[: ceil(share * len(devices))]]
 
 
 def next_step(progress: Progress, now: float) -> Step:

@@ -8,22 +8,12 @@ from typing import Any
 
 from gateway.manager.api import ModelDefinition
 from gateway.manager.errors import ManagerError
-from gateway.manager.rollouts.decisions import (
-    AT_ONCE,
-    OPEN,
-    PENDING,
-    RESULTS,
-    Progress,
-    RolloutDeviceState,
-    RolloutRules,
-    RolloutState,
-    Stage,
-)
+from gateway.manager.rollouts import decisions
+from gateway.manager.rollouts.decisions import AT_ONCE, RolloutDeviceState, RolloutRules
 from gateway.manager.store import Database
 
-_SELECT = (
-    "SELECT id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since FROM rollouts"
-)
+_COLUMNS = "id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since"
+_SELECT = f"SELECT {_COLUMNS} FROM rollouts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +31,7 @@ class Rollout:
     created: float
     undoes: str | None
     reason: str
-    progress: Progress
+    progress: decisions.Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +87,7 @@ class RolloutRepository:
         handles = {each.handle for each in new.definitions}
         for other in self.list_rollouts(new.fleet):
             shared = sorted(handles & {each.handle for each in other.definitions})
-            if other.id == rollout_id or other.progress.state not in OPEN or not shared:
+            if other.id == rollout_id or other.progress.state not in decisions.OPEN or not shared:
                 continue
             row = self.connection.execute(
                 "SELECT 1 FROM rollout_devices AS theirs JOIN rollout_devices AS ours USING (device)"
@@ -112,20 +102,16 @@ class RolloutRepository:
 
     def find(self, fleet: str, name: str) -> int | None:
         """The id of the newest rollout of that name; None: there is none."""
-        row = self.connection.execute(
-            "SELECT max(id) FROM rollouts WHERE fleet = ? AND name = ?", (fleet, name)
-        ).fetchone()
+        find = "SELECT max(id) FROM rollouts WHERE fleet = ? AND name = ?"
+        row = self.connection.execute(find, (fleet, name)).fetchone()
         return None if row[0] is None else int(row[0])
 
     def list_rollouts(self, fleet: str | None = None) -> list[Rollout]:
         """All rollouts of a fleet, or of every fleet, in order of creation."""
-        rows = self.connection.execute(
-            f"{_SELECT} WHERE fleet = :fleet OR :fleet IS NULL ORDER BY id", {"fleet": fleet}
-        ).fetchall()
-        return [self._rollout(row) for row in rows]
+        select = f"{_SELECT} WHERE fleet = :fleet OR :fleet IS NULL ORDER BY id"
+        return [self._rollout(row) for row in self.connection.execute(select, {"fleet": fleet}).fetchall()]
 
     def read(self, rollout_id: int) -> Rollout:
-        """One rollout as it is now."""
         return self._rollout(self.connection.execute(f"{_SELECT} WHERE id = ?", (rollout_id,)).fetchone())
 
     def unfinished(self) -> list[int]:
@@ -139,7 +125,7 @@ class RolloutRepository:
 
     def reached_devices(self, rollout_id: int) -> list[int]:
         """The devices that have it or may fetch it, and those with a result, in the order of the rollout."""
-        states = (*PENDING, *RESULTS.values())
+        states = (*decisions.PENDING, *decisions.RESULTS.values())
         rows = self.connection.execute(
             "SELECT device FROM rollout_devices WHERE rollout = ?"
             f" AND state IN ({_placeholders(states)}) ORDER BY place",
@@ -148,7 +134,6 @@ class RolloutRepository:
         return [int(device_id) for (device_id,) in rows]
 
     def update(self, rollout_id: int, **columns: object) -> None:
-        """Changes columns of one rollout."""
         changes = ", ".join(f"{column} = ?" for column in columns)
         self.connection.execute(f"UPDATE rollouts SET {changes} WHERE id = ?", (*columns.values(), rollout_id))
 
@@ -170,10 +155,8 @@ class RolloutRepository:
         ).fetchall()
 
     def set_device(self, rollout_id: int, device_id: int, state: RolloutDeviceState) -> None:
-        """Changes the state of one device in a rollout."""
-        self.connection.execute(
-            "UPDATE rollout_devices SET state = ? WHERE rollout = ? AND device = ?", (state, rollout_id, device_id)
-        )
+        update = "UPDATE rollout_devices SET state = ? WHERE rollout = ? AND device = ?"
+        self.connection.execute(update, (state, rollout_id, device_id))
 
     def change_device(
         self, device_id: int, names: Iterable[str], before: Sequence[RolloutDeviceState], after: RolloutDeviceState
@@ -187,10 +170,8 @@ class RolloutRepository:
 
     def next_devices(self, rollout_id: int, state: RolloutDeviceState, count: int) -> list[int]:
         """The first `count` devices in that state."""
-        rows = self.connection.execute(
-            "SELECT device FROM rollout_devices WHERE rollout = ? AND state = ? ORDER BY place LIMIT ?",
-            (rollout_id, state, count),
-        )
+        select = "SELECT device FROM rollout_devices WHERE rollout = ? AND state = ? ORDER BY place LIMIT ?"
+        rows = self.connection.execute(select, (rollout_id, state, count))
         return [int(device_id) for (device_id,) in rows.fetchall()]
 
     def _rollout(self, row: tuple[Any, ...]) -> Rollout:
@@ -206,7 +187,7 @@ class RolloutRepository:
             created=created,
             undoes=undoes,
             reason=reason,
-            progress=Progress(_rules_from_json(rules), RolloutState(state), stage, since, devices),
+            progress=decisions.Progress(_rules_from_json(rules), decisions.RolloutState(state), stage, since, devices),
         )
 
 
@@ -225,6 +206,6 @@ def _rules_from_json(text: str) -> RolloutRules:
     members = json.loads(text)
     if not members:  # the deployment is older than rollouts
         return AT_ONCE
-    stages = tuple(Stage(Fraction(share), Fraction(success), wait) for share, success, wait in members["stages"])
+    stages = [decisions.Stage(Fraction(share), Fraction(success), wait) for share, success, wait in members["stages"]]
     stop_at = members["stop_at"]
-    return RolloutRules(stages, None if stop_at is None else Fraction(stop_at), members["stop_min"])
+    return RolloutRules(tuple(stages), None if stop_at is None else Fraction(stop_at), members["stop_min"])

@@ -8,20 +8,8 @@ from collections.abc import Callable, Collection, Sequence
 
 from gateway.manager.api import DeviceDeployment, undo_definitions
 from gateway.manager.errors import ManagerError
-from gateway.manager.rollouts.decisions import (
-    HALTED,
-    OPEN,
-    PENDING,
-    RESULTS,
-    AssignNext,
-    Finish,
-    RolloutDeviceState,
-    RolloutState,
-    StartStage,
-    Step,
-    Withdraw,
-    next_step,
-)
+from gateway.manager.rollouts import decisions
+from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RESULTS, RolloutDeviceState, RolloutState
 from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
 from gateway.manager.store import Database
 
@@ -75,11 +63,11 @@ class RolloutRunner:
 
     def advance(self, rollout_id: int, now: float) -> bool:
         """Takes the one step that is due; False: none is."""
-        if next_step(self.rollouts.read(rollout_id).progress, now) is None:
+        if decisions.next_step(self.rollouts.read(rollout_id).progress, now) is None:
             return False
         with self.database.transaction():
             rollout = self.rollouts.read(rollout_id)
-            self._execute(rollout, next_step(rollout.progress, now), now)
+            self._execute(rollout, decisions.next_step(rollout.progress, now), now)
         return True
 
     def advance_all(self, now: float) -> bool:
@@ -87,19 +75,18 @@ class RolloutRunner:
         taken = [self.advance(rollout_id, now) for rollout_id in self.rollouts.unfinished()]
         return any(taken)
 
-    def _execute(self, rollout: Rollout, step: Step, now: float) -> None:
+    def _execute(self, rollout: Rollout, step: decisions.Step, now: float) -> None:
         match step:
-            case AssignNext(count):
-                count = min(count, SLICE)
-                for device_id in self.rollouts.next_devices(rollout.id, RolloutDeviceState.WAITING, count):
+            case decisions.AssignNext(count):
+                for device_id in self.rollouts.next_devices(rollout.id, RolloutDeviceState.WAITING, min(count, SLICE)):
                     self._assign(rollout, device_id, now)
-            case StartStage(stage):
+            case decisions.StartStage(stage):
                 self.rollouts.update(rollout.id, stage=stage, since=now)
-            case Finish(state, reason):
+            case decisions.Finish(state, reason):
                 self.rollouts.update(rollout.id, state=state, reason=reason)
                 if state in HALTED:
                     self._withdraw(rollout)
-            case Withdraw():
+            case decisions.Withdraw():
                 self._withdraw(rollout)
 
     def _assign(self, rollout: Rollout, device_id: int, now: float) -> None:

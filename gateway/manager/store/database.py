@@ -107,11 +107,8 @@ class Database:
 
     def register(self, fleet: str, device: str, now: float) -> bool:
         """False where it was registered already."""
-        cursor = self.connection.execute(
-            "INSERT INTO devices (fleet, device, registered) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-            (fleet, device, now),
-        )
-        return cursor.rowcount == 1
+        insert = "INSERT INTO devices (fleet, device, registered) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+        return self.connection.execute(insert, (fleet, device, now)).rowcount == 1
 
     def deregister(self, fleet: str, device: str) -> bool:
         """False where it was not registered."""
@@ -120,9 +117,8 @@ class Database:
 
     def device_id(self, fleet: str, device: str) -> int | None:
         """None: the device is not registered."""
-        row = self.connection.execute(
-            "SELECT id FROM devices WHERE fleet = ? AND device = ?", (fleet, device)
-        ).fetchone()
+        find = "SELECT id FROM devices WHERE fleet = ? AND device = ?"
+        row = self.connection.execute(find, (fleet, device)).fetchone()
         return None if row is None else int(row[0])
 
     def devices(self, fleet: str | None = None) -> list[tuple[str, str, float]]:
@@ -139,18 +135,13 @@ class Database:
 
     def deployments_in_force(self, device_id: int) -> list[DeviceDeployment]:
         """In order of creation."""
-        rows = self.connection.execute(
-            "SELECT name, policy, definitions, created FROM deployments WHERE device = ? AND in_force ORDER BY id",
-            (device_id,),
-        )
-        return in_force([_deployment(*row) for row in rows])
+        select = "SELECT name, policy, definitions, created FROM deployments WHERE device = ? AND in_force ORDER BY id"
+        return in_force([_deployment(*row) for row in self.connection.execute(select, (device_id,))])
 
     def history(self, device_id: int) -> list[DeviceDeployment]:
         """All that were ever assigned and not withdrawn, in order of creation."""
-        rows = self.connection.execute(
-            "SELECT name, policy, definitions, created FROM deployments WHERE device = ? ORDER BY id", (device_id,)
-        )
-        return [_deployment(*row) for row in rows]
+        select = "SELECT name, policy, definitions, created FROM deployments WHERE device = ? ORDER BY id"
+        return [_deployment(*row) for row in self.connection.execute(select, (device_id,))]
 
     def assign(self, device_id: int, deployment: DeviceDeployment) -> list[str]:
         """Assigns a deployment, in the caller's transaction. The names of those that it supersedes."""
@@ -162,19 +153,16 @@ class Database:
             (device_id, deployment.name, deployment.policy, definitions, deployment.created),
         )
         superseded = [each.name for each in before if each.name not in after]
-        self.connection.executemany(
-            "UPDATE deployments SET in_force = 0 WHERE device = ? AND name = ?",
-            [(device_id, name) for name in superseded],
-        )
+        update = "UPDATE deployments SET in_force = 0 WHERE device = ? AND name = ?"
+        self.connection.executemany(update, [(device_id, each) for each in superseded])
         return superseded
 
     def withdraw(self, device_id: int, name: str) -> list[str]:
         """Deletes a deployment that was not fetched, in the caller's transaction. The names of those in force then."""
         self.connection.execute("DELETE FROM deployments WHERE device = ? AND name = ?", (device_id, name))
         names = [each.name for each in in_force(self.history(device_id))]
-        self.connection.executemany(
-            "UPDATE deployments SET in_force = 1 WHERE device = ? AND name = ?", [(device_id, each) for each in names]
-        )
+        update = "UPDATE deployments SET in_force = 1 WHERE device = ? AND name = ?"
+        self.connection.executemany(update, [(device_id, each) for each in names])
         return names
 
     def record_heartbeat(self, device_id: int, values: LatestValues, now: float) -> None:

@@ -132,7 +132,8 @@ def test_an_order_has_all_devices_and_depends_on_the_names_alone(devices, names)
 
 @given(NAMES, st.fractions(Fraction(1, 1000), 1), st.fractions(Fraction(1, 1000), 1))
 def test_a_larger_share_contains_the_smaller(devices, one, other):
-    small, large = (select_share("n", devices, share) for share in sorted((one, other)))
+    ids = {device: number for number, device in enumerate(devices)}
+    small, large = (select_share("n", ids, share) for share in sorted((one, other)))
     assert large[: len(small)] == small
     assert len(small) == ceil(min(one, other) * len(devices)) >= 1
 

@@ -122,7 +122,7 @@ def doctor(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object, for a machine.")] = False,
 ) -> None:
-    """Try on the live broker and endpoint what the promises need. Exit status 1: something fails; 2: as for run."""
+    """Check on the live broker and endpoint what the promises need. Exit status 1: something fails; 2: as for run."""
     from gateway.config import load
 
     try:

@@ -152,7 +152,7 @@ def _full_cells(byte: int, block: BlockRange) -> int:
 
 
 def is_shown(event: PublishEvent) -> bool:
-    """Whether a message gets a line. Of reads the first one does, of blocks those that fill a cell of the bar."""
+    """Whether a message gets a line: of reads only the first one, of blocks only those that fill a cell of the bar."""
     try:
         if event.channel is Channel.READ:
             return protocol.decode_read(event.payload).offset == 0

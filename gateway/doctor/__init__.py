@@ -1,4 +1,4 @@
-"""`edge-gateway doctor`: tries on the live broker and endpoint what the promises need.
+"""`edge-gateway doctor`: checks on the live broker and endpoint what the promises need.
 
 Probes collect facts, checks make results of them. It must never disturb a running gateway: it uses neither its client
 id nor its session, and no topic of a device but its own.

@@ -1,6 +1,6 @@
 """`serve` as a process: keys from a file or the environment, log, start line, end by a signal. Decides no answer.
 
-The start line goes to stdout, the log to stderr: who waits for the line need not read on.
+The start line goes to stdout, the log to stderr: a program that waits for the line need not read more.
 """
 
 import asyncio

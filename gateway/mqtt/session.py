@@ -21,7 +21,7 @@ from gateway.mqtt.packets import Publish
 SHARED = "$share/"
 """MQTT 5: the beginning of the filter of a shared subscription."""
 PUBLISHER_SUFFIX = "-mouth"
-"""Of the publisher's client id. A session on a live broker is known by it, so it keeps its name."""
+"""Of the publisher's client id. Brokers in use know the gateway by this id, so it must not change."""
 
 _NEW_ONLY = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
 _RETAINED_IF_NEW = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)

@@ -1,7 +1,7 @@
 """The gateway's metrics, in a registry of its own. It must never touch the process-wide default registry.
 
-Counts are plain numbers. They become Prometheus' families when somebody asks: Prometheus' own counters take a lock for
-each `inc`, which each heartbeat would pay five times.
+Counts are plain numbers. They become Prometheus' families when /metrics is read: Prometheus' own counters take a lock
+for each `inc`, which each heartbeat would pay five times.
 """
 
 from bisect import bisect_left

@@ -1,6 +1,6 @@
 """What idle devices cost in memory: `python tests/benchmarks/bench_memory.py [DEVICES ...]` (10,000 and 100,000).
 
-Each device has said its hello (one firmware for all) and sent one heartbeat, which was accepted. The loop, which keeps
+Each device has published its hello (one firmware for all), and one heartbeat of it was accepted. The loop, which keeps
 nothing of a device, is beside it as what Python, paho and boto3 take.
 """
 

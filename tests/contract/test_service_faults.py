@@ -90,7 +90,7 @@ async def test_what_is_no_answer_of_the_api_is_an_outage(
 
 
 @pytest.mark.parametrize("answer", [error(400, "ValidationException"), error(400, "SomethingNew")])
-async def test_what_is_refused_is_refused_at_once(
+async def test_a_rejection_is_reported_at_once(
     service: ScriptedEdgeManager, harness: ClientHarness, answer: Reply
 ) -> None:
     service.answers = [answer]
@@ -99,7 +99,7 @@ async def test_what_is_refused_is_refused_at_once(
     assert ([type(attempt) for attempt in harness.attempts], len(service.requests)) == ([PermanentError], 1)
 
 
-async def test_a_refused_registration_is_an_outage(service: ScriptedEdgeManager, harness: ClientHarness) -> None:
+async def test_a_rejected_registration_call_is_an_outage(service: ScriptedEdgeManager, harness: ClientHarness) -> None:
     service.answers = [error(400, "ValidationException"), Reply(body='{"DeviceRegistration": "true"}')]
     assert await harness.perform(GetDeviceRegistration(DEVICE)) == Accepted(Registration("true", 300.0))
 
@@ -170,7 +170,9 @@ async def test_what_else_the_device_itself_is_answered_does_not_count(
     harness.cloud.close()
 
 
-async def test_a_call_that_fails_alone_is_not(service: ScriptedEdgeManager, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_that_fails_without_other_devices_is_not_given_up(
+    service: ScriptedEdgeManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     harness = ClientHarness(service.url, monkeypatch, give_up_after=NO_TIME)
     service.answers = [Reply(500, body="")] * 20
     assert await harness.perform(BEAT) == Accepted(None)
@@ -207,7 +209,7 @@ async def test_after_an_outage_that_returns_there_is_one_probe_at_a_time(
     assert await harness.perform(FLEET[0]) == Accepted(None)
 
 
-async def test_one_that_was_given_up_gets_its_time_anew(
+async def test_the_time_of_the_next_call_starts_again_after_one_was_given_up(
     service: ScriptedEdgeManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = ClientHarness(service.url, monkeypatch, give_up_after=NO_TIME)
@@ -221,7 +223,7 @@ async def test_one_that_was_given_up_gets_its_time_anew(
     harness.cloud.close()
 
 
-async def test_one_that_blocks_others_is_retried_at_once_and_given_up_soon(
+async def test_a_call_that_blocks_others_is_retried_at_once_and_given_up_soon(
     service: ScriptedEdgeManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = ClientHarness(service.url, monkeypatch)

@@ -15,7 +15,7 @@ from device_sdk.port import Port, in_file
 LAYOUT = ["1.0.0", [["sys", "free-heap"], ["sys", "rssi"]], []]
 
 
-def say(**values):
+def report(**values):
     print(json.dumps(values))
     if hasattr(sys.stdout, "flush"):
         sys.stdout.flush()
@@ -45,7 +45,7 @@ def managed(port, path, **more):
     while not agent.have or agent.result:
         device.step(200)
     device.client.close()
-    say(have=agent.have, installed=installed, bad=agent.bad)
+    report(have=agent.have, installed=installed, bad=agent.bad)
 
 
 def restless(port, text):
@@ -66,7 +66,7 @@ def restless(port, text):
     while True:
         device.step(100)
         if last_result and not agent.result:
-            say(acked=last_result, beats=beats)
+            report(acked=last_result, beats=beats)
         last_result = agent.result and agent.result[0]
 
 
@@ -90,7 +90,7 @@ def steady(port, count):
             micropython.heap_unlock()
     else:
         beat(agent, client, topics, p, count)
-    say(sent=count)
+    report(sent=count)
 
 
 def measure(agent):
@@ -119,7 +119,7 @@ def frozen(port, call):
     p.any([1, 2])
     if call != "connect":
         client.connect()
-    say(ready=True)
+    report(ready=True)
     sys.stdin.readline()
     start = time.time()
     try:
@@ -133,7 +133,7 @@ def frozen(port, call):
             while time.time() - start < 20:
                 client.poll(500)
     except OSError as error:
-        say(timed_out=error.args[0] != "closed", seconds=time.time() - start)
+        report(timed_out=error.args[0] != "closed", seconds=time.time() - start)
 
 
 def secure(port, der):
@@ -162,7 +162,7 @@ def secure(port, der):
     while len(seen) < 3:
         client.poll(5000)
     client.disconnect()
-    say(seen=seen)
+    report(seen=seen)
 
 
 def connection(port, name, keepalive, tls, size, on_message):

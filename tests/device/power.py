@@ -139,7 +139,7 @@ def packed_block(digest, index, at, size, data):
 
 
 class Boot:
-    """From one boot to the next cut. Uptime begins anew at each boot; every second boot has no clock."""
+    """From one boot to the next cut. Uptime begins at 0 at each boot; every second boot has no clock."""
 
     def __init__(self, gateway, flash):
         self.gateway = gateway
@@ -178,7 +178,7 @@ class Boot:
             pass
 
     def step(self):
-        """A moment: what is due is said, what is late arrives, what can be done is done."""
+        """A moment: messages that are due are sent, late ones arrive, and what can be done is done."""
         gateway = self.gateway
         gateway.now += random.randint(0, 5)
         for _ in range(4):

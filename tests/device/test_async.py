@@ -35,7 +35,7 @@ class Client:
         self.queue = Queue()
         self.up = asyncio.Event()
         self.subscribed = []
-        self.said = []
+        self.published = []
         self.done = asyncio.Event()
 
     async def connect(self):
@@ -48,7 +48,7 @@ class Client:
 
     async def publish(self, topic, payload, retain, qos):
         value = unpack(payload)
-        self.said.append((topic, retain, qos, value))
+        self.published.append((topic, retain, qos, value))
         if topic.endswith("/hb") and len(value) > 5:
             self.queue.put(b"edge/f/d/ack", packed([value[6], 0, NOW]))
         elif topic.endswith("/hb") and value[4] == 7:
@@ -76,7 +76,7 @@ class Broken(Client):
         raise OSError(13)
 
 
-def test_a_client_that_raises_leaves_no_device_deaf():
+def test_an_exception_of_the_client_ends_the_port():
     agent = Agent(LAYOUT, print, print)
     error = raises(OSError, asyncio.run, asyncio.wait_for(AsyncPort(agent, Broken(), "f", "d").serve(), 20))
     assert error.args[0] == 13
@@ -86,7 +86,7 @@ def test_a_plan_reaches_the_agent_and_its_result_is_reported():
     client = Client()
     installed = []
     asyncio.run(life(client, installed))
-    assert [each[:3] for each in client.said[:2]] == [("edge/f/d/hello", True, 1), ("edge/f/d/hb", False, 1)]
+    assert [each[:3] for each in client.published[:2]] == [("edge/f/d/hello", True, 1), ("edge/f/d/hb", False, 1)]
     assert installed == ["kws"]
     topics = [("edge/f/d/" + channel, 1) for channel in ("ack", "plan", "block")]
     assert client.subscribed == topics * 2

@@ -225,7 +225,7 @@ def test_a_block_that_nobody_asked_for_yet_is_taken():
 
 
 def test_a_handle_that_is_deployed_twice_fails():
-    """One file cannot have two contents; what is taken off before it is put on anew may have the same handle."""
+    """One file cannot have two contents; a model that is undeployed before may have the same handle."""
     clean()
     device = Device()
     plan = [7, [["e", 1, [["kws", 1, sha1(MODEL).digest()], ["kws", 0], ["kws", 1, bytes(20)]]]]]

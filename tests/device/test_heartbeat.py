@@ -35,7 +35,7 @@ def test_the_worked_example_byte_for_byte():
     assert len(data) == 28
 
 
-def test_what_there_is_not_costs_no_byte():
+def test_absent_values_cost_no_byte():
     heartbeat = Heartbeat(LAYOUT, 4)
     assert pack(heartbeat, 7) == [4711, 7]
     assert pack(heartbeat, 7, 0) == [4711, 7, None, None, 0]

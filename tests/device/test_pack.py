@@ -110,7 +110,7 @@ def test_eight_levels_are_read_and_nine_are_not():
     raises(ERRORS, read, b"\x91" * 9 + b"\xc0")
 
 
-def test_what_a_device_is_never_sent_is_read_over():
+def test_types_that_a_device_is_never_sent_are_skipped():
     maps = b"\x81\xa1a\x91\x01", b"\xde\x00\x01\xa1a\x01"
     others = b"\xc2", b"\xc3", b"\xca" + bytes(4), b"\xcb" + bytes(8)
     for code in maps + others + (b"\xd4\x01\x00", b"\xc7\x02\x05ab", b"\xd8\x01" + bytes(16)):

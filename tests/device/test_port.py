@@ -1,4 +1,4 @@
-"""The loop of a board over whatever its client raises: nothing leaves it, and nothing stays undone for its sake."""
+"""The loop of a board over whatever its client raises: no exception leaves it, and what is due is done later."""
 
 from device_sdk.agent import Agent
 from device_sdk.port import Port
@@ -16,7 +16,7 @@ class Client:
 
     def __init__(self, host, port, flags, fields, keepalive, tls, size, on_message):
         self.on_message = on_message
-        self.said = []
+        self.published = []
         self.then = None
         self.connections = 0
 
@@ -29,10 +29,10 @@ class Client:
         self.open = False
 
     def subscribe(self, topic, qos):
-        self.said.append(topic)
+        self.published.append(topic)
 
     def publish(self, topic, p, qos, retain):
-        self.said.append(topic[2:].decode())
+        self.published.append(topic[2:].decode())
 
     def poll(self, ms):
         if self.then:
@@ -53,11 +53,11 @@ def step(port):
     port.step(0)
 
 
-def test_it_connects_subscribes_and_says_what_is_due():
+def test_it_connects_subscribes_and_publishes_what_is_due():
     port, _, _ = made()
     step(port)
     prefix = "edge/fleet-a/dev-1/"
-    assert port.client.said == [prefix + channel for channel in ("ack", "plan", "block", "hello", "hb")]
+    assert port.client.published == [prefix + channel for channel in ("ack", "plan", "block", "hello", "hb")]
     assert port.error is None
 
 

@@ -1,7 +1,7 @@
 """The ledger: what devices sent, what the broker confirmed, what the cloud accepted, which acks came, and the rules.
 
 Pure: no clock, no network. Events are reported in the order in which they happened, and a rule that is broken
-becomes a line for a person. It must never take the gateway's word for anything.
+becomes a line for a person. It must never use what the gateway reports.
 """
 
 from collections.abc import Iterable, Iterator
@@ -82,7 +82,7 @@ class Ledger:
         self.open = 0
 
     def start_over(self) -> None:
-        """Begin anew, once nothing is open."""
+        """Forget everything, once nothing is open."""
         assert self.open == 0
         self._records, self._broken = {}, []
 

@@ -168,7 +168,7 @@ class Scenario(LoopThread):
         self.until(lambda: all(device.all_confirmed for device in list(self.fleet.devices)), "not all was confirmed")
 
     def until_through(self, within: float = WAIT_S) -> None:
-        """Until every heartbeat is accepted or refused, and every seq is acked; each within so many s."""
+        """Until every heartbeat is accepted or rejected, and every seq is acked; each within so many s."""
         while left := self.ledger.open:
             self.until(lambda left=left: self.ledger.open < left, "not all came through", within)  # type: ignore[misc]
 
@@ -196,7 +196,7 @@ class Scenario(LoopThread):
 
 
 class _DeadLetters(Operator):
-    """Reports each refused heartbeat: its device, its number and the code."""
+    """Reports each rejected heartbeat: its device, its number and the code."""
 
     def __init__(self, login: Login, fleet: str, report: Callable[[str, int, int], None]) -> None:
         super().__init__(login, fleet)

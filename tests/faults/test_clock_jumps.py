@@ -28,7 +28,7 @@ def test_the_clock_jumps(scenario: Scenario, clock: JumpingClock) -> None:
     assert scenario.check_ledger().errors == 0
 
 
-def test_a_clock_that_the_service_does_not_believe(scenario: Scenario, clock: JumpingClock) -> None:
+def test_a_clock_whose_signatures_the_service_rejects(scenario: Scenario, clock: JumpingClock) -> None:
     """Signatures of another hour are refused for all calls: an operator must act, and devices get no error."""
     gateway = scenario.gateway(command=clock.command)
     scenario.service.skew_allowed = 300

@@ -58,7 +58,7 @@ def test_all_calls_fail_for_a_while(scenario: Scenario) -> None:
 
 
 @pytest.mark.needs_broker("receive_maximum")
-def test_one_device_whose_every_call_fails_for_good(scenario: Scenario) -> None:
+def test_one_device_whose_calls_all_fail(scenario: Scenario) -> None:
     """It gets code 7; all others lose nothing and do not wait for it."""
     scenario.gateway(give_up_after=scaled(1, 30))
     (bad,) = scenario.join(1, prefix="bad")

@@ -11,7 +11,7 @@ def test_the_gateway_is_killed_every_second(scenario: Scenario) -> None:
     gateway = scenario.gateway()
     for device in scenario.join(scaled(40, 200)):
         scenario.call(device.report_result, f"of-{device.name}")
-    scenario.service.rule = always(Reply(delay=0.2))  # so that each death finds calls under way
+    scenario.service.rule = always(Reply(delay=0.2))  # so that calls are in flight at each kill
     scenario.load(scaled(250, 500))
     for _ in range(scaled(3, 30)):
         scenario.run_for(1.0)
@@ -57,7 +57,7 @@ def test_a_stop_with_a_full_intake_repeats_nothing(scenario: Scenario) -> None:
 
 
 def test_the_gateway_is_suspended(scenario: Scenario) -> None:
-    """SIGSTOP for longer than the keepalive allows: the broker throws it out and keeps what comes."""
+    """SIGSTOP for longer than the keepalive allows: the broker closes its connection and keeps the messages."""
     gateway = scenario.gateway(keepalive=1)
     scenario.join(scaled(20, 200))
     scenario.load(200)

@@ -181,7 +181,7 @@ def test_what_the_broker_never_confirmed_is_open_and_not_lost() -> None:
 
 
 @pytest.mark.parametrize("wants_acks", [False, True])
-def test_open_until_through(wants_acks: bool) -> None:
+def test_a_heartbeat_is_open_until_it_is_accepted(wants_acks: bool) -> None:
     ledger = Ledger()
     sent(ledger, 1, wants_acks=wants_acks)
     assert ledger.open == ledger.open_devices() == 1
@@ -192,7 +192,7 @@ def test_open_until_through(wants_acks: bool) -> None:
     assert ledger.open == ledger.open_devices() == 0
 
 
-def test_behind_an_accepted_one_nobody_waits_for_what_was_not_asked_for() -> None:
+def test_after_an_accepted_heartbeat_earlier_ones_without_seq_are_not_open() -> None:
     ledger = Ledger()
     sent(ledger, 1, 2)
     accepted(ledger, 2)
@@ -203,7 +203,7 @@ def test_behind_an_accepted_one_nobody_waits_for_what_was_not_asked_for() -> Non
     assert ledger.open_devices() == 1
 
 
-def test_a_new_page() -> None:
+def test_start_over_forgets_everything() -> None:
     ledger = Ledger()
     sent(ledger, 1)
     accepted(ledger, 1)
@@ -213,7 +213,7 @@ def test_a_new_page() -> None:
     assert ledger.broken() == [f"d: the cloud has (1, {EPOCH + 1}), which was never sent"]
 
 
-def test_figures_of_some() -> None:
+def test_figures_of_some_devices() -> None:
     ledger = Ledger()
     sent(ledger, 1)
     ledger.sent("e", 1, EPOCH)

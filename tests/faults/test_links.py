@@ -10,7 +10,7 @@ def test_the_gateways_connections_are_cut_again_and_again(scenario: Scenario) ->
     proxy = scenario.proxy(scenario.broker.address.gateway_port)
     gateway = scenario.gateway(proxy.port)
     scenario.join(30)
-    scenario.service.rule = always(Reply(delay=0.1))  # so that each cut finds calls under way
+    scenario.service.rule = always(Reply(delay=0.1))  # so that calls are in flight at each cut
     scenario.load(300)
     for _ in range(scaled(8, 60)):
         scenario.run_for(0.2)

@@ -51,8 +51,8 @@ def taken(gateway: GatewayProcess) -> float:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_by_fleets_gateways_join_leave_and_die(scenario: Scenario, count: int) -> None:
-    """Each life of one of them is a joining; what comes while it is away waits in its session, and the others go on."""
+def test_by_fleets_gateways_join_leave_and_are_killed(scenario: Scenario, count: int) -> None:
+    """One joins at each start; what comes while it is away waits in its session, and the others go on."""
     gateways = [by_fleet(scenario, index) for index in range(count)]
     leaves, dies = gateways[-1], gateways[0]
     scenario.load(scaled(200, 1000))
@@ -76,8 +76,8 @@ def test_by_fleets_gateways_join_leave_and_die(scenario: Scenario, count: int) -
 
 @pytest.mark.needs_broker("unsubscribe")
 def test_a_fleet_moves_to_a_gateway_that_joins(scenario: Scenario) -> None:
-    """The newcomer subscribes first, then the other one begins anew without that fleet: under its client id, so what
-    waits in its session is not forsaken, and the subscription that nobody names any more is given up."""
+    """The new one subscribes first, then the other one restarts without that fleet: under its client id, so what
+    waits in its session is not lost, and the subscription that it does not need any more is removed."""
     stays, moves = fleet_of(scenario, 0), fleet_of(scenario, 1)
     same: dict[str, Any] = {"client_id": f"{scenario.name}-old", "state": scenario.folder / "old"}
     both = scenario.gateway(fleets=f"{stays},{moves}", **same)
@@ -103,7 +103,7 @@ def test_a_fleet_moves_to_a_gateway_that_joins(scenario: Scenario) -> None:
 
 @pytest.mark.parametrize("count", COUNTS)
 def test_by_fleets_the_broker_restarts(own_scenario: Scenario, own_mosquitto: Mosquitto, count: int) -> None:
-    """Plain subscriptions live in the broker's file: nothing is lost, whether a device asked or not."""
+    """Plain subscriptions are in the broker's file: nothing is lost, whether a device asked or not."""
     gateways = [by_fleet(own_scenario, index, resend_after=AGAIN_S) for index in range(count)]
     own_scenario.load(scaled(200, 1000))
     for _ in range(scaled(2, 20)):
@@ -138,7 +138,7 @@ def test_by_fleets_the_broker_is_killed(own_scenario: Scenario, own_mosquitto: M
 @pytest.mark.needs_broker("unsubscribe")
 @pytest.mark.parametrize("count", COUNTS)
 def test_members_of_a_group_join_and_leave(scenario: Scenario, count: int) -> None:
-    """Who leaves takes nothing along: all is through while it is away, and nothing came twice."""
+    """A member that leaves keeps no message: all are accepted while it is away, and none twice."""
     scenario.ledger.ordered = False
     stays = member(scenario, 0)
     scenario.join(scaled(20, 200))
@@ -182,8 +182,8 @@ def test_a_member_leaves_with_its_intake_full(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize("count", COUNTS)
-def test_members_of_a_group_die_and_come_back(scenario: Scenario, count: int) -> None:
-    """The broker deals to the dead one too: its share waits for the client id."""
+def test_members_of_a_group_are_killed_and_come_back(scenario: Scenario, count: int) -> None:
+    """The broker assigns messages to the one that was killed too: they wait for its client id."""
     scenario.ledger.ordered = False
     members = [member(scenario, index) for index in range(count)]
     scenario.join(scaled(20, 200), wants_acks=False)

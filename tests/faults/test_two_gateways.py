@@ -7,7 +7,7 @@ from tests.support.edge_manager import Reply, always
 
 
 def test_two_gateways_by_fleets_and_one_is_killed(scenario: Scenario) -> None:
-    """The other fleet does not notice; what comes meanwhile waits for the gateway's next life."""
+    """The other fleet does not notice; what comes meanwhile waits until the gateway is back."""
     theirs = f"{scenario.name}-b"
     killed = scenario.gateway()
     scenario.gateway(fleets=theirs, state=scenario.folder / "other")
@@ -27,9 +27,9 @@ def test_two_gateways_by_fleets_and_one_is_killed(scenario: Scenario) -> None:
     assert others.duplicates == 0
 
 
-@pytest.mark.needs_broker("dealing_to_the_absent")
+@pytest.mark.needs_broker("assigning_to_the_absent")
 def test_two_gateways_share_a_subscription_and_one_is_killed(scenario: Scenario) -> None:
-    """The broker goes on dealing to the dead one: its share waits until it is back, and the order is lost with it."""
+    """The broker continues to assign messages to the one that was killed: they wait until it is back, out of order."""
     scenario.ledger.ordered = False
     killed = scenario.gateway(group="both", client_id=f"{scenario.name}-1")
     other = scenario.gateway(group="both", client_id=f"{scenario.name}-2", state=scenario.folder / "other")

@@ -1,4 +1,4 @@
-"""What the fuzz begins with: each vector as a step of its own, and stories in which one thing leads to another."""
+"""What the fuzz begins with: each vector as a step of its own, and sequences in which one step leads to another."""
 
 from collections.abc import Iterator, Sequence
 

@@ -38,8 +38,8 @@ Decoders: TypeAlias = Sequence[Callable[[bytes], DeviceMessage | None]]
 CHANNELS = ("hello", "hb", "get", "read")
 DECODERS: Decoders = (decoder.decode_hello, decoder.decode_heartbeat, decoder.decode_get, decoder.decode_read)
 DEVICES = (DEVICE, OTHER)
-ANSWERS = ("accept", "refuse", "give up", "unregister", "postpone", "hold")
-AFTERWARDS = ("nothing", *ANSWERS, "wait", "confirm", "resume", "begin anew", "release", "narrow")
+ANSWERS = ("accept", "reject", "give up", "unregister", "fail for all", "fail alone")
+AFTERWARDS = ("nothing", *ANSWERS, "wait", "confirm", "resume", "new session", "retry", "lower limit")
 HEAD = 3
 PLAN = Plan(1, b"u" * 100, b"b" * 50, (ModelFile("s3://models/kws.tflite", "0" * 40), None))
 
@@ -118,14 +118,14 @@ class EngineDriver:
         elif what == "confirm":
             for device in DEVICES:
                 self.engine.hello_lookup_started(device, self.now)
-        elif what in ("resume", "begin anew"):
+        elif what in ("resume", "new session"):
             self.connection += 1
             self.execute(self.engine.reconnected(self.connection, what == "resume", self.now))
         elif what in ANSWERS:
             self.answer(what)
-        elif what == "narrow":
+        elif what == "lower limit":
             self.execute(self.engine.set_concurrency(1, self.now))
-        elif what == "release":
+        elif what == "retry":
             backing_off, self.backing_off = self.backing_off, []
             for device in backing_off:
                 self.execute(self.engine.retry_due(device, self.now))
@@ -142,7 +142,7 @@ class EngineDriver:
         for _ in range(2 * len(self.waits) + 4):
             if self.idle:
                 break
-            for what in ("release", "confirm", "wait", "accept"):
+            for what in ("retry", "confirm", "wait", "accept"):
                 self.happen(what)
         assert self.idle, f"{self.engine!r}, {self.in_flight}, {self.waits}"
 
@@ -171,15 +171,17 @@ class EngineDriver:
 
 
 def answered(call: Call, what: str) -> Outcome[Any]:
-    """How the service answers a call; it never refuses a question about a registration."""
+    """How the service answers a call; it never rejects a registration call."""
     registration = not isinstance(call, SendHeartbeat | GetDeployments)
-    if what in ("postpone", "hold"):
+    if what in ("fail for all", "fail alone"):
         return (
-            Cancelled("no") if isinstance(call, GetDeployments) and not call.retryable else RetryLater(what == "hold")
+            Cancelled("no")
+            if isinstance(call, GetDeployments) and not call.retryable
+            else RetryLater(what == "fail alone")
         )
-    if what == "give up" or (what == "refuse" and registration):
+    if what == "give up" or (what == "reject" and registration):
         return Abandoned("503")
-    if what == "refuse":
+    if what == "reject":
         return Rejected("no")
     if registration:
         return Accepted(Registration("no" if what == "unregister" else "true", 8.0))

@@ -110,7 +110,7 @@ def tls_listener(identity: Identity) -> Iterator[int]:
 
 @contextmanager
 def forgetful(upstream: int) -> Iterator[int]:
-    """A proxy to the broker at `upstream` through which every session begins anew: it sets Clean Start in each
+    """A proxy to the broker at `upstream` that makes every session a new one: it sets Clean Start in each
     CONNECT."""
 
     def serve(connection: socket.socket) -> None:

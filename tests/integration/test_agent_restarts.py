@@ -77,7 +77,7 @@ def frozen(broker: Mosquitto) -> None:
 
 
 @pytest.mark.parametrize("name", ["cpython", "micropython"])
-def test_every_result_is_recorded_however_often_the_broker_dies(
+def test_every_result_is_recorded_however_often_the_broker_ends(
     name: str,
     own_testbed: Testbed,
     own_mosquitto: Mosquitto,

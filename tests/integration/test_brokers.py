@@ -76,7 +76,7 @@ def test_nothing_is_left_when_it_is_stopped(own: ManagedBroker) -> None:
 
 
 @pytest.mark.parametrize(("module", "name"), [("mosquitto", "Mosquitto"), ("rumqttd", "Rumqttd")])
-def test_it_dies_with_a_parent_that_is_killed(module: str, name: str, tmp_path: Path) -> None:
+def test_it_ends_with_a_parent_that_is_killed(module: str, name: str, tmp_path: Path) -> None:
     make(module, tmp_path)
     where = [program("mosquitto")] if module == "mosquitto" else []
     command = [sys.executable, "-c", PARENT.format(module=module, name=name), str(tmp_path), *where]
@@ -101,7 +101,7 @@ def test_starting_twice_is_an_error(own: ManagedBroker) -> None:
         own.start()
 
 
-def test_one_that_was_never_started_can_be_stopped(own: ManagedBroker) -> None:
+def test_a_broker_that_was_never_started_can_be_stopped(own: ManagedBroker) -> None:
     own.stop()
     with pytest.raises(ProcessError, match="is not running"):
         _ = own.pid

@@ -126,8 +126,8 @@ def test_the_doctor_finds_nothing_that_fails(composed: ComposedSite) -> None:
     assert (levels["isolation"], levels["reload"]) == ("pass", "pass"), report
 
 
-def test_what_is_kept_outlives_the_containers(composed: ComposedSite) -> None:
-    """Mosquitto's retained plan, the gateway's hello, the manager's device: all made anew, and nobody said it again."""
+def test_stored_data_survives_the_containers(composed: ComposedSite) -> None:
+    """The plan, the hello and the registered device are there in new containers; nothing is sent again."""
     login = composed.add("password", "fleet-kept", "dev")
     with PlainDevice(login, "fleet-kept/dev") as device:
         device.hello(TAG, LAYOUT, EPOCH)

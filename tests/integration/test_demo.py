@@ -146,7 +146,7 @@ def test_one_device_runs_on_micropython(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_all_its_parts(demo: Demo, number: signal.Signals) -> None:
+def test_a_signal_ends_it_and_all_its_processes(demo: Demo, number: signal.Signals) -> None:
     demo.start()
     demo.read_until("SendHeartbeat")
     demo.process.send_signal(number)
@@ -155,7 +155,7 @@ def test_a_signal_ends_it_and_all_its_parts(demo: Demo, number: signal.Signals) 
     assert demo.leaves_nothing()
 
 
-def test_a_reader_who_leaves_ends_it(demo: Demo) -> None:
+def test_a_closed_output_pipe_ends_it(demo: Demo) -> None:
     demo.start()
     demo.read_until("SendHeartbeat")
     assert demo.process.stdout is not None
@@ -164,7 +164,7 @@ def test_a_reader_who_leaves_ends_it(demo: Demo) -> None:
     assert (demo.errors, demo.leaves_nothing()) == ("", True)
 
 
-def test_no_part_outlives_a_demo_that_was_killed(demo: Demo) -> None:
+def test_no_process_runs_after_a_killed_demo(demo: Demo) -> None:
     demo.start()
     demo.read_until("SendHeartbeat")
     demo.process.kill()
@@ -173,7 +173,7 @@ def test_no_part_outlives_a_demo_that_was_killed(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize(("command", "name"), [("gateway run", "the gateway"), ("manager serve", "the Edge Manager")])
-def test_a_part_that_dies_early_is_named(demo: Demo, command: str, name: str) -> None:
+def test_a_part_that_ends_early_is_named(demo: Demo, command: str, name: str) -> None:
     demo.start()
     demo.read_until("SendHeartbeat")
     os.kill(next(pid for pid, line in demo.left().items() if command in line), signal.SIGKILL)

@@ -296,7 +296,7 @@ def test_a_disk_that_is_too_small(variables: Callable[..., dict[str, str]]) -> N
     assert_only(examined(variables(GATEWAY_CACHE_BYTES=str(1 << 40))), "disk", "lower cache_bytes")
 
 
-# -- whom it leaves alone --
+# -- what it must not change --
 
 
 def beside(testbed: Testbed) -> dict[str, str]:

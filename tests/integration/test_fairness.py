@@ -1,4 +1,4 @@
-"""One device must not take what belongs to all: whoever fails, floods or has no hello, the others get through.
+"""One device must not stop the others: one fails, floods or has no hello, and the others' messages are accepted.
 
 Each test has an intake that one device could fill.
 """
@@ -23,14 +23,14 @@ def fails_for(*names: str) -> Rule:
     return rule
 
 
-def all_get_through(device: PlainDevice, count: int, first: int = 1) -> None:
+def all_are_accepted(device: PlainDevice, count: int, first: int = 1) -> None:
     numbers = range(first, first + count)
     device.numbered(*numbers)
     assert [device.ack(number) for number in numbers] == [(0, "")] * count
 
 
 @pytest.mark.needs_broker("receive_maximum")
-def test_one_whose_calls_all_fail_does_not_stop_the_fleet(testbed: Testbed) -> None:
+def test_a_device_whose_calls_all_fail_does_not_stop_the_fleet(testbed: Testbed) -> None:
     """Acks keep their order: the acks of what the others sent wait behind the one that fails."""
     testbed.open(intake=10, give_up_after=FOR_GOOD)
     testbed.service.answer_by(fails_for("poor"))
@@ -39,19 +39,19 @@ def test_one_whose_calls_all_fail_does_not_stop_the_fleet(testbed: Testbed) -> N
     assert lucky.ack(0) == (0, "")
     poor.numbered(1, 2)
     testbed.service.failed("poor")
-    all_get_through(lucky, 60)
+    all_are_accepted(lucky, 60)
     assert {poor.ack(1)[0], poor.ack(2)[0]} == {7}
-    all_get_through(lucky, 60, first=100)
+    all_are_accepted(lucky, 60, first=100)
     testbed.service.recover()
     poor.numbered(3)
     assert poor.ack(3) == (0, "")
 
 
-def test_one_that_floods_gets_code_7_and_the_others_get_through(testbed: Testbed) -> None:
+def test_a_device_that_floods_gets_code_7_and_the_others_are_accepted(testbed: Testbed) -> None:
     gateway = testbed.open(device_rate=0.01, device_burst=50)
     greedy, modest = testbed.known_device("greedy"), testbed.known_device("modest")
     greedy.numbered(*range(1, 201))
-    all_get_through(modest, 20)
+    all_are_accepted(modest, 20)
     found = [greedy.received.next(lambda each: each.channel == "ack").content[:2] for _ in range(200)]
     codes = [code for _, code in found]
     assert codes.count(7) == 151, "its hello counts too"
@@ -88,11 +88,11 @@ def test_what_the_broker_delivers_again_is_no_flood(testbed: Testbed) -> None:
     assert {code for _, code in device.acked()} == {0}
 
 
-def test_one_without_a_hello_holds_few_places(testbed: Testbed) -> None:
+def test_a_device_without_a_hello_uses_few_places(testbed: Testbed) -> None:
     gateway = testbed.open(intake=20, hello_wait=30)
     lost, other = testbed.device("lost"), testbed.known_device("other")
     lost.numbered(*range(1, 31))
-    all_get_through(other, 60)
+    all_are_accepted(other, 60)
     assert lost.ack(1)[0] == 2
     lost.hello(TAG, LAYOUT, EPOCH)
     lost.numbered(31)

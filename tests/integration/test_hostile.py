@@ -122,7 +122,7 @@ def test_more_than_a_day_ahead(ahead: int, watched: WatchedTestbed) -> None:
     expect_rejection(watched, device, "hb", payload, 4, 24)
 
 
-def test_what_the_service_refuses(watched: WatchedTestbed) -> None:
+def test_what_the_service_rejects(watched: WatchedTestbed) -> None:
     device = watched.testbed.device("picky")
 
     def rule(request: Request) -> Reply | None:

@@ -206,14 +206,14 @@ def expected_of(wanted: str, user: str) -> set[Message]:
 
 
 @pytest.mark.parametrize("whose", ["b", "the-gateway", ""])
-def test_anothers_client_id_disconnects_nobody(case: Case, whose: str) -> None:
+def test_the_client_id_of_another_disconnects_nobody(case: Case, whose: str) -> None:
     with case.connect(case.b if whose == "b" else whose) as a:
         a.subscribe(*(topic(case.a, channel) for channel in TO_DEVICE))
         case.gateway_client.publish(topic(case.b, "plan"), b"for b")
         assert case.observed(a) == {(topic(case.b, "plan"), b"for b")}
 
 
-def test_anothers_client_id_gets_no_session(case: Case, known: SiteBroker) -> None:
+def test_the_client_id_of_another_gets_no_session(case: Case, known: SiteBroker) -> None:
     c = case.a.replace("/a", "/c")
     known.add(*c.split("/"), *(["--certificate"] if case.a.startswith("fleet-c") else []))
     as_c = replace(known.login("password", c), port=case.login.port)
@@ -238,7 +238,7 @@ SLASHED = ["fleet-p", "/fleet-p/a", "fleet-p//a", "fleet-p/a/", "fleet-p/a/hb"]
 
 @pytest.mark.parametrize("by", ["password", "certificate"])
 @pytest.mark.parametrize("name", WILD + SLASHED)
-def test_a_name_that_could_be_read_as_anothers_reaches_nothing(
+def test_a_name_that_could_mean_another_device_reaches_nothing(
     known: SiteBroker,
     protocol: MQTTProtocolVersion,
     gateway_client: Client,
@@ -246,7 +246,7 @@ def test_a_name_that_could_be_read_as_anothers_reaches_nothing(
     name: str,
     by: str,
 ) -> None:
-    """`devices add` refuses them all; here they were smuggled into the password file, or signed by the authority."""
+    """`devices add` rejects them all; here they are in the password file, or the authority has signed them."""
     a, ours = known.login("password", "fleet-p/a"), known.smuggled(name, by)
     with a.connected("any", protocol) as watching_a, ours.connecting("any", protocol) as smuggled:
         watching_a.subscribe(*(topic("fleet-p/a", channel) for channel in TO_DEVICE))
@@ -270,7 +270,7 @@ def test_a_name_that_could_be_read_as_anothers_reaches_nothing(
     gateway_client.arrived()
 
 
-# -- those who are no device --
+# -- users that are not devices --
 
 
 @pytest.mark.parametrize("by", ["gateway-loopback", "gateway"])
@@ -310,7 +310,7 @@ def test_the_operator_reads_dead_of_all_and_writes_nothing(known: SiteBroker, ga
         assert received(operator_client, topic("fleet-p/a", "dead")) == set()
 
 
-# -- who may connect at all --
+# -- who may connect --
 
 
 @pytest.mark.parametrize("level", [4, 5])
@@ -355,7 +355,7 @@ def test_tls_is_1_2_or_newer(known: SiteBroker, by: str, version: str, refused: 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         login.tls.minimum_version = login.tls.maximum_version = ssl.TLSVersion[version]
-    login.tls.set_ciphers("DEFAULT:@SECLEVEL=0")  # or our own side would refuse 1.1
+    login.tls.set_ciphers("DEFAULT:@SECLEVEL=0")  # or this side would refuse 1.1
     assert login.is_refused() == refused
 
 

@@ -113,7 +113,7 @@ def test_the_bucket_is_gone(files: Files) -> None:
     assert detail.startswith("s3://no-such-bucket/kws.tflite: NoSuchBucket")
 
 
-# Nobody need publish anything anew: code 7, and devices go on asking until it is mended.
+# The plan and the object stay: code 7, and devices ask again until the fault is corrected.
 
 
 @contextmanager
@@ -147,7 +147,7 @@ def quota_is_full(files: Files, gateway: GatewayProcess) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("trouble", [forbidden, s3_is_down, quota_is_full])
-def test_it_cannot_be_had_now(trouble: Callable[..., object], files: Files) -> None:
+def test_the_file_cannot_be_fetched_now(trouble: Callable[..., object], files: Files) -> None:
     lives_through(trouble, files)
 
 
@@ -235,7 +235,7 @@ def spoil(files: Files) -> None:
 
 
 def test_the_cache_is_corrupted_while_a_device_reads_it(files: Files) -> None:
-    """The chunk that comes next is not what was verified: the file is fetched anew, and the device goes on."""
+    """The chunk that comes next is not what was verified: the file is fetched again, and the device goes on."""
     gateway = files.gateway()
     download = files.device()
     download.until(HALF)
@@ -274,7 +274,7 @@ def test_the_cache_is_corrupted_and_the_object_is_gone(files: Files) -> None:
 
 
 def test_the_gateway_is_killed_during_the_fetch(files: Files) -> None:
-    """What was not finished is removed; the next life fetches it when the device asks again."""
+    """What was not finished is removed; after the restart it is fetched when the device asks again."""
     gateway = files.gateway()
     download = files.device()
     files.s3_proxy.pause_after(10_000)
@@ -292,7 +292,7 @@ def test_the_gateway_is_killed_during_the_fetch(files: Files) -> None:
 
 
 def test_the_gateway_is_killed_during_the_sending(files: Files) -> None:
-    """The next life has it in its cache, and the device goes on where it was."""
+    """After the restart it is in the cache, and the device continues where it was."""
     gateway = files.gateway()
     download = files.device()
     download.until(HALF)

@@ -176,7 +176,7 @@ def resident_bytes(pid: int) -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc says how much memory a process has")
-def test_one_that_never_ends_its_qos_2_exchanges_is_bounded(own_mosquitto: Mosquitto) -> None:
+def test_a_client_that_never_completes_its_qos_2_exchanges_is_limited(own_mosquitto: Mosquitto) -> None:
     """Before a reload and after it: 2.0 forgets a `max_qos` then."""
     for _ in range(2):
         at = own_mosquitto.address

@@ -151,7 +151,7 @@ def test_heartbeats_of_two_layouts_are_not_merged(outages: Testbed) -> None:
     assert versions == ["1.0.0", "2.0.0", "1.0.0"]
 
 
-def test_only_the_one_at_fault_of_a_merged_call_is_refused(outages: Testbed) -> None:
+def test_of_a_merged_call_only_the_heartbeat_at_fault_is_rejected(outages: Testbed) -> None:
     device = outages.known_device("one-bad")
     outages.service.fail(UNAVAILABLE)
     device.numbered(1, 2, 3, 4)
@@ -169,7 +169,7 @@ def test_only_the_one_at_fault_of_a_merged_call_is_refused(outages: Testbed) -> 
 
 
 @pytest.mark.parametrize("failing", ["SendHeartbeat", "GetDeviceRegistration"])
-def test_one_that_keeps_failing_while_others_succeed_is_given_up(testbed: Testbed, failing: str) -> None:
+def test_a_message_that_keeps_failing_while_others_succeed_is_given_up(testbed: Testbed, failing: str) -> None:
     """The others fail once each: the gateway's own waits before the second attempts let the time pass."""
     testbed.open(give_up_after=1)
     operator, poor, lucky = testbed.operator(), testbed.known_device("poor"), testbed.known_device("lucky")

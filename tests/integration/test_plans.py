@@ -104,7 +104,7 @@ def test_have_differs_and_the_plan_comes_once(plans: Testbed) -> None:
     assert came == [content([WIRED]), content([OTHER_WIRED])]
 
 
-def test_have_is_equal_and_there_is_silence(plans: Testbed) -> None:
+def test_have_is_equal_and_nothing_is_published(plans: Testbed) -> None:
     device = device_with(plans, "equal", [DEPLOYMENT])
     heartbeat_with(device, digest([WIRED]), 1)
     plans.service.wait_for_get_deployments("equal")
@@ -137,7 +137,7 @@ def test_flags_leave_the_urls_out_and_the_digest_as_it_is(plans: Testbed) -> Non
     assert device.plan().content == [digest([WIRED, OTHER_WIRED]), bare]
 
 
-def test_a_sleeper_has_it_the_moment_it_subscribes(plans: Testbed) -> None:
+def test_a_sleeping_device_gets_it_when_it_subscribes(plans: Testbed) -> None:
     awake = device_with(plans, "sleeper", [DEPLOYMENT])
     awake.get(0, 1)
     assert awake.ack(1) == (0, "")

@@ -39,7 +39,7 @@ def test_a_gateway_without_its_broker_is_not_ready(testbed: Testbed) -> None:
 
 
 def test_two_gateways_of_one_client_id_log_it_and_slow_down(testbed: Testbed, tmp_path: Path) -> None:
-    """Each throws the other out at the broker. Neither makes a storm of it: the waits grow."""
+    """Each one's connection ends the other's at the broker. The waits between the attempts grow."""
     testbed.open()
     second = GatewayProcess(
         settings(testbed.broker.address, testbed.service.url, testbed.fleet, tmp_path, retry_cap=600)

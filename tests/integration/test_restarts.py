@@ -28,7 +28,7 @@ def expect_acks(device: PlainDevice, *seqs: int) -> None:
     assert device.acked() == [(seq, 0) for seq in seqs[:-1]]
 
 
-def test_kill_9_with_messages_in_hand(testbed: Testbed) -> None:
+def test_kill_9_with_unacknowledged_messages(testbed: Testbed) -> None:
     gateway, device = testbed.open(), testbed.known_device("d")
     testbed.service.fail(UNAVAILABLE)
     device.numbered(*range(1, 21))
@@ -102,7 +102,7 @@ def test_what_waits_under_an_older_tag_is_understood_after_a_restart(testbed: Te
     assert stamps == [EPOCH + number * 1000 + number for number in (1, 2, 3, 4)]
 
 
-def test_an_epoch_that_was_inferred_outlives_the_gateway(testbed: Testbed) -> None:
+def test_an_inferred_epoch_survives_the_gateway(testbed: Testbed) -> None:
     """Without a clock, a message that waited over a restart is dated by what earlier ones implied."""
     gateway, device = testbed.open(), testbed.known_device("d", epoch=None)
     device.numbered(1000)
@@ -201,7 +201,7 @@ KEEPALIVE = 2
 
 
 def test_a_full_intake_stops_reading_and_stays_connected(testbed: Testbed) -> None:
-    """The service is down for longer than 1.5 keepalives: a client that says nothing is thrown out meanwhile."""
+    """The service is down for longer than 1.5 keepalives: the broker would disconnect a client that sends nothing."""
     gateway = testbed.open(intake=10, keepalive=KEEPALIVE)
     testbed.service.fail(UNAVAILABLE)
     devices = [testbed.known_device(f"d-{index}") for index in range(3)]
@@ -219,4 +219,4 @@ def test_a_full_intake_stops_reading_and_stays_connected(testbed: Testbed) -> No
         expect_acks(device, *range(1, 21))
         assert accepted(testbed, f"d-{index}") == list(range(1, 21))
     gateway.until_metric("reading_paused", 0)
-    assert READY not in [line["event"] for line in gateway.log.so_far()], "it had to connect anew"
+    assert READY not in [line["event"] for line in gateway.log.so_far()], "it had to connect again"

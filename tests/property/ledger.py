@@ -41,7 +41,7 @@ class Token:
 
 @dataclass
 class Sent:
-    """A message as its device sent it, and what became of it. `poison`: the service refuses it for good."""
+    """A message as its device sent it, and what became of it. `poison`: the service rejects it for good."""
 
     device: Device
     message: Message
@@ -208,7 +208,7 @@ class Ledger:
             assert replies == []
 
     def _ended(self, sent: Sent, number: int) -> None:
-        """Accepted exactly once and in its order, or refused with a reason that there was."""
+        """Accepted exactly once and in its order, or rejected with a reason that there was."""
         history = self.history(sent.device)
         if sent.dead_lettered is None:
             assert number > history.last_accepted

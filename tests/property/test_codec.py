@@ -35,7 +35,7 @@ OBJECTS = st.recursive(
 
 @pytest.mark.parametrize("channel", DECODERS)
 @given(data=st.data())
-def test_what_was_packed_is_what_is_understood(channel: str, data: st.DataObject) -> None:
+def test_a_packed_message_is_decoded_to_its_value(channel: str, data: st.DataObject) -> None:
     value = data.draw(VALUES[channel])
     assert DECODERS[channel](msgpack.packb(value)) == vectors.message_of(channel, value)
 

@@ -1,8 +1,8 @@
 """The core as a state machine: whatever devices, broker, service and clocks do, in any order, what is promised holds.
 
-Each ticket is settled exactly once, last of its effects; a device has one call in flight, with one result at most; its
-messages keep their order and their dates; only what is at fault is refused; nothing is invented, nothing waits without
-a cause, nothing that is settled is kept; and no effect comes after the stop.
+Each delivery is acknowledged exactly once, by the last of its effects; a device has one call in flight, with one result
+at most; its messages keep their order and their dates; only what is at fault is rejected; nothing is invented, nothing
+waits without a cause, nothing that is acknowledged is kept; and no effect comes after the stop.
 """
 
 import os

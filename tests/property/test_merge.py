@@ -38,9 +38,9 @@ def batches(draw: st.DrawFn) -> list[QueuedHeartbeat]:
 
 def heartbeats(layout: Layout) -> st.SearchStrategy[Heartbeat]:
     """Heartbeats that fit a layout, packed and decoded as on their way."""
-    spoken = [st.none() | st.tuples(_age, _age, _row(model.metrics)).map(list) for model in layout.models]
+    reported = [st.none() | st.tuples(_age, _age, _row(model.metrics)).map(list) for model in layout.models]
     time = st.integers(EPOCH - 50_000, EPOCH + 1000)
-    value = st.tuples(_plain(layout), time, _row(layout.metrics), st.tuples(*spoken).map(list))
+    value = st.tuples(_plain(layout), time, _row(layout.metrics), st.tuples(*reported).map(list))
     return value.map(lambda each: decoder.decode_heartbeat(msgpack.packb(each)))
 
 
@@ -101,12 +101,12 @@ def test_models_are_reported_by_name_and_version_with_all_samples_and_the_latest
     expected: dict[tuple[str, str], list[tuple[Metric, int]]] = {}
     stamps: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
     for item in batch:
-        for model, spoken in zip(item.layout.models, item.heartbeat.models, strict=False):  # type: ignore[union-attr]
-            if spoken is not None:
+        for model, reported in zip(item.layout.models, item.heartbeat.models, strict=False):  # type: ignore[union-attr]
+            if reported is not None:
                 key = model.name, model.version
-                samples = stated(model.metrics, spoken.metrics, item.time)
+                samples = stated(model.metrics, reported.metrics, item.time)
                 expected.setdefault(key, []).extend((metric, at) for metric, _, at in samples)
-                ages = spoken.sample_age, spoken.inference_age
+                ages = reported.sample_age, reported.inference_age
                 for stamp, age in zip(stamps.setdefault(key, ([], [])), ages, strict=True):
                     stamp += [] if age is None else [item.time - age]
     assert {(model.name, model.version): [(m, at) for m, _, at in model.metrics] for model in call.models} == expected

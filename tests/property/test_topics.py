@@ -16,7 +16,9 @@ CHANNELS = st.sampled_from(list(Channel))
 
 
 @given(ROOTS, DEVICES, CHANNELS, CHANNELS)
-def test_there_and_back(root: str, device: Device, channel: Channel, other: Channel) -> None:
+def test_a_formatted_topic_is_parsed_to_the_same_device_and_channel(
+    root: str, device: Device, channel: Channel, other: Channel
+) -> None:
     topics = Topics(root)
     topic = topics.format(device, channel)
     assert topics.parse(topic) == (device, channel)
@@ -24,7 +26,7 @@ def test_there_and_back(root: str, device: Device, channel: Channel, other: Chan
 
 
 @given(ROOTS, st.text(max_size=40) | st.lists(st.text(max_size=5), max_size=6).map("/".join))
-def test_any_topic_is_ours_or_breaks_a_limit(root: str, tail: str) -> None:
+def test_any_topic_is_parsed_or_breaks_a_limit(root: str, tail: str) -> None:
     topics = Topics(root)
     for topic in (tail, f"{root}/{tail}"):
         try:

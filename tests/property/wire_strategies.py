@@ -28,7 +28,7 @@ MODEL_RESULTS = st.tuples(
 RESULTS = st.tuples(
     maybe(WORDS), maybe(WORDS), maybe(TEXTS), maybe(UINT), maybe(UINT), maybe(st.lists(MODEL_RESULTS, max_size=2))
 ).map(list)
-SPOKEN = st.lists(st.none() | st.tuples(maybe(UINT), maybe(UINT), SAMPLES).map(list), max_size=3)
+MODEL_SAMPLES = st.lists(st.none() | st.tuples(maybe(UINT), maybe(UINT), SAMPLES).map(list), max_size=3)
 
 HELLOS = st.tuples(
     st.integers(0, 65535), LAYOUTS, maybe(st.integers(0, 4_102_444_800)), maybe(st.integers(0, 10**6)), maybe(UINT)
@@ -37,7 +37,7 @@ HEARTBEATS = st.tuples(
     st.integers(0, 65535) | LAYOUTS,
     maybe(UINT),
     maybe(SAMPLES),
-    maybe(SPOKEN),
+    maybe(MODEL_SAMPLES),
     maybe(UINT),
     maybe(RESULTS),
     maybe(UINT),

@@ -132,7 +132,7 @@ def start_broker(name: str, directory: Path) -> Iterator[Broker]:
 
 
 class SessionBroker:
-    """The broker of a session, made when it is first asked for, and made anew once it does not serve any more."""
+    """The broker of a session, made when it is first asked for, and again once it does not serve any more."""
 
     def __init__(self, name: str, directory: Path) -> None:
         self._name = name
@@ -190,7 +190,7 @@ def fleet_of_a_module(name: str) -> str:
 ABILITIES = {
     "receive_maximum": "goes by an in-flight limit of its own and not by Receive Maximum",
     "unsubscribe": "leaves an UNSUBSCRIBE without its answer, or ends the connection",
-    "dealing_to_the_absent": "deals nothing to a member of a shared subscription that is away",
+    "assigning_to_the_absent": "assigns no message to a member of a shared subscription that is away",
 }
 """What a test may ask of the session's broker by `needs_broker`, and what a broker does that cannot do it. rumqttd 0.20
 (tried) sends a client more than its Receive Maximum, and answers no subscription before all that was taken in; with

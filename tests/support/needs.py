@@ -1,7 +1,7 @@
-"""What a test needs of this machine: programs, rights, a broker that can do a thing.
+"""What a test needs of this machine: programs, rights, abilities of the broker.
 
-What is missing skips the test on a laptop and fails it where CI is set: a lack must never pass for a success. The end
-of a run names each lack once, with the command that ends it.
+If something is missing, the test is skipped, or fails where CI is set: it must never count as passed. The end of a run
+lists each reason once, with the command that installs what is missing.
 """
 
 import os
@@ -33,17 +33,17 @@ INSTALL = "brew install" if sys.platform == "darwin" else "apt-get install"
 _ADVICE = re.compile(r": (?:brew|apt-get) install (\S+)$")
 
 
-def missing(lack: str, program: str = "") -> NoReturn:
-    """Skip the test, or fail it where CI is set. `program`: the one whose package ends the lack, if one does."""
-    why = reason(lack, program)
+def missing(problem: str, program: str = "") -> NoReturn:
+    """Skip the test, or fail it where CI is set. `program`: the one to install, if there is one."""
+    why = reason(problem, program)
     if os.environ.get("CI"):
         pytest.fail(f"{why} (CI is set: nothing is skipped)", pytrace=False)
     pytest.skip(why)
 
 
-def reason(lack: str, program: str = "") -> str:
-    """The lack, and the command that ends it."""
-    return f"{lack}: {INSTALL} {_package(program)}" if program else lack
+def reason(problem: str, program: str = "") -> str:
+    """The problem, and the command that solves it."""
+    return f"{problem}: {INSTALL} {_package(program)}" if program else problem
 
 
 def find(name: str) -> str | None:

@@ -44,7 +44,7 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One message on `dead`: the refused payload, and its user properties."""
+    """One message on `dead`: the rejected payload, and its user properties."""
 
     topic: str
     payload: bytes
@@ -158,7 +158,7 @@ class PlainDevice(_Connection):
 
 
 class Operator(_Connection):
-    """A person who looks at what was refused in one fleet."""
+    """A person who looks at the rejected payloads of one fleet."""
 
     def __init__(self, login: Login, fleet: str, root: str = "edge") -> None:
         self.dead: Arrivals[DeadLetter] = Arrivals("message on dead")

@@ -1,4 +1,4 @@
-"""The command, run as a process of its own: exit status, streams, and that it loads little."""
+"""The command, run as a process of its own: exit status, streams, and which modules it imports."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The payloads that must be refused, as tables: what make.py turns into malformed.json.
+"""The payloads that must be rejected, as tables: what make.py turns into malformed.json.
 
 Written by hand from the protocol page. `layout` heartbeats carry their layout, so that no hello needs to be known.
 """

@@ -156,7 +156,7 @@ class ActingGateway:
             if accept(channel, value):
                 return value
 
-    def say(self, channel: str, value: list, retain: bool = False) -> None:
+    def publish(self, channel: str, value: list, retain: bool = False) -> None:
         self._client.publish(f"edge/fleet-a/dev-1/{channel}", msgpack.packb(value), 1, retain).wait_for_publish(10)
 
     def close(self) -> None:

@@ -27,54 +27,54 @@ def test_a_result_is_repeated_until_it_is_acked(device, gateway):
     beat = gateway.wait(is_beat)
     assert beat[0] == hello[0]
     assert beat[2:] == [[None, -61], None, 0]
-    gateway.say("plan", PLAN, retain=True)
+    gateway.publish("plan", PLAN, retain=True)
     beats = [gateway.wait(has_result) for _ in range(3)]
     assert [each[4] for each in beats] == [7, 7, 7]
     assert [each[5][:3] for each in beats] == [["deploy-7", "SUCCESS", None]] * 3
     assert beats[0][5][5] == [["kws", None, None, 1, 1, 1]]
     assert len({each[6] for each in beats}) == 1
-    gateway.say("ack", [beats[0][6], 0, NOW])
+    gateway.publish("ack", [beats[0][6], 0, NOW])
     assert last_line(process) == {"have": 7, "installed": ["kws"], "bad": 0}
 
 
 def test_a_broker_killed_and_restarted_loses_no_result(device, gateway, broker):
     process = device("managed", "state")
     gateway.wait(is_beat)
-    gateway.say("plan", PLAN, retain=True)
+    gateway.publish("plan", PLAN, retain=True)
     seq = gateway.wait(has_result)[6]
     broker.kill()
     broker.start()
     gateway.subscribed()
     assert gateway.wait(has_result)[6] == seq
-    gateway.say("ack", [seq, 2, NOW])
+    gateway.publish("ack", [seq, 2, NOW])
     assert gateway.wait(lambda channel, value: channel == "hello")[1][0] == "1.0.0"
     assert gateway.wait(has_result)[6] == seq
-    gateway.say("ack", [seq, 0, NOW])
+    gateway.publish("ack", [seq, 0, NOW])
     assert last_line(process)["installed"] == ["kws"]
 
 
 def test_a_device_killed_before_the_ack_reports_its_result_after_the_next_start(device, gateway):
     first = device("managed", "state")
     gateway.wait(is_beat)
-    gateway.say("plan", PLAN, retain=True)
+    gateway.publish("plan", PLAN, retain=True)
     first_report = gateway.wait(has_result)
     end(first)
     second = device("managed", "state")
     second_report = gateway.wait(lambda channel, value: has_result(channel, value) and value[1] >= first_report[1])
     assert (second_report[5][0], second_report[5][5]) == (first_report[5][0], first_report[5][5])
-    gateway.say("ack", [second_report[6], 0, NOW])
+    gateway.publish("ack", [second_report[6], 0, NOW])
     assert last_line(second) == {"have": 7, "installed": [], "bad": 0}
 
 
 def test_hostile_payloads_from_the_broker_change_nothing(device, gateway):
     process = device("managed", "state")
     gateway.wait(is_beat)
-    gateway.say("ack", [[[[[[[[[[[]]]]]]]]]]])
-    gateway.say("plan", [5, 5])
-    gateway.say("plan", [5, ["x" * 5000]])  # larger than the device takes in: read over, not even counted as bad
-    gateway.say("plan", PLAN)
+    gateway.publish("ack", [[[[[[[[[[[]]]]]]]]]]])
+    gateway.publish("plan", [5, 5])
+    gateway.publish("plan", [5, ["x" * 5000]])  # larger than the device takes in: read over, not even counted as bad
+    gateway.publish("plan", PLAN)
     beat = gateway.wait(has_result)
-    gateway.say("ack", [beat[6], 0, NOW])
+    gateway.publish("ack", [beat[6], 0, NOW])
     assert last_line(process) == {"have": 7, "installed": ["kws"], "bad": 2}
 
 

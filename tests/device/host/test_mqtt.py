@@ -37,7 +37,7 @@ class Peer:
             data += more
         return data
 
-    def say(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         self.sock.sendall(data)
 
 
@@ -92,11 +92,11 @@ def message(value=5) -> Packer:
 
 def accept(peer: Peer) -> bytes:
     packet = peer.packet()
-    peer.say(CONNACK)
+    peer.send(CONNACK)
     return packet
 
 
-def test_connect_says_who_it_is_what_its_will_is_and_when_to_worry(scripted):
+def test_connect_has_client_id_will_login_and_keepalive(scripted):
     seen = []
     port = scripted(lambda peer: seen.append(accept(peer)))
     client(port, flags=0xEC, fields=("me", "w", b"gone", "f/d", "pw"), keepalive=300).connect()
@@ -117,7 +117,7 @@ def test_a_long_connect_has_a_length_of_two_bytes(scripted):
 def test_connect_returns_whether_there_was_a_session(scripted, present):
     def script(peer: Peer) -> None:
         peer.packet()
-        peer.say(bytes((0x20, 2, present, 0)))
+        peer.send(bytes((0x20, 2, present, 0)))
 
     assert client(scripted(script)).connect() is bool(present)
 
@@ -125,7 +125,7 @@ def test_connect_returns_whether_there_was_a_session(scripted, present):
 def test_a_refused_connect_has_the_brokers_code(scripted):
     def script(peer: Peer) -> None:
         peer.packet()
-        peer.say(b"\x20\x02\x00\x05")
+        peer.send(b"\x20\x02\x00\x05")
 
     device = client(scripted(script))
     with pytest.raises(OSError) as error:
@@ -147,7 +147,7 @@ def test_a_publish_is_one_packet_and_returns_with_its_puback(scripted):
         accept(peer)
         for _ in range(2):
             seen.append(peer.packet())
-            peer.say(b"\x40\x02" + seen[-1][-3:-1])
+            peer.send(b"\x40\x02" + seen[-1][-3:-1])
         seen.append(peer.packet())
 
     device = client(scripted(script))
@@ -171,7 +171,7 @@ def test_every_width_of_the_remaining_length(scripted, size, head):
     def script(peer: Peer) -> None:
         accept(peer)
         seen.append(peer.packet())
-        peer.say(b"\x40\x02\x00\x01")
+        peer.send(b"\x40\x02\x00\x01")
 
     device = client(scripted(script))
     device.connect()
@@ -192,7 +192,7 @@ def test_an_unconfirmed_publish_goes_again_with_dup_under_its_id(scripted):
     def again(peer: Peer) -> None:
         accept(peer)
         seen.append(peer.packet())
-        peer.say(b"\x40\x02\x00\x09" + b"\x40\x02\x00\x01")  # an ack of something else first
+        peer.send(b"\x40\x02\x00\x09" + b"\x40\x02\x00\x01")  # an ack of something else first
 
     device = client(scripted(lost, again))
     device.connect()
@@ -214,7 +214,7 @@ def test_packet_ids_wrap_and_leave_out_0(scripted):
         accept(peer)
         for _ in range(3):
             ids.append(peer.packet()[-3:-1])
-            peer.say(b"\x40\x02" + ids[-1])
+            peer.send(b"\x40\x02" + ids[-1])
 
     device = client(scripted(script))
     device.connect()
@@ -228,9 +228,9 @@ def test_a_subscription_is_granted_or_refused(scripted):
     def script(peer: Peer) -> None:
         accept(peer)
         assert peer.packet() == b"\x82\x08\xff\xff\x00\x03a/b\x01"
-        peer.say(b"\x90\x03\xff\xff\x01")
+        peer.send(b"\x90\x03\xff\xff\x01")
         peer.packet()
-        peer.say(b"\x90\x03\xff\xff\x80")
+        peer.send(b"\x90\x03\xff\xff\x80")
 
     device = client(scripted(script))
     device.connect()
@@ -243,8 +243,8 @@ def test_messages_come_in_while_a_publish_waits_and_are_acked(scripted):
     def script(peer: Peer) -> None:
         accept(peer)
         peer.packet()
-        peer.say(b"\x30\x06\x00\x03a/bx" + b"\x32\x08\x00\x03a/b\x00\x07y")
-        peer.say(b"\x40\x02\x00\x01")
+        peer.send(b"\x30\x06\x00\x03a/bx" + b"\x32\x08\x00\x03a/b\x00\x07y")
+        peer.send(b"\x40\x02\x00\x01")
         assert peer.packet() == b"\x40\x02\x00\x07"
 
     seen = []
@@ -262,7 +262,7 @@ def test_a_packet_that_comes_byte_by_byte(scripted):
     def script(peer: Peer) -> None:
         peer.packet()
         for byte in CONNACK + b"\x32\x08\x00\x03a/b\x00\x07y":
-            peer.say(bytes((byte,)))
+            peer.send(bytes((byte,)))
         assert peer.packet() == b"\x40\x02\x00\x07"
 
     seen = []
@@ -272,11 +272,11 @@ def test_a_packet_that_comes_byte_by_byte(scripted):
     assert seen == [b"y"]
 
 
-def test_a_packet_larger_than_the_buffer_is_read_over_and_acked(scripted):
+def test_a_packet_larger_than_the_buffer_is_skipped_and_acked(scripted):
     def script(peer: Peer) -> None:
         accept(peer)
         body = b"\x00\x03a/b\x00\x07" + bytes(10000)
-        peer.say(b"\x32" + bytes((len(body) & 127 | 128, len(body) >> 7)) + body + b"\x30\x06\x00\x03a/bx")
+        peer.send(b"\x32" + bytes((len(body) & 127 | 128, len(body) >> 7)) + body + b"\x30\x06\x00\x03a/bx")
         assert peer.packet() == b"\x40\x02\x00\x07"
 
     seen = []
@@ -292,10 +292,10 @@ BROKEN = [b"\x32\x04\x00\xff\x00\x00", b"\x32\x02\x00\x00", b"\x30\xff\xff\xff\x
 
 
 @pytest.mark.parametrize("data", BROKEN)
-def test_a_packet_that_is_none_ends_the_connection_and_nothing_else(scripted, data):
+def test_a_malformed_packet_ends_the_connection_and_nothing_else(scripted, data):
     def script(peer: Peer) -> None:
         accept(peer)
-        peer.say(data)
+        peer.send(data)
 
     seen = []
     device = client(scripted(script), on_message=lambda *args: seen.append(args))
@@ -306,13 +306,13 @@ def test_a_packet_that_is_none_ends_the_connection_and_nothing_else(scripted, da
     assert seen == []
 
 
-def test_a_flood_is_no_answer(scripted):
+def test_a_flood_does_not_count_as_an_answer(scripted):
     def script(peer: Peer) -> None:
         accept(peer)
         peer.packet()
         with pytest.raises(OSError):
             while True:
-                peer.say(b"\x30\x06\x00\x03a/bx")
+                peer.send(b"\x30\x06\x00\x03a/bx")
 
     device = client(scripted(script), timeout=300)
     device.connect()
@@ -327,7 +327,7 @@ def test_an_idle_connection_is_pinged_and_a_silent_broker_noticed(scripted):
     def script(peer: Peer) -> None:
         accept(peer)
         pings.append(peer.packet())
-        peer.say(b"\xd0\x00")
+        peer.send(b"\xd0\x00")
         pings.append(peer.packet())
         with pytest.raises((AssertionError, OSError)):
             peer.packet()
@@ -342,7 +342,7 @@ def test_an_idle_connection_is_pinged_and_a_silent_broker_noticed(scripted):
     assert pings == [b"\xc0\x00", b"\xc0\x00"]
 
 
-def test_disconnect_takes_leave_and_close_does_not(scripted):
+def test_disconnect_sends_its_packet_and_close_does_not(scripted):
     last = []
 
     def script(peer: Peer) -> None:

@@ -54,9 +54,9 @@ def test_they_make_a_managed_device(gateway, board):
     assert gateway.wait(lambda channel, value: channel == "hello")[1][1] == [["room", "temperature", -1]]
     assert gateway.wait(lambda channel, value: channel == "hb")[2:] == [[213], None, 0]
     checksum = hashlib.sha1(MODEL, usedforsecurity=False).digest()
-    gateway.say("plan", [7, [["deploy-7", 0, [["kws", 1, checksum], ["old", 0]]]]], retain=True)
+    gateway.publish("plan", [7, [["deploy-7", 0, [["kws", 1, checksum], ["old", 0]]]]], retain=True)
     assert gateway.wait(lambda channel, value: channel == "read")[:3] == [7, 0, 0]
-    gateway.say("block", [7, 0, 0, len(MODEL), MODEL])
+    gateway.publish("block", [7, 0, 0, len(MODEL), MODEL])
     result = gateway.wait(lambda channel, value: channel == "hb" and len(value) > 5)[5]
     assert (result[0], result[1]) == ("deploy-7", "SUCCESS")
     assert (board / "kws").read_bytes() == MODEL
@@ -121,23 +121,23 @@ def look(desk, seconds):
     return running(desk.mpremote("run", "look.py"), cwd=desk.clone, stdout=subprocess.PIPE)
 
 
-def test_the_lines_that_look_print_what_the_page_says_of_a_board_for_which_all_is_well(desk, gateway):
+def test_look_py_prints_what_the_page_says_of_a_board_that_works(desk, gateway):
     with look(desk, 5) as process:
         seq = gateway.wait(lambda channel, value: channel == "hb")[6]
-        gateway.say("ack", [seq, 0, int(time.time())])
+        gateway.publish("ack", [seq, 0, int(time.time())])
         out, _ = process.communicate(timeout=20)
     assert out.splitlines()[-1] == "True None 0 None None"
     assert f"`{out.splitlines()[-1]}` is a board" in pages.page(PAGE).text
 
 
-def test_they_print_that_nobody_answers(desk, broker):
+def test_look_py_shows_that_nothing_listens(desk, broker):
     broker.kill()
     with look(desk, 2) as process:
         out, _ = process.communicate(timeout=20)
     assert out.splitlines()[-1] == "False [Errno 111] ECONNREFUSED None None None"
 
 
-def test_they_print_that_no_answer_comes(desk):
+def test_look_py_shows_that_no_ack_comes(desk):
     with look(desk, 2) as process:
         out, _ = process.communicate(timeout=20)
     assert out.splitlines()[-1] == "True None None None None"

@@ -56,9 +56,9 @@ def test_a_plan_reaches_a_host_and_its_result_comes_back(host, gateway):
     hello = gateway.wait(lambda channel, value: channel == "hello")
     assert hello[1:3] == [LAYOUT, host.agent.epoch]
     assert gateway.wait(lambda channel, value: channel == "hb")[2:] == [[0.5], None, 0]
-    gateway.say("plan", [7, [["deploy-7", 0, [["kws", 1]]]]], retain=True)
+    gateway.publish("plan", [7, [["deploy-7", 0, [["kws", 1]]]]], retain=True)
     beat = gateway.wait(lambda channel, value: channel == "hb" and len(value) > 5)
-    gateway.say("ack", [beat[6], 0, NOW])
+    gateway.publish("ack", [beat[6], 0, NOW])
     assert gateway.wait(lambda channel, value: channel == "hb" and len(value) == 5)[4] == 7
     assert host.installed == ["kws"]
 

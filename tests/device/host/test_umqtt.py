@@ -27,13 +27,13 @@ def has_result(channel, value):
     return channel == "hb" and len(value) > 5
 
 
-def test_a_result_outlives_a_broker(device, gateway, broker):
+def test_a_result_survives_the_end_of_a_broker(device, gateway, broker):
     gateway.wait(lambda channel, value: channel == "hello")
-    gateway.say("plan", PLAN, retain=True)
+    gateway.publish("plan", PLAN, retain=True)
     seq = gateway.wait(has_result)[6]
     broker.kill()
     broker.start()
     gateway.subscribed()
     assert gateway.wait(has_result)[6] == seq
-    gateway.say("ack", [seq, 0, NOW])
+    gateway.publish("ack", [seq, 0, NOW])
     assert last_line(device) == {"have": 7, "installed": ["kws"], "bad": 0}

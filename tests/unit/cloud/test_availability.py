@@ -59,7 +59,7 @@ def test_one_device_alone_never_opens_it() -> None:
     assert breaker.limit == MAX_LIMIT
 
 
-def test_nor_many_while_others_succeed() -> None:
+def test_many_failures_between_successes_never_open_it() -> None:
     breaker = CircuitBreaker(MAX_LIMIT)
     for device in FLEET * 10:
         assert not breaker.on_failure(device)
@@ -92,7 +92,7 @@ def test_a_successful_probe_begins_the_recovery() -> None:
     assert (breaker.limit, breaker.open, breaker.recovering) == (PROBES, False, True)
 
 
-def test_so_does_a_call_in_flight() -> None:
+def test_a_successful_call_in_flight_begins_the_recovery_too() -> None:
     breaker = opened()
     breaker.on_success(100.0)
     breaker.half_open()
@@ -203,20 +203,20 @@ def test_a_call_that_fails_while_others_succeed_is_given_up() -> None:
     assert case.given_up(300)
 
 
-def test_what_an_operator_must_correct_is_not() -> None:
+def test_an_error_that_an_operator_must_correct_is_not_given_up() -> None:
     case = Case()
     case.others(100, 10_000)
     assert not case.given_up(100_000, OPERATOR)
 
 
-def test_one_that_blocks_others_is_given_up_after_some_attempts() -> None:
+def test_a_call_that_blocks_others_is_given_up_after_some_attempts() -> None:
     case = Case()
     case.others(1)
     case.record.blocks_others = True
     assert [case.given_up(1) for _ in range(8)] == [False] * 7 + [True]
 
 
-def test_and_after_one_if_the_call_before_was_given_up() -> None:
+def test_a_call_that_blocks_others_is_given_up_after_one_attempt_if_the_last_one_was() -> None:
     case = Case()
     case.others(1)
     case.record.blocks_others = case.record.gave_up_before = True
@@ -224,7 +224,9 @@ def test_and_after_one_if_the_call_before_was_given_up() -> None:
 
 
 @pytest.mark.parametrize(("share", "error", "successes"), [(0.11, FAILED, 1), (0.0, OPERATOR, 1), (0.0, FAILED, 0)])
-def test_but_not_if_the_service_may_be_the_reason(share: float, error: CloudError, successes: int) -> None:
+def test_a_call_that_blocks_others_is_not_given_up_if_the_service_may_be_the_reason(
+    share: float, error: CloudError, successes: int
+) -> None:
     """Others fail too; an operator must act; or no other call has succeeded since."""
     case = Case(share=share)
     case.others(successes)

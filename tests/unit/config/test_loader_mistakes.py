@@ -106,7 +106,9 @@ def test_what_a_file_may_not_hold(toml: Write, text: str, remedy: str) -> None:
     assert remedy in mistake
 
 
-def test_a_file_that_is_not_there_is_told_with_who_named_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_with_the_setting_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     assert mistakes(tmp_path / "x.toml") == [
         f"{tmp_path}/x.toml: cannot be read; --config should name a TOML file (No such file or directory)"
     ]
@@ -121,7 +123,7 @@ def test_an_unknown_variable_gets_the_nearest_name(monkeypatch: pytest.MonkeyPat
     assert mistakes() == ["GATEWAY_FLEET: there is no such setting; should it be GATEWAY_FLEETS?"]
 
 
-def test_all_mistakes_are_told_at_once(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_mistakes_are_reported_at_once(toml: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_FLEET", "a")
     monkeypatch.setenv("GATEWAY_INTAKE", "lots")
     monkeypatch.setenv("GATEWAY_GROUP_FILE", "/nowhere")

@@ -100,7 +100,7 @@ def test_two_gateways_of_one_host_have_their_own_sessions_and_folders() -> None:
         ("gw-building-hall7", False),
     ],
 )
-def test_a_client_id_that_hangs_on_a_containers_name_is_known(
+def test_a_client_id_that_depends_on_a_containers_name_is_detected(
     monkeypatch: pytest.MonkeyPatch, host: str, will_change: bool
 ) -> None:
     monkeypatch.setattr("socket.gethostname", lambda: host)

@@ -1,4 +1,4 @@
-"""Reads: the protocol's limits, the device's own plan and no other, and one question to the service before code 5."""
+"""Reads: the protocol's limits, the device's own plan and no other, and one call to the service before code 5."""
 
 import pytest
 
@@ -122,7 +122,7 @@ def test_during_the_call_the_newest_read_counts(harness: EngineHarness) -> None:
     assert calls(effects) == []
 
 
-def test_an_outage_is_no_answer_to_a_read(harness: EngineHarness) -> None:
+def test_an_outage_does_not_answer_a_read(harness: EngineHarness) -> None:
     harness.receive(Read(7, 0, 0, 512))
     assert harness.resolve(Cancelled("503")) == []
     assert len(calls(harness.receive(Read(7, 0, 0, 512)))) == 1

@@ -230,7 +230,7 @@ def test_a_backlog_waits_until_a_retained_hello_would_be_here() -> None:
     assert [call.heartbeats for call in calls(harness.receive(Hello(1, LAYOUT)))] == [100]
 
 
-def test_then_only_a_few_of_a_device_wait_for_a_late_hello() -> None:
+def test_after_the_retained_wait_only_a_few_heartbeats_of_a_device_wait() -> None:
     harness = EngineHarness()
     flood(harness, 1)
     harness.suback()

@@ -140,8 +140,8 @@ def test_models_are_merged_by_name_and_version() -> None:
     layout = Layout(
         "1.0", (), (Model("keyword", "1.0", rows), Model("keyword", "2.0", rows), Model("keyword", "1.0", rows))
     )
-    spoken = tuple(ModelSamples(None, None, (number,)) for number in (1, 2, 3))
-    call = merging.merge(DEVICE, [waiting(layout, models=spoken), waiting(layout, models=spoken)])
+    reported = tuple(ModelSamples(None, None, (number,)) for number in (1, 2, 3))
+    call = merging.merge(DEVICE, [waiting(layout, models=reported), waiting(layout, models=reported)])
     assert [(model.name, model.version) for model in call.models] == [("keyword", "1.0"), ("keyword", "2.0")]
     assert [[value for _, value, _ in model.metrics] for model in call.models] == [[1, 3, 1, 3], [2, 2]]
 
@@ -204,8 +204,8 @@ def test_a_merge_is_bounded_in_bytes_but_never_empty() -> None:
 def test_long_names_count_with_their_length() -> None:
     metric = Metric("d" * 1000, "m" * 100)
     layout = Layout("1.0", (metric,), (Model("n" * 255, "1.0", (metric,)),))
-    spoken = {"values": ((1, 0) * 10,), "models": (ModelSamples(1, 1, ((1, 0) * 10,)),)}
-    batch = [waiting(layout, **spoken) for _ in range(20)]
+    reported = {"values": ((1, 0) * 10,), "models": (ModelSamples(1, 1, ((1, 0) * 10,)),)}
+    batch = [waiting(layout, **reported) for _ in range(20)]
     assert merging.mergeable_count(batch, 100, 100_000) <= 5
 
 
@@ -239,7 +239,7 @@ def test_what_the_layout_or_the_dates_forbid(members: Any, code: Code, detail: s
     "members",
     [{"time": 1000 + 86_400}, {"time": 0}, {"values": ((1, EPOCH + 100),)}, {"values": (2**64 - 1, -(2**63))}, {}],
 )
-def test_what_they_just_allow(members: Any) -> None:
+def test_what_the_layout_and_the_dates_just_allow(members: Any) -> None:
     merging.check_heartbeat(waiting(**members), LAYOUT)
     assert merging.merge(DEVICE, [waiting(**members)]).heartbeats == 1
 

@@ -1,4 +1,4 @@
-"""The registration: asked once and kept for CacheTTL, "not registered" for 60 s at most, and what counts as a yes."""
+"""The registration: asked once, kept for CacheTTL, "not registered" for 60 s at most; and what counts as registered."""
 
 import pytest
 
@@ -84,7 +84,7 @@ def test_values_that_count_as_registered(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["", "false", "DEREGISTERED", "NOT_REGISTERED", "yes", "REGISTERED "])
-def test_anything_else_counts_as_not(word: str) -> None:
+def test_any_other_value_counts_as_not_registered(word: str) -> None:
     harness = asking()
     harness.receive(HEARTBEAT)
     assert codes(harness.resolve(answered(word, 60.0))) == [(7, 3)]

@@ -40,8 +40,8 @@ def harness() -> EngineHarness:
     return harness
 
 
-def widen(harness: EngineHarness, window: int) -> list[Effect]:
-    return harness.engine.set_concurrency(window, harness.now)
+def set_limit(harness: EngineHarness, limit: int) -> list[Effect]:
+    return harness.engine.set_concurrency(limit, harness.now)
 
 
 def numbers(effects: list[Effect]) -> list[list[int]]:
@@ -53,7 +53,7 @@ def asked(effects: list[Effect]) -> list[Device]:
     return [call.device for call in calls(effects)]
 
 
-# Postponed for the device's own sake
+# RetryLater(only_this_device=True)
 
 
 def test_a_device_whose_call_failed_alone_waits_until_its_retry_is_due(harness: EngineHarness) -> None:
@@ -136,14 +136,14 @@ def test_after_the_stop_no_retry_starts(harness: EngineHarness) -> None:
     harness.receive(heartbeat(1))
     harness.resolve(ALONE)
     harness.engine.stop()
-    assert harness.engine.retry_due(DEVICE, harness.now) == widen(harness, 0) == widen(harness, 9) == []
+    assert harness.engine.retry_due(DEVICE, harness.now) == set_limit(harness, 0) == set_limit(harness, 9) == []
 
 
-# EngineHarness
+# Waiting for a free slot
 
 
 def test_what_finds_no_free_slot_is_merged_when_there_is_one(harness: EngineHarness) -> None:
-    widen(harness, 1)
+    set_limit(harness, 1)
     harness.receive(heartbeat(1))
     for number in (1, 2, 3):
         assert harness.receive(heartbeat(number), OTHER) == []
@@ -154,7 +154,7 @@ def test_what_finds_no_free_slot_is_merged_when_there_is_one(harness: EngineHarn
 
 
 def test_slots_are_given_in_the_order_of_arrival(harness: EngineHarness) -> None:
-    widen(harness, 1)
+    set_limit(harness, 1)
     for number in (1, 2):
         for device in (DEVICE, OTHER, THIRD):
             harness.receive(heartbeat(number), device)
@@ -167,7 +167,7 @@ def test_slots_are_given_in_the_order_of_arrival(harness: EngineHarness) -> None
 
 def test_with_a_limit_of_0_no_call_starts(harness: EngineHarness) -> None:
     harness.receive(heartbeat(1))
-    assert widen(harness, 0) == []
+    assert set_limit(harness, 0) == []
     assert harness.resolve(ALL) == harness.receive(heartbeat(2)) == harness.receive(heartbeat(1), OTHER) == []
     assert harness.engine.waiting_devices == 2
 
@@ -175,41 +175,41 @@ def test_with_a_limit_of_0_no_call_starts(harness: EngineHarness) -> None:
 def test_single_slots_go_to_each_device_in_turn(harness: EngineHarness) -> None:
     """One that always fails does not block the others."""
     harness.receive(heartbeat(1))
-    widen(harness, 0)
+    set_limit(harness, 0)
     harness.resolve(ALL)
     harness.receive(heartbeat(1), OTHER)
     probed = []
     for _ in range(4):
-        probed += (now := asked(widen(harness, 1)))
-        widen(harness, 0)
+        probed += (now := asked(set_limit(harness, 1)))
+        set_limit(harness, 0)
         assert harness.resolve(ALL, now[0]) == []
     assert probed == [DEVICE, OTHER, DEVICE, OTHER]
 
 
 def test_after_an_outage_a_devices_backlog_is_one_call(harness: EngineHarness) -> None:
     harness.receive(heartbeat(1))
-    widen(harness, 0)
+    set_limit(harness, 0)
     harness.resolve(ALL)
     for number in range(2, 51):
         harness.receive(heartbeat(number))
-    effects = widen(harness, 128)
+    effects = set_limit(harness, 128)
     assert numbers(effects) == [list(range(1, 51))]
     assert acknowledged(harness.resolve(ACCEPTED)) == list(range(1, 51))
 
 
 def test_a_higher_limit_starts_more_calls(harness: EngineHarness) -> None:
-    widen(harness, 0)
+    set_limit(harness, 0)
     for device in (DEVICE, OTHER, THIRD):
         harness.receive(heartbeat(1), device)
-    assert asked(widen(harness, 2)) == [DEVICE, OTHER]
-    assert asked(widen(harness, 3)) == [THIRD]
+    assert asked(set_limit(harness, 2)) == [DEVICE, OTHER]
+    assert asked(set_limit(harness, 3)) == [THIRD]
 
 
 def test_a_device_that_was_just_registered_keeps_its_slot() -> None:
     harness = EngineHarness(Policy())
     for device in (DEVICE, OTHER):
         harness.restore_hello(device=device)
-    widen(harness, 1)
+    set_limit(harness, 1)
     harness.receive(heartbeat(1))
     harness.receive(heartbeat(1), OTHER)
     assert [type(call) for call in calls(harness.resolve(REGISTERED))] == [SendHeartbeat]
@@ -217,7 +217,7 @@ def test_a_device_that_was_just_registered_keeps_its_slot() -> None:
 
 
 def test_reads_and_plans_wait_for_a_slot_too(harness: EngineHarness) -> None:
-    widen(harness, 1)
+    set_limit(harness, 1)
     harness.receive(heartbeat(1))
     assert acknowledged(harness.receive(Read(7, 0, 0, 64), OTHER)) == [2]
     assert calls(harness.resolve(ACCEPTED)) == [GetDeployments(OTHER, retryable=False)]
@@ -225,7 +225,7 @@ def test_reads_and_plans_wait_for_a_slot_too(harness: EngineHarness) -> None:
 
 
 def test_a_queued_device_whose_messages_were_dropped_takes_no_slot(harness: EngineHarness) -> None:
-    widen(harness, 1)
+    set_limit(harness, 1)
     harness.receive(heartbeat(1))
     harness.receive(heartbeat(1), OTHER)
     harness.receive(heartbeat(1), THIRD)
@@ -236,7 +236,7 @@ def test_a_queued_device_whose_messages_were_dropped_takes_no_slot(harness: Engi
 
 
 def test_a_have_is_compared_when_there_is_a_slot(harness: EngineHarness) -> None:
-    widen(harness, 1)
+    set_limit(harness, 1)
     harness.receive(Heartbeat(HELLO.tag, 1, (1,), have=5))
     harness.receive(heartbeat(1), OTHER)
     assert asked(harness.resolve(ACCEPTED)) == [OTHER]

@@ -106,7 +106,7 @@ def test_paused_assigns_nothing_and_still_stops():
 
 
 @pytest.mark.parametrize("state", [RolloutState.STOPPED, RolloutState.ABORTED])
-def test_what_is_halted_withdraws_what_nobody_fetched_and_nothing_else(state):
+def test_a_stopped_or_aborted_rollout_withdraws_what_nobody_fetched(state):
     assert next_step(progress(state=state, waiting=900, given=50, fetched=50), 9e9) == Withdraw()
     assert next_step(progress(state=state, waiting=900, withdrawn=50, fetched=50), 9e9) is None
 

@@ -19,7 +19,7 @@ def test_shares(text, share):
 
 
 @pytest.mark.parametrize("text", ["", "%", "101%", "-5%", "5 %", "five", "1e1", "nan"])
-def test_text_that_is_no_share(text):
+def test_text_that_is_not_a_share(text):
     with pytest.raises(ManagerError, match="is not a share: 0% to 100%"):
         parse_share(text)
 
@@ -35,7 +35,7 @@ def test_times(text, seconds):
 
 
 @pytest.mark.parametrize("text", ["", "m", "-1s", "1.5h", "1w", "1h30m"])
-def test_text_that_is_no_time(text):
+def test_text_that_is_not_a_time(text):
     with pytest.raises(ManagerError, match="is not a time: 90s, 10m, 2h or 1d"):
         parse_duration(text)
 

@@ -184,7 +184,7 @@ CASES = [
 
 @collected
 @pytest.mark.parametrize("case", CASES)
-def test_one_that_was_dropped_is_collected_without_an_error(
+def test_a_dropped_connection_is_collected_without_an_error(
     case: Case, collect: Callable[[], None], reports: list[str]
 ) -> None:
     made: list[weakref.ref[BrokerConnection]] = []
@@ -207,7 +207,9 @@ async def dropped_open(made: list[weakref.ref[BrokerConnection]], listener: sock
 
 
 @collected
-def test_one_that_nobody_closed_is_collected_without_an_error(collect: Callable[[], None], reports: list[str]) -> None:
+def test_a_connection_that_nobody_closed_is_collected_without_an_error(
+    collect: Callable[[], None], reports: list[str]
+) -> None:
     made: list[weakref.ref[BrokerConnection]] = []
     with socket.create_server((HOST, 0)) as listener:
         listener.setblocking(False)

@@ -1,4 +1,4 @@
-"""The HTTP server of the status pages: what a client may send, and how little of the gateway it can take."""
+"""The HTTP server of the status pages: what a client may send, and how much of the gateway it can use."""
 
 import asyncio
 from collections.abc import AsyncIterator

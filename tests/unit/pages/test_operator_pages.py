@@ -91,7 +91,7 @@ def texts(node: ast.expr, around: list[ast.AST]) -> list[str]:
 
 
 def logged(folder: Path) -> Iterator[tuple[Path, str, str]]:
-    """File, text and level of all that the loggers of a folder are told."""
+    """File, text and level of each event that the code of a folder logs."""
     modules = trees(folder)
     loggers = {
         name
@@ -165,7 +165,7 @@ def checks() -> set[str]:
             if first_name(call.func) not in makers or not call.args:
                 continue
             if any(takes_a_check(scope) for scope in around) and first_name(call.args[0]) == "check":
-                continue  # handed on
+                continue  # passed on
             names = texts(call.args[0], around)
             if not names and isinstance(call.args[0], ast.Attribute):  # module.NAME
                 module, name = first_name(call.args[0].value), call.args[0].attr

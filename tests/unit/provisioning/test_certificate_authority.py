@@ -66,7 +66,7 @@ def test_no_certificate_outlives_the_authority() -> None:
     assert issued.certificate.not_valid_after_utc == NOT_AFTER == AUTHORITY.identity.certificate.not_valid_after_utc
 
 
-def test_a_name_longer_than_a_common_name_may_be() -> None:
+def test_a_name_that_is_too_long_for_a_common_name() -> None:
     assert AUTHORITY.issue_device("f/" + 62 * "d", NOT_AFTER)
     with pytest.raises(
         ProvisioningError, match="65 characters, a certificate's common name takes 64; a password has no such"
@@ -82,7 +82,7 @@ def test_what_is_neither_a_host_name_nor_an_address(host: str) -> None:
         AUTHORITY.issue_broker([host], NOT_AFTER)
 
 
-def test_a_host_name_that_is_none() -> None:
+def test_a_host_name_that_is_not_valid() -> None:
     with pytest.raises(ProvisioningError, match="is not a host name"):
         AUTHORITY.issue_broker(["broker.exämple"], NOT_AFTER)
 
@@ -114,7 +114,7 @@ def test_pem_comes_back() -> None:
         (DEVICE.certificate_pem, BROKER.key_pem, "the key is not that of the certificate"),
     ],
 )
-def test_pem_that_is_no_identity(certificate: bytes, key: bytes, message: str) -> None:
+def test_pem_that_is_not_an_identity(certificate: bytes, key: bytes, message: str) -> None:
     with pytest.raises(ProvisioningError, match=message):
         Identity.from_pem(certificate, key)
 

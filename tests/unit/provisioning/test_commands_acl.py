@@ -194,7 +194,7 @@ def test_a_configuration_that_cannot_be_converted(cli: SiteCli, tmp_path: Path, 
     assert (cli.all_files(), path.read_text()) == (before, conf)
 
 
-def test_an_acl_that_is_no_gateways(cli: SiteCli) -> None:
+def test_an_acl_without_the_lines_of_a_gateway(cli: SiteCli) -> None:
     (cli.site / "broker" / "acl").write_text("user x\n")
     assert "has no line `topic read ROOT/+/+/hb`" in cli.error("add", "f", "one")
 

@@ -27,7 +27,7 @@ def test_a_name_that_could_mean_another_device_is_rejected(name: str) -> None:
 
 
 @pytest.mark.parametrize("user", ["gateway", "a/b/c", "/b", "a/", "+/b"])
-def test_users_that_are_no_devices(user: str) -> None:
+def test_users_that_are_not_devices(user: str) -> None:
     assert devices_of_users([user]) == set()
 
 

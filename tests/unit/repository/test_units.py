@@ -1,4 +1,4 @@
-"""The units for systemd and what compose.yaml sets: all understood, little given away, every setting a real one."""
+"""The systemd units and compose.yaml: systemd understands every line, few rights are left, every setting exists."""
 
 import os
 import re
@@ -33,7 +33,7 @@ def test_systemd_understands_every_line(unit: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
-def test_a_unit_gives_little_away(unit: Path, tmp_path: Path) -> None:
+def test_a_unit_has_a_low_exposure_level(unit: Path, tmp_path: Path) -> None:
     done = analyzed(unit, tmp_path, "security", "--offline=true", f"--threshold={EXPOSED_AT_MOST}")
     assert done.returncode == 0, done.stdout
 

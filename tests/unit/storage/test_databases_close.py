@@ -30,7 +30,7 @@ def is_open(path: Path) -> bool:
     [(FILE, lambda folder: open_database(folder, create=False)), ("hellos.sqlite", StateStore)],
     ids=["manager", "gateway"],
 )
-def test_it_is_closed(name: str, opening: Callable[[Path], object], tmp_path: Path) -> None:
+def test_a_database_that_cannot_be_used_is_closed(name: str, opening: Callable[[Path], object], tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(NO_DATABASE)
     with pytest.raises((ConfigError, ManagerError), match="not a database") as refusal:
@@ -39,7 +39,7 @@ def test_it_is_closed(name: str, opening: Callable[[Path], object], tmp_path: Pa
     assert refusal  # its traceback would keep what was open
 
 
-def test_one_that_is_open_is_seen(tmp_path: Path) -> None:
+def test_an_open_database_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "some.sqlite"
     db = sqlite3.connect(path)
     db.execute("CREATE TABLE some (n)")

@@ -1,4 +1,4 @@
-"""What a test needs and is not there: skipped on a laptop, failed in CI, and named at the end of a run."""
+"""A test without what it needs: skipped, in CI failed, and listed at the end of a run."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ def debian(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CI", raising=False)
 
 
-def test_a_lack_skips_and_says_what_ends_it() -> None:
+def test_what_is_missing_skips_a_test_and_names_the_command_that_installs_it() -> None:
     with pytest.raises(pytest.skip.Exception, match=r"^no openssl here: apt-get install openssl$"):
         needs.missing("no openssl here", "openssl")
 
 
-def test_in_ci_a_lack_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_ci_what_is_missing_fails_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception, match="no openssl here"):
         needs.missing("no openssl here")
@@ -33,7 +33,7 @@ def test_a_program_is_found_off_the_path_of_a_user(monkeypatch: pytest.MonkeyPat
     assert needs.program("tool") == str(tool)
 
 
-def test_the_end_of_a_run_counts_each_lack_once_and_gives_one_command() -> None:
+def test_the_end_of_a_run_counts_each_reason_once_and_gives_one_command() -> None:
     reasons = ["a: apt-get install mosquitto", "b: apt-get install docker.io", "a: apt-get install mosquitto", "root"]
     assert needs.lacks(reasons) == [
         "    2 skipped: a: apt-get install mosquitto",
@@ -43,6 +43,6 @@ def test_the_end_of_a_run_counts_each_lack_once_and_gives_one_command() -> None:
     ]
 
 
-def test_nothing_lacking_says_nothing() -> None:
+def test_where_nothing_is_missing_nothing_is_printed() -> None:
     assert needs.lacks([]) == []
     assert needs.lacks(["root"]) == ["    1 skipped: root"]

@@ -14,7 +14,7 @@ from tests.support.processes import awaited, is_alive, line, nothing_outlives_us
 
 SILENT = [sys.executable, "-c", "import sys; sys.stdin.read()"]
 PIPES: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-# Forgets a process, prints its pid, and dies without any farewell.
+# Forgets a process, prints its pid, and ends without a cleanup.
 FORGETFUL = """
 import os, subprocess, sys
 from tests.support.processes import nothing_outlives_us
@@ -39,7 +39,7 @@ def test_it_ends_with_its_context() -> None:
     assert (was_alive, is_alive(pid)) == (True, False)
 
 
-def test_a_silent_one_is_killed_at_the_deadline_and_said_to_be_silent() -> None:
+def test_a_process_without_output_is_killed_at_the_deadline_and_the_error_says_so() -> None:
     with running(SILENT, **PIPES) as process, pytest.raises(AssertionError, match=r"^no word in 0\.05 s from \["):
         line(process, "word", 0.05)
     with running(SILENT, **PIPES) as process, pytest.raises(AssertionError, match=r"^no end in 0\.05 s"):
@@ -47,7 +47,7 @@ def test_a_silent_one_is_killed_at_the_deadline_and_said_to_be_silent() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
-def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
+def test_a_forgotten_process_ends_with_the_one_that_started_it() -> None:
     with running([sys.executable, "-c", FORGETFUL], cwd=ROOT, **PIPES) as forgetful:
         pid = int(line(forgetful, "pid"))
         assert is_alive(pid)
@@ -56,7 +56,7 @@ def test_what_was_forgotten_ends_with_a_process_that_dies() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
-def test_what_was_forgotten_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_forgotten_process_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.processes.GRACE_S", 0.0)
     with (
         pytest.raises(AssertionError, match=r"left these processes running: \{.*sys\.stdin\.read"),

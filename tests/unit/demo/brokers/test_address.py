@@ -32,7 +32,7 @@ def test_a_port_in_use_is_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
             free_ports(1)
 
 
-def test_bounds_that_are_no_range(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bounds_that_are_not_a_range(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEMO_PORTS", "many")
     with pytest.raises(ValueError, match="many"):
         free_ports(1)

@@ -66,7 +66,7 @@ def test_awss_own_endpoint_is_closed() -> None:
     assert "2024" in result["endpoint"].todo
 
 
-def test_a_refused_registration_is_a_warning() -> None:
+def test_a_rejected_registration_call_is_a_warning() -> None:
     found = ServiceAnswers(
         URL, {"GetDeviceRegistration": PermanentError("ValidationException", "no such device")}, None, 0.0
     )

@@ -87,7 +87,7 @@ def test_the_effect_depends_on_the_version() -> None:
 
 
 @pytest.mark.parametrize("file", [replace(KEY, link=True), replace(KEY, access=FileAccess(0, 7, 0o640)), CERTIFICATE])
-def test_what_is_no_hazard(file: BrokerFile) -> None:
+def test_what_is_not_a_hazard(file: BrokerFile) -> None:
     assert check(ACL, PASSWORDS, file).level is Level.PASS
 
 

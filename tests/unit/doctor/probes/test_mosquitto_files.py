@@ -63,7 +63,7 @@ def test_good_files(site: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["acl", "passwords", "key"])
-def test_links_and_files_that_are_none(site: Path, name: str) -> None:
+def test_links_and_paths_that_are_not_files(site: Path, name: str) -> None:
     option = {"acl": "acl_file", "passwords": "password_file", "key": "keyfile"}[name]
     (site / name).rename(site / "real")
     assert inspect(site)[option].problem == "is missing"

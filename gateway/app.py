@@ -160,7 +160,7 @@ class Gateway:
         except ShuttingDown:
             return
         except BrokerError:
-            _log.exception("a fault of the gateway: please report it")
+            _log.exception("internal error: please report this traceback")
 
     def _save_filters(self, filters: list[str]) -> None:
         try:
@@ -187,7 +187,7 @@ class Gateway:
             return
         try:
             await self._mqtt.leave_shared(lambda: self._dispatcher.wait_idle(for_hellos=True))
-            _log.info("left the group", group=self._settings.group, left_behind=self._in_flight.messages)
+            _log.info("left the shared subscription", group=self._settings.group, left_behind=self._in_flight.messages)
         except BrokerError as error:
             _log.warning("cannot leave the group: messages still queue for this client_id", reason=str(error))
 

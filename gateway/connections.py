@@ -1,4 +1,4 @@
-"""The connections of the settings: to the broker, to the Edge Manager, to S3. It must never open one.
+"""The endpoint of the broker, and the clients of the Edge Manager and S3, by the settings. It must never connect.
 
 The doctor uses these too, so that what it finds is true for `run`.
 """

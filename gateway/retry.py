@@ -1,6 +1,7 @@
 """The retry policy: which errors are retried, how long the waits are, what ends a wait.
 
-Built once and passed in. It must never import boto3 or an MQTT library: it goes by the classes of gateway.errors.
+Whether a failed call is retried or given up is decided in cloud/availability.py. This module must never import boto3
+or an MQTT library: it goes by the classes of gateway.errors.
 """
 
 import asyncio

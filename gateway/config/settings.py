@@ -195,7 +195,7 @@ class Settings(BaseSettings):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _no_truth_value(cls, value: object, info: ValidationInfo) -> object:
+    def _reject_boolean(cls, value: object, info: ValidationInfo) -> object:
         if isinstance(value, bool) and info.field_name != "ask_registration":
             raise ValueError("true and false mean nothing here")  # in Python they are 1 and 0
         return value
@@ -226,7 +226,7 @@ class Settings(BaseSettings):
 
     @field_validator("mqtt_key_file")
     @classmethod
-    def _pair(cls, value: object, info: ValidationInfo) -> object:
+    def _cert_needs_key(cls, value: object, info: ValidationInfo) -> object:
         if "mqtt_cert_file" in info.data and (value is None) != (info.data["mqtt_cert_file"] is None):
             raise ValueError("mqtt_cert_file and mqtt_key_file are set both or not at all")
         return value
@@ -242,7 +242,7 @@ class Settings(BaseSettings):
 
     @field_validator("retry_cap")
     @classmethod
-    def _above_base(cls, value: float, info: ValidationInfo) -> float:
+    def _cap_at_least_base(cls, value: float, info: ValidationInfo) -> float:
         if value < info.data.get("retry_base", 0):
             raise ValueError("it is below retry_base")
         return value

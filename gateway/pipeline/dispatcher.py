@@ -165,7 +165,7 @@ class Dispatcher:
     def _task_done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
-            _log.error("a fault of the gateway: please report it", exc_info=task.exception())
+            _log.error("internal error: please report this traceback", exc_info=task.exception())
 
 
 def _now() -> protocol.Instant:

@@ -88,7 +88,7 @@ class InboundHandler:
                 error.detail = f"hello: {error.detail.removeprefix('hello: ')}"
             effects = self._engine.reject(delivery, error, now, device)
         except Exception as error:
-            event = "a fault of the gateway: a message was rejected; please report it with its dead letter"
+            event = "internal error: message rejected; report this traceback with the dead letter"
             _log.exception(event, topic=delivery.topic)
             effects = self._engine.reject(delivery, LimitError(f"the gateway failed on it: {error!r}"), now, None)
         self._dispatcher.execute(effects)

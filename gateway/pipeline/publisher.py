@@ -107,9 +107,13 @@ class Publisher:
         try:
             file = self._store.save_dead_letter(delivery.topic, delivery.payload, code, detail, time.time())
         except StateError as error:
-            _log.error("a dead letter is in this event alone", error=str(error), payload=delivery.payload.hex())
+            _log.error(
+                "dead letter not written to disk: its payload is in this event only",
+                error=str(error),
+                payload=delivery.payload.hex(),
+            )
         else:
-            _log.warning("nobody subscribes to dead: the payload is kept in a file", file=str(file), reason=reason)
+            _log.warning("no subscriber on the topic dead: payload saved to a file", file=str(file), reason=reason)
 
     def _publish(
         self,

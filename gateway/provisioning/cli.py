@@ -70,7 +70,8 @@ def init(
     site: SiteOption = DEFAULT_SITE,
     renew: Annotated[bool, typer.Option("--renew", help="Make a new key and certificate of the broker.")] = False,
     root: Annotated[
-        str | None, typer.Option(envvar="GATEWAY_ROOT", help="The first level of all topics in the ACL; else: edge.")
+        str | None,
+        typer.Option(envvar="GATEWAY_ROOT", help="What every topic begins with, one level or more; else: edge."),
     ] = None,
 ) -> None:
     """Make the files of a site: certificate authority, certificate of the broker, the gateway's password, ACL.

@@ -14,7 +14,7 @@ from tests.faults.scenario import Scenario, scaled
 from tests.support.edge_manager import UNAVAILABLE, accept_all, always
 from tests.support.gateway_process import READY, GatewayProcess
 
-LEFT = "left the group"
+LEFT = "left the shared subscription"
 COUNTS = scaled([3], [2, 3])
 AGAIN_S = scaled(1.0, 5.0)
 """What was not acked by then is sent again; sooner, and a thousand a second drown in their own repetitions."""

@@ -35,7 +35,9 @@ OPEN_CONNECTIONS = "Then a connection by a certificate that is open stays open, 
 app = typer.Typer(name="devices", help="The site's identities: who may connect to the broker.", no_args_is_help=True)
 
 SiteOption = Annotated[Path, typer.Option("--site", envvar="EDGE_SITE", help="The folder of the site's identities.")]
-DataOption = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
+ManagerDataOption = Annotated[
+    Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")
+]
 NoRegisterOption = Annotated[bool, typer.Option("--no-register", help="Do not change the Edge Manager.")]
 OptionalFleetArgument = Annotated[str | None, typer.Argument(help="A DeviceFleetName.", show_default=False)]
 _DEVICES = typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)
@@ -120,7 +122,7 @@ def add(
     show: Annotated[bool, typer.Option("--print", help="Print the board file of the one device.")] = False,
     no_register: NoRegisterOption = False,
     site: SiteOption = DEFAULT_SITE,
-    data: DataOption = DEFAULT_DATA,
+    data: ManagerDataOption = DEFAULT_DATA,
 ) -> None:
     """Give devices a credential at the broker and a file for their boards, and register them at the manager.
 
@@ -155,7 +157,7 @@ def remove(
     csv: CsvOption = None,
     no_register: NoRegisterOption = False,
     site: SiteOption = DEFAULT_SITE,
-    data: DataOption = DEFAULT_DATA,
+    data: ManagerDataOption = DEFAULT_DATA,
 ) -> None:
     """Revoke devices' credentials, deregister them, and delete their board files. A second call changes nothing.
 
@@ -177,7 +179,7 @@ def list_devices(
     as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")] = False,
     no_register: NoRegisterOption = False,
     site: SiteOption = DEFAULT_SITE,
-    data: DataOption = DEFAULT_DATA,
+    data: ManagerDataOption = DEFAULT_DATA,
 ) -> None:
     """List all devices of the site and of the manager, with their credentials."""
     from gateway.provisioning import commands

@@ -3,9 +3,11 @@
 Each test runs `lint-imports` as `make lint` does, on the tree or on a copy of it with one import more.
 """
 
+import ast
 import re
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from shutil import copytree, ignore_patterns
 
@@ -70,3 +72,17 @@ def test_an_import_against_a_contract_is_found(copied: Path, path: str, line: st
         assert any(contract in name for name in broken_contracts(copied))
     finally:
         file.unlink() if before is None else file.write_bytes(before)
+
+
+def test_no_two_classes_or_type_aliases_have_one_name() -> None:
+    places: dict[str, list[str]] = defaultdict(list)
+    for path in sorted((ROOT / "gateway").rglob("*.py")):
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(str(path))
+            elif isinstance(node, ast.AnnAssign | ast.Assign):
+                target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
+                if isinstance(target, ast.Name) and re.fullmatch("[A-Z][A-Za-z]*[a-z][A-Za-z]*", target.id):
+                    places[target.id].append(str(path))
+    assert len(places) > 200
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

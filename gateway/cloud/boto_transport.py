@@ -5,6 +5,7 @@ keep the state of a device.
 """
 
 import asyncio
+import http.client
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,7 @@ from typing import Any
 
 import boto3
 from botocore import xform_name
+from botocore.awsrequest import AWSHTTPConnection, AWSHTTPSConnection
 from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError
@@ -21,6 +23,24 @@ from gateway.cloud import error_mapping, serializer
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, ConfigError
 from gateway.protocol import Call, SendHeartbeat
+
+
+class _FinalResponse(http.client.HTTPResponse):
+    """The final response: http.client takes an interim one other than 100 for it (RFC 9110 15.2), and the next call on
+    the connection would read the response of this one."""
+
+    def begin(self) -> None:
+        super().begin()
+        while 100 <= self.status < 200:
+            if self.status == http.HTTPStatus.SWITCHING_PROTOCOLS:
+                raise http.client.UnknownProtocol("101: a switch of protocols that was not asked for")
+            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first head
+            super().begin()
+
+
+# botocore has no setting for it. S3's client uses the same classes.
+for _connection in (AWSHTTPConnection, AWSHTTPSConnection):
+    _connection.response_class = _FinalResponse  # type: ignore[assignment]  # the stubs name a subclass
 
 
 def make_session() -> Any:

@@ -140,7 +140,8 @@ class ClientConnection(asyncio.Protocol):
         self._status = self._size = 0
         self._headers: dict[bytes, bytes] = {}
         self._body: list[bytes] = []
-        self._complete = self._keep_alive = False
+        self._response: HttpResponse | None = None
+        self._keep_alive = False
         # httptools calls these two for each header and each part of the body: methods of C cost no Python call.
         self.on_header = self._headers.__setitem__
         self.on_body = self._body.append
@@ -153,7 +154,6 @@ class ClientConnection(asyncio.Protocol):
         self._status = self._size = 0
         self._headers.clear()
         self._body.clear()
-        self._complete = self._keep_alive = False
         self.deadline = self._loop.time() + self._pool.origin.read_timeout
         assert self._transport is not None
         self._transport.write(request)
@@ -189,24 +189,26 @@ class ClientConnection(asyncio.Protocol):
             return
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self.fail(OperatorError("NotHttp", str(error)))
             return
-        if self._complete:
-            self._finish()
+        if self._response is not None:
+            self._finish(self._response)
 
     def eof_received(self) -> None:
         """The end of a body whose length the headers do not give."""
         if self._on_response is None or not self._status:
             return
         if not {name.lower() for name in self._headers} & BODY_LENGTH_HEADERS:
-            self._finish()
+            self._finish(self._received())
 
-    def _finish(self) -> None:
-        on_response, self._on_response = self._on_response, None
-        self.deadline = float("inf")
+    def _received(self) -> HttpResponse:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers.items()}
-        response = HttpResponse(self._status, headers, b"".join(self._body))
+        return HttpResponse(self._status, headers, b"".join(self._body))
+
+    def _finish(self, response: HttpResponse) -> None:
+        on_response, self._on_response, self._response = self._on_response, None, None
+        self.deadline = float("inf")
         if self._keep_alive:
             self._pool.release(self)
         else:
@@ -216,9 +218,17 @@ class ClientConnection(asyncio.Protocol):
 
     # Called by httptools
 
+    def on_message_begin(self) -> None:
+        if self._response is not None:
+            self._keep_alive = False  # more than the response that is due: the next one could be taken for another's
+
     def on_headers_complete(self) -> None:
         self._status = self._parser.get_status_code()
 
     def on_message_complete(self) -> None:
-        self._complete = True
-        self._keep_alive = self._parser.should_keep_alive()
+        if self._response is None and not 100 <= self._status < 200:
+            self._response, self._keep_alive = self._received(), self._parser.should_keep_alive()
+        # An interim response (RFC 9110 15.2) says nothing of the final one; httptools raises at 101.
+        self._status = 0
+        self._headers.clear()
+        self._body.clear()

@@ -51,7 +51,12 @@ FAULTS = {
     "signature": (error(403, "SignatureDoesNotMatch"), OperatorError),
     "404": (Reply(404, body="not found", kind="text/plain"), OperatorError),
     "404-json": (error(404, "UnknownOperationException"), OperatorError),
+    "100-503": (Reply(503, interim=(100,)), TransientError),
+    "103-503": (Reply(503, interim=(103,)), TransientError),
+    "102-103-429": (Reply(429, interim=(102, 103)), TransientError),
+    "103-403": (Reply(403, "AccessDeniedException", interim=(103,)), OperatorError),
     "page": (Reply(body="<html>welcome</html>", kind=HTML), OperatorError),
+    "300": (Reply(300, body="{}"), OperatorError),
     "moved": (Reply(302, body="", headers={"Location": "/login"}), OperatorError),
 }
 

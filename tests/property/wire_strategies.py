@@ -1,5 +1,7 @@
 """Strategies: names of the service's patterns, and the positional arrays that devices may send. No test of its own."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 
 UINT = st.integers(0, 2**64 - 1)
@@ -16,9 +18,9 @@ def maybe(strategy: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
     return st.none() | strategy
 
 
-METRICS = st.lists(st.tuples(WORDS, WORDS, EXPONENTS).map(list), max_size=4)
-MODELS = st.lists(st.tuples(WORDS, VERSIONS, METRICS).map(list), max_size=3)
-LAYOUTS = st.tuples(VERSIONS, METRICS, MODELS).map(list)
+METRICS: st.SearchStrategy[list[Any]] = st.lists(st.tuples(WORDS, WORDS, EXPONENTS).map(list), max_size=4)
+MODELS: st.SearchStrategy[list[Any]] = st.lists(st.tuples(WORDS, VERSIONS, METRICS).map(list), max_size=3)
+LAYOUTS: st.SearchStrategy[list[Any]] = st.tuples(VERSIONS, METRICS, MODELS).map(list)
 SERIES = st.lists(st.tuples(NUMBERS, AGE), max_size=4).map(lambda pairs: [each for pair in pairs for each in pair])
 SAMPLES = st.lists(st.none() | NUMBERS | SERIES, max_size=4)
 STATES = st.sampled_from([0, 1, None, "PAUSE"])

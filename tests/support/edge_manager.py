@@ -75,7 +75,8 @@ class Request:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What follows a request after `delay` seconds. `code`: the error's code. `body` None: the usual one of the
-    operation or of the error. `kind` None: no Content-Type. `headers` replace others of the same name."""
+    operation or of the error. `kind` None: no Content-Type. `headers` replace others of the same name. `interim`: the
+    statuses of responses that come before it (RFC 9110 15.2)."""
 
     status: int = 200
     code: str = ""
@@ -83,6 +84,7 @@ class Reply:
     kind: str | None = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
+    interim: tuple[int, ...] = ()
     end: End = End.REPLY
 
     @property
@@ -106,7 +108,9 @@ class Reply:
         if self.code:
             headers["x-amzn-ErrorType"] = self.code
         lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **self.headers}.items())
-        return f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n{lines}\r\n".encode("ascii") + body
+        interim = "".join(f"HTTP/1.1 {each} Interim\r\nLink: </x>\r\n\r\n" for each in self.interim)
+        head = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n{lines}\r\n"
+        return (interim + head).encode("ascii") + body
 
 
 Rule: TypeAlias = Callable[[Request], Reply | None]

@@ -136,3 +136,48 @@ async def test_a_response_that_is_too_large_is_an_error(service: Service) -> Non
     made = pool(service, 1)
     assert [type(each) for each in await responses(made)] == [OperatorError]
     made.close()
+
+
+@pytest.mark.parametrize("interim", [(100,), (102,), (103,), (103, 103, 102)])
+@pytest.mark.parametrize("status", [200, 400, 503])
+async def test_an_interim_response_is_not_the_final_one(
+    service: Service, interim: tuple[int, ...], status: int
+) -> None:
+    heads = "".join(f"HTTP/1.1 {each} Interim\r\nLink: </x>\r\n\r\n" for each in interim).encode()
+    service.answer = heads + f"HTTP/1.1 {status} Final\r\nContent-Length: 2\r\n\r\n{{}}".encode()
+    await service.open()
+    made = pool(service, 1)
+    final = HttpResponse(status, {"content-length": "2"}, b"{}")
+    assert [*await responses(made), *await responses(made)] == [final, final]
+    made.close()
+
+
+async def test_interim_responses_without_a_final_one_are_an_error(service: Service) -> None:
+    service.answer = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+    await service.open()
+    made = pool(service, 1)
+    assert [type(each) for each in await responses(made)] == [TransientError]
+    made.close()
+
+
+@pytest.mark.parametrize("header", [b"", b"Connection: upgrade\r\nUpgrade: h2c\r\n"])
+async def test_a_switch_of_protocols_is_an_error(service: Service, header: bytes) -> None:
+    service.answer = b"HTTP/1.1 101 Switching Protocols\r\n" + header + b"\r\n" + OK
+    await service.open()
+    made = pool(service, 1)
+    assert [type(each) for each in await responses(made)] == [OperatorError]
+    made.close()
+
+
+@pytest.mark.parametrize("more", [b"H", b"HTTP/1.1 200 OK\r\nContent-", OK, b"HTTP/1.1 103 Hints\r\n\r\n"])
+async def test_what_follows_a_response_closes_the_connection(service: Service, more: bytes) -> None:
+    """It would be read as the response to the next request."""
+    service.answer = OK + more
+    await service.open()
+    made = pool(service, 1)
+    await responses(made)
+    service.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown"
+    (own,) = await responses(made)
+    assert isinstance(own, HttpResponse)
+    assert own.body == b"own"
+    made.close()

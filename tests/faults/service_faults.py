@@ -14,6 +14,7 @@ KINDS = {
     "429": Reply(429, "TooManyRequestsException"),
     "500": Reply(500),
     "503": UNAVAILABLE,
+    "100 and 103, then 503": Reply(503, interim=(100, 103)),
     "InternalServiceException as 400": Reply(400, "InternalServiceException"),
     "reset": Reply(end=End.RESET),
     "accepted, answer lost": Reply(end=End.LOST),

@@ -21,6 +21,8 @@ from tests.support.loop_thread import LoopThread
 HOST = "127.0.0.1"
 JSON = "application/json"
 HTML = "text/html"
+INTERIM_S = 0.02
+"""Between interim responses and the final one."""
 
 
 class End(Enum):
@@ -108,9 +110,7 @@ class Reply:
         if self.code:
             headers["x-amzn-ErrorType"] = self.code
         lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **self.headers}.items())
-        interim = "".join(f"HTTP/1.1 {each} Interim\r\nLink: </x>\r\n\r\n" for each in self.interim)
-        head = f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n{lines}\r\n"
-        return (interim + head).encode("ascii") + body
+        return f"HTTP/1.1 {self.status} {HTTPStatus(self.status).phrase}\r\n{lines}\r\n".encode("ascii") + body
 
 
 Rule: TypeAlias = Callable[[Request], Reply | None]
@@ -219,7 +219,12 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
         elif reply.end is End.REPLY:
             usual = self._service.usual_body(request) if reply.body is None and reply.status == 200 else b""
-            self._transport.write(reply.encoded(usual))
+            for status in reply.interim:
+                self._transport.write(f"HTTP/1.1 {status} Interim\r\nLink: </x>\r\n\r\n".encode("ascii"))
+            if reply.interim:  # the final response is in a segment of its own
+                asyncio.get_running_loop().call_later(INTERIM_S, self._transport.write, reply.encoded(usual))
+            else:
+                self._transport.write(reply.encoded(usual))
 
     def reset(self) -> None:
         """RST, not FIN."""

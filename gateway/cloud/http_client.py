@@ -154,6 +154,7 @@ class ClientConnection(asyncio.Protocol):
         self._status = self._size = 0
         self._headers.clear()
         self._body.clear()
+        self._keep_alive = False
         self.deadline = self._loop.time() + self._pool.origin.read_timeout
         assert self._transport is not None
         self._transport.write(request)

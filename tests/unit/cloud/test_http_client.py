@@ -181,3 +181,13 @@ async def test_what_follows_a_response_closes_the_connection(service: Service, m
     assert isinstance(own, HttpResponse)
     assert own.body == b"own"
     made.close()
+
+
+async def test_a_connection_that_ended_with_its_response_gets_no_other_request(service: Service) -> None:
+    """It was kept alive by the response before."""
+    await service.open()
+    made = pool(service, 1)
+    await responses(made)
+    service.answer = b"HTTP/1.1 200 OK\r\n\r\n{}"
+    assert [type(each) for each in await responses(made, 3)] == [HttpResponse] * 3
+    made.close()

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.core import admission, file_reads
-from gateway.core.device_state import DeviceState, InFlight, PendingPlanCheck, PendingRead, PlanState, QueuedGet
+from gateway.core.device_state import (
+    DeviceState,
+    InFlight,
+    PendingPlanCheck,
+    PendingRead,
+    PlanState,
+    QueuedGet,
+    QueuedMessage,
+)
 from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import QueuedHeartbeat, merge
@@ -296,15 +304,15 @@ class Engine:
         if flight.plan_check is not None or flight.read is not None:
             on_plan_unavailable(state, effects.now.mono)
         elif isinstance(outcome, Cancelled):
-            self._requeue(effects, state, flight)
+            self._requeue(effects, state, flight.items)
             return  # the gateway stops
         elif isinstance(outcome, RetryLater):
             state.backing_off = outcome.only_this_device
             state.retry_batch_size = len(flight.heartbeats) if outcome.only_this_device else 0
-            self._requeue(effects, state, flight)
+            self._requeue(effects, state, flight.items)
         elif isinstance(outcome, Rejected) and len(flight.heartbeats) > 1:
             state.split_remaining = len(flight.heartbeats)
-            self._requeue(effects, state, flight)
+            self._requeue(effects, state, flight.items)
         else:
             state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
             code = Code.REFUSED if isinstance(outcome, Rejected) else Code.GAVE_UP
@@ -312,9 +320,9 @@ class Engine:
             effects.reject(items, code, outcome.detail, state.max_payload)
         self._start_next_call(effects, state)
 
-    def _requeue(self, effects: Effects, state: DeviceState, flight: InFlight) -> None:
-        """Its messages wait again; those that the broker delivers again anyway are acknowledged."""
-        dropped = state.requeue(flight.items, self._redelivered)
+    def _requeue(self, effects: Effects, state: DeviceState, items: list[QueuedMessage]) -> None:
+        """They wait again; those that the broker delivers again anyway are acknowledged."""
+        dropped = state.requeue(items, self._redelivered)
         effects += [Acknowledge(item.delivery) for item in dropped]
 
     def reconnected(self, connection: int, resumed: bool, now: Instant) -> Effects:
@@ -329,8 +337,7 @@ class Engine:
         self._session = self._session if resumed else connection
         self._redelivered = range(self._session, connection)
         for state in self._states.values() if resumed else ():
-            dropped = state.requeue(state.take_all(), self._redelivered)
-            effects += [Acknowledge(item.delivery) for item in dropped]
+            self._requeue(effects, state, state.take_all())
         self._hellos.request_again(effects)
         return effects
 

@@ -16,6 +16,7 @@ from testcontainers.core.image import DockerImage
 from gateway.demo.brokers.address import free_ports
 from tests.support import brokers, commands, needs, pages
 from tests.support.compose_site import KINDS, ComposedSite, compose_command
+from tests.support.locks import exclusive
 from tests.support.paths import ROOT
 from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import PlainDevice
@@ -30,15 +31,26 @@ OURS_AT_MOST = 120_000_000
 
 
 @pytest.fixture(scope="module")
-def image() -> Iterator[str]:
-    """The image, built: on GATEWAY_TEST_BASE where that is set, else on the Dockerfile's own base."""
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The image, built: on GATEWAY_TEST_BASE where that is set, else on the Dockerfile's own base.
+
+    Workers that share this module build one image under a tag of each. A worker takes only its tag away, and builds
+    while no other takes one away: the engine refuses to remove an image by its id while containers of another tag run.
+    """
     if (reason := brokers.no_container()) is not None:
         needs.missing(reason)
     base = os.environ.get("GATEWAY_TEST_BASE")
     tag = f"gateway-test/edge-gateway:{os.getpid()}"
     arguments = {} if base is None else {"BASE": base}
-    with DockerImage(path=Path(), tag=tag, buildargs=arguments, network_mode="host", rm=True):
-        yield tag
+    built = DockerImage(path=Path(), tag=tag, buildargs=arguments, network_mode="host", rm=True)
+    engine = built.get_docker_client().client
+    lock = tmp_path_factory.getbasetemp().parent / "image.lock"
+    with exclusive(lock):
+        built.build()
+    yield tag
+    with exclusive(lock):
+        engine.images.remove(tag)
+    engine.close()
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@
 Nothing is looked for, and no package of Docker's imported, before a test asks for a broker.
 """
 
-import fcntl
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,6 +24,7 @@ from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listen
 from gateway.demo.brokers.discovery import Broker, mosquitto_binary
 from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.rumqttd import Rumqttd
+from tests.support.locks import exclusive
 from tests.support.mqtt_client import connected
 from tests.support.needs import missing, program, reason
 
@@ -102,8 +102,7 @@ def broker_kind() -> str:
 
 def shared_broker_kind(folder: Path) -> str:
     """`broker_kind`, found out once by the first process that asks, for all that share the folder."""
-    with (folder / "broker.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(folder / "broker.lock"):
         session_broker = folder / "broker"
         if not session_broker.exists():
             session_broker.write_text(broker_kind())

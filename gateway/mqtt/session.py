@@ -156,9 +156,12 @@ class MqttSession:
         on_puback: OnPuback,
         retain: bool = False,
         user_properties: Sequence[tuple[str, str]] = (),
+        expiry: int | None = None,
     ) -> None:
-        """Publish with QoS 1."""
+        """Publish with QoS 1. The broker drops it after `expiry` seconds for a device that is away."""
         properties = packets.user_properties(user_properties) if user_properties else b""
+        if expiry is not None:
+            properties += packets.message_expiry(expiry)
         self._publisher.publish(topic, payload, retain, properties, on_puback)
 
     async def read_retained(self, topics: Sequence[str], subscribed: Callable[[], None], linger: float) -> None:

@@ -26,7 +26,7 @@ from gateway.core import (
     SendBlocks,
 )
 from gateway.errors import FileError
-from gateway.files import BlockSender, ModelFileStore, ReadQueue
+from gateway.files import BLOCK_EXPIRY, BlockSender, ModelFileStore, ReadQueue
 from gateway.mqtt import Delivery, MqttSession
 from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
@@ -60,7 +60,8 @@ class Dispatcher:
         """Before the first message: restore the hellos of the last run."""
         self._session, self._client, self._models = session, client, models
         self._publisher = Publisher(session, self._topics, self._store, self._metrics, self._changed.set)
-        self._block_sender = BlockSender(session.publish, self._loop.call_later, self._metrics.blocks_published.inc)
+        publish_block = partial(session.publish, expiry=BLOCK_EXPIRY)
+        self._block_sender = BlockSender(publish_block, self._loop.call_later, self._metrics.blocks_published.inc)
         self._reads = ReadQueue(models, self._block_sender)
         self._hello_writer = HelloWriter(self._store)
         self._hello_reader = RetainedHelloReader(

@@ -79,7 +79,8 @@ class Gateway:
         self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
         limits = self._in_flight, rates, settings.max_payload
         self._inbound = InboundHandler(engine, self._dispatcher, topics, self._store, self._metrics, *limits)
-        self._filters = topics.filters(settings.fleets, settings.group)
+        group = settings.group.get_secret_value() if settings.group else None
+        self._filters = topics.filters(settings.fleets, group)
         hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
         self._save_filters([*previous, *self._filters])
         endpoint = connections.mqtt_endpoint(settings)
@@ -187,7 +188,7 @@ class Gateway:
             return
         try:
             await self._mqtt.leave_shared(lambda: self._dispatcher.wait_idle(for_hellos=True))
-            _log.info("left the shared subscription", group=self._settings.group, left_behind=self._in_flight.messages)
+            _log.info("left the shared subscription", left_behind=self._in_flight.messages)
         except BrokerError as error:
             _log.warning("cannot leave the group: messages still queue for this client_id", reason=str(error))
 

@@ -106,7 +106,7 @@ class MqttSession:
         """On every connection and first of all: Mosquitto loses shared subscriptions at its own restart, and drops
         what is published until they are there again."""
         pairs = zip(self._filters, await self._subscriber.subscribe(self._filters), strict=True)
-        refused = [f"{each} ({reason})" for (each, _), reason in pairs if reason.is_failure]
+        refused = [f"{without_group_name(each)} ({reason})" for (each, _), reason in pairs if reason.is_failure]
         if refused:
             topics = ", ".join(refused)
             raise BrokerError(f"the broker refuses to subscribe {topics}: its ACL must let the gateway read them")
@@ -221,3 +221,8 @@ class MqttSession:
 
     def _on_retained(self, message: Publish) -> None:
         self._handler.delivered(Delivery(message.topic, message.payload, 0, 0, 0))
+
+
+def without_group_name(topic_filter: str) -> str:
+    """Without the name of a group: whoever knows it may join."""
+    return topic_filter if not topic_filter.startswith(SHARED) else f"{SHARED}***/{topic_filter.split('/', 2)[2]}"

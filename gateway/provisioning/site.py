@@ -2,7 +2,7 @@
 
     SITE/ca/        ca.key, ca.pem, issued/FLEET.DEVICE.pem: only root reads it, since ca.key can make any device
     SITE/broker/    passwords, acl, ca.pem, crl.pem, broker.pem, broker.key: what Mosquitto reads; owned by its account
-    SITE/gateway/   password, ca.pem: what the gateway reads; probe.json: for the doctor; owned by its account
+    SITE/gateway/   password, ca.pem, group: what the gateway reads; probe.json: for the doctor; owned by its account
     SITE/operator/  password
     SITE/devices/   FLEET.DEVICE.json: the board files
 
@@ -163,7 +163,8 @@ def _ensure_certificate(site: Site, authority: CertificateAuthority, hosts: Sequ
 
 
 def _ensure_users(site: Site) -> list[str]:
-    """Each password's own file is written first: after an interruption the next call continues from it."""
+    """Passwords, and the name of a group. Each password's own file is written first: after an interruption the next
+    call continues from it."""
     passwords, made = site.passwords(), []
     for user in USERS:
         path = site.root / user / "password"
@@ -176,4 +177,8 @@ def _ensure_users(site: Site) -> list[str]:
             made.append(f"a password of the user {user}, in {path}")
     if made:
         site.save_passwords(passwords)
+    group = site.root / "gateway" / "group"
+    if atomic_files.read(group) is None:
+        atomic_files.write(group, generate_password().encode() + b"\n", atomic_files.SECRET)
+        made.append(f"a name for a group of gateways, in {group}: whoever knows it can take their messages")
     return made

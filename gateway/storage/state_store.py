@@ -51,7 +51,7 @@ class StateStore:
         self._dead_letters, self._alive = folder / "dead.jsonl", folder / "alive"
         self._layout_ids: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the subscriptions name the group, a secret
             self._db = _open(folder / "hellos.sqlite")
         except (OSError, sqlite3.Error) as error:
             raise ConfigError([f"state_dir {folder}: {error} (one folder for each gateway, writable)"]) from error

@@ -120,3 +120,8 @@ async def test_a_delivery_of_an_earlier_connection_sends_no_puback() -> None:
         session.ack(old)
         session.ack(new)
     assert broker.pubacks == [[], [1]]
+
+
+def test_an_error_does_not_name_a_group() -> None:
+    assert without_group_name("$share/a-secret/edge/+/+/hb") == "$share/***/edge/+/+/hb"
+    assert without_group_name("edge/+/+/hb") == "edge/+/+/hb"

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.mqtt.connection import BrokerEndpoint
-from gateway.mqtt.session import PUBLISHER_SUFFIX, Delivery, MqttSession
+from gateway.mqtt.session import PUBLISHER_SUFFIX, Delivery, MqttSession, without_group_name
 from tests.support import mqtt_packets
 from tests.support.mqtt_packets import PUBACK, SUBACK, PacketReader
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.errors import ProvisioningError
+from gateway.errors import ProvisioningError, explain
 from gateway.manager import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except (ProvisioningError, OSError) as error:
-        typer.echo(f"edge-gateway devices: {' '.join(str(error).split())}", err=True)
+        text = explain(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        typer.echo(f"edge-gateway devices: {text}", err=True)
         raise typer.Exit(2) from error
 
 

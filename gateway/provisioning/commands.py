@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.errors import ProvisioningError
+from gateway.errors import ProvisioningError, explain
 from gateway.manager import Database, ManagerError, open_database
 from gateway.protocol import Device
 from gateway.provisioning import atomic_files, conversion, credentials, site
@@ -71,7 +71,7 @@ def _open_manager(data: Path) -> Iterator[Database]:
             f"{error}; or --no-register, where the devices are registered at another Edge Manager"
         ) from error
     except sqlite3.Error as error:
-        raise ProvisioningError(f"the manager's data in {data}: {error}") from error
+        raise ProvisioningError(explain(error, f"the manager's data in {data}")) from error
 
 
 def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, topics: str | None = None) -> list[str]:

@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from gateway.errors import explain
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import RolloutRules, Stage
 from gateway.manager.rollouts.actions import require_fleet
@@ -39,7 +40,8 @@ def exit_on_error() -> Iterator[None]:
     try:
         yield
     except (ManagerError, OSError, sqlite3.Error) as error:
-        typer.echo(f"edge-gateway manager: {' '.join(str(error).split())}", err=True)
+        text = " ".join(str(error).split()) if isinstance(error, ManagerError) else explain(error)
+        typer.echo(f"edge-gateway manager: {text}", err=True)
         raise typer.Exit(2) from error
 
 

@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from gateway.errors import explain
 from gateway.manager.api import DeviceDeployment, LatestValues, ModelDefinition, in_force
 from gateway.manager.errors import ManagerError
 from gateway.manager.store.schema import FORMATS, VERSION
@@ -44,7 +45,7 @@ def open_database(data: Path, *, create: bool, power_safe: bool = False) -> "Dat
                 connection.close()
                 raise
     except (OSError, sqlite3.Error) as error:
-        raise ManagerError(f"{path} cannot be used as the manager's database: {error}") from error
+        raise ManagerError(f"the manager's database: {explain(error, path)}") from error
     return Database(connection)
 
 

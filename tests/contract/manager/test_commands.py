@@ -1,6 +1,7 @@
 """The commands as an operator types them, while the service runs."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_from_registering_to_deregistering(manager: Manager, model: Path) -> Non
         (["register", "a_", "d"], "'a_' is no DeviceFleetName"),
         (["register", "f", "d", "x" * 64], "is no DeviceName"),
         (["deregister", "f", "nobody"], "nobody is not registered in fleet f"),
-        (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file cannot be stored: No such file or directory"),
+        (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file: No such file or directory; correct the path"),
         (["deploy", "f", "d"], "give at least one HANDLE=FILE"),
         (["deploy", "f", "d", "kws="], "kws= names no file"),
         (["deploy", "f", "--all", "a=b", "--stages", "10%,5%"], "stages grow, and the last one is 100%"),
@@ -90,9 +91,15 @@ def test_only_serve_makes_the_data_directory(manager: Manager, arguments: list[s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_in_use_is_an_error(manager: Manager) -> None:
+def test_an_address_in_use_is_an_error(manager: Manager, tmp_path: Path) -> None:
     port = manager.url.rpartition(":")[2]
-    assert "address already in use" in manager.run("serve", "--port", port, status=2).stderr
+    other = manager.run("serve", "--port", port, "--data", str(tmp_path / "other"), status=2).stderr
+    assert f"127.0.0.1:{port}: address already in use; end the process that listens there" in other
+
+
+def test_a_second_manager_with_the_same_data_says_that_one_serves_it(manager: Manager) -> None:
+    said = manager.run("serve", "--port", "0", status=2).stderr
+    assert re.search(r"an Edge Manager serves \S+ \(process \d+ on \S+\): stop it, or give another --data\n$", said)
 
 
 @pytest.mark.parametrize("command", ["serve", "register", "deregister", "devices", "status", *DEPLOYING])

@@ -75,7 +75,7 @@ def test_names_that_the_service_rejects(name):
         ({"k_s": "m.bin"}, {}, "'k_s' is no EntityName"),
         ({"kws": "m.bin"}, {"name": "x" * 64}, "is no EntityName"),
         ({"kws": "m.bin"}, {"policy": "PRAY"}, "'PRAY' is not a policy"),
-        ({"kws": "none.bin"}, {}, "none.bin cannot be stored"),
+        ({"kws": "none.bin"}, {}, "none.bin: No such file or directory"),
         ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is not a bucket name"),
     ],
 )

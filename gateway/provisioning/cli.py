@@ -83,10 +83,13 @@ def init(
     """
     from gateway.provisioning import commands
 
-    with _exit_on_error():
-        made = commands.init(site, hosts or [], datetime.now(UTC), renew, root)
-    for each in made:
-        typer.echo(f"made {each}")
+    made: list[str] = []
+    try:
+        with _exit_on_error():
+            commands.init(site, hosts or [], datetime.now(UTC), made, renew, root)
+    finally:  # what is made is made, also where the rest fails
+        for each in made:
+            typer.echo(f"made {each}")
     typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if made else "nothing to make: all files exist")
 
 
@@ -185,7 +188,7 @@ def list_devices(
     """List all devices of the site and of the manager, with their credentials."""
     from gateway.provisioning import commands
 
-    opened = commands.open_site(site, None if no_register else data, datetime.now(UTC))
+    opened = commands.read_site(site, None if no_register else data, datetime.now(UTC))
     with _exit_on_error(), opened as (inventory, manager):
         listings = commands.list_devices(inventory, manager)
     if as_json:

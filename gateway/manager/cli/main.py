@@ -81,7 +81,7 @@ def deregister(fleet: FleetArgument, devices: DevicesArgument, data: DataOption 
 @app.command("devices")
 def list_devices(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """List the registered devices."""
-    with options.open_data(data, fleet) as database:
+    with options.read_data(data, fleet) as database:
         rows = database.devices(fleet)
     if as_json:
         typer.echo(json.dumps([{"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows]))
@@ -95,7 +95,7 @@ app.add_typer(rollouts.app)
 @app.command("status")
 def show_status(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """Show each device's newest metrics, models, deployments and results."""
-    with options.open_data(data, fleet) as database:
+    with options.read_data(data, fleet) as database:
         reports = device_reports(database, fleet)
     if as_json:
         typer.echo(json.dumps(reports))

@@ -46,10 +46,18 @@ def exit_on_error() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_data(data: Path, fleet: str | None = None) -> Iterator[Database]:
-    """The database that `serve` made; a `fleet` that is named must have a device. Errors as in `exit_on_error`."""
+def open_data(data: Path) -> Iterator[Database]:
+    """The database that `serve` made. Errors as in `exit_on_error`."""
     with exit_on_error(), contextlib.closing(open_database(data, create=False)) as database:
-        require_fleet(database, fleet)
+        yield database
+
+
+@contextlib.contextmanager
+def read_data(data: Path, fleet: str | None) -> Iterator[Database]:
+    """As `open_data`, to read alone; a `fleet` that is named must have a device."""
+    with exit_on_error(), contextlib.closing(open_database(data, create=False, read_only=True)) as database:
+        if fleet is not None:
+            require_fleet(database, fleet)
         yield database
 
 

@@ -135,7 +135,7 @@ def deployments(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Show the deployments: how far each one has come, and the results of its devices."""
-    with options.open_data(data, fleet) as database:
+    with options.read_data(data, fleet) as database:
         if not by_device:
             reports = [rollout_report(each) for each in RolloutRepository(database).list_rollouts(fleet)]
             typer.echo(json.dumps(reports)) if as_json else options.show(tables.rollouts_table(reports))

@@ -60,17 +60,17 @@ def choose_devices(database: Database, fleet: str, devices: Sequence[str], all_d
     return database.device_ids(fleet)
 
 
-def require_fleet(database: Database, fleet: str | None) -> None:
-    """Raises ManagerError where `fleet` is named and has no device: a fleet exists while it has one."""
-    if fleet is not None and not database.devices(fleet):
-        raise ManagerError(f"fleet {fleet} has no device: register one first")
+def require_fleet(database: Database, fleet: str) -> None:
+    """Raises ManagerError where `fleet` has no device: a fleet exists while it has one."""
+    if not database.devices(fleet):
+        raise ManagerError(f"fleet {fleet} has no device: `manager devices` lists all")
 
 
 def require_device(database: Database, fleet: str, device: str) -> int:
     """The id of a device. Raises ManagerError where it is not registered."""
     device_id = database.device_id(fleet, device)
     if device_id is None:
-        raise ManagerError(f"device {device} is not registered in fleet {fleet}: register it first")
+        raise ManagerError(f"device {device} is not registered in fleet {fleet}: `manager devices` lists all")
     return device_id
 
 

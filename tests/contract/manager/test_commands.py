@@ -49,7 +49,7 @@ def test_from_registering_to_deregistering(manager: Manager, model: Path) -> Non
     [
         (["register", "a_", "d"], "'a_' is no DeviceFleetName"),
         (["register", "f", "d", "x" * 64], "is no DeviceName"),
-        (["deregister", "f", "nobody"], "nobody is not registered in fleet f"),
+        (["deregister", "f", "nobody"], "nobody is not registered in fleet f: `manager devices` lists all"),
         (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file: No such file or directory; correct the path"),
         (["deploy", "f", "d"], "give at least one HANDLE=FILE"),
         (["deploy", "f", "d", "kws="], "kws= names no file"),
@@ -57,7 +57,7 @@ def test_from_registering_to_deregistering(manager: Manager, model: Path) -> Non
         (["pause", "f", "none"], "fleet f has no deployment named none"),
         (["undeploy", "f", "d", "none"], "d has no none to undeploy"),
         (["undeploy", "nofleet", "--all", "kws"], "fleet nofleet has no device"),
-        (["devices", "nofleet"], "fleet nofleet has no device"),
+        (["devices", "nofleet"], "fleet nofleet has no device: `manager devices` lists all"),
         (["deployments", "nofleet"], "fleet nofleet has no device"),
         (["status", "nofleet"], "fleet nofleet has no device"),
         (["serve", "--access-key", "A"], "signatures need both"),

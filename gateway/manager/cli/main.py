@@ -60,8 +60,8 @@ def serve(
 def register(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Register devices in a fleet; to register one twice changes nothing."""
     with options.open_data(data) as database:
-        check_names("DeviceFleetName", [fleet])
-        check_names("DeviceName", devices)
+        check_names("FLEET", "DeviceFleetName", [fleet])
+        check_names("DEVICE", "DeviceName", devices)
         for device in devices:
             new = database.register(fleet, device, time.time())
             typer.echo(f"{fleet}/{device} {'registered' if new else 'was registered already'}")

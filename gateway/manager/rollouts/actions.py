@@ -19,17 +19,26 @@ ALL = Fraction(1)
 POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
 
 
-def check_names(shape: str, names: Sequence[str]) -> None:
-    """Raises ManagerError where one of `names` is not such a `shape` of the service model."""
+_CHARACTERS = {
+    "DeviceFleetName": "letters, digits, - and _, a letter or digit first and last, no - after a _",
+    "DeviceName": "letters, digits, - and _, a letter or digit first and last, no - after a _",
+    "EntityName": "letters, digits and -, a letter or digit first and last",
+}
+"""The patterns of the service model in words."""
+
+
+def check_names(argument: str, shape: str, names: Sequence[str]) -> None:
+    """Raises ManagerError where one of `names` is not such a `shape` of the service model. `argument`: who typed it."""
     from gateway.manager.api import validation  # botocore is not loaded for `--help`
 
-    check = validation.compile_shape(validation.load_service_model().shape_for(shape))
+    modelled = validation.load_service_model().shape_for(shape)
+    check = validation.compile_shape(modelled)
     for name in names:
         errors = validation.ValidationErrors()
         check(name, shape, errors)
-        error = errors.to_error()
-        if error is not None:
-            raise ManagerError(f"'{name}' is no {shape}: {error.message}")
+        if errors.to_error() is not None:
+            right = f"1 to {modelled.metadata['max']} characters: {_CHARACTERS[shape]}"
+            raise ManagerError(f"{argument} '{name}' is not allowed: should be {right} ({shape})")
 
 
 def parse_targets(arguments: Sequence[str]) -> tuple[list[str], dict[str, Path]]:
@@ -109,9 +118,10 @@ def deploy(
 
     `name` None: made of the first handle and a number never used before. Raises ManagerError.
     """
-    check_names("EntityName", [*files, *([] if name is None else [name])])
+    check_names("HANDLE", "EntityName", list(files))
+    check_names("--name", "EntityName", [] if name is None else [name])
     if policy not in POLICIES:
-        raise ManagerError(f"'{policy}' is not a policy: {' or '.join(POLICIES)}")
+        raise ManagerError(f"--policy '{policy}' is not one: {' or '.join(POLICIES)}")
     definitions = []
     for handle, file in files.items():
         stored = objects.put_file(file, bucket, handle)
@@ -125,7 +135,8 @@ def undeploy(
     database: Database, fleet: str, devices: Mapping[str, int], handle: str, *, name: str | None, now: float
 ) -> Rollout:
     """Removes a model from `devices` (name -> id). Raises ManagerError where one does not have it."""
-    check_names("EntityName", [handle, *([] if name is None else [name])])
+    check_names("HANDLE", "EntityName", [handle])
+    check_names("--name", "EntityName", [] if name is None else [name])
     for device, device_id in devices.items():
         if not is_deployed(database.deployments_in_force(device_id), handle):
             raise ManagerError(f"device {device} has no {handle} to undeploy: see `deployments --devices`")
@@ -133,20 +144,20 @@ def undeploy(
     return RolloutRunner(database).start(new, lambda name: select_share(name, devices, ALL), now)
 
 
-def undo(database: Database, fleet: str, name: str, *, now: float) -> Rollout:
+def undo(database: Database, fleet: str, name: str, *, now: float) -> Rollout | None:
     """Undoes a deployment: it ends, and each device that has it gets what it had before, by a new rollout.
 
-    Where no device has it, or a newer one superseded it everywhere, it only ends. Raises ManagerError where there is
-    none.
+    Where no device has it, or a newer one superseded it everywhere, it only ends. None: it has ended, and no device has
+    it. Raises ManagerError where there is none.
     """
     rollout_id, runner = require_rollout(database, fleet, name), RolloutRunner(database)
-    if runner.rollouts.read(rollout_id).progress.state in OPEN:
-        rollout = runner.set_state(rollout_id, RolloutState.ABORTED, now)
-    else:
-        rollout = runner.run_due_steps(rollout_id, now)
+    is_open = runner.rollouts.read(rollout_id).progress.state in OPEN
+    if is_open:
+        runner.set_state(rollout_id, RolloutState.ABORTED, now)
+    rollout = runner.run_due_steps(rollout_id, now)
     device_ids = runner.rollouts.reached_devices(rollout_id)
     if not any(undo_definitions(database.history(device_id), name) for device_id in device_ids):
-        return rollout
+        return rollout if is_open else None
     handles = tuple(ModelDefinition(each.handle, "UNDEPLOY") for each in rollout.definitions)
     stem = f"{rollout.definitions[0].handle}-undo"
     new = NewRollout(fleet, None, stem, rollout.policy, handles, undoes=name)

@@ -60,21 +60,21 @@ def test_undeploying_what_a_device_does_not_have(fleet, tmp_path, model):
 
 @pytest.mark.parametrize("name", ["kws", "a" * 63])
 def test_names_that_the_service_accepts(name):
-    check_names("EntityName", [name])
+    check_names("HANDLE", "EntityName", [name])
 
 
 @pytest.mark.parametrize("name", ["a" * 64, "a_b", ""])
 def test_names_that_the_service_rejects(name):
-    with pytest.raises(ManagerError, match=f"'{name}' is no EntityName"):
-        check_names("EntityName", [name])
+    with pytest.raises(ManagerError, match=f"HANDLE '{name}' is not allowed: should be 1 to 63 characters: letters"):
+        check_names("HANDLE", "EntityName", [name])
 
 
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        ({"k_s": "m.bin"}, {}, "'k_s' is no EntityName"),
-        ({"kws": "m.bin"}, {"name": "x" * 64}, "is no EntityName"),
-        ({"kws": "m.bin"}, {"policy": "PRAY"}, "'PRAY' is not a policy"),
+        ({"k_s": "m.bin"}, {}, "HANDLE 'k_s' is not allowed"),
+        ({"kws": "m.bin"}, {"name": "x" * 64}, "--name 'x{64}' is not allowed"),
+        ({"kws": "m.bin"}, {"policy": "PRAY"}, "--policy 'PRAY' is not one: ROLLBACK"),
         ({"kws": "none.bin"}, {}, "none.bin: No such file or directory"),
         ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is not a bucket name"),
     ],

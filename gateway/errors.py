@@ -138,6 +138,7 @@ _ADVICE = {
     errno.ENOENT: _NO_PATH,
     errno.ENOTDIR: _NO_PATH,
     errno.EISDIR: "name a file",
+    errno.EEXIST: "a file is where a folder belongs: give another path",
     errno.ELOOP: "a symbolic link is not followed here: put the file itself in its place",
     errno.ENOSPC: _NO_SPACE,
     errno.EDQUOT: _NO_SPACE,

@@ -39,7 +39,9 @@ ManagerDataOption = Annotated[
     Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")
 ]
 NoRegisterOption = Annotated[bool, typer.Option("--no-register", help="Do not change the Edge Manager.")]
-OptionalFleetArgument = Annotated[str | None, typer.Argument(help="A DeviceFleetName.", show_default=False)]
+OptionalFleetArgument = Annotated[
+    str | None, typer.Argument(metavar="FLEET", help="A DeviceFleetName.", show_default=False)
+]
 _DEVICES = typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)
 DeviceArguments = Annotated[list[str] | None, _DEVICES]
 CsvOption = Annotated[Path | None, typer.Option("--csv", help="A file of lines `fleet,device`, in place of names.")]
@@ -181,7 +183,7 @@ def remove(
 @app.command("list")
 def list_devices(
     as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")] = False,
-    no_register: NoRegisterOption = False,
+    no_register: Annotated[bool, typer.Option("--no-register", help="Do not ask the Edge Manager.")] = False,
     site: SiteOption = DEFAULT_SITE,
     data: ManagerDataOption = DEFAULT_DATA,
 ) -> None:

@@ -56,7 +56,7 @@ async def _connect(host: str, port: int, tls: ssl.SSLContext | None) -> TlsHands
 def _reason(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens there"
-    return str(error) or f"no answer in {STEP_TIMEOUT:g} s"
+    return getattr(error, "strerror", None) or str(error) or f"no answer in {STEP_TIMEOUT:g} s"
 
 
 async def connect_mqtt(endpoint: BrokerEndpoint) -> ConnectResult:

@@ -32,7 +32,9 @@ def serve(
     secret_key_file: Annotated[
         Path | None,
         typer.Option(
-            envvar="EDGE_MANAGER_SECRET_KEY_FILE", help="Holds the secret key; or give EDGE_MANAGER_SECRET_KEY."
+            envvar="EDGE_MANAGER_SECRET_KEY_FILE",
+            show_envvar=False,  # at 80 columns its name would be cut
+            help="Holds the secret key; or give EDGE_MANAGER_SECRET_KEY, or that name with _FILE at its end.",
         ),
     ] = None,
     registered_ttl: Annotated[int, typer.Option(help="CacheTTL for a registered device, in seconds.")] = 300,

@@ -22,10 +22,10 @@ from gateway.manager.rollouts.actions import require_fleet
 from gateway.manager.store import Database, open_database
 
 DataOption = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
-FleetArgument = Annotated[str, typer.Argument(help="A DeviceFleetName.", show_default=False)]
-DevicesArgument = Annotated[list[str], typer.Argument(help="DeviceNames.", show_default=False)]
+FleetArgument = Annotated[str, typer.Argument(metavar="FLEET", help="A DeviceFleetName.", show_default=False)]
+DevicesArgument = Annotated[list[str], typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")]
-FleetFilter = Annotated[str | None, typer.Argument(help="Only this fleet.", show_default=False)]
+FleetFilter = Annotated[str | None, typer.Argument(metavar="FLEET", help="Only this fleet.", show_default=False)]
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%?")
 _DURATION = re.compile(r"(\d{1,6})([smhd])|0")

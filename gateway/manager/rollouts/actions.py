@@ -1,7 +1,7 @@
 """What an operator does with deployments: stores model files, then starts, changes or undoes a rollout.
 
-The files come first: a device must never read of a file that does not exist. Names are checked against the service
-model before anything is written. Each action takes the steps that are due; the service takes the rest.
+The files come first: a device must never read of a file that does not exist. Names and files are checked before
+anything is written. Each action takes the steps that are due; the service takes the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutRules, RolloutState, select_share
 from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
 from gateway.manager.rollouts.runner import RolloutRunner
-from gateway.manager.store import Database, ObjectStore
+from gateway.manager.store import Database, ObjectStore, check_readable
 
 ALL = Fraction(1)
 POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
@@ -122,6 +122,10 @@ def deploy(
     check_names("--name", "EntityName", [] if name is None else [name])
     if policy not in POLICIES:
         raise ManagerError(f"--policy '{policy}' is not one: {' or '.join(POLICIES)}")
+    if name is not None:
+        RolloutRepository(database).require_unused(fleet, name)
+    for file in files.values():
+        check_readable(file)
     definitions = []
     for handle, file in files.items():
         stored = objects.put_file(file, bucket, handle)

@@ -50,6 +50,14 @@ class OpenObject:
         self.file.close()
 
 
+def check_readable(source: Path) -> None:
+    """Raises ManagerError where the file cannot be opened. Reads nothing: it may be a pipe."""
+    try:
+        source.open("rb").close()
+    except OSError as error:
+        raise ManagerError(explain(error)) from error
+
+
 class ObjectStore:
     """The model files of the data directory `data`. `put_file` makes their directory, `root`, where it is missing."""
 

@@ -85,6 +85,17 @@ def test_a_deployment_that_is_not_possible(fleet, tmp_path, model, files, option
     assert in_force(fleet, "d") == []
 
 
+@pytest.mark.parametrize("files", [{"kws": "m.bin"}, {"other": "m.bin", "vad": "none.bin"}], ids=["name", "file"])
+def test_a_refused_deployment_stores_no_file(fleet, tmp_path, model, files):
+    """Its name is taken, or the last of its files is missing."""
+    deploy_to(fleet, tmp_path, {"first": model}, name="taken")
+    before = sorted((tmp_path / "objects").rglob("*"))
+    name = "taken" if len(files) == 1 else None
+    with pytest.raises(ManagerError):
+        deploy_to(fleet, tmp_path, {handle: tmp_path / file for handle, file in files.items()}, name=name)
+    assert sorted((tmp_path / "objects").rglob("*")) == before
+
+
 def test_the_longest_handle_makes_a_name_that_the_service_accepts(fleet, tmp_path, model):
     assert deploy_to(fleet, tmp_path, {"k" * 63: model}).name == "k" * 50 + "-1"
 

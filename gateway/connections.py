@@ -20,8 +20,9 @@ MAX_THREADS = 16
 
 @dataclass(frozen=True, slots=True)
 class EdgeManagerConnection:
-    """The Edge Manager of the AWS settings: boto3's session and client."""
+    """The Edge Manager of the AWS settings: credentials, and boto3's session and client."""
 
+    credentials: cloud.CredentialSource
     session: Any
     client: Any
 
@@ -50,15 +51,19 @@ def redact_credentials(url: str) -> str:
 
 def edge_manager(settings: Settings) -> EdgeManagerConnection:
     """Raises ConfigError where the AWS settings name no service."""
-    session = cloud.make_session()
     timeouts = settings.connect_timeout, settings.read_timeout
+    credentials = cloud.CredentialSource(settings.region, *timeouts)
+    session = cloud.make_session(credentials)
     threads = min(settings.concurrency, MAX_THREADS)
-    return EdgeManagerConnection(session, cloud.make_edge_client(session, settings.region, threads, *timeouts))
+    client = cloud.make_edge_client(session, settings.region, threads, *timeouts)
+    return EdgeManagerConnection(credentials, session, client)
 
 
-def s3_client(settings: Settings, region: str) -> Any:
-    """The boto3 client of S3. Raises ConfigError where the AWS settings name no endpoint."""
-    return make_s3_client(region, settings.connect_timeout, settings.read_timeout)
+def s3_client(settings: Settings, service: EdgeManagerConnection) -> Any:
+    """The boto3 client of S3, with the credentials and the region of the Edge Manager's. Raises ConfigError where the
+    AWS settings name no endpoint."""
+    session = cloud.make_session(service.credentials)
+    return make_s3_client(session, service.region, settings.connect_timeout, settings.read_timeout)
 
 
 def mqtt_endpoint(settings: Settings) -> BrokerEndpoint:

@@ -24,6 +24,8 @@ OPERATOR_CODES = frozenset(
     "MissingAuthenticationToken MissingAuthenticationTokenException "
     "UnknownOperationException InvalidAction".split()
 )
+ACCESS_CODES = OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
+"""Errors of an API that has the operation, and does not allow it."""
 OPERATOR_STATUSES = frozenset({401, 403, 404, 405, 407})
 UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
 
@@ -56,6 +58,11 @@ def from_response(response: Any) -> CloudError:
     if status in OPERATOR_STATUSES or not code or code.isdigit():
         return OperatorError(code or str(status), message or "the answer is not this API's")
     return PermanentError(code, message)
+
+
+def blames_credentials(error: CloudError) -> bool:
+    """Whether the service may accept other credentials. An error without a code has its status as reason."""
+    return error.reason in ACCESS_CODES or error.reason in ("401", "403")
 
 
 def empty_response() -> CloudError:

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 
-from gateway.cloud import OPERATOR_CODES, CredentialInfo
+from gateway.cloud import ACCESS_CODES, CredentialInfo
 from gateway.doctor.result import CheckResult, ProbeFailure, failed, passed, unknown, warned
 from gateway.errors import CloudError, FileError, OperatorError, PermanentError, TransientError
 
 CLOCK_ALLOWED = 300
 """Seconds by which the date of a signature may be wrong at AWS."""
 CLOCK_NOTED = 60
-ACCESS_CODES = OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
-"""Errors of an API that has the operation, and does not allow it."""
 CREDENTIAL_CODES = frozenset(
     "NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError".split()
 )

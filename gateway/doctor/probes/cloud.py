@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from gateway.cloud import ApiResponse, BotoTransport, CredentialInfo, Transport, credential_info, on_response_date
+from gateway.cloud import ApiResponse, BotoTransport, CredentialInfo, CredentialSource, Transport, on_response_date
 from gateway.config import Settings
 from gateway.connections import EdgeManagerConnection, redact_credentials
 from gateway.doctor.checks.cloud import ModelStoreAnswer, ServiceAnswers
@@ -56,9 +56,9 @@ def _clock_ahead(date: str, now: float) -> list[float]:
         return []
 
 
-async def probe_credentials(session: Any) -> CredentialInfo | CloudError | ProbeFailure | None:
+async def probe_credentials(source: CredentialSource) -> CredentialInfo | CloudError | None:
     """As boto3 finds them, which may ask other services."""
-    return await _within(asyncio.to_thread(credential_info, session), 30.0, "boto3's search for credentials")
+    return await asyncio.to_thread(source.info)
 
 
 async def probe_model_store(client: Any, settings: Settings, object_url: str | None) -> ModelStoreAnswer | ProbeFailure:

@@ -87,8 +87,14 @@ def _tls(settings: Settings) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if settings.mqtt_cert_file is not None:
-            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
+            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file, _refuse_encrypted_key)
     except (ssl.SSLError, OSError) as error:
         names = "mqtt_ca_file, mqtt_cert_file, mqtt_key_file"
         raise ConfigError([f"{names}: should be PEM files that fit ({error})"]) from error
     return context
+
+
+def _refuse_encrypted_key() -> str:
+    """Called for the password of an encrypted key. Without it OpenSSL would ask the terminal."""
+    todo = "openssl pkey -in ENCRYPTED -out PLAIN writes such a one"
+    raise ConfigError([f"mqtt_key_file: is encrypted; should be a key without a password ({todo})"])

@@ -1,4 +1,4 @@
-"""S3's client over real sockets: a request gets its own final response, signed with the credentials of today's files."""
+"""S3's client over real sockets: a request gets its own final response, signed with the credentials of the files."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

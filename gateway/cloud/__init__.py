@@ -10,6 +10,6 @@ from gateway.cloud.boto_transport import (
 )
 from gateway.cloud.client import EdgeManagerClient, Transport
 from gateway.cloud.credentials import CredentialInfo, CredentialSource
-from gateway.cloud.direct_transport import DirectTransport, supports_direct_transport
+from gateway.cloud.direct_transport import DirectTransport, direct_address, supports_direct_transport
 from gateway.cloud.error_mapping import ACCESS_CODES, error_from_exception
 from gateway.cloud.serializer import ApiResponse

@@ -28,8 +28,16 @@ REFRESH_INTERVAL = 30.0
 
 def supports_direct_transport(client: Any) -> bool:
     """Whether this transport can reach the endpoint of a boto3 client: not through a proxy, and not with a path."""
+    return urlsplit(client.meta.endpoint_url).path in ("", "/") and direct_address(client) is not None
+
+
+def direct_address(client: Any) -> tuple[str, int] | None:
+    """Host and port of the endpoint of a boto3 client; None: through a proxy."""
     url = client.meta.endpoint_url
-    return urlsplit(url).path in ("", "/") and not client.meta.config.proxies and not get_environ_proxies(url)
+    if client.meta.config.proxies or get_environ_proxies(url):
+        return None
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 class DirectTransport:

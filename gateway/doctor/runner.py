@@ -104,11 +104,14 @@ def _operator(endpoint: BrokerEndpoint, site: Path) -> BrokerEndpoint | None:
 async def _check_cloud(
     settings: Settings, service: connections.EdgeManagerConnection, s3: Any, object_url: str | None
 ) -> list[CheckResult]:
-    credentials, answers, model = await asyncio.gather(
-        probe_credentials(service.credentials),
-        probe_service(service, settings),
-        probe_model_store(s3, settings, object_url),
-    )
+    try:
+        credentials, answers, model = await asyncio.gather(
+            probe_credentials(service.credentials),
+            probe_service(service, settings),
+            probe_model_store(s3, settings, object_url),
+        )
+    finally:
+        service.credentials.close()
     service_results = check_service(answers, frozenset(value.casefold() for value in settings.registered_values))
     return [check_credentials(credentials), *service_results, check_model_store(model, settings.cache_bytes)]
 

@@ -15,7 +15,6 @@ CREDENTIAL_CODES = frozenset(
 )
 """Errors of botocore before anything is sent."""
 NO_OBJECT = frozenset("NoSuchBucket NoSuchKey".split())
-MODELS = "models (S3)"
 SET_ENDPOINT = "set AWS_ENDPOINT_URL_SAGEMAKER_EDGE to where the API is"
 
 
@@ -124,12 +123,12 @@ def check_credentials(found: CredentialInfo | CloudError | ProbeFailure | None) 
 def check_model_store(answer: ModelStoreAnswer | ProbeFailure, cache_bytes: int) -> CheckResult:
     """Whether the gateway can read model files for devices that cannot reach S3."""
     if isinstance(answer, ProbeFailure):
-        return warned(MODELS, answer.detail, "set AWS_ENDPOINT_URL_S3 to where the model files are")
+        return warned("models (S3)", answer.detail, "set AWS_ENDPOINT_URL_S3 to where the model files are")
     return with_addresses(_check_object(answer, cache_bytes), answer.addresses)
 
 
 def _check_object(answer: ModelStoreAnswer, cache_bytes: int) -> CheckResult:
-    check = MODELS
+    check = "models (S3)"
     if answer.object_url is None:
         if isinstance(answer.error, CloudError) and answer.error.reason in NO_OBJECT:
             return passed(check, f"{answer.url} answers; --model s3://BUCKET/KEY tries to read a file")

@@ -71,9 +71,6 @@ class DirectTransport:
             return
         if time.monotonic() - self._refreshed > REFRESH_INTERVAL:
             self._refresh_soon()
-        self._send(call, on_response, credentials)
-
-    def _send(self, call: Call, on_response: OnApiResponse, credentials: AwsCredentials) -> None:
         path, content = f"/{type(call).__name__}", json_body.encode(call)
         signature = self._signer.headers(credentials, path, content, time.time())
         head = f"POST {path}{self._headers}{signature}Content-Length: {len(content)}\r\n\r\n"
@@ -83,7 +80,7 @@ class DirectTransport:
         if self._credentials is None:
             on_response(self._error)
         else:
-            self._send(call, on_response, self._credentials)
+            self.send(call, on_response)
 
     def _on_response(self, call: Call, on_response: OnApiResponse, response: HttpResponse | CloudError) -> None:
         if not isinstance(response, HttpResponse):

@@ -6,11 +6,10 @@ The doctor uses these too, so that what it finds is true for `run`.
 import ssl
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from gateway import cloud
 from gateway.config import Settings
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, redact_credentials
 from gateway.files import make_s3_client
 from gateway.mqtt import BrokerEndpoint
 
@@ -41,12 +40,6 @@ class EdgeManagerConnection:
             return cloud.DirectTransport(self.session, self.client, concurrency), concurrency
         limit = min(concurrency, MAX_THREADS)
         return cloud.BotoTransport(self.client, limit), limit
-
-
-def redact_credentials(url: str) -> str:
-    """The URL without user name and password, for logs and output."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
 def edge_manager(settings: Settings) -> EdgeManagerConnection:

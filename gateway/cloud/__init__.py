@@ -3,7 +3,7 @@
 from gateway.cloud.availability import Availability, CircuitBreaker
 from gateway.cloud.boto_transport import (
     BotoTransport,
-    make_client,
+    check_endpoint,
     make_edge_client,
     make_session,
     on_response_date,

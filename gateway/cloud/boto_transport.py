@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -22,7 +22,7 @@ from botocore.exceptions import BotoCoreError
 from gateway.cloud import error_mapping, serializer
 from gateway.cloud.credentials import CredentialSource
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
-from gateway.errors import CloudError, ConfigError
+from gateway.errors import CloudError, ConfigError, redact_credentials
 from gateway.protocol import Call, SendHeartbeat
 
 
@@ -56,19 +56,7 @@ def make_session(credentials: CredentialSource) -> Any:
     try:
         return boto3.Session(botocore_session=session)
     except BotoCoreError as error:
-        raise ConfigError([f"AWS settings: {error} (see AWS_PROFILE)"]) from error
-
-
-def make_client(session: Any, service: str, region: str | None, config: Config) -> Any:
-    """The boto3 client of a service. The user and password of an endpoint's URL are left out: boto3 sends them to
-    nobody, and shows them in the texts of errors. Raises BotoCoreError, ValueError."""
-    client = session.client(service, region_name=region, config=config)
-    parts = urlsplit(client.meta.endpoint_url)
-    if "@" not in parts.netloc:
-        return client
-    client.close()
-    url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-    return session.client(service, region_name=region, config=config, endpoint_url=url)
+        raise ConfigError([f"AWS settings: {redact_credentials(error)} (see AWS_PROFILE)"]) from error
 
 
 def make_edge_client(session: Any, region: str | None, pool: int, connect_timeout: float, read_timeout: float) -> Any:
@@ -84,9 +72,22 @@ def make_edge_client(session: Any, region: str | None, pool: int, connect_timeou
     )
     try:
         region = region or session.region_name or os.environ.get("AWS_REGION") or None
-        return make_client(session, "sagemaker-edge", region, config)
+        client = session.client("sagemaker-edge", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError([f"AWS settings: {error} (see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"]) from error
+        places = "AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL"
+        raise ConfigError([f"AWS settings: {redact_credentials(error)} (see {places})"]) from error
+    check_endpoint(client)
+    return client
+
+
+def check_endpoint(client: Any) -> None:
+    """boto3 finds a wrong port at the first call. Raises ConfigError; its text holds no part of the URL: what stands in
+    the port's place may be a password."""
+    try:
+        urlsplit(client.meta.endpoint_url).port  # noqa: B018  # it is read to be checked
+    except ValueError:
+        mistake = "the port in the endpoint's URL is no number from 0 to 65535"
+        raise ConfigError([f"AWS settings: {mistake} (see AWS_ENDPOINT_URL)"]) from None
 
 
 def on_response_date(client: Any, callback: Callable[[str], None]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from botocore import exceptions as botocore
 
-from gateway.errors import CloudError, OperatorError, PermanentError, TransientError, one_line
+from gateway.errors import CloudError, OperatorError, PermanentError, TransientError, one_line, redact_credentials
 
 TRANSIENT_CODES = frozenset(
     "InternalServiceException InternalFailure InternalServerError InternalError ServiceUnavailable "
@@ -37,11 +37,15 @@ def error_from_exception(error: Exception) -> CloudError:
     if isinstance(error, botocore.ClientError):
         return from_response(error.response)
     if isinstance(error, botocore.ParamValidationError):
-        return PermanentError("ParamValidation", one_line(error))
+        return PermanentError("ParamValidation", _text(error))
     if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
-        return TransientError(type(error).__name__, one_line(error))
+        return TransientError(type(error).__name__, _text(error))
     # No credentials, no such profile, a certificate that does not fit, a response that is not the API's.
-    return OperatorError(type(error).__name__, one_line(error))
+    return OperatorError(type(error).__name__, _text(error))
+
+
+def _text(error: Exception) -> str:
+    return one_line(redact_credentials(error))
 
 
 def from_response(response: Any) -> CloudError:

@@ -16,8 +16,17 @@ import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
-from gateway.cloud import error_from_exception, make_client
-from gateway.errors import CloudError, Code, ConfigError, FileError, OperatorError, TransientError, one_line
+from gateway.cloud import check_endpoint, error_from_exception
+from gateway.errors import (
+    CloudError,
+    Code,
+    ConfigError,
+    FileError,
+    OperatorError,
+    TransientError,
+    one_line,
+    redact_credentials,
+)
 from gateway.files.cache import CHUNK, FileCache, VerifiedFile
 from gateway.protocol import ModelFile
 from gateway.retry import RetryPolicy
@@ -45,13 +54,14 @@ def make_s3_client(session: Any, region: str | None, connect_timeout: float, rea
     """
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=connect_timeout, read_timeout=read_timeout)
     try:
-        client = make_client(session, "s3", region, config)
+        client = session.client("s3", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError([f"AWS settings: {error} (see AWS_ENDPOINT_URL_S3)"]) from error
+        raise ConfigError([f"AWS settings: {redact_credentials(error)} (see AWS_ENDPOINT_URL_S3)"]) from error
+    check_endpoint(client)
     if client.meta.endpoint_url.endswith(".amazonaws.com"):
         return client
     client.close()
-    return make_client(session, "s3", region, config.merge(Config(s3={"addressing_style": "path"})))
+    return session.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))
 
 
 def s3_call(operation: Any, url: str) -> Any:

@@ -2,8 +2,9 @@
 
 import pytest
 
-from gateway.cloud import CredentialSource, make_session
+from gateway.cloud import CredentialSource, make_edge_client, make_session
 from gateway.cloud.error_mapping import error_from_exception
+from gateway.errors import ConfigError
 from gateway.files import make_s3_client, s3_call
 from gateway.protocol import Accepted, Device, RetryLater, SendHeartbeat
 from tests.contract.harness import ClientHarness
@@ -44,3 +45,21 @@ def test_nor_by_s3(aws: None, monkeypatch: pytest.MonkeyPatch, host: str) -> Non
     client.close()
     source.close()
     assert "S3CRET" not in str(error_from_exception(caught.value))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://user:S3CRET@edge.example:70000",
+        "http://user:S3CRET@edge.example:x",
+        "http://user:S3CRET/x@edge.example",
+        "htp//user:S3CRET@edge.example",
+    ],
+)
+def test_nor_by_a_mistake_in_the_url(aws: None, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+    source = CredentialSource("eu-central-1", 1.0, 1.0)
+    for make in (make_s3_client, lambda session, region, *timeouts: make_edge_client(session, region, 1, *timeouts)):
+        with pytest.raises(ConfigError) as caught:
+            make(make_session(source), "eu-central-1", 1.0, 1.0)
+        assert "S3CRET" not in str(caught.value)

@@ -11,8 +11,8 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from gateway.config import Settings
-from gateway.connections import mqtt_endpoint, redact_credentials
-from gateway.errors import ConfigError
+from gateway.connections import mqtt_endpoint
+from gateway.errors import ConfigError, redact_credentials
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ from gateway.errors import ConfigError
         ("http://user:S3CRET@edge.example:9470/x?y=1", "http://edge.example:9470/x?y=1"),
         ("https://a@b@[::1]:9470", "https://[::1]:9470"),
         ("http://127.0.0.1:9470", "http://127.0.0.1:9470"),
+        ('no answer: "http://u:S3CRET@h:1/x", mail to a@b', 'no answer: "http://h:1/x", mail to a@b'),
     ],
 )
 def test_credentials_are_not_shown(url: str, shown: str) -> None:

@@ -18,12 +18,12 @@ from gateway.cloud import (
     on_response_date,
 )
 from gateway.config import Settings
-from gateway.connections import EdgeManagerConnection, redact_credentials
+from gateway.connections import EdgeManagerConnection
 from gateway.doctor.checks.addresses import AddressResult
 from gateway.doctor.checks.cloud import ModelStoreAnswer, ServiceAnswers
 from gateway.doctor.probes.addresses import probe_addresses
 from gateway.doctor.result import ProbeFailure
-from gateway.errors import CloudError, FileError
+from gateway.errors import CloudError, FileError, redact_credentials
 from gateway.files import s3_call
 from gateway.protocol import Call, Device, GetDeployments, GetDeviceRegistration, Registration
 

@@ -12,7 +12,7 @@ from gateway import cloud
 from gateway.config import Settings
 from gateway.errors import ConfigError
 from gateway.files import make_s3_client
-from gateway.mqtt import BrokerEndpoint
+from gateway.mqtt import BrokerEndpoint, Wanted
 
 MAX_THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
@@ -40,6 +40,11 @@ class EdgeManagerConnection:
             return cloud.DirectTransport(self.session, self.client, concurrency), concurrency
         limit = min(concurrency, MAX_THREADS)
         return cloud.BotoTransport(self.client, limit), limit
+
+
+def wanted(settings: Settings) -> Wanted:
+    """What the gateway wants of the broker, beside MQTT 5's defaults."""
+    return Wanted(settings.root, settings.max_payload, settings.session_expiry, settings.group is not None)
 
 
 def redact_credentials(url: str) -> str:

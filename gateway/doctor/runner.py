@@ -81,7 +81,8 @@ async def _check_broker(
     if connected.connack is None:
         return results, ""
     anonymous = await is_anonymous_allowed(endpoint, settings.mqtt_cert_file is not None)
-    results += [check_limits(connected.connack, settings.max_payload), check_anonymous(anonymous)]
+    limits = check_limits(connected.connack, connections.wanted(settings), settings.keepalive)
+    results += [limits, check_anonymous(anonymous)]
     results.append(check_client_ids(await probe_client_ids(endpoint)))
     if results[-1].level is Level.FAIL:
         return results, ""

@@ -14,8 +14,9 @@ from typing import Protocol
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
-from gateway.mqtt import packets
+from gateway.mqtt import packets, reasons
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint, OnPuback
+from gateway.mqtt.limits import BrokerLimits
 from gateway.mqtt.packets import Publish
 
 SHARED = "$share/"
@@ -48,6 +49,9 @@ class SessionHandler(Protocol):
     def connected(self, connection: int, session_present: bool) -> None:
         """The subscriber is connected; `session_present`: the broker kept the session. Its messages follow."""
 
+    def may_publish(self, limits: BrokerLimits) -> None:
+        """The publisher is connected; from now on its publications must keep to `limits`."""
+
     def delivered(self, delivery: Delivery) -> None:
         """A message was received."""
 
@@ -75,7 +79,7 @@ class MqttSession:
         self._handler = handler
         self._subscriber = BrokerConnection(endpoint, self._on_message, self._on_connected, receive_maximum)
         publisher = replace(endpoint, client_id=endpoint.client_id + PUBLISHER_SUFFIX, session_expiry=0)
-        self._publisher = BrokerConnection(publisher, self._on_retained)
+        self._publisher = BrokerConnection(publisher, self._on_retained, lambda _: handler.may_publish(self.limits))
         self._connection = self._received = 0
         self._unacknowledged: deque[Delivery] = deque()
         self.subscribed = self._paused = False
@@ -87,6 +91,18 @@ class MqttSession:
     def up(self) -> bool:
         """Whether both are connected and the subscriptions are confirmed."""
         return self._subscriber.up and self._publisher.up and self.subscribed
+
+    @property
+    def limits(self) -> BrokerLimits:
+        """What the broker granted: its session, keep alive and subscriptions the subscriber's, else the publisher's."""
+        of = self._subscriber.limits
+        return replace(
+            self._publisher.limits,
+            keepalive=of.keepalive,
+            session_expiry=of.session_expiry,
+            wildcards=of.wildcards,
+            shared=of.shared,
+        )
 
     async def open(self) -> None:
         """Open what is not open, and subscribe. Raises BrokerError; then `open` may be tried again."""
@@ -105,11 +121,14 @@ class MqttSession:
     async def _subscribe(self) -> None:
         """On every connection and first of all: Mosquitto loses shared subscriptions at its own restart, and drops
         what is published until they are there again."""
+        limits = self._subscriber.limits
+        if not limits.wildcards or (not limits.shared and any(each.startswith(SHARED) for each, _ in self._filters)):
+            code = reasons.NO_SHARED_SUBSCRIPTIONS if limits.wildcards else reasons.NO_WILDCARDS
+            raise BrokerError(f"the broker refuses to subscribe: {reasons.explain(code)}")
         pairs = zip(self._filters, await self._subscriber.subscribe(self._filters), strict=True)
-        refused = [f"{each} ({reason})" for (each, _), reason in pairs if reason.is_failure]
+        refused = [f"{each}: {reasons.explain(reason.value)}" for (each, _), reason in pairs if reason.is_failure]
         if refused:
-            topics = ", ".join(refused)
-            raise BrokerError(f"the broker refuses to subscribe {topics}: its ACL must let the gateway read them")
+            raise BrokerError(f"the broker refuses to subscribe {'; '.join(refused)}")
         if self._unwanted:
             await self._subscriber.unsubscribe(self._unwanted)
             self._unwanted = []

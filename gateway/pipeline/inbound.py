@@ -11,7 +11,7 @@ import structlog
 from gateway.cloud import EdgeManagerClient
 from gateway.core import Acknowledge, Effect, Engine
 from gateway.errors import DecodeError, LimitError, MessageError, RateError
-from gateway.mqtt import Delivery, MqttSession
+from gateway.mqtt import BrokerLimits, Delivery, MqttSession
 from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
@@ -60,6 +60,9 @@ class InboundHandler:
         if session_present:
             self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
         self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
+
+    def may_publish(self, limits: BrokerLimits) -> None:
+        self._engine.set_room(self._topics.room(limits.publication_room))
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: accepted or rejected, never lost."""

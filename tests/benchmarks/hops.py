@@ -119,7 +119,6 @@ class Bench:
 
     def _open(self, connection: BrokerConnection, socket: Socket) -> None:
         connection._adapter = cast("Any", socket)
-        connection._inflight_limit, connection._max_packet = 1000, 1 << 28
         connection.connected.set()
 
     def _transport(self) -> DirectTransport:

@@ -16,7 +16,7 @@ from gateway.errors import BrokerError, ConfigError, StateError
 from gateway.files import ModelFileStore
 from gateway.mqtt import BrokerLimits, MqttSession, restrictions
 from gateway.ops import CallMonitor, Metrics, StatusServer
-from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
+from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit, SessionWatch
 from gateway.protocol import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.storage import StateStore
@@ -77,7 +77,8 @@ class Gateway:
         self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
         engine = Engine(_core_policy(settings))
         self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
-        limits = self._in_flight, rates, settings.max_payload
+        watch = SessionWatch(connections.session_file(settings), self._metrics)
+        limits = self._in_flight, rates, settings.max_payload, watch
         self._inbound = InboundHandler(engine, self._dispatcher, topics, self._store, self._metrics, *limits)
         self._filters = topics.filters(settings.fleets, settings.group)
         hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()

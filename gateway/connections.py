@@ -13,6 +13,7 @@ from gateway.config import Settings
 from gateway.errors import ConfigError
 from gateway.files import make_s3_client
 from gateway.mqtt import BrokerEndpoint, Wanted
+from gateway.storage import SessionFile
 
 MAX_THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
@@ -79,6 +80,11 @@ def mqtt_endpoint(settings: Settings) -> BrokerEndpoint:
         keepalive=settings.keepalive,
         session_expiry=settings.session_expiry,
     )
+
+
+def session_file(settings: Settings) -> SessionFile:
+    """What is known of the session at the broker. It changes nothing."""
+    return SessionFile(settings.state_dir, settings.client_id, f"{settings.broker.host}:{settings.broker.port}")
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

@@ -7,3 +7,4 @@ from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, connack_code, speaks_mqtt
 from gateway.mqtt.probe_client import ProbeClient
 from gateway.mqtt.reasons import CLOSED, explain
 from gateway.mqtt.session import Delivery, MqttSession
+from gateway.mqtt.session_loss import FOR_EVER, SessionLoss, SessionRecord, find_loss

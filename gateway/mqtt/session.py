@@ -90,7 +90,12 @@ class MqttSession:
     @property
     def up(self) -> bool:
         """Whether both are connected and the subscriptions are confirmed."""
-        return self._subscriber.up and self._publisher.up and self.subscribed
+        return self.receiving and self._publisher.up
+
+    @property
+    def receiving(self) -> bool:
+        """Whether the subscriber is connected and its subscriptions are confirmed."""
+        return self._subscriber.up and self.subscribed
 
     @property
     def limits(self) -> BrokerLimits:

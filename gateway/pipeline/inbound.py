@@ -16,6 +16,7 @@ from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
+from gateway.pipeline.session_watch import SessionWatch
 from gateway.protocol import DECODERS, Channel, Device, Instant, Topics, peek_seq
 from gateway.storage import StateStore
 
@@ -39,10 +40,12 @@ class InboundHandler:
         limit: InFlightLimit,
         rates: DeviceRateLimiter,
         max_payload: int,
+        watch: SessionWatch,
     ) -> None:
         self._engine, self._dispatcher, self._topics = engine, dispatcher, topics
         self._store, self._metrics = store, metrics
         self._limit, self._rates, self._max_payload = limit, rates, max_payload
+        self._watch = watch
 
     def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
         """Before the first connection."""
@@ -56,6 +59,7 @@ class InboundHandler:
 
     def connected(self, connection: int, session_present: bool) -> None:
         self._limit.connected()
+        self._watch.connected(session_present, self._session.limits.session_expiry)
         now = Instant(time.time(), time.monotonic())
         if session_present:
             self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
@@ -108,6 +112,8 @@ class InboundHandler:
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
         self._checked_at = time.monotonic()
         self._store.touch_liveness()
+        if self._session.receiving:
+            self._watch.receiving()
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)

@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.errors import BrokerError, BrokerRefused, one_line
+from gateway.errors import BrokerClosed, BrokerError, BrokerRefused, one_line
 from gateway.mqtt import packets, reasons
 from gateway.mqtt.buffered_socket import READ_SIZE, BufferingContext
 from gateway.mqtt.event_loop import PahoLoopAdapter
@@ -93,6 +93,8 @@ class BrokerConnection:
         self._last_id = FIRST_PACKET_ID
         self._suspects = 0
         """Publications, the next ones, of which one may have ended a connection: each is sent alone."""
+        self._no_suspects = asyncio.Event()
+        self._no_suspects.set()
         self.connected = asyncio.Event()
         self.disconnected = asyncio.Event()
         self.disconnected.set()
@@ -210,7 +212,7 @@ class BrokerConnection:
         publication = self._unacknowledged.pop(puback.packet_id, None)
         if publication is not None:
             if self._suspects:
-                self._suspects -= 1
+                self._set_suspects(self._suspects - 1)
             publication.on_puback(puback.reason)
         if self._unsent:
             self._send_unsent()
@@ -221,7 +223,9 @@ class BrokerConnection:
             self._on_puback(Puback(packet_id, 0))
 
     async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
-        """The broker's reason code for each filter. Raises BrokerError where no answer comes."""
+        """The broker's reason code for each filter. Raises BrokerError where no answer comes, BrokerClosed where the
+        broker ends the connection instead."""
+        await self._no_suspects.wait()
         batches = self.limits.batches([each for each, _ in filters])
         return await self._replies_to(self._client.subscribe(list(filters[batch])) for batch in batches)
 
@@ -289,24 +293,33 @@ class BrokerConnection:
                 self.disconnect_reason += f" client_id: {self._endpoint.client_id}"
         else:
             self.disconnect_reason = _OWN_REASONS.get(reason.value, str(reason))
-        error = BrokerError(f"the connection broke: {self.disconnect_reason}")
+        code = reason.value
+        suspicious = code in reasons.ENDED_BY_A_PUBLICATION if from_broker else code == reasons.UNSPECIFIED
+        kind = BrokerClosed if was_up and suspicious else BrokerError
+        error = kind(f"the connection broke: {self.disconnect_reason}")
         waiting: list[asyncio.Future[Any]] = [self._opened, *self._replies.values()]
         for each in waiting:
             if not each.done():
                 each.set_exception(error)
-        if was_up and from_broker and reason.value in reasons.ENDED_BY_A_PUBLICATION:
-            self._suspect_in_flight(reasons.CLOSED | reason.value)
-        elif was_up and not from_broker and reason.value == reasons.UNSPECIFIED:
-            self._suspect_in_flight(reasons.CLOSED)
+        if was_up and suspicious:
+            self._suspect_in_flight(reasons.CLOSED | (code if from_broker else 0))
 
     def _suspect_in_flight(self, reason: int) -> None:
         """The broker ended the connection, and not for a reason that has nothing to do with publications."""
         if not self._suspects:
-            self._suspects = len(self._unacknowledged)
+            self._set_suspects(len(self._unacknowledged))
         elif self._unacknowledged:
             _, publication = self._unacknowledged.popitem()
-            self._suspects -= 1
+            self._set_suspects(self._suspects - 1)
             publication.on_puback(reason)
+
+    def _set_suspects(self, count: int) -> None:
+        """A subscription waits until there are none: it could be what ends the next connection."""
+        self._suspects = count
+        if count:
+            self._no_suspects.clear()
+        else:
+            self._no_suspects.set()
 
     def _on_reply(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
         reply = self._replies.get(mid)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.errors import BrokerError
+from gateway.errors import BrokerClosed, BrokerError
 from gateway.mqtt import packets, reasons
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint, OnPuback
 from gateway.mqtt.limits import BrokerLimits
@@ -21,6 +21,8 @@ from gateway.mqtt.packets import Publish
 
 SHARED = "$share/"
 """MQTT 5: the beginning of the filter of a shared subscription."""
+CLOSED_ALLOWED = 2
+"""Connections that the broker may end instead of an answer to one subscription, before that is given up."""
 PUBLISHER_SUFFIX = "-mouth"
 """Of the publisher's client id. Brokers in use know the gateway by this id, so it must not change."""
 
@@ -188,15 +190,21 @@ class MqttSession:
     async def read_retained(self, topics: Sequence[str], subscribed: Callable[[], None], linger: float) -> None:
         """Have the retained messages of `topics` delivered; `subscribed` is called once the broker has confirmed.
 
-        It unsubscribes after `linger` seconds more. Where the connection breaks meanwhile, the next one is used.
+        It unsubscribes after `linger` seconds more. Where the connection breaks meanwhile, the next one is used. Raises
+        BrokerClosed where the broker has ended CLOSED_ALLOWED connections instead of an answer.
         """
+        closed = 0
         while True:
             await self._publisher.connected.wait()
             try:
                 await self._publisher.subscribe([(topic, _RETAINED_NOW) for topic in topics])
                 break
+            except BrokerClosed:
+                closed += 1
+                if closed == CLOSED_ALLOWED:
+                    raise
             except BrokerError:
-                continue  # on the next connection
+                pass
         subscribed()
         asyncio.get_running_loop().call_later(linger, self._publisher.unsubscribe_nowait, topics)
 

@@ -21,6 +21,8 @@ from tests.support.tcp_proxy import TcpProxy
 FLEET = "limits"
 LIMITED = "the broker's limits stop something that the gateway does"
 LOST = "connection to the broker lost: it keeps unacknowledged messages"
+UNASKED = "the broker ends the connection when hellos are asked for: their devices get code 2"
+KEPT = "payload not delivered on the topic dead: saved to a file"
 NOT_TAKEN = "the broker does not take a publication: its device does not get it"
 
 
@@ -121,6 +123,11 @@ def test_the_broker_takes_small_packets_alone(tmp_path: Path) -> None:
         assert code == 6
         assert detail.endswith("does not fit the broker's largest packet")
         assert heartbeat(b, 2, have=5) == (0, "")
+        b.heartbeat("x" * 4040)  # with its reason it does not fit on `dead`
+        assert b.ack()[0] == 1
+        assert "Packet too large" in gateway.wait_for_log(NOT_TAKEN)["reason"]
+        gateway.log.next(lambda line: line["event"] == KEPT and "Packet too large" in line["reason"])
+        assert gateway.metrics()["publications_refused_total"] == 1
         assert lost(gateway) == 0
 
 
@@ -164,3 +171,17 @@ def test_a_publication_ends_the_connection_each_time(tmp_path: Path) -> None:
         a.get(0, 2)
         assert a.ack(2)[0] == 6
         assert len(proxy.seen.so_far()) == 2
+
+
+def test_a_request_for_a_hello_ends_the_connection_each_time(tmp_path: Path) -> None:
+    """It is given up at the second time: its device gets code 2, another device its ack."""
+    with site(tmp_path) as made:
+        proxy = made.proxy(f"edge/{FLEET}/a/hello".encode(), ends=True)
+        gateway = made.gateway(proxy.port)
+        a, b = made.device("a"), made.device("b")
+        a.numbered(1)
+        assert a.ack(1)[0] == 2
+        assert heartbeat(b, 1) == (0, "")
+        assert gateway.wait_for_log(UNASKED)["level"] == "error"
+        assert len(proxy.seen.so_far()) == 2
+        gateway.wait_for_log(READY)

@@ -32,6 +32,8 @@ class FakeBroker:
     """`properties` of its CONNACK, as they travel. `ends`: whether it closes the connection instead of answering a
     publication, with `reason` in a DISCONNECT, or None: without one. `silent`: it answers nothing after CONNACK.
 
+    `ends_at`: the type of other packets at which it does so too.
+
     `connections`: what was published on each; `requests`: types and sizes of all other packets.
     `times`, `came`: when bytes came.
     """
@@ -41,6 +43,7 @@ class FakeBroker:
     ends: Callable[[Publication], bool] = lambda publication: False
     reason: int | None = None
     silent: bool = False
+    ends_at: int | None = None
     port: int = 0
     connections: list[list[Publication]] = field(default_factory=list)
     requests: list[tuple[int, int]] = field(default_factory=list)
@@ -73,6 +76,9 @@ class FakeBroker:
                     answer = mqtt_packets.packet(PUBACK, packet_id) if publication.qos else b""
                 else:
                     self.requests.append((kind, len(body)))
+                    if kind == self.ends_at:
+                        writer.close()
+                        return
                     answer = _answer(kind, body)
                 if not self.silent:
                     writer.write(answer)

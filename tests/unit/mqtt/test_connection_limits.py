@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.errors import BrokerError, BrokerRefused
+from gateway.errors import BrokerClosed, BrokerError, BrokerRefused
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
 from gateway.mqtt.packets import user_properties
 from gateway.mqtt.reasons import CLOSED, PACKET_TOO_LARGE
@@ -215,3 +215,32 @@ async def test_a_subscription_that_the_broker_does_not_have_is_not_sent(
             await session.open()
         await session.close()
     assert SUBSCRIBE not in {kind for kind, _ in broker.requests}
+
+
+async def test_a_subscription_that_ends_the_connection_twice_is_given_up() -> None:
+    """And no publication beside it."""
+    async with serving(FakeBroker()) as broker:
+        session = MqttSession(
+            BrokerEndpoint(HOST, broker.port, "c"), ["edge/+/+/hb"], Deliveries(1), receive_maximum=10
+        )
+        await session.open()
+        broker.ends_at = SUBSCRIBE
+        reading = asyncio.create_task(session.read_retained(["edge/f/d/hello"], lambda: None, linger=1.0))
+        reasons: list[int] = []
+        connections = len(broker.connections)
+        while not reading.done():
+            lost = asyncio.create_task(session.wait_disconnected())
+            session.publish("edge/f/d/ack", b"beside it", reasons.append)
+            await asyncio.wait([lost, reading], return_when=asyncio.FIRST_COMPLETED)
+            lost.cancel()
+            if not session.up and not reading.done():
+                await session.open()
+        with pytest.raises(BrokerClosed):
+            await reading
+        assert len(broker.connections) == connections + 1
+        await session.open()
+        after = asyncio.get_running_loop().create_future()
+        session.publish("edge/f/d/ack", b"after", after.set_result)
+        assert await after == 0
+        await session.close()
+    assert set(reasons) == {0}

@@ -93,8 +93,9 @@ class BrokerConnection:
         self._last_id = FIRST_PACKET_ID
         self._suspects = 0
         """Publications, the next ones, of which one may have ended a connection: each is sent alone."""
-        self._no_suspects = asyncio.Event()
-        self._no_suspects.set()
+        self._may_subscribe = asyncio.Event()
+        """Cleared while suspects are sent: a subscription could be what ends the connection next."""
+        self._may_subscribe.set()
         self.connected = asyncio.Event()
         self.disconnected = asyncio.Event()
         self.disconnected.set()
@@ -169,6 +170,7 @@ class BrokerConnection:
         if not self._opened.cancel() and not self._opened.cancelled():
             self._opened.exception()  # marks it as retrieved
         self._adapter.close()
+        self._may_subscribe.set()
         self.connected.clear()
         self.disconnected.set()
 
@@ -212,7 +214,7 @@ class BrokerConnection:
         publication = self._unacknowledged.pop(puback.packet_id, None)
         if publication is not None:
             if self._suspects:
-                self._set_suspects(self._suspects - 1)
+                self._one_suspect_less()
             publication.on_puback(puback.reason)
         if self._unsent:
             self._send_unsent()
@@ -225,7 +227,7 @@ class BrokerConnection:
     async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
         """The broker's reason code for each filter. Raises BrokerError where no answer comes, BrokerClosed where the
         broker ends the connection instead."""
-        await self._no_suspects.wait()
+        await self._may_subscribe.wait()
         batches = self.limits.batches([each for each, _ in filters])
         return await self._replies_to(self._client.subscribe(list(filters[batch])) for batch in batches)
 
@@ -271,6 +273,8 @@ class BrokerConnection:
         endpoint = self._endpoint
         self.limits = limits = BrokerLimits.from_connack(granted, endpoint.keepalive, endpoint.session_expiry)
         self._adapter.start_keepalive(limits.keepalive)
+        if self._suspects:
+            self._may_subscribe.clear()
         self._adapter.on_flushed = None if limits.maximum_qos else self._on_flushed
         self.connected.set()
         self.disconnected.clear()
@@ -283,6 +287,7 @@ class BrokerConnection:
 
     def _on_disconnect(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
         was_up = self.up
+        self._may_subscribe.set()  # and fail, without a connection
         self._adapter.stop_keepalive()
         self.connected.clear()
         self.disconnected.set()
@@ -307,19 +312,16 @@ class BrokerConnection:
     def _suspect_in_flight(self, reason: int) -> None:
         """The broker ended the connection, and not for a reason that has nothing to do with publications."""
         if not self._suspects:
-            self._set_suspects(len(self._unacknowledged))
+            self._suspects = len(self._unacknowledged)
         elif self._unacknowledged:
             _, publication = self._unacknowledged.popitem()
-            self._set_suspects(self._suspects - 1)
+            self._one_suspect_less()
             publication.on_puback(reason)
 
-    def _set_suspects(self, count: int) -> None:
-        """A subscription waits until there are none: it could be what ends the next connection."""
-        self._suspects = count
-        if count:
-            self._no_suspects.clear()
-        else:
-            self._no_suspects.set()
+    def _one_suspect_less(self) -> None:
+        self._suspects -= 1
+        if not self._suspects:
+            self._may_subscribe.set()
 
     def _on_reply(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
         reply = self._replies.get(mid)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.cloud import ACCESS_CODES
 from gateway.cloud.credentials import CredentialInfo
+from gateway.cloud.error_mapping import OPERATOR_CODES
 from gateway.doctor.checks.cloud import (
     TODO,
     ModelStoreAnswer,
@@ -77,7 +77,7 @@ def test_what_to_do_fits_the_code_of_the_error(code: str, todo: str) -> None:
 
 
 def test_what_to_do_is_known_for_codes_of_the_service_alone() -> None:
-    assert set(TODO) <= ACCESS_CODES
+    assert set(TODO) <= OPERATOR_CODES
 
 
 def test_a_certificate_that_is_not_trusted() -> None:

@@ -90,6 +90,10 @@ class Engine:
         """What an earlier run of the gateway saved, newest last."""
         self._hellos.restore(self._state(device), hellos)
 
+    def hellos(self) -> dict[Device, tuple[HelloRecord, ...]]:
+        """Of all devices, newest last: what `restore_hellos` takes."""
+        return {device: state.hellos for device, state in self._states.items() if state.newest is not None}
+
     def stop(self) -> None:
         """No effect from now on: what is not acknowledged, the broker will deliver again."""
         self._stopped = True

@@ -274,3 +274,11 @@ def test_a_tag_whose_layout_changed_means_the_new_one() -> None:
     harness.receive(HELLO)
     harness.receive(Hello(HELLO.tag, NEWER, EPOCH))
     assert [call.agent_version for call in calls(harness.receive(heartbeat(HELLO.tag)))] == ["2.0.0"]
+
+
+def test_the_hellos_of_all_devices_can_be_saved_again() -> None:
+    harness = EngineHarness()
+    harness.receive(HELLO)
+    harness.receive(Hello(9, NEWER))
+    harness.receive(heartbeat(1), OTHER)
+    assert harness.engine.hellos() == {DEVICE: (HelloRecord(HELLO), HelloRecord(Hello(9, NEWER)))}

@@ -3,7 +3,7 @@
 from gateway.core.device_state import DeviceState
 from gateway.core.effects import Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import QueuedHeartbeat, check_heartbeat
+from gateway.core.merging import QueuedHeartbeat, check_heartbeat, drop_long
 from gateway.errors import Code, MessageError
 from gateway.protocol import HelloRecord, Layout
 
@@ -25,6 +25,8 @@ def accept_heartbeat(effects: Effects, state: DeviceState, hellos: HelloTracker,
 def _enqueue_tagged(effects: Effects, state: DeviceState, item: QueuedHeartbeat, record: HelloRecord) -> None:
     """The tag is known: so are the layout and the epoch, which without a clock the message itself implies."""
     item.record = record
+    if item.dropped:
+        item.restore_content()
     time = item.heartbeat.time
     if time is not None and record.hello.epoch is None:
         if time > item.arrived:
@@ -69,6 +71,7 @@ def on_hello(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None
             record = state.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it names a tag
             if record is not None:
                 _enqueue_tagged(effects, state, item, record)
+                drop_long([item])
         if record is None:
             state.enqueue(item)
     if not state.awaiting_hello():

@@ -20,7 +20,7 @@ from gateway.core.device_state import (
 )
 from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import QueuedHeartbeat, merge
+from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, merge
 from gateway.core.plans import on_plan, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
@@ -119,9 +119,12 @@ class Engine:
             if isinstance(message, Heartbeat):
                 item = QueuedHeartbeat(delivery, message, int(now.wall))
                 admission.accept_heartbeat(effects, state, self._hellos, item)
+                self._start_next_call(effects, state)
+                if len(delivery.payload) > KEPT_DECODED:
+                    item.drop_content()
             else:
                 state.enqueue(QueuedGet(delivery, message))
-            self._start_next_call(effects, state)
+                self._start_next_call(effects, state)
         return effects
 
     def reject(
@@ -230,6 +233,9 @@ class Engine:
         admission.revalidate(effects, state, batch)
         if batch:
             self._call(effects, state, InFlight(merge(state.device, batch), heartbeats=batch))
+            for item in batch:
+                if len(item.delivery.payload) > KEPT_DECODED:
+                    item.drop_content()
         else:
             self._start_next_call(effects, state, has_slot=True)
 

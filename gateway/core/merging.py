@@ -5,7 +5,7 @@ depend on a device's state.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.core.effects import DeliveryToken
@@ -24,9 +24,15 @@ from gateway.protocol import (
     Result,
     Samples,
     SendHeartbeat,
+    decode_heartbeat,
 )
 
 DAY = 86_400
+
+KEPT_DECODED = 128
+"""Bytes of a payload, above which its content does not wait decoded: that takes up to a hundred times as much."""
+_DROPPED = Layout("dropped", (), ())
+"""In place of a layout that is only in the payload."""
 
 _POWERS = tuple(10**exponent for exponent in range(31))
 _SAMPLE_BYTES = 90
@@ -37,7 +43,7 @@ _SAMPLE_BYTES = 90
 class QueuedHeartbeat:
     """A heartbeat that waits. `layout`: None until the hello of its tag is known. `arrived`, `time`: Unix seconds.
 
-    `epoch` and `time` are those of the last `update_time`.
+    `epoch` and `time` are those of the last `update_time`. `dropped`: the heartbeat is without its content now.
     """
 
     delivery: DeliveryToken
@@ -47,16 +53,39 @@ class QueuedHeartbeat:
     record: HelloRecord | None = None
     epoch: int | None = None
     time: int = 0
+    dropped: bool = False
 
     @property
     def seq(self) -> int | None:
         return self.heartbeat.seq
+
+    def drop_content(self) -> None:
+        """Leave what only the making of a call needs to the payload."""
+        if self.dropped:
+            return
+        source, time, *_, have, _, seq = self.heartbeat
+        if isinstance(source, Layout):
+            source = self.layout = _DROPPED
+        self.heartbeat, self.dropped = Heartbeat(source, time, have=have, seq=seq), True
+
+    def restore_content(self) -> None:
+        """Decode the payload again."""
+        self.heartbeat, self.dropped = decode_heartbeat(self.delivery.payload), False
+        if isinstance(self.heartbeat.source, Layout):
+            self.layout = self.heartbeat.source
 
     def update_time(self) -> None:
         """Date it by what is known of its epoch now."""
         self.epoch = None if self.record is None else self.record.epoch
         time = self.heartbeat.time
         self.time = self.arrived if time is None else (self.epoch or 0) + time
+
+
+def drop_long(items: Iterable[QueuedHeartbeat]) -> None:
+    """Drop the content of those with a long payload."""
+    for item in items:
+        if len(item.delivery.payload) > KEPT_DECODED:
+            item.drop_content()
 
 
 def check_heartbeat(item: QueuedHeartbeat, layout: Layout) -> None:

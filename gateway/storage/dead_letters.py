@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.errors import Code, StateError
-from gateway.storage.set_aside import set_aside
+from gateway.storage.damaged_files import set_aside
 
 DEAD_LETTER_BYTES = 64 * 1024 * 1024
 """Of each of the two files at most, about."""

@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 
 from gateway.errors import MessageError, StateError
 from gateway.protocol import Device, Hello, HelloRecord, Layout, Metric, Model
-from gateway.storage.set_aside import set_aside
+from gateway.storage.damaged_files import set_aside
 
 FILE_PAGES = 65_536
 """Of the file at most: 256 MiB. What does not fit is not saved."""

@@ -13,8 +13,8 @@ import pytest
 
 from gateway.errors import Code, ConfigError, StateError
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric
-from gateway.storage.set_aside import KEPT
-from gateway.storage.set_aside import set_aside as rename
+from gateway.storage.damaged_files import KEPT
+from gateway.storage.damaged_files import set_aside as rename
 from gateway.storage.state_store import StateStore
 from tests.support.engine import DEVICE, HELLO
 

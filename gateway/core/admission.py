@@ -3,7 +3,7 @@
 from gateway.core.device_state import DeviceState
 from gateway.core.effects import Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import QueuedHeartbeat, check_heartbeat, drop_long
+from gateway.core.merging import QueuedHeartbeat, check_heartbeat, drop_long, is_large
 from gateway.errors import Code, MessageError
 from gateway.protocol import HelloRecord, Layout
 
@@ -76,6 +76,24 @@ def on_hello(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None
             state.enqueue(item)
     if not state.awaiting_hello():
         hellos.end_wait(state)
+
+
+def on_hellos_replaced(effects: Effects, state: DeviceState, before: tuple[HelloRecord, ...]) -> None:
+    """Reject what waits under a large layout that is not one of the last few any more.
+
+    It would keep in memory what is not counted. Under a smaller one it is sent, as it was promised to be.
+    """
+    kept = [id(record) for record in state.hellos]
+    if not any(id(record) not in kept and is_large(record.hello.layout) for record in before):
+        return
+    items, state.waiting = state.waiting or (), None
+    state.retry_batch_size = 0  # it would count others in place of those that are rejected
+    for item in items:
+        record = item.record if isinstance(item, QueuedHeartbeat) else None
+        if record is None or id(record) in kept or not is_large(record.hello.layout):
+            state.enqueue(item)
+        else:
+            effects.reject([item], Code.UNKNOWN_TAG, f"hello of tag {record.hello.tag}: replaced", state.max_payload)
 
 
 def on_hello_timeout(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None:

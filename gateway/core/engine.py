@@ -165,8 +165,10 @@ class Engine:
     # Hellos
 
     def _receive_hello(self, effects: Effects, state: DeviceState, hello: Hello, delivery: DeliveryToken) -> None:
+        before = state.hellos
         if self._hellos.learn(state, hello):
             effects.append(SaveHellos(state.device, state.hellos))
+            admission.on_hellos_replaced(effects, state, before)
         effects.append(Acknowledge(delivery))
         if state.hello_suback is not None:
             admission.on_hello(effects, state, self._hellos)

@@ -31,6 +31,8 @@ DAY = 86_400
 
 KEPT_DECODED = 128
 """Bytes of a payload, above which its content does not wait decoded: that takes up to a hundred times as much."""
+LARGE_LAYOUT = 64
+"""Metrics and models. What waits under a larger layout is rejected when its device has replaced that."""
 _DROPPED = Layout("dropped", (), ())
 """In place of a layout that is only in the payload."""
 
@@ -79,6 +81,11 @@ class QueuedHeartbeat:
         self.epoch = None if self.record is None else self.record.epoch
         time = self.heartbeat.time
         self.time = self.arrived if time is None else (self.epoch or 0) + time
+
+
+def is_large(layout: Layout) -> bool:
+    """Whether it takes more than about LARGE_LAYOUT * 150 bytes of memory."""
+    return len(layout.metrics) + sum(1 + len(model.metrics) for model in layout.models) > LARGE_LAYOUT
 
 
 def drop_long(items: Iterable[QueuedHeartbeat]) -> None:

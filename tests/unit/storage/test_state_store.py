@@ -264,6 +264,25 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
 
 
+def test_with_a_full_disk_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save_filters(["edge/+/+/hb"])
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
+        db.execute("DROP INDEX hellos_by_layout")
+        db.execute("DROP TABLE checksums")
+    with disk_full():
+        store = StateStore(tmp_path)
+        assert dict(store.hellos()) == {DEVICE: [HelloRecord(HELLO)]}
+        assert store.filters() == ["edge/+/+/hb"]
+        with pytest.raises(StateError):
+            store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+    store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)], OTHER: [HelloRecord(HELLO)]}
+
+
 def test_a_start_with_a_full_disk_is_no_mistake_of_the_settings(tmp_path: Path) -> None:
     with disk_full():
         store = StateStore(tmp_path)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from gateway import connections
-from gateway.cloud import Availability, EdgeManagerClient, has_credentials
+from gateway.cloud import Availability, EdgeManagerClient
 from gateway.config import Settings
 from gateway.core import Engine, Policy
 from gateway.errors import BrokerError, ConfigError, StateError
@@ -29,8 +29,8 @@ STABLE_AFTER = 10.0
 """Seconds after which a connection to the broker counts as stable."""
 SHORT_CONNECTIONS_ALLOWED = 2
 """Connections in a row that may end sooner; more make the waits grow."""
-CREDENTIALS_INTERVAL = 5.0
-"""Seconds between two searches for AWS credentials, where there are none."""
+CREDENTIALS_NOTED = 3.0
+"""Seconds after which the log says that the source of the AWS credentials does not answer."""
 
 _log = structlog.get_logger()
 
@@ -62,7 +62,7 @@ class Gateway:
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap)
         monitor = CallMonitor(self._metrics)
         service = connections.edge_manager(settings)
-        self._session, self._endpoint, self._no_credentials = service.session, service.url, False
+        self._credentials, self._endpoint, self._no_credentials = service.credentials, service.url, False
         transport, concurrency = service.make_transport(settings.concurrency)
         availability = Availability(concurrency, settings.give_up_after, time.monotonic())
         self._client = EdgeManagerClient(
@@ -70,7 +70,7 @@ class Gateway:
         )
         self._metrics.concurrency_limit.set(concurrency)
         self._store = StateStore(settings.state_dir)
-        self._files = _file_store(settings, service.region, self._policy)
+        self._files = _file_store(settings, service, self._policy)
         topics = Topics(settings.root)
         burst = min(settings.device_burst, max(settings.intake // 4, MIN_BURST))
         rates = DeviceRateLimiter(settings.device_rate, burst)
@@ -106,6 +106,7 @@ class Gateway:
             self._dispatcher.stop()
             await self._mqtt.close()
             self._client.close()
+            self._credentials.close()
             self._store.close()
         _log.info("stopped", unacknowledged=self._in_flight.messages)
         return 0
@@ -122,14 +123,33 @@ class Gateway:
 
     async def _wait_for_credentials(self) -> None:
         """Log at the start that there are none, and not only at the first call."""
-        while not await asyncio.to_thread(has_credentials, self._session):
-            if not self._no_credentials:
-                self._no_credentials = True
-                _log.error("no AWS credentials: calls cannot be signed, messages stay at the broker")
-            await asyncio.sleep(CREDENTIALS_INTERVAL)
+        failures, logged = 0, ""
+        while (reason := await self._credentials_problem()) is not None:
+            self._no_credentials = True
+            if reason != logged:
+                logged = reason
+                _log.error("no AWS credentials: calls cannot be signed, messages stay at the broker", reason=reason)
+            failures += 1
+            try:
+                await self._policy.pause(failures)
+            except ShuttingDown:
+                return
         if self._no_credentials:
             self._no_credentials = False
             _log.info("AWS credentials found")
+
+    async def _credentials_problem(self) -> str | None:
+        """Why there are none, when their source has answered; None: there are."""
+        search = asyncio.create_task(asyncio.to_thread(self._credentials.problem))
+        done, _ = await asyncio.wait((search,), timeout=CREDENTIALS_NOTED)
+        if not done:
+            self._no_credentials = True
+            _log.warning(
+                "waiting for AWS credentials: their source does not answer yet; calls cannot be signed",
+                source=self._credentials.asked,
+            )
+        problem = await search
+        return None if problem is None else str(problem)
 
     async def _reconnect_loop(self) -> None:
         policy = self._policy
@@ -203,11 +223,11 @@ def _core_policy(settings: Settings) -> Policy:
     )
 
 
-def _file_store(settings: Settings, region: str, policy: RetryPolicy) -> ModelFileStore:
+def _file_store(settings: Settings, service: connections.EdgeManagerConnection, policy: RetryPolicy) -> ModelFileStore:
     """Raises ConfigError where the cache's folder cannot be used, or the AWS settings name no endpoint of S3."""
-    connections.s3_client(settings, region).close()  # raises for a mistake now, not at the first read
+    connections.s3_client(settings, service).close()  # raises for a mistake now, not at the first read
     folder = settings.state_dir / "models"
     try:
-        return ModelFileStore(lambda: connections.s3_client(settings, region), folder, settings.cache_bytes, policy)
+        return ModelFileStore(lambda: connections.s3_client(settings, service), folder, settings.cache_bytes, policy)
     except OSError as error:
         raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error

@@ -3,7 +3,10 @@
 Imports nothing from this package.
 """
 
+import re
 from enum import IntEnum
+
+_USERINFO = re.compile(r"(?<=//)[^/?#\s\"'<>]*@")
 
 
 class Code(IntEnum):
@@ -115,6 +118,11 @@ class FileError(GatewayError):
 def printable(text: str, replacement: str = "?") -> str:
     """Replace characters that are not printable, so that `text` cannot control a terminal."""
     return "".join(character if character.isprintable() else replacement for character in text)
+
+
+def redact_credentials(text: object) -> str:
+    """The text, each URL in it without user name and password: libraries show URLs in their errors."""
+    return _USERINFO.sub("", str(text))
 
 
 def one_line(text: object) -> str:

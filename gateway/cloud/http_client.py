@@ -20,6 +20,8 @@ BODY_LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
 """With one of them a body that ends early is an error."""
 EXPIRE_INTERVAL = 0.25
 """Seconds between two checks for requests that take too long."""
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds until the next address of a name is tried beside those that have not answered (RFC 8305)."""
 
 
 @dataclass(slots=True)
@@ -90,7 +92,11 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(origin.connect_timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: ClientConnection(self), origin.host, origin.port, ssl=origin.tls
+                    lambda: ClientConnection(self),
+                    origin.host,
+                    origin.port,
+                    ssl=origin.tls,
+                    happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
                 )
         except ssl.SSLCertVerificationError as error:
             return OperatorError("SSLError", str(error))

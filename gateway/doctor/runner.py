@@ -52,7 +52,7 @@ async def run_checks(settings: Settings, options: Options) -> list[CheckResult]:
     """All results. Raises ConfigError for settings that cannot work."""
     conf = mosquitto_files.read_conf(options.conf) if options.conf else None
     service = connections.edge_manager(settings)
-    s3 = connections.s3_client(settings, service.region)
+    s3 = connections.s3_client(settings, service)
     endpoint = connections.mqtt_endpoint(settings)
     async with asyncio.TaskGroup() as group:  # unlike gather, it waits for all: at a Ctrl-C each cleans up first
         broker = group.create_task(_check_broker(settings, endpoint, options, conf is not None))
@@ -104,11 +104,14 @@ def _operator(endpoint: BrokerEndpoint, site: Path) -> BrokerEndpoint | None:
 async def _check_cloud(
     settings: Settings, service: connections.EdgeManagerConnection, s3: Any, object_url: str | None
 ) -> list[CheckResult]:
-    credentials, answers, model = await asyncio.gather(
-        probe_credentials(service.session),
-        probe_service(service, settings),
-        probe_model_store(s3, settings, object_url),
-    )
+    try:
+        credentials, answers, model = await asyncio.gather(
+            probe_credentials(service.credentials),
+            probe_service(service, settings),
+            probe_model_store(s3, settings, object_url),
+        )
+    finally:
+        service.credentials.close()
     service_results = check_service(answers, frozenset(value.casefold() for value in settings.registered_values))
     return [check_credentials(credentials), *service_results, check_model_store(model, settings.cache_bytes)]
 

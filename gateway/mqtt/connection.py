@@ -1,6 +1,6 @@
 """One MQTT 5 connection to the broker: a paho client on the asyncio loop, by paho's hooks for external loops.
 
-Handles topics, bytes and packet ids. It runs no thread but the one that opens the TCP connection. A callback must not
+Handles topics, bytes and packet ids. It runs no thread but the one in which paho connects. A callback must not
 raise: paho would lose its place in the stream.
 """
 
@@ -23,7 +23,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from gateway.errors import BrokerError, BrokerRefused
 from gateway.mqtt import packets
 from gateway.mqtt.buffered_socket import READ_SIZE, BufferingContext
-from gateway.mqtt.event_loop import PahoLoopAdapter
+from gateway.mqtt.event_loop import PahoClient, PahoLoopAdapter
 from gateway.mqtt.packets import Puback, Publish
 
 OnPuback: TypeAlias = Callable[[int], None]
@@ -105,9 +105,9 @@ class BrokerConnection:
         count = len(self._unacknowledged)
         return f"<BrokerConnection {self._endpoint.client_id} {state}, {count} unacknowledged>"
 
-    def _make_client(self) -> paho.Client:
+    def _make_client(self) -> PahoClient:
         endpoint = self._endpoint
-        client = paho.Client(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=paho.MQTTv5, manual_ack=True)
+        client = PahoClient(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=paho.MQTTv5, manual_ack=True)
         client.connect_timeout = endpoint.timeout
         if endpoint.username is not None:
             client.username_pw_set(endpoint.username, endpoint.password)

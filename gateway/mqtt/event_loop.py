@@ -1,6 +1,6 @@
 """Runs a paho client on the asyncio loop by paho's hooks for external loops: reads, writes and the keepalive.
 
-PUBLISH and PUBACK bypass paho. It must never block the loop: paho connects in a thread.
+PUBLISH and PUBACK bypass paho. It must never block the loop: paho's part of connecting, TLS, runs in a thread.
 """
 
 import asyncio
@@ -24,12 +24,26 @@ KEEPALIVE_CHECK = 1.0
 """Seconds between two checks of the keepalive, as paho needs it."""
 
 
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds until the next address of a name is tried beside those that have not answered (RFC 8305)."""
+
+
+class PahoClient(paho.Client):
+    """Uses a socket that is connected already. paho itself waits for each address of a name as long as for all."""
+
+    tcp_socket: socket.socket | None = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        sock, self.tcp_socket = self.tcp_socket, None
+        return sock or super()._create_socket_connection()
+
+
 class PahoLoopAdapter:
     """Runs one client. Reading can pause: the broker keeps the messages, and the keepalive continues."""
 
     def __init__(
         self,
-        client: paho.Client,
+        client: PahoClient,
         keepalive: int,
         on_message: Callable[[Publish], None],
         on_puback: Callable[[Puback], None],
@@ -79,16 +93,27 @@ class PahoLoopAdapter:
                 self._schedule_flush()
 
     async def connect(self, host: str, port: int, **options: Any) -> None:
-        """Have paho connect, in a thread, one at a time. Raises OSError, ValueError.
+        """Connect by TCP to the address that answers first, then have paho connect, in a thread, one at a time. Raises
+        OSError, ValueError.
 
         Cancelling it does not end the thread: `close` must follow, and closes a connection that opens later.
         """
         await self.wait_connect_thread()
         self._closed = self.paused = False
+        self._client.tcp_socket = await self._open_socket(host, port)
         connect = partial(self._client.connect, host, port, self._keepalive, **options)
         self._connecting = self._loop.run_in_executor(None, connect)
         self._connecting.add_done_callback(self._on_connect_done)
         await asyncio.shield(self._connecting)
+
+    async def _open_socket(self, host: str, port: int) -> socket.socket:
+        transport, _ = await self._loop.create_connection(
+            asyncio.Protocol, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY
+        )
+        sock: socket.socket = transport.get_extra_info("socket").dup()
+        transport.abort()  # closes its own handle alone
+        sock.settimeout(self._client.connect_timeout)
+        return sock
 
     async def wait_connect_thread(self) -> None:
         """Wait until no thread connects."""

@@ -17,12 +17,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
-import boto3
 import msgpack
 
 import gateway
 from gateway.cloud.availability import Availability
+from gateway.cloud.boto_transport import make_session
 from gateway.cloud.client import EdgeManagerClient
+from gateway.cloud.credentials import CredentialSource
 from gateway.cloud.direct_transport import DirectTransport
 from gateway.cloud.http_client import HttpResponse
 from gateway.cloud.sigv4 import AwsCredentials
@@ -123,8 +124,8 @@ class Bench:
         connection.connected.set()
 
     def _transport(self) -> DirectTransport:
-        session = boto3.Session("AKIDEXAMPLE", "secret", region_name="eu-west-1")
-        client = session.client("sagemaker-edge", endpoint_url="http://127.0.0.1:9")
+        session = make_session(CredentialSource("eu-west-1", 1.0, 1.0))
+        client = session.client("sagemaker-edge", "eu-west-1", endpoint_url="http://127.0.0.1:9")
         transport = DirectTransport(session, client, 64)
         transport._credentials = AwsCredentials("AKIDEXAMPLE", "secret")
         transport._refreshed = time.monotonic() + 3600

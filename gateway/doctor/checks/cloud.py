@@ -2,15 +2,14 @@
 
 from dataclasses import dataclass
 
-from gateway.cloud import OPERATOR_CODES, CredentialInfo
+from gateway.cloud import ACCESS_CODES, CredentialInfo
+from gateway.doctor.checks.addresses import AddressResult, with_addresses
 from gateway.doctor.result import CheckResult, ProbeFailure, failed, passed, unknown, warned
 from gateway.errors import CloudError, FileError, OperatorError, PermanentError, TransientError
 
 CLOCK_ALLOWED = 300
 """Seconds by which the date of a signature may be wrong at AWS."""
 CLOCK_NOTED = 60
-ACCESS_CODES = OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
-"""Errors of an API that has the operation, and does not allow it."""
 CREDENTIAL_CODES = frozenset(
     "NoCredentialsError PartialCredentialsError CredentialRetrievalError TokenRetrievalError".split()
 )
@@ -30,6 +29,7 @@ class ServiceAnswers:
     errors: dict[str, CloudError | None]
     registration: str | None
     clock_ahead: float | None
+    addresses: tuple[AddressResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class ModelStoreAnswer:
     object_url: str | None
     error: CloudError | FileError | None = None
     size: int | None = None
+    addresses: tuple[AddressResult, ...] = ()
 
 
 def check_service(answers: ServiceAnswers | ProbeFailure, registered_values: frozenset[str]) -> list[CheckResult]:
@@ -49,11 +50,11 @@ def check_service(answers: ServiceAnswers | ProbeFailure, registered_values: fro
     errors = {call: error for call, error in answers.errors.items() if error is not None}
     for error in errors.values():
         if _is_not_the_api(error):
-            return [_wrong_endpoint(answers, error)]
+            return [with_addresses(_wrong_endpoint(answers, error), answers.addresses)]
     if errors and all(error.reason in CREDENTIAL_CODES for error in errors.values()):
         return [unknown("endpoint", f"{answers.url} cannot be asked without credentials", "see credentials")]
     return [
-        passed("endpoint", f"{answers.url} answers as the API"),
+        with_addresses(passed("endpoint", f"{answers.url} answers as the API"), answers.addresses),
         check_clock(answers.clock_ahead),
         _check_calls(answers, errors, registered_values),
     ]
@@ -121,9 +122,13 @@ def check_credentials(found: CredentialInfo | CloudError | ProbeFailure | None) 
 
 def check_model_store(answer: ModelStoreAnswer | ProbeFailure, cache_bytes: int) -> CheckResult:
     """Whether the gateway can read model files for devices that cannot reach S3."""
-    check = "models (S3)"
     if isinstance(answer, ProbeFailure):
-        return warned(check, answer.detail, "set AWS_ENDPOINT_URL_S3 to where the model files are")
+        return warned("models (S3)", answer.detail, "set AWS_ENDPOINT_URL_S3 to where the model files are")
+    return with_addresses(_check_object(answer, cache_bytes), answer.addresses)
+
+
+def _check_object(answer: ModelStoreAnswer, cache_bytes: int) -> CheckResult:
+    check = "models (S3)"
     if answer.object_url is None:
         if isinstance(answer.error, CloudError) and answer.error.reason in NO_OBJECT:
             return passed(check, f"{answer.url} answers; --model s3://BUCKET/KEY tries to read a file")

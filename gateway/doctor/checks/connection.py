@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.config import BrokerUrl
+from gateway.doctor.checks.addresses import AddressResult, with_addresses
 from gateway.doctor.result import CheckResult, failed, passed, warned
 
 EXPIRES_SOON = 30 * 86_400
@@ -49,12 +50,16 @@ class TlsFailure:
 
 @dataclass(frozen=True, slots=True)
 class Reachability:
-    """A TCP connection, then TLS (None: not used). `problem`: why there is no TCP connection."""
+    """A TCP connection, then TLS (None: not used). `problem`: why there is no TCP connection.
+
+    `addresses`: of the host.
+    """
 
     host: str
     port: int
     problem: str = ""
     tls: TlsHandshake | TlsFailure | None = None
+    addresses: tuple[AddressResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +85,12 @@ class ConnectResult:
 
 
 def check_reachable(reached: Reachability) -> CheckResult:
-    """Whether host and port accept a TCP connection."""
+    """Whether host and port accept a TCP connection, at each address."""
     address = f"{reached.host}:{reached.port}"
     if reached.problem:
         todo = "start the broker, or set host and port in mqtt_url"
-        return failed("broker", f"{address}: {reached.problem}", todo)
-    return passed("broker", f"{address} is reached")
+        return with_addresses(failed("broker", f"{address}: {reached.problem}", todo), reached.addresses)
+    return with_addresses(passed("broker", f"{address} is reached"), reached.addresses)
 
 
 def check_tls(reached: Reachability, now: float) -> CheckResult:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.cloud.boto_transport import CredentialInfo
+from gateway.cloud.credentials import CredentialInfo
 from gateway.doctor.checks.cloud import (
     ModelStoreAnswer,
     ServiceAnswers,

@@ -13,12 +13,11 @@ from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric
 from gateway.storage import StateStore
 from tests.faults.scenario import Scenario, scaled
 from tests.support.edge_manager import UNAVAILABLE, always
-from tests.support.payloads import EPOCH, LAYOUT, TAG
+from tests.support.payloads import EPOCH, TAG
 from tests.support.plain_device import Login, PlainDevice
 from tests.support.process_memory import resident
 
 SET_ASIDE = "a file of state_dir cannot be used: it is set aside, and the gateway begins an empty one"
-MAX_PAYLOAD = 65_536
 
 
 def plain_device(scenario: Scenario, name: str) -> PlainDevice:
@@ -121,16 +120,16 @@ def test_a_device_changes_its_layout_all_the_time(scenario: Scenario) -> None:
 
 def test_the_heaviest_payloads_wait_in_an_outage(scenario: Scenario) -> None:
     """What is not acknowledged takes about the memory of its payloads, up to `intake_bytes`."""
-    limit = scaled(2, 64) * 1024 * 1024
+    limit = scaled(4, 64) * 1024 * 1024
     gateway = scenario.gateway(intake_bytes=limit, device_burst=1_000_000)
-    results: list[list[int]] = [[]] * (MAX_PAYLOAD - 100)  # a byte each, and a hundred as much decoded
+    metrics = [["d", "name"]] * 7900
+    payload = msgpack.packb([TAG, 2, [[0, 0] * 3] * len(metrics)])  # 7 bytes each, and 16 times as much decoded
     with plain_device(scenario, "heavy") as device:
-        device.hello(TAG, LAYOUT, EPOCH)
+        device.hello(TAG, ["1.0", metrics], EPOCH)
         device.numbered(1)
         assert device.ack(1) == (0, "")
         scenario.service.rule = always(UNAVAILABLE)
         before = resident(gateway.pid)
-        payload = msgpack.packb([TAG, 2, None, None, None, ["d", "SUCCESS", None, None, None, results]])
         for _ in range(limit // len(payload) + 1):
             device.send("hb", payload)
         gateway.until_metric("reading_paused", 1)

@@ -5,10 +5,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, explain
+from gateway.lock import FILE as LOCK_FILE
+from gateway.lock import FolderInUse, FolderLock
+from gateway.storage.damaged_files import set_aside
 from gateway.storage.dead_letters import DeadLetterFile
 from gateway.storage.hello_database import HelloDatabase
 
+LOCK_WAIT = 2.0
+"""Seconds in which a gateway that stops may leave the folder."""
 UNKNOWN_DOWNTIME = 86_400.0
 """Seconds."""
 
@@ -20,9 +25,17 @@ class StateStore:
         self._alive = folder / "alive"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            database = HelloDatabase(folder / "hellos.sqlite")
+            self._lock = _lock(folder)
+            try:
+                database = HelloDatabase(folder / "hellos.sqlite")
+            except BaseException:
+                self._lock.close()
+                raise
+        except FolderInUse as holder:
+            todo = "stop it, or give this one a state_dir and a client_id of its own"
+            raise ConfigError([f"state_dir {folder}: a gateway runs with it ({holder}); {todo}"]) from None
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError([f"state_dir {folder}: {error} (one folder for each gateway, writable)"]) from error
+            raise ConfigError([f"state_dir {explain(error, folder)}"]) from error
         self.database = database
         dead_letters = DeadLetterFile(folder)
         self.hellos, self.save_hellos = database.hellos, database.save_hellos
@@ -44,3 +57,13 @@ class StateStore:
     def close(self) -> None:
         """Nothing is lost if it is never called."""
         self.database.close()
+        self._lock.close()
+
+
+def _lock(folder: Path) -> FolderLock:
+    """Raises FolderInUse or OSError."""
+    try:
+        return FolderLock(folder, LOCK_WAIT)
+    except IsADirectoryError as error:  # nobody has locked that
+        set_aside(folder / LOCK_FILE, error)
+        return FolderLock(folder, LOCK_WAIT)

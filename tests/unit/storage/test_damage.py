@@ -211,10 +211,17 @@ def test_only_the_last_few_are_kept(tmp_path: Path) -> None:
 
 def test_a_file_that_another_has_open_is_not_set_aside(folder: Path) -> None:
     store = StateStore(folder)
-    with pytest.raises(ConfigError, match="locked"):
+    with pytest.raises(ConfigError, match="runs with it"):
         StateStore(folder)
     assert set_aside(folder) == []
     store.close()
+
+
+def test_a_directory_in_the_place_of_the_lock_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    StateStore(tmp_path).close()
+    assert len(set_aside(tmp_path, "lock")) == 1
+    assert (tmp_path / "lock").is_file()
 
 
 @pytest.mark.parametrize("name", ["dead.jsonl", "dead.older.jsonl"])

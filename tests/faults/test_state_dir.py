@@ -122,7 +122,7 @@ def test_the_heaviest_payloads_wait_in_an_outage(scenario: Scenario) -> None:
     """What is not acknowledged takes about the memory of its payloads, up to `intake_bytes`."""
     limit = scaled(4, 64) * 1024 * 1024
     gateway = scenario.gateway(intake_bytes=limit, device_burst=1_000_000)
-    metrics = [["d", "name"]] * 7900
+    metrics = [["d", "name"]] * 6500  # with more, its call would be too large
     payload = msgpack.packb([TAG, 2, [[0, 0] * 3] * len(metrics)])  # 7 bytes each, and 16 times as much decoded
     with plain_device(scenario, "heavy") as device:
         device.hello(TAG, ["1.0", metrics], EPOCH)

@@ -98,6 +98,8 @@ class FileCache:
         try:
             _make_usable(folder)
         except OSError as error:
+            if not os.path.lexists(folder):
+                raise
             set_aside(folder, error)
             _make_usable(folder)
         for unfinished in folder.glob("*.part"):

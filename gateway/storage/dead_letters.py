@@ -5,6 +5,7 @@ Must never keep more of one device than of another that sent as much.
 
 import base64
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -34,6 +35,8 @@ class DeadLetterFile:
             try:
                 full = self._append(line.encode("ascii") + b"\n")
             except (IsADirectoryError, PermissionError) as error:
+                if not os.path.lexists(self._path):
+                    raise
                 set_aside(self._path, error)
                 full = self._append(line.encode("ascii") + b"\n")
             if full:

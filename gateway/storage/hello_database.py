@@ -218,7 +218,8 @@ class HelloDatabase:
                 for suffix in ("", *_COMPANIONS):
                     Path(f"{self._path}{suffix}").unlink(missing_ok=True)
             else:
-                set_aside(self._path, reason, _COMPANIONS)
+                with suppress(FileNotFoundError):
+                    set_aside(self._path, reason, _COMPANIONS)
             self.begun_empty = True
             _write_filters(self._connection(), filters)
         except (sqlite3.Error, OSError) as error:

@@ -12,7 +12,7 @@ from gateway import connections
 from gateway.cloud import Availability, EdgeManagerClient
 from gateway.config import Settings
 from gateway.core import Engine, Policy
-from gateway.errors import BrokerError, ConfigError, StateError
+from gateway.errors import BrokerError, ConfigError, StateError, explain
 from gateway.files import ModelFileStore
 from gateway.mqtt import MqttSession
 from gateway.ops import CallMonitor, Metrics, StatusServer
@@ -230,4 +230,4 @@ def _file_store(settings: Settings, service: connections.EdgeManagerConnection, 
     try:
         return ModelFileStore(lambda: connections.s3_client(settings, service), folder, settings.cache_bytes, policy)
     except OSError as error:
-        raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error
+        raise ConfigError([f"state_dir: {explain(error, folder)}"]) from error

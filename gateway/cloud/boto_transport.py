@@ -17,13 +17,16 @@ import botocore.session
 from botocore import xform_name
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPSConnection
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoRegionError
 
 from gateway.cloud import error_mapping, serializer
 from gateway.cloud.credentials import CredentialSource
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.errors import CloudError, ConfigError, redact_credentials
 from gateway.protocol import Call, SendHeartbeat
+
+EMBEDDED = "AWS_ENDPOINT_URL=http://127.0.0.1:9470 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"
+"""The settings for `edge-gateway manager serve` as it is by default. The values of the last three may be any."""
 
 
 class _FinalResponse(http.client.HTTPResponse):
@@ -73,6 +76,9 @@ def make_edge_client(session: Any, region: str | None, pool: int, connect_timeou
     try:
         region = region or session.region_name or os.environ.get("AWS_REGION") or None
         client = session.client("sagemaker-edge", region_name=region, config=config)
+    except NoRegionError as error:
+        mistake = f"AWS settings: no region; set AWS_REGION or AWS_PROFILE. For the embedded Edge Manager: {EMBEDDED}"
+        raise ConfigError([mistake]) from error
     except (BotoCoreError, ValueError) as error:
         places = "AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL"
         raise ConfigError([f"AWS settings: {redact_credentials(error)} (see {places})"]) from error

@@ -7,6 +7,7 @@ from typing import Any
 
 from botocore import exceptions as botocore
 
+from gateway.cloud.http_client import PLAIN_PORT
 from gateway.errors import CloudError, OperatorError, PermanentError, TransientError, one_line, redact_credentials
 
 TRANSIENT_CODES = frozenset(
@@ -27,6 +28,8 @@ OPERATOR_CODES = frozenset(
 ACCESS_CODES = OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
 """Errors of an API that has the operation, and does not allow it."""
 OPERATOR_STATUSES = frozenset({401, 403, 404, 405, 407})
+NOT_TLS = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF", "EOF occurred")
+"""In OpenSSL's text where the other side does not speak TLS."""
 UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
 
 
@@ -40,6 +43,8 @@ def error_from_exception(error: Exception) -> CloudError:
         return PermanentError("ParamValidation", _text(error))
     if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
         return TransientError(type(error).__name__, _text(error))
+    if isinstance(error, botocore.SSLError) and any(sign in str(error) for sign in NOT_TLS):
+        return OperatorError("SSLError", f"{_text(error)}; {PLAIN_PORT}")
     # No credentials, no such profile, a certificate that does not fit, a response that is not the API's.
     return OperatorError(type(error).__name__, _text(error))
 
@@ -60,7 +65,10 @@ def from_response(response: Any) -> CloudError:
     if status == 429 or status == 408 or status >= 500:
         return TransientError(code or str(status), message)
     if status in OPERATOR_STATUSES or not code or code.isdigit():
-        return OperatorError(code or str(status), message or "the answer is not this API's")
+        return OperatorError(
+            code or str(status),
+            message or "the answer is not this API's: are host, port and http:// or https:// right?",
+        )
     return PermanentError(code, message)
 
 

@@ -20,7 +20,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.errors import BrokerError, BrokerRefused
+from gateway.errors import BrokerError, BrokerRefused, explain
 from gateway.mqtt import packets
 from gateway.mqtt.buffered_socket import READ_SIZE, BufferingContext
 from gateway.mqtt.event_loop import PahoClient, PahoLoopAdapter
@@ -39,6 +39,9 @@ MAX_INFLIGHT = 1000
 """Unacknowledged publications at once, where the broker's Receive Maximum is not lower."""
 FIRST_PACKET_ID = 0x8000
 """Packet ids of publications begin here; paho counts its subscriptions from 1."""
+TLS_PORT = "is this a port with TLS? Then mqtt_url begins with mqtts://"
+PLAIN_PORT = "is this a port without TLS? Then mqtt_url begins with mqtt://"
+NO_CERTIFICATE = "does this listener ask for a certificate (mqtt_cert_file)?"
 CLOSE_TIMEOUT = 1.0
 """Seconds that the broker has to close a connection after our DISCONNECT."""
 
@@ -56,6 +59,12 @@ class BrokerEndpoint:
     keepalive: int = 30
     session_expiry: int = 0
     timeout: float = 10.0
+
+
+def is_handshake_failure(error: Exception) -> bool:
+    """Whether a TLS handshake failed because the other side may not speak TLS: not by its certificate."""
+    not_tls = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError)
+    return not_tls or isinstance(error, ConnectionResetError)
 
 
 class _Publication(NamedTuple):
@@ -138,9 +147,15 @@ class BrokerConnection:
         except TimeoutError:
             self._reset()
             raise BrokerError(f"{endpoint.host}:{endpoint.port} did not answer in {endpoint.timeout:g} s") from None
+        except BrokerRefused:
+            raise
+        except BrokerError as error:
+            raise BrokerError(f"{error}; {NO_CERTIFICATE if endpoint.tls else TLS_PORT}") from None
         except (OSError, ValueError) as error:
             self._reset()
-            raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
+            reason = explain(error, f"{endpoint.host}:{endpoint.port}")
+            is_plain = endpoint.tls is not None and is_handshake_failure(error)
+            raise BrokerError(f"{reason}; {PLAIN_PORT}" if is_plain else reason) from error
 
     async def close(self) -> None:
         """Send DISCONNECT and wait until the broker has read everything; the session stays until it expires."""

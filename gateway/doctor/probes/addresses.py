@@ -30,4 +30,4 @@ async def _probe(address: str, port: int) -> AddressResult:
 def connect_problem(error: Exception) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "nobody listens there"
-    return str(error) or f"no answer in {STEP_TIMEOUT:g} s"
+    return getattr(error, "strerror", None) or str(error) or f"no answer in {STEP_TIMEOUT:g} s"

@@ -14,9 +14,9 @@ from gateway.config import Settings
 from gateway.core import Engine, Policy
 from gateway.errors import BrokerError, ConfigError, StateError, explain
 from gateway.files import ModelFileStore
-from gateway.mqtt import MqttSession
+from gateway.mqtt import BrokerLimits, MqttSession, restrictions
 from gateway.ops import CallMonitor, Metrics, StatusServer
-from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
+from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit, SessionWatch
 from gateway.protocol import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.storage import StateStore
@@ -77,13 +77,15 @@ class Gateway:
         self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
         engine = Engine(_core_policy(settings))
         self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
-        limits = self._in_flight, rates, settings.max_payload
+        watch = SessionWatch(connections.session_file(settings), self._metrics)
+        limits = self._in_flight, rates, settings.max_payload, watch
         self._inbound = InboundHandler(engine, self._dispatcher, topics, self._store, self._metrics, *limits)
         self._filters = topics.filters(settings.fleets, settings.group)
         hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
         self._save_filters([*previous, *self._filters])
         endpoint = connections.mqtt_endpoint(settings)
         self._mqtt = MqttSession(endpoint, self._filters, self._inbound, settings.intake, hellos, previous)
+        self._limits = BrokerLimits()
         self._metrics.connected.set_function(lambda: self._mqtt.up)
 
     async def run(self) -> int:
@@ -166,21 +168,31 @@ class Gateway:
                 await connect(self._mqtt.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
                 opened = time.monotonic()
+                self._log_restrictions()
                 self._save_filters(self._filters)
                 reason = await self._mqtt.wait_disconnected()
                 _log.warning("connection to the broker lost: it keeps unacknowledged messages", reason=reason)
                 short = short + 1 if time.monotonic() - opened < STABLE_AFTER else 0
                 if short > SHORT_CONNECTIONS_ALLOWED:
                     _log.error(
-                        "connections to the broker do not last: does another gateway use this client_id?",
+                        "connections to the broker do not last: the waits between the attempts grow",
                         client_id=self._settings.client_id,
                         in_a_row=short,
+                        reason=reason,
                     )
                     await policy.pause(short - SHORT_CONNECTIONS_ALLOWED)
         except ShuttingDown:
             return
         except BrokerError:
             _log.exception("internal error: please report this traceback")
+
+    def _log_restrictions(self) -> None:
+        """What the broker's limits stop, when they are new."""
+        limits, wanted = self._mqtt.limits, connections.wanted(self._settings)
+        if limits != self._limits:
+            self._limits = limits
+            if stopped := [f"{each.text}; {each.todo}" for each in restrictions(limits, wanted)]:
+                _log.warning("the broker's limits stop something that the gateway does", limits=stopped)
 
     def _save_filters(self, filters: list[str]) -> None:
         try:

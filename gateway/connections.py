@@ -11,7 +11,8 @@ from gateway import cloud
 from gateway.config import Settings
 from gateway.errors import ConfigError, redact_credentials
 from gateway.files import make_s3_client
-from gateway.mqtt import BrokerEndpoint
+from gateway.mqtt import BrokerEndpoint, Wanted
+from gateway.storage import SessionFile
 
 MAX_THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
@@ -40,6 +41,11 @@ class EdgeManagerConnection:
             return cloud.DirectTransport(self.session, self.client, concurrency), concurrency
         limit = min(concurrency, MAX_THREADS)
         return cloud.BotoTransport(self.client, limit), limit
+
+
+def wanted(settings: Settings) -> Wanted:
+    """What the gateway wants of the broker, beside MQTT 5's defaults."""
+    return Wanted(settings.root, settings.max_payload, settings.session_expiry, settings.group is not None)
 
 
 def edge_manager(settings: Settings) -> EdgeManagerConnection:
@@ -72,6 +78,11 @@ def mqtt_endpoint(settings: Settings) -> BrokerEndpoint:
         keepalive=settings.keepalive,
         session_expiry=settings.session_expiry,
     )
+
+
+def session_file(settings: Settings) -> SessionFile:
+    """What is known of the session at the broker. It changes nothing."""
+    return SessionFile(settings.state_dir, settings.client_id, f"{settings.broker.host}:{settings.broker.port}")
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

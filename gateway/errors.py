@@ -99,6 +99,10 @@ class BrokerError(GatewayError):
     """The broker is unreachable or refuses what the gateway needs. A retry can succeed."""
 
 
+class BrokerClosed(BrokerError):
+    """The broker ended the connection, perhaps because of what it was asked."""
+
+
 class BrokerRefused(BrokerError):
     """The broker refuses CONNECT: `code` is its MQTT 5 reason code."""
 

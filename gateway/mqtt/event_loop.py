@@ -21,7 +21,7 @@ from gateway.mqtt.packets import Puback, Publish
 PACKETS_PER_ITERATION = 64
 """Packets that are processed before the loop runs other callbacks."""
 KEEPALIVE_CHECK = 1.0
-"""Seconds between two checks of the keepalive, as paho needs it."""
+"""Seconds between two checks of the keepalive, as paho needs it, at most; a quarter of a shorter keepalive."""
 
 
 HAPPY_EYEBALLS_DELAY = 0.25
@@ -49,7 +49,7 @@ class PahoLoopAdapter:
         on_puback: Callable[[Puback], None],
     ) -> None:
         self._client = client
-        self._keepalive = keepalive
+        self._keepalive = self._keepalive_in_use = keepalive
         self._on_message = on_message
         self._on_puback = on_puback
         self._loop = asyncio.get_running_loop()
@@ -58,6 +58,8 @@ class PahoLoopAdapter:
         self._keepalive_timer: asyncio.TimerHandle | None = None
         self._sock: BufferedSocket | None = None
         self.paused = False
+        self.on_flushed: Callable[[], None] | None = None
+        """Called each time when nothing is left to send."""
         self._closed = True
         self._flush_scheduled = self._writer_added = False
         self._last_received = self._last_sent = 0.0
@@ -124,9 +126,11 @@ class PahoLoopAdapter:
         if self._closed:
             self.close()
 
-    def start_keepalive(self) -> None:
-        """CONNACK was received."""
+    def start_keepalive(self, keepalive: int) -> None:
+        """CONNACK was received. `keepalive`: the one in use, in s."""
         self.paused = False
+        # paho has taken the broker's from CONNACK: it may be above ours, or 0, and a dead broker would not be noticed.
+        self._client._keepalive = self._keepalive_in_use = keepalive
         self._last_received = time.monotonic()
         self._keepalive_tick()
 
@@ -201,10 +205,13 @@ class PahoLoopAdapter:
         if not done:
             self._loop.add_writer(sock, self._flush)
             self._writer_added = True
-        elif self._writer_added:
-            self._writer_added = False
-            if sock.fileno() >= 0:
-                self._loop.remove_writer(sock)
+        else:
+            if self._writer_added:
+                self._writer_added = False
+                if sock.fileno() >= 0:
+                    self._loop.remove_writer(sock)
+            if self.on_flushed is not None:
+                self.on_flushed()
 
     def _read(self) -> None:
         if self._sock is not None:
@@ -232,11 +239,12 @@ class PahoLoopAdapter:
 
     def _keepalive_tick(self) -> None:
         self.stop_keepalive()
-        self._keepalive_timer = self._loop.call_later(KEEPALIVE_CHECK, self._keepalive_tick)
+        keepalive = self._keepalive_in_use
+        self._keepalive_timer = self._loop.call_later(min(KEEPALIVE_CHECK, keepalive / 4), self._keepalive_tick)
         now = time.monotonic()
-        if not self.paused and now - self._last_received > self._keepalive:
+        if not self.paused and now - self._last_received > keepalive:
             self._client.loop_misc()  # paho pings, and ends the connection where no answer comes
-        elif now - self._last_sent > self._keepalive / 2:
+        elif now - self._last_sent > keepalive / 2:
             # paho's own ping would end the connection while its answer waits behind messages that are not read. Any
             # packet keeps a connection alive, and unsubscribing from a filter without subscription changes nothing.
             self._client.unsubscribe("$keepalive")

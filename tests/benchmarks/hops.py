@@ -33,9 +33,10 @@ from gateway.mqtt.packets import Puback, Publish
 from gateway.mqtt.session import MqttSession
 from gateway.ops.call_monitor import CallMonitor
 from gateway.ops.metrics import Metrics
-from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
+from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit, SessionWatch
 from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy
+from gateway.storage.session_file import SessionFile
 from gateway.storage.state_store import StateStore
 
 ROOT = f"{Path(gateway.__file__).parent}/"
@@ -101,7 +102,8 @@ class Bench:
         topics = Topics("edge")
         engine, store, filters = Engine(Policy()), StateStore(folder), topics.filters((), None)
         self.dispatcher = Dispatcher(engine, topics, store, metrics, limit, hello_wait=5.0)
-        self.inbound = InboundHandler(engine, self.dispatcher, topics, store, metrics, limit, rates, max_payload=65_536)
+        watch = SessionWatch(SessionFile(folder, "bench", "127.0.0.1:1883"), metrics)
+        self.inbound = InboundHandler(engine, self.dispatcher, topics, store, metrics, limit, rates, 65_536, watch)
         self.session = MqttSession(BrokerEndpoint("127.0.0.1", 1883, "bench"), filters, self.inbound, 1000)
         self.requests, self.subscriber, self.publisher = Requests(), Socket(), Socket()
         self._open(self.session._subscriber, self.subscriber)
@@ -120,7 +122,6 @@ class Bench:
 
     def _open(self, connection: BrokerConnection, socket: Socket) -> None:
         connection._adapter = cast("Any", socket)
-        connection._inflight_limit, connection._max_packet = 1000, 1 << 28
         connection.connected.set()
 
     def _transport(self) -> DirectTransport:

@@ -192,6 +192,17 @@ def test_a_broker_of_mqtt_3_1_1_alone(variables: Callable[..., dict[str, str]], 
         assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "only MQTT 3.1.1")
 
 
+def test_a_broker_that_grants_less(variables: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    """What its CONNACK stops is said, and that no message is retained."""
+    granted = "retain_available false", "max_packet_size 4096", "max_keepalive 10"
+    with altered(tmp_path, *granted) as limited:
+        report = examined(variables(limited))
+    assert report.of("fail") == {"retained messages"}
+    assert report.levels["limits"] == "warn"
+    assert "packets of 4,096 bytes at most, and max_payload is 65,536" in report.texts["limits"]
+    assert "no retained messages" in report.texts["limits"]
+
+
 def test_a_port_of_something_else(variables: Callable[..., dict[str, str]], manager: Manager) -> None:
     port = int(manager.url.rpartition(":")[2])
     assert_only(examined(variables(port=port)), "MQTT 5", "no MQTT broker answers")

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Coroutine
 from dataclasses import replace
 
-from gateway.doctor.checks.connection import ConnackProperties, ConnectResult, Reachability, TlsFailure, TlsHandshake
+from gateway.doctor.checks.connection import ConnectResult, Reachability, TlsFailure, TlsHandshake
 from gateway.doctor.probes.addresses import STEP_TIMEOUT, connect_problem, probe_addresses
 from gateway.errors import BrokerError, BrokerRefused
 from gateway.mqtt import (
@@ -65,7 +65,7 @@ async def connect_mqtt(endpoint: BrokerEndpoint) -> ConnectResult:
     client = ProbeClient(own)
     try:
         await client.open()
-        return ConnectResult(_connack(client.connack_properties))
+        return ConnectResult(client.limits)
     except BrokerRefused as error:
         return ConnectResult(code=error.code, detail=str(error), mqtt_3_1_1=await _speaks_3_1_1(endpoint))
     except BrokerError as error:
@@ -112,16 +112,3 @@ async def is_anonymous_allowed(endpoint: BrokerEndpoint, has_certificate: bool) 
 
 async def _speaks_3_1_1(endpoint: BrokerEndpoint) -> bool:
     return await asyncio.to_thread(speaks_mqtt, endpoint.host, endpoint.port, MQTT_3_1_1, endpoint.tls, STEP_TIMEOUT)
-
-
-def _connack(properties: dict[str, object]) -> ConnackProperties:
-    """By the names of MQTT 5; what is absent has MQTT 5's default."""
-    largest, expiry = properties.get("MaximumPacketSize"), properties.get("SessionExpiryInterval")
-    return ConnackProperties(
-        session_expiry=expiry if isinstance(expiry, int) else None,
-        maximum_qos=int(str(properties.get("MaximumQoS", 2))),
-        retain=properties.get("RetainAvailable") != 0,
-        wildcards=properties.get("WildcardSubscriptionAvailable") != 0,
-        shared=properties.get("SharedSubscriptionAvailable") != 0,
-        maximum_packet_size=largest if isinstance(largest, int) else None,
-    )

@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -24,7 +24,7 @@ from gateway.errors import BrokerError, BrokerRefused
 from gateway.mqtt import packets
 from gateway.mqtt.buffered_socket import READ_SIZE, BufferingContext
 from gateway.mqtt.event_loop import PahoLoopAdapter
-from gateway.mqtt.packets import Puback, Publish
+from gateway.mqtt.packets import Puback, Publish, RejectedTopic
 
 OnPuback: TypeAlias = Callable[[int], None]
 """Called with the MQTT 5 reason code of a publication."""
@@ -67,7 +67,10 @@ class _Publication(NamedTuple):
 
 
 class BrokerConnection:
-    """Can be opened many times with the same session. `connected` and `disconnected` are opposite events."""
+    """Can be opened many times with the same session. `connected` and `disconnected` are opposite events.
+
+    `rejected`: topics whose messages go to `on_rejected` instead of `on_message`, many at once, as their PUBACKs.
+    """
 
     def __init__(
         self,
@@ -75,6 +78,8 @@ class BrokerConnection:
         on_message: Callable[[Publish], None],
         on_connected: Callable[[bool], None] = lambda session_present: None,
         receive_maximum: int = 65_535,
+        rejected: Mapping[bytes, RejectedTopic] | None = None,
+        on_rejected: Callable[[bytearray], None] = lambda pubacks: None,
     ) -> None:
         self._endpoint = endpoint
         self._on_connected = on_connected
@@ -93,7 +98,8 @@ class BrokerConnection:
         self.connack_properties: dict[str, Any] = {}
         """Of the last CONNACK, by their names in MQTT 5 without spaces."""
         self._client = self._make_client()
-        self._adapter = PahoLoopAdapter(self._client, endpoint.keepalive, on_message, self._on_puback)
+        skipped = ({} if rejected is None else rejected), on_rejected
+        self._adapter = PahoLoopAdapter(self._client, endpoint.keepalive, on_message, self._on_puback, *skipped)
         self.pause, self.resume = self._adapter.pause, self._adapter.resume
 
     @property
@@ -231,6 +237,11 @@ class BrokerConnection:
         """Send the PUBACK of a message of this connection."""
         if self.connected.is_set():
             self._adapter.send(packets.puback(packet_id))
+
+    def send_pubacks(self, pubacks: bytes | bytearray) -> None:
+        """As `ack`, many of them as they travel."""
+        if self.connected.is_set():
+            self._adapter.send(pubacks)
 
     def _on_connack(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if self._opened.done():

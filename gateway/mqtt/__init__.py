@@ -1,6 +1,7 @@
 """Connections to the broker: topics and bytes in and out, acknowledgements. Independent of the messages."""
 
 from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.dropped_count import DroppedCount
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, connack_code, speaks_mqtt
 from gateway.mqtt.probe_client import ProbeClient

@@ -1,13 +1,16 @@
-"""One device floods the gateway beside others that behave."""
+"""One device floods the gateway beside others that behave; the broker drops what it has no room for."""
 
 import statistics
 import time
+from pathlib import Path
 
 import pytest
 
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.device import Device
-from tests.faults.scenario import Scenario, scaled
+from tests.faults.scenario import Report, Scenario, scaled
 from tests.support.flood import Flood
+from tests.support.needs import program
 from tests.support.plain_device import Login, Operator
 
 FLOOD_S = scaled(2.0, 30.0)
@@ -59,3 +62,33 @@ def test_a_flood_from_one_device(scenario: Scenario, qos: int) -> None:
     assert (behaved.errors, behaved.accepted) == (0, behaved.sent)
     assert 0 < flood.sent - rejected <= BURST + RATE * seconds + 1
     assert 0 < sum(each.properties["code"] == "7" for each in letters) <= seconds + 1
+
+
+class SmallQueue(Mosquitto):
+    """The shipped configuration, but a short queue, and its counters each second."""
+
+    def _site_lines(self) -> dict[str, str]:
+        short = {"max_queued_messages": "max_queued_messages 20\nsys_interval 1"}
+        return super()._site_lines() | short
+
+
+def test_the_broker_drops_what_it_has_confirmed(tmp_path: Path, report: Report) -> None:
+    """The gateway logs how many since when, and counts them."""
+    folder = tmp_path / "mosquitto"
+    folder.mkdir()
+    with SmallQueue(folder, program("mosquitto")) as broker, Scenario(broker, "faults", tmp_path, report) as scenario:
+        gateway = scenario.gateway(intake=100)
+        (device,) = scenario.join(1, wants_acks=False)
+        scenario.beat()
+        scenario.until_through()
+        gateway.until_metric("broker_messages_dropped_total", 0)
+        gateway.suspend()
+        scenario.call(device.beat, 500)
+        scenario.until_confirmed()
+        gateway.resume()
+        event = "the broker dropped messages, confirmed ones too: a client's queue was full; its log names the client"
+        line = gateway.wait_for_log(event)
+        scenario.until(lambda: scenario.figures().lost == line["dropped"], f"{line} and not what was lost")
+        assert (line["level"], line["dropped"] > 0, line["since"][:2]) == ("error", True, "20")
+        gateway.until_metric("broker_messages_dropped_total", line["dropped"])
+        scenario.check_ledger(forgiven=line["dropped"])

@@ -130,12 +130,13 @@ def _long_body(data: bytes, at: int) -> tuple[int, int]:
     return length[1], length[1] + length[0]
 
 
-def publish(topic: str, payload: bytes, packet_id: int, retain: bool, properties: bytes) -> bytes:
-    """A PUBLISH of QoS 1 (MQTT 5, 3.3). `properties`: from `user_properties` or `message_expiry`, or empty."""
+def publish(topic: str, payload: bytes, packet_id: int, retain: bool, properties: bytes, qos: int = 1) -> bytes:
+    """A PUBLISH of QoS 1, or 0 without the packet id (MQTT 5, 3.3). `properties`: from `user_properties` or
+    `message_expiry`, or empty."""
     name = topic.encode()
     length = _write_varint(len(properties)) + properties if properties else b"\0"
-    head = len(name).to_bytes(2, "big") + name + packet_id.to_bytes(2, "big") + length
-    return bytes((PUBLISH | QOS_1 | retain,)) + _write_varint(len(head) + len(payload)) + head + payload
+    head = len(name).to_bytes(2, "big") + name + (packet_id.to_bytes(2, "big") if qos else b"") + length
+    return bytes((PUBLISH | qos << 1 | retain,)) + _write_varint(len(head) + len(payload)) + head + payload
 
 
 def user_properties(pairs: Sequence[tuple[str, str]]) -> bytes:

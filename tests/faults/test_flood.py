@@ -1,9 +1,10 @@
-"""One device floods the gateway beside others that behave; the broker drops what it has no room for."""
+"""One device floods the gateway, by many messages or by heavy ones, beside others that behave; a broker that drops."""
 
 import statistics
 import time
 from pathlib import Path
 
+import msgpack
 import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
@@ -11,7 +12,8 @@ from tests.faults.device import Device
 from tests.faults.scenario import Report, Scenario, scaled
 from tests.support.flood import Flood
 from tests.support.needs import program
-from tests.support.plain_device import Login, Operator
+from tests.support.payloads import EPOCH
+from tests.support.plain_device import Login, Operator, PlainDevice
 
 FLOOD_S = scaled(2.0, 30.0)
 RATE, BURST = 50, 200
@@ -92,3 +94,30 @@ def test_the_broker_drops_what_it_has_confirmed(tmp_path: Path, report: Report) 
         assert (line["level"], line["dropped"] > 0, line["since"][:2]) == ("error", True, "20")
         gateway.until_metric("broker_messages_dropped_total", line["dropped"])
         scenario.check_ledger(forgiven=line["dropped"])
+
+
+def heavy(samples: int, seq: int) -> bytes:
+    """A heartbeat of one metric, with names as long as the service takes: 1,175 bytes of JSON for each two here."""
+    layout = ["1.0.0", [["d" * 1000, "n" * 100]], []]
+    return bytes(msgpack.packb([layout, EPOCH, [[0] * (2 * samples)], None, None, None, seq]))
+
+
+def test_heavy_heartbeats_from_one_device(scenario: Scenario) -> None:
+    """A call is at most 2 MiB of JSON: what would be more gets code 4, and no other device waits for it."""
+    scenario.gateway()
+    name = f"{scenario.name}/heavy"
+    user = scenario.broker.add_users([name])[name]
+    at = scenario.broker.address
+    others = scenario.join(scaled(20, 200))
+    scenario.load(scaled(100, 500), others)
+    scenario.run_for(scaled(1, 10))
+    alone = scenario.call(delays, others)
+    with PlainDevice(Login(at.host, at.device_port, user.user, user.password), name) as device:
+        for seq in range(scaled(10, 100)):
+            device.send("hb", heavy(32_000, seq))
+            assert device.ack(seq)[0] == 4
+    scenario.stop_load()
+    scenario.until_through()
+    behaved = scenario.figures("d-")
+    scenario.check_ledger(f"acks of the others: {alone}, beside it {scenario.call(delays, others)}")
+    assert (behaved.errors, behaved.accepted) == (0, behaved.sent)

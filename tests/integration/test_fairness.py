@@ -77,20 +77,20 @@ def test_a_device_that_floods_gets_code_7_and_the_others_are_accepted(testbed: T
 
 
 @pytest.mark.parametrize(
-    ("channel", "payload", "accepted"),
+    ("channel", "payload", "accepted", "most"),
     [
-        ("hb", msgpack.packb([TAG, 1, [1]]), 49),
-        ("get", msgpack.packb([0]), 49),
-        ("hello", msgpack.packb([TAG, LAYOUT, EPOCH]), 49),
-        ("read", msgpack.packb([1, 0, 0, 16]), 51),
+        ("hb", msgpack.packb([TAG, 1, [1]]), 48, 50),
+        ("get", msgpack.packb([0]), 48, 50),
+        ("hello", msgpack.packb([TAG, LAYOUT, EPOCH]), 48, 50),
+        ("read", msgpack.packb([1, 0, 0, 16]), 48, 500),
     ],
 )
 @pytest.mark.parametrize("qos", [0, 1])
 def test_each_message_of_a_flood_is_counted(
-    testbed: Testbed, channel: str, payload: bytes, accepted: int, qos: int
+    testbed: Testbed, channel: str, payload: bytes, accepted: int, most: int, qos: int
 ) -> None:
     """On each topic: what is not accepted is in the count of a dead letter, and in the metrics. A read that is answered
-    with an error counts as a whole message."""
+    with an error counts as a whole message; one that waits for the plan is replaced by the next."""
     gateway, operator = testbed.open(device_rate=0.01, device_burst=50), testbed.operator()
     name = f"{testbed.fleet}/loud"
     testbed.known_device("loud").disconnect()
@@ -103,7 +103,7 @@ def test_each_message_of_a_flood_is_counted(
         gateway.until_metric(f'messages_received_total{{channel="{channel}"}}', sent + (channel == "hello"))
         rejected = gateway.metrics()["messages_rate_limited_total"]
         gateway.until_metric('messages_rejected_total{code="gave_up"}', rejected)
-    assert sent - rejected == pytest.approx(accepted, abs=2)
+    assert accepted <= sent - rejected <= most
     rejections(operator, int(rejected), "7")
     gateway.until_metric("messages_acknowledged_total", sent + 1)
     gateway.until_metric("unacknowledged_messages", 0)

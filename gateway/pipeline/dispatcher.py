@@ -132,7 +132,7 @@ class Dispatcher:
     def _acknowledge(self, delivery: Delivery) -> None:
         self._session.ack(delivery)
         self._metrics.acknowledged.inc()
-        self._limit.release(len(delivery.payload))
+        self._limit.release(delivery.uncut_size or len(delivery.payload))
         self._changed.set()
 
     def _send_blocks(self, effect: SendBlocks) -> None:

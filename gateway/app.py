@@ -19,6 +19,7 @@ from gateway.ops import CallMonitor, Metrics, StatusServer
 from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
 from gateway.protocol import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.stderr import lost_lines
 from gateway.storage import StateStore
 
 MIN_BURST = 500
@@ -58,7 +59,7 @@ class Gateway:
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
         self._settings = settings
         self._stopping = stopping
-        self._metrics = Metrics()
+        self._metrics = Metrics(lost_lines)
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap)
         monitor = CallMonitor(self._metrics)
         service = connections.edge_manager(settings)

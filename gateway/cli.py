@@ -4,6 +4,7 @@ Heavy modules are imported inside the commands, so that `--help` and mistakes ar
 """
 
 import asyncio
+import errno
 import json
 import os
 import sys
@@ -17,11 +18,14 @@ from gateway.errors import ConfigError
 from gateway.manager.cli import app as manager
 from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
+from gateway.stderr import protect_stderr
 
+EXIT_OUTPUT = 1
 EXIT_CONFIG = 2
 EXIT_INTERRUPTED = 130
 WIDE = 400
 """Columns of the output where it is not a terminal: no line is broken."""
+_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EAGAIN)
 
 # A pretty traceback would show local variables, and a secret among them.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -35,8 +39,25 @@ ConfigOption = Annotated[
 
 
 def main() -> None:
-    """The entry point; ends the process with the command's exit status."""
-    app(prog_name="edge-gateway")
+    """The entry point; ends the process with the command's exit status, or 1 where stdout cannot be written."""
+    protect_stderr()
+    try:
+        try:
+            app(prog_name="edge-gateway")
+        finally:
+            _flush_stdout()
+    except OSError as error:
+        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
+            raise
+        # What is left in its buffer would raise again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        typer.echo(f"edge-gateway: the output could not be written ({error.strerror})", err=True)
+        sys.exit(EXIT_OUTPUT)
+
+
+def _flush_stdout() -> None:
+    if sys.stdout is not None:  # as it is where it was closed at the start
+        sys.stdout.flush()
 
 
 def _show_version(wanted: bool) -> None:
@@ -62,11 +83,11 @@ def main_callback(
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
     from gateway.config import load
-    from gateway.ops import configure_log
+    from gateway.log import configure_log
 
     try:
         settings = load(config)
-        configure_log(settings.log_level, settings.log_format)
+        log = configure_log(settings.log_level, settings.log_format)
         from gateway import app
 
         status = asyncio.Runner().run(app.run(settings))
@@ -74,7 +95,7 @@ def run(config: ConfigOption = None) -> None:
         _exit_with_mistakes(error)
     # All is closed. The interpreter would wait for threads that call the service or the broker, for longer than
     # drain_timeout allows.
-    sys.stderr.flush()
+    log.drain()
     os._exit(status)
 
 
@@ -124,9 +145,11 @@ def doctor(
 ) -> None:
     """Check on the live broker and endpoint what the promises need. Exit status 1: something fails; 2: as for run."""
     from gateway.config import load
+    from gateway.log import configure_log
 
     try:
         settings = load(config)
+        configure_log("warning")
         from rich.console import Console
 
         from gateway import doctor
@@ -141,7 +164,7 @@ def doctor(
         typer.echo(doctor.as_json(results))
     else:
         doctor.print_report(results, Console(width=None if sys.stdout.isatty() else WIDE))
-    sys.stdout.flush()
+    _flush_stdout()
     os._exit(doctor.exit_status(results))  # as above
 
 

@@ -66,3 +66,32 @@ def test_help_and_version_load_nothing_heavy() -> None:
     heavy = "{'aiohttp', 'boto3', 'botocore', 'pydantic', 'paho', 'prometheus_client'}"
     done = edge_gateway(code=f"import gateway.cli, sys; print(sorted({heavy} & set(sys.modules)))")
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["settings"], ["devices", "--help"]])
+@pytest.mark.parametrize("stdout", ["/dev/full", "a pipe without a reader"])
+def test_output_that_cannot_be_written_is_status_1_without_a_traceback(arguments: list[str], stdout: str) -> None:
+    if stdout == "/dev/full":
+        target = os.open(stdout, os.O_WRONLY)
+    else:
+        reader, target = os.pipe()
+        os.close(reader)
+    command = [sys.executable, "-m", "gateway", *arguments]
+    done = subprocess.run(command, stdout=target, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(target)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) <= 1, done.stderr
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", "a pipe without a reader"])
+def test_mistakes_that_cannot_be_written_have_their_status(stderr: str) -> None:
+    if stderr == "/dev/full":
+        target = os.open(stderr, os.O_WRONLY)
+    else:
+        reader, target = os.pipe()
+        os.close(reader)
+    for arguments in (["run"], ["nonsense"], ["manager", "status"]):
+        environment = os.environ | {"GATEWAY_INTAKE": "none", "EDGE_MANAGER_DATA": "/nowhere"}
+        command = [sys.executable, "-m", "gateway", *arguments]
+        assert subprocess.run(command, stderr=target, env=environment, timeout=60, check=False).returncode == 2
+    os.close(target)

@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.errors import ConfigError
+from gateway.kubernetes import drop_service_links
 from gateway.manager.cli import app as manager
 from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
@@ -77,6 +78,7 @@ def main_callback(
     ] = False,
 ) -> None:
     """Microcontrollers under Amazon SageMaker Edge Manager, by msgpack over MQTT."""
+    drop_service_links("GATEWAY_", "EDGE_")
 
 
 @app.command()

@@ -9,6 +9,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import log
+from gateway.kubernetes import PASSED_OVER
 from gateway.ops.metrics import DEPRECATED, Metrics
 from tests.support.paths import ROOT
 
@@ -118,7 +119,7 @@ def logged(folder: Path) -> Iterator[tuple[Path, str, str]]:
 
 def events(manager: bool) -> set[tuple[str, str]]:
     found = {(event, level) for path, event, level in logged(GATEWAY) if path.is_relative_to(MANAGER) is manager}
-    return found | {(log.LOST, "warning"), (log.UNRENDERABLE, "error")}
+    return found | {(log.LOST, "warning"), (log.UNRENDERABLE, "error"), (PASSED_OVER, "warning")}
 
 
 @pytest.mark.parametrize(("page", "manager"), [(GATEWAY / "README.md", False), (MANAGER / "README.md", True)])

@@ -76,7 +76,7 @@ class Gateway:
         burst = min(settings.device_burst, max(settings.intake // 4, MIN_BURST))
         rates = DeviceRateLimiter(settings.device_rate, burst)
         self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
-        engine = Engine(_core_policy(settings))
+        self._engine = engine = Engine(_core_policy(settings))
         self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
         limits = self._in_flight, rates, settings.max_payload
         self._inbound = InboundHandler(engine, self._dispatcher, topics, self._store, self._metrics, *limits)
@@ -117,6 +117,8 @@ class Gateway:
             problems.append(f"not connected and subscribed to {self._settings.broker}")
         if self._no_credentials:
             problems.append("no AWS credentials")
+        if self._engine.clock_is_wrong:
+            problems.append("the clock of this machine is wrong")
         if self._stopping.is_set():
             problems.append("stopping")
         return problems

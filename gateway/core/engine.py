@@ -4,11 +4,13 @@ No network, clock, log or randomness: messages, answers and the time are passed 
 by the last effect of its message. A device has one call in flight, so its calls keep their order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from gateway.core import admission, file_reads
+from gateway.core.clock import MAX_DRIFT, WallClock
 from gateway.core.device_state import (
     DeviceState,
     InFlight,
@@ -18,7 +20,7 @@ from gateway.core.device_state import (
     QueuedGet,
     QueuedMessage,
 )
-from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, SaveHellos
+from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, ReportClock, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import QueuedHeartbeat, merge
 from gateway.core.plans import on_plan, on_plan_unavailable
@@ -60,6 +62,14 @@ class Policy:
     merge_bytes: int = 262_144
 
 
+class HeldMessage(NamedTuple):
+    """It came while the wall clock was wrong. `arrived`: on the monotonic clock; `take` is given that as Unix time."""
+
+    delivery: DeliveryToken
+    arrived: float
+    take: Callable[[Effects, float], None]
+
+
 class Engine:
     """One for a gateway. Each method returns the effects that follow, to be executed in their order."""
 
@@ -72,6 +82,8 @@ class Engine:
         self._session = 0  # the connection with which the broker's session began
         self._redelivered = range(0)  # connections of which the broker delivers again what was not acknowledged
         self._stopped = False
+        self._clock = WallClock()
+        self._held: list[HeldMessage] = []
 
     def __repr__(self) -> str:
         busy = sum(1 for state in self._states.values() if state.in_flight or state.waiting)
@@ -87,8 +99,13 @@ class Engine:
         return len(self._scheduler.queue)
 
     def restore_hellos(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
-        """What an earlier run of the gateway saved, newest last."""
+        """What an earlier run of the gateway saved, newest last. Before any message."""
         self._hellos.restore(self._state(device), hellos)
+
+    @property
+    def clock_is_wrong(self) -> bool:
+        """Whether nothing can be dated, and messages wait until the wall clock is right."""
+        return self._clock.wrong
 
     def stop(self) -> None:
         """No effect from now on: what is not acknowledged, the broker will deliver again."""
@@ -103,9 +120,18 @@ class Engine:
     # Messages of devices
 
     def receive(self, device: Device, message: DeviceMessage, delivery: DeliveryToken, now: Instant) -> Effects:
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         if self._stopped:
             return effects
+        if self._clock.wrong and not isinstance(message, Hello):
+            self._held.append(HeldMessage(delivery, now.mono, partial(self._receive, device, message, delivery)))
+        else:
+            self._receive(device, message, delivery, effects, effects.now.wall)
+        return effects
+
+    def _receive(
+        self, device: Device, message: DeviceMessage, delivery: DeliveryToken, effects: Effects, arrived: float
+    ) -> None:
         state = self._states.get(device) or self._state(device)
         if isinstance(message, Hello):
             self._receive_hello(effects, state, message, delivery)
@@ -113,26 +139,39 @@ class Engine:
             self._receive_read(effects, state, message, delivery)
         else:
             if isinstance(message, Heartbeat):
-                item = QueuedHeartbeat(delivery, message, int(now.wall))
+                item = QueuedHeartbeat(delivery, message, int(arrived))
                 admission.accept_heartbeat(effects, state, self._hellos, item)
             else:
                 state.enqueue(QueuedGet(delivery, message))
             self._start_next_call(effects, state)
-        return effects
 
     def reject(
         self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None, notify: bool = True
     ) -> Effects:
         """A payload or topic that could not be decoded; `device` where its topic could. `notify`: by an ack."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         if self._stopped:
             return effects
+        if self._clock.wrong:  # an ack says what time it is
+            self._held.append(HeldMessage(delivery, now.mono, partial(self._reject, delivery, error, device, notify)))
+        else:
+            self._reject(delivery, error, device, notify, effects)
+        return effects
+
+    def _reject(
+        self,
+        delivery: DeliveryToken,
+        error: MessageError,
+        device: Device | None,
+        notify: bool,
+        effects: Effects,
+        _arrived: float = 0.0,
+    ) -> None:
         state = self._states.get(device) if device else None
         effects.report_error(delivery, error.code, error.detail, state.max_payload if state else None, error.seq)
         if not notify:
-            del effects[0]
+            del effects[-2]
         effects.append(Acknowledge(delivery))
-        return effects
 
     def _receive_read(self, effects: Effects, state: DeviceState, read: Read, delivery: DeliveryToken) -> None:
         violation = file_reads.limit_violation(read, state.max_payload)
@@ -150,7 +189,7 @@ class Engine:
 
     def file_unavailable(self, device: Device, delivery: DeliveryToken, error: FileError, now: Instant) -> Effects:
         """The file of a SendBlocks cannot be read."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         if not self._stopped:
             effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
         return effects
@@ -178,7 +217,7 @@ class Engine:
 
         `under_pressure`: messages of others wait behind them, so they end as soon as a retained hello would be here.
         """
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         for state in () if self._stopped else self._hellos.overdue(now.mono, under_pressure):
             admission.on_hello_timeout(effects, state, self._hellos)
             self._start_next_call(effects, state)
@@ -249,7 +288,7 @@ class Engine:
 
     def set_concurrency(self, limit: int, now: Instant) -> Effects:
         """So many calls may be in flight at once from now on."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         self._scheduler.limit = limit
         if not self._stopped:
             self._fill_free_slots(effects)
@@ -257,7 +296,7 @@ class Engine:
 
     def retry_due(self, device: Device, now: Instant) -> Effects:
         """The wait after RetryLater(only_this_device=True) is over."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         state = self._states[device]
         state.backing_off = False
         if not self._stopped:
@@ -268,7 +307,7 @@ class Engine:
 
     def resolve(self, device: Device, outcome: Outcome[Answer], now: Instant) -> Effects:
         """The outcome of the last CallService of `device`."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         state = self._states[device]
         flight, state.in_flight = state.in_flight, None
         if flight is not None:
@@ -331,18 +370,44 @@ class Engine:
         Then it delivers again what was not acknowledged in this session, and what waits of that is dropped. What came
         before the session began is kept, since the broker does not have it any more.
         """
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         if self._stopped:
             return effects
         self._session = self._session if resumed else connection
         self._redelivered = range(self._session, connection)
+        dropped = [each for each in self._held if each.delivery.connection in self._redelivered]
+        self._held = [each for each in self._held if each.delivery.connection not in self._redelivered]
+        effects += [Acknowledge(each.delivery) for each in dropped]
         for state in self._states.values() if resumed else ():
             self._requeue(effects, state, state.take_all())
         self._hellos.request_again(effects)
         return effects
 
+    # The clock
 
-def _effects_at(now: Instant) -> Effects:
-    effects = Effects()
-    effects.now = now
-    return effects
+    def check_clock(self, now: Instant) -> Effects:
+        """What follows where the wall clock was set; it is due at least once a second."""
+        return self._effects_at(now)
+
+    def _effects_at(self, now: Instant) -> Effects:
+        """The effects of one event. First of all come those of a wall clock that was set since the last event."""
+        effects = Effects()
+        effects.now = now
+        if not -MAX_DRIFT < now.wall - now.mono - self._clock.expected < MAX_DRIFT:
+            self._follow_clock(effects)
+        return effects
+
+    def _follow_clock(self, effects: Effects) -> None:
+        clock, was_wrong = self._clock, self._clock.wrong
+        effects.now = clock.follow(effects.now)
+        if self._stopped:
+            return
+        if clock.wrong != was_wrong or clock.step:
+            effects.append(ReportClock(clock.step, clock.wrong, len(self._held)))
+        if clock.wrong or clock.offset is None:
+            return
+        for state in self._states.values():
+            state.follow_clock(clock.offset, clock.step)
+        held, self._held = self._held, []
+        for each in held:
+            each.take(effects, each.arrived + clock.offset)

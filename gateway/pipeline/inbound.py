@@ -13,7 +13,9 @@ from gateway.core import Acknowledge, Effect, Engine
 from gateway.errors import DecodeError, LimitError, MessageError, RateError
 from gateway.mqtt import Delivery, MqttSession
 from gateway.ops import Metrics
+from gateway.pipeline import clock
 from gateway.pipeline.backpressure import InFlightLimit
+from gateway.pipeline.clock import monotonic
 from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
 from gateway.protocol import DECODERS, Channel, Device, Instant, Topics, peek_seq
@@ -56,7 +58,7 @@ class InboundHandler:
 
     def connected(self, connection: int, session_present: bool) -> None:
         self._limit.connected()
-        now = Instant(time.time(), time.monotonic())
+        now = clock.now()
         if session_present:
             self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
         self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
@@ -65,7 +67,7 @@ class InboundHandler:
         """A message: accepted or rejected, never lost."""
         size = len(delivery.payload)
         self._limit.acquire(size)
-        now = Instant(time.time(), time.monotonic())
+        now = Instant(time.time(), monotonic())
         device = channel = None
         try:
             device, channel = self._topics.parse(delivery.topic)
@@ -103,8 +105,10 @@ class InboundHandler:
     def _check_blocked(self) -> None:
         """Where all messages wait behind a few, end the waits of these: for hellos, and for calls that fail alone."""
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
-        self._checked_at = time.monotonic()
-        self._store.touch_liveness()
+        self._checked_at = monotonic()
+        self._dispatcher.check_clock()
+        if not self._engine.clock_is_wrong:
+            self._store.touch_liveness()
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)

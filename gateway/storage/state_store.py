@@ -19,16 +19,25 @@ from gateway.protocol import Device, Hello, HelloRecord, Layout, Metric, Model
 DEAD_LETTER_BYTES = 64 * 1024 * 1024
 UNKNOWN_DOWNTIME = 86_400.0
 """Seconds."""
+_COLUMNS = "fleet, device, position, tag, layout, epoch, max_payload, flags, implied, boot, clock"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, layout TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS hellos (
     fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL,
     tag INTEGER NOT NULL, layout INTEGER NOT NULL REFERENCES layouts, epoch INTEGER, max_payload INTEGER,
-    flags INTEGER NOT NULL, implied INTEGER,
+    flags INTEGER NOT NULL, implied INTEGER, boot TEXT, clock REAL,
     PRIMARY KEY (fleet, device, position)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+
+
+def _boot_id() -> str:
+    """Names this boot of the machine; "" where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
 
 
 def _open(path: Path) -> sqlite3.Connection:
@@ -38,6 +47,10 @@ def _open(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         db.executescript(_SCHEMA)
+        columns = {row[1] for row in db.execute("PRAGMA table_info(hellos)")}
+        for name in {"boot TEXT", "clock REAL"}:
+            if name.split()[0] not in columns:  # it is of an earlier version
+                db.execute(f"ALTER TABLE hellos ADD COLUMN {name}")
     except BaseException:
         db.close()
         raise
@@ -50,6 +63,7 @@ class StateStore:
     def __init__(self, folder: Path) -> None:
         self._dead_letters, self._alive = folder / "dead.jsonl", folder / "alive"
         self._layout_ids: WeakKeyDictionary[Layout, int] = WeakKeyDictionary()
+        self._boot = _boot_id()
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = _open(folder / "hellos.sqlite")
@@ -63,16 +77,19 @@ class StateStore:
         layouts = {row[0]: _from_json(json.loads(row[1])) for row in self._db.execute("SELECT id, layout FROM layouts")}
         self._layout_ids.update({layout: number for number, layout in layouts.items()})
         rows = self._db.execute(
-            "SELECT fleet, device, tag, layout, epoch, max_payload, flags, implied FROM hellos"
+            "SELECT fleet, device, tag, layout, epoch, max_payload, flags, implied, boot, clock FROM hellos"
             " WHERE layout IN (SELECT id FROM layouts) ORDER BY fleet, device, position"
         )
         device, records = None, list[HelloRecord]()
-        for fleet, name, tag, layout, epoch, max_payload, flags, implied in rows:
+        for fleet, name, tag, layout, epoch, max_payload, flags, implied, boot, clock in rows:
             if device is None or (device.fleet, device.name) != (fleet, name):
                 if device is not None:
                     yield device, records
                 device, records = Device(fleet, name), []
-            records.append(HelloRecord(Hello(tag, layouts[layout], epoch, max_payload, flags), implied))
+            if boot is None and epoch is not None:
+                implied = None  # earlier versions kept it beside an epoch of the device's own
+            hello = Hello(tag, layouts[layout], epoch, max_payload, flags)
+            records.append(HelloRecord(hello, implied, clock if boot == self._boot != "" else None))
         if device is not None:
             yield device, records
 
@@ -97,11 +114,12 @@ class StateStore:
         rows = [
             (device.fleet, device.name, position, hello.tag, self._layout_id(hello.layout))
             + (hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch)
+            + ("" if record.clock is None else self._boot, record.clock)
             for position, record in enumerate(records)
             for hello in (record.hello,)
         ]
         self._db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", (device.fleet, device.name))
-        self._db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        self._db.executemany(f"INSERT INTO hellos ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def touch_liveness(self) -> None:
         """The gateway runs: `downtime` counts from now."""
@@ -109,11 +127,12 @@ class StateStore:
             self._alive.touch()
 
     def downtime(self) -> float:
-        """Seconds since a gateway last ran here; UNKNOWN_DOWNTIME if that is unknown."""
+        """Seconds since a gateway last ran here; UNKNOWN_DOWNTIME if that is unknown, or the clock has gone back."""
         try:
-            return max(0.0, time.time() - self._alive.stat().st_mtime)
+            seconds = time.time() - self._alive.stat().st_mtime
         except OSError:
             return UNKNOWN_DOWNTIME
+        return max(0.0, seconds) if seconds > -1.0 else UNKNOWN_DOWNTIME
 
     def filters(self) -> list[str]:
         """The topic filters that the session on the broker may have."""

@@ -31,7 +31,7 @@ def _enqueue_tagged(effects: Effects, state: DeviceState, item: QueuedHeartbeat,
             # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
             effects.reject([item], Code.REFUSED, f"time: {time} s ago was before 1970", state.max_payload)
             return
-        if record.infer_epoch(item.arrived - time, effects.now.wall - effects.now.mono):
+        if record.infer_epoch(item.arrived - time, effects.now):
             effects.append(SaveHellos(state.device, state.hellos))
     _enqueue_checked(effects, state, item, record.hello.layout)
 

@@ -136,6 +136,42 @@ def test_what_an_earlier_run_inferred_in_this_boot_is_moved_at_the_start() -> No
     assert dates(harness.receive(heartbeat(400, tag=TAG + 1))) == [950], "of another boot: nothing is known"
 
 
+EIGHT_IN_AN_HOUR = 514.5
+"""Seconds between two."""
+
+
+def after_a_reboot(saved: HelloRecord, delays: list[int]) -> tuple[list[int], HelloRecord | None]:
+    """A message after each eighth of an hour, that waited so long: by how much they are misdated; what is saved."""
+    harness = EngineHarness()
+    harness.engine.restore_hellos(DEVICE, [saved])
+    errors: list[int] = []
+    remembered: HelloRecord | None = None
+    for delay in delays:
+        effects = harness.receive(heartbeat(int(harness.wall) - BOOTED - delay))
+        [date] = dates(effects)
+        errors.append(date - (int(harness.wall) - EPOCH - delay))
+        for effect in of_type(effects, SaveHellos):
+            remembered = effect.hellos[-1]
+        harness.resolve(ACCEPTED)
+        harness.wait(EIGHT_IN_AN_HOUR)
+    return errors, remembered
+
+
+@pytest.mark.parametrize("hello", [CLOCKLESS, Hello(TAG, LAYOUT, BOOTED - 7200)], ids=["inferred", "from an ack"])
+def test_an_epoch_that_another_boot_inferred_wrongly_is_found_within_an_hour(hello: Hello) -> None:
+    errors, saved = after_a_reboot(HelloRecord(hello, BOOTED - 7200), [0, 50, 300, 9, 3, 2, 7, 40, 0])
+    assert errors[:7] == [-7200] * 7
+    assert all(0 <= error <= 1 for error in errors[7:])
+    assert saved is not None
+    assert (saved.epoch, saved.clock) == (BOOTED, CLOCK)
+
+
+def test_one_that_is_right_is_kept_while_messages_wait_and_follows_from_then_on() -> None:
+    errors, saved = after_a_reboot(HelloRecord(CLOCKLESS, BOOTED), [5000, 4000, 3000, 2000, 1000, 500, 100, 10])
+    assert errors == [0] * 8
+    assert saved == HelloRecord(CLOCKLESS, BOOTED, CLOCK)
+
+
 def test_a_stopped_engine_reports_nothing(harness: EngineHarness) -> None:
     harness.engine.check_clock(harness.now)
     harness.engine.stop()

@@ -78,7 +78,7 @@ def main_callback(
     ] = False,
 ) -> None:
     """Microcontrollers under Amazon SageMaker Edge Manager, by msgpack over MQTT."""
-    drop_service_links("GATEWAY_", "EDGE_")
+    drop_service_links("GATEWAY_", "EDGE_MANAGER_")
 
 
 @app.command()

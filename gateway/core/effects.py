@@ -43,11 +43,12 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class PublishPlan:
-    """Publish a plan, retained."""
+    """Publish a plan, retained. Where that is impossible, `Engine.plan_refused` follows; `delivery` asked for it."""
 
     device: Device
     digest: int
     payload: bytes
+    delivery: DeliveryToken
 
 
 @dataclass(frozen=True, slots=True)

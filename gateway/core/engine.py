@@ -20,10 +20,10 @@ from gateway.core.device_state import (
     QueuedGet,
     QueuedMessage,
 )
-from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, ReportClock, SaveHellos
+from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, ReportClock, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import QueuedHeartbeat, merge
-from gateway.core.plans import on_plan, on_plan_unavailable
+from gateway.core.plans import on_plan, on_plan_refused, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
 from gateway.errors import Code, FileError, MessageError
@@ -31,6 +31,7 @@ from gateway.protocol import (
     Accepted,
     CallFailure,
     Cancelled,
+    Channel,
     Device,
     DeviceMessage,
     GetDeployments,
@@ -45,6 +46,9 @@ from gateway.protocol import (
     Rejected,
     RetryLater,
 )
+
+NO_LIMIT = 1 << 28
+"""Bytes: more than a packet of MQTT can have."""
 
 Answer: TypeAlias = Registration | Plan | None
 """To GetDeviceRegistration, GetDeployments or SendHeartbeat."""
@@ -81,6 +85,7 @@ class Engine:
         self._scheduler = CallScheduler()
         self._session = 0  # the connection with which the broker's session began
         self._redelivered = range(0)  # connections of which the broker delivers again what was not acknowledged
+        self._room = NO_LIMIT
         self._stopped = False
         self._clock = WallClock()
         self._held: list[HeldMessage] = []
@@ -116,6 +121,11 @@ class Engine:
         if state is None:
             state = self._states[device] = DeviceState(device)
         return state
+
+    def set_room(self, room: int) -> None:
+        """Bytes that the topic below the root and the payload of a publication may have together, by the broker's
+        largest packet."""
+        self._room = room
 
     # Messages of devices
 
@@ -174,7 +184,8 @@ class Engine:
         effects.append(Acknowledge(delivery))
 
     def _receive_read(self, effects: Effects, state: DeviceState, read: Read, delivery: DeliveryToken) -> None:
-        violation = file_reads.limit_violation(read, state.max_payload)
+        room = state.payload_room(Channel.BLOCK, self._room)
+        violation = file_reads.limit_violation(read, state.max_payload, room)
         if violation is not None:
             effects.report_error(delivery, Code.REFUSED, violation, state.max_payload)
         effects.append(Acknowledge(delivery))
@@ -192,6 +203,13 @@ class Engine:
         effects = self._effects_at(now)
         if not self._stopped:
             effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
+        return effects
+
+    def plan_refused(self, refused: PublishPlan, why: str, closed: bool, now: Instant) -> Effects:
+        """The broker did not take a plan. `closed`: it ended the connection instead of saying so, twice."""
+        effects = self._effects_at(now)
+        if not self._stopped:
+            on_plan_refused(effects, self._state(refused.device), refused, why, closed)
         return effects
 
     # Hellos
@@ -324,7 +342,7 @@ class Engine:
 
     def _accepted(self, effects: Effects, state: DeviceState, flight: InFlight, answer: Answer) -> None:
         if isinstance(answer, Plan):
-            known = on_plan(effects, state, answer, flight.gets, flight.plan_check)
+            known = on_plan(effects, state, answer, flight.gets, flight.plan_check, self._room)
             if flight.read is not None:
                 known.asked_for_read = effects.now.mono
                 file_reads.serve(effects, state, flight.read)

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from gateway.core import Effect, Engine, SaveHellos
-from gateway.errors import StateError
+from gateway.errors import BrokerClosed, StateError
 from gateway.mqtt import MqttSession
 from gateway.pipeline import clock
 from gateway.pipeline.publisher import PublishBarrier
@@ -57,7 +57,12 @@ class RetainedHelloReader:
             self._set_timer()
 
         topics = [self._topics.format(device, Channel.HELLO) for device in devices]
-        await self._session.read_retained(topics, confirmed, self._linger)
+        try:
+            await self._session.read_retained(topics, confirmed, self._linger)
+        except BrokerClosed as error:
+            event = "the broker ends the connection when hellos are asked for: their devices get code 2"
+            _log.error(event, reason=str(error), topic=topics[0], devices=len(topics))
+            confirmed()  # the waits end at their deadline
 
     def end_waits(self, under_pressure: bool = False) -> None:
         """End the waits that are over. `under_pressure`: as Engine.tick's."""

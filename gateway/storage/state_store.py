@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from gateway.errors import Code, ConfigError, StateError
+from gateway.errors import Code, ConfigError, StateError, explain
+from gateway.lock import FolderInUse, FolderLock
 from gateway.protocol import Device, Hello, HelloRecord, Layout, Metric, Model
 
 DEAD_LETTER_BYTES = 64 * 1024 * 1024
+LOCK_WAIT = 2.0
+"""Seconds in which a gateway that stops may leave the folder."""
 UNKNOWN_DOWNTIME = 86_400.0
 """Seconds."""
 _COLUMNS = "fleet, device, position, tag, layout, epoch, max_payload, flags, implied, boot, clock"
@@ -66,9 +69,17 @@ class StateStore:
         self._boot = _boot_id()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._db = _open(folder / "hellos.sqlite")
+            self._lock = FolderLock(folder, LOCK_WAIT)
+            try:
+                self._db = _open(folder / "hellos.sqlite")
+            except BaseException:
+                self._lock.close()
+                raise
+        except FolderInUse as holder:
+            todo = "stop it, or give this one a state_dir and a client_id of its own"
+            raise ConfigError([f"state_dir {folder}: a gateway runs with it ({holder}); {todo}"]) from None
         except (OSError, sqlite3.Error) as error:
-            raise ConfigError([f"state_dir {folder}: {error} (one folder for each gateway, writable)"]) from error
+            raise ConfigError([f"state_dir {explain(error, folder)}"]) from error
 
     def hellos(self) -> Iterator[tuple[Device, list[HelloRecord]]]:
         """The saved hellos of each device, newest last."""
@@ -164,6 +175,7 @@ class StateStore:
     def close(self) -> None:
         """Nothing is lost if it is never called."""
         self._db.close()
+        self._lock.close()
 
     def _layout_id(self, layout: Layout) -> int:
         number = self._layout_ids.get(layout)

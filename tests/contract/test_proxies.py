@@ -7,6 +7,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ProxyConnectionError
 
+from gateway.cloud import CredentialSource
 from gateway.cloud.boto_transport import make_edge_client, make_session
 from gateway.connections import EdgeManagerConnection
 from gateway.errors import CloudError
@@ -50,9 +51,10 @@ async def test_an_endpoint_on_loopback(
         reached_by_boto3 = True
     except ProxyConnectionError:
         reached_by_boto3 = False
-    session = make_session()
+    credentials = CredentialSource(None, 1.0, 1.0)
+    session = make_session(credentials)
     client = make_edge_client(session, None, 2, 1.0, 1.0)
-    transport, _ = EdgeManagerConnection(session, client).make_transport(2)
+    transport, _ = EdgeManagerConnection(credentials, session, client).make_transport(2)
     answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     transport.send(SendHeartbeat(Device("f", "d"), "1.0.0", (), (), None), answered.set_result)
     answer = await answered

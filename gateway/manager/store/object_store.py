@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from gateway.errors import explain
 from gateway.manager.errors import ManagerError, no_such_bucket, no_such_key
 
 BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
@@ -49,6 +50,14 @@ class OpenObject:
         self.file.close()
 
 
+def check_readable(source: Path) -> None:
+    """Raises ManagerError where the file cannot be opened. Reads nothing: it may be a pipe."""
+    try:
+        source.open("rb").close()
+    except OSError as error:
+        raise ManagerError(explain(error)) from error
+
+
 class ObjectStore:
     """The model files of the data directory `data`. `put_file` makes their directory, `root`, where it is missing."""
 
@@ -66,7 +75,7 @@ class ObjectStore:
         try:
             return self._put_file(source, bucket, handle)
         except OSError as error:
-            raise ManagerError(f"{source} cannot be stored: {error.strerror or error}") from error
+            raise ManagerError(explain(error, error.filename or self.root)) from error
 
     def _put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
         incoming = self.root / ".incoming"

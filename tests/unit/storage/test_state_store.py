@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import resource
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -155,9 +156,21 @@ def test_a_rejected_payload_is_saved_byte_for_byte_one_line_each(tmp_path: Path)
 def test_two_gateways_may_not_share_a_folder(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
-    with pytest.raises(ConfigError, match="one folder for each gateway"):
+    with pytest.raises(ConfigError) as caught:
         StateStore(tmp_path)
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    todo = "stop it, or give this one a state_dir and a client_id of its own"
+    assert caught.value.mistakes == [f"state_dir {tmp_path}: a gateway runs with it ({holder}); {todo}"]
     store.close()
+    StateStore(tmp_path).close()
+
+
+def test_a_folder_that_cannot_be_used_is_free_again(tmp_path: Path) -> None:
+    (tmp_path / "hellos.sqlite").mkdir()
+    with pytest.raises(ConfigError, match="unable to open database file; the folder must exist"):
+        StateStore(tmp_path)
+    (tmp_path / "hellos.sqlite").rmdir()
+    StateStore(tmp_path).close()
 
 
 def test_a_file_instead_of_the_folder_is_a_mistake_of_the_settings(tmp_path: Path) -> None:

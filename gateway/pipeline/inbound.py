@@ -114,10 +114,10 @@ class InboundHandler:
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
         self._checked_at = monotonic()
         self._dispatcher.check_clock()
-        if not self._engine.clock_is_wrong:
+        if not self._engine.clock_is_wrong:  # both keep what time it is
             self._store.touch_liveness()
-        if self._session.receiving:
-            self._watch.receiving()
+            if self._session.receiving:
+                self._watch.receiving()
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)

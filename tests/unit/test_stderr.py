@@ -38,10 +38,11 @@ def read(reader: int, writer: StderrWriter) -> list[str]:
     os.set_blocking(reader, False)
     data = b""
     while True:
+        all_written = writer.drain(0.01)
         try:
             data += os.read(reader, 1 << 16)
         except BlockingIOError:
-            if writer.drain(0):
+            if all_written:
                 break
     return [line for line in data.decode().splitlines() if not line.startswith("-")]
 

@@ -4,7 +4,6 @@ Heavy modules are imported inside the commands, so that `--help` and mistakes ar
 """
 
 import asyncio
-import errno
 import json
 import os
 import sys
@@ -14,19 +13,17 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, explain
 from gateway.kubernetes import drop_service_links
 from gateway.manager.cli import app as manager
 from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
 from gateway.stderr import protect_stderr
 
-EXIT_OUTPUT = 1
 EXIT_CONFIG = 2
 EXIT_INTERRUPTED = 130
 WIDE = 400
 """Columns of the output where it is not a terminal: no line is broken."""
-_OUTPUT_ERRORS = (errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBADF, errno.EAGAIN)
 
 # A pretty traceback would show local variables, and a secret among them.
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -47,13 +44,12 @@ def main() -> None:
             app(prog_name="edge-gateway")
         finally:
             _flush_stdout()
-    except OSError as error:
-        if error.filename is not None or error.errno not in _OUTPUT_ERRORS:
-            raise
-        # What is left in its buffer would raise again at the end of the process.
+    except OSError as error:  # of stdout, for example
+        if sys.argv[1:2] == ["run"]:
+            raise  # a defect of the gateway: the traceback is to be reported
+        # What is left in the buffer of stdout would raise again at the end of the process.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        typer.echo(f"edge-gateway: the output could not be written ({error.strerror})", err=True)
-        sys.exit(EXIT_OUTPUT)
+        sys.exit(f"edge-gateway: {explain(error)}")
 
 
 def _flush_stdout() -> None:

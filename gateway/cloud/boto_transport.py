@@ -51,7 +51,7 @@ def make_session(credentials: CredentialSource) -> Any:
     """The boto3 session by the standard AWS settings, which asks nobody for credentials. Raises ConfigError if they are
     wrong."""
     session = botocore.session.Session()
-    if not any(os.path.exists(name) for name in credentials.file_names()):
+    if not any(os.path.exists(name) for name in credentials.file_names):
         # The files of the profile that AWS_PROFILE names may come later: until then there are no credentials.
         session = botocore.session.Session(session_vars={"profile": (None, [], None, None)})
     session.register_component("credential_provider", credentials)

@@ -64,6 +64,9 @@ class CredentialSource(Credentials):
         self._found: Credentials | None = None
         self._last: ReadOnlyCredentials | None = None
         self._error: Exception = NoCredentialsError()
+        names = map(botocore.session.Session().get_config_variable, ("credentials_file", "config_file"))
+        self.file_names = [os.path.expanduser(name) for name in names]
+        """The two shared files of the AWS settings. They may be missing."""
         self._files: list[tuple[int, ...]] = []
         self._rejected = False
         self._searched = float("-inf")
@@ -73,11 +76,6 @@ class CredentialSource(Credentials):
 
     def __repr__(self) -> str:
         return f"<CredentialSource {'none yet' if self._found is None else self._found.method}>"
-
-    def file_names(self) -> list[str]:
-        """The two shared files of the AWS settings. They may be missing."""
-        session = botocore.session.Session()
-        return [os.path.expanduser(session.get_config_variable(name)) for name in ("credentials_file", "config_file")]
 
     def load_credentials(self) -> "CredentialSource":
         """As botocore's credential resolver: asks nobody."""
@@ -147,7 +145,7 @@ class CredentialSource(Credentials):
         return self._last
 
     def _search_if_needed(self) -> None:
-        files = [_version(name) for name in self.file_names()]
+        files = [_version(name) for name in self.file_names]
         if self._found is not None and not self._rejected and files == self._files:
             return
         self._searched, self._files, self._rejected = time.monotonic(), files, False

@@ -93,7 +93,7 @@ class DirectTransport:
                 self._rejected = True  # the next call waits until they were read again
             on_response(error)
             return
-        self._rejected = False  # by a call of a device that may do less than others
+        self._rejected = False  # others' calls were: that device may do less
         error = error_mapping.check_content_type(response.headers)
         no_body = error is not None or isinstance(call, SendHeartbeat)
         on_response(error if no_body else self._parse(call, response))

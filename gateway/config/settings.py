@@ -132,7 +132,9 @@ class Settings(BaseSettings):
     )
     max_payload: int = _whole(65536, 64, 16777216, "Largest payload taken from a device, in bytes; above: code 1")
     merge_heartbeats: int = _whole(100, 1, 10000, "Heartbeats at most in one call")
-    merge_bytes: int = _whole(262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats")
+    merge_bytes: int = _whole(
+        262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats; above 2 MiB: 2 MiB"
+    )
     plan_ttl: float = _seconds(30, 0, 86400, "How long GetDeployments' answer is kept for a heartbeat's `have`, in s")
     hello_wait: float = _seconds(5, 0, 300, "How long a message waits for the hello of its tag, in s; then code 2")
     state_dir: validators.Folder = _setting(

@@ -78,7 +78,8 @@ async def test_the_other_kind_of_port_of_the_service(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_EDGE", f"{scheme}://{HOST}:{port}")
-    session = make_session(CredentialSource(None, 2, 2))
+    source = CredentialSource("eu-west-1", 1.0, 1.0)
+    session = make_session(source)
     transport = make_transport(session, make_edge_client(session, "eu-west-1", 1, 2, 2))
     answer: asyncio.Future[ApiResponse | CloudError] = asyncio.get_running_loop().create_future()
     transport.send(GetDeviceRegistration(Device("f", "d")), answer.set_result)
@@ -86,5 +87,6 @@ async def test_the_other_kind_of_port_of_the_service(
     assert isinstance(error, CloudError)
     assert hint in str(error)
     transport.close()
+    source.close()
     server.close()
     await server.wait_closed()

@@ -109,5 +109,6 @@ def _split(text: str, count: int, option: str) -> list[str]:
     """`count` values: as they are given, or the one that is given for all."""
     values = text.split(",")
     if len(values) not in (1, count):
-        raise ManagerError(f"{option} has {len(values)} values: one, or {count}, one for each stage but the last")
+        more = f", or {count}, one for each stage but the last" if count > 1 else ""
+        raise ManagerError(f"{option} has {len(values)} values: should be one{more}")
     return values if len(values) == count else values * count

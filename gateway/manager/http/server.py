@@ -51,10 +51,11 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
-            raise ManagerError(f"port {self.port} is not a port: 0 (a free one) to 65535")
+            raise ManagerError(f"--port {self.port} is not a port: 0 (a free one) to 65535")
         for name in ("registered_ttl", "unregistered_ttl"):
             if getattr(self, name) < 0:
-                raise ManagerError(f"{name} is {getattr(self, name)}: seconds, 0 or more")
+                option = f"--{name.replace('_', '-')}"
+                raise ManagerError(f"{option} is {getattr(self, name)}: seconds, 0 or more")
 
 
 def make_app(config: ServerConfig, database: Database) -> web.Application:

@@ -71,7 +71,9 @@ class ObjectStore:
         Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
         if not BUCKET.fullmatch(bucket):
-            raise ManagerError(f"'{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens")
+            raise ManagerError(
+                f"--bucket '{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens"
+            )
         try:
             return self._put_file(source, bucket, handle)
         except OSError as error:

@@ -65,7 +65,7 @@ def test_one_stage_has_no_limit_by_default():
         ({"stages": "1%,10%"}, "stages grow, and the last one is 100%, as 1%,10%,100%"),
         ({"stages": "10%,1%,100%"}, "stages grow"),
         ({"stages": "0%,100%"}, "more than 0%"),
-        ({"wait": "1m,1m,1m"}, "--wait has 3 values: one, or 2"),
+        ({"wait": "1m,1m,1m"}, "--wait has 3 values: should be one, or 2, one for each stage but the last"),
         ({"min_success": "1,2,3"}, "--min-success has 3 values"),
         ({"stop_min": 0}, "--stop-min is 0"),
     ],

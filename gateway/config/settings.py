@@ -113,7 +113,13 @@ class Settings(BaseSettings):
         "a list of one word or more",
     )
     intake: int = _whole(10000, 1, 65535, "Unacknowledged messages at most; the broker keeps the rest")
-    intake_bytes: int = _whole(67108864, 65536, 1 << 40, "Bytes at most of the payloads of unacknowledged messages")
+    intake_bytes: int = _whole(
+        67108864,
+        65536,
+        1 << 40,
+        "Bytes at most of the payloads of unacknowledged messages, which is also about the memory that they take: "
+        "payloads above 128 bytes wait undecoded",
+    )
     device_rate: float = _setting(
         20.0,
         "Messages of one device in a second, in the long run; above: code 7. A payload counts once more for each "

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TypeAlias
 
 from gateway.core.effects import DeliveryToken
-from gateway.core.merging import QueuedHeartbeat, mergeable_count
+from gateway.core.merging import QueuedHeartbeat, drop_long, mergeable_count
 from gateway.protocol import NO_URLS, Call, Channel, Device, Get, HelloRecord, ModelFile, Plan, Read
 
 MAX_TOO_LARGE = 8
@@ -170,15 +170,23 @@ class DeviceState:
         self.waiting = deque(items) or None
 
     def take_batch(self, most: int, most_bytes: int) -> list[QueuedHeartbeat]:
-        """The heartbeats of the next call, from the head of what waits; those without a layout end it."""
+        """The heartbeats of the next call with their content: the head of what waits, up to one without a layout."""
         waiting: deque[QueuedMessage] = self.waiting or deque()
         batch: list[QueuedHeartbeat] = []
+        size = 0
         for item in islice(waiting, self.retry_batch_size or (1 if self.split_remaining else most)):
             if not isinstance(item, QueuedHeartbeat) or item.layout is None:
                 break
+            size += len(item.delivery.payload)
+            if batch and size > most_bytes:  # its JSON is longer than that
+                break
+            if item.dropped:
+                item.restore_content()
             batch.append(item)
         if len(batch) > 1 and not self.retry_batch_size:
-            del batch[mergeable_count(batch, most, most_bytes) :]
+            count = mergeable_count(batch, most, most_bytes)
+            drop_long(batch[count:])
+            del batch[count:]
         self.retry_batch_size = 0
         for _ in batch:
             waiting.popleft()

@@ -17,6 +17,9 @@ class DeliveryToken(Protocol):
     @property
     def connection(self) -> int: ...
 
+    @property
+    def payload(self) -> bytes: ...
+
 
 class CallService(NamedTuple):
     """Make a call to the Edge Manager; its outcome goes to `Engine.resolve`."""

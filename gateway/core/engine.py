@@ -22,7 +22,7 @@ from gateway.core.device_state import (
 )
 from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, ReportClock, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import QueuedHeartbeat, merge
+from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, merge
 from gateway.core.plans import on_plan, on_plan_refused, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
@@ -112,6 +112,10 @@ class Engine:
         """Whether nothing can be dated, and messages wait until the wall clock is right."""
         return self._clock.wrong
 
+    def hellos(self) -> dict[Device, tuple[HelloRecord, ...]]:
+        """Of all devices, newest last: what `restore_hellos` takes."""
+        return {device: state.hellos for device, state in self._states.items() if state.newest is not None}
+
     def stop(self) -> None:
         """No effect from now on: what is not acknowledged, the broker will deliver again."""
         self._stopped = True
@@ -151,9 +155,12 @@ class Engine:
             if isinstance(message, Heartbeat):
                 item = QueuedHeartbeat(delivery, message, int(arrived))
                 admission.accept_heartbeat(effects, state, self._hellos, item)
+                self._start_next_call(effects, state)
+                if len(delivery.payload) > KEPT_DECODED:
+                    item.drop_content()
             else:
                 state.enqueue(QueuedGet(delivery, message))
-            self._start_next_call(effects, state)
+                self._start_next_call(effects, state)
 
     def reject(
         self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None, notify: bool = True
@@ -215,8 +222,10 @@ class Engine:
     # Hellos
 
     def _receive_hello(self, effects: Effects, state: DeviceState, hello: Hello, delivery: DeliveryToken) -> None:
+        before = state.hellos
         if self._hellos.learn(state, hello):
             effects.append(SaveHellos(state.device, state.hellos))
+            admission.on_hellos_replaced(effects, state, before)
         effects.append(Acknowledge(delivery))
         if state.hello_suback is not None:
             admission.on_hello(effects, state, self._hellos)
@@ -283,6 +292,9 @@ class Engine:
         admission.revalidate(effects, state, batch)
         if batch:
             self._call(effects, state, InFlight(merge(state.device, batch), heartbeats=batch))
+            for item in batch:
+                if len(item.delivery.payload) > KEPT_DECODED:
+                    item.drop_content()
         else:
             self._start_next_call(effects, state, has_slot=True)
 

@@ -5,7 +5,7 @@ of a call is known before it is built. Must never depend on a device's state.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.core.effects import DeliveryToken
@@ -24,6 +24,7 @@ from gateway.protocol import (
     Result,
     Samples,
     SendHeartbeat,
+    decode_heartbeat,
 )
 
 DAY = 86_400
@@ -31,6 +32,13 @@ MAX_CALL_BYTES = 2 * 1024 * 1024
 """Bytes of JSON, about, at most in a call. A sample of two bytes becomes up to 1,190 bytes, since the service takes its
 names with each; all other calls wait while one is built and signed (10 ms for each MiB). The service model has no limit
 of samples; our Edge Manager takes requests of 4 MiB."""
+
+KEPT_DECODED = 128
+"""Bytes of a payload, above which its content does not wait decoded: that takes up to a hundred times as much."""
+LARGE_LAYOUT = 64
+"""Metrics and models. What waits under a larger layout is rejected when its device has replaced that."""
+_DROPPED = Layout("dropped", (), ())
+"""In place of a layout that is only in the payload."""
 
 _POWERS = tuple(10**exponent for exponent in range(31))
 _SAMPLE_BYTES = 90
@@ -43,7 +51,7 @@ _MAX_SAMPLE_BYTES = _SAMPLE_BYTES + 1_100
 class QueuedHeartbeat:
     """A heartbeat that waits. `layout`: None until the hello of its tag is known. `arrived`, `time`: Unix seconds.
 
-    `epoch` and `time` are those of the last `update_time`.
+    `epoch` and `time` are those of the last `update_time`. `dropped`: the heartbeat is without its content now.
     """
 
     delivery: DeliveryToken
@@ -53,6 +61,7 @@ class QueuedHeartbeat:
     record: HelloRecord | None = None
     epoch: int | None = None
     time: int = 0
+    dropped: bool = False
 
     @property
     def seq(self) -> int | None:
@@ -66,11 +75,38 @@ class QueuedHeartbeat:
         if self.record is not None:
             self.record.follow_clock(clock)
 
+    def drop_content(self) -> None:
+        """Leave what only the making of a call needs to the payload."""
+        if self.dropped:
+            return
+        source, time, *_, have, _, seq = self.heartbeat
+        if isinstance(source, Layout):
+            source = self.layout = _DROPPED
+        self.heartbeat, self.dropped = Heartbeat(source, time, have=have, seq=seq), True
+
+    def restore_content(self) -> None:
+        """Decode the payload again."""
+        self.heartbeat, self.dropped = decode_heartbeat(self.delivery.payload), False
+        if isinstance(self.heartbeat.source, Layout):
+            self.layout = self.heartbeat.source
+
     def update_time(self) -> None:
         """Date it by what is known of its epoch now."""
         self.epoch = None if self.record is None else self.record.epoch
         time = self.heartbeat.time
         self.time = self.arrived if time is None else (self.epoch or 0) + time
+
+
+def is_large(layout: Layout) -> bool:
+    """Whether it takes more than about LARGE_LAYOUT * 150 bytes of memory."""
+    return len(layout.metrics) + sum(1 + len(model.metrics) for model in layout.models) > LARGE_LAYOUT
+
+
+def drop_long(items: Iterable[QueuedHeartbeat]) -> None:
+    """Drop the content of those with a long payload."""
+    for item in items:
+        if len(item.delivery.payload) > KEPT_DECODED:
+            item.drop_content()
 
 
 def check_heartbeat(item: QueuedHeartbeat, layout: Layout) -> None:

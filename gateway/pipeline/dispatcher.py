@@ -72,12 +72,13 @@ class Dispatcher:
             on_refused=self._metrics.publications_refused.inc,
         )
         self._reads = ReadQueue(models, self._block_sender)
-        self._hello_writer = HelloWriter(self._store)
+        self._hello_writer = HelloWriter(self._store, self._engine.hellos)
         self._hello_reader = RetainedHelloReader(
             self._engine, self._topics, session, self._hello_wait, self.execute, self._start_task
         )
         for device, records in self._store.hellos():
             self._engine.restore_hellos(self._topics.device(device.fleet, device.name), records)
+        self._hello_writer.start()
         client.bind(
             lambda device: self.execute(self._engine.retry_due(device, clock.now())),
             lambda limit: self.execute(self._engine.set_concurrency(limit, clock.now())),

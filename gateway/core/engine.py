@@ -45,6 +45,7 @@ from gateway.protocol import (
     Registration,
     Rejected,
     RetryLater,
+    decode_heartbeat,
 )
 
 NO_LIMIT = 1 << 28
@@ -138,7 +139,10 @@ class Engine:
         if self._stopped:
             return effects
         if self._clock.wrong and not isinstance(message, Hello):
-            self._held.append(HeldMessage(delivery, now.mono, partial(self._receive, device, message, delivery)))
+            take = partial(self._receive, device, message, delivery)
+            if isinstance(message, Heartbeat) and len(delivery.payload) > KEPT_DECODED:
+                take = partial(self._receive_again, device, delivery)
+            self._held.append(HeldMessage(delivery, now.mono, take))
         else:
             self._receive(device, message, delivery, effects, effects.now.wall)
         return effects
@@ -161,6 +165,10 @@ class Engine:
             else:
                 state.enqueue(QueuedGet(delivery, message))
                 self._start_next_call(effects, state)
+
+    def _receive_again(self, device: Device, delivery: DeliveryToken, effects: Effects, arrived: float) -> None:
+        """A heartbeat that was held as its payload, which takes less memory."""
+        self._receive(device, decode_heartbeat(delivery.payload), delivery, effects, arrived)
 
     def reject(
         self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None, notify: bool = True

@@ -20,6 +20,7 @@ from tests.support.engine import (
     acknowledged,
     calls,
     codes,
+    long_payload,
     of_type,
 )
 
@@ -201,6 +202,13 @@ def test_while_the_clock_is_wrong_everything_but_hellos_is_held(wrong: EngineHar
     effects = wrong.resolve(ACCEPTED)
     assert (codes(effects), acknowledged(effects)) == ([(1, 0)], [1])
     assert calls(effects) == [GetDeployments(DEVICE, retryable=False)]
+
+
+def test_a_long_heartbeat_is_held_as_its_payload(wrong: EngineHarness) -> None:
+    message = heartbeat(400)
+    wrong.receive(message, payload=long_payload(message))
+    wrong.wall += CLOCK
+    assert dates(wrong.engine.check_clock(wrong.now)) == [1000]
 
 
 def test_a_clock_that_becomes_wrong_changes_no_date_and_no_ack(harness: EngineHarness) -> None:

@@ -25,10 +25,10 @@ READY = "connected and subscribed"
 class ClocklessSite:
     """Devices that count seconds from their boot, and a gateway under a clock that a test sets."""
 
-    def __init__(self, scenario: Scenario, cleanup: ExitStack) -> None:
+    def __init__(self, scenario: Scenario, cleanup: ExitStack, **settings: int) -> None:
         self.clock = JumpingClock(scenario.folder / "clock")
         self.service = cleanup.enter_context(RecordingEdgeManager())
-        variables = scenario.variables() | {"AWS_ENDPOINT_URL_SAGEMAKER_EDGE": self.service.url}
+        variables = scenario.variables(**settings) | {"AWS_ENDPOINT_URL_SAGEMAKER_EDGE": self.service.url}
         self.gateway = GatewayProcess(variables, self.clock.command)
         cleanup.push(self.gateway)
         self._booted = time.time() - 100
@@ -169,3 +169,23 @@ def test_a_clock_that_begins_in_1970_dates_nothing(site: ClocklessSite) -> None:
             site.gateway.wait_for_log(CLOCK_WRONG)
     assert site.gateway.readiness() == (200, [])
     assert site.gateway.terminate() == 0
+
+
+def test_what_is_over_the_rate_waits_for_the_clock_too(scenario: Scenario) -> None:
+    """Neither counted unread nor reported: each is answered once the clock is right."""
+    with ExitStack() as cleanup:
+        site = ClocklessSite(scenario, cleanup, device_rate=1, device_burst=5)
+        site.clock.jump(-time.time())
+        site.gateway.launch()
+        site.gateway.wait_for_log(CLOCK_WRONG)
+        site.gateway.wait_for_log(READY)
+        device = site.device("d")
+        sent = [site.send(device) for _ in range(20)]
+        site.gateway.until_metric("unacknowledged_messages", 20)
+        assert device.received.so_far() == []
+        site.clock.jump(0)
+        site.gateway.until_metric("unacknowledged_messages", 0)
+        acked = device.acked()
+        assert [seq for seq, _ in sorted(acked)] == sent
+        assert {code for _, code in acked} == {0, 7}
+        assert site.gateway.terminate() == 0

@@ -132,9 +132,9 @@ class HelloDatabase:
                 unused |= self._replace(db, device, records)
             # At the end: an id that is given again to another layout would be taken for that of this one.
             never = "DELETE FROM layouts WHERE id = ? AND NOT EXISTS (SELECT 1 FROM hellos WHERE layout = id)"
-            deleted = {number for number in unused if db.execute(never, (number,)).rowcount}
-            for layout in [each for each, saved in self._saved.items() if saved.number in deleted]:
-                del self._saved[layout]
+            # Looking for them among all known layouts takes longer than to read an id from the file again.
+            if sum(db.execute(never, (number,)).rowcount for number in unused):
+                self._saved = WeakKeyDictionary()
 
     def _replace(self, db: sqlite3.Connection, device: Device, records: tuple[HelloRecord, ...]) -> set[int]:
         """The ids of the layouts that it does not use any more."""

@@ -6,9 +6,11 @@ import os
 import resource
 import socket
 import sqlite3
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgpack
@@ -251,6 +253,36 @@ def test_layouts_that_no_hello_uses_any_more_are_deleted(tmp_path: Path) -> None
         DEVICE: [HelloRecord(Hello(1, layouts[3]))],
         OTHER: [HelloRecord(Hello(1, layouts[7]))],
     }
+
+
+def calls(work: Callable[[], object]) -> int:
+    """How many calls of functions it makes."""
+    count = 0
+
+    def on_event(_frame: object, event: str, _arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(on_event)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_save_costs_as_much_with_many_known_layouts(tmp_path: Path) -> None:
+    """Whether it deletes one or not."""
+    found = []
+    for known in (5, 500):
+        store = StateStore(tmp_path / f"{known}")
+        layouts = [Layout(f"1.{number}", (), ()) for number in range(known)]
+        store.save_hellos({Device("f", f"d-{n}"): (HelloRecord(Hello(1, each)),) for n, each in enumerate(layouts)})
+        tags = [{Device("f", "d-0"): (HelloRecord(Hello(tag, layouts[tag % 2])),)} for tag in (2, 1)]
+        found.append([calls(partial(store.save_hellos, each)) for each in tags])
+        store.close()
+    assert max(found[1]) < 100, found
+    assert found[0] == found[1]
 
 
 def large_layout(number: int) -> Layout:

@@ -125,7 +125,10 @@ class HelloDatabase:
             yield Device(fleet, name), found
 
     def save_hellos(self, changed: Mapping[Device, tuple[HelloRecord, ...]]) -> None:
-        """Replace the hellos of each device, newest last. Committed when it returns. Raises StateError."""
+        """Replace the hellos of each device, newest last. Committed when it returns. Raises StateError.
+
+        A hello with a number that SQLite does not take is left out.
+        """
         unused = set[int]()
         with self._transaction() as db:
             for device, records in changed.items():
@@ -142,6 +145,7 @@ class HelloDatabase:
         unused = {row[0] for row in db.execute("SELECT layout FROM hellos WHERE fleet = ? AND device = ?", key)}
         db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", key)
         db.execute("DELETE FROM clocks WHERE fleet = ? AND device = ?", key)
+        records = tuple(filter(_can_be_saved, records))
         saved = [self._save_layout(db, record.hello.layout) for record in records]
         unused.update(each.number for each in saved)
         while sum(each.size for each in saved) > DEVICE_LAYOUT_BYTES:
@@ -197,7 +201,7 @@ class HelloDatabase:
             with db:
                 db.execute("BEGIN")
                 yield db
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, OverflowError, ValueError, TypeError) as error:
             self._saved.clear()  # ids of the rolled back transaction do not exist
             if isinstance(error, sqlite3.Error) and _is_damage(error):
                 self._begin_empty(error)
@@ -239,6 +243,12 @@ class HelloDatabase:
             _write_filters(self._connection(), filters)
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"hellos.sqlite: {error}") from error
+
+
+def _can_be_saved(record: HelloRecord) -> bool:
+    hello = record.hello
+    numbers = hello.tag, hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch
+    return all(each is None or -(2**63) <= each < 2**63 for each in numbers)
 
 
 def _boot_id() -> str:

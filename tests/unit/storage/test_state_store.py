@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -209,6 +210,17 @@ def test_a_layout_that_could_not_be_saved_is_saved_with_its_next_hello(tmp_path:
     store.save_hellos({OTHER: (HelloRecord(HELLO),)})
     store.close()
     assert saved(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
+
+
+@pytest.mark.parametrize("tag", ["text", []], ids=["no number", "no value of SQLite"])
+def test_a_hello_that_python_cannot_save_is_a_state_error(tag: Any, tmp_path: Path) -> None:
+    """Nothing of its transaction is taken for saved."""
+    store = StateStore(tmp_path)
+    with pytest.raises(StateError):
+        store.save_hellos({DEVICE: (HelloRecord(HELLO),), OTHER: (HelloRecord(Hello(tag, NEWER)),)})
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
 
 
 def test_a_hello_whose_layout_is_missing_is_left_out(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ aside, at the start or later, and an empty one is begun. Must never decide what 
 """
 
 import json
+import math
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,17 +35,29 @@ CREATE TABLE IF NOT EXISTS hellos (
 CREATE INDEX IF NOT EXISTS hellos_by_layout ON hellos (layout);
 CREATE TABLE IF NOT EXISTS filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
 """
-_CHECKSUMS = """TABLE IF NOT EXISTS checksums (
-    fleet TEXT NOT NULL, device TEXT NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (fleet, device)
-) WITHOUT ROWID;
-"""
-_CLOCKS = """TABLE IF NOT EXISTS clocks (
-    fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL, boot TEXT NOT NULL, clock REAL,
-    PRIMARY KEY (fleet, device, position)
-) WITHOUT ROWID;
-"""
-_ADDED = (_CHECKSUMS, _CLOCKS)
+_ADDED = {
+    "checksums": "(fleet TEXT NOT NULL, device TEXT NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (fleet, device))",
+    "clocks": "(fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL, boot TEXT NOT NULL, clock REAL,"
+    " PRIMARY KEY (fleet, device, position))",
+}
 """What the file of an earlier version has not. `clocks`: by which clock an epoch was inferred, in which boot."""
+_TRIGGERS = """
+CREATE TRIGGER IF NOT EXISTS hellos_deleted AFTER DELETE ON hellos BEGIN
+    DELETE FROM checksums WHERE fleet = OLD.fleet AND device = OLD.device;
+    DELETE FROM clocks WHERE fleet = OLD.fleet AND device = OLD.device;
+END;
+CREATE TRIGGER IF NOT EXISTS hellos_added AFTER INSERT ON hellos BEGIN
+    DELETE FROM checksums WHERE fleet = NEW.fleet AND device = NEW.device;
+    DELETE FROM clocks WHERE fleet = NEW.fleet AND device = NEW.device;
+END;
+CREATE TRIGGER IF NOT EXISTS filters_deleted AFTER DELETE ON filters BEGIN
+    DELETE FROM checksums WHERE fleet = '' AND device = '';
+END;
+CREATE TRIGGER IF NOT EXISTS filters_added AFTER INSERT ON filters BEGIN
+    DELETE FROM checksums WHERE fleet = '' AND device = '';
+END;
+"""
+"""An earlier version that is installed again does not know checksums and clocks: what it writes has none."""
 _INSERT = "INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _OUTAGES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 """Primary codes of errors that say nothing about the file, but for a read that fails."""
@@ -62,7 +75,7 @@ class _Saved(NamedTuple):
     def of(cls, number: int, text: str) -> Self:
         return cls(number, len(text), _checksum(text))
 
-    def checksum(self, values: tuple[int | None, ...], before: int) -> int:
+    def checksum(self, values: tuple[int | str | float | None, ...], before: int) -> int:
         """Of a hello with this layout, and of those before it."""
         return _checksum((self.crc, values), before)
 
@@ -118,8 +131,11 @@ class HelloDatabase:
                 # Earlier versions kept an inferred epoch beside one of the device's own.
                 inferred = None if boot is None and epoch is not None else implied
                 hello = Hello(tag, layout, epoch, max_payload, flags)
-                found.append(HelloRecord(hello, inferred, clock if boot == self._boot != "" else None))
-                total = saved.checksum((tag, epoch, max_payload, flags, implied), total)
+                record = HelloRecord(hello, inferred, clock if boot == self._boot else None)
+                if not _can_be_saved(record):
+                    raise ValueError(f"the hellos of {fleet}/{name} have an impossible number")
+                found.append(record)
+                total = saved.checksum((tag, epoch, max_payload, flags, implied, boot, clock), total)
             if checksum not in (total, None):  # None: an earlier version saved it
                 raise ValueError(f"the hellos of {fleet}/{name} are not what was saved")
             yield Device(fleet, name), found
@@ -150,15 +166,19 @@ class HelloDatabase:
         unused.update(each.number for each in saved)
         while sum(each.size for each in saved) > DEVICE_LAYOUT_BYTES:
             records, saved = records[1:], saved[1:]
-        checksum = 0
+        checksum, clocks = 0, list[tuple[str, str, int, str, float | None]]()
         for position, (record, layout) in enumerate(zip(records, saved, strict=True)):
             hello = record.hello
             rest = hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch
             db.execute(_INSERT, (*key, position, hello.tag, layout.number, *rest))
-            checksum = layout.checksum((hello.tag, *rest), checksum)
+            boot, clock = None, None
             if record.inferred_epoch is not None:
-                boot = "" if record.clock is None else self._boot
-                db.execute("INSERT INTO clocks VALUES (?, ?, ?, ?, ?)", (*key, position, boot, record.clock))
+                clock = record.clock if self._boot else None
+                boot = "" if clock is None else self._boot
+                clocks.append((*key, position, boot, clock))
+            checksum = layout.checksum((hello.tag, *rest, boot, clock), checksum)
+        # After all hellos: the triggers delete them.
+        db.executemany("INSERT INTO clocks VALUES (?, ?, ?, ?, ?)", clocks)
         db.execute("INSERT OR REPLACE INTO checksums VALUES (?, ?, ?)", (*key, checksum))
         return unused - {each.number for each in saved}
 
@@ -246,9 +266,11 @@ class HelloDatabase:
 
 
 def _can_be_saved(record: HelloRecord) -> bool:
+    """Raises TypeError if one of its numbers is none."""
     hello = record.hello
     numbers = hello.tag, hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch
-    return all(each is None or -(2**63) <= each < 2**63 for each in numbers)
+    clock = record.clock is None or math.isfinite(record.clock)
+    return clock and all(each is None or -(2**63) <= each < 2**63 for each in numbers)
 
 
 def _boot_id() -> str:
@@ -286,13 +308,18 @@ def _prepare(db: sqlite3.Connection) -> None:
         check = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if check != "ok":
             raise sqlite3.DatabaseError(check)
+    tables = "".join(f"CREATE TABLE IF NOT EXISTS {name} {columns} WITHOUT ROWID;" for name, columns in _ADDED.items())
+    triggers = db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone()[0]
+    if triggers != _TRIGGERS.count("CREATE TRIGGER"):  # an earlier version made the file, and may have changed hellos
+        tables += f"DELETE FROM checksums;{_TRIGGERS}"
     try:
-        db.executescript(_SCHEMA + "".join(f"CREATE {table}" for table in _ADDED))
+        db.executescript(_SCHEMA + tables)
     except sqlite3.OperationalError:
-        if not _TABLES.keys() - found.keys() <= {"checksums", "clocks"}:
+        if not _TABLES.keys() - found.keys() <= _ADDED.keys():
             raise
         # The disk is full, and an earlier version made the file: it can be read.
-        db.executescript("PRAGMA temp_store = MEMORY;" + "".join(f"CREATE TEMP {table}" for table in _ADDED))
+        temporary = "".join(f"CREATE TEMP TABLE {name} {columns};" for name, columns in _ADDED.items())
+        db.executescript(f"PRAGMA temp_store = MEMORY;{temporary}")
 
 
 def _number(db: sqlite3.Connection, pragma: str) -> int:
@@ -328,7 +355,7 @@ def _columns(db: sqlite3.Connection) -> dict[str, list[str]]:
 
 def _expected() -> dict[str, list[str]]:
     with sqlite3.connect(":memory:") as db:
-        db.executescript(_SCHEMA + "".join(f"CREATE {table}" for table in _ADDED))
+        db.executescript(_SCHEMA + "".join(f"CREATE TABLE {name} {columns};" for name, columns in _ADDED.items()))
         found = _columns(db)
     db.close()
     return found

@@ -23,6 +23,16 @@ from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric
 from gateway.storage.state_store import UNKNOWN_DOWNTIME, StateStore
 from tests.support.engine import DEVICE, HELLO, LAYOUT, NEWER, OTHER
 
+NO_TRIGGERS = [
+    f"DROP TRIGGER {name}" for name in ("hellos_added", "hellos_deleted", "filters_added", "filters_deleted")
+]
+
+
+def make_earlier(db: sqlite3.Connection) -> None:
+    """As a version made it that had no checksums."""
+    for statement in (*NO_TRIGGERS, "DROP TABLE checksums", "DROP TABLE clocks", "DROP INDEX hellos_by_layout"):
+        db.execute(statement)
+
 
 def saved(folder: Path) -> dict[Device, list[HelloRecord]]:
     """What the next start of the gateway finds."""
@@ -74,14 +84,13 @@ def test_saved_hellos_are_there_without_a_close(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_clock_of_an_inferred_epoch_counts_within_its_boot(tmp_path: Path) -> None:
+def test_the_clock_of_an_inferred_epoch_counts_within_its_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = HelloRecord(Hello(9, LAYOUT, 1_795_000_005), 1_795_000_000, 1_794_000_000.25)
     store = StateStore(tmp_path)
     store.save_hellos({DEVICE: (record,)})
     store.close()
     assert saved(tmp_path) == {DEVICE: [record]}
-    with closing(sqlite3.connect(tmp_path / "hellos.sqlite")) as db, db:
-        db.execute("UPDATE clocks SET boot = 'another'")
+    monkeypatch.setattr("gateway.storage.hello_database._boot_id", lambda: "another")
     store = StateStore(tmp_path)
     ((_, [restored]),) = store.hellos()
     assert (restored.epoch, restored.clock) == (1_795_000_000, None)
@@ -96,8 +105,7 @@ def test_the_file_of_an_earlier_version_is_read_and_written(tmp_path: Path) -> N
     store.save_hellos({DEVICE: (HelloRecord(Hello(8, LAYOUT), 1_795_000_000), HelloRecord(HELLO))})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite")) as db, db:
-        db.execute("DROP TABLE clocks")
-        db.execute("DROP TABLE checksums")
+        make_earlier(db)
         db.execute("UPDATE hellos SET implied = 1795000000")
     expected = [HelloRecord(Hello(8, LAYOUT), 1_795_000_000), HelloRecord(HELLO)]
     assert saved(tmp_path) == {DEVICE: expected}
@@ -105,6 +113,41 @@ def test_the_file_of_an_earlier_version_is_read_and_written(tmp_path: Path) -> N
     store.save_hellos({OTHER: (HelloRecord(HELLO),)})
     store.close()
     assert saved(tmp_path) == {DEVICE: expected, OTHER: [HelloRecord(HELLO)]}
+
+
+EARLIER_FILE = (*NO_TRIGGERS, "UPDATE checksums SET checksum = checksum - 1")
+"""It may have checksums of which it knew nothing when it changed hellos and filters."""
+
+
+@pytest.mark.parametrize("before", [(), EARLIER_FILE], ids=["this version's file", "an earlier version's file"])
+def test_an_earlier_version_that_is_installed_again_and_replaced_changes_the_file(
+    before: tuple[str, ...], tmp_path: Path
+) -> None:
+    """It writes hellos and filters, and knows nothing of checksums and clocks."""
+    kept = HelloRecord(Hello(7, LAYOUT), 1_795_000_000, 1_794_000_000.25)
+    store = StateStore(tmp_path)
+    store.save_hellos({DEVICE: (kept, HelloRecord(HELLO)), OTHER: (kept,)})
+    store.save_filters(["edge/a/+/hb"])
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
+        for statement in before:
+            db.execute(statement)
+        key = (DEVICE.fleet, DEVICE.name)
+        rows = db.execute("SELECT * FROM hellos WHERE fleet = ? AND device = ? AND position = 0", key).fetchall()
+        db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", key)
+        db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1795000100)", [row[:-1] for row in rows])
+        db.execute("DELETE FROM filters")
+        db.execute("INSERT INTO filters VALUES ('edge/b/+/hb')")
+    store = StateStore(tmp_path)
+    found = dict(store.hellos())
+    assert [(record.epoch, record.clock is None) for record in found[DEVICE]] == [(1_795_000_100, not before)]
+    assert found[OTHER] == [kept]
+    assert store.filters() == ["edge/b/+/hb"]
+    assert not store.database.begun_empty
+    store.save_hellos({DEVICE: (kept,)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [kept], OTHER: [kept]}
+    assert list(tmp_path.glob("*.damaged-*")) == []
 
 
 def test_filters_survive_reopening(tmp_path: Path) -> None:
@@ -329,8 +372,7 @@ def test_a_file_of_a_version_that_kept_unused_layouts_is_begun_anew(tmp_path: Pa
     store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
-        db.execute("DROP INDEX hellos_by_layout")
-        db.execute("DROP TABLE checksums")
+        make_earlier(db)
         db.executemany("INSERT INTO layouts (layout) VALUES (?)", [(f"{number}" * 10_000,) for number in range(100)])
     size = (tmp_path / "hellos.sqlite").stat().st_size
     store = StateStore(tmp_path)
@@ -350,8 +392,7 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
-        db.execute("DROP INDEX hellos_by_layout")
-        db.execute("DROP TABLE checksums")
+        make_earlier(db)
     assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
 
 
@@ -361,8 +402,7 @@ def test_with_a_full_disk_a_file_of_an_earlier_version_is_read(tmp_path: Path) -
     store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
-        db.execute("DROP INDEX hellos_by_layout")
-        db.execute("DROP TABLE checksums")
+        make_earlier(db)
     with disk_full():
         store = StateStore(tmp_path)
         assert dict(store.hellos()) == {DEVICE: [HelloRecord(HELLO)]}

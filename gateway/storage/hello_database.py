@@ -6,6 +6,7 @@ aside, at the start or later, and an empty one is begun. Must never decide what 
 
 import json
 import math
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,8 @@ FILE_PAGES = 65_536
 """Of the file at most: 256 MiB. What does not fit is not saved."""
 DEVICE_LAYOUT_BYTES = 512 * 1024
 """Of the saved layouts of one device at most, as JSON; older tags are left out first."""
+OPEN_WAIT = 2.0
+"""Seconds at the start in which another process may close the file."""
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, layout TEXT NOT NULL UNIQUE);
@@ -93,11 +96,11 @@ class HelloDatabase:
         self._boot = _boot_id()
         self.begun_empty = False
         try:
-            self._connection()
+            self._connection(OPEN_WAIT)
         except sqlite3.Error as error:
-            if _code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            if not _is_outage(error, path):
                 raise
-            # The disk is full: what is to be saved tries it again, and reports it.
+            # The disk is full, or a backup reads the file: what is to be saved tries it again, and reports it.
 
     def hellos(self) -> Iterator[tuple[Device, list[HelloRecord]]]:
         """The saved hellos of each device, newest last."""
@@ -173,7 +176,7 @@ class HelloDatabase:
             db.execute(_INSERT, (*key, position, hello.tag, layout.number, *rest))
             boot, clock = None, None
             if record.inferred_epoch is not None:
-                clock = record.clock if self._boot else None
+                clock = None if record.clock is None or not self._boot else float(record.clock)
                 boot = "" if clock is None else self._boot
                 clocks.append((*key, position, boot, clock))
             checksum = layout.checksum((hello.tag, *rest, boot, clock), checksum)
@@ -223,24 +226,27 @@ class HelloDatabase:
                 yield db
         except (sqlite3.Error, OSError, OverflowError, ValueError, TypeError) as error:
             self._saved.clear()  # ids of the rolled back transaction do not exist
-            if isinstance(error, sqlite3.Error) and _is_damage(error):
+            if isinstance(error, sqlite3.Error) and _is_damage(error, self._path):
                 self._begin_empty(error)
             raise StateError(f"hellos.sqlite: {error}") from error
 
-    def _connection(self) -> sqlite3.Connection:
-        """Opened, if it was not possible until now. Raises sqlite3.Error or OSError."""
+    def _connection(self, wait: float = 0.0) -> sqlite3.Connection:
+        """Opened, if it was not possible until now. Raises sqlite3.Error or OSError.
+
+        `wait`: seconds for another process that has the file open.
+        """
         if self._db is None:
             try:
-                self._db = _open(self._path)
+                self._db = _open(self._path, wait)
             except sqlite3.Error as error:
-                if not _is_damage(error):
+                if not _is_damage(error, self._path):
                     raise
                 try:
                     set_aside(self._path, error, _COMPANIONS)
                 except FileNotFoundError:
                     raise error from None
                 self.begun_empty = True
-                self._db = _open(self._path)
+                self._db = _open(self._path, wait)
         return self._db
 
     def _begin_empty(self, reason: Exception | None) -> None:
@@ -281,9 +287,9 @@ def _boot_id() -> str:
         return ""
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, wait: float) -> sqlite3.Connection:
     """Raises sqlite3.Error: `_is_damage` says whether the file is the reason."""
-    db = sqlite3.connect(path, isolation_level=None, timeout=2.0)
+    db = sqlite3.connect(path, isolation_level=None, timeout=wait)
     try:
         _prepare(db)
     except ValueError as error:  # a name in the schema is not UTF-8
@@ -369,11 +375,24 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_outage(error: sqlite3.Error, path: Path) -> bool:
+    """Whether it ends by itself: the disk is full, another process has the file, too many files are open."""
+    return _code(error) in _OUTAGES or (_code(error) == sqlite3.SQLITE_CANTOPEN and _may_be_opened(path))
+
+
+def _is_damage(error: sqlite3.Error, path: Path) -> bool:
     """Whether the file is the reason, and not the disk, or who has it open."""
     if isinstance(error, sqlite3.ProgrammingError):
         return False
-    return _code(error) not in _OUTAGES or getattr(error, "sqlite_errorcode", None) in _FAILED_READS
+    return not _is_outage(error, path) or getattr(error, "sqlite_errorcode", None) in _FAILED_READS
+
+
+def _may_be_opened(path: Path) -> bool:
+    """Nothing is opened for that: to close a file again would end SQLite's locks on it."""
+    files = [each for suffix in ("", *_COMPANIONS) if os.path.lexists(each := f"{path}{suffix}")]
+    return os.access(path.parent, os.W_OK | os.X_OK) and all(
+        os.path.isfile(each) and os.access(each, os.R_OK | os.W_OK) for each in files
+    )
 
 
 def _to_json(layout: Layout) -> list[Any]:

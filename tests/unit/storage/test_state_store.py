@@ -1,6 +1,7 @@
 """State over a restart: hellos, each layout saved once, topic filters, rejected payloads in their file."""
 
 import base64
+import errno
 import json
 import os
 import resource
@@ -222,12 +223,79 @@ def test_two_gateways_may_not_share_a_folder(tmp_path: Path) -> None:
     StateStore(tmp_path).close()
 
 
-def test_a_folder_that_cannot_be_used_is_free_again(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as another:
-        another.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(ConfigError, match="database is locked"):
+def test_a_folder_that_cannot_be_used_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "hellos.sqlite").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.rename", refuse)  # the tests may run as root, who may do all
+        with pytest.raises(ConfigError, match="state_dir"):
             StateStore(tmp_path)
     StateStore(tmp_path).close()
+
+
+HOLDERS = {"a writer": ["BEGIN EXCLUSIVE"], "a backup": ["BEGIN", "SELECT * FROM hellos"]}
+
+
+@pytest.mark.parametrize("statements", HOLDERS.values(), ids=HOLDERS)
+def test_a_process_that_has_the_file_open_stops_no_start(
+    statements: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.storage.hello_database.OPEN_WAIT", 0.1)
+    store = StateStore(tmp_path)
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as another:
+        for statement in statements:
+            another.execute(statement).fetchall()
+        store = StateStore(tmp_path)
+        assert (dict(store.hellos()), store.filters()) == ({}, [])
+        began = time.monotonic()
+        with pytest.raises(StateError, match="locked"):
+            store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+        assert time.monotonic() - began < 1, "the loop would stand still"
+    store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)], OTHER: [HelloRecord(HELLO)]}
+    assert list(tmp_path.glob("*.damaged-*")) == []
+
+
+@contextmanager
+def free_files(count: int) -> Iterator[None]:
+    """This process can open that many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, hard))
+    filler = []
+    try:
+        while True:
+            filler.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        for each in filler[len(filler) - count :]:
+            os.close(each)
+        filler = filler[: len(filler) - count]
+    try:
+        yield
+    finally:
+        for each in filler:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("free", [1, 2, 3])
+def test_too_many_open_files_are_no_damage(free: int, tmp_path: Path) -> None:
+    """One is for the lock; SQLite needs two or three."""
+    store = StateStore(tmp_path)
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    with free_files(free):
+        store = StateStore(tmp_path)
+        found = dict(store.hellos())
+    assert found in ({}, {DEVICE: [HelloRecord(HELLO)]})
+    store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)], OTHER: [HelloRecord(HELLO)]}
     assert list(tmp_path.glob("*.damaged-*")) == []
 
 

@@ -307,10 +307,10 @@ void eg_sha1_end(eg_sha1 *sum, uint8_t digest[20]);
    1. Set the members of eg_device that are called settings, and `saved` to what was stored; zero the others.
    2. eg_start, once. eg_record whenever something was measured; where a model ran, set its times in `models`.
    3. While connected: eg_poll. It returns a channel, and the payload is in `tx`: publish it with QoS 1, retained for
-      EG_HELLO. After the PUBACK call eg_sent; where the connection ends before it, eg_lost: the message is made again.
-      Until one of them is called, eg_poll returns EG_NOTHING.
-   4. eg_on_ack, eg_on_plan and eg_on_block take the payloads of those three channels. Any bytes may come there.
-   5. After each call: where `changed` is true, store `saved` and set it to false. */
+      EG_HELLO, and call eg_sent after the PUBACK. Until then eg_poll returns EG_NOTHING.
+   4. Where the connection ends, call eg_lost: what was not confirmed is made again.
+   5. eg_on_ack, eg_on_plan and eg_on_block take the payloads of those three channels. Any bytes may come there.
+   6. After each call: where `changed` is true, store `saved` and set it to false. */
 
 typedef enum { EG_NOTHING, EG_HELLO, EG_HB, EG_GET, EG_READ, EG_PLAN, EG_ACK, EG_BLOCK } eg_channel;
 
@@ -330,13 +330,13 @@ typedef struct {
     uint16_t tag;
 } eg_saved;
 
-/* A download. Read `active` and `failed` only. */
+/* A download. Read `active` only: it ends with EG_WHOLE of eg_on_block, and where the gateway has refused the file three
+   times (the ack has the reason as its detail), or the plan is no longer the newest. */
 typedef struct {
     eg_read read;
     uint32_t end, began, asked, wait;
     uint8_t refusals;
     bool ask, resumed, active;
-    bool failed; /* the gateway refused it three times: the ack had the reason as its detail */
 } eg_file;
 
 enum { EG_TX_MIN = 128 };
@@ -689,7 +689,9 @@ size_t eg_encode_result(const eg_outcome *outcome, uint8_t *bytes, size_t size, 
 
 static void eg__string(eg__writer *w, const char *text)
 {
-    eg_span span = eg_text(text);
+    eg_span span;
+    span.at = text;
+    span.size = strlen(text);
     eg__spans(w, &span, 1);
 }
 
@@ -780,22 +782,22 @@ typedef struct {
 
 static bool eg__is_utf8(const uint8_t *at, size_t size)
 {
-    while (size) {
+    while (size--) {
         uint32_t point = *at++;
-        unsigned more = point < 0x80 ? 0 : point < 0xE0 ? 1 : point < 0xF0 ? 2 : 3, left = more;
-        size--;
-        if (!more)
-            continue;
-        if (point < 0xC2 || point > 0xF4 || more > size)
+        unsigned more = point < 0x80 ? 0 : point < 0xE0 ? 1 : point < 0xF0 ? 2 : 3, i;
+        if (more > size || (more && (point < 0xC2 || point > 0xF4)))
             return false;
-        point &= 0x3Fu >> more;
         size -= more;
-        while (left--) {
-            if (*at >> 6 != 2)
+        for (i = more; i; i--) {
+            unsigned byte = *at++ ^ 0x80u;
+            if (byte > 0x3F)
                 return false;
-            point = point << 6 | (*at++ & 0x3Fu);
+            point = point << 6 | byte;
         }
-        if (!(point >> (5 * more + 1)) || point >> 11 == 0x1B || point > 0x10FFFF)
+        /* What is left of the first byte stands above the character: 0xE0 << 12 and so on. */
+        if (more == 2 && (point - 0xE0800u > 0xF7FF || point >> 11 == 0x1C0 + 0x1B))
+            return false;
+        if (more == 3 && point - 0x3C10000u > 0xFFFFF)
             return false;
     }
     return true;
@@ -817,9 +819,13 @@ static unsigned eg__next(eg__cursor *c, eg__item *item)
     if (c->at == c->end)
         return 0;
     code = *c->at++;
-    if (code < 0xC0) {
-        form = code < 0x80 ? 3 : code < 0x90 ? 7 : code < 0xA0 ? 6 : 5;
-        n = code & (code < 0x80 ? 127 : code < 0xA0 ? 15 : 31);
+    if (code < 0x80) {
+        form = 3;
+        n = code;
+    } else if (code < 0xC0) {
+        form = 7 - (code >> 4 & 3);
+        form += form == 4;
+        n = code & (form == 5 ? 31 : 15);
     } else if (code < 0xC4) {
         return code == 0xC0 ? EG__NIL : code == 0xC1 ? 0 : EG__OTHER;
     } else if (code >= 0xE0) {
@@ -1100,8 +1106,7 @@ static void eg__announce(eg_device *d)
 bool eg_start(eg_device *d, uint32_t now, uint32_t unix_s, uint16_t random16, bool woke)
 {
     size_t size = eg__hello(d, 0, EG_NIL), i;
-    uint32_t hash = 2166136261u; /* FNV-1a of the hello, but for its tag and epoch */
-    uint16_t last = d->saved.tag;
+    uint32_t hash = 2166136261u, last = d->saved.tag; /* FNV-1a of the hello, but for its tag and epoch */
     if (!d->interval || !d->sample_size || d->max_payload < EG_TX_MIN || d->tx_size < size + 6 ||
         d->tx_size < EG_TX_MIN + 12u * d->layout->model_count)
         return false;
@@ -1220,7 +1225,8 @@ static size_t eg__request(eg_device *d, uint32_t now)
     eg_file *f = &d->file;
     if (!f->ask) { /* nothing came: a shorter request, and more patience */
         f->read.count = 1;
-        f->wait += f->wait;
+        if (f->wait < 64)
+            f->wait *= 2;
     }
     f->ask = false;
     f->began = f->asked = now;
@@ -1268,16 +1274,16 @@ void eg_lost(eg_device *d)
         d->due = d->since;
         eg__again(d);
     }
-    if (d->sending == EG_READ)
-        d->file.ask = true;
+    d->file.ask = true;
     d->sending = EG_NOTHING;
 }
 
 uint32_t eg_wait(const eg_device *d, uint32_t now)
 {
-    if (d->sending || d->get || d->file.active || d->saved.hello != d->hello || eg__reached(now, d->due))
-        return 0;
-    return d->due - now;
+    uint32_t left = d->due - now;
+    if (d->sending || d->get || d->file.active || d->saved.hello != d->hello || left > INT32_MAX)
+        left = 0;
+    return left;
 }
 
 void eg_sleep(eg_device *d, uint32_t now, uint32_t seconds)
@@ -1305,10 +1311,8 @@ bool eg_on_ack(eg_device *d, const uint8_t *payload, size_t size, uint32_t now, 
         return true;
     case EG_NO_SUCH_PLAN:
         d->get = d->plans;
-        if (d->file.active && ++d->file.refusals > 2) {
+        if (d->file.active && ++d->file.refusals > 2)
             d->file.active = false;
-            d->file.failed = true;
-        }
         return true;
     case EG_UNKNOWN_TAG:
         eg__announce(d);
@@ -1359,28 +1363,28 @@ void eg_plan_done(eg_device *d)
 void eg_file_begin(eg_device *d, uint32_t index, uint32_t offset)
 {
     eg_file *f = &d->file;
-    memset(f, 0, sizeof *f);
     f->read.digest = d->digest;
     f->read.index = index;
     f->read.offset = offset;
     f->read.length = (d->max_payload < 4096 ? d->max_payload : 4096) - 32;
     f->read.count = 1;
     f->wait = 8;
-    f->active = f->ask = true;
+    f->refusals = 0;
     f->resumed = offset > 0;
+    f->active = f->ask = true;
 }
 
 int eg_on_block(eg_device *d, const uint8_t *payload, size_t size, uint32_t now, eg_block *out)
 {
     eg_file *f = &d->file;
-    uint32_t took = now - f->began, end;
+    uint32_t took = now - f->began, gap = now - f->asked, end;
     if (!f->active || !eg_decode_block(payload, size, out) || memcmp(out, &f->read, offsetof(eg_read, length)))
         return EG_IGNORE;
     end = out->offset + (uint32_t)out->data.size;
     if (out->offset < out->total ? out->data.size == 0 || end > out->total || end < out->offset : out->data.size > 0)
         return EG_IGNORE;
     f->read.offset = end;
-    f->wait = 8 + 2 * (now - f->asked);
+    f->wait = gap < 60 ? 8 + 2 * gap : 128;
     f->asked = now;
     if (end >= out->total) {
         f->active = false;
@@ -1390,8 +1394,8 @@ int eg_on_block(eg_device *d, const uint8_t *payload, size_t size, uint32_t now,
         f->ask = true;
         if (took < 2 && f->read.count < 64)
             f->read.count *= 2;
-        if (took > 4 && f->read.count > 1)
-            f->read.count /= 2;
+        if (took > 4)
+            f->read.count = (f->read.count + 1) / 2;
     }
     return EG_WRITE;
 }

@@ -279,10 +279,10 @@ static void answer(const char *line)
         layout.agent_version = "1.0.1";
     } else if (!strcmp(line, "state")) {
         printf("{\"changed\": %d, \"hello\": %lu, \"epoch\": %lu, \"have\": %lu, \"tag\": %u, \"samples\": %u, "
-               "\"result\": %d, \"active\": %d, \"failed\": %d}",
+               "\"result\": %d, \"active\": %d}",
                device.changed, (unsigned long)device.saved.hello, (unsigned long)device.saved.epoch,
                (unsigned long)device.saved.have, device.saved.tag, device.sample_count, device.result != NULL,
-               device.file.active, device.file.failed);
+               device.file.active);
         device.changed = false;
     } else {
         abort();

@@ -7,7 +7,7 @@
        #define EDGE_GATEWAY_IMPLEMENTATION
        #include "edge_gateway.h"
 
-   No allocation, no I/O, no global variables, no floating-point arithmetic, no recursion. It needs memcpy, memmove,
+   No allocation, no I/O, no global variables, no floating-point arithmetic, no recursion. It needs memcmp, memcpy,
    memset and strlen. MQTT, the clock, the random number and the storage are the caller's. One thread calls, or a lock
    is held.
 
@@ -110,7 +110,7 @@ static inline eg_sample eg_int(uint16_t metric, uint32_t time, int64_t value)
 
 static inline eg_sample eg_uint(uint16_t metric, uint32_t time, uint64_t value)
 {
-    eg_sample sample = {value, time, metric, value >> 63 ? EG_UINT : EG_INT, false};
+    eg_sample sample = {value, time, metric, (uint8_t)(value >> 63 ? EG_UINT : EG_INT), false};
     return sample;
 }
 
@@ -618,6 +618,7 @@ static void eg__begin(eg__writer *w, uint8_t *payload, size_t size, uint32_t cou
     w->buf = payload;
     w->size = size;
     w->len = 0;
+    w->nils = 0;
     w->last = w->open;
     eg__open(w, count);
 }
@@ -1146,37 +1147,25 @@ void eg_clock(eg_device *d, uint32_t now, uint32_t unix_s)
     d->shift = time - now;
 }
 
-/* Drop samples: those of the last heartbeat, or the oldest one. */
-static void eg__drop(eg_device *d, const eg_sample *oldest)
-{
-    const eg_sample *from = d->samples, *end = from + d->sample_count;
-    eg_sample *to = d->samples;
-    for (; from < end; from++)
-        if (oldest ? from != oldest : !from->sent)
-            *to++ = *from;
-    d->sample_count = (uint16_t)(to - d->samples);
-}
-
 bool eg_record(eg_device *d, eg_sample sample)
 {
-    const eg_sample *each, *oldest = d->samples;
-    eg_sample *to = d->samples + d->sample_count;
+    eg_sample *each, *end = d->samples + d->sample_count;
+    eg_sample *to = d->samples; /* where there is room: the oldest one's, or at the end */
     uint32_t count = d->layout->metric_count, i;
     for (i = 0; i < d->layout->model_count; i++)
         count += d->layout->models[i].metric_count;
     if (sample.metric >= count || !sample.kind)
         return false;
-    if (d->sample_count == d->sample_size) {
-        for (each = oldest; each < to; each++)
-            if (!eg__reached(each->time, oldest->time))
-                oldest = each;
-        eg__drop(d, oldest);
-        to--;
-    }
+    for (each = to; each < end; each++)
+        if (!eg__reached(each->time, to->time))
+            to = each;
+    if (d->sample_count < d->sample_size)
+        to = d->samples + d->sample_count++;
     for (; to > d->samples && to[-1].metric > sample.metric; to--)
         *to = to[-1];
+    for (; to + 1 < end && to[1].metric <= sample.metric; to++)
+        *to = to[1];
     *to = sample;
-    d->sample_count++;
     return true;
 }
 
@@ -1191,10 +1180,14 @@ static void eg__again(eg_device *d)
 
 static size_t eg__beat(eg_device *d, uint32_t now)
 {
+    eg_sample *to = d->samples;
     eg_heartbeat h;
     size_t size;
     uint32_t i;
-    eg__drop(d, NULL); /* the last heartbeat arrived, or nothing of it is marked */
+    for (i = 0; i < d->sample_count; i++) /* the last heartbeat arrived, or nothing of it is marked */
+        if (!d->samples[i].sent)
+            *to++ = d->samples[i];
+    d->sample_count = (uint16_t)(to - d->samples);
     for (i = 0; i < d->layout->model_count; i++)
         if (d->models[i].ran < d->since)
             d->models[i].ran = d->models[i].sampled = EG_NIL;
@@ -1337,10 +1330,8 @@ bool eg_on_plan(eg_device *d, const uint8_t *payload, size_t size, eg_plan *out)
         return false;
     d->digest = out->digest;
     d->file.active = false;
-    if (d->saved.have) { /* what it names will not be there as a whole any more */
-        d->saved.have = 0;
-        d->changed = true;
-    }
+    d->saved.have = 0; /* what the last one names will not be there as a whole any more */
+    d->changed = true;
     return true;
 }
 
@@ -1377,16 +1368,17 @@ void eg_file_begin(eg_device *d, uint32_t index, uint32_t offset)
 int eg_on_block(eg_device *d, const uint8_t *payload, size_t size, uint32_t now, eg_block *out)
 {
     eg_file *f = &d->file;
-    uint32_t took = now - f->began, gap = now - f->asked, end;
+    uint32_t took = now - f->began, gap = now - f->asked, end, total;
     if (!f->active || !eg_decode_block(payload, size, out) || memcmp(out, &f->read, offsetof(eg_read, length)))
         return EG_IGNORE;
     end = out->offset + (uint32_t)out->data.size;
-    if (out->offset < out->total ? out->data.size == 0 || end > out->total || end < out->offset : out->data.size > 0)
+    total = out->offset > out->total ? out->offset : out->total; /* more may be stored than the file has */
+    if (end > total || end < out->offset || (end < total && !out->data.size))
         return EG_IGNORE;
     f->read.offset = end;
     f->wait = gap < 60 ? 8 + 2 * gap : 128;
     f->asked = now;
-    if (end >= out->total) {
+    if (end == total) {
         f->active = false;
         return EG_WHOLE;
     }

@@ -1,4 +1,4 @@
-"""The example of the C client against a broker, the gateway and the Edge Manager: heartbeats, a plan, a file, a result."""
+"""The example of the C client beside a broker, the gateway and the Edge Manager: from its hello to a result."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The example, compiled with the sanitizers, with a heartbeat each second."""
     made = tmp_path_factory.mktemp("c") / "device"
     source = CLIENT / "examples" / "posix.c"
-    command = [program("gcc"), *STRICT, *SANITIZED, "-DINTERVAL=1", "-I", CLIENT, source, "-o", made]
+    command: list[str | Path] = [program("gcc"), *STRICT, *SANITIZED, "-DINTERVAL=1", "-I", CLIENT, source, "-o", made]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     return made
@@ -39,7 +39,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def device(example: Path, testbed: Testbed, folder: Path) -> Iterator["subprocess.Popen[str]"]:
     at = testbed.broker.address
     login = testbed.broker.add_user(f"{testbed.fleet}/d")
-    command = [example, at.host, str(at.device_port), testbed.fleet, "d", login.password]
+    command: list[str | Path] = [example, at.host, str(at.device_port), testbed.fleet, "d", login.password]
     with (folder / "log").open("a") as log, running(command, cwd=folder, stdout=log, stderr=log) as process:
         yield process
     assert "runtime error" not in (said := (folder / "log").read_text()), said

@@ -348,6 +348,14 @@ def _aws(words: list[str], workspace: Workspace) -> None:
         raise Wrong(f"aws {service} {operation} has no {' '.join(sorted(unknown))}")
 
 
+def _cc(words: list[str], workspace: Workspace) -> None:
+    for before, word in pairwise(["", *words]):
+        if before == "-o":
+            workspace.made.add(word)
+        elif not word.startswith("-"):
+            workspace.require(word)
+
+
 def _copy(words: list[str], workspace: Workspace) -> None:
     *sources, target = [word for word in words if not word.startswith("-")]
     for source in sources:
@@ -371,6 +379,7 @@ def _of_the_system(words: list[str], workspace: Workspace) -> None:
 CHECKS: dict[str, Callable[[list[str], Workspace], None]] = {
     "apt-get": _apt_get,
     "aws": _aws,
+    "cc": _cc,
     "cp": _copy,
     "docker": _docker,
     "edge-gateway": _edge_gateway,

@@ -1,10 +1,13 @@
 """The examples of the C client compile, and the header compiles alone, in two files of one program, and as C++."""
 
 import subprocess
+import tomllib
 
 import pytest
 
 from tests.support.needs import program
+from tests.support.pages import page
+from tests.support.paths import ROOT
 
 from .conftest import HEADER, HERE, STRICT
 
@@ -57,3 +60,18 @@ def test_the_declarations_are_cpp_too(tmp_path):
     warnings = ["-Wall", "-Wextra", "-Werror"]
     compiler = program("arm-none-eabi-gcc")
     compiled(compiler, "-x", "c++", *warnings, "-I", HEADER, "-c", tmp_path / "one.cpp", "-o", tmp_path / "one.o")
+
+
+def test_the_lines_on_the_page(tmp_path):
+    (block,) = (block for block in page("device_sdk/c/README.md").blocks() if block.language == "c")
+    (tmp_path / "page.c").write_text(block.text)
+    compiled(program("gcc"), *STRICT, "-I", HEADER, "-c", tmp_path / "page.c", "-o", tmp_path / "page.o")
+
+
+def test_the_package_has_every_file():
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    files = [path for path in HEADER.rglob("*") if path.is_file()]
+    assert len(files) == 4
+    for path in files:
+        package = ".".join(path.parent.relative_to(ROOT).parts)
+        assert any(path.match(pattern) for pattern in data[package]), path

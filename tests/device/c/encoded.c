@@ -10,7 +10,7 @@
    write nothing beyond. */
 #define PRINT(name, encode)                                   \
     do {                                                      \
-        size_t size = 2048, whole, i;                         \
+        size_t size = 16384, whole, i;                         \
         uint8_t *payload = (uint8_t *)malloc(size);           \
         whole = encode;                                       \
         printf("%s ", name);                                  \

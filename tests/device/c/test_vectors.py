@@ -260,3 +260,42 @@ def test_numbers_under_an_exponent_arrive_as_the_vectors_say(tmp_path):
         assert isinstance(hello, Hello)
         assert (hello.layout.metrics[0].exponent or 0) == row["exponent"]
         assert msgpack.unpackb(made[f"hb-{place}"])[2] == [row["n"]]
+
+
+def test_long_arrays_and_texts(tmp_path):
+    metrics = [["d" * (8 * place + 1), "metric-%02d" % place, place - 30] for place in range(40)]
+    models = [[f"model-{place}", "1.0", metrics[:1]] for place in range(20)]
+    layout = ["1.0.0", metrics, models]
+    several = [each for age in range(40) for each in (age * 7, age)]
+    values = {
+        "hello-long": [1, layout, None, 512],
+        "hb-values-begin": [layout, 1, [5, None, several]],
+        "hb-values-end": [layout, 1, [None] * 39 + [1]],
+        "hb-models-begin": [layout, 1, None, [None, [None, None, [3]]]],
+        "hb-models-end": [layout, 1, None, [None] * 19 + [[4, 2]]],
+        "hb-models-none": [layout, 1, None, None, 7],
+        "hb-result": [layout, 1, None, None, 7, ["d" * 63, "FAIL", "m" * 100, None, None, [["kws", None, "1"]] * 3]],
+    }
+    made = written(
+        [{"name": name, "channel": name.split("-")[0], "value": value} for name, value in values.items()], tmp_path
+    )
+    for name, value in values.items():
+        expected = trimmed(value)
+        expected[1 if name == "hello-long" else 0][1][30].pop()  # an exponent of 0 is left out
+        assert trimmed(msgpack.unpackb(made[name])) == expected, name
+
+
+def test_ints_of_every_width(tmp_path):
+    numbers = {
+        n + step
+        for shift in (0, 5, 7, 8, 15, 16, 31, 32, 63)
+        for n in (1 << shift, -(1 << shift))
+        for step in (-1, 0, 1)
+    }
+    numbers = sorted(n for n in numbers if -(1 << 63) <= n < 1 << 64)
+    layout = ["1.0.0", [["sys", "free-heap"]], []]
+    vectors = [{"name": f"hb-{place}", "channel": "hb", "value": [layout, 1, [n]]} for place, n in enumerate(numbers)]
+    made = written(vectors, tmp_path)
+    for place, n in enumerate(numbers):
+        assert msgpack.unpackb(made[f"hb-{place}"])[2] == [n]
+        assert len(made[f"hb-{place}"]) == len(msgpack.packb([layout, 1, [n]])), n

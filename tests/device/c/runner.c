@@ -228,7 +228,7 @@ static void sum(const char *hex)
 
 static void answer(const char *line)
 {
-    static char word[1 << 16], text[1 << 16];
+    static char word[1 << 16], text[1 << 16], version[1 << 16];
     unsigned long a = 0, b = 0;
     double number = 0;
     eg_channel channel;
@@ -275,8 +275,8 @@ static void answer(const char *line)
         printf("%d", eg_file_wrong(&device));
     } else if (!strncmp(line, "sha1", 4)) {
         sum(line + (line[4] == ' ' ? 5 : 4));
-    } else if (!strcmp(line, "hello other")) {
-        layout.agent_version = "1.0.1";
+    } else if (sscanf(line, "version %65535s", version) == 1) {
+        layout.agent_version = version;
     } else if (!strcmp(line, "state")) {
         printf("{\"changed\": %d, \"hello\": %lu, \"epoch\": %lu, \"have\": %lu, \"tag\": %u, \"samples\": %u, "
                "\"result\": %d, \"active\": %d}",

@@ -3,6 +3,7 @@
 import hashlib
 from itertools import pairwise
 
+import msgpack
 import pytest
 
 NOW = 1795458600
@@ -58,7 +59,7 @@ def test_another_layout_or_limit_takes_another_tag(device):
     device.messages(0)
     device.ask("start", 0, NOW + 50, 4711, 0, 60, 256, 8, 1)
     assert device.message(0)[0] == "hb"
-    device.ask("hello", "other")
+    device.ask("version", "1.0.1")
     device.ask("start", 0, NOW + 50, 4711, 0, 60, 256, 8, 1)
     channel, value = device.message(0)
     assert (channel, value[0], value[2]) == ("hello", 4710, NOW), (
@@ -92,6 +93,16 @@ def test_a_late_ack_or_one_of_another_message_sets_no_clock(device, seq, late):
     assert device.state["epoch"] == 0
 
 
+def test_the_ack_of_a_result_sets_no_clock_not_even_a_second_time(device):
+    device.start(random=3)
+    device.messages(0)
+    device.ask("report", 20, "deploy-7", "-")
+    seq = beat(device, 20)[6]
+    for now in (21, 29):
+        device.receive("ack", now, [seq, 0, NOW])
+    assert (device.state["result"], device.state["epoch"]) == (0, 0)
+
+
 def test_a_clock_that_is_set_later_fills_in_the_epoch(device):
     device.start(random=3)
     device.messages(0)
@@ -117,6 +128,15 @@ def test_the_time_goes_on_over_a_sleep_without_a_clock(device):
     device.start(now=0, random=6, woke=True)
     channel, value = device.message(1)
     assert (channel, value[:2]) == ("hb", [5, 621]), "no hello"
+
+
+def test_a_sleep_counts_once(device):
+    device.start(random=5)
+    device.messages(10)
+    device.ask("sleep", 20, 600)
+    for expected in ("hb", "hello"):
+        device.start(now=0, random=6, woke=True)
+        assert device.message(1)[0] == expected
 
 
 def test_after_any_other_reset_it_begins_anew(device):
@@ -154,6 +174,12 @@ def test_floats(ready, kind):
     assert not ready.sample(0, 60, float("inf"), kind)
     assert not ready.sample(0, 60, float("-inf"), kind)
     assert beat(ready, 60)[2] == [0.5]
+
+
+def test_in_a_full_memory_the_order_stays(ready):
+    for time in range(20):
+        ready.sample(0, time, time)
+    assert beat(ready, 60)[2][0][::2] == list(range(12, 20))
 
 
 def test_a_metric_that_the_layout_has_not_is_refused(ready):
@@ -238,6 +264,14 @@ def test_an_unregistered_device_waits_a_minute(device):
 )
 def test_a_wrong_setting_is_refused_at_the_start(device, wrong):
     assert not device.start(**wrong)
+
+
+def test_a_hello_that_does_not_fit_is_refused_at_the_start(device):
+    device.ask("version", "1" * 64)
+    smallest = next(size for size in range(140, 400) if device.start(unix=NOW, tx_size=size))
+    channel, value = device.poll(0)
+    assert (channel, value[1][0]) == ("hello", "1" * 64)
+    assert 0 <= smallest - len(msgpack.packb(value)) < 6
 
 
 def test_heartbeats_only(device):
@@ -438,6 +472,24 @@ def test_a_file_that_was_stored_to_its_end(loading):
     loading.ask("file", 0, len(DATA))
     loading.message(2)
     assert loading.receive(BLOCK, 3, [7, 0, len(DATA), len(DATA), b""]) == WHOLE
+
+
+def test_more_is_stored_than_the_file_has(loading):
+    loading.ask("file", 0, 9000)
+    loading.message(2)
+    assert loading.receive(BLOCK, 3, [7, 0, 9000, len(DATA), b""]) == WHOLE
+    assert loading.ask("wrong") == "1"
+
+
+@pytest.mark.parametrize("late", [0, 3000])
+def test_a_request_is_repeated_after_two_minutes_at_most(loading, late):
+    (block,) = blocks(loading.message(2)[1])
+    loading.receive(BLOCK, 2 + late, block)
+    loading.receive("ack", 2 + late, [None, 3, NOW])  # no heartbeat for a minute
+    asked = [now for now in range(3 + late, 2000 + late) if (found := loading.message(now)) and found[0] == READ]
+    gaps = [later - earlier for earlier, later in pairwise(asked)]
+    assert len(gaps) > 10
+    assert max(gaps) <= 129
 
 
 def test_a_wrong_checksum_after_a_resumed_download_begins_again_once(loading):

@@ -71,6 +71,30 @@ def test_every_prefix_of_a_message_is_refused(device):
 
 
 @pytest.mark.parametrize(
+    ("channel", "text", "is_taken"),
+    [
+        ("ack", "9301d0ff05", False),
+        ("ack", "9301d17fff05", True),
+        ("ack", "93ff0005", False),
+        ("ack", "9501 00 05 c0 d6ff00000000", True),
+        ("ack", "9501 00 05 c0 d6ff000000", False),
+        ("ack", "9501 00 05 c0 c700ff", True),
+        ("ack", "9501 00 05 c0 c700", False),
+        ("ack", "9501 00 05 c0 8201028182c0c3", False),
+        ("ack", "9501 00 05 c0 8201020304", True),
+        ("plan", "92ce3fffffff90", True),
+        ("plan", "92ce4000000090", False),
+        ("plan", "9201919300 00 90", False),
+        ("plan", "92019193a164 02 90", False),
+        ("plan", "92019193a164 01 9192a16b02", False),
+        ("plan", "92019193a164 01 9192a16b01", True),
+    ],
+)
+def test_the_edges_of_the_form(device, channel, text, is_taken):
+    assert (device.decode(channel, bytes.fromhex(text)) is not None) == is_taken
+
+
+@pytest.mark.parametrize(
     "text",
     ["c080", "c1bf", "e08080", "e09fbf", "eda080", "edbfbf", "f0808080", "f08fbfbf", "f4908080", "f5808080", "ff", "80",
      "c3", "e282", "f09f98", "c328", "e228a1", "f0288cbc", "bf"],

@@ -342,24 +342,24 @@ typedef struct {
 enum { EG_TX_MIN = 128 };
 
 typedef struct {
-    /* To read. */
+    /* To read. A member without a comment belongs to the rules. The order makes the code small: what is used often has an
+       offset for which a Cortex-M has short instructions. */
     bool changed;            /* `saved` must be stored */
-    bool get;                /* the rules' own, as is the next one */
+    bool get;
     eg_channel sending;
     uint16_t sample_count;   /* samples that wait, or whose heartbeat may still be refused */
     size_t tx_used;          /* bytes in `tx` */
     const eg_result *result; /* not accepted yet; NULL: none */
 
-    /* The rules' own. */
     uint32_t hello, digest, seq, shift, due, since;
 
-    /* Settings, of which `file` is none. */
+    /* Settings. */
     eg_saved saved;       /* what was stored */
     const eg_layout *layout;
     eg_sample *samples;   /* room for samples that wait; when it is full, the oldest is dropped */
     uint8_t *tx;          /* for the payload that is sent */
     size_t tx_size;       /* bytes, at least EG_TX_MIN and 12 for each model; the hello must fit */
-    eg_file file;
+    eg_file file;         /* to read */
     eg_times *models;     /* one of each model of the layout: set its times whenever it has run */
     uint16_t sample_size; /* how many samples there is room for, at least 1 */
     bool plans;           /* whether the device takes plans; false: heartbeats only */

@@ -9,14 +9,14 @@ from dataclasses import replace
 import structlog
 
 from gateway import connections
-from gateway.cloud import Availability, EdgeManagerClient, has_credentials
+from gateway.cloud import Availability, EdgeManagerClient
 from gateway.config import Settings
 from gateway.core import Engine, Policy
-from gateway.errors import BrokerError, ConfigError, StateError
+from gateway.errors import BrokerError, ConfigError, StateError, explain
 from gateway.files import ModelFileStore
-from gateway.mqtt import MqttSession
+from gateway.mqtt import BrokerLimits, MqttSession, restrictions
 from gateway.ops import CallMonitor, Metrics, StatusServer
-from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
+from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit, SessionWatch
 from gateway.protocol import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.storage import StateStore
@@ -29,8 +29,8 @@ STABLE_AFTER = 10.0
 """Seconds after which a connection to the broker counts as stable."""
 SHORT_CONNECTIONS_ALLOWED = 2
 """Connections in a row that may end sooner; more make the waits grow."""
-CREDENTIALS_INTERVAL = 5.0
-"""Seconds between two searches for AWS credentials, where there are none."""
+CREDENTIALS_NOTED = 3.0
+"""Seconds after which the log says that the source of the AWS credentials does not answer."""
 
 _log = structlog.get_logger()
 
@@ -62,7 +62,7 @@ class Gateway:
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap)
         monitor = CallMonitor(self._metrics)
         service = connections.edge_manager(settings)
-        self._session, self._endpoint, self._no_credentials = service.session, service.url, False
+        self._credentials, self._endpoint, self._no_credentials = service.credentials, service.url, False
         transport, concurrency = service.make_transport(settings.concurrency)
         availability = Availability(concurrency, settings.give_up_after, time.monotonic())
         self._client = EdgeManagerClient(
@@ -70,20 +70,22 @@ class Gateway:
         )
         self._metrics.concurrency_limit.set(concurrency)
         self._store = StateStore(settings.state_dir)
-        self._files = _file_store(settings, service.region, self._policy)
+        self._files = _file_store(settings, service, self._policy)
         topics = Topics(settings.root)
         burst = min(settings.device_burst, max(settings.intake // 4, MIN_BURST))
         rates = DeviceRateLimiter(settings.device_rate, burst)
         self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
         engine = Engine(_core_policy(settings))
         self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
-        limits = self._in_flight, rates, settings.max_payload
+        watch = SessionWatch(connections.session_file(settings), self._metrics)
+        limits = self._in_flight, rates, settings.max_payload, watch
         self._inbound = InboundHandler(engine, self._dispatcher, topics, self._store, self._metrics, *limits)
         self._filters = topics.filters(settings.fleets, settings.group)
         hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
         self._save_filters([*previous, *self._filters])
         endpoint = connections.mqtt_endpoint(settings)
         self._mqtt = MqttSession(endpoint, self._filters, self._inbound, settings.intake, hellos, previous)
+        self._limits = BrokerLimits()
         self._metrics.connected.set_function(lambda: self._mqtt.up)
 
     async def run(self) -> int:
@@ -106,6 +108,7 @@ class Gateway:
             self._dispatcher.stop()
             await self._mqtt.close()
             self._client.close()
+            self._credentials.close()
             self._store.close()
         _log.info("stopped", unacknowledged=self._in_flight.messages)
         return 0
@@ -122,14 +125,33 @@ class Gateway:
 
     async def _wait_for_credentials(self) -> None:
         """Log at the start that there are none, and not only at the first call."""
-        while not await asyncio.to_thread(has_credentials, self._session):
-            if not self._no_credentials:
-                self._no_credentials = True
-                _log.error("no AWS credentials: calls cannot be signed, messages stay at the broker")
-            await asyncio.sleep(CREDENTIALS_INTERVAL)
+        failures, logged = 0, ""
+        while (reason := await self._credentials_problem()) is not None:
+            self._no_credentials = True
+            if reason != logged:
+                logged = reason
+                _log.error("no AWS credentials: calls cannot be signed, messages stay at the broker", reason=reason)
+            failures += 1
+            try:
+                await self._policy.pause(failures)
+            except ShuttingDown:
+                return
         if self._no_credentials:
             self._no_credentials = False
             _log.info("AWS credentials found")
+
+    async def _credentials_problem(self) -> str | None:
+        """Why there are none, when their source has answered; None: there are."""
+        search = asyncio.create_task(asyncio.to_thread(self._credentials.problem))
+        done, _ = await asyncio.wait((search,), timeout=CREDENTIALS_NOTED)
+        if not done:
+            self._no_credentials = True
+            _log.warning(
+                "waiting for AWS credentials: their source does not answer yet; calls cannot be signed",
+                source=self._credentials.asked,
+            )
+        problem = await search
+        return None if problem is None else str(problem)
 
     async def _reconnect_loop(self) -> None:
         policy = self._policy
@@ -146,21 +168,31 @@ class Gateway:
                 await connect(self._mqtt.open)
                 _log.info("connected and subscribed", broker=str(self._settings.broker))
                 opened = time.monotonic()
+                self._log_restrictions()
                 self._save_filters(self._filters)
                 reason = await self._mqtt.wait_disconnected()
                 _log.warning("connection to the broker lost: it keeps unacknowledged messages", reason=reason)
                 short = short + 1 if time.monotonic() - opened < STABLE_AFTER else 0
                 if short > SHORT_CONNECTIONS_ALLOWED:
                     _log.error(
-                        "connections to the broker do not last: does another gateway use this client_id?",
+                        "connections to the broker do not last: the waits between the attempts grow",
                         client_id=self._settings.client_id,
                         in_a_row=short,
+                        reason=reason,
                     )
                     await policy.pause(short - SHORT_CONNECTIONS_ALLOWED)
         except ShuttingDown:
             return
         except BrokerError:
             _log.exception("internal error: please report this traceback")
+
+    def _log_restrictions(self) -> None:
+        """What the broker's limits stop, when they are new."""
+        limits, wanted = self._mqtt.limits, connections.wanted(self._settings)
+        if limits != self._limits:
+            self._limits = limits
+            if stopped := [f"{each.text}; {each.todo}" for each in restrictions(limits, wanted)]:
+                _log.warning("the broker's limits stop something that the gateway does", limits=stopped)
 
     def _save_filters(self, filters: list[str]) -> None:
         try:
@@ -203,11 +235,11 @@ def _core_policy(settings: Settings) -> Policy:
     )
 
 
-def _file_store(settings: Settings, region: str, policy: RetryPolicy) -> ModelFileStore:
+def _file_store(settings: Settings, service: connections.EdgeManagerConnection, policy: RetryPolicy) -> ModelFileStore:
     """Raises ConfigError where the cache's folder cannot be used, or the AWS settings name no endpoint of S3."""
-    connections.s3_client(settings, region).close()  # raises for a mistake now, not at the first read
+    connections.s3_client(settings, service).close()  # raises for a mistake now, not at the first read
     folder = settings.state_dir / "models"
     try:
-        return ModelFileStore(lambda: connections.s3_client(settings, region), folder, settings.cache_bytes, policy)
+        return ModelFileStore(lambda: connections.s3_client(settings, service), folder, settings.cache_bytes, policy)
     except OSError as error:
-        raise ConfigError([f"state_dir: {folder} cannot be used ({error.strerror})"]) from error
+        raise ConfigError([f"state_dir: {explain(error, folder)}"]) from error

@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, explain
 from gateway.manager.cli import app as manager
 from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
@@ -36,7 +36,12 @@ ConfigOption = Annotated[
 
 def main() -> None:
     """The entry point; ends the process with the command's exit status."""
-    app(prog_name="edge-gateway")
+    try:
+        app(prog_name="edge-gateway")
+    except OSError as error:  # of stdout, for example
+        if sys.argv[1:2] == ["run"]:
+            raise  # a defect of the gateway: the traceback is to be reported
+        sys.exit(f"edge-gateway: {explain(error)}")
 
 
 def _show_version(wanted: bool) -> None:

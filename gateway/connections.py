@@ -6,13 +6,13 @@ The doctor uses these too, so that what it finds is true for `run`.
 import ssl
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from gateway import cloud
 from gateway.config import Settings
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, redact_credentials
 from gateway.files import make_s3_client
-from gateway.mqtt import BrokerEndpoint
+from gateway.mqtt import BrokerEndpoint, Wanted
+from gateway.storage import SessionFile
 
 MAX_THREADS = 16
 """Calls by boto3 at once, at most: more threads make it slower."""
@@ -20,8 +20,9 @@ MAX_THREADS = 16
 
 @dataclass(frozen=True, slots=True)
 class EdgeManagerConnection:
-    """The Edge Manager of the AWS settings: boto3's session and client."""
+    """The Edge Manager of the AWS settings: credentials, and boto3's session and client."""
 
+    credentials: cloud.CredentialSource
     session: Any
     client: Any
 
@@ -42,23 +43,26 @@ class EdgeManagerConnection:
         return cloud.BotoTransport(self.client, limit), limit
 
 
-def redact_credentials(url: str) -> str:
-    """The URL without user name and password, for logs and output."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+def wanted(settings: Settings) -> Wanted:
+    """What the gateway wants of the broker, beside MQTT 5's defaults."""
+    return Wanted(settings.root, settings.max_payload, settings.session_expiry, settings.group is not None)
 
 
 def edge_manager(settings: Settings) -> EdgeManagerConnection:
     """Raises ConfigError where the AWS settings name no service."""
-    session = cloud.make_session()
     timeouts = settings.connect_timeout, settings.read_timeout
+    credentials = cloud.CredentialSource(settings.region, *timeouts)
+    session = cloud.make_session(credentials)
     threads = min(settings.concurrency, MAX_THREADS)
-    return EdgeManagerConnection(session, cloud.make_edge_client(session, settings.region, threads, *timeouts))
+    client = cloud.make_edge_client(session, settings.region, threads, *timeouts)
+    return EdgeManagerConnection(credentials, session, client)
 
 
-def s3_client(settings: Settings, region: str) -> Any:
-    """The boto3 client of S3. Raises ConfigError where the AWS settings name no endpoint."""
-    return make_s3_client(region, settings.connect_timeout, settings.read_timeout)
+def s3_client(settings: Settings, service: EdgeManagerConnection) -> Any:
+    """The boto3 client of S3, with the credentials and the region of the Edge Manager's. Raises ConfigError where the
+    AWS settings name no endpoint."""
+    session = cloud.make_session(service.credentials)
+    return make_s3_client(session, service.region, settings.connect_timeout, settings.read_timeout)
 
 
 def mqtt_endpoint(settings: Settings) -> BrokerEndpoint:
@@ -76,14 +80,25 @@ def mqtt_endpoint(settings: Settings) -> BrokerEndpoint:
     )
 
 
+def session_file(settings: Settings) -> SessionFile:
+    """What is known of the session at the broker. It changes nothing."""
+    return SessionFile(settings.state_dir, settings.client_id, f"{settings.broker.host}:{settings.broker.port}")
+
+
 def _tls(settings: Settings) -> ssl.SSLContext:
     """TLS 1.2 and up. Raises ConfigError where the files hold no certificates and keys."""
     try:
         context = ssl.create_default_context(cafile=settings.mqtt_ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if settings.mqtt_cert_file is not None:
-            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file)
+            context.load_cert_chain(settings.mqtt_cert_file, settings.mqtt_key_file, _refuse_encrypted_key)
     except (ssl.SSLError, OSError) as error:
         names = "mqtt_ca_file, mqtt_cert_file, mqtt_key_file"
         raise ConfigError([f"{names}: should be PEM files that fit ({error})"]) from error
     return context
+
+
+def _refuse_encrypted_key() -> str:
+    """Called for the password of an encrypted key. Without it OpenSSL would ask the terminal."""
+    todo = "openssl pkey -in ENCRYPTED -out PLAIN writes such a one"
+    raise ConfigError([f"mqtt_key_file: is encrypted; should be a key without a password ({todo})"])

@@ -3,7 +3,11 @@
 Imports nothing from this package.
 """
 
+import errno
+import re
 from enum import IntEnum
+
+_USERINFO = re.compile(r"(?<=//)[^/?#\s\"'<>]*@")
 
 
 class Code(IntEnum):
@@ -95,6 +99,10 @@ class BrokerError(GatewayError):
     """The broker is unreachable or refuses what the gateway needs. A retry can succeed."""
 
 
+class BrokerClosed(BrokerError):
+    """The broker ended the connection, perhaps because of what it was asked."""
+
+
 class BrokerRefused(BrokerError):
     """The broker refuses CONNECT: `code` is its MQTT 5 reason code."""
 
@@ -117,9 +125,62 @@ def printable(text: str, replacement: str = "?") -> str:
     return "".join(character if character.isprintable() else replacement for character in text)
 
 
+def redact_credentials(text: object) -> str:
+    """The text, each URL in it without user name and password: libraries show URLs in their errors."""
+    return _USERINFO.sub("", str(text))
+
+
 def one_line(text: object) -> str:
     """One printable line of at most 500 characters.
 
     The reason of a dead letter is an MQTT user property: Mosquitto closes the connection for a control character in it.
     """
     return printable(" ".join(str(text).split())[:500])
+
+
+_NO_ACCESS = "run the command as root, or as the user that owns it"
+_NO_PATH = "correct the path"
+_NO_SPACE = "make room on the disk"
+_DISK_FAILS = "check the disk"
+_DAMAGED = "put a copy in its place, or move it away"
+_ADVICE = {
+    errno.EACCES: _NO_ACCESS,
+    errno.EPERM: _NO_ACCESS,
+    errno.EROFS: "name a folder that can be written",
+    errno.ENOENT: _NO_PATH,
+    errno.ENOTDIR: _NO_PATH,
+    errno.EISDIR: "name a file",
+    errno.EEXIST: "a file is where a folder belongs: give another path",
+    errno.ELOOP: "a symbolic link is not followed here: put the file itself in its place",
+    errno.ENOSPC: _NO_SPACE,
+    errno.EDQUOT: _NO_SPACE,
+    errno.EIO: _DISK_FAILS,
+    errno.EMFILE: "raise the limit (ulimit -n, or LimitNOFILE of the unit)",
+    errno.EADDRINUSE: "end the process that listens there, or give another port",
+    errno.EADDRNOTAVAIL: "give an address of this machine",
+    errno.ECONNREFUSED: "start the server, or correct host and port",
+    # Of sqlite3, whose exceptions are no OSError.
+    "SQLITE_READONLY": _NO_ACCESS,
+    "SQLITE_PERM": _NO_ACCESS,
+    "SQLITE_CANTOPEN": "the folder must exist, and this user must be able to write it",
+    "SQLITE_FULL": _NO_SPACE,
+    "SQLITE_IOERR": _DISK_FAILS,
+    "SQLITE_BUSY": "end the process that uses it, or try again",
+    "SQLITE_NOTADB": _DAMAGED,
+    "SQLITE_CORRUPT": _DAMAGED,
+}
+
+
+def explain(error: Exception, subject: object = None) -> str:
+    """One line for a person: what an OSError or sqlite3.Error is about, what happened, and what to do.
+
+    `subject`: the file, folder or address; None: the file that the error names, if it names one.
+    """
+    subject = subject or getattr(error, "filename", None)
+    found = one_line(getattr(error, "strerror", None) or error)
+    found = found.rpartition("): ")[2]  # asyncio puts the address before the reason
+    sqlite = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])  # without what is more specific
+    advice = _ADVICE.get(sqlite or getattr(error, "errno", None) or "")
+    if type(error).__name__ == "gaierror":
+        advice = "correct the host name, or check the DNS"
+    return (f"{subject}: " if subject else "") + found + (f"; {advice}" if advice else "")

@@ -3,14 +3,13 @@
 from gateway.cloud.availability import Availability, CircuitBreaker
 from gateway.cloud.boto_transport import (
     BotoTransport,
-    CredentialInfo,
-    credential_info,
-    has_credentials,
+    check_endpoint,
     make_edge_client,
     make_session,
     on_response_date,
 )
 from gateway.cloud.client import EdgeManagerClient, Transport
-from gateway.cloud.direct_transport import DirectTransport, supports_direct_transport
-from gateway.cloud.error_mapping import OPERATOR_CODES, error_from_exception
+from gateway.cloud.credentials import CredentialInfo, CredentialSource
+from gateway.cloud.direct_transport import DirectTransport, direct_address, supports_direct_transport
+from gateway.cloud.error_mapping import ACCESS_CODES, error_from_exception
 from gateway.cloud.serializer import ApiResponse

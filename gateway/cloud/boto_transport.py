@@ -9,20 +9,24 @@ import http.client
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
+import botocore.session
 from botocore import xform_name
 from botocore.awsrequest import AWSHTTPConnection, AWSHTTPSConnection
 from botocore.config import Config
-from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, NoRegionError
 
 from gateway.cloud import error_mapping, serializer
+from gateway.cloud.credentials import CredentialSource
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
-from gateway.errors import CloudError, ConfigError
+from gateway.errors import CloudError, ConfigError, redact_credentials
 from gateway.protocol import Call, SendHeartbeat
+
+EMBEDDED = "AWS_ENDPOINT_URL=http://127.0.0.1:9470 AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any"
+"""The settings for `edge-gateway manager serve` as it is by default. The values of the last three may be any."""
 
 
 class _FinalResponse(http.client.HTTPResponse):
@@ -43,20 +47,19 @@ for _connection in (AWSHTTPConnection, AWSHTTPSConnection):
     _connection.response_class = _FinalResponse  # type: ignore[assignment]  # the stubs name a subclass
 
 
-def make_session() -> Any:
-    """The boto3 session by the standard AWS settings. Raises ConfigError if they are wrong."""
+def make_session(credentials: CredentialSource) -> Any:
+    """The boto3 session by the standard AWS settings, which asks nobody for credentials. Raises ConfigError if they are
+    wrong."""
+    session = botocore.session.Session()
+    if not any(os.path.exists(name) for name in credentials.file_names):
+        # The files of the profile that AWS_PROFILE names may come later: until then there are no credentials.
+        session = botocore.session.Session(session_vars={"profile": (None, [], None, None)})
+    session.register_component("credential_provider", credentials)
+    session.register("response-received", credentials.on_response)
     try:
-        return boto3.Session()
+        return boto3.Session(botocore_session=session)
     except BotoCoreError as error:
-        raise ConfigError([f"AWS settings: {error} (see AWS_PROFILE)"]) from error
-
-
-def has_credentials(session: Any) -> bool:
-    """Whether boto3 finds credentials. Blocks: it reads files and may call other services."""
-    try:
-        return session.get_credentials() is not None
-    except BotoCoreError:
-        return False
+        raise ConfigError([f"AWS settings: {redact_credentials(error)} (see AWS_PROFILE)"]) from error
 
 
 def make_edge_client(session: Any, region: str | None, pool: int, connect_timeout: float, read_timeout: float) -> Any:
@@ -72,9 +75,25 @@ def make_edge_client(session: Any, region: str | None, pool: int, connect_timeou
     )
     try:
         region = region or session.region_name or os.environ.get("AWS_REGION") or None
-        return session.client("sagemaker-edge", region_name=region, config=config)
+        client = session.client("sagemaker-edge", region_name=region, config=config)
+    except NoRegionError as error:
+        mistake = f"AWS settings: no region; set AWS_REGION or AWS_PROFILE. For the embedded Edge Manager: {EMBEDDED}"
+        raise ConfigError([mistake]) from error
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError([f"AWS settings: {error} (see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL)"]) from error
+        places = "AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL"
+        raise ConfigError([f"AWS settings: {redact_credentials(error)} (see {places})"]) from error
+    check_endpoint(client)
+    return client
+
+
+def check_endpoint(client: Any) -> None:
+    """boto3 finds a wrong port at the first call. Raises ConfigError; its text holds no part of the URL: what stands in
+    the port's place may be a password."""
+    try:
+        urlsplit(client.meta.endpoint_url).port  # noqa: B018  # it is read to be checked
+    except ValueError:
+        mistake = "the port in the endpoint's URL is no number from 0 to 65535"
+        raise ConfigError([f"AWS settings: {mistake} (see AWS_ENDPOINT_URL)"]) from None
 
 
 def on_response_date(client: Any, callback: Callable[[str], None]) -> None:
@@ -84,29 +103,6 @@ def on_response_date(client: Any, callback: Callable[[str], None]) -> None:
         callback(response_dict["headers"].get("date", ""))
 
     client.meta.events.register("before-parse.sagemaker-edge", on_response)
-
-
-@dataclass(frozen=True, slots=True)
-class CredentialInfo:
-    """The credentials of boto3: the method that found them, whether they expire, and whether boto3 renews them."""
-
-    method: str
-    temporary: bool
-    renewed: bool
-
-
-def credential_info(session: Any) -> CredentialInfo | CloudError | None:
-    """The credentials of a session; None: there are none. Blocks: boto3 may call other services."""
-    try:
-        found = session.get_credentials()
-        frozen = None if found is None else found.get_frozen_credentials()
-    except Exception as error:
-        return error_mapping.error_from_exception(error)
-    if frozen is None:
-        return None
-    # Credentials of the environment may have an expiry, but another process must renew them.
-    renewed = isinstance(found, RefreshableCredentials) and found.method != "env"
-    return CredentialInfo(found.method, frozen.token is not None, renewed)
 
 
 class BotoTransport:

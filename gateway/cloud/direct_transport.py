@@ -15,6 +15,7 @@ from botocore.parsers import create_parser
 from botocore.utils import get_environ_proxies
 
 from gateway.cloud import error_mapping, json_body, serializer
+from gateway.cloud.credentials import CredentialSource
 from gateway.cloud.http_client import ConnectionPool, HttpOrigin, HttpResponse
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.cloud.sigv4 import AwsCredentials, Signer
@@ -27,8 +28,16 @@ REFRESH_INTERVAL = 30.0
 
 def supports_direct_transport(client: Any) -> bool:
     """Whether this transport can reach the endpoint of a boto3 client: not through a proxy, and not with a path."""
+    return urlsplit(client.meta.endpoint_url).path in ("", "/") and direct_address(client) is not None
+
+
+def direct_address(client: Any) -> tuple[str, int] | None:
+    """Host and port of the endpoint of a boto3 client; None: through a proxy."""
     url = client.meta.endpoint_url
-    return urlsplit(url).path in ("", "/") and not client.meta.config.proxies and not get_environ_proxies(url)
+    if client.meta.config.proxies or get_environ_proxies(url):
+        return None
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
 class DirectTransport:
@@ -36,30 +45,32 @@ class DirectTransport:
 
     def __init__(self, session: Any, client: Any, connections: int) -> None:
         config, url = client.meta.config, urlsplit(client.meta.endpoint_url)
+        self._source: CredentialSource = session.get_credentials()
         tls = _tls(session) if url.scheme == "https" else None
-        port = url.port or (443 if tls else 80)
+        default_port = 443 if tls else 80
+        port = url.port or default_port
         origin = HttpOrigin(url.hostname or "", port, tls, connections, config.connect_timeout, config.read_timeout)
         self._pool = ConnectionPool(origin)
-        self._signer = Signer(client.meta.region_name, "sagemaker", url.netloc)
-        self._headers = f" HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Type: application/json\r\n"
+        host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname or ""
+        host += "" if port == default_port else f":{port}"  # as boto3 sends and signs it
+        self._signer = Signer(client.meta.region_name, "sagemaker", host)
+        self._headers = f" HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
         self._model = client.meta.service_model
         self._parser = create_parser(self._model.protocol)
-        self._session = session
         self._credentials: AwsCredentials | None = None
         self._error: CloudError = OperatorError("NoCredentialsError", "boto3 finds no credentials to sign with")
+        self._rejected = False
         self._refreshed = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
 
     def send(self, call: Call, on_response: OnApiResponse) -> None:
         """Send once; `on_response` gets the response or the error."""
         credentials = self._credentials
-        stale = credentials is None or time.monotonic() - self._refreshed > REFRESH_INTERVAL
-        if stale and self._refreshing is None:
-            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
-        if credentials is None:
-            assert self._refreshing is not None
-            self._refreshing.add_done_callback(lambda task: self._send_after_refresh(call, on_response))
+        if credentials is None or self._rejected:
+            self._refresh_soon().add_done_callback(lambda task: self._send_after_refresh(call, on_response))
             return
+        if time.monotonic() - self._refreshed > REFRESH_INTERVAL:
+            self._refresh_soon()
         path, content = f"/{type(call).__name__}", json_body.encode(call)
         signature = self._signer.headers(credentials, path, content, time.time())
         head = f"POST {path}{self._headers}{signature}Content-Length: {len(content)}\r\n\r\n"
@@ -76,9 +87,13 @@ class DirectTransport:
             on_response(response)
             return
         if response.status >= 300:
-            self._refreshed = float("-inf")  # the credentials may be the reason
-            on_response(self._parse(call, response))
+            error = self._parse(call, response)
+            if isinstance(error, CloudError) and error_mapping.blames_credentials(error):
+                self._source.reject()
+                self._rejected = True  # the next call waits until they were read again
+            on_response(error)
             return
+        self._rejected = False  # others' calls were: that device may do less
         error = error_mapping.check_content_type(response.headers)
         no_body = error is not None or isinstance(call, SendHeartbeat)
         on_response(error if no_body else self._parse(call, response))
@@ -97,23 +112,24 @@ class DirectTransport:
         except Exception as error:
             return error_mapping.error_from_exception(error)
 
+    def _refresh_soon(self) -> "asyncio.Task[None]":
+        if self._refreshing is None:
+            self._refreshing = asyncio.get_running_loop().create_task(self._refresh())
+        return self._refreshing
+
     async def _refresh(self) -> None:
         """In a thread: boto3 may call other services to renew credentials."""
         try:
-            credentials = await asyncio.to_thread(self._load_credentials)
+            found = await asyncio.to_thread(self._source.get_frozen_credentials)
+            credentials = AwsCredentials(str(found.access_key), str(found.secret_key), found.token)
             if credentials != self._credentials:
                 self._credentials = credentials
         except Exception as error:
             self._error = error_mapping.error_from_exception(error)
         finally:
+            self._rejected = False
             self._refreshed = time.monotonic()
             self._refreshing = None
-
-    def _load_credentials(self) -> AwsCredentials | None:
-        """boto3 caches credentials, and searches again as long as there are none."""
-        source = self._session.get_credentials()
-        frozen = source.get_frozen_credentials() if source else None
-        return AwsCredentials(frozen.access_key, frozen.secret_key, frozen.token) if frozen else None
 
     def close(self) -> None:
         """Calls in flight get no response."""

@@ -7,7 +7,8 @@ from typing import Any
 
 from botocore import exceptions as botocore
 
-from gateway.errors import CloudError, OperatorError, PermanentError, TransientError, one_line
+from gateway.cloud.http_client import PLAIN_PORT
+from gateway.errors import CloudError, OperatorError, PermanentError, TransientError, one_line, redact_credentials
 
 TRANSIENT_CODES = frozenset(
     "InternalServiceException InternalFailure InternalServerError InternalError ServiceUnavailable "
@@ -24,7 +25,11 @@ OPERATOR_CODES = frozenset(
     "MissingAuthenticationToken MissingAuthenticationTokenException "
     "UnknownOperationException InvalidAction".split()
 )
+ACCESS_CODES = OPERATOR_CODES - {"UnknownOperationException", "InvalidAction"}
+"""Errors of an API that has the operation, and does not allow it."""
 OPERATOR_STATUSES = frozenset({401, 403, 404, 405, 407})
+NOT_TLS = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF", "EOF occurred")
+"""In OpenSSL's text where the other side does not speak TLS."""
 UNREACHABLE = (botocore.HTTPClientError, botocore.ConnectionError)
 
 
@@ -35,11 +40,17 @@ def error_from_exception(error: Exception) -> CloudError:
     if isinstance(error, botocore.ClientError):
         return from_response(error.response)
     if isinstance(error, botocore.ParamValidationError):
-        return PermanentError("ParamValidation", one_line(error))
+        return PermanentError("ParamValidation", _text(error))
     if isinstance(error, UNREACHABLE) and not isinstance(error, botocore.SSLError):
-        return TransientError(type(error).__name__, one_line(error))
+        return TransientError(type(error).__name__, _text(error))
+    if isinstance(error, botocore.SSLError) and any(sign in str(error) for sign in NOT_TLS):
+        return OperatorError("SSLError", f"{_text(error)}; {PLAIN_PORT}")
     # No credentials, no such profile, a certificate that does not fit, a response that is not the API's.
-    return OperatorError(type(error).__name__, one_line(error))
+    return OperatorError(type(error).__name__, _text(error))
+
+
+def _text(error: Exception) -> str:
+    return one_line(redact_credentials(error))
 
 
 def from_response(response: Any) -> CloudError:
@@ -54,8 +65,16 @@ def from_response(response: Any) -> CloudError:
     if status == 429 or status == 408 or status >= 500:
         return TransientError(code or str(status), message)
     if status in OPERATOR_STATUSES or not code or code.isdigit():
-        return OperatorError(code or str(status), message or "the answer is not this API's")
+        return OperatorError(
+            code or str(status),
+            message or "the answer is not this API's: are host, port and http:// or https:// right?",
+        )
     return PermanentError(code, message)
+
+
+def blames_credentials(error: CloudError) -> bool:
+    """Whether the service may accept other credentials. An error without a code has its status as reason."""
+    return error.reason in ACCESS_CODES or error.reason in ("401", "403")
 
 
 def empty_response() -> CloudError:

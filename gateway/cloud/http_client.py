@@ -12,14 +12,18 @@ from typing import TypeAlias, cast
 
 import httptools
 
-from gateway.errors import CloudError, OperatorError, TransientError
+from gateway.errors import CloudError, OperatorError, TransientError, explain
 
 MAX_RESPONSE = (1 << 20) + 65_536
 """Bytes of a response, with its head."""
 BODY_LENGTH_HEADERS = {b"content-length", b"transfer-encoding"}
 """With one of them a body that ends early is an error."""
+PLAIN_PORT = "does this port speak TLS? If not, the URL begins with http://"
+TLS_PORT = "does this port speak TLS? Then the URL begins with https://"
 EXPIRE_INTERVAL = 0.25
 """Seconds between two checks for requests that take too long."""
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds until the next address of a name is tried beside those that have not answered (RFC 8305)."""
 
 
 @dataclass(slots=True)
@@ -51,6 +55,8 @@ class ConnectionPool:
 
     def __init__(self, origin: HttpOrigin) -> None:
         self.origin = origin
+        self.has_answered = False
+        """Whether a response has come, so that the other side speaks HTTP."""
         self._loop = asyncio.get_running_loop()
         self._idle: list[ClientConnection] = []
         self._open: set[ClientConnection] = set()
@@ -90,14 +96,19 @@ class ConnectionPool:
         try:
             async with asyncio.timeout(origin.connect_timeout):
                 _, connection = await self._loop.create_connection(
-                    lambda: ClientConnection(self), origin.host, origin.port, ssl=origin.tls
+                    lambda: ClientConnection(self),
+                    origin.host,
+                    origin.port,
+                    ssl=origin.tls,
+                    happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
                 )
         except ssl.SSLCertVerificationError as error:
             return OperatorError("SSLError", str(error))
         except TimeoutError:
             return TransientError("ConnectTimeoutError", f"{origin.host}:{origin.port}")
         except OSError as error:
-            return TransientError("EndpointConnectionError", f"{origin.host}:{origin.port}: {error}")
+            hint = f"; {PLAIN_PORT}" if origin.tls and isinstance(error, ssl.SSLError | ConnectionResetError) else ""
+            return TransientError("EndpointConnectionError", explain(error, f"{origin.host}:{origin.port}") + hint)
         return connection
 
     def release(self, connection: "ClientConnection") -> None:
@@ -177,7 +188,8 @@ class ClientConnection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.fail(TransientError("ConnectionClosedError", str(error or "closed before the answer")))
+        hint = f"; {TLS_PORT}" if not (self._pool.has_answered or self._pool.origin.tls) else ""
+        self.fail(TransientError("ConnectionClosedError", f"{error or 'closed before the answer'}{hint}"))
         self._pool.connection_lost(self)
 
     def data_received(self, data: bytes) -> None:
@@ -191,7 +203,8 @@ class ClientConnection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self.fail(OperatorError("NotHttp", str(error)))
+            hint = "" if self._pool.origin.tls else f"; {TLS_PORT}"
+            self.fail(OperatorError("NotHttp", f"{error}{hint}"))
             return
         if self._response is not None:
             self._finish(self._response)
@@ -209,6 +222,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _finish(self, response: HttpResponse) -> None:
         on_response, self._on_response, self._response = self._on_response, None, None
+        self._pool.has_answered = True
         self.deadline = float("inf")
         if self._keep_alive:
             self._pool.release(self)

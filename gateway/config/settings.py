@@ -113,7 +113,13 @@ class Settings(BaseSettings):
         "a list of one word or more",
     )
     intake: int = _whole(10000, 1, 65535, "Unacknowledged messages at most; the broker keeps the rest")
-    intake_bytes: int = _whole(67108864, 65536, 1 << 40, "Bytes at most of the payloads of unacknowledged messages")
+    intake_bytes: int = _whole(
+        67108864,
+        65536,
+        1 << 40,
+        "Bytes at most of the payloads of unacknowledged messages, which is also about the memory that they take: "
+        "payloads above 128 bytes wait undecoded",
+    )
     device_rate: float = _setting(
         20.0,
         "Messages of one device in a second, in the long run; above: code 7. A payload counts once more for each "
@@ -132,7 +138,9 @@ class Settings(BaseSettings):
     )
     max_payload: int = _whole(65536, 64, 16777216, "Largest payload taken from a device, in bytes; above: code 1")
     merge_heartbeats: int = _whole(100, 1, 10000, "Heartbeats at most in one call")
-    merge_bytes: int = _whole(262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats")
+    merge_bytes: int = _whole(
+        262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats; above 2 MiB: 2 MiB"
+    )
     plan_ttl: float = _seconds(30, 0, 86400, "How long GetDeployments' answer is kept for a heartbeat's `have`, in s")
     hello_wait: float = _seconds(5, 0, 300, "How long a message waits for the hello of its tag, in s; then code 2")
     state_dir: validators.Folder = _setting(

@@ -3,7 +3,7 @@
 from gateway.core.device_state import DeviceState
 from gateway.core.effects import Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import QueuedHeartbeat, check_heartbeat
+from gateway.core.merging import QueuedHeartbeat, check_heartbeat, drop_long, is_large
 from gateway.errors import Code, MessageError
 from gateway.protocol import HelloRecord, Layout
 
@@ -25,6 +25,8 @@ def accept_heartbeat(effects: Effects, state: DeviceState, hellos: HelloTracker,
 def _enqueue_tagged(effects: Effects, state: DeviceState, item: QueuedHeartbeat, record: HelloRecord) -> None:
     """The tag is known: so are the layout and the epoch, which without a clock the message itself implies."""
     item.record = record
+    if item.dropped:
+        item.restore_content()
     time = item.heartbeat.time
     if time is not None and record.hello.epoch is None:
         if time > item.arrived:
@@ -69,10 +71,29 @@ def on_hello(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None
             record = state.record(item.heartbeat.source)  # type: ignore[arg-type]  # without a layout, it names a tag
             if record is not None:
                 _enqueue_tagged(effects, state, item, record)
+                drop_long([item])
         if record is None:
             state.enqueue(item)
     if not state.awaiting_hello():
         hellos.end_wait(state)
+
+
+def on_hellos_replaced(effects: Effects, state: DeviceState, before: tuple[HelloRecord, ...]) -> None:
+    """Reject what waits under a large layout that is not one of the last few any more.
+
+    It would keep in memory what is not counted. Under a smaller one it is sent, as it was promised to be.
+    """
+    kept = [id(record) for record in state.hellos]
+    if not any(id(record) not in kept and is_large(record.hello.layout) for record in before):
+        return
+    items, state.waiting = state.waiting or (), None
+    state.retry_batch_size = 0  # it would count others in place of those that are rejected
+    for item in items:
+        record = item.record if isinstance(item, QueuedHeartbeat) else None
+        if record is None or id(record) in kept or not is_large(record.hello.layout):
+            state.enqueue(item)
+        else:
+            effects.reject([item], Code.UNKNOWN_TAG, f"hello of tag {record.hello.tag}: replaced", state.max_payload)
 
 
 def on_hello_timeout(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None:

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import TypeAlias
 
 from gateway.core.effects import DeliveryToken
-from gateway.core.merging import QueuedHeartbeat, mergeable_count
-from gateway.protocol import NO_URLS, Call, Device, Get, HelloRecord, ModelFile, Plan, Read
+from gateway.core.merging import QueuedHeartbeat, drop_long, mergeable_count
+from gateway.protocol import NO_URLS, Call, Channel, Device, Get, HelloRecord, ModelFile, Plan, Read
 
 MAX_TOO_LARGE = 8
 REPUBLISH_AFTER = 60.0
@@ -69,6 +69,7 @@ class PlanState:
     """The service's last plan and the one that was published last; times on the monotonic clock.
 
     `digest` None: the service did not answer. `too_large`: digests, the last few, for which the device got code 6.
+    `refused`: digest of a plan that is not published again before a time, and why.
     `asked_for_read`: when the service last answered because of a read. `readable`: the digest to which `files` belong.
     """
 
@@ -77,6 +78,7 @@ class PlanState:
     published: int | None = None
     published_at: float = NEVER
     too_large: tuple[int, ...] = ()
+    refused: tuple[int, float, str] | None = None
     asked_for_read: float = NEVER
     readable: int | None = None
     files: tuple[ModelFile | None, ...] = ()
@@ -159,15 +161,23 @@ class DeviceState:
         self.waiting = deque(items) or None
 
     def take_batch(self, most: int, most_bytes: int) -> list[QueuedHeartbeat]:
-        """The heartbeats of the next call, from the head of what waits; those without a layout end it."""
+        """The heartbeats of the next call with their content: the head of what waits, up to one without a layout."""
         waiting: deque[QueuedMessage] = self.waiting or deque()
         batch: list[QueuedHeartbeat] = []
+        size = 0
         for item in islice(waiting, self.retry_batch_size or (1 if self.split_remaining else most)):
             if not isinstance(item, QueuedHeartbeat) or item.layout is None:
                 break
+            size += len(item.delivery.payload)
+            if batch and size > most_bytes:  # its JSON is longer than that
+                break
+            if item.dropped:
+                item.restore_content()
             batch.append(item)
         if len(batch) > 1 and not self.retry_batch_size:
-            del batch[mergeable_count(batch, most, most_bytes) :]
+            count = mergeable_count(batch, most, most_bytes)
+            drop_long(batch[count:])
+            del batch[count:]
         self.retry_batch_size = 0
         for _ in batch:
             waiting.popleft()
@@ -200,10 +210,11 @@ class DeviceState:
         """The heartbeats that wait for the hello of their tag."""
         return [item for item in self.waiting or () if isinstance(item, QueuedHeartbeat) and item.layout is None]
 
-    def plan_payload(self, plan: Plan) -> bytes | None:
-        """The payload of `plan` that the device's flags want; None where it exceeds max_payload."""
-        if self.newest is None:
-            return plan.payload
-        hello = self.newest.hello
-        payload = plan.payload_without_urls if hello.flags & NO_URLS else plan.payload
-        return None if hello.max_payload is not None and len(payload) > hello.max_payload else payload
+    def plan_payload(self, plan: Plan) -> bytes:
+        """The payload of `plan` that the device's flags want."""
+        without_urls = self.newest is not None and self.newest.hello.flags & NO_URLS
+        return plan.payload_without_urls if without_urls else plan.payload
+
+    def payload_room(self, channel: Channel, room: int) -> int:
+        """Bytes that the payload of a publication to this device may have; `room` as Engine.set_room."""
+        return room - len(f"{self.device.fleet}/{self.device.name}/{channel}")

@@ -17,6 +17,9 @@ class DeliveryToken(Protocol):
     @property
     def connection(self) -> int: ...
 
+    @property
+    def payload(self) -> bytes: ...
+
 
 class CallService(NamedTuple):
     """Make a call to the Edge Manager; its outcome goes to `Engine.resolve`."""
@@ -43,11 +46,12 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class PublishPlan:
-    """Publish a plan, retained."""
+    """Publish a plan, retained. Where that is impossible, `Engine.plan_refused` follows; `delivery` asked for it."""
 
     device: Device
     digest: int
     payload: bytes
+    delivery: DeliveryToken
 
 
 @dataclass(frozen=True, slots=True)

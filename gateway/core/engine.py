@@ -18,10 +18,10 @@ from gateway.core.device_state import (
     QueuedGet,
     QueuedMessage,
 )
-from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, SaveHellos
+from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import QueuedHeartbeat, merge
-from gateway.core.plans import on_plan, on_plan_unavailable
+from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, merge
+from gateway.core.plans import on_plan, on_plan_refused, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
 from gateway.errors import Code, FileError, MessageError
@@ -29,6 +29,7 @@ from gateway.protocol import (
     Accepted,
     CallFailure,
     Cancelled,
+    Channel,
     Device,
     DeviceMessage,
     GetDeployments,
@@ -43,6 +44,9 @@ from gateway.protocol import (
     Rejected,
     RetryLater,
 )
+
+NO_LIMIT = 1 << 28
+"""Bytes: more than a packet of MQTT can have."""
 
 Answer: TypeAlias = Registration | Plan | None
 """To GetDeviceRegistration, GetDeployments or SendHeartbeat."""
@@ -71,6 +75,7 @@ class Engine:
         self._scheduler = CallScheduler()
         self._session = 0  # the connection with which the broker's session began
         self._redelivered = range(0)  # connections of which the broker delivers again what was not acknowledged
+        self._room = NO_LIMIT
         self._stopped = False
 
     def __repr__(self) -> str:
@@ -90,6 +95,10 @@ class Engine:
         """What an earlier run of the gateway saved, newest last."""
         self._hellos.restore(self._state(device), hellos)
 
+    def hellos(self) -> dict[Device, tuple[HelloRecord, ...]]:
+        """Of all devices, newest last: what `restore_hellos` takes."""
+        return {device: state.hellos for device, state in self._states.items() if state.newest is not None}
+
     def stop(self) -> None:
         """No effect from now on: what is not acknowledged, the broker will deliver again."""
         self._stopped = True
@@ -99,6 +108,11 @@ class Engine:
         if state is None:
             state = self._states[device] = DeviceState(device)
         return state
+
+    def set_room(self, room: int) -> None:
+        """Bytes that the topic below the root and the payload of a publication may have together, by the broker's
+        largest packet."""
+        self._room = room
 
     # Messages of devices
 
@@ -115,9 +129,12 @@ class Engine:
             if isinstance(message, Heartbeat):
                 item = QueuedHeartbeat(delivery, message, int(now.wall))
                 admission.accept_heartbeat(effects, state, self._hellos, item)
+                self._start_next_call(effects, state)
+                if len(delivery.payload) > KEPT_DECODED:
+                    item.drop_content()
             else:
                 state.enqueue(QueuedGet(delivery, message))
-            self._start_next_call(effects, state)
+                self._start_next_call(effects, state)
         return effects
 
     def reject(
@@ -135,7 +152,8 @@ class Engine:
         return effects
 
     def _receive_read(self, effects: Effects, state: DeviceState, read: Read, delivery: DeliveryToken) -> None:
-        violation = file_reads.limit_violation(read, state.max_payload)
+        room = state.payload_room(Channel.BLOCK, self._room)
+        violation = file_reads.limit_violation(read, state.max_payload, room)
         if violation is not None:
             effects.report_error(delivery, Code.REFUSED, violation, state.max_payload)
         effects.append(Acknowledge(delivery))
@@ -155,11 +173,20 @@ class Engine:
             effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
         return effects
 
+    def plan_refused(self, refused: PublishPlan, why: str, closed: bool, now: Instant) -> Effects:
+        """The broker did not take a plan. `closed`: it ended the connection instead of saying so, twice."""
+        effects = _effects_at(now)
+        if not self._stopped:
+            on_plan_refused(effects, self._state(refused.device), refused, why, closed)
+        return effects
+
     # Hellos
 
     def _receive_hello(self, effects: Effects, state: DeviceState, hello: Hello, delivery: DeliveryToken) -> None:
+        before = state.hellos
         if self._hellos.learn(state, hello):
             effects.append(SaveHellos(state.device, state.hellos))
+            admission.on_hellos_replaced(effects, state, before)
         effects.append(Acknowledge(delivery))
         if state.hello_suback is not None:
             admission.on_hello(effects, state, self._hellos)
@@ -226,6 +253,9 @@ class Engine:
         admission.revalidate(effects, state, batch)
         if batch:
             self._call(effects, state, InFlight(merge(state.device, batch), heartbeats=batch))
+            for item in batch:
+                if len(item.delivery.payload) > KEPT_DECODED:
+                    item.drop_content()
         else:
             self._start_next_call(effects, state, has_slot=True)
 
@@ -285,7 +315,7 @@ class Engine:
 
     def _accepted(self, effects: Effects, state: DeviceState, flight: InFlight, answer: Answer) -> None:
         if isinstance(answer, Plan):
-            known = on_plan(effects, state, answer, flight.gets, flight.plan_check)
+            known = on_plan(effects, state, answer, flight.gets, flight.plan_check, self._room)
             if flight.read is not None:
                 known.asked_for_read = effects.now.mono
                 file_reads.serve(effects, state, flight.read)

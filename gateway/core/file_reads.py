@@ -14,8 +14,9 @@ TOTAL_BYTES = 5
 """Of a file's size in a block, at most: it is not known when a read is checked."""
 
 
-def limit_violation(read: Read, max_payload: int | None) -> str | None:
-    """The limit of the protocol that a read breaks, as text; None: it breaks none."""
+def limit_violation(read: Read, max_payload: int | None, room: int) -> str | None:
+    """The limit of the protocol that a read breaks, as text; None: it breaks none. `room`: bytes that the broker's
+    largest packet leaves for the payload."""
     if not 1 <= read.length <= MAX_BLOCK_BYTES:
         return f"length: {read.length} where 1 to {MAX_BLOCK_BYTES} bytes belong"
     if not 1 <= read.count <= MAX_BLOCKS:
@@ -23,6 +24,8 @@ def limit_violation(read: Read, max_payload: int | None) -> str | None:
     overhead = block_overhead(read)
     if max_payload is not None and overhead + read.length > max_payload:
         return f"length: {read.length} and {overhead} bytes around it exceed max_payload {max_payload}"
+    if overhead + read.length > room:
+        return f"length: {read.length} and {overhead} bytes around it exceed the {room} that the broker's packets take"
     return None
 
 

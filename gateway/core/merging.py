@@ -1,11 +1,11 @@
 """Heartbeats -> one SendHeartbeat: samples get value and date, models are merged, equal results are one.
 
-Only heartbeats of one layout are merged, with at most one DeploymentResult, bounded in heartbeats and bytes. Must never
-depend on a device's state.
+Only heartbeats of one layout are merged, with at most one DeploymentResult, bounded in heartbeats and bytes. The size
+of a call is known before it is built. Must never depend on a device's state.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from gateway.core.effects import DeliveryToken
@@ -24,20 +24,34 @@ from gateway.protocol import (
     Result,
     Samples,
     SendHeartbeat,
+    decode_heartbeat,
 )
 
 DAY = 86_400
+MAX_CALL_BYTES = 2 * 1024 * 1024
+"""Bytes of JSON, about, at most in a call. A sample of two bytes becomes up to 1,190 bytes, since the service takes its
+names with each; all other calls wait while one is built and signed (10 ms for each MiB). The service model has no limit
+of samples; our Edge Manager takes requests of 4 MiB."""
+
+KEPT_DECODED = 128
+"""Bytes of a payload, above which its content does not wait decoded: that takes up to a hundred times as much."""
+LARGE_LAYOUT = 64
+"""Metrics and models. What waits under a larger layout is rejected when its device has replaced that."""
+_DROPPED = Layout("dropped", (), ())
+"""In place of a layout that is only in the payload."""
 
 _POWERS = tuple(10**exponent for exponent in range(31))
 _SAMPLE_BYTES = 90
 """Bytes of JSON around the names of one sample: the keys, a timestamp, a value of usual length."""
+_MAX_SAMPLE_BYTES = _SAMPLE_BYTES + 1_100
+"""With names as long as the service takes them."""
 
 
 @dataclass(slots=True, eq=False)
 class QueuedHeartbeat:
     """A heartbeat that waits. `layout`: None until the hello of its tag is known. `arrived`, `time`: Unix seconds.
 
-    `epoch` and `time` are those of the last `update_time`.
+    `epoch` and `time` are those of the last `update_time`. `dropped`: the heartbeat is without its content now.
     """
 
     delivery: DeliveryToken
@@ -47,10 +61,26 @@ class QueuedHeartbeat:
     record: HelloRecord | None = None
     epoch: int | None = None
     time: int = 0
+    dropped: bool = False
 
     @property
     def seq(self) -> int | None:
         return self.heartbeat.seq
+
+    def drop_content(self) -> None:
+        """Leave what only the making of a call needs to the payload."""
+        if self.dropped:
+            return
+        source, time, *_, have, _, seq = self.heartbeat
+        if isinstance(source, Layout):
+            source = self.layout = _DROPPED
+        self.heartbeat, self.dropped = Heartbeat(source, time, have=have, seq=seq), True
+
+    def restore_content(self) -> None:
+        """Decode the payload again."""
+        self.heartbeat, self.dropped = decode_heartbeat(self.delivery.payload), False
+        if isinstance(self.heartbeat.source, Layout):
+            self.layout = self.heartbeat.source
 
     def update_time(self) -> None:
         """Date it by what is known of its epoch now."""
@@ -59,44 +89,64 @@ class QueuedHeartbeat:
         self.time = self.arrived if time is None else (self.epoch or 0) + time
 
 
+def is_large(layout: Layout) -> bool:
+    """Whether it takes more than about LARGE_LAYOUT * 150 bytes of memory."""
+    return len(layout.metrics) + sum(1 + len(model.metrics) for model in layout.models) > LARGE_LAYOUT
+
+
+def drop_long(items: Iterable[QueuedHeartbeat]) -> None:
+    """Drop the content of those with a long payload."""
+    for item in items:
+        if len(item.delivery.payload) > KEPT_DECODED:
+            item.drop_content()
+
+
 def check_heartbeat(item: QueuedHeartbeat, layout: Layout) -> None:
     """Date a heartbeat by what is known of its epoch, and check it against its layout.
 
-    Raises DecodeError for more samples than the layout has metrics, LimitError for a date or a value that cannot be.
+    Raises DecodeError for more samples than the layout has metrics, LimitError for a date or a value that cannot be, or
+    where the heartbeat alone is more than MAX_CALL_BYTES.
     """
     heartbeat = item.heartbeat
     item.update_time()
-    oldest = _check_row(heartbeat.values, layout.metrics, "values")
+    oldest, count = _check_row(heartbeat.values, layout.metrics, "values")
     if len(heartbeat.models) > len(layout.models):
         raise DecodeError(f"models: {len(heartbeat.models)} where the layout has {len(layout.models)}")
     for model, samples in zip(layout.models, heartbeat.models, strict=False):
         if samples is not None:
-            in_row = _check_row(samples.metrics, model.metrics, model.name)
+            in_row, more = _check_row(samples.metrics, model.metrics, model.name)
             oldest = max(oldest, in_row, samples.sample_age or 0, samples.inference_age or 0)
+            count += more + 1
     if heartbeat.result is not None:
         oldest = max(oldest, heartbeat.result.start_age or 0, heartbeat.result.end_age or 0)
     if item.time > min(LATEST, item.arrived + DAY):
         raise LimitError(f"time: {item.time} is more than a day after its arrival, or after 2100")
     if item.time < oldest:
         raise LimitError("time: before 1970")
+    # Few samples are below it whatever their names are, which spares most heartbeats the count.
+    if count > MAX_CALL_BYTES // _MAX_SAMPLE_BYTES or heartbeat.result is not None:
+        size = _json_size(heartbeat, layout)
+        if size > MAX_CALL_BYTES:
+            raise LimitError(f"heartbeat: a call of {size} bytes, at most {MAX_CALL_BYTES}: send fewer samples at once")
 
 
-def _check_row(row: tuple[Samples, ...], metrics: tuple[Metric, ...], what: str) -> int:
-    """The greatest age in a row."""
+def _check_row(row: tuple[Samples, ...], metrics: tuple[Metric, ...], what: str) -> tuple[int, int]:
+    """The greatest age in a row, and how many samples it can have."""
     if len(row) > len(metrics):
         raise DecodeError(f"samples of {what}: {len(row)} where the layout has {len(metrics)}")
-    oldest = 0
+    oldest, count = 0, len(row)
     for metric, samples in zip(metrics, row, strict=False):
         if isinstance(samples, int):
             continue  # the usual case: no age, and no exponent makes it too large for a double
         if isinstance(samples, tuple):
             oldest = max(oldest, *map(int, samples[1::2]), 0)
             numbers = samples[::2]
+            count += len(numbers)
         else:
             numbers = () if samples is None else (samples,)
         if not all(math.isfinite(apply_exponent(number, metric.exponent)) for number in numbers):
             raise LimitError(f"samples of {what}: {metric.name} is beyond a double")
-    return oldest
+    return oldest, count
 
 
 def apply_exponent(number: Number, exponent: int | None) -> Number:
@@ -107,12 +157,19 @@ def apply_exponent(number: Number, exponent: int | None) -> Number:
 
 
 def mergeable_count(waiting: Sequence[QueuedHeartbeat], most: int, most_bytes: int) -> int:
-    """How many of `waiting`, from the first on, make one call of at most `most` heartbeats and about `most_bytes`."""
+    """How many of `waiting`, from the first on, make one call of at most `most` heartbeats and about `most_bytes`.
+
+    All have a layout. The bytes are at most MAX_CALL_BYTES.
+    """
     layout, result, size = waiting[0].layout, None, 0
+    assert layout is not None
+    most_bytes = min(most_bytes, MAX_CALL_BYTES)
     for count, item in enumerate(waiting):
         heartbeat = item.heartbeat
-        size += _json_size(item)
-        if count == most or (count and (size > most_bytes or item.layout != layout)):
+        if count == most or item.layout != layout:
+            return count
+        size += _json_size(heartbeat, layout)
+        if count and size > most_bytes:
             return count
         if heartbeat.result is not None:
             if result is not None and _without_ages(heartbeat.result) != _without_ages(result):
@@ -125,15 +182,14 @@ def _without_ages(result: Result) -> Result:
     return replace(result, start_age=None, end_age=None)
 
 
-def _json_size(item: QueuedHeartbeat) -> int:
-    """About how many bytes of JSON a heartbeat becomes."""
-    layout, heartbeat = item.layout, item.heartbeat
-    assert layout is not None  # a heartbeat without a layout is not merged
+def _json_size(heartbeat: Heartbeat, layout: Layout) -> int:
+    """About how many bytes of JSON a heartbeat of this layout becomes."""
     size = _row_size(layout.metrics, heartbeat.values)
     for model, samples in zip(layout.models, heartbeat.models, strict=False):
         if samples is not None:
-            size += _SAMPLE_BYTES + len(model.name) + _row_size(model.metrics, samples.metrics)
-    return size + (len(repr(heartbeat.result)) if heartbeat.result else 0)
+            size += _SAMPLE_BYTES + len(model.name) + len(model.version) + _row_size(model.metrics, samples.metrics)
+    # In JSON and here what is not ASCII is escaped.
+    return size + (len(ascii(heartbeat.result)) if heartbeat.result else 0)
 
 
 def _row_size(metrics: tuple[Metric, ...], row: tuple[Samples, ...]) -> int:

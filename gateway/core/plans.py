@@ -1,22 +1,30 @@
 """What a device gets of its plan, once the service has answered. A plan that has not changed costs no message."""
 
 from gateway.core.device_state import DeviceState, PendingPlanCheck, PlanState, QueuedGet
-from gateway.core.effects import Effects, PublishAck, PublishPlan
+from gateway.core.effects import DeliveryToken, Effects, PublishAck, PublishPlan
 from gateway.errors import Code
-from gateway.protocol import Ack, Plan
+from gateway.protocol import Ack, Channel, Plan
+
+REFUSED_FOR = 3600.0
+"""Seconds for which a plan is not published again after the broker closed the connection twice because of it."""
 
 
 def on_plan(
-    effects: Effects, state: DeviceState, plan: Plan, gets: list[QueuedGet], check: PendingPlanCheck | None
+    effects: Effects, state: DeviceState, plan: Plan, gets: list[QueuedGet], check: PendingPlanCheck | None, room: int
 ) -> PlanState:
-    """The service's answer, for the requests and the `have` that asked for it; what is known of the plan now."""
+    """The service's answer, for the requests and the `have` that asked for it; what is known of the plan now.
+
+    `room`: as Engine.set_room.
+    """
     known = state.plan = state.plan or PlanState()
     known.digest, known.asked = plan.digest, effects.now.mono
     known.readable, known.files = plan.digest, plan.files
+    payload = state.plan_payload(plan)
+    obstacle = _obstacle(state, known, plan, payload, room, effects.now.mono)
     if gets:
-        _answer_gets(effects, state, known, plan, gets)
+        _answer_gets(effects, state, known, plan, gets, payload, obstacle)
     if check is not None:
-        _answer_check(effects, state, known, plan, check)
+        _answer_check(effects, state, known, plan, check, payload, obstacle)
     return known
 
 
@@ -26,35 +34,75 @@ def on_plan_unavailable(state: DeviceState, now: float) -> None:
     known.digest, known.asked = None, now
 
 
-def _answer_gets(effects: Effects, state: DeviceState, known: PlanState, plan: Plan, gets: list[QueuedGet]) -> None:
+def on_plan_refused(effects: Effects, state: DeviceState, refused: PublishPlan, why: str, closed: bool) -> None:
+    """The broker did not take a plan. `closed`: it ended the connection instead of saying so, twice."""
+    known = state.plan = state.plan or PlanState()
+    detail = f"plan {refused.digest}: {why}"
+    if closed:
+        known.refused = (refused.digest, effects.now.mono + REFUSED_FOR, detail)
+    if known.note_too_large(refused.digest):
+        _report(effects, state, refused.delivery, detail)
+
+
+def _obstacle(state: DeviceState, known: PlanState, plan: Plan, payload: bytes, room: int, now: float) -> str | None:
+    """Why the plan cannot be published; None: it can."""
+    if state.max_payload is not None and len(payload) > state.max_payload:
+        return f"plan {plan.digest} does not fit max_payload {state.max_payload}"
+    if len(payload) > state.payload_room(Channel.PLAN, room):
+        return f"plan {plan.digest} of {len(payload)} bytes does not fit the broker's largest packet"
+    if known.refused is not None:
+        digest, until, detail = known.refused
+        if digest == plan.digest and now < until:
+            return detail
+    return None
+
+
+def _answer_gets(
+    effects: Effects,
+    state: DeviceState,
+    known: PlanState,
+    plan: Plan,
+    gets: list[QueuedGet],
+    payload: bytes,
+    obstacle: str | None,
+) -> None:
     """Each get has its answer, whatever was published lately; one publication is for all of them."""
-    payload = state.plan_payload(plan)
-    if payload is not None and any(item.get.have != plan.digest for item in gets):
-        _publish(effects, state, known, plan, payload)
+    asking = [item for item in gets if item.get.have != plan.digest]
+    if asking and obstacle is None:
+        _publish(effects, state, known, plan, payload, asking[0].delivery)
     for item in gets:
-        if payload is not None or item.get.have == plan.digest:
+        if obstacle is None or item.get.have == plan.digest:
             effects.accept(item.delivery, item.seq, state.max_payload)
         else:
             known.note_too_large(plan.digest)
-            effects.reject([item], Code.TOO_LARGE, _too_large(state, plan), state.max_payload)
+            effects.reject([item], Code.TOO_LARGE, obstacle, state.max_payload)
 
 
-def _answer_check(effects: Effects, state: DeviceState, known: PlanState, plan: Plan, check: PendingPlanCheck) -> None:
+def _answer_check(
+    effects: Effects,
+    state: DeviceState,
+    known: PlanState,
+    plan: Plan,
+    check: PendingPlanCheck,
+    payload: bytes,
+    obstacle: str | None,
+) -> None:
     if check.have == plan.digest or known.just_published(plan.digest, effects.now.mono):
         return
-    payload = state.plan_payload(plan)
-    if payload is not None:
-        _publish(effects, state, known, plan, payload)
+    if obstacle is None:
+        _publish(effects, state, known, plan, payload, check.delivery)
     elif known.note_too_large(plan.digest):
-        ack = Ack(None, Code.TOO_LARGE, int(effects.now.wall), _too_large(state, plan))
-        effects.append(PublishAck(check.delivery, ack, state.max_payload))
+        _report(effects, state, check.delivery, obstacle)
 
 
-def _publish(effects: Effects, state: DeviceState, known: PlanState, plan: Plan, payload: bytes) -> None:
+def _publish(
+    effects: Effects, state: DeviceState, known: PlanState, plan: Plan, payload: bytes, delivery: DeliveryToken
+) -> None:
     known.published, known.published_at = plan.digest, effects.now.mono
     known.too_large = tuple(digest for digest in known.too_large if digest != plan.digest)
-    effects.append(PublishPlan(state.device, plan.digest, payload))
+    effects.append(PublishPlan(state.device, plan.digest, payload, delivery))
 
 
-def _too_large(state: DeviceState, plan: Plan) -> str:
-    return f"plan {plan.digest} does not fit max_payload {state.max_payload}"
+def _report(effects: Effects, state: DeviceState, delivery: DeliveryToken, detail: str) -> None:
+    """Code 6, beside the answer that the message itself gets."""
+    effects.append(PublishAck(delivery, Ack(None, Code.TOO_LARGE, int(effects.now.wall), detail), state.max_payload))

@@ -19,7 +19,7 @@ from gateway.demo.brokers.rumqttd import Rumqttd
 from gateway.demo.environment import find_environment
 from gateway.demo.scenario import Scenario
 from gateway.demo.screen import Screen
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, explain
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -72,7 +72,8 @@ async def _run(folder: Path, keep: bool, embedded: bool) -> int:
         return 1
     except (GatewayError, OSError) as error:
         sys.stdout.flush()
-        Screen([], sys.stderr).text(f"\nThe demo failed. {error}")
+        reason = explain(error) if isinstance(error, OSError) else error
+        Screen([], sys.stderr).text(f"\nThe demo failed. {reason}")
         return 1
     screen.text("\nNothing is left running." if keep else "Everything above was observed. Nothing is left running.")
     return 0

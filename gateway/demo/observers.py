@@ -16,7 +16,7 @@ from yarl import URL
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin
 from gateway.demo.events import CallEvent, Event, PublishEvent
 from gateway.errors import MessageError
-from gateway.mqtt import BrokerEndpoint, Delivery, MqttSession
+from gateway.mqtt import BrokerEndpoint, BrokerLimits, Delivery, MqttSession
 from gateway.protocol import Topics
 
 CLIENT_ID = "demo-observer"
@@ -56,6 +56,9 @@ class TopicObserver:
 
     def connected(self, connection: int, resumed: bool) -> None:
         """There is one connection, made before the first device connects."""
+
+    def may_publish(self, limits: BrokerLimits) -> None:
+        """It publishes nothing."""
 
     def delivered(self, delivery: Delivery) -> None:
         self._session.ack(delivery)

@@ -16,6 +16,7 @@ from gateway.doctor.checks.device import check_devices
 from gateway.doctor.checks.disk import check_disk
 from gateway.doctor.checks.mosquitto_files import check_files, files_unknown
 from gateway.doctor.checks.reload import check_reload
+from gateway.doctor.checks.session_loss import check_session_loss
 from gateway.doctor.parsers.acl_file import Acl
 from gateway.doctor.parsers.mosquitto_conf import MosquittoConf
 from gateway.doctor.parsers.password_file import PasswordUsers
@@ -25,6 +26,7 @@ from gateway.doctor.probes.cloud import probe_credentials, probe_model_store, pr
 from gateway.doctor.probes.connection import connect_mqtt, connect_tcp_tls, is_anonymous_allowed
 from gateway.doctor.probes.device import probe_device
 from gateway.doctor.probes.disk import probe_disk
+from gateway.doctor.probes.session_loss import probe_session_loss
 from gateway.doctor.result import CheckResult, Level, ProbeFailure, unknown
 from gateway.mqtt import BrokerEndpoint
 
@@ -52,7 +54,7 @@ async def run_checks(settings: Settings, options: Options) -> list[CheckResult]:
     """All results. Raises ConfigError for settings that cannot work."""
     conf = mosquitto_files.read_conf(options.conf) if options.conf else None
     service = connections.edge_manager(settings)
-    s3 = connections.s3_client(settings, service.region)
+    s3 = connections.s3_client(settings, service)
     endpoint = connections.mqtt_endpoint(settings)
     async with asyncio.TaskGroup() as group:  # unlike gather, it waits for all: at a Ctrl-C each cleans up first
         broker = group.create_task(_check_broker(settings, endpoint, options, conf is not None))
@@ -62,7 +64,8 @@ async def run_checks(settings: Settings, options: Options) -> list[CheckResult]:
     anonymous = check_anonymous(True) in results
     newer = is_mosquitto_2_1(version)
     files = await asyncio.to_thread(_check_files, conf, settings, options.devices, anonymous, newer)
-    return [*results, *files, *cloud.result(), check_disk(disk, settings.cache_bytes)]
+    loss = check_session_loss(probe_session_loss(settings), time.time())
+    return [*results, *files, *cloud.result(), check_disk(disk, settings.cache_bytes), loss]
 
 
 async def _check_broker(
@@ -81,7 +84,8 @@ async def _check_broker(
     if connected.connack is None:
         return results, ""
     anonymous = await is_anonymous_allowed(endpoint, settings.mqtt_cert_file is not None)
-    results += [check_limits(connected.connack, settings.max_payload), check_anonymous(anonymous)]
+    limits = check_limits(connected.connack, connections.wanted(settings), settings.keepalive)
+    results += [limits, check_anonymous(anonymous)]
     results.append(check_client_ids(await probe_client_ids(endpoint)))
     if results[-1].level is Level.FAIL:
         return results, ""
@@ -104,11 +108,14 @@ def _operator(endpoint: BrokerEndpoint, site: Path) -> BrokerEndpoint | None:
 async def _check_cloud(
     settings: Settings, service: connections.EdgeManagerConnection, s3: Any, object_url: str | None
 ) -> list[CheckResult]:
-    credentials, answers, model = await asyncio.gather(
-        probe_credentials(service.session),
-        probe_service(service, settings),
-        probe_model_store(s3, settings, object_url),
-    )
+    try:
+        credentials, answers, model = await asyncio.gather(
+            probe_credentials(service.credentials),
+            probe_service(service, settings),
+            probe_model_store(s3, settings, object_url),
+        )
+    finally:
+        service.credentials.close()
     service_results = check_service(answers, frozenset(value.casefold() for value in settings.registered_values))
     return [check_credentials(credentials), *service_results, check_model_store(model, settings.cache_bytes)]
 

@@ -12,7 +12,7 @@ import structlog
 
 from gateway.files.cache import Corrupted, VerifiedFile
 from gateway.files.flow_control import CongestionControl
-from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS
+from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS, explain
 from gateway.protocol import MAX_BLOCK_BYTES, MAX_BLOCKS, Read, encode_block
 
 DEVICE_WINDOW = 32
@@ -32,6 +32,7 @@ class _QueuedRead:
     file: VerifiedFile
     read: Read
     on_corrupted: Callable[[], None]
+    on_refused: Callable[[str], None]
     sent: int = 0
 
     @property
@@ -46,11 +47,12 @@ class _QueuedRead:
 
 @dataclass(slots=True, eq=False)
 class _Download:
-    """Of one device. `in_turn`: it is in the queue of turns."""
+    """Of one device. `in_turn`: it is in the queue of turns. `refused`: of its last read, a block was."""
 
     topic: str
     unconfirmed: int = 0
     in_turn: bool = False
+    refused: bool = False
     reads: dict[Read, _QueuedRead] = field(default_factory=dict)
 
     @property
@@ -60,6 +62,7 @@ class _Download:
     def queue(self, queued: _QueuedRead) -> None:
         """A read that is queued already is not queued twice. Drops the oldest reads above the limits."""
         self.reads.setdefault(queued.read, queued)
+        self.refused = False
         total = sum(each.bytes_left for each in self.reads.values())
         while len(self.reads) > MAX_QUEUED_READS or total > MAX_QUEUED_BYTES:
             total -= self.reads.pop(next(iter(self.reads))).bytes_left
@@ -67,7 +70,8 @@ class _Download:
 
 class BlockSender:
     """`publish(topic, payload, on_confirmed)` publishes with QoS 1 and calls `on_confirmed(reason code)` at the PUBACK;
-    `call_later(seconds, action)` as asyncio's; `on_published` is called for each block."""
+    `call_later(seconds, action)` as asyncio's; `on_published` is called for each block, and `on_refused` for each that
+    the broker did not take."""
 
     def __init__(
         self,
@@ -75,10 +79,11 @@ class BlockSender:
         call_later: Callable[[float, Callable[[], None]], object],
         on_published: Callable[[], None],
         clock: Callable[[], float] = time.monotonic,
+        on_refused: Callable[[], None] = lambda: None,
     ) -> None:
         self._publish = publish
         self._call_later = call_later
-        self._on_published = on_published
+        self._on_published, self._on_refused = on_published, on_refused
         self._clock = clock
         self._congestion = CongestionControl()
         self._downloads: dict[str, _Download] = {}
@@ -90,10 +95,18 @@ class BlockSender:
     def __repr__(self) -> str:
         return f"<BlockSender: {len(self._downloads)} devices, {self._unconfirmed} unconfirmed>"
 
-    def send(self, topic: str, file: VerifiedFile, read: Read, on_corrupted: Callable[[], None]) -> None:
-        """Queue the blocks of `read` for `topic`; `on_corrupted` is called if the disk fails."""
+    def send(
+        self,
+        topic: str,
+        file: VerifiedFile,
+        read: Read,
+        on_corrupted: Callable[[], None],
+        on_refused: Callable[[str], None] = lambda why: None,
+    ) -> None:
+        """Queue the blocks of `read` for `topic`; `on_corrupted` is called if the disk fails, `on_refused` with the
+        reason, once, if the broker does not take a block."""
         download = self._downloads.setdefault(topic, _Download(topic))
-        download.queue(_QueuedRead(file, read, on_corrupted))
+        download.queue(_QueuedRead(file, read, on_corrupted, on_refused))
         self._enqueue(download)
         self._pump()
 
@@ -150,20 +163,24 @@ class BlockSender:
         self._unconfirmed_bytes += len(payload)
         sent = self._clock()
         self._congestion.on_sent(sent)
-        self._publish(download.topic, payload, lambda reason: self._on_confirmed(download, len(payload), sent, reason))
+        self._publish(
+            download.topic, payload, lambda reason: self._on_confirmed(download, queued, len(payload), sent, reason)
+        )
         self._on_published()
 
-    def _on_confirmed(self, download: _Download, size: int, sent: float, reason: int) -> None:
+    def _on_confirmed(self, download: _Download, queued: _QueuedRead, size: int, sent: float, reason: int) -> None:
         self._congestion.on_confirmed(sent, self._clock(), self._full)
         download.unconfirmed -= 1
         self._unconfirmed -= 1
         self._unconfirmed_bytes -= size
-        if reason >= FAILURE and (download.reads or not download.unconfirmed):
-            _log.error(
-                "the broker refuses a block of a model file; the download ends; correct the ACL of the broker",
-                topic=download.topic,
-                reason=reason,
-            )
+        if reason >= FAILURE:
+            self._on_refused()
+            if not download.refused:
+                download.refused = True
+                why = explain(reason)
+                event = "the broker does not take a block of a model file: the download ends"
+                _log.error(event, topic=download.topic, reason=why)
+                queued.on_refused(why)
         if reason >= FAILURE or reason == NO_MATCHING_SUBSCRIBERS:
             download.reads.clear()
         self._enqueue(download)

@@ -3,9 +3,11 @@
 A file must never be used before it is verified. It does not use S3 and has no state of devices.
 """
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import threading
 import weakref
 import zlib
@@ -18,6 +20,7 @@ import structlog
 
 from gateway.errors import Code, FileError
 from gateway.protocol import ModelFile
+from gateway.storage import set_aside
 
 CHUNK = 65_536
 """Bytes that are read and verified at once."""
@@ -92,9 +95,15 @@ class FileCache:
         self._limit = limit
         self._writing: dict[Path, int] = {}
         self._space = threading.Condition()
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            _make_usable(folder)
+        except OSError as error:
+            if not os.path.lexists(folder):
+                raise
+            set_aside(folder, error)
+            _make_usable(folder)
         for unfinished in folder.glob("*.part"):
-            unfinished.unlink()
+            _remove(unfinished)
 
     def open(self, file: ModelFile) -> VerifiedFile | None:
         """The verified file; None: it is not in the cache, or is corrupted.
@@ -111,7 +120,7 @@ class FileCache:
         except (Corrupted, OSError) as error:  # a failing disk returns other bytes, or none
             event = "the disk has corrupted a model file; it is fetched again; check the disk"
             _log.error(event, url=file.url, error=repr(error))
-            path.unlink(missing_ok=True)
+            _remove(path)
             return None
         return opened
 
@@ -128,10 +137,10 @@ class FileCache:
             self._write(part, file, size, chunks)
             return VerifiedFile(part.replace(self._path(file)), file)
         except Corrupted:
-            self._path(file).unlink(missing_ok=True)
+            _remove(self._path(file))
             raise FileError(Code.GAVE_UP, "the gateway's disk gives other bytes than were written") from None
         finally:
-            part.unlink(missing_ok=True)
+            _remove(part)
             with self._space:
                 del self._writing[part]
                 self._space.notify_all()
@@ -160,16 +169,34 @@ class FileCache:
             used -= bytes_used
 
     def _complete_files(self) -> Iterator[tuple[int, int, Path]]:
-        """Time of last use, bytes and path of each. Another thread may have deleted one."""
+        """Time of last use, bytes and path of each. Another thread may have deleted one. Folders do not count."""
         for path in self._folder.iterdir():
             with suppress(FileNotFoundError):
                 if path not in self._writing:
                     status = path.stat()
-                    yield status.st_mtime_ns, status.st_size, path
+                    if stat.S_ISREG(status.st_mode):
+                        yield status.st_mtime_ns, status.st_size, path
 
     def _path(self, file: ModelFile) -> Path:
         name = hashlib.sha256(f"{file.checksum_type} {file.checksum.lower()} {file.url}".encode()).hexdigest()
         return self._folder / name
+
+
+def _make_usable(folder: Path) -> None:
+    """Raises OSError if it is something else, or not this account's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
+def _remove(path: Path) -> None:
+    """Delete it, if it is there. Raises OSError."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if not path.is_dir():
+            raise
+        set_aside(path, error)
 
 
 def _digest(file: ModelFile) -> "hashlib._Hash":

@@ -39,7 +39,13 @@ class ReadQueue:
     def _send(self, file: ModelFile, pending: _PendingRead) -> None:
         opened = self._store.cached(file)
         if opened is not None:
-            self._sender.send(pending.topic, opened, pending.read, lambda: self._on_corrupted(file, opened, pending))
+            self._sender.send(
+                pending.topic,
+                opened,
+                pending.read,
+                lambda: self._on_corrupted(file, opened, pending),
+                lambda why: pending.on_error(FileError(Code.REFUSED, why)),
+            )
             return
         if file not in self._pending:
             self._pending[file] = {}

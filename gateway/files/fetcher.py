@@ -12,13 +12,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import boto3
 import structlog
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, IncompleteReadError
 
-from gateway.cloud import error_from_exception
-from gateway.errors import CloudError, Code, ConfigError, FileError, OperatorError, TransientError, one_line
+from gateway.cloud import check_endpoint, error_from_exception
+from gateway.errors import (
+    CloudError,
+    Code,
+    ConfigError,
+    FileError,
+    OperatorError,
+    TransientError,
+    one_line,
+    redact_credentials,
+)
 from gateway.files.cache import CHUNK, FileCache, VerifiedFile
 from gateway.protocol import ModelFile
 from gateway.retry import RetryPolicy
@@ -38,19 +46,21 @@ MAX_SIZES = 10_000
 _log = structlog.get_logger()
 
 
-def make_s3_client(region: str | None, connect_timeout: float, read_timeout: float) -> Any:
-    """The boto3 client for S3 by the standard AWS settings; path-style for endpoints that are not AWS's.
+def make_s3_client(session: Any, region: str | None, connect_timeout: float, read_timeout: float) -> Any:
+    """The boto3 client for S3 by the standard AWS settings of a boto3 session; path-style for endpoints that are not
+    AWS's.
 
     Raises ConfigError if they are wrong.
     """
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=connect_timeout, read_timeout=read_timeout)
     try:
-        session = boto3.Session()
         client = session.client("s3", region_name=region, config=config)
     except (BotoCoreError, ValueError) as error:
-        raise ConfigError([f"AWS settings: {error} (see AWS_ENDPOINT_URL_S3)"]) from error
+        raise ConfigError([f"AWS settings: {redact_credentials(error)} (see AWS_ENDPOINT_URL_S3)"]) from error
+    check_endpoint(client)
     if client.meta.endpoint_url.endswith(".amazonaws.com"):
         return client
+    client.close()
     return session.client("s3", region_name=region, config=config.merge(Config(s3={"addressing_style": "path"})))
 
 

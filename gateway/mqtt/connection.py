@@ -1,6 +1,6 @@
 """One MQTT 5 connection to the broker: a paho client on the asyncio loop, by paho's hooks for external loops.
 
-Handles topics, bytes and packet ids. It runs no thread but the one that opens the TCP connection. A callback must not
+Handles topics, bytes and packet ids. It runs no thread but the one in which paho connects. A callback must not
 raise: paho would lose its place in the stream.
 """
 
@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -20,27 +20,32 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.errors import BrokerError, BrokerRefused
-from gateway.mqtt import packets
+from gateway.errors import BrokerClosed, BrokerError, BrokerRefused, explain, one_line
+from gateway.mqtt import packets, reasons
 from gateway.mqtt.buffered_socket import READ_SIZE, BufferingContext
-from gateway.mqtt.event_loop import PahoLoopAdapter
+from gateway.mqtt.event_loop import PahoClient, PahoLoopAdapter
+from gateway.mqtt.limits import BrokerLimits
 from gateway.mqtt.packets import Puback, Publish
 
 OnPuback: TypeAlias = Callable[[int], None]
-"""Called with the MQTT 5 reason code of a publication."""
+"""Called with the MQTT 5 reason code of a publication: the broker's, or PACKET_TOO_LARGE where it was not sent. With
+CLOSED added where it was given up."""
 
-SESSION_TAKEN_OVER = 0x8E
-"""MQTT 5: another client connected with our client id."""
-PACKET_TOO_LARGE = 0x95
-"""MQTT 5: the reason code of a publication above the broker's Maximum Packet Size; it is not sent."""
-HEADER_BYTES = 4096
-"""Bytes of a packet that are reserved for its topic and properties."""
 MAX_INFLIGHT = 1000
 """Unacknowledged publications at once, where the broker's Receive Maximum is not lower."""
 FIRST_PACKET_ID = 0x8000
 """Packet ids of publications begin here; paho counts its subscriptions from 1."""
+TLS_PORT = "is this a port with TLS? Then mqtt_url begins with mqtts://"
+PLAIN_PORT = "is this a port without TLS? Then mqtt_url begins with mqtt://"
+NO_CERTIFICATE = "does this listener ask for a certificate (mqtt_cert_file)?"
 CLOSE_TIMEOUT = 1.0
 """Seconds that the broker has to close a connection after our DISCONNECT."""
+
+_OWN_REASONS = {
+    reasons.UNSPECIFIED: "it was closed without a reason: the broker's log says more",
+    reasons.KEEPALIVE_TIMEOUT: "the broker did not answer in time (keep alive): look at the network and its load",
+}
+"""paho's reasons where no DISCONNECT came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,12 @@ class BrokerEndpoint:
     timeout: float = 10.0
 
 
+def is_handshake_failure(error: Exception) -> bool:
+    """Whether a TLS handshake failed because the other side may not speak TLS: not by its certificate."""
+    not_tls = isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLCertVerificationError)
+    return not_tls or isinstance(error, ConnectionResetError)
+
+
 class _Publication(NamedTuple):
     topic: str
     payload: bytes
@@ -67,7 +78,11 @@ class _Publication(NamedTuple):
 
 
 class BrokerConnection:
-    """Can be opened many times with the same session. `connected` and `disconnected` are opposite events."""
+    """Can be opened many times with the same session. `connected` and `disconnected` are opposite events.
+
+    Where the broker ends the connection, what was in flight is sent again one by one: the publication that is alone
+    when the broker does so again is given up, or it would end every connection, and nothing behind it would be sent.
+    """
 
     def __init__(
         self,
@@ -85,13 +100,17 @@ class BrokerConnection:
         self._unacknowledged: dict[int, _Publication] = {}
         self._unsent: deque[_Publication] = deque()
         self._last_id = FIRST_PACKET_ID
-        self._inflight_limit = self._max_packet = 0
+        self._suspects = 0
+        """Publications, the next ones, of which one may have ended a connection: each is sent alone."""
+        self._may_subscribe = asyncio.Event()
+        """Cleared while suspects are sent: a subscription could be what ends the connection next."""
+        self._may_subscribe.set()
         self.connected = asyncio.Event()
         self.disconnected = asyncio.Event()
         self.disconnected.set()
         self.disconnect_reason = ""
-        self.connack_properties: dict[str, Any] = {}
-        """Of the last CONNACK, by their names in MQTT 5 without spaces."""
+        self.limits = BrokerLimits()
+        """What the broker granted at the last connection."""
         self._client = self._make_client()
         self._adapter = PahoLoopAdapter(self._client, endpoint.keepalive, on_message, self._on_puback)
         self.pause, self.resume = self._adapter.pause, self._adapter.resume
@@ -105,9 +124,9 @@ class BrokerConnection:
         count = len(self._unacknowledged)
         return f"<BrokerConnection {self._endpoint.client_id} {state}, {count} unacknowledged>"
 
-    def _make_client(self) -> paho.Client:
+    def _make_client(self) -> PahoClient:
         endpoint = self._endpoint
-        client = paho.Client(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=paho.MQTTv5, manual_ack=True)
+        client = PahoClient(CallbackAPIVersion.VERSION2, endpoint.client_id, protocol=paho.MQTTv5, manual_ack=True)
         client.connect_timeout = endpoint.timeout
         if endpoint.username is not None:
             client.username_pw_set(endpoint.username, endpoint.password)
@@ -138,9 +157,15 @@ class BrokerConnection:
         except TimeoutError:
             self._reset()
             raise BrokerError(f"{endpoint.host}:{endpoint.port} did not answer in {endpoint.timeout:g} s") from None
+        except BrokerRefused:
+            raise
+        except BrokerError as error:
+            raise BrokerError(f"{error}; {NO_CERTIFICATE if endpoint.tls else TLS_PORT}") from None
         except (OSError, ValueError) as error:
             self._reset()
-            raise BrokerError(f"{endpoint.host}:{endpoint.port}: {error}") from error
+            reason = explain(error, f"{endpoint.host}:{endpoint.port}")
+            is_plain = endpoint.tls is not None and is_handshake_failure(error)
+            raise BrokerError(f"{reason}; {PLAIN_PORT}" if is_plain else reason) from error
 
     async def close(self) -> None:
         """Send DISCONNECT and wait until the broker has read everything; the session stays until it expires."""
@@ -160,6 +185,7 @@ class BrokerConnection:
         if not self._opened.cancel() and not self._opened.cancelled():
             self._opened.exception()  # marks it as retrieved
         self._adapter.close()
+        self._may_subscribe.set()
         self.connected.clear()
         self.disconnected.set()
 
@@ -173,20 +199,25 @@ class BrokerConnection:
                     pass
 
     def publish(self, topic: str, payload: bytes, retain: bool, properties: bytes, on_puback: OnPuback) -> None:
-        """Publish with QoS 1; after a disconnect it is sent again on the next connection."""
+        """Publish with QoS 1, or with QoS 0 or not retained where the broker allows no more. After a disconnect it is
+        sent again on the next connection."""
         self._unsent.append(_Publication(topic, payload, retain, properties, on_puback))
         self._send_unsent()
 
     def _send_unsent(self) -> None:
-        """As many as the broker's Receive Maximum allows."""
-        while self._unsent and len(self._unacknowledged) < self._inflight_limit and self.connected.is_set():
+        """As many as the broker's limits allow."""
+        limits = self.limits
+        qos = 1 if limits.maximum_qos else 0
+        most = 1 if self._suspects else min(MAX_INFLIGHT, limits.receive_maximum)
+        while self._unsent and len(self._unacknowledged) < most and self.connected.is_set():
             topic, payload, retain, properties, on_puback = publication = self._unsent.popleft()
-            if len(payload) > self._max_packet - HEADER_BYTES:
-                self._loop.call_soon(on_puback, PACKET_TOO_LARGE)
-                continue
             packet_id = self._next_id()
+            packet = packets.publish(topic, payload, packet_id, retain and limits.retain, properties, qos)
+            if len(packet) > limits.maximum_packet_size:
+                self._loop.call_soon(on_puback, reasons.PACKET_TOO_LARGE)
+                continue
             self._unacknowledged[packet_id] = publication
-            self._adapter.send(packets.publish(topic, payload, packet_id, retain, properties))
+            self._adapter.send(packet)
 
     def _next_id(self) -> int:
         while True:
@@ -197,17 +228,31 @@ class BrokerConnection:
     def _on_puback(self, puback: Puback) -> None:
         publication = self._unacknowledged.pop(puback.packet_id, None)
         if publication is not None:
+            if self._suspects:
+                self._one_suspect_less()
             publication.on_puback(puback.reason)
         if self._unsent:
             self._send_unsent()
 
+    def _on_flushed(self) -> None:
+        """All was sent. At QoS 0 that is all that will be known of it."""
+        for packet_id in tuple(self._unacknowledged):
+            self._on_puback(Puback(packet_id, 0))
+
     async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
-        """The broker's reason code for each filter. Raises BrokerError where no answer comes."""
-        return await self._reply(*self._client.subscribe(list(filters)))
+        """The broker's reason code for each filter. Raises BrokerError where no answer comes, BrokerClosed where the
+        broker ends the connection instead."""
+        await self._may_subscribe.wait()
+        batches = self.limits.batches([each for each, _ in filters])
+        return await self._replies_to(self._client.subscribe(list(filters[batch])) for batch in batches)
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         """Returns when the broker has answered. Raises BrokerError where no answer comes."""
-        await self._reply(*self._client.unsubscribe(list(filters)))
+        batches = self.limits.batches(filters)
+        await self._replies_to(self._client.unsubscribe(list(filters[batch])) for batch in batches)
+
+    async def _replies_to(self, requests: Iterable[tuple[int, int | None]]) -> list[ReasonCode]:
+        return [reason for request in requests for reason in await self._reply(*request)]
 
     async def _reply(self, result: int, mid: int | None) -> list[ReasonCode]:
         if result != paho.MQTT_ERR_SUCCESS or mid is None:
@@ -224,8 +269,8 @@ class BrokerConnection:
             self._replies.pop(mid, None)
 
     def unsubscribe_nowait(self, filters: Sequence[str]) -> None:
-        if filters and self.up:
-            self._client.unsubscribe(list(filters))
+        for batch in self.limits.batches(filters) if filters and self.up else ():
+            self._client.unsubscribe(list(filters[batch]))
 
     def ack(self, packet_id: int) -> None:
         """Send the PUBACK of a message of this connection."""
@@ -235,15 +280,19 @@ class BrokerConnection:
     def _on_connack(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if self._opened.done():
             return
+        granted = properties.json()
         if reason.is_failure:
-            self._opened.set_exception(BrokerRefused(reason.value, f"the broker refuses the connection: {reason}"))
+            text = reasons.explain(reason.value, _detail(granted))
+            self._opened.set_exception(BrokerRefused(reason.value, f"the broker refuses the connection: {text}"))
             return
-        self._adapter.start_keepalive()
+        endpoint = self._endpoint
+        self.limits = limits = BrokerLimits.from_connack(granted, endpoint.keepalive, endpoint.session_expiry)
+        self._adapter.start_keepalive(limits.keepalive)
+        if self._suspects:
+            self._may_subscribe.clear()
+        self._adapter.on_flushed = None if limits.maximum_qos else self._on_flushed
         self.connected.set()
         self.disconnected.clear()
-        self.connack_properties = properties.json()
-        self._inflight_limit = min(MAX_INFLIGHT, self.connack_properties.get("ReceiveMaximum", MAX_INFLIGHT))
-        self._max_packet = self.connack_properties.get("MaximumPacketSize", 1 << 28)
         self._on_connected(flags.session_present)
         self._unsent.extendleft(reversed(self._unacknowledged.values()))  # their PUBACKs were lost with the connection
         self._unacknowledged.clear()
@@ -252,22 +301,49 @@ class BrokerConnection:
             self._opened.set_result(None)
 
     def _on_disconnect(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        was_up = self.up
+        self._may_subscribe.set()  # and fail, without a connection
         self._adapter.stop_keepalive()
         self.connected.clear()
         self.disconnected.set()
-        self.disconnect_reason = str(reason)
-        if reason.value == SESSION_TAKEN_OVER:
-            self.disconnect_reason += (
-                f": another client connected with the client id {self._endpoint.client_id}; is there a second gateway,"
-                " or is this a listener for devices, with use_username_as_clientid?"
-            )
-        error = BrokerError(f"the connection broke: {self.disconnect_reason}")
+        from_broker = flags.is_disconnect_packet_from_server
+        if from_broker:
+            self.disconnect_reason = reasons.explain(reason.value, _detail(properties.json()))
+            if reason.value == reasons.SESSION_TAKEN_OVER:
+                self.disconnect_reason += f" client_id: {self._endpoint.client_id}"
+        else:
+            self.disconnect_reason = _OWN_REASONS.get(reason.value, str(reason))
+        code = reason.value
+        suspicious = code in reasons.ENDED_BY_A_PUBLICATION if from_broker else code == reasons.UNSPECIFIED
+        kind = BrokerClosed if was_up and suspicious else BrokerError
+        error = kind(f"the connection broke: {self.disconnect_reason}")
         waiting: list[asyncio.Future[Any]] = [self._opened, *self._replies.values()]
         for each in waiting:
             if not each.done():
                 each.set_exception(error)
+        if was_up and suspicious:
+            self._suspect_in_flight(reasons.CLOSED | (code if from_broker else 0))
+
+    def _suspect_in_flight(self, reason: int) -> None:
+        """The broker ended the connection, and not for a reason that has nothing to do with publications."""
+        if not self._suspects:
+            self._suspects = len(self._unacknowledged)
+        elif self._unacknowledged:
+            _, publication = self._unacknowledged.popitem()
+            self._one_suspect_less()
+            publication.on_puback(reason)
+
+    def _one_suspect_less(self) -> None:
+        self._suspects -= 1
+        if not self._suspects:
+            self._may_subscribe.set()
 
     def _on_reply(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
         reply = self._replies.get(mid)
         if reply is not None and not reply.done():
             reply.set_result(reasons)
+
+
+def _detail(properties: dict[str, Any]) -> str:
+    """The broker's own words."""
+    return one_line(" ".join(properties[name] for name in ("ReasonString", "ServerReference") if name in properties))

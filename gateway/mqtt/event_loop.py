@@ -1,6 +1,6 @@
 """Runs a paho client on the asyncio loop by paho's hooks for external loops: reads, writes and the keepalive.
 
-PUBLISH and PUBACK bypass paho. It must never block the loop: paho connects in a thread.
+PUBLISH and PUBACK bypass paho. It must never block the loop: paho's part of connecting, TLS, runs in a thread.
 """
 
 import asyncio
@@ -21,7 +21,21 @@ from gateway.mqtt.packets import Puback, Publish
 PACKETS_PER_ITERATION = 64
 """Packets that are processed before the loop runs other callbacks."""
 KEEPALIVE_CHECK = 1.0
-"""Seconds between two checks of the keepalive, as paho needs it."""
+"""Seconds between two checks of the keepalive, as paho needs it, at most; a quarter of a shorter keepalive."""
+
+
+HAPPY_EYEBALLS_DELAY = 0.25
+"""Seconds until the next address of a name is tried beside those that have not answered (RFC 8305)."""
+
+
+class PahoClient(paho.Client):
+    """Uses a socket that is connected already. paho itself waits for each address of a name as long as for all."""
+
+    tcp_socket: socket.socket | None = None
+
+    def _create_socket_connection(self) -> socket.socket:
+        sock, self.tcp_socket = self.tcp_socket, None
+        return sock or super()._create_socket_connection()
 
 
 class PahoLoopAdapter:
@@ -29,13 +43,13 @@ class PahoLoopAdapter:
 
     def __init__(
         self,
-        client: paho.Client,
+        client: PahoClient,
         keepalive: int,
         on_message: Callable[[Publish], None],
         on_puback: Callable[[Puback], None],
     ) -> None:
         self._client = client
-        self._keepalive = keepalive
+        self._keepalive = self._keepalive_in_use = keepalive
         self._on_message = on_message
         self._on_puback = on_puback
         self._loop = asyncio.get_running_loop()
@@ -44,6 +58,8 @@ class PahoLoopAdapter:
         self._keepalive_timer: asyncio.TimerHandle | None = None
         self._sock: BufferedSocket | None = None
         self.paused = False
+        self.on_flushed: Callable[[], None] | None = None
+        """Called each time when nothing is left to send."""
         self._closed = True
         self._flush_scheduled = self._writer_added = False
         self._last_received = self._last_sent = 0.0
@@ -79,16 +95,27 @@ class PahoLoopAdapter:
                 self._schedule_flush()
 
     async def connect(self, host: str, port: int, **options: Any) -> None:
-        """Have paho connect, in a thread, one at a time. Raises OSError, ValueError.
+        """Connect by TCP to the address that answers first, then have paho connect, in a thread, one at a time. Raises
+        OSError, ValueError.
 
         Cancelling it does not end the thread: `close` must follow, and closes a connection that opens later.
         """
         await self.wait_connect_thread()
         self._closed = self.paused = False
+        self._client.tcp_socket = await self._open_socket(host, port)
         connect = partial(self._client.connect, host, port, self._keepalive, **options)
         self._connecting = self._loop.run_in_executor(None, connect)
         self._connecting.add_done_callback(self._on_connect_done)
         await asyncio.shield(self._connecting)
+
+    async def _open_socket(self, host: str, port: int) -> socket.socket:
+        transport, _ = await self._loop.create_connection(
+            asyncio.Protocol, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY
+        )
+        sock: socket.socket = transport.get_extra_info("socket").dup()
+        transport.abort()  # closes its own handle alone
+        sock.settimeout(self._client.connect_timeout)
+        return sock
 
     async def wait_connect_thread(self) -> None:
         """Wait until no thread connects."""
@@ -99,9 +126,11 @@ class PahoLoopAdapter:
         if self._closed:
             self.close()
 
-    def start_keepalive(self) -> None:
-        """CONNACK was received."""
+    def start_keepalive(self, keepalive: int) -> None:
+        """CONNACK was received. `keepalive`: the one in use, in s."""
         self.paused = False
+        # paho has taken the broker's from CONNACK: it may be above ours, or 0, and a dead broker would not be noticed.
+        self._client._keepalive = self._keepalive_in_use = keepalive
         self._last_received = time.monotonic()
         self._keepalive_tick()
 
@@ -176,10 +205,13 @@ class PahoLoopAdapter:
         if not done:
             self._loop.add_writer(sock, self._flush)
             self._writer_added = True
-        elif self._writer_added:
-            self._writer_added = False
-            if sock.fileno() >= 0:
-                self._loop.remove_writer(sock)
+        else:
+            if self._writer_added:
+                self._writer_added = False
+                if sock.fileno() >= 0:
+                    self._loop.remove_writer(sock)
+            if self.on_flushed is not None:
+                self.on_flushed()
 
     def _read(self) -> None:
         if self._sock is not None:
@@ -207,11 +239,12 @@ class PahoLoopAdapter:
 
     def _keepalive_tick(self) -> None:
         self.stop_keepalive()
-        self._keepalive_timer = self._loop.call_later(KEEPALIVE_CHECK, self._keepalive_tick)
+        keepalive = self._keepalive_in_use
+        self._keepalive_timer = self._loop.call_later(min(KEEPALIVE_CHECK, keepalive / 4), self._keepalive_tick)
         now = time.monotonic()
-        if not self.paused and now - self._last_received > self._keepalive:
+        if not self.paused and now - self._last_received > keepalive:
             self._client.loop_misc()  # paho pings, and ends the connection where no answer comes
-        elif now - self._last_sent > self._keepalive / 2:
+        elif now - self._last_sent > keepalive / 2:
             # paho's own ping would end the connection while its answer waits behind messages that are not read. Any
             # packet keeps a connection alive, and unsubscribing from a filter without subscription changes nothing.
             self._client.unsubscribe("$keepalive")

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 PUBLISH = 0x30
 PUBACK = 0x40
-QOS_1 = 0x02
 QOS_2 = 0x04
 DUP = 0x08
 NO_MATCHING_SUBSCRIBERS = 0x10
@@ -72,12 +71,13 @@ def parse(data: bytes, at: int, end: int) -> Publish | Puback | None:
     return Publish(topic, data[at:end], qos, packet_id, first & DUP != 0) if topic and at <= end else None
 
 
-def publish(topic: str, payload: bytes, packet_id: int, retain: bool, properties: bytes) -> bytes:
-    """A PUBLISH of QoS 1 (MQTT 5, 3.3). `properties`: from `user_properties` or `message_expiry`, or empty."""
+def publish(topic: str, payload: bytes, packet_id: int, retain: bool, properties: bytes, qos: int = 1) -> bytes:
+    """A PUBLISH of QoS 1, or 0 without the packet id (MQTT 5, 3.3). `properties`: from `user_properties` or
+    `message_expiry`, or empty."""
     name = topic.encode()
     length = _write_varint(len(properties)) + properties if properties else b"\0"
-    head = len(name).to_bytes(2, "big") + name + packet_id.to_bytes(2, "big") + length
-    return bytes((PUBLISH | QOS_1 | retain,)) + _write_varint(len(head) + len(payload)) + head + payload
+    head = len(name).to_bytes(2, "big") + name + (packet_id.to_bytes(2, "big") if qos else b"") + length
+    return bytes((PUBLISH | qos << 1 | retain,)) + _write_varint(len(head) + len(payload)) + head + payload
 
 
 def user_properties(pairs: Sequence[tuple[str, str]]) -> bytes:

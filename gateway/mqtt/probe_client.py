@@ -11,6 +11,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 from gateway.errors import BrokerError
 from gateway.mqtt import packets
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
+from gateway.mqtt.limits import BrokerLimits
 from gateway.mqtt.packets import Publish
 
 
@@ -30,9 +31,9 @@ class ProbeClient:
         return self._connection.up
 
     @property
-    def connack_properties(self) -> dict[str, Any]:
-        """Of the last CONNACK, by their names in MQTT 5 without spaces."""
-        return self._connection.connack_properties
+    def limits(self) -> BrokerLimits:
+        """What the broker granted at the last connection."""
+        return self._connection.limits
 
     async def subscribe(self, topic_filter: str) -> int:
         """The broker's reason code. Retained messages are sent at once. Raises BrokerError."""

@@ -13,13 +13,16 @@ from typing import Protocol
 
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.errors import BrokerError
-from gateway.mqtt import packets
+from gateway.errors import BrokerClosed, BrokerError
+from gateway.mqtt import packets, reasons
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint, OnPuback
+from gateway.mqtt.limits import BrokerLimits
 from gateway.mqtt.packets import Publish
 
 SHARED = "$share/"
 """MQTT 5: the beginning of the filter of a shared subscription."""
+CLOSED_ALLOWED = 2
+"""Connections that the broker may end instead of an answer to one subscription, before that is given up."""
 PUBLISHER_SUFFIX = "-mouth"
 """Of the publisher's client id. Brokers in use know the gateway by this id, so it must not change."""
 
@@ -48,6 +51,9 @@ class SessionHandler(Protocol):
     def connected(self, connection: int, session_present: bool) -> None:
         """The subscriber is connected; `session_present`: the broker kept the session. Its messages follow."""
 
+    def may_publish(self, limits: BrokerLimits) -> None:
+        """The publisher is connected; from now on its publications must keep to `limits`."""
+
     def delivered(self, delivery: Delivery) -> None:
         """A message was received."""
 
@@ -75,7 +81,7 @@ class MqttSession:
         self._handler = handler
         self._subscriber = BrokerConnection(endpoint, self._on_message, self._on_connected, receive_maximum)
         publisher = replace(endpoint, client_id=endpoint.client_id + PUBLISHER_SUFFIX, session_expiry=0)
-        self._publisher = BrokerConnection(publisher, self._on_retained)
+        self._publisher = BrokerConnection(publisher, self._on_retained, lambda _: handler.may_publish(self.limits))
         self._connection = self._received = 0
         self._unacknowledged: deque[Delivery] = deque()
         self.subscribed = self._paused = False
@@ -86,7 +92,24 @@ class MqttSession:
     @property
     def up(self) -> bool:
         """Whether both are connected and the subscriptions are confirmed."""
-        return self._subscriber.up and self._publisher.up and self.subscribed
+        return self.receiving and self._publisher.up
+
+    @property
+    def receiving(self) -> bool:
+        """Whether the subscriber is connected and its subscriptions are confirmed."""
+        return self._subscriber.up and self.subscribed
+
+    @property
+    def limits(self) -> BrokerLimits:
+        """What the broker granted: its session, keep alive and subscriptions the subscriber's, else the publisher's."""
+        of = self._subscriber.limits
+        return replace(
+            self._publisher.limits,
+            keepalive=of.keepalive,
+            session_expiry=of.session_expiry,
+            wildcards=of.wildcards,
+            shared=of.shared,
+        )
 
     async def open(self) -> None:
         """Open what is not open, and subscribe. Raises BrokerError; then `open` may be tried again."""
@@ -105,11 +128,14 @@ class MqttSession:
     async def _subscribe(self) -> None:
         """On every connection and first of all: Mosquitto loses shared subscriptions at its own restart, and drops
         what is published until they are there again."""
+        limits = self._subscriber.limits
+        if not limits.wildcards or (not limits.shared and any(each.startswith(SHARED) for each, _ in self._filters)):
+            code = reasons.NO_SHARED_SUBSCRIPTIONS if limits.wildcards else reasons.NO_WILDCARDS
+            raise BrokerError(f"the broker refuses to subscribe: {reasons.explain(code)}")
         pairs = zip(self._filters, await self._subscriber.subscribe(self._filters), strict=True)
-        refused = [f"{each} ({reason})" for (each, _), reason in pairs if reason.is_failure]
+        refused = [f"{each}: {reasons.explain(reason.value)}" for (each, _), reason in pairs if reason.is_failure]
         if refused:
-            topics = ", ".join(refused)
-            raise BrokerError(f"the broker refuses to subscribe {topics}: its ACL must let the gateway read them")
+            raise BrokerError(f"the broker refuses to subscribe {'; '.join(refused)}")
         if self._unwanted:
             await self._subscriber.unsubscribe(self._unwanted)
             self._unwanted = []
@@ -164,15 +190,21 @@ class MqttSession:
     async def read_retained(self, topics: Sequence[str], subscribed: Callable[[], None], linger: float) -> None:
         """Have the retained messages of `topics` delivered; `subscribed` is called once the broker has confirmed.
 
-        It unsubscribes after `linger` seconds more. Where the connection breaks meanwhile, the next one is used.
+        It unsubscribes after `linger` seconds more. Where the connection breaks meanwhile, the next one is used. Raises
+        BrokerClosed where the broker has ended CLOSED_ALLOWED connections instead of an answer.
         """
+        closed = 0
         while True:
             await self._publisher.connected.wait()
             try:
                 await self._publisher.subscribe([(topic, _RETAINED_NOW) for topic in topics])
                 break
+            except BrokerClosed:
+                closed += 1
+                if closed == CLOSED_ALLOWED:
+                    raise
             except BrokerError:
-                continue  # on the next connection
+                pass
         subscribed()
         asyncio.get_running_loop().call_later(linger, self._publisher.unsubscribe_nowait, topics)
 

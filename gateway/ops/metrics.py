@@ -97,7 +97,8 @@ class Metrics(Collector):
         self.retries: Labeled[tuple[str, str], Counter] = Labeled(Counter)
         self.call_seconds: Labeled[str, Histogram] = Labeled(Histogram)
         self.acknowledged, self.rate_limited, self.dead_letters_kept = Counter(), Counter(), Counter()
-        self.plans_published, self.blocks_published = Counter(), Counter()
+        self.plans_published, self.blocks_published, self.publications_refused = Counter(), Counter(), Counter()
+        self.sessions_lost = Counter()
         self.heartbeats_accepted, self.breaker_opened = Counter(), Counter()
         self._gauges: list[Gauge] = []
         self.connected = self._gauge("connected", "1 while connected to the broker and subscribed")
@@ -141,6 +142,8 @@ class Metrics(Collector):
             ("messages_acknowledged", "Messages acknowledged to the broker", self.acknowledged),
             ("plans_published", "Deployment plans published to devices", self.plans_published),
             ("blocks_published", "Blocks of model files published to devices", self.blocks_published),
+            ("publications_refused", "Publications that the broker did not take", self.publications_refused),
+            ("sessions_lost", "Times that the broker did not keep our session", self.sessions_lost),
             ("heartbeats_accepted", "Heartbeats accepted by the Edge Manager", self.heartbeats_accepted),
             ("messages_rate_limited", "Messages above device_rate (they are also rejected)", self.rate_limited),
             ("circuit_breaker_opened", "Times that calls failed for all devices", self.breaker_opened),

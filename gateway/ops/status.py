@@ -8,7 +8,7 @@ from typing import Self
 
 import structlog
 
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, explain
 from gateway.ops.http_server import HttpServer, PageResponse
 from gateway.ops.metrics import CONTENT_TYPE, Metrics
 
@@ -65,7 +65,7 @@ class StatusServer:
         try:
             self.port = await self._server.start(self._host, port)
         except (OSError, UnicodeError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or str(error)
+            reason = explain(error)
             if not (isinstance(error, OSError) and error.errno in PORT_ERRORS):
                 mistake = f"{self._host} should be an address of this machine ({reason})"
                 raise ConfigError([f"http_host: {mistake}"]) from None

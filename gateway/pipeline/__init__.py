@@ -4,3 +4,4 @@ from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.inbound import InboundHandler
 from gateway.pipeline.rate_limiter import DeviceRateLimiter
+from gateway.pipeline.session_watch import SessionWatch

@@ -27,7 +27,7 @@ from gateway.core import (
 )
 from gateway.errors import FileError
 from gateway.files import BlockSender, ModelFileStore, ReadQueue
-from gateway.mqtt import Delivery, MqttSession
+from gateway.mqtt import CLOSED, Delivery, MqttSession, explain
 from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.hellos import HelloWriter, RetainedHelloReader
@@ -59,15 +59,23 @@ class Dispatcher:
     def start(self, session: MqttSession, client: EdgeManagerClient, models: ModelFileStore) -> None:
         """Before the first message: restore the hellos of the last run."""
         self._session, self._client, self._models = session, client, models
-        self._publisher = Publisher(session, self._topics, self._store, self._metrics, self._changed.set)
-        self._block_sender = BlockSender(session.publish, self._loop.call_later, self._metrics.blocks_published.inc)
+        self._publisher = Publisher(
+            session, self._topics, self._store, self._metrics, self._changed.set, self._on_plan_refused
+        )
+        self._block_sender = BlockSender(
+            session.publish,
+            self._loop.call_later,
+            self._metrics.blocks_published.inc,
+            on_refused=self._metrics.publications_refused.inc,
+        )
         self._reads = ReadQueue(models, self._block_sender)
-        self._hello_writer = HelloWriter(self._store)
+        self._hello_writer = HelloWriter(self._store, self._engine.hellos)
         self._hello_reader = RetainedHelloReader(
             self._engine, self._topics, session, self._hello_wait, self.execute, self._start_task
         )
         for device, records in self._store.hellos():
             self._engine.restore_hellos(self._topics.device(device.fleet, device.name), records)
+        self._hello_writer.start()
         client.bind(
             lambda device: self.execute(self._engine.retry_due(device, _now())),
             lambda limit: self.execute(self._engine.set_concurrency(limit, _now())),
@@ -133,6 +141,10 @@ class Dispatcher:
 
         topic = protocol.topic_for_same_device(cast("Delivery", effect.delivery).topic, protocol.Channel.BLOCK)
         self._reads.send(topic, effect.file, effect.read, unavailable)
+
+    def _on_plan_refused(self, refused: PublishPlan, reason: int) -> None:
+        closed = bool(reason & CLOSED)
+        self.execute(self._engine.plan_refused(refused, explain(reason), closed, _now()))
 
     # Calls
 

@@ -6,16 +6,22 @@ Must never decide what a hello means.
 import asyncio
 import time
 from collections.abc import Callable, Coroutine
+from itertools import islice
 from typing import Any
 
 import structlog
 
 from gateway.core import Effect, Engine, SaveHellos
-from gateway.errors import StateError
+from gateway.errors import BrokerClosed, StateError
 from gateway.mqtt import MqttSession
 from gateway.pipeline.publisher import PublishBarrier
 from gateway.protocol import Channel, Device, HelloRecord, Instant, Topics
 from gateway.storage import StateStore
+
+RETRY_AFTER = 5.0
+"""Seconds after which hellos that could not be saved are saved again."""
+SAVED_AT_ONCE = 5_000
+"""Devices in one transaction, so that a large fleet does not stop the loop for long."""
 
 _log = structlog.get_logger()
 
@@ -57,7 +63,12 @@ class RetainedHelloReader:
             self._set_timer()
 
         topics = [self._topics.format(device, Channel.HELLO) for device in devices]
-        await self._session.read_retained(topics, confirmed, self._linger)
+        try:
+            await self._session.read_retained(topics, confirmed, self._linger)
+        except BrokerClosed as error:
+            event = "the broker ends the connection when hellos are asked for: their devices get code 2"
+            _log.error(event, reason=str(error), topic=topics[0], devices=len(topics))
+            confirmed()  # the waits end at their deadline
 
     def end_waits(self, under_pressure: bool = False) -> None:
         """End the waits that are over. `under_pressure`: as Engine.tick's."""
@@ -75,34 +86,55 @@ class RetainedHelloReader:
 
 
 class HelloWriter:
-    """Saves what one turn of the loop learns in one transaction. A disk that fails delays nothing: it is logged."""
+    """Saves what one turn of the loop learns in one transaction. A disk that fails delays nothing: it is logged.
 
-    def __init__(self, store: StateStore) -> None:
-        self._store = store
+    `known`: the hellos of all devices, for a file that was begun empty.
+    """
+
+    def __init__(self, store: StateStore, known: Callable[[], dict[Device, tuple[HelloRecord, ...]]]) -> None:
+        self._database, self._known = store.database, known
         self._loop = asyncio.get_running_loop()
         self._unsaved: dict[Device, tuple[HelloRecord, ...]] = {}
         self._barriers: list[PublishBarrier] = []
+        self._retry: asyncio.Handle | None = None
 
     @property
     def pending(self) -> bool:
-        """Whether something is not on the disk yet."""
-        return bool(self._unsaved)
+        """Whether something waits for the disk."""
+        return bool(self._barriers)
+
+    def start(self) -> None:
+        """The hellos of the last run are restored."""
+        if self._database.begun_empty:
+            self._retry = self._loop.call_soon(self._write)
 
     def save(self, effect: SaveHellos, barrier: PublishBarrier) -> None:
-        """What follows in the list of effects waits for the disk."""
-        if not self._unsaved:
+        """What follows in the list of effects waits for the disk, unless that is known to fail."""
+        self._unsaved[effect.device] = effect.hellos
+        if self._retry is not None:
+            return
+        if not self._barriers:
             self._loop.call_soon(self._write)
         barrier.pending += 1
-        self._unsaved[effect.device] = effect.hellos
         self._barriers.append(barrier)
 
     def _write(self) -> None:
-        unsaved, self._unsaved = self._unsaved, {}
-        barriers, self._barriers = self._barriers, []
+        self._retry = None
+        if self._database.begun_empty:
+            self._unsaved, self._database.begun_empty = self._known(), False
+        part = dict(islice(self._unsaved.items(), SAVED_AT_ONCE))
         try:
-            self._store.save_hellos(unsaved)
+            self._database.save_hellos(part)
         except StateError as error:
             event = "hellos cannot be saved: after a restart older tags are unknown, until the disk works again"
             _log.error(event, error=str(error))
+            self._retry = self._loop.call_later(RETRY_AFTER, self._write)
+        else:
+            for device in part:
+                del self._unsaved[device]
+            if self._unsaved:
+                self._retry = self._loop.call_soon(self._write)
+                return
+        barriers, self._barriers = self._barriers, []
         for barrier in barriers:
             barrier.done()

@@ -11,11 +11,12 @@ import structlog
 from gateway.cloud import EdgeManagerClient
 from gateway.core import Acknowledge, Effect, Engine
 from gateway.errors import DecodeError, LimitError, MessageError, RateError
-from gateway.mqtt import Delivery, MqttSession
+from gateway.mqtt import BrokerLimits, Delivery, MqttSession
 from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
+from gateway.pipeline.session_watch import SessionWatch
 from gateway.protocol import DECODERS, Channel, Device, Instant, Topics, peek_seq
 from gateway.storage import StateStore
 
@@ -39,10 +40,12 @@ class InboundHandler:
         limit: InFlightLimit,
         rates: DeviceRateLimiter,
         max_payload: int,
+        watch: SessionWatch,
     ) -> None:
         self._engine, self._dispatcher, self._topics = engine, dispatcher, topics
         self._store, self._metrics = store, metrics
         self._limit, self._rates, self._max_payload = limit, rates, max_payload
+        self._watch = watch
 
     def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
         """Before the first connection."""
@@ -56,10 +59,14 @@ class InboundHandler:
 
     def connected(self, connection: int, session_present: bool) -> None:
         self._limit.connected()
+        self._watch.connected(session_present, self._session.limits.session_expiry)
         now = Instant(time.time(), time.monotonic())
         if session_present:
             self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
         self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
+
+    def may_publish(self, limits: BrokerLimits) -> None:
+        self._engine.set_room(self._topics.room(limits.publication_room))
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: accepted or rejected, never lost."""
@@ -105,6 +112,8 @@ class InboundHandler:
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
         self._checked_at = time.monotonic()
         self._store.touch_liveness()
+        if self._session.receiving:
+            self._watch.receiving()
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)

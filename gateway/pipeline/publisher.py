@@ -4,6 +4,7 @@ A dead letter without a subscriber is appended to a file.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
@@ -12,13 +13,15 @@ import structlog
 
 from gateway.core import DeadLetter, PublishAck, PublishPlan
 from gateway.errors import Code, StateError
-from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS, Delivery, MqttSession
+from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS, Delivery, MqttSession, explain
 from gateway.ops import Metrics
 from gateway.protocol import Channel, Topics, encode_ack, topic_for_same_device
 from gateway.storage import StateStore
 
 LOGGED_A_SECOND = 50
 """Rejections in the log; the next event says how many more there were."""
+REFUSALS_EVERY = 1.0
+"""Seconds between two events that the broker does not take a publication, for the same reason."""
 
 _log = structlog.get_logger()
 
@@ -47,7 +50,8 @@ class PublishBarrier:
 
 
 class Publisher:
-    """`unconfirmed` counts publications without PUBACK; `on_confirmed` is called at each PUBACK."""
+    """`unconfirmed` counts publications without PUBACK; `on_confirmed` is called at each PUBACK, and first
+    `on_plan_refused`, with the reason code, where the broker did not take a plan."""
 
     def __init__(
         self,
@@ -56,12 +60,15 @@ class Publisher:
         store: StateStore,
         metrics: Metrics,
         on_confirmed: Callable[[], None],
+        on_plan_refused: Callable[[PublishPlan, int], None],
     ) -> None:
         self._session, self._topics = session, topics
         self._store, self._metrics = store, metrics
-        self._on_confirmed = on_confirmed
+        self._on_confirmed, self._on_plan_refused = on_confirmed, on_plan_refused
         self.unconfirmed = 0
         self._second, self._logged, self._not_logged = float("-inf"), 0, 0
+        self._refusals_logged: dict[int, float] = {}
+        self._refusals_not_logged: Counter[int] = Counter()
 
     def publish_ack(self, effect: PublishAck, barrier: PublishBarrier) -> None:
         """On the sender's own channel."""
@@ -71,7 +78,13 @@ class Publisher:
     def publish_plan(self, effect: PublishPlan, barrier: PublishBarrier) -> None:
         """Retained."""
         self._metrics.plans_published.inc()
-        self._publish(barrier, self._topics.format(effect.device, Channel.PLAN), effect.payload, retain=True)
+
+        def on_reason(reason: int) -> None:
+            if reason >= FAILURE:
+                self._on_plan_refused(effect, reason)
+
+        topic = self._topics.format(effect.device, Channel.PLAN)
+        self._publish(barrier, topic, effect.payload, on_reason, retain=True)
 
     def dead_letter(self, effect: DeadLetter, barrier: PublishBarrier) -> None:
         """The rejected payload, byte for byte, with topic, code and reason as user properties."""
@@ -101,6 +114,18 @@ class Publisher:
         _log.warning(event, topic=topic, code=code, why=detail, **more)
         self._not_logged = 0
 
+    def _log_refusal(self, topic: str, reason: int, size: int) -> None:
+        """Each reason once in REFUSALS_EVERY."""
+        now = time.monotonic()
+        if now - self._refusals_logged.get(reason, float("-inf")) < REFUSALS_EVERY:
+            self._refusals_not_logged[reason] += 1
+            return
+        self._refusals_logged[reason] = now
+        more = {"not_logged": count} if (count := self._refusals_not_logged.pop(reason, 0)) else {}
+        event = "the broker does not take a publication: its device does not get it"
+        largest = self._session.limits.maximum_packet_size
+        _log.error(event, topic=topic, reason=explain(reason), bytes=size, largest_packet=largest, **more)
+
     def _append_to_file(self, delivery: Delivery, code: Code, detail: str, reason: int) -> None:
         """No client received it on the topic `dead`: append it to the file; if that fails, log it."""
         self._metrics.dead_letters_kept.inc()
@@ -113,7 +138,8 @@ class Publisher:
                 payload=delivery.payload.hex(),
             )
         else:
-            _log.warning("no subscriber on the topic dead: payload saved to a file", file=str(file), reason=reason)
+            why = "it has no subscriber" if reason == NO_MATCHING_SUBSCRIBERS else explain(reason)
+            _log.warning("payload not delivered on the topic dead: saved to a file", file=str(file), reason=why)
 
     def _publish(
         self,
@@ -125,11 +151,11 @@ class Publisher:
         properties: tuple[tuple[str, str], ...] = (),
     ) -> None:
         def confirmed(reason: int) -> None:
+            if reason >= FAILURE:
+                self._metrics.publications_refused.inc()
+                self._log_refusal(topic, reason, len(payload))
             if on_reason is not None:
                 on_reason(reason)
-            elif reason >= FAILURE:
-                event = "the broker refuses a publication: its ACL must let the gateway write it"
-                _log.error(event, topic=topic, reason=reason)
             self.unconfirmed -= 1
             barrier.done()
             self._on_confirmed()

@@ -7,11 +7,13 @@ from typing import Any
 
 import msgpack
 
-from gateway.errors import DecodeError, MessageError
+from gateway.errors import DecodeError, LimitError, MessageError
 from gateway.protocol import fields, messages
 from gateway.protocol.messages import NO_URLS, STATES, STATUSES, Samples
 
 MAX_EXPONENT = 30
+MAX_MODELS = 1_000
+"""Of a heartbeat, and of its result."""
 SHORT = 512
 """Bytes of a payload whose claims of length are not worth a pass of their own."""
 MAX_MQTT_PACKET = 268_435_455
@@ -43,7 +45,7 @@ def decode_heartbeat(payload: bytes) -> messages.Heartbeat:
             fields.tag(source) if type(source) is int else _layout(source),
             fields.optional_uint(time, "time"),
             _sample_row(values, "values"),
-            tuple(map(_model_samples, models if type(models) is tuple else fields.optional_array(models, "models"))),
+            tuple(map(_model_samples, _few(models, "models"))),
             None if have is None else fields.uint(have, "have"),
             None if result is None else _result(result),
             fields.optional_uint(seq, "seq"),
@@ -150,6 +152,14 @@ def _model_samples(value: Any) -> messages.ModelSamples | None:
     )
 
 
+def _few(value: Any, what: str) -> tuple[Any, ...]:
+    """An array of models: one of a byte each would take a quarter of a second for a payload of 64 KiB."""
+    models: tuple[Any, ...] = value if type(value) is tuple else fields.optional_array(value, what)
+    if len(models) > MAX_MODELS:
+        raise LimitError(f"{what}: {len(models)}, at most {MAX_MODELS}")
+    return models
+
+
 def _sample_row(value: Any, what: str) -> tuple[Samples, ...]:
     row: tuple[Samples, ...] = value if type(value) is tuple else fields.optional_array(value, what)
     for samples in row:
@@ -170,7 +180,7 @@ def _result(value: Any) -> messages.Result:
         fields.optional_text(message, "result's message"),
         fields.optional_uint(start_age, "start_age"),
         fields.optional_uint(end_age, "end_age"),
-        None if models is None else tuple(map(_model_result, fields.optional_array(models, "result's models"))),
+        None if models is None else tuple(map(_model_result, _few(models, "result's models"))),
     )
 
 

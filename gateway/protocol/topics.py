@@ -67,6 +67,10 @@ class Topics:
     def format(self, device: Device, channel: Channel) -> str:
         return f"{self._prefix}{device.fleet}/{device.name}/{channel}"
 
+    def room(self, publication_room: int) -> int:
+        """What is left for the topic below the root and the payload, of the bytes for topic and payload."""
+        return publication_room - len(self._prefix.encode())
+
     def devices_of(self, topics: Iterable[str]) -> set[Device]:
         """The devices of these topics; a topic without a valid device is left out."""
         devices = set()

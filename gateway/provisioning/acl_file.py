@@ -49,7 +49,7 @@ class AclFile:
 
     def __init__(self, root: str) -> None:
         if not root.strip("/ ") or root != root.strip("/ ") or set(root) & set("+#") or not root.isprintable():
-            raise ValueError(f"{root!r} is not a root of topics")
+            raise ValueError(f"{root!r} is not a root of topics: levels as site-1/edge, without + and #")
         self.root = root
         # In the order of the file: the lines of a device under its user name, other lines under a number.
         self._parts: dict[str | int, list[str]] = {}

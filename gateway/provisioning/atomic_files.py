@@ -60,7 +60,18 @@ def read(path: Path) -> bytes | None:
 
 
 def write(path: Path, content: bytes, mode: int, like: os.stat_result | None = None) -> None:
-    """Write or replace a file; it is on the disk when this returns. `like`: its owner; None: the folder's."""
+    """Write or replace a file; it is on the disk when this returns. `like`: its owner; None: the folder's.
+
+    Raises OSError, which names `path`.
+    """
+    try:
+        _write(path, content, mode, like)
+    except OSError as error:
+        # A write to an open file names none, and the temporary one is gone.
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _write(path: Path, content: bytes, mode: int, like: os.stat_result | None) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, SECRET)
     try:

@@ -42,9 +42,11 @@ class AdvertisedBroker:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise ProvisioningError(f"{url!r} is no URL of a broker: {error}") from error
+            raise ProvisioningError(f"--broker {url!r} is no URL of a broker: {error}") from error
         if parts.scheme not in ("mqtt", "mqtts") or not parts.hostname or parts.path not in ("", "/") or parts.username:
-            raise ProvisioningError(f"{url!r} is no URL of a broker: must be mqtts://host:port or mqtt://host:port")
+            raise ProvisioningError(
+                f"--broker {url!r} is no URL of a broker: must be mqtts://host:port or mqtt://host:port"
+            )
         return cls(parts.hostname, port, parts.scheme == "mqtts")
 
     def port_for(self, kind: CredentialKind) -> int:

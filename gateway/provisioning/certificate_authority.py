@@ -145,13 +145,24 @@ def common_name(certificate: x509.Certificate) -> str:
     return str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
 
-def _name(common_name: str) -> x509.Name:
+def check_common_name(common_name: str) -> None:
+    """Raises ProvisioningError for one that is too long for a certificate."""
     if len(common_name) > MAX_COMMON_NAME:
         raise ProvisioningError(
             f"{common_name}: {len(common_name)} characters, a certificate's common name takes {MAX_COMMON_NAME}; "
             "a password has no such limit"
         )
+
+
+def _name(common_name: str) -> x509.Name:
+    check_common_name(common_name)
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+
+
+def check_host_names(hosts: Iterable[str]) -> None:
+    """Raises ProvisioningError if one is neither a host name nor an IP address."""
+    for host in hosts:
+        _host(host)
 
 
 def _host(host: str) -> x509.GeneralName:

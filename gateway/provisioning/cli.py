@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gateway.errors import ProvisioningError
+from gateway.errors import ProvisioningError, explain
 from gateway.manager import DEFAULT_DATA
 
 if TYPE_CHECKING:
@@ -39,7 +39,9 @@ ManagerDataOption = Annotated[
     Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")
 ]
 NoRegisterOption = Annotated[bool, typer.Option("--no-register", help="Do not change the Edge Manager.")]
-OptionalFleetArgument = Annotated[str | None, typer.Argument(help="A DeviceFleetName.", show_default=False)]
+OptionalFleetArgument = Annotated[
+    str | None, typer.Argument(metavar="FLEET", help="A DeviceFleetName.", show_default=False)
+]
 _DEVICES = typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)
 DeviceArguments = Annotated[list[str] | None, _DEVICES]
 CsvOption = Annotated[Path | None, typer.Option("--csv", help="A file of lines `fleet,device`, in place of names.")]
@@ -59,7 +61,8 @@ def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except (ProvisioningError, OSError) as error:
-        typer.echo(f"edge-gateway devices: {' '.join(str(error).split())}", err=True)
+        text = explain(error) if isinstance(error, OSError) else " ".join(str(error).split())
+        typer.echo(f"edge-gateway devices: {text}", err=True)
         raise typer.Exit(2) from error
 
 
@@ -82,10 +85,13 @@ def init(
     """
     from gateway.provisioning import commands
 
-    with _exit_on_error():
-        made = commands.init(site, hosts or [], datetime.now(UTC), renew, root)
-    for each in made:
-        typer.echo(f"made {each}")
+    made: list[str] = []
+    try:
+        with _exit_on_error():
+            commands.init(site, hosts or [], datetime.now(UTC), made, renew, root)
+    finally:  # what is made is made, also where the rest fails
+        for each in made:
+            typer.echo(f"made {each}")
     typer.echo(f"{RELOAD} {RELOAD_CONTAINER}" if made else "nothing to make: all files exist")
 
 
@@ -177,14 +183,14 @@ def remove(
 @app.command("list")
 def list_devices(
     as_json: Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")] = False,
-    no_register: NoRegisterOption = False,
+    no_register: Annotated[bool, typer.Option("--no-register", help="Do not ask the Edge Manager.")] = False,
     site: SiteOption = DEFAULT_SITE,
     data: ManagerDataOption = DEFAULT_DATA,
 ) -> None:
     """List all devices of the site and of the manager, with their credentials."""
     from gateway.provisioning import commands
 
-    opened = commands.open_site(site, None if no_register else data, datetime.now(UTC))
+    opened = commands.read_site(site, None if no_register else data, datetime.now(UTC))
     with _exit_on_error(), opened as (inventory, manager):
         listings = commands.list_devices(inventory, manager)
     if as_json:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.errors import ProvisioningError
+from gateway.errors import ProvisioningError, explain
 from gateway.manager import Database, ManagerError, open_database
 from gateway.protocol import Device
 from gateway.provisioning import atomic_files, conversion, credentials, site
@@ -62,45 +62,59 @@ def open_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[De
 
 
 @contextlib.contextmanager
-def _open_manager(data: Path) -> Iterator[Database]:
+def read_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[DeviceInventory, Database | None]]:
+    """As `open_site`, to read alone: it writes nothing and needs no right to. Each file is read as it is then."""
+    with contextlib.ExitStack() as stack:
+        inventory = DeviceInventory(Site(root), now, read_only=True)
+        yield inventory, None if data is None else stack.enter_context(_open_manager(data, read_only=True))
+
+
+@contextlib.contextmanager
+def _open_manager(data: Path, read_only: bool = False) -> Iterator[Database]:
     try:
-        with contextlib.closing(open_database(data, create=False)) as store:
+        with contextlib.closing(open_database(data, create=False, read_only=read_only)) as store:
             yield store
     except ManagerError as error:
         raise ProvisioningError(
             f"{error}; or --no-register, where the devices are registered at another Edge Manager"
         ) from error
     except sqlite3.Error as error:
-        raise ProvisioningError(f"the manager's data in {data}: {error}") from error
+        raise ProvisioningError(explain(error, f"the manager's data in {data}")) from error
 
 
-def init(root: Path, hosts: Sequence[str], now: datetime, renew: bool = False, topics: str | None = None) -> list[str]:
+def init(
+    root: Path, hosts: Sequence[str], now: datetime, made: list[str], renew: bool = False, topics: str | None = None
+) -> None:
     """Make the files of a site that are missing. `topics`: their root in the ACL; None: "edge", or that of the ACL.
 
-    Returns what it made. Raises ProvisioningError for a wrong host name, if no name was given and the broker has no
-    certificate yet, or if the ACL has another root.
+    What is made is appended to `made`, which is right too where a write fails. Raises ProvisioningError, before
+    anything is made, for a wrong host name, if no name was given and the broker has no certificate yet, or if the ACL
+    has another root.
     """
     folder = Site(root)
+    site.check_hosts(folder, hosts)
+    acl = folder.acl()
+    new_acl = _new_acl(topics or DEFAULT_ROOT)
+    if acl is not None and topics not in (None, acl.root):
+        raise ProvisioningError(f"{folder.acl_path} is for the root {acl.root}: its lines are to be changed by hand")
     site.make_folders(folder)
     with atomic_files.locked(folder.ca):
-        made = site.init(folder, hosts, now, renew)
+        site.init(folder, hosts, now, made, renew)
         inventory = DeviceInventory(folder, now)
-        acl = folder.acl()
-        if acl is None:
-            inventory.replace_acl(_new_acl(topics or DEFAULT_ROOT))
-            made.append(f"the ACL, in {folder.acl_path}; {CONVERT}")
-        elif topics not in (None, acl.root):
-            where = f"{folder.acl_path} is for the root {acl.root}"
-            raise ProvisioningError(f"{where}: its lines are to be changed by hand")
+        had_acl = inventory.has_acl
+        if not had_acl:
+            inventory.replace_acl(new_acl)
         # Devices that got a credential before there was an ACL, or by a command that was interrupted.
         known = [device for device in (*inventory.devices(), PROBE) if inventory.kind(device)]
         granted = [device for device in known if inventory.grant_topics(device)]
-        if granted and acl is not None:
-            made.append(f"entries in the ACL for {len(granted):,} devices")
-        if _ensure_probe(inventory, now):
-            made.append(f"an identity for the doctor's probe, in {folder.probe}")
+        new_probe = _ensure_probe(inventory, now)
         inventory.commit()
-    return made
+        if not had_acl:
+            made.append(f"the ACL, in {folder.acl_path}; {CONVERT}")
+        elif granted:
+            made.append(f"entries in the ACL for {len(granted):,} devices")
+        if new_probe:
+            made.append(f"an identity for the doctor's probe, in {folder.probe}")
 
 
 def convert(root: Path, conf: Path, now: datetime) -> list[str]:
@@ -172,6 +186,8 @@ def add(
     now: datetime,
 ) -> list[tuple[CredentialResult, bool | None]]:
     """For each device the result, and whether it is newly registered (None: no manager)."""
+    for device in devices:
+        credentials.check(inventory, device, request)
     results = [credentials.add(inventory, device, request) for device in devices]
     inventory.commit()
     # Registration is last: the manager would wait for a registered device that cannot connect.

@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway.errors import ProvisioningError
 from gateway.protocol import Device
 from gateway.provisioning.board_file import AdvertisedBroker, BoardFile, CredentialKind
+from gateway.provisioning.certificate_authority import check_common_name
 from gateway.provisioning.inventory import DeviceInventory
 from gateway.provisioning.site import generate_password
 
@@ -36,11 +37,20 @@ class CredentialResult:
     """None: the device has no board file."""
 
 
-def add(inventory: DeviceInventory, device: Device, request: CredentialRequest) -> CredentialResult:
-    """Write the board file and plan the credential. Raises ProvisioningError if it has one of the other kind."""
+def check(inventory: DeviceInventory, device: Device, request: CredentialRequest) -> None:
+    """Raises ProvisioningError where `add` cannot do it: the device has a credential of the other kind, for example."""
     current = inventory.kind(device)
     if current not in (None, request.kind) and not request.renew:
         raise ProvisioningError(f"{device} has a {current}: --renew puts a {request.kind} in its place")
+    if not request.renew:
+        inventory.usable_board_file(device, request.kind)
+    if request.kind == "certificate":
+        check_common_name(str(device))
+
+
+def add(inventory: DeviceInventory, device: Device, request: CredentialRequest) -> CredentialResult:
+    """Write the board file and plan the credential, which `check` has allowed."""
+    current = inventory.kind(device)
     board = None if request.renew else inventory.usable_board_file(device, request.kind)
     if current is not None and board is None and not request.renew:
         message = f"has its {current} already, and no board file: --renew makes both again"

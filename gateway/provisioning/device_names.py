@@ -11,6 +11,7 @@ from gateway.errors import LimitError, ProvisioningError
 from gateway.protocol import Device
 
 HEADER = ["fleet", "device"]
+ALLOWED = ". A name has 1 to 63 letters, digits, - and _, a letter or digit first and last, and no - after a _"
 PROBE = Device("doctor", "probe")
 """The device that `edge-gateway doctor` connects as, to test the rights of a device. No manager and no list has it."""
 
@@ -56,6 +57,7 @@ def _parse_rows(rows: Iterable[tuple[str, list[str]]]) -> list[Device]:
     """A row is its place, for the error text, and its cells."""
     places: dict[Device, str] = {}
     mistakes: list[str] = []
+    rule = ""
     for place, cells in rows:
         if len(cells) != len(HEADER):
             mistakes.append(f"{place}: {len(cells)} columns, must be {','.join(HEADER)}")
@@ -64,6 +66,7 @@ def _parse_rows(rows: Iterable[tuple[str, list[str]]]) -> list[Device]:
             device = Device(*cells)
         except LimitError as error:
             mistakes.append(f"{place}: {error}")
+            rule = ALLOWED
             continue
         if device == PROBE:
             mistakes.append(f"{place}: {device} is the doctor's own")
@@ -71,7 +74,7 @@ def _parse_rows(rows: Iterable[tuple[str, list[str]]]) -> list[Device]:
             mistakes.append(f"{place}: {device} is there twice, first in {places[device]}")
         places.setdefault(device, place)
     if mistakes:
-        raise ProvisioningError("; ".join(mistakes))
+        raise ProvisioningError("; ".join(mistakes) + rule)
     if not places:
         raise ProvisioningError("it names no device")
     return list(places)

@@ -17,19 +17,22 @@ from gateway.protocol import Device
 from gateway.provisioning import atomic_files
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.board_file import BoardFile, CredentialKind
-from gateway.provisioning.certificate_authority import common_name, hosts_of, revoked_serials
+from gateway.provisioning.certificate_authority import CertificateAuthority, common_name, hosts_of, revoked_serials
 from gateway.provisioning.device_names import PROBE, devices_of_users, file_stem
 from gateway.provisioning.site import Site
 
 
 class DeviceInventory:
-    """Reads the files of a site, which the caller must have locked. Raises ProvisioningError before `init`."""
+    """Reads the files of a site, which the caller must have locked. Raises ProvisioningError before `init`.
 
-    def __init__(self, site: Site, now: datetime) -> None:
-        authority, broker = site.authority(), site.broker_certificate()
-        if authority is None or broker is None:
+    `read_only`: only to list the devices. It needs no lock, and not the key of the authority.
+    """
+
+    def __init__(self, site: Site, now: datetime, read_only: bool = False) -> None:
+        self._authority = None if read_only else site.authority()
+        broker = site.broker_certificate()
+        if broker is None or not (read_only or self._authority):
             raise ProvisioningError(f"no site in {site.root}: `edge-gateway devices init` makes one")
-        self.authority = authority
         self.hosts = hosts_of(broker)
         """Host names and addresses of the broker."""
         self._site = site
@@ -43,6 +46,11 @@ class DeviceInventory:
         self._passwords_changed = self._passwords.had_duplicates
         self._acl = site.acl()
         self._acl_changed = False
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        assert self._authority is not None
+        return self._authority
 
     @property
     def has_acl(self) -> bool:
@@ -60,8 +68,10 @@ class DeviceInventory:
 
     def devices(self) -> set[Device]:
         """All devices that have a credential or a board file, without the doctor's."""
-        paths = (*self._site.issued.glob("*.pem"), *self._site.devices.glob("*.json"))
-        return devices_of_users((*self._passwords.users(), *(path.stem.replace(".", "/") for path in paths))) - {PROBE}
+        # Path.glob would pass over a folder that this user may not read.
+        paths = (*self._site.issued.iterdir(), *self._site.devices.iterdir())
+        users = (path.stem.replace(".", "/") for path in paths if path.suffix in (".pem", ".json"))
+        return devices_of_users((*self._passwords.users(), *users)) - {PROBE}
 
     def kind(self, device: Device) -> CredentialKind | None:
         """The credential that the broker accepts. None: the broker does not know the device."""

@@ -20,7 +20,13 @@ from cryptography import x509
 from gateway.errors import ProvisioningError
 from gateway.provisioning import atomic_files
 from gateway.provisioning.acl_file import AclFile
-from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAuthority, Identity, hosts_of
+from gateway.provisioning.certificate_authority import (
+    NOT_AFTER,
+    CertificateAuthority,
+    Identity,
+    check_host_names,
+    hosts_of,
+)
 from gateway.provisioning.password_file import PasswordFile
 
 USERS = ("gateway", "operator")
@@ -113,17 +119,24 @@ def generate_password() -> str:
     return secrets.token_urlsafe(18)
 
 
-def init(site: Site, hosts: Sequence[str], now: datetime, renew: bool = False) -> list[str]:
-    """Make the files that are missing, except the ACL, and for `renew` a new key of the broker. Returns what it made.
+def check_hosts(site: Site, hosts: Sequence[str]) -> None:
+    """Raises ProvisioningError for a wrong host name, or if no name is given and the broker has no certificate yet."""
+    check_host_names(hosts)
+    if not hosts and not _hosts(site, site.authority()):
+        question = "under which host names and addresses do devices and the gateway find the broker?"
+        raise ProvisioningError(f"{question} Name them: edge-gateway devices init HOST...")
 
-    The caller must have locked the site. Raises ProvisioningError for a wrong host name, or if no name was given and
-    the broker has no certificate yet.
+
+def init(site: Site, hosts: Sequence[str], now: datetime, made: list[str], renew: bool = False) -> None:
+    """Make the files that are missing, except the ACL, and for `renew` a new key of the broker.
+
+    What is made is appended to `made` at once. The caller must have locked the site and checked `hosts`.
     """
-    authority, made = _ensure_authority(site)
-    made += _ensure_certificate(site, authority, hosts, renew)
+    authority = _ensure_authority(site, made)
+    _ensure_certificate(site, authority, hosts, renew, made)
     if site.crl() is None:
         site.save_crl(authority.revocation_list(None, (), now))
-    return made + _ensure_users(site)
+    _ensure_users(site, made)
 
 
 def make_folders(site: Site) -> None:
@@ -133,8 +146,8 @@ def make_folders(site: Site) -> None:
         atomic_files.make_folder(folder, atomic_files.SECRET_FOLDER, ACCOUNTS.get(folder.name))
 
 
-def _ensure_authority(site: Site) -> tuple[CertificateAuthority, list[str]]:
-    authority, made = site.authority(), []
+def _ensure_authority(site: Site, made: list[str]) -> CertificateAuthority:
+    authority = site.authority()
     if authority is None:
         authority = CertificateAuthority.generate("edge-gateway site")
         # The certificate is written last: if there is only a key, a new authority is made. Nobody has trusted it yet.
@@ -144,27 +157,33 @@ def _ensure_authority(site: Site) -> tuple[CertificateAuthority, list[str]]:
     for folder in (site.broker, site.root / "gateway"):
         if atomic_files.read(folder / "ca.pem") != authority.identity.certificate_pem:
             atomic_files.write(folder / "ca.pem", authority.identity.certificate_pem, atomic_files.PUBLIC)
-    return authority, made
+    return authority
 
 
-def _ensure_certificate(site: Site, authority: CertificateAuthority, hosts: Sequence[str], renew: bool) -> list[str]:
-    certificate = site.broker_certificate()
-    old = hosts_of(certificate) if certificate is not None and authority.is_issuer_of(certificate) else []
-    if not (hosts or old):
-        question = "under which host names and addresses do devices and the gateway find the broker?"
-        raise ProvisioningError(f"{question} Name them")
+def _ensure_certificate(
+    site: Site, authority: CertificateAuthority, hosts: Sequence[str], renew: bool, made: list[str]
+) -> None:
+    old = _hosts(site, authority)
     wanted = list(hosts) or old
     if wanted == old and not renew and atomic_files.read(site.broker / "broker.key") is not None:
-        return []
+        return
     identity = authority.issue_broker(wanted, NOT_AFTER)
     atomic_files.write(site.broker / "broker.key", identity.key_pem, atomic_files.SECRET)
     atomic_files.write(site.broker / "broker.pem", identity.certificate_pem, atomic_files.PUBLIC)
-    return [f"the broker's certificate for {', '.join(wanted)}"]
+    made.append(f"the broker's certificate for {', '.join(wanted)}")
 
 
-def _ensure_users(site: Site) -> list[str]:
+def _hosts(site: Site, authority: CertificateAuthority | None) -> list[str]:
+    """Those of the broker's certificate; empty where there is none of this authority."""
+    certificate = site.broker_certificate()
+    if authority is None or certificate is None or not authority.is_issuer_of(certificate):
+        return []
+    return hosts_of(certificate)
+
+
+def _ensure_users(site: Site, made: list[str]) -> None:
     """Each password's own file is written first: after an interruption the next call continues from it."""
-    passwords, made = site.passwords(), []
+    passwords, new = site.passwords(), list[str]()
     for user in USERS:
         path = site.root / user / "password"
         content = atomic_files.read(path)
@@ -173,7 +192,7 @@ def _ensure_users(site: Site) -> list[str]:
             atomic_files.write(path, password.encode() + b"\n", atomic_files.SECRET)
         if not passwords.matches(user, password):
             passwords.set(user, password)
-            made.append(f"a password of the user {user}, in {path}")
-    if made:
+            new.append(f"a password of the user {user}, in {path}")
+    if new:
         site.save_passwords(passwords)
-    return made
+    made += new

@@ -17,12 +17,13 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, cast
 
-import boto3
 import msgpack
 
 import gateway
 from gateway.cloud.availability import Availability
+from gateway.cloud.boto_transport import make_session
 from gateway.cloud.client import EdgeManagerClient
+from gateway.cloud.credentials import CredentialSource
 from gateway.cloud.direct_transport import DirectTransport
 from gateway.cloud.http_client import HttpResponse
 from gateway.cloud.sigv4 import AwsCredentials
@@ -32,9 +33,10 @@ from gateway.mqtt.packets import Puback, Publish
 from gateway.mqtt.session import MqttSession
 from gateway.ops.call_monitor import CallMonitor
 from gateway.ops.metrics import Metrics
-from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit
+from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit, SessionWatch
 from gateway.protocol.topics import Topics
 from gateway.retry import RetryPolicy
+from gateway.storage.session_file import SessionFile
 from gateway.storage.state_store import StateStore
 
 ROOT = f"{Path(gateway.__file__).parent}/"
@@ -100,7 +102,8 @@ class Bench:
         topics = Topics("edge")
         engine, store, filters = Engine(Policy()), StateStore(folder), topics.filters((), None)
         self.dispatcher = Dispatcher(engine, topics, store, metrics, limit, hello_wait=5.0)
-        self.inbound = InboundHandler(engine, self.dispatcher, topics, store, metrics, limit, rates, max_payload=65_536)
+        watch = SessionWatch(SessionFile(folder, "bench", "127.0.0.1:1883"), metrics)
+        self.inbound = InboundHandler(engine, self.dispatcher, topics, store, metrics, limit, rates, 65_536, watch)
         self.session = MqttSession(BrokerEndpoint("127.0.0.1", 1883, "bench"), filters, self.inbound, 1000)
         self.requests, self.subscriber, self.publisher = Requests(), Socket(), Socket()
         self._open(self.session._subscriber, self.subscriber)
@@ -119,12 +122,11 @@ class Bench:
 
     def _open(self, connection: BrokerConnection, socket: Socket) -> None:
         connection._adapter = cast("Any", socket)
-        connection._inflight_limit, connection._max_packet = 1000, 1 << 28
         connection.connected.set()
 
     def _transport(self) -> DirectTransport:
-        session = boto3.Session("AKIDEXAMPLE", "secret", region_name="eu-west-1")
-        client = session.client("sagemaker-edge", endpoint_url="http://127.0.0.1:9")
+        session = make_session(CredentialSource("eu-west-1", 1.0, 1.0))
+        client = session.client("sagemaker-edge", "eu-west-1", endpoint_url="http://127.0.0.1:9")
         transport = DirectTransport(session, client, 64)
         transport._credentials = AwsCredentials("AKIDEXAMPLE", "secret")
         transport._refreshed = time.monotonic() + 3600

@@ -10,6 +10,7 @@ import pytest
 from gateway.cloud.availability import Availability
 from gateway.cloud.boto_transport import BotoTransport, make_edge_client, make_session
 from gateway.cloud.client import EdgeManagerClient, Transport
+from gateway.cloud.credentials import CredentialSource
 from gateway.cloud.direct_transport import DirectTransport
 from gateway.errors import CloudError
 from gateway.protocol.messages import Device
@@ -31,7 +32,7 @@ class ClientHarness:
         self.repeated: list[int] = []
         self.stopping = asyncio.Event()
         policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME)
-        session = make_session()
+        session = make_session(CredentialSource(None, 1.0, READ_TIMEOUT))
         client = make_edge_client(session, None, 2, 1.0, READ_TIMEOUT)
         over: Transport = DirectTransport(session, client, 2) if transport == "direct" else BotoTransport(client, 2)
         availability = Availability(2, give_up_after, time.monotonic())

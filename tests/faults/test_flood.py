@@ -1,10 +1,14 @@
-"""One device floods the gateway beside others that behave."""
+"""One device floods the gateway, by heartbeats that are many or heavy, beside others that behave."""
 
 import statistics
 import time
 
+import msgpack
+
 from tests.faults.device import Device
 from tests.faults.scenario import Scenario, scaled
+from tests.support.payloads import EPOCH
+from tests.support.plain_device import Login, PlainDevice
 
 FLOOD = 10_000
 """Heartbeats a second of one device."""
@@ -42,4 +46,31 @@ def test_a_flood_from_one_device(scenario: Scenario) -> None:
     scenario.check_ledger(f"{words}; acks of the others: {alone}, beside it {scenario.call(delays, others)}")
     assert flooded.errors > 0
     assert flooded.accepted <= most + 1
+    assert (behaved.errors, behaved.accepted) == (0, behaved.sent)
+
+
+def heavy(samples: int, seq: int) -> bytes:
+    """A heartbeat of one metric, with names as long as the service takes: 1,175 bytes of JSON for each two here."""
+    layout = ["1.0.0", [["d" * 1000, "n" * 100]], []]
+    return bytes(msgpack.packb([layout, EPOCH, [[0] * (2 * samples)], None, None, None, seq]))
+
+
+def test_heavy_heartbeats_from_one_device(scenario: Scenario) -> None:
+    """A call is at most 2 MiB of JSON: what would be more gets code 4, and no other device waits for it."""
+    scenario.gateway()
+    name = f"{scenario.name}/heavy"
+    user = scenario.broker.add_users([name])[name]
+    at = scenario.broker.address
+    others = scenario.join(scaled(20, 200))
+    scenario.load(scaled(100, 500), others)
+    scenario.run_for(scaled(1, 10))
+    alone = scenario.call(delays, others)
+    with PlainDevice(Login(at.host, at.device_port, user.user, user.password), name) as device:
+        for seq in range(scaled(10, 100)):
+            device.send("hb", heavy(32_000, seq))
+            assert device.ack(seq)[0] == 4
+    scenario.stop_load()
+    scenario.until_through()
+    behaved = scenario.figures("d-")
+    scenario.check_ledger(f"acks of the others: {alone}, beside it {scenario.call(delays, others)}")
     assert (behaved.errors, behaved.accepted) == (0, behaved.sent)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -37,10 +37,10 @@ class Report:
         return {check for check, found in self.levels.items() if found == level}
 
 
-def examined(variables: dict[str, str], *arguments: str) -> Report:
+def examined(variables: dict[str, str], *arguments: str, doctor: Sequence[str] = DOCTOR) -> Report:
     """The command, run to its end."""
     done = subprocess.run(
-        [*DOCTOR, "--json", *arguments], env=variables, cwd=ROOT, capture_output=True, text=True, timeout=120
+        [*doctor, "--json", *arguments], env=variables, cwd=ROOT, capture_output=True, text=True, timeout=120
     )
     assert done.stderr == ""
     checks = json.loads(done.stdout)["checks"]

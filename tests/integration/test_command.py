@@ -1,8 +1,10 @@
 """`python -m gateway run` with settings that cannot work: exit status 2, each mistake on its line, at once."""
 
+import os
 import subprocess
 from pathlib import Path
 
+from gateway.storage import StateStore
 from tests.support.gateway_process import COMMAND
 from tests.support.paths import ROOT
 from tests.support.processes import environment
@@ -45,5 +47,18 @@ def test_a_state_folder_that_cannot_be_used_is_a_mistake(tmp_path: Path) -> None
 def test_no_region_is_a_mistake(tmp_path: Path) -> None:
     done = run(GATEWAY_STATE_DIR=str(tmp_path), GATEWAY_HTTP_PORT="off")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "region" in done.stderr
-    assert "Traceback" not in done.stderr
+    page = (ROOT / "gateway/README.md").read_text("utf-8")
+    *_, settings = done.stderr.partition(
+        "AWS settings: no region; set AWS_REGION or AWS_PROFILE. For the embedded Edge Manager: "
+    )
+    assert len(settings.split()) == 4
+    assert all(each in page for each in settings.split()), "as the page says"
+
+
+def test_a_second_gateway_says_that_one_runs(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    done = run(GATEWAY_STATE_DIR=str(tmp_path), GATEWAY_HTTP_PORT="off", AWS_REGION="eu-central-1")
+    store.close()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"state_dir {tmp_path}: a gateway runs with it (process {os.getpid()} on ")
+    assert done.stderr.count("\n") == 1

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -22,6 +22,7 @@ from tests.integration.broken_services import DOCTOR, Altered, Report, endpoint,
 from tests.integration.site_files import DOCTORS, acl, plain_board, write
 from tests.integration.testbed import Testbed
 from tests.support.gateway_process import settings
+from tests.support.host_names import DEAD, NAME, black_hole, command
 from tests.support.manager_process import ACCESS, SECRET, Manager
 from tests.support.needs import missing, program
 from tests.support.paths import ROOT
@@ -119,6 +120,24 @@ def test_a_good_site_passes(
     assert not (tmp_path / "state").exists(), "it looks at the disk, and leaves it as it was"
 
 
+def test_each_address_of_a_name_is_reported(
+    site: Altered, manager: Manager, variables: Callable[..., dict[str, str]]
+) -> None:
+    """The first one answers nothing: the second is reached, by each protocol."""
+    made, port = variables(), site.ports["gateway-loopback"]
+    service = urlsplit(manager.url)
+    assert service.port is not None
+    named = {name: value.replace(f"@{HOST}:", f"@{NAME}:") for name, value in made.items()}
+    for name in ("AWS_ENDPOINT_URL_SAGEMAKER_EDGE", "AWS_ENDPOINT_URL_S3"):
+        named[name] = f"http://{NAME}:{service.port}"
+    with black_hole(port), black_hole(service.port):
+        report = examined(named, doctor=command([DEAD, HOST], "doctor"))
+    assert report.of("fail") == set()
+    for check in ("broker", "endpoint", "models (S3)"):
+        assert report.levels[check] == "warn"
+        assert f"({DEAD}: no answer in 5 s, {HOST}: reached)" in report.texts[check]
+
+
 def test_what_is_in_files_alone_is_reported_as_unknown(variables: Callable[..., dict[str, str]]) -> None:
     report = examined(variables())
     assert report.status == 0
@@ -171,6 +190,17 @@ def test_a_broker_of_mqtt_3_1_1_alone(variables: Callable[..., dict[str, str]], 
         missing("iotcore is not installed")
     with Rumqttd(tmp_path) as old:
         assert_only(examined(variables(port=old.address.device_port)), "MQTT 5", "only MQTT 3.1.1")
+
+
+def test_a_broker_that_grants_less(variables: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    """What its CONNACK stops is said, and that no message is retained."""
+    granted = "retain_available false", "max_packet_size 4096", "max_keepalive 10"
+    with altered(tmp_path, *granted) as limited:
+        report = examined(variables(limited))
+    assert report.of("fail") == {"retained messages"}
+    assert report.levels["limits"] == "warn"
+    assert "packets of 4,096 bytes at most, and max_payload is 65,536" in report.texts["limits"]
+    assert "no retained messages" in report.texts["limits"]
 
 
 def test_a_port_of_something_else(variables: Callable[..., dict[str, str]], manager: Manager) -> None:

@@ -22,6 +22,7 @@ from gateway.core.effects import (
 from gateway.errors import Code, MessageError
 from gateway.protocol.messages import Device, Get, Heartbeat, Hello, Layout, Plan, Read
 from gateway.protocol.service_calls import Call, SendHeartbeat
+from tests.support.engine import long_payload
 
 TAGS_KEPT = 4
 REFERRED_AT_MOST = 3
@@ -37,6 +38,7 @@ class Token:
 
     number: int
     connection: int
+    payload: bytes
 
 
 @dataclass
@@ -91,8 +93,10 @@ class Ledger:
         return self._histories.setdefault(device, DeviceHistory())
 
     def token(self, connection: int) -> Token:
-        """The token of the message that was sent last."""
-        token = Token(len(self.sent) - 1, connection)
+        """The token of the message that was sent last. Each second heartbeat is kept as its payload while it waits."""
+        message = self.sent[-1].message
+        payload = long_payload(message) if isinstance(message, Heartbeat) and len(self.sent) % 2 else b""
+        token = Token(len(self.sent) - 1, connection, payload)
         self._tokens.append(weakref.ref(token))
         return token
 

@@ -208,3 +208,21 @@ def require(broker: Broker, *abilities: str) -> None:
 def own_mosquitto(directory: Path) -> Mosquitto:
     """A Mosquitto for one test alone, not started."""
     return Mosquitto(directory, program("mosquitto"))
+
+
+class LimitedMosquitto(Mosquitto):
+    """One whose configuration says some things otherwise. `lines` replace those of the shipped file that begin with the
+    same word; `of_listener` is for the gateway's listener alone."""
+
+    def __init__(self, directory: Path, lines: Iterable[str] = (), of_listener: str = "") -> None:
+        self.lines = list(lines)
+        self._of_listener = of_listener
+        super().__init__(directory, program("mosquitto"))
+
+    def _write_files(self) -> None:
+        super()._write_files()
+        conf = self._directory / "mosquitto.conf"
+        words = {line.split()[0] for line in self.lines}
+        kept = [line for line in conf.read_text().splitlines() if line.split(" ")[0] not in words]
+        at = kept.index(f"listener {self.address.gateway_port} {self.address.host}") + 1
+        conf.write_text("\n".join([*self.lines, *kept[:at], self._of_listener, *kept[at:], ""]))

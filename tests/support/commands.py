@@ -358,6 +358,8 @@ def _cc(words: list[str], workspace: Workspace) -> None:
 
 def _copy(words: list[str], workspace: Workspace) -> None:
     *sources, target = [word for word in words if not word.startswith("-")]
+    if target.startswith("/etc/") and "--backup=numbered" not in words:
+        raise Wrong(f"cp overwrites without a word what an operator has changed in {target}: --backup=numbered")
     for source in sources:
         workspace.require(source)
     workspace.made.add(target)
@@ -395,7 +397,7 @@ CHECKS: dict[str, Callable[[list[str], Workspace], None]] = {
     "python3": _python,
     "systemctl": _systemctl,
     **dict.fromkeys(
-        "cd chmod chown curl echo git mosquitto mosquitto_pub mosquitto_sub printf rm tar umask xxd".split(),
+        "cd chmod chown curl echo git mosquitto mosquitto_pub mosquitto_sub printf rm tar test umask xxd".split(),
         _of_the_system,
     ),
 }

@@ -53,7 +53,8 @@ class Request:
 
     @property
     def operation(self) -> str:
-        return self.path.strip("/")
+        """The last part of the path: an endpoint may have a path of its own."""
+        return self.path.rpartition("/")[2]
 
     def header(self, name: str) -> str | None:
         """Its value; None: the request does not have it."""

@@ -4,11 +4,14 @@ Plans have payloads of a known length, so that a test may choose max_payload.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field, is_dataclass
 from typing import Any, TypeVar
+
+import msgpack
 
 from gateway.core.effects import Acknowledge, CallService, Effect, PublishAck
 from gateway.core.engine import Engine, Policy
+from gateway.core.merging import KEPT_DECODED
 from gateway.protocol.messages import (
     Device,
     DeviceMessage,
@@ -45,11 +48,18 @@ class Token:
 
     number: int
     connection: int = 1
+    payload: bytes = b""
 
 
 def heartbeat(number: int, seq: int | None = None) -> Heartbeat:
     """A heartbeat that its only sample identifies."""
     return Heartbeat(HELLO.tag, number, (number,), seq=seq)
+
+
+def long_payload(heartbeat: Heartbeat) -> bytes:
+    """The payload of a heartbeat, made long by an element that version 1 does not know."""
+    members = [astuple(each) if is_dataclass(each) else each for each in heartbeat]
+    return bytes(msgpack.packb([*members, bytes(KEPT_DECODED)]))
 
 
 def plan(digest: int, length: int = 100) -> Plan:
@@ -104,10 +114,10 @@ class EngineHarness:
         self.wall += seconds
         self.mono += seconds
 
-    def receive(self, message: DeviceMessage, device: Device = DEVICE) -> list[Effect]:
-        """The next delivery."""
+    def receive(self, message: DeviceMessage, device: Device = DEVICE, payload: bytes = b"") -> list[Effect]:
+        """The next delivery. `payload`: of a message that is kept as such while it waits."""
         self.deliveries += 1
-        return self.engine.receive(device, message, Token(self.deliveries, self.connection), self.now)
+        return self.engine.receive(device, message, Token(self.deliveries, self.connection, payload), self.now)
 
     def resolve(self, outcome: Outcome[Any], device: Device = DEVICE) -> list[Effect]:
         """The outcome of the call in flight."""

@@ -47,6 +47,16 @@ def test_settings_for_a_person_have_the_meaning_too() -> None:
     assert SECRET not in done.stdout
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", "settings"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.stderr == "edge-gateway: No space left on device; make room on the disk\n"
+    assert done.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "text"),
     [

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gateway.config import Settings
-from gateway.doctor.checks.connection import ConnackProperties
 from gateway.doctor.result import CheckResult, ProbeFailure, failed, passed, unknown, warned
-from gateway.mqtt import FAILURE
+from gateway.mqtt import FAILURE, BrokerLimits
 
 RECEIVE_MAXIMUM = 2
 """Of the probe's connection."""
@@ -68,7 +67,7 @@ def is_mosquitto_2_1(version: str) -> bool | None:
 
 
 def check_behaviour(
-    behaviour: BrokerBehaviour, connack: ConnackProperties, settings: Settings, mosquitto: bool
+    behaviour: BrokerBehaviour, connack: BrokerLimits, settings: Settings, mosquitto: bool
 ) -> list[CheckResult]:
     """All checks of `behaviour`. `mosquitto`: the broker is known to be Mosquitto."""
     return [
@@ -104,7 +103,7 @@ def check_client_ids(ids: ClientIds | ProbeFailure) -> CheckResult:
     return passed(check, "kept as given; a new connection replaces the old one of its id")
 
 
-def check_session(behaviour: BrokerBehaviour, connack: ConnackProperties, session_expiry: int) -> CheckResult:
+def check_session(behaviour: BrokerBehaviour, connack: BrokerLimits, session_expiry: int) -> CheckResult:
     """Whether the session keeps messages while the gateway is away, and for `session_expiry` seconds."""
     match behaviour.session:
         case ProbeFailure(detail):
@@ -116,7 +115,7 @@ def check_session(behaviour: BrokerBehaviour, connack: ConnackProperties, sessio
             todo = "look at the broker's queues: what devices send while the gateway is away is lost"
             return failed("session", "kept after a disconnect, without what came meanwhile", todo)
     granted = connack.session_expiry
-    if granted is not None and granted < session_expiry:
+    if granted < session_expiry:
         found = f"kept for {granted:,} s at most, and session_expiry asks for {session_expiry:,}"
         return warned("session", found, "raise the broker's limit above the longest outage that must lose nothing")
     if behaviour.session.messages is None:
@@ -142,7 +141,7 @@ def check_receive_maximum(behaviour: BrokerBehaviour) -> CheckResult:
     return passed(check, "kept")
 
 
-def check_retained(behaviour: BrokerBehaviour, connack: ConnackProperties) -> CheckResult:
+def check_retained(behaviour: BrokerBehaviour, connack: BrokerLimits) -> CheckResult:
     """Whether the broker keeps hellos and plans for later subscribers."""
     check = "retained messages"
     todo = "let the broker retain messages: hellos and plans are retained"
@@ -158,7 +157,7 @@ def check_retained(behaviour: BrokerBehaviour, connack: ConnackProperties) -> Ch
     return passed(check, "kept for later subscribers")
 
 
-def check_shared(behaviour: BrokerBehaviour, connack: ConnackProperties, group: str | None, known: bool) -> CheckResult:
+def check_shared(behaviour: BrokerBehaviour, connack: BrokerLimits, group: str | None, known: bool) -> CheckResult:
     """Whether gateways can share the work by a group. `known`: the broker is known to be Mosquitto."""
     check = "shared subscriptions"
     shared = behaviour.shared

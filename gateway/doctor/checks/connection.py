@@ -3,14 +3,13 @@
 from dataclasses import dataclass
 
 from gateway.config import BrokerUrl
+from gateway.doctor.checks.addresses import AddressResult, with_addresses
 from gateway.doctor.result import CheckResult, failed, passed, warned
+from gateway.mqtt import BrokerLimits, Wanted, restrictions
 
 EXPIRES_SOON = 30 * 86_400
 """Seconds before the end of a certificate from which on it is a warning."""
 LOOPBACK = ("localhost", "::1")
-HEADER_BYTES = 4096
-"""Bytes that a packet needs beside its payload, at most: topic and properties."""
-
 NOT_AUTHORIZED = frozenset((0x86, 0x87))
 """MQTT 5: bad user name or password, not authorized."""
 UNSUPPORTED_VERSION = 0x84
@@ -49,43 +48,35 @@ class TlsFailure:
 
 @dataclass(frozen=True, slots=True)
 class Reachability:
-    """A TCP connection, then TLS (None: not used). `problem`: why there is no TCP connection."""
+    """A TCP connection, then TLS (None: not used). `problem`: why there is no TCP connection.
+
+    `addresses`: of the host.
+    """
 
     host: str
     port: int
     problem: str = ""
     tls: TlsHandshake | TlsFailure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ConnackProperties:
-    """What the broker's CONNACK announces; the defaults are MQTT 5's. Sizes in bytes, times in seconds."""
-
-    session_expiry: int | None = None
-    maximum_qos: int = 2
-    retain: bool = True
-    wildcards: bool = True
-    shared: bool = True
-    maximum_packet_size: int | None = None
+    addresses: tuple[AddressResult, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectResult:
     """The broker's answer to CONNECT. `code`: its reason code for a refusal. `mqtt_3_1_1`: it speaks this version."""
 
-    connack: ConnackProperties | None = None
+    connack: BrokerLimits | None = None
     code: int | None = None
     detail: str = ""
     mqtt_3_1_1: bool = False
 
 
 def check_reachable(reached: Reachability) -> CheckResult:
-    """Whether host and port accept a TCP connection."""
+    """Whether host and port accept a TCP connection, at each address."""
     address = f"{reached.host}:{reached.port}"
     if reached.problem:
         todo = "start the broker, or set host and port in mqtt_url"
-        return failed("broker", f"{address}: {reached.problem}", todo)
-    return passed("broker", f"{address} is reached")
+        return with_addresses(failed("broker", f"{address}: {reached.problem}", todo), reached.addresses)
+    return with_addresses(passed("broker", f"{address} is reached"), reached.addresses)
 
 
 def check_tls(reached: Reachability, now: float) -> CheckResult:
@@ -131,17 +122,13 @@ def check_connect(result: ConnectResult, broker: BrokerUrl) -> CheckResult:
     return failed("MQTT 5", result.detail, "the broker's log says more")
 
 
-def check_limits(connack: ConnackProperties, max_payload: int) -> CheckResult:
-    """Whether the limits that the broker announces allow what the gateway does."""
-    if connack.maximum_qos < 1:
-        todo = "allow QoS 1: without it nothing can be acknowledged"
-        return failed("limits", "the broker allows only QoS 0", todo)
-    if not connack.wildcards:
-        todo = "allow wildcard subscriptions: the gateway subscribes by them"
-        return failed("limits", "the broker allows no filter with a wildcard", todo)
-    largest = connack.maximum_packet_size
-    if largest is not None and largest < max_payload + HEADER_BYTES:
-        found = f"packets of {largest:,} bytes at most, and max_payload is {max_payload:,}"
-        todo = "raise the broker's limit above max_payload: nobody can answer the messages that it drops"
-        return warned("limits", found, todo)
-    return passed("limits", "QoS 1, wildcards, and packets as large as max_payload needs")
+def check_limits(connack: BrokerLimits, wanted: Wanted, keepalive: int) -> CheckResult:
+    """What the limits that the broker announces stop. `keepalive`: the setting, in s."""
+    stopped = list(restrictions(connack, wanted))
+    if stopped:
+        found, todo = ("; ".join(texts) for texts in zip(*((each.text, each.todo) for each in stopped), strict=True))
+        return (failed if any(each.fatal for each in stopped) else warned)("limits", found, todo)
+    found = "nothing that the gateway does is stopped"
+    if connack.keepalive < keepalive:
+        found += f"; the broker asks for a sign of life each {connack.keepalive} s, not {keepalive}"
+    return passed("limits", found)

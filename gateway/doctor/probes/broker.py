@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from gateway.doctor.checks import broker
 from gateway.doctor.probes import connection
+from gateway.doctor.probes.addresses import STEP_TIMEOUT
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import BrokerError
 from gateway.mqtt import FAILURE, BrokerEndpoint, ProbeClient
@@ -52,12 +53,12 @@ async def probe_client_ids(endpoint: BrokerEndpoint) -> broker.ClientIds | Probe
 async def attempt(probe: Awaitable[T]) -> T | ProbeFailure:
     """The result of `probe`, in 4 * STEP_TIMEOUT seconds at most."""
     try:
-        async with asyncio.timeout(4 * connection.STEP_TIMEOUT):
+        async with asyncio.timeout(4 * STEP_TIMEOUT):
             return await probe
     except BrokerError as error:
         return ProbeFailure(str(error))
     except TimeoutError:
-        return ProbeFailure(f"the broker did not answer in {4 * connection.STEP_TIMEOUT:g} s")
+        return ProbeFailure(f"the broker did not answer in {4 * STEP_TIMEOUT:g} s")
 
 
 async def _attempt_if(usable: bool, probe: Callable[[], Awaitable[T]]) -> T | ProbeFailure | None:
@@ -82,7 +83,7 @@ async def _own_topic(endpoint: BrokerEndpoint, topic: str) -> broker.OwnTopic:
     async with connected_client(endpoint) as client:
         if await client.subscribe(topic) >= FAILURE or await client.publish(topic, b"echo") >= FAILURE:
             return broker.OwnTopic.REFUSED
-        return broker.OwnTopic.RECEIVED if await client.receive(connection.STEP_TIMEOUT / 2) else broker.OwnTopic.SILENT
+        return broker.OwnTopic.RECEIVED if await client.receive(STEP_TIMEOUT / 2) else broker.OwnTopic.SILENT
 
 
 async def _session(endpoint: BrokerEndpoint, topic: str, usable: bool) -> broker.KeptSession:
@@ -94,7 +95,7 @@ async def _session(endpoint: BrokerEndpoint, topic: str, usable: bool) -> broker
             await publisher.publish(topic, b"meanwhile")
         await subscriber.open()
         present = subscriber.session_present
-        messages = (await subscriber.receive(connection.STEP_TIMEOUT / 2)) is not None if usable and present else None
+        messages = (await subscriber.receive(STEP_TIMEOUT / 2)) is not None if usable and present else None
         return broker.KeptSession(present, messages)
 
 
@@ -119,7 +120,7 @@ async def _retained(endpoint: BrokerEndpoint, topic: str) -> bool:
             await publisher.publish(topic, b"kept", retain=True, expiry=connection.SESSION_EXPIRY)
             async with connected_client(endpoint) as subscriber:
                 await subscriber.subscribe(topic)
-                return await subscriber.receive(connection.STEP_TIMEOUT / 2) is not None
+                return await subscriber.receive(STEP_TIMEOUT / 2) is not None
         finally:
             if publisher.up:
                 await publisher.publish(topic, b"", retain=True)
@@ -131,7 +132,7 @@ async def _shared(endpoint: BrokerEndpoint, topic: str, usable: bool) -> broker.
         if code >= FAILURE or not usable:
             return broker.SharedSubscription(code, None)
         await publisher.publish(topic, b"shared")
-        return broker.SharedSubscription(code, await subscriber.receive(connection.STEP_TIMEOUT / 2) is not None)
+        return broker.SharedSubscription(code, await subscriber.receive(STEP_TIMEOUT / 2) is not None)
 
 
 async def _version(*endpoints: BrokerEndpoint | None) -> str:
@@ -155,7 +156,7 @@ async def _client_ids(endpoint: BrokerEndpoint) -> broker.ClientIds:
         await stack.enter_async_context(connected_client(endpoint))
         distinct = not await _disconnects(first, IDLE)
         await same.open()
-        return broker.ClientIds(distinct, distinct and await _disconnects(first, connection.STEP_TIMEOUT / 2))
+        return broker.ClientIds(distinct, distinct and await _disconnects(first, STEP_TIMEOUT / 2))
 
 
 async def _disconnects(client: ProbeClient, seconds: float) -> bool:

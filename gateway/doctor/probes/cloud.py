@@ -4,15 +4,26 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 
-from gateway.cloud import ApiResponse, BotoTransport, CredentialInfo, Transport, credential_info, on_response_date
+from gateway.cloud import (
+    ApiResponse,
+    BotoTransport,
+    CredentialInfo,
+    CredentialSource,
+    Transport,
+    direct_address,
+    on_response_date,
+)
 from gateway.config import Settings
-from gateway.connections import EdgeManagerConnection, redact_credentials
+from gateway.connections import EdgeManagerConnection
+from gateway.doctor.checks.addresses import AddressResult
 from gateway.doctor.checks.cloud import ModelStoreAnswer, ServiceAnswers
+from gateway.doctor.probes.addresses import probe_addresses
 from gateway.doctor.result import ProbeFailure
-from gateway.errors import CloudError, FileError
+from gateway.errors import CloudError, FileError, redact_credentials
 from gateway.files import s3_call
 from gateway.protocol import Call, Device, GetDeployments, GetDeviceRegistration, Registration
 
@@ -39,7 +50,17 @@ async def probe_service(service: EdgeManagerConnection, settings: Settings) -> S
         boto.close()
     errors = {call: answer if isinstance(answer, CloudError) else None for call, answer in answers.items()}
     registration = next((each.status for each in answers.values() if isinstance(each, Registration)), None)
-    return ServiceAnswers(service.url, errors, registration, offsets[0] if offsets else None)
+    addresses = await _addresses(service.client)
+    return ServiceAnswers(service.url, errors, registration, offsets[0] if offsets else None, addresses)
+
+
+async def _addresses(client: Any) -> tuple[AddressResult, ...]:
+    """Of the host of the endpoint of a boto3 client; none through a proxy, which resolves the name."""
+    address = direct_address(client)
+    try:
+        return () if address is None else await probe_addresses(*address)
+    except (OSError, TimeoutError):
+        return ()  # the calls say it
 
 
 async def _call(transport: Transport, call: Call) -> ApiResponse | CloudError:
@@ -56,9 +77,9 @@ def _clock_ahead(date: str, now: float) -> list[float]:
         return []
 
 
-async def probe_credentials(session: Any) -> CredentialInfo | CloudError | ProbeFailure | None:
+async def probe_credentials(source: CredentialSource) -> CredentialInfo | CloudError | None:
     """As boto3 finds them, which may ask other services."""
-    return await _within(asyncio.to_thread(credential_info, session), 30.0, "boto3's search for credentials")
+    return await asyncio.to_thread(source.info)
 
 
 async def probe_model_store(client: Any, settings: Settings, object_url: str | None) -> ModelStoreAnswer | ProbeFailure:
@@ -68,7 +89,9 @@ async def probe_model_store(client: Any, settings: Settings, object_url: str | N
     endpoint = redact_credentials(client.meta.endpoint_url)
     try:
         seconds = 2 * (settings.connect_timeout + settings.read_timeout)
-        return await _within(asyncio.to_thread(_get_object, client, url, endpoint, object_url), seconds, endpoint)
+        asked = asyncio.to_thread(_get_object, client, url, endpoint, object_url)
+        answer = await _within(asked, seconds, endpoint)
+        return answer if isinstance(answer, ProbeFailure) else replace(answer, addresses=await _addresses(client))
     finally:
         client.close()
 

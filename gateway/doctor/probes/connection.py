@@ -6,12 +6,19 @@ import ssl
 from collections.abc import Coroutine
 from dataclasses import replace
 
-from gateway.doctor.checks.connection import ConnackProperties, ConnectResult, Reachability, TlsFailure, TlsHandshake
+from gateway.doctor.checks.connection import ConnectResult, Reachability, TlsFailure, TlsHandshake
+from gateway.doctor.probes.addresses import STEP_TIMEOUT, connect_problem, probe_addresses
 from gateway.errors import BrokerError, BrokerRefused
-from gateway.mqtt import MQTT_3_1_1, MQTT_5, BrokerEndpoint, ProbeClient, connack_code, speaks_mqtt
+from gateway.mqtt import (
+    HAPPY_EYEBALLS_DELAY,
+    MQTT_3_1_1,
+    MQTT_5,
+    BrokerEndpoint,
+    ProbeClient,
+    connack_code,
+    speaks_mqtt,
+)
 
-STEP_TIMEOUT = 5.0
-"""Seconds that one step may take."""
 SESSION_EXPIRY = 60
 """Seconds after which the broker ends a session of the doctor that the doctor could not end."""
 
@@ -23,40 +30,33 @@ def own_endpoint(endpoint: BrokerEndpoint, session_expiry: int = 0) -> BrokerEnd
 
 
 async def connect_tcp_tls(endpoint: BrokerEndpoint) -> Reachability:
-    """TCP, then TLS where the endpoint uses it."""
+    """TCP to each address, then TLS where the endpoint uses it."""
     host, port = endpoint.host, endpoint.port
     try:
-        await _connect(host, port, None)
+        addresses = await probe_addresses(host, port)
     except (OSError, TimeoutError) as error:
-        return Reachability(host, port, _reason(error))
+        return Reachability(host, port, connect_problem(error))
+    if all(each.problem for each in addresses):
+        return Reachability(host, port, addresses[0].problem, addresses=addresses)
     if endpoint.tls is None:
-        return Reachability(host, port)
+        return Reachability(host, port, addresses=addresses)
+    return Reachability(host, port, tls=await _handshake(host, port, endpoint.tls), addresses=addresses)
+
+
+async def _handshake(host: str, port: int, tls: ssl.SSLContext) -> TlsHandshake | TlsFailure:
     try:
-        return Reachability(host, port, tls=await _connect(host, port, endpoint.tls))
+        async with asyncio.timeout(STEP_TIMEOUT):
+            _, writer = await asyncio.open_connection(host, port, ssl=tls, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY)
     except ssl.SSLCertVerificationError as error:
-        return Reachability(host, port, tls=TlsFailure(error.verify_code, error.verify_message))
+        return TlsFailure(error.verify_code, error.verify_message)
     except (OSError, TimeoutError) as error:
-        return Reachability(host, port, tls=TlsFailure(0, _reason(error)))
-
-
-async def _connect(host: str, port: int, tls: ssl.SSLContext | None) -> TlsHandshake | None:
-    """Raises OSError and TimeoutError."""
-    async with asyncio.timeout(STEP_TIMEOUT):
-        _, writer = await asyncio.open_connection(host, port, ssl=tls)
+        return TlsFailure(0, connect_problem(error))
     try:
         connection = writer.get_extra_info("ssl_object")
-        if connection is None:
-            return None
         certificate = connection.getpeercert()
         return TlsHandshake(str(connection.version()), float(ssl.cert_time_to_seconds(certificate["notAfter"])))
     finally:
         writer.transport.abort()
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ConnectionRefusedError):
-        return "nobody listens there"
-    return str(error) or f"no answer in {STEP_TIMEOUT:g} s"
 
 
 async def connect_mqtt(endpoint: BrokerEndpoint) -> ConnectResult:
@@ -65,7 +65,7 @@ async def connect_mqtt(endpoint: BrokerEndpoint) -> ConnectResult:
     client = ProbeClient(own)
     try:
         await client.open()
-        return ConnectResult(_connack(client.connack_properties))
+        return ConnectResult(client.limits)
     except BrokerRefused as error:
         return ConnectResult(code=error.code, detail=str(error), mqtt_3_1_1=await _speaks_3_1_1(endpoint))
     except BrokerError as error:
@@ -112,16 +112,3 @@ async def is_anonymous_allowed(endpoint: BrokerEndpoint, has_certificate: bool) 
 
 async def _speaks_3_1_1(endpoint: BrokerEndpoint) -> bool:
     return await asyncio.to_thread(speaks_mqtt, endpoint.host, endpoint.port, MQTT_3_1_1, endpoint.tls, STEP_TIMEOUT)
-
-
-def _connack(properties: dict[str, object]) -> ConnackProperties:
-    """By the names of MQTT 5; what is absent has MQTT 5's default."""
-    largest, expiry = properties.get("MaximumPacketSize"), properties.get("SessionExpiryInterval")
-    return ConnackProperties(
-        session_expiry=expiry if isinstance(expiry, int) else None,
-        maximum_qos=int(str(properties.get("MaximumQoS", 2))),
-        retain=properties.get("RetainAvailable") != 0,
-        wildcards=properties.get("WildcardSubscriptionAvailable") != 0,
-        shared=properties.get("SharedSubscriptionAvailable") != 0,
-        maximum_packet_size=largest if isinstance(largest, int) else None,
-    )

@@ -14,8 +14,9 @@ from tempfile import NamedTemporaryFile
 
 from gateway.doctor.checks.connection import NOT_AUTHORIZED, TlsFailure
 from gateway.doctor.checks.device import DeviceTrial, NotTried, Obstacle
+from gateway.doctor.probes.addresses import STEP_TIMEOUT
 from gateway.doctor.probes.broker import attempt, connected_client
-from gateway.doctor.probes.connection import STEP_TIMEOUT, connect_tcp_tls
+from gateway.doctor.probes.connection import connect_tcp_tls
 from gateway.doctor.result import ProbeFailure
 from gateway.errors import BrokerError, BrokerRefused, Code, ProvisioningError
 from gateway.mqtt import FAILURE, BrokerEndpoint, ProbeClient

@@ -13,7 +13,7 @@ from gateway.doctor.parsers.acl_file import Acl
 from gateway.doctor.parsers.mosquitto_conf import MosquittoConf
 from gateway.doctor.parsers.password_file import PasswordUsers
 from gateway.doctor.result import ProbeFailure
-from gateway.errors import ConfigError
+from gateway.errors import ConfigError, explain
 
 DEFAULT_ACCOUNT = "mosquitto"
 TLS_OPTIONS = ("cafile", "certfile", "keyfile", "crlfile")
@@ -24,7 +24,7 @@ def read_conf(path: Path) -> MosquittoConf:
     try:
         return mosquitto_conf.parse(_lines(path))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError([f"--conf {path}: cannot be read ({error})"]) from error
+        raise ConfigError([f"--conf {explain(error, path)}"]) from error
 
 
 def _lines(path: Path) -> Iterator[str]:

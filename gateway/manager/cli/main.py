@@ -32,7 +32,9 @@ def serve(
     secret_key_file: Annotated[
         Path | None,
         typer.Option(
-            envvar="EDGE_MANAGER_SECRET_KEY_FILE", help="Holds the secret key; or give EDGE_MANAGER_SECRET_KEY."
+            envvar="EDGE_MANAGER_SECRET_KEY_FILE",
+            show_envvar=False,  # at 80 columns its name would be cut
+            help="Holds the secret key; or give EDGE_MANAGER_SECRET_KEY, or that name with _FILE at its end.",
         ),
     ] = None,
     registered_ttl: Annotated[int, typer.Option(help="CacheTTL for a registered device, in seconds.")] = 300,
@@ -60,8 +62,8 @@ def serve(
 def register(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Register devices in a fleet; to register one twice changes nothing."""
     with options.open_data(data) as database:
-        check_names("DeviceFleetName", [fleet])
-        check_names("DeviceName", devices)
+        check_names("FLEET", "DeviceFleetName", [fleet])
+        check_names("DEVICE", "DeviceName", devices)
         for device in devices:
             new = database.register(fleet, device, time.time())
             typer.echo(f"{fleet}/{device} {'registered' if new else 'was registered already'}")
@@ -81,7 +83,7 @@ def deregister(fleet: FleetArgument, devices: DevicesArgument, data: DataOption 
 @app.command("devices")
 def list_devices(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """List the registered devices."""
-    with options.open_data(data, fleet) as database:
+    with options.read_data(data, fleet) as database:
         rows = database.devices(fleet)
     if as_json:
         typer.echo(json.dumps([{"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows]))
@@ -95,7 +97,7 @@ app.add_typer(rollouts.app)
 @app.command("status")
 def show_status(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """Show each device's newest metrics, models, deployments and results."""
-    with options.open_data(data, fleet) as database:
+    with options.read_data(data, fleet) as database:
         reports = device_reports(database, fleet)
     if as_json:
         typer.echo(json.dumps(reports))

@@ -58,7 +58,7 @@ def deploy(
     """Deploy model files, at once or in stages; a newer deployment of a handle supersedes the older one."""
     with options.open_data(data) as database:
         rules = options.parse_rollout_options(stages, min_success, wait, stop_at, stop_min)
-        share = options.parse_nonzero_share(percent or "100%")
+        share = options.parse_nonzero_share(percent or "100%", "--percent")
         devices, files = actions.parse_targets(targets)
         chosen = actions.choose_devices(database, fleet, devices, all_devices or percent is not None)
         rollout = actions.deploy(
@@ -101,7 +101,13 @@ def undeploy(
 def undo(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
     """Undo a deployment: it ends, and each device that has it gets what it had before."""
     with options.open_data(data) as database:
-        _show_rollout(actions.undo(database, fleet, deployment, now=time.time()))
+        rollout = actions.undo(database, fleet, deployment, now=time.time())
+        if rollout is not None:
+            _show_rollout(rollout)
+            return
+        before = [each for each in RolloutRepository(database).list_rollouts(fleet) if each.undoes == deployment]
+    done = f"{deployment} is undone already, by {before[-1].name}" if before else f"no device has {deployment}"
+    typer.echo(f"nothing to undo: {done}; `deployments {fleet} --devices` shows what each device has")
 
 
 @app.command()
@@ -135,7 +141,7 @@ def deployments(
     data: DataOption = DEFAULT_DATA,
 ) -> None:
     """Show the deployments: how far each one has come, and the results of its devices."""
-    with options.open_data(data, fleet) as database:
+    with options.read_data(data, fleet) as database:
         if not by_device:
             reports = [rollout_report(each) for each in RolloutRepository(database).list_rollouts(fleet)]
             typer.echo(json.dumps(reports)) if as_json else options.show(tables.rollouts_table(reports))

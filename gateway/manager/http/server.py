@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,8 @@ from uuid import uuid4
 import structlog
 from aiohttp import web
 
+from gateway.errors import explain
+from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ApiError, ManagerError, S3Error
 from gateway.manager.http import responses
 from gateway.manager.http.ranges import ByteRange, select_range
@@ -49,10 +51,11 @@ class ServerConfig:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
-            raise ManagerError(f"port {self.port} is not a port: 0 (a free one) to 65535")
+            raise ManagerError(f"--port {self.port} is not a port: 0 (a free one) to 65535")
         for name in ("registered_ttl", "unregistered_ttl"):
             if getattr(self, name) < 0:
-                raise ManagerError(f"{name} is {getattr(self, name)}: seconds, 0 or more")
+                option = f"--{name.replace('_', '-')}"
+                raise ManagerError(f"{option} is {getattr(self, name)}: seconds, 0 or more")
 
 
 def make_app(config: ServerConfig, database: Database) -> web.Application:
@@ -67,20 +70,40 @@ def make_app(config: ServerConfig, database: Database) -> web.Application:
 async def start_server(config: ServerConfig) -> AsyncIterator[str]:
     """The service on the running loop; it listens before the block is entered. Yields its URL without a last slash.
 
-    Raises ManagerError (the database cannot be opened) and OSError (address in use).
+    Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
-    with contextlib.closing(open_database(config.data, create=True, power_safe=config.power_safe)) as database:
+    with _locked(config.data), contextlib.closing(_open(config)) as database:
         runner = web.AppRunner(make_app(config, database), access_log=None, shutdown_timeout=5)
         await runner.setup()
         rollouts = asyncio.create_task(_rollout_loop(RolloutRunner(database)))
         try:
-            await web.TCPSite(runner, config.host, config.port).start()
+            try:
+                await web.TCPSite(runner, config.host, config.port).start()
+            except OSError as error:
+                raise ManagerError(explain(error, f"{config.host}:{config.port}")) from error
             port = runner.addresses[0][1]
             host = f"[{config.host}]" if ":" in config.host else config.host
             yield f"http://{host}:{port}"
         finally:
             rollouts.cancel()
             await runner.cleanup()
+
+
+@contextlib.contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        lock = FolderLock(data)
+    except FolderInUse as holder:
+        raise ManagerError(f"an Edge Manager serves {data} ({holder}): stop it, or give another --data") from None
+    except OSError as error:
+        raise ManagerError(explain(error, data)) from error
+    with contextlib.closing(lock):
+        yield
+
+
+def _open(config: ServerConfig) -> Database:
+    return open_database(config.data, create=True, power_safe=config.power_safe)
 
 
 async def _rollout_loop(runner: RolloutRunner) -> None:

@@ -1,7 +1,7 @@
 """What an operator does with deployments: stores model files, then starts, changes or undoes a rollout.
 
-The files come first: a device must never read of a file that does not exist. Names are checked against the service
-model before anything is written. Each action takes the steps that are due; the service takes the rest.
+The files come first: a device must never read of a file that does not exist. Names and files are checked before
+anything is written. Each action takes the steps that are due; the service takes the rest.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,23 +13,32 @@ from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutRules, RolloutState, select_share
 from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
 from gateway.manager.rollouts.runner import RolloutRunner
-from gateway.manager.store import Database, ObjectStore
+from gateway.manager.store import Database, ObjectStore, check_readable
 
 ALL = Fraction(1)
 POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
 
 
-def check_names(shape: str, names: Sequence[str]) -> None:
-    """Raises ManagerError where one of `names` is not such a `shape` of the service model."""
+_CHARACTERS = {
+    "DeviceFleetName": "letters, digits, - and _, a letter or digit first and last, no - after a _",
+    "DeviceName": "letters, digits, - and _, a letter or digit first and last, no - after a _",
+    "EntityName": "letters, digits and -, a letter or digit first and last",
+}
+"""The patterns of the service model in words."""
+
+
+def check_names(argument: str, shape: str, names: Sequence[str]) -> None:
+    """Raises ManagerError where one of `names` is not such a `shape` of the service model. `argument`: who typed it."""
     from gateway.manager.api import validation  # botocore is not loaded for `--help`
 
-    check = validation.compile_shape(validation.load_service_model().shape_for(shape))
+    modelled = validation.load_service_model().shape_for(shape)
+    check = validation.compile_shape(modelled)
     for name in names:
         errors = validation.ValidationErrors()
         check(name, shape, errors)
-        error = errors.to_error()
-        if error is not None:
-            raise ManagerError(f"'{name}' is no {shape}: {error.message}")
+        if errors.to_error() is not None:
+            right = f"1 to {modelled.metadata['max']} characters: {_CHARACTERS[shape]}"
+            raise ManagerError(f"{argument} '{name}' is not allowed: should be {right} ({shape})")
 
 
 def parse_targets(arguments: Sequence[str]) -> tuple[list[str], dict[str, Path]]:
@@ -60,17 +69,17 @@ def choose_devices(database: Database, fleet: str, devices: Sequence[str], all_d
     return database.device_ids(fleet)
 
 
-def require_fleet(database: Database, fleet: str | None) -> None:
-    """Raises ManagerError where `fleet` is named and has no device: a fleet exists while it has one."""
-    if fleet is not None and not database.devices(fleet):
-        raise ManagerError(f"fleet {fleet} has no device: register one first")
+def require_fleet(database: Database, fleet: str) -> None:
+    """Raises ManagerError where `fleet` has no device: a fleet exists while it has one."""
+    if not database.devices(fleet):
+        raise ManagerError(f"fleet {fleet} has no device: `manager devices` lists all")
 
 
 def require_device(database: Database, fleet: str, device: str) -> int:
     """The id of a device. Raises ManagerError where it is not registered."""
     device_id = database.device_id(fleet, device)
     if device_id is None:
-        raise ManagerError(f"device {device} is not registered in fleet {fleet}: register it first")
+        raise ManagerError(f"device {device} is not registered in fleet {fleet}: `manager devices` lists all")
     return device_id
 
 
@@ -109,9 +118,14 @@ def deploy(
 
     `name` None: made of the first handle and a number never used before. Raises ManagerError.
     """
-    check_names("EntityName", [*files, *([] if name is None else [name])])
+    check_names("HANDLE", "EntityName", list(files))
+    check_names("--name", "EntityName", [] if name is None else [name])
     if policy not in POLICIES:
-        raise ManagerError(f"'{policy}' is not a policy: {' or '.join(POLICIES)}")
+        raise ManagerError(f"--policy '{policy}' is not one: {' or '.join(POLICIES)}")
+    if name is not None:
+        RolloutRepository(database).require_unused(fleet, name)
+    for file in files.values():
+        check_readable(file)
     definitions = []
     for handle, file in files.items():
         stored = objects.put_file(file, bucket, handle)
@@ -125,7 +139,8 @@ def undeploy(
     database: Database, fleet: str, devices: Mapping[str, int], handle: str, *, name: str | None, now: float
 ) -> Rollout:
     """Removes a model from `devices` (name -> id). Raises ManagerError where one does not have it."""
-    check_names("EntityName", [handle, *([] if name is None else [name])])
+    check_names("HANDLE", "EntityName", [handle])
+    check_names("--name", "EntityName", [] if name is None else [name])
     for device, device_id in devices.items():
         if not is_deployed(database.deployments_in_force(device_id), handle):
             raise ManagerError(f"device {device} has no {handle} to undeploy: see `deployments --devices`")
@@ -133,20 +148,20 @@ def undeploy(
     return RolloutRunner(database).start(new, lambda name: select_share(name, devices, ALL), now)
 
 
-def undo(database: Database, fleet: str, name: str, *, now: float) -> Rollout:
+def undo(database: Database, fleet: str, name: str, *, now: float) -> Rollout | None:
     """Undoes a deployment: it ends, and each device that has it gets what it had before, by a new rollout.
 
-    Where no device has it, or a newer one superseded it everywhere, it only ends. Raises ManagerError where there is
-    none.
+    Where no device has it, or a newer one superseded it everywhere, it only ends. None: it has ended, and no device has
+    it. Raises ManagerError where there is none.
     """
     rollout_id, runner = require_rollout(database, fleet, name), RolloutRunner(database)
-    if runner.rollouts.read(rollout_id).progress.state in OPEN:
-        rollout = runner.set_state(rollout_id, RolloutState.ABORTED, now)
-    else:
-        rollout = runner.run_due_steps(rollout_id, now)
+    is_open = runner.rollouts.read(rollout_id).progress.state in OPEN
+    if is_open:
+        runner.set_state(rollout_id, RolloutState.ABORTED, now)
+    rollout = runner.run_due_steps(rollout_id, now)
     device_ids = runner.rollouts.reached_devices(rollout_id)
     if not any(undo_definitions(database.history(device_id), name) for device_id in device_ids):
-        return rollout
+        return rollout if is_open else None
     handles = tuple(ModelDefinition(each.handle, "UNDEPLOY") for each in rollout.definitions)
     stem = f"{rollout.definitions[0].handle}-undo"
     new = NewRollout(fleet, None, stem, rollout.policy, handles, undoes=name)

@@ -67,8 +67,7 @@ class RolloutRepository:
         """
         with self.database.transaction():
             name = new.name or f"{new.stem[:50]}-{self.next_id()}"
-            if self.find(new.fleet, name) is not None:
-                raise ManagerError(f"there is or was a deployment named {name}: give another --name")
+            self.require_unused(new.fleet, name)
             definitions = json.dumps([asdict(each) for each in new.definitions])
             rollout_id = self.connection.execute(
                 "INSERT INTO rollouts (fleet, name, policy, definitions, created, rules, undoes, since)"
@@ -99,6 +98,11 @@ class RolloutRepository:
                     f"{other.name} has not reached all its devices, and would then replace this {shared[0]}: "
                     f"`abort {new.fleet} {other.name}` first"
                 )
+
+    def require_unused(self, fleet: str, name: str) -> None:
+        """Raises ManagerError where the fleet has or had a deployment of that name."""
+        if self.find(fleet, name) is not None:
+            raise ManagerError(f"there is or was a deployment named {name}: give another --name")
 
     def find(self, fleet: str, name: str) -> int | None:
         """The id of the newest rollout of that name; None: there is none."""

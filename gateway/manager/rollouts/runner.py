@@ -50,7 +50,8 @@ class RolloutRunner:
         with self.database.transaction():
             rollout = self.rollouts.read(rollout_id)
             if rollout.progress.state not in OPEN:
-                raise ManagerError(f"{rollout.name} is {rollout.progress.state} already")
+                todo = "`undo` takes it back, `deploy` starts another one"
+                raise ManagerError(f"{rollout.name} has ended, it is {rollout.progress.state}: {todo}")
             self.rollouts.update(rollout_id, state=state)
         return self.run_due_steps(rollout_id, now)
 

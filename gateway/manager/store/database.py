@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
+from gateway.errors import explain
 from gateway.manager.api import DeviceDeployment, LatestValues, ModelDefinition, in_force
 from gateway.manager.errors import ManagerError
 from gateway.manager.store.schema import FORMATS, VERSION
@@ -25,8 +26,8 @@ BUSY = 5.0
 """Seconds for which one process waits while another writes."""
 
 
-def open_database(data: Path, *, create: bool, power_safe: bool = False) -> "Database":
-    """The database in the directory `data`.
+def open_database(data: Path, *, create: bool, power_safe: bool = False, read_only: bool = False) -> "Database":
+    """The database in the directory `data`. `read_only`: nothing is written, but for an older format, which is updated.
 
     Raises ManagerError where there is none and `create` is false, or where it cannot be used.
     """
@@ -35,6 +36,8 @@ def open_database(data: Path, *, create: bool, power_safe: bool = False) -> "Dat
         hint = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
         raise ManagerError(f"no Edge Manager data in {data.absolute()}: {hint}")
     try:
+        if read_only and (reading := _open_to_read(path)) is not None:
+            return Database(reading)
         data.mkdir(parents=True, exist_ok=True)
         with _opening_lock(data):
             connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, cached_statements=64)
@@ -44,8 +47,26 @@ def open_database(data: Path, *, create: bool, power_safe: bool = False) -> "Dat
                 connection.close()
                 raise
     except (OSError, sqlite3.Error) as error:
-        raise ManagerError(f"{path} cannot be used as the manager's database: {error}") from error
+        raise ManagerError(f"the manager's database: {explain(error, path)}") from error
     return Database(connection)
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection | None:
+    """A connection that needs no right to write; None where the file has another format.
+
+    Without a WAL file no process has it open, and SQLite would make that file, even to read.
+    """
+    immutable = "" if path.with_name(f"{FILE}-wal").exists() else "&immutable=1"
+    uri = f"{path.absolute().as_uri()}?mode=ro{immutable}"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY, isolation_level=None, cached_statements=64)
+    try:
+        if connection.execute("PRAGMA user_version").fetchone()[0] == VERSION:
+            return connection
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return None
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+from gateway.errors import explain
 from gateway.manager.errors import ManagerError, no_such_bucket, no_such_key
 
 BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
@@ -49,6 +50,14 @@ class OpenObject:
         self.file.close()
 
 
+def check_readable(source: Path) -> None:
+    """Raises ManagerError where the file cannot be opened. Reads nothing: it may be a pipe."""
+    try:
+        source.open("rb").close()
+    except OSError as error:
+        raise ManagerError(explain(error)) from error
+
+
 class ObjectStore:
     """The model files of the data directory `data`. `put_file` makes their directory, `root`, where it is missing."""
 
@@ -62,11 +71,13 @@ class ObjectStore:
         Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
         if not BUCKET.fullmatch(bucket):
-            raise ManagerError(f"'{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens")
+            raise ManagerError(
+                f"--bucket '{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens"
+            )
         try:
             return self._put_file(source, bucket, handle)
         except OSError as error:
-            raise ManagerError(f"{source} cannot be stored: {error.strerror or error}") from error
+            raise ManagerError(explain(error, error.filename or self.root)) from error
 
     def _put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
         incoming = self.root / ".incoming"

@@ -1,6 +1,7 @@
 """The commands as an operator types them, while the service runs."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -46,17 +47,25 @@ def test_from_registering_to_deregistering(manager: Manager, model: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["register", "a_", "d"], "'a_' is no DeviceFleetName"),
-        (["register", "f", "d", "x" * 64], "is no DeviceName"),
-        (["deregister", "f", "nobody"], "nobody is not registered in fleet f"),
-        (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file cannot be stored: No such file or directory"),
+        (["register", "a_", "d"], "FLEET 'a_' is not allowed: should be 1 to 63 characters: letters, digits, - and _"),
+        (["register", "f", "d", "x" * 64], "xxx' is not allowed: should be 1 to 63 characters"),
+        (
+            ["deploy", "f", "d", "wake_word=x"],
+            "HANDLE 'wake_word' is not allowed: should be 1 to 63 characters: letters,",
+        ),
+        (["deploy", "f", "d", "a=x", "--name", "my name"], "--name 'my name' is not allowed: should be 1 to 63"),
+        (["undeploy", "f", "d", "wake_word"], "HANDLE 'wake_word' is not allowed: should be 1 to 63 characters"),
+        (["undeploy", "f", "nobody", "kws"], "nobody is not registered in fleet f: `manager devices` lists all"),
+        (["deploy", "f", "d", "a=x", "--stages", "1%,100%", "--wait", "5"], "--wait '5' is not a time with its unit"),
+        (["deregister", "f", "nobody"], "nobody is not registered in fleet f: `manager devices` lists all"),
+        (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file: No such file or directory; correct the path"),
         (["deploy", "f", "d"], "give at least one HANDLE=FILE"),
         (["deploy", "f", "d", "kws="], "kws= names no file"),
         (["deploy", "f", "--all", "a=b", "--stages", "10%,5%"], "stages grow, and the last one is 100%"),
         (["pause", "f", "none"], "fleet f has no deployment named none"),
         (["undeploy", "f", "d", "none"], "d has no none to undeploy"),
         (["undeploy", "nofleet", "--all", "kws"], "fleet nofleet has no device"),
-        (["devices", "nofleet"], "fleet nofleet has no device"),
+        (["devices", "nofleet"], "fleet nofleet has no device: `manager devices` lists all"),
         (["deployments", "nofleet"], "fleet nofleet has no device"),
         (["status", "nofleet"], "fleet nofleet has no device"),
         (["serve", "--access-key", "A"], "signatures need both"),
@@ -90,9 +99,23 @@ def test_only_serve_makes_the_data_directory(manager: Manager, arguments: list[s
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_in_use_is_an_error(manager: Manager) -> None:
+def test_an_address_in_use_is_an_error(manager: Manager, tmp_path: Path) -> None:
     port = manager.url.rpartition(":")[2]
-    assert "address already in use" in manager.run("serve", "--port", port, status=2).stderr
+    other = manager.run("serve", "--port", port, "--data", str(tmp_path / "other"), status=2).stderr
+    assert f"127.0.0.1:{port}: address already in use; end the process that listens there" in other
+
+
+def test_a_second_undo_says_that_nothing_is_left(manager: Manager, model: Path) -> None:
+    manager.run("register", "undo", "one")
+    manager.run("deploy", "undo", "one", f"kws={model}", "--name", "first")
+    assert "aborted" in manager.run("undo", "undo", "first").stdout
+    said = "nothing to undo: no device has first; `deployments undo --devices` shows what each device has\n"
+    assert manager.run("undo", "undo", "first").stdout == said
+
+
+def test_a_second_manager_with_the_same_data_says_that_one_serves_it(manager: Manager) -> None:
+    said = manager.run("serve", "--port", "0", status=2).stderr
+    assert re.search(r"an Edge Manager serves \S+ \(process \d+ on \S+\): stop it, or give another --data\n$", said)
 
 
 @pytest.mark.parametrize("command", ["serve", "register", "deregister", "devices", "status", *DEPLOYING])

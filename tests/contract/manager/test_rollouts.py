@@ -100,6 +100,8 @@ def test_a_rollout_over_a_thousand_devices_stops_at_the_threshold(thousands: Ser
     assert report["reason"] in manager.run("deployments", "stops").stdout
 
     manager.run("undo", "stops", "new")
+    said = manager.run("undo", "stops", "new").stdout
+    assert said.startswith("nothing to undo: new is undone already, by ")
     assert swarm.fetch_all() == reached, "those that had it, and no other"
     undo = json.loads(manager.run("deployments", "stops", "--json").stdout)[-1]
     assert (undo["undoes"], undo["devices"], undo["state"]) == ("new", results, "completed")

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.core.effects import DeadLetter, SendBlocks
+from gateway.core.file_reads import block_overhead
 from gateway.errors import Code, FileError
 from gateway.protocol.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
 from gateway.protocol.service_calls import Accepted, Cancelled, GetDeployments, SendHeartbeat
@@ -86,6 +87,17 @@ def test_a_block_must_fit_max_payload_with_what_is_around_it(
     effects = harness.receive(Read(5, 0, 0, 1024 - around + beyond))
     assert [reply for _, reply in codes(effects)] == [4] * is_refused
     assert len(of_type(effects, SendBlocks)) == (not is_refused)
+
+
+def test_a_block_must_fit_the_brokers_packets(harness: EngineHarness) -> None:
+    around = block_overhead(Read(5, 0, 0, 512))
+    room = len(f"{DEVICE.fleet}/{DEVICE.name}/block") + 512 + around
+    harness.engine.set_room(room)
+    assert len(of_type(harness.receive(Read(5, 0, 0, 512)), SendBlocks)) == 1
+    harness.engine.set_room(room - 1)
+    effects = harness.receive(Read(5, 0, 0, 512))
+    assert (of_type(effects, SendBlocks), codes(effects)) == ([], [(None, 4)])
+    assert f"exceed the {511 + around} that the broker's packets take" in of_type(effects, DeadLetter)[0].detail
 
 
 def test_an_offset_at_the_end_of_what_a_uint_holds_is_past_the_files_end(harness: EngineHarness) -> None:

@@ -4,7 +4,8 @@ import pytest
 
 from gateway.core.effects import DeadLetter, FetchRetainedHello, SaveHellos
 from gateway.core.engine import Policy
-from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord
+from gateway.errors import Code
+from gateway.protocol.messages import Device, Get, Heartbeat, Hello, HelloRecord, Layout, Metric
 from tests.support.engine import (
     ACCEPTED,
     DEVICE,
@@ -274,3 +275,46 @@ def test_a_tag_whose_layout_changed_means_the_new_one() -> None:
     harness.receive(HELLO)
     harness.receive(Hello(HELLO.tag, NEWER, EPOCH))
     assert [call.agent_version for call in calls(harness.receive(heartbeat(HELLO.tag)))] == ["2.0.0"]
+
+
+def test_the_hellos_of_all_devices_can_be_saved_again() -> None:
+    harness = EngineHarness()
+    harness.receive(HELLO)
+    harness.receive(Hello(9, NEWER))
+    harness.receive(heartbeat(1), OTHER)
+    assert harness.engine.hellos() == {DEVICE: (HelloRecord(HELLO), HelloRecord(Hello(9, NEWER)))}
+
+
+def large_layout(version: str, metrics: int = 65) -> Layout:
+    return Layout(version, tuple(Metric("sys", f"metric-{number}") for number in range(metrics)), ())
+
+
+def test_what_waits_under_a_large_layout_that_was_replaced_is_rejected() -> None:
+    """A few bytes of payload would keep a megabyte each in memory, as often as the device sends another hello."""
+    harness = EngineHarness()
+    harness.receive(heartbeat(0))
+    harness.receive(Hello(0, LAYOUT, EPOCH))  # the call in flight, behind which the others wait
+    harness.receive(Hello(1, large_layout("1.0"), EPOCH))
+    harness.receive(heartbeat(1, seq=11))
+    harness.receive(Get(None, 5))
+    harness.receive(Hello(2, large_layout("2.0"), EPOCH))
+    harness.receive(heartbeat(2, seq=12))
+    for tag in (3, 4):
+        assert codes(harness.receive(Hello(tag, LAYOUT, EPOCH))) == []
+    effects = harness.receive(Hello(5, LAYOUT, EPOCH))
+    assert codes(effects) == [(11, Code.UNKNOWN_TAG)]
+    assert [each.detail for each in of_type(effects, DeadLetter)] == ["hello of tag 1: replaced"]
+    effects = harness.receive(Hello(2, large_layout("2.1"), EPOCH))
+    assert codes(effects) == [(12, Code.UNKNOWN_TAG)], "the same tag with another layout"
+
+
+def test_what_waits_under_a_layout_of_a_usual_size_is_sent() -> None:
+    harness = EngineHarness()
+    harness.receive(heartbeat(0))
+    harness.receive(Hello(0, LAYOUT, EPOCH))
+    harness.receive(Hello(1, large_layout("1.0", 64), EPOCH))
+    harness.receive(heartbeat(1, seq=11))
+    for tag in range(2, 8):
+        assert codes(harness.receive(Hello(tag, LAYOUT, EPOCH))) == []
+    (call,) = calls(harness.resolve(ACCEPTED))
+    assert call.agent_version == "1.0"

@@ -4,9 +4,11 @@ from typing import Any
 
 import pytest
 
+from gateway.cloud import json_body
 from gateway.core import merging
 from gateway.core.merging import QueuedHeartbeat
 from gateway.errors import Code, DecodeError, LimitError, MessageError
+from gateway.protocol import limits
 from gateway.protocol.messages import (
     Heartbeat,
     Hello,
@@ -207,6 +209,47 @@ def test_long_names_count_with_their_length() -> None:
     reported = {"values": ((1, 0) * 10,), "models": (ModelSamples(1, 1, ((1, 0) * 10,)),)}
     batch = [waiting(layout, **reported) for _ in range(20)]
     assert merging.mergeable_count(batch, 100, 100_000) <= 5
+
+
+LONG = Metric("d" * 1000, "m" * 100)
+"""With names as long as the service takes."""
+MANY_MODELS = Layout("1.0", (), tuple(Model(f"{number:0255}", "v" * 64, ()) for number in range(6_000)))
+
+
+def test_a_call_of_several_heartbeats_is_below_the_bound_of_a_call_whatever_the_settings_are() -> None:
+    layout = Layout("1.0", (LONG,), ())
+    batch = [waiting(layout, values=((1, 0) * 500,)) for _ in range(10)]
+    count = merging.mergeable_count(batch, 100, 1 << 30)
+    assert count == 3
+    assert len(json_body.encode(merging.merge(DEVICE, batch[:count]))) <= merging.MAX_CALL_BYTES
+
+
+@pytest.mark.parametrize(
+    ("layout", "members"),
+    [
+        (Layout("1.0", (LONG,), ()), {"values": ((1, 0) * 1_800,)}),
+        (Layout("1.0", (), (Model("n" * 255, "1.0", (LONG,)),)), {"models": (ModelSamples(1, 1, ((1, 0) * 1_800,)),)}),
+        (Layout("1.0", (Metric("d", "name"),), ()), {"values": ((1, 0) * 23_000,)}),
+        (MANY_MODELS, {"models": (ModelSamples(1, 1, ()),) * 6_000}),
+        (LAYOUT, {"result": Result("d", "SUCCESS", "\x01" * 600_000)}),
+    ],
+    ids=["long names", "of a model", "many samples", "many models", "a long result"],
+)
+def test_a_heartbeat_that_would_be_more_than_a_call_takes_is_rejected_before_it_is_built(
+    layout: Layout, members: Any
+) -> None:
+    item = waiting(layout, **members)
+    with pytest.raises(LimitError, match=r"a call of \d{7} bytes, at most 2097152: send fewer samples at once"):
+        merging.check_heartbeat(item, layout)
+    assert len(json_body.encode(merging.merge(DEVICE, [item]))) > 0.8 * merging.MAX_CALL_BYTES
+
+
+def test_few_samples_are_below_the_bound_with_the_longest_names() -> None:
+    assert limits.DIMENSION.longest + limits.METRIC.longest == len(LONG.dimension) + len(LONG.name)
+    layout = Layout("1.0", (LONG,), ())
+    merging.check_heartbeat(waiting(layout, values=((1, 0) * 1_762,)), layout)
+    with pytest.raises(LimitError, match="a call of"):
+        merging.check_heartbeat(waiting(layout, values=((1, 0) * 1_763,)), layout)
 
 
 # Limits

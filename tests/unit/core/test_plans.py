@@ -2,8 +2,10 @@
 
 import pytest
 
+from gateway.core.device_state import REPUBLISH_AFTER
 from gateway.core.effects import Effect, PublishAck, PublishPlan
 from gateway.core.engine import Policy
+from gateway.core.plans import REFUSED_FOR
 from gateway.protocol.messages import Get, Heartbeat, Hello
 from gateway.protocol.service_calls import Abandoned, Accepted, Cancelled, GetDeployments, Rejected
 from tests.support.engine import (
@@ -274,3 +276,86 @@ def test_the_have_of_a_device_without_hello_delays_no_heartbeat() -> None:
     harness.suback()
     harness.wait(0.5)
     assert calls(harness.engine.tick(harness.now)) == [ASK_FOR_HAVE]
+
+
+# what the broker does not take
+
+ROOM = len(f"{DEVICE.fleet}/{DEVICE.name}/plan") + 100
+
+
+def test_a_plan_that_just_fits_the_brokers_packets_is_published(harness: EngineHarness) -> None:
+    harness.engine.set_room(ROOM)
+    harness.receive(Get(0, seq=5))
+    effects = harness.resolve(Accepted(plan(8, 100)))
+    assert (published(effects), codes(effects)) == ([(8, b"u" * 100)], [(5, 0)])
+
+
+def test_a_get_whose_plan_does_not_fit_the_brokers_packets_gets_code_6(harness: EngineHarness) -> None:
+    harness.engine.set_room(ROOM)
+    harness.receive(Get(0, seq=5))
+    effects = harness.resolve(Accepted(plan(8, 101)))
+    assert (published(effects), codes(effects)) == ([], [(5, 6)])
+    assert of_type(effects, PublishAck)[0].ack.detail == "plan 8 of 101 bytes does not fit the broker's largest packet"
+
+
+def test_a_have_whose_plan_does_not_fit_the_brokers_packets_gets_code_6_once(harness: EngineHarness) -> None:
+    harness.engine.set_room(ROOM)
+    have(harness, 0)
+    assert codes(harness.resolve(Accepted(plan(8, 101)))) == [(None, 6)]
+    harness.wait(TTL)
+    have(harness, 0)
+    assert harness.resolve(Accepted(plan(8, 101))) == []
+    harness.engine.set_room(ROOM + 1)
+    harness.wait(TTL)
+    have(harness, 0)
+    assert published(harness.resolve(Accepted(plan(8, 101)))) == [(8, b"u" * 101)]
+
+
+def refused(harness: EngineHarness, closed: bool) -> list[Effect]:
+    """The plan of a `have` is published, and the broker does not take it: what follows."""
+    have(harness, 0)
+    [publication] = of_type(harness.resolve(Accepted(plan(8))), PublishPlan)
+    return harness.engine.plan_refused(publication, "not allowed", closed, harness.now)
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_plan_that_the_broker_refuses_is_code_6_once(harness: EngineHarness, closed: bool) -> None:
+    effects = refused(harness, closed)
+    assert codes(effects) == [(None, 6)]
+    assert of_type(effects, PublishAck)[0].ack.detail == "plan 8: not allowed"
+    again = PublishPlan(DEVICE, 8, b"", of_type(effects, PublishAck)[0].delivery)
+    assert harness.engine.plan_refused(again, "not allowed", closed, harness.now) == []
+
+
+def test_a_plan_that_a_puback_refused_is_published_again_after_a_minute(harness: EngineHarness) -> None:
+    refused(harness, closed=False)
+    harness.wait(REPUBLISH_AFTER)
+    have(harness, 0)
+    assert published(harness.resolve(Accepted(plan(8)))) == [(8, b"u" * 100)]
+
+
+def test_a_plan_that_ended_the_connection_twice_rests_for_an_hour(harness: EngineHarness) -> None:
+    refused(harness, closed=True)
+    harness.wait(REFUSED_FOR - 1)
+    have(harness, 0)
+    assert harness.resolve(Accepted(plan(8))) == []
+    harness.receive(Get(0, seq=5))
+    effects = harness.resolve(Accepted(plan(8)))
+    assert (published(effects), codes(effects)) == ([], [(5, 6)])
+    harness.wait(1)
+    harness.receive(Get(0))
+    assert published(harness.resolve(Accepted(plan(8)))) == [(8, b"u" * 100)]
+
+
+def test_another_plan_is_published_at_once(harness: EngineHarness) -> None:
+    refused(harness, closed=True)
+    harness.wait(TTL)
+    have(harness, 0)
+    assert published(harness.resolve(Accepted(plan(9)))) == [(9, b"u" * 100)]
+
+
+def test_after_the_stop_a_refused_plan_is_not_answered(harness: EngineHarness) -> None:
+    have(harness, 0)
+    [publication] = of_type(harness.resolve(Accepted(plan(8))), PublishPlan)
+    harness.engine.stop()
+    assert harness.engine.plan_refused(publication, "not allowed", False, harness.now) == []

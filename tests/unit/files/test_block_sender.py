@@ -320,9 +320,12 @@ def test_a_read_that_is_repeated_from_on_corrupted_takes_one_turn(
 def test_a_broker_that_rejects_blocks_ends_the_download(
     sender: BlockSender, broker: Broker, file: VerifiedFile
 ) -> None:
-    sender.send("a", file, Read(5, 0, 0, 100, 64), never)
-    broker.confirm(block_sender.DEVICE_WINDOW, reason=0x87)
-    assert (len(broker.sent), is_empty(sender)) == (block_sender.DEVICE_WINDOW, True)
+    reasons: list[str] = []
+    for _ in range(2):  # a device that reads again is answered again
+        sender.send("a", file, Read(5, 0, 0, 100, 64), never, reasons.append)
+        broker.confirm(block_sender.DEVICE_WINDOW, reason=0x95)
+    assert (len(broker.sent), is_empty(sender)) == (2 * block_sender.DEVICE_WINDOW, True)
+    assert [each[:23] for each in reasons] == ["Packet too large (0x95)"] * 2
 
 
 def corrupted(folder: Path) -> VerifiedFile:

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -220,3 +220,48 @@ def test_a_file_without_a_reference_is_closed(tmp_path: Path) -> None:
     del found
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(number)
+
+
+def a_file(folder: Path) -> None:
+    folder.rmdir()
+    folder.write_text("no folder")
+
+
+def a_link_to_nothing(folder: Path) -> None:
+    folder.rmdir()
+    folder.symlink_to(folder.parent / "nothing")
+
+
+@pytest.mark.parametrize("instead", [a_file, a_link_to_nothing])
+def test_what_stands_in_the_place_of_the_folder_is_set_aside(instead: Callable[[Path], None], tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    instead(folder)
+    assert whole(put(FileCache(folder, SIZE), CONTENT)) == CONTENT
+    assert len(list(tmp_path.glob("models.damaged-*"))) == 1
+
+
+def folder_of_its_name(file: Path) -> None:
+    file.unlink()
+    (file / "some").mkdir(parents=True)
+
+
+def unfinished_that_is_a_folder(file: Path) -> None:
+    file.unlink()
+    (file.with_suffix(".part") / "some").mkdir(parents=True)
+
+
+def folder_of_the_file_system(file: Path) -> None:
+    (file.parent / "lost+found").mkdir()
+
+
+@pytest.mark.parametrize("foreign", [folder_of_its_name, unfinished_that_is_a_folder, folder_of_the_file_system])
+def test_a_folder_in_the_cache_stops_neither_its_start_nor_a_file(
+    foreign: Callable[[Path], None], tmp_path: Path
+) -> None:
+    put(FileCache(tmp_path, SIZE), CONTENT)
+    foreign(only_file(tmp_path))
+    cache = FileCache(tmp_path, SIZE)
+    found = cache.open(named(CONTENT, "s3://models/kws.tflite")) or put(cache, CONTENT)
+    assert whole(found) == CONTENT
+    assert whole(put(cache, pattern(SIZE - 1), "s3://models/other")) == pattern(SIZE - 1), "the first is evicted"

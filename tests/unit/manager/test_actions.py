@@ -60,22 +60,22 @@ def test_undeploying_what_a_device_does_not_have(fleet, tmp_path, model):
 
 @pytest.mark.parametrize("name", ["kws", "a" * 63])
 def test_names_that_the_service_accepts(name):
-    check_names("EntityName", [name])
+    check_names("HANDLE", "EntityName", [name])
 
 
 @pytest.mark.parametrize("name", ["a" * 64, "a_b", ""])
 def test_names_that_the_service_rejects(name):
-    with pytest.raises(ManagerError, match=f"'{name}' is no EntityName"):
-        check_names("EntityName", [name])
+    with pytest.raises(ManagerError, match=f"HANDLE '{name}' is not allowed: should be 1 to 63 characters: letters"):
+        check_names("HANDLE", "EntityName", [name])
 
 
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        ({"k_s": "m.bin"}, {}, "'k_s' is no EntityName"),
-        ({"kws": "m.bin"}, {"name": "x" * 64}, "is no EntityName"),
-        ({"kws": "m.bin"}, {"policy": "PRAY"}, "'PRAY' is not a policy"),
-        ({"kws": "none.bin"}, {}, "none.bin cannot be stored"),
+        ({"k_s": "m.bin"}, {}, "HANDLE 'k_s' is not allowed"),
+        ({"kws": "m.bin"}, {"name": "x" * 64}, "--name 'x{64}' is not allowed"),
+        ({"kws": "m.bin"}, {"policy": "PRAY"}, "--policy 'PRAY' is not one: ROLLBACK"),
+        ({"kws": "none.bin"}, {}, "none.bin: No such file or directory"),
         ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is not a bucket name"),
     ],
 )
@@ -83,6 +83,17 @@ def test_a_deployment_that_is_not_possible(fleet, tmp_path, model, files, option
     with pytest.raises(ManagerError, match=message):
         deploy_to(fleet, tmp_path, {handle: tmp_path / name for handle, name in files.items()}, **options)
     assert in_force(fleet, "d") == []
+
+
+@pytest.mark.parametrize("files", [{"kws": "m.bin"}, {"other": "m.bin", "vad": "none.bin"}], ids=["name", "file"])
+def test_a_refused_deployment_stores_no_file(fleet, tmp_path, model, files):
+    """Its name is taken, or the last of its files is missing."""
+    deploy_to(fleet, tmp_path, {"first": model}, name="taken")
+    before = sorted((tmp_path / "objects").rglob("*"))
+    name = "taken" if len(files) == 1 else None
+    with pytest.raises(ManagerError):
+        deploy_to(fleet, tmp_path, {handle: tmp_path / file for handle, file in files.items()}, name=name)
+    assert sorted((tmp_path / "objects").rglob("*")) == before
 
 
 def test_the_longest_handle_makes_a_name_that_the_service_accepts(fleet, tmp_path, model):

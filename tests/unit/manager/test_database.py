@@ -209,7 +209,7 @@ def test_a_directory_without_a_database_is_an_error(tmp_path):
 
 def test_a_file_that_is_no_database_is_an_error(tmp_path: Path):
     (tmp_path / FILE).write_bytes(b"not a database, but longer than its header is" * 10)
-    with pytest.raises(ManagerError, match="cannot be used"):
+    with pytest.raises(ManagerError, match="not a database; put a copy in its place"):
         open_database(tmp_path, create=False)
 
 

@@ -15,29 +15,29 @@ TYPED = {"stages": "1%,10%,100%", "min_success": "90%", "wait": "0s", "stop_at":
     ("text", "share"), [("5%", Fraction(1, 20)), ("5", Fraction(1, 20)), ("0.5%", Fraction(1, 200)), ("100%", 1)]
 )
 def test_shares(text, share):
-    assert parse_share(text) == share
+    assert parse_share(text, "--percent") == share
 
 
 @pytest.mark.parametrize("text", ["", "%", "101%", "-5%", "5 %", "five", "1e1", "nan"])
 def test_text_that_is_not_a_share(text):
-    with pytest.raises(ManagerError, match="is not a share: 0% to 100%"):
-        parse_share(text)
+    with pytest.raises(ManagerError, match=f"--percent '{text}' is not a share: 0% to 100%"):
+        parse_share(text, "--percent")
 
 
 def test_a_share_of_devices_is_not_zero():
     with pytest.raises(ManagerError, match="more than 0%"):
-        parse_nonzero_share("0%")
+        parse_nonzero_share("0%", "--stages")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400)])
+@pytest.mark.parametrize(("text", "seconds"), [("0", 0), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86400)])
 def test_times(text, seconds):
-    assert parse_duration(text) == seconds
+    assert parse_duration(text, "--wait") == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "-1s", "1.5h", "1w", "1h30m"])
+@pytest.mark.parametrize("text", ["", "m", "5", "-1s", "1.5h", "1w", "1h30m"])
 def test_text_that_is_not_a_time(text):
-    with pytest.raises(ManagerError, match="is not a time: 90s, 10m, 2h or 1d"):
-        parse_duration(text)
+    with pytest.raises(ManagerError, match=f"--wait '{text}' is not a time with its unit: 90s, 10m, 2h or 1d"):
+        parse_duration(text, "--wait")
 
 
 def test_one_value_is_for_every_stage_but_the_last():
@@ -65,7 +65,7 @@ def test_one_stage_has_no_limit_by_default():
         ({"stages": "1%,10%"}, "stages grow, and the last one is 100%, as 1%,10%,100%"),
         ({"stages": "10%,1%,100%"}, "stages grow"),
         ({"stages": "0%,100%"}, "more than 0%"),
-        ({"wait": "1m,1m,1m"}, "--wait has 3 values: one, or 2"),
+        ({"wait": "1m,1m,1m"}, "--wait has 3 values: should be one, or 2, one for each stage but the last"),
         ({"min_success": "1,2,3"}, "--min-success has 3 values"),
         ({"stop_min": 0}, "--stop-min is 0"),
     ],

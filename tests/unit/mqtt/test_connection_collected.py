@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
@@ -223,13 +224,13 @@ def test_a_connection_that_nobody_closed_is_collected_without_an_error(
 async def test_a_connection_that_comes_after_its_attempt_is_closed_unused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its CONNECT would end the session of the next one."""
     go_on = threading.Event()
-    create_connection = socket.create_connection
+    connect = paho.Client.connect
 
-    def late(*arguments: Any, **options: Any) -> socket.socket:
+    def late(*arguments: Any, **options: Any) -> Any:
         assert go_on.wait(DEADLINE_S)
-        return create_connection(*arguments, **options)
+        return connect(*arguments, **options)
 
-    monkeypatch.setattr(socket, "create_connection", late)
+    monkeypatch.setattr(paho.Client, "connect", late)
     broker = Broker(ACCEPTED)
     connection = connect_to(await broker.start())
     try:

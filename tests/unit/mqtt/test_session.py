@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.limits import BrokerLimits
 from gateway.mqtt.session import PUBLISHER_SUFFIX, Delivery, MqttSession
 from tests.support import mqtt_packets
 from tests.support.mqtt_packets import PUBACK, SUBACK, PacketReader
@@ -25,6 +26,9 @@ class Deliveries:
         self._count = count
 
     def connected(self, connection: int, session_present: bool) -> None:
+        """Nothing follows."""
+
+    def may_publish(self, limits: BrokerLimits) -> None:
         """Nothing follows."""
 
     def delivered(self, delivery: Delivery) -> None:

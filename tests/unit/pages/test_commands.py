@@ -55,6 +55,7 @@ def test_every_block_has_a_language_that_is_known(page: pages.Page) -> None:
         ("make tset", "no target tset"),
         ("make demo ARGS=--kep", "--kep"),
         ("cp gateway/none.service /etc", "there is no gateway/none.service"),
+        ("cp -r mosquitto/mosquitto.conf mosquitto/listeners /etc/mosquitto/", "cp overwrites without a word"),
         ("docker compose run --rm docter", "no service docter"),
         ("docker compose exec -T manager edge-gateway manager sattus", "No such command 'sattus'"),
         ("mpremote cpy a :a", "no command cpy"),

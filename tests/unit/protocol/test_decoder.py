@@ -152,3 +152,12 @@ def test_a_long_payload_that_is_cut_ends_within_an_object() -> None:
 def test_members_of_a_result_may_be_nil() -> None:
     result = decoder.decode_heartbeat(msgpack.packb([1, 0, None, None, None, [None, None, None, 1, 0, [[]]]])).result
     assert result == Result(None, None, None, 1, 0, (ModelResult(None, None, None, None, None, None),))
+
+
+@pytest.mark.parametrize(
+    ("models", "result"), [([[]] * 1001, None), (None, ["d", "S", None, 0, 0, [[]] * 1001])], ids=["models", "result"]
+)
+def test_more_models_than_a_device_can_have_are_not_decoded(models: object, result: object) -> None:
+    with pytest.raises(LimitError, match="models: 1001, at most 1000") as caught:
+        decoder.decode_heartbeat(msgpack.packb([1, 0, None, models, None, result, 7]))
+    assert caught.value.seq == 7

@@ -105,3 +105,7 @@ def test_more_devices_than_are_cached_are_parsed_all_the_same(monkeypatch: pytes
     topics = Topics("edge")
     names = [f"dev-{number}" for number in range(5)]
     assert [topics.parse(f"edge/fleet-a/{name}/hb")[0] for name in names] == [Device("fleet-a", name) for name in names]
+
+
+def test_the_root_takes_its_bytes_of_a_publication() -> None:
+    assert Topics("größe/edge").room(1000) == 1000 - len("größe/edge/".encode())

@@ -1,5 +1,6 @@
 """The commands of `edge-gateway devices`: repeated, interrupted, with mistakes; and the modes of their files."""
 
+import errno
 import json
 import stat
 import time
@@ -241,7 +242,8 @@ def test_init_with_another_name_makes_another_certificate_of_the_same_authority(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["add", "f", "+"], "'+' does not match DeviceName's pattern"),
+        (["add", "f", "+"], "f/+: device: '+' does not match DeviceName's pattern"),
+        (["add", "f", "_a"], "A name has 1 to 63 letters, digits, - and _, a letter or digit first and last"),
         (["add", "doctor", "probe"], "doctor/probe is the doctor's own"),
         (["add", "f/g", "one"], "does not match DeviceFleetName's pattern"),
         (["add", "f"], "name a fleet and its devices, or give --csv"),
@@ -267,7 +269,65 @@ def test_a_mistake_is_one_line_and_changes_nothing(cli: SiteCli, arguments: list
     assert cli.registered() == []
 
 
-def test_a_site_begins_with_a_name_for_the_broker(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["init", "--site", str(tmp_path / "site")])
+@pytest.mark.parametrize("others", [["two", "--certificate"], ["two", "x" * 63, "--certificate", "--renew"]])
+def test_devices_are_added_all_or_none(cli: SiteCli, others: list[str]) -> None:
+    """The last one has a credential of the other kind, or a name that is too long for a certificate."""
+    cli("add", "f", "one")
+    before = cli.all_files()
+    cli.error("add", "f", *others[:1], *(["one"] if "--renew" not in others else []), *others[1:])
+    assert cli.all_files() == before
+    assert cli.registered() == ["one"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            [],
+            "under which host names and addresses do devices and the gateway find the broker? Name them: edge-gateway",
+        ),
+        (["broker.example:8883"], "'broker.example:8883' is not a host name or an address"),
+        (["broker.example", "--root", "a/+"], "'a/+'"),
+    ],
+)
+def test_a_refused_init_makes_nothing(tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, ["init", *arguments, "--site", str(tmp_path / "site")])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_init_with_a_bad_name_changes_nothing(cli: SiteCli) -> None:
+    before = cli.all_files()
+    assert "is not a host name" in cli.error("init", "new.example", "mqtts://other.example")
+    assert "is for the root edge" in cli.error("init", "new.example", "--root", "other")
+    assert cli.all_files() == before
+
+
+def test_an_init_that_fails_says_what_it_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So an operator hears of the authority, of which a copy is to be kept, whichever call has made it."""
+    site, write = tmp_path / "site", atomic_files.write
+
+    def failing(path: Path, content: bytes, mode: int) -> None:
+        if path.name == "broker.key":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write(path, content, mode)
+
+    monkeypatch.setattr(atomic_files, "write", failing)
+    done = CliRunner().invoke(app, ["init", "broker.example", "--site", str(site)])
     assert done.exit_code == 2
-    assert "under which host names and addresses" in done.stderr
+    assert f"{site}/broker/broker.key: No space left on device; make room on the disk" in done.stderr
+    assert done.stdout == f"made a certificate authority, in {site}/ca: keep a copy of it where nobody else reads it\n"
+    monkeypatch.undo()
+    done = CliRunner().invoke(app, ["init", "--site", str(site), "broker.example"])
+    assert (done.exit_code, "authority" in done.stdout) == (0, False)
+
+
+def test_listing_writes_nothing(cli: SiteCli) -> None:
+    """Not even a lock. Nor does it need the key of the authority, which few may read."""
+    cli("add", "f", "one")
+    for path in (cli.site / "ca" / ".lock", cli.data / "opening.lock", cli.site / "ca" / "ca.key"):
+        path.unlink()
+    before, data = cli.all_files(), sorted(cli.data.iterdir())
+    assert [each["registered"] for each in json.loads(cli("list", "--json").stdout)] == [True]
+    assert (cli.all_files(), sorted(cli.data.iterdir())) == (before, data)

@@ -2,12 +2,10 @@
 
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from gateway.errors import ConfigError
 from gateway.manager import ManagerError, open_database
 from gateway.manager.store import FILE
 from gateway.storage.state_store import StateStore
@@ -25,18 +23,22 @@ def is_open(path: Path) -> bool:
     return any(each.samefile(path) for each in there)
 
 
-@pytest.mark.parametrize(
-    ("name", "opening"),
-    [(FILE, lambda folder: open_database(folder, create=False)), ("hellos.sqlite", StateStore)],
-    ids=["manager", "gateway"],
-)
-def test_a_database_that_cannot_be_used_is_closed(name: str, opening: Callable[[Path], object], tmp_path: Path) -> None:
-    path = tmp_path / name
+def test_a_managers_database_that_cannot_be_used_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / FILE
     path.write_bytes(NO_DATABASE)
-    with pytest.raises((ConfigError, ManagerError), match="not a database") as refusal:
-        opening(tmp_path)
+    with pytest.raises(ManagerError, match="not a database") as refusal:
+        open_database(tmp_path, create=False)
     assert not is_open(path)
     assert refusal  # its traceback would keep what was open
+
+
+def test_a_gateways_database_that_is_set_aside_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "hellos.sqlite").write_bytes(NO_DATABASE)
+    store = StateStore(tmp_path)
+    (kept,) = tmp_path.glob("*.damaged-*")
+    assert not is_open(kept)
+    assert is_open(tmp_path / "hellos.sqlite")
+    store.close()
 
 
 def test_an_open_database_is_detected(tmp_path: Path) -> None:

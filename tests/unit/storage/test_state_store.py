@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import resource
+import socket
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from gateway.errors import Code, ConfigError, StateError
 from gateway.protocol import decoder
-from gateway.protocol.messages import Device, Hello, HelloRecord
+from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric
 from gateway.storage.state_store import UNKNOWN_DOWNTIME, StateStore
 from tests.support.engine import DEVICE, HELLO, LAYOUT, NEWER, OTHER
 
@@ -33,6 +34,17 @@ def rows(folder: Path, table: str) -> int:
     """How many rows a closed store's table has."""
     with closing(sqlite3.connect(folder / "hellos.sqlite")) as db:
         return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+@contextmanager
+def disk_full() -> Iterator[None]:
+    """No file of this process can be written."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_new_folder_is_empty(tmp_path: Path) -> None:
@@ -122,9 +134,22 @@ def test_a_rejected_payload_is_saved_byte_for_byte_one_line_each(tmp_path: Path)
 def test_two_gateways_may_not_share_a_folder(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
     store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
-    with pytest.raises(ConfigError, match="one folder for each gateway"):
+    with pytest.raises(ConfigError) as caught:
         StateStore(tmp_path)
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    todo = "stop it, or give this one a state_dir and a client_id of its own"
+    assert caught.value.mistakes == [f"state_dir {tmp_path}: a gateway runs with it ({holder}); {todo}"]
     store.close()
+    StateStore(tmp_path).close()
+
+
+def test_a_folder_that_cannot_be_used_is_free_again(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as another:
+        another.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(ConfigError, match="database is locked"):
+            StateStore(tmp_path)
+    StateStore(tmp_path).close()
+    assert list(tmp_path.glob("*.damaged-*")) == []
 
 
 def test_a_file_instead_of_the_folder_is_a_mistake_of_the_settings(tmp_path: Path) -> None:
@@ -135,36 +160,11 @@ def test_a_file_instead_of_the_folder_is_a_mistake_of_the_settings(tmp_path: Pat
 
 def test_a_failing_disk_is_a_state_error(tmp_path: Path) -> None:
     store = StateStore(tmp_path)
-    (tmp_path / "dead.jsonl").mkdir()
-    with pytest.raises(StateError, match=r"dead\.jsonl"):
+    with disk_full(), pytest.raises(StateError, match=r"dead\.jsonl"):
         store.save_dead_letter("edge/f/d/hb", b"x", Code.MALFORMED, "why", 1.0)
     store.close()
     with pytest.raises(StateError, match=r"hellos\.sqlite"):
         store.save_hellos({Device("f", "d"): ()})
-
-
-def test_the_file_of_dead_letters_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.storage.state_store.DEAD_LETTER_BYTES", 1000)
-    store = StateStore(tmp_path)
-    for number in range(100):
-        store.save_dead_letter("edge/f/d/hb", b"x" * number, Code.MALFORMED, "why", 1.0)
-    kept = [tmp_path / name for name in ("dead.older.jsonl", "dead.jsonl")]
-    lines = [json.loads(line) for path in kept if path.exists() for line in path.read_text().splitlines()]
-    sizes = [len(base64.b64decode(line["payload"])) for line in lines]
-    assert sizes == list(range(100 - len(lines), 100))
-    assert sum(path.stat().st_size for path in kept if path.exists()) < 3000
-    store.close()
-
-
-@contextmanager
-def disk_full() -> Iterator[None]:
-    """No file of this process can be written."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_layout_that_could_not_be_saved_is_saved_with_its_next_hello(tmp_path: Path) -> None:
@@ -204,3 +204,106 @@ def test_downtime_counts_from_the_last_touch(tmp_path: Path) -> None:
     os.utime(tmp_path / "alive", (time.time() + 7200,) * 2)
     assert store.downtime() == 0.0, "the clock was set back"
     store.close()
+
+
+def test_layouts_that_no_hello_uses_any_more_are_deleted(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    layouts = [Layout("1.0", (Metric("sys", f"metric-{number}"),), ()) for number in range(50)]
+    for number, layout in enumerate(layouts):
+        store.save_hellos({DEVICE: (HelloRecord(Hello(number, layout)),), OTHER: (HelloRecord(Hello(1, layouts[7])),)})
+    store.save_hellos({DEVICE: (HelloRecord(Hello(1, layouts[3])),)})
+    store.close()
+    assert rows(tmp_path, "layouts") == 2
+    assert saved(tmp_path) == {
+        DEVICE: [HelloRecord(Hello(1, layouts[3]))],
+        OTHER: [HelloRecord(Hello(1, layouts[7]))],
+    }
+
+
+def large_layout(number: int) -> Layout:
+    return Layout("1.0", tuple(Metric("d" * 900, f"metric-{number}-{each}") for each in range(200)), ())
+
+
+def test_the_layouts_of_one_device_are_bounded_and_older_tags_go_first(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    records = tuple(HelloRecord(Hello(number, large_layout(number))) for number in range(4))
+    store.save_hellos({DEVICE: records})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: list(records[2:])}
+    assert rows(tmp_path, "layouts") == 2
+
+
+def test_the_file_is_bounded_and_what_fits_is_saved_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.storage.hello_database.FILE_PAGES", 256)
+    store = StateStore(tmp_path)
+    hellos = {Device("f", f"d-{number}"): (HelloRecord(Hello(1, large_layout(number))),) for number in range(10)}
+    store.save_hellos(dict([*hellos.items()][:1]))
+    with pytest.raises(StateError, match="full"):
+        store.save_hellos(hellos)
+    assert (tmp_path / "hellos.sqlite").stat().st_size <= 256 * 4096
+    store.save_hellos(dict([*hellos.items()][1:2]))
+    store.close()
+    assert saved(tmp_path) == {device: [*records] for device, records in [*hellos.items()][:2]}
+
+
+def test_a_file_of_a_version_that_kept_unused_layouts_is_begun_anew(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save_filters(["edge/+/+/hb"])
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
+        db.execute("DROP INDEX hellos_by_layout")
+        db.execute("DROP TABLE checksums")
+        db.executemany("INSERT INTO layouts (layout) VALUES (?)", [(f"{number}" * 10_000,) for number in range(100)])
+    size = (tmp_path / "hellos.sqlite").stat().st_size
+    store = StateStore(tmp_path)
+    records = dict(store.hellos())
+    assert records == {DEVICE: [HelloRecord(HELLO)]}
+    assert store.database.begun_empty
+    store.save_hellos({DEVICE: tuple(records[DEVICE])})
+    assert store.filters() == ["edge/+/+/hb"]
+    store.close()
+    assert (tmp_path / "hellos.sqlite").stat().st_size < size / 10
+    assert saved(tmp_path) == records
+    assert list(tmp_path.glob("*.damaged-*")) == []
+
+
+def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
+        db.execute("DROP INDEX hellos_by_layout")
+        db.execute("DROP TABLE checksums")
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
+
+
+def test_with_a_full_disk_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    store = StateStore(tmp_path)
+    store.save_filters(["edge/+/+/hb"])
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
+        db.execute("DROP INDEX hellos_by_layout")
+        db.execute("DROP TABLE checksums")
+    with disk_full():
+        store = StateStore(tmp_path)
+        assert dict(store.hellos()) == {DEVICE: [HelloRecord(HELLO)]}
+        assert store.filters() == ["edge/+/+/hb"]
+        with pytest.raises(StateError):
+            store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+    store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)], OTHER: [HelloRecord(HELLO)]}
+
+
+def test_a_start_with_a_full_disk_is_no_mistake_of_the_settings(tmp_path: Path) -> None:
+    with disk_full():
+        store = StateStore(tmp_path)
+        assert dict(store.hellos()) == {}
+        assert store.filters() == []
+        with pytest.raises(StateError):
+            store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}

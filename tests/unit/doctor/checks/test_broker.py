@@ -16,8 +16,8 @@ from gateway.doctor.checks.broker import (
     check_client_ids,
     is_mosquitto_2_1,
 )
-from gateway.doctor.checks.connection import ConnackProperties
 from gateway.doctor.result import CheckResult, Level, ProbeFailure
+from gateway.mqtt import BrokerLimits
 
 GOOD = BrokerBehaviour(
     topic="edge/doctor/1",
@@ -37,12 +37,12 @@ CLOSED = replace(
     shared=SharedSubscription(1, None),
 )
 """Where the ACL closes the doctor's topic."""
-DEFAULTS = ConnackProperties()
+DEFAULTS = BrokerLimits()
 BROKEN = ProbeFailure("the connection broke")
 
 
 def results_of(
-    found: BrokerBehaviour, connack: ConnackProperties = DEFAULTS, mosquitto: bool = False, group: str | None = None
+    found: BrokerBehaviour, connack: BrokerLimits = DEFAULTS, mosquitto: bool = False, group: str | None = None
 ) -> dict:
     settings = Settings(group=group, session_expiry=3600)
     return {each.check: each for each in check_behaviour(found, connack, settings, mosquitto)}
@@ -100,14 +100,14 @@ def test_client_ids(found: ClientIds | ProbeFailure, level: Level) -> None:
 @pytest.mark.parametrize(
     ("connack", "expected"),
     [
-        (ConnackProperties(retain=False), {"retained messages": Level.FAIL}),
-        (ConnackProperties(session_expiry=3599), {"session": Level.WARN}),
-        (ConnackProperties(session_expiry=3600), {}),
-        (ConnackProperties(shared=False), {}),
+        (BrokerLimits(retain=False), {"retained messages": Level.FAIL}),
+        (BrokerLimits(session_expiry=3599), {"session": Level.WARN}),
+        (BrokerLimits(session_expiry=3600), {}),
+        (BrokerLimits(shared=False), {}),
     ],
     ids=range(4),
 )
-def test_what_connack_announces_counts(connack: ConnackProperties, expected: dict[str, Level]) -> None:
+def test_what_connack_announces_counts(connack: BrokerLimits, expected: dict[str, Level]) -> None:
     assert levels(results_of(GOOD, connack)) == expected
 
 
@@ -125,27 +125,27 @@ def test_a_closed_topic_of_the_doctor_is_a_warning_with_the_line_that_opens_it(
 @pytest.mark.parametrize(
     ("shared", "connack", "mosquitto", "version", "level", "expected"),
     [
-        (SharedSubscription(1, True), ConnackProperties(), False, "", Level.WARN, "cannot know"),
-        (SharedSubscription(1, True), ConnackProperties(), True, "", Level.WARN, "Mosquitto forgets"),
+        (SharedSubscription(1, True), BrokerLimits(), False, "", Level.WARN, "cannot know"),
+        (SharedSubscription(1, True), BrokerLimits(), True, "", Level.WARN, "Mosquitto forgets"),
         (
             SharedSubscription(1, True),
-            ConnackProperties(),
+            BrokerLimits(),
             False,
             "mosquitto version 2.0.11",
             Level.WARN,
             "Mosquitto forgets",
         ),
-        (SharedSubscription(1, None), ConnackProperties(), False, "", Level.WARN, "cannot know"),
-        (SharedSubscription(1, False), ConnackProperties(), False, "", Level.FAIL, "nothing comes"),
-        (SharedSubscription(0x9E, None), ConnackProperties(), False, "", Level.FAIL, "has none"),
-        (SharedSubscription(1, True), ConnackProperties(shared=False), False, "", Level.FAIL, "has none"),
-        (BROKEN, ConnackProperties(), False, "", Level.FAIL, "broke"),
+        (SharedSubscription(1, None), BrokerLimits(), False, "", Level.WARN, "cannot know"),
+        (SharedSubscription(1, False), BrokerLimits(), False, "", Level.FAIL, "nothing comes"),
+        (SharedSubscription(0x9E, None), BrokerLimits(), False, "", Level.FAIL, "has none"),
+        (SharedSubscription(1, True), BrokerLimits(shared=False), False, "", Level.FAIL, "has none"),
+        (BROKEN, BrokerLimits(), False, "", Level.FAIL, "broke"),
     ],
     ids=range(8),
 )
 def test_shared_subscriptions_count_where_a_group_is_set(
     shared: SharedSubscription | ProbeFailure,
-    connack: ConnackProperties,
+    connack: BrokerLimits,
     mosquitto: bool,
     version: str,
     level: Level,

@@ -2,8 +2,10 @@
 
 import pytest
 
-from gateway.cloud.boto_transport import CredentialInfo
+from gateway.cloud.credentials import CredentialInfo
+from gateway.cloud.error_mapping import OPERATOR_CODES
 from gateway.doctor.checks.cloud import (
+    TODO,
     ModelStoreAnswer,
     ServiceAnswers,
     check_clock,
@@ -54,6 +56,33 @@ def test_what_an_answer_of_the_endpoint_means(error: CloudError | None, expected
     found = check(error)
     assert levels(found) == expected
     assert all(each.todo for each in found.values() if each.level is not Level.PASS)
+
+
+@pytest.mark.parametrize(
+    ("code", "todo"),
+    [
+        ("AccessDeniedException", "allow the gateway's credentials GetDeviceRegistration"),
+        ("UnauthorizedOperation", "allow the gateway's credentials GetDeviceRegistration"),
+        ("UnrecognizedClientException", "set AWS_ACCESS_KEY_ID (or the profile) to a key that this service knows"),
+        ("InvalidSignatureException", "set AWS_SECRET_ACCESS_KEY to the secret of this access key"),
+        ("SignatureDoesNotMatch", "set AWS_SECRET_ACCESS_KEY to the secret of this access key"),
+        ("ExpiredTokenException", "renew the credentials"),
+        ("InvalidToken", "set AWS_SESSION_TOKEN"),
+        ("RequestTimeTooSkewed", "set this machine's clock"),
+        ("MissingAuthenticationToken", "no signature arrives"),
+    ],
+)
+def test_what_to_do_fits_the_code_of_the_error(code: str, todo: str) -> None:
+    assert check(OperatorError(code, "no"))["calls"].todo.startswith(todo)
+
+
+def test_what_to_do_is_known_for_codes_of_the_service_alone() -> None:
+    assert set(TODO) <= OPERATOR_CODES
+
+
+def test_a_certificate_that_is_not_trusted() -> None:
+    result = check(OperatorError("SSLError", "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"))["endpoint"]
+    assert result.todo.startswith("set AWS_CA_BUNDLE")
 
 
 def test_no_answer_in_time_fails() -> None:

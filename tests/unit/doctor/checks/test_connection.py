@@ -4,8 +4,6 @@ import pytest
 
 from gateway.config import BrokerUrl
 from gateway.doctor.checks.connection import (
-    HEADER_BYTES,
-    ConnackProperties,
     ConnectResult,
     Reachability,
     TlsFailure,
@@ -16,6 +14,7 @@ from gateway.doctor.checks.connection import (
     check_tls,
 )
 from gateway.doctor.result import Level
+from gateway.mqtt import BrokerLimits, Wanted
 
 NOW = 1_800_000_000.0
 DAY = 86_400
@@ -53,7 +52,7 @@ def test_tls(reached: Reachability, level: Level, expected: str) -> None:
 @pytest.mark.parametrize(
     ("connected", "check", "level"),
     [
-        (ConnectResult(ConnackProperties()), "MQTT 5", Level.PASS),
+        (ConnectResult(BrokerLimits()), "MQTT 5", Level.PASS),
         (ConnectResult(code=0x86, detail="Bad user name or password", mqtt_3_1_1=True), "login", Level.FAIL),
         (ConnectResult(code=0x87, detail="Not authorized", mqtt_3_1_1=True), "login", Level.FAIL),
         (ConnectResult(code=0x84, detail="Unsupported protocol version", mqtt_3_1_1=True), "MQTT 5", Level.FAIL),
@@ -69,19 +68,38 @@ def test_connect(connected: ConnectResult, check: str, level: Level) -> None:
     assert connected.mqtt_3_1_1 is ("only MQTT 3.1.1" in result.found) or connected.code in (0x86, 0x87, 0x88)
 
 
+WANTED = Wanted("edge", 65_536, session_expiry=3600, shared=False)
+IN_A_GROUP = WANTED._replace(shared=True)
+NAMES = 2 * (1 + 63)
+
+
 @pytest.mark.parametrize(
-    ("connack", "level", "expected"),
+    ("connack", "wanted", "level", "expected"),
     [
-        (ConnackProperties(), Level.PASS, ""),
-        (ConnackProperties(maximum_qos=0), Level.FAIL, "QoS 0"),
-        (ConnackProperties(maximum_qos=1), Level.PASS, ""),
-        (ConnackProperties(wildcards=False), Level.FAIL, "wildcard"),
-        (ConnackProperties(maximum_packet_size=65_536), Level.WARN, "65,536"),
-        (ConnackProperties(maximum_packet_size=65_536 + HEADER_BYTES), Level.PASS, ""),
+        (BrokerLimits(), WANTED, Level.PASS, ""),
+        (BrokerLimits(keepalive=10), WANTED, Level.PASS, "each 10 s, not 30"),
+        (BrokerLimits(maximum_qos=0), WANTED, Level.FAIL, "QoS 0"),
+        (BrokerLimits(maximum_qos=1), WANTED, Level.PASS, ""),
+        (BrokerLimits(wildcards=False), WANTED, Level.FAIL, "wildcard"),
+        (BrokerLimits(shared=False), WANTED, Level.PASS, ""),
+        (BrokerLimits(shared=False), IN_A_GROUP, Level.FAIL, "group"),
+        (BrokerLimits(retain=False), WANTED, Level.WARN, "no retained messages"),
+        (BrokerLimits(session_expiry=3599), WANTED, Level.WARN, "3,599 s"),
+        (BrokerLimits(maximum_packet_size=65_536), WANTED, Level.WARN, "65,536"),
+        # type, length, length of the topic, topic, packet id, no properties
+        (BrokerLimits(maximum_packet_size=1 + 3 + 2 + 4 + NAMES + 6 + 2 + 1 + 65_536), WANTED, Level.PASS, ""),
+        (BrokerLimits(maximum_packet_size=1 + 3 + 2 + 4 + NAMES + 6 + 2 + 65_536), WANTED, Level.WARN, "max_payload"),
     ],
-    ids=range(6),
+    ids=range(12),
 )
-def test_limits(connack: ConnackProperties, level: Level, expected: str) -> None:
-    result = check_limits(connack, 65_536)
+def test_limits(connack: BrokerLimits, wanted: Wanted, level: Level, expected: str) -> None:
+    result = check_limits(connack, wanted, 30)
     assert result.level is level
     assert expected in result.found
+    assert bool(result.todo) is (level is not Level.PASS)
+
+
+def test_limits_names_all_that_is_stopped() -> None:
+    result = check_limits(BrokerLimits(maximum_qos=0, retain=False), WANTED, 30)
+    assert "QoS 0" in result.found
+    assert "retained" in result.found

@@ -1,0 +1,86 @@
+"""A broker that does not have the gateway's session any more: what waited there is lost, and the gateway says so."""
+
+import json
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gateway.demo.brokers.mosquitto import Mosquitto
+from tests.faults.scenario import Scenario, scaled
+from tests.support.gateway_process import READY, GatewayProcess
+from tests.support.paths import ROOT
+
+LOST = "the broker has lost our session: what waited there, or came since then, is lost"
+EXPIRED = "our session at the broker has expired: what waited there, or came since then, is lost"
+DOCTOR = [sys.executable, "-m", "gateway", "doctor", "--json"]
+
+
+def forget(broker: Mosquitto, folder: Path) -> None:
+    """The broker loses its disk."""
+    broker.stop()
+    (folder / "mosquitto" / "data" / "mosquitto.db").unlink()
+    broker.start()
+
+
+def check_said(said: dict[str, Any], connected: float) -> None:
+    """`connected`: when the gateway was last connected, in Unix seconds."""
+    assert said["level"] == "error"
+    assert abs(datetime.fromisoformat(said["since"]).timestamp() - connected) <= 2
+    assert 0 <= said["seconds"] <= time.time() - connected + 2
+
+
+def not_said(gateway: GatewayProcess) -> None:
+    """It is connected, and has no loss to report."""
+    assert not [line for line in gateway.log.so_far() if line["event"] in (LOST, EXPIRED)]
+
+
+def test_the_broker_loses_the_session(own_scenario: Scenario, own_mosquitto: Mosquitto, tmp_path: Path) -> None:
+    """While the gateway is away, and while it is there; not at a first start, nor for a new client id."""
+    gateway = own_scenario.gateway()
+    own_scenario.join(20, wants_acks=False)
+    own_scenario.beat()
+    own_scenario.until_through()
+    not_said(gateway)
+    gateway.kill()
+    connected = time.time()
+    own_scenario.beat(scaled(5, 50))
+    own_scenario.until_confirmed()
+    forget(own_mosquitto, tmp_path)
+    gateway.start()
+    check_said(gateway.wait_for_log(LOST), connected)
+    assert gateway.metrics()["sessions_lost_total"] == 1
+    assert gateway.readiness() == (200, [])
+
+    connected = time.time()
+    forget(own_mosquitto, tmp_path)
+    gateway.wait_for_log(READY)
+    check_said(gateway.wait_for_log(LOST), connected)
+    assert gateway.metrics()["sessions_lost_total"] == 2
+
+    variables = own_scenario.variables()
+    done = subprocess.run(DOCTOR, env=variables, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    line = next(each for each in json.loads(done.stdout)["checks"] if each["check"] == "session loss")
+    assert line["level"] == "warn"
+    assert "the broker has lost the session" in line["found"]
+
+    gateway.terminate()
+    gateway.start()
+    not_said(gateway)
+    gateway.terminate()
+    not_said(own_scenario.gateway(client_id="another"))
+    lost = 20 * scaled(5, 50)
+    assert own_scenario.check_ledger(f"waited at the broker {lost:,}", forgiven=lost).lost == lost
+
+
+def test_the_session_expires(own_scenario: Scenario) -> None:
+    """By what the gateway asked for: another text, and another cure."""
+    gateway = own_scenario.gateway(session_expiry=1)
+    gateway.terminate()
+    connected = time.time()
+    own_scenario.run_for(2.5)
+    gateway.start()
+    check_said(gateway.wait_for_log(EXPIRED), connected)
+    assert gateway.metrics()["sessions_lost_total"] == 1

@@ -1,0 +1,246 @@
+"""A connection keeps to what the broker grants, and gives up what ends it again and again."""
+
+import asyncio
+
+import pytest
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.errors import BrokerClosed, BrokerError, BrokerRefused
+from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
+from gateway.mqtt.packets import user_properties
+from gateway.mqtt.reasons import CLOSED, PACKET_TOO_LARGE
+from gateway.mqtt.session import MqttSession
+from tests.support.mqtt_broker import HOST, SUBSCRIBE, UNSUBSCRIBE, FakeBroker, Publication, serving
+from tests.unit.mqtt.test_session import Deliveries
+
+KEEPALIVE_S = 1
+SHUTTING_DOWN = 0x8B
+
+
+def server_keepalive(seconds: int) -> bytes:
+    return b"\x13" + seconds.to_bytes(2, "big")
+
+
+def largest_packet(size: int) -> bytes:
+    return b"\x27" + size.to_bytes(4, "big")
+
+
+RECEIVE_MAXIMUM_1 = b"\x21\0\1"
+QOS_0 = b"\x24\0"
+NO_RETAIN = b"\x25\0"
+NO_WILDCARDS = b"\x28\0"
+NO_SHARED = b"\x2a\0"
+
+
+def connection_to(broker: FakeBroker, keepalive: int = 30) -> BrokerConnection:
+    return BrokerConnection(BrokerEndpoint(HOST, broker.port, "c", keepalive=keepalive), lambda message: None)
+
+
+class Reasons:
+    """The reason codes of publications by their payloads."""
+
+    def __init__(self, connection: BrokerConnection) -> None:
+        self.of: dict[bytes, int] = {}
+        self._connection = connection
+        self._changed = asyncio.Event()
+
+    def publish(self, payload: bytes, retain: bool = False, properties: bytes = b"") -> None:
+        self._connection.publish("edge/f/d/ack", payload, retain, properties, lambda reason: self._set(payload, reason))
+
+    def _set(self, payload: bytes, reason: int) -> None:
+        assert payload not in self.of
+        self.of[payload] = reason
+        self._changed.set()
+
+    async def all_known(self, count: int, reopen: bool = False) -> None:
+        """Wait for so many; `reopen`: connect again as often as needed."""
+        while len(self.of) < count:
+            self._changed.clear()
+            waits = [asyncio.ensure_future(self._changed.wait())]
+            if reopen:
+                waits.append(asyncio.ensure_future(self._connection.disconnected.wait()))
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for each in waits:
+                each.cancel()
+            if reopen and not self._connection.up:
+                await self._connection.open()
+
+
+async def test_the_keep_alive_of_the_broker_is_kept() -> None:
+    async with serving(FakeBroker(server_keepalive(KEEPALIVE_S))) as broker:
+        connection = connection_to(broker, keepalive=60)
+        await connection.open()
+        for _ in range(6):
+            await broker.came.acquire()
+        await connection.close()
+    gaps = [later - sooner for sooner, later in zip(broker.times, broker.times[1:], strict=False)]
+    assert max(gaps[:5]) < 1.5 * KEEPALIVE_S
+
+
+@pytest.mark.parametrize("granted", [0, 600])
+async def test_a_dead_broker_is_noticed_whatever_keep_alive_it_granted(granted: int) -> None:
+    async with serving(FakeBroker(server_keepalive(granted), silent=True)) as broker:
+        connection = connection_to(broker, keepalive=KEEPALIVE_S)
+        await connection.open()
+        await connection.disconnected.wait()
+        assert "keep alive" in connection.disconnect_reason
+        await connection.close()
+
+
+async def test_a_publication_is_measured_exactly() -> None:
+    """Topic, properties and payload: what fits to the byte is sent."""
+    properties = user_properties([("topic", "edge/f/d/hb")])
+    head = 1 + 2 + 2 + len("edge/f/d/ack") + 2 + 1 + len(properties)
+    async with serving(FakeBroker(largest_packet(4096))) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        fits, exceeds = bytes(4096 - head), bytes(4096 - head + 1)
+        reasons.publish(fits, properties=properties)
+        reasons.publish(exceeds, properties=properties)
+        reasons.publish(b"after")
+        await reasons.all_known(3)
+        await connection.close()
+    assert reasons.of == {fits: 0, exceeds: PACKET_TOO_LARGE, b"after": 0}
+    assert [each.size for each in broker.published] == [4096, 1 + 1 + 2 + 12 + 2 + 1 + 5]
+
+
+async def test_a_subscription_is_split_into_packets_that_the_broker_takes() -> None:
+    filters = [f"edge/f/device-{number}/hello" for number in range(100)]
+    async with serving(FakeBroker(largest_packet(200))) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        granted = await connection.subscribe([(each, SubscribeOptions(qos=1)) for each in filters])
+        await connection.unsubscribe(filters)
+        await connection.close()
+    assert [reason.value for reason in granted] == [1] * 100
+    for kind in (SUBSCRIBE, UNSUBSCRIBE):
+        sizes = [size for sent, size in broker.requests if sent == kind]
+        assert len(sizes) > 10
+        assert max(sizes) + 3 <= 200
+
+
+async def test_without_retained_messages_a_publication_is_sent_not_retained() -> None:
+    async with serving(FakeBroker(NO_RETAIN)) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        reasons.publish(b"plan", retain=True)
+        await reasons.all_known(1)
+        await connection.close()
+    assert reasons.of == {b"plan": 0}
+    assert [(each.retain, each.qos) for each in broker.published] == [(False, 1)]
+
+
+async def test_without_qos_1_a_publication_is_confirmed_once_it_is_sent() -> None:
+    large = bytes(10_000_000)
+    async with serving(FakeBroker(QOS_0)) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        reasons.publish(large)
+        assert reasons.of == {}
+        for number in range(3000):
+            reasons.publish(b"%d" % number)
+        await reasons.all_known(3001)
+        await connection.close()
+    assert set(reasons.of.values()) == {0}
+    assert {each.qos for each in broker.published} == {0}
+
+
+async def test_receive_maximum_is_kept() -> None:
+    async with serving(FakeBroker(RECEIVE_MAXIMUM_1, silent=True)) as broker:
+        connection = connection_to(broker, keepalive=KEEPALIVE_S)
+        await connection.open()
+        reasons = Reasons(connection)
+        reasons.publish(b"1")
+        reasons.publish(b"2")
+        await connection.disconnected.wait()
+        await connection.close()
+    assert [each.payload for each in broker.published] == [b"1"]
+
+
+@pytest.mark.parametrize(("reason", "given_up"), [(0x95, CLOSED | 0x95), (0x9A, CLOSED | 0x9A), (None, CLOSED)])
+@pytest.mark.parametrize("before", [0, 1, 20])
+async def test_what_ends_the_connection_twice_is_given_up(before: int, reason: int | None, given_up: int) -> None:
+    """And nothing else: neither what was in flight before and behind it, nor what comes later."""
+
+    def is_culprit(publication: Publication) -> bool:
+        return publication.payload == b"culprit"
+
+    async with serving(FakeBroker(ends=is_culprit, reason=reason)) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        innocent = [b"%d" % number for number in range(2 * before + 1)]
+        for payload in [*innocent[:before], b"culprit", *innocent[before:]]:
+            reasons.publish(payload)
+        await reasons.all_known(len(innocent) + 1, reopen=True)
+        await connection.close()
+    assert reasons.of == dict.fromkeys(innocent, 0) | {b"culprit": given_up}
+    assert sum(map(is_culprit, broker.published)) == 2
+
+
+async def test_a_connection_that_ends_for_another_reason_gives_up_nothing() -> None:
+    ends = iter([True] * 5)
+    async with serving(FakeBroker(ends=lambda publication: next(ends, False), reason=SHUTTING_DOWN)) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        reasons.publish(b"1")
+        await reasons.all_known(1, reopen=True)
+        await connection.close()
+    assert reasons.of == {b"1": 0}
+    assert len(broker.published) == 6
+
+
+async def test_a_refusal_says_the_reason_and_what_to_do() -> None:
+    why = b"\x1f\0\x04full"
+    async with serving(FakeBroker(why, code=0x97)) as broker:
+        with pytest.raises(BrokerRefused, match=r"Quota exceeded \(0x97, full\): raise the broker's quotas") as refused:
+            await connection_to(broker).open()
+    assert refused.value.code == 0x97
+
+
+@pytest.mark.parametrize(
+    ("properties", "filters", "said"),
+    [(NO_WILDCARDS, ["edge/+/+/hb"], "Wildcard"), (NO_SHARED, ["$share/g/edge/+/+/hb"], "Shared")],
+)
+async def test_a_subscription_that_the_broker_does_not_have_is_not_sent(
+    properties: bytes, filters: list[str], said: str
+) -> None:
+    async with serving(FakeBroker(properties)) as broker:
+        session = MqttSession(BrokerEndpoint(HOST, broker.port, "c"), filters, Deliveries(1), receive_maximum=10)
+        with pytest.raises(BrokerError, match=f"refuses to subscribe: {said} subscriptions not supported"):
+            await session.open()
+        await session.close()
+    assert SUBSCRIBE not in {kind for kind, _ in broker.requests}
+
+
+async def test_a_subscription_that_ends_the_connection_twice_is_given_up() -> None:
+    """And no publication beside it."""
+    async with serving(FakeBroker()) as broker:
+        session = MqttSession(
+            BrokerEndpoint(HOST, broker.port, "c"), ["edge/+/+/hb"], Deliveries(1), receive_maximum=10
+        )
+        await session.open()
+        broker.ends_at = SUBSCRIBE
+        reading = asyncio.create_task(session.read_retained(["edge/f/d/hello"], lambda: None, linger=1.0))
+        reasons: list[int] = []
+        connections = len(broker.connections)
+        while not reading.done():
+            lost = asyncio.create_task(session.wait_disconnected())
+            session.publish("edge/f/d/ack", b"beside it", reasons.append)
+            await asyncio.wait([lost, reading], return_when=asyncio.FIRST_COMPLETED)
+            lost.cancel()
+            if not session.up and not reading.done():
+                await session.open()
+        with pytest.raises(BrokerClosed):
+            await reading
+        assert len(broker.connections) == connections + 1
+        await session.open()
+        after = asyncio.get_running_loop().create_future()
+        session.publish("edge/f/d/ack", b"after", after.set_result)
+        assert await after == 0
+        await session.close()
+    assert set(reasons) == {0}

@@ -323,20 +323,20 @@ static inline const char *eg_channel_name(eg_channel channel)
 
 /* What must survive a loss of power. No pointers: it can be stored as bytes. All zero: a new device. */
 typedef struct {
+    uint16_t tag;
     uint32_t hello; /* hash of the hello that the broker has; 0: none */
     uint32_t epoch; /* Unix seconds from which the device counts; 0: it has no clock */
     uint32_t wakes; /* seconds since the epoch at which the sleep of eg_sleep ends */
     uint32_t have;  /* digest of the plan that is carried out and reported; 0: none */
-    uint16_t tag;
 } eg_saved;
 
 /* A download. Read `active` only: it ends with EG_WHOLE of eg_on_block, and where the gateway has refused the file three
    times (the ack has the reason as its detail), or the plan is no longer the newest. */
 typedef struct {
+    bool active, ask, resumed;
+    uint8_t refusals;
     eg_read read;
     uint32_t end, began, asked, wait;
-    uint8_t refusals;
-    bool ask, resumed, active;
 } eg_file;
 
 enum { EG_TX_MIN = 128 };
@@ -347,19 +347,19 @@ typedef struct {
     bool changed;            /* `saved` must be stored */
     bool get;
     eg_channel sending;
-    uint16_t sample_count;   /* samples that wait, or whose heartbeat may still be refused */
+    eg_file file;            /* the download */
+    eg_saved saved;          /* a setting: what was stored */
+    uint32_t sample_count;   /* samples that wait, or whose heartbeat may still be refused */
     size_t tx_used;          /* bytes in `tx` */
     const eg_result *result; /* not accepted yet; NULL: none */
 
     uint32_t hello, digest, seq, shift, due, since;
 
     /* Settings. */
-    eg_saved saved;       /* what was stored */
     const eg_layout *layout;
     eg_sample *samples;   /* room for samples that wait; when it is full, the oldest is dropped */
     uint8_t *tx;          /* for the payload that is sent */
     size_t tx_size;       /* bytes, at least EG_TX_MIN and 12 for each model; the hello must fit */
-    eg_file file;         /* to read */
     eg_times *models;     /* one of each model of the layout: set its times whenever it has run */
     uint16_t sample_size; /* how many samples there is room for, at least 1 */
     bool plans;           /* whether the device takes plans; false: heartbeats only */
@@ -699,14 +699,12 @@ static void eg__string(eg__writer *w, const char *text)
 static void eg__metrics(eg__writer *w, const eg_metric *metric, uint32_t count)
 {
     for (eg__head(w, count); count--; metric++) {
-        eg__open(w, 3);
+        int exponent = metric->exponent;
+        eg__head(w, exponent ? 3 : 2);
         eg__string(w, metric->dimension);
         eg__string(w, metric->name);
-        if (metric->exponent)
-            eg__int(w, (uint32_t)metric->exponent, metric->exponent < 0 ? UINT32_MAX : 0);
-        else
-            eg__nil(w);
-        eg__close(w);
+        if (exponent)
+            eg__int(w, (uint32_t)exponent, exponent < 0 ? UINT32_MAX : 0);
     }
 }
 
@@ -1187,7 +1185,7 @@ static size_t eg__beat(eg_device *d, uint32_t now)
     for (i = 0; i < d->sample_count; i++) /* the last heartbeat arrived, or nothing of it is marked */
         if (!d->samples[i].sent)
             *to++ = d->samples[i];
-    d->sample_count = (uint16_t)(to - d->samples);
+    d->sample_count = (uint32_t)(to - d->samples);
     for (i = 0; i < d->layout->model_count; i++)
         if (d->models[i].ran < d->since)
             d->models[i].ran = d->models[i].sampled = EG_NIL;

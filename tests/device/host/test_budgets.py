@@ -60,5 +60,10 @@ def test_ceilings_of_the_c_client(tmp_path):
         holds(name, figure)
 
 
+def test_without_the_compiler_the_c_client_is_not_measured(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert c_sizes.measure(tmp_path) is None
+
+
 def test_every_ceiling_is_tested():
     assert {name for name, budget in BUDGETS.items() if "ceiling" in budget} == {*STATIC, *MOVING, *c_sizes.USED}

@@ -427,6 +427,15 @@ bool eg_file_wrong(eg_device *device);
 #ifndef EDGE_GATEWAY_IMPLEMENTED
 #define EDGE_GATEWAY_IMPLEMENTED
 
+/* Members that are read as an array of one type lie one after another, and a block begins as its request does. */
+typedef char eg__layout_of_members[offsetof(eg_model_result, rollback_reason) == 7 * sizeof(eg_span) &&
+                                           offsetof(eg_outcome, message) == 2 * sizeof(eg_span) &&
+                                           offsetof(eg_hello, flags) == offsetof(eg_hello, epoch) + 8 &&
+                                           offsetof(eg_read, count) == 16 && sizeof(eg_get) == 8 &&
+                                           offsetof(eg_block, total) == offsetof(eg_read, length)
+                                       ? 1
+                                       : -1];
+
 /* ---- Writing msgpack ---- */
 
 typedef struct {
@@ -1095,6 +1104,8 @@ static size_t eg__hello(const eg_device *d, uint16_t tag, uint32_t epoch)
     return eg_encode_hello(&hello, d->tx, d->tx_size);
 }
 
+enum { EG__SENT = 2 }; /* the hello is under way: no hash, since these are odd */
+
 /* The hello must be published. */
 static void eg__announce(eg_device *d)
 {
@@ -1233,6 +1244,7 @@ eg_channel eg_poll(eg_device *d, uint32_t now)
     if (d->saved.hello != d->hello) {
         d->tx_used = eg__hello(d, d->saved.tag, d->saved.epoch ? d->saved.epoch : EG_NIL);
         d->sending = EG_HELLO;
+        d->saved.hello = EG__SENT;
     } else if (d->get) {
         get.have = d->digest;
         get.seq = EG_NIL;
@@ -1250,7 +1262,7 @@ eg_channel eg_poll(eg_device *d, uint32_t now)
 
 void eg_sent(eg_device *d)
 {
-    if (d->sending == EG_HELLO) {
+    if (d->saved.hello == EG__SENT) { /* and there is no other one by now */
         d->saved.hello = d->hello;
         d->changed = true;
     }

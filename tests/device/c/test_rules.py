@@ -110,6 +110,14 @@ def test_a_clock_that_is_set_later_fills_in_the_epoch(device):
     assert device.message(30) == ("hello", [3, LAYOUT, NOW, 512, 1])
 
 
+def test_a_clock_that_is_set_while_the_hello_is_under_way_sends_it_anew(device):
+    device.start(random=3)
+    device.poll(0)
+    device.ask("clock", 1, NOW + 1)
+    device.ask("sent")
+    assert device.message(1) == ("hello", [3, LAYOUT, NOW, 512, 1])
+
+
 def test_dates_follow_the_clock(ready):
     ready.ask("clock", 60, NOW + 360)
     assert beat(ready, 60)[1] == 360

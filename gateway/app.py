@@ -14,8 +14,8 @@ from gateway.config import Settings
 from gateway.core import Engine, Policy
 from gateway.errors import BrokerError, ConfigError, StateError, explain
 from gateway.files import ModelFileStore
-from gateway.mqtt import BrokerLimits, MqttSession, restrictions
-from gateway.ops import CallMonitor, Metrics, StatusServer
+from gateway.mqtt import BrokerLimits, DroppedCount, MqttSession, restrictions
+from gateway.ops import CallMonitor, DropMonitor, Metrics, StatusServer
 from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit, SessionWatch
 from gateway.protocol import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
@@ -29,6 +29,8 @@ STABLE_AFTER = 10.0
 """Seconds after which a connection to the broker counts as stable."""
 SHORT_CONNECTIONS_ALLOWED = 2
 """Connections in a row that may end sooner; more make the waits grow."""
+REFUSALS_ALLOWED = 3
+"""Times in a row that the broker may refuse the count of dropped messages; then it is not asked again."""
 CREDENTIALS_NOTED = 3.0
 """Seconds after which the log says that the source of the AWS credentials does not answer."""
 
@@ -80,11 +82,14 @@ class Gateway:
         watch = SessionWatch(connections.session_file(settings), self._metrics)
         limits = self._in_flight, rates, settings.max_payload, watch
         self._inbound = InboundHandler(engine, self._dispatcher, topics, self._store, self._metrics, *limits)
-        self._filters = topics.filters(settings.fleets, settings.group)
+        group = settings.group.get_secret_value() if settings.group else None
+        self._filters = topics.filters(settings.fleets, group)
         hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
         self._save_filters([*previous, *self._filters])
         endpoint = connections.mqtt_endpoint(settings)
         self._mqtt = MqttSession(endpoint, self._filters, self._inbound, settings.intake, hellos, previous)
+        drops = DropMonitor(self._metrics)
+        self._dropped = DroppedCount(endpoint, lambda total: drops.on_total(total, time.time()))
         self._limits = BrokerLimits()
         self._metrics.connected.set_function(lambda: self._mqtt.up)
 
@@ -99,13 +104,15 @@ class Gateway:
         async with StatusServer(*where, self._metrics, self._readiness_problems, required=required):
             self._dispatcher.start(self._mqtt, self._client, self._files)
             self._inbound.start(self._mqtt, self._client)
-            tasks = [asyncio.create_task(each) for each in (self._reconnect_loop(), self._wait_for_credentials())]
+            loops = self._reconnect_loop(), self._wait_for_credentials(), self._watch_dropped_count()
+            tasks = [asyncio.create_task(each) for each in loops]
             await self._stopping.wait()
             await self._drain()
             for task in tasks:
                 task.cancel()
             self._inbound.stop()
             self._dispatcher.stop()
+            await self._dropped.close()
             await self._mqtt.close()
             self._client.close()
             self._credentials.close()
@@ -186,6 +193,21 @@ class Gateway:
         except BrokerError:
             _log.exception("internal error: please report this traceback")
 
+    async def _watch_dropped_count(self) -> None:
+        """While the broker lets us; nothing is said where it does not."""
+        refusals = 0
+        try:
+            while refusals < REFUSALS_ALLOWED:
+                if await self._policy.connecting(lambda error, attempts: None)(self._dropped.open):
+                    refusals = 0
+                    await self._dropped.wait_disconnected()
+                else:
+                    refusals += 1
+                await self._policy.pause(1 + refusals)
+        except ShuttingDown:
+            return
+        await self._dropped.close()
+
     def _log_restrictions(self) -> None:
         """What the broker's limits stop, when they are new."""
         limits, wanted = self._mqtt.limits, connections.wanted(self._settings)
@@ -219,7 +241,7 @@ class Gateway:
             return
         try:
             await self._mqtt.leave_shared(lambda: self._dispatcher.wait_idle(for_hellos=True))
-            _log.info("left the shared subscription", group=self._settings.group, left_behind=self._in_flight.messages)
+            _log.info("left the shared subscription", left_behind=self._in_flight.messages)
         except BrokerError as error:
             _log.warning("cannot leave the group: messages still queue for this client_id", reason=str(error))
 

@@ -24,7 +24,7 @@ CONFIG_VARIABLE = ENV_PREFIX + "CONFIG"
 _TESTS_PREFIX = ENV_PREFIX + "TEST_"
 # Of other settings an empty variable counts as not set; here it is a mistake.
 _EMPTY_IS_A_MISTAKE = ("root",)
-_PRIVATE = {"mqtt_url", "mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "mqtt_password_file"}
+_PRIVATE = {"mqtt_url", "mqtt_ca_file", "mqtt_cert_file", "mqtt_key_file", "mqtt_password_file", "group"}
 
 
 @dataclass(frozen=True, slots=True)

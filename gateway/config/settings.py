@@ -83,9 +83,11 @@ class Settings(BaseSettings):
     )
     group: validators.Group | None = _setting(
         None,
-        "Name of a shared subscription, for gateways that share the same fleets; only for a broker that keeps shared "
-        "subscriptions over its own restart (Mosquitto does not)",
-        "a name without / + #",
+        "Name of a shared subscription, for gateways that share the same fleets: drawn and secret, as `devices init` "
+        "makes one in gateway/group of the site; only for a broker that keeps shared subscriptions over its own "
+        "restart (Mosquitto does not)",
+        "a name that nobody can guess: 22 to 128 characters without / + #, as `edge-gateway devices init` makes one in "
+        "the file gateway/group of the site",
     )
     client_id: validators.ClientId = _setting(
         "",
@@ -186,7 +188,7 @@ class Settings(BaseSettings):
         return "client_id" not in self.model_fields_set and validators.is_generated_hostname(socket.gethostname())
 
     def redacted(self) -> dict[str, object]:
-        """Every setting by its name as JSON can hold it, the password masked."""
+        """Every setting by its name as JSON can hold it, the password and the name of the group masked."""
         return self.model_dump(mode="json") | {"mqtt_url": str(self.broker)}
 
     @classmethod

@@ -11,8 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
+
+MIN_DISTINCT = 10
+"""Different characters of a name that was drawn: 22 of base64 or 32 hexadecimal digits have more."""
 
 
 def _matching(pattern: str) -> Callable[[str], str]:
@@ -24,6 +27,13 @@ def _matching(pattern: str) -> Callable[[str], str]:
         return text
 
     return check
+
+
+def _drawn(name: SecretStr) -> SecretStr:
+    text = name.get_secret_value()
+    if not re.fullmatch(r"[^/+#\0]{22,128}", text) or len(set(text)) < MIN_DISTINCT:
+        raise ValueError("any device may join a group whose name it can guess, and take its messages")
+    return name
 
 
 def _lower(value: object) -> object:
@@ -76,7 +86,7 @@ Choice = BeforeValidator(_lower)
 FleetNames = Annotated[tuple[_FleetName, ...], NoDecode, _SplitAtCommas, AfterValidator(_unique)]
 ValueList = Annotated[tuple[str, ...], NoDecode, _SplitAtCommas, AfterValidator(_not_empty)]
 Root = Annotated[str, AfterValidator(_matching(r"(?!\$)[^/+#\0]+(/[^/+#\0]+)*"))]
-Group = Annotated[str, AfterValidator(_matching(r"[^/+#\0]+"))]
+Group = Annotated[SecretStr, AfterValidator(_drawn)]
 ClientId = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9._:@-]{1,128}"))]
 Region = Annotated[str, AfterValidator(_matching(r"[A-Za-z0-9-]+"))]
 Host = Annotated[str, AfterValidator(_matching(r"[^\s/]+"))]
@@ -107,7 +117,8 @@ def read_secret(path: Path) -> str:
 def default_client_id(settings: dict[str, Any]) -> str:
     """The same at each start, another for each host, root, set of fleets and group: the session depends on it."""
     host = re.sub(r"[^A-Za-z0-9-]", "-", socket.gethostname())[:40]
-    share = repr((settings.get("root"), sorted(settings.get("fleets", ())), settings.get("group")))
+    group = settings["group"].get_secret_value() if settings.get("group") else None
+    share = repr((settings.get("root"), sorted(settings.get("fleets", ())), group))
     return f"edge-gateway-{host}-{hashlib.sha256(share.encode()).hexdigest()[:8]}"
 
 

@@ -37,11 +37,13 @@ class PublishAck(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Publish the rejected payload of a delivery on `dead`, byte for byte, with the reason."""
+    """Publish the rejected payload of a delivery on `dead`, byte for byte, with the reason. `count`: so many messages
+    were rejected like it, and have no dead letter of their own."""
 
     delivery: DeliveryToken
     code: Code
     detail: str
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +114,17 @@ class Effects(list[Effect]):
         self.append(Acknowledge(delivery))
 
     def report_error(
-        self, delivery: DeliveryToken, code: Code, detail: str, max_payload: int | None, seq: int | None = None
+        self,
+        delivery: DeliveryToken,
+        code: Code,
+        detail: str,
+        max_payload: int | None,
+        seq: int | None = None,
+        count: int = 1,
     ) -> None:
         """An ack is sent even where there is no seq, so that a person at the device sees the error."""
         self.append(PublishAck(delivery, Ack(seq, code, int(self.now.wall), detail), max_payload))
-        self.append(DeadLetter(delivery, code, detail))
+        self.append(DeadLetter(delivery, code, detail, count))
 
     def reject(self, items: Iterable[Queued], code: Code, detail: str, max_payload: int | None) -> None:
         """The same error for each of a device's messages, which end with it."""

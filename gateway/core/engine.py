@@ -137,18 +137,22 @@ class Engine:
                 self._start_next_call(effects, state)
         return effects
 
-    def reject(
-        self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None, notify: bool = True
+    def reject(self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None) -> Effects:
+        """A payload or topic that could not be decoded; `device` where its topic could."""
+        effects = self.report(delivery, error, now, device)
+        if effects:
+            effects.append(Acknowledge(delivery))
+        return effects
+
+    def report(
+        self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None, count: int = 1
     ) -> Effects:
-        """A payload or topic that could not be decoded; `device` where its topic could. `notify`: by an ack."""
+        """As `reject`, without the acknowledgement, for `count` messages that were rejected alike."""
         effects = _effects_at(now)
-        if self._stopped:
-            return effects
-        state = self._states.get(device) if device else None
-        effects.report_error(delivery, error.code, error.detail, state.max_payload if state else None, error.seq)
-        if not notify:
-            del effects[0]
-        effects.append(Acknowledge(delivery))
+        if not self._stopped:
+            state = self._states.get(device) if device else None
+            limit = state.max_payload if state else None
+            effects.report_error(delivery, error.code, error.detail, limit, error.seq, count)
         return effects
 
     def _receive_read(self, effects: Effects, state: DeviceState, read: Read, delivery: DeliveryToken) -> None:

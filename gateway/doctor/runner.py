@@ -12,7 +12,7 @@ from gateway.doctor.checks import isolation
 from gateway.doctor.checks.broker import check_anonymous, check_behaviour, check_client_ids, is_mosquitto_2_1
 from gateway.doctor.checks.cloud import check_credentials, check_model_store, check_service
 from gateway.doctor.checks.connection import TlsFailure, check_connect, check_limits, check_reachable, check_tls
-from gateway.doctor.checks.device import check_devices
+from gateway.doctor.checks.device import check_devices, check_group
 from gateway.doctor.checks.disk import check_disk
 from gateway.doctor.checks.mosquitto_files import check_files, files_unknown
 from gateway.doctor.checks.reload import check_reload
@@ -94,7 +94,10 @@ async def _check_broker(
         trial = group.create_task(probe_device(board_file, endpoint, settings.root))
         behaviour = await probe_behaviour(endpoint, settings.root, _operator(endpoint, options.site))
     results += check_behaviour(behaviour, connected.connack, settings, mosquitto)
-    return [*results, check_devices(trial.result())], behaviour.version
+    results.append(check_devices(trial.result()))
+    if settings.group is not None:
+        results.append(check_group(trial.result()))
+    return results, behaviour.version
 
 
 def _operator(endpoint: BrokerEndpoint, site: Path) -> BrokerEndpoint | None:

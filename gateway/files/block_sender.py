@@ -1,6 +1,7 @@
 """Publishes the blocks of model files: one block of each device in turn, with a limit for each device and for all.
 
-Downloads must never delay heartbeats, and a device that stops reading must leave no state. It does not use S3.
+Downloads must never delay heartbeats. A device that stops reading must leave no state here, and little at the broker.
+It does not use S3.
 """
 
 import time
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.files.cache import Corrupted, VerifiedFile
-from gateway.files.flow_control import CongestionControl
+from gateway.files.flow_control import CongestionControl, RepeatLimiter
 from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS, explain
 from gateway.protocol import MAX_BLOCK_BYTES, MAX_BLOCKS, Read, encode_block
 
@@ -23,6 +24,8 @@ MAX_QUEUED_READS = 256
 """Queued reads of one device. Above, the oldest is dropped: the device reads again what it misses."""
 MAX_QUEUED_BYTES = MAX_BLOCKS * MAX_BLOCK_BYTES
 """Queued bytes of one device: one of the largest reads. A broker may have to keep them for a sleeping device."""
+BLOCK_EXPIRY = 60
+"""Seconds for which a broker keeps a block for a device that is away: it reads again what it misses."""
 
 _log = structlog.get_logger()
 
@@ -86,6 +89,7 @@ class BlockSender:
         self._on_published, self._on_refused = on_published, on_refused
         self._clock = clock
         self._congestion = CongestionControl()
+        self._repeats = RepeatLimiter()
         self._downloads: dict[str, _Download] = {}
         self._turns: deque[_Download] = deque()
         self._unconfirmed = 0
@@ -147,7 +151,10 @@ class BlockSender:
 
     def _send_next(self, download: _Download) -> None:
         read, queued = next(iter(download.reads.items()))
-        offset = queued.offset
+        offset, sent = queued.offset, self._clock()
+        if not self._repeats.allows(download.topic, read, queued.file.total, sent):
+            del download.reads[read]  # the device reads again
+            return
         try:
             data = queued.file.read(offset, read.length)
         except (Corrupted, OSError):
@@ -161,8 +168,8 @@ class BlockSender:
         download.unconfirmed += 1
         self._unconfirmed += 1
         self._unconfirmed_bytes += len(payload)
-        sent = self._clock()
         self._congestion.on_sent(sent)
+        self._repeats.on_sent(download.topic, read, len(payload), sent)
         self._publish(
             download.topic, payload, lambda reason: self._on_confirmed(download, queued, len(payload), sent, reason)
         )

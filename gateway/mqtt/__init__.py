@@ -1,6 +1,7 @@
 """Connections to the broker: topics and bytes in and out, acknowledgements. Independent of the messages."""
 
 from gateway.mqtt.connection import BrokerEndpoint
+from gateway.mqtt.dropped_count import DroppedCount
 from gateway.mqtt.event_loop import HAPPY_EYEBALLS_DELAY
 from gateway.mqtt.limits import BrokerLimits, Restriction, Wanted, restrictions
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS

@@ -6,10 +6,11 @@ PUBLISH and PUBACK: those must never reach it.
 
 import socket
 import ssl
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.mqtt import packets
-from gateway.mqtt.packets import Puback, Publish
+from gateway.mqtt.packets import Puback, Publish, RejectedTopic
 
 READ_SIZE = 65_536
 """Bytes that are read at once."""
@@ -54,6 +55,12 @@ class BufferedSocket:
             return True
         self._at = end
         return packet
+
+    def skip_rejected(self, topics: Mapping[bytes, RejectedTopic], now: float, pubacks: bytearray) -> bool:
+        """As packets.skip_rejected, of what was received; whether any was skipped. paho's packet must be received."""
+        start = self._at
+        self._at = packets.skip_rejected(self._in, start, topics, now, pubacks)
+        return self._at > start
 
     def recv(self, size: int) -> bytes:
         """Up to `size` bytes of paho's packet. Raises BlockingIOError where there are none, OSError at the end."""

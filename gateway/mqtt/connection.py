@@ -8,7 +8,7 @@ import asyncio
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -25,7 +25,7 @@ from gateway.mqtt import packets, reasons
 from gateway.mqtt.buffered_socket import READ_SIZE, BufferingContext
 from gateway.mqtt.event_loop import PahoClient, PahoLoopAdapter
 from gateway.mqtt.limits import BrokerLimits
-from gateway.mqtt.packets import Puback, Publish
+from gateway.mqtt.packets import Puback, Publish, RejectedTopic
 
 OnPuback: TypeAlias = Callable[[int], None]
 """Called with the MQTT 5 reason code of a publication: the broker's, or PACKET_TOO_LARGE where it was not sent. With
@@ -82,6 +82,8 @@ class BrokerConnection:
 
     Where the broker ends the connection, what was in flight is sent again one by one: the publication that is alone
     when the broker does so again is given up, or it would end every connection, and nothing behind it would be sent.
+
+    `rejected`: topics whose messages go to `on_rejected` instead of `on_message`, many at once, as their PUBACKs.
     """
 
     def __init__(
@@ -90,6 +92,8 @@ class BrokerConnection:
         on_message: Callable[[Publish], None],
         on_connected: Callable[[bool], None] = lambda session_present: None,
         receive_maximum: int = 65_535,
+        rejected: Mapping[bytes, RejectedTopic] | None = None,
+        on_rejected: Callable[[bytearray], None] = lambda pubacks: None,
     ) -> None:
         self._endpoint = endpoint
         self._on_connected = on_connected
@@ -112,7 +116,8 @@ class BrokerConnection:
         self.limits = BrokerLimits()
         """What the broker granted at the last connection."""
         self._client = self._make_client()
-        self._adapter = PahoLoopAdapter(self._client, endpoint.keepalive, on_message, self._on_puback)
+        skipped = ({} if rejected is None else rejected), on_rejected
+        self._adapter = PahoLoopAdapter(self._client, endpoint.keepalive, on_message, self._on_puback, *skipped)
         self.pause, self.resume = self._adapter.pause, self._adapter.resume
 
     @property
@@ -276,6 +281,11 @@ class BrokerConnection:
         """Send the PUBACK of a message of this connection."""
         if self.connected.is_set():
             self._adapter.send(packets.puback(packet_id))
+
+    def send_pubacks(self, pubacks: bytes | bytearray) -> None:
+        """As `ack`, many of them as they travel."""
+        if self.connected.is_set():
+            self._adapter.send(pubacks)
 
     def _on_connack(self, client: object, userdata: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
         if self._opened.done():

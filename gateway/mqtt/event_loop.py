@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any, cast
@@ -16,7 +16,7 @@ from typing import Any, cast
 import paho.mqtt.client as paho
 
 from gateway.mqtt.buffered_socket import BufferedSocket
-from gateway.mqtt.packets import Puback, Publish
+from gateway.mqtt.packets import Puback, Publish, RejectedTopic
 
 PACKETS_PER_ITERATION = 64
 """Packets that are processed before the loop runs other callbacks."""
@@ -39,7 +39,10 @@ class PahoClient(paho.Client):
 
 
 class PahoLoopAdapter:
-    """Runs one client. Reading can pause: the broker keeps the messages, and the keepalive continues."""
+    """Runs one client. Reading can pause: the broker keeps the messages, and the keepalive continues.
+
+    `rejected`: topics whose messages are not parsed; `on_rejected` gets the PUBACKs that are due for some of them.
+    """
 
     def __init__(
         self,
@@ -47,11 +50,14 @@ class PahoLoopAdapter:
         keepalive: int,
         on_message: Callable[[Publish], None],
         on_puback: Callable[[Puback], None],
+        rejected: Mapping[bytes, RejectedTopic],
+        on_rejected: Callable[[bytearray], None],
     ) -> None:
         self._client = client
         self._keepalive = self._keepalive_in_use = keepalive
         self._on_message = on_message
         self._on_puback = on_puback
+        self._rejected, self._on_rejected = rejected, on_rejected
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._connecting: asyncio.Future[Any] | None = None
@@ -87,8 +93,8 @@ class PahoLoopAdapter:
                 self._loop.add_reader(self._sock, self._read)
                 self._loop.call_soon(self._process_packets)  # what was read already
 
-    def send(self, packet: bytes) -> None:
-        """Send a whole packet, together with all others of this iteration of the loop."""
+    def send(self, packet: bytes | bytearray) -> None:
+        """Send whole packets, together with all others of this iteration of the loop."""
         if self._sock is not None:
             self._sock.send(packet)
             if not self._flush_scheduled:
@@ -224,6 +230,8 @@ class PahoLoopAdapter:
             sock = self._sock
             if sock is None or self.paused:
                 return
+            if self._rejected:
+                self._skip_rejected(sock)
             packet = sock.next_packet()
             if isinstance(packet, Publish):
                 self._on_message(packet)
@@ -236,6 +244,11 @@ class PahoLoopAdapter:
                     self._loop.call_soon(self._read)
                 return
         self._loop.call_soon(self._process_packets)
+
+    def _skip_rejected(self, sock: BufferedSocket) -> None:
+        pubacks = bytearray()
+        if sock.skip_rejected(self._rejected, self._last_received, pubacks):
+            self._on_rejected(pubacks)
 
     def _keepalive_tick(self) -> None:
         self.stop_keepalive()

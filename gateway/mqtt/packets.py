@@ -3,17 +3,21 @@
 paho reads and writes all other packets. A packet that is not exactly as expected is left to paho, which checks it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 PUBLISH = 0x30
 PUBACK = 0x40
+QOS_1 = 0x02
 QOS_2 = 0x04
 DUP = 0x08
 NO_MATCHING_SUBSCRIBERS = 0x10
 """Reason code: accepted, and no client subscribes to it."""
 FAILURE = 0x80
 """Reason codes from here on are refusals."""
+PUBACK_BYTES = 4
+"""Of a PUBACK with reason code 0."""
 MAX_VARINT_BYTES = 4
 """MQTT 5, 1.5.5."""
 
@@ -33,6 +37,16 @@ class Puback(NamedTuple):
 
     packet_id: int
     reason: int
+
+
+@dataclass(slots=True)
+class RejectedTopic:
+    """Messages of one topic that are acknowledged and counted, and not delivered: those that come before `until`
+    (monotonic seconds) and have `size` bytes at least behind topic and packet id."""
+
+    until: float
+    size: int = 0
+    count: int = 0
 
 
 def packet_end(data: bytes, at: int) -> int | None:
@@ -71,6 +85,51 @@ def parse(data: bytes, at: int, end: int) -> Publish | Puback | None:
     return Publish(topic, data[at:end], qos, packet_id, first & DUP != 0) if topic and at <= end else None
 
 
+def topic_key(topic: str) -> bytes:
+    """A topic as a PUBLISH has it, with its length in front."""
+    return _write_text(topic)
+
+
+def skip_rejected(data: bytes, at: int, topics: Mapping[bytes, RejectedTopic], now: float, pubacks: bytearray) -> int:
+    """Count the PUBLISHes from `at` on that `topics` reject at `now`, up to the first other packet: where that begins.
+
+    `pubacks` gets the PUBACK of each that came at QoS 1. A PUBLISH with DUP is never rejected here. This is all that is
+    done for one message of a flood, so it makes no value of it.
+    """
+    size = len(data)
+    while at + 4 < size and data[at] & 0xFC == PUBLISH:
+        begin = at + 2
+        end = begin + data[at + 1]
+        if data[at + 1] > 0x7F:
+            try:
+                begin, end = _long_body(data, at)
+            except ValueError:
+                break
+        if end > size:
+            break
+        topic_end = begin + 2 + (data[begin] << 8 | data[begin + 1])
+        topic = topics.get(data[begin:topic_end])
+        if topic is None or now >= topic.until:
+            break
+        qos_1 = data[at] & QOS_1
+        if end - topic_end - (3 if qos_1 else 1) < topic.size:
+            break
+        topic.count += 1
+        if qos_1:
+            pubacks += _PUBACK_HEAD
+            pubacks += data[topic_end : topic_end + 2]
+        at = end
+    return at
+
+
+def _long_body(data: bytes, at: int) -> tuple[int, int]:
+    """Where the body of the packet at `at` begins and ends. Raises ValueError where its length is not complete."""
+    length = _read_varint(data, at + 1)
+    if length is None:
+        raise ValueError("a length that is not complete")
+    return length[1], length[1] + length[0]
+
+
 def publish(topic: str, payload: bytes, packet_id: int, retain: bool, properties: bytes, qos: int = 1) -> bytes:
     """A PUBLISH of QoS 1, or 0 without the packet id (MQTT 5, 3.3). `properties`: from `user_properties` or
     `message_expiry`, or empty."""
@@ -93,6 +152,9 @@ def message_expiry(seconds: int) -> bytes:
 def puback(packet_id: int) -> bytes:
     """A PUBACK with reason code 0 (MQTT 5, 3.4)."""
     return bytes((PUBACK, 2, packet_id >> 8, packet_id & 0xFF))
+
+
+_PUBACK_HEAD = bytes((PUBACK, 2))
 
 
 def _write_text(text: str) -> bytes:

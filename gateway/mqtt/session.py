@@ -17,7 +17,7 @@ from gateway.errors import BrokerClosed, BrokerError
 from gateway.mqtt import packets, reasons
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint, OnPuback
 from gateway.mqtt.limits import BrokerLimits
-from gateway.mqtt.packets import Publish
+from gateway.mqtt.packets import Publish, RejectedTopic
 
 SHARED = "$share/"
 """MQTT 5: the beginning of the filter of a shared subscription."""
@@ -43,6 +43,19 @@ class Delivery:
     qos: int
     redelivered: bool = False
     acknowledged: bool = False
+    uncut_size: int = 0
+    """Bytes of the payload before `cut`; 0: it is whole."""
+    rejected: bytearray | None = None
+    """PUBACKs of the messages after it that were rejected unread: they leave after its own."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload as it came."""
+        return self.uncut_size or len(self.payload)
+
+    def cut(self, size: int) -> None:
+        """Keep only the first `size` bytes of the payload."""
+        self.uncut_size, self.payload = self.size, self.payload[:size]
 
 
 class SessionHandler(Protocol):
@@ -79,7 +92,10 @@ class MqttSession:
         self._unwanted = [each for each in previous_filters if each not in filters]
         self._receive_maximum = receive_maximum
         self._handler = handler
-        self._subscriber = BrokerConnection(endpoint, self._on_message, self._on_connected, receive_maximum)
+        self._rejected: dict[bytes, RejectedTopic] = {}
+        self._subscriber = BrokerConnection(
+            endpoint, self._on_message, self._on_connected, receive_maximum, self._rejected, self._on_rejected
+        )
         publisher = replace(endpoint, client_id=endpoint.client_id + PUBLISHER_SUFFIX, session_expiry=0)
         self._publisher = BrokerConnection(publisher, self._on_retained, lambda _: handler.may_publish(self.limits))
         self._connection = self._received = 0
@@ -133,7 +149,11 @@ class MqttSession:
             code = reasons.NO_SHARED_SUBSCRIPTIONS if limits.wildcards else reasons.NO_WILDCARDS
             raise BrokerError(f"the broker refuses to subscribe: {reasons.explain(code)}")
         pairs = zip(self._filters, await self._subscriber.subscribe(self._filters), strict=True)
-        refused = [f"{each}: {reasons.explain(reason.value)}" for (each, _), reason in pairs if reason.is_failure]
+        refused = [
+            f"{without_group_name(each)}: {reasons.explain(reason.value)}"
+            for (each, _), reason in pairs
+            if reason.is_failure
+        ]
         if refused:
             raise BrokerError(f"the broker refuses to subscribe {'; '.join(refused)}")
         if self._unwanted:
@@ -182,9 +202,12 @@ class MqttSession:
         on_puback: OnPuback,
         retain: bool = False,
         user_properties: Sequence[tuple[str, str]] = (),
+        expiry: int | None = None,
     ) -> None:
-        """Publish with QoS 1."""
+        """Publish with QoS 1. The broker drops it after `expiry` seconds for a device that is away."""
         properties = packets.user_properties(user_properties) if user_properties else b""
+        if expiry is not None:
+            properties += packets.message_expiry(expiry)
         self._publisher.publish(topic, payload, retain, properties, on_puback)
 
     async def read_retained(self, topics: Sequence[str], subscribed: Callable[[], None], linger: float) -> None:
@@ -215,12 +238,42 @@ class MqttSession:
         """
         delivery.acknowledged = True
         while self._unacknowledged and self._unacknowledged[0].acknowledged:
-            self._subscriber.ack(self._unacknowledged.popleft().packet_id)
+            first = self._unacknowledged.popleft()
+            self._subscriber.ack(first.packet_id)
+            if first.rejected:
+                self._subscriber.send_pubacks(first.rejected)
+
+    def reject_until(self, topic: str, until: float, size: int) -> None:
+        """Acknowledge and count the messages of `topic` unread, where their payloads have `size` bytes at least: those
+        that are read before `until` (monotonic seconds), and before reading pauses or the connection ends.
+
+        What the broker delivers again is delivered all the same.
+        """
+        rejected = self._rejected.setdefault(packets.topic_key(topic), RejectedTopic(until))
+        rejected.until, rejected.size = until, size
+
+    def take_rejected(self, topic: str) -> int:
+        """How many messages of `topic` were rejected unread since the last call."""
+        rejected = self._rejected.get(packets.topic_key(topic))
+        if rejected is None:
+            return 0
+        count, rejected.count = rejected.count, 0
+        return count
+
+    def stop_rejecting(self, topic: str) -> None:
+        """Forget a topic, and what `take_rejected` did not take."""
+        self._rejected.pop(packets.topic_key(topic), None)
+
+    def _read_all(self) -> None:
+        """Reading begins again: `reject_until` holds no more."""
+        for rejected in self._rejected.values():
+            rejected.until = float("-inf")
 
     def blocking_deliveries(self) -> list[Delivery]:
         """The unacknowledged deliveries, where Receive Maximum is reached: the broker sends no more before the first
         of them is acknowledged. Else empty."""
-        if len(self._unacknowledged) < self._receive_maximum:
+        rejected = sum(len(delivery.rejected) for delivery in self._unacknowledged if delivery.rejected)
+        if len(self._unacknowledged) + rejected // packets.PUBACK_BYTES < self._receive_maximum:
             return []
         return [delivery for delivery in self._unacknowledged if not delivery.acknowledged]
 
@@ -232,12 +285,14 @@ class MqttSession:
 
     def resume(self) -> None:
         self._paused = False
+        self._read_all()
         self._subscriber.resume()
 
     def _on_connected(self, session_present: bool) -> None:
         self._connection += 1
         self._paused = False
         self._unacknowledged.clear()
+        self._read_all()
         self._handler.connected(self._connection, session_present)
 
     def _on_message(self, message: Publish) -> None:
@@ -248,5 +303,19 @@ class MqttSession:
             self._unacknowledged.append(delivery)
         self._handler.delivered(delivery)
 
+    def _on_rejected(self, pubacks: bytearray) -> None:
+        self._received += 1
+        if not self._unacknowledged:
+            self._subscriber.send_pubacks(pubacks)
+        elif self._unacknowledged[-1].rejected is None:
+            self._unacknowledged[-1].rejected = pubacks
+        else:
+            self._unacknowledged[-1].rejected += pubacks
+
     def _on_retained(self, message: Publish) -> None:
         self._handler.delivered(Delivery(message.topic, message.payload, 0, 0, 0))
+
+
+def without_group_name(topic_filter: str) -> str:
+    """Without the name of a group: whoever knows it may join."""
+    return topic_filter if not topic_filter.startswith(SHARED) else f"{SHARED}***/{topic_filter.split('/', 2)[2]}"

@@ -100,6 +100,8 @@ class Metrics(Collector):
         self.plans_published, self.blocks_published, self.publications_refused = Counter(), Counter(), Counter()
         self.sessions_lost = Counter()
         self.heartbeats_accepted, self.breaker_opened = Counter(), Counter()
+        self.broker_dropped: Counter | None = None
+        """None: the broker does not say."""
         self._gauges: list[Gauge] = []
         self.connected = self._gauge("connected", "1 while connected to the broker and subscribed")
         self.reading_paused = self._gauge("reading_paused", "1 while intake is reached; the broker keeps the messages")
@@ -150,6 +152,8 @@ class Metrics(Collector):
             ("dead_letters_kept", "Rejected payloads kept in a file: no subscriber of dead", self.dead_letters_kept),
         ):
             yield _counters(name, text, {(): count})
+        dropped = {} if self.broker_dropped is None else {(): self.broker_dropped}
+        yield _counters("broker_messages_dropped", "Messages that the broker dropped: a queue was full", dropped)
         for gauge in self._gauges:
             yield from gauge.collect()
         text = "Time of one attempt of a call to the Edge Manager"

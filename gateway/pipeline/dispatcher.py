@@ -26,7 +26,7 @@ from gateway.core import (
     SendBlocks,
 )
 from gateway.errors import FileError
-from gateway.files import BlockSender, ModelFileStore, ReadQueue
+from gateway.files import BLOCK_EXPIRY, BlockSender, ModelFileStore, ReadQueue
 from gateway.mqtt import CLOSED, Delivery, MqttSession, explain
 from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
@@ -63,7 +63,7 @@ class Dispatcher:
             session, self._topics, self._store, self._metrics, self._changed.set, self._on_plan_refused
         )
         self._block_sender = BlockSender(
-            session.publish,
+            partial(session.publish, expiry=BLOCK_EXPIRY),
             self._loop.call_later,
             self._metrics.blocks_published.inc,
             on_refused=self._metrics.publications_refused.inc,
@@ -132,7 +132,7 @@ class Dispatcher:
     def _acknowledge(self, delivery: Delivery) -> None:
         self._session.ack(delivery)
         self._metrics.acknowledged.inc()
-        self._limit.release(len(delivery.payload))
+        self._limit.release(delivery.uncut_size or len(delivery.payload))
         self._changed.set()
 
     def _send_blocks(self, effect: SendBlocks) -> None:

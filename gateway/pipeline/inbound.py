@@ -9,20 +9,23 @@ import time
 import structlog
 
 from gateway.cloud import EdgeManagerClient
-from gateway.core import Acknowledge, Effect, Engine
+from gateway.core import Acknowledge, DeadLetter, Effect, Engine
 from gateway.errors import DecodeError, LimitError, MessageError, RateError
 from gateway.mqtt import BrokerLimits, Delivery, MqttSession
 from gateway.ops import Metrics
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
-from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter
+from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter, Sender, counted_size
+from gateway.pipeline.rejections import RejectionCounter, Report
 from gateway.pipeline.session_watch import SessionWatch
 from gateway.protocol import DECODERS, Channel, Device, Instant, Topics, peek_seq
 from gateway.storage import StateStore
 
 _SEQ_POSITION = {Channel.HEARTBEAT: 6, Channel.GET: 1}
 CHECK_EVERY = 0.5
-"""Seconds between two checks whether messages of a few devices block all others."""
+"""Seconds between two checks whether messages of a few devices block all others, and of what is to be reported."""
+HEAD_BYTES = 256
+"""Of a payload over `max_payload`, that are kept for its dead letter."""
 
 _log = structlog.get_logger()
 
@@ -45,12 +48,14 @@ class InboundHandler:
         self._engine, self._dispatcher, self._topics = engine, dispatcher, topics
         self._store, self._metrics = store, metrics
         self._limit, self._rates, self._max_payload = limit, rates, max_payload
+        self._rejections = RejectionCounter(metrics)
         self._watch = watch
 
     def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
         """Before the first connection."""
         self._session, self._client = session, client
         self._limit.start(session)
+        self._rejections.start(session)
         self._downtime = self._store.downtime()
         self._check_blocked()
 
@@ -72,18 +77,20 @@ class InboundHandler:
         """A message: accepted or rejected, never lost."""
         size = len(delivery.payload)
         self._limit.acquire(size)
+        if size > self._max_payload:
+            delivery.cut(HEAD_BYTES)
         now = Instant(time.time(), time.monotonic())
+        # What the gateway fetched, and what the broker delivers again, does not count against the device.
+        counts = delivery.connection and not delivery.redelivered
         device = channel = None
         try:
             device, channel = self._topics.parse(delivery.topic)
             self._metrics.received[channel].inc()
-            if size > self._max_payload:
-                raise DecodeError(f"{size} bytes, the gateway takes {self._max_payload}")
-            # What the gateway fetched, and what the broker delivers again, does not count against the device.
             share = READ_SHARE if channel is Channel.READ else 1.0
-            counts = delivery.connection and not delivery.redelivered
             if counts and not self._rates.allow(device, size, now.mono, share):
-                effects = self._over_rate(delivery, device, channel, now)
+                effects = self._over_rate(device, delivery, now, channel, share)
+            elif size > self._max_payload:
+                raise DecodeError(f"{size} bytes, the gateway takes {self._max_payload}")
             else:
                 message = DECODERS[channel](delivery.payload)
                 if message is None:
@@ -93,25 +100,51 @@ class InboundHandler:
         except MessageError as error:
             if channel is Channel.HELLO:
                 error.detail = f"hello: {error.detail.removeprefix('hello: ')}"
-            effects = self._engine.reject(delivery, error, now, device)
+            sender = device or delivery.topic.rpartition("/")[0]
+            if counts and device is None and not self._rates.allow(sender, size, now.mono):
+                effects = self._over_rate(sender, delivery, now)
+            elif size > self._max_payload:
+                effects = self._counted(delivery, self._rejections.add(sender, delivery, error, now.mono), now)
+            else:
+                effects = self._engine.reject(delivery, error, now, device)
         except Exception as error:
             event = "internal error: message rejected; report this traceback with the dead letter"
             _log.exception(event, topic=delivery.topic)
             effects = self._engine.reject(delivery, LimitError(f"the gateway failed on it: {error!r}"), now, None)
+        if channel is Channel.READ and device and any(isinstance(each, DeadLetter) for each in effects):
+            self._rates.charge(device, now.mono, 1.0 - READ_SHARE)  # an error costs more than a read
         self._dispatcher.execute(effects)
 
-    def _over_rate(self, delivery: Delivery, device: Device, channel: Channel, now: Instant) -> list[Effect]:
+    def _over_rate(
+        self, sender: Sender, delivery: Delivery, now: Instant, channel: Channel | None = None, share: float = 1.0
+    ) -> list[Effect]:
         self._metrics.rate_limited.inc()
-        seq = peek_seq(delivery.payload, _SEQ_POSITION[channel]) if channel in _SEQ_POSITION else None
+        seq = None if channel not in _SEQ_POSITION else peek_seq(delivery.payload, _SEQ_POSITION[channel])
         error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
-        notify = seq is not None or self._rates.should_notify(device, now.mono)
-        return self._engine.reject(delivery, error, now, device, notify)
+        report = self._rejections.add(sender, delivery, error, now.mono)
+        if report is None:
+            until = self._rates.allowed_at(sender, delivery.size, share)
+            self._rejections.reject_unread(sender, error.code, delivery.topic, until, counted_size(delivery.size))
+        return self._counted(delivery, report, now)
+
+    def _counted(self, delivery: Delivery, report: Report | None, now: Instant) -> list[Effect]:
+        """What follows from a message that was added to the rejections."""
+        effects: list[Effect] = [] if report is None else self._report(report, now)
+        effects.append(Acknowledge(delivery))
+        return effects
+
+    def _report(self, report: Report, now: Instant) -> list[Effect]:
+        device = report.sender if isinstance(report.sender, Device) else None
+        return self._engine.report(report.delivery, report.error, now, device, report.count)
 
     def _check_blocked(self) -> None:
         """Where all messages wait behind a few, end the waits of these: for hellos, and for calls that fail alone."""
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
         self._checked_at = time.monotonic()
         self._store.touch_liveness()
+        now = Instant(time.time(), self._checked_at)
+        for report in self._rejections.due(now.mono):
+            self._dispatcher.execute(self._report(report, now))
         if self._session.receiving:
             self._watch.receiving()
         blocking = self._session.blocking_deliveries()

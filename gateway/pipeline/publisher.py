@@ -5,7 +5,7 @@ A dead letter without a subscriber is appended to a file.
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -87,16 +87,23 @@ class Publisher:
         self._publish(barrier, topic, effect.payload, on_reason, retain=True)
 
     def dead_letter(self, effect: DeadLetter, barrier: PublishBarrier) -> None:
-        """The rejected payload, byte for byte, with topic, code and reason as user properties."""
-        delivery, code, detail = cast("Delivery", effect.delivery), effect.code, effect.detail
-        self._metrics.rejected[code].inc()
+        """The rejected payload, byte for byte, with topic, code and reason as user properties.
+
+        Also `size`, where the payload is cut, and `count`, where the letter stands for more than one message.
+        """
+        delivery, code, detail, count = cast("Delivery", effect.delivery), effect.code, effect.detail, effect.count
+        self._metrics.rejected[code].inc(count)
         self._log_rejection(delivery.topic, code, detail)
 
         def on_reason(reason: int) -> None:
             if reason == NO_MATCHING_SUBSCRIBERS or reason >= FAILURE:
                 self._append_to_file(delivery, code, detail, reason)
 
-        properties = (("topic", delivery.topic), ("code", str(int(code))), ("reason", detail))
+        properties = [("topic", delivery.topic), ("code", str(int(code))), ("reason", detail)]
+        if delivery.size > len(delivery.payload):
+            properties.append(("size", str(delivery.size)))
+        if count > 1:
+            properties.append(("count", str(count)))
         topic = topic_for_same_device(delivery.topic, Channel.DEAD)
         self._publish(barrier, topic, delivery.payload, on_reason, properties=properties)
 
@@ -148,7 +155,7 @@ class Publisher:
         payload: bytes,
         on_reason: Callable[[int], None] | None = None,
         retain: bool = False,
-        properties: tuple[tuple[str, str], ...] = (),
+        properties: Sequence[tuple[str, str]] = (),
     ) -> None:
         def confirmed(reason: int) -> None:
             if reason >= FAILURE:

@@ -28,6 +28,8 @@ topic write {root}/+/+/plan
 topic write {root}/+/+/ack
 topic write {root}/+/+/block
 topic write {root}/+/+/dead
+# How many messages the broker dropped: the gateway logs it and counts it in its metrics.
+topic read $SYS/broker/publish/messages/dropped
 # `edge-gateway doctor` publishes to itself here. Three levels: no topic of a device.
 topic readwrite {root}/doctor/+
 

@@ -2,7 +2,7 @@
 
     SITE/ca/        ca.key, ca.pem, issued/FLEET.DEVICE.pem: only root reads it, since ca.key can make any device
     SITE/broker/    passwords, acl, ca.pem, crl.pem, broker.pem, broker.key: what Mosquitto reads; owned by its account
-    SITE/gateway/   password, ca.pem: what the gateway reads; probe.json: for the doctor; owned by its account
+    SITE/gateway/   password, ca.pem, group: what the gateway reads; probe.json: for the doctor; owned by its account
     SITE/operator/  password
     SITE/devices/   FLEET.DEVICE.json: the board files
 
@@ -182,7 +182,8 @@ def _hosts(site: Site, authority: CertificateAuthority | None) -> list[str]:
 
 
 def _ensure_users(site: Site, made: list[str]) -> None:
-    """Each password's own file is written first: after an interruption the next call continues from it."""
+    """Passwords, and the name of a group. Each password's own file is written first: after an interruption the next
+    call continues from it."""
     passwords, new = site.passwords(), list[str]()
     for user in USERS:
         path = site.root / user / "password"
@@ -195,4 +196,8 @@ def _ensure_users(site: Site, made: list[str]) -> None:
             new.append(f"a password of the user {user}, in {path}")
     if new:
         site.save_passwords(passwords)
+    group = site.root / "gateway" / "group"
+    if atomic_files.read(group) is None:
+        atomic_files.write(group, generate_password().encode() + b"\n", atomic_files.SECRET)
+        new.append(f"a name for a group of gateways, in {group}: whoever knows it can take their messages")
     made += new

@@ -24,7 +24,7 @@ class StateStore:
     def __init__(self, folder: Path) -> None:
         self._alive = folder / "alive"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # the subscriptions name the group, a secret
             self._lock = _lock(folder)
             try:
                 database = HelloDatabase(folder / "hellos.sqlite")

@@ -30,6 +30,8 @@ from tests.support.polling import until
 from tests.support.tcp_proxy import TcpProxy
 
 FULL = os.environ.get("FAULTS") == "full"
+GROUP = "a-group-of-the-tests-0123456789"
+"""Long enough that a gateway takes it."""
 WAIT_S = 120.0 if FULL else 29.0
 
 T = TypeVar("T")

@@ -1,18 +1,24 @@
-"""One device floods the gateway, by heartbeats that are many or heavy, beside others that behave."""
+"""One device floods the gateway, by many messages or by heavy ones, beside others that behave; a broker that drops."""
 
 import statistics
 import time
+from pathlib import Path
 
 import msgpack
+import pytest
 
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.device import Device
-from tests.faults.scenario import Scenario, scaled
+from tests.faults.scenario import Report, Scenario, scaled
+from tests.support.flood import Flood
+from tests.support.needs import program
 from tests.support.payloads import EPOCH
-from tests.support.plain_device import Login, PlainDevice
+from tests.support.plain_device import Login, Operator, PlainDevice
 
-FLOOD = 10_000
-"""Heartbeats a second of one device."""
+FLOOD_S = scaled(2.0, 30.0)
 RATE, BURST = 50, 200
+TINY = bytes.fromhex("93 01 02 91 03")
+"""A heartbeat of five bytes, of a tag without a hello."""
 
 
 def delays(devices: list[Device]) -> str:
@@ -23,30 +29,71 @@ def delays(devices: list[Device]) -> str:
     return f"median {statistics.median(found) * 1000:.0f} ms, worst {max(found) * 1000:.0f} ms"
 
 
-def test_a_flood_from_one_device(scenario: Scenario) -> None:
-    """It gets code 7 for what is over its rate; the others get no error and lose nothing."""
-    scenario.gateway(device_rate=RATE, device_burst=BURST)
-    scenario.watch_dead()
-    (loud,) = scenario.join(1, prefix="loud")
+@pytest.mark.parametrize("qos", [0, 1])
+def test_a_flood_from_one_device(scenario: Scenario, qos: int) -> None:
+    """As fast as the broker reads. It gets code 7 for what is over its rate, once a second and with the number; the
+    others get no error, lose nothing, and wait for nothing: the gateway rejects as fast as the broker delivers."""
+    gateway = scenario.gateway(device_rate=RATE, device_burst=BURST, intake=1000)
+    at, name = scenario.broker.address, f"{scenario.name}/loud"
+    login = scenario.broker.add_users([name])[name]
     others = scenario.join(scaled(20, 200))
     scenario.load(scaled(100, 500), others)
     scenario.run_for(scaled(1, 10))
     scenario.stop_load()
     scenario.until_through()
     alone = scenario.call(delays, others)
+    watcher = Login(at.host, at.gateway_port, at.operator.user, at.operator.password)
     began = time.monotonic()
-    scenario.load(FLOOD, [loud])
-    scenario.load(scaled(100, 500), others)
-    scenario.run_for(scaled(2, 10))
-    scenario.stop_load()
-    scenario.until_through()
-    most = BURST + RATE * (time.monotonic() - began)
-    flooded, behaved = scenario.figures("loud"), scenario.figures("d-")
-    words = f"accepted of the flood {flooded.accepted:,} of {flooded.sent:,}"
-    scenario.check_ledger(f"{words}; acks of the others: {alone}, beside it {scenario.call(delays, others)}")
-    assert flooded.errors > 0
-    assert flooded.accepted <= most + 1
+    with Operator(watcher, scenario.name) as operator:
+        scenario.load(scaled(100, 500), others)
+        with Flood(at.host, at.device_port, login, f"edge/{name}/hb", TINY, qos) as flood:
+            scenario.run_for(FLOOD_S)
+        scenario.stop_load()
+        scenario.until_through()
+        behaved = scenario.figures("d-")
+        gateway.until_metric('messages_received_total{channel="hb"}', flood.sent + behaved.sent)
+        rejected = gateway.metrics()["messages_rate_limited_total"]
+        gateway.until_metric('messages_rejected_total{code="gave_up"}', rejected)
+        letters = operator.dead.so_far()
+    seconds = time.monotonic() - began
+    scenario.check_ledger(
+        f"the flood {flood.sent / flood.seconds:,.0f} a second, rejected {rejected:,.0f} of {flood.sent:,};"
+        f" acks of the others: {alone}, beside it {scenario.call(delays, others)}"
+    )
+    assert flood.error is None
     assert (behaved.errors, behaved.accepted) == (0, behaved.sent)
+    assert 0 < flood.sent - rejected <= BURST + RATE * seconds + 1
+    assert 0 < sum(each.properties["code"] == "7" for each in letters) <= seconds + 1
+
+
+class SmallQueue(Mosquitto):
+    """The shipped configuration, but a short queue, and its counters each second."""
+
+    def _site_lines(self) -> dict[str, str]:
+        short = {"max_queued_messages": "max_queued_messages 20\nsys_interval 1"}
+        return super()._site_lines() | short
+
+
+def test_the_broker_drops_what_it_has_confirmed(tmp_path: Path, report: Report) -> None:
+    """The gateway logs how many since when, and counts them."""
+    folder = tmp_path / "mosquitto"
+    folder.mkdir()
+    with SmallQueue(folder, program("mosquitto")) as broker, Scenario(broker, "faults", tmp_path, report) as scenario:
+        gateway = scenario.gateway(intake=100)
+        (device,) = scenario.join(1, wants_acks=False)
+        scenario.beat()
+        scenario.until_through()
+        gateway.until_metric("broker_messages_dropped_total", 0)
+        gateway.suspend()
+        scenario.call(device.beat, 500)
+        scenario.until_confirmed()
+        gateway.resume()
+        event = "the broker dropped messages, confirmed ones too: a client's queue was full; its log names the client"
+        line = gateway.wait_for_log(event)
+        scenario.until(lambda: scenario.figures().lost == line["dropped"], f"{line} and not what was lost")
+        assert (line["level"], line["dropped"] > 0, line["since"][:2]) == ("error", True, "20")
+        gateway.until_metric("broker_messages_dropped_total", line["dropped"])
+        scenario.check_ledger(forgiven=line["dropped"])
 
 
 def heavy(samples: int, seq: int) -> bytes:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests.faults.scenario import Scenario, scaled
+from tests.faults.scenario import GROUP, Scenario, scaled
 from tests.support.edge_manager import UNAVAILABLE, accept_all, always
 from tests.support.gateway_process import READY, GatewayProcess
 
@@ -36,7 +36,7 @@ def by_fleet(scenario: Scenario, index: int, resend_after: float | None = None) 
 def member(scenario: Scenario, index: int) -> GatewayProcess:
     """A gateway of the group."""
     name = f"{scenario.name}-{index}"
-    return scenario.gateway(group="site", client_id=name, state=scenario.folder / name)
+    return scenario.gateway(group=GROUP, client_id=name, state=scenario.folder / name)
 
 
 def start_broker_again(broker: Mosquitto, gateways: Iterable[GatewayProcess]) -> None:
@@ -168,7 +168,7 @@ def test_a_member_leaves_with_its_intake_full(scenario: Scenario) -> None:
     stays, leaves = (
         member(scenario, 0),
         scenario.gateway(
-            group="site", client_id=f"{scenario.name}-1", state=scenario.folder / "1", intake=10, concurrency=1
+            group=GROUP, client_id=f"{scenario.name}-1", state=scenario.folder / "1", intake=10, concurrency=1
         ),
     )
     scenario.join(scaled(50, 200))

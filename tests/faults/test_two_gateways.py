@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.faults.scenario import Scenario, scaled
+from tests.faults.scenario import GROUP, Scenario, scaled
 from tests.support.edge_manager import Reply, always
 
 
@@ -31,8 +31,8 @@ def test_two_gateways_by_fleets_and_one_is_killed(scenario: Scenario) -> None:
 def test_two_gateways_share_a_subscription_and_one_is_killed(scenario: Scenario) -> None:
     """The broker continues to assign messages to the one that was killed: they wait until it is back, out of order."""
     scenario.ledger.ordered = False
-    killed = scenario.gateway(group="both", client_id=f"{scenario.name}-1")
-    other = scenario.gateway(group="both", client_id=f"{scenario.name}-2", state=scenario.folder / "other")
+    killed = scenario.gateway(group=GROUP, client_id=f"{scenario.name}-1")
+    other = scenario.gateway(group=GROUP, client_id=f"{scenario.name}-2", state=scenario.folder / "other")
     scenario.join(scaled(20, 200), wants_acks=False)
     scenario.load(scaled(200, 1000))
     scenario.until_accepted(40)

@@ -61,13 +61,13 @@ def rules(site: Altered) -> Iterator[Callable[[str], None]]:
     give(acl(str(PROBE)))
 
 
-def report_of(site: Altered, *arguments: str) -> Report:
+def report_of(site: Altered, *arguments: str, **variables: str) -> Report:
     """Of the broker; nobody is there in the cloud's place."""
     password = (site.site / "gateway" / "password").read_text().strip()
     url = f"mqtt://gateway:{password}@{HOST}:{site.ports['gateway-loopback']}"
     nobody = "http://127.0.0.1:9"
     more = {"AWS_ENDPOINT_URL_SAGEMAKER_EDGE": nobody, "AWS_ENDPOINT_URL_S3": nobody, "GATEWAY_MQTT_URL": url}
-    made = environment(**AWS, **more, EDGE_SITE=str(site.site), GATEWAY_STATE_DIR=str(site.site / "state"))
+    made = environment(**AWS, **more, **variables, EDGE_SITE=str(site.site), GATEWAY_STATE_DIR=str(site.site / "state"))
     conf = str(site.site.parent / "mosquitto.conf")
     return examined(made, *([] if "--conf" in arguments else ["--conf", conf]), "--devices", "10", *arguments)
 
@@ -79,6 +79,16 @@ def test_a_device_reaches_its_own_topics_alone(site: Altered) -> None:
     report = report_of(site)
     assert (report.levels["devices"], report.levels["isolation"], report.levels["reload"]) == ("pass",) * 3
     assert f"doctor/probe at localhost:{site.ports['password']}" in report.texts["devices"]
+
+
+def test_a_device_may_join_a_group_whose_name_it_knows(site: Altered) -> None:
+    """By the acl_file of every Mosquitto: `init` draws a name, and no line of the report shows it."""
+    assert "group" not in report_of(site).levels
+    name = site.site / "gateway" / "group"
+    report = report_of(site, GATEWAY_GROUP_FILE=str(name))
+    assert report.levels["group"] == "warn"
+    assert "a device may join any group" in report.texts["group"]
+    assert name.read_text().strip() not in str(report)
 
 
 def test_the_patterns_of_older_sites(site: Altered, rules: Callable[[str], None], newer: bool) -> None:

@@ -3,14 +3,18 @@
 Each test has an intake that one device could fill.
 """
 
+import itertools
 import time
 
+import msgpack
 import pytest
 
 from tests.integration.testbed import Testbed
 from tests.support.edge_manager import UNAVAILABLE, Reply, Request, Rule
+from tests.support.flood import Flood
 from tests.support.payloads import EPOCH, LAYOUT, TAG
-from tests.support.plain_device import PlainDevice
+from tests.support.plain_device import DeadLetter, Operator, PlainDevice
+from tests.support.polling import until
 
 FOR_GOOD = 300
 """give_up_after in seconds, far longer than a test."""
@@ -47,18 +51,107 @@ def test_a_device_whose_calls_all_fail_does_not_stop_the_fleet(testbed: Testbed)
     assert poor.ack(3) == (0, "")
 
 
+def rejections(operator: Operator, count: int, *codes: str) -> list[DeadLetter]:
+    """The dead letters of `count` messages, with one of these codes."""
+    letters = list[DeadLetter]()
+    while (missing := count - sum(int(each.properties.get("count", 1)) for each in letters)) > 0:
+        letters.append(operator.dead.next(lambda each: not codes or each.properties["code"] in codes))
+    assert missing == 0
+    return letters
+
+
 def test_a_device_that_floods_gets_code_7_and_the_others_are_accepted(testbed: Testbed) -> None:
-    gateway = testbed.open(device_rate=0.01, device_burst=50)
+    """One ack and one dead letter a second, with the number of messages."""
+    gateway, operator = testbed.open(device_rate=0.01, device_burst=50), testbed.operator()
     greedy, modest = testbed.known_device("greedy"), testbed.known_device("modest")
     greedy.numbered(*range(1, 201))
     all_are_accepted(modest, 20)
-    found = [greedy.received.next(lambda each: each.channel == "ack").content[:2] for _ in range(200)]
-    codes = [code for _, code in found]
-    assert codes.count(7) == 151, "its hello counts too"
-    assert {seq for seq, code in found if code == 7} == set(range(50, 201))
-    assert [seq for seq, code in found if code == 0] == list(range(1, 50))
+    letters = rejections(operator, 151)
+    assert len(letters) <= 3, "its hello counts too, so 49 of 200 are accepted"
+    assert {each.properties["code"] for each in letters} == {"7"}
+    assert [msgpack.unpackb(each.payload)[6] for each in letters[:2]] == [50, 51]
+    code, detail = greedy.ack(51)
+    assert (code, detail.rpartition(" (")[2]) == (7, f"{letters[1].properties['count']} messages)")
+    assert [seq for seq, code in greedy.acked() if code == 0] == list(range(1, 50))
     assert gateway.metrics()["messages_rate_limited_total"] == 151
+    gateway.until_metric('messages_rejected_total{code="gave_up"}', 151)
     gateway.until_metric("unacknowledged_messages", 0)
+
+
+@pytest.mark.parametrize(
+    ("channel", "payload", "accepted", "most"),
+    [
+        ("hb", msgpack.packb([TAG, 1, [1]]), 48, 50),
+        ("get", msgpack.packb([0]), 48, 50),
+        ("hello", msgpack.packb([TAG, LAYOUT, EPOCH]), 48, 50),
+        ("read", msgpack.packb([1, 0, 0, 16]), 48, 500),
+    ],
+)
+@pytest.mark.parametrize("qos", [0, 1])
+def test_each_message_of_a_flood_is_counted(
+    testbed: Testbed, channel: str, payload: bytes, accepted: int, most: int, qos: int
+) -> None:
+    """On each topic: what is not accepted is in the count of a dead letter, and in the metrics. A read that is answered
+    with an error counts as a whole message; one that waits for the plan is replaced by the next."""
+    gateway, operator = testbed.open(device_rate=0.01, device_burst=50), testbed.operator()
+    name = f"{testbed.fleet}/loud"
+    testbed.known_device("loud").disconnect()
+    at, login, sent = testbed.broker.address, testbed.broker.add_user(name), 0
+    for _ in range(2):
+        with Flood(at.host, at.device_port, login, f"edge/{name}/{channel}", payload, qos, rate=10_000) as flood:
+            time.sleep(0.3)
+        assert flood.error is None
+        sent += flood.sent
+        gateway.until_metric(f'messages_received_total{{channel="{channel}"}}', sent + (channel == "hello"))
+        rejected = gateway.metrics()["messages_rate_limited_total"]
+        gateway.until_metric('messages_rejected_total{code="gave_up"}', rejected)
+    assert accepted <= sent - rejected <= most
+    rejections(operator, int(rejected), "7")
+    gateway.until_metric("messages_acknowledged_total", sent + 1)
+    gateway.until_metric("unacknowledged_messages", 0)
+
+
+def test_after_a_flood_a_device_is_accepted_again(testbed: Testbed) -> None:
+    testbed.open(device_rate=20, device_burst=5)
+    device = testbed.known_device("d")
+    at, name = testbed.broker.address, f"{testbed.fleet}/d"
+    topic, payload = f"edge/{name}/hb", msgpack.packb([TAG, 1, [1]])
+    with Flood(at.host, at.device_port, testbed.broker.add_user(name), topic, payload, 1, rate=10_000):
+        time.sleep(0.3)
+    device.wait_resubscribed()
+    numbers = itertools.count()
+
+    def is_accepted() -> bool:
+        device.numbered(next(numbers))
+        return any(code == 0 for _, code in device.acked())
+
+    until(is_accepted, lambda: f"none of the heartbeats to {numbers} is accepted")
+
+
+def test_a_payload_that_is_too_large_counts_and_is_answered_once_a_second(testbed: Testbed) -> None:
+    """Its dead letter has its size and its first bytes; the rate comes first."""
+    gateway, operator = testbed.open(max_payload=1000, device_rate=0.01, device_burst=52), testbed.operator()
+    device = testbed.known_device("d")
+    payload = msgpack.packb([TAG, 1, [1] * 40_000, None, None, None, 9])
+    for _ in range(10):
+        device.send("hb", payload)
+    letters = rejections(operator, 10)
+    found = sorted((each.properties["code"], int(each.properties.get("count", 1))) for each in letters)
+    assert found == [("1", 1), ("1", 4), ("7", 1), ("7", 4)], "a payload of 40 kB counts as ten messages"
+    assert {(each.payload, each.properties["size"]) for each in letters} == {(payload[:256], str(len(payload)))}
+    assert sorted(code for _, code in device.acked()) == [1, 1, 7, 7]
+    gateway.until_metric("unacknowledged_bytes", 0)
+    gateway.until_metric("unacknowledged_messages", 0)
+
+
+def test_a_topic_with_an_invalid_name_has_a_rate_too(testbed: Testbed) -> None:
+    testbed.open(device_rate=0.01, device_burst=50)
+    operator, device = testbed.operator(), testbed.device("dev.1")
+    device.numbered(*range(1, 101))
+    assert device.ack()[0] == 4
+    letters = rejections(operator, 100)
+    codes = [each.properties["code"] for each in letters]
+    assert (codes.count("4"), len(codes)) == (50, 52)
 
 
 def test_what_waited_while_no_gateway_was_there_is_no_flood(testbed: Testbed) -> None:

@@ -137,7 +137,7 @@ class GatewayProcess:
             return page.status, json.loads(page.read())["reasons"]
 
     def until_metric(self, name: str, value: float) -> None:
-        until(lambda: self.metrics()[name] == value, lambda: f"{name} is {self.metrics()[name]}, not {value}")
+        until(lambda: self.metrics().get(name) == value, lambda: f"{name} is {self.metrics().get(name)}, not {value}")
 
     @property
     def _running(self) -> "subprocess.Popen[str]":

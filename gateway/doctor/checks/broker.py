@@ -74,7 +74,7 @@ def check_behaviour(
         check_session(behaviour, connack, settings.session_expiry),
         check_receive_maximum(behaviour),
         check_retained(behaviour, connack),
-        check_shared(behaviour, connack, settings.group, mosquitto),
+        check_shared(behaviour, connack, settings.group is not None, mosquitto),
     ]
 
 
@@ -157,12 +157,12 @@ def check_retained(behaviour: BrokerBehaviour, connack: BrokerLimits) -> CheckRe
     return passed(check, "kept for later subscribers")
 
 
-def check_shared(behaviour: BrokerBehaviour, connack: BrokerLimits, group: str | None, known: bool) -> CheckResult:
-    """Whether gateways can share the work by a group. `known`: the broker is known to be Mosquitto."""
+def check_shared(behaviour: BrokerBehaviour, connack: BrokerLimits, group: bool, known: bool) -> CheckResult:
+    """Whether gateways can share the work by a group. `group`: one is set; `known`: the broker is Mosquitto."""
     check = "shared subscriptions"
     shared = behaviour.shared
     refused = isinstance(shared, ProbeFailure) or shared.code >= FAILURE or not connack.shared
-    if group is None:
+    if not group:
         return passed(check, f"not used (group is not set); the broker has {'none' if refused else 'them'}")
     todo = "share the work by fleets instead of group"
     match shared:

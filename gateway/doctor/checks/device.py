@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from gateway.doctor.checks.isolation import CONVERT, REMOVE_LINES
-from gateway.doctor.result import CheckResult, failed, passed, unknown
+from gateway.doctor.result import CheckResult, failed, passed, unknown, warned
 from gateway.mqtt import FAILURE
 
 CHECK = "devices"
@@ -16,6 +16,7 @@ class DeviceTrial:
 
     `code`: the broker's reason code for its own hello; `received`: whether its own ack arrived, None: no ack could be
     published. `written`, `read`: the topics of other devices that it could write and read, though it may not.
+    `joins_groups`: it may subscribe to a shared subscription of all heartbeats.
     """
 
     user: str
@@ -25,6 +26,7 @@ class DeviceTrial:
     received: bool | None
     written: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
+    joins_groups: bool = True
 
 
 class Obstacle(Enum):
@@ -76,3 +78,14 @@ def check_devices(trial: DeviceTrial | NotTried) -> CheckResult:
         found = f"the gateway's user may not write ack of {trial.user}"
         return unknown(CHECK, found, "give the gateway's user its lines in the acl_file")
     return passed(CHECK, f"{trial.user} at {trial.host}:{trial.port} writes and reads its own topics, no other's")
+
+
+def check_group(trial: DeviceTrial | NotTried) -> CheckResult:
+    """Where `group` is set: whether a device that knows its name could take messages of others away."""
+    check, todo = "group", "keep the name in a file that others cannot read (GATEWAY_GROUP_FILE), or use fleets"
+    if isinstance(trial, NotTried):
+        return unknown(check, f"not tried: {trial.obstacle.value}", todo)
+    if trial.joins_groups:
+        found = "a device may join any group: only that its name is secret keeps other devices' messages from it"
+        return warned(check, found, todo)
+    return passed(check, "the broker refuses to let a device join a group")

@@ -81,7 +81,7 @@ def _queue_limit(conf: MosquittoConf) -> int | None:
 
 
 def check_sending(conf: MosquittoConf, max_payload: int) -> list[CheckResult]:
-    """Size limit and TCP_NODELAY; empty where they are right."""
+    """Size limit, TCP_NODELAY and QoS 0; empty where they are right."""
     results = []
     limit = conf.number("message_size_limit", 0)
     if 0 < limit <= max_payload:
@@ -90,6 +90,9 @@ def check_sending(conf: MosquittoConf, max_payload: int) -> list[CheckResult]:
     if not conf.flag("set_tcp_nodelay"):
         todo = "set_tcp_nodelay true: without it each block of a model file waits for the other side's delayed ACK"
         results.append(warned("speed", "set_tcp_nodelay is not true", todo))
+    if not conf.flag("upgrade_outgoing_qos"):
+        todo = "upgrade_outgoing_qos true: without it no limit in bytes holds for what devices publish at QoS 0"
+        results.append(warned("QoS 0", "one device can fill the broker's memory by payloads at QoS 0", todo))
     return results
 
 

@@ -7,6 +7,7 @@ the gateway would answer. It must never connect as any other device: the broker 
 
 import asyncio
 import base64
+import secrets
 import ssl
 import time
 from pathlib import Path
@@ -80,7 +81,8 @@ async def _try(board: BoardFile, own: BrokerEndpoint, gateway: BrokerEndpoint, r
             received, read = await _receive_acks(device, publisher, root, user)
         hellos = [f"{root}/{other}/{Channel.HELLO}" for other in OTHERS]
         written = [topic for topic in hellos if await _can_write(own, topic)]
-        return DeviceTrial(user, board.host, board.port, code, received, tuple(written), tuple(read))
+        joins = await _can_join_group(own, root)
+        return DeviceTrial(user, board.host, board.port, code, received, tuple(written), tuple(read), joins)
     except BrokerRefused as error:
         obstacle = Obstacle.LOGIN if error.code in NOT_AUTHORIZED else Obstacle.INTERRUPTED
         return NotTried(obstacle, f"{board.host}:{board.port}: {error}")
@@ -105,6 +107,17 @@ async def _receive_acks(
             return True, read
         read.append(message.topic)
     return False, read
+
+
+async def _can_join_group(own: BrokerEndpoint, root: str) -> bool:
+    """Whether the broker grants a shared subscription of all heartbeats, under a name that no gateway uses."""
+    async with connected_client(own) as device:
+        try:
+            return (
+                await device.subscribe(f"$share/{secrets.token_urlsafe(16)}/{root}/+/+/{Channel.HEARTBEAT}") < FAILURE
+            )
+        except BrokerError:
+            return False
 
 
 async def _can_write(own: BrokerEndpoint, topic: str) -> bool:

@@ -72,6 +72,8 @@ def test_a_password_file_that_cannot_serve(
         {"GATEWAY_MQTT_PASSWORD_FILE": SECRET},
         {"GATEWAY_MQTT_KEY_FILE": SECRET},
         {"GATEWAY_ROOT_FILE": "SECRET_FILE"},
+        {"GATEWAY_GROUP": SECRET},
+        {"GATEWAY_GROUP_FILE": "SECRET_FILE"},
     ],
 )
 def test_no_mistake_shows_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variables: dict[str, str]) -> None:
@@ -85,7 +87,8 @@ def test_no_mistake_shows_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 
 
 def test_nothing_that_is_shown_shows_a_secret() -> None:
-    settings = Settings(mqtt_url=f"mqtts://gw:{SECRET}@broker")  # type: ignore[arg-type]
+    group = f"{SECRET}-0123456789"
+    settings = Settings(mqtt_url=f"mqtts://gw:{SECRET}@broker", group=group)  # type: ignore[arg-type]
     assert settings.broker.password == SECRET
     shown = [
         repr(settings),

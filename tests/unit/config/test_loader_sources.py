@@ -83,7 +83,13 @@ def test_settings_are_frozen() -> None:
 def test_two_gateways_of_one_host_have_their_own_sessions_and_folders() -> None:
     ids = [
         Settings(**kwargs).client_id  # type: ignore[arg-type]
-        for kwargs in ({}, {"fleets": ("a",)}, {"fleets": ("a", "b")}, {"root": "x"}, {"group": "g"})
+        for kwargs in (
+            {},
+            {"fleets": ("a",)},
+            {"fleets": ("a", "b")},
+            {"root": "x"},
+            {"group": "a-group-of-the-tests-0123456789"},
+        )
     ]
     assert len(set(ids)) == len(ids)
     assert Settings().client_id == ids[0]

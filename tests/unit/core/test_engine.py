@@ -161,9 +161,11 @@ def test_what_could_not_be_decoded_gets_an_error_a_dead_letter_and_an_acknowledg
     assert of_type(effects, DeadLetter) == [DeadLetter(Token(9), Code(ack[1]), "why")]
 
 
-def test_a_rejection_without_notification_publishes_no_ack(harness: EngineHarness) -> None:
-    effects = harness.engine.reject(Token(9), RateError("too much"), harness.now, DEVICE, notify=False)
-    assert (type_names(effects), acknowledged(effects)) == (["DeadLetter", "Acknowledge"], [9])
+def test_a_report_stands_for_many_messages_that_are_acknowledged_already(harness: EngineHarness) -> None:
+    effects = harness.engine.report(Token(9), RateError("too much", 7), harness.now, DEVICE, count=1000)
+    assert type_names(effects) == ["PublishAck", "DeadLetter"]
+    assert codes(effects) == [(7, 7)]
+    assert of_type(effects, DeadLetter) == [DeadLetter(Token(9), Code.GAVE_UP, "too much", 1000)]
 
 
 @pytest.mark.parametrize(

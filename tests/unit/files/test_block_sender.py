@@ -281,6 +281,21 @@ def test_a_device_that_stops_reading_leaves_no_state(sender: BlockSender, broker
     assert is_empty(sender)
 
 
+def test_what_a_device_reads_again_and_again_is_limited(
+    sender: BlockSender, broker: Broker, file: VerifiedFile
+) -> None:
+    """Nothing tells the gateway whether the device reads its socket: the broker may have to keep all of it."""
+    for _ in range(100):
+        sender.send("a", file, Read(5, 0, 0, MAX_BLOCK_BYTES, 2), never)
+        broker.confirm_all()
+    total = sum(len(block[4]) for block in broker.blocks())  # type: ignore[arg-type]
+    assert total == pytest.approx(flow_control.FREE_BYTES, abs=2 * MAX_BLOCK_BYTES)
+    assert is_empty(sender)
+    sender.send("b", file, Read(5, 0, 0, 100), never)
+    sender.send("a", file, Read(6, 0, 0, 100), never)
+    assert [broker.sent[-2][0], broker.blocks()[-1][0]] == ["b", 6]
+
+
 def test_a_flood_of_reads_is_bounded_and_the_newest_stay(
     sender: BlockSender, broker: Broker, file: VerifiedFile
 ) -> None:

@@ -5,13 +5,19 @@ from collections import deque
 import pytest
 
 from gateway.files.flow_control import (
+    FREE_BYTES,
+    FREE_COPIES,
     MAX_WINDOW,
     MIN_WINDOW,
+    REPEAT_RATE,
     RTT_PERIOD,
     RTT_TOLERANCE,
     START_WINDOW,
+    SWEEP_AT,
     CongestionControl,
+    RepeatLimiter,
 )
+from gateway.protocol import Read
 
 
 class Link:
@@ -100,3 +106,36 @@ def test_a_longer_round_trip_is_accepted_after_two_periods() -> None:
     link.run(round(3 * RTT_PERIOD / 0.05 * MIN_WINDOW))
     link.run(100_000)
     assert link.control.window == MAX_WINDOW
+
+
+def sent(limiter: RepeatLimiter, topic: str, total: int, now: float, digest: int = 5) -> int:
+    """Bytes of a file that a device gets at once, in blocks of 1,024."""
+    count = 0
+    while limiter.allows(topic, Read(digest, 0, 0, 1024), total, now):
+        limiter.on_sent(topic, Read(digest, 0, 0, 1024), 1024, now)
+        count += 1024
+    return count - 1024
+
+
+def test_a_file_is_sent_some_times_at_full_speed_and_then_at_a_rate() -> None:
+    limiter = RepeatLimiter()
+    assert sent(limiter, "a", 10_000_000, 0.0) == pytest.approx(FREE_COPIES * 10_000_000, abs=1024)
+    assert sent(limiter, "a", 10_000_000, 100.0) == pytest.approx(100 * REPEAT_RATE, abs=2048)
+
+
+def test_a_small_file_is_sent_more_often() -> None:
+    assert sent(RepeatLimiter(), "a", 100, 0.0) == FREE_BYTES
+
+
+def test_other_devices_and_other_plans_have_a_limit_of_their_own() -> None:
+    limiter = RepeatLimiter()
+    sent(limiter, "a", 100, 0.0)
+    assert sent(limiter, "b", 100, 0.0) == FREE_BYTES
+    assert sent(limiter, "a", 100, 0.0, digest=6) == FREE_BYTES
+
+
+def test_downloads_that_are_paid_for_are_forgotten() -> None:
+    limiter = RepeatLimiter()
+    for number in range(10 * SWEEP_AT):
+        limiter.on_sent(str(number), Read(5, 0, 0, 1024), REPEAT_RATE, number / 100)
+    assert len(limiter) <= SWEEP_AT

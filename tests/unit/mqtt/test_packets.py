@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.mqtt import packets
 from gateway.mqtt.buffered_socket import BufferedSocket
-from gateway.mqtt.packets import Puback, Publish
+from gateway.mqtt.packets import Puback, Publish, RejectedTopic
 
 PINGRESP = b"\xd0\x00"
 
@@ -163,3 +163,77 @@ def test_paho_checks_what_cannot_be_a_packet(ends: tuple[socket.socket, Buffered
     theirs, sock = ends
     theirs.sendall(b"\x30\xff\xff\xff\xff\x01")
     assert drain(sock) == [b"\x30\xff\xff\xff\xff\x01"]
+
+
+LOUD = "edge/f/loud/hb"
+NAMES = st.sampled_from([LOUD, "edge/f/loud/get", "edge/f/other/hb"])
+SOME = st.builds(
+    Publish, NAMES, st.binary(max_size=200), st.just(1), st.integers(1, 65_535), st.booleans()
+) | st.builds(Publish, NAMES, st.binary(max_size=200), st.just(0), st.just(0), st.just(False))
+
+
+def is_rejected(message: Publish | None, size: int) -> bool:
+    return message is not None and message.topic == LOUD and len(message.payload) >= size and not message.dup
+
+
+@given(
+    stream=st.lists(SOME | st.sampled_from([PINGRESP, b"\x40\x02\x00\x07"]), max_size=30),
+    size=st.sampled_from([0, 20]),
+    cut=st.integers(0, 60),
+)
+def test_rejected_messages_are_counted_up_to_the_first_other_packet(
+    stream: list[Publish | bytes], size: int, cut: int
+) -> None:
+    """Wherever the bytes that have come end."""
+    data = b"".join(each if isinstance(each, bytes) else encoded(each) for each in stream)
+    data = data[: len(data) - cut]
+    rejected: list[Publish] = []
+    at = 0
+    for each in stream:
+        end = at + len(each if isinstance(each, bytes) else encoded(each))
+        if isinstance(each, bytes) or not is_rejected(each, size) or end > len(data):
+            break
+        rejected.append(each)
+        at = end
+    topic, pubacks = RejectedTopic(until=5.0, size=size), bytearray()
+    assert packets.skip_rejected(data, 0, {packets.topic_key(LOUD): topic}, 4.9, pubacks) == at
+    assert topic.count == len(rejected)
+    assert pubacks == b"".join(packets.puback(each.packet_id) for each in rejected if each.qos)
+
+
+@given(data=st.binary(max_size=60), before=st.integers(0, 3))
+def test_whatever_comes_is_left_where_it_is_no_message_of_the_topic(data: bytes, before: int) -> None:
+    message = encoded(Publish(LOUD, b"x", 1, 7))
+    at = packets.skip_rejected(
+        message * before + data, 0, {packets.topic_key(LOUD): RejectedTopic(5.0)}, 0.0, bytearray()
+    )
+    assert at >= before * len(message)
+
+
+@pytest.mark.parametrize("now", [5.0, 6.0])
+def test_from_its_moment_on_the_topic_is_read_again(now: float) -> None:
+    topics = {packets.topic_key(LOUD): RejectedTopic(until=5.0)}
+    assert packets.skip_rejected(encoded(Publish(LOUD, b"x", 0, 0)), 0, topics, now, bytearray()) == 0
+
+
+def test_a_retained_message_is_rejected_too_and_a_truncated_one_left_to_paho() -> None:
+    topics, pubacks = {packets.topic_key(LOUD): RejectedTopic(until=5.0)}, bytearray()
+    whole = encoded(Publish(LOUD, b"", 1, 0x0102), flags=1)
+    assert packets.skip_rejected(whole, 0, topics, 0.0, pubacks) == len(whole)
+    assert pubacks == b"\x40\x02\x01\x02"
+    without_properties = whole[:1] + bytes([whole[1] - 1]) + whole[2:-1]
+    assert packets.skip_rejected(without_properties, 0, topics, 0.0, pubacks) == 0
+    assert packets.skip_rejected(b"\x30\x80\x80\x80\x80\x01", 0, topics, 0.0, pubacks) == 0
+
+
+def test_a_socket_skips_rejected_messages_and_goes_on_behind_them() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        sock, topics, pubacks = BufferedSocket(ours), {packets.topic_key(LOUD): RejectedTopic(until=5.0)}, bytearray()
+        other = Publish("edge/f/other/hb", b"y", 1, 9)
+        theirs.sendall(encoded(Publish(LOUD, b"x", 1, 8)) * 100 + encoded(other))
+        sock.receive()
+        assert sock.skip_rejected(topics, 0.0, pubacks)
+        assert not sock.skip_rejected(topics, 0.0, pubacks)
+        assert sock.next_packet() == other
+        assert (topics[packets.topic_key(LOUD)].count, len(pubacks)) == (100, 400)

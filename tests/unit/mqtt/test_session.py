@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from gateway.mqtt.connection import BrokerEndpoint
 from gateway.mqtt.limits import BrokerLimits
-from gateway.mqtt.session import PUBLISHER_SUFFIX, Delivery, MqttSession
+from gateway.mqtt.session import PUBLISHER_SUFFIX, Delivery, MqttSession, without_group_name
 from tests.support import mqtt_packets
 from tests.support.mqtt_packets import PUBACK, SUBACK, PacketReader
 
@@ -19,6 +19,8 @@ TOPIC = mqtt_packets.text("edge/f/d/hb")
 
 class Deliveries:
     """A handler that keeps what it is given, until `count` are here."""
+
+    session: MqttSession
 
     def __init__(self, count: int) -> None:
         self.all: list[Delivery] = []
@@ -38,13 +40,13 @@ class Deliveries:
 
 
 class SubscribersBroker:
-    """On each connection of the subscriber it publishes the packet ids 1 to `messages`, and keeps the PUBACKs.
+    """On each connection of the subscriber it publishes the packet ids 1 to `messages`, then `more`. Keeps the PUBACKs.
 
     `pubacks`: packet ids, one list for each connection. `ended`: one for each that is closed.
     """
 
-    def __init__(self, messages: int) -> None:
-        self._messages = messages
+    def __init__(self, messages: int, more: bytes = b"") -> None:
+        self._messages, self._more = messages, more
         self.pubacks: list[list[int]] = []
         self.writers: list[asyncio.StreamWriter] = []
         self.ended = asyncio.Semaphore(0)
@@ -66,6 +68,7 @@ class SubscribersBroker:
                     for number in range(1, self._messages + 1):
                         no_properties = b"\0"
                         writer.write(mqtt_packets.publish(TOPIC, no_properties + b"%d" % number, number))
+                    writer.write(self._more)
                 elif kind == PUBACK:
                     pubacks.append(packet_id)
         writer.close()
@@ -79,6 +82,7 @@ async def opened(broker: SubscribersBroker, handler: Deliveries) -> AsyncIterato
     server = await asyncio.start_server(broker.serve, HOST, 0)
     endpoint = BrokerEndpoint(HOST, server.sockets[0].getsockname()[1], "c", session_expiry=60)
     session = MqttSession(endpoint, ["edge/+/+/hb"], handler, receive_maximum=10)
+    handler.session = session
     async with asyncio.timeout(DEADLINE_S):
         await session.open()
         try:
@@ -124,3 +128,100 @@ async def test_a_delivery_of_an_earlier_connection_sends_no_puback() -> None:
         session.ack(old)
         session.ack(new)
     assert broker.pubacks == [[], [1]]
+
+
+def test_an_error_does_not_name_a_group() -> None:
+    assert without_group_name("$share/a-secret/edge/+/+/hb") == "$share/***/edge/+/+/hb"
+    assert without_group_name("edge/+/+/hb") == "edge/+/+/hb"
+
+
+LOUD = "edge/f/loud/hb"
+
+
+def loud(*packet_ids: int) -> bytes:
+    return b"".join(mqtt_packets.publish(mqtt_packets.text(LOUD), b"\0x", number) for number in packet_ids)
+
+
+def quiet(packet_id: int) -> bytes:
+    return mqtt_packets.publish(TOPIC, b"\0y", packet_id)
+
+
+class Rejecting(Deliveries):
+    """Has the messages of the loud device rejected unread: from the beginning of a connection, or (`after_first`) once
+    one was delivered."""
+
+    def __init__(self, count: int, after_first: bool = True) -> None:
+        super().__init__(count)
+        self._after_first = after_first
+
+    def connected(self, connection: int, session_present: bool) -> None:
+        if not self._after_first:
+            self.session.reject_until(LOUD, float("inf"), 0)
+
+    def delivered(self, delivery: Delivery) -> None:
+        if delivery.topic == LOUD:
+            self.session.reject_until(LOUD, float("inf"), 0)
+        super().delivered(delivery)
+
+
+async def test_pubacks_of_rejected_messages_leave_in_the_order_of_the_publishes() -> None:
+    """Before, between and after messages that are acknowledged in another order."""
+    broker = SubscribersBroker(0, loud(1, 2, 3) + quiet(4) + loud(5, 6) + quiet(7) + loud(8) + quiet(9))
+    handler = Rejecting(4)
+    async with opened(broker, handler) as session:
+        await handler.complete.wait()
+        first, fourth, seventh, ninth = handler.all
+        assert [each.packet_id for each in handler.all] == [1, 4, 7, 9]
+        assert [session.take_rejected(LOUD), session.take_rejected(LOUD)] == [5, 0]
+        for delivery in (first, seventh, fourth, ninth):
+            session.ack(delivery)
+    assert broker.pubacks == [[1, 2, 3, 4, 5, 6, 7, 8, 9]]
+
+
+async def test_what_is_rejected_behind_nothing_is_acknowledged_at_once() -> None:
+    broker, handler = SubscribersBroker(0, loud(1, 2) + quiet(3)), Rejecting(1, after_first=False)
+    async with opened(broker, handler):
+        await handler.complete.wait()
+    assert [each.packet_id for each in handler.all] == [3]
+    assert broker.pubacks == [[1, 2]]
+
+
+async def test_rejected_messages_count_among_those_that_the_broker_waits_for() -> None:
+    broker, handler = SubscribersBroker(0, quiet(1) + loud(*range(2, 11)) + quiet(11)), Rejecting(3)
+    async with opened(broker, handler) as session:
+        await handler.complete.wait()
+        first, loud_one, last = handler.all
+        session.ack(loud_one)
+        assert session.blocking_deliveries() == [first, last]
+        session.ack(first)
+        assert session.blocking_deliveries() == []
+
+
+async def test_on_the_next_connection_all_is_read_again() -> None:
+    broker, handler = SubscribersBroker(0, loud(1, 2)), Rejecting(2)
+    async with opened(broker, handler) as session:
+        lost = asyncio.create_task(session.wait_disconnected())
+        broker.writers[0].close()
+        await lost
+        await session.open()
+        await handler.complete.wait()
+        assert [(each.connection, each.packet_id) for each in handler.all] == [(1, 1), (2, 1)]
+
+
+async def test_after_a_pause_all_is_read_again() -> None:
+    broker, handler = SubscribersBroker(0, loud(1)), Rejecting(2)
+    async with opened(broker, handler) as session:
+        session.pause()
+        session.resume()
+        broker.writers[0].write(loud(2))
+        await handler.complete.wait()
+        assert [each.packet_id for each in handler.all] == [1, 2]
+
+
+async def test_a_topic_that_is_forgotten_is_read_again() -> None:
+    broker, handler = SubscribersBroker(0, loud(1)), Rejecting(2)
+    async with opened(broker, handler) as session:
+        session.stop_rejecting(LOUD)
+        broker.writers[0].write(loud(2))
+        await handler.complete.wait()
+        assert [each.packet_id for each in handler.all] == [1, 2]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.pipeline.rate_limiter import READ_SHARE, SWEEP_AT, DeviceRateLimiter
+from gateway.pipeline.rate_limiter import READ_SHARE, SWEEP_AT, DeviceRateLimiter, counted_size
 from gateway.protocol.messages import Device
 
 DEVICE, OTHER = Device("fleet-a", "dev-1"), Device("fleet-a", "dev-2")
@@ -57,6 +57,16 @@ def test_a_read_counts_a_twentieth() -> None:
     assert admitted(DeviceRateLimiter(20, 100), 10_000, now=5.0, share=READ_SHARE) == pytest.approx(2000, abs=10)
 
 
+def test_what_is_charged_afterwards_counts_too() -> None:
+    """Whatever is left of the rate: a device that reads in vain has its rate, and not twenty times as much."""
+    rates, read = DeviceRateLimiter(20, 100), 0
+    for tick in range(10_000):
+        if rates.allow(DEVICE, 30, tick / 1000, READ_SHARE):
+            rates.charge(DEVICE, tick / 1000, 1 - READ_SHARE)
+            read += 1
+    assert read == pytest.approx(100 + 10 * 20, abs=3)
+
+
 def test_a_backlog_is_allowed() -> None:
     """An hour at a message a second waited at the broker, and comes at once."""
     rates = DeviceRateLimiter(20, 100)
@@ -85,13 +95,27 @@ def test_nothing_is_kept_of_idle_devices() -> None:
     assert len(rates) <= SWEEP_AT
 
 
-def test_a_device_over_its_rate_is_notified_once_a_second() -> None:
-    rates = DeviceRateLimiter(20, 100)
-    assert [rates.should_notify(DEVICE, 5.0 + tick / 100) for tick in range(250)].count(True) == 3
-    assert rates.should_notify(OTHER, 5.0)
+@pytest.mark.parametrize(("size", "share"), [(30, 1.0), (5000, 1.0), (65_536, 1.0), (1 << 24, 1.0), (30, READ_SHARE)])
+def test_when_it_is_allowed_again_is_known(size: int, share: float) -> None:
+    """It is the moment at which `allow` allows it, also where a backlog was allowed."""
+    for backlog in (0.0, 60.0):
+        rates = DeviceRateLimiter(20, 100)
+        rates.allow_backlog(backlog, 5.0)
+        admitted(rates, 30_000, now=5.0, share=READ_SHARE)
+        assert not rates.allow(DEVICE, size, 5.0, share)
+        at = rates.allowed_at(DEVICE, size, share)
+        assert at > 5.0 + backlog
+        assert not rates.allow(DEVICE, size, at - 0.001, share)
+        assert rates.allow(DEVICE, size, at + 0.001, share)
+
+
+@pytest.mark.parametrize(("size", "same"), [(0, 0), (4095, 0), (4096, 4096), (10_000, 8192)])
+def test_payloads_of_one_step_count_alike(size: int, same: int) -> None:
+    assert counted_size(size) == same
 
 
 def test_an_idle_device_may_send_a_message_of_any_size() -> None:
-    rates = DeviceRateLimiter(20, 10)
-    assert rates.allow(DEVICE, 65_536, 0.0)
-    assert not rates.allow(DEVICE, 30, 0.0)
+    for now in (0.0, 70.001, 12_345.678):
+        rates = DeviceRateLimiter(20, 10)
+        assert rates.allow(DEVICE, 65_536, now)
+        assert not rates.allow(DEVICE, 30, now)

@@ -44,7 +44,7 @@ BROKEN = ProbeFailure("the connection broke")
 def results_of(
     found: BrokerBehaviour, connack: BrokerLimits = DEFAULTS, mosquitto: bool = False, group: str | None = None
 ) -> dict:
-    settings = Settings(group=group, session_expiry=3600)
+    settings = Settings(group=group, session_expiry=3600)  # type: ignore[arg-type]
     return {each.check: each for each in check_behaviour(found, connack, settings, mosquitto)}
 
 
@@ -152,7 +152,7 @@ def test_shared_subscriptions_count_where_a_group_is_set(
     expected: str,
 ) -> None:
     found = replace(GOOD, shared=shared, version=version)
-    result = results_of(found, connack, mosquitto, group="g")["shared subscriptions"]
+    result = results_of(found, connack, mosquitto, group="a-group-of-the-tests-0123456789")["shared subscriptions"]
     assert result.level is level
     assert expected in result.found
     assert results_of(found, connack, mosquitto)["shared subscriptions"].level is Level.PASS

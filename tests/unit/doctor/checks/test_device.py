@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from gateway.doctor.checks.device import DeviceTrial, NotTried, Obstacle, check_devices
+from gateway.doctor.checks.device import DeviceTrial, NotTried, Obstacle, check_devices, check_group
 from gateway.doctor.result import Level
 
 GOOD = DeviceTrial("doctor/probe", "broker.example", 8883, 0, received=True)
@@ -42,3 +42,9 @@ def test_a_device_that_could_try_nothing(obstacle: Obstacle) -> None:
     assert "not tried" in result.found
     assert "/a/file" in result.found
     assert result.todo
+
+
+def test_a_group_is_as_safe_as_its_name_where_a_device_may_join_it() -> None:
+    assert check_group(GOOD).level is Level.WARN
+    assert check_group(replace(GOOD, joins_groups=False)).level is Level.PASS
+    assert check_group(NotTried(Obstacle.LOGIN, "x")).level is Level.WARN

@@ -75,8 +75,8 @@ def test_the_default_queue_of_mosquitto_counts_where_none_is_set() -> None:
 
 
 def test_small_payloads_and_slow_sockets_are_warned_of() -> None:
-    found = changed("message_size_limit 65536", "set_tcp_nodelay false")
-    assert {each.check for each in mosquitto_files.check_sending(found, 65_536)} == {"payloads", "speed"}
+    found = changed("message_size_limit 65536", "set_tcp_nodelay false", "upgrade_outgoing_qos false")
+    assert {each.check for each in mosquitto_files.check_sending(found, 65_536)} == {"payloads", "speed", "QoS 0"}
     assert mosquitto_files.check_sending(changed("message_size_limit 65537"), 65_536) == []
 
 

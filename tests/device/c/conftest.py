@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.needs import program
 from tests.support.paths import ROOT
-from tests.support.processes import end
+from tests.support.processes import end, line
 
 HERE = Path(__file__).parent
 HEADER = ROOT / "device_sdk" / "c"
@@ -42,7 +42,7 @@ class Runner:
 
     def ask(self, *words: object) -> str:
         print(*words, file=self._process.stdin, flush=True)
-        answer = self._process.stdout.readline()
+        answer = line(self._process, f"answer to {words[0]}")
         assert answer, self._process.communicate(timeout=9)[1]
         return answer.removesuffix("\n")
 

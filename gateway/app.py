@@ -19,6 +19,7 @@ from gateway.ops import CallMonitor, DropMonitor, Metrics, StatusServer
 from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit, SessionWatch
 from gateway.protocol import Topics
 from gateway.retry import RetryPolicy, ShuttingDown
+from gateway.stderr import lost_lines
 from gateway.storage import StateStore
 
 MIN_BURST = 500
@@ -60,7 +61,7 @@ class Gateway:
     def __init__(self, settings: Settings, stopping: asyncio.Event) -> None:
         self._settings = settings
         self._stopping = stopping
-        self._metrics = Metrics()
+        self._metrics = Metrics(lost_lines)
         self._policy = RetryPolicy(stopping, settings.retry_base, settings.retry_cap)
         monitor = CallMonitor(self._metrics)
         service = connections.edge_manager(settings)
@@ -77,7 +78,7 @@ class Gateway:
         burst = min(settings.device_burst, max(settings.intake // 4, MIN_BURST))
         rates = DeviceRateLimiter(settings.device_rate, burst)
         self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
-        engine = Engine(_core_policy(settings))
+        self._engine = engine = Engine(_core_policy(settings))
         self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
         watch = SessionWatch(connections.session_file(settings), self._metrics)
         limits = self._in_flight, rates, settings.max_payload, watch
@@ -126,6 +127,8 @@ class Gateway:
             problems.append(f"not connected and subscribed to {self._settings.broker}")
         if self._no_credentials:
             problems.append("no AWS credentials")
+        if self._engine.clock_is_wrong:
+            problems.append("the clock of this machine is wrong")
         if self._stopping.is_set():
             problems.append("stopping")
         return problems

@@ -14,9 +14,11 @@ from typing import Annotated, NoReturn
 import typer
 
 from gateway.errors import ConfigError, explain
+from gateway.kubernetes import drop_service_links
 from gateway.manager.cli import app as manager
 from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
+from gateway.stderr import protect_stderr
 
 EXIT_CONFIG = 2
 EXIT_INTERRUPTED = 130
@@ -35,13 +37,24 @@ ConfigOption = Annotated[
 
 
 def main() -> None:
-    """The entry point; ends the process with the command's exit status."""
+    """The entry point; ends the process with the command's exit status, or 1 where stdout cannot be written."""
+    protect_stderr()
     try:
-        app(prog_name="edge-gateway")
+        try:
+            app(prog_name="edge-gateway")
+        finally:
+            _flush_stdout()
     except OSError as error:  # of stdout, for example
         if sys.argv[1:2] == ["run"]:
             raise  # a defect of the gateway: the traceback is to be reported
+        # What is left in the buffer of stdout would raise again at the end of the process.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(f"edge-gateway: {explain(error)}")
+
+
+def _flush_stdout() -> None:
+    if sys.stdout is not None:  # as it is where it was closed at the start
+        sys.stdout.flush()
 
 
 def _show_version(wanted: bool) -> None:
@@ -61,17 +74,18 @@ def main_callback(
     ] = False,
 ) -> None:
     """Microcontrollers under Amazon SageMaker Edge Manager, by msgpack over MQTT."""
+    drop_service_links("GATEWAY_", "EDGE_MANAGER_")
 
 
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
     from gateway.config import load
-    from gateway.ops import configure_log
+    from gateway.log import configure_log
 
     try:
         settings = load(config)
-        configure_log(settings.log_level, settings.log_format)
+        log = configure_log(settings.log_level, settings.log_format)
         from gateway import app
 
         status = asyncio.Runner().run(app.run(settings))
@@ -79,7 +93,7 @@ def run(config: ConfigOption = None) -> None:
         _exit_with_mistakes(error)
     # All is closed. The interpreter would wait for threads that call the service or the broker, for longer than
     # drain_timeout allows.
-    sys.stderr.flush()
+    log.drain()
     os._exit(status)
 
 
@@ -129,9 +143,11 @@ def doctor(
 ) -> None:
     """Check on the live broker and endpoint what the promises need. Exit status 1: something fails; 2: as for run."""
     from gateway.config import load
+    from gateway.log import configure_log
 
     try:
         settings = load(config)
+        configure_log("warning")
         from rich.console import Console
 
         from gateway import doctor
@@ -146,7 +162,7 @@ def doctor(
         typer.echo(doctor.as_json(results))
     else:
         doctor.print_report(results, Console(width=None if sys.stdout.isatty() else WIDE))
-    sys.stdout.flush()
+    _flush_stdout()
     os._exit(doctor.exit_status(results))  # as above
 
 

@@ -8,6 +8,7 @@ from gateway.core.effects import (
     FetchRetainedHello,
     PublishAck,
     PublishPlan,
+    ReportClock,
     SaveHellos,
     SendBlocks,
 )

@@ -28,12 +28,12 @@ def _enqueue_tagged(effects: Effects, state: DeviceState, item: QueuedHeartbeat,
     if item.dropped:
         item.restore_content()
     time = item.heartbeat.time
-    if time is not None and record.hello.epoch is None:
+    if time is not None and (record.hello.epoch is None or record.inferred_epoch is not None):
         if time > item.arrived:
             # Kept as the earliest epoch, it would date all that follows under this tag before 1970 too.
             effects.reject([item], Code.REFUSED, f"time: {time} s ago was before 1970", state.max_payload)
             return
-        if record.infer_epoch(item.arrived - time):
+        if record.infer_epoch(item.arrived - time, effects.now):
             effects.append(SaveHellos(state.device, state.hellos))
     _enqueue_checked(effects, state, item, record.hello.layout)
 

@@ -151,6 +151,15 @@ class DeviceState:
             return self.newest
         return next((record for record in self.older if record.hello.tag == tag), None)
 
+    def follow_clock(self, clock: float, step: int) -> None:
+        """As QueuedHeartbeat.follow_clock, for all that waits or is in flight, and for the hellos."""
+        for record in self.hellos:
+            record.follow_clock(clock)
+        in_flight = self.in_flight.heartbeats if self.in_flight is not None else ()
+        for item in (*(self.waiting or ()), *in_flight):
+            if isinstance(item, QueuedHeartbeat):
+                item.follow_clock(clock, step)
+
     def enqueue(self, item: QueuedMessage) -> None:
         if self.waiting is None:
             self.waiting = deque()

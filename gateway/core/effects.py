@@ -81,6 +81,18 @@ class SaveHellos:
     hellos: tuple[HelloRecord, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ReportClock:
+    """Tell the operator that the wall clock was set by `step` seconds, or has become `wrong`, or right (neither).
+
+    `held`: so many messages wait, or have waited, for a clock that is right.
+    """
+
+    step: int
+    wrong: bool
+    held: int
+
+
 class Acknowledge(NamedTuple):
     """Acknowledge a delivery to the broker, once everything before it in the list is confirmed."""
 
@@ -88,7 +100,15 @@ class Acknowledge(NamedTuple):
 
 
 Effect: TypeAlias = (
-    CallService | PublishAck | DeadLetter | PublishPlan | SendBlocks | FetchRetainedHello | SaveHellos | Acknowledge
+    CallService
+    | PublishAck
+    | DeadLetter
+    | PublishPlan
+    | SendBlocks
+    | FetchRetainedHello
+    | SaveHellos
+    | ReportClock
+    | Acknowledge
 )
 
 

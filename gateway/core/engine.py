@@ -4,11 +4,13 @@ No network, clock, log or randomness: messages, answers and the time are passed 
 by the last effect of its message. A device has one call in flight, so its calls keep their order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 from gateway.core import admission, file_reads
+from gateway.core.clock import MAX_DRIFT, WallClock
 from gateway.core.device_state import (
     DeviceState,
     InFlight,
@@ -18,7 +20,7 @@ from gateway.core.device_state import (
     QueuedGet,
     QueuedMessage,
 )
-from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, SaveHellos
+from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, ReportClock, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, merge
 from gateway.core.plans import on_plan, on_plan_refused, on_plan_unavailable
@@ -43,6 +45,7 @@ from gateway.protocol import (
     Registration,
     Rejected,
     RetryLater,
+    decode_heartbeat,
 )
 
 NO_LIMIT = 1 << 28
@@ -64,6 +67,14 @@ class Policy:
     merge_bytes: int = 262_144
 
 
+class HeldMessage(NamedTuple):
+    """It came while the wall clock was wrong. `arrived`: on the monotonic clock; `take` is given that as Unix time."""
+
+    delivery: DeliveryToken
+    arrived: float
+    take: Callable[[Effects, float], None]
+
+
 class Engine:
     """One for a gateway. Each method returns the effects that follow, to be executed in their order."""
 
@@ -77,6 +88,8 @@ class Engine:
         self._redelivered = range(0)  # connections of which the broker delivers again what was not acknowledged
         self._room = NO_LIMIT
         self._stopped = False
+        self._clock = WallClock()
+        self._held: list[HeldMessage] = []
 
     def __repr__(self) -> str:
         busy = sum(1 for state in self._states.values() if state.in_flight or state.waiting)
@@ -92,8 +105,13 @@ class Engine:
         return len(self._scheduler.queue)
 
     def restore_hellos(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
-        """What an earlier run of the gateway saved, newest last."""
+        """What an earlier run of the gateway saved, newest last. Before any message."""
         self._hellos.restore(self._state(device), hellos)
+
+    @property
+    def clock_is_wrong(self) -> bool:
+        """Whether nothing can be dated, and messages wait until the wall clock is right."""
+        return self._clock.wrong
 
     def hellos(self) -> dict[Device, tuple[HelloRecord, ...]]:
         """Of all devices, newest last: what `restore_hellos` takes."""
@@ -117,9 +135,21 @@ class Engine:
     # Messages of devices
 
     def receive(self, device: Device, message: DeviceMessage, delivery: DeliveryToken, now: Instant) -> Effects:
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         if self._stopped:
             return effects
+        if self._clock.wrong and not isinstance(message, Hello):
+            take = partial(self._receive, device, message, delivery)
+            if isinstance(message, Heartbeat) and len(delivery.payload) > KEPT_DECODED:
+                take = partial(self._receive_again, device, delivery)
+            self._held.append(HeldMessage(delivery, now.mono, take))
+        else:
+            self._receive(device, message, delivery, effects, effects.now.wall)
+        return effects
+
+    def _receive(
+        self, device: Device, message: DeviceMessage, delivery: DeliveryToken, effects: Effects, arrived: float
+    ) -> None:
         state = self._states.get(device) or self._state(device)
         if isinstance(message, Hello):
             self._receive_hello(effects, state, message, delivery)
@@ -127,7 +157,7 @@ class Engine:
             self._receive_read(effects, state, message, delivery)
         else:
             if isinstance(message, Heartbeat):
-                item = QueuedHeartbeat(delivery, message, int(now.wall))
+                item = QueuedHeartbeat(delivery, message, int(arrived))
                 admission.accept_heartbeat(effects, state, self._hellos, item)
                 self._start_next_call(effects, state)
                 if len(delivery.payload) > KEPT_DECODED:
@@ -135,25 +165,49 @@ class Engine:
             else:
                 state.enqueue(QueuedGet(delivery, message))
                 self._start_next_call(effects, state)
-        return effects
+
+    def _receive_again(self, device: Device, delivery: DeliveryToken, effects: Effects, arrived: float) -> None:
+        """A heartbeat that was held as its payload, which takes less memory."""
+        self._receive(device, decode_heartbeat(delivery.payload), delivery, effects, arrived)
 
     def reject(self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None) -> Effects:
         """A payload or topic that could not be decoded; `device` where its topic could."""
-        effects = self.report(delivery, error, now, device)
-        if effects:
-            effects.append(Acknowledge(delivery))
+        effects = self._effects_at(now)
+        if self._stopped:
+            return effects
+        if self._clock.wrong:  # an ack says what time it is
+            self._held.append(HeldMessage(delivery, now.mono, partial(self._reject, delivery, error, device)))
+        else:
+            self._reject(delivery, error, device, effects)
         return effects
 
     def report(
         self, delivery: DeliveryToken, error: MessageError, now: Instant, device: Device | None, count: int = 1
     ) -> Effects:
-        """As `reject`, without the acknowledgement, for `count` messages that were rejected alike."""
-        effects = _effects_at(now)
+        """As `reject`, without the acknowledgement, for `count` messages that were rejected alike; at once also while
+        the clock is wrong."""
+        effects = self._effects_at(now)
         if not self._stopped:
-            state = self._states.get(device) if device else None
-            limit = state.max_payload if state else None
-            effects.report_error(delivery, error.code, error.detail, limit, error.seq, count)
+            self._report(effects, delivery, error, device, count)
         return effects
+
+    def _reject(
+        self,
+        delivery: DeliveryToken,
+        error: MessageError,
+        device: Device | None,
+        effects: Effects,
+        _arrived: float = 0.0,
+    ) -> None:
+        self._report(effects, delivery, error, device)
+        effects.append(Acknowledge(delivery))
+
+    def _report(
+        self, effects: Effects, delivery: DeliveryToken, error: MessageError, device: Device | None, count: int = 1
+    ) -> None:
+        state = self._states.get(device) if device else None
+        limit = state.max_payload if state else None
+        effects.report_error(delivery, error.code, error.detail, limit, error.seq, count)
 
     def _receive_read(self, effects: Effects, state: DeviceState, read: Read, delivery: DeliveryToken) -> None:
         room = state.payload_room(Channel.BLOCK, self._room)
@@ -172,14 +226,14 @@ class Engine:
 
     def file_unavailable(self, device: Device, delivery: DeliveryToken, error: FileError, now: Instant) -> Effects:
         """The file of a SendBlocks cannot be read."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         if not self._stopped:
             effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
         return effects
 
     def plan_refused(self, refused: PublishPlan, why: str, closed: bool, now: Instant) -> Effects:
         """The broker did not take a plan. `closed`: it ended the connection instead of saying so, twice."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         if not self._stopped:
             on_plan_refused(effects, self._state(refused.device), refused, why, closed)
         return effects
@@ -209,7 +263,7 @@ class Engine:
 
         `under_pressure`: messages of others wait behind them, so they end as soon as a retained hello would be here.
         """
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         for state in () if self._stopped else self._hellos.overdue(now.mono, under_pressure):
             admission.on_hello_timeout(effects, state, self._hellos)
             self._start_next_call(effects, state)
@@ -283,7 +337,7 @@ class Engine:
 
     def set_concurrency(self, limit: int, now: Instant) -> Effects:
         """So many calls may be in flight at once from now on."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         self._scheduler.limit = limit
         if not self._stopped:
             self._fill_free_slots(effects)
@@ -291,7 +345,7 @@ class Engine:
 
     def retry_due(self, device: Device, now: Instant) -> Effects:
         """The wait after RetryLater(only_this_device=True) is over."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         state = self._states[device]
         state.backing_off = False
         if not self._stopped:
@@ -302,7 +356,7 @@ class Engine:
 
     def resolve(self, device: Device, outcome: Outcome[Answer], now: Instant) -> Effects:
         """The outcome of the last CallService of `device`."""
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         state = self._states[device]
         flight, state.in_flight = state.in_flight, None
         if flight is not None:
@@ -365,18 +419,44 @@ class Engine:
         Then it delivers again what was not acknowledged in this session, and what waits of that is dropped. What came
         before the session began is kept, since the broker does not have it any more.
         """
-        effects = _effects_at(now)
+        effects = self._effects_at(now)
         if self._stopped:
             return effects
         self._session = self._session if resumed else connection
         self._redelivered = range(self._session, connection)
+        dropped = [each for each in self._held if each.delivery.connection in self._redelivered]
+        self._held = [each for each in self._held if each.delivery.connection not in self._redelivered]
+        effects += [Acknowledge(each.delivery) for each in dropped]
         for state in self._states.values() if resumed else ():
             self._requeue(effects, state, state.take_all())
         self._hellos.request_again(effects)
         return effects
 
+    # The clock
 
-def _effects_at(now: Instant) -> Effects:
-    effects = Effects()
-    effects.now = now
-    return effects
+    def check_clock(self, now: Instant) -> Effects:
+        """What follows where the wall clock was set; it is due at least once a second."""
+        return self._effects_at(now)
+
+    def _effects_at(self, now: Instant) -> Effects:
+        """The effects of one event. First of all come those of a wall clock that was set since the last event."""
+        effects = Effects()
+        effects.now = now
+        if not -MAX_DRIFT < now.wall - now.mono - self._clock.expected < MAX_DRIFT:
+            self._follow_clock(effects)
+        return effects
+
+    def _follow_clock(self, effects: Effects) -> None:
+        clock, was_wrong = self._clock, self._clock.wrong
+        effects.now = clock.follow(effects.now)
+        if self._stopped:
+            return
+        if clock.wrong != was_wrong or clock.step:
+            effects.append(ReportClock(clock.step, clock.wrong, len(self._held)))
+        if clock.wrong or clock.offset is None:
+            return
+        for state in self._states.values():
+            state.follow_clock(clock.offset, clock.step)
+        held, self._held = self._held, []
+        for each in held:
+            each.take(effects, each.arrived + clock.offset)

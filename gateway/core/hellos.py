@@ -36,7 +36,9 @@ class HelloTracker:
             return layout
         return kept
 
-    def learn(self, state: DeviceState, hello: Hello, inferred_epoch: int | None = None) -> bool:
+    def learn(
+        self, state: DeviceState, hello: Hello, inferred_epoch: int | None = None, clock: float | None = None
+    ) -> bool:
         """Make `hello` the device's newest; False where it already was, without a difference."""
         known = state.record(hello.tag)
         if known is not None and known is state.newest and known.hello == hello:
@@ -46,7 +48,7 @@ class HelloTracker:
         if known is not None and known.hello.layout is layout and known.hello.epoch in (None, hello.epoch):
             known.replace_hello(hello)  # what waits under the tag is dated by the epoch that was filled in
         else:
-            known = HelloRecord(hello, inferred_epoch)
+            known = HelloRecord(hello, inferred_epoch, clock)
         others = tuple(record for record in state.hellos if record.hello.tag != hello.tag)
         state.newest, state.older = known, others[1 - MAX_TAGS :]
         return True
@@ -54,7 +56,7 @@ class HelloTracker:
     def restore(self, state: DeviceState, records: Iterable[HelloRecord]) -> None:
         """What an earlier run saved, newest last."""
         for record in records:
-            self.learn(state, record.hello, record.inferred_epoch)
+            self.learn(state, record.hello, record.inferred_epoch, record.clock)
 
     def request(self, effects: Effects, state: DeviceState) -> None:
         """Fetch the device's retained hello, unless it is awaited already."""

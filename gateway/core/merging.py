@@ -67,6 +67,14 @@ class QueuedHeartbeat:
     def seq(self) -> int | None:
         return self.heartbeat.seq
 
+    def follow_clock(self, clock: float, step: int) -> None:
+        """The gateway's clock was set by `step` seconds, to `clock` beyond the monotonic one."""
+        self.arrived += step
+        if self.heartbeat.time is None:
+            self.time = self.arrived
+        if self.record is not None:
+            self.record.follow_clock(clock)
+
     def drop_content(self) -> None:
         """Leave what only the making of a call needs to the payload."""
         if self.dropped:

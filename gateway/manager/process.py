@@ -11,8 +11,9 @@ import signal
 import sys
 from pathlib import Path
 
-import structlog
+import typer
 
+from gateway.log import configure_log
 from gateway.manager.errors import ManagerError
 from gateway.manager.http import LOG, AccessKey, ServerConfig, start_server
 
@@ -34,7 +35,7 @@ def read_access_key(key_id: str | None, secret_file: Path | None) -> AccessKey |
 
 def serve_until_signal(config: ServerConfig) -> None:
     """Serves until SIGTERM or SIGINT, then ends requests in flight and returns. Raises ManagerError and OSError."""
-    _configure_log()
+    configure_log()
     asyncio.run(_serve(config))
 
 
@@ -50,12 +51,14 @@ async def _serve(config: ServerConfig) -> None:
 
 def _print_start_line(url: str, config: ServerConfig) -> None:
     signed = config.access_key is not None
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():  # None: it was closed at the start
         line = f"Edge Manager on {url}, data in {config.data}, signatures {'checked' if signed else 'not checked'}"
     else:
         line = json.dumps({"event": "listening", "url": url, "data": str(config.data.resolve()), "signed": signed})
-    sys.stdout.write(line + "\n")
-    sys.stdout.flush()
+    try:
+        typer.echo(line)
+    except OSError as error:
+        LOG.warning("the start line could not be written to stdout; it serves all the same", url=url, reason=str(error))
     if not signed and not _is_loopback(config.host):
         event = "signatures are not checked: anyone who reaches this address may call and read models; set keys"
         LOG.warning(event, host=config.host)
@@ -68,14 +71,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _configure_log() -> None:
-    """Text on a terminal, JSON otherwise."""
-    terminal = sys.stderr.isatty()
-    renderer = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
-    timestamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
-    shared: list[structlog.typing.Processor] = [structlog.processors.add_log_level, timestamp]
-    if not terminal:
-        shared.append(structlog.processors.format_exc_info)
-    structlog.configure(processors=[*shared, renderer], logger_factory=structlog.PrintLoggerFactory(sys.stderr))

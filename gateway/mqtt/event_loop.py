@@ -7,7 +7,6 @@ import asyncio
 import os
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any, cast
 
 import paho.mqtt.client as paho
 
+from gateway.clock import monotonic
 from gateway.mqtt.buffered_socket import BufferedSocket
 from gateway.mqtt.packets import Puback, Publish, RejectedTopic
 
@@ -78,7 +78,7 @@ class PahoLoopAdapter:
     @property
     def idle_seconds(self) -> float:
         """Seconds since the broker sent anything."""
-        return time.monotonic() - self._last_received
+        return monotonic() - self._last_received
 
     def pause(self) -> None:
         if not self.paused:
@@ -137,7 +137,7 @@ class PahoLoopAdapter:
         self.paused = False
         # paho has taken the broker's from CONNACK: it may be above ours, or 0, and a dead broker would not be noticed.
         self._client._keepalive = self._keepalive_in_use = keepalive
-        self._last_received = time.monotonic()
+        self._last_received = monotonic()
         self._keepalive_tick()
 
     def stop_keepalive(self) -> None:
@@ -203,7 +203,7 @@ class PahoLoopAdapter:
         if sock is None or self._closed:
             return
         self._client.loop_write()
-        self._last_sent = time.monotonic()
+        self._last_sent = monotonic()
         try:
             done = sock.flush()
         except OSError:
@@ -221,7 +221,7 @@ class PahoLoopAdapter:
 
     def _read(self) -> None:
         if self._sock is not None:
-            self._last_received = time.monotonic()
+            self._last_received = monotonic()
             self._sock.receive()
             self._process_packets()
 
@@ -254,7 +254,7 @@ class PahoLoopAdapter:
         self.stop_keepalive()
         keepalive = self._keepalive_in_use
         self._keepalive_timer = self._loop.call_later(min(KEEPALIVE_CHECK, keepalive / 4), self._keepalive_tick)
-        now = time.monotonic()
+        now = monotonic()
         if not self.paused and now - self._last_received > keepalive:
             self._client.loop_misc()  # paho pings, and ends the connection where no answer comes
         elif now - self._last_sent > keepalive / 2:

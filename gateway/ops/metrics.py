@@ -86,10 +86,11 @@ class Labeled(dict[K, M], Generic[K, M]):
 
 class Metrics(Collector):
     """All metrics of one gateway, as `metrics.received["hb"].inc()` or
-    `metrics.calls["SendHeartbeat", "accepted"].inc()`.
+    `metrics.calls["SendHeartbeat", "accepted"].inc()`. `lost_log_events`: how many events the log has lost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, lost_log_events: Callable[[], int] = int) -> None:
+        self._lost_log_events = lost_log_events
         codes = tuple(code for code in Code if code is not Code.ACCEPTED)
         self.received: Labeled[str, Counter] = Labeled(Counter, _CHANNELS)
         self.rejected: Labeled[Code, Counter] = Labeled(Counter, codes)
@@ -154,6 +155,9 @@ class Metrics(Collector):
             yield _counters(name, text, {(): count})
         dropped = {} if self.broker_dropped is None else {(): self.broker_dropped}
         yield _counters("broker_messages_dropped", "Messages that the broker dropped: a queue was full", dropped)
+        lost = Counter()
+        lost.inc(self._lost_log_events())
+        yield _counters("log_events_lost", "Log events that could not be written", {(): lost})
         for gauge in self._gauges:
             yield from gauge.collect()
         text = "Time of one attempt of a call to the Edge Manager"

@@ -2,9 +2,9 @@
 broker keeps the rest. Must never depend on the content of a message.
 """
 
-import time
 from typing import Protocol
 
+from gateway.clock import monotonic
 from gateway.ops import Metrics
 from gateway.pipeline.rate_limiter import DeviceRateLimiter
 
@@ -47,7 +47,7 @@ class InFlightLimit:
         self.messages += 1
         self.bytes += size
         if self._full_since is None and (self.messages >= self._max_messages or self.bytes >= self._max_bytes):
-            self._full_since = time.monotonic()
+            self._full_since = monotonic()
             self._subscriber.pause()
             self._metrics.reading_paused.set(1)
 
@@ -75,7 +75,7 @@ class InFlightLimit:
         self._subscriber.pause()
 
     def _end_pause(self) -> None:
-        now = time.monotonic()
+        now = monotonic()
         self._rates.allow_backlog(now - (self._full_since or now), now)
         self._full_since = None
         self._metrics.reading_paused.set(0)

@@ -6,6 +6,7 @@ Must never decide anything: what a message or an answer means is the core's.
 import asyncio
 import time
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from gateway.core import (
     FetchRetainedHello,
     PublishAck,
     PublishPlan,
+    ReportClock,
     SaveHellos,
     SendBlocks,
 )
@@ -29,6 +31,7 @@ from gateway.errors import FileError
 from gateway.files import BLOCK_EXPIRY, BlockSender, ModelFileStore, ReadQueue
 from gateway.mqtt import CLOSED, Delivery, MqttSession, explain
 from gateway.ops import Metrics
+from gateway.pipeline import clock
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.hellos import HelloWriter, RetainedHelloReader
 from gateway.pipeline.publisher import PublishBarrier, Publisher
@@ -77,8 +80,8 @@ class Dispatcher:
             self._engine.restore_hellos(self._topics.device(device.fleet, device.name), records)
         self._hello_writer.start()
         client.bind(
-            lambda device: self.execute(self._engine.retry_due(device, _now())),
-            lambda limit: self.execute(self._engine.set_concurrency(limit, _now())),
+            lambda device: self.execute(self._engine.retry_due(device, clock.now())),
+            lambda limit: self.execute(self._engine.set_concurrency(limit, clock.now())),
         )
         self._metrics.devices.set_function(lambda: self._engine.devices)
         self._metrics.devices_waiting.set_function(lambda: self._engine.waiting_devices)
@@ -100,6 +103,10 @@ class Dispatcher:
         ):
             self._changed.clear()
             await self._changed.wait()
+
+    def check_clock(self) -> None:
+        """As Engine.check_clock."""
+        self.execute(self._engine.check_clock(clock.now()))
 
     def end_hello_waits(self, under_pressure: bool) -> None:
         """As Engine.tick."""
@@ -128,6 +135,8 @@ class Dispatcher:
                     self._hello_reader.fetch(device)
                 case SendBlocks():
                     self._send_blocks(effect)
+                case ReportClock():
+                    _report_clock(effect)
 
     def _acknowledge(self, delivery: Delivery) -> None:
         self._session.ack(delivery)
@@ -137,14 +146,14 @@ class Dispatcher:
 
     def _send_blocks(self, effect: SendBlocks) -> None:
         def unavailable(error: FileError) -> None:
-            self.execute(self._engine.file_unavailable(effect.device, effect.delivery, error, _now()))
+            self.execute(self._engine.file_unavailable(effect.device, effect.delivery, error, clock.now()))
 
         topic = protocol.topic_for_same_device(cast("Delivery", effect.delivery).topic, protocol.Channel.BLOCK)
         self._reads.send(topic, effect.file, effect.read, unavailable)
 
     def _on_plan_refused(self, refused: PublishPlan, reason: int) -> None:
         closed = bool(reason & CLOSED)
-        self.execute(self._engine.plan_refused(refused, explain(reason), closed, _now()))
+        self.execute(self._engine.plan_refused(refused, explain(reason), closed, clock.now()))
 
     # Calls
 
@@ -166,7 +175,7 @@ class Dispatcher:
 
     def _resolve(self, call: protocol.Call, outcome: protocol.Outcome[Any]) -> None:
         self._calls -= 1
-        self.execute(self._engine.resolve(call.device, outcome, _now()))
+        self.execute(self._engine.resolve(call.device, outcome, clock.now()))
         self._changed.set()
 
     def _start_task(self, work: Coroutine[Any, Any, None]) -> None:
@@ -180,5 +189,14 @@ class Dispatcher:
             _log.error("internal error: please report this traceback", exc_info=task.exception())
 
 
-def _now() -> protocol.Instant:
-    return protocol.Instant(time.time(), time.monotonic())
+def _report_clock(report: ReportClock) -> None:
+    if report.wrong:
+        wrong = (
+            "the clock of this machine is wrong; messages wait at the broker until it is set; check NTP and its battery"
+        )
+        _log.error(wrong, time=datetime.fromtimestamp(time.time(), UTC).isoformat())
+    elif report.step:
+        was_set = "the clock of this machine was set; the dates of devices without a clock follow it"
+        _log.warning(was_set, seconds=report.step, waited=report.held)
+    else:
+        _log.info("the clock of this machine is right; messages that waited for it are dated", waited=report.held)

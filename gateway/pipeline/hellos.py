@@ -4,18 +4,19 @@ Must never decide what a hello means.
 """
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine
 from itertools import islice
 from typing import Any
 
 import structlog
 
+from gateway.clock import monotonic
 from gateway.core import Effect, Engine, SaveHellos
 from gateway.errors import BrokerClosed, StateError
 from gateway.mqtt import MqttSession
+from gateway.pipeline import clock
 from gateway.pipeline.publisher import PublishBarrier
-from gateway.protocol import Channel, Device, HelloRecord, Instant, Topics
+from gateway.protocol import Channel, Device, HelloRecord, Topics
 from gateway.storage import StateStore
 
 RETRY_AFTER = 5.0
@@ -57,7 +58,7 @@ class RetainedHelloReader:
         devices, self._devices = self._devices, []
 
         def confirmed() -> None:
-            now = Instant(time.time(), time.monotonic())
+            now = clock.now()
             for device in devices:
                 self._engine.hello_lookup_started(device, now)
             self._set_timer()
@@ -72,13 +73,13 @@ class RetainedHelloReader:
 
     def end_waits(self, under_pressure: bool = False) -> None:
         """End the waits that are over. `under_pressure`: as Engine.tick's."""
-        self._execute(self._engine.tick(Instant(time.time(), time.monotonic()), under_pressure))
+        self._execute(self._engine.tick(clock.now(), under_pressure))
         self._set_timer()
 
     def _set_timer(self) -> None:
         self.stop()
         deadline = self._engine.deadline()
-        self._timer = None if deadline is None else self._loop.call_at(deadline, self.end_waits)
+        self._timer = None if deadline is None else self._loop.call_later(deadline - monotonic(), self.end_waits)
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -8,11 +8,13 @@ import time
 
 import structlog
 
+from gateway.clock import monotonic
 from gateway.cloud import EdgeManagerClient
 from gateway.core import Acknowledge, DeadLetter, Effect, Engine
 from gateway.errors import DecodeError, LimitError, MessageError, RateError
 from gateway.mqtt import BrokerLimits, Delivery, MqttSession
 from gateway.ops import Metrics
+from gateway.pipeline import clock
 from gateway.pipeline.backpressure import InFlightLimit
 from gateway.pipeline.dispatcher import Dispatcher
 from gateway.pipeline.rate_limiter import READ_SHARE, DeviceRateLimiter, Sender, counted_size
@@ -65,7 +67,7 @@ class InboundHandler:
     def connected(self, connection: int, session_present: bool) -> None:
         self._limit.connected()
         self._watch.connected(session_present, self._session.limits.session_expiry)
-        now = Instant(time.time(), time.monotonic())
+        now = clock.now()
         if session_present:
             self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
         self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
@@ -79,7 +81,7 @@ class InboundHandler:
         self._limit.acquire(size)
         if size > self._max_payload:
             delivery.cut(HEAD_BYTES)
-        now = Instant(time.time(), time.monotonic())
+        now = Instant(time.time(), monotonic())
         # What the gateway fetched, and what the broker delivers again, does not count against the device.
         counts = delivery.connection and not delivery.redelivered
         device = channel = None
@@ -104,7 +106,7 @@ class InboundHandler:
             if counts and device is None and not self._rates.allow(sender, size, now.mono):
                 effects = self._over_rate(sender, delivery, now)
             elif size > self._max_payload:
-                effects = self._counted(delivery, self._rejections.add(sender, delivery, error, now.mono), now)
+                effects = self._counted(sender, delivery, error, now)
             else:
                 effects = self._engine.reject(delivery, error, now, device)
         except Exception as error:
@@ -121,35 +123,43 @@ class InboundHandler:
         self._metrics.rate_limited.inc()
         seq = None if channel not in _SEQ_POSITION else peek_seq(delivery.payload, _SEQ_POSITION[channel])
         error = RateError("more than device_rate and device_burst allow: send it again later, and less", seq)
-        report = self._rejections.add(sender, delivery, error, now.mono)
-        if report is None:
+        effects = self._counted(sender, delivery, error, now)
+        if effects == [Acknowledge(delivery)]:  # nothing is reported: what is like it need not be read
             until = self._rates.allowed_at(sender, delivery.size, share)
             self._rejections.reject_unread(sender, error.code, delivery.topic, until, counted_size(delivery.size))
-        return self._counted(delivery, report, now)
+        return effects
 
-    def _counted(self, delivery: Delivery, report: Report | None, now: Instant) -> list[Effect]:
-        """What follows from a message that was added to the rejections."""
+    def _counted(self, sender: Sender, delivery: Delivery, error: MessageError, now: Instant) -> list[Effect]:
+        """Rejected and reported together with what is like it; while the clock is wrong, by itself once it is right."""
+        if self._engine.clock_is_wrong:
+            return self._engine.reject(delivery, error, now, _device(sender))
+        report = self._rejections.add(sender, delivery, error, now.mono)
         effects: list[Effect] = [] if report is None else self._report(report, now)
         effects.append(Acknowledge(delivery))
         return effects
 
     def _report(self, report: Report, now: Instant) -> list[Effect]:
-        device = report.sender if isinstance(report.sender, Device) else None
-        return self._engine.report(report.delivery, report.error, now, device, report.count)
+        return self._engine.report(report.delivery, report.error, now, _device(report.sender), report.count)
 
     def _check_blocked(self) -> None:
         """Where all messages wait behind a few, end the waits of these: for hellos, and for calls that fail alone."""
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
-        self._checked_at = time.monotonic()
-        self._store.touch_liveness()
-        now = Instant(time.time(), self._checked_at)
-        for report in self._rejections.due(now.mono):
-            self._dispatcher.execute(self._report(report, now))
-        if self._session.receiving:
-            self._watch.receiving()
+        self._checked_at = monotonic()
+        self._dispatcher.check_clock()
+        if not self._engine.clock_is_wrong:  # what follows keeps or says what time it is
+            self._store.touch_liveness()
+            if self._session.receiving:
+                self._watch.receiving()
+            now = Instant(time.time(), self._checked_at)
+            for report in self._rejections.due(now.mono):
+                self._dispatcher.execute(self._report(report, now))
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)
         if blocking and self._limit.below_half:
             for device in self._topics.devices_of(delivery.topic for delivery in blocking):
                 self._client.retry_now(device)
+
+
+def _device(sender: Sender) -> Device | None:
+    return sender if isinstance(sender, Device) else None

@@ -19,6 +19,12 @@ Samples: TypeAlias = Number | tuple[Number, ...] | None
 LATEST = 4_102_444_800
 """2100-01-01 in Unix seconds: the protocol's last date."""
 
+CHECK_COUNT, CHECK_TIME = 8, 3600.0
+"""So many messages, over so many seconds, say whether an epoch that was inferred in an earlier boot is right: a message
+may have waited, but not all of them."""
+LEARNT_WITHIN = 15
+"""Seconds by which the epoch that a device takes from an ack may differ from the one that its messages imply."""
+
 NO_URLS = 1
 """Bit 0 of a hello's flags: leave S3 URLs out of plans."""
 
@@ -109,30 +115,64 @@ class Hello:
 
 @dataclass(slots=True)
 class HelloRecord:
-    """A hello that the gateway keeps. `inferred_epoch`: without an epoch of its own, the earliest that messages imply.
+    """A hello that the gateway keeps. `inferred_epoch`: by the gateway's clock, of a device that has none.
 
+    That is the earliest that its messages imply, or the one that the device took from an ack. `clock`: wall minus
+    monotonic time, in seconds, by which it was inferred; None: by the clock of an earlier boot, or it is not inferred.
     `epoch`: the Unix second from which the device counts, as far as it is known. It changes while messages wait under
     the record: they are dated by what is known when they are sent.
     """
 
     hello: Hello
     inferred_epoch: int | None = None
+    clock: float | None = None
     epoch: int | None = field(init=False)
+    _this_boot: tuple[float, float, int] | None = field(default=None, init=False, compare=False, repr=False)
+    """Of an epoch of an earlier boot: the earliest that messages imply in this one, on the monotonic clock; when the
+    first of these came, on the same; and how many came."""
 
     def __post_init__(self) -> None:
-        self.epoch = self.inferred_epoch if self.hello.epoch is None else self.hello.epoch
+        self.epoch = self.hello.epoch if self.inferred_epoch is None else self.inferred_epoch
 
     def replace_hello(self, hello: Hello) -> None:
         """The same tag and layout, with other limits or the epoch that was missing."""
+        if hello.epoch is not None and self.hello.epoch is None and self.inferred_epoch is not None:
+            learnt = abs(hello.epoch - self.inferred_epoch) <= LEARNT_WITHIN
+            self.inferred_epoch = hello.epoch if learnt else None
         self.hello = hello
         self.__post_init__()
 
-    def infer_epoch(self, epoch: int) -> bool:
-        """Keep the earliest epoch of a device without a clock; True where it changed."""
-        if self.hello.epoch is not None or (self.inferred_epoch is not None and self.inferred_epoch <= epoch):
+    def infer_epoch(self, epoch: int, now: Instant) -> bool:
+        """Keep the earliest epoch of a device without a clock; True where the record changed."""
+        clock, known = now.wall - now.mono, self.inferred_epoch
+        slack = 0 if self.hello.epoch is None else LEARNT_WITHIN
+        if known is None or epoch < known - slack:
+            self.inferred_epoch = epoch
+        elif self.clock is not None:
             return False
-        self.epoch = self.inferred_epoch = epoch
+        else:
+            earliest = self._earliest_in_this_boot(epoch - clock, now.mono)
+            if earliest is None:
+                return False
+            if round(earliest + clock) > known + LEARNT_WITHIN:
+                self.inferred_epoch = round(earliest + clock)
+        self.clock, self._this_boot = clock, None
+        self.__post_init__()
         return True
+
+    def _earliest_in_this_boot(self, implied: float, mono: float) -> float | None:
+        """The earliest epoch that messages imply, on the monotonic clock; None until enough have come."""
+        earliest, since, count = self._this_boot or (implied, mono, 0)
+        self._this_boot = earliest, since, count = min(earliest, implied), since, count + 1
+        return earliest if count >= CHECK_COUNT and mono - since >= CHECK_TIME else None
+
+    def follow_clock(self, clock: float) -> None:
+        """The gateway's clock was set: move what was inferred by it."""
+        if self.inferred_epoch is not None and self.clock is not None:
+            step = round(clock - self.clock)
+            self.inferred_epoch += step
+            self.clock += step
+            self.__post_init__()
 
 
 class ModelSamples(NamedTuple):

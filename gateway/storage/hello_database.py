@@ -38,6 +38,13 @@ _CHECKSUMS = """TABLE IF NOT EXISTS checksums (
     fleet TEXT NOT NULL, device TEXT NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (fleet, device)
 ) WITHOUT ROWID;
 """
+_CLOCKS = """TABLE IF NOT EXISTS clocks (
+    fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL, boot TEXT NOT NULL, clock REAL,
+    PRIMARY KEY (fleet, device, position)
+) WITHOUT ROWID;
+"""
+_ADDED = (_CHECKSUMS, _CLOCKS)
+"""What the file of an earlier version has not. `clocks`: by which clock an epoch was inferred, in which boot."""
 _INSERT = "INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _OUTAGES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 """Primary codes of errors that say nothing about the file, but for a read that fails."""
@@ -70,6 +77,7 @@ class HelloDatabase:
         self._path = path
         self._saved: WeakKeyDictionary[Layout, _Saved] = WeakKeyDictionary()
         self._db: sqlite3.Connection | None = None
+        self._boot = _boot_id()
         self.begun_empty = False
         try:
             self._connection()
@@ -99,15 +107,18 @@ class HelloDatabase:
         layouts = {number: (_from_json(json.loads(text)), _Saved.of(number, text)) for number, text in db.execute(used)}
         self._saved.update(dict(layouts.values()))
         rows = db.execute(
-            "SELECT fleet, device, checksum, tag, layout, epoch, max_payload, flags, implied"
-            " FROM hellos LEFT JOIN checksums USING (fleet, device)"
+            "SELECT fleet, device, checksum, boot, clock, tag, layout, epoch, max_payload, flags, implied"
+            " FROM hellos LEFT JOIN checksums USING (fleet, device) LEFT JOIN clocks USING (fleet, device, position)"
             " WHERE layout IN (SELECT id FROM layouts) ORDER BY fleet, device, position"
         )
         for (fleet, name, checksum), records in groupby(rows, lambda row: row[:3]):
             found, total = [], 0
-            for *_, tag, number, epoch, max_payload, flags, implied in records:
+            for *_, boot, clock, tag, number, epoch, max_payload, flags, implied in records:
                 layout, saved = layouts[number]
-                found.append(HelloRecord(Hello(tag, layout, epoch, max_payload, flags), implied))
+                # Earlier versions kept an inferred epoch beside one of the device's own.
+                inferred = None if boot is None and epoch is not None else implied
+                hello = Hello(tag, layout, epoch, max_payload, flags)
+                found.append(HelloRecord(hello, inferred, clock if boot == self._boot != "" else None))
                 total = saved.checksum((tag, epoch, max_payload, flags, implied), total)
             if checksum not in (total, None):  # None: an earlier version saved it
                 raise ValueError(f"the hellos of {fleet}/{name} are not what was saved")
@@ -130,6 +141,7 @@ class HelloDatabase:
         key = (device.fleet, device.name)
         unused = {row[0] for row in db.execute("SELECT layout FROM hellos WHERE fleet = ? AND device = ?", key)}
         db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", key)
+        db.execute("DELETE FROM clocks WHERE fleet = ? AND device = ?", key)
         saved = [self._save_layout(db, record.hello.layout) for record in records]
         unused.update(each.number for each in saved)
         while sum(each.size for each in saved) > DEVICE_LAYOUT_BYTES:
@@ -140,6 +152,9 @@ class HelloDatabase:
             rest = hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch
             db.execute(_INSERT, (*key, position, hello.tag, layout.number, *rest))
             checksum = layout.checksum((hello.tag, *rest), checksum)
+            if record.inferred_epoch is not None:
+                boot = "" if record.clock is None else self._boot
+                db.execute("INSERT INTO clocks VALUES (?, ?, ?, ?, ?)", (*key, position, boot, record.clock))
         db.execute("INSERT OR REPLACE INTO checksums VALUES (?, ?, ?)", (*key, checksum))
         return unused - {each.number for each in saved}
 
@@ -226,6 +241,14 @@ class HelloDatabase:
             raise StateError(f"hellos.sqlite: {error}") from error
 
 
+def _boot_id() -> str:
+    """Names this boot of the machine; "" where the system does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except OSError:
+        return ""
+
+
 def _open(path: Path) -> sqlite3.Connection:
     """Raises sqlite3.Error: `_is_damage` says whether the file is the reason."""
     db = sqlite3.connect(path, isolation_level=None, timeout=2.0)
@@ -254,12 +277,12 @@ def _prepare(db: sqlite3.Connection) -> None:
         if check != "ok":
             raise sqlite3.DatabaseError(check)
     try:
-        db.executescript(_SCHEMA + "CREATE " + _CHECKSUMS)
+        db.executescript(_SCHEMA + "".join(f"CREATE {table}" for table in _ADDED))
     except sqlite3.OperationalError:
-        if not _TABLES.keys() - found.keys() <= {"checksums"}:
+        if not _TABLES.keys() - found.keys() <= {"checksums", "clocks"}:
             raise
         # The disk is full, and an earlier version made the file: it can be read.
-        db.executescript("PRAGMA temp_store = MEMORY; CREATE TEMP " + _CHECKSUMS)
+        db.executescript("PRAGMA temp_store = MEMORY;" + "".join(f"CREATE TEMP {table}" for table in _ADDED))
 
 
 def _number(db: sqlite3.Connection, pragma: str) -> int:
@@ -295,7 +318,7 @@ def _columns(db: sqlite3.Connection) -> dict[str, list[str]]:
 
 def _expected() -> dict[str, list[str]]:
     with sqlite3.connect(":memory:") as db:
-        db.executescript(_SCHEMA + "CREATE " + _CHECKSUMS)
+        db.executescript(_SCHEMA + "".join(f"CREATE {table}" for table in _ADDED))
         found = _columns(db)
     db.close()
     return found

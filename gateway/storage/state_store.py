@@ -48,11 +48,12 @@ class StateStore:
             self._alive.touch()
 
     def downtime(self) -> float:
-        """Seconds since a gateway last ran here; UNKNOWN_DOWNTIME if that is unknown."""
+        """Seconds since a gateway last ran here; UNKNOWN_DOWNTIME if that is unknown, or the clock has gone back."""
         try:
-            return max(0.0, time.time() - self._alive.stat().st_mtime)
+            seconds = time.time() - self._alive.stat().st_mtime
         except OSError:
             return UNKNOWN_DOWNTIME
+        return max(0.0, seconds) if seconds > -1.0 else UNKNOWN_DOWNTIME
 
     def close(self) -> None:
         """Nothing is lost if it is never called."""

@@ -1,4 +1,4 @@
-"""The gateway's clock is set while it runs: an hour forward, an hour back, days back."""
+"""The gateway's clock is set while it runs, beside devices that have clocks: an hour, and days."""
 
 import pytest
 
@@ -44,17 +44,3 @@ def test_a_clock_whose_signatures_the_service_rejects(scenario: Scenario, clock:
     scenario.stop_load()
     scenario.until_through()
     assert scenario.check_ledger().errors == 0
-
-
-def test_a_clock_that_is_days_behind_the_devices(scenario: Scenario, clock: JumpingClock) -> None:
-    """A machine without a clock begins in 1970: what is dated years after its arrival is answered, not lost."""
-    clock.jump(-scenario.now)
-    scenario.gateway(command=clock.command)
-    scenario.join(scaled(5, 50))
-    scenario.beat()
-    scenario.until_through()
-    clock.jump(0)
-    scenario.beat()
-    scenario.until_through()
-    figures = scenario.check_ledger()
-    assert (figures.errors, figures.accepted) == (figures.sent // 2, figures.sent // 2)

@@ -62,7 +62,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.engine = Engine(Policy(ask_registration=ask, merge_heartbeats=most, merge_bytes=size))
         self.ledger = Ledger(most)
         self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
-        self.draining = self.stopped = False
+        self.draining = self.stopped = self.lost = False
         self.engine.restore_hellos(DEVICE, [HelloRecord(hello) for hello in known])
         for hello in known:
             self.ledger.history(DEVICE).hello(hello)
@@ -70,7 +70,11 @@ class EngineMachine(RuleBasedStateMachine):
 
     @property
     def now(self) -> Instant:
-        return Instant(EPOCH + self.mono + self.ahead, self.mono)
+        return Instant(self.mono if self.lost else self.right_time, self.mono)
+
+    @property
+    def right_time(self) -> float:
+        return EPOCH + self.mono + self.ahead
 
     # What devices send
 
@@ -111,14 +115,14 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(device=DEVICES, error=st.sampled_from([DecodeError("bad"), LimitError("bad")]), known=st.booleans())
     def nonsense(self, device: Any, error: DecodeError | LimitError, known: bool) -> None:
         number = len(self.ledger.sent)
-        self.ledger.sent.append(Sent(device, error, int(self.now.wall)))
+        self.ledger.sent.append(Sent(device, error, int(self.right_time)))
         token = self.ledger.token(self.connection)
         self.execute(self.engine.reject(token, error, self.now, device if known else None))
         sent = self.ledger.sent[number]
-        assert self.stopped or (sent.acknowledged and sent.dead_lettered is error.code)
+        assert self.stopped or self.lost or (sent.acknowledged and sent.dead_lettered is error.code)
 
     def receive(self, device: Any, message: Any, poison: bool = False) -> None:
-        self.ledger.sent.append(Sent(device, message, int(self.now.wall), poison))
+        self.ledger.sent.append(Sent(device, message, int(self.right_time), poison))
         token = self.ledger.token(self.connection)
         self.execute(self.engine.receive(device, message, token, self.now))
 
@@ -199,7 +203,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     # What the broker and the clocks do
 
-    @rule(seconds=st.sampled_from([0.1, 0.6, 5.0, 61.0]))
+    @rule(seconds=st.sampled_from([0.125, 0.625, 5.0, 61.0]))
     def wait(self, seconds: float) -> None:
         self.mono += seconds
         self.tick()
@@ -218,8 +222,17 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([-400.0, 50.0]))
     def jump(self, seconds: float) -> None:
-        """Somebody sets the wall clock."""
-        self.ahead = max(-400.0, self.ahead + seconds)
+        """Somebody sets the wall clock: what came before is dated by the new one."""
+        before, self.ahead = self.ahead, max(-400.0, self.ahead + seconds)
+        for sent in self.ledger.sent:
+            sent.arrived += int(self.ahead - before)
+
+    @rule(lost=st.booleans())
+    def lose_or_set_clock(self, lost: bool) -> None:
+        """It begins in 1970."""
+        self.lost = lost
+        self.execute(self.engine.check_clock(self.now))
+        assert self.engine.clock_is_wrong is lost
 
     @precondition(lambda self: self.ledger.awaited)
     @rule()
@@ -258,7 +271,7 @@ class EngineMachine(RuleBasedStateMachine):
     def nothing_waits_without_a_cause(self) -> None:
         """A device that waits has a call, waits for a slot or a hello, or backs off; none waits for a slot that is
         free."""
-        if self.stopped or self.draining:
+        if self.stopped or self.draining or self.lost:
             return
         busy, awaiting = map(int, re.findall(r"(\d+) (?:busy|awaiting)", repr(self.engine)))
         assert busy == len(self.ledger.busy())
@@ -272,6 +285,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         """All that still waits comes to its end, and nothing is left over; after a stop, nothing happens any more."""
+        self.lose_or_set_clock(lost=False)
         self.set_concurrency(2)
         for device in (DEVICE, OTHER):
             self.receive(device, Heartbeat(LAYOUT, None, (len(self.ledger.sent),)))

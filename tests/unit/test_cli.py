@@ -76,3 +76,76 @@ def test_help_and_version_load_nothing_heavy() -> None:
     heavy = "{'aiohttp', 'boto3', 'botocore', 'pydantic', 'paho', 'prometheus_client'}"
     done = edge_gateway(code=f"import gateway.cli, sys; print(sorted({heavy} & set(sys.modules)))")
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+# As Kubernetes 1.31 sets them for Services called gateway, gateway-http and edge-manager.
+LINKS = {
+    "GATEWAY_SERVICE_HOST": "10.96.14.7",
+    "GATEWAY_SERVICE_PORT": "8883",
+    "GATEWAY_SERVICE_PORT_MQTTS": "8883",
+    "GATEWAY_PORT": "tcp://10.96.14.7:8883",
+    "GATEWAY_PORT_8883_TCP": "tcp://10.96.14.7:8883",
+    "GATEWAY_PORT_8883_TCP_PROTO": "tcp",
+    "GATEWAY_PORT_8883_TCP_PORT": "8883",
+    "GATEWAY_PORT_8883_TCP_ADDR": "10.96.14.7",
+    "GATEWAY_HTTP_SERVICE_HOST": "fd00::7",
+    "GATEWAY_HTTP_PORT": "tcp://[fd00::7]:80",
+    "EDGE_MANAGER_PORT": "tcp://10.96.14.8:9470",
+}
+
+
+@pytest.mark.parametrize("command", [("settings", "--json"), ("manager", "serve", "--registered-ttl", "-1")])
+def test_kubernetes_service_links_are_passed_over_with_one_warning(command: tuple[str, ...]) -> None:
+    done = edge_gateway(*command, **LINKS)
+    warning, *more = done.stderr.splitlines()
+    assert "enableServiceLinks: false" in json.loads(warning)["event"]
+    assert json.loads(warning)["variables"] == sorted(LINKS)
+    if command[0] == "settings":
+        assert (done.returncode, more) == (0, [])
+        assert json.loads(done.stdout)["http_port"] == {"value": 9464, "from": "default"}
+    else:
+        assert more == ["edge-gateway manager: --registered-ttl is -1: seconds, 0 or more"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GATEWAY_PORT", "8883"),
+        ("GATEWAY_SERVICE_HOST", "broker.example"),
+        ("GATEWAY_HTTP_PORT", "tcp"),
+        ("GATEWAY_MQTT_UR", "tcp://10.96.14.7:8883"),
+    ],
+)
+def test_what_has_not_the_form_of_a_service_link_is_a_mistake(name: str, value: str) -> None:
+    done = edge_gateway("settings", **{name: value})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("arguments", [["settings"], ["devices", "--help"]])
+@pytest.mark.parametrize("stdout", ["/dev/full", "a pipe without a reader"])
+def test_output_that_cannot_be_written_is_status_1_without_a_traceback(arguments: list[str], stdout: str) -> None:
+    if stdout == "/dev/full":
+        target = os.open(stdout, os.O_WRONLY)
+    else:
+        reader, target = os.pipe()
+        os.close(reader)
+    command = [sys.executable, "-m", "gateway", *arguments]
+    done = subprocess.run(command, stdout=target, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(target)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) <= 1, done.stderr
+
+
+@pytest.mark.parametrize("stderr", ["/dev/full", "a pipe without a reader"])
+def test_mistakes_that_cannot_be_written_have_their_status(stderr: str) -> None:
+    if stderr == "/dev/full":
+        target = os.open(stderr, os.O_WRONLY)
+    else:
+        reader, target = os.pipe()
+        os.close(reader)
+    for arguments in (["run"], ["nonsense"], ["manager", "status"]):
+        environment = os.environ | {"GATEWAY_INTAKE": "none", "EDGE_MANAGER_DATA": "/nowhere"}
+        command = [sys.executable, "-m", "gateway", *arguments]
+        assert subprocess.run(command, stderr=target, env=environment, timeout=60, check=False).returncode == 2
+    os.close(target)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.kubernetes import drop_service_links
 from gateway.manager.cli import options, rollouts, tables
 from gateway.manager.cli.options import DataOption, DevicesArgument, FleetArgument, FleetFilter, JsonOption
 from gateway.manager.reports import device_reports
@@ -19,6 +20,11 @@ from gateway.manager.store import DEFAULT_DATA
 
 HELP = "The embedded Edge Manager: a sagemaker-edge API and a model store."
 app = typer.Typer(name="manager", help=HELP, no_args_is_help=True)
+
+
+@app.callback()
+def main_callback() -> None:
+    drop_service_links("EDGE_MANAGER_")
 
 
 @app.command()

@@ -3,14 +3,20 @@
 import contextlib
 import json
 import signal
+import socket
+import subprocess
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.support.manager_process import Manager
+from gateway.demo.brokers.address import free_ports
+from tests.support.manager_process import COMMAND, Manager
+from tests.support.polling import until
+from tests.support.processes import environment, line, running
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 ARGUMENTS = ["--device-fleet-name", "f", "--device-name", "d"]
@@ -153,3 +159,32 @@ def test_sigterm_ends_it_cleanly(make_manager: Callable[..., Manager]) -> None:
     edge = manager.client("sagemaker-edge")
     assert edge.get_device_registration(**WHO)["DeviceRegistration"] == "NOT_REGISTERED"
     assert manager.end(signal.SIGTERM) == 0
+
+
+def test_a_log_that_cannot_be_written_changes_no_answer(tmp_path: Path) -> None:
+    command = [*COMMAND, "serve", "--data", str(tmp_path / "data"), "--port", "0"]
+    with (
+        open("/dev/full", "w") as full,
+        running(command, stdout=subprocess.PIPE, stderr=full, env=environment()) as process,
+    ):
+        manager = Manager(tmp_path / "data", url=json.loads(line(process, "URL of the manager"))["url"])
+        edge = manager.client("sagemaker-edge")
+        assert error_of(edge.send_heartbeat, **WHO, AgentVersion="1.0.0") == ("ValidationException", 400)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_a_start_line_that_cannot_be_written_stops_nothing(tmp_path: Path, redirection: str) -> None:
+    (port,) = free_ports(1, "127.0.0.1")
+    serve = [*COMMAND, "serve", "--data", str(tmp_path / "data"), "--port", str(port)]
+    with running(["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *serve], env=environment()) as process:
+        until(lambda: answers("127.0.0.1", port), lambda: "it does not listen")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+
+
+def answers(host: str, port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+        return True
+    return False

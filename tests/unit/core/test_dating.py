@@ -11,6 +11,8 @@ from tests.support.engine import ACCEPTED, DEVICE, EPOCH, LAYOUT, EngineHarness,
 
 TAG = 815
 CLOCKLESS = Hello(TAG, LAYOUT)
+CLOCK = EPOCH + 900.0
+"""The harness's wall clock less its monotonic one."""
 
 
 @pytest.fixture
@@ -34,7 +36,7 @@ def test_the_first_message_is_dated_at_its_arrival(harness: EngineHarness) -> No
     effects = harness.receive(heartbeat(400))
     assert dates(effects) == [1000]
     [remember] = of_type(effects, SaveHellos)
-    assert remember.hellos == (HelloRecord(CLOCKLESS, EPOCH + 600),)
+    assert remember.hellos == (HelloRecord(CLOCKLESS, EPOCH + 600, CLOCK),)
 
 
 def test_a_message_that_waited_is_not_dated_late(harness: EngineHarness) -> None:

@@ -13,6 +13,7 @@ from gateway.protocol.messages import (
     Heartbeat,
     Hello,
     HelloRecord,
+    Instant,
     Layout,
     Metric,
     Model,
@@ -99,11 +100,11 @@ def test_no_time_is_the_moment_of_arrival() -> None:
 
 def test_a_device_without_a_clock_is_dated_by_the_earliest_inferred_epoch() -> None:
     record = HelloRecord(Hello(1, LAYOUT))
-    assert record.infer_epoch(5000)
+    assert record.infer_epoch(5000, Instant(0.0, 0.0))
     late = waiting(record=record, time=100)
     assert late.time == 5100
-    assert not record.infer_epoch(6000)
-    assert record.infer_epoch(4000)
+    assert not record.infer_epoch(6000, Instant(0.0, 0.0))
+    assert record.infer_epoch(4000, Instant(0.0, 0.0))
     late.update_time()
     assert late.time == 4100
 

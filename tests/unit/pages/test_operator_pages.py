@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from gateway import log
+from gateway.kubernetes import PASSED_OVER
 from gateway.ops.metrics import DEPRECATED, Metrics
 from tests.support.paths import ROOT
 
@@ -116,7 +118,8 @@ def logged(folder: Path) -> Iterator[tuple[Path, str, str]]:
 
 
 def events(manager: bool) -> set[tuple[str, str]]:
-    return {(event, level) for path, event, level in logged(GATEWAY) if path.is_relative_to(MANAGER) is manager}
+    found = {(event, level) for path, event, level in logged(GATEWAY) if path.is_relative_to(MANAGER) is manager}
+    return found | {(log.LOST, "warning"), (log.UNRENDERABLE, "error"), (PASSED_OVER, "warning")}
 
 
 @pytest.mark.parametrize(("page", "manager"), [(GATEWAY / "README.md", False), (MANAGER / "README.md", True)])

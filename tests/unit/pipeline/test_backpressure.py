@@ -105,7 +105,7 @@ def test_whether_it_is_below_half(count: int, below: bool) -> None:
 
 def test_after_a_pause_a_backlog_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     harness, device, clock = Harness(), Device("f", "d"), 1000.0
-    monkeypatch.setattr("time.monotonic", lambda: clock)
+    monkeypatch.setattr("gateway.pipeline.backpressure.monotonic", lambda: clock)
     harness.acquire(8)
     clock += 60.0
     harness.release(2)

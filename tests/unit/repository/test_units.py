@@ -33,6 +33,13 @@ def test_systemd_understands_every_line(unit: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_a_unit_starts_once_the_clock_is_set(unit: Path) -> None:
+    text = unit.read_text()
+    assert re.search(r"^After=.*\btime-sync\.target\b", text, re.MULTILINE)
+    assert re.search(r"^Wants=.*\btime-sync\.target\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_a_unit_has_a_low_exposure_level(unit: Path, tmp_path: Path) -> None:
     done = analyzed(unit, tmp_path, "security", "--offline=true", f"--threshold={EXPOSED_AT_MOST}")
     assert done.returncode == 0, done.stdout

@@ -1,5 +1,6 @@
-"""What no device should send: each gets its code, is on `dead` byte for byte (its head, if it is too large), is counted,
-and the next passes."""
+"""What no device should send: each gets its code, is on `dead` byte for byte (what is too large: its head), is counted,
+and the next passes.
+"""
 
 import base64
 import json

@@ -22,7 +22,7 @@ from gateway.storage import StateStore
 RETRY_AFTER = 5.0
 """Seconds after which hellos that could not be saved are saved again."""
 SAVED_AT_ONCE = 500
-"""Devices in one transaction: some 10 ms of the loop, and 50 ms where each has another layout."""
+"""Devices in one transaction: some 30 ms of the loop."""
 
 _log = structlog.get_logger()
 

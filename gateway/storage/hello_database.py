@@ -44,6 +44,9 @@ _ADDED = {
     " PRIMARY KEY (fleet, device, position))",
 }
 """What the file of an earlier version has not. `clocks`: by which clock an epoch was inferred, in which boot."""
+_ALL_TABLES = _SCHEMA + "".join(
+    f"CREATE TABLE IF NOT EXISTS {name} {columns} WITHOUT ROWID;" for name, columns in _ADDED.items()
+)
 _TRIGGERS = """
 CREATE TRIGGER IF NOT EXISTS hellos_deleted AFTER DELETE ON hellos BEGIN
     DELETE FROM checksums WHERE fleet = OLD.fleet AND device = OLD.device;
@@ -314,12 +317,12 @@ def _prepare(db: sqlite3.Connection) -> None:
         check = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if check != "ok":
             raise sqlite3.DatabaseError(check)
-    tables = "".join(f"CREATE TABLE IF NOT EXISTS {name} {columns} WITHOUT ROWID;" for name, columns in _ADDED.items())
+    script = _ALL_TABLES
     triggers = db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone()[0]
     if triggers != _TRIGGERS.count("CREATE TRIGGER"):  # an earlier version made the file, and may have changed hellos
-        tables += f"DELETE FROM checksums;{_TRIGGERS}"
+        script += f"DELETE FROM checksums;{_TRIGGERS}"
     try:
-        db.executescript(_SCHEMA + tables)
+        db.executescript(script)
     except sqlite3.OperationalError:
         if not _TABLES.keys() - found.keys() <= _ADDED.keys():
             raise
@@ -361,7 +364,7 @@ def _columns(db: sqlite3.Connection) -> dict[str, list[str]]:
 
 def _expected() -> dict[str, list[str]]:
     with sqlite3.connect(":memory:") as db:
-        db.executescript(_SCHEMA + "".join(f"CREATE TABLE {name} {columns};" for name, columns in _ADDED.items()))
+        db.executescript(_ALL_TABLES)
         found = _columns(db)
     db.close()
     return found

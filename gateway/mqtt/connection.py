@@ -219,6 +219,7 @@ class BrokerConnection:
             packet_id = self._next_id()
             packet = packets.publish(topic, payload, packet_id, retain and limits.retain, properties, qos)
             if len(packet) > limits.maximum_packet_size:
+                self._one_suspect_less()
                 self._loop.call_soon(on_puback, reasons.PACKET_TOO_LARGE)
                 continue
             self._unacknowledged[packet_id] = publication
@@ -233,8 +234,7 @@ class BrokerConnection:
     def _on_puback(self, puback: Puback) -> None:
         publication = self._unacknowledged.pop(puback.packet_id, None)
         if publication is not None:
-            if self._suspects:
-                self._one_suspect_less()
+            self._one_suspect_less()
             publication.on_puback(puback.reason)
         if self._unsent:
             self._send_unsent()
@@ -344,14 +344,15 @@ class BrokerConnection:
             publication.on_puback(reason)
 
     def _one_suspect_less(self) -> None:
-        self._suspects -= 1
-        if not self._suspects:
-            self._may_subscribe.set()
+        if self._suspects:
+            self._suspects -= 1
+            if not self._suspects:
+                self._may_subscribe.set()
 
-    def _on_reply(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
+    def _on_reply(self, client: object, userdata: object, mid: int, codes: list[ReasonCode], properties: Any) -> None:
         reply = self._replies.get(mid)
         if reply is not None and not reply.done():
-            reply.set_result(reasons)
+            reply.set_result(codes)
 
 
 def _detail(properties: dict[str, Any]) -> str:

@@ -181,6 +181,23 @@ async def test_what_ends_the_connection_twice_is_given_up(before: int, reason: i
     assert sum(map(is_culprit, broker.published)) == 2
 
 
+async def test_what_no_longer_fits_after_a_close_does_not_hold_back_subscriptions() -> None:
+    """The broker came back with a lower limit: the suspect is not sent, and so is none any more."""
+    async with serving(FakeBroker(ends=lambda publication: True)) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        reasons.publish(bytes(5000))
+        await connection.disconnected.wait()
+        broker.properties = largest_packet(1000)
+        await connection.open()
+        async with asyncio.timeout(5):
+            await reasons.all_known(1)
+            await connection.subscribe([("edge/f/d/hello", SubscribeOptions(qos=0))])
+        await connection.close()
+    assert reasons.of == {bytes(5000): PACKET_TOO_LARGE}
+
+
 async def test_a_connection_that_ends_for_another_reason_gives_up_nothing() -> None:
     ends = iter([True] * 5)
     async with serving(FakeBroker(ends=lambda publication: next(ends, False), reason=SHUTTING_DOWN)) as broker:

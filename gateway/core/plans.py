@@ -6,7 +6,7 @@ from gateway.errors import Code
 from gateway.protocol import Ack, Channel, Plan
 
 REFUSED_FOR = 3600.0
-"""Seconds for which a plan is not published again after the broker closed the connection twice because of it."""
+"""Seconds for which a plan is not published again after the broker closed each connection because of it."""
 
 
 def on_plan(

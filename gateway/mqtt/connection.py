@@ -82,7 +82,9 @@ class BrokerConnection:
 
     Where the broker ends the connection, what was in flight is sent again one by one: the publication that is alone
     when the broker does so again is given up, or it would end every connection, and nothing behind it would be sent.
+    Without a DISCONNECT it must be alone twice, and closes are not counted that ended the other connection too.
 
+    `other_connection`: the number of the connection of the same gateway that a restart or a cut network ends too.
     `rejected`: topics whose messages go to `on_rejected` instead of `on_message`, many at once, as their PUBACKs.
     """
 
@@ -94,6 +96,7 @@ class BrokerConnection:
         receive_maximum: int = 65_535,
         rejected: Mapping[bytes, RejectedTopic] | None = None,
         on_rejected: Callable[[bytearray], None] = lambda pubacks: None,
+        other_connection: Callable[[], int] = lambda: 0,
     ) -> None:
         self._endpoint = endpoint
         self._on_connected = on_connected
@@ -106,6 +109,11 @@ class BrokerConnection:
         self._last_id = FIRST_PACKET_ID
         self._suspects = 0
         """Publications, the next ones, of which one may have ended a connection: each is sent alone."""
+        self._close_reason: int | None = None
+        """CLOSED with the reason of a close that a publication may have caused, until the next connection."""
+        self._alone_at_close: _Publication | None = None
+        """The one that was alone in flight when the broker closed without a reason."""
+        self._other_connection, self._other_number = other_connection, 0
         self._may_subscribe = asyncio.Event()
         """Cleared while suspects are sent: a subscription could be what ends the connection next."""
         self._may_subscribe.set()
@@ -298,6 +306,7 @@ class BrokerConnection:
         endpoint = self._endpoint
         self.limits = limits = BrokerLimits.from_connack(granted, endpoint.keepalive, endpoint.session_expiry)
         self._adapter.start_keepalive(limits.keepalive)
+        self._suspect_in_flight()
         if self._suspects:
             self._may_subscribe.clear()
         self._adapter.on_flushed = None if limits.maximum_qos else self._on_flushed
@@ -324,24 +333,36 @@ class BrokerConnection:
         else:
             self.disconnect_reason = _OWN_REASONS.get(reason.value, str(reason))
         code = reason.value
-        suspicious = code in reasons.ENDED_BY_A_PUBLICATION if from_broker else code == reasons.UNSPECIFIED
-        kind = BrokerClosed if was_up and suspicious else BrokerError
-        error = kind(f"the connection broke: {self.disconnect_reason}")
+        text = f"the connection broke: {self.disconnect_reason}"
+        error = BrokerError(text)
+        if was_up and (code in reasons.ENDED_BY_A_PUBLICATION if from_broker else code == reasons.UNSPECIFIED):
+            given = code if from_broker else 0
+            error = BrokerClosed(text, given)
+            self._close_reason = reasons.CLOSED | given
         waiting: list[asyncio.Future[Any]] = [self._opened, *self._replies.values()]
         for each in waiting:
             if not each.done():
                 each.set_exception(error)
-        if was_up and suspicious:
-            self._suspect_in_flight(reasons.CLOSED | (code if from_broker else 0))
 
-    def _suspect_in_flight(self, reason: int) -> None:
-        """The broker ended the connection, and not for a reason that has nothing to do with publications."""
+    def _suspect_in_flight(self) -> None:
+        """Before anything is sent on a new connection: whether a publication ended the last one. It is known only now
+        whether the other connection ended too."""
+        reason, self._close_reason = self._close_reason, None
+        before, self._other_number = self._other_number, self._other_connection()
+        unexplained = reason == reasons.CLOSED
+        if reason is None or not self._unacknowledged or (unexplained and self._other_number != before):
+            return
         if not self._suspects:
             self._suspects = len(self._unacknowledged)
-        elif self._unacknowledged:
-            _, publication = self._unacknowledged.popitem()
-            self._one_suspect_less()
-            publication.on_puback(reason)
+            return
+        packet_id, alone = next(iter(self._unacknowledged.items()))
+        if unexplained and alone is not self._alone_at_close:
+            self._alone_at_close = alone
+            return
+        self._alone_at_close = None
+        del self._unacknowledged[packet_id]
+        self._one_suspect_less()
+        alone.on_puback(reason)
 
     def _one_suspect_less(self) -> None:
         if self._suspects:

@@ -10,7 +10,7 @@ NO_SHARED_SUBSCRIPTIONS = 0x9E
 NO_WILDCARDS = 0xA2
 CLOSED = 0x100
 """Added to a reason code, not one of MQTT's: the broker closed the connection twice during a publication, and gave that
-reason (0: none), so the publication was given up."""
+reason, or three times, and gave none (0), so the publication was given up."""
 
 _LOG = "the broker's log says more"
 _DEFECT = "this should not happen: report it with the broker's log"
@@ -73,7 +73,8 @@ ENDED_BY_A_PUBLICATION = frozenset((0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x95, 0x
 def explain(code: int, detail: str = "") -> str:
     """In words, with what to do. `detail`: the broker's own, from Reason String or Server Reference."""
     if code & CLOSED:
-        reason = explain(code - CLOSED, detail) if code != CLOSED else f"it gave no reason: {_LOG}"
-        return f"the broker closed the connection twice during this publication: {reason}"
+        if code == CLOSED:
+            return f"the connection ended three times during this publication; the broker gave no reason: {_LOG}"
+        return f"the broker closed the connection twice during this publication: {explain(code - CLOSED, detail)}"
     name, todo = REASONS.get(code, ("reason unknown to MQTT 5", _LOG))
     return f"{name} (0x{code:02X}{', ' + detail if detail else ''}): {todo}"

@@ -32,7 +32,8 @@ class FakeBroker:
     """`properties` of its CONNACK, as they travel. `ends`: whether it closes the connection instead of answering a
     publication, with `reason` in a DISCONNECT, or None: without one. `silent`: it answers nothing after CONNACK.
 
-    `ends_at`: the type of other packets at which it does so too.
+    `ends_at`: the type of other packets at which it does so too. `restarts`: at so many publications it closes all
+    connections, before it goes by `ends`.
 
     `connections`: what was published on each; `requests`: types and sizes of all other packets.
     `times`, `came`: when bytes came.
@@ -44,11 +45,13 @@ class FakeBroker:
     reason: int | None = None
     silent: bool = False
     ends_at: int | None = None
+    restarts: int = 0
     port: int = 0
     connections: list[list[Publication]] = field(default_factory=list)
     requests: list[tuple[int, int]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     came: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def published(self) -> list[Publication]:
@@ -56,6 +59,7 @@ class FakeBroker:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         packets, published = PacketReader(), list[Publication]()
+        self._writers.add(writer)
         while data := await reader.read(65_536):
             self.times.append(asyncio.get_running_loop().time())
             self.came.release()
@@ -68,6 +72,11 @@ class FakeBroker:
                 if kind == PUBLISH:
                     publication, packet_id = _publication(flags, body)
                     published.append(publication)
+                    if self.restarts:
+                        self.restarts -= 1
+                        for each in self._writers:
+                            each.close()
+                        return
                     if self.ends(publication):
                         if self.reason is not None:
                             writer.write(mqtt_packets.packet(DISCONNECT, bytes((self.reason, 0))))

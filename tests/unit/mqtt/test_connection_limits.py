@@ -1,6 +1,7 @@
 """A connection keeps to what the broker grants, and gives up what ends it again and again."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -64,6 +65,21 @@ class Reasons:
                 each.cancel()
             if reopen and not self._connection.up:
                 await self._connection.open()
+
+
+def session_to(broker: FakeBroker) -> MqttSession:
+    return MqttSession(BrokerEndpoint(HOST, broker.port, "c"), ["edge/+/+/hb"], Deliveries(1), receive_maximum=10)
+
+
+async def opened_until(session: MqttSession, done: Callable[[], bool]) -> None:
+    """Open the session as often as needed."""
+    async with asyncio.timeout(10):
+        while not done():
+            try:
+                await session.open()
+            except BrokerError:
+                pass  # it ended as it opened
+            await asyncio.sleep(0)
 
 
 async def test_the_keep_alive_of_the_broker_is_kept() -> None:
@@ -160,9 +176,11 @@ async def test_receive_maximum_is_kept() -> None:
     assert [each.payload for each in broker.published] == [b"1"]
 
 
-@pytest.mark.parametrize(("reason", "given_up"), [(0x95, CLOSED | 0x95), (0x9A, CLOSED | 0x9A), (None, CLOSED)])
+@pytest.mark.parametrize(("reason", "given_up", "times"), [(0x95, CLOSED | 0x95, 2), (None, CLOSED, 3)])
 @pytest.mark.parametrize("before", [0, 1, 20])
-async def test_what_ends_the_connection_twice_is_given_up(before: int, reason: int | None, given_up: int) -> None:
+async def test_what_ends_each_connection_is_given_up(
+    before: int, reason: int | None, given_up: int, times: int
+) -> None:
     """And nothing else: neither what was in flight before and behind it, nor what comes later."""
 
     def is_culprit(publication: Publication) -> bool:
@@ -178,7 +196,32 @@ async def test_what_ends_the_connection_twice_is_given_up(before: int, reason: i
         await reasons.all_known(len(innocent) + 1, reopen=True)
         await connection.close()
     assert reasons.of == dict.fromkeys(innocent, 0) | {b"culprit": given_up}
-    assert sum(map(is_culprit, broker.published)) == 2
+    assert sum(map(is_culprit, broker.published)) == times
+
+
+async def test_two_closes_without_a_reason_are_not_blamed_on_what_was_in_flight() -> None:
+    ends = iter([True, True])
+    async with serving(FakeBroker(ends=lambda publication: next(ends, False))) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        reasons.publish(b"plan")
+        await reasons.all_known(1, reopen=True)
+        await connection.close()
+    assert reasons.of == {b"plan": 0}
+
+
+async def test_restarts_of_the_broker_are_not_blamed_on_what_was_in_flight() -> None:
+    """However often: each ends both connections."""
+    async with serving(FakeBroker(restarts=6)) as broker:
+        session = session_to(broker)
+        await session.open()
+        reasons: list[int] = []
+        session.publish("edge/f/d/plan", b"plan", reasons.append)
+        await opened_until(session, lambda: bool(reasons))
+        await session.close()
+    assert reasons == [0]
+    assert len(broker.published) == 7
 
 
 async def test_what_no_longer_fits_after_a_close_does_not_hold_back_subscriptions() -> None:
@@ -234,12 +277,10 @@ async def test_a_subscription_that_the_broker_does_not_have_is_not_sent(
     assert SUBSCRIBE not in {kind for kind, _ in broker.requests}
 
 
-async def test_a_subscription_that_ends_the_connection_twice_is_given_up() -> None:
+async def test_a_subscription_that_ends_each_connection_is_given_up() -> None:
     """And no publication beside it."""
     async with serving(FakeBroker()) as broker:
-        session = MqttSession(
-            BrokerEndpoint(HOST, broker.port, "c"), ["edge/+/+/hb"], Deliveries(1), receive_maximum=10
-        )
+        session = session_to(broker)
         await session.open()
         broker.ends_at = SUBSCRIBE
         reading = asyncio.create_task(session.read_retained(["edge/f/d/hello"], lambda: None, linger=1.0))
@@ -254,7 +295,7 @@ async def test_a_subscription_that_ends_the_connection_twice_is_given_up() -> No
                 await session.open()
         with pytest.raises(BrokerClosed):
             await reading
-        assert len(broker.connections) == connections + 1
+        assert len(broker.connections) == connections + 3
         await session.open()
         after = asyncio.get_running_loop().create_future()
         session.publish("edge/f/d/ack", b"after", after.set_result)

@@ -82,7 +82,8 @@ class BrokerConnection:
 
     Where the broker ends the connection, what was in flight is sent again one by one: the publication that is alone
     when the broker does so again is given up, or it would end every connection, and nothing behind it would be sent.
-    Without a DISCONNECT it must be alone twice, and closes are not counted that ended the other connection too.
+    Without a DISCONNECT it must be alone twice, and closes are not counted that ended the other connection too. One
+    without a PUBACK holds back the others for the endpoint's `timeout` at most.
 
     `other_connection`: the number of the connection of the same gateway that a restart or a cut network ends too.
     `rejected`: topics whose messages go to `on_rejected` instead of `on_message`, many at once, as their PUBACKs.
@@ -232,6 +233,8 @@ class BrokerConnection:
                 continue
             self._unacknowledged[packet_id] = publication
             self._adapter.send(packet)
+            if self._suspects:
+                self._loop.call_later(self._endpoint.timeout, self._end_suspicion, packet_id, publication)
 
     def _next_id(self) -> int:
         while True:
@@ -363,6 +366,13 @@ class BrokerConnection:
         del self._unacknowledged[packet_id]
         self._one_suspect_less()
         alone.on_puback(reason)
+
+    def _end_suspicion(self, packet_id: int, alone: _Publication) -> None:
+        """It has neither PUBACK nor close in `timeout` seconds: the others must not wait for it."""
+        if self._suspects and self._unacknowledged.get(packet_id) is alone:
+            self._suspects = 0
+            self._may_subscribe.set()
+            self._send_unsent()
 
     def _one_suspect_less(self) -> None:
         if self._suspects:

@@ -31,6 +31,7 @@ class Publication:
 class FakeBroker:
     """`properties` of its CONNACK, as they travel. `ends`: whether it closes the connection instead of answering a
     publication, with `reason` in a DISCONNECT, or None: without one. `silent`: it answers nothing after CONNACK.
+    `unanswered`: the payload of a publication that gets no PUBACK.
 
     `ends_at`: the type of other packets at which it does so too. `restarts`: at so many publications it closes all
     connections, before it goes by `ends`.
@@ -44,6 +45,7 @@ class FakeBroker:
     ends: Callable[[Publication], bool] = lambda publication: False
     reason: int | None = None
     silent: bool = False
+    unanswered: bytes | None = None
     ends_at: int | None = None
     restarts: int = 0
     port: int = 0
@@ -83,6 +85,8 @@ class FakeBroker:
                         writer.close()
                         return
                     answer = mqtt_packets.packet(PUBACK, packet_id) if publication.qos else b""
+                    if publication.payload == self.unanswered:
+                        continue
                 else:
                     self.requests.append((kind, len(body)))
                     if kind == self.ends_at:

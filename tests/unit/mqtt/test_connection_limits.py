@@ -15,6 +15,7 @@ from tests.support.mqtt_broker import HOST, SUBSCRIBE, UNSUBSCRIBE, FakeBroker, 
 from tests.unit.mqtt.test_session import Deliveries
 
 KEEPALIVE_S = 1
+TIMEOUT_S = 1.0
 SHUTTING_DOWN = 0x8B
 
 
@@ -239,6 +240,25 @@ async def test_what_no_longer_fits_after_a_close_does_not_hold_back_subscription
             await connection.subscribe([("edge/f/d/hello", SubscribeOptions(qos=0))])
         await connection.close()
     assert reasons.of == {bytes(5000): PACKET_TOO_LARGE}
+
+
+async def test_one_without_a_puback_holds_back_the_others_for_no_longer_than_the_timeout() -> None:
+    """After a close, when each is sent alone; the broker answers everything else."""
+    ends = iter([True])
+    async with serving(FakeBroker(ends=lambda publication: next(ends, False), unanswered=b"1")) as broker:
+        connection = BrokerConnection(BrokerEndpoint(HOST, broker.port, "c", timeout=TIMEOUT_S), lambda message: None)
+        await connection.open()
+        reasons = Reasons(connection)
+        payloads = [b"%d" % number for number in range(30)]
+        for payload in payloads:
+            reasons.publish(payload)
+        await connection.disconnected.wait()
+        await connection.open()
+        async with asyncio.timeout(5 * TIMEOUT_S):
+            await reasons.all_known(len(payloads) - 1)
+            await connection.subscribe([("edge/f/d/hello", SubscribeOptions(qos=0))])
+        await connection.close()
+    assert reasons.of == {payload: 0 for payload in payloads if payload != b"1"}
 
 
 async def test_a_connection_that_ends_for_another_reason_gives_up_nothing() -> None:

@@ -256,11 +256,14 @@ class BrokerConnection:
             self._on_puback(Puback(packet_id, 0))
 
     async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
-        """The broker's reason code for each filter. Raises BrokerError where no answer comes, BrokerClosed where the
-        broker ends the connection instead."""
+        """The broker's reason code for each filter. Raises BrokerError where no whole answer comes, BrokerClosed where
+        the broker ends the connection instead."""
         await self._may_subscribe.wait()
         batches = self.limits.batches([each for each, _ in filters])
-        return await self._replies_to(self._client.subscribe(list(filters[batch])) for batch in batches)
+        codes = await self._replies_to(self._client.subscribe(list(filters[batch])) for batch in batches)
+        if len(codes) != len(filters):
+            raise BrokerError(f"the broker answers {len(codes)} of {len(filters)} filters: {reasons.DEFECT}")
+        return codes
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         """Returns when the broker has answered. Raises BrokerError where no answer comes."""

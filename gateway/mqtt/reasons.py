@@ -13,12 +13,12 @@ CLOSED = 0x100
 reason, or three times, and gave none (0), so the publication was given up."""
 
 _LOG = "the broker's log says more"
-_DEFECT = "this should not happen: report it with the broker's log"
+DEFECT = "this should not happen: report it with the broker's log"
 
 REASONS: Mapping[int, tuple[str, str]] = {
     0x80: ("Unspecified error", _LOG),
-    0x81: ("Malformed packet", _DEFECT),
-    0x82: ("Protocol error", _DEFECT),
+    0x81: ("Malformed packet", DEFECT),
+    0x82: ("Protocol error", DEFECT),
     0x83: ("Implementation specific error", _LOG),
     0x84: ("Unsupported protocol version", "take a broker, or a listener, that speaks MQTT 5"),
     0x85: ("Client identifier not valid", "set a client_id that the broker takes"),
@@ -43,9 +43,9 @@ REASONS: Mapping[int, tuple[str, str]] = {
     ),
     0x8F: ("Topic filter invalid", "set a root and fleets that the broker takes as topics"),
     0x90: ("Topic name invalid", "set a root that the broker takes as a topic"),
-    0x91: ("Packet identifier in use", _DEFECT),
-    0x93: ("Receive Maximum exceeded", _DEFECT),
-    0x94: ("Topic alias invalid", _DEFECT),
+    0x91: ("Packet identifier in use", DEFECT),
+    0x93: ("Receive Maximum exceeded", DEFECT),
+    0x94: ("Topic alias invalid", DEFECT),
     0x95: ("Packet too large", "raise the broker's largest packet (max_packet_size)"),
     0x96: ("Message rate too high", "raise the broker's limit of messages a second for the gateway's user"),
     0x97: ("Quota exceeded", "raise the broker's quotas (connections, subscriptions, bytes) for the gateway's user"),
@@ -61,7 +61,7 @@ REASONS: Mapping[int, tuple[str, str]] = {
         "Maximum connect time",
         "raise the time after which the broker ends connections, if it is too often",
     ),
-    0xA1: ("Subscription identifiers not supported", _DEFECT),
+    0xA1: ("Subscription identifiers not supported", DEFECT),
     0xA2: ("Wildcard subscriptions not supported", "allow wildcard subscriptions at the broker"),
 }
 """Code -> its name, and what to do."""

@@ -31,7 +31,7 @@ class Publication:
 class FakeBroker:
     """`properties` of its CONNACK, as they travel. `ends`: whether it closes the connection instead of answering a
     publication, with `reason` in a DISCONNECT, or None: without one. `silent`: it answers nothing after CONNACK.
-    `unanswered`: the payload of a publication that gets no PUBACK.
+    `unanswered`: the payload of a publication that gets no PUBACK. `short`: the last filter of a packet gets no code.
 
     `ends_at`: the type of other packets at which it does so too. `restarts`: at so many publications it closes all
     connections, before it goes by `ends`.
@@ -46,6 +46,7 @@ class FakeBroker:
     reason: int | None = None
     silent: bool = False
     unanswered: bytes | None = None
+    short: bool = False
     ends_at: int | None = None
     restarts: int = 0
     port: int = 0
@@ -92,7 +93,7 @@ class FakeBroker:
                     if kind == self.ends_at:
                         writer.close()
                         return
-                    answer = _answer(kind, body)
+                    answer = _answer(kind, body, self.short)
                 if not self.silent:
                     writer.write(answer)
         writer.close()
@@ -108,7 +109,7 @@ def _publication(flags: int, body: bytes) -> tuple[Publication, bytes]:
     return Publication(body[2:end].decode(), payload, qos, bool(flags & 1), size), body[end:after]
 
 
-def _answer(kind: int, body: bytes) -> bytes:
+def _answer(kind: int, body: bytes, short: bool) -> bytes:
     """To a SUBSCRIBE and an UNSUBSCRIBE, each without properties, and a PINGREQ; else nothing."""
     if kind == PINGREQ:
         return PINGRESP
@@ -119,7 +120,7 @@ def _answer(kind: int, body: bytes) -> bytes:
         count += 1
         at += 2 + int.from_bytes(body[at : at + 2], "big") + (1 if kind == SUBSCRIBE else 0)
     granted = b"\1" if kind == SUBSCRIBE else b"\0"
-    return mqtt_packets.packet(SUBACK if kind == SUBSCRIBE else UNSUBACK, body[:2] + b"\0" + granted * count)
+    return mqtt_packets.packet(SUBACK if kind == SUBSCRIBE else UNSUBACK, body[:2] + b"\0" + granted * (count - short))
 
 
 @asynccontextmanager

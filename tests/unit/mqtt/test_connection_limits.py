@@ -297,6 +297,14 @@ async def test_a_subscription_that_the_broker_does_not_have_is_not_sent(
     assert SUBSCRIBE not in {kind for kind, _ in broker.requests}
 
 
+async def test_an_answer_without_a_code_for_each_filter_is_an_error_of_the_broker() -> None:
+    async with serving(FakeBroker(short=True)) as broker:
+        session = MqttSession(BrokerEndpoint(HOST, broker.port, "c"), ["a", "b"], Deliveries(1), receive_maximum=10)
+        with pytest.raises(BrokerError, match="answers 1 of 2 filters: this should not happen"):
+            await session.open()
+        await session.close()
+
+
 async def test_a_subscription_that_ends_each_connection_is_given_up() -> None:
     """And no publication beside it."""
     async with serving(FakeBroker()) as broker:

@@ -231,11 +231,11 @@ class Engine:
             effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
         return effects
 
-    def plan_refused(self, refused: PublishPlan, why: str, closed: bool, now: Instant) -> Effects:
-        """The broker did not take a plan. `closed`: it ended the connection instead of saying so, twice."""
+    def plan_refused(self, refused: PublishPlan, why: str, rest: float, now: Instant) -> Effects:
+        """The broker did not take a plan, which is not published again for `rest` seconds (0: by its own time)."""
         effects = self._effects_at(now)
         if not self._stopped:
-            on_plan_refused(effects, self._state(refused.device), refused, why, closed)
+            on_plan_refused(effects, self._state(refused.device), refused, why, rest)
         return effects
 
     # Hellos

@@ -6,7 +6,9 @@ from gateway.errors import Code
 from gateway.protocol import Ack, Channel, Plan
 
 REFUSED_FOR = 3600.0
-"""Seconds for which a plan is not published again after the broker closed the connection twice because of it."""
+"""Seconds for which a plan is not published again after the broker closed each connection because of it."""
+SUSPECTED_FOR = 300.0
+"""The same, where the broker gave no reason: it may have been the network."""
 
 
 def on_plan(
@@ -34,12 +36,12 @@ def on_plan_unavailable(state: DeviceState, now: float) -> None:
     known.digest, known.asked = None, now
 
 
-def on_plan_refused(effects: Effects, state: DeviceState, refused: PublishPlan, why: str, closed: bool) -> None:
-    """The broker did not take a plan. `closed`: it ended the connection instead of saying so, twice."""
+def on_plan_refused(effects: Effects, state: DeviceState, refused: PublishPlan, why: str, rest: float) -> None:
+    """The broker did not take a plan, which is not published again for `rest` seconds."""
     known = state.plan = state.plan or PlanState()
     detail = f"plan {refused.digest}: {why}"
-    if closed:
-        known.refused = (refused.digest, effects.now.mono + REFUSED_FOR, detail)
+    if rest:
+        known.refused = (refused.digest, effects.now.mono + rest, detail)
     if known.note_too_large(refused.digest):
         _report(effects, state, refused.delivery, detail)
 

@@ -15,6 +15,8 @@ import structlog
 from gateway import protocol
 from gateway.cloud import EdgeManagerClient
 from gateway.core import (
+    REFUSED_FOR,
+    SUSPECTED_FOR,
     Acknowledge,
     CallService,
     DeadLetter,
@@ -154,8 +156,7 @@ class Dispatcher:
         self._reads.send(topic, effect.file, effect.read, unavailable)
 
     def _on_plan_refused(self, refused: PublishPlan, reason: int) -> None:
-        closed = bool(reason & CLOSED)
-        self.execute(self._engine.plan_refused(refused, explain(reason), closed, clock.now()))
+        self.execute(self._engine.plan_refused(refused, explain(reason), plan_rest(reason), clock.now()))
 
     # Calls
 
@@ -189,6 +190,13 @@ class Dispatcher:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("internal error: please report this traceback", exc_info=task.exception())
+
+
+def plan_rest(reason: int) -> float:
+    """Seconds for which a plan that the broker did not take is not published again; 0: by its own time."""
+    if not reason & CLOSED:
+        return 0.0
+    return SUSPECTED_FOR if reason == CLOSED else REFUSED_FOR
 
 
 def _report_clock(report: ReportClock) -> None:

@@ -5,7 +5,7 @@ import pytest
 from gateway.core.device_state import REPUBLISH_AFTER
 from gateway.core.effects import Effect, PublishAck, PublishPlan
 from gateway.core.engine import Policy
-from gateway.core.plans import REFUSED_FOR
+from gateway.core.plans import REFUSED_FOR, SUSPECTED_FOR
 from gateway.protocol.messages import Get, Heartbeat, Hello
 from gateway.protocol.service_calls import Abandoned, Accepted, Cancelled, GetDeployments, Rejected
 from tests.support.engine import (
@@ -311,32 +311,33 @@ def test_a_have_whose_plan_does_not_fit_the_brokers_packets_gets_code_6_once(har
     assert published(harness.resolve(Accepted(plan(8, 101)))) == [(8, b"u" * 101)]
 
 
-def refused(harness: EngineHarness, closed: bool) -> list[Effect]:
+def refused(harness: EngineHarness, rest: float) -> list[Effect]:
     """The plan of a `have` is published, and the broker does not take it: what follows."""
     have(harness, 0)
     [publication] = of_type(harness.resolve(Accepted(plan(8))), PublishPlan)
-    return harness.engine.plan_refused(publication, "not allowed", closed, harness.now)
+    return harness.engine.plan_refused(publication, "not allowed", rest, harness.now)
 
 
-@pytest.mark.parametrize("closed", [False, True])
-def test_a_plan_that_the_broker_refuses_is_code_6_once(harness: EngineHarness, closed: bool) -> None:
-    effects = refused(harness, closed)
+@pytest.mark.parametrize("rest", [0, REFUSED_FOR])
+def test_a_plan_that_the_broker_refuses_is_code_6_once(harness: EngineHarness, rest: float) -> None:
+    effects = refused(harness, rest)
     assert codes(effects) == [(None, 6)]
     assert of_type(effects, PublishAck)[0].ack.detail == "plan 8: not allowed"
     again = PublishPlan(DEVICE, 8, b"", of_type(effects, PublishAck)[0].delivery)
-    assert harness.engine.plan_refused(again, "not allowed", closed, harness.now) == []
+    assert harness.engine.plan_refused(again, "not allowed", rest, harness.now) == []
 
 
 def test_a_plan_that_a_puback_refused_is_published_again_after_a_minute(harness: EngineHarness) -> None:
-    refused(harness, closed=False)
+    refused(harness, 0)
     harness.wait(REPUBLISH_AFTER)
     have(harness, 0)
     assert published(harness.resolve(Accepted(plan(8)))) == [(8, b"u" * 100)]
 
 
-def test_a_plan_that_ended_the_connection_twice_rests_for_an_hour(harness: EngineHarness) -> None:
-    refused(harness, closed=True)
-    harness.wait(REFUSED_FOR - 1)
+@pytest.mark.parametrize("rest", [SUSPECTED_FOR, REFUSED_FOR])
+def test_a_plan_that_ended_each_connection_rests(harness: EngineHarness, rest: float) -> None:
+    refused(harness, rest)
+    harness.wait(rest - 1)
     have(harness, 0)
     assert harness.resolve(Accepted(plan(8))) == []
     harness.receive(Get(0, seq=5))
@@ -348,7 +349,7 @@ def test_a_plan_that_ended_the_connection_twice_rests_for_an_hour(harness: Engin
 
 
 def test_another_plan_is_published_at_once(harness: EngineHarness) -> None:
-    refused(harness, closed=True)
+    refused(harness, REFUSED_FOR)
     harness.wait(TTL)
     have(harness, 0)
     assert published(harness.resolve(Accepted(plan(9)))) == [(9, b"u" * 100)]
@@ -358,4 +359,4 @@ def test_after_the_stop_a_refused_plan_is_not_answered(harness: EngineHarness) -
     have(harness, 0)
     [publication] = of_type(harness.resolve(Accepted(plan(8))), PublishPlan)
     harness.engine.stop()
-    assert harness.engine.plan_refused(publication, "not allowed", False, harness.now) == []
+    assert harness.engine.plan_refused(publication, "not allowed", 0, harness.now) == []

@@ -71,6 +71,8 @@ class InboundHandler:
         if session_present:
             self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
         self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
+        if not self._engine.clock_is_wrong:
+            self._watch.record()
 
     def may_publish(self, limits: BrokerLimits) -> None:
         self._engine.set_room(self._topics.room(limits.publication_room))
@@ -148,6 +150,7 @@ class InboundHandler:
         self._dispatcher.check_clock()
         if not self._engine.clock_is_wrong:  # what follows keeps or says what time it is
             self._store.touch_liveness()
+            self._watch.record()
             if self._session.receiving:
                 self._watch.receiving()
             now = Instant(time.time(), self._checked_at)

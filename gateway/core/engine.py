@@ -26,7 +26,7 @@ from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, merge
 from gateway.core.plans import on_plan, on_plan_refused, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
-from gateway.errors import Code, FileError, MessageError
+from gateway.errors import Code, FileError, LimitError, MessageError
 from gateway.protocol import (
     Accepted,
     CallFailure,
@@ -459,4 +459,7 @@ class Engine:
             state.follow_clock(clock.offset, clock.step)
         held, self._held = self._held, []
         for each in held:
-            each.take(effects, each.arrived + clock.offset)
+            try:
+                each.take(effects, each.arrived + clock.offset)
+            except Exception as error:  # whatever it is: the others wait for this clock too
+                self._reject(each.delivery, LimitError(f"the gateway failed on it: {error!r}"), None, effects)

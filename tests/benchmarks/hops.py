@@ -143,7 +143,8 @@ class Bench:
             self.requests.answer()
             if self.publisher.sent:
                 self.publisher.sent.clear()
-                publisher._on_puback(Puback(next(iter(publisher._unacknowledged)), 0))
+                for packet_id in list(publisher._unacknowledged):
+                    publisher._on_puback(Puback(packet_id, 0))
 
 
 def counted(bench: Bench) -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ from gateway.core.device_state import (
 )
 from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, ReportClock, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, merge
+from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, drop_long, merge
 from gateway.core.plans import on_plan, on_plan_refused, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
@@ -176,9 +176,11 @@ class Engine:
         if self._stopped:
             return effects
         if self._clock.wrong:  # an ack says what time it is
-            self._held.append(HeldMessage(delivery, now.mono, partial(self._reject, delivery, error, device)))
+            self._held.append(
+                HeldMessage(delivery, now.mono, lambda later, _: self._reject(later, delivery, error, device))
+            )
         else:
-            self._reject(delivery, error, device, effects)
+            self._reject(effects, delivery, error, device)
         return effects
 
     def report(
@@ -191,14 +193,7 @@ class Engine:
             self._report(effects, delivery, error, device, count)
         return effects
 
-    def _reject(
-        self,
-        delivery: DeliveryToken,
-        error: MessageError,
-        device: Device | None,
-        effects: Effects,
-        _arrived: float = 0.0,
-    ) -> None:
+    def _reject(self, effects: Effects, delivery: DeliveryToken, error: MessageError, device: Device | None) -> None:
         self._report(effects, delivery, error, device)
         effects.append(Acknowledge(delivery))
 
@@ -310,10 +305,9 @@ class Engine:
         batch = state.take_batch(self._policy.merge_heartbeats, self._policy.merge_bytes)
         admission.revalidate(effects, state, batch)
         if batch:
-            self._call(effects, state, InFlight(merge(state.device, batch), heartbeats=batch))
-            for item in batch:
-                if len(item.delivery.payload) > KEPT_DECODED:
-                    item.drop_content()
+            call = merge(state.device, batch)
+            drop_long(batch)
+            self._call(effects, state, InFlight(call, heartbeats=batch))
         else:
             self._start_next_call(effects, state, has_slot=True)
 
@@ -462,4 +456,4 @@ class Engine:
             try:
                 each.take(effects, each.arrived + clock.offset)
             except Exception as error:  # whatever it is: the others wait for this clock too
-                self._reject(each.delivery, LimitError(f"the gateway failed on it: {error!r}"), None, effects)
+                self._reject(effects, each.delivery, LimitError(f"the gateway failed on it: {error!r}"), None)

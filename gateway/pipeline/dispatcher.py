@@ -139,9 +139,10 @@ class Dispatcher:
                     _report_clock(effect)
 
     def _acknowledge(self, delivery: Delivery) -> None:
+        size = delivery.size
         self._session.ack(delivery)
         self._metrics.acknowledged.inc()
-        self._limit.release(delivery.uncut_size or len(delivery.payload))
+        self._limit.release(size)
         self._changed.set()
 
     def _send_blocks(self, effect: SendBlocks) -> None:

@@ -23,7 +23,7 @@ from gateway.core.device_state import (
 from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, ReportClock, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, drop_long, merge
-from gateway.core.plans import on_plan, on_plan_refused, on_plan_unavailable
+from gateway.core.plans import on_plan, on_plan_published, on_plan_refused, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
 from gateway.errors import Code, FileError, LimitError, MessageError
@@ -224,6 +224,13 @@ class Engine:
         effects = self._effects_at(now)
         if not self._stopped:
             effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
+        return effects
+
+    def plan_published(self, published: PublishPlan, now: Instant) -> Effects:
+        """The broker has a plan."""
+        effects = self._effects_at(now)
+        if not self._stopped:
+            on_plan_published(effects, self._state(published.device), published)
         return effects
 
     def plan_refused(self, refused: PublishPlan, why: str, closed: bool, now: Instant) -> Effects:

@@ -29,7 +29,7 @@ from gateway.core import (
 )
 from gateway.errors import FileError
 from gateway.files import BLOCK_EXPIRY, BlockSender, ModelFileStore, ReadQueue
-from gateway.mqtt import CLOSED, Delivery, MqttSession, explain
+from gateway.mqtt import CLOSED, FAILURE, Delivery, MqttSession, explain
 from gateway.ops import Metrics
 from gateway.pipeline import clock
 from gateway.pipeline.backpressure import InFlightLimit
@@ -63,7 +63,7 @@ class Dispatcher:
         """Before the first message: restore the hellos of the last run."""
         self._session, self._client, self._models = session, client, models
         self._publisher = Publisher(
-            session, self._topics, self._store, self._metrics, self._changed.set, self._on_plan_refused
+            session, self._topics, self._store, self._metrics, self._changed.set, self._on_plan_confirmed
         )
         self._block_sender = BlockSender(
             partial(session.publish, expiry=BLOCK_EXPIRY),
@@ -152,9 +152,12 @@ class Dispatcher:
         topic = protocol.topic_for_same_device(cast("Delivery", effect.delivery).topic, protocol.Channel.BLOCK)
         self._reads.send(topic, effect.file, effect.read, unavailable)
 
-    def _on_plan_refused(self, refused: PublishPlan, reason: int) -> None:
-        closed = bool(reason & CLOSED)
-        self.execute(self._engine.plan_refused(refused, explain(reason), closed, clock.now()))
+    def _on_plan_confirmed(self, plan: PublishPlan, reason: int) -> None:
+        if reason >= FAILURE:
+            closed = bool(reason & CLOSED)
+            self.execute(self._engine.plan_refused(plan, explain(reason), closed, clock.now()))
+        else:
+            self.execute(self._engine.plan_published(plan, clock.now()))
 
     # Calls
 

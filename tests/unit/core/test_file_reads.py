@@ -5,7 +5,6 @@ import pytest
 from gateway.core.effects import DeadLetter, SendBlocks
 from gateway.core.file_reads import block_overhead, limit_violation
 from gateway.errors import Code, FileError
-from gateway.files import BLOCK_EXPIRY
 from gateway.mqtt import BrokerLimits, packets
 from gateway.protocol.encoder import encode_block
 from gateway.protocol.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
@@ -109,8 +108,7 @@ def test_the_longest_block_fills_the_brokers_largest_packet() -> None:
     room = topics.room(BrokerLimits(maximum_packet_size=longest).publication_room) - len("f/d/block")
     length = max(each for each in range(1, longest) if limit_violation(Read(5, 0, 0, each), None, room) is None)
     block = encode_block(5, 0, 0, 1 << 16, bytes(length))
-    expiry = packets.message_expiry(BLOCK_EXPIRY)
-    assert len(packets.publish("edge/f/d/block", block, 1, False, expiry)) == longest
+    assert len(packets.publish("edge/f/d/block", block, 1, False, packets.message_expiry(60))) == longest
 
 
 def test_an_offset_at_the_end_of_what_a_uint_holds_is_past_the_files_end(harness: EngineHarness) -> None:

@@ -241,10 +241,10 @@ class Gateway:
         try:
             async with asyncio.timeout(self._settings.drain_timeout):
                 await self._leave_shared_subscription()
-                self._in_flight.stop()
+                self._inbound.stop_reading()
                 await self._dispatcher.wait_idle()
         except TimeoutError:
-            self._in_flight.stop()
+            self._inbound.stop_reading()
             _log.warning("drain_timeout is over: the broker delivers again what is not acknowledged")
 
     async def _leave_shared_subscription(self) -> None:

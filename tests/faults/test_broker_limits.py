@@ -165,7 +165,7 @@ def test_a_publication_ends_the_connection_each_time(tmp_path: Path) -> None:
         a, b = made.device("a"), made.device("b")
         made.service.deployments["a"] = deployments(100)
         a.get(0, 1)
-        code, detail = a.ack()
+        code, detail = a.ack(1)  # not code 0 before it
         assert (code, "ended three times" in detail) == (6, True)
         assert heartbeat(b, 1) == (0, "")
         said = gateway.wait_for_log(NOT_TAKEN)

@@ -85,10 +85,12 @@ class Packer:
 
 
 class Heartbeat:
-    """`layout` is the protocol's [agent_version, [metric, ...], [model, ...]]; `keep`: how many samples can wait."""
+    """`layout` is the protocol's [agent_version, [metric, ...], [model, ...]].
+
+    keep: how many samples can wait; one of each metric can in any case.
+    """
 
     def __init__(self, layout, keep):
-        self.keep = keep
         self.now = 0
         self.since = -1  # time of the last heartbeat; earlier model times were sent
         self.map = {}  # cell of a metric in `hb`: (list, index) by "name" or "model/name"
@@ -102,6 +104,7 @@ class Heartbeat:
         self.hb[2] = models.pop(0)[2]
         self.hb[3] = models or None
         self._times = [-9] * (2 * len(models))  # when each model was sampled, and when it ran
+        self.keep = keep = max(keep, len(self.map), 1)
         self.items = [None] * (3 * keep)  # a ring buffer: cell, value and time of each sample
         self.index = self.count = self.taken = 0  # the oldest is at `index`; the last heartbeat has `taken`
 

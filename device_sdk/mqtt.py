@@ -23,7 +23,11 @@ def field(text):
 
 def _packet(type, value):
     n = len(value)
-    return bytes((type, n) if n < 128 else (type, n & 127 | 128, n >> 7)) + value
+    head = bytes((type,))
+    while n >> 7:
+        head += bytes((n & 127 | 128,))
+        n >>= 7
+    return head + bytes((n,)) + value
 
 
 class Mqtt:
@@ -97,9 +101,9 @@ class Mqtt:
             raise OSError("refused", 128)
 
     def publish(self, topic, p, qos, retain):
-        """Publish the data of the Packer p (16 KiB at most). QoS 1: returns after the PUBACK.
+        """Publish the data of the Packer p (2 MiB at most). QoS 1: returns after the PUBACK.
 
-        topic: the result of `field`. p.start must be at least 7 + its length.
+        topic: the result of `field`. p.start must be at least 6 + its length.
         """
         if self.unconfirmed:
             raise ValueError("unconfirmed")
@@ -117,10 +121,14 @@ class Mqtt:
         at -= len(topic) + 1
         n = p.pos - at - 1
         if n >> 7:
-            buf[at] = n >> 7
+            if n >> 14:
+                buf[at] = n >> 14
+                at -= 1
+                n |= 16384
+            buf[at] = n >> 7 & 255
             at -= 1
-            n = n & 127 | 128
-        buf[at] = n
+            n |= 128
+        buf[at] = n & 255
         at -= 1
         buf[at] = 48 | qos << 1 | retain
         p.at = at

@@ -40,7 +40,8 @@ class Port:
     """Connects an agent to its broker, as the user "fleet/device".
 
     clock: returns Unix seconds, or None while they are unknown. woke: whether the device wakes from a deep sleep that
-    `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends. tls: as in `Mqtt`.
+    `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends; ValueError if the hello
+    does not fit it. An agent that accepts any payload accepts 16,000 bytes here. tls: as in `Mqtt`.
     mqtt: the class of the client, `Mqtt` or the result of `port_umqtt.over`.
     """
 
@@ -52,6 +53,8 @@ class Port:
         self, agent, host, fleet, device, password=None, port=1883, root="edge", tls=None, clock=unix_time, woke=False,
         keepalive=60, size=512, mqtt=Mqtt,
     ):  # fmt: skip
+        if agent.max_payload is None:
+            agent.max_payload = 16000  # of what this client accepts
         self.agent = agent
         self.clock = clock
         user = fleet + "/" + device
@@ -59,11 +62,11 @@ class Port:
         self.topic = field(root + "hb")  # made once, since it is used most
         self.client = mqtt(
             host, port, 192, (fleet + "." + device, user, password or ""), keepalive, tls,
-            (agent.max_payload or 16000) + len(root) + 9, self.receive,
+            agent.max_payload + len(root) + 9, self.receive,
         )  # fmt: skip
         self.p = Packer(size, len(root) + 14)
         self.at = self.due = time.ticks_ms()  # when the seconds were counted; when to connect next
-        agent.start(0, clock(), random16(), woke)
+        agent.start(0, clock(), random16(), woke, self.p)
 
     def now(self):
         """Whole seconds since the Port was made. Call it at least every few days, since ticks wrap."""

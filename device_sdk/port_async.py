@@ -23,7 +23,7 @@ class AsyncPort(Port):
         self.p = Packer(size, 0)
         self._got = asyncio.Event()
         self.at = time.ticks_ms()
-        agent.start(0, clock(), random16(), False)
+        agent.start(0, clock(), random16(), False, self.p)
 
     async def serve(self):
         """Runs until the client raises, and then raises the same."""

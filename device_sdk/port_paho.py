@@ -50,7 +50,7 @@ class PahoPort:
         self._retry = 0.0  # monotonic time of the next publish
         self._started = time.monotonic()
         self.stopped = False
-        agent.start(self.uptime(), clock(), random16(), False)
+        agent.start(self.uptime(), clock(), random16(), False, self._out)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish

@@ -93,13 +93,23 @@ def test_an_arrived_heartbeat_is_forgotten_and_a_refused_one_comes_again():
 
 
 def test_the_oldest_sample_makes_room():
-    heartbeat = Heartbeat(LAYOUT, 3)
+    heartbeat = Heartbeat(["1.0.0", [["sys", "rssi"]], []], 3)
     for n in range(5):
         heartbeat.sample("rssi", n, n)
-    assert pack(heartbeat, 4) == [4711, 4, [None, [2, 2, 3, 1, 4, 0]]]
+    assert pack(heartbeat, 4) == [4711, 4, [[2, 2, 3, 1, 4, 0]]]
     heartbeat.sample("rssi", 9, 5)  # drops one that is on its way
     arrived(heartbeat)
-    assert pack(heartbeat, 5) == [4711, 5, [None, 9]]
+    assert pack(heartbeat, 5) == [4711, 5, [9]]
+
+
+def test_one_sample_of_each_metric_waits_however_few_may():
+    for keep in (-1, 0, 1, 4):
+        heartbeat = Heartbeat(LAYOUT, keep)
+        heartbeat.pop(0)
+        for name in NAMES:
+            heartbeat.sample(name, 1, 7)
+        assert pack(heartbeat, 7) == [4711, 7, [1, 1, 1], [[None, None, [1, 1]]]]
+    Heartbeat(["1.0.0", [], []], 0).pop(0)
 
 
 def test_what_exceeds_the_buffer_follows_in_the_next_heartbeat():

@@ -2,7 +2,7 @@
 
 from device_sdk.agent import Agent
 from device_sdk.port import Port
-from tests.device.support import NOW, packed
+from tests.device.support import NOW, packed, raises
 
 LAYOUT = ["1.0.0", [["sys", "rssi"]], []]
 TOPIC = b"edge/fleet-a/dev-1/plan"
@@ -40,9 +40,9 @@ class Client:
             then()
 
 
-def made(**more):
+def made(models=(), **more):
     installed = []
-    agent = Agent(LAYOUT, lambda definition: installed.append(definition.handle), print)
+    agent = Agent(LAYOUT[:2] + [models], lambda definition: installed.append(definition.handle), print)
     port = Port(agent, "", "fleet-a", "dev-1", clock=lambda: NOW, mqtt=Client, **more)
     return port, agent, installed
 
@@ -90,9 +90,29 @@ def test_whatever_ends_a_connection_leaves_nothing_undone():
         assert port.client.connections == 2
 
 
-def test_what_cannot_be_written_is_reported_and_raises_nothing():
-    port, _, _ = made(size=10)
-    for _ in range(3):
-        step(port)
-        assert type(port.error) is ValueError
-        assert not port.client.open
+def test_a_size_for_which_the_hello_or_a_heartbeat_is_too_large_is_the_callers_error():
+    raises(ValueError, lambda: made(size=10))
+    raises(ValueError, lambda: made(size=44))  # enough for the hello
+    raises(ValueError, lambda: made([("m" * 40, "1", [])] * 12))
+    for models in ([], [("m", "1", [["a", "b"]])] * 30):
+        for size in range(45, 600):
+            try:
+                port, agent, _ = made(models, size=size)
+            except ValueError:
+                continue
+            break
+        for metric in agent.map:
+            for model in range(len(models)):
+                agent.inference(model, -(1 << 31))
+            agent.sample(metric, (1 << 64) - 1, -(1 << 31))
+            agent.due = agent.now
+            step(port)
+            assert port.error is None
+            agent.pop(agent.taken)
+            assert agent.count == 0
+
+
+def test_a_device_that_takes_any_payload_says_what_its_client_takes():
+    agent = Agent(LAYOUT, max_payload=None)
+    Port(agent, "", "f", "d", mqtt=Client)
+    assert agent.max_payload == 16000

@@ -100,7 +100,6 @@ class Agent(Heartbeat):
         self.store = store
         self.max_payload = max_payload
         self.files = files
-        self.layout = layout
         self.fetch = False  # whether to ask the service for the plan
         self.bad = 0  # payloads that could not be decoded
         self.error = None  # exception of `measure`, of the last save or of the last bad payload
@@ -146,7 +145,7 @@ class Agent(Heartbeat):
             p.pos = p.start
             self.hello(p, 65535, 1 << 31)
             # A heartbeat with one sample has 45 bytes, one for each metric before it, and 14 for each model.
-            if p.start + 45 + len(self.map) + 14 * len(self.layout[2]) > len(p.buf):
+            if p.start + 45 + self.size + 14 * len(self.layout[2]) > len(p.buf):
                 raise ValueError("size")
 
     def clock(self, now, unix):

@@ -21,7 +21,6 @@ class Agent(Heartbeat):
     error: Exception | None
     code: int | None
     detail: str | None
-    layout: Sequence[Any]
     tag: int | None
     epoch: int | None
     have: int | None

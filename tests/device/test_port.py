@@ -94,14 +94,14 @@ def test_a_size_for_which_the_hello_or_a_heartbeat_is_too_large_is_the_callers_e
     raises(ValueError, lambda: made(size=10))
     raises(ValueError, lambda: made(size=44))  # enough for the hello
     raises(ValueError, lambda: made([("m" * 40, "1", [])] * 12))
-    for models in ([], [("m", "1", [["a", "b"]])] * 30):
+    for models in ([], [("m%d" % n, "1", [["a", "b"]]) for n in range(30)]):
         for size in range(45, 600):
             try:
                 port, agent, _ = made(models, size=size)
             except ValueError:
                 continue
             break
-        for metric in agent.map:
+        for metric in ["rssi"] + ["m%d/b" % n for n in range(len(models))]:
             for model in range(len(models)):
                 agent.inference(model, -(1 << 31))
             agent.sample(metric, (1 << 64) - 1, -(1 << 31))

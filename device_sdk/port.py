@@ -104,19 +104,24 @@ class Port:
                     pass
         except Exception as error:  # of the network, or MemoryError
             self.error = error
-            client.close()
+            try:
+                client.close()
+            except OSError:  # the same one, mostly
+                pass
             # Full jitter: a fleet must not reconnect at the same time.
             self.due = time.ticks_add(time.ticks_ms(), random16() % self.wait)
             self.wait = min(self.wait * 2, 60000)
 
     def connect(self):
         client = self.client
+        known = self.subscribed
+        self.subscribed = False  # where this is cut, the broker may keep a session without the subscriptions
         kept = client.connect()
         self.agent.clock(self.now(), self.clock())
-        if not (kept and self.subscribed):
+        if not (kept and known):
             for channel in CHANNELS:
                 client.subscribe(self.root + channel, 1)
-            self.subscribed = True
+        self.subscribed = True
         if client.unconfirmed:
             client.resend(8)
             self.agent.sent(self.channel)

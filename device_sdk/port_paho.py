@@ -99,7 +99,10 @@ class PahoPort:
                 return
             payload = bytes(self._out.buf[: self._out.pos])
             self._confirmed.clear()  # of the user's own publishes
-            info = self._client.publish(self._prefix + channel, payload, 1, channel == "hello")
+            try:
+                info = self._client.publish(self._prefix + channel, payload, 1, channel == "hello")
+            except Exception as error:  # its thread may end the connection at any moment
+                return self._refused(channel, "raised %r" % error)
             if info.rc == QUEUE_FULL:
                 return self._refused(channel, "was not taken by the client: its queue is full")
             self._in_flight = channel, info.mid
@@ -138,7 +141,10 @@ class PahoPort:
             self.error = error
 
     def _subscribe(self):
-        self._subscription = self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])[1]
+        try:
+            self._subscription = self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])[1]
+        except Exception as error:  # it would end paho's thread
+            self._put(self._report, "subscribe raised %r" % error)
 
     def _granted(self, mid, reasons):
         if mid == self._subscription:

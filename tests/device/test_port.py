@@ -2,7 +2,7 @@
 
 from device_sdk.agent import Agent
 from device_sdk.port import Port
-from tests.device.support import NOW, packed, raises
+from tests.device.support import NOW, packed, raises, read
 
 LAYOUT = ["1.0.0", [["sys", "rssi"]], []]
 TOPIC = b"edge/fleet-a/dev-1/plan"
@@ -116,3 +116,94 @@ def test_a_device_that_takes_any_payload_says_what_its_client_takes():
     agent = Agent(LAYOUT, max_payload=None)
     Port(agent, "", "f", "d", mqtt=Client)
     assert agent.max_payload == 16000
+
+
+class Broker:
+    """What a broker has of a device: its session, which the first cut ends, and its retained plan."""
+
+    def __init__(self, cuts, late):
+        self.cuts = cuts  # numbers of the calls that are cut
+        self.late = late  # whether the broker got what was cut
+        self.calls = 0
+        self.session = None
+        self.waiting = []
+
+    def call(self, effect):
+        self.calls += 1
+        cut = self.calls in self.cuts
+        if cut and not self.late:
+            self.lose()
+            raise OSError(104)
+        value = effect()
+        if cut:
+            self.lose()
+            raise OSError(104)
+        return value
+
+    def lose(self):
+        if self.calls == min(self.cuts):
+            self.session = None
+            self.waiting = []
+
+
+class Cut(Client):
+    """A client of that broker. Closing a connection that was cut raises too."""
+
+    broker = None
+
+    def connect(self):
+        self.open = True
+        return self.broker.call(self._connect)
+
+    def _connect(self):
+        kept = self.broker.session is not None
+        self.broker.session = self.broker.session or set()
+        return kept
+
+    def close(self):
+        if self.open:
+            self.open = False
+            raise OSError(104)
+
+    def subscribe(self, topic, qos):
+        self.broker.call(lambda: self._subscribe(topic))
+
+    def _subscribe(self, topic):
+        self.broker.session.add(topic)
+        if topic.endswith("/plan"):
+            self.broker.waiting.append((TOPIC, packed([7, [["d", 0, [["kws", 1]]]]])))
+
+    def publish(self, topic, p, qos, retain):
+        self.unconfirmed = p
+        self.resend(0)
+
+    def resend(self, flags):
+        self.broker.call(self._publish)
+        self.unconfirmed = None
+
+    def _publish(self):
+        p = self.unconfirmed
+        value = read(bytes(p.buf[p.start : p.pos]))
+        if len(value) == 7 and value[5]:
+            self.broker.waiting.append((TOPIC[:-4] + b"ack", packed([value[6], 0, NOW])))
+
+    def poll(self, ms):
+        self.broker.call(lambda: None)
+        while self.broker.waiting:
+            self.on_message(*self.broker.waiting.pop(0))
+
+
+def test_wherever_the_network_is_cut_the_loop_goes_on_and_nothing_is_missing():
+    for late in (False, True):
+        for first in range(1, 14):
+            for second in range(first + 1, first + 8):
+                installed = []
+                agent = Agent(LAYOUT, lambda definition: installed.append(definition.handle), print)
+                port = Port(agent, "", "fleet-a", "dev-1", clock=lambda: NOW, mqtt=Cut)
+                port.client.broker = broker = Broker((first, second), late)
+                for _ in range(12):
+                    step(port)
+                    agent.due = 0
+                assert installed == ["kws"], (late, first, second)
+                assert (agent.have, agent.result, port.error) == (7, None, None)
+                assert len(broker.session) == 3, (late, first, second)

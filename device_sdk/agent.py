@@ -165,6 +165,11 @@ class Agent(Heartbeat):
         """Seconds until the next heartbeat is due, if poll has returned None."""
         return max(0, self.due - now)
 
+    @property
+    def busy(self):
+        """Whether a hello, a plan, a file or a result is under way: a device that sleeps deeply stays awake for it."""
+        return bool(self.result or self.fetch or self.said != self.hash or self.digest != self.have)
+
     def poll(self, now, p):
         """Write the message that is due into the Packer p, and return its channel. None: no message is due.
 
@@ -266,6 +271,8 @@ class Agent(Heartbeat):
 
     def save(self, sleep):
         """Save the state. sleep: seconds of the deep sleep that begins now, or None."""
+        if sleep and self.file:
+            self.file.flush()
         if self.store:
             wakes = sleep and self.now + self.shift + int(sleep)
             state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result

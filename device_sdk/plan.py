@@ -89,6 +89,13 @@ class File:
             p.any(self.of + (self.at, self.length, (self.end - self.at) // self.length))
             return "read"
 
+    def flush(self):
+        """Write what came to the flash, before a sleep."""
+        try:
+            self.file.flush()
+        except (OSError, ValueError):  # what is missing is downloaded again; ValueError: it is closed
+            pass
+
     def refused(self, reason):
         """The gateway has refused the file."""
         self.count += 1

@@ -96,6 +96,27 @@ def test_a_sleep_of_no_whole_seconds_leaves_whole_times():
     assert Device(store=store, unix=None, woke=True).publish_due()[-1][1][1] == 14
 
 
+def test_the_agent_is_busy_until_nothing_is_under_way():
+    device = Device(install=ok)
+    assert device.agent.busy, "the hello"
+    device.publish_due()
+    assert not device.agent.busy
+    receive(device.agent, "plan", packed([7, [["a", 0, [["kws", 1]]]]]))
+    assert device.agent.busy, "the plan"
+    device.work()
+    assert device.agent.busy, "the result"
+    device.ack(device.publish_due(1)[0][1][6], 0, NOW)
+    assert not device.agent.busy
+    device.ack(None, 5, NOW)
+    assert device.agent.busy, "the get"
+    device.publish_due(2)
+    assert not device.agent.busy
+    device = Device()
+    device.publish_due()
+    device.plan(7, "a")
+    assert not device.agent.busy, "without callbacks"
+
+
 def test_hello_comes_first_and_once():
     device = Device()
     assert device.publish_due() == [("hello", [4711, LAYOUT, NOW, 1024]), ("hb", [4711, 0])]

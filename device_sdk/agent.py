@@ -271,12 +271,12 @@ class Agent(Heartbeat):
 
     def save(self, sleep):
         """Save the state. sleep: seconds of the deep sleep that begins now, or None."""
-        if sleep and self.file:
-            self.file.flush()
-        if self.store:
-            wakes = sleep and self.now + self.shift + int(sleep)
-            state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result
-            try:
+        wakes = sleep and self.now + self.shift + int(sleep)
+        state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result
+        try:
+            if self.store:
                 self.store(json.dumps(state))
-            except Exception as error:
-                self.error = error
+            if sleep and self.file:
+                self.file.file.flush()  # the next boot goes on behind it
+        except Exception as error:
+            self.error = error

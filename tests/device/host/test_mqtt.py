@@ -4,6 +4,7 @@ survives."""
 import queue
 import socket
 import threading
+import time
 
 import pytest
 
@@ -335,6 +336,23 @@ def test_a_flood_does_not_count_as_an_answer(scripted):
     device.connect()
     with pytest.raises(OSError, match="deadline"):
         device.publish(TOPIC, message(), 1, False)
+    device.close()
+
+
+def test_what_comes_slowly_is_no_broken_connection(scripted):
+    seen = []
+
+    def script(peer: Peer) -> None:
+        accept(peer)
+        peer.packet()
+        for byte in b"\x30\x0d\x00\x03a/b12345678" + b"\x40\x02\x00\x01":
+            time.sleep(0.05)
+            peer.send(bytes((byte,)))
+
+    device = client(scripted(script), timeout=300, on_message=lambda topic, payload: seen.append(bytes(payload)))
+    device.connect()
+    device.publish(TOPIC, message(), 1, False)
+    assert seen == [b"12345678"]
     device.close()
 
 

@@ -15,10 +15,11 @@ def random16():
     return int.from_bytes(os.urandom(2), "big")
 
 
-def unix_time():
-    """Unix seconds. None: the clock is not set, since its year is 2024 or earlier (some ports count from 2000)."""
-    if time.gmtime()[0] > 2024:
-        return int(time.time()) + (946684800 if time.gmtime(0)[0] == 2000 else 0)
+def unix_time(since=946684800 if time.gmtime(0)[0] == 2000 else 0):
+    """Unix seconds. None: the clock is not set, its year is 2024 or earlier. since: of the clock's 0, 1970 or 2000."""
+    now = int(time.time()) + since
+    if now >= 1735689600:
+        return now
 
 
 def in_file(path):
@@ -92,7 +93,7 @@ class Port:
                         return time.sleep_ms(min(ms, left))
                     self.connect()
                 while True:
-                    self.channel = channel = agent.poll(self.now(), self.p)
+                    self.channel = channel = self.poll()
                     if not channel:
                         break
                     topic = self.topic if channel == "hb" else field(self.root + channel)
@@ -111,6 +112,12 @@ class Port:
             # Full jitter: a fleet must not reconnect at the same time.
             self.due = time.ticks_add(time.ticks_ms(), random16() % self.wait)
             self.wait = min(self.wait * 2, 60000)
+
+    def poll(self):
+        now = self.now()
+        if not self.agent.wait(now):  # each heartbeat is dated by the clock, which may have been set
+            self.agent.clock(now, self.clock())
+        return self.agent.poll(now, self.p)
 
     def connect(self):
         client = self.client

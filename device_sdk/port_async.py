@@ -19,6 +19,7 @@ class AsyncPort(Port):
 
     def __init__(self, agent, client, fleet, device, root="edge", size=512, clock=unix_time):
         self.agent = agent
+        self.clock = clock
         self._client = client
         self.root = "%s/%s/%s/" % (root, fleet, device)
         self.p = Packer(size, 0)
@@ -42,12 +43,12 @@ class AsyncPort(Port):
 
     async def _send(self):
         """Send what is due, wait for a message or a second, then carry out a part of the plan."""
-        channel = self.agent.poll(self.now(), self.p)
+        channel = self.poll()
         while channel:
             payload = bytes(self.p.buf[: self.p.pos])
             await self._repeat(self._client.publish, self.root + channel, payload, channel == "hello", 1)
             self.agent.sent(channel)
-            channel = self.agent.poll(self.now(), self.p)
+            channel = self.poll()
         try:
             await asyncio.wait_for(self._got.wait(), min(1, self.agent.wait(self.now()) or 1))
         except asyncio.TimeoutError:

@@ -6,9 +6,9 @@ runs in its own thread (`client.loop_start()`); the agent runs in the thread of 
 
 import logging
 import queue
-import time
 
 from .heartbeat import Packer
+from .host import time
 from .port import CHANNELS, random16, unix_time
 
 RETRY = 1.0
@@ -39,6 +39,7 @@ class PahoPort:
         self.agent = agent
         self._log = log or logging.getLogger("device_sdk").warning
         self._client = client
+        self._clock = clock
         self._prefix = "{}/{}/{}/".format(root, fleet, device)
         self._out = Packer(size, 0)
         self._events = queue.Queue(256)
@@ -62,6 +63,7 @@ class PahoPort:
             self._subscribe()
 
     def uptime(self):
+        """Whole seconds since the port was made."""
         return int(time.monotonic() - self._started)
 
     def run(self):
@@ -94,7 +96,10 @@ class PahoPort:
 
     def _send(self):
         while self._is_confirmed() and self._client.is_connected() and time.monotonic() >= self._retry:
-            channel = self.agent.poll(self.uptime(), self._out)
+            now = self.uptime()
+            if not self.agent.wait(now):  # each heartbeat is dated by the clock, which may have been set
+                self.agent.clock(now, self._clock())
+            channel = self.agent.poll(now, self._out)
             if channel is None:
                 return
             payload = bytes(self._out.buf[: self._out.pos])

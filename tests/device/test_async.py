@@ -143,3 +143,23 @@ def test_a_plan_reaches_the_agent_and_its_result_is_reported():
     assert installed == ["kws"]
     topics = [("edge/f/d/" + channel, 1) for channel in ("ack", "plan", "block")]
     assert client.subscribed == topics * 2
+
+
+class Counting(Client):
+    """Ends after three heartbeats."""
+
+    def beats(self):
+        return [value[1] for topic, _, _, value in self.published if topic.endswith("/hb")]
+
+    async def publish(self, topic, payload, retain, qos):
+        self.published.append((topic, retain, qos, unpack(payload)))
+        if len(self.beats()) > 2:
+            raise ValueError("done")
+
+
+def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile():
+    client = Counting()
+    agent = Agent(LAYOUT, interval=1)
+    port = AsyncPort(agent, client, "f", "d", clock=lambda: NOW + (0, 300, 100)[len(client.beats())])
+    raises(ValueError, asyncio.run, asyncio.wait_for(port.serve(), 20))
+    assert client.beats() == [0, 300, 100]

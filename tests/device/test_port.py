@@ -207,3 +207,24 @@ def test_wherever_the_network_is_cut_the_loop_goes_on_and_nothing_is_missing():
                 assert installed == ["kws"], (late, first, second)
                 assert (agent.have, agent.result, port.error) == (7, None, None)
                 assert len(broker.session) == 3, (late, first, second)
+
+
+class Dated(Client):
+    """A client whose broker keeps the heartbeats."""
+
+    def publish(self, topic, p, qos, retain):
+        value = read(bytes(p.buf[p.start : p.pos]))
+        if topic.endswith(b"/hb"):
+            self.published.append(value[1])
+
+
+def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile():
+    unix = [NOW]
+    agent = Agent(LAYOUT)
+    port = Port(agent, "", "fleet-a", "dev-1", clock=lambda: unix[0], mqtt=Dated)
+    for second in (NOW, NOW + 300, NOW + 60, None, NOW + 3600):
+        unix[0] = second
+        agent.due = 0
+        step(port)
+    assert port.client.connections == 1
+    assert port.client.published[3:] == [0, 300, 60, 60, 3600]

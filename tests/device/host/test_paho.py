@@ -2,11 +2,13 @@
 
 import socket
 import threading
+import time
 
 import paho.mqtt.client as paho
 import pytest
 
 from device_sdk.agent import Agent
+from device_sdk.host import time as board_time
 from device_sdk.port_paho import PahoPort
 
 LAYOUT = ["1.0.0", [["sys", "load-average"]], []]
@@ -122,3 +124,21 @@ def test_a_client_that_raises_ends_neither_the_port_nor_its_own_thread(broker, g
         gateway.wait(lambda channel, value: channel == "hb" and len(value) > 5)
     finally:
         host.close()
+
+
+def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile(host, gateway):
+    for set_by in (300, 100):
+        gateway.wait(lambda channel, value: channel == "hb")
+        host.port._clock = lambda set_by=set_by: int(time.time()) + set_by
+        due = time.time() + set_by - host.agent.epoch
+        gateway.wait(lambda channel, value, due=due: channel == "hb" and abs(value[1] - due) < 20)
+
+
+def test_the_uptime_of_a_host_goes_on_while_it_is_suspended(monkeypatch):
+    clocks = {time.CLOCK_BOOTTIME: 5000.5}
+    monkeypatch.setattr("device_sdk.host._time.clock_gettime", lambda clock: clocks[clock])
+    port = PahoPort(Agent(LAYOUT), paho.Client(paho.CallbackAPIVersion.VERSION2), "fleet-a", "dev-1")
+    before = board_time.ticks_ms()
+    clocks[time.CLOCK_BOOTTIME] += 3600
+    assert port.uptime() == 3600
+    assert board_time.ticks_ms() - before == 3600_000

@@ -48,7 +48,7 @@ bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run
 	$(BIN)/python tests/benchmarks/bench_acl.py
 
 budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals
-	$(BIN)/python tests/device/budgets/sdk_budgets.py
+	$(BIN)/python -m tests.device.budgets.sdk_budgets
 
 mpy: .venv/demo.stamp ## the SDK as .mpy for boards, with package.json, in build/mpy
 	rm -rf build/mpy

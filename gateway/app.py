@@ -79,7 +79,9 @@ class Gateway:
         rates = DeviceRateLimiter(settings.device_rate, burst)
         self._in_flight = InFlightLimit(settings.intake, settings.intake_bytes, rates, self._metrics)
         self._engine = engine = Engine(_core_policy(settings))
-        self._dispatcher = Dispatcher(engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait)
+        self._dispatcher = Dispatcher(
+            engine, topics, self._store, self._metrics, self._in_flight, settings.hello_wait, settings.block_expiry
+        )
         watch = SessionWatch(connections.session_file(settings), self._metrics)
         limits = self._in_flight, rates, settings.max_payload, watch
         self._inbound = InboundHandler(engine, self._dispatcher, topics, self._store, self._metrics, *limits)

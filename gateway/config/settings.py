@@ -145,6 +145,13 @@ class Settings(BaseSettings):
     )
     plan_ttl: float = _seconds(30, 0, 86400, "How long GetDeployments' answer is kept for a heartbeat's `have`, in s")
     hello_wait: float = _seconds(5, 0, 300, "How long a message waits for the hello of its tag, in s; then code 2")
+    block_expiry: int = _whole(
+        60,
+        0,
+        86400,
+        "How long the broker keeps a block of a model file for a device that is away, in s; 0: no limit, for rumqttd, "
+        "which ends at a property of MQTT 5 for a client of 3.1.1",
+    )
     state_dir: validators.Folder = _setting(
         None,
         "Folder of the hellos and dead letters that the gateway keeps; unset: $STATE_DIRECTORY, else "

@@ -52,6 +52,7 @@ def gateway_settings(broker: BrokerAddress, state: Path, endpoint: str) -> dict[
         "GATEWAY_LOG_FORMAT": "json",
         # The next heartbeat fetches a new deployment.
         "GATEWAY_PLAN_TTL": "0.5",
+        "GATEWAY_BLOCK_EXPIRY": "60" if broker.drops_properties else "0",
         "AWS_ENDPOINT_URL_SAGEMAKER_EDGE": endpoint,
         "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_REGION": "us-east-1",

@@ -24,8 +24,6 @@ MAX_QUEUED_READS = 256
 """Queued reads of one device. Above, the oldest is dropped: the device reads again what it misses."""
 MAX_QUEUED_BYTES = MAX_BLOCKS * MAX_BLOCK_BYTES
 """Queued bytes of one device: one of the largest reads. A broker may have to keep them for a sleeping device."""
-BLOCK_EXPIRY = 60
-"""Seconds for which a broker keeps a block for a device that is away: it reads again what it misses."""
 
 _log = structlog.get_logger()
 

@@ -202,11 +202,11 @@ class MqttSession:
         on_puback: OnPuback,
         retain: bool = False,
         user_properties: Sequence[tuple[str, str]] = (),
-        expiry: int | None = None,
+        expiry: int = 0,
     ) -> None:
-        """Publish with QoS 1. The broker drops it after `expiry` seconds for a device that is away."""
+        """Publish with QoS 1. The broker drops it after `expiry` seconds for a device that is away; 0: it does not."""
         properties = packets.user_properties(user_properties) if user_properties else b""
-        if expiry is not None:
+        if expiry:
             properties += packets.message_expiry(expiry)
         self._publisher.publish(topic, payload, retain, properties, on_puback)
 

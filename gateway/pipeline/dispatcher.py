@@ -28,7 +28,7 @@ from gateway.core import (
     SendBlocks,
 )
 from gateway.errors import FileError
-from gateway.files import BLOCK_EXPIRY, BlockSender, ModelFileStore, ReadQueue
+from gateway.files import BlockSender, ModelFileStore, ReadQueue
 from gateway.mqtt import CLOSED, Delivery, MqttSession, explain
 from gateway.ops import Metrics
 from gateway.pipeline import clock
@@ -41,7 +41,7 @@ _log = structlog.get_logger()
 
 
 class Dispatcher:
-    """`hello_wait` in seconds."""
+    """`hello_wait` and `block_expiry` in seconds (0: blocks do not expire)."""
 
     def __init__(
         self,
@@ -51,9 +51,11 @@ class Dispatcher:
         metrics: Metrics,
         limit: InFlightLimit,
         hello_wait: float,
+        block_expiry: int,
     ) -> None:
         self._engine, self._topics, self._store = engine, topics, store
-        self._metrics, self._limit, self._hello_wait = metrics, limit, hello_wait
+        self._metrics, self._limit = metrics, limit
+        self._hello_wait, self._block_expiry = hello_wait, block_expiry
         self._loop = asyncio.get_running_loop()
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls = 0
@@ -66,7 +68,7 @@ class Dispatcher:
             session, self._topics, self._store, self._metrics, self._changed.set, self._on_plan_refused
         )
         self._block_sender = BlockSender(
-            partial(session.publish, expiry=BLOCK_EXPIRY),
+            partial(session.publish, expiry=self._block_expiry),
             self._loop.call_later,
             self._metrics.blocks_published.inc,
             on_refused=self._metrics.publications_refused.inc,

@@ -21,8 +21,8 @@ from gateway.storage import StateStore
 
 RETRY_AFTER = 5.0
 """Seconds after which hellos that could not be saved are saved again."""
-SAVED_AT_ONCE = 5_000
-"""Devices in one transaction, so that a large fleet does not stop the loop for long."""
+SAVED_AT_ONCE = 500
+"""Devices in one transaction: some 30 ms of the loop."""
 
 _log = structlog.get_logger()
 
@@ -97,7 +97,8 @@ class HelloWriter:
         self._loop = asyncio.get_running_loop()
         self._unsaved: dict[Device, tuple[HelloRecord, ...]] = {}
         self._barriers: list[PublishBarrier] = []
-        self._retry: asyncio.Handle | None = None
+        self._scheduled: asyncio.Handle | None = None
+        self._failing = False
 
     @property
     def pending(self) -> bool:
@@ -107,20 +108,19 @@ class HelloWriter:
     def start(self) -> None:
         """The hellos of the last run are restored."""
         if self._database.begun_empty:
-            self._retry = self._loop.call_soon(self._write)
+            self._scheduled = self._loop.call_soon(self._write)
 
     def save(self, effect: SaveHellos, barrier: PublishBarrier) -> None:
         """What follows in the list of effects waits for the disk, unless that is known to fail."""
         self._unsaved[effect.device] = effect.hellos
-        if self._retry is not None:
-            return
-        if not self._barriers:
-            self._loop.call_soon(self._write)
-        barrier.pending += 1
-        self._barriers.append(barrier)
+        if self._scheduled is None:
+            self._scheduled = self._loop.call_soon(self._write)
+        if not self._failing:
+            barrier.pending += 1
+            self._barriers.append(barrier)
 
     def _write(self) -> None:
-        self._retry = None
+        self._scheduled = None
         if self._database.begun_empty:
             self._unsaved, self._database.begun_empty = self._known(), False
         part = dict(islice(self._unsaved.items(), SAVED_AT_ONCE))
@@ -129,12 +129,14 @@ class HelloWriter:
         except StateError as error:
             event = "hellos cannot be saved: after a restart older tags are unknown, until the disk works again"
             _log.error(event, error=str(error))
-            self._retry = self._loop.call_later(RETRY_AFTER, self._write)
+            self._failing = True
+            self._scheduled = self._loop.call_later(RETRY_AFTER, self._write)
         else:
+            self._failing = False
             for device in part:
                 del self._unsaved[device]
             if self._unsaved:
-                self._retry = self._loop.call_soon(self._write)
+                self._scheduled = self._loop.call_soon(self._write)
                 return
         barriers, self._barriers = self._barriers, []
         for barrier in barriers:

@@ -1,5 +1,7 @@
 """Dead letters without a subscriber: `dead.jsonl`, a JSON line each, and `dead.older.jsonl`, what was kept of it.
 
+While the older file is written, what is added to it is `dead.full.jsonl`.
+
 Must never keep more of one device than of another that sent as much.
 """
 
@@ -10,22 +12,27 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 from gateway.errors import Code, StateError
 from gateway.storage.damaged_files import set_aside
 
 DEAD_LETTER_BYTES = 64 * 1024 * 1024
 """Of each of the two files at most, about."""
+CLOSE_WAIT = 2.0
+"""Seconds."""
 
 
 class DeadLetterFile:
-    """Appends to `dead.jsonl` of a folder. When it is full, `dead.older.jsonl` is written anew of both.
+    """Appends to `dead.jsonl` of a folder. When it is full, a thread writes `dead.older.jsonl` anew of both.
 
     Each device has the same share of that, and less than that takes nothing from others; the newest of a device stay.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path, self._older = folder / "dead.jsonl", folder / "dead.older.jsonl"
+        self._path, self._full = folder / "dead.jsonl", folder / "dead.full.jsonl"
+        self._older = folder / "dead.older.jsonl"
+        self._sharing: Thread | None = None
 
     def append(self, topic: str, payload: bytes, code: Code, detail: str, at: float) -> Path:
         """A rejected payload; `at` in Unix seconds. The file; raises StateError."""
@@ -62,7 +69,20 @@ class DeadLetterFile:
                 raise
             return size + len(line) >= DEAD_LETTER_BYTES
 
+    def close(self) -> None:
+        """Wait for the thread, for CLOSE_WAIT at most; what it has not done is done when `dead.jsonl` is full again."""
+        if self._sharing is not None:
+            self._sharing.join(CLOSE_WAIT)
+
     def _share(self) -> None:
+        """Start the thread, unless it runs: then `dead.jsonl` grows meanwhile. Raises OSError."""
+        if self._sharing is None or not self._sharing.is_alive():
+            if not os.path.lexists(self._full):  # else it is of a run that ended too early
+                self._path.replace(self._full)
+            self._sharing = Thread(target=self._write_older, name="dead letters", daemon=True)
+            self._sharing.start()
+
+    def _write_older(self) -> None:
         """Write `dead.older.jsonl` of both files. Without the disk space for that it is what `dead.jsonl` was."""
         new = self._older.with_suffix(".new")
         try:
@@ -77,17 +97,21 @@ class DeadLetterFile:
                     else:
                         file.write(line)
             new.replace(self._older)
-            self._path.unlink()
         except OSError:
             with suppress(OSError):
                 new.unlink(missing_ok=True)
-            if self._older.is_dir():
-                set_aside(self._older, "it is a directory")
-            self._path.replace(self._older)
+            with suppress(OSError):  # it is tried again when `dead.jsonl` is full again
+                for each in (self._full, self._older):
+                    if each.is_dir():
+                        set_aside(each, "it is a directory")
+                self._full.replace(self._older)
+        else:
+            with suppress(OSError):  # its letters are there twice then
+                self._full.unlink()
 
     def _lines(self) -> Iterator[tuple[bytes, bytes]]:
         """Sender and line of each letter, the oldest first."""
-        for path in (self._older, self._path):
+        for path in (self._older, self._full):
             with suppress(FileNotFoundError), path.open("rb") as file:
                 for line in file:
                     # {"at": 1.5, "topic": "edge/fleet/device/hb", ...: what JSON would cost is saved

@@ -5,6 +5,8 @@ aside, at the start or later, and an empty one is begun. Must never decide what 
 """
 
 import json
+import math
+import os
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,6 +24,8 @@ FILE_PAGES = 65_536
 """Of the file at most: 256 MiB. What does not fit is not saved."""
 DEVICE_LAYOUT_BYTES = 512 * 1024
 """Of the saved layouts of one device at most, as JSON; older tags are left out first."""
+OPEN_WAIT = 2.0
+"""Seconds at the start in which another process may close the file."""
 _COMPANIONS = ("-wal", "-shm", "-journal")
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS layouts (id INTEGER PRIMARY KEY, layout TEXT NOT NULL UNIQUE);
@@ -34,17 +38,32 @@ CREATE TABLE IF NOT EXISTS hellos (
 CREATE INDEX IF NOT EXISTS hellos_by_layout ON hellos (layout);
 CREATE TABLE IF NOT EXISTS filters (filter TEXT PRIMARY KEY) WITHOUT ROWID;
 """
-_CHECKSUMS = """TABLE IF NOT EXISTS checksums (
-    fleet TEXT NOT NULL, device TEXT NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (fleet, device)
-) WITHOUT ROWID;
-"""
-_CLOCKS = """TABLE IF NOT EXISTS clocks (
-    fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL, boot TEXT NOT NULL, clock REAL,
-    PRIMARY KEY (fleet, device, position)
-) WITHOUT ROWID;
-"""
-_ADDED = (_CHECKSUMS, _CLOCKS)
+_ADDED = {
+    "checksums": "(fleet TEXT NOT NULL, device TEXT NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (fleet, device))",
+    "clocks": "(fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL, boot TEXT NOT NULL, clock REAL,"
+    " PRIMARY KEY (fleet, device, position))",
+}
 """What the file of an earlier version has not. `clocks`: by which clock an epoch was inferred, in which boot."""
+_ALL_TABLES = _SCHEMA + "".join(
+    f"CREATE TABLE IF NOT EXISTS {name} {columns} WITHOUT ROWID;" for name, columns in _ADDED.items()
+)
+_TRIGGERS = """
+CREATE TRIGGER IF NOT EXISTS hellos_deleted AFTER DELETE ON hellos BEGIN
+    DELETE FROM checksums WHERE fleet = OLD.fleet AND device = OLD.device;
+    DELETE FROM clocks WHERE fleet = OLD.fleet AND device = OLD.device;
+END;
+CREATE TRIGGER IF NOT EXISTS hellos_added AFTER INSERT ON hellos BEGIN
+    DELETE FROM checksums WHERE fleet = NEW.fleet AND device = NEW.device;
+    DELETE FROM clocks WHERE fleet = NEW.fleet AND device = NEW.device;
+END;
+CREATE TRIGGER IF NOT EXISTS filters_deleted AFTER DELETE ON filters BEGIN
+    DELETE FROM checksums WHERE fleet = '' AND device = '';
+END;
+CREATE TRIGGER IF NOT EXISTS filters_added AFTER INSERT ON filters BEGIN
+    DELETE FROM checksums WHERE fleet = '' AND device = '';
+END;
+"""
+"""An earlier version that is installed again does not know checksums and clocks: what it writes has none."""
 _INSERT = "INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _OUTAGES = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 """Primary codes of errors that say nothing about the file, but for a read that fails."""
@@ -62,7 +81,7 @@ class _Saved(NamedTuple):
     def of(cls, number: int, text: str) -> Self:
         return cls(number, len(text), _checksum(text))
 
-    def checksum(self, values: tuple[int | None, ...], before: int) -> int:
+    def checksum(self, values: tuple[int | str | float | None, ...], before: int) -> int:
         """Of a hello with this layout, and of those before it."""
         return _checksum((self.crc, values), before)
 
@@ -80,11 +99,11 @@ class HelloDatabase:
         self._boot = _boot_id()
         self.begun_empty = False
         try:
-            self._connection()
+            self._connection(OPEN_WAIT)
         except sqlite3.Error as error:
-            if _code(error) not in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            if not _is_outage(error, path):
                 raise
-            # The disk is full: what is to be saved tries it again, and reports it.
+            # The disk is full, or a backup reads the file: what is to be saved tries it again, and reports it.
 
     def hellos(self) -> Iterator[tuple[Device, list[HelloRecord]]]:
         """The saved hellos of each device, newest last."""
@@ -118,23 +137,29 @@ class HelloDatabase:
                 # Earlier versions kept an inferred epoch beside one of the device's own.
                 inferred = None if boot is None and epoch is not None else implied
                 hello = Hello(tag, layout, epoch, max_payload, flags)
-                found.append(HelloRecord(hello, inferred, clock if boot == self._boot != "" else None))
-                total = saved.checksum((tag, epoch, max_payload, flags, implied), total)
+                record = HelloRecord(hello, inferred, clock if boot == self._boot else None)
+                if not _can_be_saved(record):
+                    raise ValueError(f"the hellos of {fleet}/{name} have an impossible number")
+                found.append(record)
+                total = saved.checksum((tag, epoch, max_payload, flags, implied, boot, clock), total)
             if checksum not in (total, None):  # None: an earlier version saved it
                 raise ValueError(f"the hellos of {fleet}/{name} are not what was saved")
             yield Device(fleet, name), found
 
     def save_hellos(self, changed: Mapping[Device, tuple[HelloRecord, ...]]) -> None:
-        """Replace the hellos of each device, newest last. Committed when it returns. Raises StateError."""
+        """Replace the hellos of each device, newest last. Committed when it returns. Raises StateError.
+
+        A hello with a number that SQLite does not take is left out.
+        """
         unused = set[int]()
         with self._transaction() as db:
             for device, records in changed.items():
                 unused |= self._replace(db, device, records)
             # At the end: an id that is given again to another layout would be taken for that of this one.
             never = "DELETE FROM layouts WHERE id = ? AND NOT EXISTS (SELECT 1 FROM hellos WHERE layout = id)"
-            deleted = {number for number in unused if db.execute(never, (number,)).rowcount}
-            for layout in [each for each, saved in self._saved.items() if saved.number in deleted]:
-                del self._saved[layout]
+            # Looking for them among all known layouts takes longer than to read an id from the file again.
+            if sum(db.execute(never, (number,)).rowcount for number in unused):
+                self._saved = WeakKeyDictionary()
 
     def _replace(self, db: sqlite3.Connection, device: Device, records: tuple[HelloRecord, ...]) -> set[int]:
         """The ids of the layouts that it does not use any more."""
@@ -142,19 +167,24 @@ class HelloDatabase:
         unused = {row[0] for row in db.execute("SELECT layout FROM hellos WHERE fleet = ? AND device = ?", key)}
         db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", key)
         db.execute("DELETE FROM clocks WHERE fleet = ? AND device = ?", key)
+        records = tuple(filter(_can_be_saved, records))
         saved = [self._save_layout(db, record.hello.layout) for record in records]
         unused.update(each.number for each in saved)
         while sum(each.size for each in saved) > DEVICE_LAYOUT_BYTES:
             records, saved = records[1:], saved[1:]
-        checksum = 0
+        checksum, clocks = 0, list[tuple[str, str, int, str, float | None]]()
         for position, (record, layout) in enumerate(zip(records, saved, strict=True)):
             hello = record.hello
             rest = hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch
             db.execute(_INSERT, (*key, position, hello.tag, layout.number, *rest))
-            checksum = layout.checksum((hello.tag, *rest), checksum)
+            boot, clock = None, None
             if record.inferred_epoch is not None:
-                boot = "" if record.clock is None else self._boot
-                db.execute("INSERT INTO clocks VALUES (?, ?, ?, ?, ?)", (*key, position, boot, record.clock))
+                clock = None if record.clock is None or not self._boot else float(record.clock)
+                boot = "" if clock is None else self._boot
+                clocks.append((*key, position, boot, clock))
+            checksum = layout.checksum((hello.tag, *rest, boot, clock), checksum)
+        # After all hellos: the triggers delete them.
+        db.executemany("INSERT INTO clocks VALUES (?, ?, ?, ?, ?)", clocks)
         db.execute("INSERT OR REPLACE INTO checksums VALUES (?, ?, ?)", (*key, checksum))
         return unused - {each.number for each in saved}
 
@@ -197,26 +227,29 @@ class HelloDatabase:
             with db:
                 db.execute("BEGIN")
                 yield db
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, OverflowError, ValueError, TypeError) as error:
             self._saved.clear()  # ids of the rolled back transaction do not exist
-            if isinstance(error, sqlite3.Error) and _is_damage(error):
+            if isinstance(error, sqlite3.Error) and _is_damage(error, self._path):
                 self._begin_empty(error)
             raise StateError(f"hellos.sqlite: {error}") from error
 
-    def _connection(self) -> sqlite3.Connection:
-        """Opened, if it was not possible until now. Raises sqlite3.Error or OSError."""
+    def _connection(self, wait: float = 0.0) -> sqlite3.Connection:
+        """Opened, if it was not possible until now. Raises sqlite3.Error or OSError.
+
+        `wait`: seconds for another process that has the file open.
+        """
         if self._db is None:
             try:
-                self._db = _open(self._path)
+                self._db = _open(self._path, wait)
             except sqlite3.Error as error:
-                if not _is_damage(error):
+                if not _is_damage(error, self._path):
                     raise
                 try:
                     set_aside(self._path, error, _COMPANIONS)
                 except FileNotFoundError:
                     raise error from None
                 self.begun_empty = True
-                self._db = _open(self._path)
+                self._db = _open(self._path, wait)
         return self._db
 
     def _begin_empty(self, reason: Exception | None) -> None:
@@ -241,6 +274,14 @@ class HelloDatabase:
             raise StateError(f"hellos.sqlite: {error}") from error
 
 
+def _can_be_saved(record: HelloRecord) -> bool:
+    """Raises TypeError if one of its numbers is none."""
+    hello = record.hello
+    numbers = hello.tag, hello.epoch, hello.max_payload, hello.flags, record.inferred_epoch
+    clock = record.clock is None or math.isfinite(record.clock)
+    return clock and all(each is None or -(2**63) <= each < 2**63 for each in numbers)
+
+
 def _boot_id() -> str:
     """Names this boot of the machine; "" where the system does not say."""
     try:
@@ -249,9 +290,9 @@ def _boot_id() -> str:
         return ""
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def _open(path: Path, wait: float) -> sqlite3.Connection:
     """Raises sqlite3.Error: `_is_damage` says whether the file is the reason."""
-    db = sqlite3.connect(path, isolation_level=None, timeout=2.0)
+    db = sqlite3.connect(path, isolation_level=None, timeout=wait)
     try:
         _prepare(db)
     except ValueError as error:  # a name in the schema is not UTF-8
@@ -276,13 +317,18 @@ def _prepare(db: sqlite3.Connection) -> None:
         check = db.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if check != "ok":
             raise sqlite3.DatabaseError(check)
+    script = _ALL_TABLES
+    triggers = db.execute("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'").fetchone()[0]
+    if triggers != _TRIGGERS.count("CREATE TRIGGER"):  # an earlier version made the file, and may have changed hellos
+        script += f"DELETE FROM checksums;{_TRIGGERS}"
     try:
-        db.executescript(_SCHEMA + "".join(f"CREATE {table}" for table in _ADDED))
+        db.executescript(script)
     except sqlite3.OperationalError:
-        if not _TABLES.keys() - found.keys() <= {"checksums", "clocks"}:
+        if not _TABLES.keys() - found.keys() <= _ADDED.keys():
             raise
         # The disk is full, and an earlier version made the file: it can be read.
-        db.executescript("PRAGMA temp_store = MEMORY;" + "".join(f"CREATE TEMP {table}" for table in _ADDED))
+        temporary = "".join(f"CREATE TEMP TABLE {name} {columns};" for name, columns in _ADDED.items())
+        db.executescript(f"PRAGMA temp_store = MEMORY;{temporary}")
 
 
 def _number(db: sqlite3.Connection, pragma: str) -> int:
@@ -318,7 +364,7 @@ def _columns(db: sqlite3.Connection) -> dict[str, list[str]]:
 
 def _expected() -> dict[str, list[str]]:
     with sqlite3.connect(":memory:") as db:
-        db.executescript(_SCHEMA + "".join(f"CREATE {table}" for table in _ADDED))
+        db.executescript(_ALL_TABLES)
         found = _columns(db)
     db.close()
     return found
@@ -332,11 +378,24 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
 
 
-def _is_damage(error: sqlite3.Error) -> bool:
+def _is_outage(error: sqlite3.Error, path: Path) -> bool:
+    """Whether it ends by itself: the disk is full, another process has the file, too many files are open."""
+    return _code(error) in _OUTAGES or (_code(error) == sqlite3.SQLITE_CANTOPEN and _may_be_opened(path))
+
+
+def _is_damage(error: sqlite3.Error, path: Path) -> bool:
     """Whether the file is the reason, and not the disk, or who has it open."""
     if isinstance(error, sqlite3.ProgrammingError):
         return False
-    return _code(error) not in _OUTAGES or getattr(error, "sqlite_errorcode", None) in _FAILED_READS
+    return not _is_outage(error, path) or getattr(error, "sqlite_errorcode", None) in _FAILED_READS
+
+
+def _may_be_opened(path: Path) -> bool:
+    """Nothing is opened for that: to close a file again would end SQLite's locks on it."""
+    files = [each for suffix in ("", *_COMPANIONS) if os.path.lexists(each := f"{path}{suffix}")]
+    return os.access(path.parent, os.W_OK | os.X_OK) and all(
+        os.path.isfile(each) and os.access(each, os.R_OK | os.W_OK) for each in files
+    )
 
 
 def _to_json(layout: Layout) -> list[Any]:

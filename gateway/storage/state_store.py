@@ -40,7 +40,7 @@ class StateStore:
         dead_letters = DeadLetterFile(folder)
         self.hellos, self.save_hellos = database.hellos, database.save_hellos
         self.filters, self.save_filters = database.filters, database.save_filters
-        self.save_dead_letter = dead_letters.append
+        self.save_dead_letter, self._close_dead_letters = dead_letters.append, dead_letters.close
 
     def touch_liveness(self) -> None:
         """The gateway runs: `downtime` counts from now."""
@@ -58,6 +58,7 @@ class StateStore:
     def close(self) -> None:
         """Nothing is lost if it is never called."""
         self.database.close()
+        self._close_dead_letters()
         self._lock.close()
 
 

@@ -101,7 +101,7 @@ class Bench:
         limit = InFlightLimit(1000, 1 << 30, rates, metrics)
         topics = Topics("edge")
         engine, store, filters = Engine(Policy()), StateStore(folder), topics.filters((), None)
-        self.dispatcher = Dispatcher(engine, topics, store, metrics, limit, hello_wait=5.0)
+        self.dispatcher = Dispatcher(engine, topics, store, metrics, limit, hello_wait=5.0, block_expiry=60)
         watch = SessionWatch(SessionFile(folder, "bench", "127.0.0.1:1883"), metrics)
         self.inbound = InboundHandler(engine, self.dispatcher, topics, store, metrics, limit, rates, 65_536, watch)
         self.session = MqttSession(BrokerEndpoint("127.0.0.1", 1883, "bench"), filters, self.inbound, 1000)

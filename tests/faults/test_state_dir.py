@@ -95,6 +95,28 @@ def test_the_file_of_hellos_is_damaged_under_the_gateway(scenario: Scenario) -> 
     assert scenario.check_ledger().errors == 0
 
 
+def test_another_process_reads_the_file_of_hellos_at_a_start(scenario: Scenario) -> None:
+    """Such as a backup, until the gateway has asked the broker for all hellos."""
+    gateway = scenario.gateway()
+    scenario.join(scaled(20, 200))
+    scenario.beat(scaled(5, 50))
+    scenario.until_through()
+    assert gateway.terminate() == 0
+    file = scenario.folder / "state" / "hellos.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as backup:
+        backup.execute("BEGIN")
+        assert backup.execute("SELECT * FROM hellos").fetchall()
+        scenario.beat(scaled(5, 50))
+        gateway.start()
+        scenario.until_through()
+        gateway.wait_for_log("cannot save subscriptions: a fleet that you remove stays subscribed")
+    scenario.beat()
+    scenario.until_through()
+    gateway.kill()
+    assert scenario.check_ledger().errors == 0
+    assert list(file.parent.glob("*.damaged-*")) == []
+
+
 def copied(state: Path) -> Path:
     """The gateway has the file to itself, so it is read as a copy."""
     copy = state.with_name("copy") / "hellos.sqlite"

@@ -71,6 +71,6 @@ MakeTestbed: TypeAlias = Callable[[Broker, str], Testbed]
 
 
 def gateway_before(manager: Manager, testbed: Testbed) -> GatewayProcess:
-    """A gateway whose service is the manager, connected and subscribed."""
+    """A gateway whose service and model store are the manager, connected and subscribed."""
     variables = settings(testbed.broker.address, manager.url, testbed.fleet, testbed.state, plan_ttl=0)
-    return testbed.cleanup.enter_context(GatewayProcess(variables))
+    return testbed.cleanup.enter_context(GatewayProcess(variables | {"AWS_ENDPOINT_URL_S3": manager.url}))

@@ -43,6 +43,7 @@ def settings(address: BrokerAddress, service: str, fleets: str, state: Path, **m
         "retry_cap": 0.2,
         "hello_wait": 0.4,
         "device_rate": 10_000,
+        "block_expiry": 60 if address.drops_properties else 0,
     } | more
     aws = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_REGION": "eu-central-1"}
     ours_by_name = {f"GATEWAY_{name.upper()}": str(value) for name, value in ours.items()}

@@ -17,9 +17,11 @@ import pytest
 from gateway.demo.brokers.discovery import find_program
 
 DEBIAN = {
+    "arm-none-eabi-gcc": "gcc-arm-none-eabi",
     "curl": "curl",
     "docker": "docker.io",
     "docker-compose": "docker-compose",
+    "gcc": "gcc",
     "mosquitto": "mosquitto",
     "mosquitto_passwd": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",

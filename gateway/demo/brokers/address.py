@@ -44,6 +44,8 @@ class BrokerAddress:
     """False: every client may do everything, under any user name."""
     keeps_data: bool
     """Whether sessions, queues and retained messages survive a restart."""
+    drops_properties: bool = True
+    """Whether an MQTT 3.1.1 client gets a publication without its properties. rumqttd ends instead."""
 
 
 def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:

@@ -71,6 +71,7 @@ class Rumqttd(ManagedBroker):
             operator=_login("operator"),
             has_acl=False,
             keeps_data=False,
+            drops_properties=False,
         )
         command = [sys.executable, "-m", "gateway.demo.brokers.rumqttd", str(self._toml)]
         super().__init__(address, command, directory / "log")

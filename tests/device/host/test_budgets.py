@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.device.budgets import sdk_budgets
+from tests.device.budgets import c_sizes, sdk_budgets
 from tests.support.needs import program
 
 BUDGETS = json.loads(sdk_budgets.BUDGETS.read_text())
@@ -52,5 +52,18 @@ def test_ceiling_of_the_heap(out, port, name, rom):
     holds(name, sdk_budgets.smallest_heap(out, port, rom))
 
 
+def test_ceilings_of_the_c_client(tmp_path):
+    program(c_sizes.COMPILER)
+    figures = c_sizes.measure(tmp_path)
+    assert figures.keys() == c_sizes.USED.keys()
+    for name, figure in figures.items():
+        holds(name, figure)
+
+
+def test_without_the_compiler_the_c_client_is_not_measured(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert c_sizes.measure(tmp_path) is None
+
+
 def test_every_ceiling_is_tested():
-    assert {name for name, budget in BUDGETS.items() if "ceiling" in budget} == {*STATIC, *MOVING}
+    assert {name for name, budget in BUDGETS.items() if "ceiling" in budget} == {*STATIC, *MOVING, *c_sizes.USED}

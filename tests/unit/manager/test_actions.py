@@ -1,5 +1,8 @@
 """What an operator does with deployments, over a real database and a real object store."""
 
+import os
+import threading
+
 import pytest
 
 from gateway.manager import ManagerError
@@ -94,6 +97,17 @@ def test_a_refused_deployment_stores_no_file(fleet, tmp_path, model, files):
     with pytest.raises(ManagerError):
         deploy_to(fleet, tmp_path, {handle: tmp_path / file for handle, file in files.items()}, name=name)
     assert sorted((tmp_path / "objects").rglob("*")) == before
+
+
+def test_a_model_comes_from_a_named_pipe(fleet, tmp_path, model):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(model.read_bytes(),))
+    writer.start()
+    deploy_to(fleet, tmp_path, {"kws": pipe})
+    writer.join()
+    (stored,) = [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
+    assert stored.read_bytes() == model.read_bytes()
 
 
 def test_the_longest_handle_makes_a_name_that_the_service_accepts(fleet, tmp_path, model):

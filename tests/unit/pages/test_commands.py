@@ -39,7 +39,7 @@ def test_no_command_is_in_a_block_without_a_check(page: pages.Page) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_block_has_a_language_that_is_known(page: pages.Page) -> None:
-    known = {"", "text", "json", "toml", "yaml", "mermaid", "python", *commands.LANGUAGES}
+    known = {"", "text", "json", "toml", "yaml", "mermaid", "python", "c", *commands.LANGUAGES}
     assert [block.place for block in page.blocks() if block.language not in known] == []
     for block in page.blocks():
         if block.language == "python":

@@ -51,6 +51,37 @@ async def test_a_large_fleet_is_saved_in_turns(tmp_path: Path, monkeypatch: pyte
     assert devices(tmp_path) == 25
 
 
+async def test_what_is_learnt_between_two_turns_waits_for_the_disk_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.pipeline.hellos.SAVED_AT_ONCE", 1)
+    store = StateStore(tmp_path)
+    writer = HelloWriter(store, dict)
+    first = asyncio.create_task(saved_by(writer, 0, 1, 2))
+    for _ in range(2):  # turns of the loop: it starts, and the first is written
+        await asyncio.sleep(0)
+    assert len(dict(store.hellos())) == 1
+    await saved_by(writer, 3)
+    assert DEVICES[3] in dict(store.hellos())
+    await first
+    store.close()
+
+
+async def test_a_hello_that_cannot_be_saved_holds_no_other_back(tmp_path: Path) -> None:
+    """Its epoch does not fit into the file."""
+    store = StateStore(tmp_path)
+    writer, done = HelloWriter(store, dict), asyncio.Event()
+    barrier = PublishBarrier()
+    (record,) = hellos(0)
+    writer.save(SaveHellos(DEVICES[0], (record, HelloRecord(Hello(2, record.hello.layout), 2**63))), barrier)
+    barrier.when_done(done.set)
+    await saved_by(writer, 1)
+    async with asyncio.timeout(10):
+        await done.wait()
+    assert dict(store.hellos()) == {DEVICES[0]: [record], DEVICES[1]: list(hellos(1))}
+    store.close()
+
+
 async def test_what_could_not_be_saved_is_saved_when_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,7 +28,10 @@ def layout(number: int) -> Layout:
 
 def hellos(devices: int = DEVICES, layouts: int = 30) -> dict[Device, tuple[HelloRecord, ...]]:
     made = [layout(number) for number in range(layouts)]
-    return {Device("f", f"d-{each}"): (HelloRecord(Hello(each, made[each % layouts])),) for each in range(devices)}
+    return {
+        Device("f", f"d-{each}"): (HelloRecord(Hello(each, made[each % layouts]), 1_795_000_000, 1_794_000_000.25),)
+        for each in range(devices)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +108,15 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "a name that cannot be": lambda path: changed(path, "UPDATE hellos SET device = 'a b' WHERE tag = 3"),
     "a number that is text": lambda path: changed(path, "UPDATE hellos SET implied = 'soon' WHERE tag = 3"),
     "another epoch": lambda path: changed(path, "UPDATE hellos SET epoch = 1795000001 WHERE tag = 3"),
+    "another inferred epoch": lambda path: changed(path, "UPDATE hellos SET implied = 1795000001 WHERE device = 'd-3'"),
+    "another clock": lambda path: changed(path, "UPDATE clocks SET clock = clock + 1 WHERE device = 'd-3'"),
+    "another boot": lambda path: changed(path, "UPDATE clocks SET boot = 'another' WHERE device = 'd-3'"),
+    "a clock that is text": lambda path: changed(
+        path, "DELETE FROM checksums", "UPDATE clocks SET clock = 'soon' WHERE device = 'd-3'"
+    ),
+    "an infinite clock": lambda path: changed(
+        path, "DELETE FROM checksums", "UPDATE clocks SET clock = 9e999 WHERE device = 'd-3'"
+    ),
     "another layout": lambda path: changed(path, "UPDATE layouts SET layout = replace(layout, '-3-', '-77-')"),
 }
 

@@ -1,8 +1,11 @@
 """Dead letters without a subscriber: bounded, the same share for each device, whole lines."""
 
 import base64
+import errno
 import json
+import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -19,7 +22,9 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DeadLetterFile:
 
 
 def append(file: DeadLetterFile, device: str, number: int, size: int = 500) -> None:
+    """Return once its thread has ended."""
     file.append(f"edge/f/{device}/hb", bytes(size), Code.MALFORMED, f"{number}", 1.0)
+    file.close()
 
 
 def kept(folder: Path) -> list[tuple[str, int]]:
@@ -60,6 +65,54 @@ def test_a_letter_that_is_larger_than_the_file_pushes_out_no_other(file: DeadLet
     for number in range(3):
         append(file, "loud", number, 3 * MOST)
     assert kept(tmp_path) == [("quiet", 1)]
+
+
+def test_no_letter_waits_for_the_older_file(file: DeadLetterFile, tmp_path: Path) -> None:
+    """It is a pipe here, so that to read it takes as long as the test wants."""
+    older = tmp_path / "dead.older.jsonl"
+    os.mkfifo(older)
+
+    def append_all() -> None:
+        for number in range(20):
+            file.append("edge/f/d/hb", bytes(500), Code.MALFORMED, f"{number}", 1.0)
+
+    appending = Thread(target=append_all, daemon=True)
+    appending.start()
+    appending.join(10)
+    assert not appending.is_alive()
+    with older.open("wb"):
+        older.unlink()
+    file.close()
+    numbers = [number for _, number in kept(tmp_path)]
+    assert numbers == list(range(20 - len(numbers), 20))
+    assert len(numbers) > 15
+    assert not (tmp_path / "dead.full.jsonl").exists()
+
+
+def test_letters_of_a_process_that_ended_while_it_shared_them_are_kept(file: DeadLetterFile, tmp_path: Path) -> None:
+    append(file, "quiet", 1)
+    (tmp_path / "dead.jsonl").rename(tmp_path / "dead.full.jsonl")
+    for number in range(30):
+        append(file, "loud", number)
+    assert kept(tmp_path)[0] == ("quiet", 1)
+    assert not (tmp_path / "dead.full.jsonl").exists()
+
+
+def test_what_was_shared_is_kept_where_a_file_cannot_be_deleted(
+    file: DeadLetterFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    append(file, "quiet", 1)
+    for number in range(15):
+        append(file, "loud", number)
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    for number in range(15, 50):
+        append(file, "loud", number)
+    letters = kept(tmp_path)
+    assert ("quiet", 1) in letters
+    assert letters[-1] == ("loud", 49)
 
 
 @pytest.mark.parametrize(

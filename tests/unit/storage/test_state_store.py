@@ -1,15 +1,19 @@
 """State over a restart: hellos, each layout saved once, topic filters, rejected payloads in their file."""
 
 import base64
+import errno
 import json
 import os
 import resource
 import socket
 import sqlite3
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -19,6 +23,16 @@ from gateway.protocol import decoder
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric
 from gateway.storage.state_store import UNKNOWN_DOWNTIME, StateStore
 from tests.support.engine import DEVICE, HELLO, LAYOUT, NEWER, OTHER
+
+NO_TRIGGERS = [
+    f"DROP TRIGGER {name}" for name in ("hellos_added", "hellos_deleted", "filters_added", "filters_deleted")
+]
+
+
+def make_earlier(db: sqlite3.Connection) -> None:
+    """As a version made it that had no checksums."""
+    for statement in (*NO_TRIGGERS, "DROP TABLE checksums", "DROP TABLE clocks", "DROP INDEX hellos_by_layout"):
+        db.execute(statement)
 
 
 def saved(folder: Path) -> dict[Device, list[HelloRecord]]:
@@ -71,14 +85,13 @@ def test_saved_hellos_are_there_without_a_close(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_clock_of_an_inferred_epoch_counts_within_its_boot(tmp_path: Path) -> None:
+def test_the_clock_of_an_inferred_epoch_counts_within_its_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record = HelloRecord(Hello(9, LAYOUT, 1_795_000_005), 1_795_000_000, 1_794_000_000.25)
     store = StateStore(tmp_path)
     store.save_hellos({DEVICE: (record,)})
     store.close()
     assert saved(tmp_path) == {DEVICE: [record]}
-    with closing(sqlite3.connect(tmp_path / "hellos.sqlite")) as db, db:
-        db.execute("UPDATE clocks SET boot = 'another'")
+    monkeypatch.setattr("gateway.storage.hello_database._boot_id", lambda: "another")
     store = StateStore(tmp_path)
     ((_, [restored]),) = store.hellos()
     assert (restored.epoch, restored.clock) == (1_795_000_000, None)
@@ -93,8 +106,7 @@ def test_the_file_of_an_earlier_version_is_read_and_written(tmp_path: Path) -> N
     store.save_hellos({DEVICE: (HelloRecord(Hello(8, LAYOUT), 1_795_000_000), HelloRecord(HELLO))})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite")) as db, db:
-        db.execute("DROP TABLE clocks")
-        db.execute("DROP TABLE checksums")
+        make_earlier(db)
         db.execute("UPDATE hellos SET implied = 1795000000")
     expected = [HelloRecord(Hello(8, LAYOUT), 1_795_000_000), HelloRecord(HELLO)]
     assert saved(tmp_path) == {DEVICE: expected}
@@ -102,6 +114,41 @@ def test_the_file_of_an_earlier_version_is_read_and_written(tmp_path: Path) -> N
     store.save_hellos({OTHER: (HelloRecord(HELLO),)})
     store.close()
     assert saved(tmp_path) == {DEVICE: expected, OTHER: [HelloRecord(HELLO)]}
+
+
+EARLIER_FILE = (*NO_TRIGGERS, "UPDATE checksums SET checksum = checksum - 1")
+"""It may have checksums of which it knew nothing when it changed hellos and filters."""
+
+
+@pytest.mark.parametrize("before", [(), EARLIER_FILE], ids=["this version's file", "an earlier version's file"])
+def test_an_earlier_version_that_is_installed_again_and_replaced_changes_the_file(
+    before: tuple[str, ...], tmp_path: Path
+) -> None:
+    """It writes hellos and filters, and knows nothing of checksums and clocks."""
+    kept = HelloRecord(Hello(7, LAYOUT), 1_795_000_000, 1_794_000_000.25)
+    store = StateStore(tmp_path)
+    store.save_hellos({DEVICE: (kept, HelloRecord(HELLO)), OTHER: (kept,)})
+    store.save_filters(["edge/a/+/hb"])
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
+        for statement in before:
+            db.execute(statement)
+        key = (DEVICE.fleet, DEVICE.name)
+        rows = db.execute("SELECT * FROM hellos WHERE fleet = ? AND device = ? AND position = 0", key).fetchall()
+        db.execute("DELETE FROM hellos WHERE fleet = ? AND device = ?", key)
+        db.executemany("INSERT INTO hellos VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1795000100)", [row[:-1] for row in rows])
+        db.execute("DELETE FROM filters")
+        db.execute("INSERT INTO filters VALUES ('edge/b/+/hb')")
+    store = StateStore(tmp_path)
+    found = dict(store.hellos())
+    assert [(record.epoch, record.clock is None) for record in found[DEVICE]] == [(1_795_000_100, not before)]
+    assert found[OTHER] == [kept]
+    assert store.filters() == ["edge/b/+/hb"]
+    assert not store.database.begun_empty
+    store.save_hellos({DEVICE: (kept,)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [kept], OTHER: [kept]}
+    assert list(tmp_path.glob("*.damaged-*")) == []
 
 
 def test_filters_survive_reopening(tmp_path: Path) -> None:
@@ -176,12 +223,79 @@ def test_two_gateways_may_not_share_a_folder(tmp_path: Path) -> None:
     StateStore(tmp_path).close()
 
 
-def test_a_folder_that_cannot_be_used_is_free_again(tmp_path: Path) -> None:
-    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as another:
-        another.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(ConfigError, match="database is locked"):
+def test_a_folder_that_cannot_be_used_is_free_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "hellos.sqlite").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.rename", refuse)  # the tests may run as root, who may do all
+        with pytest.raises(ConfigError, match="state_dir"):
             StateStore(tmp_path)
     StateStore(tmp_path).close()
+
+
+HOLDERS = {"a writer": ["BEGIN EXCLUSIVE"], "a backup": ["BEGIN", "SELECT * FROM hellos"]}
+
+
+@pytest.mark.parametrize("statements", HOLDERS.values(), ids=HOLDERS)
+def test_a_process_that_has_the_file_open_stops_no_start(
+    statements: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.storage.hello_database.OPEN_WAIT", 0.1)
+    store = StateStore(tmp_path)
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as another:
+        for statement in statements:
+            another.execute(statement).fetchall()
+        store = StateStore(tmp_path)
+        assert (dict(store.hellos()), store.filters()) == ({}, [])
+        began = time.monotonic()
+        with pytest.raises(StateError, match="locked"):
+            store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+        assert time.monotonic() - began < 1, "the loop would stand still"
+    store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)], OTHER: [HelloRecord(HELLO)]}
+    assert list(tmp_path.glob("*.damaged-*")) == []
+
+
+@contextmanager
+def free_files(count: int) -> Iterator[None]:
+    """This process can open that many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, hard))
+    filler = []
+    try:
+        while True:
+            filler.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        for each in filler[len(filler) - count :]:
+            os.close(each)
+        filler = filler[: len(filler) - count]
+    try:
+        yield
+    finally:
+        for each in filler:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("free", [1, 2, 3])
+def test_too_many_open_files_are_no_damage(free: int, tmp_path: Path) -> None:
+    """One is for the lock; SQLite needs two or three."""
+    store = StateStore(tmp_path)
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    with free_files(free):
+        store = StateStore(tmp_path)
+        found = dict(store.hellos())
+    assert found in ({}, {DEVICE: [HelloRecord(HELLO)]})
+    store.save_hellos({OTHER: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)], OTHER: [HelloRecord(HELLO)]}
     assert list(tmp_path.glob("*.damaged-*")) == []
 
 
@@ -207,6 +321,17 @@ def test_a_layout_that_could_not_be_saved_is_saved_with_its_next_hello(tmp_path:
     store.save_hellos({OTHER: (HelloRecord(HELLO),)})
     store.close()
     assert saved(tmp_path) == {OTHER: [HelloRecord(HELLO)]}
+
+
+@pytest.mark.parametrize("tag", ["text", []], ids=["no number", "no value of SQLite"])
+def test_a_hello_that_python_cannot_save_is_a_state_error(tag: Any, tmp_path: Path) -> None:
+    """Nothing of its transaction is taken for saved."""
+    store = StateStore(tmp_path)
+    with pytest.raises(StateError):
+        store.save_hellos({DEVICE: (HelloRecord(HELLO),), OTHER: (HelloRecord(Hello(tag, NEWER)),)})
+    store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
+    store.close()
+    assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
 
 
 def test_a_hello_whose_layout_is_missing_is_left_out(tmp_path: Path) -> None:
@@ -253,6 +378,36 @@ def test_layouts_that_no_hello_uses_any_more_are_deleted(tmp_path: Path) -> None
     }
 
 
+def calls(work: Callable[[], object]) -> int:
+    """How many calls of functions it makes."""
+    count = 0
+
+    def on_event(_frame: object, event: str, _arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(on_event)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_save_costs_as_much_with_many_known_layouts(tmp_path: Path) -> None:
+    """Whether it deletes one or not."""
+    found = []
+    for known in (5, 500):
+        store = StateStore(tmp_path / f"{known}")
+        layouts = [Layout(f"1.{number}", (), ()) for number in range(known)]
+        store.save_hellos({Device("f", f"d-{n}"): (HelloRecord(Hello(1, each)),) for n, each in enumerate(layouts)})
+        tags = [{Device("f", "d-0"): (HelloRecord(Hello(tag, layouts[tag % 2])),)} for tag in (2, 1)]
+        found.append([calls(partial(store.save_hellos, each)) for each in tags])
+        store.close()
+    assert max(found[1]) < 100, found
+    assert found[0] == found[1]
+
+
 def large_layout(number: int) -> Layout:
     return Layout("1.0", tuple(Metric("d" * 900, f"metric-{number}-{each}") for each in range(200)), ())
 
@@ -285,8 +440,7 @@ def test_a_file_of_a_version_that_kept_unused_layouts_is_begun_anew(tmp_path: Pa
     store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
-        db.execute("DROP INDEX hellos_by_layout")
-        db.execute("DROP TABLE checksums")
+        make_earlier(db)
         db.executemany("INSERT INTO layouts (layout) VALUES (?)", [(f"{number}" * 10_000,) for number in range(100)])
     size = (tmp_path / "hellos.sqlite").stat().st_size
     store = StateStore(tmp_path)
@@ -306,8 +460,7 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
-        db.execute("DROP INDEX hellos_by_layout")
-        db.execute("DROP TABLE checksums")
+        make_earlier(db)
     assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)]}
 
 
@@ -317,8 +470,7 @@ def test_with_a_full_disk_a_file_of_an_earlier_version_is_read(tmp_path: Path) -
     store.save_hellos({DEVICE: (HelloRecord(HELLO),)})
     store.close()
     with closing(sqlite3.connect(tmp_path / "hellos.sqlite", isolation_level=None)) as db:
-        db.execute("DROP INDEX hellos_by_layout")
-        db.execute("DROP TABLE checksums")
+        make_earlier(db)
     with disk_full():
         store = StateStore(tmp_path)
         assert dict(store.hellos()) == {DEVICE: [HelloRecord(HELLO)]}

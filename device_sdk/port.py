@@ -114,17 +114,20 @@ class Port:
             self.wait = min(self.wait * 2, 60000)
 
     def poll(self):
+        agent = self.agent
         now = self.now()
-        if not self.agent.wait(now):  # each heartbeat is dated by the clock, which may have been set
-            self.agent.clock(now, self.clock())
-        return self.agent.poll(now, self.p)
+        if not agent.wait(now):  # each heartbeat is dated by the clock, which may have been set
+            try:
+                agent.clock(now, self.clock())
+            except Exception as error:  # of a broken clock
+                agent.error = error
+        return agent.poll(now, self.p)
 
     def connect(self):
         client = self.client
         known = self.subscribed
         self.subscribed = False  # where this is cut, the broker may keep a session without the subscriptions
         kept = client.connect()
-        self.agent.clock(self.now(), self.clock())
         if not (kept and known):
             for channel in CHANNELS:
                 client.subscribe(self.root + channel, 1)

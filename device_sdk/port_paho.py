@@ -98,7 +98,10 @@ class PahoPort:
         while self._is_confirmed() and self._client.is_connected() and time.monotonic() >= self._retry:
             now = self.uptime()
             if not self.agent.wait(now):  # each heartbeat is dated by the clock, which may have been set
-                self.agent.clock(now, self._clock())
+                try:
+                    self.agent.clock(now, self._clock())
+                except Exception as error:  # of a broken clock
+                    self.agent.error = error
             channel = self.agent.poll(now, self._out)
             if channel is None:
                 return

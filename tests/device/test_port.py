@@ -226,5 +226,10 @@ def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile():
         unix[0] = second
         agent.due = 0
         step(port)
-    assert port.client.connections == 1
     assert port.client.published[3:] == [0, 300, 60, 60, 3600]
+    unix.clear()  # the clock raises
+    agent.due = 0
+    step(port)
+    assert port.client.published[8:] == [3600]
+    assert type(agent.error) is IndexError
+    assert (port.client.connections, port.error) == (1, None)

@@ -142,3 +142,14 @@ def test_the_uptime_of_a_host_goes_on_while_it_is_suspended(monkeypatch):
     clocks[time.CLOCK_BOOTTIME] += 3600
     assert port.uptime() == 3600
     assert board_time.ticks_ms() - before == 3600_000
+
+
+def test_a_clock_that_raises_ends_nothing(host, gateway):
+    def broken():
+        raise OSError(5)
+
+    gateway.wait(lambda channel, value: channel == "hb")
+    host.port._clock = broken
+    for _ in range(3):
+        gateway.wait(lambda channel, value: channel == "hb")
+    assert host.agent.error.args == (5,)

@@ -4,6 +4,8 @@ import asyncio
 import gc
 import signal
 import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 
 import structlog
@@ -107,8 +109,8 @@ class Gateway:
         async with StatusServer(*where, self._metrics, self._readiness_problems, required=required):
             self._dispatcher.start(self._mqtt, self._client, self._files)
             self._inbound.start(self._mqtt, self._client)
-            loops = self._reconnect_loop(), self._wait_for_credentials(), self._watch_dropped_count()
-            tasks = [asyncio.create_task(each) for each in loops]
+            loops = self._reconnect_loop, self._wait_for_credentials, self._watch_dropped_count
+            tasks = [asyncio.create_task(self._keep_running(each)) for each in loops]
             await self._stopping.wait()
             await self._drain()
             for task in tasks:
@@ -135,8 +137,23 @@ class Gateway:
             problems.append("stopping")
         return problems
 
+    async def _keep_running(self, loop: Callable[[], Coroutine[None, None, None]]) -> None:
+        """Begin it again after an error that nobody expects: the gateway would do without it until the next start."""
+        failures = 0
+        with suppress(ShuttingDown):
+            while True:
+                try:
+                    await loop()
+                    return
+                except ShuttingDown:
+                    raise
+                except Exception:
+                    _log.exception("internal error: please report this traceback")
+                failures += 1
+                await self._policy.pause(failures)
+
     async def _wait_for_credentials(self) -> None:
-        """Log at the start that there are none, and not only at the first call."""
+        """Log at the start that there are none, and not only at the first call. Raises ShuttingDown."""
         failures, logged = 0, ""
         while (reason := await self._credentials_problem()) is not None:
             self._no_credentials = True
@@ -144,10 +161,7 @@ class Gateway:
                 logged = reason
                 _log.error("no AWS credentials: calls cannot be signed, messages stay at the broker", reason=reason)
             failures += 1
-            try:
-                await self._policy.pause(failures)
-            except ShuttingDown:
-                return
+            await self._policy.pause(failures)
         if self._no_credentials:
             self._no_credentials = False
             _log.info("AWS credentials found")
@@ -166,6 +180,7 @@ class Gateway:
         return None if problem is None else str(problem)
 
     async def _reconnect_loop(self) -> None:
+        """Raises ShuttingDown."""
         policy = self._policy
         if self._settings.group is not None:
             policy = replace(policy, cap=min(policy.cap, GROUP_RECONNECT_CAP))
@@ -175,42 +190,34 @@ class Gateway:
             )
         )
         short = 0  # connections in a row that ended before STABLE_AFTER
-        try:
-            while True:
-                await connect(self._mqtt.open)
-                _log.info("connected and subscribed", broker=str(self._settings.broker))
-                opened = time.monotonic()
-                self._log_restrictions()
-                self._save_filters(self._filters)
-                reason = await self._mqtt.wait_disconnected()
-                _log.warning("connection to the broker lost: it keeps unacknowledged messages", reason=reason)
-                short = short + 1 if time.monotonic() - opened < STABLE_AFTER else 0
-                if short > SHORT_CONNECTIONS_ALLOWED:
-                    _log.error(
-                        "connections to the broker do not last: the waits between the attempts grow",
-                        client_id=self._settings.client_id,
-                        in_a_row=short,
-                        reason=reason,
-                    )
-                    await policy.pause(short - SHORT_CONNECTIONS_ALLOWED)
-        except ShuttingDown:
-            return
-        except BrokerError:
-            _log.exception("internal error: please report this traceback")
+        while True:
+            await connect(self._mqtt.open)
+            _log.info("connected and subscribed", broker=str(self._settings.broker))
+            opened = time.monotonic()
+            self._log_restrictions()
+            self._save_filters(self._filters)
+            reason = await self._mqtt.wait_disconnected()
+            _log.warning("connection to the broker lost: it keeps unacknowledged messages", reason=reason)
+            short = short + 1 if time.monotonic() - opened < STABLE_AFTER else 0
+            if short > SHORT_CONNECTIONS_ALLOWED:
+                _log.error(
+                    "connections to the broker do not last: the waits between the attempts grow",
+                    client_id=self._settings.client_id,
+                    in_a_row=short,
+                    reason=reason,
+                )
+                await policy.pause(short - SHORT_CONNECTIONS_ALLOWED)
 
     async def _watch_dropped_count(self) -> None:
-        """While the broker lets us; nothing is said where it does not."""
+        """While the broker lets us; nothing is said where it does not. Raises ShuttingDown."""
         refusals = 0
-        try:
-            while refusals < REFUSALS_ALLOWED:
-                if await self._policy.connecting(lambda error, attempts: None)(self._dropped.open):
-                    refusals = 0
-                    await self._dropped.wait_disconnected()
-                else:
-                    refusals += 1
-                await self._policy.pause(1 + refusals)
-        except ShuttingDown:
-            return
+        while refusals < REFUSALS_ALLOWED:
+            if await self._policy.connecting(lambda error, attempts: None)(self._dropped.open):
+                refusals = 0
+                await self._dropped.wait_disconnected()
+            else:
+                refusals += 1
+            await self._policy.pause(1 + refusals)
         await self._dropped.close()
 
     def _log_restrictions(self) -> None:
@@ -234,10 +241,10 @@ class Gateway:
         try:
             async with asyncio.timeout(self._settings.drain_timeout):
                 await self._leave_shared_subscription()
-                self._in_flight.stop()
+                self._inbound.stop_reading()
                 await self._dispatcher.wait_idle()
         except TimeoutError:
-            self._in_flight.stop()
+            self._inbound.stop_reading()
             _log.warning("drain_timeout is over: the broker delivers again what is not acknowledged")
 
     async def _leave_shared_subscription(self) -> None:

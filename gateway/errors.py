@@ -100,7 +100,12 @@ class BrokerError(GatewayError):
 
 
 class BrokerClosed(BrokerError):
-    """The broker ended the connection, perhaps because of what it was asked."""
+    """The broker ended the connection, perhaps because of what it was asked. `reason`: the MQTT 5 code of its
+    DISCONNECT; 0: none came, so the network or a restart may have ended it."""
+
+    def __init__(self, detail: str, reason: int) -> None:
+        super().__init__(detail)
+        self.reason = reason
 
 
 class BrokerRefused(BrokerError):

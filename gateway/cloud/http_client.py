@@ -12,6 +12,7 @@ from typing import TypeAlias, cast
 
 import httptools
 
+from gateway.addresses import HAPPY_EYEBALLS_DELAY
 from gateway.errors import CloudError, OperatorError, TransientError, explain
 
 MAX_RESPONSE = (1 << 20) + 65_536
@@ -22,8 +23,6 @@ PLAIN_PORT = "does this port speak TLS? If not, the URL begins with http://"
 TLS_PORT = "does this port speak TLS? Then the URL begins with https://"
 EXPIRE_INTERVAL = 0.25
 """Seconds between two checks for requests that take too long."""
-HAPPY_EYEBALLS_DELAY = 0.25
-"""Seconds until the next address of a name is tried beside those that have not answered (RFC 8305)."""
 
 
 @dataclass(slots=True)

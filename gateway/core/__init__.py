@@ -14,3 +14,4 @@ from gateway.core.effects import (
 )
 from gateway.core.engine import Engine, Policy
 from gateway.core.merging import apply_exponent
+from gateway.core.plans import REFUSED_FOR, SUSPECTED_FOR

@@ -1,10 +1,10 @@
 """One device: what is known of it, what waits, and its one call in flight. Must never decide what follows."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from gateway.core.effects import DeliveryToken
 from gateway.core.merging import QueuedHeartbeat, drop_long, mergeable_count
@@ -172,26 +172,32 @@ class DeviceState:
     def take_batch(self, most: int, most_bytes: int) -> list[QueuedHeartbeat]:
         """The heartbeats of the next call with their content: the head of what waits, up to one without a layout."""
         waiting: deque[QueuedMessage] = self.waiting or deque()
-        batch: list[QueuedHeartbeat] = []
-        size = 0
-        for item in islice(waiting, self.retry_batch_size or (1 if self.split_remaining else most)):
-            if not isinstance(item, QueuedHeartbeat) or item.layout is None:
-                break
-            size += len(item.delivery.payload)
-            if batch and size > most_bytes:  # its JSON is longer than that
-                break
-            if item.dropped:
-                item.restore_content()
-            batch.append(item)
-        if len(batch) > 1 and not self.retry_batch_size:
-            count = mergeable_count(batch, most, most_bytes)
-            drop_long(batch[count:])
-            del batch[count:]
+        head = self._head_with_content(most, most_bytes)
+        if self.retry_batch_size or len(waiting) < 2:
+            batch = list(head)
+        else:
+            count = mergeable_count(head, most, most_bytes)
+            batch = cast("list[QueuedHeartbeat]", list(islice(waiting, count)))
         self.retry_batch_size = 0
         for _ in batch:
             waiting.popleft()
+        if waiting and isinstance(waiting[0], QueuedHeartbeat):
+            drop_long([waiting[0]])  # its content was needed to see that it does not fit
         self.waiting = waiting or None
         return batch
+
+    def _head_with_content(self, most: int, most_bytes: int) -> Iterator[QueuedHeartbeat]:
+        """What take_batch may take. Each is decoded when it is asked for."""
+        size = 0
+        for item in islice(self.waiting or (), self.retry_batch_size or (1 if self.split_remaining else most)):
+            if not isinstance(item, QueuedHeartbeat) or item.layout is None:
+                return
+            before, size = size, size + len(item.delivery.payload)
+            if before and size > most_bytes:  # its JSON is longer than that
+                return
+            if item.dropped:
+                item.restore_content()
+            yield item
 
     def take_gets(self) -> list[QueuedGet]:
         """The requests at the head of what waits, in order: one answer is for all of them."""

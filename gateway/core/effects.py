@@ -3,12 +3,12 @@
 The dispatcher executes a list of effects in its order; Acknowledge is the last effect of its message.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias
 
 from gateway.errors import Code
-from gateway.protocol import Ack, Call, Device, HelloRecord, Instant, ModelFile, Read
+from gateway.protocol import Ack, Call, Device, Get, HelloRecord, Instant, ModelFile, Read
 
 
 class DeliveryToken(Protocol):
@@ -19,6 +19,23 @@ class DeliveryToken(Protocol):
 
     @property
     def payload(self) -> bytes: ...
+
+
+class Queued(Protocol):
+    """A message that waits for its outcome."""
+
+    @property
+    def delivery(self) -> DeliveryToken: ...
+
+    @property
+    def seq(self) -> int | None: ...
+
+
+class QueuedRequest(Queued, Protocol):
+    """A `get` that waits for its plan."""
+
+    @property
+    def get(self) -> Get: ...
 
 
 class CallService(NamedTuple):
@@ -48,12 +65,16 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class PublishPlan:
-    """Publish a plan, retained. Where that is impossible, `Engine.plan_refused` follows; `delivery` asked for it."""
+    """Publish a plan, retained. `Engine.plan_published` or `Engine.plan_refused` follows, and answers `gets`.
+
+    `delivery` asked for it.
+    """
 
     device: Device
     digest: int
     payload: bytes
     delivery: DeliveryToken
+    gets: Sequence[QueuedRequest] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +131,6 @@ Effect: TypeAlias = (
     | ReportClock
     | Acknowledge
 )
-
-
-class Queued(Protocol):
-    """A message that waits for its outcome."""
-
-    @property
-    def delivery(self) -> DeliveryToken: ...
-
-    @property
-    def seq(self) -> int | None: ...
 
 
 class Effects(list[Effect]):

@@ -22,11 +22,11 @@ from gateway.core.device_state import (
 )
 from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, ReportClock, SaveHellos
 from gateway.core.hellos import HelloTracker
-from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, merge
-from gateway.core.plans import on_plan, on_plan_refused, on_plan_unavailable
+from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, drop_long, merge
+from gateway.core.plans import on_plan, on_plan_published, on_plan_refused, on_plan_unavailable
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
-from gateway.errors import Code, FileError, MessageError
+from gateway.errors import Code, FileError, LimitError, MessageError
 from gateway.protocol import (
     Accepted,
     CallFailure,
@@ -176,9 +176,11 @@ class Engine:
         if self._stopped:
             return effects
         if self._clock.wrong:  # an ack says what time it is
-            self._held.append(HeldMessage(delivery, now.mono, partial(self._reject, delivery, error, device)))
+            self._held.append(
+                HeldMessage(delivery, now.mono, lambda later, _: self._reject(later, delivery, error, device))
+            )
         else:
-            self._reject(delivery, error, device, effects)
+            self._reject(effects, delivery, error, device)
         return effects
 
     def report(
@@ -191,14 +193,7 @@ class Engine:
             self._report(effects, delivery, error, device, count)
         return effects
 
-    def _reject(
-        self,
-        delivery: DeliveryToken,
-        error: MessageError,
-        device: Device | None,
-        effects: Effects,
-        _arrived: float = 0.0,
-    ) -> None:
+    def _reject(self, effects: Effects, delivery: DeliveryToken, error: MessageError, device: Device | None) -> None:
         self._report(effects, delivery, error, device)
         effects.append(Acknowledge(delivery))
 
@@ -231,11 +226,18 @@ class Engine:
             effects.report_error(delivery, error.code, error.detail, self._state(device).max_payload)
         return effects
 
-    def plan_refused(self, refused: PublishPlan, why: str, closed: bool, now: Instant) -> Effects:
-        """The broker did not take a plan. `closed`: it ended the connection instead of saying so, twice."""
+    def plan_published(self, published: PublishPlan, now: Instant) -> Effects:
+        """The broker has a plan."""
         effects = self._effects_at(now)
         if not self._stopped:
-            on_plan_refused(effects, self._state(refused.device), refused, why, closed)
+            on_plan_published(effects, self._state(published.device), published)
+        return effects
+
+    def plan_refused(self, refused: PublishPlan, why: str, rest: float, now: Instant) -> Effects:
+        """The broker did not take a plan, which is not published again for `rest` seconds (0: by its own time)."""
+        effects = self._effects_at(now)
+        if not self._stopped:
+            on_plan_refused(effects, self._state(refused.device), refused, why, rest)
         return effects
 
     # Hellos
@@ -310,10 +312,9 @@ class Engine:
         batch = state.take_batch(self._policy.merge_heartbeats, self._policy.merge_bytes)
         admission.revalidate(effects, state, batch)
         if batch:
-            self._call(effects, state, InFlight(merge(state.device, batch), heartbeats=batch))
-            for item in batch:
-                if len(item.delivery.payload) > KEPT_DECODED:
-                    item.drop_content()
+            call = merge(state.device, batch)
+            drop_long(batch)
+            self._call(effects, state, InFlight(call, heartbeats=batch))
         else:
             self._start_next_call(effects, state, has_slot=True)
 
@@ -459,4 +460,7 @@ class Engine:
             state.follow_clock(clock.offset, clock.step)
         held, self._held = self._held, []
         for each in held:
-            each.take(effects, each.arrived + clock.offset)
+            try:
+                each.take(effects, each.arrived + clock.offset)
+            except Exception as error:  # whatever it is: the others wait for this clock too
+                self._reject(effects, each.delivery, LimitError(f"the gateway failed on it: {error!r}"), None)

@@ -12,11 +12,14 @@ ASK_AGAIN = 1.0
 """Seconds after a call that a read caused, in which no other read causes one: heartbeats wait behind that call."""
 TOTAL_BYTES = 5
 """Of a file's size in a block, at most: it is not known when a read is checked."""
+EXPIRY_BYTES = 5
+"""Of the packet of a block, beside topic and payload: its message expiry interval (MQTT 5, 3.3.2.3.3)."""
 
 
 def limit_violation(read: Read, max_payload: int | None, room: int) -> str | None:
     """The limit of the protocol that a read breaks, as text; None: it breaks none. `room`: bytes that the broker's
-    largest packet leaves for the payload."""
+    largest packet leaves for the payload, without properties."""
+    room -= EXPIRY_BYTES
     if not 1 <= read.length <= MAX_BLOCK_BYTES:
         return f"length: {read.length} where 1 to {MAX_BLOCK_BYTES} bytes belong"
     if not 1 <= read.count <= MAX_BLOCKS:

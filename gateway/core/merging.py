@@ -164,26 +164,29 @@ def apply_exponent(number: Number, exponent: int | None) -> Number:
     return number / _POWERS[-exponent] if exponent < 0 else float(number * _POWERS[exponent])
 
 
-def mergeable_count(waiting: Sequence[QueuedHeartbeat], most: int, most_bytes: int) -> int:
+def mergeable_count(waiting: Iterable[QueuedHeartbeat], most: int, most_bytes: int) -> int:
     """How many of `waiting`, from the first on, make one call of at most `most` heartbeats and about `most_bytes`.
 
-    All have a layout. The bytes are at most MAX_CALL_BYTES.
+    All have a layout. The bytes are at most MAX_CALL_BYTES. Nothing is read beyond the first that does not fit.
     """
-    layout, result, size = waiting[0].layout, None, 0
-    assert layout is not None
+    layout: Layout | None = None
+    result: Result | None = None
+    count = size = 0
     most_bytes = min(most_bytes, MAX_CALL_BYTES)
-    for count, item in enumerate(waiting):
-        heartbeat = item.heartbeat
+    for item in waiting:
+        heartbeat, layout = item.heartbeat, layout or item.layout
+        assert layout is not None
         if count == most or item.layout != layout:
-            return count
+            break
         size += _json_size(heartbeat, layout)
         if count and size > most_bytes:
-            return count
+            break
         if heartbeat.result is not None:
             if result is not None and _without_ages(heartbeat.result) != _without_ages(result):
-                return count
+                break
             result = heartbeat.result
-    return len(waiting)
+        count += 1
+    return count
 
 
 def _without_ages(result: Result) -> Result:

@@ -1,12 +1,27 @@
 """What a device gets of its plan, once the service has answered. A plan that has not changed costs no message."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from gateway.core.device_state import DeviceState, PendingPlanCheck, PlanState, QueuedGet
-from gateway.core.effects import DeliveryToken, Effects, PublishAck, PublishPlan
+from gateway.core.effects import DeliveryToken, Effects, PublishAck, PublishPlan, QueuedRequest
 from gateway.errors import Code
 from gateway.protocol import Ack, Channel, Plan
 
 REFUSED_FOR = 3600.0
-"""Seconds for which a plan is not published again after the broker closed the connection twice because of it."""
+"""Seconds for which a plan is not published again after the broker closed each connection because of it."""
+SUSPECTED_FOR = 300.0
+"""The same, where the broker gave no reason: it may have been the network."""
+
+
+class _Answer(NamedTuple):
+    """The service's answer. `payload`: for this device. `obstacle`: why it cannot be published; None: it can."""
+
+    state: DeviceState
+    known: PlanState
+    plan: Plan
+    payload: bytes
+    obstacle: str | None
 
 
 def on_plan(
@@ -20,11 +35,11 @@ def on_plan(
     known.digest, known.asked = plan.digest, effects.now.mono
     known.readable, known.files = plan.digest, plan.files
     payload = state.plan_payload(plan)
-    obstacle = _obstacle(state, known, plan, payload, room, effects.now.mono)
+    answer = _Answer(state, known, plan, payload, _obstacle(state, known, plan, payload, room, effects.now.mono))
     if gets:
-        _answer_gets(effects, state, known, plan, gets, payload, obstacle)
+        _answer_gets(effects, answer, gets)
     if check is not None:
-        _answer_check(effects, state, known, plan, check, payload, obstacle)
+        _answer_check(effects, answer, check)
     return known
 
 
@@ -34,13 +49,21 @@ def on_plan_unavailable(state: DeviceState, now: float) -> None:
     known.digest, known.asked = None, now
 
 
-def on_plan_refused(effects: Effects, state: DeviceState, refused: PublishPlan, why: str, closed: bool) -> None:
-    """The broker did not take a plan. `closed`: it ended the connection instead of saying so, twice."""
+def on_plan_published(effects: Effects, state: DeviceState, published: PublishPlan) -> None:
+    """The broker has a plan."""
+    _end_gets(effects, state, published.digest, published.gets, None)
+
+
+def on_plan_refused(effects: Effects, state: DeviceState, refused: PublishPlan, why: str, rest: float) -> None:
+    """The broker did not take a plan, which is not published again for `rest` seconds."""
     known = state.plan = state.plan or PlanState()
     detail = f"plan {refused.digest}: {why}"
-    if closed:
-        known.refused = (refused.digest, effects.now.mono + REFUSED_FOR, detail)
-    if known.note_too_large(refused.digest):
+    if rest:
+        known.refused = (refused.digest, effects.now.mono + rest, detail)
+    is_new = known.note_too_large(refused.digest)
+    if refused.gets:
+        _end_gets(effects, state, refused.digest, refused.gets, detail)
+    elif is_new:
         _report(effects, state, refused.delivery, detail)
 
 
@@ -57,50 +80,44 @@ def _obstacle(state: DeviceState, known: PlanState, plan: Plan, payload: bytes, 
     return None
 
 
-def _answer_gets(
-    effects: Effects,
-    state: DeviceState,
-    known: PlanState,
-    plan: Plan,
-    gets: list[QueuedGet],
-    payload: bytes,
-    obstacle: str | None,
-) -> None:
+def _answer_gets(effects: Effects, answer: _Answer, gets: list[QueuedGet]) -> None:
     """Each get has its answer, whatever was published lately; one publication is for all of them."""
+    state, known, plan, _, obstacle = answer
     asking = [item for item in gets if item.get.have != plan.digest]
     if asking and obstacle is None:
-        _publish(effects, state, known, plan, payload, asking[0].delivery)
+        _publish(effects, answer, asking[0].delivery, gets)
+        return
+    if asking:
+        known.note_too_large(plan.digest)
+    _end_gets(effects, state, plan.digest, gets, obstacle)
+
+
+def _end_gets(
+    effects: Effects, state: DeviceState, digest: int, gets: Sequence[QueuedRequest], obstacle: str | None
+) -> None:
+    """The broker has their plan. `obstacle`: why it does not; that is an error for those that do not have it."""
     for item in gets:
-        if obstacle is None or item.get.have == plan.digest:
+        if obstacle is None or item.get.have == digest:
             effects.accept(item.delivery, item.seq, state.max_payload)
         else:
-            known.note_too_large(plan.digest)
             effects.reject([item], Code.TOO_LARGE, obstacle, state.max_payload)
 
 
-def _answer_check(
-    effects: Effects,
-    state: DeviceState,
-    known: PlanState,
-    plan: Plan,
-    check: PendingPlanCheck,
-    payload: bytes,
-    obstacle: str | None,
-) -> None:
+def _answer_check(effects: Effects, answer: _Answer, check: PendingPlanCheck) -> None:
+    state, known, plan, _, obstacle = answer
     if check.have == plan.digest or known.just_published(plan.digest, effects.now.mono):
         return
     if obstacle is None:
-        _publish(effects, state, known, plan, payload, check.delivery)
+        _publish(effects, answer, check.delivery)
     elif known.note_too_large(plan.digest):
         _report(effects, state, check.delivery, obstacle)
 
 
-def _publish(
-    effects: Effects, state: DeviceState, known: PlanState, plan: Plan, payload: bytes, delivery: DeliveryToken
-) -> None:
+def _publish(effects: Effects, answer: _Answer, delivery: DeliveryToken, gets: Sequence[QueuedGet] = ()) -> None:
+    state, known, plan, payload, _ = answer
     known.published, known.published_at = plan.digest, effects.now.mono
     known.too_large = tuple(digest for digest in known.too_large if digest != plan.digest)
-    effects.append(PublishPlan(state.device, plan.digest, payload, delivery))
+    effects.append(PublishPlan(state.device, plan.digest, payload, delivery, gets))
 
 
 def _report(effects: Effects, state: DeviceState, delivery: DeliveryToken, detail: str) -> None:

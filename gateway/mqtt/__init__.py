@@ -2,7 +2,6 @@
 
 from gateway.mqtt.connection import BrokerEndpoint
 from gateway.mqtt.dropped_count import DroppedCount
-from gateway.mqtt.event_loop import HAPPY_EYEBALLS_DELAY
 from gateway.mqtt.limits import BrokerLimits, Restriction, Wanted, restrictions
 from gateway.mqtt.packets import FAILURE, NO_MATCHING_SUBSCRIBERS
 from gateway.mqtt.probe import MQTT_3_1_1, MQTT_5, connack_code, speaks_mqtt

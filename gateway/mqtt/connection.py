@@ -82,7 +82,10 @@ class BrokerConnection:
 
     Where the broker ends the connection, what was in flight is sent again one by one: the publication that is alone
     when the broker does so again is given up, or it would end every connection, and nothing behind it would be sent.
+    Without a DISCONNECT it must be alone twice, and closes are not counted that ended the other connection too. One
+    without a PUBACK holds back the others for the endpoint's `timeout` at most.
 
+    `other_connection`: the number of the connection of the same gateway that a restart or a cut network ends too.
     `rejected`: topics whose messages go to `on_rejected` instead of `on_message`, many at once, as their PUBACKs.
     """
 
@@ -94,6 +97,7 @@ class BrokerConnection:
         receive_maximum: int = 65_535,
         rejected: Mapping[bytes, RejectedTopic] | None = None,
         on_rejected: Callable[[bytearray], None] = lambda pubacks: None,
+        other_connection: Callable[[], int] = lambda: 0,
     ) -> None:
         self._endpoint = endpoint
         self._on_connected = on_connected
@@ -106,6 +110,11 @@ class BrokerConnection:
         self._last_id = FIRST_PACKET_ID
         self._suspects = 0
         """Publications, the next ones, of which one may have ended a connection: each is sent alone."""
+        self._close_reason: int | None = None
+        """CLOSED with the reason of a close that a publication may have caused, until the next connection."""
+        self._alone_at_close: _Publication | None = None
+        """The one that was alone in flight when the broker closed without a reason."""
+        self._other_connection, self._other_number = other_connection, 0
         self._may_subscribe = asyncio.Event()
         """Cleared while suspects are sent: a subscription could be what ends the connection next."""
         self._may_subscribe.set()
@@ -219,10 +228,13 @@ class BrokerConnection:
             packet_id = self._next_id()
             packet = packets.publish(topic, payload, packet_id, retain and limits.retain, properties, qos)
             if len(packet) > limits.maximum_packet_size:
+                self._one_suspect_less()
                 self._loop.call_soon(on_puback, reasons.PACKET_TOO_LARGE)
                 continue
             self._unacknowledged[packet_id] = publication
             self._adapter.send(packet)
+            if self._suspects:
+                self._loop.call_later(self._endpoint.timeout, self._end_suspicion, packet_id, publication)
 
     def _next_id(self) -> int:
         while True:
@@ -233,8 +245,7 @@ class BrokerConnection:
     def _on_puback(self, puback: Puback) -> None:
         publication = self._unacknowledged.pop(puback.packet_id, None)
         if publication is not None:
-            if self._suspects:
-                self._one_suspect_less()
+            self._one_suspect_less()
             publication.on_puback(puback.reason)
         if self._unsent:
             self._send_unsent()
@@ -245,11 +256,14 @@ class BrokerConnection:
             self._on_puback(Puback(packet_id, 0))
 
     async def subscribe(self, filters: Sequence[tuple[str, SubscribeOptions]]) -> list[ReasonCode]:
-        """The broker's reason code for each filter. Raises BrokerError where no answer comes, BrokerClosed where the
-        broker ends the connection instead."""
+        """The broker's reason code for each filter. Raises BrokerError where no whole answer comes, BrokerClosed where
+        the broker ends the connection instead."""
         await self._may_subscribe.wait()
         batches = self.limits.batches([each for each, _ in filters])
-        return await self._replies_to(self._client.subscribe(list(filters[batch])) for batch in batches)
+        codes = await self._replies_to(self._client.subscribe(list(filters[batch])) for batch in batches)
+        if len(codes) != len(filters):
+            raise BrokerError(f"the broker answers {len(codes)} of {len(filters)} filters: {reasons.DEFECT}")
+        return codes
 
     async def unsubscribe(self, filters: Sequence[str]) -> None:
         """Returns when the broker has answered. Raises BrokerError where no answer comes."""
@@ -298,6 +312,7 @@ class BrokerConnection:
         endpoint = self._endpoint
         self.limits = limits = BrokerLimits.from_connack(granted, endpoint.keepalive, endpoint.session_expiry)
         self._adapter.start_keepalive(limits.keepalive)
+        self._suspect_in_flight()
         if self._suspects:
             self._may_subscribe.clear()
         self._adapter.on_flushed = None if limits.maximum_qos else self._on_flushed
@@ -324,34 +339,54 @@ class BrokerConnection:
         else:
             self.disconnect_reason = _OWN_REASONS.get(reason.value, str(reason))
         code = reason.value
-        suspicious = code in reasons.ENDED_BY_A_PUBLICATION if from_broker else code == reasons.UNSPECIFIED
-        kind = BrokerClosed if was_up and suspicious else BrokerError
-        error = kind(f"the connection broke: {self.disconnect_reason}")
+        text = f"the connection broke: {self.disconnect_reason}"
+        error = BrokerError(text)
+        if was_up and (code in reasons.ENDED_BY_A_PUBLICATION if from_broker else code == reasons.UNSPECIFIED):
+            given = code if from_broker else 0
+            error = BrokerClosed(text, given)
+            self._close_reason = reasons.CLOSED | given
         waiting: list[asyncio.Future[Any]] = [self._opened, *self._replies.values()]
         for each in waiting:
             if not each.done():
                 each.set_exception(error)
-        if was_up and suspicious:
-            self._suspect_in_flight(reasons.CLOSED | (code if from_broker else 0))
 
-    def _suspect_in_flight(self, reason: int) -> None:
-        """The broker ended the connection, and not for a reason that has nothing to do with publications."""
+    def _suspect_in_flight(self) -> None:
+        """Before anything is sent on a new connection: whether a publication ended the last one. It is known only now
+        whether the other connection ended too."""
+        reason, self._close_reason = self._close_reason, None
+        before, self._other_number = self._other_number, self._other_connection()
+        unexplained = reason == reasons.CLOSED
+        if reason is None or not self._unacknowledged or (unexplained and self._other_number != before):
+            return
         if not self._suspects:
             self._suspects = len(self._unacknowledged)
-        elif self._unacknowledged:
-            _, publication = self._unacknowledged.popitem()
-            self._one_suspect_less()
-            publication.on_puback(reason)
+            return
+        packet_id, alone = next(iter(self._unacknowledged.items()))
+        if unexplained and alone is not self._alone_at_close:
+            self._alone_at_close = alone
+            return
+        self._alone_at_close = None
+        del self._unacknowledged[packet_id]
+        self._one_suspect_less()
+        alone.on_puback(reason)
+
+    def _end_suspicion(self, packet_id: int, alone: _Publication) -> None:
+        """It has neither PUBACK nor close in `timeout` seconds: the others must not wait for it."""
+        if self._suspects and self._unacknowledged.get(packet_id) is alone:
+            self._suspects = 0
+            self._may_subscribe.set()
+            self._send_unsent()
 
     def _one_suspect_less(self) -> None:
-        self._suspects -= 1
-        if not self._suspects:
-            self._may_subscribe.set()
+        if self._suspects:
+            self._suspects -= 1
+            if not self._suspects:
+                self._may_subscribe.set()
 
-    def _on_reply(self, client: object, userdata: object, mid: int, reasons: list[ReasonCode], properties: Any) -> None:
+    def _on_reply(self, client: object, userdata: object, mid: int, codes: list[ReasonCode], properties: Any) -> None:
         reply = self._replies.get(mid)
         if reply is not None and not reply.done():
-            reply.set_result(reasons)
+            reply.set_result(codes)
 
 
 def _detail(properties: dict[str, Any]) -> str:

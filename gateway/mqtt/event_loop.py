@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import paho.mqtt.client as paho
 
+from gateway.addresses import HAPPY_EYEBALLS_DELAY
 from gateway.clock import monotonic
 from gateway.mqtt.buffered_socket import BufferedSocket
 from gateway.mqtt.packets import Puback, Publish, RejectedTopic
@@ -22,10 +23,6 @@ PACKETS_PER_ITERATION = 64
 """Packets that are processed before the loop runs other callbacks."""
 KEEPALIVE_CHECK = 1.0
 """Seconds between two checks of the keepalive, as paho needs it, at most; a quarter of a shorter keepalive."""
-
-
-HAPPY_EYEBALLS_DELAY = 0.25
-"""Seconds until the next address of a name is tried beside those that have not answered (RFC 8305)."""
 
 
 class PahoClient(paho.Client):

@@ -10,15 +10,15 @@ NO_SHARED_SUBSCRIPTIONS = 0x9E
 NO_WILDCARDS = 0xA2
 CLOSED = 0x100
 """Added to a reason code, not one of MQTT's: the broker closed the connection twice during a publication, and gave that
-reason (0: none), so the publication was given up."""
+reason, or three times, and gave none (0), so the publication was given up."""
 
 _LOG = "the broker's log says more"
-_DEFECT = "this should not happen: report it with the broker's log"
+DEFECT = "this should not happen: report it with the broker's log"
 
 REASONS: Mapping[int, tuple[str, str]] = {
     0x80: ("Unspecified error", _LOG),
-    0x81: ("Malformed packet", _DEFECT),
-    0x82: ("Protocol error", _DEFECT),
+    0x81: ("Malformed packet", DEFECT),
+    0x82: ("Protocol error", DEFECT),
     0x83: ("Implementation specific error", _LOG),
     0x84: ("Unsupported protocol version", "take a broker, or a listener, that speaks MQTT 5"),
     0x85: ("Client identifier not valid", "set a client_id that the broker takes"),
@@ -43,9 +43,9 @@ REASONS: Mapping[int, tuple[str, str]] = {
     ),
     0x8F: ("Topic filter invalid", "set a root and fleets that the broker takes as topics"),
     0x90: ("Topic name invalid", "set a root that the broker takes as a topic"),
-    0x91: ("Packet identifier in use", _DEFECT),
-    0x93: ("Receive Maximum exceeded", _DEFECT),
-    0x94: ("Topic alias invalid", _DEFECT),
+    0x91: ("Packet identifier in use", DEFECT),
+    0x93: ("Receive Maximum exceeded", DEFECT),
+    0x94: ("Topic alias invalid", DEFECT),
     0x95: ("Packet too large", "raise the broker's largest packet (max_packet_size)"),
     0x96: ("Message rate too high", "raise the broker's limit of messages a second for the gateway's user"),
     0x97: ("Quota exceeded", "raise the broker's quotas (connections, subscriptions, bytes) for the gateway's user"),
@@ -61,7 +61,7 @@ REASONS: Mapping[int, tuple[str, str]] = {
         "Maximum connect time",
         "raise the time after which the broker ends connections, if it is too often",
     ),
-    0xA1: ("Subscription identifiers not supported", _DEFECT),
+    0xA1: ("Subscription identifiers not supported", DEFECT),
     0xA2: ("Wildcard subscriptions not supported", "allow wildcard subscriptions at the broker"),
 }
 """Code -> its name, and what to do."""
@@ -73,7 +73,8 @@ ENDED_BY_A_PUBLICATION = frozenset((0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x95, 0x
 def explain(code: int, detail: str = "") -> str:
     """In words, with what to do. `detail`: the broker's own, from Reason String or Server Reference."""
     if code & CLOSED:
-        reason = explain(code - CLOSED, detail) if code != CLOSED else f"it gave no reason: {_LOG}"
-        return f"the broker closed the connection twice during this publication: {reason}"
+        if code == CLOSED:
+            return f"the connection ended three times during this publication; the broker gave no reason: {_LOG}"
+        return f"the broker closed the connection twice during this publication: {explain(code - CLOSED, detail)}"
     name, todo = REASONS.get(code, ("reason unknown to MQTT 5", _LOG))
     return f"{name} (0x{code:02X}{', ' + detail if detail else ''}): {todo}"

@@ -22,7 +22,8 @@ from gateway.mqtt.packets import Publish, RejectedTopic
 SHARED = "$share/"
 """MQTT 5: the beginning of the filter of a shared subscription."""
 CLOSED_ALLOWED = 2
-"""Connections that the broker may end instead of an answer to one subscription, before that is given up."""
+"""Connections that the broker may end instead of an answer to one subscription, before that is given up; without a
+reason one more."""
 PUBLISHER_SUFFIX = "-mouth"
 """Of the publisher's client id. Brokers in use know the gateway by this id, so it must not change."""
 
@@ -97,7 +98,12 @@ class MqttSession:
             endpoint, self._on_message, self._on_connected, receive_maximum, self._rejected, self._on_rejected
         )
         publisher = replace(endpoint, client_id=endpoint.client_id + PUBLISHER_SUFFIX, session_expiry=0)
-        self._publisher = BrokerConnection(publisher, self._on_retained, lambda _: handler.may_publish(self.limits))
+        self._publisher = BrokerConnection(
+            publisher,
+            self._on_retained,
+            lambda _: handler.may_publish(self.limits),
+            other_connection=lambda: self._connection,
+        )
         self._connection = self._received = 0
         self._unacknowledged: deque[Delivery] = deque()
         self.subscribed = self._paused = False
@@ -214,18 +220,22 @@ class MqttSession:
         """Have the retained messages of `topics` delivered; `subscribed` is called once the broker has confirmed.
 
         It unsubscribes after `linger` seconds more. Where the connection breaks meanwhile, the next one is used. Raises
-        BrokerClosed where the broker has ended CLOSED_ALLOWED connections instead of an answer.
+        BrokerClosed where the broker has ended CLOSED_ALLOWED connections instead of an answer; where it gave no
+        reason, one more, and those are not counted with which the subscriber's connection ended too.
         """
         closed = 0
         while True:
             await self._publisher.connected.wait()
+            connection = self._connection
             try:
                 await self._publisher.subscribe([(topic, _RETAINED_NOW) for topic in topics])
                 break
-            except BrokerClosed:
-                closed += 1
-                if closed == CLOSED_ALLOWED:
-                    raise
+            except BrokerClosed as error:
+                await self._publisher.connected.wait()
+                if error.reason or connection == self._connection:
+                    closed += 1
+                    if closed >= CLOSED_ALLOWED + (not error.reason):
+                        raise
             except BrokerError:
                 pass
         subscribed()

@@ -33,5 +33,5 @@ def find_loss(record: SessionRecord | None, session_present: bool, now: float) -
     """`record` None: this client id was never connected to this broker, so no session can be lost."""
     if record is None or session_present:
         return None
-    away = now - record.connected
-    return SessionLoss(record.connected, now, expired=record.expiry != FOR_EVER and away >= record.expiry)
+    since = min(record.connected, now)  # the clock may have been ahead then
+    return SessionLoss(since, now, expired=record.expiry != FOR_EVER and now - since >= record.expiry)

@@ -15,6 +15,8 @@ import structlog
 from gateway import protocol
 from gateway.cloud import EdgeManagerClient
 from gateway.core import (
+    REFUSED_FOR,
+    SUSPECTED_FOR,
     Acknowledge,
     CallService,
     DeadLetter,
@@ -29,7 +31,7 @@ from gateway.core import (
 )
 from gateway.errors import FileError
 from gateway.files import BlockSender, ModelFileStore, ReadQueue
-from gateway.mqtt import CLOSED, Delivery, MqttSession, explain
+from gateway.mqtt import CLOSED, FAILURE, Delivery, MqttSession, explain
 from gateway.ops import Metrics
 from gateway.pipeline import clock
 from gateway.pipeline.backpressure import InFlightLimit
@@ -65,7 +67,7 @@ class Dispatcher:
         """Before the first message: restore the hellos of the last run."""
         self._session, self._client, self._models = session, client, models
         self._publisher = Publisher(
-            session, self._topics, self._store, self._metrics, self._changed.set, self._on_plan_refused
+            session, self._topics, self._store, self._metrics, self._changed.set, self._on_plan_confirmed
         )
         self._block_sender = BlockSender(
             partial(session.publish, expiry=self._block_expiry),
@@ -141,9 +143,10 @@ class Dispatcher:
                     _report_clock(effect)
 
     def _acknowledge(self, delivery: Delivery) -> None:
+        size = delivery.size
         self._session.ack(delivery)
         self._metrics.acknowledged.inc()
-        self._limit.release(delivery.uncut_size or len(delivery.payload))
+        self._limit.release(size)
         self._changed.set()
 
     def _send_blocks(self, effect: SendBlocks) -> None:
@@ -153,9 +156,11 @@ class Dispatcher:
         topic = protocol.topic_for_same_device(cast("Delivery", effect.delivery).topic, protocol.Channel.BLOCK)
         self._reads.send(topic, effect.file, effect.read, unavailable)
 
-    def _on_plan_refused(self, refused: PublishPlan, reason: int) -> None:
-        closed = bool(reason & CLOSED)
-        self.execute(self._engine.plan_refused(refused, explain(reason), closed, clock.now()))
+    def _on_plan_confirmed(self, plan: PublishPlan, reason: int) -> None:
+        if reason >= FAILURE:
+            self.execute(self._engine.plan_refused(plan, explain(reason), plan_rest(reason), clock.now()))
+        else:
+            self.execute(self._engine.plan_published(plan, clock.now()))
 
     # Calls
 
@@ -189,6 +194,13 @@ class Dispatcher:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.error("internal error: please report this traceback", exc_info=task.exception())
+
+
+def plan_rest(reason: int) -> float:
+    """Seconds for which a plan that the broker did not take is not published again; 0: by its own time."""
+    if not reason & CLOSED:
+        return 0.0
+    return SUSPECTED_FOR if reason == CLOSED else REFUSED_FOR
 
 
 def _report_clock(report: ReportClock) -> None:

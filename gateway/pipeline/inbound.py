@@ -52,6 +52,7 @@ class InboundHandler:
         self._limit, self._rates, self._max_payload = limit, rates, max_payload
         self._rejections = RejectionCounter(metrics)
         self._watch = watch
+        self._stopped = False
 
     def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
         """Before the first connection."""
@@ -61,7 +62,14 @@ class InboundHandler:
         self._downtime = self._store.downtime()
         self._check_blocked()
 
+    def stop_reading(self) -> None:
+        """Read nothing more, and report at once what was rejected and not reported yet."""
+        self._limit.stop()
+        self._report_due(clock.now(), float("inf"))
+
     def stop(self) -> None:
+        """Take nothing from now on: what still comes, the broker will deliver again."""
+        self._stopped = True
         self._timer.cancel()
 
     def connected(self, connection: int, session_present: bool) -> None:
@@ -71,12 +79,16 @@ class InboundHandler:
         if session_present:
             self._rates.allow_backlog(self._downtime if connection == 1 else now.mono - self._checked_at, now.mono)
         self._dispatcher.execute(self._engine.reconnected(connection, session_present, now))
+        if not self._engine.clock_is_wrong:
+            self._watch.record()
 
     def may_publish(self, limits: BrokerLimits) -> None:
         self._engine.set_room(self._topics.room(limits.publication_room))
 
     def delivered(self, delivery: Delivery) -> None:
         """A message: accepted or rejected, never lost."""
+        if self._stopped:
+            return
         size = len(delivery.payload)
         self._limit.acquire(size)
         if size > self._max_payload:
@@ -141,6 +153,11 @@ class InboundHandler:
     def _report(self, report: Report, now: Instant) -> list[Effect]:
         return self._engine.report(report.delivery, report.error, now, _device(report.sender), report.count)
 
+    def _report_due(self, now: Instant, until: float) -> None:
+        """`until`: as RejectionCounter.due."""
+        for report in self._rejections.due(until):
+            self._dispatcher.execute(self._report(report, now))
+
     def _check_blocked(self) -> None:
         """Where all messages wait behind a few, end the waits of these: for hellos, and for calls that fail alone."""
         self._timer = asyncio.get_running_loop().call_later(CHECK_EVERY, self._check_blocked)
@@ -148,11 +165,10 @@ class InboundHandler:
         self._dispatcher.check_clock()
         if not self._engine.clock_is_wrong:  # what follows keeps or says what time it is
             self._store.touch_liveness()
+            self._watch.record()
             if self._session.receiving:
                 self._watch.receiving()
-            now = Instant(time.time(), self._checked_at)
-            for report in self._rejections.due(now.mono):
-                self._dispatcher.execute(self._report(report, now))
+            self._report_due(Instant(time.time(), self._checked_at), self._checked_at)
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:
             self._dispatcher.end_hello_waits(under_pressure=True)

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import structlog
@@ -50,8 +51,8 @@ class PublishBarrier:
 
 
 class Publisher:
-    """`unconfirmed` counts publications without PUBACK; `on_confirmed` is called at each PUBACK, and first
-    `on_plan_refused`, with the reason code, where the broker did not take a plan."""
+    """`unconfirmed` counts publications without PUBACK; `on_confirmed` is called at each PUBACK, and first, with the
+    reason code, `on_plan_confirmed` at that of a plan."""
 
     def __init__(
         self,
@@ -60,11 +61,11 @@ class Publisher:
         store: StateStore,
         metrics: Metrics,
         on_confirmed: Callable[[], None],
-        on_plan_refused: Callable[[PublishPlan, int], None],
+        on_plan_confirmed: Callable[[PublishPlan, int], None],
     ) -> None:
         self._session, self._topics = session, topics
         self._store, self._metrics = store, metrics
-        self._on_confirmed, self._on_plan_refused = on_confirmed, on_plan_refused
+        self._on_confirmed, self._on_plan_confirmed = on_confirmed, on_plan_confirmed
         self.unconfirmed = 0
         self._second, self._logged, self._not_logged = float("-inf"), 0, 0
         self._refusals_logged: dict[int, float] = {}
@@ -79,12 +80,8 @@ class Publisher:
         """Retained."""
         self._metrics.plans_published.inc()
 
-        def on_reason(reason: int) -> None:
-            if reason >= FAILURE:
-                self._on_plan_refused(effect, reason)
-
         topic = self._topics.format(effect.device, Channel.PLAN)
-        self._publish(barrier, topic, effect.payload, on_reason, retain=True)
+        self._publish(barrier, topic, effect.payload, partial(self._on_plan_confirmed, effect), retain=True)
 
     def dead_letter(self, effect: DeadLetter, barrier: PublishBarrier) -> None:
         """The rejected payload, byte for byte, with topic, code and reason as user properties.

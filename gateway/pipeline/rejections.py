@@ -67,7 +67,8 @@ class RejectionCounter:
         self._session.reject_until(topic, until, size)
 
     def due(self, now: float) -> Iterator[Report]:
-        """What is to be reported now. Forgets who caused nothing since the last report."""
+        """What is to be reported now; at `now` infinite, the last time, all that was not reported. Forgets who caused
+        nothing since the last report."""
         for key, rejected in list(self._rejected.items()):
             report = self._report(rejected, now)
             if report is not None:

@@ -3,9 +3,11 @@
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 
+from gateway.clock import monotonic
 from gateway.mqtt import SessionRecord, find_loss
 from gateway.ops import Metrics
 from gateway.storage import SessionFile
@@ -13,13 +15,31 @@ from gateway.storage import SessionFile
 _log = structlog.get_logger()
 
 
+class _Connection(NamedTuple):
+    """`at`: on the monotonic clock."""
+
+    at: float
+    session_present: bool
+    expiry: int
+
+
 class SessionWatch:
     def __init__(self, file: SessionFile, metrics: Metrics) -> None:
         self._file, self._metrics = file, metrics
+        self._unrecorded: _Connection | None = None
 
     def connected(self, session_present: bool, expiry: int) -> None:
-        """`expiry`: seconds that the broker keeps the session after this connection."""
-        now, record = time.time(), self._file.record
+        """The next `record` records it. `expiry`: seconds that the broker keeps the session after this connection."""
+        if self._unrecorded is not None:
+            session_present = session_present and self._unrecorded.session_present
+        self._unrecorded = _Connection(monotonic(), session_present, expiry)
+
+    def record(self) -> None:
+        """The wall clock is right."""
+        if self._unrecorded is None:
+            return
+        (at, session_present, expiry), self._unrecorded = self._unrecorded, None
+        now, record = time.time() - (monotonic() - at), self._file.record
         loss = find_loss(record, session_present, now)
         if loss is not None:
             self._metrics.sessions_lost.inc()
@@ -33,5 +53,5 @@ class SessionWatch:
         self._file.save(replace(record, connected=now, expiry=expiry, loss=loss or record.loss))
 
     def receiving(self) -> None:
-        """The gateway is connected and subscribed now."""
+        """The gateway is connected and subscribed now, and the wall clock is right."""
         self._file.touch(time.time())

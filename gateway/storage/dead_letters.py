@@ -6,6 +6,7 @@ Must never keep more of one device than of another that sent as much.
 """
 
 import base64
+import errno
 import json
 import os
 from collections import Counter
@@ -97,10 +98,12 @@ class DeadLetterFile:
                     else:
                         file.write(line)
             new.replace(self._older)
-        except OSError:
+        except OSError as error:
             with suppress(OSError):
                 new.unlink(missing_ok=True)
-            with suppress(OSError):  # it is tried again when `dead.jsonl` is full again
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                return  # it is tried again when `dead.jsonl` is full again
+            with suppress(OSError):  # tried again, too
                 for each in (self._full, self._older):
                     if each.is_dir():
                         set_aside(each, "it is a directory")

@@ -9,8 +9,10 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from gateway.mqtt import FOR_EVER, SessionLoss, SessionRecord
+from gateway.protocol import LATEST
 
 
 class SessionFile:
@@ -29,14 +31,13 @@ class SessionFile:
 
     def _read(self) -> SessionRecord | None:
         try:
-            connected = self._path.stat().st_mtime
+            connected = min(max(self._path.stat().st_mtime, 0), LATEST)
         except OSError:
             return None
         try:
             content = json.loads(self._path.read_bytes())
-            loss = content["loss"] and SessionLoss(**content["loss"])
-            return SessionRecord(connected, int(content["expiry"]), loss)
-        except (OSError, ValueError, TypeError, KeyError):
+            return SessionRecord(connected, int(content["expiry"]), _loss(content["loss"]))
+        except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return SessionRecord(connected, FOR_EVER)  # damaged: there was a session, and no more is known
 
     def save(self, record: SessionRecord) -> None:
@@ -55,3 +56,13 @@ class SessionFile:
             self._record = replace(self._record, connected=now)
             with suppress(OSError):
                 os.utime(self._path, (now, now))
+
+
+def _loss(content: Any) -> SessionLoss | None:
+    """Raises TypeError or ValueError for what is no loss."""
+    if content is None:
+        return None
+    loss = SessionLoss(**content)
+    if not (0 <= loss.since <= LATEST and 0 <= loss.until <= LATEST and isinstance(loss.expired, bool)):
+        raise ValueError(content)
+    return loss

@@ -14,6 +14,7 @@ from tests.support.flood import Flood
 from tests.support.needs import program
 from tests.support.payloads import EPOCH
 from tests.support.plain_device import Login, Operator, PlainDevice
+from tests.support.polling import until
 
 FLOOD_S = scaled(2.0, 30.0)
 RATE, BURST = 50, 200
@@ -64,6 +65,25 @@ def test_a_flood_from_one_device(scenario: Scenario, qos: int) -> None:
     assert (behaved.errors, behaved.accepted) == (0, behaved.sent)
     assert 0 < flood.sent - rejected <= BURST + RATE * seconds + 1
     assert 0 < sum(each.properties["code"] == "7" for each in letters) <= seconds + 1
+
+
+def test_a_stop_during_a_flood_reports_all_that_was_counted(scenario: Scenario) -> None:
+    """What is acknowledged is not delivered again: without its report nobody would learn of it."""
+    gateway = scenario.gateway(device_rate=1, device_burst=5)
+    at, name, count = scenario.broker.address, f"{scenario.name}/loud", 300
+    user = scenario.broker.add_users([name])[name]
+    watcher = Login(at.host, at.gateway_port, at.operator.user, at.operator.password)
+    device = PlainDevice(Login(at.host, at.device_port, user.user, user.password), name)
+    with Operator(watcher, scenario.name) as operator, device:
+        for _ in range(count):
+            device.send("hb", b"\xc1")
+        gateway.until_metric('messages_received_total{channel="hb"}', count)
+        assert gateway.terminate() == 0
+
+        def reported() -> int:
+            return sum(int(each.properties.get("count", 1)) for each in operator.dead.so_far())
+
+        until(lambda: reported() == count, lambda: f"{reported()} of {count} rejections are on dead")
 
 
 class SmallQueue(Mosquitto):

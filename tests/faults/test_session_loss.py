@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.demo.brokers.mosquitto import Mosquitto
+from tests.faults.clocked import JumpingClock
 from tests.faults.scenario import Scenario, scaled
 from tests.support.gateway_process import READY, GatewayProcess
 from tests.support.paths import ROOT
@@ -82,5 +83,24 @@ def test_the_session_expires(own_scenario: Scenario) -> None:
     connected = time.time()
     own_scenario.run_for(2.5)
     gateway.start()
+    check_said(gateway.wait_for_log(EXPIRED), connected)
+    assert gateway.metrics()["sessions_lost_total"] == 1
+
+
+def test_a_loss_that_is_found_while_the_clock_is_wrong(own_scenario: Scenario) -> None:
+    """It is reported once the clock is right; a kill before that leaves the date of the last connection as it is."""
+    clock = JumpingClock(own_scenario.folder / "clock")
+    gateway = own_scenario.gateway(command=clock.command, session_expiry=1)
+    gateway.terminate()
+    connected = time.time()
+    clock.jump(-connected)
+    own_scenario.run_for(2.5)
+    gateway.start()
+    not_said(gateway)
+    gateway.kill()
+    own_scenario.run_for(2.5)
+    gateway.start()
+    not_said(gateway)
+    clock.jump(0)
     check_said(gateway.wait_for_log(EXPIRED), connected)
     assert gateway.metrics()["sessions_lost_total"] == 1

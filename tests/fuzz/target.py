@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from gateway.cloud import json_body
-from gateway.core.effects import Acknowledge, CallService, DeadLetter, Effect, PublishAck
+from gateway.core.effects import Acknowledge, CallService, DeadLetter, Effect, PublishAck, PublishPlan
 from gateway.core.engine import Engine, Policy
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.protocol import decoder, encoder
@@ -162,6 +162,8 @@ class EngineDriver:
                 case Acknowledge(token):
                     assert self.waits[token], "acknowledged twice"
                     self.waits[token] = False
+                case PublishPlan():
+                    self.execute(self.engine.plan_published(effect, self.now))
                 case PublishAck(_, ack, room):
                     least = len(encoder.encode_ack(ack, 0))
                     assert len(encoder.encode_ack(ack, room)) <= max(least, 200 if room is None else room)

@@ -87,6 +87,7 @@ class Ledger:
         self.backing_off: set[Device] = set()
         self.awaited: set[Device] = set()
         self.blocks: list[SendBlocks] = []
+        self.plans: list[PublishPlan] = []
         self._tokens: list[weakref.ref[Token]] = []
 
     def history(self, device: Device) -> DeviceHistory:
@@ -131,6 +132,7 @@ class Ledger:
                     assert hellos[-1].hello == self.history(device).hellos[-1]
                 case PublishPlan(device, digest, payload):
                     self._published(device, digest, payload)
+                    self.plans.append(effect)
                 case SendBlocks(device, Token(number), file, read):
                     assert self.sent[number].message == read
                     assert file in self.history(device).plans[read.digest].files

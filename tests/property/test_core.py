@@ -13,7 +13,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.core.effects import Acknowledge, Effect
+from gateway.core.effects import Acknowledge, Effect, PublishPlan
 from gateway.core.engine import Engine, Policy
 from gateway.errors import Code, DecodeError, FileError, LimitError
 from gateway.protocol.messages import Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
@@ -266,6 +266,16 @@ class EngineMachine(RuleBasedStateMachine):
     def execute(self, effects: list[Effect]) -> None:
         assert not (effects and self.stopped)
         self.ledger.execute(effects)
+        while self.ledger.plans:
+            self.take_plan(self.ledger.plans.pop())
+
+    def take_plan(self, plan: PublishPlan) -> None:
+        """The broker's PUBACK, or a refusal, answers the gets."""
+        if len(self.ledger.sent) % 3:
+            self.execute(self.engine.plan_published(plan, self.now))
+        else:
+            self.execute(self.engine.plan_refused(plan, "not allowed", rest=0, now=self.now))
+        assert all(self.ledger.sent[get.delivery.number].acknowledged for get in plan.gets)  # type: ignore[attr-defined]
 
     @invariant()
     def nothing_waits_without_a_cause(self) -> None:

@@ -31,8 +31,10 @@ class Publication:
 class FakeBroker:
     """`properties` of its CONNACK, as they travel. `ends`: whether it closes the connection instead of answering a
     publication, with `reason` in a DISCONNECT, or None: without one. `silent`: it answers nothing after CONNACK.
+    `unanswered`: the payload of a publication that gets no PUBACK. `short`: the last filter of a packet gets no code.
 
-    `ends_at`: the type of other packets at which it does so too.
+    `ends_at`: the type of other packets at which it does so too. `restarts`: at so many publications it closes all
+    connections, before it goes by `ends`.
 
     `connections`: what was published on each; `requests`: types and sizes of all other packets.
     `times`, `came`: when bytes came.
@@ -43,12 +45,16 @@ class FakeBroker:
     ends: Callable[[Publication], bool] = lambda publication: False
     reason: int | None = None
     silent: bool = False
+    unanswered: bytes | None = None
+    short: bool = False
     ends_at: int | None = None
+    restarts: int = 0
     port: int = 0
     connections: list[list[Publication]] = field(default_factory=list)
     requests: list[tuple[int, int]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     came: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def published(self) -> list[Publication]:
@@ -56,6 +62,7 @@ class FakeBroker:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         packets, published = PacketReader(), list[Publication]()
+        self._writers.add(writer)
         while data := await reader.read(65_536):
             self.times.append(asyncio.get_running_loop().time())
             self.came.release()
@@ -68,18 +75,25 @@ class FakeBroker:
                 if kind == PUBLISH:
                     publication, packet_id = _publication(flags, body)
                     published.append(publication)
+                    if self.restarts:
+                        self.restarts -= 1
+                        for each in self._writers:
+                            each.close()
+                        return
                     if self.ends(publication):
                         if self.reason is not None:
                             writer.write(mqtt_packets.packet(DISCONNECT, bytes((self.reason, 0))))
                         writer.close()
                         return
                     answer = mqtt_packets.packet(PUBACK, packet_id) if publication.qos else b""
+                    if publication.payload == self.unanswered:
+                        continue
                 else:
                     self.requests.append((kind, len(body)))
                     if kind == self.ends_at:
                         writer.close()
                         return
-                    answer = _answer(kind, body)
+                    answer = _answer(kind, body, self.short)
                 if not self.silent:
                     writer.write(answer)
         writer.close()
@@ -95,7 +109,7 @@ def _publication(flags: int, body: bytes) -> tuple[Publication, bytes]:
     return Publication(body[2:end].decode(), payload, qos, bool(flags & 1), size), body[end:after]
 
 
-def _answer(kind: int, body: bytes) -> bytes:
+def _answer(kind: int, body: bytes, short: bool) -> bytes:
     """To a SUBSCRIBE and an UNSUBSCRIBE, each without properties, and a PINGREQ; else nothing."""
     if kind == PINGREQ:
         return PINGRESP
@@ -106,7 +120,7 @@ def _answer(kind: int, body: bytes) -> bytes:
         count += 1
         at += 2 + int.from_bytes(body[at : at + 2], "big") + (1 if kind == SUBSCRIBE else 0)
     granted = b"\1" if kind == SUBSCRIBE else b"\0"
-    return mqtt_packets.packet(SUBACK if kind == SUBSCRIBE else UNSUBACK, body[:2] + b"\0" + granted * count)
+    return mqtt_packets.packet(SUBACK if kind == SUBSCRIBE else UNSUBACK, body[:2] + b"\0" + granted * (count - short))
 
 
 @asynccontextmanager

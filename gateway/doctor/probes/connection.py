@@ -6,11 +6,11 @@ import ssl
 from collections.abc import Coroutine
 from dataclasses import replace
 
+from gateway.addresses import HAPPY_EYEBALLS_DELAY
 from gateway.doctor.checks.connection import ConnectResult, Reachability, TlsFailure, TlsHandshake
 from gateway.doctor.probes.addresses import STEP_TIMEOUT, connect_problem, probe_addresses
 from gateway.errors import BrokerError, BrokerRefused
 from gateway.mqtt import (
-    HAPPY_EYEBALLS_DELAY,
     MQTT_3_1_1,
     MQTT_5,
     BrokerEndpoint,

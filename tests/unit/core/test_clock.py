@@ -211,6 +211,19 @@ def test_a_long_heartbeat_is_held_as_its_payload(wrong: EngineHarness) -> None:
     assert dates(wrong.engine.check_clock(wrong.now)) == [1000]
 
 
+def test_what_the_gateway_fails_on_is_rejected_and_what_is_held_behind_it_is_taken(wrong: EngineHarness) -> None:
+    """Such a message can only come of a defect in a decoder."""
+    wrong.receive(heartbeat(100, seq=1))
+    wrong.receive(heartbeat(100, "text", seq=2))
+    wrong.receive(heartbeat(100, seq=3))
+    wrong.wall = EPOCH + 1000.0
+    effects = wrong.engine.check_clock(wrong.now)
+    assert (codes(effects), acknowledged(effects)) == ([(None, 4)], [2])
+    effects += wrong.resolve(ACCEPTED)
+    effects += wrong.resolve(ACCEPTED)
+    assert acknowledged(effects) == [2, 1, 3]
+
+
 def test_a_clock_that_becomes_wrong_changes_no_date_and_no_ack(harness: EngineHarness) -> None:
     harness.receive(heartbeat(400, seq=1))
     harness.receive(heartbeat(410, seq=2))

@@ -3,10 +3,13 @@
 import pytest
 
 from gateway.core.effects import DeadLetter, SendBlocks
-from gateway.core.file_reads import block_overhead
+from gateway.core.file_reads import block_overhead, limit_violation
 from gateway.errors import Code, FileError
+from gateway.mqtt import BrokerLimits, packets
+from gateway.protocol.encoder import encode_block
 from gateway.protocol.messages import Get, Heartbeat, Hello, ModelFile, Plan, Read
 from gateway.protocol.service_calls import Accepted, Cancelled, GetDeployments, SendHeartbeat
+from gateway.protocol.topics import Topics
 from tests.support.engine import (
     ACCEPTED,
     DEVICE,
@@ -91,13 +94,21 @@ def test_a_block_must_fit_max_payload_with_what_is_around_it(
 
 def test_a_block_must_fit_the_brokers_packets(harness: EngineHarness) -> None:
     around = block_overhead(Read(5, 0, 0, 512))
-    room = len(f"{DEVICE.fleet}/{DEVICE.name}/block") + 512 + around
+    room = len(f"{DEVICE.fleet}/{DEVICE.name}/block") + 512 + around + len(packets.message_expiry(60))
     harness.engine.set_room(room)
     assert len(of_type(harness.receive(Read(5, 0, 0, 512)), SendBlocks)) == 1
     harness.engine.set_room(room - 1)
     effects = harness.receive(Read(5, 0, 0, 512))
     assert (of_type(effects, SendBlocks), codes(effects)) == ([], [(None, 4)])
     assert f"exceed the {511 + around} that the broker's packets take" in of_type(effects, DeadLetter)[0].detail
+
+
+def test_the_longest_block_fills_the_brokers_largest_packet() -> None:
+    topics, longest = Topics("edge"), 1000
+    room = topics.room(BrokerLimits(maximum_packet_size=longest).publication_room) - len("f/d/block")
+    length = max(each for each in range(1, longest) if limit_violation(Read(5, 0, 0, each), None, room) is None)
+    block = encode_block(5, 0, 0, 1 << 16, bytes(length))
+    assert len(packets.publish("edge/f/d/block", block, 1, False, packets.message_expiry(60))) == longest
 
 
 def test_an_offset_at_the_end_of_what_a_uint_holds_is_past_the_files_end(harness: EngineHarness) -> None:

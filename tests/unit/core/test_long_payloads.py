@@ -1,5 +1,7 @@
 """A heartbeat with a long payload waits undecoded, and its call is the same, whatever happened meanwhile."""
 
+import sys
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from gateway.core.effects import Effect
 from gateway.core.engine import Policy
 from gateway.core.merging import QueuedHeartbeat
 from gateway.errors import Code
+from gateway.protocol.decoder import decode_heartbeat
 from gateway.protocol.messages import DeviceMessage, Heartbeat, Layout, ModelSamples, Result
 from gateway.protocol.service_calls import Rejected, RetryLater
 from tests.support.engine import (
@@ -112,3 +115,31 @@ def test_no_more_is_decoded_than_one_call_may_hold() -> None:
     (call,) = calls(long.resolve(ACCEPTED))
     assert 1 <= call.heartbeats <= 3
     assert all(item.dropped for item in twice.waiting)
+
+
+@pytest.mark.parametrize(
+    "others",
+    [(PLAIN, OTHER_FORM), (PLAIN, PLAIN._replace(result=Result("deployment-2", "SUCCESS")))],
+    ids=["layouts", "results"],
+)
+def test_what_cannot_be_merged_is_not_decoded_for_each_call(others: tuple[Heartbeat, Heartbeat]) -> None:
+    """One that does not fit ends the decoding: with all that wait, a call took 20 ms of the loop."""
+    harness = EngineHarness(Policy(ask_registration=False))
+    harness.receive(HELLO)
+    harness.receive(LATER)
+    for number in range(40):
+        harness.receive(others[number % 2], payload=long_payload(others[number % 2]))
+    decoded: list[int] = []
+
+    def count(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and frame.f_code is decode_heartbeat.__code__:
+            decoded[-1] += 1
+
+    sys.setprofile(count)
+    try:
+        for _ in range(40):
+            decoded.append(0)
+            harness.resolve(ACCEPTED)
+    finally:
+        sys.setprofile(None)
+    assert max(decoded) == 2

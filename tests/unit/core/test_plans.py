@@ -5,7 +5,7 @@ import pytest
 from gateway.core.device_state import REPUBLISH_AFTER
 from gateway.core.effects import Effect, PublishAck, PublishPlan
 from gateway.core.engine import Policy
-from gateway.core.plans import REFUSED_FOR
+from gateway.core.plans import REFUSED_FOR, SUSPECTED_FOR
 from gateway.protocol.messages import Get, Heartbeat, Hello
 from gateway.protocol.service_calls import Abandoned, Accepted, Cancelled, GetDeployments, Rejected
 from tests.support.engine import (
@@ -44,6 +44,12 @@ def have(harness: EngineHarness, digest: int | None, seq: int | None = None) -> 
 
 def published(effects: list[Effect]) -> list[tuple[int, bytes]]:
     return [(effect.digest, effect.payload) for effect in of_type(effects, PublishPlan)]
+
+
+def confirmed(harness: EngineHarness, effects: list[Effect]) -> list[Effect]:
+    """The broker has the plan of `effects`: what follows."""
+    [publication] = of_type(effects, PublishPlan)
+    return harness.engine.plan_published(publication, harness.now)
 
 
 # have
@@ -128,10 +134,12 @@ def test_merged_heartbeats_are_compared_by_the_last_have(harness: EngineHarness)
 
 
 @pytest.mark.parametrize("seq", [None, 5])
-def test_a_get_is_acknowledged_after_its_plan_was_published(harness: EngineHarness, seq: int | None) -> None:
+def test_a_get_is_answered_once_the_broker_has_its_plan(harness: EngineHarness, seq: int | None) -> None:
     assert calls(harness.receive(Get(0, seq))) == [ASK_FOR_GET]
     effects = harness.resolve(Accepted(plan(8)))
-    assert type_names(effects) == ["PublishPlan", *(["PublishAck"] if seq else []), "Acknowledge"]
+    assert type_names(effects) == ["PublishPlan"]
+    effects = confirmed(harness, effects)
+    assert type_names(effects) == [*(["PublishAck"] if seq else []), "Acknowledge"]
     assert codes(effects) == ([(5, 0)] if seq else [])
 
 
@@ -157,16 +165,16 @@ def test_gets_that_wait_share_one_answer_and_one_publication(harness: EngineHarn
     for number in (2, 3, 4):
         harness.receive(Get(0, number))
     assert calls(harness.resolve(ACCEPTED)) == [ASK_FOR_GET]
-    effects = harness.resolve(Accepted(plan(8)))
-    assert (len(published(effects)), codes(effects), acknowledged(effects)) == (1, [(2, 0), (3, 0), (4, 0)], [2, 3, 4])
+    effects = confirmed(harness, harness.resolve(Accepted(plan(8))))
+    assert (codes(effects), acknowledged(effects)) == ([(2, 0), (3, 0), (4, 0)], [2, 3, 4])
 
 
 def test_a_get_that_comes_during_a_call_has_an_answer_of_its_own(harness: EngineHarness) -> None:
     harness.receive(Get(0, 1))
     assert harness.receive(Get(0, 2)) == []
     effects = harness.resolve(Accepted(plan(8)))
-    assert (acknowledged(effects), calls(effects)) == ([1], [ASK_FOR_GET])
-    assert acknowledged(harness.resolve(Accepted(plan(9)))) == [2]
+    assert (acknowledged(confirmed(harness, effects)), calls(effects)) == ([1], [ASK_FOR_GET])
+    assert acknowledged(confirmed(harness, harness.resolve(Accepted(plan(9))))) == [2]
 
 
 def test_the_answer_of_a_get_is_used_for_a_have(harness: EngineHarness) -> None:
@@ -287,7 +295,7 @@ def test_a_plan_that_just_fits_the_brokers_packets_is_published(harness: EngineH
     harness.engine.set_room(ROOM)
     harness.receive(Get(0, seq=5))
     effects = harness.resolve(Accepted(plan(8, 100)))
-    assert (published(effects), codes(effects)) == ([(8, b"u" * 100)], [(5, 0)])
+    assert (published(effects), codes(confirmed(harness, effects))) == ([(8, b"u" * 100)], [(5, 0)])
 
 
 def test_a_get_whose_plan_does_not_fit_the_brokers_packets_gets_code_6(harness: EngineHarness) -> None:
@@ -311,32 +319,46 @@ def test_a_have_whose_plan_does_not_fit_the_brokers_packets_gets_code_6_once(har
     assert published(harness.resolve(Accepted(plan(8, 101)))) == [(8, b"u" * 101)]
 
 
-def refused(harness: EngineHarness, closed: bool) -> list[Effect]:
+def refused(harness: EngineHarness, rest: float) -> list[Effect]:
     """The plan of a `have` is published, and the broker does not take it: what follows."""
     have(harness, 0)
     [publication] = of_type(harness.resolve(Accepted(plan(8))), PublishPlan)
-    return harness.engine.plan_refused(publication, "not allowed", closed, harness.now)
+    return harness.engine.plan_refused(publication, "not allowed", rest, harness.now)
 
 
-@pytest.mark.parametrize("closed", [False, True])
-def test_a_plan_that_the_broker_refuses_is_code_6_once(harness: EngineHarness, closed: bool) -> None:
-    effects = refused(harness, closed)
+@pytest.mark.parametrize("rest", [0, REFUSED_FOR])
+def test_a_plan_that_the_broker_refuses_is_code_6_once(harness: EngineHarness, rest: float) -> None:
+    effects = refused(harness, rest)
     assert codes(effects) == [(None, 6)]
     assert of_type(effects, PublishAck)[0].ack.detail == "plan 8: not allowed"
     again = PublishPlan(DEVICE, 8, b"", of_type(effects, PublishAck)[0].delivery)
-    assert harness.engine.plan_refused(again, "not allowed", closed, harness.now) == []
+    assert harness.engine.plan_refused(again, "not allowed", rest, harness.now) == []
+
+
+@pytest.mark.parametrize("rest", [0, 300])
+def test_gets_whose_plan_the_broker_refuses_get_code_6_and_no_0(harness: EngineHarness, rest: float) -> None:
+    harness.receive(Heartbeat(HELLO.tag, 1))
+    for have, seq in ((0, 5), (8, 6), (None, 7)):
+        harness.receive(Get(have, seq))
+    harness.resolve(ACCEPTED)
+    effects = harness.resolve(Accepted(plan(8)))
+    assert type_names(effects) == ["PublishPlan"]
+    [publication] = of_type(effects, PublishPlan)
+    effects = harness.engine.plan_refused(publication, "not allowed", rest, harness.now)
+    assert (codes(effects), acknowledged(effects)) == ([(5, 6), (6, 0), (7, 6)], [2, 3, 4]), "the second has it"
 
 
 def test_a_plan_that_a_puback_refused_is_published_again_after_a_minute(harness: EngineHarness) -> None:
-    refused(harness, closed=False)
+    refused(harness, 0)
     harness.wait(REPUBLISH_AFTER)
     have(harness, 0)
     assert published(harness.resolve(Accepted(plan(8)))) == [(8, b"u" * 100)]
 
 
-def test_a_plan_that_ended_the_connection_twice_rests_for_an_hour(harness: EngineHarness) -> None:
-    refused(harness, closed=True)
-    harness.wait(REFUSED_FOR - 1)
+@pytest.mark.parametrize("rest", [SUSPECTED_FOR, REFUSED_FOR])
+def test_a_plan_that_ended_each_connection_rests(harness: EngineHarness, rest: float) -> None:
+    refused(harness, rest)
+    harness.wait(rest - 1)
     have(harness, 0)
     assert harness.resolve(Accepted(plan(8))) == []
     harness.receive(Get(0, seq=5))
@@ -348,14 +370,16 @@ def test_a_plan_that_ended_the_connection_twice_rests_for_an_hour(harness: Engin
 
 
 def test_another_plan_is_published_at_once(harness: EngineHarness) -> None:
-    refused(harness, closed=True)
+    refused(harness, REFUSED_FOR)
     harness.wait(TTL)
     have(harness, 0)
     assert published(harness.resolve(Accepted(plan(9)))) == [(9, b"u" * 100)]
 
 
-def test_after_the_stop_a_refused_plan_is_not_answered(harness: EngineHarness) -> None:
-    have(harness, 0)
-    [publication] = of_type(harness.resolve(Accepted(plan(8))), PublishPlan)
+def test_after_the_stop_no_plan_is_answered(harness: EngineHarness) -> None:
+    harness.receive(Get(0, 5))
+    effects = harness.resolve(Accepted(plan(8)))
     harness.engine.stop()
-    assert harness.engine.plan_refused(publication, "not allowed", False, harness.now) == []
+    assert confirmed(harness, effects) == []
+    [publication] = of_type(effects, PublishPlan)
+    assert harness.engine.plan_refused(publication, "not allowed", 0, harness.now) == []

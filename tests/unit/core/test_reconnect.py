@@ -132,6 +132,7 @@ def test_after_the_stop_nothing_has_an_effect(harness: EngineHarness) -> None:
     assert harness.receive(heartbeat(3)) == harness.receive(HELLO) == harness.receive(Get(0)) == []
     assert harness.resolve(ACCEPTED) == harness.resolve(REGISTERED) == []
     assert harness.engine.reject(Token(9), DecodeError("why"), harness.now, None) == []
+    assert harness.engine.report(Token(9), DecodeError("why"), harness.now, None, 2) == []
     assert harness.engine.reconnected(2, True, harness.now) == harness.engine.reconnected(3, False, harness.now) == []
     harness.wait(100)
     assert harness.engine.tick(harness.now) == []

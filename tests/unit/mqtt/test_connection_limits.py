@@ -1,6 +1,7 @@
 """A connection keeps to what the broker grants, and gives up what ends it again and again."""
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -14,6 +15,7 @@ from tests.support.mqtt_broker import HOST, SUBSCRIBE, UNSUBSCRIBE, FakeBroker, 
 from tests.unit.mqtt.test_session import Deliveries
 
 KEEPALIVE_S = 1
+TIMEOUT_S = 1.0
 SHUTTING_DOWN = 0x8B
 
 
@@ -64,6 +66,21 @@ class Reasons:
                 each.cancel()
             if reopen and not self._connection.up:
                 await self._connection.open()
+
+
+def session_to(broker: FakeBroker) -> MqttSession:
+    return MqttSession(BrokerEndpoint(HOST, broker.port, "c"), ["edge/+/+/hb"], Deliveries(1), receive_maximum=10)
+
+
+async def opened_until(session: MqttSession, done: Callable[[], bool]) -> None:
+    """Open the session as often as needed."""
+    async with asyncio.timeout(10):
+        while not done():
+            try:
+                await session.open()
+            except BrokerError:
+                pass  # it ended as it opened
+            await asyncio.sleep(0)
 
 
 async def test_the_keep_alive_of_the_broker_is_kept() -> None:
@@ -160,9 +177,11 @@ async def test_receive_maximum_is_kept() -> None:
     assert [each.payload for each in broker.published] == [b"1"]
 
 
-@pytest.mark.parametrize(("reason", "given_up"), [(0x95, CLOSED | 0x95), (0x9A, CLOSED | 0x9A), (None, CLOSED)])
+@pytest.mark.parametrize(("reason", "given_up", "times"), [(0x95, CLOSED | 0x95, 2), (None, CLOSED, 3)])
 @pytest.mark.parametrize("before", [0, 1, 20])
-async def test_what_ends_the_connection_twice_is_given_up(before: int, reason: int | None, given_up: int) -> None:
+async def test_what_ends_each_connection_is_given_up(
+    before: int, reason: int | None, given_up: int, times: int
+) -> None:
     """And nothing else: neither what was in flight before and behind it, nor what comes later."""
 
     def is_culprit(publication: Publication) -> bool:
@@ -178,7 +197,68 @@ async def test_what_ends_the_connection_twice_is_given_up(before: int, reason: i
         await reasons.all_known(len(innocent) + 1, reopen=True)
         await connection.close()
     assert reasons.of == dict.fromkeys(innocent, 0) | {b"culprit": given_up}
-    assert sum(map(is_culprit, broker.published)) == 2
+    assert sum(map(is_culprit, broker.published)) == times
+
+
+async def test_two_closes_without_a_reason_are_not_blamed_on_what_was_in_flight() -> None:
+    ends = iter([True, True])
+    async with serving(FakeBroker(ends=lambda publication: next(ends, False))) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        reasons.publish(b"plan")
+        await reasons.all_known(1, reopen=True)
+        await connection.close()
+    assert reasons.of == {b"plan": 0}
+
+
+async def test_restarts_of_the_broker_are_not_blamed_on_what_was_in_flight() -> None:
+    """However often: each ends both connections."""
+    async with serving(FakeBroker(restarts=6)) as broker:
+        session = session_to(broker)
+        await session.open()
+        reasons: list[int] = []
+        session.publish("edge/f/d/plan", b"plan", reasons.append)
+        await opened_until(session, lambda: bool(reasons))
+        await session.close()
+    assert reasons == [0]
+    assert len(broker.published) == 7
+
+
+async def test_what_no_longer_fits_after_a_close_does_not_hold_back_subscriptions() -> None:
+    """The broker came back with a lower limit: the suspect is not sent, and so is none any more."""
+    async with serving(FakeBroker(ends=lambda publication: True)) as broker:
+        connection = connection_to(broker)
+        await connection.open()
+        reasons = Reasons(connection)
+        reasons.publish(bytes(5000))
+        await connection.disconnected.wait()
+        broker.properties = largest_packet(1000)
+        await connection.open()
+        async with asyncio.timeout(5):
+            await reasons.all_known(1)
+            await connection.subscribe([("edge/f/d/hello", SubscribeOptions(qos=0))])
+        await connection.close()
+    assert reasons.of == {bytes(5000): PACKET_TOO_LARGE}
+
+
+async def test_one_without_a_puback_holds_back_the_others_for_no_longer_than_the_timeout() -> None:
+    """After a close, when each is sent alone; the broker answers everything else."""
+    ends = iter([True])
+    async with serving(FakeBroker(ends=lambda publication: next(ends, False), unanswered=b"1")) as broker:
+        connection = BrokerConnection(BrokerEndpoint(HOST, broker.port, "c", timeout=TIMEOUT_S), lambda message: None)
+        await connection.open()
+        reasons = Reasons(connection)
+        payloads = [b"%d" % number for number in range(30)]
+        for payload in payloads:
+            reasons.publish(payload)
+        await connection.disconnected.wait()
+        await connection.open()
+        async with asyncio.timeout(5 * TIMEOUT_S):
+            await reasons.all_known(len(payloads) - 1)
+            await connection.subscribe([("edge/f/d/hello", SubscribeOptions(qos=0))])
+        await connection.close()
+    assert reasons.of == {payload: 0 for payload in payloads if payload != b"1"}
 
 
 async def test_a_connection_that_ends_for_another_reason_gives_up_nothing() -> None:
@@ -217,12 +297,18 @@ async def test_a_subscription_that_the_broker_does_not_have_is_not_sent(
     assert SUBSCRIBE not in {kind for kind, _ in broker.requests}
 
 
-async def test_a_subscription_that_ends_the_connection_twice_is_given_up() -> None:
+async def test_an_answer_without_a_code_for_each_filter_is_an_error_of_the_broker() -> None:
+    async with serving(FakeBroker(short=True)) as broker:
+        session = MqttSession(BrokerEndpoint(HOST, broker.port, "c"), ["a", "b"], Deliveries(1), receive_maximum=10)
+        with pytest.raises(BrokerError, match="answers 1 of 2 filters: this should not happen"):
+            await session.open()
+        await session.close()
+
+
+async def test_a_subscription_that_ends_each_connection_is_given_up() -> None:
     """And no publication beside it."""
     async with serving(FakeBroker()) as broker:
-        session = MqttSession(
-            BrokerEndpoint(HOST, broker.port, "c"), ["edge/+/+/hb"], Deliveries(1), receive_maximum=10
-        )
+        session = session_to(broker)
         await session.open()
         broker.ends_at = SUBSCRIBE
         reading = asyncio.create_task(session.read_retained(["edge/f/d/hello"], lambda: None, linger=1.0))
@@ -237,7 +323,7 @@ async def test_a_subscription_that_ends_the_connection_twice_is_given_up() -> No
                 await session.open()
         with pytest.raises(BrokerClosed):
             await reading
-        assert len(broker.connections) == connections + 1
+        assert len(broker.connections) == connections + 3
         await session.open()
         after = asyncio.get_running_loop().create_future()
         session.publish("edge/f/d/ack", b"after", after.set_result)

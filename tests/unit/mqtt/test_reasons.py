@@ -37,10 +37,12 @@ def test_the_brokers_own_words_are_said() -> None:
     assert explain(0x97, "3 of 3 sessions").startswith("Quota exceeded (0x97, 3 of 3 sessions): ")
 
 
-@pytest.mark.parametrize(("code", "said"), [(CLOSED, "gave no reason"), (CLOSED | 0x9A, "Retain not supported (0x9A)")])
-def test_a_publication_that_was_given_up(code: int, said: str) -> None:
-    assert explain(code).startswith("the broker closed the connection twice during this publication: ")
-    assert said in explain(code)
+def test_a_publication_that_was_given_up() -> None:
+    said = explain(CLOSED | 0x9A)
+    assert said.startswith(
+        "the broker closed the connection twice during this publication: Retain not supported (0x9A)"
+    )
+    assert "ended three times during this publication; the broker gave no reason" in explain(CLOSED)
 
 
 def test_a_code_that_nobody_knows() -> None:

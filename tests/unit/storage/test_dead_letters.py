@@ -11,6 +11,7 @@ import pytest
 
 from gateway.errors import Code
 from gateway.storage.dead_letters import DeadLetterFile, fair_share
+from tests.support.open_files import free_files
 
 MOST = 10_000
 
@@ -95,6 +96,22 @@ def test_letters_of_a_process_that_ended_while_it_shared_them_are_kept(file: Dea
     for number in range(30):
         append(file, "loud", number)
     assert kept(tmp_path)[0] == ("quiet", 1)
+    assert not (tmp_path / "dead.full.jsonl").exists()
+
+
+def test_too_many_open_files_push_out_no_letter(file: DeadLetterFile, tmp_path: Path) -> None:
+    """They are shared when `dead.jsonl` is full again."""
+    append(file, "quiet", 1)
+    for number in range(15):
+        append(file, "loud", number)
+    with free_files(1):
+        for number in range(15, 50):
+            append(file, "loud", number)
+    for number in range(50, 80):
+        append(file, "loud", number)
+    letters = kept(tmp_path)
+    assert letters[0] == ("quiet", 1)
+    assert letters[-1] == ("loud", 79)
     assert not (tmp_path / "dead.full.jsonl").exists()
 
 

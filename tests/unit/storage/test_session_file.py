@@ -1,10 +1,12 @@
 """The last connection over restarts: of its client id and broker alone, whatever the disk does."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from gateway.mqtt.session_loss import FOR_EVER, SessionLoss, SessionRecord
+from gateway.protocol.messages import LATEST
 from gateway.storage.session_file import SessionFile
 
 LOSS = SessionLoss(1_699_000_000.5, 1_699_000_100.5, expired=False)
@@ -45,7 +47,30 @@ def test_each_client_id_and_broker_has_its_own(tmp_path: Path) -> None:
     assert opened(tmp_path).record == RECORD
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff\xfe", b'{"expiry": null, "loss": null}', b'{"loss": 1}'])
+def with_loss(since: str = "1", until: str = "2", expired: str = "true") -> bytes:
+    return f'{{"expiry": 5, "loss": {{"since": {since}, "until": {until}, "expired": {expired}}}}}'.encode()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"\xff\xfe",
+        b'{"expiry": null, "loss": null}',
+        b'{"loss": 1}',
+        pytest.param(b"[" * 200_000, id="deep"),
+        b'{"expiry": Infinity, "loss": null}',
+        b'{"expiry": 5, "loss": 0}',
+        b'{"expiry": 5, "loss": {}}',
+        with_loss(since='"x"'),
+        with_loss(since="-1e20"),
+        with_loss(until="NaN"),
+        with_loss(until="300000000000"),
+        with_loss(expired="1"),
+    ],
+)
 def test_a_damaged_file_still_says_that_there_was_a_session(tmp_path: Path, content: bytes) -> None:
     opened(tmp_path).save(RECORD)
     (path,) = tmp_path.iterdir()
@@ -55,6 +80,16 @@ def test_a_damaged_file_still_says_that_there_was_a_session(tmp_path: Path, cont
     assert (found.record.expiry, found.record.loss) == (FOR_EVER, None)
     found.save(RECORD)
     assert opened(tmp_path).record == RECORD
+
+
+@pytest.mark.parametrize("date", [-1e10, 3e11])
+def test_a_date_that_is_none_is_bounded(tmp_path: Path, date: float) -> None:
+    opened(tmp_path).save(RECORD)
+    (path,) = tmp_path.iterdir()
+    os.utime(path, (date, date))
+    found = opened(tmp_path).record
+    assert found is not None
+    assert 0 <= found.connected <= LATEST
 
 
 def test_a_folder_that_cannot_be_written_keeps_it_for_this_run(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from gateway.protocol import decoder
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric
 from gateway.storage.state_store import UNKNOWN_DOWNTIME, StateStore
 from tests.support.engine import DEVICE, HELLO, LAYOUT, NEWER, OTHER
+from tests.support.open_files import free_files
 
 NO_TRIGGERS = [
     f"DROP TRIGGER {name}" for name in ("hellos_added", "hellos_deleted", "filters_added", "filters_deleted")
@@ -259,28 +260,6 @@ def test_a_process_that_has_the_file_open_stops_no_start(
     store.close()
     assert saved(tmp_path) == {DEVICE: [HelloRecord(HELLO)], OTHER: [HelloRecord(HELLO)]}
     assert list(tmp_path.glob("*.damaged-*")) == []
-
-
-@contextmanager
-def free_files(count: int) -> Iterator[None]:
-    """This process can open that many files more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(int(name) for name in os.listdir("/proc/self/fd"))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + count, hard))
-    filler = []
-    try:
-        while True:
-            filler.append(os.open(os.devnull, os.O_RDONLY))
-    except OSError:
-        for each in filler[len(filler) - count :]:
-            os.close(each)
-        filler = filler[: len(filler) - count]
-    try:
-        yield
-    finally:
-        for each in filler:
-            os.close(each)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("free", [1, 2, 3])

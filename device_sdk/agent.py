@@ -7,7 +7,7 @@ must never make it raise. The msgpack decoder is here too: a separate module wou
 import json
 from binascii import crc32
 
-from .heartbeat import Heartbeat
+from .heartbeat import Heartbeat, Packer
 
 
 def read(buf, at, depth):
@@ -78,18 +78,21 @@ class Agent(Heartbeat):
     fetched for this plan). An exception is a failure. None: the device takes no plans.
     measure: called with the agent before a heartbeat is written, to take samples. Not called before a heartbeat that
     only carries the samples for which the last one was too small.
-    interval: seconds between heartbeats (each is up to an eighth early, to spread the fleet).
+    interval: seconds between heartbeats, 1 or more (each is up to an eighth early, to spread the fleet).
     store: store(text) saves the state, store() returns it after a restart: `port.in_file(path)`, or a board's
     `RTC().memory`. None: nothing is saved.
-    max_payload: largest payload that the device accepts, in bytes; None: any.
-    keep: samples that can wait for the next heartbeat. A new one replaces the oldest.
+    max_payload: largest payload that the device accepts, in bytes, 64 or more; None: any.
+    keep: samples that can wait for the next heartbeat, at least one of each metric. A new one replaces the oldest.
     files: folder for model files, a path that ends with "/"; None: the device downloads them itself.
+    Raises ValueError for an interval or a max_payload that is too small.
     """
 
     def __init__(
         self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, keep=32,
         files=None,
     ):  # fmt: skip
+        if not (interval >= 1 and (max_payload is None or max_payload >= 64)):
+            raise ValueError("interval" if not interval >= 1 else "max_payload")
         Heartbeat.__init__(self, layout, keep)
         self.call = {0: remove, 1: install}
         self.measure = measure
@@ -97,7 +100,6 @@ class Agent(Heartbeat):
         self.store = store
         self.max_payload = max_payload
         self.files = files
-        self.layout = layout
         self.fetch = False  # whether to ask the service for the plan
         self.bad = 0  # payloads that could not be decoded
         self.error = None  # exception of `measure`, of the last save or of the last bad payload
@@ -110,15 +112,24 @@ class Agent(Heartbeat):
         self.done = []  # crcs of the deployments carried out: one that is in the next plan too is not repeated
         self.file = None  # the File that is downloaded
 
-    def start(self, now, unix, tag, woke):
+    def start(self, now, unix, tag, woke, p=None):
         """Call it once, first. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.
 
         woke: whether the device slept since `save(seconds)`: then its time continues even without a clock.
+        p: the Packer that `poll` will get. Raises ValueError if the hello, or a sample of some metric, does not fit.
         """
         try:
-            saved = json.loads(self.store())
-            self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
-        except Exception:  # no store, an empty one, or other data
+            text = self.store()
+            saved = json.loads(text)
+            Packer(4 * len(text), 0).any(saved)  # raises for other types
+            mark, epoch, said, seq, wakes, have, done, result = saved
+            _, _, _, begin, end, _ = saved[:6] if result is None else result
+            for n in [mark << 47, seq] + done + [n for n in (epoch, said, have, begin, end) if n is not None]:
+                if n >> 63:
+                    raise ValueError
+            wakes = int(wakes or 0)
+            self.tag, self.epoch, self.said, self.seq, _, self.have, self.done, self.result = saved
+        except Exception:  # no store, an empty one, or other data than `save` writes
             wakes = None
         if not self.result:
             self.seq += tag  # new at each boot: an ack of an earlier one must set no clock and confirm no result
@@ -130,6 +141,12 @@ class Agent(Heartbeat):
         if self.said != self.hash:
             self.tag = tag ^ (tag == last)
         self.digest = self.have = self.call[1] and (self.have or 0)  # of the newest plan
+        if p:
+            p.pos = p.start
+            self.hello(p, 65535, 1 << 31)
+            # A heartbeat with one sample has 45 bytes, one for each metric before it, and 14 for each model.
+            if p.start + 45 + self.size + 14 * len(self.layout[2]) > len(p.buf):
+                raise ValueError("size")
 
     def clock(self, now, unix):
         """Call it when the device's clock may have been set; None changes nothing."""
@@ -148,6 +165,11 @@ class Agent(Heartbeat):
         """Seconds until the next heartbeat is due, if poll has returned None."""
         return max(0, self.due - now)
 
+    @property
+    def busy(self):
+        """Whether a hello, a plan, a file or a result is under way: a device that sleeps deeply stays awake for it."""
+        return bool(self.result or self.fetch or self.said != self.hash or self.digest != self.have)
+
     def poll(self, now, p):
         """Write the message that is due into the Packer p, and return its channel. None: no message is due.
 
@@ -157,8 +179,7 @@ class Agent(Heartbeat):
         self.now = now
         p.pos = p.start
         if self.said != self.hash:
-            flags = None if self.files is None else 1  # no URLs, please
-            p.any((self.tag, self.layout, self.epoch, self.max_payload, flags))
+            self.hello(p, self.tag, self.epoch)
             return "hello"
         if self.fetch:
             p.any((self.have,))
@@ -189,6 +210,10 @@ class Agent(Heartbeat):
         if not 0 < self.taken < self.count:
             self.due += self.interval - (self.tag + now) * 75 % 65537 % (self.interval // 8 + 1)
         return "hb"
+
+    def hello(self, p, tag, epoch):
+        flags = None if self.files is None else 1  # no URLs, please
+        p.any((tag, self.layout, epoch, self.max_payload, flags))
 
     def sent(self, channel):
         """The broker has confirmed the message of the last poll."""
@@ -246,10 +271,12 @@ class Agent(Heartbeat):
 
     def save(self, sleep):
         """Save the state. sleep: seconds of the deep sleep that begins now, or None."""
-        if self.store:
-            wakes = sleep and self.now + self.shift + sleep
-            state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result
-            try:
+        wakes = sleep and self.now + self.shift + int(sleep)
+        state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result
+        try:
+            if self.store:
                 self.store(json.dumps(state))
-            except Exception as error:
-                self.error = error
+            if sleep and self.file:
+                self.file.file.flush()  # the next boot goes on behind it
+        except Exception as error:
+            self.error = error

@@ -85,37 +85,42 @@ class Packer:
 
 
 class Heartbeat:
-    """`layout` is the protocol's [agent_version, [metric, ...], [model, ...]]; `keep`: how many samples can wait."""
+    """`layout` is the protocol's [agent_version, [metric, ...], [model, ...]].
+
+    keep: how many samples can wait; one of each metric can in any case.
+    """
 
     def __init__(self, layout, keep):
-        self.keep = keep
         self.now = 0
         self.since = -1  # time of the last heartbeat; earlier model times were sent
-        self.map = {}  # cell of a metric in `hb`: (list, index) by "name" or "model/name"
-        models = []
-        for name, _, metrics in [("", None, layout[1])] + list(layout[2]):
-            row = [None] * len(metrics)
-            for i in range(len(row)):
-                self.map[(name and name + "/") + metrics[i][1]] = row, i
-            models.append([None, None, row or None])
+        self.map = {}  # cell of a metric in `hb`: (list, index), by each name that was used for it
+        self.layout = layout
         self.hb = [None] * 7  # the protocol's array, filled for each heartbeat
-        self.hb[2] = models.pop(0)[2]
+        self.hb[2] = [None] * len(layout[1]) or None
+        models = []
+        size = len(layout[1])
+        for _, _, metrics in layout[2]:
+            models.append([None, None, [None] * len(metrics) or None])
+            size += len(metrics)
         self.hb[3] = models or None
+        self.size = size
         self._times = [-9] * (2 * len(models))  # when each model was sampled, and when it ran
+        self.keep = keep = max(keep, size, 1)
         self.items = [None] * (3 * keep)  # a ring buffer: cell, value and time of each sample
         self.index = self.count = self.taken = 0  # the oldest is at `index`; the last heartbeat has `taken`
 
     def sample(self, name, value, now=None):
-        """Keep a sample of a metric, "name" or "model/name", for the next heartbeat.
+        """Keep a sample of a metric for the next heartbeat.
 
-        value: an int of 64 bits or a finite float; with an exponent in the layout, in units of 10^exponent. Raises
-        ValueError for other values, KeyError for a metric that is not in the layout. now: the time of the sample; None:
-        the last `now` of the agent.
+        name: "name" or "dimension/name"; of a model "model/name" or "model/version/dimension/name". value: an int of 64
+        bits or a finite float; with an exponent in the layout, in units of 10^exponent. Raises ValueError for other
+        values, and for a name that several metrics have; KeyError for one that is not in the layout. now: the time of
+        the sample; None: the last `now` of the agent.
         """
         kind = type(value)
         if not (abs(value >> 63) < 2 if kind is int else kind is float and value - value == 0):
             raise ValueError(name)
-        cell = self.map[name]
+        cell = self.map.get(name) or self.find(name)
         if self.count == self.keep:
             self.pop(1)
         items = self.items
@@ -124,6 +129,30 @@ class Heartbeat:
         items[i + 1] = value
         items[i + 2] = self.now if now is None else now
         self.count += 1
+
+    def find(self, name):
+        # The cell of a metric. Looked up once for each name, since names of all forms would fill a board's memory.
+        found = []
+        row = self.hb[2]
+        metrics = self.layout[1]
+        model = path = ""
+        for i in range(len(self.layout[2]) + 1):
+            if i:
+                row = self.hb[3][i - 1][2]
+                model, path, metrics = self.layout[2][i - 1]
+                model += "/"
+                path = model + path + "/"
+            for n in range(len(metrics)):
+                full = path + "/".join(metrics[n][:2])
+                if name in (full, model + metrics[n][1]):
+                    cell = row, n
+                    found.append(full)
+        if not found:
+            raise KeyError(name)
+        if found[1:]:
+            raise ValueError(name + " is " + " or ".join(found))
+        self.map[name] = cell
+        return cell
 
     def inference(self, model=0, sampled=None):
         """Record that the model with this index in the layout runs now, on data of the time `sampled` (None: now)."""

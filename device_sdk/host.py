@@ -79,8 +79,13 @@ class time:  # noqa: N801
     time = _time.time
 
     @staticmethod
+    def monotonic():
+        """Seconds, those of a suspend too where the system counts them."""
+        return _time.clock_gettime(_time.CLOCK_BOOTTIME) if hasattr(_time, "CLOCK_BOOTTIME") else _time.monotonic()
+
+    @staticmethod
     def ticks_ms():
-        return _time.monotonic_ns() // 1000000
+        return int(time.monotonic() * 1000)
 
     @staticmethod
     def ticks_add(ticks, ms):

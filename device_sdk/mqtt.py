@@ -23,7 +23,11 @@ def field(text):
 
 def _packet(type, value):
     n = len(value)
-    return bytes((type, n) if n < 128 else (type, n & 127 | 128, n >> 7)) + value
+    head = bytes((type,))
+    while n >> 7:
+        head += bytes((n & 127 | 128,))
+        n >>= 7
+    return head + bytes((n,)) + value
 
 
 class Mqtt:
@@ -32,9 +36,10 @@ class Mqtt:
     fields: client id, will's topic and payload, user, password, as the flags say. keepalive: seconds, 0: none.
     tls(sock, host): returns the wrapped socket (on CPython `host.tls(context)`); None: no TLS.
     size: bytes of the largest packet that is accepted (topic and payload); a larger one is skipped and confirmed.
-    on_message(topic, payload): bytes and a memoryview, which is valid only during the call. `timeout`: milliseconds of
-    any call. `open`: whether there is a connection. `unconfirmed`: the Packer of a QoS 1 publish in flight. Every
-    failure is an OSError. After one, only connect() may be called. OSError("refused", code): the broker refuses.
+    on_message(topic, payload): bytes and a memoryview, which is valid only during the call. `timeout`: a call ends
+    after so many milliseconds without a byte, and after eight times as many in any case. `open`: whether there is a
+    connection. `unconfirmed`: the Packer of a QoS 1 publish in flight. Every failure is an OSError. After one, only
+    connect() may be called. OSError("refused", code): the broker refuses.
     """
 
     timeout = 10000
@@ -97,9 +102,9 @@ class Mqtt:
             raise OSError("refused", 128)
 
     def publish(self, topic, p, qos, retain):
-        """Publish the data of the Packer p (16 KiB at most). QoS 1: returns after the PUBACK.
+        """Publish the data of the Packer p (2 MiB at most). QoS 1: returns after the PUBACK.
 
-        topic: the result of `field`. p.start must be at least 7 + its length.
+        topic: the result of `field`. p.start must be at least 6 + its length.
         """
         if self.unconfirmed:
             raise ValueError("unconfirmed")
@@ -117,10 +122,14 @@ class Mqtt:
         at -= len(topic) + 1
         n = p.pos - at - 1
         if n >> 7:
-            buf[at] = n >> 7
+            if n >> 14:
+                buf[at] = n >> 14
+                at -= 1
+                n |= 16384
+            buf[at] = n >> 7 & 255
             at -= 1
-            n = n & 127 | 128
-        buf[at] = n
+            n |= 128
+        buf[at] = n & 255
         at -= 1
         buf[at] = 48 | qos << 1 | retain
         p.at = at
@@ -152,12 +161,18 @@ class Mqtt:
             return True
 
     def start(self):
-        # Sets the deadline of a call.
+        # Sets the deadlines of a call.
+        self.due = time.ticks_add(time.ticks_ms(), 8 * self.timeout)
+        self.extend()
+
+    def extend(self):
+        # A byte came or went: a slow link is no broken one.
         self.end = time.ticks_add(time.ticks_ms(), self.timeout)
 
     def left(self):
-        # Milliseconds until the deadline.
-        left = time.ticks_diff(self.end, time.ticks_ms())
+        # Milliseconds until the next deadline.
+        now = time.ticks_ms()
+        left = min(time.ticks_diff(self.end, now), time.ticks_diff(self.due, now))
         if left > 0:
             return left
         raise OSError("deadline")
@@ -178,6 +193,7 @@ class Mqtt:
             n = self.io.write(buf, at, end - at)
             if n:
                 at += n
+                self.extend()
             else:
                 self.wait(4, self.left())
         self.sent = time.ticks_ms()
@@ -188,6 +204,7 @@ class Mqtt:
             got = self.io.readinto(memoryview(self.buf)[at:] if at else self.buf, n - at)
             if got:
                 at += got
+                self.extend()
             elif got is None:
                 self.wait(1, self.left())
             else:
@@ -201,7 +218,7 @@ class Mqtt:
 
     def recv(self, n):
         # Handles a packet of which n bytes, 0 or 1, have been read. Returns its type.
-        self.left()  # other packets do not extend the deadline
+        self.left()  # other packets do not extend the last deadline
         self.read(1, n)
         buf = self.buf
         head = buf[0]

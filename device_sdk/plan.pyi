@@ -39,7 +39,11 @@ class File:
     at: int
     file: BinaryIO
     whole: bool
-    asked: int | None
+    asked: int | bool | None
+    since: int | None
+    start: int
+    size: int
+    wait: int
     end: int
     def __init__(self, step: Definition, digest: int, index: int, path: str, size: int | None) -> None: ...
     def poll(self, p: Packer, now: int) -> str | None: ...

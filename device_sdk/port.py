@@ -15,10 +15,11 @@ def random16():
     return int.from_bytes(os.urandom(2), "big")
 
 
-def unix_time():
-    """Unix seconds. None: the clock is not set, since its year is 2024 or earlier (some ports count from 2000)."""
-    if time.gmtime()[0] > 2024:
-        return int(time.time()) + (946684800 if time.gmtime(0)[0] == 2000 else 0)
+def unix_time(since=946684800 if time.gmtime(0)[0] == 2000 else 0):
+    """Unix seconds. None: the clock is not set, its year is 2024 or earlier. since: of the clock's 0, 1970 or 2000."""
+    now = int(time.time()) + since
+    if now >= 1735689600:
+        return now
 
 
 def in_file(path):
@@ -40,7 +41,8 @@ class Port:
     """Connects an agent to its broker, as the user "fleet/device".
 
     clock: returns Unix seconds, or None while they are unknown. woke: whether the device wakes from a deep sleep that
-    `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends. tls: as in `Mqtt`.
+    `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends; ValueError if the hello
+    does not fit it. An agent that accepts any payload accepts 16,000 bytes here. tls: as in `Mqtt`.
     mqtt: the class of the client, `Mqtt` or the result of `port_umqtt.over`.
     """
 
@@ -52,6 +54,8 @@ class Port:
         self, agent, host, fleet, device, password=None, port=1883, root="edge", tls=None, clock=unix_time, woke=False,
         keepalive=60, size=512, mqtt=Mqtt,
     ):  # fmt: skip
+        if agent.max_payload is None:
+            agent.max_payload = 16000  # of what this client accepts
         self.agent = agent
         self.clock = clock
         user = fleet + "/" + device
@@ -59,11 +63,11 @@ class Port:
         self.topic = field(root + "hb")  # made once, since it is used most
         self.client = mqtt(
             host, port, 192, (fleet + "." + device, user, password or ""), keepalive, tls,
-            (agent.max_payload or 16000) + len(root) + 9, self.receive,
+            agent.max_payload + len(root) + 9, self.receive,
         )  # fmt: skip
         self.p = Packer(size, len(root) + 14)
         self.at = self.due = time.ticks_ms()  # when the seconds were counted; when to connect next
-        agent.start(0, clock(), random16(), woke)
+        agent.start(0, clock(), random16(), woke, self.p)
 
     def now(self):
         """Whole seconds since the Port was made. Call it at least every few days, since ticks wrap."""
@@ -89,7 +93,7 @@ class Port:
                         return time.sleep_ms(min(ms, left))
                     self.connect()
                 while True:
-                    self.channel = channel = agent.poll(self.now(), self.p)
+                    self.channel = channel = self.poll()
                     if not channel:
                         break
                     topic = self.topic if channel == "hb" else field(self.root + channel)
@@ -101,19 +105,33 @@ class Port:
                     pass
         except Exception as error:  # of the network, or MemoryError
             self.error = error
-            client.close()
+            try:
+                client.close()
+            except OSError:  # the same one, mostly
+                pass
             # Full jitter: a fleet must not reconnect at the same time.
             self.due = time.ticks_add(time.ticks_ms(), random16() % self.wait)
             self.wait = min(self.wait * 2, 60000)
 
+    def poll(self):
+        agent = self.agent
+        now = self.now()
+        if not agent.wait(now):  # each heartbeat is dated by the clock, which may have been set
+            try:
+                agent.clock(now, self.clock())
+            except Exception as error:  # of a broken clock
+                agent.error = error
+        return agent.poll(now, self.p)
+
     def connect(self):
         client = self.client
+        known = self.subscribed
+        self.subscribed = False  # where this is cut, the broker may keep a session without the subscriptions
         kept = client.connect()
-        self.agent.clock(self.now(), self.clock())
-        if not (kept and self.subscribed):
+        if not (kept and known):
             for channel in CHANNELS:
                 client.subscribe(self.root + channel, 1)
-            self.subscribed = True
+        self.subscribed = True
         if client.unconfirmed:
             client.resend(8)
             self.agent.sent(self.channel)

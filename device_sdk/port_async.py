@@ -13,22 +13,24 @@ from .port import CHANNELS, Port, random16, unix_time
 class AsyncPort(Port):
     """client: has mqtt_as's connect(), up (an Event), subscribe(), publish() and queue of (topic, payload, retained).
 
-    Of Port it uses only the uptime and the topics. size: bytes of the largest payload that the device sends.
+    Of Port it uses only the uptime and the topics. size: bytes of the largest payload that the device sends. A call
+    that raises OSError or EOFError, as the network may, is repeated after a random wait that grows up to a minute.
     """
 
     def __init__(self, agent, client, fleet, device, root="edge", size=512, clock=unix_time):
         self.agent = agent
+        self.clock = clock
         self._client = client
         self.root = "%s/%s/%s/" % (root, fleet, device)
         self.p = Packer(size, 0)
         self._got = asyncio.Event()
         self.at = time.ticks_ms()
-        agent.start(0, clock(), random16(), False)
+        agent.start(0, clock(), random16(), False, self.p)
 
     async def serve(self):
-        """Runs until the client raises, and then raises the same."""
-        await self._client.connect()
-        tasks = asyncio.create_task(self._subscribe()), asyncio.create_task(self._read())
+        """Never returns. Raises what the client raises, but for OSError and EOFError."""
+        await self._repeat(self._client.connect)
+        tasks = asyncio.create_task(self._subscribe()), asyncio.create_task(self._repeat(self._read))
         try:
             while True:
                 await self._send()
@@ -41,12 +43,12 @@ class AsyncPort(Port):
 
     async def _send(self):
         """Send what is due, wait for a message or a second, then carry out a part of the plan."""
-        channel = self.agent.poll(self.now(), self.p)
+        channel = self.poll()
         while channel:
             payload = bytes(self.p.buf[: self.p.pos])
-            await self._client.publish(self.root + channel, payload, channel == "hello", 1)
+            await self._repeat(self._client.publish, self.root + channel, payload, channel == "hello", 1)
             self.agent.sent(channel)
-            channel = self.agent.poll(self.now(), self.p)
+            channel = self.poll()
         try:
             await asyncio.wait_for(self._got.wait(), min(1, self.agent.wait(self.now()) or 1))
         except asyncio.TimeoutError:
@@ -60,9 +62,22 @@ class AsyncPort(Port):
             await self._client.up.wait()
             self._client.up.clear()
             for channel in CHANNELS:
-                await self._client.subscribe(self.root + channel, 1)
+                await self._repeat(self._client.subscribe, self.root + channel, 1)
 
     async def _read(self):
         async for topic, payload, _ in self._client.queue:
             self.receive(topic, payload)
             self._got.set()
+
+    async def _repeat(self, call, *arguments):
+        # Calls until the network lets it through.
+        wait = 500
+        while True:
+            try:
+                await call(*arguments)
+                self.error = None
+                return
+            except (OSError, EOFError) as error:
+                self.error = error
+            await asyncio.sleep(random16() % wait / 1000)
+            wait = min(wait * 2, 60000)

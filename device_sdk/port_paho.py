@@ -6,9 +6,9 @@ runs in its own thread (`client.loop_start()`); the agent runs in the thread of 
 
 import logging
 import queue
-import time
 
 from .heartbeat import Packer
+from .host import time
 from .port import CHANNELS, random16, unix_time
 
 RETRY = 1.0
@@ -39,6 +39,7 @@ class PahoPort:
         self.agent = agent
         self._log = log or logging.getLogger("device_sdk").warning
         self._client = client
+        self._clock = clock
         self._prefix = "{}/{}/{}/".format(root, fleet, device)
         self._out = Packer(size, 0)
         self._events = queue.Queue(256)
@@ -50,7 +51,7 @@ class PahoPort:
         self._retry = 0.0  # monotonic time of the next publish
         self._started = time.monotonic()
         self.stopped = False
-        agent.start(self.uptime(), clock(), random16(), False)
+        agent.start(self.uptime(), clock(), random16(), False, self._out)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -62,6 +63,7 @@ class PahoPort:
             self._subscribe()
 
     def uptime(self):
+        """Whole seconds since the port was made."""
         return int(time.monotonic() - self._started)
 
     def run(self):
@@ -94,12 +96,21 @@ class PahoPort:
 
     def _send(self):
         while self._is_confirmed() and self._client.is_connected() and time.monotonic() >= self._retry:
-            channel = self.agent.poll(self.uptime(), self._out)
+            now = self.uptime()
+            if not self.agent.wait(now):  # each heartbeat is dated by the clock, which may have been set
+                try:
+                    self.agent.clock(now, self._clock())
+                except Exception as error:  # of a broken clock
+                    self.agent.error = error
+            channel = self.agent.poll(now, self._out)
             if channel is None:
                 return
             payload = bytes(self._out.buf[: self._out.pos])
             self._confirmed.clear()  # of the user's own publishes
-            info = self._client.publish(self._prefix + channel, payload, 1, channel == "hello")
+            try:
+                info = self._client.publish(self._prefix + channel, payload, 1, channel == "hello")
+            except Exception as error:  # its thread may end the connection at any moment
+                return self._refused(channel, "raised %r" % error)
             if info.rc == QUEUE_FULL:
                 return self._refused(channel, "was not taken by the client: its queue is full")
             self._in_flight = channel, info.mid
@@ -138,7 +149,10 @@ class PahoPort:
             self.error = error
 
     def _subscribe(self):
-        self._subscription = self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])[1]
+        try:
+            self._subscription = self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])[1]
+        except Exception as error:  # it would end paho's thread
+            self._put(self._report, "subscribe raised %r" % error)
 
     def _granted(self, mid, reasons):
         if mid == self._subscription:

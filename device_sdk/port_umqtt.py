@@ -35,8 +35,8 @@ class Umqtt:
 
     def connect(self):
         """Returns whether the broker has a session."""
+        self.open = True  # a connect that fails leaves a socket
         kept = self._do(self._client.connect, False)
-        self.open = True
         self._poll = select.poll()
         self._poll.register(self._client.sock, select.POLLIN)
         self._wrote = time.ticks_ms()
@@ -45,7 +45,8 @@ class Umqtt:
     def close(self):
         if self.open:
             self.open = False
-            self._client.sock.close()
+            if self._client.sock:
+                self._client.sock.close()
 
     def subscribe(self, topic, qos):
         self._do(self._client.subscribe, topic, qos)

@@ -1,5 +1,6 @@
 """A board in deep sleep between its heartbeats. Fill in the names, copy it to the board as main.py.
 
+It takes plans: it stays awake while a plan, a model file or a result is under way, and goes on at its next wake.
 The memory of the board's clock keeps tag, time and a result that is not acked, while the board has power. A board
 without such memory uses `in_file("agent.state")`.
 """
@@ -12,21 +13,29 @@ from device_sdk.agent import Agent
 from device_sdk.port import Port
 
 LAYOUT = ["sleeper 1.0", [["system", "voltage", -3]], []]
-AWAKE = 30  # maximum seconds: without a broker the battery must not be emptied
+AWAKE = 60  # maximum seconds: without a broker the battery must not be emptied
 
 
 def measure(agent):
     agent.sample("voltage", machine.ADC(0).read_uv() // 1000)
 
 
+def install(definition):  # the text of an exception becomes the StatusReason
+    print("here is", definition.handle, "verified, in", definition.path)
+
+
+def remove(definition):
+    print(definition.handle, "is not wanted any more")
+
+
 wlan = network.WLAN(network.STA_IF)
 wlan.active(True)
 wlan.connect("network", "secret")
 
-agent = Agent(LAYOUT, measure=measure, interval=600, store=machine.RTC().memory)
+agent = Agent(LAYOUT, install, remove, measure, interval=600, store=machine.RTC().memory, files="")
 woke = machine.reset_cause() == machine.DEEPSLEEP_RESET
 port = Port(agent, "broker.local", "fleet-a", "dev-000001", password="secret", woke=woke)
-while not agent.wait(port.now()) and port.now() < AWAKE:
+while (agent.busy or not agent.wait(port.now())) and port.now() < AWAKE:
     port.step(100)
 port.client.close()
 agent.save(600)

@@ -115,7 +115,7 @@ class Gateway:
         self.fresh = False
         size = len(self.model)
         return [
-            (at, packed_block(digest, index, at, size, self.model[at : at + length]))
+            (at, length, packed_block(digest, index, at, size, self.model[at : at + length]))
             for at in range(offset, min(max(size, offset + 1), offset + length * count), length)
             if random.randint(1, 100) > LOST
         ]
@@ -188,9 +188,9 @@ class Boot:
             blocks = gateway.take(channel, read(written(self.p)))
             if random.getrandbits(4):  # or else the connection breaks before the PUBACK
                 self.agent.sent(channel)
-            for at, block in blocks:
+            for at, length, block in blocks:
                 for _ in range(random.choice((1, 1, 1, 2))):  # QoS 1 may deliver twice
-                    self.block(at, block)
+                    self.block(at, length, block)
         if gateway.late and random.getrandbits(1):
             self.receive("ack", gateway.late.pop(random.randrange(len(gateway.late))))
         self.work()
@@ -200,12 +200,12 @@ class Boot:
             raise self.wrong
         assert not self.agent.bad
 
-    def block(self, at, block):
+    def block(self, at, length, block):
         self.receive("block", block)
         self.work()
         gateway = self.gateway
         if not self.flash.dead and gateway.reached in (None, at):
-            gateway.reached = min(at + MAX_PAYLOAD - 32, len(gateway.model))
+            gateway.reached = min(at + length, len(gateway.model))
 
     def goes_on(self):
         """Whether something is still to be reported or done."""

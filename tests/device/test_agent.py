@@ -1,10 +1,11 @@
 """The agent: what is due when, what each ack's code does, the epoch learnt without a clock, and what outlives power."""
 
 import gc
+import json
 
 from device_sdk.agent import Agent
 from device_sdk.heartbeat import Packer
-from tests.device.support import LAYOUT, NOW, packed, payload, read, receive, vectors, written
+from tests.device.support import LAYOUT, NOW, packed, payload, raises, read, receive, vectors, written
 
 
 class Memory:
@@ -61,6 +62,59 @@ class Device:
 
 def ok(definition):
     pass
+
+
+def test_limits_that_cannot_work_are_the_callers_error():
+    for more in ({"interval": 0}, {"interval": -5}, {"max_payload": 0}, {"max_payload": 32}):
+        assert str(raises(ValueError, lambda: Agent(LAYOUT, **more))) in more
+
+
+def test_a_state_of_other_data_is_none():
+    result = ["a", "SUCCESS", None, 0, 0, [["kws", None, None, 1, 1, 1]]]
+    good = [4711, NOW, 5, 9, None, 7, [1], result]
+    bad = ["x", 1.5, -1, True, 1 << 64, [1], {}]
+    states = [[], {}, 5, None, "text", good[:7], [None] * 8, good + [1]]
+    for i in (0, 1, 2, 3, 5, 6, 7):
+        states += [good[:i] + [each] + good[i + 1 :] for each in bad if i != 6 or each != [1]]
+    states += [good[:6] + [[each]] + good[7:] for each in bad]
+    states += [good[:7] + [result[:i] + [each] + result[i + 1 :]] for i in (3, 4) for each in bad]
+    states += [good[:7] + [result[:5] + [[["kws", True]]]], good[:7] + [result[:5]]]
+    for state in states:
+        device = Device(store=Memory(json.dumps(state)), install=ok)
+        assert device.publish_due()[-1] == ("hb", [4711, 0, None, None, 0]), state
+    result[2] = "gr\u00f6\u00dfe" * 60
+    device = Device(store=Memory(json.dumps(good)), install=ok, woke=True)
+    device.publish_due()
+    assert device.agent.result == result
+
+
+def test_a_sleep_of_no_whole_seconds_leaves_whole_times():
+    store = Memory()
+    device = Device(store=store, unix=None)
+    device.publish_due(5)
+    device.agent.save(9.5)
+    assert Device(store=store, unix=None, woke=True).publish_due()[-1][1][1] == 14
+
+
+def test_the_agent_is_busy_until_nothing_is_under_way():
+    device = Device(install=ok)
+    assert device.agent.busy, "the hello"
+    device.publish_due()
+    assert not device.agent.busy
+    receive(device.agent, "plan", packed([7, [["a", 0, [["kws", 1]]]]]))
+    assert device.agent.busy, "the plan"
+    device.work()
+    assert device.agent.busy, "the result"
+    device.ack(device.publish_due(1)[0][1][6], 0, NOW)
+    assert not device.agent.busy
+    device.ack(None, 5, NOW)
+    assert device.agent.busy, "the get"
+    device.publish_due(2)
+    assert not device.agent.busy
+    device = Device()
+    device.publish_due()
+    device.plan(7, "a")
+    assert not device.agent.busy, "without callbacks"
 
 
 def test_hello_comes_first_and_once():

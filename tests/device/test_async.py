@@ -2,6 +2,7 @@
 
 import asyncio
 
+from device_sdk import port_async
 from device_sdk.agent import Agent, unpack
 from device_sdk.port_async import AsyncPort
 from tests.device.support import LAYOUT, NOW, packed, raises
@@ -70,16 +71,68 @@ async def life(client, installed):
 
 
 class Broken(Client):
-    """A client whose broker refuses the subscriptions."""
+    """A client with an error that is none of the network."""
 
     async def subscribe(self, topic, qos):
-        raise OSError(13)
+        raise TypeError(13)
 
 
-def test_an_exception_of_the_client_ends_the_port():
+def test_an_exception_that_is_not_the_networks_ends_the_port():
     agent = Agent(LAYOUT, print, print)
-    error = raises(OSError, asyncio.run, asyncio.wait_for(AsyncPort(agent, Broken(), "f", "d").serve(), 20))
+    error = raises(TypeError, asyncio.run, asyncio.wait_for(AsyncPort(agent, Broken(), "f", "d").serve(), 20))
     assert error.args[0] == 13
+
+
+class Cut(Client):
+    """A client whose calls the network cuts from one on, three times, before or after the broker got them."""
+
+    def __init__(self, first, late):
+        super().__init__()
+        self.first = first
+        self.late = late
+        self.calls = 0
+
+    async def call(self, call, *arguments):
+        self.calls += 1
+        cut = self.first <= self.calls < self.first + 3
+        if not cut or self.late:
+            await call(*arguments)
+        if cut:
+            raise (OSError if self.calls % 2 else EOFError)(104)
+
+    async def connect(self):
+        await self.call(super().connect)
+
+    async def subscribe(self, topic, qos):
+        await self.call(super().subscribe, topic, qos)
+
+    async def publish(self, *arguments):
+        await self.call(super().publish, *arguments)
+
+
+async def lives(clients, installed):
+    tasks = []
+    for client in clients:
+        agent = Agent(LAYOUT, lambda definition: installed.append(definition.handle), print, interval=1)
+        tasks.append(asyncio.create_task(AsyncPort(agent, client, "f", "d").serve()))
+    for client in clients:
+        await asyncio.wait_for(client.done.wait(), 20)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_wherever_the_network_is_cut_the_port_goes_on():
+    clients = [Cut(first, late) for first in range(1, 6) for late in (False, True)]
+    installed = []
+    real = port_async.random16
+    port_async.random16 = lambda: 10
+    try:
+        asyncio.run(lives(clients, installed))
+    finally:
+        port_async.random16 = real
+    assert installed == ["kws"] * len(clients)
+    assert min([client.calls - client.first for client in clients]) > 2
 
 
 def test_a_plan_reaches_the_agent_and_its_result_is_reported():
@@ -90,3 +143,23 @@ def test_a_plan_reaches_the_agent_and_its_result_is_reported():
     assert installed == ["kws"]
     topics = [("edge/f/d/" + channel, 1) for channel in ("ack", "plan", "block")]
     assert client.subscribed == topics * 2
+
+
+class Counting(Client):
+    """Ends after three heartbeats."""
+
+    def beats(self):
+        return [value[1] for topic, _, _, value in self.published if topic.endswith("/hb")]
+
+    async def publish(self, topic, payload, retain, qos):
+        self.published.append((topic, retain, qos, unpack(payload)))
+        if len(self.beats()) > 2:
+            raise ValueError("done")
+
+
+def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile():
+    client = Counting()
+    agent = Agent(LAYOUT, interval=1)
+    port = AsyncPort(agent, client, "f", "d", clock=lambda: NOW + (0, 300, 100)[len(client.beats())])
+    raises(ValueError, asyncio.run, asyncio.wait_for(port.serve(), 20))
+    assert client.beats() == [0, 300, 100]

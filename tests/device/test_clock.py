@@ -13,6 +13,9 @@ class Clock:
     def __init__(self, ticks):
         self.ticks = ticks
 
+    def time(self):
+        return self.ticks + 0.5
+
     def ticks_ms(self):
         return self.ticks % WRAP
 
@@ -36,3 +39,21 @@ def test_uptime_goes_on_through_the_wrap_and_loses_no_millisecond():
             assert device.now() == passed // 1000
     finally:
         port.time = real
+
+
+def test_unix_time_is_none_until_the_clock_is_set():
+    real = port.time
+    try:
+        for ticks, since, unix in (
+            (0, 0, None),
+            (946684800, 0, None),
+            (1735689599, 0, None),
+            (1735689600, 0, 1735689600),
+            (0, 946684800, None),
+            (820000000, 946684800, 1766684800),
+        ):
+            port.time = Clock(ticks)
+            assert port.unix_time(since) == unix
+    finally:
+        port.time = real
+    assert port.unix_time() > 1735689600

@@ -30,12 +30,12 @@ def content(path):
 class Device:
     """An agent that has a plan with one model, and what it installed."""
 
-    def __init__(self, model=MODEL, checksum=None, folder=FOLDER, handle="kws"):
+    def __init__(self, model=MODEL, checksum=None, folder=FOLDER, handle="kws", **more):
         self.model = model
         self.now = 0
         self.reads = []
         self.installed = []
-        self.agent = Agent(LAYOUT, self.install, lambda definition: None, interval=1000, files=folder)
+        self.agent = Agent(LAYOUT, self.install, lambda definition: None, interval=1000, files=folder, **more)
         self.agent.start(0, NOW, 1, False)
         self.p = Packer(512, 0)
         checksum = checksum or sha1(model).digest()
@@ -70,7 +70,9 @@ class Device:
         """Answers every read; of its blocks those whose numbers, counted from the first, are in `lost` never come."""
         n = 0
         while not self.agent.result:
-            read = self.ask() or self.ask(3)
+            read = self.ask()
+            while not read:
+                read = self.ask(1)
             _, _, offset, length, count = read
             for i in range(count):
                 if n not in lost and self.agent.file:
@@ -86,7 +88,7 @@ def test_a_file_comes_whole_and_is_installed_once():
     device = Device()
     assert device.fetch()[1] == "SUCCESS"
     assert device.installed == [MODEL]
-    assert [read[2] for read in device.reads] == list(range(0, len(MODEL), 4 * 992))
+    assert [read[2] for read in device.reads] == [0, 512, 512 + 4 * 992, 512 + 12 * 992]
     assert device.ask(10) is None
     clean()
 
@@ -293,4 +295,97 @@ def test_a_file_that_cannot_be_had_now_makes_no_heartbeat_repeat_its_samples():
     assert device.agent.taken == 1
     device.agent.ack([None, 7, NOW, "s3://models/kws cannot be fetched now"])
     assert device.agent.taken == 1
+    clean()
+
+
+class Link:
+    """Between a device and its gateway, `rate` bytes/s that come one after another, 50 ms later.
+
+    The device publishes as a port does: it waits for the PUBACK, which comes behind what was sent before.
+    """
+
+    HEADERS = 60  # of the packet and the message that carry a block
+
+    def __init__(self, device, rate):
+        self.device = device
+        self.rate = rate
+        self.now = self.free = 0.0  # seconds; when the link has sent everything
+        self.coming = []
+        self.received = 0
+        self.beats = []
+
+    def send(self, size, block=None):
+        self.free = max(self.free, self.now + 0.05) + size / self.rate
+        self.coming.append((self.free, block))
+
+    def arrive(self):
+        at, block = self.coming.pop(0)
+        self.now = max(self.now, at)
+        if block and self.device.agent.file:
+            self.received += block[1]
+            self.device.give(*block)
+        return block
+
+    def publish(self, channel):
+        self.send(4)
+        if channel == "read":
+            _, _, offset, length, count = unpack(self.device.p.buf[: self.device.p.pos])
+            for at in range(offset, min(offset + length * count, len(self.device.model)), length):
+                self.send(self.HEADERS + length, (at, length))
+        while self.arrive():
+            pass
+        self.device.agent.sent(channel)
+
+    def step(self):
+        device = self.device
+        device.now = int(self.now)
+        channel = device.agent.poll(device.now, device.p)
+        if channel == "hb":
+            self.beats.append(self.now)
+        if channel:
+            self.publish(channel)
+        elif self.coming:
+            self.arrive()
+        else:
+            self.now += 1
+        device.work()
+
+
+def test_a_slow_link_carries_a_file_once_and_the_heartbeats_on_their_schedule():
+    for rate in (100, 250, 1000, 4000, 1000000):
+        clean()
+        device = Device(MODEL[:12000])
+        device.agent.interval = 10
+        link = Link(device, rate)
+        while not device.agent.result:
+            link.step()
+            assert link.now < 250, rate
+        assert device.installed == [MODEL[:12000]]
+        assert link.received <= 13200, (rate, link.received)
+        gaps = [link.beats[i + 1] - link.beats[i] for i in range(len(link.beats) - 1)] + [link.now - link.beats[-1]]
+        assert max(gaps) <= 20, (rate, gaps)
+        assert len(link.beats) >= link.now // 20
+    assert link.now < 0.5
+    clean()
+
+
+def test_what_nobody_answers_is_asked_for_less_often_and_for_less():
+    clean()
+    device = Device()
+    times = []
+    for now in range(200):
+        if device.ask(1):
+            times.append(now)
+    assert times[:4] == [0, 3, 9, 21]
+    assert max([times[i + 1] - times[i] for i in range(len(times) - 1)]) == 30
+    assert device.reads[-1][3:] == [256, 1]
+    assert device.fetch()[1] == "SUCCESS"
+    clean()
+
+
+def test_a_device_that_takes_little_asks_for_no_more_blocks_than_the_gateway_sends():
+    clean()
+    device = Device(max_payload=64)
+    assert device.fetch()[1] == "SUCCESS"
+    assert max([read[4] for read in device.reads]) == 64
     clean()

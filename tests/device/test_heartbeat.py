@@ -93,13 +93,56 @@ def test_an_arrived_heartbeat_is_forgotten_and_a_refused_one_comes_again():
 
 
 def test_the_oldest_sample_makes_room():
-    heartbeat = Heartbeat(LAYOUT, 3)
+    heartbeat = Heartbeat(["1.0.0", [["sys", "rssi"]], []], 3)
     for n in range(5):
         heartbeat.sample("rssi", n, n)
-    assert pack(heartbeat, 4) == [4711, 4, [None, [2, 2, 3, 1, 4, 0]]]
+    assert pack(heartbeat, 4) == [4711, 4, [[2, 2, 3, 1, 4, 0]]]
     heartbeat.sample("rssi", 9, 5)  # drops one that is on its way
     arrived(heartbeat)
-    assert pack(heartbeat, 5) == [4711, 5, [None, 9]]
+    assert pack(heartbeat, 5) == [4711, 5, [9]]
+
+
+def test_one_sample_of_each_metric_waits_however_few_may():
+    for keep in (-1, 0, 1, 4):
+        heartbeat = Heartbeat(LAYOUT, keep)
+        heartbeat.pop(0)
+        for name in NAMES:
+            heartbeat.sample(name, 1, 7)
+        assert pack(heartbeat, 7) == [4711, 7, [1, 1, 1], [[None, None, [1, 1]]]]
+    Heartbeat(["1.0.0", [], []], 0).pop(0)
+
+
+ROOMS = [
+    "1.0.0",
+    [["attic", "t"], ["bath", "t"], ["cellar", "t"], ["cellar", "rh"]],
+    [["kws", "1.0", [["sys", "us"], ["gpu", "us"]]], ["kws", "2.0", [["sys", "us"]]], ["cellar", "3", [["sys", "rh"]]]],
+]
+
+
+def test_metrics_of_one_name_are_told_apart_by_their_dimension_and_models_by_their_version():
+    heartbeat = Heartbeat(ROOMS, 8)
+    for _ in range(2):
+        for n, room in enumerate(("attic", "bath", "cellar")):
+            heartbeat.sample(room + "/t", 18 + n, 0)
+        heartbeat.sample("rh", 55, 0)
+        for n, path in enumerate(("1.0/sys", "1.0/gpu", "2.0/sys")):
+            heartbeat.sample("kws/" + path + "/us", n, 0)
+        heartbeat.sample("cellar/3/sys/rh", 7, 0)
+        models = [[None, None, [0, 1]], [None, None, [2]], [None, None, [7]]]
+        assert pack(heartbeat, 0) == [4711, 0, [18, 19, 20, 55], models]
+        arrived(heartbeat)
+
+
+def test_a_name_that_several_metrics_have_is_the_callers_error_with_the_choices():
+    heartbeat = Heartbeat(ROOMS, 8)
+    for _ in range(2):
+        error = raises(ValueError, heartbeat.sample, "t", 20, 0)
+        assert str(error) == "t is attic/t or bath/t or cellar/t"
+        error = raises(ValueError, heartbeat.sample, "kws/us", 20, 0)
+        assert str(error) == "kws/us is kws/1.0/sys/us or kws/1.0/gpu/us or kws/2.0/sys/us"
+        error = raises(ValueError, heartbeat.sample, "cellar/rh", 20, 0)
+        assert str(error) == "cellar/rh is cellar/rh or cellar/3/sys/rh"
+    assert heartbeat.count == 0
 
 
 def test_what_exceeds_the_buffer_follows_in_the_next_heartbeat():

@@ -2,7 +2,7 @@
 
 from device_sdk.agent import Agent
 from device_sdk.port import Port
-from tests.device.support import NOW, packed
+from tests.device.support import NOW, packed, raises, read
 
 LAYOUT = ["1.0.0", [["sys", "rssi"]], []]
 TOPIC = b"edge/fleet-a/dev-1/plan"
@@ -40,9 +40,9 @@ class Client:
             then()
 
 
-def made(**more):
+def made(models=(), **more):
     installed = []
-    agent = Agent(LAYOUT, lambda definition: installed.append(definition.handle), print)
+    agent = Agent(LAYOUT[:2] + [models], lambda definition: installed.append(definition.handle), print)
     port = Port(agent, "", "fleet-a", "dev-1", clock=lambda: NOW, mqtt=Client, **more)
     return port, agent, installed
 
@@ -90,9 +90,146 @@ def test_whatever_ends_a_connection_leaves_nothing_undone():
         assert port.client.connections == 2
 
 
-def test_what_cannot_be_written_is_reported_and_raises_nothing():
-    port, _, _ = made(size=10)
-    for _ in range(3):
+def test_a_size_for_which_the_hello_or_a_heartbeat_is_too_large_is_the_callers_error():
+    raises(ValueError, lambda: made(size=10))
+    raises(ValueError, lambda: made(size=44))  # enough for the hello
+    raises(ValueError, lambda: made([("m" * 40, "1", [])] * 12))
+    for models in ([], [("m%d" % n, "1", [["a", "b"]]) for n in range(30)]):
+        for size in range(45, 600):
+            try:
+                port, agent, _ = made(models, size=size)
+            except ValueError:
+                continue
+            break
+        for metric in ["rssi"] + ["m%d/b" % n for n in range(len(models))]:
+            for model in range(len(models)):
+                agent.inference(model, -(1 << 31))
+            agent.sample(metric, (1 << 64) - 1, -(1 << 31))
+            agent.due = agent.now
+            step(port)
+            assert port.error is None
+            agent.pop(agent.taken)
+            assert agent.count == 0
+
+
+def test_a_device_that_takes_any_payload_says_what_its_client_takes():
+    agent = Agent(LAYOUT, max_payload=None)
+    Port(agent, "", "f", "d", mqtt=Client)
+    assert agent.max_payload == 16000
+
+
+class Broker:
+    """What a broker has of a device: its session, which the first cut ends, and its retained plan."""
+
+    def __init__(self, cuts, late):
+        self.cuts = cuts  # numbers of the calls that are cut
+        self.late = late  # whether the broker got what was cut
+        self.calls = 0
+        self.session = None
+        self.waiting = []
+
+    def call(self, effect):
+        self.calls += 1
+        cut = self.calls in self.cuts
+        if cut and not self.late:
+            self.lose()
+            raise OSError(104)
+        value = effect()
+        if cut:
+            self.lose()
+            raise OSError(104)
+        return value
+
+    def lose(self):
+        if self.calls == min(self.cuts):
+            self.session = None
+            self.waiting = []
+
+
+class Cut(Client):
+    """A client of that broker. Closing a connection that was cut raises too."""
+
+    broker = None
+
+    def connect(self):
+        self.open = True
+        return self.broker.call(self._connect)
+
+    def _connect(self):
+        kept = self.broker.session is not None
+        self.broker.session = self.broker.session or set()
+        return kept
+
+    def close(self):
+        if self.open:
+            self.open = False
+            raise OSError(104)
+
+    def subscribe(self, topic, qos):
+        self.broker.call(lambda: self._subscribe(topic))
+
+    def _subscribe(self, topic):
+        self.broker.session.add(topic)
+        if topic.endswith("/plan"):
+            self.broker.waiting.append((TOPIC, packed([7, [["d", 0, [["kws", 1]]]]])))
+
+    def publish(self, topic, p, qos, retain):
+        self.unconfirmed = p
+        self.resend(0)
+
+    def resend(self, flags):
+        self.broker.call(self._publish)
+        self.unconfirmed = None
+
+    def _publish(self):
+        p = self.unconfirmed
+        value = read(bytes(p.buf[p.start : p.pos]))
+        if len(value) == 7 and value[5]:
+            self.broker.waiting.append((TOPIC[:-4] + b"ack", packed([value[6], 0, NOW])))
+
+    def poll(self, ms):
+        self.broker.call(lambda: None)
+        while self.broker.waiting:
+            self.on_message(*self.broker.waiting.pop(0))
+
+
+def test_wherever_the_network_is_cut_the_loop_goes_on_and_nothing_is_missing():
+    for late in (False, True):
+        for first in range(1, 14):
+            for second in range(first + 1, first + 8):
+                installed = []
+                agent = Agent(LAYOUT, lambda definition: installed.append(definition.handle), print)
+                port = Port(agent, "", "fleet-a", "dev-1", clock=lambda: NOW, mqtt=Cut)
+                port.client.broker = broker = Broker((first, second), late)
+                for _ in range(12):
+                    step(port)
+                    agent.due = 0
+                assert installed == ["kws"], (late, first, second)
+                assert (agent.have, agent.result, port.error) == (7, None, None)
+                assert len(broker.session) == 3, (late, first, second)
+
+
+class Dated(Client):
+    """A client whose broker keeps the heartbeats."""
+
+    def publish(self, topic, p, qos, retain):
+        value = read(bytes(p.buf[p.start : p.pos]))
+        if topic.endswith(b"/hb"):
+            self.published.append(value[1])
+
+
+def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile():
+    unix = [NOW]
+    agent = Agent(LAYOUT)
+    port = Port(agent, "", "fleet-a", "dev-1", clock=lambda: unix[0], mqtt=Dated)
+    for second in (NOW, NOW + 300, NOW + 60, None, NOW + 3600):
+        unix[0] = second
+        agent.due = 0
         step(port)
-        assert type(port.error) is ValueError
-        assert not port.client.open
+    assert port.client.published[3:] == [0, 300, 60, 60, 3600]
+    unix.clear()  # the clock raises
+    agent.due = 0
+    step(port)
+    assert port.client.published[8:] == [3600]
+    assert type(agent.error) is IndexError
+    assert (port.client.connections, port.error) == (1, None)

@@ -18,6 +18,7 @@ class MQTTClient:
         self.login = [text(client_id), text(user), text(password)]
         self.keepalive = keepalive
         self.pid = 0
+        self.sock = None
 
     def set_callback(self, callback):
         self.callback = callback

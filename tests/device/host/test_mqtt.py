@@ -4,6 +4,7 @@ survives."""
 import queue
 import socket
 import threading
+import time
 
 import pytest
 
@@ -113,6 +114,14 @@ def test_a_long_connect_has_a_length_of_two_bytes(scripted):
     assert len(seen[0]) == 10 + 4 + 102 * 2 + 3
 
 
+def test_a_password_may_be_long(scripted):
+    seen = []
+    port = scripted(lambda peer: seen.append(accept(peer)))
+    client(port, flags=192, fields=("me", "u", "p" * 20000)).connect()
+    scripted.join()
+    assert len(seen[0]) == 10 + 4 + 3 + 20002 + 4
+
+
 @pytest.mark.parametrize("present", [0, 1])
 def test_connect_returns_whether_there_was_a_session(scripted, present):
     def script(peer: Peer) -> None:
@@ -164,7 +173,16 @@ def test_a_publish_is_one_packet_and_returns_with_its_puback(scripted):
     ]
 
 
-@pytest.mark.parametrize(("size", "head"), [(112, b"\x32\x7f"), (113, b"\x32\x80\x01"), (16368, b"\x32\xff\x7f")])
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [
+        (112, b"\x32\x7f"),
+        (113, b"\x32\x80\x01"),
+        (16368, b"\x32\xff\x7f"),
+        (16369, b"\x32\x80\x80\x01"),
+        (99999, b"\x32\xae\x8d\x06"),
+    ],
+)
 def test_every_width_of_the_remaining_length(scripted, size, head):
     seen = []
 
@@ -175,7 +193,7 @@ def test_every_width_of_the_remaining_length(scripted, size, head):
 
     device = client(scripted(script))
     device.connect()
-    p = Packer(size, 7 + len(TOPIC))
+    p = Packer(size, 6 + len(TOPIC))
     p.pos = p.start + size
     device.publish(TOPIC, p, 1, False)
     assert seen[0].startswith(head + b"\x00\x0bedge")
@@ -318,6 +336,23 @@ def test_a_flood_does_not_count_as_an_answer(scripted):
     device.connect()
     with pytest.raises(OSError, match="deadline"):
         device.publish(TOPIC, message(), 1, False)
+    device.close()
+
+
+def test_what_comes_slowly_is_no_broken_connection(scripted):
+    seen = []
+
+    def script(peer: Peer) -> None:
+        accept(peer)
+        peer.packet()
+        for byte in b"\x30\x0d\x00\x03a/b12345678" + b"\x40\x02\x00\x01":
+            time.sleep(0.05)
+            peer.send(bytes((byte,)))
+
+    device = client(scripted(script), timeout=300, on_message=lambda topic, payload: seen.append(bytes(payload)))
+    device.connect()
+    device.publish(TOPIC, message(), 1, False)
+    assert seen == [b"12345678"]
     device.close()
 
 

@@ -1,11 +1,14 @@
 """The port for paho: the same agent on a host's own client, against a real broker and an acting gateway."""
 
+import socket
 import threading
+import time
 
 import paho.mqtt.client as paho
 import pytest
 
 from device_sdk.agent import Agent
+from device_sdk.host import time as board_time
 from device_sdk.port_paho import PahoPort
 
 LAYOUT = ["1.0.0", [["sys", "load-average"]], []]
@@ -15,7 +18,7 @@ NOW = 1795458600
 class Host:
     """An agent in a thread of its own, as a user's program would run it."""
 
-    def __init__(self, port: int, connect_first: bool) -> None:
+    def __init__(self, port: int, connect_first: bool, kind: type[paho.Client] = paho.Client) -> None:
         self.installed: list[str] = []
         self.agent = Agent(
             LAYOUT,
@@ -25,7 +28,7 @@ class Host:
             interval=1,
             max_payload=None,
         )
-        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, "host")
+        self.client = kind(paho.CallbackAPIVersion.VERSION2, "host")
         self.client.reconnect_delay_set(1, 1)
         if connect_first:
             self.client.connect("127.0.0.1", port)
@@ -69,3 +72,84 @@ def test_a_broker_killed_and_restarted(host, gateway, broker):
     broker.start()
     gateway.ready.get(timeout=20)
     assert gateway.wait(lambda channel, value: channel == "hb")[0] == host.agent.tag
+
+
+def test_a_link_that_breaks_while_measure_takes_its_time(host, gateway):
+    cut = []
+
+    def measure(agent):
+        if len(cut) < 2:
+            cut.append(host.client.socket().shutdown(socket.SHUT_RDWR))
+            while host.client.is_connected():
+                threading.Event().wait(0.01)
+        agent.sample("load-average", len(cut) * 1.0)
+
+    gateway.wait(lambda channel, value: channel == "hb")
+    host.agent.measure = measure
+    for sample in (1.0, 2.0):
+        gateway.wait(lambda channel, value: channel == "hb" and value[2] and value[2][0] == sample)
+    assert host.thread.is_alive()
+    assert len(cut) == 2
+
+
+class Raising(paho.Client):
+    """Its calls raise at first, as paho's own do where the other thread closes the sockets in between."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.left = {"publish": 2, "subscribe": 1}
+
+    def _raise(self, name):
+        self.left[name] -= 1
+        if self.left[name] >= 0:
+            raise AttributeError("'NoneType' object has no attribute 'send'")
+
+    def publish(self, *arguments):
+        self._raise("publish")
+        return super().publish(*arguments)
+
+    def subscribe(self, *arguments):
+        self._raise("subscribe")
+        return super().subscribe(*arguments)
+
+
+def test_a_client_that_raises_ends_neither_the_port_nor_its_own_thread(broker, gateway, monkeypatch):
+    monkeypatch.setattr("device_sdk.port_paho.RETRY", 0.1)
+    host = Host(broker.port, False, Raising)
+    try:
+        gateway.wait(lambda channel, value: channel == "hb")
+        assert host.client.left["publish"] < 0
+        host.client.socket().shutdown(socket.SHUT_RDWR)  # the next connection is subscribed
+        gateway.publish("plan", [7, [["deploy-7", 0, [["kws", 1]]]]], retain=True)
+        gateway.wait(lambda channel, value: channel == "hb" and len(value) > 5)
+    finally:
+        host.close()
+
+
+def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile(host, gateway):
+    for set_by in (300, 100):
+        gateway.wait(lambda channel, value: channel == "hb")
+        host.port._clock = lambda set_by=set_by: int(time.time()) + set_by
+        due = time.time() + set_by - host.agent.epoch
+        gateway.wait(lambda channel, value, due=due: channel == "hb" and abs(value[1] - due) < 20)
+
+
+def test_the_uptime_of_a_host_goes_on_while_it_is_suspended(monkeypatch):
+    clocks = {time.CLOCK_BOOTTIME: 5000.5}
+    monkeypatch.setattr("device_sdk.host._time.clock_gettime", lambda clock: clocks[clock])
+    port = PahoPort(Agent(LAYOUT), paho.Client(paho.CallbackAPIVersion.VERSION2), "fleet-a", "dev-1")
+    before = board_time.ticks_ms()
+    clocks[time.CLOCK_BOOTTIME] += 3600
+    assert port.uptime() == 3600
+    assert board_time.ticks_ms() - before == 3600_000
+
+
+def test_a_clock_that_raises_ends_nothing(host, gateway):
+    def broken():
+        raise OSError(5)
+
+    gateway.wait(lambda channel, value: channel == "hb")
+    host.port._clock = broken
+    for _ in range(3):
+        gateway.wait(lambda channel, value: channel == "hb")
+    assert host.agent.error.args == (5,)

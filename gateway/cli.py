@@ -18,7 +18,7 @@ from gateway.kubernetes import drop_service_links
 from gateway.manager.cli import app as manager
 from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
 from gateway.provisioning.cli import app as devices
-from gateway.stderr import protect_stderr
+from gateway.stderr import discard_stdout, protect_stderr
 
 EXIT_CONFIG = 2
 EXIT_INTERRUPTED = 130
@@ -47,8 +47,7 @@ def main() -> None:
     except OSError as error:  # of stdout, for example
         if sys.argv[1:2] == ["run"]:
             raise  # a defect of the gateway: the traceback is to be reported
-        # What is left in the buffer of stdout would raise again at the end of the process.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        discard_stdout()
         sys.exit(f"edge-gateway: {explain(error)}")
 
 

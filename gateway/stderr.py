@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-STDERR = 2
+STDOUT, STDERR = 1, 2
 MAX_WAITING = 4 * 1024 * 1024
 """Bytes that wait for a reader that is slow; what is written beyond them is lost, and counted."""
 EXIT_WAIT = 1.0
@@ -114,6 +114,11 @@ def protect_stderr() -> StderrWriter:
             os.dup2(os.open(os.devnull, os.O_WRONLY), STDERR)
         sys.stderr = StderrWriter()
     return sys.stderr
+
+
+def discard_stdout() -> None:
+    """Where stdout cannot be written: what is left in its buffer would raise again at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
 
 
 def lost_lines() -> int:

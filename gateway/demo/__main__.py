@@ -20,6 +20,7 @@ from gateway.demo.environment import find_environment
 from gateway.demo.scenario import Scenario
 from gateway.demo.screen import Screen
 from gateway.errors import GatewayError, explain
+from gateway.stderr import discard_stdout
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -68,7 +69,7 @@ async def _run(folder: Path, keep: bool, embedded: bool) -> int:
             screen.text(f"\nEnded by {signal.Signals(signals[0]).name} before the end.")
             return 128 + signals[0]
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes stdout at its end
+        discard_stdout()
         return 1
     except (GatewayError, OSError) as error:
         sys.stdout.flush()

@@ -16,6 +16,7 @@ import typer
 from gateway.log import configure_log
 from gateway.manager.errors import ManagerError
 from gateway.manager.http import LOG, AccessKey, ServerConfig, start_server
+from gateway.stderr import discard_stdout
 
 SECRET = "EDGE_MANAGER_SECRET_KEY"
 
@@ -58,6 +59,7 @@ def _print_start_line(url: str, config: ServerConfig) -> None:
     try:
         typer.echo(line)
     except OSError as error:
+        discard_stdout()
         LOG.warning("the start line could not be written to stdout; it serves all the same", url=url, reason=str(error))
     if not signed and not _is_loopback(config.host):
         event = "signatures are not checked: anyone who reaches this address may call and read models; set keys"

@@ -30,6 +30,7 @@ def delays(devices: list[Device]) -> str:
     return f"median {statistics.median(found) * 1000:.0f} ms, worst {max(found) * 1000:.0f} ms"
 
 
+@pytest.mark.needs_broker("holding_publishers")
 @pytest.mark.parametrize("qos", [0, 1])
 def test_a_flood_from_one_device(scenario: Scenario, qos: int) -> None:
     """As fast as the broker reads. It gets code 7 for what is over its rate, once a second and with the number; the

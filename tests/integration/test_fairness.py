@@ -139,7 +139,7 @@ def test_a_payload_that_is_too_large_counts_and_is_answered_once_a_second(testbe
     found = sorted((each.properties["code"], int(each.properties.get("count", 1))) for each in letters)
     assert found == [("1", 1), ("1", 4), ("7", 1), ("7", 4)], "a payload of 40 kB counts as ten messages"
     assert {(each.payload, each.properties["size"]) for each in letters} == {(payload[:256], str(len(payload)))}
-    assert sorted(code for _, code in device.acked()) == [1, 1, 7, 7]
+    until(lambda: sorted(code for _, code in device.acked()) == [1, 1, 7, 7], lambda: f"{device.acked()}")
     gateway.until_metric("unacknowledged_bytes", 0)
     gateway.until_metric("unacknowledged_messages", 0)
 

@@ -188,6 +188,7 @@ def fleet_of_a_module(name: str) -> str:
 
 ABILITIES = {
     "receive_maximum": "goes by an in-flight limit of its own and not by Receive Maximum",
+    "holding_publishers": "takes from one client many times what it delivers to another",
     "unsubscribe": "leaves an UNSUBSCRIBE without its answer, or ends the connection",
     "assigning_to_the_absent": "assigns no message to a member of a shared subscription that is away",
 }

@@ -7,6 +7,7 @@ import errno
 import re
 from enum import IntEnum
 
+_NUMBER = re.compile(r"^\[errno \d+\] ")
 _USERINFO = re.compile(r"(?<=//)[^/?#\s\"'<>]*@")
 
 
@@ -183,7 +184,8 @@ def explain(error: Exception, subject: object = None) -> str:
     """
     subject = subject or getattr(error, "filename", None)
     found = one_line(getattr(error, "strerror", None) or error)
-    found = found.rpartition("): ")[2]  # asyncio puts the address before the reason
+    # asyncio puts the address before the reason, and from Python 3.13 on its number too.
+    found = _NUMBER.sub("", found.rpartition("): ")[2])
     sqlite = "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])  # without what is more specific
     advice = _ADVICE.get(sqlite or getattr(error, "errno", None) or "")
     if type(error).__name__ == "gaierror":

@@ -44,6 +44,8 @@ def test_an_address_that_asyncio_cannot_bind() -> None:
     reason = "error while attempting to bind on address ('127.0.0.1', 9470): address already in use"
     text = "127.0.0.1:9470: address already in use; end the process that listens there, or give another port"
     assert explain(OSError(errno.EADDRINUSE, reason), "127.0.0.1:9470") == text
+    numbered = reason.replace("): ", "): [errno 98] ")  # as of Python 3.13
+    assert explain(OSError(errno.EADDRINUSE, numbered), "127.0.0.1:9470") == text
 
 
 def test_a_host_name_that_does_not_exist() -> None:

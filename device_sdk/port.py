@@ -43,7 +43,8 @@ class Port:
     clock: returns Unix seconds, or None while they are unknown. woke: whether the device wakes from a deep sleep that
     `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends; ValueError if the hello
     does not fit it. An agent that accepts any payload accepts 16,000 bytes here. tls: as in `Mqtt`.
-    mqtt: the class of the client, `Mqtt` or the result of `port_umqtt.over`.
+    mqtt: the class of the client, `Mqtt` or the result of `port_umqtt.over`. log: is called with each line about what
+    happens, in words; None: nothing is logged.
     """
 
     error = None  # exception that ended the last connection; None while connected
@@ -52,7 +53,7 @@ class Port:
 
     def __init__(
         self, agent, host, fleet, device, password=None, port=1883, root="edge", tls=None, clock=unix_time, woke=False,
-        keepalive=60, size=512, mqtt=Mqtt,
+        keepalive=60, size=512, mqtt=Mqtt, log=None,
     ):  # fmt: skip
         if agent.max_payload is None:
             agent.max_payload = 16000  # of what this client accepts
@@ -67,6 +68,10 @@ class Port:
         )  # fmt: skip
         self.p = Packer(size, len(root) + 14)
         self.at = self.due = time.ticks_ms()  # when the seconds were counted; when to connect next
+        if log:
+            from .log import Log  # imported late, to save memory
+
+            Log(log, self)
         agent.start(0, clock(), random16(), woke, self.p)
 
     def now(self):

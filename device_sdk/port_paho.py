@@ -30,7 +30,8 @@ class PahoPort:
     its callbacks for the device's topics. With MQTT 5 the broker reports a denied publish; with 3.1.1 it confirms it.
 
     size: bytes of the largest payload that the device sends. clock: returns Unix seconds, or None. log: the thread of
-    run() calls it with one line for each refusal of the broker; None: a warning of the logger "device_sdk".
+    run() calls it with one line for each refusal of the broker, and for what happens else, as in Port; None: the
+    refusals are warnings of the logger "device_sdk".
     """
 
     error = None  # an OSError with the last such line; None after a confirmed publish
@@ -38,9 +39,10 @@ class PahoPort:
     def __init__(self, agent, client, fleet, device, root="edge", size=4096, clock=unix_time, log=None):
         self.agent = agent
         self._log = log or logging.getLogger("device_sdk").warning
+        self._words = None
         self._client = client
         self._clock = clock
-        self._prefix = "{}/{}/{}/".format(root, fleet, device)
+        self.root = "{}/{}/{}/".format(root, fleet, device)
         self._out = Packer(size, 0)
         self._events = queue.Queue(256)
         self._in_flight = None  # (channel, packet id)
@@ -51,13 +53,17 @@ class PahoPort:
         self._retry = 0.0  # monotonic time of the next publish
         self._started = time.monotonic()
         self.stopped = False
+        if log:
+            from .log import Log
+
+            self._words = Log(log, self)
         agent.start(self.uptime(), clock(), random16(), False, self._out)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         for channel in CHANNELS:
-            client.message_callback_add(self._prefix + channel, self._on_message)
+            client.message_callback_add(self.root + channel, self._on_message)
         if client.is_connected():
             self._was_up = True
             self._subscribe()
@@ -88,6 +94,8 @@ class PahoPort:
             event = None if self._events.empty() else self._events.get_nowait()
         while self.agent.work(self.uptime):
             pass
+        if self._words:
+            self._words.look()
 
     def _max_wait(self):
         # Not 0: with a publish in flight, or without a connection, there is nothing to do.
@@ -108,7 +116,7 @@ class PahoPort:
             payload = bytes(self._out.buf[: self._out.pos])
             self._confirmed.clear()  # of the user's own publishes
             try:
-                info = self._client.publish(self._prefix + channel, payload, 1, channel == "hello")
+                info = self._client.publish(self.root + channel, payload, 1, channel == "hello")
             except Exception as error:  # its thread may end the connection at any moment
                 return self._refused(channel, "raised %r" % error)
             if info.rc == QUEUE_FULL:
@@ -139,10 +147,12 @@ class PahoPort:
             agent.fetch = False  # otherwise no heartbeat would be sent; the gateway answers their `have` with the plan
         self._retry = time.monotonic() + self._wait * (0.5 + random16() / 131072)  # a fleet must not retry together
         self._wait = min(2 * self._wait, RETRY_MOST)
-        self._report("publish on %s%s %s" % (self._prefix, channel, how))
+        self._report("publish on %s%s %s" % (self.root, channel, how))
 
     def _report(self, line):
         self.error = OSError(line)
+        if self._words:
+            self._words.told.pop("up", None)  # the next connection is said again
         try:
             self._log(line)
         except Exception as error:  # of the user's function
@@ -150,7 +160,7 @@ class PahoPort:
 
     def _subscribe(self):
         try:
-            self._subscription = self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])[1]
+            self._subscription = self._client.subscribe([(self.root + channel, 1) for channel in CHANNELS])[1]
         except Exception as error:  # it would end paho's thread
             self._put(self._report, "subscribe raised %r" % error)
 
@@ -159,7 +169,11 @@ class PahoPort:
             for channel, reason in zip(CHANNELS, reasons):
                 failure = _failure(reason, 2)
                 if failure:
-                    self._report("subscribe to %s%s was denied by the broker: %s" % (self._prefix, channel, failure))
+                    self._report("subscribe to %s%s was denied by the broker: %s" % (self.root, channel, failure))
+
+    def _connected(self):
+        if self._words:
+            self._words.connected()
 
     def _wake(self):
         pass
@@ -179,7 +193,7 @@ class PahoPort:
             return self._put(self._report, "the broker refuses the connection: " + failure)
         self._was_up = True
         self._subscribe()
-        self._put(self._wake)
+        self._put(self._connected)
 
     def _on_disconnect(self, client, userdata, *rest):
         was_up, self._was_up = self._was_up, False

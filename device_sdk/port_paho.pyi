@@ -10,6 +10,7 @@ QUEUE_FULL: int
 class PahoPort:
     agent: Agent
     stopped: bool
+    root: str
     error: Exception | None
     def __init__(
         self,

@@ -28,6 +28,7 @@ class Umqtt:
 
     def __init__(self, kind, host, port, flags, fields, keepalive, tls, size, on_message):
         name, user, password = fields
+        self.broker = host, port
         more = {"ssl": tls} if tls else {}
         self._client = kind(name, host, port, user, password, keepalive, **more)
         self._client.set_callback(on_message)

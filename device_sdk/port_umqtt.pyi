@@ -6,6 +6,7 @@ from .heartbeat import Packer
 def over(kind: Any) -> Callable[..., Umqtt]: ...
 
 class Umqtt:
+    broker: tuple[str, int]
     open: bool
     unconfirmed: Packer | None
     def __init__(

@@ -44,8 +44,10 @@ class Port:
     `agent.save(seconds)` announced. size: bytes of the largest payload that the device sends; ValueError if the hello
     does not fit it. An agent that accepts any payload accepts 16,000 bytes here. tls: as in `Mqtt`.
     mqtt: the class of the client, `Mqtt` or the result of `port_umqtt.over`.
+    feed: attribute, None or a function without arguments, called at least each second while `step` waits: a watchdog's.
     """
 
+    feed = None
     error = None  # exception that ended the last connection; None while connected
     subscribed = False
     wait = 500  # maximum ms before the next attempt to connect; doubles after each failure
@@ -82,9 +84,12 @@ class Port:
             self.step(1000)
 
     def step(self, ms):
-        """Do what is due, then wait up to ms for messages. Never raises."""
+        """Do what is due, then wait up to ms, 1000 at most, for messages. Never raises."""
         agent = self.agent
         client = self.client
+        client.feed = feed = self.feed or int
+        feed()
+        ms = min(ms, 1000)
         try:
             try:
                 if not client.open:

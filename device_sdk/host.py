@@ -6,6 +6,7 @@ A board never loads it. It must hold no logic of the protocol.
 import select as _select
 import socket as _socket
 import ssl
+import sys
 import time as _time
 
 _LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -98,3 +99,13 @@ class time:  # noqa: N801
     @staticmethod
     def sleep_ms(ms):
         _time.sleep(ms / 1000)
+
+    @staticmethod
+    def run(port):
+        """`Port.run` of CPython. Ctrl-C closes the connection, and ends the program with the exit status 130."""
+        try:
+            while True:
+                port.step(1000)
+        except KeyboardInterrupt:
+            port.client.close()
+            sys.exit(130)

@@ -2,6 +2,7 @@ import socket as _socket
 from collections.abc import Callable
 from ssl import SSLContext
 from time import struct_time
+from typing import Any
 
 class Stream:
     sock: _socket.socket
@@ -42,3 +43,5 @@ class time:  # noqa: N801
     def ticks_diff(end: int, start: int) -> int: ...
     @staticmethod
     def sleep_ms(ms: int) -> None: ...
+    @staticmethod
+    def run(port: Any) -> None: ...

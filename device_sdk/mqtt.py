@@ -38,13 +38,15 @@ class Mqtt:
     size: bytes of the largest packet that is accepted (topic and payload); a larger one is skipped and confirmed.
     on_message(topic, payload): bytes and a memoryview, which is valid only during the call. `timeout`: a call ends
     after so many milliseconds without a byte, and after eight times as many in any case. `open`: whether there is a
-    connection. `unconfirmed`: the Packer of a QoS 1 publish in flight. Every failure is an OSError. After one, only
+    connection. `unconfirmed`: the Packer of a QoS 1 publish in flight. `feed`: called at least each second while a call
+    waits. Every failure is an OSError. After one, only
     connect() may be called. OSError("refused", code): the broker refuses.
     """
 
     timeout = 10000
     open = False
     unconfirmed = None
+    feed = int  # does nothing
     id = 0  # of the last publish, 1 to 65534; a subscription has 65535
 
     def __init__(self, host, port, flags, fields, keepalive, tls, size, on_message):
@@ -170,11 +172,12 @@ class Mqtt:
         self.end = time.ticks_add(time.ticks_ms(), self.timeout)
 
     def left(self):
-        # Milliseconds until the next deadline.
+        # Milliseconds until the next deadline, 1000 at most: `feed` is called so often.
+        self.feed()
         now = time.ticks_ms()
         left = min(time.ticks_diff(self.end, now), time.ticks_diff(self.due, now))
         if left > 0:
-            return left
+            return min(left, 1000)
         raise OSError("deadline")
 
     def wait(self, flags, ms):
@@ -201,12 +204,13 @@ class Mqtt:
     def read(self, n, at):
         # Fills the buffer from byte `at` to n.
         while at < n:
+            left = self.left()  # other packets do not extend the last deadline
             got = self.io.readinto(memoryview(self.buf)[at:] if at else self.buf, n - at)
             if got:
                 at += got
                 self.extend()
             elif got is None:
-                self.wait(1, self.left())
+                self.wait(1, left)
             else:
                 raise OSError("closed")
 
@@ -218,7 +222,6 @@ class Mqtt:
 
     def recv(self, n):
         # Handles a packet of which n bytes, 0 or 1, have been read. Returns its type.
-        self.left()  # other packets do not extend the last deadline
         self.read(1, n)
         buf = self.buf
         head = buf[0]

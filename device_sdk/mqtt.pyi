@@ -10,6 +10,7 @@ class Mqtt:
     keepalive: int
     on_message: Callable[[bytes, memoryview], object]
     timeout: int
+    feed: Callable[[], object]
     open: bool
     unconfirmed: Packer | None
     id: int

@@ -45,8 +45,10 @@ class Port:
     does not fit it. An agent that accepts any payload accepts 16,000 bytes here. tls: as in `Mqtt`.
     mqtt: the class of the client, `Mqtt` or the result of `port_umqtt.over`. log: is called with each line about what
     happens, in words; None: nothing is logged.
+    feed: attribute, None or a function without arguments, called at least each second while `step` waits: a watchdog's.
     """
 
+    feed = None
     error = None  # exception that ended the last connection; None while connected
     subscribed = False
     wait = 500  # maximum ms before the next attempt to connect; doubles after each failure
@@ -86,10 +88,15 @@ class Port:
         while True:
             self.step(1000)
 
+    run = getattr(time, "run", run)  # of host.py on CPython
+
     def step(self, ms):
-        """Do what is due, then wait up to ms for messages. Never raises."""
+        """Do what is due, then wait up to ms, 1000 at most, for messages. Never raises."""
         agent = self.agent
         client = self.client
+        client.feed = feed = self.feed or int
+        feed()
+        ms = min(ms, 1000)
         try:
             try:
                 if not client.open:

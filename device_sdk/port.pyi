@@ -14,6 +14,7 @@ class Port:
     agent: Agent
     clock: Callable[[], int | None]
     client: Any
+    feed: Callable[[], object] | None
     error: Exception | None
     subscribed: bool
     wait: int

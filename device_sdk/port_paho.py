@@ -6,6 +6,7 @@ runs in its own thread (`client.loop_start()`); the agent runs in the thread of 
 
 import logging
 import queue
+import sys
 
 from .heartbeat import Packer
 from .host import time
@@ -73,9 +74,14 @@ class PahoPort:
         return int(time.monotonic() - self._started)
 
     def run(self):
-        """Runs until stop() is called."""
-        while not self.stopped:
-            self.step(1.0)
+        """Runs until stop() is called. Ctrl-C disconnects, and ends the program with the exit status 130."""
+        try:
+            while not self.stopped:
+                self.step(1.0)
+        except KeyboardInterrupt:
+            self._client.disconnect()
+            self._client.loop_stop()
+            sys.exit(130)
 
     def stop(self):
         self.stopped = True

@@ -101,11 +101,11 @@ class time:  # noqa: N801
         _time.sleep(ms / 1000)
 
     @staticmethod
-    def run(port):
+    def run(self):
         """`Port.run` of CPython. Ctrl-C closes the connection, and ends the program with the exit status 130."""
         try:
             while True:
-                port.step(1000)
+                self.step(1000)
         except KeyboardInterrupt:
-            port.client.close()
+            self.client.close()
             sys.exit(130)

@@ -13,6 +13,7 @@ package(  # noqa: F821
         # The features: a firmware may leave them out.
         "log.py",
         "port_async.py",
+        "port_board.py",
         "port_umqtt.py",
     ),
     base_path="..",

@@ -32,12 +32,13 @@ class PahoPort:
 
     size: bytes of the largest payload that the device sends. clock: returns Unix seconds, or None. log: the thread of
     run() calls it with one line for each refusal of the broker, and for what happens else, as in Port; None: the
-    refusals are warnings of the logger "device_sdk".
+    refusals are warnings of the logger "device_sdk". live: announces on the channel `live` that the device is connected
+    and, as the client's last will, that it is gone: if the client is connected already, it has no will.
     """
 
     error = None  # an OSError with the last such line; None after a confirmed publish
 
-    def __init__(self, agent, client, fleet, device, root="edge", size=4096, clock=unix_time, log=None):
+    def __init__(self, agent, client, fleet, device, root="edge", size=4096, clock=unix_time, log=None, live=False):
         self.agent = agent
         self._log = log or logging.getLogger("device_sdk").warning
         self._words = None
@@ -63,24 +64,31 @@ class PahoPort:
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
+        self._live = live
+        if log:
+            client.on_connect_fail = self._on_connect_fail
+        if live and not client.is_connected():
+            client.will_set(self.root + "live", b"\x91\x00", 1, True)
         for channel in CHANNELS:
             client.message_callback_add(self.root + channel, self._on_message)
         if client.is_connected():
             self._was_up = True
             self._subscribe()
+            self._put(self._connected)
 
     def uptime(self):
         """Whole seconds since the port was made."""
         return int(time.monotonic() - self._started)
 
     def run(self):
-        """Runs until stop() is called. Ctrl-C disconnects, and ends the program with the exit status 130."""
+        """Runs until stop() is called. Ctrl-C ends the program with the exit status 130."""
         try:
             while not self.stopped:
                 self.step(1.0)
         except KeyboardInterrupt:
-            self._client.disconnect()
-            self._client.loop_stop()
+            if not self._live:  # otherwise the broker would delete the will
+                self._client.disconnect()
+                self._client.loop_stop()
             sys.exit(130)
 
     def stop(self):
@@ -166,6 +174,10 @@ class PahoPort:
 
     def _subscribe(self):
         try:
+            if self._live:
+                p = Packer(16, 0)
+                p.any((1, self.agent.interval))
+                self._client.publish(self.root + "live", bytes(p.buf[: p.pos]), 1, True)
             self._subscription = self._client.subscribe([(self.root + channel, 1) for channel in CHANNELS])[1]
         except Exception as error:  # it would end paho's thread
             self._put(self._report, "subscribe raised %r" % error)
@@ -200,6 +212,9 @@ class PahoPort:
         self._was_up = True
         self._subscribe()
         self._put(self._connected)
+
+    def _on_connect_fail(self, client, userdata):
+        self._put(self._words.failed, sys.exc_info()[1])  # paho calls it while it handles the exception
 
     def _on_disconnect(self, client, userdata, *rest):
         was_up, self._was_up = self._was_up, False

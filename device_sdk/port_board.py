@@ -1,0 +1,101 @@
+"""The port of a board with Wi-Fi: connects it again, feeds a watchdog, and announces whether the device is there.
+
+What it needs of a board, `network.WLAN` and `machine.WDT`, are the user's objects. It runs on CPython too.
+"""
+
+from .heartbeat import Packer
+from .mqtt import Mqtt, _packet, field, time
+from .port import Port
+
+RETRY = 20000  # ms that Wi-Fi gets to connect, before it is told to connect again
+
+
+class BoardPort(Port):
+    """wlan: a `network.WLAN` in station mode; None: the user keeps it connected. ssid, key: of the network; ssid None:
+    `wlan.connect()` without arguments, which on some boards takes the last network.
+
+    watchdog: its `feed()` is called at least each second while `step` waits. live: announces on the channel `live` that
+    the device is connected, asleep or, as a last will, gone; not over umqtt. Others: as in Port.
+    """
+
+    status = None  # the last line about Wi-Fi
+    tried = None  # when Wi-Fi was told to connect; None: it was connected since
+
+    def __init__(
+        self, agent, host, fleet, device, password=None, wlan=None, ssid=None, key=None, watchdog=None, live=False,
+        woke=False, root="edge", mqtt=Mqtt, log=None, **more,
+    ):  # fmt: skip
+        self.wlan = wlan
+        self.network = (ssid, key) if ssid else ()
+        self.log = log
+        self.live = live and field("/".join((root, fleet, device, "live")))
+        self.awake = not woke  # whether to announce a connection: who only wakes announces the next sleep
+
+        def willed(host, port, flags, fields, *arguments):
+            # 44: a will, QoS 1, retained.
+            return mqtt(host, port, flags | 44, fields[:1] + (self.live[2:], b"\x91\x00") + fields[1:], *arguments)
+
+        mqtt_ = willed if live else mqtt
+        Port.__init__(self, agent, host, fleet, device, password, root=root, woke=woke, mqtt=mqtt_, log=log, **more)
+        if watchdog:
+            self.feed = watchdog.feed
+
+    def step(self, ms):
+        """As of Port. Without Wi-Fi it does not try the broker."""
+        if self.wlan and not self.client.open and not self.wifi():
+            self.due = time.ticks_add(time.ticks_ms(), 1000)
+        Port.step(self, ms)
+
+    def wifi(self):
+        """Whether Wi-Fi is connected. If not, it is told to connect, every 20 s."""
+        wlan = self.wlan
+        now = time.ticks_ms()
+        try:
+            if wlan.isconnected():
+                if self.tried is not None:
+                    self.due = now  # the wait was for the network's sake
+                    self.tried = None
+                self.say("Wi-Fi is connected")
+                return True
+            self.say("no Wi-Fi: status %s" % wlan.status())
+            if self.tried is None or time.ticks_diff(now, self.tried) > RETRY:
+                self.tried = now
+                wlan.active(True)
+                wlan.disconnect()  # some boards raise where it is still connecting
+                wlan.connect(*self.network)
+        except Exception as error:  # of the board's driver
+            self.error = error
+
+    def say(self, status):
+        if self.log and self.status != status:
+            self.status = status
+            try:
+                self.log(status)
+            except Exception as error:  # of the user's function
+                self.error = error
+
+    def connect(self):
+        Port.connect(self)
+        if self.live and self.awake:
+            self.announce(1, self.agent.interval)
+
+    def announce(self, state, seconds):
+        # QoS 1, so that it waits for a gateway that is away; its PUBACK is not awaited, which would cost a round trip.
+        client = self.client
+        p = Packer(16, 0)
+        p.any((state, seconds))
+        id = (client.id + 32767) % 65534 + 1  # not one of a publish that waits for its PUBACK
+        packet = _packet(0x33, self.live + id.to_bytes(2, "big") + bytes(p.buf[: p.pos]))
+        client.write(packet, 0, len(packet))
+
+    def sleep(self, seconds):
+        """Call it just before a deep sleep: saves the agent's state, announces the next wake, and disconnects."""
+        self.agent.save(seconds)
+        try:
+            if self.client.open:
+                if self.live:
+                    self.client.start()
+                    self.announce(2, seconds)
+                self.client.disconnect()
+        except OSError as error:
+            self.error = error

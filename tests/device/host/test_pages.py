@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -117,11 +118,14 @@ def test_the_first_board_sends_heartbeats(desk, gateway):
 def test_on_the_desk_it_says_what_the_page_says_of_a_board_for_which_all_is_well(desk, gateway, broker):
     said = pages.block("well.txt", PAGE).replace("broker.local:8883", f"127.0.0.1:{broker.port}")
     command = desk.mpremote("run", "device_sdk/examples/provisioned.py")
-    with running(command, cwd=desk.clone, stdout=subprocess.PIPE) as process:
-        seq = gateway.wait(lambda channel, value: channel == "hb")[6]
-        gateway.publish("ack", [seq, 0, int(time.time())])
-        for expected in said.splitlines():
-            assert line(process, expected) == expected + "\n"
+    with running(command, cwd=desk.clone, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            seq = gateway.wait(lambda channel, value: channel == "hb")[6]
+            gateway.publish("ack", [seq, 0, int(time.time())])
+            for expected in said.splitlines():
+                assert line(process, expected) == expected + "\n"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # the board too
 
 
 def test_each_line_that_the_page_explains_is_one_of_the_log():

@@ -128,7 +128,8 @@ def frozen(port, call):
         elif call == "publish":
             client.publish(field("edge/x"), p, 1, False)
         elif call == "subscribe":
-            client.subscribe(b"edge/y", 1)
+            client.subscribe("edge/", ("y",), 1)
+            client.publish(field("edge/x"), p, 1, False)
         else:
             while time.time() - start < 20:
                 client.poll(500)
@@ -154,7 +155,7 @@ def secure(port, der):
     seen = []
     client = connection(port, "secure", 60, tls, 4000, lambda topic, payload: seen.append(len(payload)))
     client.connect()
-    client.subscribe("edge/echo", 1)
+    client.subscribe("edge/", ("echo",), 1)
     p = Packer(3000, 20)
     p.any(["x" * 1000] * 2)
     for _ in range(3):

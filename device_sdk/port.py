@@ -15,7 +15,7 @@ def random16():
     return int.from_bytes(os.urandom(2), "big")
 
 
-def unix_time(since=946684800 if time.gmtime(0)[0] == 2000 else 0):
+def unix_time(since=946684800 * (time.gmtime(0)[0] > 1999)):
     """Unix seconds. None: the clock is not set, its year is 2024 or earlier. since: of the clock's 0, 1970 or 2000."""
     now = int(time.time()) + since
     if now >= 1735689600:
@@ -24,12 +24,17 @@ def unix_time(since=946684800 if time.gmtime(0)[0] == 2000 else 0):
 
 def in_file(path):
     """An agent's `store` in a file. After a power cut it has the old or the new text. It also uses PATH.new."""
+    new = path + ".new"
 
     def store(text=None):
         if not text:
-            with open(path) as file:
+            try:
+                file = open(path)
+            except OSError:  # FAT removes the old file before it renames the new one
+                os.rename(new, path)
+                file = open(path)
+            with file:
                 return file.read()
-        new = path + ".new"
         with open(new, "w") as file:
             file.write(text)
         os.rename(new, path)
@@ -50,7 +55,6 @@ class Port:
 
     feed = None
     error = None  # exception that ended the last connection; None while connected
-    subscribed = False
     wait = 500  # maximum ms before the next attempt to connect; doubles after each failure
 
     def __init__(
@@ -75,6 +79,9 @@ class Port:
 
             Log(log, self)
         agent.start(0, clock(), random16(), woke, self.p)
+        # The hello was published over a connection with all subscriptions. After a reset nobody knows what came later.
+        self.client.granted = woke and agent.said == agent.hash
+        self.now = self.now  # each access to a method allocates
 
     def now(self):
         """Whole seconds since the Port was made. Call it at least every few days, since ticks wrap."""
@@ -103,20 +110,30 @@ class Port:
                     left = time.ticks_diff(self.due, time.ticks_ms())
                     if left > 0:
                         return time.sleep_ms(min(ms, left))
-                    self.connect()
+                    client.connect()
+                    if not client.granted:
+                        client.subscribe(self.root, CHANNELS[: 3 if agent.call[1] else 1], 1)
                 while True:
-                    self.channel = channel = self.poll()
-                    if not channel:
-                        break
-                    topic = self.topic if channel == "hb" else field(self.root + channel)
-                    client.publish(topic, self.p, 1, channel == "hello")
-                    agent.sent(channel)
+                    if client.p:
+                        client.send(self.p, 8)
+                    else:
+                        self.channel = channel = self.poll()
+                        if not channel:
+                            break
+                        topic = self.topic if channel == "hb" else field(self.root + channel)
+                        client.publish(topic, self.p, 1, channel == "hello")
+                    agent.sent(self.channel)
+                    ms = 0
+                self.wait = 500
+                self.error = None
                 client.poll(min(ms, agent.wait(self.now()) * 1000))
             finally:
                 while agent.work(self.now):
                     pass
         except Exception as error:  # of the network, or MemoryError
             self.error = error
+            if not client.granted:  # the broker may have a session without the subscriptions
+                agent.said = None
             try:
                 client.close()
             except OSError:  # the same one, mostly
@@ -134,21 +151,6 @@ class Port:
             except Exception as error:  # of a broken clock
                 agent.error = error
         return agent.poll(now, self.p)
-
-    def connect(self):
-        client = self.client
-        known = self.subscribed
-        self.subscribed = False  # where this is cut, the broker may keep a session without the subscriptions
-        kept = client.connect()
-        if not (kept and known):
-            for channel in CHANNELS:
-                client.subscribe(self.root + channel, 1)
-        self.subscribed = True
-        if client.unconfirmed:
-            client.resend(8)
-            self.agent.sent(self.channel)
-        self.wait = 500
-        self.error = None
 
     def receive(self, topic, payload):
         for channel in CHANNELS:

@@ -37,6 +37,9 @@ woke = machine.reset_cause() == machine.DEEPSLEEP_RESET
 port = Port(agent, "broker.local", "fleet-a", "dev-000001", password="secret", woke=woke)
 while (agent.busy or not agent.wait(port.now())) and port.now() < AWAKE:
     port.step(100)
-port.client.close()
+try:
+    port.client.disconnect()
+except OSError:  # the connection has just ended
+    pass
 agent.save(600)
 machine.deepsleep(600000)

@@ -93,6 +93,31 @@ def steady(port, count):
     report(sent=count)
 
 
+def idle(port, count):
+    """Steps of a loop in which nothing happens, with the heap locked where it can be."""
+    agent = Agent(LAYOUT, install=print, remove=print, measure=measure, interval=1000)
+    device = Port(agent, "127.0.0.1", "fleet-a", "dev-1", port=port)
+    device.step(1000)  # hello and heartbeat
+    device.step(10)
+    if sys.implementation.name == "micropython":
+        import micropython
+
+        micropython.heap_lock()
+        try:
+            steps(device, int(count))
+        finally:
+            micropython.heap_unlock()
+    else:
+        steps(device, int(count))
+    report(error=device.error and repr(device.error), open=device.client.open)
+
+
+def steps(device, count):
+    while count:
+        device.step(1)
+        count -= 1
+
+
 def measure(agent):
     agent.sample("free-heap", 81344)
     agent.sample("rssi", -61)
@@ -128,7 +153,8 @@ def frozen(port, call):
         elif call == "publish":
             client.publish(field("edge/x"), p, 1, False)
         elif call == "subscribe":
-            client.subscribe(b"edge/y", 1)
+            client.subscribe("edge/", ("y",), 1)
+            client.publish(field("edge/x"), p, 1, False)
         else:
             while time.time() - start < 20:
                 client.poll(500)
@@ -154,7 +180,7 @@ def secure(port, der):
     seen = []
     client = connection(port, "secure", 60, tls, 4000, lambda topic, payload: seen.append(len(payload)))
     client.connect()
-    client.subscribe("edge/echo", 1)
+    client.subscribe("edge/", ("echo",), 1)
     p = Packer(3000, 20)
     p.any(["x" * 1000] * 2)
     for _ in range(3):
@@ -170,5 +196,5 @@ def connection(port, name, keepalive, tls, size, on_message):
 
 
 if __name__ == "__main__":
-    scenarios = managed, umqtt, restless, steady, frozen, secure
+    scenarios = managed, umqtt, restless, steady, idle, frozen, secure
     {each.__name__: each for each in scenarios}[sys.argv[2]](int(sys.argv[1]), sys.argv[3])

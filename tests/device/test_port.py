@@ -11,8 +11,8 @@ TOPIC = b"edge/fleet-a/dev-1/plan"
 class Client:
     """A client in the place of Mqtt whose broker takes everything in, and whose next poll may deliver or raise."""
 
-    open = False
-    unconfirmed = None
+    open = granted = False
+    p = None
 
     def __init__(self, host, port, flags, fields, keepalive, tls, size, on_message):
         self.on_message = on_message
@@ -22,14 +22,15 @@ class Client:
 
     def connect(self):
         self.open = True
+        self.granted = False
         self.connections += 1
-        return False
 
     def close(self):
         self.open = False
 
-    def subscribe(self, topic, qos):
-        self.published.append(topic)
+    def subscribe(self, root, topics, qos):
+        self.published += [root + each for each in topics]
+        self.granted = True
 
     def publish(self, topic, p, qos, retain):
         self.published.append(topic[2:].decode())
@@ -153,7 +154,9 @@ class Cut(Client):
 
     def connect(self):
         self.open = True
-        return self.broker.call(self._connect)
+        known = self.granted
+        self.granted = False
+        self.granted = self.broker.call(self._connect) and known
 
     def _connect(self):
         kept = self.broker.session is not None
@@ -165,24 +168,25 @@ class Cut(Client):
             self.open = False
             raise OSError(104)
 
-    def subscribe(self, topic, qos):
-        self.broker.call(lambda: self._subscribe(topic))
+    def subscribe(self, root, topics, qos):
+        self.broker.call(lambda: self._subscribe([root + each for each in topics]))
+        self.granted = True
 
-    def _subscribe(self, topic):
-        self.broker.session.add(topic)
-        if topic.endswith("/plan"):
+    def _subscribe(self, topics):
+        self.broker.session.update(topics)
+        if TOPIC.decode() in topics:
             self.broker.waiting.append((TOPIC, packed([7, [["d", 0, [["kws", 1]]]]])))
 
     def publish(self, topic, p, qos, retain):
-        self.unconfirmed = p
-        self.resend(0)
+        self.p = p
+        self.send(p, 0)
 
-    def resend(self, flags):
+    def send(self, p, flags):
         self.broker.call(self._publish)
-        self.unconfirmed = None
+        self.p = None
 
     def _publish(self):
-        p = self.unconfirmed
+        p = self.p
         value = read(bytes(p.buf[p.start : p.pos]))
         if len(value) == 7 and value[5]:
             self.broker.waiting.append((TOPIC[:-4] + b"ack", packed([value[6], 0, NOW])))
@@ -226,10 +230,10 @@ def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile():
         unix[0] = second
         agent.due = 0
         step(port)
-    assert port.client.published[3:] == [0, 300, 60, 60, 3600]
+    assert port.client.published[1:] == [0, 300, 60, 60, 3600]
     unix.clear()  # the clock raises
     agent.due = 0
     step(port)
-    assert port.client.published[8:] == [3600]
+    assert port.client.published[6:] == [3600]
     assert type(agent.error) is IndexError
     assert (port.client.connections, port.error) == (1, None)

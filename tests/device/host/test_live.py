@@ -94,6 +94,10 @@ def test_tls_with_a_verified_certificate(device, secure_broker, certificate):
     assert last_line(device("secure", str(certificate))) == {"seen": [2007, 2007, 2007]}
 
 
+def test_steps_in_which_nothing_happens_allocate_nothing(device):
+    assert last_line(device("idle", "300")) == {"error": None, "open": True}
+
+
 def test_steady_heartbeats_allocate_nothing(device):
     process = device("steady", "300")
     assert last_line(process) == {"sent": 300}

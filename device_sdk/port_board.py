@@ -29,7 +29,6 @@ class BoardPort(Port):
         self.network = (ssid, key) if ssid else ()
         self.log = log
         self.live = live and field("/".join((root, fleet, device, "live")))
-        self.awake = not woke  # whether to announce a connection: who only wakes announces the next sleep
 
         def willed(host, port, flags, fields, *arguments):
             # 44: a will, QoS 1, retained.
@@ -39,6 +38,9 @@ class BoardPort(Port):
         Port.__init__(self, agent, host, fleet, device, password, root=root, woke=woke, mqtt=mqtt_, log=log, **more)
         if watchdog:
             self.feed = watchdog.feed
+        if live and not woke:  # who only wakes announces no more than the next sleep
+            self.open = self.client.connect
+            self.client.connect = self.connect
 
     def step(self, ms):
         """As of Port. Without Wi-Fi it does not try the broker."""
@@ -75,9 +77,8 @@ class BoardPort(Port):
                 self.error = error
 
     def connect(self):
-        Port.connect(self)
-        if self.live and self.awake:
-            self.announce(1, self.agent.interval)
+        self.open()
+        self.announce(1, self.agent.interval)
 
     def announce(self, state, seconds):
         # QoS 1, so that it waits for a gateway that is away; its PUBACK is not awaited, which would cost a round trip.

@@ -12,7 +12,7 @@ RETRY = 20000  # ms that Wi-Fi gets to connect, before it is told to connect aga
 
 class BoardPort(Port):
     """wlan: a `network.WLAN` in station mode; None: the user keeps it connected. ssid, key: of the network; ssid None:
-    `wlan.connect()` without arguments, which on some boards takes the last network.
+    the user has told it to connect; after 20 s `wlan.connect()` is called, which some boards connect to the last one.
 
     watchdog: its `feed()` is called at least each second while `step` waits. live: announces on the channel `live` that
     the device is connected, asleep or, as a last will, gone; not over umqtt. Others: as in Port.
@@ -59,11 +59,17 @@ class BoardPort(Port):
                     self.tried = None
                 self.say("Wi-Fi is connected")
                 return True
-            self.say("no Wi-Fi: status %s" % wlan.status())
-            if self.tried is None or time.ticks_diff(now, self.tried) > RETRY:
+            if self.log:
+                self.say("no Wi-Fi: " + state(wlan.status()))
+            if self.tried is None and not self.network:
+                self.tried = now
+            elif self.tried is None or time.ticks_diff(now, self.tried) > RETRY:
                 self.tried = now
                 wlan.active(True)
-                wlan.disconnect()  # some boards raise where it is still connecting
+                try:
+                    wlan.disconnect()  # otherwise some boards raise, since they are still connecting
+                except OSError:
+                    pass
                 wlan.connect(*self.network)
         except Exception as error:  # of the board's driver
             self.error = error
@@ -100,3 +106,16 @@ class BoardPort(Port):
                 self.client.disconnect()
         except OSError as error:
             self.error = error
+
+
+def state(status):
+    # The name that the board's firmware has for this status: its numbers differ from board to board.
+    try:
+        import network
+
+        for name in dir(network):
+            if name[:5] == "STAT_" and getattr(network, name) == status:
+                return name[5:].lower().replace("_", " ")
+    except ImportError:
+        pass
+    return "status %s" % status

@@ -34,8 +34,10 @@ port = Port(
     "wrong" if mistake == "password" else "secret",
     int(sys.argv[1]),
     size=20 if mistake == "size" else 512,
-    log=print,
+    log=None if mistake == "off" else print,
 )
+if mistake == "off":
+    print("imported" if "device_sdk.log" in sys.modules else "not imported")
 if mistake == "clock":
     port.clock = clock
 if mistake == "silent":

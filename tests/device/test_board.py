@@ -88,14 +88,24 @@ def test_wifi_is_connected_again_and_only_then_the_broker():
 
 
 def test_a_driver_that_raises_ends_nothing():
-    port = made(wlan=Wlan(OSError("Wifi Internal Error")))
+    port = made(wlan=Wlan(OSError("Wifi Internal Error")), ssid="network")
     port.step(0)
     assert str(port.error) == "Wifi Internal Error"
     assert not port.client.open
     port.wlan.error = None
     port.tried -= port_board.RETRY + 1
     port.step(0)
-    assert port.wlan.calls[-1] == ("connect",)
+    assert port.wlan.calls[-1] == ("connect", "network", None)
+
+
+def test_a_wlan_that_the_user_has_told_to_connect_is_left_alone_at_first():
+    wlan = Wlan()
+    port = made(wlan=wlan)
+    port.step(0)
+    assert wlan.calls == []
+    port.tried -= port_board.RETRY + 1
+    port.step(0)
+    assert wlan.calls == [("active", True), ("disconnect",), ("connect",)]
 
 
 def test_the_watchdog_is_fed_while_the_port_waits():

@@ -11,9 +11,21 @@ import pytest
 from tests.support.paths import ROOT
 from tests.support.processes import line, running
 
-from .test_pages import NETWORK, TEN_LINES
+from .test_pages import TEN_LINES
 
 EXAMPLES = ROOT / "device_sdk/examples"
+WIFI = """
+STA_IF = 0
+STAT_WRONG_PASSWORD = -3
+class WLAN:
+    there = False
+    def __init__(self, interface): pass
+    def active(self, flag): pass
+    def isconnected(self): return self.there
+    def status(self, what=None): return -50 if what else -3
+    def disconnect(self): raise OSError("Wifi Not Connected")
+    def connect(self, name, password): self.there = True
+"""
 MACHINE = """
 class WDT:
     fed = 0
@@ -121,12 +133,13 @@ def test_board_py_with_wifi_watchdog_and_liveness(run, broker, gateway, tmp_path
         "log=print", f"log=print, port={broker.port}"
     )
     (tmp_path / "main.py").write_text(text.replace("gc.mem_free()", "1"))
-    (tmp_path / "network.py").write_text(NETWORK + "    def status(self, what): return -50\n")
+    (tmp_path / "network.py").write_text(WIFI)
     (tmp_path / "machine.py").write_text(MACHINE)
     with run("main.py", runtime=runtime) as process:
         assert gateway.wait(lambda channel, value: channel == "live") == [1, 60]
         assert gateway.wait(lambda channel, value: channel == "hb")[2] == [1, -50]
         assert line(process, "watchdog") == "watchdog 8000\n"
+        assert line(process, "Wi-Fi") == "no Wi-Fi: wrong password\n"
         assert line(process, "Wi-Fi") == "Wi-Fi is connected\n"
         while line(process, "fed") != "fed\n":
             pass

@@ -96,16 +96,17 @@ class BoardPort(Port):
         client.write(packet, 0, len(packet))
 
     def sleep(self, seconds):
-        """Call it just before a deep sleep: saves the agent's state, announces the next wake, and disconnects."""
-        self.agent.save(seconds)
+        """Call it just before a deep sleep: announces the next wake, disconnects, and saves the agent's state."""
+        client = self.client
         try:
-            if self.client.open:
+            if client.open:
                 if self.live:
-                    self.client.start()
+                    client.start()
                     self.announce(2, seconds)
-                self.client.disconnect()
+                client.disconnect()
         except OSError as error:
             self.error = error
+        self.agent.save(seconds)
 
 
 def state(status):

@@ -17,12 +17,13 @@ BROKER = {  # refused by the broker: codes of CONNACK, and 128 of SUBACK
     128: "the broker denies the subscriptions: has its ACL entries for this device?",
 }
 NOBODY = "nothing answers there: is the address right, is the port open in the firewall?"
+MEMORY = "no memory: TLS needs 16 to 20 KB of heap at once."
 NETWORK = {  # an OSError's first argument
     "timed out": NOBODY,
     errno.ETIMEDOUT: NOBODY,
     errno.EHOSTUNREACH: NOBODY,
     errno.ECONNREFUSED: "nothing listens there: does the broker run, is the port right?",
-    errno.ENOMEM: "no memory",
+    errno.ENOMEM: MEMORY,
 }
 ACK = {  # codes of the protocol's ack
     0: "the Edge Manager accepts the heartbeats: the device is registered",
@@ -49,6 +50,7 @@ class Log:
         self.asked = None  # time of the first heartbeat since the last ack that asked for one
         self.at = 0, 0  # tenths of the model file, and the time, of the last line about it
         self.up = None  # time since which there is a connection
+        self.failure = None  # the last exception that ended one
         self.old = {}
         self.wrap(agent, "start", "sample", "pack", "sent", "receive", "work")
         if agent.measure:
@@ -130,6 +132,14 @@ class Log:
         digest = agent.digest
         result = agent.result
         self.old["receive"](channel, payload)
+        try:
+            self.received(channel, payload, bad, digest, result)
+        except Exception as error:  # of a plan that the agent has not looked at yet
+            self.error = agent.error = error
+
+    def received(self, channel, payload, bad, digest, result):
+        """bad, digest, result: of the agent before it handled the payload."""
+        agent = self.agent
         if agent.bad != bad:
             self.error = agent.error
             self.say("%s: a payload cannot be used: %s" % (channel, described(agent.error)), channel)
@@ -187,14 +197,14 @@ class Log:
         return done
 
     def look(self):
-        """Say what no call of the agent does: an exception of the clock or the store, and an ack that does not come."""
+        """Say what no call of the agent does: an exception that it keeps, and an ack that does not come."""
         agent = self.agent
         if self.up is not None and agent.now - self.up > 10:  # a failure after so long is another one
             self.told.pop("link", None)
         if agent.error is not self.error:
             self.error = agent.error
             if self.error:
-                self.say("the clock or the store raised " + described(self.error), "error")
+                self.say("the clock, the store or a plan raised " + described(self.error), "error")
         if self.asked is not None and agent.now - self.asked >= 10:
             self.say(
                 "heartbeats leave, and no answer comes: does the gateway run, and take this fleet? Has the broker's "
@@ -222,6 +232,9 @@ class Log:
 
     def failed(self, error):
         """error: what ended a connection, or an attempt."""
+        if error is self.failure:
+            return
+        self.failure = error
         text = ("not connected: " if self.up is None else "the connection ended: ") + words(error, self.up is not None)
         if self.told.get("link") != text:
             self.say(text + " It is tried again", "link", text)
@@ -240,8 +253,8 @@ def words(error, up):
     if code == "refused":
         return BROKER.get(error.args[1] & 255, "the broker refuses: code %d" % (error.args[1] & 255)) + "."
     if isinstance(error, MemoryError):
-        return "no memory: TLS needs 16 to 20 KB of heap at once."
-    if "SSL" in kind or isinstance(error, ValueError) or (type(code) is int and code < -255):
+        return MEMORY
+    if not up and ("SSL" in kind or isinstance(error, ValueError) or (type(code) is int and code < -255)):
         text = "TLS: %s. Are the authority's certificate, the broker's name and the clock right?"
         return text % (error.args[-1] if error.args else kind)
     if (type(code) is int and code < 0) or "addrinfo" in str(code):

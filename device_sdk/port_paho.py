@@ -193,6 +193,10 @@ class PahoPort:
         if self._words:
             self._words.connected()
 
+    def _failed(self, error):
+        self._words.up = None
+        self._words.failed(error)
+
     def _wake(self):
         pass
 
@@ -214,7 +218,7 @@ class PahoPort:
         self._put(self._connected)
 
     def _on_connect_fail(self, client, userdata):
-        self._put(self._words.failed, sys.exc_info()[1])  # paho calls it while it handles the exception
+        self._put(self._failed, sys.exc_info()[1])  # paho calls it while it handles the exception
 
     def _on_disconnect(self, client, userdata, *rest):
         was_up, self._was_up = self._was_up, False

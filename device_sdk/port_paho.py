@@ -10,6 +10,7 @@ import sys
 
 from .heartbeat import Packer
 from .host import time
+from .log import Log, words
 from .port import CHANNELS, random16, unix_time
 
 RETRY = 1.0
@@ -27,11 +28,12 @@ def _failure(reason, granted=0):
 
 
 class PahoPort:
-    """client: a paho.mqtt.client.Client. The port sets its on_connect, on_disconnect, on_publish and on_subscribe, and
-    its callbacks for the device's topics. With MQTT 5 the broker reports a denied publish; with 3.1.1 it confirms it.
+    """client: a paho.mqtt.client.Client. The port sets its on_connect, on_disconnect, on_publish and on_subscribe, its
+    on_connect_fail if it has none, and its callbacks for the device's topics. With MQTT 5 the broker reports a denied
+    publish; with 3.1.1 it confirms it.
 
     size: bytes of the largest payload that the device sends. clock: returns Unix seconds, or None. log: the thread of
-    run() calls it with one line for each refusal of the broker, and for what happens else, as in Port; None: the
+    run() calls it with one line for each refusal of the broker, and for what happens else, as in Port; None:
     refusals are warnings of the logger "device_sdk". live: announces on the channel `live` that the device is connected
     and, as the client's last will, that it is gone: if the client is connected already, it has no will.
     """
@@ -56,8 +58,6 @@ class PahoPort:
         self._started = time.monotonic()
         self.stopped = False
         if log:
-            from .log import Log
-
             self._words = Log(log, self)
         agent.start(self.uptime(), clock(), random16(), False, self._out)
         client.on_connect = self._on_connect
@@ -65,7 +65,7 @@ class PahoPort:
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
         self._live = live
-        if log:
+        if client.on_connect_fail is None:
             client.on_connect_fail = self._on_connect_fail
         if live and not client.is_connected():
             client.will_set(self.root + "live", b"\x91\x00", 1, True)
@@ -194,8 +194,9 @@ class PahoPort:
             self._words.connected()
 
     def _failed(self, error):
-        self._words.up = None
-        self._words.failed(error)
+        text = "not connected: " + words(error, False)
+        if str(self.error) != text:
+            self._report(text)
 
     def _wake(self):
         pass

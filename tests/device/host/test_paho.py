@@ -186,3 +186,26 @@ def line_of(port, lines):
         assert time.monotonic() < deadline
         port.step(0.1)
     return lines.get()
+
+
+def test_without_a_log_a_failed_attempt_is_a_warning_once(broker, caplog):
+    broker.kill()
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "host")
+    client.reconnect_delay_set(0.1, 0.1)
+    attempts = []
+    client.on_pre_connect = lambda *_: attempts.append(1)
+    port = PahoPort(Agent(LAYOUT), client, "fleet-a", "dev-1")
+    client.connect_async("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        deadline = time.monotonic() + 20
+        while len(attempts) < 4:
+            assert time.monotonic() < deadline
+            port.step(0.1)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("device_sdk", "WARNING")
+    assert record.message == str(port.error)
+    assert record.message.startswith("not connected: nothing listens there")

@@ -44,7 +44,6 @@ class Mqtt:
     open = granted = False
     p = None
     feed = int  # does nothing
-    id = 0  # of the last publish, 1 to 65534; a subscription has 65535
 
     def __init__(self, host, port, flags, fields, keepalive, tls, size, on_message):
         self.broker = host, port, tls
@@ -124,11 +123,10 @@ class Mqtt:
         """
         buf = p.buf
         at = p.start
-        self.id = id = self.id % 65534 + 1
         if qos:
             at -= 2
-            buf[at] = id >> 8
-            buf[at + 1] = id & 255
+            buf[at] = 0
+            buf[at + 1] = 1  # packet id: free again with each PUBACK
         at -= len(topic)
         for n in topic:
             buf[at] = n
@@ -241,11 +239,10 @@ class Mqtt:
                 self.read(size, 0)
             self.write(ack, 0, 2 * (end - at))
         head >>= 4
-        if head == 4 and at == self.id:
+        if head == 4 and at == 1:
             self.p = None
         if head == 9:
-            for n in buf[2:size]:
-                if n > 127:
-                    raise OSError("refused", n)
+            if b"\x80" in buf[2:size]:
+                raise OSError("refused", 128)
             self.granted = True
         return head

@@ -14,7 +14,6 @@ class Mqtt:
     open: bool
     granted: bool | None
     p: Packer | None
-    id: int
     io: Any
     buf: bytearray
     hello: bytes

@@ -12,7 +12,8 @@ CHANNELS = ("ack", "plan", "block")  # that a device subscribes to
 
 
 def random16():
-    return int.from_bytes(os.urandom(2), "big")
+    a, b = os.urandom(2)
+    return a << 8 | b
 
 
 def unix_time(since=946684800 * (time.gmtime(0)[0] > 1999)):

@@ -10,6 +10,7 @@ import time
 from device_sdk.agent import Agent
 from device_sdk.heartbeat import Packer
 from device_sdk.mqtt import Mqtt, field
+from device_sdk.mqtt import time as ticks
 from device_sdk.port import Port, in_file
 
 LAYOUT = ["1.0.0", [["sys", "free-heap"], ["sys", "rssi"]], []]
@@ -164,21 +165,8 @@ def frozen(port, call):
 
 def secure(port, der):
     """Over TLS: a message larger than a record's first piece goes to the broker and comes back."""
-    import ssl
-
-    with open(der, "rb") as file:
-        certificate = file.read()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.load_verify_locations(cadata=certificate)
-    if sys.implementation.name == "micropython":
-        tls = lambda sock, host: context.wrap_socket(sock, server_hostname=host)  # noqa: E731
-    else:
-        from device_sdk.host import tls as wrapped
-
-        tls = wrapped(context)
     seen = []
-    client = connection(port, "secure", 60, tls, 4000, lambda topic, payload: seen.append(len(payload)))
+    client = connection(port, "secure", 60, wrapper(der), 4000, lambda topic, payload: seen.append(len(payload)))
     client.connect()
     client.subscribe("edge/", ("echo",), 1)
     p = Packer(3000, 20)
@@ -191,10 +179,68 @@ def secure(port, der):
     report(seen=seen)
 
 
+def wrapper(der):
+    import ssl
+
+    with open(der, "rb") as file:
+        certificate = file.read()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=certificate)
+    if sys.implementation.name == "micropython":
+        return lambda sock, host: context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    from device_sdk.host import tls
+
+    return tls(context)
+
+
+def silent(port, text):
+    """Connects to a name that has addresses where nothing answers before the broker's; a watchdog is fed meanwhile."""
+    import device_sdk.mqtt
+
+    options = json.loads(text)
+    real = device_sdk.mqtt.socket
+
+    class names:  # noqa: N801
+        socket = real.socket
+
+        @staticmethod
+        def getaddrinfo(host, port, family, type):
+            found = []
+            for each in options["silent"] + [port]:
+                found += real.getaddrinfo("127.0.0.1", each, family, type)
+            return found
+
+    device_sdk.mqtt.socket = names
+    tls = options["der"] and wrapper(options["der"])
+    device = Port(Agent(LAYOUT), "localhost", "fleet-a", "dev-1", port=port, tls=tls)
+    device.client.timeout = 1500
+    fed = [ticks.ticks_ms()]
+    device.feed = lambda: fed.append(ticks.ticks_ms())
+    start = fed[0]
+    while device.error or device.client.p or not device.client.open:
+        device.step(1000)
+    device.feed()
+    longest = max([ticks.ticks_diff(fed[i + 1], fed[i]) for i in range(len(fed) - 1)])
+    report(longest=longest, took=ticks.ticks_diff(fed[-1], start))
+
+
+def listening(port, other):
+    """A device that only receives, from the broker at the other port, until that ends the connection."""
+    seen = []
+    client = connection(int(other), "listening", 1, None, 100, lambda topic, payload: seen.append(1))
+    client.connect()
+    try:
+        while True:
+            client.poll(100)
+    except OSError:
+        report(seen=len(seen))
+
+
 def connection(port, name, keepalive, tls, size, on_message):
     return Mqtt("localhost" if tls else "127.0.0.1", port, 2, (name,), keepalive, tls, size, on_message)
 
 
 if __name__ == "__main__":
-    scenarios = managed, umqtt, restless, steady, idle, frozen, secure
+    scenarios = managed, umqtt, restless, steady, idle, frozen, secure, silent, listening
     {each.__name__: each for each in scenarios}[sys.argv[2]](int(sys.argv[1]), sys.argv[3])

@@ -36,6 +36,7 @@ class Client:
         self.published.append(topic[2:].decode())
 
     def poll(self, ms):
+        self.waited = ms
         if self.then:
             then, self.then = self.then, None
             then()
@@ -60,6 +61,46 @@ def test_it_connects_subscribes_and_publishes_what_is_due():
     prefix = "edge/fleet-a/dev-1/"
     assert port.client.published == [prefix + channel for channel in ("ack", "plan", "block", "hello", "hb")]
     assert port.error is None
+
+
+def test_without_install_it_subscribes_to_acks_alone():
+    port = Port(Agent(LAYOUT), "", "fleet-a", "dev-1", clock=lambda: NOW, mqtt=Client)
+    step(port)
+    assert port.client.published[:2] == ["edge/fleet-a/dev-1/ack", "edge/fleet-a/dev-1/hello"]
+
+
+def test_a_step_that_has_sent_something_does_not_wait():
+    port, _, _ = made()
+    port.step(500)
+    assert port.client.waited == 0  # the caller may have nothing to wait for
+    port.step(500)
+    assert port.client.waited == 500
+    port.step(60000)
+    assert port.client.waited == 1000  # a watchdog is fed, a PINGREQ sent in time
+
+
+def test_each_step_feeds_the_watchdog_while_there_is_no_connection_too():
+    fed = []
+    port, _, _ = made()
+    port.feed = lambda: fed.append(1)
+    port.client.connect = lambda: port.client.missing
+    for n in (1, 2, 3):
+        port.step(0)
+        assert len(fed) == n
+    assert type(port.error) is AttributeError
+
+
+def test_a_connection_that_breaks_at_each_publish_is_tried_less_and_less():
+    port, _, _ = made()
+    port.client.publish = lambda topic, p, qos, retain: port.client.missing
+    waits = []
+    for _ in range(9):
+        step(port)
+        waits.append(port.wait)
+    assert waits == [1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000]
+    del port.client.publish
+    step(port)
+    assert (port.wait, port.error) == (500, None)
 
 
 def test_a_topic_of_another_is_no_message():

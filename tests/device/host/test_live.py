@@ -1,6 +1,10 @@
 """The whole device against a real Mosquitto, under both runtimes: plans, acks, a broker killed and one stopped."""
 
+import contextlib
+import json
 import signal
+import socket
+import time
 
 import pytest
 
@@ -88,6 +92,52 @@ def test_a_call_ends_by_its_deadline_while_the_broker_is_stopped(device, broker,
     said = last_line(process)
     assert said["timed_out"]
     assert said["seconds"] < 5  # the deadline is 0.7 s, keepalive 1 s: far from "never"
+
+
+@pytest.fixture
+def mute():
+    """Ports of the loopback where nothing answers: one takes no connection, one takes them and says nothing."""
+    with socket.socket() as full, socket.create_server(("127.0.0.1", 0)) as dumb, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        for _ in range(3):  # more than wait for accept(): the next ones get no answer
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield [address[1], dumb.getsockname()[1]]
+
+
+def test_a_name_whose_first_addresses_are_silent_is_reached_and_a_watchdog_is_fed_meanwhile(device, broker, mute):
+    said = last_line(device("silent", json.dumps({"silent": mute, "der": None})))
+    assert 3000 <= said["took"] < 10_000  # 1.5 s for each
+    assert said["longest"] < 1500
+
+
+def test_so_with_tls_whose_handshake_is_never_answered(device, secure_broker, certificate, mute):
+    said = last_line(device("silent", json.dumps({"silent": mute, "der": str(certificate)})))
+    assert 3000 <= said["took"] < 10_000
+    assert said["longest"] < 1500
+
+
+def test_what_comes_with_qos_0_does_not_count_as_sent(device):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = device("listening", str(server.getsockname()[1]))
+        server.settimeout(20)
+        with server.accept()[0] as sock:
+            sock.settimeout(20)
+            assert sock.recv(1000)[0] == 0x10
+            sock.sendall(b"\x20\x02\x00\x00")
+            sock.settimeout(0.05)
+            start = time.monotonic()
+            ping = None
+            while not ping:
+                assert time.monotonic() - start < 1.5, "no PINGREQ: a broker ends the connection"  # keepalive is 1 s
+                sock.sendall(b"\x30\x06\x00\x03a/bx")
+                with contextlib.suppress(TimeoutError):
+                    ping = sock.recv(100)
+            assert ping == b"\xc0\x00"
+    assert last_line(process)["seen"] > 0
 
 
 def test_tls_with_a_verified_certificate(device, secure_broker, certificate):

@@ -91,8 +91,8 @@ class BoardPort(Port):
         client = self.client
         p = Packer(16, 0)
         p.any((state, seconds))
-        id = (client.id + 32767) % 65534 + 1  # not one of a publish that waits for its PUBACK
-        packet = _packet(0x33, self.live + id.to_bytes(2, "big") + bytes(p.buf[: p.pos]))
+        id = bytes((0, 1 + state))  # 1 is that of the publish that waits for its PUBACK
+        packet = _packet(0x33, self.live + id + bytes(p.buf[: p.pos]))
         client.write(packet, 0, len(packet))
 
     def sleep(self, seconds):

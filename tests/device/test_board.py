@@ -45,8 +45,6 @@ class Wdt:
 class Live(Client):
     """Keeps what it was made with, and what was written."""
 
-    id = 7
-
     def __init__(self, host, port, flags, fields, *arguments):
         Client.__init__(self, host, port, flags, fields, *arguments)
         self.broker = host, port
@@ -131,10 +129,10 @@ def test_live_has_a_will_and_announces_connection_and_sleep():
     assert port.client.fields == ("fleet-a.dev-1", topic, b"\x91\x00", "fleet-a/dev-1", "")
     port.step(0)
     port.sleep(600)
-    body = b"\0" + bytes((len(topic),)) + topic + (7 + 32767 + 1).to_bytes(2, "big")
+    body = b"\0" + bytes((len(topic),)) + topic
     packets = [
-        b"\x33" + bytes((4 + len(topic) + len(value),)) + body + value
-        for value in (b"\x92\x01\xcd\x01\x2c", b"\x92\x02\xcd\x02\x58")
+        b"\x33" + bytes((2 + len(topic) + len(value),)) + body + value
+        for value in (b"\0\2\x92\x01\xcd\x01\x2c", b"\0\3\x92\x02\xcd\x02\x58")
     ]
     assert port.client.written == packets + ["disconnect"]
 

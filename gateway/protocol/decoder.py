@@ -16,8 +16,6 @@ MAX_MODELS = 1_000
 """Of a heartbeat, and of its result."""
 SHORT = 512
 """Bytes of a payload whose claims of length are not worth a pass of their own."""
-MAX_LIVE = 128
-"""Bytes of a `live`: the core keeps so short a payload decoded, since it decodes a longer one again as a heartbeat."""
 MAX_MQTT_PACKET = 268_435_455
 """Bytes of the largest packet of MQTT: a larger max_payload means no more."""
 
@@ -79,8 +77,6 @@ def decode_live(payload: bytes) -> messages.Heartbeat | None:
     """A heartbeat with the layout LIVENESS, dated by its arrival; None for the empty payload, which says nothing."""
     if not payload:
         return None
-    if len(payload) > MAX_LIVE:
-        raise LimitError(f"live: {len(payload)} bytes, at most {MAX_LIVE}")
     state, seconds = fields.array(_unpack(payload), 2, "live")
     values = fields.uint(state, "state"), fields.optional_uint(seconds, "seconds")
     return messages.Heartbeat(messages.LIVENESS, values=values)

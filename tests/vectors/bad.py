@@ -107,7 +107,6 @@ VALUES = [
     ("live-seconds-negative", "live", [1, -1], 1, "seconds are unsigned"),
     ("live-seconds-float", "live", [2, 4294967296.0], 1, "seconds are an int"),
     ("live-int", "live", 1, 1, "not an array"),
-    ("live-long", "live", [1, 60, "a" * 128], 4, "more than 128 bytes"),
     ("read-short", "read", [5, 0, 0], 1, "the length may not be left out"),
     ("read-nil", "read", [5, None, 0, 512], 1, "an index may not be nil"),
     ("read-offset-negative", "read", [5, 0, -1, 512], 1, "an offset is unsigned"),

@@ -3,12 +3,17 @@
 import msgpack
 
 from gateway.core.engine import Policy
+from gateway.core.merging import KEPT_DECODED
 from gateway.errors import Code
 from gateway.protocol import LIVENESS, Device, Heartbeat, decode_live
 from gateway.protocol.service_calls import Accepted, Registration, RetryLater, SendHeartbeat
 from tests.support.engine import ACCEPTED, DEVICE, LAYOUT, EngineHarness, acknowledged, calls, codes, heartbeat
 
 GONE, CONNECTED, ASLEEP = [0], [1, 60], [2, 3600]
+
+
+LONG = msgpack.packb([*ASLEEP, "a" * KEPT_DECODED])
+"""With an element of a later version."""
 
 
 def live(value: list[int]) -> Heartbeat:
@@ -84,6 +89,24 @@ def test_while_the_clock_is_wrong_it_waits_and_is_dated_by_its_arrival() -> None
     assert [said(call) for call in calls(effects)] == [
         [("state", 2, int(harness.wall) - 30), ("seconds", 3600, int(harness.wall) - 30)]
     ]
+
+
+def test_a_long_one_waits_as_it_is(harness: EngineHarness) -> None:
+    """The payload of a long heartbeat is decoded again when its call is made: as a heartbeat."""
+    harness.receive(heartbeat(1))
+    harness.receive(live(ASLEEP), payload=LONG)
+    [call] = calls(harness.resolve(ACCEPTED))
+    harness.resolve(RetryLater(only_this_device=True))
+    assert calls(harness.engine.retry_due(DEVICE, harness.now)) == [call]
+    assert [value for _, value, _ in said(call)] == ASLEEP
+
+
+def test_a_long_one_waits_for_the_clock_as_it_is() -> None:
+    harness = EngineHarness(Policy(ask_registration=False), wall=100.0)
+    harness.receive(live(ASLEEP), payload=LONG)
+    harness.wall += 1_795_458_600
+    [call] = calls(harness.engine.check_clock(harness.now))
+    assert [value for _, value, _ in said(call)] == ASLEEP
 
 
 def test_a_device_that_is_not_registered_gets_code_3() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgpack
 import pytest
 
-from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, check_heartbeat
+from gateway.core.merging import QueuedHeartbeat, check_heartbeat
 from gateway.errors import Code, DecodeError, LimitError, MessageError
 from gateway.protocol import decoder
 from gateway.protocol.decoder import DECODERS
@@ -51,11 +51,6 @@ def test_an_empty_hello_means_that_there_is_none() -> None:
 
 def test_an_empty_live_says_nothing() -> None:
     assert decoder.decode_live(b"") is None
-
-
-def test_a_live_waits_decoded() -> None:
-    """A long payload is decoded again when its call is made, as a heartbeat."""
-    assert decoder.MAX_LIVE <= KEPT_DECODED
 
 
 def test_metrics_and_models_of_a_layout_may_be_nil() -> None:

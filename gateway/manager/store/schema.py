@@ -121,6 +121,15 @@ _FORMAT_2 = (
         WHERE name = 'rollouts' AND EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'deployments')""",
 )
 
-FORMATS = (_FORMAT_1, _FORMAT_2)
+_FORMAT_3 = (
+    """CREATE TABLE liveness (
+        device INTEGER PRIMARY KEY REFERENCES devices (id) ON DELETE CASCADE,
+        state INTEGER NOT NULL,
+        seconds REAL,
+        at REAL NOT NULL
+    )""",
+)
+
+FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 """The statements that change each format into the next one; the first is for an empty file."""
 VERSION = len(FORMATS)

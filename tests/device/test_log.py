@@ -1,6 +1,8 @@
 """The words of the log, whatever a client, a broker or a plan comes up with; a real broker is in host/test_log.py."""
 
 import errno
+import os
+from hashlib import sha1
 
 from device_sdk.agent import Agent
 from device_sdk.log import words
@@ -93,6 +95,38 @@ def test_plans_that_make_no_sense_end_nothing():
         step(port)
         assert port.error is None
     assert "plan 5 has no deployment" in lines
+
+
+def test_a_download_is_said_each_tenth():
+    lines = []
+    port, agent = made(lines.append)
+    step(port)
+    data = bytes(1000)
+    definition = b"\x94" + packed("kws") + packed(1) + b"\xc4\x14" + sha1(data).digest() + packed(len(data))
+    agent.receive("plan", b"\x92\7\x91\x93" + packed("d") + packed(0) + b"\x91" + definition)
+    step(port)
+    try:
+        for at in range(0, 1000, 10):
+            block = b"\x95\7\0" + packed(at) + packed(1000) + b"\xc4\x0a" + data[:10]
+            agent.receive("block", block)
+        step(port)
+    finally:
+        for name in ("kws", "kws.part", "kws.new"):
+            try:
+                os.remove(name)
+            except OSError:
+                pass
+    said = [line for line in lines if "bytes are here" in line]
+    assert said[0] == "kws: 100 of 1000 bytes are here"
+    assert said[-1] == "kws: all 1000 bytes are here, the checksum is right"
+    assert len(said) == 10
+    assert "plan 7, deployment d: deploy kws" in lines
+    assert "deployment d: SUCCESS" in lines
+    agent.receive("ack", packed([agent.seq, 4, NOW, "no such fleet"]))
+    assert lines[-2:] == [
+        "the service refuses what was sent, and it is dropped: correct the program: no such fleet",
+        "the result of d is refused",
+    ]
 
 
 def test_a_log_that_raises_ends_nothing():

@@ -88,6 +88,8 @@ class Port:
         try:
             try:
                 if not client.open:
+                    if self.error:  # it was tried
+                        agent.update(self.now())
                     left = time.ticks_diff(self.due, time.ticks_ms())
                     if left > 0:
                         return time.sleep_ms(min(ms, left))
@@ -137,6 +139,7 @@ class Port:
             self.agent.sent(self.channel)
         self.wait = 500
         self.error = None
+        self.agent.reconnects += 1
 
     def receive(self, topic, payload):
         for channel in CHANNELS:

@@ -29,9 +29,10 @@ class AsyncPort(Port):
 
     async def serve(self):
         """Never returns. Raises what the client raises, but for OSError and EOFError."""
-        await self._repeat(self._client.connect)
-        tasks = asyncio.create_task(self._subscribe()), asyncio.create_task(self._repeat(self._read))
+        tasks = [asyncio.create_task(self._measure())]
         try:
+            await self._repeat(self._client.connect)
+            tasks += asyncio.create_task(self._subscribe()), asyncio.create_task(self._repeat(self._read))
             while True:
                 await self._send()
                 for task in tasks:
@@ -57,10 +58,17 @@ class AsyncPort(Port):
         while self.agent.work(self.now):
             pass
 
+    async def _measure(self):
+        # A publish waits while there is no connection.
+        while True:
+            await asyncio.sleep(1)
+            self.agent.update(self.now())
+
     async def _subscribe(self):
         while True:
             await self._client.up.wait()
             self._client.up.clear()
+            self.agent.reconnects += 1
             for channel in CHANNELS:
                 await self._repeat(self._client.subscribe, self.root + channel, 1)
 

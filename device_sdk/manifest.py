@@ -10,6 +10,9 @@ package(  # noqa: F821
         "heartbeat.py",
         "mqtt.py",
         "port.py",
+        # The features: a firmware may leave them out.
+        "port_async.py",
+        "port_umqtt.py",
     ),
     base_path="..",
     opt=3,

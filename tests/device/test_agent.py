@@ -281,6 +281,81 @@ def test_code_5_asks_for_the_plan():
     assert device.publish_due(1) == [("get", [0])]
 
 
+def test_what_is_measured_without_a_connection_is_sent_with_its_ages_and_the_schedule_stays():
+    count = [0]
+
+    def measure(agent):
+        count[0] += 1
+        agent.sample("rssi", count[0])
+
+    device = Device(measure=measure, interval=10, keep=8)
+    assert device.publish_due()[-1] == ("hb", [4711, 0, [None, 1]])
+    device.p = Packer(25, 20)  # so small that the backlog takes several heartbeats
+    times = []
+    for now in range(1, 400):
+        before = count[0]
+        device.agent.update(now)
+        if count[0] > before:
+            times.append(now)
+    gaps = [times[i + 1] - times[i] for i in range(len(times) - 1)]
+    assert 9 <= min(gaps) <= max(gaps) <= 10
+    agent = device.agent
+    assert agent.lost == len(times) - 8, "the rest waits; the first one was sent"
+    assert agent.gap == times[-9]
+    assert agent.wait(399) == 0
+    agent.clock(399, NOW + 399 + 300)  # the clock was set meanwhile
+    got = []
+    beats = device.publish_due(399)
+    for channel, value in beats:
+        assert (channel, value[1]) == ("hb", 699)
+        cell = value[2][1]
+        got += [(cell[i], value[1] - 300 - cell[i + 1]) for i in range(0, len(cell), 2)]
+    assert len(beats) > 1
+    assert got == [(len(times) - 6 + n, times[n - 8]) for n in range(8)], "the oldest first"
+    assert agent.lost == len(times) - 8
+    assert 0 < agent.wait(399) == agent.at - 399
+    assert 9 <= agent.at - times[-1] <= 10
+    while not device.publish_due(device.now + 1):
+        assert device.now < 420
+    assert agent.lost == len(times) - 8, "what was sent is not lost"
+
+
+def test_what_drops_out_of_the_ring_once_it_was_sent_is_not_lost():
+    device = Device(keep=5)
+    for n in range(5):
+        device.agent.sample("rssi", n, 0)
+    device.publish_due()
+    for n in range(5):
+        device.agent.sample("rssi", n, 1)
+    assert (device.agent.lost, device.agent.gap) == (0, None)
+    for n in range(3):
+        device.agent.sample("rssi", n, 2)
+    assert (device.agent.lost, device.agent.gap) == (3, 1)
+
+
+def test_a_device_that_is_not_registered_measures_on():
+    count = []
+    device = Device(interval=10, measure=count.append)
+    device.publish_due()
+    device.ack(None, 3, NOW)
+    for now in range(60):
+        assert device.publish_due(now) == []
+        assert device.agent.wait(now) <= 10
+    assert len(count) in (6, 7)
+    assert len(device.publish_due(60)) == 1
+
+
+def test_a_result_is_sent_at_once_and_measures_nothing():
+    count = []
+    device = Device(install=ok, measure=count.append, interval=60)
+    device.publish_due()
+    device.plan(7, "a")
+    due = device.agent.at
+    assert device.publish_due(5)[0][1][5][0] == "a"
+    assert (len(count), device.agent.at) == (1, due)
+    assert device.agent.wait(5) == due - 5
+
+
 def test_code_7_keeps_the_samples_for_the_next_heartbeat():
     device = Device()
     device.publish_due()

@@ -70,11 +70,6 @@ def unpack(payload):
     return value
 
 
-def check(value):
-    # The same for tuples as for the lists that JSON makes of them.
-    return crc32(json.dumps(value).encode())
-
-
 class Agent(Heartbeat):
     """One device.
 
@@ -95,15 +90,7 @@ class Agent(Heartbeat):
 
     fetch = False  # whether to ask the service for the plan
     bad = 0  # payloads that could not be decoded
-    seq = 0  # of the result, or of an ack that may set the clock
-    reconnects = -1  # connections after the first one, which the port counts too
     error = None  # exception of `measure`, of the last save or of the last bad payload
-    code = detail = None  # of the last ack
-    tag = epoch = None
-    have = None  # digest of the plan that is carried out, 0: none; None without callbacks
-    result = None  # not yet acked, its times in seconds since the epoch
-    said = None  # crc of the hello that the broker has confirmed
-    file = None  # the File that is downloaded
 
     def __init__(
         self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, keep=32,
@@ -118,6 +105,14 @@ class Agent(Heartbeat):
         self.store = store
         self.max_payload = max_payload
         self.files = files
+        self.seq = 0  # of the result, or of an ack that may set the clock
+        self.code = self.detail = None  # of the last ack
+        self.tag = self.epoch = None
+        self.have = None  # digest of the plan that is carried out, 0: none; None without callbacks
+        self.result = None  # not yet acked, its times in seconds since the epoch
+        self.said = None  # crc of the hello that the broker has confirmed
+        self.file = None  # the File that is downloaded
+        self.open = 0  # connections that were opened; the port counts them
         self.done = []  # crcs of the deployments carried out: one that is in the next plan too is not repeated
         if vitals:
             from .vitals import add
@@ -130,20 +125,20 @@ class Agent(Heartbeat):
         woke: whether the device slept since `save(seconds)`: then its time continues even without a clock.
         p: the Packer that `poll` will get. Raises ValueError if the hello, or a sample of some metric, does not fit.
         """
+        wakes = None
         try:
             saved = json.loads(self.store())
-            if saved.pop() != check(saved):
-                raise ValueError
-            self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
-        except Exception:  # no store, an empty one, or not the whole of what `save` wrote
-            wakes = None
+            if saved.pop() == crc32(json.dumps(saved).encode()):  # the same for tuples and the lists that JSON makes
+                self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
+        except Exception:  # noqa: S110 - no store, an empty one, or not the whole of what `save` wrote
+            pass
         if not self.result:
             self.seq += tag  # new at each boot: an ack of an earlier one must set no clock and confirm no result
         last = self.tag
         self.due = self.at = now  # of the next heartbeat, and when to measure next
         self.shift = ((woke and wakes) or -1) - now  # to seconds since the epoch
         self.clock(now, unix)
-        self.hash = check((self.layout, self.max_payload, self.files))
+        self.hash = crc32(repr((self.layout, self.max_payload, self.files)).encode())
         if self.said != self.hash:
             self.tag = tag ^ (tag == last)
         self.digest = self.have = self.call[1] and (self.have or 0)  # of the newest plan
@@ -169,7 +164,7 @@ class Agent(Heartbeat):
 
     def wait(self, now):
         """Seconds until the next heartbeat is due, if poll has returned None."""
-        return max(0, min(self.due, self.at) - now)
+        return max(0, self.due - now)
 
     @property
     def busy(self):
@@ -193,7 +188,6 @@ class Agent(Heartbeat):
         Publish it with QoS 1, `hello` as retained. Call `sent` after the PUBACK, before the next poll. The client must
         repeat an unconfirmed publish itself. Raises ValueError if the message does not fit p.
         """
-        self.update(now)
         p.pos = p.start
         if self.said != self.hash:
             self.hello(p, self.tag, self.epoch)
@@ -201,6 +195,7 @@ class Agent(Heartbeat):
         if self.fetch:
             p.any((self.have,))
             return "get"
+        self.update(now)
         if now < self.due:
             return self.file and self.file.poll(p, now)
         self.pop(self.taken)  # the last heartbeat arrived, or was rejected and nothing is taken
@@ -223,8 +218,8 @@ class Agent(Heartbeat):
         return "hb"
 
     def hello(self, p, tag, epoch):
-        flags = None if self.files is None else 1  # no URLs, please
-        p.any((tag, self.layout, epoch, self.max_payload, flags))
+        # 1: no URLs, please
+        p.any((tag, self.layout, epoch, self.max_payload, None if self.files is None else 1))
 
     def sent(self, channel):
         """The broker has confirmed the message of the last poll."""
@@ -286,7 +281,7 @@ class Agent(Heartbeat):
         state = [self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result]
         try:
             if self.store:
-                state.append(check(state))
+                state.append(crc32(json.dumps(state).encode()))
                 self.store(json.dumps(state))
             if sleep and self.file:
                 self.file.file.flush()  # the next boot goes on behind it

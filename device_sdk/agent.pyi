@@ -8,7 +8,6 @@ _Callback = Callable[[Definition], object] | None
 
 def read(buf: bytes | memoryview, at: int, depth: int) -> tuple[Any, int]: ...
 def unpack(payload: bytes | bytearray | memoryview) -> Any: ...
-def check(value: Any) -> int: ...
 
 class Agent(Heartbeat):
     call: dict[int, _Callback]
@@ -17,7 +16,7 @@ class Agent(Heartbeat):
     store: Callable[..., Any] | None
     max_payload: int | None
     files: str | None
-    reconnects: int
+    open: int
     fetch: bool
     bad: int
     error: Exception | None

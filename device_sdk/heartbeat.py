@@ -90,13 +90,9 @@ class Heartbeat:
     keep: how many samples can wait; one of each metric can in any case.
     """
 
-    now = 0
-    since = -1  # time of the last heartbeat; earlier model times were sent
-    index = count = taken = 0  # of the samples that wait; the oldest is at `index`, the last heartbeat has `taken`
-    lost = 0  # samples that were dropped before they were sent
-    gap = None  # time of the newest of them
-
     def __init__(self, layout, keep):
+        self.now = 0
+        self.since = -1  # time of the last heartbeat; earlier model times were sent
         self.map = {}  # cell of a metric in `hb`: (list, index), by each name that was used for it
         self.layout = layout
         self.hb = [None] * 7  # the protocol's array, filled for each heartbeat
@@ -111,6 +107,8 @@ class Heartbeat:
         self._times = [-9] * (2 * len(models))  # when each model was sampled, and when it ran
         self.keep = keep = max(keep, size, 1)
         self.items = [None] * (3 * keep)  # a ring buffer: cell, value and time of each sample
+        self.index = self.count = self.taken = 0  # the oldest is at `index`; the last heartbeat has `taken`
+        self.lost = [0, 0]  # how many samples were dropped before they were sent, and the time of the newest of them
 
     def sample(self, name, value, now=None):
         """Keep a sample of a metric for the next heartbeat.
@@ -127,8 +125,7 @@ class Heartbeat:
         items = self.items
         if self.count == self.keep:
             if not self.taken:
-                self.lost += 1
-                self.gap = items[self.index * 3 + 2]
+                self.lost = [self.lost[0] + 1, items[self.index * 3 + 2]]
             self.pop(1)
         i = (self.index + self.count) % self.keep * 3
         items[i] = cell

@@ -22,8 +22,7 @@ class Heartbeat:
     index: int
     count: int
     taken: int
-    lost: int
-    gap: int | None
+    lost: list[int]
     def __init__(self, layout: Sequence[Any], keep: int) -> None: ...
     def sample(self, name: str, value: float, now: int | None = None) -> None: ...
     def find(self, name: str) -> tuple[list[Any], int]: ...

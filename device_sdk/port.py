@@ -139,7 +139,7 @@ class Port:
             self.agent.sent(self.channel)
         self.wait = 500
         self.error = None
-        self.agent.reconnects += 1
+        self.agent.open += 1
 
     def receive(self, topic, payload):
         for channel in CHANNELS:

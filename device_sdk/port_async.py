@@ -68,7 +68,7 @@ class AsyncPort(Port):
         while True:
             await self._client.up.wait()
             self._client.up.clear()
-            self.agent.reconnects += 1
+            self.agent.open += 1
             for channel in CHANNELS:
                 await self._repeat(self._client.subscribe, self.root + channel, 1)
 

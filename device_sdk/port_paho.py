@@ -60,7 +60,7 @@ class PahoPort:
             client.message_callback_add(self._prefix + channel, self._on_message)
         if client.is_connected():
             self._was_up = True
-            agent.reconnects += 1
+            agent.open += 1
             self._subscribe()
 
     def uptime(self):
@@ -180,7 +180,7 @@ class PahoPort:
         if failure:
             return self._put(self._report, "the broker refuses the connection: " + failure)
         self._was_up = True
-        self.agent.reconnects += 1
+        self.agent.open += 1
         self._subscribe()
         self._put(self._wake)
 

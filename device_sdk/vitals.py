@@ -34,8 +34,8 @@ def add(agent):
 
     known = {
         "uptime": lambda: agent.now,
-        "reconnects": lambda: max(0, agent.reconnects),
-        "dropped-samples": lambda: agent.lost,
+        "reconnects": lambda: max(0, agent.open - 1),
+        "dropped-samples": lambda: agent.lost[0],
     }
     if reset_cause:
         known["reset-cause"] = reset_cause

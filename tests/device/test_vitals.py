@@ -36,7 +36,7 @@ def test_each_vital_of_the_layout_is_sampled_before_measure():
     vitals.reset_cause = lambda: 4
     try:
         agent = made(measure=lambda agent: agent.sample("rssi", -60), keep=8)
-        agent.reconnects = 2
+        agent.open = 3
         first, second = beats(agent, Packer(512, 0), (0, 60))
     finally:
         vitals.reset_cause = real
@@ -55,7 +55,7 @@ def test_what_was_dropped_and_a_device_that_never_connected():
     agent = made(["1.0.0", [["board", "dropped-samples"], ["board", "reconnects"]], []], keep=2)
     for now in range(0, 300, 60):
         agent.update(now)
-    assert agent.lost == 8
+    assert agent.lost[0] == 8
     assert beats(agent, Packer(99, 0), (299,)) == [[[6, 59], [0, 59]]], "what was lost when it was measured"
 
 

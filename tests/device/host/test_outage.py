@@ -88,7 +88,7 @@ def test_of_a_host_with_paho(gateway, link):
     thread.start()
     try:
         arrive(gateway, link, lambda: came.get(timeout=20))
-        assert port.agent.reconnects == 1
+        assert port.agent.open == 2
     finally:
         port.stop()
         thread.join(10)

@@ -16,6 +16,7 @@ class Agent(Heartbeat):
     store: Callable[..., Any] | None
     max_payload: int | None
     files: str | None
+    open: int
     fetch: bool
     bad: int
     error: Exception | None
@@ -33,6 +34,7 @@ class Agent(Heartbeat):
     file: File | None
     seq: int
     due: int
+    at: int
     shift: int
     def __init__(
         self,
@@ -45,12 +47,14 @@ class Agent(Heartbeat):
         max_payload: int | None = 1024,
         keep: int = 32,
         files: str | None = None,
+        vitals: bool = False,
     ) -> None: ...
     def start(self, now: int, unix: int | None, tag: int, woke: bool, p: Packer | None = None) -> None: ...
     def clock(self, now: int, unix: int | None) -> None: ...
     def wait(self, now: int) -> int: ...
     @property
     def busy(self) -> bool: ...
+    def update(self, now: int) -> None: ...
     def poll(self, now: int, p: Packer) -> str | None: ...
     def hello(self, p: Packer, tag: int | None, epoch: int | None) -> None: ...
     def sent(self, channel: str) -> None: ...

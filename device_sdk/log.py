@@ -252,6 +252,8 @@ def words(error, up):
     kind = type(error).__name__
     if code == "refused":
         return BROKER.get(error.args[1] & 255, "the broker refuses: code %d" % (error.args[1] & 255)) + "."
+    if code == "no Wi-Fi":
+        return "no Wi-Fi: %s." % state(error.args[1])
     if isinstance(error, MemoryError):
         return MEMORY
     if not up and ("SSL" in kind or isinstance(error, ValueError) or (type(code) is int and code < -255)):
@@ -266,3 +268,16 @@ def words(error, up):
             return "the broker closed it: does another device have the same name? The broker's log says more."
         return "the broker closed it without an answer: is it a port for TLS, or one without?"
     return NETWORK.get(code) or described(error) + "."
+
+
+def state(status):
+    """The name that the board's firmware has for this status of Wi-Fi: the numbers differ from board to board."""
+    try:
+        import network
+
+        for name in dir(network):
+            if name[:5] == "STAT_" and getattr(network, name) == status:
+                return name[5:].lower().replace("_", " ")
+    except ImportError:
+        pass
+    return "status %s" % status

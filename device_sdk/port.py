@@ -108,10 +108,13 @@ class Port:
         try:
             try:
                 if not client.open:
+                    if self.error:  # it was tried
+                        agent.update(self.now())
                     left = time.ticks_diff(self.due, time.ticks_ms())
                     if left > 0:
                         return time.sleep_ms(min(ms, left))
                     client.connect()
+                    agent.open += 1
                     if not client.granted:
                         client.subscribe(self.root, CHANNELS[: 3 if agent.call[1] else 1], 1)
                 while True:

@@ -36,9 +36,10 @@ class AsyncPort(Port):
 
     async def serve(self):
         """Never returns. Raises what the client raises, but for OSError and EOFError."""
-        await self._repeat(self._client.connect)
-        tasks = asyncio.create_task(self._subscribe()), asyncio.create_task(self._repeat(self._read))
+        tasks = [asyncio.create_task(self._measure())]
         try:
+            await self._repeat(self._client.connect)
+            tasks += asyncio.create_task(self._subscribe()), asyncio.create_task(self._repeat(self._read))
             while True:
                 await self._send()
                 for task in tasks:
@@ -66,10 +67,17 @@ class AsyncPort(Port):
         if self.log:
             self.log.look()
 
+    async def _measure(self):
+        # A publish waits while there is no connection.
+        while True:
+            await asyncio.sleep(1)
+            self.agent.update(self.now())
+
     async def _subscribe(self):
         while True:
             await self._client.up.wait()
             self._client.up.clear()
+            self.agent.open += 1
             if self.log:
                 self.log.connected()
             for channel in CHANNELS:

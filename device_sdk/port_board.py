@@ -18,16 +18,14 @@ class BoardPort(Port):
     the device is connected, asleep or, as a last will, gone; not over umqtt. Others: as in Port.
     """
 
-    status = None  # the last line about Wi-Fi
     tried = None  # when Wi-Fi was told to connect; None: it was connected since
 
     def __init__(
         self, agent, host, fleet, device, password=None, wlan=None, ssid=None, key=None, watchdog=None, live=False,
-        woke=False, root="edge", mqtt=Mqtt, log=None, **more,
+        woke=False, root="edge", mqtt=Mqtt, **more,
     ):  # fmt: skip
         self.wlan = wlan
         self.network = (ssid, key) if ssid else ()
-        self.log = log
         self.live = live and field("/".join((root, fleet, device, "live")))
 
         def willed(host, port, flags, fields, *arguments):
@@ -35,7 +33,7 @@ class BoardPort(Port):
             return mqtt(host, port, flags | 44, fields[:1] + (self.live[2:], b"\x91\x00") + fields[1:], *arguments)
 
         mqtt_ = willed if live else mqtt
-        Port.__init__(self, agent, host, fleet, device, password, root=root, woke=woke, mqtt=mqtt_, log=log, **more)
+        Port.__init__(self, agent, host, fleet, device, password, root=root, woke=woke, mqtt=mqtt_, **more)
         if watchdog:
             self.feed = watchdog.feed
         if live and not woke:  # who only wakes announces no more than the next sleep
@@ -55,12 +53,10 @@ class BoardPort(Port):
         try:
             if wlan.isconnected():
                 if self.tried is not None:
-                    self.due = now  # the wait was for the network's sake
+                    self.due = now  # the wait was for Wi-Fi
                     self.tried = None
-                self.say("Wi-Fi is connected")
                 return True
-            if self.log:
-                self.say("no Wi-Fi: " + state(wlan.status()))
+            self.error = OSError("no Wi-Fi", wlan.status())
             if self.tried is None and not self.network:
                 self.tried = now
             elif self.tried is None or time.ticks_diff(now, self.tried) > RETRY:
@@ -73,14 +69,6 @@ class BoardPort(Port):
                 wlan.connect(*self.network)
         except Exception as error:  # of the board's driver
             self.error = error
-
-    def say(self, status):
-        if self.log and self.status != status:
-            self.status = status
-            try:
-                self.log(status)
-            except Exception as error:  # of the user's function
-                self.error = error
 
     def connect(self):
         self.open()
@@ -107,16 +95,3 @@ class BoardPort(Port):
         except OSError as error:
             self.error = error
         self.agent.save(seconds)
-
-
-def state(status):
-    # The name that the board's firmware has for this status: its numbers differ from board to board.
-    try:
-        import network
-
-        for name in dir(network):
-            if name[:5] == "STAT_" and getattr(network, name) == status:
-                return name[5:].lower().replace("_", " ")
-    except ImportError:
-        pass
-    return "status %s" % status

@@ -9,10 +9,8 @@ RETRY: int
 class BoardPort(Port):
     wlan: Any
     network: tuple[str, str | None] | tuple[()]
-    log: Callable[[str], object] | None
     live: bytes | bool
     open: Callable[[], None]
-    status: str | None
     tried: int | None
     def __init__(
         self,
@@ -29,13 +27,9 @@ class BoardPort(Port):
         woke: bool = False,
         root: str = "edge",
         mqtt: Callable[..., Any] = ...,
-        log: Callable[[str], object] | None = None,
         **more: Any,
     ) -> None: ...
     def wifi(self) -> bool | None: ...
-    def say(self, status: str) -> None: ...
     def connect(self) -> None: ...
     def announce(self, state: int, seconds: int) -> None: ...
     def sleep(self, seconds: int) -> None: ...
-
-def state(status: int) -> str: ...

@@ -73,6 +73,7 @@ class PahoPort:
             client.message_callback_add(self.root + channel, self._on_message)
         if client.is_connected():
             self._was_up = True
+            agent.open += 1
             self._subscribe()
             self._put(self._connected)
 
@@ -98,6 +99,7 @@ class PahoPort:
     def step(self, seconds=0.0):
         """Do what is due, then wait up to `seconds` for the client's next event."""
         self._send()
+        self.agent.update(self.uptime())  # where nothing can be sent
         try:
             event = self._events.get(timeout=min(seconds, self._max_wait())) if seconds else self._events.get_nowait()
         except queue.Empty:
@@ -215,6 +217,7 @@ class PahoPort:
         if failure:
             return self._put(self._report, "the broker refuses the connection: " + failure)
         self._was_up = True
+        self.agent.open += 1
         self._subscribe()
         self._put(self._connected)
 

@@ -19,7 +19,8 @@ LAYOUT = ["board example 1.0", [["system", "free-heap"], ["system", "rssi"]], []
 
 def measure(agent):
     agent.sample("free-heap", gc.mem_free())
-    agent.sample("rssi", wlan.status("rssi"))
+    if wlan.isconnected():  # it measures without a connection too, and sends that later
+        agent.sample("rssi", wlan.status("rssi"))
 
 
 def install(definition):

@@ -71,6 +71,22 @@ def restless(port, text):
         last_result = agent.result and agent.result[0]
 
 
+def sampling(port, path):
+    """Beats every second for ever and says each sample, whatever becomes of the broker."""
+    count = 0
+
+    def measure(agent):
+        nonlocal count
+        count += 1
+        agent.sample("rssi", count)
+        report(sample=count)
+
+    agent = Agent(LAYOUT, measure=measure, interval=1, store=in_file(path))
+    device = Port(agent, "127.0.0.1", "fleet-a", "dev-1", port=port)
+    while True:
+        device.step(200)
+
+
 def steady(port, count):
     """Heartbeats of the worked example's kind, QoS 1 with PUBACK, with the heap locked where it can be."""
     count = int(count)
@@ -242,5 +258,5 @@ def connection(port, name, keepalive, tls, size, on_message):
 
 
 if __name__ == "__main__":
-    scenarios = managed, umqtt, restless, steady, idle, frozen, secure, silent, listening
+    scenarios = managed, umqtt, restless, sampling, steady, idle, frozen, secure, silent, listening
     {each.__name__: each for each in scenarios}[sys.argv[2]](int(sys.argv[1]), sys.argv[3])

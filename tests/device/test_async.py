@@ -194,3 +194,30 @@ def test_the_log_says_in_words_what_happens():
         "the Edge Manager accepts the heartbeats: the device is registered",
     ):
         assert line in lines, lines
+
+
+class Stuck(Client):
+    """A client whose publish waits for a connection that does not come, as mqtt_as's does."""
+
+    async def publish(self, topic, payload, retain, qos):
+        await Queue().__anext__()
+
+
+async def waits(client, agent):
+    task = asyncio.create_task(AsyncPort(agent, client, "f", "d").serve())
+    await asyncio.wait_for(client.done.wait(), 20)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_it_measures_on_schedule_while_a_publish_waits_for_a_connection():
+    def measure(agent):
+        agent.sample("rssi", -60)
+        if agent.count == 3:
+            client.done.set()
+
+    client = Stuck()
+    agent = Agent(LAYOUT, measure=measure, interval=1)
+    asyncio.run(waits(client, agent))
+    assert agent.count == 3
+    assert agent.open == 1

@@ -82,7 +82,17 @@ def test_wifi_is_connected_again_and_only_then_the_broker():
     assert not port.client.open
     port.step(0)
     assert port.client.open
-    assert lines[:2] == ["no Wi-Fi: status -2", "Wi-Fi is connected"]
+    assert lines[0] == "not connected: no Wi-Fi: status -2. It is tried again"
+    assert lines[1].startswith("connecting to ")
+    assert port.error is None
+
+
+def test_it_measures_without_wifi_too():
+    measured = []
+    port = made(wlan=Wlan(), ssid="network")
+    port.agent.measure = measured.append
+    port.step(0)
+    assert len(measured) == 1
 
 
 def test_a_driver_that_raises_ends_nothing():

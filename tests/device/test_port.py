@@ -1,6 +1,7 @@
 """The loop of a board over whatever its client raises: no exception leaves it, and what is due is done later."""
 
 from device_sdk.agent import Agent
+from device_sdk.mqtt import time
 from device_sdk.port import Port
 from tests.device.support import NOW, packed, raises, read
 
@@ -158,6 +159,49 @@ def test_a_device_that_takes_any_payload_says_what_its_client_takes():
     agent = Agent(LAYOUT, max_payload=None)
     Port(agent, "", "f", "d", mqtt=Client)
     assert agent.max_payload == 16000
+
+
+class Away(Client):
+    """A client whose broker is away until it is `there`."""
+
+    there = False
+
+    def connect(self):
+        if not self.there:
+            self.open = self.cut_later
+            raise OSError(113)
+        return Client.connect(self)
+
+
+def test_it_measures_on_schedule_while_connecting_fails_and_sends_all_of_it():
+    for cut_later in (False, True):  # whether the failure leaves the client open, as one after the TCP connection does
+        count = [0]
+
+        def measure(agent):
+            count[0] += 1
+            agent.sample("rssi", count[0])
+
+        agent = Agent(LAYOUT, measure=measure, interval=1)
+        port = Port(agent, "", "f", "d", clock=lambda: NOW, mqtt=Away)
+        port.client.cut_later = cut_later
+        step(port)
+        assert count == [0], "before the first attempt"
+        for second in range(1, 30):
+            port.at = time.ticks_add(port.at, -1000)  # a second passes
+            if second % 2:
+                step(port)
+            else:
+                port.due = time.ticks_add(time.ticks_ms(), 50000)  # it waits before the next attempt
+                port.step(0)
+            assert count == [second]
+        assert agent.open == 0
+        port.client.there = True
+        step(port)
+        assert port.error is None
+        assert (agent.open, agent.count, agent.taken) == (1, 29, 29)
+        port.client.close()
+        step(port)
+        assert agent.open == 2
 
 
 class Broker:

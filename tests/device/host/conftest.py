@@ -183,9 +183,9 @@ def device(request, tmp_path):
         environment = {**os.environ, "MICROPYPATH": f"{request.getfixturevalue('mpy')}:.frozen"}
     started = []
 
-    def start(*arguments: str) -> subprocess.Popen:
+    def start(*arguments: str, port: int | None = None) -> subprocess.Popen:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        line = [*command, str(broker.port), *arguments]
+        line = [*command, str(port or broker.port), *arguments]
         process = subprocess.Popen(line, **pipes, text=True, env=environment, cwd=tmp_path)
         started.append(process)
         return process

@@ -131,14 +131,15 @@ class Log:
         bad = agent.bad
         digest = agent.digest
         result = agent.result
+        file = agent.file
         self.old["receive"](channel, payload)
         try:
-            self.received(channel, payload, bad, digest, result)
+            self.received(channel, payload, bad, digest, result, file)
         except Exception as error:  # of a plan that the agent has not looked at yet
             self.error = agent.error = error
 
-    def received(self, channel, payload, bad, digest, result):
-        """bad, digest, result: of the agent before it handled the payload."""
+    def received(self, channel, payload, bad, digest, result, file):
+        """bad, digest, result, file: of the agent before it handled the payload."""
         agent = self.agent
         if agent.bad != bad:
             self.error = agent.error
@@ -147,8 +148,8 @@ class Log:
             self.ack(result)
         elif agent.digest != digest:
             self.plan()
-        elif channel == "block" and agent.file:
-            self.block(agent.file, payload)
+        elif channel == "block" and file:
+            self.block(file, getattr(file, "step", file), payload)
 
     def ack(self, result):
         agent = self.agent
@@ -174,8 +175,7 @@ class Log:
         if not agent.plan.items:
             self.say("plan %d has no deployment" % agent.digest)
 
-    def block(self, file, payload):
-        step = file.step
+    def block(self, file, step, payload):
         now = self.agent.now
         if step.path:
             self.say("%s: all %d bytes are here, the checksum is right" % (step.handle, file.at))

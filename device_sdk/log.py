@@ -88,10 +88,7 @@ class Log:
     def sample(self, name, *arguments, **more):
         agent = self.agent
         try:
-            full = agent.count == agent.keep
             self.old["sample"](name, *arguments, **more)
-            if full:
-                self.say("samples are dropped, the oldest first: only %d can wait (keep)" % agent.keep, "keep")
         except Exception as error:
             self.error = error
             if isinstance(error, KeyError):
@@ -205,6 +202,9 @@ class Log:
             self.error = agent.error
             if self.error:
                 self.say("the clock, the store or a plan raised " + described(self.error), "error")
+        if agent.lost[0]:
+            text = "samples are dropped, the oldest first, %d so far: no more than %d can wait (keep)"
+            self.say(text % (agent.lost[0], agent.keep), "keep", 1)
         if self.asked is not None and agent.now - self.asked >= 10:
             self.say(
                 "heartbeats leave, and no answer comes: does the gateway run, and take this fleet? Has the broker's "

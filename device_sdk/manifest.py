@@ -12,6 +12,7 @@ package(  # noqa: F821
         "port.py",
         # The features: a firmware may leave them out.
         "log.py",
+        "backlog.py",
         "vitals.py",
         "port_async.py",
         "port_board.py",

@@ -143,7 +143,7 @@ def test_each_thing_is_said_once(desk, broker, gateway):
         ("value", "sample('temperature'): needs one metric, and an int of 64 bits or a finite float: "),
         ("raises", "measure raised OSError: no sensor"),
         ("clock", "the clock, the store or a plan raised OSError: no clock"),
-        ("keep", "samples are dropped, the oldest first: only 2 can wait (keep)"),
+        ("keep", "samples are dropped, the oldest first, 3 so far: no more than 2 can wait (keep)"),
         ("size", "the layout does not fit `size`, the bytes of the largest payload: size"),
     ],
 )

@@ -207,8 +207,8 @@ class Log:
             self.say(text % (agent.lost[0], agent.keep), "keep", 1)
         if self.asked is not None and agent.now - self.asked >= 10:
             self.say(
-                "heartbeats leave, and no answer comes: does the gateway run, and take this fleet? Has the broker's "
-                "ACL entries for this device?",
+                "heartbeats leave, and no answer comes: does the gateway run, take this fleet, and reach the service? "
+                "Has the broker's ACL entries for this device?",
                 "ack",
             )
 

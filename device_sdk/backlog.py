@@ -39,7 +39,7 @@ class Backlog(Agent):
     accepted = 0  # samples that the cloud has accepted since the boot
     wanted = None  # the seq whose ack is awaited
     batch = 0  # samples, the oldest ones, that were sent under it
-    more = False  # whether others did not fit
+    more = 0  # whether others did not fit
     last = None  # the last seq that was sent
     tries = skip = 0  # how often the batch was sent, and heartbeats until it is sent again
     first = FILES  # number of the oldest file, and of the newest one

@@ -12,7 +12,7 @@ class Backlog(Agent):
     accepted: int
     wanted: int | None
     batch: int
-    more: bool | int
+    more: int
     last: int | None
     tries: int
     skip: int

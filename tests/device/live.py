@@ -8,6 +8,7 @@ import sys
 import time
 
 from device_sdk.agent import Agent
+from device_sdk.backlog import Backlog
 from device_sdk.heartbeat import Packer
 from device_sdk.mqtt import Mqtt, field
 from device_sdk.mqtt import time as ticks
@@ -71,9 +72,13 @@ def restless(port, text):
         last_result = agent.result and agent.result[0]
 
 
-def sampling(port, path):
+def storing(port, first):
+    """As `sampling`, from that number on; keeps on the disk what is not acked."""
+    sampling(port, "state", int(first), made=Backlog, path="backlog", limit=65536)
+
+
+def sampling(port, state, count=0, made=Agent, **more):
     """Beats every second for ever and says each sample, whatever becomes of the broker."""
-    count = 0
 
     def measure(agent):
         nonlocal count
@@ -81,7 +86,7 @@ def sampling(port, path):
         agent.sample("rssi", count)
         report(sample=count)
 
-    agent = Agent(LAYOUT, measure=measure, interval=1, store=in_file(path))
+    agent = made(LAYOUT, measure=measure, interval=1, store=in_file(state), **more)
     device = Port(agent, "127.0.0.1", "fleet-a", "dev-1", port=port)
     while True:
         device.step(200)
@@ -258,5 +263,5 @@ def connection(port, name, keepalive, tls, size, on_message):
 
 
 if __name__ == "__main__":
-    scenarios = managed, umqtt, restless, sampling, steady, idle, frozen, secure, silent, listening
+    scenarios = managed, umqtt, restless, sampling, storing, steady, idle, frozen, secure, silent, listening
     {each.__name__: each for each in scenarios}[sys.argv[2]](int(sys.argv[1]), sys.argv[3])

@@ -4,6 +4,7 @@ import itertools
 import json
 import queue
 import threading
+import time
 
 import paho.mqtt.client as paho
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from device_sdk.agent import Agent
 from device_sdk.port_paho import PahoPort
 from tests.support.loop_thread import LoopThread
+from tests.support.processes import end
 from tests.support.tcp_proxy import TcpProxy
 
 LAYOUT = ["1.0.0", [["sys", "free-heap"], ["sys", "rssi"]], []]
@@ -44,6 +46,11 @@ def samples(value) -> list[tuple[int, int]]:
     return [(number, value[1] - age) for number, age in pairs]
 
 
+def measured(process) -> int:
+    """Waits for the device's next sample and returns its number."""
+    return json.loads(process.stdout.readline())["sample"]
+
+
 def arrive(gateway, link, measured) -> None:
     """measured(): waits for the device's next sample and returns its number."""
     got = []
@@ -67,7 +74,28 @@ def arrive(gateway, link, measured) -> None:
 
 def test_of_a_board(device, gateway, link):
     process = device("sampling", "state", port=link.proxy.port)
-    arrive(gateway, link, lambda: json.loads(process.stdout.readline())["sample"])
+    arrive(gateway, link, lambda: measured(process))
+
+
+def test_what_was_stored_arrives_after_a_loss_of_power(device, gateway, link, tmp_path):
+    process = device("storing", "0", port=link.proxy.port)
+    first = measured(process)
+    link.run(link.proxy.close())
+    while measured(process) < first + 2 * MISSED:
+        pass
+    end(process)
+    link.run(link.proxy.open())
+    process = device("storing", "1000", port=link.proxy.port)
+    got = {}
+    while not (got and max(got) > 1000 and not list(tmp_path.glob("backlog*"))):
+        value = gateway.wait(lambda channel, value: channel == "hb" and len(value) > 6)
+        got.update(samples(value))
+        gateway.publish("ack", [value[6], 0, int(time.time())])
+    stored = range(first + 1, first + 2 * MISSED)
+    assert set(stored) <= got.keys()
+    dates = [got[number] for number in stored]
+    assert all(0 < after - before < 4 for before, after in itertools.pairwise(dates)), got
+    assert got[1001] > dates[-1]
 
 
 def test_of_a_host_with_paho(gateway, link):

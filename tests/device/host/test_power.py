@@ -42,6 +42,15 @@ def test_no_half_file_is_installed_and_little_is_read_again(micropython: str, se
     assert 0 < found["again"] <= AGAIN
 
 
+@pytest.mark.parametrize(("seed", "limit"), [("1", "4096"), ("2", "100000")])
+def test_what_is_stored_arrives_with_its_dates_and_only_what_was_measured_last_is_lost(
+    micropython: str, seed: str, limit: str
+) -> None:
+    found = run(micropython, "power_backlog", str(CUTS), seed, limit, heap="8m")
+    assert found["measured"] > 5 * CUTS
+    assert found["missing"] - found["lost"] <= 1.5 * CUTS
+
+
 def taken(micropython: str, size: int, block: int) -> int:
     """The fewest bytes in which a file comes. A block counts, as it lies in the client's buffer meanwhile."""
 

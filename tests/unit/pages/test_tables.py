@@ -12,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from device_sdk.agent import Agent
+from device_sdk.backlog import Backlog
 from device_sdk.port import Port
 from device_sdk.port_board import BoardPort
 from gateway.config import Settings
@@ -65,7 +66,7 @@ def test_the_sdks_reference_has_every_parameter_and_its_default(kind: type) -> N
 def test_the_sdks_reference_names_nothing_that_is_not_there() -> None:
     """Attributes and methods of `agent` and `port`, in its tables and its text."""
     text = pages.page("device_sdk/README.md").text
-    made = Agent(["1.0.0", [], []])
+    made = Backlog(["1.0.0", [], []])
     made.start(0, None, 1, False)
     port = BoardPort(made, "127.0.0.1", "fleet-a", "dev-1")
     named = set(re.findall(r"`(agent|port)\.(\w+)", text))

@@ -65,7 +65,10 @@ class Backlog(Agent):
         self.last = self.result and self.seq  # an ack that was on its way at the last boot must confirm no samples
         found = []
         for n in range(FILES):
-            self.read(n, 0, lambda record, end: found.append(record[0]) or True)
+            count = len(found)
+            could = self.read(n, 0, lambda record, end: found.append(record[0]) or True)
+            if could and count == len(found):  # nothing in it is whole
+                self.remove(n)
         if found:
             self.newest = max(found)
             self.first = max(min(found), self.newest - FILES + 1)
@@ -177,7 +180,8 @@ class Backlog(Agent):
         return self.path + str(n % FILES)
 
     def read(self, n, at, take):
-        # Calls take(record, end) for the whole records of a file behind the byte `at`, until it returns True.
+        # Calls take(record, end) for the whole records of a file behind the byte `at`, until it returns True. Returns
+        # whether the file could be read.
         if self.path is None:
             return
         try:
@@ -190,7 +194,18 @@ class Backlog(Agent):
                     record = parse(line)
                     if record and record[0] % (FILES if n < FILES else 1 << 60) == n and take(record, at):
                         break
-        except OSError as error:  # it is not there, mostly
+            return True
+        except OSError as error:
+            self.failed(error)
+
+    def remove(self, n):
+        try:
+            os.remove(self.name(n))
+        except OSError as error:
+            self.failed(error)
+
+    def failed(self, error):
+        if error.args[0] != 2:  # ENOENT: there is no such file, as at the first start
             self.error = error
 
     def shifted(self, record):
@@ -241,10 +256,7 @@ class Backlog(Agent):
 
     def drop(self):
         # Nothing in the oldest file waits any more.
-        try:
-            os.remove(self.name(self.first))
-        except OSError as error:
-            self.error = error
+        self.remove(self.first)
         self.first += 1
         self.begin = 0
 

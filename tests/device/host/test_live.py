@@ -6,9 +6,12 @@ import signal
 import socket
 import time
 
+import paho.mqtt.client as paho
 import pytest
 
+from tests.support.loop_thread import LoopThread
 from tests.support.processes import end, line
+from tests.support.tcp_proxy import TcpProxy
 
 from .conftest import last_line
 
@@ -142,6 +145,37 @@ def test_what_comes_with_qos_0_does_not_count_as_sent(device):
 
 def test_tls_with_a_verified_certificate(device, secure_broker, certificate):
     assert last_line(device("secure", str(certificate))) == {"seen": [2007, 2007, 2007]}
+
+
+class SlowLink(LoopThread):
+    """A proxy on a loop of its own, which passes 1,500 bytes a second."""
+
+    def __init__(self, port):
+        super().__init__("slow link")
+        self.proxy = TcpProxy("127.0.0.1", port)
+
+    async def opened(self):
+        self.proxy.rate = 1500
+        await self.proxy.open()
+
+    async def closed(self):
+        await self.proxy.close()
+
+
+def test_tls_over_a_link_on_which_a_record_takes_longer_than_a_call_waits_for_a_byte(
+    device, secure_broker, certificate
+):
+    publisher = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    publisher.tls_set(str(certificate.with_suffix(".pem")))
+    with SlowLink(secure_broker.port) as link:
+        process = device("slow", json.dumps({"port": link.proxy.port, "der": str(certificate)}))
+        assert line(process, "sign that the device is ready") == '{"ready": true}\n'
+        publisher.connect("localhost", secure_broker.port)
+        publisher.loop_start()
+        publisher.publish("edge/slow", bytes(3500), 1).wait_for_publish(10)
+        assert last_line(process) == {"seen": [3500]}
+        publisher.disconnect()
+        publisher.loop_stop()
 
 
 def test_steps_in_which_nothing_happens_allocate_nothing(device):

@@ -232,7 +232,7 @@ def silent(port, text):
     device_sdk.mqtt.socket = names
     tls = options["der"] and wrapper(options["der"])
     device = Port(Agent(LAYOUT), "localhost", "fleet-a", "dev-1", port=port, tls=tls)
-    device.client.timeout = 1500
+    device.client.timeout = 2000
     fed = [ticks.ticks_ms()]
     device.feed = lambda: fed.append(ticks.ticks_ms())
     start = fed[0]

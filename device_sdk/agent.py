@@ -138,7 +138,7 @@ class Agent(Heartbeat):
         self.due = self.at = now  # of the next heartbeat, and when to measure next
         self.shift = ((woke and wakes) or -1) - now  # to seconds since the epoch
         self.clock(now, unix)
-        self.hash = crc32(repr((self.layout, self.max_payload, self.files)).encode())
+        self.hash = crc32(repr((self.layout, self.max_payload, self.files, not self.call[1])).encode())
         if self.said != self.hash:
             self.tag = tag ^ (tag == last)
         self.digest = self.have = self.call[1] and (self.have or 0)  # of the newest plan

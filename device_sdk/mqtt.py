@@ -50,7 +50,7 @@ class Mqtt:
         self.keepalive = keepalive
         self.receive = on_message
         self.buf = bytearray(size)
-        body = b"\0\4MQTT\4" + (flags << 16 | keepalive).to_bytes(3, "big")
+        body = field("MQTT") + (4 << 24 | flags << 16 | keepalive).to_bytes(4, "big")
         for value in fields:
             body += field(value)
         self.hello = _packet(16, body)
@@ -102,7 +102,7 @@ class Mqtt:
     def disconnect(self):
         """Send DISCONNECT and close: the broker deletes the will."""
         if self.open:
-            self.write(b"\xe0\0", 0, 2)
+            self.write(_packet(0xE0, b""), 0, 2)
             self.close()
 
     def subscribe(self, root, topics, qos):
@@ -133,7 +133,7 @@ class Mqtt:
             at += 1
         at -= len(topic) + 1
         n = p.pos - at - 1
-        for shift in b"\x0e\7\0":
+        for shift in range(14, -1, -7):
             byte = n >> shift
             if byte:
                 buf[at] = byte & 127 | (byte > 127) << 7
@@ -155,7 +155,7 @@ class Mqtt:
     def poll(self, ms):
         """Wait up to ms for a packet and handle it; send PINGREQ if it is due. Returns whether there was a packet."""
         if self.keepalive and time.ticks_diff(time.ticks_ms(), self.sent) > self.keepalive * 750:
-            self.call(b"\xc0\0", 13)
+            self.call(_packet(0xC0, b""), 13)
         got = self.io.readinto(self.buf, 1)  # before waiting: TLS may hold bytes that the poller does not see
         if got or self.wait(1, ms):
             self.start()
@@ -230,14 +230,16 @@ class Mqtt:
             end = at + (head & 2)  # of the packet id, with QoS 1
             if end > size:
                 raise OSError("closed")
-            ack = b"@\2" + buf[at:end]
             if n == size:
                 self.receive(bytes(buf[2:at]), memoryview(buf)[end:n])
+            if at < end:
+                buf[at - 2] = 64
+                buf[at - 1] = 2
+                self.write(buf, at - 2, end)
             while n > size:  # too large: skipped
                 n -= size
                 size = min(n, size)
                 self.read(size, 0)
-            self.write(ack, 0, 2 * (end - at))
         head >>= 4
         if head == 4 and at == 1:
             self.p = None

@@ -102,10 +102,10 @@ class Port:
         """Do what is due, then wait up to ms, 1000 at most, for messages. Never raises."""
         agent = self.agent
         client = self.client
-        client.feed = feed = self.feed or int
-        feed()
         ms = min(ms, 1000)
         try:
+            client.feed = feed = self.feed or int
+            feed()
             try:
                 if not client.open:
                     if self.error:  # it was tried

@@ -38,7 +38,8 @@ def wrapper(board):
     if "cert" in board:
         show(context, a2b_base64(board["cert"]), a2b_base64(board["key"]))
     if MICROPYTHON:
-        return lambda sock, host: context.wrap_socket(sock, server_hostname=host)
+        # The handshake comes with the first bytes: so a watchdog is fed meanwhile.
+        return lambda sock, host: context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     from device_sdk.host import tls
 
     return tls(context)

@@ -200,6 +200,24 @@ def secure(port, der):
     report(seen=seen)
 
 
+def slow(port, text):
+    """Receives one message over TLS by way of another port, and waits at most a second for a byte."""
+    options = json.loads(text)
+    seen = []
+    client = connection(
+        options["port"], "slow", 60, wrapper(options["der"]), 4000, lambda topic, payload: seen.append(len(payload))
+    )
+    client.timeout = 1000
+    client.connect()
+    client.subscribe("edge/", ("slow",), 1)
+    while not client.granted:
+        client.poll(100)
+    report(ready=True)
+    while not seen:
+        client.poll(100)
+    report(seen=seen)
+
+
 def wrapper(der):
     import ssl
 
@@ -235,7 +253,7 @@ def silent(port, text):
     device_sdk.mqtt.socket = names
     tls = options["der"] and wrapper(options["der"])
     device = Port(Agent(LAYOUT), "localhost", "fleet-a", "dev-1", port=port, tls=tls)
-    device.client.timeout = 1500
+    device.client.timeout = 2000
     fed = [ticks.ticks_ms()]
     device.feed = lambda: fed.append(ticks.ticks_ms())
     start = fed[0]
@@ -263,5 +281,5 @@ def connection(port, name, keepalive, tls, size, on_message):
 
 
 if __name__ == "__main__":
-    scenarios = managed, umqtt, restless, sampling, storing, steady, idle, frozen, secure, silent, listening
+    scenarios = managed, umqtt, restless, sampling, storing, steady, idle, frozen, secure, slow, silent, listening
     {each.__name__: each for each in scenarios}[sys.argv[2]](int(sys.argv[1]), sys.argv[3])

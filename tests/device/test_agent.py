@@ -179,7 +179,7 @@ def test_callbacks_that_come_or_go_with_a_new_program_are_what_counts():
     store = Memory()
     Device(store=store).publish_due()
     device = Device(store=store, install=ok)
-    assert device.publish_due() == [("hb", [4711, 0, None, None, 0])]
+    assert device.publish_due() == [("hello", [4710, LAYOUT, NOW, 1024]), ("hb", [4710, 0, None, None, 0])]
     device.plan(7, "a")
     assert device.agent.have == 7
     device = Device(store=store)

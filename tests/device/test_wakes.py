@@ -121,9 +121,9 @@ class Memory:
         return self.text
 
 
-def wake(broker, memory, woke, loses_power=False):
+def wake(broker, memory, woke, loses_power=False, install=print):
     """One wake, of four steps at most. Returns its agent, and whether it sleeps, or lost its power at a cut."""
-    agent = Agent(LAYOUT, print, print, interval=600, store=memory)
+    agent = Agent(LAYOUT, install, install, interval=600, store=memory)
     port = Port(agent, "", "f", "d", clock=lambda: NOW, woke=woke)
     before = broker.count
     steps = 4
@@ -141,26 +141,47 @@ def wake(broker, memory, woke, loses_power=False):
     return agent, True
 
 
+def in_memory(test):
+    """Runs the test with this network."""
+
+    def run():
+        real = mqtt.socket, mqtt.select
+        mqtt.socket = mqtt.select = network
+        try:
+            test()
+        finally:
+            mqtt.socket, mqtt.select = real
+
+    return run
+
+
+@in_memory
+def test_a_program_that_takes_plans_since_a_sleep_subscribes_to_them():
+    Socket.broker = broker = Broker((), False, False)
+    memory = Memory()
+    for install in (None, None, print, print):
+        wake(broker, memory, True, install=install)
+        broker.kinds.append(len(broker.topics))
+    first, asleep, changed, again = [1, 8, 3, 3, 14, 1], [1, 3, 14, 1], [1, 8, 3, 3, 14, 3], [1, 3, 14, 3]
+    assert broker.kinds == first + asleep + changed + again
+
+
+@in_memory
 def test_whatever_is_cut_the_session_gets_its_subscriptions_again():
-    real = mqtt.socket, mqtt.select
-    mqtt.socket = mqtt.select = network
-    try:
-        for number in range(8):
-            late, forgets, loses_power = number & 1, number & 2, number & 4
-            for first in range(1, 18):
-                for second in range(first + 1, first + 6):
-                    Socket.broker = broker = Broker((first, second), late, forgets)
-                    memory = Memory()
-                    woke = False
-                    while broker.count < second:
-                        _, woke = wake(broker, memory, woke, loses_power)
-                    for _ in range(2):
-                        agent, woke = wake(broker, memory, woke)
-                    where = late, forgets, loses_power, first, second
-                    assert not agent.busy, where
-                    assert broker.topics and len(broker.topics) == 3, where
-                    broker.kinds = []
-                    wake(broker, memory, woke)
-                    assert broker.kinds == [1, 3, 14], where  # nothing is subscribed again
-    finally:
-        mqtt.socket, mqtt.select = real
+    for number in range(8):
+        late, forgets, loses_power = number & 1, number & 2, number & 4
+        for first in range(1, 18):
+            for second in range(first + 1, first + 6):
+                Socket.broker = broker = Broker((first, second), late, forgets)
+                memory = Memory()
+                woke = False
+                while broker.count < second:
+                    _, woke = wake(broker, memory, woke, loses_power)
+                for _ in range(2):
+                    agent, woke = wake(broker, memory, woke)
+                where = late, forgets, loses_power, first, second
+                assert not agent.busy, where
+                assert broker.topics and len(broker.topics) == 3, where
+                broker.kinds = []
+                wake(broker, memory, woke)
+                assert broker.kinds == [1, 3, 14], where  # nothing is subscribed again

@@ -87,6 +87,8 @@ class Agent(Heartbeat):
     Raises ValueError for an interval or a max_payload that is too small.
     """
 
+    replace = False  # whether a model's old file goes before the download, where the flash has no room for both
+
     def __init__(
         self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, keep=32,
         files=None,
@@ -110,7 +112,7 @@ class Agent(Heartbeat):
         self.result = None  # not yet acked, its times in seconds since the epoch
         self.said = None  # crc of the hello that the broker has confirmed
         self.done = []  # crcs of the deployments carried out: one that is in the next plan too is not repeated
-        self.file = None  # the File that is downloaded
+        self.file = None  # the Definition whose file is downloaded
 
     def start(self, now, unix, tag, woke, p=None):
         """Call it once, first. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.
@@ -140,7 +142,12 @@ class Agent(Heartbeat):
         self.hash = crc32(repr((self.layout, self.max_payload, self.files)).encode())
         if self.said != self.hash:
             self.tag = tag ^ (tag == last)
-        self.digest = self.have = self.call[1] and (self.have or 0)  # of the newest plan
+        # Of the newest plan. A 0 in `done` is a deployment to be tried again after a restart.
+        self.digest = self.have = self.call[1] and (((woke or 0 not in self.done) and self.have) or 0)
+        if self.result and self.files is not None:
+            from .plan import place
+
+            place(self)
         if p:
             p.pos = p.start
             self.hello(p, 65535, 1 << 31)

@@ -144,10 +144,10 @@ class Agent(Heartbeat):
             self.tag = tag ^ (tag == last)
         # Of the newest plan. A 0 in `done` is a deployment to be tried again after a restart.
         self.digest = self.have = self.call[1] and (((woke or 0 not in self.done) and self.have) or 0)
-        if self.result and self.files is not None:
-            from .plan import place
+        if self.result:
+            from .plan import replace
 
-            place(self)
+            replace(self)
         if p:
             p.pos = p.start
             self.hello(p, 65535, 1 << 31)

@@ -9,22 +9,22 @@ import json
 import os
 
 from . import plan
-from .plan import name, ok
+from .plan import ok
 
-move = plan.place
+move = plan.replace
 
 
-def place(agent):
-    # As plan.place, but keeps the old files of an agent that has a Health.
+def replace(agent):
+    # As plan.replace, but keeps the old files of an agent that has a Health.
     if getattr(agent, "health", None):
         for row in agent.result[5]:
-            path = name(agent, row[0])
+            path = "%s%s" % (agent.files, row[0])
             if row[5] and (not row[3] or ok(os.stat, path + ".new")):
                 ok(os.rename, path, path + ".old")
     move(agent)
 
 
-plan.place = place
+plan.replace = replace
 
 
 class Health:
@@ -98,7 +98,7 @@ class Health:
         if self.trial and not (result and [row for row in result[5] if row[5]]):
             if self.seen or self.trial[1] in agent.done:
                 for handle, _, _ in self.trial[3]:
-                    ok(os.remove, name(agent, handle) + ".old")
+                    ok(os.remove, "%s%s.old" % (agent.files, handle))
                 self.trial = None
                 self.write([])
 
@@ -109,7 +109,7 @@ class Health:
         reason = "no heartbeat was confirmed in %d starts" % self.boots
         rows = []
         for handle, state, before in steps:
-            path = name(agent, handle)
+            path = "%s%s" % (agent.files, handle)
             if not ok(os.rename, path + ".old", path) and not before:
                 ok(os.remove, path)
             ok(os.remove, path + ".new")

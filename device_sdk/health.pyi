@@ -4,12 +4,11 @@ from typing import Any
 from .agent import Agent
 from .heartbeat import Packer
 from .plan import Definition
-from .plan import name as name
 from .plan import ok as ok
 
 move: Callable[[Agent], None]
 
-def place(agent: Agent) -> None: ...
+def replace(agent: Agent) -> None: ...
 
 class Health:
     agent: Agent

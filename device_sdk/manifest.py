@@ -11,6 +11,7 @@ package(  # noqa: F821
         "mqtt.py",
         "port.py",
         # The features: a firmware may leave them out.
+        "health.py",
         "port_async.py",
         "port_umqtt.py",
     ),

@@ -5,7 +5,7 @@ begins when the service has confirmed the last result. An exception of a callbac
 becomes a StatusReason.
 
 The file of a model is PATH: FILES + handle. One that replaces it is PATH.new until the result of its deployment is
-saved: only then `place` moves the files. So after a loss of power all of them are the old ones or all are the new ones.
+saved: only then `replace` moves the files. So after a loss of power all of them are the old or all the new ones.
 """
 
 import os
@@ -30,26 +30,19 @@ def format(error):
     return (str(error) or type(error).__name__)[:120]
 
 
-def name(agent, handle):
-    """The PATH of a model. It lies in the folder, whatever the handle is."""
-    return agent.files + str(handle).replace("/", "_")
-
-
-def place(agent):
+def replace(agent):
     """Move the files as the result says. Repeated, it changes nothing more.
 
     Agent.start calls it for a saved result, since power may have failed meanwhile. health.py puts its own in its place.
     """
     if agent.files is not None:
         for row in agent.result[5]:
-            path = name(agent, row[0])
-            new = path + ".new"
             if row[5]:
+                path = "%s%s" % (agent.files, row[0])
                 if row[3]:
-                    ok(os.rename, new, path)  # on FAT first PATH goes: whole is then PATH.new
+                    ok(os.rename, path + ".new", path)  # on FAT first PATH goes: whole is then PATH.new
                 else:
                     ok(os.remove, path)
-            ok(os.remove, new)
 
 
 class Definition:
@@ -68,7 +61,7 @@ class Definition:
     """
 
     name = version = path = reason = rollback = None
-    old = None  # PATH, where there was a file before the deployment
+    old = new = None  # PATH, where there was a file before the deployment; PATH.new, where one was downloaded
     # Refusals of the gateway; end of the requested range, 0 where all of it came; time of the last request or block,
     # False: a block came now.
     count = end = send = 0
@@ -78,15 +71,12 @@ class Definition:
         self.handle, self.state, self.checksum, self.size, self.url, self.checksum_type = (values + [None] * 6)[:6]
         self.now = 1 - self.state if self.state in (0, 1) else self.state  # the state before the callback
 
-    def open(self, agent):
-        """Set `path`, or begin the download as `agent.file`."""
-        if "/" in self.handle:
-            raise ValueError("handle")
+    def open(self, agent, path):
+        """Set `path`, or begin the download as `agent.file`. path: PATH."""
         from hashlib import sha1  # some firmware has none
 
         self.hash = sha1
         self.agent = agent
-        path = name(agent, self.handle)
         self.new = path + ".new"
         if ok(self.read, path) and self.sum.digest() == self.checksum:
             self.path = path
@@ -204,6 +194,8 @@ class Plan:
                 index += 1
                 if kind not in (None, "Model"):
                     step.reason = "unknown type"
+                if "/" in str(step.handle):
+                    step.reason = "handle"  # its file would be in another folder
                 if step.handle in same[2::3]:
                     step.reason = "twice"  # its file would replace that of the first
                 same += step.handle, step.state, step.checksum
@@ -234,16 +226,16 @@ class Plan:
                     return False
                 if agent.files is not None:
                     for step in steps:
+                        path = "%s%s" % (agent.files, step.handle)
                         if step.state == 1 and not (step.path or step.reason):
                             if not agent.file:
                                 try:
-                                    step.open(agent)
+                                    step.open(agent, path)
                                 except Exception as error:
                                     agent.error = error
                                     step.reason = format(error)
                             if agent.file:
                                 return False
-                        path = name(agent, step.handle)
                         if ok(os.stat, path):
                             step.old = path
                             step.now = 1
@@ -266,6 +258,8 @@ class Plan:
                         step.reason = step.reason or "undone"
                         step.rollback = self.call(step, was)
                 for s in steps:
+                    if s.reason:
+                        ok(os.remove, s.new)
                     if "is full" in str(s.reason):
                         crc = item[0] = 0
                     rows.append((s.handle, s.name, s.version, s.state, s.now, +(not s.reason), s.reason, s.rollback))
@@ -277,7 +271,7 @@ class Plan:
                 agent.due = agent.now
                 agent.have = 0  # the device no longer has the previous plan as a whole
                 agent.save(None)
-                place(agent)
+                replace(agent)
                 return True
         agent.have = agent.digest
         agent.save(None)

@@ -182,8 +182,7 @@ def test_what_a_gateway_refuses_three_times_is_given_up():
 
 def test_what_no_flash_takes_fails_the_deployment_and_raises_nothing():
     assert Device(folder="no-such-directory/").agent.result[1] == "FAIL"
-    for handle in ("../kws", None, 5):
-        assert Device(handle=handle).agent.result[1] == "FAIL"
+    assert Device(handle="../kws").agent.result[2] == "../kws: handle"
 
 
 def test_a_checksum_of_another_kind_is_wrong():
@@ -571,7 +570,9 @@ def test_nothing_outside_of_the_folder_is_removed():
         file.write(b"x")
     clean()
     models = Models()
-    assert models.carry_out(0, ("../" + os.getcwd().split("/")[-1] + "/kws-of-somebody", None))[0] == "SUCCESS"
+    path = "../" + os.getcwd().split("/")[-1] + "/kws-of-somebody"
+    for text in (None, b"y"):
+        assert models.carry_out(0, (path, text))[:2] == ("FAIL", path + ": handle")
     assert content("kws-of-somebody") == b"x"
     os.remove("kws-of-somebody")
 
@@ -587,35 +588,54 @@ def test_a_file_that_is_there_already_is_not_fetched_and_not_replaced():
 
 
 def test_a_cut_before_the_files_are_moved_is_made_up_for_at_the_start():
-    for result in ("SUCCESS", "FAIL"):
-        models = with_two(store=Memory())
-        if result == "FAIL":
-            models.failing["+", b"vad 2"] = ValueError("no")
-        saved = []
-        store = models.agent.store
+    models = with_two(store=Memory())
+    store = models.agent.store
+    saved = []
 
-        def save(text=None, store=store, saved=saved):
-            if text is None:
-                return store()
-            store(text)
-            if exists(PATH + ".new") and exists(FOLDER + "vad.new"):
-                saved.append(text)
-            return None
+    def save(text=None):
+        if text and models.agent.result:
+            saved.append(text)
+        return store(text)
 
-        models.agent.store = save
-        assert models.carry_out(0, ("kws", b"kws 2"), ("vad", b"vad 2"))[0] == result
-        for moved in ((), ("kws",), ("vad",)):  # those of which only the new file is there, as on FAT
-            for handle, text in (("kws", b"kws"), ("vad", b"vad")):
-                for end in (" 1", " 2"):
-                    with open(FOLDER + handle + (".new" if end == " 2" else ""), "wb") as file:
-                        file.write(text + end.encode())
-                if handle in moved and result == "SUCCESS":
-                    os.remove(FOLDER + handle)
-            store.text = saved[-1]
+    models.agent.store = save
+    assert models.carry_out(0, ("kws", b"kws 2"), ("vad", b"vad 2"))[0] == "SUCCESS"
+    for gone in ((), ("kws",), ("vad",)):  # where power failed between the two halves of a rename on FAT
+        for handle in ("kws", "vad"):
+            write(FOLDER + handle + ".new", handle.encode() + b" 2")
+            write(FOLDER + handle, handle.encode() + b" 1")
+            if handle in gone:
+                os.remove(FOLDER + handle)
+        store.text = saved[0]
+        for _ in range(2):
             again = Models(store=store)
-            assert again.agent.result[1] == result
-            n = b" 2" if result == "SUCCESS" else b" 1"
-            assert again.files() == [b"kws" + n, b"vad" + n, None, None, None, None]
+            assert again.agent.result[1] == "SUCCESS"
+            assert again.files() == [b"kws 2", b"vad 2", None, None, None, None]
+    clean()
+
+
+def write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def test_a_result_that_says_fail_moves_nothing_at_the_start():
+    models = with_two(store=Memory())
+    models.failing["+", b"vad 2"] = ValueError("no")
+    files = []
+    store = models.agent.store
+
+    def save(text=None):
+        if text and models.agent.result:
+            files.append(models.files())
+            write(PATH + ".new", b"of a later download")
+            Models(store=store)
+            files.append(models.files())
+        return store(text)
+
+    models.agent.store = save
+    models.carry_out(0, ("kws", b"kws 2"), ("vad", b"vad 2"))
+    assert files[0] == [b"kws 1", b"vad 1", None, None, None, None]
+    assert files[1][:2] == [b"kws 1", b"vad 1"]
     clean()
 
 

@@ -25,7 +25,7 @@ def format(error):
     """An exception in words, the same on every runtime."""
     if isinstance(error, MemoryError):
         return "memory is full"
-    if isinstance(error, OSError) and 28 in error.args:  # ENOSPC, which has no text on MicroPython
+    if 28 in error.args:  # ENOSPC, which has no text on MicroPython
         return "flash is full"
     return (str(error) or type(error).__name__)[:120]
 
@@ -60,8 +60,8 @@ class Definition:
     carries in 4 s, so that no heartbeat waits long behind it.
     """
 
-    name = version = path = reason = rollback = None
-    old = new = None  # PATH, where there was a file before the deployment; PATH.new, where one was downloaded
+    # old: PATH, where there was a file before the deployment. new: PATH.new, where one was downloaded.
+    name = version = path = reason = rollback = old = new = None
     # Refusals of the gateway; end of the requested range, 0 where all of it came; time of the last request or block,
     # False: a block came now.
     count = end = send = 0
@@ -192,7 +192,7 @@ class Plan:
             for values in definitions or ():
                 step = Definition(values, index)
                 index += 1
-                if kind not in (None, "Model"):
+                if kind and kind != "Model":
                     step.reason = "unknown type"
                 if "/" in str(step.handle):
                     step.reason = "handle"  # its file would be in another folder
@@ -243,20 +243,19 @@ class Plan:
                 rows = []
                 done = []
                 for step in steps:
-                    was = step.now
                     if message and policy != 1:
                         step.reason = "skipped"
                     elif not step.reason:
                         step.reason = self.call(step, step.state)
-                        if not step.reason or (step.old and was == step.state):
-                            done.insert(0, (step, was))
+                        if not step.reason or (step.old and step.state):
+                            done.insert(0, step)
                     if step.reason and not message:
                         message = "%s: %s" % (step.handle, step.reason)
                 if message and policy != 1:
-                    for step, was in done:
+                    for step in done:
                         step.path = step.old or step.path
                         step.reason = step.reason or "undone"
-                        step.rollback = self.call(step, was)
+                        step.rollback = self.call(step, 1 if step.old else 1 - step.state)
                 for s in steps:
                     if s.reason:
                         ok(os.remove, s.new)

@@ -7,7 +7,7 @@ must never make it raise. The msgpack decoder is here too: a separate module wou
 import json
 from binascii import crc32
 
-from .heartbeat import Heartbeat, Packer
+from .heartbeat import Heartbeat
 
 
 def read(buf, at, depth):
@@ -70,6 +70,11 @@ def unpack(payload):
     return value
 
 
+def check(value):
+    # The same for tuples as for the lists that JSON makes of them.
+    return crc32(json.dumps(value).encode())
+
+
 class Agent(Heartbeat):
     """One device.
 
@@ -121,17 +126,11 @@ class Agent(Heartbeat):
         p: the Packer that `poll` will get. Raises ValueError if the hello, or a sample of some metric, does not fit.
         """
         try:
-            text = self.store()
-            saved = json.loads(text)
-            Packer(4 * len(text), 0).any(saved)  # raises for other types
-            mark, epoch, said, seq, wakes, have, done, result = saved
-            _, _, _, begin, end, _ = saved[:6] if result is None else result
-            for n in [mark << 47, seq] + done + [n for n in (epoch, said, have, begin, end) if n is not None]:
-                if n >> 63:
-                    raise ValueError
-            wakes = int(wakes or 0)
-            self.tag, self.epoch, self.said, self.seq, _, self.have, self.done, self.result = saved
-        except Exception:  # no store, an empty one, or other data than `save` writes
+            saved = json.loads(self.store())
+            if saved.pop() != check(saved):
+                raise ValueError
+            self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
+        except Exception:  # no store, an empty one, or not the whole of what `save` wrote
             wakes = None
         if not self.result:
             self.seq += tag  # new at each boot: an ack of an earlier one must set no clock and confirm no result
@@ -139,7 +138,7 @@ class Agent(Heartbeat):
         self.due = now
         self.shift = ((woke and wakes) or -1) - now  # to seconds since the epoch
         self.clock(now, unix)
-        self.hash = crc32(repr((self.layout, self.max_payload, self.files)).encode())
+        self.hash = check((self.layout, self.max_payload, self.files))
         if self.said != self.hash:
             self.tag = tag ^ (tag == last)
         # Of the newest plan. A 0 in `done` is a deployment to be tried again after a restart.
@@ -279,9 +278,10 @@ class Agent(Heartbeat):
     def save(self, sleep):
         """Save the state. sleep: seconds of the deep sleep that begins now, or None."""
         wakes = sleep and self.now + self.shift + int(sleep)
-        state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result
+        state = [self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result]
         try:
             if self.store:
+                state.append(check(state))
                 self.store(json.dumps(state))
             if sleep and self.file:
                 self.file.file.flush()  # the next boot goes on behind it

@@ -257,8 +257,6 @@ class Plan:
                         step.reason = step.reason or "undone"
                         step.rollback = self.call(step, 1 if step.old else 1 - step.state)
                 for s in steps:
-                    if s.reason:
-                        ok(os.remove, s.new)
                     if "is full" in str(s.reason):
                         crc = item[0] = 0
                     rows.append((s.handle, s.name, s.version, s.state, s.now, +(not s.reason), s.reason, s.rollback))
@@ -271,6 +269,8 @@ class Plan:
                 agent.have = 0  # the device no longer has the previous plan as a whole
                 agent.save(None)
                 replace(agent)
+                for s in steps:
+                    ok(os.remove, s.new)  # of one that failed; the others have their place
                 return True
         agent.have = agent.digest
         agent.save(None)

@@ -32,7 +32,7 @@ def whole(size, block):
 
 
 def clean():
-    for name in ("m", "m.part"):
+    for name in ("m", "m.new"):
         try:
             os.remove(FOLDER + "/" + name)
         except OSError:

@@ -1,8 +1,9 @@
-"""A device under power cuts: `power.py CUTS SEED [files|fat]`, run by MicroPython; one JSON line out.
+"""A device under power cuts: `power.py CUTS SEED [files|fat|health]`, run by MicroPython; one JSON line out.
 
 The agent keeps its state, and with `files` its models, on a flash that loses power at a random write, again and again.
 Between two cuts it gets plans, and acks that are late, lost or doubled; with `files`, 2 % of the blocks are lost. With
-`fat` the models are on FAT, and the state is in memory that keeps it, as a board's RTC. The gateway here asserts what
+`fat` the models are on FAT, and the state is in memory that keeps it, as a board's RTC; with `health`, old models are
+kept until the result is confirmed. The gateway here asserts what
 must never be seen, at the moment at which it would be seen. After each start the files must be those that the results
 name: of the two models of a deployment both new ones, or both old ones.
 """
@@ -14,6 +15,7 @@ import sys
 from hashlib import sha1
 
 from device_sdk.agent import Agent
+from device_sdk.health import Health
 from device_sdk.heartbeat import Packer
 from device_sdk.port import in_file
 from tests.device.flash import Powered, formatted
@@ -213,6 +215,8 @@ class Boot:
         self.agent = Agent(
             LAYOUT, self.install, self.remove, store=kept, max_payload=MAX_PAYLOAD, files=files, interval=20
         )
+        if gateway.files == "health":
+            Health(self.agent, in_file("/flash/health"), MANY)
         unix = NOW + gateway.now if random.getrandbits(1) else None
         self.agent.start(0, unix, random.getrandbits(16), False)
         if files and not flash.dead:

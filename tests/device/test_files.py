@@ -417,10 +417,10 @@ class Memory:
 class Models:
     """A device and the gateway that has its models: what its callbacks saw, and what is in its files."""
 
-    def __init__(self, store=None, **more):
+    def __init__(self, store=None, files=FOLDER, **more):
         self.calls = []
         self.failing = {}  # by (verb, content): what that call raises
-        self.agent = Agent(LAYOUT, self.install, self.remove, store=store, files=FOLDER, **more)
+        self.agent = Agent(LAYOUT, self.install, self.remove, store=store, files=files, **more)
         self.agent.start(0, NOW, 1, False)
         self.p = Packer(512, 0)
         self.digest = 0
@@ -665,3 +665,21 @@ class Huge:
 
     def __getitem__(self, piece):
         return b"x"
+
+
+def test_a_small_flash_takes_a_larger_model_where_the_board_lets_the_old_one_go():
+    try:
+        from tests.device.flash import Powered, formatted
+    except ImportError:
+        return  # CPython has no file system in RAM
+    with Powered(formatted(56 << 10), 1 << 30):
+        models = Models(files="/flash/")
+        old = MODEL[:20000]
+        assert models.carry_out(0, ("kws", old))[0] == "SUCCESS"
+        _, message, rows = models.carry_out(0, ("kws", MODEL * 2))
+        assert message.startswith("kws: flash is full: needs 40160 bytes, has "), message
+        assert (rows[0][1], content("/flash/kws")) == (1, old)
+        models.agent.replace = True
+        assert models.carry_out(0, ("kws", MODEL[1:] * 2)) == ("SUCCESS", None, [["kws", 1, 1, None, None]])
+        assert content("/flash/kws") == MODEL[1:] * 2
+        assert os.listdir("/flash") == ["kws"]

@@ -18,7 +18,7 @@ def replace(agent):
     # As plan.replace, but keeps the old files of an agent that has a Health.
     if getattr(agent, "health", None):
         for row in agent.result[5]:
-            path = "%s%s" % (agent.files, row[0])
+            path = agent.files + str(row[0])
             if row[5] and (not row[3] or ok(os.stat, path + ".new")):
                 ok(os.rename, path, path + ".old")
     move(agent)
@@ -98,7 +98,7 @@ class Health:
         if self.trial and not (result and [row for row in result[5] if row[5]]):
             if self.seen or self.trial[1] in agent.done:
                 for handle, _, _ in self.trial[3]:
-                    ok(os.remove, "%s%s.old" % (agent.files, handle))
+                    ok(os.remove, agent.files + str(handle) + ".old")
                 self.trial = None
                 self.write([])
 
@@ -109,7 +109,7 @@ class Health:
         reason = "no heartbeat was confirmed in %d starts" % self.boots
         rows = []
         for handle, state, before in steps:
-            path = "%s%s" % (agent.files, handle)
+            path = agent.files + str(handle)
             if not ok(os.rename, path + ".old", path) and not before:
                 ok(os.remove, path)
             ok(os.remove, path + ".new")

@@ -38,7 +38,7 @@ def replace(agent):
     if agent.files is not None:
         for row in agent.result[5]:
             if row[5]:
-                path = "%s%s" % (agent.files, row[0])
+                path = agent.files + str(row[0])
                 if row[3]:
                     ok(os.rename, path + ".new", path)  # on FAT first PATH goes: whole is then PATH.new
                 else:
@@ -154,7 +154,7 @@ class Definition:
                     self.sum.update(data)
                     file.write(data)
                     self.at = end
-                    if end // 4096 > offset // 4096:  # a power cut loses no more
+                    if end >> 12 > offset >> 12:  # a power cut loses no more
                         file.flush()
                 if end >= min(self.end, total):
                     file.flush()
@@ -226,7 +226,7 @@ class Plan:
                     return False
                 if agent.files is not None:
                     for step in steps:
-                        path = "%s%s" % (agent.files, step.handle)
+                        path = agent.files + str(step.handle)
                         if step.state == 1 and not (step.path or step.reason):
                             if not agent.file:
                                 try:

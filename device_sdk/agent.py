@@ -91,6 +91,7 @@ class Agent(Heartbeat):
     fetch = False  # whether to ask the service for the plan
     bad = 0  # payloads that could not be decoded
     error = None  # exception of `measure`, of the last save or of the last bad payload
+    replace = False  # whether a model's old file goes before the download, where the flash has no room for both
 
     def __init__(
         self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, keep=32,
@@ -111,7 +112,7 @@ class Agent(Heartbeat):
         self.have = None  # digest of the plan that is carried out, 0: none; None without callbacks
         self.result = None  # not yet acked, its times in seconds since the epoch
         self.said = None  # crc of the hello that the broker has confirmed
-        self.file = None  # the File that is downloaded
+        self.file = None  # the Definition whose file is downloaded
         self.open = 0  # connections that were opened; the port counts them
         self.done = []  # crcs of the deployments carried out: one that is in the next plan too is not repeated
         if vitals:
@@ -141,7 +142,12 @@ class Agent(Heartbeat):
         self.hash = crc32(repr((self.layout, self.max_payload, self.files, not self.call[1])).encode())
         if self.said != self.hash:
             self.tag = tag ^ (tag == last)
-        self.digest = self.have = self.call[1] and (self.have or 0)  # of the newest plan
+        # Of the newest plan. A 0 in `done` is a deployment to be tried again after a restart.
+        self.digest = self.have = self.call[1] and (((woke or 0 not in self.done) and self.have) or 0)
+        if self.result:
+            from .plan import replace
+
+            replace(self)
         if p:
             p.pos = p.start
             self.hello(p, 65535, 1 << 31)

@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .heartbeat import Heartbeat, Packer
-from .plan import Definition, File, Plan
+from .plan import Definition, Plan
 
 _Callback = Callable[[Definition], object] | None
 
@@ -31,7 +31,8 @@ class Agent(Heartbeat):
     digest: int | None
     plan: Plan
     done: list[int]
-    file: File | None
+    file: Definition | None
+    replace: bool
     seq: int
     due: int
     at: int

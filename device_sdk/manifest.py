@@ -14,6 +14,7 @@ package(  # noqa: F821
         "log.py",
         "backlog.py",
         "vitals.py",
+        "health.py",
         "port_async.py",
         "port_board.py",
         "port_umqtt.py",

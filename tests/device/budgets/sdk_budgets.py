@@ -192,7 +192,7 @@ def smallest_heap(out: Path, port: int, rom: bool) -> int:
     its result."""
     with acting(port):
         for kib in range(40, 0, -1):
-            for name in ("state", "kws", "kws.part"):
+            for name in ("state", "kws", "kws.new"):
                 (out / name).unlink(missing_ok=True)
             if run(out, f"import sdk_whole; sdk_whole.main({port})", rom, kib).returncode:
                 return (kib + 1) * 1024

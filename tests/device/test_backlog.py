@@ -7,7 +7,7 @@ from device_sdk.heartbeat import Packer
 from tests.device.random_heartbeats import Dice
 from tests.device.support import LAYOUT, NOW, packed, raises, read, receive, written
 
-PATH = "backlog-under-test"
+PATH = "backlog-under-test-%d-" % int.from_bytes(os.urandom(4), "big")  # several processes run these tests
 
 
 def clean():
@@ -102,6 +102,7 @@ def numbers(device):
 def test_a_limit_that_is_too_small_is_the_callers_error():
     raises(ValueError, lambda: Backlog(LAYOUT, path=PATH, limit=1000))
     Backlog(LAYOUT, limit=1000)
+    clean()
 
 
 def test_each_heartbeat_with_samples_asks_for_an_ack_and_they_stay_until_it_came():
@@ -123,6 +124,7 @@ def test_each_heartbeat_with_samples_asks_for_an_ack_and_they_stay_until_it_came
             assert (device.agent.accepted, device.agent.count, device.agent.busy) == (1, 0, False)
         assert device.agent.lost[0] == 2
         assert size() == 0
+    clean()
 
 
 def test_without_an_ack_a_batch_is_repeated_after_waits_that_grow():
@@ -166,6 +168,7 @@ def test_a_late_ack_of_an_earlier_heartbeat_confirms_nothing():
     assert (device.agent.accepted, device.agent.count) == (0, 2)
     receive(device.agent, "ack", packed((second[6], 0, NOW)))
     assert (device.agent.accepted, device.agent.count) == (2, 0)
+    clean()
 
 
 def test_under_the_seq_of_a_result_always_the_same_samples_are_sent():
@@ -191,6 +194,7 @@ def test_under_the_seq_of_a_result_always_the_same_samples_are_sent():
     assert (third[6], third[2][1]) == (fourth[6], fourth[2][1][0])
     receive(device.agent, "ack", packed((third[6], 0, NOW)))
     assert device.agent.count == 1
+    clean()
 
 
 def test_a_result_that_cannot_be_reported_holds_no_samples_back():
@@ -202,6 +206,7 @@ def test_a_result_that_cannot_be_reported_holds_no_samples_back():
     device.beat(0, 10)
     device.beat(0, 10)
     assert numbers(device) == [1, 2, 3]
+    clean()
 
 
 def test_while_acks_come_nothing_is_written():
@@ -211,6 +216,7 @@ def test_while_acks_come_nothing_is_written():
         device.beat(0, 10)
         assert size() == 0
     assert len(device.got) == 50 - (device.count < 50)
+    clean()
 
 
 def test_an_outage_is_in_the_files_and_arrives_after_a_loss_of_power_with_its_dates():
@@ -233,6 +239,7 @@ def test_an_outage_is_in_the_files_and_arrives_after_a_loss_of_power_with_its_da
     assert missing <= {device.count}, "what was measured last was not yet written"
     old = [number for number in numbers(again) if number <= device.count]
     assert old == sorted(old), "the oldest first"
+    clean()
 
 
 def test_the_clock_may_be_set_during_an_outage():
@@ -246,6 +253,7 @@ def test_the_clock_may_be_set_during_an_outage():
         device.beat(0, 10)
     assert [date - device.dates[number] for number, date in device.got] == [0] + [500] * (device.count - 1)
     assert size() == 0
+    clean()
 
 
 def test_the_oldest_are_dropped_and_counted_once_the_files_are_full():
@@ -263,6 +271,7 @@ def test_the_oldest_are_dropped_and_counted_once_the_files_are_full():
     assert got == [1] + list(range(lost + 2, device.count + 1))
     assert device.agent.lost[1] == device.dates[lost + 1] - device.boot
     assert size() == 0
+    clean()
 
 
 def test_without_a_clock_what_an_earlier_boot_measured_has_no_date_and_is_dropped():
@@ -285,6 +294,7 @@ def test_without_a_clock_what_an_earlier_boot_measured_has_no_date_and_is_droppe
         again.beat(0, 10)
     assert numbers(again)[:5] == [1, 2, 3, 4, 5]
     assert (again.agent.lost[0], size()) == (0, 0)
+    clean()
 
 
 def test_files_wait_for_a_clock_that_the_first_ack_gives():
@@ -299,6 +309,7 @@ def test_files_wait_for_a_clock_that_the_first_ack_gives():
         again.beat(0, 10)
     assert size() == 0
     assert [number for number in numbers(again) if number < device.count] == list(range(2, device.count))
+    clean()
 
 
 def test_another_layout_or_a_smaller_ring_drops_what_it_cannot_name():
@@ -338,6 +349,7 @@ def test_a_sleeper_knows_that_its_batch_was_accepted():
     assert again.agent.accepted == 2
     again.agent.save(600)
     assert size() == 0, "nothing is written where all was accepted"
+    clean()
 
 
 def test_a_flash_that_is_full_stops_nothing():
@@ -348,6 +360,7 @@ def test_a_flash_that_is_full_stops_nothing():
     device.beat(0, 10)
     assert len(device.got) == 9
     assert device.agent.lost[0] == device.count - 9
+    clean()
 
 
 def test_floats_and_large_numbers_and_metrics_of_models_come_back():

@@ -16,24 +16,30 @@ from gateway.errors import CloudError
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import Call, Outcome, RetryLater
 from gateway.retry import RetryPolicy
+from tests.support.arrivals import DEADLINE_S
 
-READ_TIMEOUT = 0.5
 NO_TIME = 1e-9
 
 
 class ClientHarness:
-    """`attempts`: the error of each, None: it succeeded. `repeated`: what was reported of attempts so far."""
+    """`attempts`: the error of each, None: it succeeded. `repeated`: what was reported of attempts so far.
+    `read_timeout`: a short one, where no answer comes."""
 
     def __init__(
-        self, url: str, monkeypatch: pytest.MonkeyPatch, give_up_after: float = 300.0, transport: str = "direct"
+        self,
+        url: str,
+        monkeypatch: pytest.MonkeyPatch,
+        give_up_after: float = 300.0,
+        transport: str = "direct",
+        read_timeout: float = DEADLINE_S,
     ) -> None:
         monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_EDGE", url)
         self.attempts: list[CloudError | None] = []
         self.repeated: list[int] = []
         self.stopping = asyncio.Event()
         policy = RetryPolicy(self.stopping, NO_TIME, NO_TIME)
-        session = make_session(CredentialSource(None, 1.0, READ_TIMEOUT))
-        client = make_edge_client(session, None, 2, 1.0, READ_TIMEOUT)
+        session = make_session(CredentialSource(None, DEADLINE_S, DEADLINE_S))
+        client = make_edge_client(session, None, 2, DEADLINE_S, read_timeout)
         over: Transport = DirectTransport(session, client, 2) if transport == "direct" else BotoTransport(client, 2)
         availability = Availability(2, give_up_after, time.monotonic())
         self.cloud = EdgeManagerClient(over, policy, availability, self._attempted, self._repeated)

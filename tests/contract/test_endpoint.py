@@ -8,6 +8,7 @@ from gateway.errors import ConfigError
 from gateway.files import make_s3_client, s3_call
 from gateway.protocol import Accepted, Device, RetryLater, SendHeartbeat
 from tests.contract.harness import ClientHarness
+from tests.support.arrivals import DEADLINE_S
 from tests.support.edge_manager import HOST, FakeEdgeManager, Reply, Request
 
 BEAT = SendHeartbeat(Device("fleet-a", "dev-1"), "1.0.0", (), (), None)
@@ -38,8 +39,8 @@ async def test_they_are_neither_sent_nor_shown(aws: None, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("host", ["127.0.0.1:9", "[::1]:9"])
 def test_nor_by_s3(aws: None, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://user:S3CRET@{host}")
-    source = CredentialSource("eu-central-1", 1.0, 1.0)
-    client = make_s3_client(make_session(source), "eu-central-1", 1.0, 1.0)
+    source = CredentialSource("eu-central-1", DEADLINE_S, DEADLINE_S)
+    client = make_s3_client(make_session(source), "eu-central-1", DEADLINE_S, DEADLINE_S)
     with pytest.raises(Exception, match="9/b/k") as caught:
         s3_call(client.get_object, "s3://b/k")
     client.close()
@@ -58,8 +59,8 @@ def test_nor_by_s3(aws: None, monkeypatch: pytest.MonkeyPatch, host: str) -> Non
 )
 def test_nor_by_a_mistake_in_the_url(aws: None, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    source = CredentialSource("eu-central-1", 1.0, 1.0)
+    source = CredentialSource("eu-central-1", DEADLINE_S, DEADLINE_S)
     for make in (make_s3_client, lambda session, region, *timeouts: make_edge_client(session, region, 1, *timeouts)):
         with pytest.raises(ConfigError) as caught:
-            make(make_session(source), "eu-central-1", 1.0, 1.0)
+            make(make_session(source), "eu-central-1", DEADLINE_S, DEADLINE_S)
         assert "S3CRET" not in str(caught.value)

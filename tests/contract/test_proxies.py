@@ -14,6 +14,7 @@ from gateway.errors import CloudError
 from gateway.protocol.messages import Device
 from gateway.protocol.service_calls import SendHeartbeat
 from tests.contract.service import ScriptedEdgeManager
+from tests.support.arrivals import DEADLINE_S
 
 DEAD = "http://127.0.0.1:9"
 """The port `discard`, where nothing listens."""
@@ -51,9 +52,9 @@ async def test_an_endpoint_on_loopback(
         reached_by_boto3 = True
     except ProxyConnectionError:
         reached_by_boto3 = False
-    credentials = CredentialSource(None, 1.0, 1.0)
+    credentials = CredentialSource(None, DEADLINE_S, DEADLINE_S)
     session = make_session(credentials)
-    client = make_edge_client(session, None, 2, 1.0, 1.0)
+    client = make_edge_client(session, None, 2, DEADLINE_S, DEADLINE_S)
     transport, _ = EdgeManagerConnection(credentials, session, client).make_transport(2)
     answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
     transport.send(SendHeartbeat(Device("f", "d"), "1.0.0", (), (), None), answered.set_result)

@@ -11,6 +11,7 @@ import pytest
 from gateway.cloud import CredentialSource, make_session
 from gateway.errors import CloudError, OperatorError, TransientError
 from gateway.files import make_s3_client, s3_call
+from tests.support.arrivals import DEADLINE_S
 from tests.support.edge_manager import FakeEdgeManager, Reply, Request
 from tests.support.loop_thread import LoopThread
 
@@ -67,8 +68,8 @@ def s3(aws: None, store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     (tmp_path / "credentials").write_text(SHARED_FILE.format("key"))
-    source = CredentialSource("eu-central-1", 1.0, 1.0)
-    made = make_s3_client(make_session(source), "eu-central-1", 1.0, 1.0)
+    source = CredentialSource("eu-central-1", DEADLINE_S, DEADLINE_S)
+    made = make_s3_client(make_session(source), "eu-central-1", DEADLINE_S, DEADLINE_S)
     yield made
     made.close()
     source.close()

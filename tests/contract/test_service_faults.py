@@ -27,6 +27,7 @@ from tests.support.edge_manager import HTML, End, Reply
 DEVICE = Device("fleet-a", "dev-1")
 OTHER = Device("fleet-a", "dev-2")
 BEAT = SendHeartbeat(DEVICE, "1.0.0", (), (), None)
+CALLS = [BEAT, GetDeployments(DEVICE, True), GetDeviceRegistration(DEVICE)]
 REGISTERED = Reply(body='{"DeviceRegistration": "true"}')
 
 
@@ -44,8 +45,6 @@ FAULTS = {
     "internal-as-400": (error(400, "InternalServiceException"), TransientError),
     "throttled-as-400": (error(400, "ThrottlingException"), TransientError),
     "cut": (Reply(end=End.RESET), TransientError),
-    "hang": (Reply(end=End.HANG), TransientError),
-    "half": (Reply(body="{", headers={"Content-Length": "100"}), TransientError),
     "access-denied": (error(403, "AccessDeniedException"), OperatorError),
     "expired": (error(403, "ExpiredTokenException"), OperatorError),
     "signature": (error(403, "SignatureDoesNotMatch"), OperatorError),
@@ -61,9 +60,7 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize(
-    "call", [BEAT, GetDeployments(DEVICE, True), GetDeviceRegistration(DEVICE)], ids=lambda c: type(c).__name__
-)
+@pytest.mark.parametrize("call", CALLS, ids=lambda c: type(c).__name__)
 @pytest.mark.parametrize(("answer", "fault"), FAULTS.values(), ids=FAULTS.keys())
 async def test_a_fault_that_may_pass_is_retried(
     service: ScriptedEdgeManager, harness: ClientHarness, call: Call, answer: Reply, fault: type[CloudError]
@@ -73,6 +70,23 @@ async def test_a_fault_that_may_pass_is_retried(
     first, *rest = harness.attempts
     assert (type(first), rest) == (fault, [None])
     assert len(service.requests) == 2
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda c: type(c).__name__)
+@pytest.mark.parametrize(
+    "answer", [Reply(end=End.HANG), Reply(body="{", headers={"Content-Length": "100"})], ids=["hang", "half"]
+)
+@pytest.mark.parametrize("transport", ["boto", "direct"])
+async def test_an_answer_that_does_not_end_is_retried(
+    service: ScriptedEdgeManager, monkeypatch: pytest.MonkeyPatch, call: Call, answer: Reply, transport: str
+) -> None:
+    """Until one comes in time."""
+    harness = ClientHarness(service.url, monkeypatch, transport=transport, read_timeout=0.5)
+    service.answers = [answer, *[REGISTERED] * 10]
+    assert isinstance(await harness.perform(call), Accepted)
+    *failed, last = harness.attempts
+    assert ({type(each) for each in failed}, last) == ({TransientError}, None)
+    harness.cloud.close()
 
 
 NO_ANSWERS = [

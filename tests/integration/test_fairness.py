@@ -5,6 +5,7 @@ Each test has an intake that one device could fill.
 
 import itertools
 import time
+from collections import Counter
 
 import msgpack
 import pytest
@@ -64,10 +65,11 @@ def test_a_device_that_floods_gets_code_7_and_the_others_are_accepted(testbed: T
     """One ack and one dead letter a second, with the number of messages."""
     gateway, operator = testbed.open(device_rate=0.01, device_burst=50), testbed.operator()
     greedy, modest = testbed.known_device("greedy"), testbed.known_device("modest")
+    began = time.monotonic()
     greedy.numbered(*range(1, 201))
     all_are_accepted(modest, 20)
-    letters = rejections(operator, 151)
-    assert len(letters) <= 3, "its hello counts too, so 49 of 200 are accepted"
+    letters = rejections(operator, 151)  # its hello counts too, so 49 of 200 are accepted
+    assert len(letters) <= 2 + time.monotonic() - began
     assert {each.properties["code"] for each in letters} == {"7"}
     assert [msgpack.unpackb(each.payload)[6] for each in letters[:2]] == [50, 51]
     code, detail = greedy.ack(51)
@@ -133,13 +135,18 @@ def test_a_payload_that_is_too_large_counts_and_is_answered_once_a_second(testbe
     gateway, operator = testbed.open(max_payload=1000, device_rate=0.01, device_burst=52), testbed.operator()
     device = testbed.known_device("d")
     payload = msgpack.packb([TAG, 1, [1] * 40_000, None, None, None, 9])
+    began = time.monotonic()
     for _ in range(10):
         device.send("hb", payload)
     letters = rejections(operator, 10)
-    found = sorted((each.properties["code"], int(each.properties.get("count", 1))) for each in letters)
-    assert found == [("1", 1), ("1", 4), ("7", 1), ("7", 4)], "a payload of 40 kB counts as ten messages"
+    found = Counter[str]()
+    for each in letters:
+        found[each.properties["code"]] += int(each.properties.get("count", 1))
+    assert found == {"1": 5, "7": 5}, "a payload of 40 kB counts as ten messages"
+    assert len(letters) <= 2 * (2 + time.monotonic() - began)
     assert {(each.payload, each.properties["size"]) for each in letters} == {(payload[:256], str(len(payload)))}
-    until(lambda: sorted(code for _, code in device.acked()) == [1, 1, 7, 7], lambda: f"{device.acked()}")
+    codes = sorted(int(each.properties["code"]) for each in letters)
+    until(lambda: sorted(code for _, code in device.acked()) == codes, lambda: f"{device.acked()}")
     gateway.until_metric("unacknowledged_bytes", 0)
     gateway.until_metric("unacknowledged_messages", 0)
 
@@ -147,11 +154,13 @@ def test_a_payload_that_is_too_large_counts_and_is_answered_once_a_second(testbe
 def test_a_topic_with_an_invalid_name_has_a_rate_too(testbed: Testbed) -> None:
     testbed.open(device_rate=0.01, device_burst=50)
     operator, device = testbed.operator(), testbed.device("dev.1")
+    began = time.monotonic()
     device.numbered(*range(1, 101))
     assert device.ack()[0] == 4
     letters = rejections(operator, 100)
     codes = [each.properties["code"] for each in letters]
-    assert (codes.count("4"), len(codes)) == (50, 52)
+    assert codes.count("4") == 50
+    assert codes.count("7") <= 2 + time.monotonic() - began
 
 
 def test_what_waited_while_no_gateway_was_there_is_no_flood(testbed: Testbed) -> None:

@@ -20,6 +20,7 @@ from gateway.cloud import (
 from gateway.errors import BrokerError, CloudError
 from gateway.mqtt.connection import NO_CERTIFICATE, PLAIN_PORT, TLS_PORT, BrokerConnection, BrokerEndpoint
 from gateway.protocol import Device, GetDeviceRegistration
+from tests.support.arrivals import DEADLINE_S
 from tests.support.site import SiteBroker
 
 HOST = "127.0.0.1"
@@ -44,7 +45,7 @@ def trusting(site: SiteBroker) -> ssl.SSLContext:
 )
 async def test_the_other_kind_of_port_of_the_broker(site: SiteBroker, listener: str, with_tls: bool, hint: str) -> None:
     tls = trusting(site) if with_tls else None
-    endpoint = BrokerEndpoint(HOST, site.ports[listener], "wrong-port", tls=tls, timeout=5)
+    endpoint = BrokerEndpoint(HOST, site.ports[listener], "wrong-port", tls=tls, timeout=DEADLINE_S)
     connection = BrokerConnection(endpoint, lambda message: None)
     with pytest.raises(BrokerError) as caught:
         await connection.open()
@@ -78,12 +79,12 @@ async def test_the_other_kind_of_port_of_the_service(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "any")
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setenv("AWS_ENDPOINT_URL_SAGEMAKER_EDGE", f"{scheme}://{HOST}:{port}")
-    source = CredentialSource("eu-west-1", 1.0, 1.0)
+    source = CredentialSource("eu-west-1", DEADLINE_S, DEADLINE_S)
     session = make_session(source)
-    transport = make_transport(session, make_edge_client(session, "eu-west-1", 1, 2, 2))
+    transport = make_transport(session, make_edge_client(session, "eu-west-1", 1, DEADLINE_S, DEADLINE_S))
     answer: asyncio.Future[ApiResponse | CloudError] = asyncio.get_running_loop().create_future()
     transport.send(GetDeviceRegistration(Device("f", "d")), answer.set_result)
-    error = await asyncio.wait_for(answer, 10)
+    error = await answer
     assert isinstance(error, CloudError)
     assert hint in str(error)
     transport.close()

@@ -151,7 +151,7 @@ def device_reports(database: Database, now: float, fleet: str | None = None) -> 
     try:
         rows = database.connection.execute(
             """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest,
-                   state, seconds, at
+                   state, seconds, at, liveness.heartbeats
                FROM devices LEFT JOIN heartbeats ON heartbeats.device = devices.id
                    LEFT JOIN liveness ON liveness.device = devices.id
                WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, devices.device""",
@@ -165,7 +165,7 @@ def device_reports(database: Database, now: float, fleet: str | None = None) -> 
                 agent_version=agent_version,
                 accepted=accepted,
                 newest=newest,
-                liveness=_liveness(announced, newest, now),
+                liveness=_liveness(announced, accepted, newest, now),
                 metrics=_metrics(database, device_id),
                 models=_models(database, device_id),
                 deployments=[deployment_report(each) for each in database.deployments_in_force(device_id)],
@@ -177,10 +177,15 @@ def device_reports(database: Database, now: float, fleet: str | None = None) -> 
         database.connection.execute("COMMIT")
 
 
-def _liveness(row: Sequence[Any], newest: float | None, now: float) -> LivenessReport:
-    """`row`: state, seconds and at of its row, each None where there is none."""
-    state, *announced = row
-    found = judge(None if state is None else Announced(State(state), *announced), newest, now)
+def _liveness(row: Sequence[Any], accepted: int, newest: float | None, now: float) -> LivenessReport:
+    """`row`: each None where nothing was announced.
+
+    Whatever a device or its broker said: a heartbeat that came later means that the device is connected.
+    """
+    state, seconds, at, heartbeats = row
+    if state is not None and accepted > heartbeats:
+        state = State.CONNECTED
+    found = judge(None if state is None else Announced(State(state), seconds, at), newest, now)
     return LivenessReport(state=found.state, since=found.since, until=found.until, seconds=found.seconds)
 
 

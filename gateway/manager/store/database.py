@@ -10,11 +10,11 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import asdict
 from pathlib import Path
 
 from gateway.errors import explain
-from gateway.manager.api import DeviceDeployment, LatestValues, ModelDefinition, State, in_force
+from gateway.manager.api import DeviceDeployment, LatestValues, ModelDefinition, in_force
 from gateway.manager.errors import ManagerError
 from gateway.manager.store.schema import FORMATS, VERSION
 
@@ -191,9 +191,8 @@ class Database:
         with self.transaction():
             if not values.only_liveness:
                 self.connection.execute(RECORD_CALL, (device_id, values.agent_version, now))
-                self.connection.execute(RECORD_CONNECTED, {"device": device_id, "connected": State.CONNECTED})
             if values.liveness is not None:
-                self.connection.execute(RECORD_LIVENESS, (device_id, *astuple(values.liveness)))
+                self.connection.execute(RECORD_LIVENESS, {"device": device_id} | asdict(values.liveness))
             self.connection.executemany(
                 RECORD_METRIC,
                 [
@@ -217,12 +216,15 @@ RECORD_CALL = """
 INSERT INTO heartbeats (device, agent_version, accepted, newest) VALUES (?, ?, 1, ?)
 ON CONFLICT DO UPDATE SET agent_version = excluded.agent_version, accepted = accepted + 1, newest = excluded.newest
 """
-# Whatever a device or its broker said before: a heartbeat that came later means that the device is connected.
-RECORD_CONNECTED = "UPDATE liveness SET state = :connected WHERE device = :device AND state != :connected"
-# What was announced last holds where nothing is.
+# The seconds that were announced last hold where none are. The count shows whether a heartbeat came later.
 RECORD_LIVENESS = """
-INSERT INTO liveness (device, state, seconds, at) VALUES (?, ?, ?, ?)
-ON CONFLICT DO UPDATE SET state = excluded.state, seconds = coalesce(excluded.seconds, seconds), at = excluded.at
+INSERT INTO liveness (device, state, seconds, at, heartbeats)
+VALUES (:device, :state, :seconds, :at, coalesce((SELECT accepted FROM heartbeats WHERE device = :device), 0))
+ON CONFLICT DO UPDATE SET
+    state = excluded.state,
+    seconds = coalesce(excluded.seconds, seconds),
+    at = excluded.at,
+    heartbeats = excluded.heartbeats
 WHERE excluded.at >= at
 """
 # A sample that is older than the stored one comes from a backlog: it does not replace the newest.

@@ -61,6 +61,7 @@ class Gateway:
         self.carried = {}  # by seq: the deployment whose result came with it
         self.late = []  # acks on their way
         self.reached = None  # how far the newest plan's file has come for sure; None: nothing is known
+        self.at = 0  # of the block that is expected next
         self.again = 0  # the most bytes that a cut cost
         self.fresh = True  # no block was asked for since the last boot
         self.installed = 0
@@ -110,9 +111,11 @@ class Gateway:
         assert (digest, index) == (self.plan, 0)
         if self.fresh and self.reached is not None:
             self.again = max(self.again, self.reached - offset)
+            self.reached = min(self.reached, offset)
         if self.reached is None and offset:
             self.reached = -MANY  # another file's beginning lies there: all of it will be read again
         self.fresh = False
+        self.at = offset
         size = len(self.model)
         return [
             (at, length, packed_block(digest, index, at, size, self.model[at : at + length]))
@@ -204,8 +207,10 @@ class Boot:
         self.receive("block", block)
         self.work()
         gateway = self.gateway
-        if not self.flash.dead and gateway.reached in (None, at):
-            gateway.reached = min(at + length, len(gateway.model))
+        if not self.flash.dead and gateway.at == at:  # what comes behind a lost block is not taken
+            gateway.at = min(at + length, len(gateway.model))
+            if gateway.reached is None or gateway.reached >= 0:
+                gateway.reached = max(gateway.reached or 0, gateway.at)
 
     def goes_on(self):
         """Whether something is still to be reported or done."""

@@ -15,7 +15,7 @@ def accept_heartbeat(effects: Effects, state: DeviceState, hellos: HelloTracker,
         _enqueue_checked(effects, state, item, hellos.intern_layout(source))
     elif record := state.record(source):
         _enqueue_tagged(effects, state, item, record)
-    elif hellos.over_unknown_limit(state, effects.now.mono):
+    elif hellos.is_absent(state.device, source, effects.now.mono) or hellos.over_unknown_limit(state, effects.now.mono):
         _reject_unknown(effects, state, item)
     else:
         state.enqueue(item)
@@ -97,10 +97,12 @@ def on_hellos_replaced(effects: Effects, state: DeviceState, before: tuple[Hello
 
 
 def on_hello_timeout(effects: Effects, state: DeviceState, hellos: HelloTracker) -> None:
-    """The wait ended: plans need no limits now, and later heartbeats of unknown tags are rejected."""
+    """The wait ended: plans need no limits now, and heartbeats of unknown tags are rejected."""
     unknown = state.awaiting_hello()
     if unknown and state.limits_known:
         hellos.end_wait(state)
+        tags = {item.heartbeat.source for item in unknown}
+        hellos.note_absent(state.device, tags, effects.now.mono)  # type: ignore[arg-type]  # without a layout: tags
         state.replace_waiting(
             item for item in state.waiting or () if not isinstance(item, QueuedHeartbeat) or item.layout is not None
         )

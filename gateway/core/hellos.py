@@ -11,6 +11,9 @@ MAX_TAGS = 4
 """Tags of a device that are kept, so that what was sent under an older one is still understood."""
 RETAINED_WAIT = 0.5
 """Seconds after the SUBACK in which a retained hello arrives. So long a plan waits for the limits of its device."""
+ABSENT_FOR = 60.0
+"""Seconds for which nothing waits again for a hello that was awaited in vain: the gateway's subscription brings it.
+Then the broker is asked again: it may have dropped there what it retains, or the hello was over its device's rate."""
 MAX_UNKNOWN = 16
 """Heartbeats of a device that wait for a hello that is not retained; more are rejected with code 2 at once."""
 
@@ -23,6 +26,7 @@ class HelloTracker:
         self._retained_wait = min(wait, RETAINED_WAIT)
         self._layouts: WeakKeyDictionary[Layout, ref[Layout]] = WeakKeyDictionary()
         self._awaited: dict[Device, DeviceState] = {}
+        self._absent: dict[Device, tuple[float, tuple[int, ...]]] = {}  # until when, which tags
 
     def __len__(self) -> int:
         return len(self._awaited)
@@ -71,7 +75,8 @@ class HelloTracker:
             state.hello_suback = now
 
     def request_again(self, effects: Effects) -> None:
-        """After a reconnect: the answers to earlier subscriptions may be lost."""
+        """After a reconnect: the answers to earlier subscriptions may be lost, and hellos that came meanwhile."""
+        self._absent.clear()
         for state in list(self._awaited.values()):
             self.end_wait(state)
             if state.waiting or state.plan_check:
@@ -92,6 +97,19 @@ class HelloTracker:
     def _due(self, state: DeviceState, under_pressure: bool = False) -> float:
         wait = self._retained_wait if under_pressure or not state.limits_known else self._wait
         return NOT_YET if state.hello_suback is None else state.hello_suback + wait
+
+    def note_absent(self, device: Device, tags: Iterable[int], now: float) -> None:
+        """A wait for the hellos of these tags was in vain."""
+        self._absent[device] = (now + ABSENT_FOR, (*self._absent_tags(device, now), *tags)[:MAX_TAGS])
+
+    def is_absent(self, device: Device, tag: int, now: float) -> bool:
+        """Whether a wait for this tag, or for MAX_TAGS others of the device, was in vain lately."""
+        tags = self._absent_tags(device, now)
+        return tag in tags or len(tags) == MAX_TAGS
+
+    def _absent_tags(self, device: Device, now: float) -> tuple[int, ...]:
+        until, tags = self._absent.get(device, (now, ()))
+        return tags if now < until else ()
 
     def over_unknown_limit(self, state: DeviceState, now: float) -> bool:
         """Whether one heartbeat more of an unknown tag would be too many for this device.

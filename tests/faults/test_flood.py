@@ -17,8 +17,6 @@ from tests.support.plain_device import Login, Operator, PlainDevice
 from tests.support.polling import until
 
 FLOOD_S = scaled(2.0, 30.0)
-FLOOD_RATE = scaled(10_000.0, None)
-"""Messages a second; None: as fast as the broker reads, for which a quick Mosquitto needs minutes to deliver."""
 RATE, BURST = 50, 200
 TINY = bytes.fromhex("93 01 02 91 03")
 """A heartbeat of five bytes, of a tag without a hello."""
@@ -50,7 +48,7 @@ def test_a_flood_from_one_device(scenario: Scenario, qos: int) -> None:
     began = time.monotonic()
     with Operator(watcher, scenario.name) as operator:
         scenario.load(scaled(100, 500), others)
-        with Flood(at.host, at.device_port, login, f"edge/{name}/hb", TINY, qos, FLOOD_RATE) as flood:
+        with Flood(at.host, at.device_port, login, f"edge/{name}/hb", TINY, qos) as flood:
             scenario.run_for(FLOOD_S)
         scenario.stop_load()
         scenario.until_through()

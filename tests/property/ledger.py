@@ -76,7 +76,8 @@ class DeviceHistory:
 
 class Ledger:
     """`most`: heartbeats at most in one call. `concurrency`: calls at once at most. `backing_off`: devices whose call
-    failed alone."""
+    failed alone. `confirmed`: when the broker confirmed, on this connection, that the device's hello was asked for;
+    that and `now` on the monotonic clock."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -86,6 +87,8 @@ class Ledger:
         self.concurrency = 1 << 16
         self.backing_off: set[Device] = set()
         self.awaited: set[Device] = set()
+        self.now = 0.0
+        self.confirmed: dict[Device, float] = {}
         self.blocks: list[SendBlocks] = []
         self.plans: list[PublishPlan] = []
         self._tokens: list[weakref.ref[Token]] = []
@@ -222,7 +225,9 @@ class Ledger:
         if isinstance(sent.message, Heartbeat):
             assert sent.accepted == (sent.dead_lettered is None)
             assert sent.dead_lettered is not Code.REFUSED or sent.poison
-            assert sent.dead_lettered is not Code.UNKNOWN_TAG or sent.message.source not in history.tags
+            if sent.dead_lettered is Code.UNKNOWN_TAG:
+                assert sent.message.source not in history.tags
+                assert 0.5 <= self.now - self.confirmed[sent.device] < 5 * 61
 
 
 def numbers(call: SendHeartbeat) -> list[int]:

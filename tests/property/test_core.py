@@ -241,6 +241,7 @@ class EngineMachine(RuleBasedStateMachine):
     def confirm(self) -> None:
         for device in sorted(self.ledger.awaited, key=str):
             self.engine.hello_lookup_started(device, self.now)
+            self.ledger.confirmed[device] = self.mono
         self.ledger.awaited.clear()
 
     @rule(resumed=st.booleans())
@@ -250,6 +251,7 @@ class EngineMachine(RuleBasedStateMachine):
         for sent in again:
             sent.forgotten = True
         self.ledger.awaited.clear()
+        self.ledger.confirmed.clear()
         self.execute(self.engine.reconnected(self.connection, resumed, self.now))
         for sent in again:
             message = sent.message
@@ -267,6 +269,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def execute(self, effects: list[Effect]) -> None:
         assert not (effects and self.stopped)
+        self.ledger.now = self.mono
         self.ledger.execute(effects)
         while self.ledger.plans:
             self.take_plan(self.ledger.plans.pop())

@@ -364,10 +364,10 @@ def test_what_comes_slowly_is_no_broken_connection(scripted):
         accept(peer)
         peer.packet()
         for byte in b"\x30\x0d\x00\x03a/b12345678" + b"\x40\x02\x00\x01":
-            time.sleep(0.05)
+            time.sleep(0.1)
             peer.send(bytes((byte,)))
 
-    device = client(scripted(script), timeout=300, on_message=lambda topic, payload: seen.append(bytes(payload)))
+    device = client(scripted(script), timeout=1000, on_message=lambda topic, payload: seen.append(bytes(payload)))
     device.connect()
     device.publish(TOPIC, message(), 1, False)
     assert seen == [b"12345678"]
@@ -385,7 +385,7 @@ def test_an_idle_connection_is_pinged_and_a_silent_broker_noticed(scripted):
         with pytest.raises((AssertionError, OSError)):
             peer.packet()
 
-    device = client(scripted(script), keepalive=1, timeout=500)
+    device = client(scripted(script), keepalive=1, timeout=2000)
     device.connect()
     with pytest.raises(OSError, match="deadline"):
         while True:

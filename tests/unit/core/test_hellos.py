@@ -253,6 +253,68 @@ def test_what_is_too_many_gets_a_dead_letter_and_an_acknowledgement() -> None:
     assert type_names(harness.receive(heartbeat(HELLO.tag))) == [], "what is known waits behind, and is not rejected"
 
 
+def awaited_in_vain(tag: int = 1) -> EngineHarness:
+    """Nobody has sent the hello of this tag."""
+    harness = EngineHarness()
+    await_in_vain(harness, tag)
+    return harness
+
+
+def await_in_vain(harness: EngineHarness, tag: int, under_pressure: bool = False) -> None:
+    assert of_type(harness.receive(heartbeat(tag, seq=0)), FetchRetainedHello)
+    harness.suback()
+    harness.wait(0.5 if under_pressure else 5)
+    for _ in range(2):  # the wait for the limits of a plan, and that for the tag
+        effects = harness.engine.tick(harness.now, under_pressure)
+    assert codes(effects) in ([(0, 2)], [])
+
+
+@pytest.mark.parametrize("under_pressure", [True, False])
+def test_after_a_wait_in_vain_nothing_waits_for_that_hello(under_pressure: bool) -> None:
+    """A flood would hold the others' messages for each wait."""
+    harness = EngineHarness()
+    await_in_vain(harness, 1, under_pressure)
+    assert flood(harness, 3) == [(number, 2) for number in range(3)]
+    assert harness.engine.deadline() is None
+    assert flood(harness, 3, OTHER) == [], "that is no other device's matter"
+    assert harness.receive(heartbeat(2)) == [FetchRetainedHello(DEVICE)], "nor another tag's"
+    assert flood(harness, 1) == [(0, 2)]
+    (call,) = calls(harness.receive(Hello(2, LAYOUT)))
+    assert call.heartbeats == 1
+
+
+def test_a_hello_that_comes_after_a_wait_in_vain_is_taken() -> None:
+    harness = awaited_in_vain()
+    harness.receive(Hello(1, LAYOUT))
+    assert [call.heartbeats for call in calls(harness.receive(heartbeat(1)))] == [1]
+
+
+def test_a_minute_after_a_wait_in_vain_the_broker_is_asked_again() -> None:
+    """It may have dropped on the way to the gateway what it retains."""
+    harness = awaited_in_vain()
+    harness.wait(59.9)
+    assert flood(harness, 1) == [(0, 2)]
+    harness.wait(0.1)
+    await_in_vain(harness, 1)
+    assert flood(harness, 1) == [(0, 2)]
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+def test_after_a_reconnect_the_broker_is_asked_again(resumed: bool) -> None:
+    harness = awaited_in_vain()
+    harness.engine.reconnected(2, resumed, harness.now)
+    assert harness.receive(heartbeat(1)) == [FetchRetainedHello(DEVICE)]
+
+
+def test_a_device_that_takes_other_tags_makes_four_waits_at_most() -> None:
+    harness = EngineHarness()
+    for tag in range(4):
+        await_in_vain(harness, tag)
+    assert codes(harness.receive(heartbeat(4, seq=9))) == [(9, 2)]
+    harness.wait(60)
+    assert harness.receive(heartbeat(4)) == [FetchRetainedHello(DEVICE)]
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_under_pressure_waits_end_sooner(known: bool) -> None:
     harness = EngineHarness()

@@ -72,8 +72,9 @@ async def test_a_silent_broker_is_not_waited_for() -> None:
 async def test_an_open_that_is_cancelled_as_it_succeeds_leaves_no_connection() -> None:
     """Up without a socket, it would never be opened again, and could not be closed."""
     async with broker(messages=0, answers=False) as port:
-        endpoint = BrokerEndpoint(HOST, port, "c", timeout=TIMEOUT_S)
-        connection = BrokerConnection(endpoint, lambda message: None, lambda session_present: opening.cancel())
+        connection = BrokerConnection(
+            BrokerEndpoint(HOST, port, "c"), lambda message: None, lambda session_present: opening.cancel()
+        )
         opening = asyncio.create_task(connection.open())
         with pytest.raises(asyncio.CancelledError):
             await opening

@@ -242,6 +242,11 @@ class Log:
         self.up = None
 
 
+def start(log, port):
+    """What a Port imports: a name that a board has already."""
+    Log(log, port)
+
+
 def described(error):
     return "%s: %s" % (type(error).__name__, error)
 

@@ -28,17 +28,17 @@ def in_file(path):
     new = path + ".new"
 
     def store(text=None):
-        if not text:
+        if text:
+            with open(new, "w") as file:
+                file.write(text)
+        else:
             try:
-                file = open(path)
+                with open(path) as file:
+                    return file.read()
             except OSError:  # FAT removes the old file before it renames the new one
-                os.rename(new, path)
-                file = open(path)
-            with file:
-                return file.read()
-        with open(new, "w") as file:
-            file.write(text)
+                pass
         os.rename(new, path)
+        return text or store()
 
     return store
 
@@ -76,9 +76,9 @@ class Port:
         self.p = Packer(size, len(root) + 14)
         self.at = self.due = time.ticks_ms()  # when the seconds were counted; when to connect next
         if log:
-            from .log import Log  # imported late, to save memory
+            from .log import start  # imported late, to save memory
 
-            Log(log, self)
+            start(log, self)
         agent.start(0, clock(), random16(), woke, self.p)
         # The hello was published over a connection with all subscriptions. After a reset nobody knows what came later.
         self.client.granted = woke and agent.said == agent.hash
@@ -158,5 +158,5 @@ class Port:
 
     def receive(self, topic, payload):
         for channel in CHANNELS:
-            if topic == (self.root + channel).encode():
+            if field(self.root + channel)[2:] == topic:
                 self.agent.receive(channel, payload)

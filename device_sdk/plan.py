@@ -69,28 +69,27 @@ class Definition:
     def __init__(self, values, index):
         self.index = index  # through all deployments of the plan
         self.handle, self.state, self.checksum, self.size, self.url, self.checksum_type = (values + [None] * 6)[:6]
-        self.now = 1 - self.state if self.state in (0, 1) else self.state  # the state before the callback
+        self.now = +(not self.state)  # the state before the callback
 
     def open(self, agent, path):
         """Set `path`, or begin the download as `agent.file`. path: PATH."""
         from hashlib import sha1  # some firmware has none
 
-        self.hash = sha1
         self.agent = agent
         self.new = path + ".new"
-        if ok(self.read, path) and self.sum.digest() == self.checksum:
+        if ok(self.read, path, sha1) and self.sum.digest() == self.checksum:
             self.path = path
             ok(os.remove, self.new)  # of another file: it must not take the place of this one
         else:
-            ok(self.read, self.new)
+            ok(self.read, self.new, sha1)
             self.file = open(self.new, "ab")
             self.all = not self.at  # whether all of it was downloaded for this definition
             self.since = agent.now  # time of the first request of this range
             self.start = self.at - 64
             agent.file = self
 
-    def read(self, path):
-        self.sum = self.hash()
+    def read(self, path, hash):
+        self.sum = hash()
         self.at = 0
         with open(path, "rb") as file:
             data = path

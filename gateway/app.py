@@ -19,7 +19,7 @@ from gateway.files import ModelFileStore
 from gateway.mqtt import BrokerLimits, DroppedCount, MqttSession, restrictions
 from gateway.ops import CallMonitor, DropMonitor, Metrics, StatusServer
 from gateway.pipeline import DeviceRateLimiter, Dispatcher, InboundHandler, InFlightLimit, SessionWatch
-from gateway.protocol import Topics
+from gateway.protocol import Channel, Topics
 from gateway.retry import RetryPolicy, ShuttingDown
 from gateway.stderr import lost_lines
 from gateway.storage import StateStore
@@ -90,9 +90,10 @@ class Gateway:
         group = settings.group.get_secret_value() if settings.group else None
         self._filters = topics.filters(settings.fleets, group)
         hellos, previous = topics.hello_filters(settings.fleets), self._store.filters()
+        live = topics.filters(settings.fleets, group, (Channel.LIVE,))
         self._save_filters([*previous, *self._filters])
         endpoint = connections.mqtt_endpoint(settings)
-        self._mqtt = MqttSession(endpoint, self._filters, self._inbound, settings.intake, hellos, previous)
+        self._mqtt = MqttSession(endpoint, self._filters, self._inbound, settings.intake, hellos, previous, live)
         drops = DropMonitor(self._metrics)
         self._dropped = DroppedCount(endpoint, lambda total: drops.on_total(total, time.time()))
         self._limits = BrokerLimits()
@@ -195,6 +196,11 @@ class Gateway:
             _log.info("connected and subscribed", broker=str(self._settings.broker))
             opened = time.monotonic()
             self._log_restrictions()
+            if self._mqtt.refused:
+                _log.warning(
+                    "the broker refuses the subscription of live: a device that is gone is not shown; allow it",
+                    refused=self._mqtt.refused,
+                )
             self._save_filters(self._filters)
             reason = await self._mqtt.wait_disconnected()
             _log.warning("connection to the broker lost: it keeps unacknowledged messages", reason=reason)

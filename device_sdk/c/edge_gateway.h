@@ -213,6 +213,15 @@ typedef struct {
 
 size_t eg_encode_get(const eg_get *get, uint8_t *payload, size_t size);
 
+/* Whether the device is there: on the topic `live`, retained. EG_GONE is for the last will, EG_NIL seconds. */
+typedef enum { EG_GONE, EG_CONNECTED, EG_ASLEEP } eg_state;
+
+static inline size_t eg_encode_live(eg_state state, uint32_t seconds, uint8_t *payload, size_t size)
+{
+    eg_get same = {(uint32_t)state, seconds}; /* two numbers, too */
+    return eg_encode_get(&same, payload, size);
+}
+
 /* A request for `count` blocks of `length` bytes, one after another, from `offset` on. */
 typedef struct {
     uint32_t digest, index; /* of the plan, and of the definition as in eg_definition */

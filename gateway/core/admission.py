@@ -1,17 +1,21 @@
 """How a heartbeat gets into its device's queue: with a layout of its own, or once the hello of its tag is known."""
 
+from dataclasses import replace
+
 from gateway.core.device_state import DeviceState
 from gateway.core.effects import Effects, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import QueuedHeartbeat, check_heartbeat, drop_long, is_large
 from gateway.errors import Code, MessageError
-from gateway.protocol import HelloRecord, Layout
+from gateway.protocol import LIVENESS, HelloRecord, Layout
 
 
 def accept_heartbeat(effects: Effects, state: DeviceState, hellos: HelloTracker, item: QueuedHeartbeat) -> None:
     """A new heartbeat: it waits for its call or for its hello, or is rejected."""
     source = item.heartbeat.source
     if isinstance(source, Layout):
+        if source is LIVENESS and state.newest is not None:
+            source = replace(source, agent_version=state.newest.hello.layout.agent_version)
         _enqueue_checked(effects, state, item, hellos.intern_layout(source))
     elif record := state.record(source):
         _enqueue_tagged(effects, state, item, record)

@@ -28,6 +28,7 @@ from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
 from gateway.errors import Code, FileError, LimitError, MessageError
 from gateway.protocol import (
+    LIVENESS,
     Accepted,
     CallFailure,
     Cancelled,
@@ -140,7 +141,8 @@ class Engine:
             return effects
         if self._clock.wrong and not isinstance(message, Hello):
             take = partial(self._receive, device, message, delivery)
-            if isinstance(message, Heartbeat) and len(delivery.payload) > KEPT_DECODED:
+            long = len(delivery.payload) > KEPT_DECODED
+            if long and isinstance(message, Heartbeat) and message.source is not LIVENESS:
                 take = partial(self._receive_again, device, delivery)
             self._held.append(HeldMessage(delivery, now.mono, take))
         else:

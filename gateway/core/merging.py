@@ -12,6 +12,7 @@ from gateway.core.effects import DeliveryToken
 from gateway.errors import DecodeError, LimitError
 from gateway.protocol import (
     LATEST,
+    LIVENESS,
     DatedResult,
     DatedSample,
     Device,
@@ -76,8 +77,8 @@ class QueuedHeartbeat:
             self.record.follow_clock(clock)
 
     def drop_content(self) -> None:
-        """Leave what only the making of a call needs to the payload."""
-        if self.dropped:
+        """Leave what only the making of a call needs to the payload. A `live` is small, whatever its payload is."""
+        if self.dropped or self.heartbeat.source is LIVENESS:
             return
         source, time, *_, have, _, seq = self.heartbeat
         if isinstance(source, Layout):

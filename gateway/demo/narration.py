@@ -45,7 +45,7 @@ class EventLine:
     tone: Tone
 
 
-_TO_GATEWAY = {Channel.HELLO, Channel.HEARTBEAT, Channel.GET, Channel.READ}
+_TO_GATEWAY = {Channel.HELLO, Channel.HEARTBEAT, Channel.GET, Channel.READ, Channel.LIVE}
 
 
 def describe(event: Event, layouts: Mapping[str, Mapping[int, Layout]]) -> EventLine:
@@ -69,6 +69,9 @@ def _publish(event: PublishEvent, layouts: Mapping[int, Layout]) -> tuple[str, T
         case Channel.HEARTBEAT:
             heartbeat = protocol.decode_heartbeat(payload)
             return _heartbeat(heartbeat, layouts), Tone.ROUTINE if heartbeat.result is None else Tone.GOOD
+        case Channel.LIVE:
+            live = protocol.decode_live(payload)
+            return "deleted" if live is None else _heartbeat(live, layouts), Tone.NEWS
         case Channel.GET:
             return f"asks for its plan, has {digest(protocol.decode_get(payload).have)}", Tone.NEWS
         case Channel.READ:

@@ -160,7 +160,7 @@ class Scenario:
     def _reports(self) -> dict[str, Any]:
         """The manager's records, by device."""
         with contextlib.closing(open_database(self._folder / "manager", create=False)) as store:
-            return {each["device"]: each for each in device_reports(store, FLEET)}
+            return {each["device"]: each for each in device_reports(store, time.time(), FLEET)}
 
     def _row(self, name: str, report: dict[str, Any], deployment: str) -> DeviceRow:
         device = self._tracker.devices[name]

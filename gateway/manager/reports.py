@@ -4,9 +4,10 @@ The reports have the form of the commands' `--json`; times are Unix seconds.
 """
 
 import json
-from typing import TypedDict
+from collections.abc import Sequence
+from typing import Any, TypedDict
 
-from gateway.manager.api import DeviceDeployment, ModelDefinition
+from gateway.manager.api import Announced, DeviceDeployment, ModelDefinition, State, judge
 from gateway.manager.rollouts import PENDING, Rollout, RolloutDeviceState
 from gateway.manager.store import Database
 
@@ -40,6 +41,15 @@ class ResultReport(TypedDict):
     told: int
 
 
+class LivenessReport(TypedDict):
+    """The members of `api.Liveness`."""
+
+    state: str
+    since: float | None
+    until: float | None
+    seconds: float | None
+
+
 class DeviceReport(TypedDict):
     """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first."""
 
@@ -49,6 +59,7 @@ class DeviceReport(TypedDict):
     agent_version: str | None
     accepted: int
     newest: float | None
+    liveness: LivenessReport
     metrics: list[MetricReport]
     models: list[ModelTimesReport]
     deployments: list[dict[str, object]]
@@ -134,13 +145,15 @@ def deployment_report(deployment: DeviceDeployment) -> dict[str, object]:
     return deployment.to_api() | {"Definitions": definitions, "Created": deployment.created}
 
 
-def device_reports(database: Database, fleet: str | None = None) -> list[DeviceReport]:
-    """Every device of that fleet, or of all, as it was at one moment."""
+def device_reports(database: Database, now: float, fleet: str | None = None) -> list[DeviceReport]:
+    """Every device of that fleet, or of all, as it was at one moment; `now` is for what follows from silence."""
     database.connection.execute("BEGIN")
     try:
         rows = database.connection.execute(
-            """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest
+            """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest,
+                   state, seconds, at, liveness.heartbeats
                FROM devices LEFT JOIN heartbeats ON heartbeats.device = devices.id
+                   LEFT JOIN liveness ON liveness.device = devices.id
                WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, devices.device""",
             {"fleet": fleet},
         ).fetchall()
@@ -152,15 +165,28 @@ def device_reports(database: Database, fleet: str | None = None) -> list[DeviceR
                 agent_version=agent_version,
                 accepted=accepted,
                 newest=newest,
+                liveness=_liveness(announced, accepted, newest, now),
                 metrics=_metrics(database, device_id),
                 models=_models(database, device_id),
                 deployments=[deployment_report(each) for each in database.deployments_in_force(device_id)],
                 results=_results(database, device_id),
             )
-            for device_id, fleet, device, registered, agent_version, accepted, newest in rows
+            for device_id, fleet, device, registered, agent_version, accepted, newest, *announced in rows
         ]
     finally:
         database.connection.execute("COMMIT")
+
+
+def _liveness(row: Sequence[Any], accepted: int, newest: float | None, now: float) -> LivenessReport:
+    """`row`: each None where nothing was announced.
+
+    Whatever a device or its broker said: a heartbeat that came later means that the device is connected.
+    """
+    state, seconds, at, heartbeats = row
+    if state is not None and accepted > heartbeats:
+        state = State.CONNECTED
+    found = judge(None if state is None else Announced(State(state), seconds, at), newest, now)
+    return LivenessReport(state=found.state, since=found.since, until=found.until, seconds=found.seconds)
 
 
 def _metrics(database: Database, device_id: int) -> list[MetricReport]:

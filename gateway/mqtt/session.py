@@ -77,6 +77,7 @@ class MqttSession:
 
     `retained_filters`: a new session receives their retained messages too, first of all.
     `previous_filters`: subscriptions of earlier runs; those that are not in `filters` are unsubscribed.
+    `optional`: those of `filters` without which it works too; `refused` has the broker's refusals of these.
     """
 
     def __init__(
@@ -87,7 +88,10 @@ class MqttSession:
         receive_maximum: int,
         retained_filters: Sequence[str] = (),
         previous_filters: Sequence[str] = (),
+        optional: Sequence[str] = (),
     ) -> None:
+        self._optional = optional
+        self.refused: list[str] = []
         self._filters = [(each, _RETAINED_IF_NEW) for each in retained_filters]
         self._filters += [(each, _NEW_ONLY) for each in filters]
         self._unwanted = [each for each in previous_filters if each not in filters]
@@ -155,13 +159,14 @@ class MqttSession:
             code = reasons.NO_SHARED_SUBSCRIPTIONS if limits.wildcards else reasons.NO_WILDCARDS
             raise BrokerError(f"the broker refuses to subscribe: {reasons.explain(code)}")
         pairs = zip(self._filters, await self._subscriber.subscribe(self._filters), strict=True)
-        refused = [
-            f"{without_group_name(each)}: {reasons.explain(reason.value)}"
+        refused = {
+            each: f"{without_group_name(each)}: {reasons.explain(reason.value)}"
             for (each, _), reason in pairs
             if reason.is_failure
-        ]
-        if refused:
-            raise BrokerError(f"the broker refuses to subscribe {'; '.join(refused)}")
+        }
+        if needed := [text for each, text in refused.items() if each not in self._optional]:
+            raise BrokerError(f"the broker refuses to subscribe {'; '.join(needed)}")
+        self.refused = list(refused.values())
         if self._unwanted:
             await self._subscriber.unsubscribe(self._unwanted)
             self._unwanted = []

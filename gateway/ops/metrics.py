@@ -30,7 +30,7 @@ DEPRECATED = {
 }
 """Old name -> new name, without prefix and suffix. Both are exported, with the same values, for one release."""
 _PREFIX = "edge_gateway"
-_CHANNELS = ("hello", "hb", "get", "read")
+_CHANNELS = ("hello", "hb", "get", "read", "live")
 # From a manager on the same host to a service across an ocean, in seconds.
 _CALL_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 

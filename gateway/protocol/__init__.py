@@ -1,9 +1,18 @@
 """Messages of devices and gateway, their topics and bytes, and calls to the Edge Manager. Performs no I/O."""
 
-from gateway.protocol.decoder import DECODERS, decode_get, decode_heartbeat, decode_hello, decode_read, peek_seq
+from gateway.protocol.decoder import (
+    DECODERS,
+    decode_get,
+    decode_heartbeat,
+    decode_hello,
+    decode_live,
+    decode_read,
+    peek_seq,
+)
 from gateway.protocol.encoder import encode_ack, encode_block, encode_plan, model_files
 from gateway.protocol.messages import (
     LATEST,
+    LIVENESS,
     MAX_BLOCK_BYTES,
     MAX_BLOCKS,
     NO_URLS,

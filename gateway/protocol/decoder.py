@@ -73,11 +73,21 @@ def decode_read(payload: bytes) -> messages.Read:
     return messages.Read(digest, index, offset, length, 1 if count is None else fields.uint(count, "count"))
 
 
+def decode_live(payload: bytes) -> messages.Heartbeat | None:
+    """A heartbeat with the layout LIVENESS, dated by its arrival; None for the empty payload, which says nothing."""
+    if not payload:
+        return None
+    state, seconds = fields.array(_unpack(payload), 2, "live")
+    values = fields.uint(state, "state"), fields.optional_uint(seconds, "seconds")
+    return messages.Heartbeat(messages.LIVENESS, values=values)
+
+
 DECODERS: dict[str, Callable[[bytes], messages.DeviceMessage | None]] = {
     "hello": decode_hello,
     "hb": decode_heartbeat,
     "get": decode_get,
     "read": decode_read,
+    "live": decode_live,
 }
 """By the channel, as the protocol page names it."""
 

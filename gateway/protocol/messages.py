@@ -98,6 +98,10 @@ class Layout:
         limits.VERSION.check(self.agent_version, "agent version")
 
 
+LIVENESS = Layout("unknown", (Metric("liveness", "state"), Metric("liveness", "seconds")), ())
+"""Of the heartbeat that a `live` is; `unknown` where no hello of the device is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Hello:
     """A device's retained introduction. `epoch` None: it has no clock. `max_payload` in bytes, None: no limit."""

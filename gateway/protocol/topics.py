@@ -18,6 +18,7 @@ class Channel(StrEnum):
     HEARTBEAT = "hb"
     GET = "get"
     READ = "read"
+    LIVE = "live"
     PLAN = "plan"
     ACK = "ack"
     BLOCK = "block"
@@ -26,7 +27,7 @@ class Channel(StrEnum):
 
 _CHANNELS = {channel.value: channel for channel in Channel}
 
-SHARED_CHANNELS = (Channel.HEARTBEAT, Channel.GET, Channel.READ)
+SHARED_CHANNELS = (Channel.HEARTBEAT, Channel.GET, Channel.READ, Channel.LIVE)
 """What the gateways of a group share; each of them receives every `hello`."""
 
 MAX_CACHED_DEVICES = 131_072
@@ -81,11 +82,13 @@ class Topics:
                 pass
         return devices
 
-    def filters(self, fleets: tuple[str, ...], group: str | None) -> list[str]:
+    def filters(
+        self, fleets: tuple[str, ...], group: str | None, channels: Iterable[Channel] = SHARED_CHANNELS
+    ) -> list[str]:
         """What a gateway of `fleets` (empty: of all) subscribes to, without `hello`; shared where `group` is given."""
         share = f"$share/{group}/" if group else ""
         heads = [f"{self._prefix}{fleet}/+/" for fleet in fleets or ("+",)]
-        return [share + head + channel for head in heads for channel in SHARED_CHANNELS]
+        return [share + head + channel for head in heads for channel in channels]
 
     def hello_filters(self, fleets: tuple[str, ...]) -> list[str]:
         """The filters of every `hello`; never shared, since each gateway must know each layout."""

@@ -10,7 +10,7 @@ from typing import Self
 
 from gateway.protocol import Channel
 
-FROM_DEVICE = (Channel.HELLO, Channel.HEARTBEAT, Channel.GET, Channel.READ)
+FROM_DEVICE = (Channel.HELLO, Channel.HEARTBEAT, Channel.GET, Channel.READ, Channel.LIVE)
 TO_DEVICE = (Channel.PLAN, Channel.ACK, Channel.BLOCK)
 
 _HEAD = """\
@@ -24,6 +24,7 @@ topic read {root}/+/+/hello
 topic read {root}/+/+/hb
 topic read {root}/+/+/get
 topic read {root}/+/+/read
+topic read {root}/+/+/live
 topic write {root}/+/+/plan
 topic write {root}/+/+/ack
 topic write {root}/+/+/block

@@ -19,6 +19,8 @@ from tests.support.payloads import EPOCH, LAYOUT, TAG
 RECONNECT_S = 0.2
 MOST_UNCONFIRMED = 10_000
 NO_HELLO = 2
+GONE, CONNECTED = b"\x91\0", b"\x92\1\x3c"
+"""On `live`: the last will, and that a heartbeat comes each minute."""
 HELLO = msgpack.packb([TAG, LAYOUT, EPOCH])
 
 
@@ -34,10 +36,12 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """`wants_acks`: every heartbeat has a seq, which is its number. `resend_after`: seconds after which a heartbeat
-    with a seq is sent again if it is not acked; None: never. `subscribes`: to `ack`."""
+    with a seq is sent again if it is not acked; None: never. `subscribes`: to `ack`. `says_live`: it has a last
+    will, and says at each connection that it is connected."""
 
     wants_acks: bool = False
     resend_after: float | None = None
+    says_live: bool = False
 
     @property
     def subscribes(self) -> bool:
@@ -55,7 +59,7 @@ class Unacked:
 
 @dataclass(slots=True)
 class Unconfirmed:
-    """A publication without its PUBACK. `number` None: a hello."""
+    """A publication without its PUBACK. `number` None: a hello, or a `live`."""
 
     packet: Callable[[bool], bytes]
     number: int | None
@@ -82,6 +86,7 @@ class Device(asyncio.Protocol):
         self.name = name
         self.behaviour = behaviour
         self.is_up = asyncio.Event()
+        self.connections = 0
         self.delays: list[float] = []
         """Seconds from each heartbeat to its ack with code 0."""
         self._endpoint = endpoint
@@ -92,7 +97,7 @@ class Device(asyncio.Protocol):
         self._reader = mqtt.PacketReader()
         self._transport: asyncio.Transport | None = None
         self._closed = asyncio.Event()
-        self._topics = {channel: mqtt.text(f"edge/{self._path}/{channel}") for channel in ("hello", "hb")}
+        self._topics = {channel: mqtt.text(f"edge/{self._path}/{channel}") for channel in ("hello", "hb", "live")}
         self._loop = asyncio.get_running_loop()
 
     @property
@@ -166,7 +171,7 @@ class Device(asyncio.Protocol):
         memory, topic = self._memory, self._topics[channel]
         memory.packet_id = packet_id = memory.packet_id % 0xFFFF + 1
         assert packet_id not in memory.unconfirmed, f"{self.name} has no packet id left"
-        retain = channel == "hello"
+        retain = channel != "hb"
         waiting = Unconfirmed(lambda dup: mqtt.publish(topic, payload, packet_id, retain, dup), number)
         memory.unconfirmed[packet_id] = waiting
         if self.is_up.is_set():
@@ -181,7 +186,9 @@ class Device(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._reader, self._transport = mqtt.PacketReader(), transport
-        transport.write(mqtt.connect(self._path.replace("/", "."), self._credentials.user, self._credentials.password))
+        will = (self._topics["live"], GONE) if self.behaviour.says_live else None
+        login = self._credentials.user, self._credentials.password
+        transport.write(mqtt.connect(self._path.replace("/", "."), *login, will=will))
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
@@ -204,8 +211,11 @@ class Device(asyncio.Protocol):
         if self.behaviour.subscribes:
             self._transport.write(mqtt.subscribe(0xFFFF, f"edge/{self._path}/ack"))
         self.is_up.set()
+        self.connections += 1
         for waiting in self._memory.unconfirmed.values():
             self._transmit(waiting)
+        if self.behaviour.says_live:
+            self._publish("live", CONNECTED, None)
 
     def _on_puback(self, packet_id: int) -> None:
         waiting = self._memory.unconfirmed.pop(packet_id, None)

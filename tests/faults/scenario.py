@@ -101,12 +101,20 @@ class Scenario(LoopThread):
         return settings(at, self.service.url, ours.pop("fleets"), ours.pop("state"), **ours)
 
     def join(
-        self, count: int, wants_acks: bool = True, prefix: str = "d", resend_after: float | None = None, **where: Any
+        self,
+        count: int,
+        wants_acks: bool = True,
+        prefix: str = "d",
+        resend_after: float | None = None,
+        says_live: bool = False,
+        **where: Any,
     ) -> list[Device]:
         """So many devices, connected, their hellos published; their names begin with `prefix`. `where`: `fleet`, if it
         is another, and `port`, a proxy's."""
         where = {"fleet": self.name} | where
-        return self.run(self.fleet.join(self.broker, count, Behaviour(wants_acks, resend_after), prefix, **where))
+        return self.run(
+            self.fleet.join(self.broker, count, Behaviour(wants_acks, resend_after, says_live), prefix, **where)
+        )
 
     @property
     def now(self) -> float:

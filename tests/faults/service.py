@@ -5,7 +5,7 @@ It must never report a call that it did not accept, nor reply before it reported
 
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,7 +32,8 @@ class FaultyEdgeManager(FakeEdgeManager):
     """`attempts` counts calls by (operation, whether accepted). `times`: monotonic seconds of the accepted ones.
 
     `good_key`: the one access key that may sign; `skew_allowed`: how many seconds a signature's date may be off;
-    None: not checked. `issued`: what a client that asks for credentials gets.
+    None: not checked. `issued`: what a client that asks for credentials gets. `states`: by device, what it and its
+    broker said on `live`, in the order of the calls.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -42,6 +43,7 @@ class FaultyEdgeManager(FakeEdgeManager):
         self.good_key: str | None = None
         self.skew_allowed: float | None = None
         self.issued: dict[str, str] = {}
+        self.states: defaultdict[str, list[int]] = defaultdict(list)
         self.ledger = ledger
 
     def count(self, accepted: bool | None = None, operation: str | None = None) -> int:
@@ -76,6 +78,11 @@ class FaultyEdgeManager(FakeEdgeManager):
         self.times.append(time.monotonic())
         if request.operation == "SendHeartbeat":
             body = request.json
-            samples = [(metric["Value"], int(metric["Timestamp"])) for metric in body.get("AgentMetrics", [])]
+            metrics = body.get("AgentMetrics", [])
+            said = [metric["Value"] for metric in metrics if metric.get("MetricName") == "state"]
+            if said:  # it is a call of its own
+                self.states[body["DeviceName"]] += said
+                return
+            samples = [(metric["Value"], int(metric["Timestamp"])) for metric in metrics]
             result = body.get("DeploymentResult", {}).get("DeploymentName")
             self.ledger.accepted(body["DeviceName"], samples, result)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgpack
 
-from tests.fuzz.target import AFTERWARDS, step
+from tests.fuzz.target import AFTERWARDS, CHANNELS, step
 from tests.support import vectors
 from tests.support.engine import OTHER
 
@@ -18,7 +18,7 @@ def corpus() -> list[bytes]:
 
 def _vectors() -> Iterator[bytes]:
     for file in ("messages.json", "malformed.json"):
-        for vector in vectors.load(file, "hello", "hb", "get", "read"):
+        for vector in vectors.load(file, *CHANNELS):
             payload = vectors.payload(vector)
             if len(payload) < 1 << 16:
                 yield step(vector["channel"], payload)
@@ -29,6 +29,7 @@ def _stories() -> Iterator[bytes]:
     hello, clockless = ([7, LAYOUT, epoch, 150] for epoch in (1_795_458_600, None))
     heartbeat = [7, 60, [1], None, 0, ["deploy-7", "SUCCESS"], 9]
     for what in AFTERWARDS:
+        yield _steps(("live", [1, 60], what), ("hello", hello), ("hb", heartbeat), ("live", [0], what))
         yield _steps(("hb", heartbeat, what), ("hello", clockless, what), ("hb", heartbeat), ("hello", hello, what))
         yield _steps(("hello", hello), ("hb", heartbeat), ("hb", heartbeat), ("get", [0, 8]), ("hb", heartbeat, what))
         yield _steps(("hb", [LAYOUT, 60], what), ("read", [1, 0, 0, 64, 2], what), ("read", [1, 0, 0, 64], "accept"))

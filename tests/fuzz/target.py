@@ -2,8 +2,8 @@
 them.
 
 And the engine acknowledges each delivery exactly once, whatever the service answers; what leaves is finite and in its
-dates. `run` reads an input as steps, each a head of three bytes and a payload: bits 0 and 1 of the first byte name the
-channel, bit 2 the device, the others what happens afterwards; the next two say how long the payload is. Time is counted
+dates. `run` reads an input as steps, each a head of three bytes and a payload: bits 0 to 2 of the first byte name the
+channel, bit 3 the device, the others what happens afterwards; the next two say how long the payload is. Time is counted
 in lines of Python, so that a loaded machine changes nothing.
 """
 
@@ -35,8 +35,8 @@ from tests.support.engine import DEVICE, EPOCH, OTHER, Token
 
 Decoders: TypeAlias = Sequence[Callable[[bytes], DeviceMessage | None]]
 
-CHANNELS = ("hello", "hb", "get", "read")
-DECODERS: Decoders = (decoder.decode_hello, decoder.decode_heartbeat, decoder.decode_get, decoder.decode_read)
+CHANNELS = ("hello", "hb", "get", "read", "live")
+DECODERS: Decoders = tuple(decoder.DECODERS[channel] for channel in CHANNELS)
 DEVICES = (DEVICE, OTHER)
 ANSWERS = ("accept", "reject", "give up", "unregister", "fail for all", "fail alone")
 AFTERWARDS = ("nothing", *ANSWERS, "wait", "confirm", "resume", "new session", "retry", "lower limit")
@@ -50,7 +50,7 @@ MEMORY, MEMORY_A_BYTE = 400_000, 600
 
 def step(channel: str, payload: bytes, afterwards: str = "nothing", device: Device = DEVICE) -> bytes:
     """The bytes of one step."""
-    head = CHANNELS.index(channel) | DEVICES.index(device) << 2 | AFTERWARDS.index(afterwards) << 3
+    head = CHANNELS.index(channel) | DEVICES.index(device) << 3 | AFTERWARDS.index(afterwards) << 4
     return bytes([head]) + len(payload).to_bytes(2, "big") + payload
 
 
@@ -67,8 +67,8 @@ def run(data: bytes, decoders: Decoders = DECODERS, memory: bool = True) -> Cost
     with Cost(memory) as cost:
         driver = EngineDriver(decoders)
         for head, payload in steps(data):
-            driver.deliver(head & 3, DEVICES[head >> 2 & 1], payload)
-            driver.happen(AFTERWARDS[(head >> 3) % len(AFTERWARDS)])
+            driver.deliver((head & 7) % len(CHANNELS), DEVICES[head >> 3 & 1], payload)
+            driver.happen(AFTERWARDS[(head >> 4) % len(AFTERWARDS)])
         driver.end()
     count = len(driver.waits) + 1
     assert cost.lines <= LINES_A_STEP * count + LINES_A_BYTE * len(data), f"{cost}: {count} steps, {len(data)} bytes"

@@ -44,7 +44,7 @@ def test_whatever_comes(data: bytes) -> None:
 
 def test_a_step_is_read_as_it_was_written() -> None:
     data = target.step("get", b"12", "resume", OTHER) + target.step("hb", b"")
-    assert list(target.steps(data)) == [(2 | 4 | target.AFTERWARDS.index("resume") << 3, b"12"), (1, b"")]
+    assert list(target.steps(data)) == [(2 | 8 | target.AFTERWARDS.index("resume") << 4, b"12"), (1, b"")]
 
 
 def foreign(payload: bytes) -> Get:

@@ -21,8 +21,8 @@ from tests.support.mqtt_client import Client
 from tests.support.site import PORTS, TLS_LISTENERS, Login, SiteBroker, warnings_in
 
 MQTT_3_1_1, MQTT_5 = MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5
-CHANNELS = ("hello", "hb", "get", "read", "plan", "ack", "block", "dead")
-FROM_DEVICE = ("hello", "hb", "get", "read")
+CHANNELS = ("hello", "hb", "get", "read", "live", "plan", "ack", "block", "dead")
+FROM_DEVICE = ("hello", "hb", "get", "read", "live")
 TO_DEVICE = ("plan", "ack", "block")
 FLEETS = {"password": "fleet-p", "certificate": "fleet-c"}
 SENTINEL = b"sentinel"

@@ -20,7 +20,7 @@ from gateway.core.effects import (
     SendBlocks,
 )
 from gateway.errors import Code, MessageError
-from gateway.protocol.messages import Device, Get, Heartbeat, Hello, Layout, Plan, Read
+from gateway.protocol.messages import LIVENESS, Device, Get, Heartbeat, Hello, Layout, Plan, Read
 from gateway.protocol.service_calls import Call, SendHeartbeat
 from tests.support.engine import long_payload
 
@@ -174,6 +174,8 @@ class Ledger:
         """What the positions of a heartbeat may mean, by all hellos of its device."""
         assert isinstance(sent.message, Heartbeat)
         source = sent.message.source
+        if source is LIVENESS:
+            return [source, *(hello.layout for hello in self.history(sent.device).hellos)]  # for their versions
         if isinstance(source, Layout):
             return [source]
         return [hello.layout for hello in self.history(sent.device).hellos if hello.tag == source]

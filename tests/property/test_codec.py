@@ -19,6 +19,7 @@ VALUES = {
     "hb": wire_strategies.HEARTBEATS,
     "get": wire_strategies.GETS,
     "read": wire_strategies.READS,
+    "live": wire_strategies.LIVES,
 }
 CORPUS = [
     vectors.payload(vector)
@@ -65,7 +66,10 @@ def refused_or_understood(payload: bytes) -> None:
         except (DecodeError, LimitError) as error:
             refusal = error
         else:
-            assert message_of is None or type(message_of).__name__.lower() == {"hb": "heartbeat"}.get(channel, channel)
+            assert message_of is None or type(message_of).__name__.lower() == {
+                "hb": "heartbeat",
+                "live": "heartbeat",
+            }.get(channel, channel)
             continue
         assert 0 < len(refusal.detail) < 400
         assert refusal.code in (Code.MALFORMED, Code.REFUSED)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from gateway.core.effects import Acknowledge, Effect, PublishPlan
 from gateway.core.engine import Engine, Policy
 from gateway.errors import Code, DecodeError, FileError, LimitError
-from gateway.protocol.messages import Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
+from gateway.protocol.messages import LIVENESS, Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
 from gateway.protocol.service_calls import (
     Abandoned,
     Accepted,
@@ -80,7 +80,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(
         device=DEVICES,
-        source=TAGS | st.sampled_from([9, LAYOUT, NEWER]),
+        source=TAGS | st.sampled_from([9, LAYOUT, NEWER, LIVENESS]),
         time=st.sampled_from([None, 0, 500]),
         result=RESULTS,
         have=st.sampled_from([None, 0, 1, 2]),

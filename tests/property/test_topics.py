@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from gateway.errors import LimitError
 from gateway.protocol.messages import Device
-from gateway.protocol.topics import Channel, Topics, topic_for_same_device
+from gateway.protocol.topics import SHARED_CHANNELS, Channel, Topics, topic_for_same_device
 from tests.property.wire_strategies import NAMES
 
 ROOTS = st.lists(st.from_regex(r"[a-z0-9]{1,8}", fullmatch=True), min_size=1, max_size=3).map("/".join)
@@ -45,4 +45,4 @@ def test_one_filter_at_most_matches_a_topic(root: str, device: Device, channel: 
     topic = topics.format(device, channel)
     filters = topics.filters((), None) + topics.hello_filters(())
     matching = [each for each in filters if re.fullmatch(re.escape(each).replace(r"\+", "[^/]+"), topic)]
-    assert len(matching) == (channel in (Channel.HEARTBEAT, Channel.GET, Channel.READ, Channel.HELLO))
+    assert len(matching) == (channel in (*SHARED_CHANNELS, Channel.HELLO))

@@ -44,5 +44,6 @@ HEARTBEATS = st.tuples(
     maybe(RESULTS),
     maybe(UINT),
 ).map(list)
+LIVES = st.tuples(UINT, maybe(UINT)).map(list)
 GETS = st.tuples(maybe(UINT), maybe(UINT)).map(list)
 READS = st.tuples(UINT, UINT, UINT, st.integers(0, 65_536), maybe(st.integers(0, 64))).map(list)

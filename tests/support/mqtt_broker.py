@@ -32,6 +32,7 @@ class FakeBroker:
     """`properties` of its CONNACK, as they travel. `ends`: whether it closes the connection instead of answering a
     publication, with `reason` in a DISCONNECT, or None: without one. `silent`: it answers nothing after CONNACK.
     `unanswered`: the payload of a publication that gets no PUBACK. `short`: the last filter of a packet gets no code.
+    `denied`: the filter that gets "not authorized".
 
     `ends_at`: the type of other packets at which it does so too. `restarts`: at so many publications it closes all
     connections, before it goes by `ends`.
@@ -47,6 +48,7 @@ class FakeBroker:
     silent: bool = False
     unanswered: bytes | None = None
     short: bool = False
+    denied: bytes | None = None
     ends_at: int | None = None
     restarts: int = 0
     port: int = 0
@@ -93,7 +95,7 @@ class FakeBroker:
                     if kind == self.ends_at:
                         writer.close()
                         return
-                    answer = _answer(kind, body, self.short)
+                    answer = _answer(kind, body, self.short, self.denied)
                 if not self.silent:
                     writer.write(answer)
         writer.close()
@@ -109,18 +111,19 @@ def _publication(flags: int, body: bytes) -> tuple[Publication, bytes]:
     return Publication(body[2:end].decode(), payload, qos, bool(flags & 1), size), body[end:after]
 
 
-def _answer(kind: int, body: bytes, short: bool) -> bytes:
+def _answer(kind: int, body: bytes, short: bool, denied: bytes | None) -> bytes:
     """To a SUBSCRIBE and an UNSUBSCRIBE, each without properties, and a PINGREQ; else nothing."""
     if kind == PINGREQ:
         return PINGRESP
     if kind not in (SUBSCRIBE, UNSUBSCRIBE):
         return b""
-    count, at = 0, 3
+    codes, at = b"", 3
     while at < len(body):
-        count += 1
-        at += 2 + int.from_bytes(body[at : at + 2], "big") + (1 if kind == SUBSCRIBE else 0)
-    granted = b"\1" if kind == SUBSCRIBE else b"\0"
-    return mqtt_packets.packet(SUBACK if kind == SUBSCRIBE else UNSUBACK, body[:2] + b"\0" + granted * (count - short))
+        end = at + 2 + int.from_bytes(body[at : at + 2], "big")
+        codes += b"\x87" if body[at + 2 : end] == denied else b"\1" if kind == SUBSCRIBE else b"\0"
+        at = end + (1 if kind == SUBSCRIBE else 0)
+    answer = SUBACK if kind == SUBSCRIBE else UNSUBACK
+    return mqtt_packets.packet(answer, body[:2] + b"\0" + codes[: len(codes) - short])
 
 
 @asynccontextmanager

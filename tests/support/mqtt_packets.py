@@ -26,13 +26,26 @@ def text(value: str) -> bytes:
 
 
 def connect(
-    client_id: str, user: str | None = None, password: str | None = None, keepalive: int = 3600, level: int = 4
+    client_id: str,
+    user: str | None = None,
+    password: str | None = None,
+    keepalive: int = 3600,
+    level: int = 4,
+    will: tuple[bytes, bytes] | None = None,
 ) -> bytes:
-    """A clean session. `user` and `password`: both, or neither. `level`: 4 is MQTT 3.1.1, 5 is MQTT 5."""
-    flags, fields = (0x02, [client_id]) if user is None or password is None else (0xC2, [client_id, user, password])
+    """A clean session. `user` and `password`: both, or neither. `level`: 4 is MQTT 3.1.1, 5 is MQTT 5.
+
+    `will`, for 3.1.1: the topic as `text` makes it, and the payload; it is retained, at QoS 1."""
+    flags, fields = 0x02, [text(client_id)]
+    if will is not None:
+        flags |= 0x2C
+        fields += [will[0], len(will[1]).to_bytes(2, "big") + will[1]]
+    if user is not None and password is not None:
+        flags |= 0xC0
+        fields += [text(user), text(password)]
     properties = b"\0" if level == MQTT_5 else b""
     head = text("MQTT") + bytes((level, flags)) + keepalive.to_bytes(2, "big") + properties
-    return packet(0x10, head + b"".join(map(text, fields)))
+    return packet(0x10, head + b"".join(fields))
 
 
 def subscribe(packet_id: int, *filters: str) -> bytes:

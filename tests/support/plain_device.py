@@ -121,6 +121,24 @@ class PlainDevice(_Connection):
     def hello(self, *elements: Any) -> None:
         self.send("hello", msgpack.packb(list(elements)))
 
+    def leave_will(self, payload: bytes) -> None:
+        """Before it connects: the last will, on `live`."""
+        self._client.will_set(self.topic("live"), payload, 1, retain=True)
+
+    def live(self, *elements: Any) -> None:
+        self.send("live", msgpack.packb(list(elements)), retain=True)
+
+    def fall_silent(self) -> None:
+        """It does nothing more, and its connection stays."""
+        self._client.loop_stop()
+
+    def cut(self) -> None:
+        """Its connection ends without DISCONNECT."""
+        connection = self._client.socket()
+        self.fall_silent()
+        assert connection is not None
+        connection.close()
+
     def heartbeat(self, *elements: Any) -> None:
         self.send("hb", msgpack.packb(list(elements)))
 

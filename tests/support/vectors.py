@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.protocol.messages import (
+    LIVENESS,
     NO_URLS,
     Get,
     Heartbeat,
@@ -52,7 +53,7 @@ def payload(vector: Vector) -> bytes:
 def message_of(channel: str, value: list[Any]) -> Hello | Heartbeat | Get | Read:
     """What a positional array of that channel means."""
     readers: dict[str, Callable[[list[Any]], Hello | Heartbeat | Get | Read]]
-    readers = {"hello": _hello, "hb": _heartbeat, "get": _get, "read": _read}
+    readers = {"hello": _hello, "hb": _heartbeat, "get": _get, "read": _read, "live": _live}
     return readers[channel](value)
 
 
@@ -112,6 +113,11 @@ def _model_result(value: list[Any]) -> ModelResult:
 
 def _get(value: list[Any]) -> Get:
     return Get(*_filled(value, 2))
+
+
+def _live(value: list[Any]) -> Heartbeat:
+    state, seconds = _filled(value, 2)
+    return Heartbeat(LIVENESS, values=(state, seconds))
 
 
 def _read(value: list[Any]) -> Read:

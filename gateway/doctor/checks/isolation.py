@@ -19,9 +19,14 @@ Rights: TypeAlias = tuple[tuple[tuple[Channel, ...], Access], ...]
 """Channels, and the access to them."""
 
 ACCESSES: tuple[Access, ...] = ("read", "write")
-OWN: Rights = ((FROM_DEVICE, "write"), (TO_DEVICE, "read"))
-GATEWAY: Rights = ((FROM_DEVICE, "read"), ((*TO_DEVICE, Channel.DEAD), "write"))
-ENTRY = frozenset((channel.value, frozenset((access,))) for channels, access in OWN for channel in channels)
+NEEDED = tuple(channel for channel in FROM_DEVICE if channel is not Channel.LIVE)
+OWN: Rights = ((NEEDED, "write"), (TO_DEVICE, "read"))
+GATEWAY: Rights = ((NEEDED, "read"), ((*TO_DEVICE, Channel.DEAD), "write"))
+OWN_LIVE: Rights = (((Channel.LIVE,), "write"),)
+GATEWAY_LIVE: Rights = (((Channel.LIVE,), "read"),)
+"""A site without these works: it does not show that a device is gone. Entries of earlier versions have none."""
+OLD_ENTRY = frozenset((channel.value, frozenset((access,))) for channels, access in OWN for channel in channels)
+ENTRY = OLD_ENTRY | {(Channel.LIVE.value, frozenset(("write",)))}
 """Channels and grants of a device's entry."""
 CHECK = "isolation"
 CONVERT = "edge-gateway devices convert --conf /etc/mosquitto/mosquitto.conf, then reload the broker"
@@ -61,7 +66,8 @@ class AclQuestion:
 def check_isolation(acl: Acl, question: AclQuestion) -> CheckResult:
     """The worst problem alone."""
     devices = sorted(map(str, devices_of_users(user for user in (*acl.users, *question.users) if user)))
-    others = [user for user in devices if not _is_entry(acl, question.root, user)]
+    entry_of = {user: _entry(acl, question.root, user) for user in devices}
+    others = [user for user in devices if entry_of[user] not in (ENTRY, OLD_ENTRY)]
     for user in (A, *others):
         if found := _foreign_access(acl, question, user):
             return failed(CHECK, found, REMOVE_LINES)
@@ -71,7 +77,13 @@ def check_isolation(acl: Acl, question: AclQuestion) -> CheckResult:
             return failed(CHECK, f"the gateway's user ({question.gateway}) may not {found}", todo)
     asked = others if devices or not acl.patterns else [A]
     entries = len([user for user in devices if user in acl.users])
-    return _check_own(acl, question, asked) or _warnings(acl, question, asked, entries) or _passed(devices, asked)
+    old = [user for user in devices if entry_of[user] != ENTRY and user in acl.users]
+    return (
+        _check_own(acl, question, asked)
+        or _warnings(acl, question, asked, entries)
+        or _check_live(acl, question, old)
+        or _passed(devices, asked)
+    )
 
 
 def no_acl_file() -> CheckResult:
@@ -116,7 +128,7 @@ def _warnings(acl: Acl, question: AclQuestion, devices: Sequence[str], entries: 
         return warned(CHECK, "devices have access by a pattern with %u, which Mosquitto 2.1 denies", CONVERT)
     for user in dict.fromkeys((*devices, *([A] if acl.patterns else ()))):
         if channels := _gateway_channels(acl, question, user):
-            todo = "in the acl_file, let devices write hello, hb, get and read alone"
+            todo = "in the acl_file, let devices write hello, hb, get, read and live alone"
             who = "a device" if user == A else user
             return warned(CHECK, f"{who} may write {channels} of its own, which only the gateway should write", todo)
     if entries > SLOW_RELOAD_ENTRIES and question.is_2_1 is not True:
@@ -126,10 +138,24 @@ def _warnings(acl: Acl, question: AclQuestion, devices: Sequence[str], entries: 
     return None
 
 
-def _is_entry(acl: Acl, root: str, user: str) -> bool:
-    """Whether the user has the lines that `edge-gateway devices` writes, and no others."""
+def _check_live(acl: Acl, question: AclQuestion, devices: Iterable[str]) -> CheckResult | None:
+    """Whether `live` passes. `devices`: those whose entry may lack it."""
+    fleet = (*question.fleets, "doctor-b")[0]
+    if _denied(acl, question, f"{fleet}/b", GATEWAY_LIVE, who=question.gateway or ""):
+        found = f"the gateway's user ({question.gateway}) may not read live: nobody learns that a device is gone"
+        todo = f"add `topic read {question.root}/+/+/live` to its lines in the acl_file, and reload the broker"
+        return warned(CHECK, found, todo)
+    denied = [user for user in devices if _denied(acl, question, user, OWN_LIVE, one_level=question.is_2_1 is True)]
+    if not denied:
+        return None
+    found = f"{_named(denied)} without `live` in the acl_file: nobody learns that such a device is gone"
+    return warned(CHECK, found, "`edge-gateway devices init` completes the entries; then reload the broker")
+
+
+def _entry(acl: Acl, root: str, user: str) -> set[tuple[str, frozenset[str]]]:
+    """Channels and grants of the user's lines."""
     prefix = f"{root}/{user}/"
-    return {(rule.filter.removeprefix(prefix), rule.grants) for rule in acl.users.get(user, ())} == ENTRY
+    return {(rule.filter.removeprefix(prefix), rule.grants) for rule in acl.users.get(user, ())}
 
 
 def _named(users: Sequence[str]) -> str:

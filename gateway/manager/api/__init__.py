@@ -5,3 +5,4 @@
 
 from gateway.manager.api.deployments import DeviceDeployment, ModelDefinition, in_force, is_deployed, undo_definitions
 from gateway.manager.api.device_status import LatestValues, latest_values
+from gateway.manager.api.liveness import Announced, Liveness, State, judge

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.manager.api.liveness import DIMENSION, NAMES, Announced, read
+
 AGENT = ("", "")
 """The model name and version under which the agent's own metrics are kept."""
 
@@ -42,10 +44,13 @@ class ModelTimes:
 class LatestValues:
     """What is kept of one call. `result`: the DeploymentResult as JSON with sorted keys, so that equal ones are equal.
 
-    `deployment` and `status` are its DeploymentName and DeploymentStatus.
+    `deployment` and `status` are its DeploymentName and DeploymentStatus. `metrics` are without the agent's of the
+    dimension `liveness`; `only_liveness`: the call has nothing else, so it is no heartbeat that the device sent.
     """
 
     agent_version: str
+    liveness: Announced | None
+    only_liveness: bool
     metrics: Mapping[MetricKey, Sample]
     models: Mapping[tuple[str, str], ModelTimes]
     deployment: str | None
@@ -61,8 +66,14 @@ def latest_values(call: Mapping[str, Any], now: float) -> LatestValues:
         if known is None or sample.at >= known.at:
             metrics[key] = sample
     result = call.get("DeploymentResult")
+    state, seconds = (metrics.pop(MetricKey(*AGENT, DIMENSION, name), None) for name in NAMES)
+    announced = None
+    if state is not None:
+        announced = read(state.value, None if seconds is None else seconds.value, min(state.at, now))
     return LatestValues(
         agent_version=call["AgentVersion"],
+        liveness=announced,
+        only_liveness=state is not None and not metrics and not call.get("Models") and result is None,
         metrics=metrics,
         models=_model_times(call),
         deployment=None if result is None else result.get("DeploymentName") or "",

@@ -104,7 +104,7 @@ app.add_typer(rollouts.app)
 def show_status(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
     """Show each device's newest metrics, models, deployments and results."""
     with options.read_data(data, fleet) as database:
-        reports = device_reports(database, fleet)
+        reports = device_reports(database, time.time(), fleet)
     if as_json:
         typer.echo(json.dumps(reports))
     else:

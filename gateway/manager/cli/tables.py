@@ -3,7 +3,7 @@
 Text of a device must never be printed with its control characters: they would act on the operator's terminal.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -55,19 +55,28 @@ def rollouts_table(reports: Iterable[RolloutReport]) -> Table:
 
 
 def status_table(reports: Iterable[DeviceReport]) -> Table:
-    table = _table("Device", "Agent", "Heartbeats", "Newest", "Metrics", "Models", "In force", "Results")
+    table = _table("Device", "State", "Metrics", "Models", "In force", "Results")
     for report in reports:
         table.add_row(
-            _text(f"{report['fleet']}/{report['device']}"),
-            _text(report["agent_version"]),
-            _text(str(report["accepted"])),
-            _time(report["newest"]),
+            _lines(filter(None, (f"{report['fleet']}/{report['device']}", report["agent_version"]))),
+            _lines(_state(report)),
             _lines(_metric(each) for each in report["metrics"]),
             _lines(_model(each) for each in report["models"]),
             _lines(_in_force(each) for each in report["deployments"]),
             _lines(_result(each) for each in report["results"]),
         )
     return table
+
+
+def _state(report: DeviceReport) -> Iterator[str]:
+    """Where nothing was announced, the date of the newest heartbeat says all that is known."""
+    liveness = report["liveness"]
+    word, at = ("since", liveness["since"]) if liveness["until"] is None else ("until", liveness["until"])
+    if liveness["state"] != "not announced":
+        yield liveness["state"] if at is None else f"{liveness['state']} {word} {_time(at)}"
+    if report["newest"] is not None:
+        yield f"newest {_time(report['newest'])}"
+        yield f"{report['accepted']:,} heartbeats"
 
 
 def _metric(metric: MetricReport) -> str:

@@ -189,7 +189,10 @@ class Database:
     def record_heartbeat(self, device_id: int, values: LatestValues, now: float) -> None:
         """One accepted SendHeartbeat, in one transaction; once this returns, kill -9 cannot undo it."""
         with self.transaction():
-            self.connection.execute(RECORD_CALL, (device_id, values.agent_version, now))
+            if not values.only_liveness:
+                self.connection.execute(RECORD_CALL, (device_id, values.agent_version, now))
+            if values.liveness is not None:
+                self.connection.execute(RECORD_LIVENESS, {"device": device_id} | asdict(values.liveness))
             self.connection.executemany(
                 RECORD_METRIC,
                 [
@@ -212,6 +215,17 @@ def _deployment(name: str, policy: str, definitions: str, created: float) -> Dev
 RECORD_CALL = """
 INSERT INTO heartbeats (device, agent_version, accepted, newest) VALUES (?, ?, 1, ?)
 ON CONFLICT DO UPDATE SET agent_version = excluded.agent_version, accepted = accepted + 1, newest = excluded.newest
+"""
+# The seconds that were announced last hold where none are. The count shows whether a heartbeat came later.
+RECORD_LIVENESS = """
+INSERT INTO liveness (device, state, seconds, at, heartbeats)
+VALUES (:device, :state, :seconds, :at, coalesce((SELECT accepted FROM heartbeats WHERE device = :device), 0))
+ON CONFLICT DO UPDATE SET
+    state = excluded.state,
+    seconds = coalesce(excluded.seconds, seconds),
+    at = excluded.at,
+    heartbeats = excluded.heartbeats
+WHERE excluded.at >= at
 """
 # A sample that is older than the stored one comes from a backlog: it does not replace the newest.
 RECORD_METRIC = """

@@ -3,7 +3,8 @@
 A deployment is a row for each device that has it. `in_force` only spares GetDeployments reading what was superseded
 long ago: `gateway.manager.api.deployments` has the rule. AUTOINCREMENT: a number, and so a name made of it, never comes
 twice. Triggers keep `rollout_counts` equal to `rollout_devices`. `results.told`: how often the device reported the
-result. The state 'given' of `rollout_devices` is called assigned in the code.
+result. `liveness.heartbeats`: how many heartbeats were accepted before it. The state 'given' of `rollout_devices` is
+called assigned in the code.
 
 Stored data depend on these statements: they must never change. A new format is one more entry of FORMATS.
 """
@@ -121,6 +122,16 @@ _FORMAT_2 = (
         WHERE name = 'rollouts' AND EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'deployments')""",
 )
 
-FORMATS = (_FORMAT_1, _FORMAT_2)
+_FORMAT_3 = (
+    """CREATE TABLE liveness (
+        device INTEGER PRIMARY KEY REFERENCES devices (id) ON DELETE CASCADE,
+        state INTEGER NOT NULL,
+        seconds REAL,
+        at REAL NOT NULL,
+        heartbeats INTEGER NOT NULL
+    )""",
+)
+
+FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 """The statements that change each format into the next one; the first is for an empty file."""
 VERSION = len(FORMATS)

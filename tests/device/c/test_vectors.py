@@ -15,7 +15,7 @@ from tests.support.vectors import load, payload
 from .conftest import HERE, build
 
 TO_DEVICE = ["plan", "ack", "block"]
-FROM_DEVICE = ["hello", "hb", "get", "read"]
+FROM_DEVICE = ["hello", "hb", "get", "read", "live"]
 VERSION = "1.0.0"
 SHORTER = {
     "hello-utf-8": [1, [VERSION, [], []]],
@@ -228,6 +228,10 @@ class Program:
         have, seq = (value + [None] * 2)[:2]
         table = self.table("eg_get", [f"{{{c_number(have)}, {c_number(seq)}}}"])
         self.call(name, f"eg_encode_get({table}")
+
+    def live(self, name: str, value: list) -> None:
+        state, seconds = (value + [None])[:2]
+        self.call(name, f"eg_encode_live((eg_state){state}, {c_number(seconds)}")
 
     def read(self, name: str, value: list) -> None:
         table = self.table("eg_read", [f"{{{', '.join(c_number(each) for each in (value + [None])[:5])}}}"])

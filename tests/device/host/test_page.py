@@ -28,6 +28,7 @@ def test_every_channel_has_one():
         "hello",
         "hb",
         "get",
+        "live",
         "plan",
         "ack",
         "read",

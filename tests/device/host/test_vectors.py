@@ -29,4 +29,4 @@ def test_names_are_there_once(name):
 def test_both_kinds_cover_every_channel():
     for name in ("messages", "malformed"):
         channels = {each["channel"] for each in json.loads((FOLDER / f"{name}.json").read_text())["vectors"]}
-        assert channels == {"hello", "hb", "get", "read", "plan", "ack", "block"}
+        assert channels == {"hello", "hb", "get", "read", "live", "plan", "ack", "block"}

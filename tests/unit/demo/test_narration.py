@@ -39,6 +39,8 @@ def call(operation: str, answer: Any, status: int = 200, **members: Any) -> Even
         (Channel.GET, "", "asks for its plan, has none", Tone.NEWS),
         (Channel.GET, "91 ce 2bdd90c0", "asks for its plan, has 2bdd90c0", Tone.NEWS),
         (Channel.READ, "95 01 00 10 cd0200 04", "4 x 512 B from byte 16 on", Tone.ROUTINE),
+        (Channel.LIVE, "92 02 3c", "state 2, seconds 60", Tone.NEWS),
+        (Channel.LIVE, "", "deleted", Tone.NEWS),
         (Channel.PLAN, "92 07 90", "00000007: nothing to deploy", Tone.GOOD),
         (Channel.PLAN, "92 07 91 93 a1 64 00 91 94 a1 6d 01 c0 cd0400", "00000007: d = deploy m, 1,024 B", Tone.GOOD),
         (Channel.PLAN, "92 07 91 93 a1 64 00 91 92 a1 6d 00", "00000007: d = undeploy m", Tone.GOOD),

@@ -38,7 +38,7 @@ def register(database: Database, device: str = "d", fleet: str = "f") -> int:
 
 
 def only_report(database: Database) -> DeviceReport:
-    (report,) = device_reports(database)
+    (report,) = device_reports(database, 100.0)
     return report
 
 

@@ -305,6 +305,21 @@ async def test_an_answer_without_a_code_for_each_filter_is_an_error_of_the_broke
         await session.close()
 
 
+async def test_without_an_optional_subscription_it_is_up() -> None:
+    """A broker that an earlier version was let in by may not know the newest channel."""
+    async with serving(FakeBroker(denied=b"edge/+/+/live")) as broker:
+        endpoint, filters = BrokerEndpoint(HOST, broker.port, "c"), ["edge/+/+/hb", "edge/+/+/live"]
+        session = MqttSession(endpoint, filters, Deliveries(1), receive_maximum=10)
+        with pytest.raises(BrokerError, match=r"refuses to subscribe edge/\+/\+/live: Not authorized"):
+            await session.open()
+        await session.close()
+        session = MqttSession(endpoint, filters, Deliveries(1), receive_maximum=10, optional=filters[1:])
+        await session.open()
+        assert session.up
+        assert [each.split(":")[0] for each in session.refused] == ["edge/+/+/live"]
+        await session.close()
+
+
 async def test_a_subscription_that_ends_each_connection_is_given_up() -> None:
     """And no publication beside it."""
     async with serving(FakeBroker()) as broker:

@@ -49,6 +49,10 @@ def test_an_empty_hello_means_that_there_is_none() -> None:
     assert decoder.decode_hello(b"") is None
 
 
+def test_an_empty_live_says_nothing() -> None:
+    assert decoder.decode_live(b"") is None
+
+
 def test_metrics_and_models_of_a_layout_may_be_nil() -> None:
     hello = decoder.decode_hello(msgpack.packb([1, ["1.0"]]))
     assert hello == Hello(1, Layout("1.0", (), ()))

@@ -59,7 +59,11 @@ def test_an_invalid_name_is_in_the_error() -> None:
 
 
 def test_all_fleets_are_subscribed_by_default() -> None:
-    assert Topics("edge").filters((), None) == ["edge/+/+/hb", "edge/+/+/get", "edge/+/+/read"]
+    assert Topics("edge").filters((), None) == ["edge/+/+/hb", "edge/+/+/get", "edge/+/+/read", "edge/+/+/live"]
+
+
+def test_channels_may_be_chosen() -> None:
+    assert Topics("edge").filters(("a",), "g", (Channel.LIVE,)) == ["$share/g/edge/a/+/live"]
 
 
 def test_fleets_are_subscribed_by_name() -> None:

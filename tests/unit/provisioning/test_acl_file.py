@@ -12,6 +12,7 @@ topic write edge/f/a/hello
 topic write edge/f/a/hb
 topic write edge/f/a/get
 topic write edge/f/a/read
+topic write edge/f/a/live
 topic read edge/f/a/plan
 topic read edge/f/a/ack
 topic read edge/f/a/block

@@ -72,6 +72,17 @@ def test_init_makes_an_acl_that_is_missing_with_all_devices(cli: SiteCli, old: P
     assert cli("init").stdout == "nothing to make: all files exist\n"
 
 
+def test_init_completes_the_entries_of_an_earlier_version(cli: SiteCli) -> None:
+    """And leaves the other lines to the operator: the doctor says which one the gateway lacks."""
+    cli("add", "f", "one", "two")
+    path = cli.site / "broker" / "acl"
+    whole = path.read_text()
+    path.write_text(re.sub(r"(?m)^topic \w+ edge/.*/live\n", "", whole))
+    assert "made entries in the ACL for 3 devices" in cli("init").stdout
+    assert path.read_text() == whole.replace("topic read edge/+/+/live\n", "")
+    assert cli("init").stdout == "nothing to make: all files exist\n"
+
+
 def test_init_gives_an_entry_to_who_lacks_it(cli: SiteCli) -> None:
     cli("add", "f", "one", "two")
     path = cli.site / "broker" / "acl"

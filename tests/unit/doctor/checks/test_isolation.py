@@ -13,6 +13,7 @@ topic read edge/+/+/hello
 topic read edge/+/+/hb
 topic read edge/+/+/get
 topic read edge/+/+/read
+topic read edge/+/+/live
 topic write edge/+/+/plan
 topic write edge/+/+/ack
 topic write edge/+/+/block
@@ -36,7 +37,7 @@ DEVICE = "fleet-a/dev-1"
 
 def entry(device: str = DEVICE, root: str = "edge") -> str:
     """As `edge-gateway devices` writes it."""
-    up = [f"topic write {root}/{device}/{channel}" for channel in ("hello", "hb", "get", "read")]
+    up = [f"topic write {root}/{device}/{channel}" for channel in ("hello", "hb", "get", "read", "live")]
     down = [f"topic read {root}/{device}/{channel}" for channel in ("plan", "ack", "block")]
     return "\n".join([f"user {device}", *up, *down, ""])
 
@@ -106,7 +107,7 @@ def test_devices_without_an_entry_are_named(users: tuple[str, ...], expected: st
     ("text", "expected"),
     [
         (ENTRIES + "pattern write edge/+/+/hb\n", "a device may write hb of another"),
-        (ENTRIES + "pattern read #\n", "may read hello, hb, get, read, plan, ack, block, dead of another"),
+        (ENTRIES + "pattern read #\n", "may read hello, hb, get, read, live, plan, ack, block, dead of another"),
         (ENTRIES + "user f/spy\ntopic read edge/+/+/plan\n", "f/spy may read plan of another"),
         (ENTRIES + "topic read edge/#\n", "fleet-a/dev-1 may read hello"),
         (ENTRIES + "topic write edge/fleet-a/dev-2/hb\n", "fleet-a/dev-1 may write hb of another (fleet-a/dev-2)"),
@@ -129,6 +130,21 @@ def test_too_much_and_too_little_access_is_reported(text: str, expected: str) ->
     result = check(text, is_2_1=False)
     assert result.level is Level.FAIL
     assert expected in result.found
+
+
+def test_a_site_that_was_made_before_live_is_a_warning() -> None:
+    gateway, device = "topic read edge/+/+/live\n", "topic write edge/fleet-a/dev-1/live\n"
+    others = "".join(entry(f"fleet-b/dev-{number}").replace("/live", "/hb") for number in range(3))
+    old = check(ENTRIES.replace(gateway, "").replace(device, ""), fleets=("fleet-a",))
+    assert (old.level, "(gateway) may not read live" in old.found) == (Level.WARN, True)
+    assert "`topic read edge/+/+/live`" in old.todo
+    completed = check(ENTRIES.replace(device, "") + others)
+    assert (completed.level, completed.found.split(" without")[0]) == (
+        Level.WARN,
+        "fleet-a/dev-1, fleet-b/dev-0, fleet-b/dev-1 and 1 more are",
+    )
+    assert "`edge-gateway devices init`" in completed.todo
+    assert check(GATEWAY + PATTERNS, is_2_1=False).found.startswith("devices have access by a pattern")
 
 
 def test_other_lines_of_an_entry_do_no_harm() -> None:

@@ -1,0 +1,71 @@
+"""What a device announced of its being there, and what follows from its silence. No I/O, no clock.
+
+It comes as two metrics of the dimension `liveness`, `state` and `seconds`, from the gateway or any other client.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+DIMENSION = "liveness"
+NAMES = ("state", "seconds")
+TOLERANCE, LEAST_TOLERANCE = 0.1, 60.0
+"""By how much a device may be late: a share of the seconds that it announced, and so many seconds at least, in which it
+connects again."""
+LONGEST = 10 * 365 * 86_400.0
+"""More seconds than that are no announcement."""
+
+
+class State(IntEnum):
+    """The value of the metric `state`."""
+
+    GONE = 0
+    CONNECTED = 1
+    ASLEEP = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """`seconds`: within which a device that is connected sends a heartbeat, or one that is asleep is back; None: not
+    said. `at`: Unix seconds."""
+
+    state: State
+    seconds: float | None
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Liveness:
+    """`state`: one of `judge`'s words. `since`: of a device that is gone, asleep or silent; `until`: of one that is
+    asleep. Times in Unix seconds; `seconds`: as announced; None: not known."""
+
+    state: str
+    since: float | None = None
+    until: float | None = None
+    seconds: float | None = None
+
+
+def read(state: float, seconds: float | None, at: float) -> Announced | None:
+    """The newest values of the two metrics. None: a state that is not known."""
+    if state not in set(State):
+        return None
+    return Announced(State(int(state)), seconds if seconds is not None and 0 < seconds <= LONGEST else None, at)
+
+
+def judge(announced: Announced | None, newest: float | None, now: float) -> Liveness:
+    """`newest`: when the newest heartbeat came.
+
+    never heard, not announced (there were heartbeats, and nothing says when the next one is due), connected, asleep,
+    silent (what it announced is over) or gone.
+    """
+    if announced is None:
+        return Liveness("never heard" if newest is None else "not announced")
+    at, seconds = announced.at, announced.seconds
+    if announced.state is State.GONE:
+        return Liveness("gone", since=at, seconds=seconds)
+    asleep = announced.state is State.ASLEEP
+    heard = at if asleep else max(at, newest or at)
+    if seconds is not None and now > heard + seconds + max(seconds * TOLERANCE, LEAST_TOLERANCE):
+        return Liveness("silent", since=heard, seconds=seconds)
+    if asleep:
+        return Liveness("asleep", since=at, until=None if seconds is None else at + seconds, seconds=seconds)
+    return Liveness("connected", seconds=seconds)

@@ -14,3 +14,7 @@ if not hasattr(time, "ticks_ms"):  # CPython
     from . import host, mqtt
 
     mqtt.select, mqtt.socket, mqtt.time = host.select, host.socket, host.time
+
+    from .port import Port
+
+    Port.run = host.run

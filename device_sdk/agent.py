@@ -97,8 +97,10 @@ class Agent(Heartbeat):
         self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, keep=32,
         files=None, vitals=False,
     ):  # fmt: skip
-        if not (interval >= 1 and (max_payload is None or max_payload >= 64)):
-            raise ValueError("interval" if not interval >= 1 else "max_payload")
+        if not interval >= 1:
+            raise ValueError("interval")
+        if not (max_payload is None or max_payload >= 64):
+            raise ValueError("max_payload")
         Heartbeat.__init__(self, layout, keep)
         self.call = {0: remove, 1: install}
         self.measure = measure
@@ -210,10 +212,9 @@ class Agent(Heartbeat):
         hb[1] = time = max(0, now + self.shift)
         hb[4] = self.have
         hb[5] = result = self.result and list(self.result)
-        hb[6] = None
+        hb[6] = result and self.seq
         if result:
-            hb[6] = self.seq
-            for i in (3, 4):
+            for i in b"\3\4":
                 if result[i] is not None:
                     result[i] = max(0, time - result[i])
         elif self.epoch is None:  # a new one: a late ack of another heartbeat would set a wrong clock
@@ -225,7 +226,7 @@ class Agent(Heartbeat):
 
     def hello(self, p, tag, epoch):
         # 1: no URLs, please
-        p.any((tag, self.layout, epoch, self.max_payload, None if self.files is None else 1))
+        p.any((tag, self.layout, epoch, self.max_payload, 1 - (self.files is None) or None))
 
     def sent(self, channel):
         """The broker has confirmed the message of the last poll."""
@@ -260,7 +261,7 @@ class Agent(Heartbeat):
         if mine and self.epoch is None and not self.result and now - self.since <= 10:
             self.epoch = time - now - self.shift
             self.said = None
-        if 1 < code < 4 or (code == 7 and not self.file):  # during a download it may be about that
+        if code in (2, 3) or (code == 7 and not self.file):  # during a download it may be about that
             self.taken = self.since = 0  # the next heartbeat carries all of it
             if code == 3:
                 self.due = now + max(self.interval, 60)  # the gateway remembers it for so long
@@ -287,8 +288,7 @@ class Agent(Heartbeat):
         state = [self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result]
         try:
             if self.store:
-                state.append(crc32(json.dumps(state).encode()))
-                self.store(json.dumps(state))
+                self.store(json.dumps(state + [crc32(json.dumps(state).encode())]))
             if sleep and self.file:
                 self.file.file.flush()  # the next boot goes on behind it
         except Exception as error:

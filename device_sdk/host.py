@@ -106,12 +106,12 @@ class time:  # noqa: N801
     def sleep_ms(ms):
         _time.sleep(ms / 1000)
 
-    @staticmethod
-    def run(self):
-        """`Port.run` of CPython. Ctrl-C closes the connection, and ends the program with the exit status 130."""
-        try:
-            while True:
-                self.step(1000)
-        except KeyboardInterrupt:
-            self.client.close()
-            sys.exit(130)
+
+def run(self):
+    """`Port.run` of CPython. Ctrl-C closes the connection, and ends the program with the exit status 130."""
+    try:
+        while True:
+            self.step(1000)
+    except KeyboardInterrupt:
+        self.client.close()
+        sys.exit(130)

@@ -51,10 +51,10 @@ class Port:
     does not fit it. An agent that accepts any payload accepts 16,000 bytes here. tls: as in `Mqtt`.
     mqtt: the class of the client, `Mqtt` or the result of `port_umqtt.over`. log: is called with each line about what
     happens, in words; None: nothing is logged.
-    feed: attribute, None or a function without arguments, called at least each second while `step` waits: a watchdog's.
+    feed: attribute, a function without arguments, called at least each second while `step` waits: a watchdog's.
     """
 
-    feed = None
+    feed = int  # does nothing
     error = None  # exception that ended the last connection; None while connected
     wait = 500  # maximum ms before the next attempt to connect; doubles after each failure
 
@@ -62,8 +62,7 @@ class Port:
         self, agent, host, fleet, device, password=None, port=1883, root="edge", tls=None, clock=unix_time, woke=False,
         keepalive=60, size=512, mqtt=Mqtt, log=None,
     ):  # fmt: skip
-        if agent.max_payload is None:
-            agent.max_payload = 16000  # of what this client accepts
+        agent.max_payload = agent.max_payload or 16000  # of what this client accepts
         self.agent = agent
         self.clock = clock
         user = fleet + "/" + device
@@ -88,15 +87,13 @@ class Port:
         """Whole seconds since the Port was made. Call it at least every few days, since ticks wrap."""
         passed = time.ticks_diff(time.ticks_ms(), self.at) // 1000
         self.at = time.ticks_add(self.at, passed * 1000)
-        self.agent.now += passed
-        return self.agent.now
+        self.agent.now = now = self.agent.now + passed
+        return now
 
     def run(self):
-        """Never returns."""
+        """Never returns. On CPython it is host.run."""
         while True:
             self.step(1000)
-
-    run = getattr(time, "run", run)  # of host.py on CPython
 
     def step(self, ms):
         """Do what is due, then wait up to ms, 1000 at most, for messages. Never raises."""
@@ -104,7 +101,7 @@ class Port:
         client = self.client
         ms = min(ms, 1000)
         try:
-            client.feed = feed = self.feed or int
+            client.feed = feed = self.feed
             feed()
             try:
                 if not client.open:

@@ -14,7 +14,7 @@ class Port:
     agent: Agent
     clock: Callable[[], int | None]
     client: Any
-    feed: Callable[[], object] | None
+    feed: Callable[[], object]
     error: Exception | None
     wait: int
     root: str

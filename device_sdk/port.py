@@ -16,9 +16,9 @@ def random16():
     return a << 8 | b
 
 
-def unix_time(since=946684800 * (time.gmtime(0)[0] > 1999)):
-    """Unix seconds. None: the clock is not set, its year is 2024 or earlier. since: of the clock's 0, 1970 or 2000."""
-    now = int(time.time()) + since
+def unix_time(start=946684800 * (time.gmtime(0)[0] > 1999)):
+    """Unix seconds. None: the clock is not set, its year is 2024 or earlier. start: of the clock's 0, 1970 or 2000."""
+    now = int(time.time()) + start
     if now >= 1735689600:
         return now
 
@@ -155,5 +155,5 @@ class Port:
 
     def receive(self, topic, payload):
         for channel in CHANNELS:
-            if field(self.root + channel)[2:] == topic:
+            if topic == (self.root + channel).encode():
                 self.agent.receive(channel, payload)

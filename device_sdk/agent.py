@@ -7,7 +7,7 @@ must never make it raise. The msgpack decoder is here too: a separate module wou
 import json
 from binascii import crc32
 
-from .heartbeat import Heartbeat, Packer
+from .heartbeat import Heartbeat
 
 
 def read(buf, at, depth):
@@ -76,23 +76,31 @@ class Agent(Heartbeat):
     layout: the protocol's [agent_version, [[dimension, name, exponent?], ...], [[model, version, [metric, ...]], ...]].
     install, remove: called with a `Definition` for a plan, or for a rollback (then it has no `path`, unless it was
     fetched for this plan). An exception is a failure. None: the device takes no plans.
-    measure: called with the agent before a heartbeat is written, to take samples. Not called before a heartbeat that
-    only carries the samples for which the last one was too small.
+    measure: called with the agent when a heartbeat is due, with or without a connection, to take samples. Not called
+    before one that only carries a result, or the samples for which the last one was too small.
     interval: seconds between heartbeats, 1 or more (each is up to an eighth early, to spread the fleet).
     store: store(text) saves the state, store() returns it after a restart: `port.in_file(path)`, or a board's
     `RTC().memory`. None: nothing is saved.
     max_payload: largest payload that the device accepts, in bytes, 64 or more; None: any.
     keep: samples that can wait for the next heartbeat, at least one of each metric. A new one replaces the oldest.
     files: folder for model files, a path that ends with "/"; None: the device downloads them itself.
+    vitals: whether the device samples those of the names in vitals.py that its layout has.
     Raises ValueError for an interval or a max_payload that is too small.
     """
 
+    fetch = False  # whether to ask the service for the plan
+    bad = 0  # payloads that could not be decoded
+    error = None  # exception of `measure`, of the last save or of the last bad payload
+    replace = False  # whether a model's old file goes before the download, where the flash has no room for both
+
     def __init__(
         self, layout, install=None, remove=None, measure=None, interval=60, store=None, max_payload=1024, keep=32,
-        files=None,
+        files=None, vitals=False,
     ):  # fmt: skip
-        if not (interval >= 1 and (max_payload is None or max_payload >= 64)):
-            raise ValueError("interval" if not interval >= 1 else "max_payload")
+        if not interval >= 1:
+            raise ValueError("interval")
+        if not (max_payload is None or max_payload >= 64):
+            raise ValueError("max_payload")
         Heartbeat.__init__(self, layout, keep)
         self.call = {0: remove, 1: install}
         self.measure = measure
@@ -100,17 +108,19 @@ class Agent(Heartbeat):
         self.store = store
         self.max_payload = max_payload
         self.files = files
-        self.fetch = False  # whether to ask the service for the plan
-        self.bad = 0  # payloads that could not be decoded
-        self.error = None  # exception of `measure`, of the last save or of the last bad payload
+        self.seq = 0  # of the result, or of an ack that may set the clock
         self.code = self.detail = None  # of the last ack
         self.tag = self.epoch = None
-        self.seq = 0  # of the result, or of an ack that may set the clock
         self.have = None  # digest of the plan that is carried out, 0: none; None without callbacks
         self.result = None  # not yet acked, its times in seconds since the epoch
         self.said = None  # crc of the hello that the broker has confirmed
+        self.file = None  # the Definition whose file is downloaded
+        self.open = 0  # connections that were opened; the port counts them
         self.done = []  # crcs of the deployments carried out: one that is in the next plan too is not repeated
-        self.file = None  # the File that is downloaded
+        if vitals:
+            from .vitals import add
+
+            add(self)
 
     def start(self, now, unix, tag, woke, p=None):
         """Call it once, first. `unix`: Unix seconds, None without a clock; `tag`: 16 random bits.
@@ -118,29 +128,28 @@ class Agent(Heartbeat):
         woke: whether the device slept since `save(seconds)`: then its time continues even without a clock.
         p: the Packer that `poll` will get. Raises ValueError if the hello, or a sample of some metric, does not fit.
         """
+        wakes = None
         try:
-            text = self.store()
-            saved = json.loads(text)
-            Packer(4 * len(text), 0).any(saved)  # raises for other types
-            mark, epoch, said, seq, wakes, have, done, result = saved
-            _, _, _, begin, end, _ = saved[:6] if result is None else result
-            for n in [mark << 47, seq] + done + [n for n in (epoch, said, have, begin, end) if n is not None]:
-                if n >> 63:
-                    raise ValueError
-            wakes = int(wakes or 0)
-            self.tag, self.epoch, self.said, self.seq, _, self.have, self.done, self.result = saved
-        except Exception:  # no store, an empty one, or other data than `save` writes
-            wakes = None
+            saved = json.loads(self.store())
+            if saved.pop() == crc32(json.dumps(saved).encode()):  # the same for tuples and the lists that JSON makes
+                self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result = saved
+        except Exception:  # noqa: S110 - no store, an empty one, or not the whole of what `save` wrote
+            pass
         if not self.result:
             self.seq += tag  # new at each boot: an ack of an earlier one must set no clock and confirm no result
         last = self.tag
-        self.due = now
+        self.due = self.at = now  # of the next heartbeat, and when to measure next
         self.shift = ((woke and wakes) or -1) - now  # to seconds since the epoch
         self.clock(now, unix)
-        self.hash = crc32(repr((self.layout, self.max_payload, self.files)).encode())
+        self.hash = crc32(repr((self.layout, self.max_payload, self.files, not self.call[1])).encode())
         if self.said != self.hash:
             self.tag = tag ^ (tag == last)
-        self.digest = self.have = self.call[1] and (self.have or 0)  # of the newest plan
+        # Of the newest plan. A 0 in `done` is a deployment to be tried again after a restart.
+        self.digest = self.have = self.call[1] and (((woke or 0 not in self.done) and self.have) or 0)
+        if self.result:
+            from .plan import replace
+
+            replace(self)
         if p:
             p.pos = p.start
             self.hello(p, 65535, 1 << 31)
@@ -170,13 +179,23 @@ class Agent(Heartbeat):
         """Whether a hello, a plan, a file or a result is under way: a device that sleeps deeply stays awake for it."""
         return bool(self.result or self.fetch or self.said != self.hash or self.digest != self.have)
 
+    def update(self, now):
+        """Measure, if it is time to. `poll` does it too: a port calls it while it cannot send."""
+        self.now = now
+        if now >= self.at:
+            self.at = now + self.interval - (self.tag + now) * 75 % 65537 % (self.interval // 8 + 1)
+            try:
+                if self.measure:
+                    self.measure(self)
+            except Exception as error:  # a broken sensor stops no heartbeat, and its OSError is not the network's
+                self.error = error
+
     def poll(self, now, p):
         """Write the message that is due into the Packer p, and return its channel. None: no message is due.
 
         Publish it with QoS 1, `hello` as retained. Call `sent` after the PUBACK, before the next poll. The client must
         repeat an unconfirmed publish itself. Raises ValueError if the message does not fit p.
         """
-        self.now = now
         p.pos = p.start
         if self.said != self.hash:
             self.hello(p, self.tag, self.epoch)
@@ -184,36 +203,30 @@ class Agent(Heartbeat):
         if self.fetch:
             p.any((self.have,))
             return "get"
+        self.update(now)
         if now < self.due:
             return self.file and self.file.poll(p, now)
         self.pop(self.taken)  # the last heartbeat arrived, or was rejected and nothing is taken
-        if self.measure and self.due != self.since:  # the samples that did not fit are sent first
-            try:
-                self.measure(self)
-            except Exception as error:  # a broken sensor stops no heartbeat, and its OSError is not the network's
-                self.error = error
         hb = self.hb
         hb[0] = self.tag
         hb[1] = time = max(0, now + self.shift)
         hb[4] = self.have
         hb[5] = result = self.result and list(self.result)
-        hb[6] = None
+        hb[6] = result and self.seq
         if result:
-            hb[6] = self.seq
-            for i in (3, 4):
+            for i in b"\3\4":
                 if result[i] is not None:
                     result[i] = max(0, time - result[i])
         elif self.epoch is None:  # a new one: a late ack of another heartbeat would set a wrong clock
             hb[6] = self.seq = self.seq + 1
         self.pack(p, now)
-        self.due = self.since = now  # samples that did not fit are sent at once
-        if not 0 < self.taken < self.count:
-            self.due += self.interval - (self.tag + now) * 75 % 65537 % (self.interval // 8 + 1)
+        self.since = now
+        self.due = now if 0 < self.taken < self.count else self.at  # samples that did not fit are sent at once
         return "hb"
 
     def hello(self, p, tag, epoch):
-        flags = None if self.files is None else 1  # no URLs, please
-        p.any((tag, self.layout, epoch, self.max_payload, flags))
+        # 1: no URLs, please
+        p.any((tag, self.layout, epoch, self.max_payload, 1 - (self.files is None) or None))
 
     def sent(self, channel):
         """The broker has confirmed the message of the last poll."""
@@ -248,7 +261,7 @@ class Agent(Heartbeat):
         if mine and self.epoch is None and not self.result and now - self.since <= 10:
             self.epoch = time - now - self.shift
             self.said = None
-        if 1 < code < 4 or (code == 7 and not self.file):  # during a download it may be about that
+        if code in (2, 3) or (code == 7 and not self.file):  # during a download it may be about that
             self.taken = self.since = 0  # the next heartbeat carries all of it
             if code == 3:
                 self.due = now + max(self.interval, 60)  # the gateway remembers it for so long
@@ -272,10 +285,10 @@ class Agent(Heartbeat):
     def save(self, sleep):
         """Save the state. sleep: seconds of the deep sleep that begins now, or None."""
         wakes = sleep and self.now + self.shift + int(sleep)
-        state = self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result
+        state = [self.tag, self.epoch, self.said, self.seq, wakes, self.have, self.done, self.result]
         try:
             if self.store:
-                self.store(json.dumps(state))
+                self.store(json.dumps(state + [crc32(json.dumps(state).encode())]))
             if sleep and self.file:
                 self.file.file.flush()  # the next boot goes on behind it
         except Exception as error:

@@ -2,7 +2,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .heartbeat import Heartbeat, Packer
-from .plan import Definition, File, Plan
+from .plan import Definition, Plan
 
 _Callback = Callable[[Definition], object] | None
 
@@ -16,6 +16,7 @@ class Agent(Heartbeat):
     store: Callable[..., Any] | None
     max_payload: int | None
     files: str | None
+    open: int
     fetch: bool
     bad: int
     error: Exception | None
@@ -30,9 +31,11 @@ class Agent(Heartbeat):
     digest: int | None
     plan: Plan
     done: list[int]
-    file: File | None
+    file: Definition | None
+    replace: bool
     seq: int
     due: int
+    at: int
     shift: int
     def __init__(
         self,
@@ -45,12 +48,14 @@ class Agent(Heartbeat):
         max_payload: int | None = 1024,
         keep: int = 32,
         files: str | None = None,
+        vitals: bool = False,
     ) -> None: ...
     def start(self, now: int, unix: int | None, tag: int, woke: bool, p: Packer | None = None) -> None: ...
     def clock(self, now: int, unix: int | None) -> None: ...
     def wait(self, now: int) -> int: ...
     @property
     def busy(self) -> bool: ...
+    def update(self, now: int) -> None: ...
     def poll(self, now: int, p: Packer) -> str | None: ...
     def hello(self, p: Packer, tag: int | None, epoch: int | None) -> None: ...
     def sent(self, channel: str) -> None: ...

@@ -108,6 +108,7 @@ class Heartbeat:
         self.keep = keep = max(keep, size, 1)
         self.items = [None] * (3 * keep)  # a ring buffer: cell, value and time of each sample
         self.index = self.count = self.taken = 0  # the oldest is at `index`; the last heartbeat has `taken`
+        self.lost = [0, 0]  # how many samples were dropped before they were sent, and the time of the newest of them
 
     def sample(self, name, value, now=None):
         """Keep a sample of a metric for the next heartbeat.
@@ -121,9 +122,11 @@ class Heartbeat:
         if not (abs(value >> 63) < 2 if kind is int else kind is float and value - value == 0):
             raise ValueError(name)
         cell = self.map.get(name) or self.find(name)
-        if self.count == self.keep:
-            self.pop(1)
         items = self.items
+        if self.count == self.keep:
+            if not self.taken:
+                self.lost = [self.lost[0] + 1, items[self.index * 3 + 2]]
+            self.pop(1)
         i = (self.index + self.count) % self.keep * 3
         items[i] = cell
         items[i + 1] = value

@@ -3,12 +3,13 @@
 A board never loads it. It must hold no logic of the protocol.
 """
 
+import os
 import select as _select
 import socket as _socket
 import ssl
+import sys
 import time as _time
-
-_LATER = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+from errno import EINPROGRESS
 
 
 class Stream:
@@ -16,46 +17,52 @@ class Stream:
 
     def __init__(self, sock):
         self.sock = sock
+        self.wants = None  # what a poller must wait for, whatever it is asked to: TLS may have to read before it writes
 
     def connect(self, address):
-        self.sock.connect(address)
+        code = self.sock.connect_ex(address)
+        if code not in (0, EINPROGRESS):
+            raise OSError(code, os.strerror(code))
 
     def settimeout(self, seconds):
         self.sock.settimeout(seconds)
-
-    def setblocking(self, flag):
-        self.sock.setblocking(flag)
 
     def close(self):
         self.sock.close()
 
     def write(self, buf, offset, n):
-        try:
-            return self.sock.send(memoryview(buf)[offset : offset + n])
-        except _LATER:
-            return None
+        return self._do(self.sock.send, memoryview(buf)[offset : offset + n])
 
     def readinto(self, buf, n):
+        return self._do(self.sock.recv_into, buf, n)
+
+    def _do(self, call, *arguments):
+        self.wants = None
         try:
-            return self.sock.recv_into(buf, n)
-        except _LATER:
-            return None
+            return call(*arguments)
+        except BlockingIOError:
+            pass
+        except ssl.SSLWantReadError:
+            self.wants = _select.POLLIN
+        except ssl.SSLWantWriteError:
+            self.wants = _select.POLLOUT
+        return None
 
 
 def tls(context):
-    """For `Mqtt` and `Port`: a function that wraps a connection with this ssl.SSLContext."""
+    """For `Mqtt` and `Port`: a function that wraps a connection with this ssl.SSLContext. The handshake comes later."""
 
     def wrap(stream, host):
-        return Stream(context.wrap_socket(stream.sock, server_hostname=host))
+        stream.sock = context.wrap_socket(stream.sock, server_hostname=host, do_handshake_on_connect=False)
+        return stream
 
     return wrap
 
 
 class socket:  # noqa: N801
     @staticmethod
-    def getaddrinfo(host, port):
-        """Each address once."""
-        return _socket.getaddrinfo(host, port, 0, _socket.SOCK_STREAM)
+    def getaddrinfo(host, port, family, type):
+        return _socket.getaddrinfo(host, port, family, type)
 
     @staticmethod
     def socket(family):
@@ -68,7 +75,7 @@ class select:  # noqa: N801
             self._poll = _select.poll()
 
         def register(self, stream, flag):
-            self._poll.register(stream.sock, flag)
+            self._poll.register(stream.sock, flag and (stream.wants or flag))
 
         def ipoll(self, ms):
             return self._poll.poll(ms)
@@ -98,3 +105,13 @@ class time:  # noqa: N801
     @staticmethod
     def sleep_ms(ms):
         _time.sleep(ms / 1000)
+
+
+def run(self):
+    """`Port.run` of CPython. Ctrl-C closes the connection, and ends the program with the exit status 130."""
+    try:
+        while True:
+            self.step(1000)
+    except KeyboardInterrupt:
+        self.client.close()
+        sys.exit(130)

@@ -9,11 +9,6 @@ import select
 import socket
 import time
 
-try:
-    time.ticks_ms
-except AttributeError:
-    from .host import select, socket, time  # the same names on CPython: only here the runtimes differ
-
 
 def field(text):
     """A string of MQTT: two bytes of length, then the bytes."""
@@ -23,11 +18,12 @@ def field(text):
 
 def _packet(type, value):
     n = len(value)
-    head = bytes((type,))
+    head = bytearray((type,))
     while n >> 7:
-        head += bytes((n & 127 | 128,))
+        head.append(n & 127 | 128)
         n >>= 7
-    return head + bytes((n,)) + value
+    head.append(n)
+    return head + value
 
 
 class Mqtt:
@@ -38,51 +34,64 @@ class Mqtt:
     size: bytes of the largest packet that is accepted (topic and payload); a larger one is skipped and confirmed.
     on_message(topic, payload): bytes and a memoryview, which is valid only during the call. `timeout`: a call ends
     after so many milliseconds without a byte, and after eight times as many in any case. `open`: whether there is a
-    connection. `unconfirmed`: the Packer of a QoS 1 publish in flight. Every failure is an OSError. After one, only
-    connect() may be called. OSError("refused", code): the broker refuses.
+    connection. `granted`: whether the broker has granted the topics of subscribe() in this session; None: it has not
+    answered. `p`: the Packer of a QoS 1 publish in flight. `feed`: called at least each second while a call waits,
+    but for the resolver and a handshake in `tls`. Every failure is an OSError. After one, only connect() may be called.
+    OSError("refused", code): the broker refuses.
     """
 
     timeout = 10000
-    open = False
-    unconfirmed = None
-    id = 0  # of the last publish, 1 to 65534; a subscription has 65535
+    open = granted = False
+    p = None
+    feed = int  # does nothing
 
     def __init__(self, host, port, flags, fields, keepalive, tls, size, on_message):
         self.broker = host, port, tls
         self.keepalive = keepalive
-        self.on_message = on_message
+        self.receive = on_message
         self.buf = bytearray(size)
-        body = field("MQTT") + bytes((4, flags, keepalive >> 8, keepalive & 255))
+        body = field("MQTT") + (4 << 24 | flags << 16 | keepalive).to_bytes(4, "big")
         for value in fields:
             body += field(value)
         self.hello = _packet(16, body)
 
     def connect(self):
-        """Open the connection. Returns whether the broker has a session."""
+        """Open the connection. Clears `granted` if the broker has no session, or may have a new one."""
         self.close()
         host, port, tls = self.broker
         # A name may have IPv6 and IPv4 addresses, of which only some may work.
-        for address in socket.getaddrinfo(host, port):
+        for address in socket.getaddrinfo(host, port, 0, 1):  # of a stream
             try:
+                self.start()
                 self.io = io = socket.socket(address[0])
                 self.open = True
-                io.settimeout(self.timeout / 1000)
-                io.connect(address[-1])
+                self.select = select.poll()
+                io.settimeout(0)
+                try:
+                    io.connect(address[-1])
+                except OSError as error:
+                    if error.args[0] | 4 != 119:  # EINPROGRESS is 115 or 119
+                        raise
+                while not self.wait(4, self.left()):
+                    pass
+                if tls:
+                    io.settimeout(5)  # a handshake in `tls` can feed no watchdog
+                    self.io = tls(io, host)
+                    io.settimeout(0)
+                    self.select.register(io, 0)
+                known = self.granted
+                self.granted = False  # where this is cut, the broker may keep a session without the subscriptions
+                self.call(self.hello, 2)
                 break
             except OSError as error:
                 failed = error
                 self.close()
         else:
             raise failed
-        if tls:
-            self.io = io = tls(io, host)
-        io.setblocking(False)
-        self.select = select.poll()
-        self.wait(4, 0)  # the poller allocates only at its first event
-        kept = self.call(self.hello, 2)
-        if kept & 255:
-            raise OSError("refused", kept)
-        return kept > 0
+        kept, code = self.buf[:2]
+        if code:
+            raise OSError("refused", code)
+        self.granted = kept and known
 
     def close(self):
         """Close the connection without DISCONNECT: the broker publishes the will."""
@@ -92,68 +101,61 @@ class Mqtt:
 
     def disconnect(self):
         """Send DISCONNECT and close: the broker deletes the will."""
-        self.write(bytes((0xE0, 0)), 0, 2)
-        self.close()
+        if self.open:
+            self.write(_packet(0xE0, b""), 0, 2)
+            self.close()
 
-    def subscribe(self, topic, qos):
-        """Returns when the broker has granted it."""
-        self.call(_packet(0x82, bytes((255, 255)) + field(topic) + bytes((qos,))), 9)
-        if self.buf[2] > 127:
-            raise OSError("refused", 128)
+    def subscribe(self, root, topics, qos):
+        """Ask for the topics root + each. The next QoS 1 publish waits for the answer, not this call.
+
+        What reads the answer raises OSError("refused", 128) if a topic is denied.
+        """
+        buf = b"\xff\xff"
+        for topic in topics:
+            buf += field(root + topic) + bytes((qos,))
+        self.granted = None
+        self.call(_packet(0x82, buf), 0)
 
     def publish(self, topic, p, qos, retain):
         """Publish the data of the Packer p (2 MiB at most). QoS 1: returns after the PUBACK.
 
-        topic: the result of `field`. p.start must be at least 6 + its length.
+        topic: the result of `field`. p.start must be at least 6 + its length. Where `p` is set, send() it first.
         """
-        if self.unconfirmed:
-            raise ValueError("unconfirmed")
         buf = p.buf
         at = p.start
-        self.id = id = self.id % 65534 + 1
         if qos:
             at -= 2
-            buf[at] = id >> 8
-            buf[at + 1] = id & 255
+            buf[at] = 0
+            buf[at + 1] = 1  # packet id: free again with each PUBACK
         at -= len(topic)
         for n in topic:
             buf[at] = n
             at += 1
         at -= len(topic) + 1
         n = p.pos - at - 1
-        if n >> 7:
-            if n >> 14:
-                buf[at] = n >> 14
+        for shift in range(14, -1, -7):
+            byte = n >> shift
+            if byte:
+                buf[at] = byte & 127 | (byte > 127) << 7
                 at -= 1
-                n |= 16384
-            buf[at] = n >> 7 & 255
-            at -= 1
-            n |= 128
-        buf[at] = n & 255
-        at -= 1
         buf[at] = 48 | qos << 1 | retain
         p.at = at
         if qos:
-            self.unconfirmed = p
-            self.resend(0)
-        else:
-            self.start()
-            self.write(buf, at, p.pos)
+            self.p = p
+        self.send(p, 0)
 
-    def resend(self, flags):
-        """After a reconnect: repeat the publish in flight with its packet id. flags: 8, DUP."""
-        p = self.unconfirmed
+    def send(self, p, flags):
+        """After a reconnect: repeat the publish of p, which is in flight, with its packet id. flags: 8, DUP."""
         p.buf[p.at] |= flags
         self.start()
         self.write(p.buf, p.at, p.pos)
-        while self.next(4) != self.id:
-            pass
-        self.unconfirmed = None
+        while self.p or self.granted is None:
+            self.recv(0)
 
     def poll(self, ms):
         """Wait up to ms for a packet and handle it; send PINGREQ if it is due. Returns whether there was a packet."""
         if self.keepalive and time.ticks_diff(time.ticks_ms(), self.sent) > self.keepalive * 750:
-            self.call(bytes((0xC0, 0)), 13)
+            self.call(_packet(0xC0, b""), 13)
         got = self.io.readinto(self.buf, 1)  # before waiting: TLS may hold bytes that the poller does not see
         if got or self.wait(1, ms):
             self.start()
@@ -162,17 +164,14 @@ class Mqtt:
 
     def start(self):
         # Sets the deadlines of a call.
-        self.due = time.ticks_add(time.ticks_ms(), 8 * self.timeout)
-        self.extend()
-
-    def extend(self):
-        # A byte came or went: a slow link is no broken one.
-        self.end = time.ticks_add(time.ticks_ms(), self.timeout)
+        self.end = end = time.ticks_add(time.ticks_ms(), self.timeout)
+        self.due = time.ticks_add(end, 7 * self.timeout)
 
     def left(self):
-        # Milliseconds until the next deadline.
+        # Milliseconds until the next deadline, 1000 at most: `feed` is called so often.
+        self.feed()
         now = time.ticks_ms()
-        left = min(time.ticks_diff(self.end, now), time.ticks_diff(self.due, now))
+        left = min(time.ticks_diff(self.end, now), time.ticks_diff(self.due, now), 1000)
         if left > 0:
             return left
         raise OSError("deadline")
@@ -180,45 +179,40 @@ class Mqtt:
     def wait(self, flags, ms):
         # Waits until the socket can be read (1, POLLIN everywhere) or written (4, POLLOUT). Returns whether it can.
         self.select.register(self.io, flags)
-        return any(self.select.ipoll(ms))  # allocates nothing, unlike poll()
+        for _ in self.select.ipoll(ms):  # allocates nothing, unlike poll()
+            self.end = time.ticks_add(time.ticks_ms(), self.timeout)  # a slow link is no broken one
+            return True
 
     def call(self, buf, type):
-        # Writes a packet and waits for its response.
+        # Writes a packet and waits for a response of this type, which is in the buffer then. 0: there is none.
         self.start()
         self.write(buf, 0, len(buf))
-        return self.next(type)
+        while type and self.recv(0) != type:
+            pass
 
     def write(self, buf, at, end):
         while at < end:
             n = self.io.write(buf, at, end - at)
             if n:
                 at += n
-                self.extend()
+                self.sent = time.ticks_ms()
             else:
                 self.wait(4, self.left())
-        self.sent = time.ticks_ms()
 
     def read(self, n, at):
         # Fills the buffer from byte `at` to n.
         while at < n:
+            left = self.left()  # other packets do not extend the last deadline
             got = self.io.readinto(memoryview(self.buf)[at:] if at else self.buf, n - at)
             if got:
                 at += got
-                self.extend()
             elif got is None:
-                self.wait(1, self.left())
+                self.wait(1, left)
             else:
                 raise OSError("closed")
 
-    def next(self, type):
-        # Handles packets until one of this type comes. Returns the first two bytes of its body.
-        while self.recv(0) != type:
-            pass
-        return self.buf[0] << 8 | self.buf[1]
-
     def recv(self, n):
         # Handles a packet of which n bytes, 0 or 1, have been read. Returns its type.
-        self.left()  # other packets do not extend the last deadline
         self.read(1, n)
         buf = self.buf
         head = buf[0]
@@ -230,18 +224,27 @@ class Mqtt:
                 break
         size = min(n, len(buf))
         self.read(size, 0)
+        at = buf[0] << 8 | buf[1]  # length of the topic, or a packet id
         if head >> 4 == 3:
-            at = 2 + (buf[0] << 8 | buf[1])
-            qos = head & 2
-            if at + qos > size:
+            at += 2
+            end = at + (head & 2)  # of the packet id, with QoS 1
+            if end > size:
                 raise OSError("closed")
-            ack = bytes((0x40, 2)) + buf[at : at + qos]
             if n == size:
-                view = memoryview(buf)
-                self.on_message(bytes(view[2:at]), view[at + qos : n])
+                self.receive(bytes(buf[2:at]), memoryview(buf)[end:n])
+            if at < end:
+                buf[at - 2] = 64
+                buf[at - 1] = 2
+                self.write(buf, at - 2, end)
             while n > size:  # too large: skipped
                 n -= size
                 size = min(n, size)
                 self.read(size, 0)
-            self.write(ack, 0, 2 * qos)
-        return head >> 4
+        head >>= 4
+        if head == 4 and at == 1:
+            self.p = None
+        if head == 9:
+            if b"\x80" in buf[2:size]:
+                raise OSError("refused", 128)
+            self.granted = True
+        return head

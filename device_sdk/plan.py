@@ -3,164 +3,178 @@
 The agent imports it when the first plan comes, to save memory before. One result waits at a time: the next deployment
 begins when the service has confirmed the last result. An exception of a callback must never leave this module: it
 becomes a StatusReason.
+
+The file of a model is PATH: FILES + handle. One that replaces it is PATH.new until the result of its deployment is
+saved: only then `replace` moves the files. So after a loss of power all of them are the old or all the new ones.
 """
 
 import os
 from binascii import crc32
-from hashlib import sha1
+
+
+def ok(call, *args):
+    """Whether the call raised nothing."""
+    try:
+        call(*args)
+        return True
+    except Exception:
+        return None
+
+
+def format(error):
+    """An exception in words, the same on every runtime."""
+    if isinstance(error, MemoryError):
+        return "memory is full"
+    if 28 in error.args:  # ENOSPC, which has no text on MicroPython
+        return "flash is full"
+    return (str(error) or type(error).__name__)[:120]
+
+
+def replace(agent):
+    """Move the files as the result says. Repeated, it changes nothing more.
+
+    Agent.start calls it for a saved result, since power may have failed meanwhile. health.py puts its own in its place.
+    """
+    if agent.files is not None:
+        for row in agent.result[5]:
+            if row[5]:
+                path = agent.files + str(row[0])
+                if row[3]:
+                    ok(os.rename, path + ".new", path)  # on FAT first PATH goes: whole is then PATH.new
+                else:
+                    ok(os.remove, path)
 
 
 class Definition:
     """One model of a deployment, as in the plan.
 
     `state`: 1 = DEPLOY, 0 = UNDEPLOY (or a str that the protocol does not define). `checksum`: bytes for 40 hex digits,
-    else str or None. `size` in bytes, `url` and `checksum_type` (None: "SHA1") may be None. `path`: the verified file,
-    if the agent downloads files. A callback may set `name` and `version`: they become ModelName and ModelVersion of the
-    result.
+    else str or None. `size` in bytes, `url` and `checksum_type` (None: "SHA1") may be None. `path`, if the agent
+    downloads files: the verified file to install; after its deployment it is called PATH. A callback may set `name` and
+    `version`: they become ModelName and ModelVersion of the result.
+
+    As `agent.file` it downloads its file to flash, block by block, to PATH.new, unless PATH is that file already. Then
+    it sets `path`, or after a failure `reason`. After a crash it continues at the end of PATH.new, which it reads once
+    for the checksum. If PATH.new belongs to another file, the checksum is wrong, and the download starts from the
+    beginning. A checksum that is no SHA-1 is wrong too. It keeps at most one block in memory. It asks for what the link
+    carries in 4 s, so that no heartbeat waits long behind it.
     """
 
-    name = version = path = reason = rollback = None
+    # old: PATH, where there was a file before the deployment. new: PATH.new, where one was downloaded.
+    name = version = path = reason = rollback = old = new = None
+    # Refusals of the gateway; end of the requested range, 0 where all of it came; time of the last request or block,
+    # False: a block came now.
+    count = end = send = 0
 
-    def __init__(self, handle=None, state=None, checksum=None, size=None, url=None, checksum_type=None, *grown):
-        self.handle = handle
-        self.state = state
-        self.checksum = checksum
-        self.size = size
-        self.url = url
-        self.checksum_type = checksum_type
-        self.now = 1 - state if state in (0, 1) else state  # the state before the callback
+    def __init__(self, values, index):
+        self.index = index  # through all deployments of the plan
+        self.handle, self.state, self.checksum, self.size, self.url, self.checksum_type = (values + [None] * 6)[:6]
+        self.now = +(not self.state)  # the state before the callback
 
-    def waits(self):
-        """Whether the download of its file has neither succeeded nor failed."""
-        return not (self.path or self.reason)
+    def open(self, agent, path):
+        """Set `path`, or begin the download as `agent.file`. path: PATH."""
+        from hashlib import sha1  # some firmware has none
 
+        self.agent = agent
+        self.new = path + ".new"
+        if ok(self.read, path, sha1) and self.sum.digest() == self.checksum:
+            self.path = path
+            ok(os.remove, self.new)  # of another file: it must not take the place of this one
+        else:
+            ok(self.read, self.new, sha1)
+            self.file = open(self.new, "ab")
+            self.all = not self.at  # whether all of it was downloaded for this definition
+            self.since = agent.now  # time of the first request of this range
+            self.start = self.at - 64
+            agent.file = self
 
-class File:
-    """Downloads a model file to flash, block by block, to PATH.part, and renames it when the checksum is right.
-
-    It sets the `path` of its definition, `step`, or after a failure its `reason`. After a crash it continues at the end
-    of PATH.part, which it reads once for the checksum. If PATH.part belongs to another file, the checksum is wrong, and
-    the download starts from the beginning. It keeps at most one block in memory. It asks for what the link carries in
-    4 s, so that no heartbeat waits long behind it.
-    """
-
-    count = end = 0  # refusals of the gateway; end of the requested range
-
-    def __init__(self, step, digest, index, path, size):
-        self.step = step
-        self.of = digest, index
-        self.length = min(size or 4096, 4096) - 32  # of a block
-        path += step.handle
-        self.part = path + ".part"
-        if "/" in step.handle or type(step.checksum) is str or step.checksum_type:
-            raise ValueError("checksum")
-        try:
-            self.read(path, "rb")
-            self.file.close()
-            if self.sum.digest() == step.checksum:
-                step.path = path  # power failed between the rename and the result
-                return
-        except OSError:  # it is not there
-            pass
-        self.open()
-
-    def open(self):
-        self.read(self.part, "ab+")
-        self.whole = not self.at  # whether all of it was downloaded for this definition
-        self.asked = None  # time of the last request or block; None: the range is complete; False: a block came now
-        self.since = None  # time of the first request of this range
-        self.start = self.at - 64
-
-    def read(self, path, flags):
-        self.sum = sha1()
+    def read(self, path, hash):
+        self.sum = hash()
         self.at = 0
-        self.file = open(path, flags)
-        self.file.seek(0)
-        while True:
-            data = self.file.read(128)
-            if not data:
-                break
-            self.sum.update(data)
-            self.at += len(data)
+        with open(path, "rb") as file:
+            data = path
+            while data:
+                data = file.read(128)
+                self.sum.update(data)
+                self.at += len(data)
 
     def poll(self, p, now):
         """Write the next request into p, if one is due, and return its channel."""
-        if self.asked is False:
-            self.asked = now
-        if self.step.waits() and (self.asked is None or now - self.asked >= self.wait):
-            if self.asked is None:  # the range is complete
-                took = 0 if self.since is None else now - self.since
-                window = min(8 * (self.at - self.start) // (2 * took or 1), 8192)
+        if self.send is False:
+            self.send = now
+        new = self.at >= self.end
+        if new or now - self.send >= self.wait:
+            if new:
+                took = 2 * (now - self.since)
+                window = min(8 * (self.at - self.start) // (took or 1), 8192)
                 self.start = self.at
                 self.since = now
-                self.wait = max(3, min(2 * took, 30))
             else:  # nothing came: repeated, for less
-                window = self.size // 2
-                self.wait = min(2 * self.wait, 30)
-            self.size = window = max(window, 256)
-            self.asked = now
-            length = min(self.length, window)
+                took = 2 * self.wait
+                window = (self.end - self.at) // 2
+            self.wait = max(3, min(took, 30))
+            self.send = now
+            window = max(window, 256)
+            length = min((self.agent.max_payload or 4096) - 32, window)
             count = min(window // length, 64)
             self.end = self.at + count * length
-            p.any(self.of + (self.at, length, count))
+            p.any([self.agent.digest, self.index, self.at, length, count])
             return "read"
 
     def refused(self, reason):
         """The gateway has refused the file."""
         self.count += 1
         if self.count > 2:
-            self.fail(reason or "refused")
+            self.stop(reason or "refused")
 
-    def fail(self, reason):
-        self.step.reason = reason
-        try:
-            try:
-                self.file.close()
-            finally:
-                os.remove(self.part)  # it may have filled the flash
-        except OSError:
-            pass
+    def stop(self, reason):
+        ok(self.file.close)
+        if reason:
+            ok(os.remove, self.new)  # it may have filled the flash
+        self.reason = reason
+        self.agent.file = self.file = self.sum = None  # the file system's buffer is in it
 
     def receive(self, value):
         """Handle a block. A repeated block, or one after a missing block, changes nothing."""
         digest, index, offset, total, data = value[:5]
-        if self.of == (digest, index) and self.step.waits():
+        file = self.file
+        if digest == self.agent.digest and index == self.index:
             try:
-                self.put(offset, total, data)
+                if not offset:  # only now the size is known for sure
+                    stat = os.statvfs(self.new)
+                    free = stat[1] * stat[4]
+                    if total > free:
+                        if not self.agent.replace:
+                            raise OSError("flash is full: needs %d bytes, has %d" % (total, free))
+                        ok(os.remove, self.new[:-4])
+                end = offset + len(data)
+                self.send = False
+                if offset == self.at:
+                    self.sum.update(data)
+                    file.write(data)
+                    self.at = end
+                    if end >> 12 > offset >> 12:  # a power cut loses no more
+                        file.flush()
+                if end >= min(self.end, total):
+                    file.flush()
+                    self.end = 0
+                if self.at >= total:
+                    if self.checksum in (None, self.sum.digest()):
+                        self.path = self.new
+                        self.stop(None)
+                    else:
+                        self.stop("checksum")
+                        if not self.all:
+                            self.reason = None  # once more, from its beginning
             except OSError as error:  # of the flash
-                self.fail(str(error))
-
-    def put(self, offset, total, data):
-        end = offset + len(data)
-        if self.asked is not None:
-            self.asked = False
-        if offset == self.at:
-            self.sum.update(data)
-            self.file.write(data)
-            self.at = end
-            if end // 4096 > offset // 4096:  # a power cut loses no more
-                self.file.flush()
-        if end >= min(self.end, total):
-            self.file.flush()
-            self.asked = None
-        if self.at < total:
-            return
-        if self.step.checksum in (None, self.sum.digest()):
-            self.file.close()
-            path = self.part[:-5]
-            os.rename(self.part, path)
-            self.step.path = path
-        else:
-            self.fail("checksum")
-            if not self.whole:
-                self.step.reason = None
-                self.open()
+                self.stop(format(error))
 
 
 class Plan:
     """Makes the decoded `plan` the agent's newest. For a wrong value it raises, and the agent keeps the last plan.
 
-    A deployment that was in the last plan too, and was carried out, is not repeated.
+    A deployment that was in the last plan too, and was carried out, is not repeated. One that failed for a reason with
+    "is full" is: with the next plan, or after a restart. `agent.done` has 0 for it.
     """
 
     def __init__(self, agent, value):
@@ -169,96 +183,97 @@ class Plan:
             raise ValueError
         self.items = []
         done = []
+        index = 0
         for each in deployments:
             name, policy, definitions, kind = (each + [None] * 4)[:4]
             same = [name, policy]  # a size or a URL makes no other deployment
             steps = []
-            seen = []
             for values in definitions or ():
-                step = Definition(*values)
-                if kind not in (None, "Model"):
+                step = Definition(values, index)
+                index += 1
+                if kind and kind != "Model":
                     step.reason = "unknown type"
-                if values[:2] in seen:
+                if "/" in str(step.handle):
+                    step.reason = "handle"  # its file would be in another folder
+                if step.handle in same[2::3]:
                     step.reason = "twice"  # its file would replace that of the first
-                seen.append(values[:2])
                 same += step.handle, step.state, step.checksum
                 steps.append(step)
-            crc = crc32(repr(same).encode())
+            crc = crc32(bytes(repr(same), "utf-8"))
             if crc in agent.done:
                 done.append(crc)
-            self.items.append((crc, name, policy, steps))
+            self.items.append([crc, name, policy, steps])
         if agent.file:
-            try:
-                agent.file.file.close()
-            except OSError:  # of the flash: missing bytes are downloaded later
-                pass
+            ok(agent.file.file.close)  # missing bytes are downloaded later
         agent.file = None
         agent.done = done
         agent.digest = digest
         self.agent = agent
         self.start = agent.now + agent.shift
 
-    def work(self, clock):
-        """Carry out the next deployment. Returns False if it must wait."""
+    def work(self, now):
+        """Carry out the next deployment. Returns False if it must wait.
+
+        DO_NOTHING continues after a failure. ROLLBACK_ON_FAILURE (or an unknown policy) stops at the first failure and
+        undoes the steps in reverse order, also the one that failed where it replaces a model: `install` may have begun.
+        """
         agent = self.agent
-        index = 0
-        for crc, name, policy, steps in self.items:
+        for item in self.items:
+            crc, title, policy, steps = item
             if crc not in agent.done:
-                if agent.result or (agent.files is not None and self.fetch(steps, index)):
+                if agent.result:
                     return False
-                message = self.exec(steps, policy)
+                if agent.files is not None:
+                    for step in steps:
+                        path = agent.files + str(step.handle)
+                        if step.state == 1 and not (step.path or step.reason):
+                            if not agent.file:
+                                try:
+                                    step.open(agent, path)
+                                except Exception as error:
+                                    agent.error = error
+                                    step.reason = format(error)
+                            if agent.file:
+                                return False
+                        if ok(os.stat, path):
+                            step.old = path
+                            step.now = 1
+                message = None
                 rows = []
+                done = []
+                for step in steps:
+                    if message and policy != 1:
+                        step.reason = "skipped"
+                    elif not step.reason:
+                        step.reason = self.call(step, step.state)
+                        if not step.reason or (step.old and step.state):
+                            done.insert(0, step)
+                    if step.reason and not message:
+                        message = "%s: %s" % (step.handle, step.reason)
+                if message and policy != 1:
+                    for step in done:
+                        step.path = step.old or step.path
+                        step.reason = step.reason or "undone"
+                        step.rollback = self.call(step, 1 if step.old else 1 - step.state)
                 for s in steps:
-                    good = int(not s.reason)
-                    rows.append((s.handle, s.name, s.version, s.state, s.now, good, s.reason, s.rollback))
-                end = clock() + agent.shift
-                agent.result = [name, "FAIL" if message else "SUCCESS", message, self.start, end, rows]
+                    if "is full" in str(s.reason):
+                        crc = item[0] = 0
+                    rows.append((s.handle, s.name, s.version, s.state, s.now, +(not s.reason), s.reason, s.rollback))
+                end = now() + agent.shift
+                agent.result = [title, "FAIL" if message else "SUCCESS", message, self.start, end, rows]
                 agent.seq += 1  # a heartbeat that asked for the time may have used the last one
                 self.start = end
                 agent.done.append(crc)
                 agent.due = agent.now
                 agent.have = 0  # the device no longer has the previous plan as a whole
-                break
-            index += len(steps)
-        else:
-            agent.have = agent.digest
+                agent.save(None)
+                replace(agent)
+                for s in steps:
+                    ok(os.remove, s.new)  # of one that failed; the others have their place
+                return True
+        agent.have = agent.digest
         agent.save(None)
         return True
-
-    def fetch(self, steps, index):
-        # Whether a download is not finished.
-        agent = self.agent
-        for step in steps:
-            if step.state == 1 and step.waits():
-                if not agent.file or agent.file.step is not step:
-                    try:
-                        agent.file = File(step, agent.digest, index, agent.files, agent.max_payload)
-                    except Exception as error:
-                        step.reason = str(error)
-                if step.waits():
-                    return True
-            index += 1
-        agent.file = None
-
-    def exec(self, steps, policy):
-        # None, or the failure as text. DO_NOTHING continues after a failure. ROLLBACK_ON_FAILURE (or an unknown policy)
-        # stops at the first failure and undoes the steps in reverse order.
-        message = None
-        done = []
-        for step in steps:
-            if message and policy != 1:
-                step.reason = "skipped"
-            else:
-                step.reason = step.reason or self.call(step, step.state)
-                if not step.reason:
-                    done.insert(0, step)
-                elif not message:
-                    message = "%s: %s" % (step.handle, step.reason)
-        if message and policy != 1:
-            for step in done:
-                step.reason = "undone"
-                step.rollback = self.call(step, 1 - step.state)
-        return message
 
     def call(self, step, state):
         # None, or the failure as text.
@@ -266,4 +281,4 @@ class Plan:
             self.agent.call[state](step)
             step.now = state
         except Exception as error:
-            return (str(error) or type(error).__name__)[:120]
+            return format(error)

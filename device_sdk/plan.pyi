@@ -1,10 +1,15 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from .agent import Agent
 from .heartbeat import Packer
 
+def ok(call: Callable[..., object], *args: Any) -> bool | None: ...
+def format(error: Exception) -> str: ...
+def replace(agent: Agent) -> None: ...
+
 class Definition:
+    index: int
     handle: str | None
     state: int | str | None
     checksum: bytes | str | None
@@ -16,50 +21,32 @@ class Definition:
     path: str | None
     reason: str | None
     rollback: str | None
-    now: int | str | None
-    def __init__(
-        self,
-        handle: str | None = None,
-        state: int | str | None = None,
-        checksum: bytes | str | None = None,
-        size: int | None = None,
-        url: str | None = None,
-        checksum_type: str | None = None,
-        *grown: object,
-    ) -> None: ...
-    def waits(self) -> bool: ...
-
-class File:
-    step: Definition
-    of: tuple[int, int]
-    length: int
-    count: int
-    part: str
+    old: str | None
+    now: int
+    agent: Agent
+    new: str | None
     sum: Any
     at: int
-    file: BinaryIO
-    whole: bool
-    asked: int | bool | None
-    since: int | None
+    file: BinaryIO | None
+    all: bool
+    since: int
     start: int
-    size: int
     wait: int
+    count: int
     end: int
-    def __init__(self, step: Definition, digest: int, index: int, path: str, size: int | None) -> None: ...
+    send: int | bool
+    def __init__(self, values: list[Any], index: int) -> None: ...
+    def open(self, agent: Agent, path: str) -> None: ...
+    def read(self, path: str, hash: Callable[[], Any]) -> None: ...
     def poll(self, p: Packer, now: int) -> str | None: ...
     def refused(self, reason: str | None) -> None: ...
-    def fail(self, reason: str) -> None: ...
-    def open(self) -> None: ...
-    def read(self, path: str, flags: str) -> None: ...
+    def stop(self, reason: str | None) -> None: ...
     def receive(self, value: list[Any]) -> None: ...
-    def put(self, offset: int, total: int, data: bytes) -> None: ...
 
 class Plan:
-    items: list[tuple[int, str, int | None, list[Definition]]]
+    items: list[list[Any]]
     agent: Agent
     start: int
     def __init__(self, agent: Agent, value: list[Any]) -> None: ...
-    def work(self, clock: Callable[[], int]) -> bool: ...
-    def fetch(self, steps: Sequence[Definition], index: int) -> bool | None: ...
-    def exec(self, steps: Sequence[Definition], policy: int | None) -> str | None: ...
-    def call(self, step: Definition, state: int) -> str | None: ...
+    def work(self, now: Callable[[], int]) -> bool: ...
+    def call(self, step: Definition, state: int | str | None) -> str | None: ...

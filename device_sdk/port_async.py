@@ -15,9 +15,12 @@ class AsyncPort(Port):
 
     Of Port it uses only the uptime and the topics. size: bytes of the largest payload that the device sends. A call
     that raises OSError or EOFError, as the network may, is repeated after a random wait that grows up to a minute.
+    log: as in Port.
     """
 
-    def __init__(self, agent, client, fleet, device, root="edge", size=512, clock=unix_time):
+    log = None
+
+    def __init__(self, agent, client, fleet, device, root="edge", size=512, clock=unix_time, log=None):
         self.agent = agent
         self.clock = clock
         self._client = client
@@ -25,13 +28,18 @@ class AsyncPort(Port):
         self.p = Packer(size, 0)
         self._got = asyncio.Event()
         self.at = time.ticks_ms()
+        if log:
+            from .log import Log
+
+            self.log = Log(log, self)
         agent.start(0, clock(), random16(), False, self.p)
 
     async def serve(self):
         """Never returns. Raises what the client raises, but for OSError and EOFError."""
-        await self._repeat(self._client.connect)
-        tasks = asyncio.create_task(self._subscribe()), asyncio.create_task(self._repeat(self._read))
+        tasks = [asyncio.create_task(self._measure())]
         try:
+            await self._repeat(self._client.connect)
+            tasks += asyncio.create_task(self._subscribe()), asyncio.create_task(self._repeat(self._read))
             while True:
                 await self._send()
                 for task in tasks:
@@ -56,11 +64,22 @@ class AsyncPort(Port):
         self._got.clear()
         while self.agent.work(self.now):
             pass
+        if self.log:
+            self.log.look()
+
+    async def _measure(self):
+        # A publish waits while there is no connection.
+        while True:
+            await asyncio.sleep(1)
+            self.agent.update(self.now())
 
     async def _subscribe(self):
         while True:
             await self._client.up.wait()
             self._client.up.clear()
+            self.agent.open += 1
+            if self.log:
+                self.log.connected()
             for channel in CHANNELS:
                 await self._repeat(self._client.subscribe, self.root + channel, 1)
 
@@ -79,5 +98,7 @@ class AsyncPort(Port):
                 return
             except (OSError, EOFError) as error:
                 self.error = error
+                if self.log:
+                    self.log.failed(error)
             await asyncio.sleep(random16() % wait / 1000)
             wait = min(wait * 2, 60000)

@@ -2,9 +2,11 @@ from collections.abc import Callable
 from typing import Any
 
 from .agent import Agent
+from .log import Log
 from .port import Port
 
 class AsyncPort(Port):
+    log: Log | None
     def __init__(
         self,
         agent: Agent,
@@ -14,5 +16,6 @@ class AsyncPort(Port):
         root: str = "edge",
         size: int = 512,
         clock: Callable[[], int | None] = ...,
+        log: Callable[[str], object] | None = None,
     ) -> None: ...
     async def serve(self) -> None: ...

@@ -6,9 +6,11 @@ runs in its own thread (`client.loop_start()`); the agent runs in the thread of 
 
 import logging
 import queue
+import sys
 
 from .heartbeat import Packer
 from .host import time
+from .log import Log, words
 from .port import CHANNELS, random16, unix_time
 
 RETRY = 1.0
@@ -26,21 +28,25 @@ def _failure(reason, granted=0):
 
 
 class PahoPort:
-    """client: a paho.mqtt.client.Client. The port sets its on_connect, on_disconnect, on_publish and on_subscribe, and
-    its callbacks for the device's topics. With MQTT 5 the broker reports a denied publish; with 3.1.1 it confirms it.
+    """client: a paho.mqtt.client.Client. The port sets its on_connect, on_disconnect, on_publish and on_subscribe, its
+    on_connect_fail if it has none, and its callbacks for the device's topics. With MQTT 5 the broker reports a denied
+    publish; with 3.1.1 it confirms it.
 
     size: bytes of the largest payload that the device sends. clock: returns Unix seconds, or None. log: the thread of
-    run() calls it with one line for each refusal of the broker; None: a warning of the logger "device_sdk".
+    run() calls it with one line for each refusal of the broker, and for what happens else, as in Port; None:
+    refusals are warnings of the logger "device_sdk". live: announces on the channel `live` that the device is connected
+    and, as the client's last will, that it is gone: if the client is connected already, it has no will.
     """
 
     error = None  # an OSError with the last such line; None after a confirmed publish
 
-    def __init__(self, agent, client, fleet, device, root="edge", size=4096, clock=unix_time, log=None):
+    def __init__(self, agent, client, fleet, device, root="edge", size=4096, clock=unix_time, log=None, live=False):
         self.agent = agent
         self._log = log or logging.getLogger("device_sdk").warning
+        self._words = None
         self._client = client
         self._clock = clock
-        self._prefix = "{}/{}/{}/".format(root, fleet, device)
+        self.root = "{}/{}/{}/".format(root, fleet, device)
         self._out = Packer(size, 0)
         self._events = queue.Queue(256)
         self._in_flight = None  # (channel, packet id)
@@ -51,25 +57,40 @@ class PahoPort:
         self._retry = 0.0  # monotonic time of the next publish
         self._started = time.monotonic()
         self.stopped = False
+        if log:
+            self._words = Log(log, self)
         agent.start(self.uptime(), clock(), random16(), False, self._out)
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
         client.on_subscribe = self._on_subscribe
+        self._live = live
+        if client.on_connect_fail is None:
+            client.on_connect_fail = self._on_connect_fail
+        if live and not client.is_connected():
+            client.will_set(self.root + "live", b"\x91\x00", 1, True)
         for channel in CHANNELS:
-            client.message_callback_add(self._prefix + channel, self._on_message)
+            client.message_callback_add(self.root + channel, self._on_message)
         if client.is_connected():
             self._was_up = True
+            agent.open += 1
             self._subscribe()
+            self._put(self._connected)
 
     def uptime(self):
         """Whole seconds since the port was made."""
         return int(time.monotonic() - self._started)
 
     def run(self):
-        """Runs until stop() is called."""
-        while not self.stopped:
-            self.step(1.0)
+        """Runs until stop() is called. Ctrl-C ends the program with the exit status 130."""
+        try:
+            while not self.stopped:
+                self.step(1.0)
+        except KeyboardInterrupt:
+            if not self._live:  # otherwise the broker would delete the will
+                self._client.disconnect()
+                self._client.loop_stop()
+            sys.exit(130)
 
     def stop(self):
         self.stopped = True
@@ -78,6 +99,7 @@ class PahoPort:
     def step(self, seconds=0.0):
         """Do what is due, then wait up to `seconds` for the client's next event."""
         self._send()
+        self.agent.update(self.uptime())  # where nothing can be sent
         try:
             event = self._events.get(timeout=min(seconds, self._max_wait())) if seconds else self._events.get_nowait()
         except queue.Empty:
@@ -88,6 +110,8 @@ class PahoPort:
             event = None if self._events.empty() else self._events.get_nowait()
         while self.agent.work(self.uptime):
             pass
+        if self._words:
+            self._words.look()
 
     def _max_wait(self):
         # Not 0: with a publish in flight, or without a connection, there is nothing to do.
@@ -108,7 +132,7 @@ class PahoPort:
             payload = bytes(self._out.buf[: self._out.pos])
             self._confirmed.clear()  # of the user's own publishes
             try:
-                info = self._client.publish(self._prefix + channel, payload, 1, channel == "hello")
+                info = self._client.publish(self.root + channel, payload, 1, channel == "hello")
             except Exception as error:  # its thread may end the connection at any moment
                 return self._refused(channel, "raised %r" % error)
             if info.rc == QUEUE_FULL:
@@ -139,10 +163,12 @@ class PahoPort:
             agent.fetch = False  # otherwise no heartbeat would be sent; the gateway answers their `have` with the plan
         self._retry = time.monotonic() + self._wait * (0.5 + random16() / 131072)  # a fleet must not retry together
         self._wait = min(2 * self._wait, RETRY_MOST)
-        self._report("publish on %s%s %s" % (self._prefix, channel, how))
+        self._report("publish on %s%s %s" % (self.root, channel, how))
 
     def _report(self, line):
         self.error = OSError(line)
+        if self._words:
+            self._words.told.pop("up", None)  # the next connection is said again
         try:
             self._log(line)
         except Exception as error:  # of the user's function
@@ -150,7 +176,11 @@ class PahoPort:
 
     def _subscribe(self):
         try:
-            self._subscription = self._client.subscribe([(self._prefix + channel, 1) for channel in CHANNELS])[1]
+            if self._live:
+                p = Packer(16, 0)
+                p.any((1, self.agent.interval))
+                self._client.publish(self.root + "live", bytes(p.buf[: p.pos]), 1, True)
+            self._subscription = self._client.subscribe([(self.root + channel, 1) for channel in CHANNELS])[1]
         except Exception as error:  # it would end paho's thread
             self._put(self._report, "subscribe raised %r" % error)
 
@@ -159,7 +189,16 @@ class PahoPort:
             for channel, reason in zip(CHANNELS, reasons):
                 failure = _failure(reason, 2)
                 if failure:
-                    self._report("subscribe to %s%s was denied by the broker: %s" % (self._prefix, channel, failure))
+                    self._report("subscribe to %s%s was denied by the broker: %s" % (self.root, channel, failure))
+
+    def _connected(self):
+        if self._words:
+            self._words.connected()
+
+    def _failed(self, error):
+        text = "not connected: " + words(error, False)
+        if str(self.error) != text:
+            self._report(text)
 
     def _wake(self):
         pass
@@ -178,8 +217,12 @@ class PahoPort:
         if failure:
             return self._put(self._report, "the broker refuses the connection: " + failure)
         self._was_up = True
+        self.agent.open += 1
         self._subscribe()
-        self._put(self._wake)
+        self._put(self._connected)
+
+    def _on_connect_fail(self, client, userdata):
+        self._put(self._failed, sys.exc_info()[1])  # paho calls it while it handles the exception
 
     def _on_disconnect(self, client, userdata, *rest):
         was_up, self._was_up = self._was_up, False

@@ -10,6 +10,7 @@ QUEUE_FULL: int
 class PahoPort:
     agent: Agent
     stopped: bool
+    root: str
     error: Exception | None
     def __init__(
         self,
@@ -21,6 +22,7 @@ class PahoPort:
         size: int = 4096,
         clock: Callable[[], int | None] = ...,
         log: Callable[[str], object] | None = None,
+        live: bool = False,
     ) -> None: ...
     def uptime(self) -> int: ...
     def run(self) -> None: ...

@@ -23,24 +23,27 @@ def over(kind):
 class Umqtt:
     """The interface of `Mqtt` over a client of umqtt. It raises only OSError."""
 
-    open = False
-    unconfirmed = None
+    open = granted = False
+    p = feed = None
 
     def __init__(self, kind, host, port, flags, fields, keepalive, tls, size, on_message):
         name, user, password = fields
+        self.broker = host, port
         more = {"ssl": tls} if tls else {}
         self._client = kind(name, host, port, user, password, keepalive, **more)
         self._client.set_callback(on_message)
         self._keepalive = keepalive
 
     def connect(self):
-        """Returns whether the broker has a session."""
+        """As in Mqtt."""
         self.open = True  # a connect that fails leaves a socket
+        known = self.granted
+        self.granted = False
         kept = self._do(self._client.connect, False)
         self._poll = select.poll()
         self._poll.register(self._client.sock, select.POLLIN)
         self._wrote = time.ticks_ms()
-        return bool(kept)
+        self.granted = bool(kept and known)
 
     def close(self):
         if self.open:
@@ -48,20 +51,27 @@ class Umqtt:
             if self._client.sock:
                 self._client.sock.close()
 
-    def subscribe(self, topic, qos):
-        self._do(self._client.subscribe, topic, qos)
+    def disconnect(self):
+        if self.open:
+            self._do(self._client.disconnect)
+            self.open = False
+
+    def subscribe(self, root, topics, qos):
+        """Returns when the broker has granted them."""
+        for topic in topics:
+            self._do(self._client.subscribe, (root + topic).encode(), qos)
+        self.granted = True
 
     def publish(self, topic, p, qos, retain):
         """As in Mqtt, always with QoS 1."""
-        self.unconfirmed = p
+        self.p = p
         self._topic = topic[2:]
         self._retain = retain
-        self.resend(0)
+        self.send(p, 0)
 
-    def resend(self, flags):
-        p = self.unconfirmed
+    def send(self, p, flags):
         self._do(self._client.publish, self._topic, bytes(p.buf[p.start : p.pos]), self._retain, 1)
-        self.unconfirmed = None
+        self.p = None
 
     def poll(self, ms):
         """Wait up to ms for a message; send PINGREQ if it is due."""

@@ -1,6 +1,7 @@
 """A host as a managed device, over its own paho-mqtt client: `python host.py BROKER FLEET DEVICE [PASSWORD]`.
 
-It sends a heartbeat each minute and prints the models of a plan. It does not download them.
+It sends a heartbeat each minute and prints what happens, and the models of a plan. It does not download them. Ctrl-C
+ends it.
 """
 # mypy: ignore-errors
 
@@ -37,13 +38,18 @@ def main(host, fleet, device, password=None):
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"{fleet}/{device}", protocol=paho.MQTTv5)
     client.username_pw_set(f"{fleet}/{device}", password)
     agent = Agent(LAYOUT, install, remove, measure, store=in_file("agent.state"), max_payload=None)
-    port = PahoPort(agent, client, fleet, device)
+    port = PahoPort(agent, client, fleet, device, log=print)
     session = Properties(PacketTypes.CONNECT)
     session.SessionExpiryInterval = DAY
-    client.connect(host, clean_start=False, properties=session)
+    print("connecting to", host, "as", f"{fleet}/{device}")
+    client.connect_async(host, clean_start=False, properties=session)  # it tries until the broker is there
     client.loop_start()
     port.run()
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in (4, 5) or sys.argv[1].startswith("-"):
+        help = "--help" in sys.argv
+        print(__doc__ if help else "usage: python host.py BROKER FLEET DEVICE [PASSWORD]")
+        sys.exit(0 if help else 2)
     main(*sys.argv[1:])

@@ -1,8 +1,8 @@
 """A device that reads its broker, names and credential from the board file of `edge-gateway devices add`.
 
 On a board: copy that file as board.json, this one as main.py and device_sdk beside them, and connect the network first.
-On a host: `python provisioned.py FILE`. It uses a password or a certificate, over TLS, on MicroPython and CPython.
-Model files are written to the current directory.
+On a host: `python provisioned.py [FILE]`, and Ctrl-C ends it. It uses a password or a certificate, over TLS, on
+MicroPython and CPython, and prints what happens. Model files are written to the current directory.
 """
 # mypy: ignore-errors
 
@@ -16,6 +16,10 @@ from device_sdk.agent import Agent
 from device_sdk.port import Port, in_file
 
 LAYOUT = ["provisioned 1.0", [["system", "free-heap"]], []]
+USAGE = (
+    "usage: python provisioned.py [FILE], where FILE (board.json) is what this command prints at the site: "
+    "edge-gateway devices add FLEET DEVICE --print"
+)
 MICROPYTHON = sys.implementation.name == "micropython"
 
 
@@ -34,7 +38,8 @@ def wrapper(board):
     if "cert" in board:
         show(context, a2b_base64(board["cert"]), a2b_base64(board["key"]))
     if MICROPYTHON:
-        return lambda sock, host: context.wrap_socket(sock, server_hostname=host)
+        # The handshake comes with the first bytes: so a watchdog is fed meanwhile.
+        return lambda sock, host: context.wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
     from device_sdk.host import tls
 
     return tls(context)
@@ -74,9 +79,25 @@ def remove(definition):
 
 
 def main(path="board.json"):
+    try:
+        board = read(path)
+    except OSError:
+        return end(path + " is missing: " + USAGE)
+    except ValueError:
+        return end(path + " is no JSON: " + USAGE)
     agent = Agent(LAYOUT, install, remove, measure, store=in_file("agent.state"), files="")
-    port(agent, read(path)).run()
+    port(agent, board, log=print).run()
+
+
+def end(text):
+    """On a board print it, since an exit would reset the board; on a host exit with it."""
+    print(text) if MICROPYTHON else sys.exit(text)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if "--help" in sys.argv:
+        print(USAGE)
+    elif sys.argv[2:]:
+        end(USAGE)
+    else:
+        main(*sys.argv[1:])

@@ -1,6 +1,7 @@
 """A board in deep sleep between its heartbeats. Fill in the names, copy it to the board as main.py.
 
-It takes plans: it stays awake while a plan, a model file or a result is under way, and goes on at its next wake.
+It takes plans: it stays awake while a plan, a model file or a result is under way, and goes on at its next wake. It
+announces when that is, so that its silence is not taken for a failure.
 The memory of the board's clock keeps tag, time and a result that is not acked, while the board has power. A board
 without such memory uses `in_file("agent.state")`.
 """
@@ -10,7 +11,7 @@ import machine
 import network
 
 from device_sdk.agent import Agent
-from device_sdk.port import Port
+from device_sdk.port_board import BoardPort
 
 LAYOUT = ["sleeper 1.0", [["system", "voltage", -3]], []]
 AWAKE = 60  # maximum seconds: without a broker the battery must not be emptied
@@ -34,9 +35,8 @@ wlan.connect("network", "secret")
 
 agent = Agent(LAYOUT, install, remove, measure, interval=600, store=machine.RTC().memory, files="")
 woke = machine.reset_cause() == machine.DEEPSLEEP_RESET
-port = Port(agent, "broker.local", "fleet-a", "dev-000001", password="secret", woke=woke)
+port = BoardPort(agent, "broker.local", "fleet-a", "dev-000001", password="secret", wlan=wlan, woke=woke, live=True)
 while (agent.busy or not agent.wait(port.now())) and port.now() < AWAKE:
     port.step(100)
-port.client.close()
-agent.save(600)
+port.sleep(600)
 machine.deepsleep(600000)

@@ -1,4 +1,4 @@
-"""A flash chip in RAM that loses power at one of its writes, with littlefs on it. MicroPython alone has that.
+"""A flash chip in RAM that loses power at one of its writes, with littlefs or FAT on it. MicroPython alone has that.
 
 Everything that is written after the cut is lost, as a program's own memory is: who uses it asks `dead` after each step.
 """
@@ -11,11 +11,15 @@ ERASE, COUNT, SIZE = 6, 4, 5  # ioctl
 
 
 class Flash:
-    """A block device over `data`, a bytearray; `left` writes and erasures succeed, the next one is torn."""
+    """A block device over `data`, a bytearray; `left` writes and erasures succeed, the next one is torn.
 
-    def __init__(self, data, left):
+    whole: a torn write writes nothing: FAT bears no half sectors, and SD cards write none.
+    """
+
+    def __init__(self, data, left, whole=False):
         self.data = data
         self.left = left
+        self.whole = whole
         self.dead = False
 
     def _torn(self):
@@ -35,7 +39,7 @@ class Flash:
             return -EIO
         size = len(buf)
         if self._torn():
-            size //= 2
+            size = 0 if self.whole else size // 2
         at = n * BLOCK + offset
         self.data[at : at + size] = memoryview(buf)[:size]
         return -EIO if self.dead else 0
@@ -52,21 +56,22 @@ class Flash:
         return 0
 
 
-def formatted(size):
+def formatted(size, fat=False):
     """The data of an empty file system."""
     data = bytearray(size)
-    vfs.VfsLfs2.mkfs(Flash(data, 1 << 30))
+    (vfs.VfsFat if fat else vfs.VfsLfs2).mkfs(Flash(data, 1 << 30))
     return data
 
 
 class Powered:
     """A context in which /flash is mounted, until its power fails at that write."""
 
-    def __init__(self, data, left):
-        self.flash = Flash(data, left)
+    def __init__(self, data, left, fat=False):
+        self.flash = Flash(data, left, fat)
+        self.fat = fat
 
     def __enter__(self):
-        vfs.mount(vfs.VfsLfs2(self.flash), "/flash")
+        vfs.mount((vfs.VfsFat if self.fat else vfs.VfsLfs2)(self.flash), "/flash")
         return self.flash
 
     def __exit__(self, *error):

@@ -32,7 +32,7 @@ def whole(size, block):
 
 
 def clean():
-    for name in ("m", "m.part"):
+    for name in ("m", "m.new"):
         try:
             os.remove(FOLDER + "/" + name)
         except OSError:
@@ -79,7 +79,7 @@ def fetch(size, block, room, plan, buf):
             buf[-block - 2] = n >> 8
             buf[-block - 1] = n & 255
             receive(agent, "block", whole if n == block else last)
-        if agent.bad or not agent.file or agent.file.step.path is None:
+        if agent.bad or agent.file:
             return False
     except MemoryError:
         return False

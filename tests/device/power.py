@@ -1,8 +1,11 @@
-"""A device under power cuts: `power.py CUTS SEED [files]`, run by MicroPython; one JSON line out.
+"""A device under power cuts: `power.py CUTS SEED [files|fat|health]`, run by MicroPython; one JSON line out.
 
 The agent keeps its state, and with `files` its models, on a flash that loses power at a random write, again and again.
-Between two cuts it gets plans, and acks that are late, lost or doubled; with `files`, 2 % of the blocks are lost. The
-gateway here asserts what must never be seen, at the moment at which it would be seen.
+Between two cuts it gets plans, and acks that are late, lost or doubled; with `files`, 2 % of the blocks are lost. With
+`fat` the models are on FAT, and the state is in memory that keeps it, as a board's RTC; with `health`, old models are
+kept until the result is confirmed. The gateway here asserts what
+must never be seen, at the moment at which it would be seen. After each start the files must be those that the results
+name: of the two models of a deployment both new ones, or both old ones.
 """
 
 import gc
@@ -12,6 +15,7 @@ import sys
 from hashlib import sha1
 
 from device_sdk.agent import Agent
+from device_sdk.health import Health
 from device_sdk.heartbeat import Packer
 from device_sdk.port import in_file
 from tests.device.flash import Powered, formatted
@@ -53,7 +57,9 @@ class Gateway:
         self.files = files
         self.now = 0  # of the world
         self.plan = 0
-        self.model = b""
+        self.models = {}  # of the newest plan: content by handle
+        self.before = {}  # of all deployments with a result here
+        self.failed = 0
         self.performed = set()
         self.reported = set()
         self.recorded = set()
@@ -61,6 +67,7 @@ class Gateway:
         self.carried = {}  # by seq: the deployment whose result came with it
         self.late = []  # acks on their way
         self.reached = None  # how far the newest plan's file has come for sure; None: nothing is known
+        self.at = 0  # of the block that is expected next
         self.again = 0  # the most bytes that a cut cost
         self.fresh = True  # no block was asked for since the last boot
         self.installed = 0
@@ -70,15 +77,18 @@ class Gateway:
         self.plan += 1
         self.reached = None
         if self.files:
-            piece = bytes([random.getrandbits(8) for _ in range(97)])
-            self.model = (piece * 400)[: random.randint(0, 20000)]
+            # Names come again, so that what an abandoned download left is found by another one.
+            self.models = {"m-%d" % (self.plan % 3): content(20000), "n-%d" % (self.plan % 2): content(3000)}
 
     def plan_value(self):
         k = self.plan
         if not self.files:
             return [k, [["d-%d" % k, k % 2, [["m-%d" % k, 1], ["never", 1]] if k % 3 else [["m-%d" % k, 1]]]]]
-        # Names come again, so that what an abandoned download left is found by another one.
-        return [k, [["d-%d" % k, 0, [["m-%d" % (k % 3), 1, sha1(self.model).digest(), len(self.model)]]]]]
+        models = [[each, 1, sha1(self.models[each]).digest()] for each in self.handles()]
+        return [k, [["d-%d" % k, 0, models]]]
+
+    def handles(self):
+        return sorted(self.models)
 
     def take(self, channel, value):
         if channel == "hello":
@@ -99,23 +109,52 @@ class Gateway:
 
     def _result(self, result, seq):
         k = int(result[0][2:])
-        assert k in self.performed, "a result of what was not done"
+        assert k in self.performed, "a result of what was not done: %s" % result
         assert self.carried.setdefault(seq, k) == k, "one seq for two results"
         handle = result[5][0][0]
         assert handle == "m-%d" % (k % 3 if self.files else k), "a result of another deployment"
-        assert result[1] == ("FAIL" if not self.files and k % 3 else "SUCCESS"), result
+        fails = not k % 4 if self.files else k % 3
+        assert result[1] == ("FAIL" if fails else "SUCCESS"), result
+        if self.files and k not in self.recorded:
+            for row in result[5]:
+                assert row[4] == (1 if not fails or row[0] in self.before else 0), result
+            if fails:
+                self.failed += 1
+            else:
+                self.before.update(self.models)
         self.recorded.add(k)
 
+    def check(self, result):
+        """After a start: the files are those that the results name."""
+        models = dict(self.before)
+        if result and result[1] == "SUCCESS" and result[0] == "d-%d" % self.plan:
+            models.update(self.models)
+        for handle in ("m-0", "m-1", "m-2", "n-0", "n-1"):
+            try:
+                with open("/flash/" + handle, "rb") as file:
+                    data = file.read()
+            except OSError:
+                data = None
+            assert data == models.get(handle), "the file of %s is not that of the result" % handle
+
     def _blocks(self, digest, index, offset, length, count):
-        assert (digest, index) == (self.plan, 0)
+        assert digest == self.plan
+        data = self.models[self.handles()[index]]
+        if index:
+            return self._range(digest, index, offset, length, count, data)
         if self.fresh and self.reached is not None:
             self.again = max(self.again, self.reached - offset)
+            self.reached = min(self.reached, offset)
         if self.reached is None and offset:
             self.reached = -MANY  # another file's beginning lies there: all of it will be read again
         self.fresh = False
-        size = len(self.model)
+        self.at = offset
+        return self._range(digest, index, offset, length, count, data)
+
+    def _range(self, digest, index, offset, length, count, data):
+        size = len(data)
         return [
-            (at, length, packed_block(digest, index, at, size, self.model[at : at + length]))
+            (None if index else at, length, packed_block(digest, index, at, size, data[at : at + length]))
             for at in range(offset, min(max(size, offset + 1), offset + length * count), length)
             if random.randint(1, 100) > LOST
         ]
@@ -124,18 +163,43 @@ class Gateway:
         if definition.handle == "never":
             raise ValueError("never")
         if self.files:
+            handle = definition.handle
             with open(definition.path, "rb") as file:
-                assert file.read() == self.model, "a half or a wrong file"
+                data = file.read()
+            if data != self.models[handle]:
+                assert data == self.before[handle], "a half or a wrong file"
+                assert not self.plan % 4
+            elif not self.plan % 4 and handle == self.handles()[1]:
+                raise ValueError("the second one fails")
             self.installed += 1
 
     def remove(self, definition):
-        pass
+        assert not self.files or definition.handle not in self.before, "a model that was there before is removed"
+
+
+def content(size):
+    piece = bytes([random.getrandbits(8) for _ in range(97)])
+    return (piece * 400)[: random.randint(0, size)]
 
 
 def packed_block(digest, index, at, size, data):
     """The Packer writes no bin: a device sends none."""
     return b"\x95" + packed(digest) + packed(index) + packed(at) + packed(size) + b"\xc5" + bytes(
         (len(data) >> 8, len(data) & 255)) + data  # fmt: skip
+
+
+class Kept:
+    """A store in memory that a cut spares, but in which a dead program writes nothing."""
+
+    text = None
+
+    def __init__(self, flash):
+        self.flash = flash
+
+    def __call__(self, text=None):
+        if text and not self.flash.dead:
+            Kept.text = text
+        return Kept.text
 
 
 class Boot:
@@ -147,11 +211,16 @@ class Boot:
         self.boot = gateway.now
         self.wrong = None
         files = "/flash/" if gateway.files else None
+        kept = Kept(flash) if gateway.files == "fat" else store()
         self.agent = Agent(
-            LAYOUT, self.install, gateway.remove, store=store(), max_payload=MAX_PAYLOAD, files=files, interval=20
+            LAYOUT, self.install, self.remove, store=kept, max_payload=MAX_PAYLOAD, files=files, interval=20
         )
+        if gateway.files == "health":
+            Health(self.agent, in_file("/flash/health"), MANY)
         unix = NOW + gateway.now if random.getrandbits(1) else None
         self.agent.start(0, unix, random.getrandbits(16), False)
+        if files and not flash.dead:
+            gateway.check(self.agent.result)
         self.p = Packer(512, 0)
         self.receive("plan", packed(gateway.plan_value()) if not files else plan_bytes(gateway.plan_value()))
         gateway.fresh = True
@@ -160,11 +229,18 @@ class Boot:
         # What is raised here would be a StatusReason.
         try:
             self.gateway.install(definition)
-        except (AssertionError, OSError) as error:
+        except (AssertionError, OSError, KeyError) as error:
             self.wrong = error
             raise
         finally:
             self.gateway.performed.add(self.gateway.plan)
+
+    def remove(self, definition):
+        try:
+            self.gateway.remove(definition)
+        except AssertionError as error:
+            self.wrong = error
+            raise
 
     def now(self):
         return self.gateway.now - self.boot
@@ -204,8 +280,10 @@ class Boot:
         self.receive("block", block)
         self.work()
         gateway = self.gateway
-        if not self.flash.dead and gateway.reached in (None, at):
-            gateway.reached = min(at + length, len(gateway.model))
+        if at is not None and not self.flash.dead and gateway.at == at:  # what comes behind a lost block is not taken
+            gateway.at = min(at + length, len(gateway.models[gateway.handles()[0]]))
+            if gateway.reached is None or gateway.reached >= 0:
+                gateway.reached = max(gateway.reached or 0, gateway.at)
 
     def goes_on(self):
         """Whether something is still to be reported or done."""
@@ -214,17 +292,20 @@ class Boot:
 
 
 def plan_bytes(value):
-    digest, ((name, policy, ((handle, state, checksum, size),)),) = value
-    return b"\x92" + packed(digest) + b"\x91\x93" + packed(name) + packed(policy) + b"\x91\x94" + packed(
-        handle) + packed(state) + b"\xc4\x14" + checksum + packed(size)  # fmt: skip
+    digest, ((name, policy, models),) = value
+    data = b"\x92" + packed(digest) + b"\x91\x93" + packed(name) + packed(policy) + bytes((0x90 + len(models),))
+    for handle, state, checksum in models:
+        data += b"\x93" + packed(handle) + packed(state) + b"\xc4\x14" + checksum
+    return data
 
 
 def main(cuts, seed, files=""):
     random.seed(int(seed))
-    data = formatted(1 << 18)
+    fat = files == "fat"
+    data = formatted(1 << 20 if fat else 1 << 18, fat)  # FAT loses clusters where it is cut
     gateway = Gateway(files)
     for _ in range(int(cuts)):
-        with Powered(data, random.randint(0, 120 if files else 40)) as flash:
+        with Powered(data, random.randint(0, 200 if files else 40), fat) as flash:
             boot = Boot(gateway, flash)
             while not flash.dead:
                 boot.step()
@@ -233,12 +314,13 @@ def main(cuts, seed, files=""):
                     gateway.next_plan()
                     boot.receive("plan", plan_bytes(gateway.plan_value()) if files else packed(gateway.plan_value()))
         gc.collect()
-    with Powered(data, MANY) as flash:
+    with Powered(data, MANY, fat) as flash:
         boot = Boot(gateway, flash)
         while boot.goes_on():
             boot.step()
     assert gateway.reported <= gateway.recorded, "a result is lost"
-    print(json.dumps({"plans": gateway.plan, "again": gateway.again, "installed": gateway.installed}))
+    found = {"plans": gateway.plan, "again": gateway.again, "installed": gateway.installed, "failed": gateway.failed}
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

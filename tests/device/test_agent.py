@@ -1,7 +1,6 @@
 """The agent: what is due when, what each ack's code does, the epoch learnt without a clock, and what outlives power."""
 
 import gc
-import json
 
 from device_sdk.agent import Agent
 from device_sdk.heartbeat import Packer
@@ -69,23 +68,51 @@ def test_limits_that_cannot_work_are_the_callers_error():
         assert str(raises(ValueError, lambda: Agent(LAYOUT, **more))) in more
 
 
-def test_a_state_of_other_data_is_none():
-    result = ["a", "SUCCESS", None, 0, 0, [["kws", None, None, 1, 1, 1]]]
-    good = [4711, NOW, 5, 9, None, 7, [1], result]
-    bad = ["x", 1.5, -1, True, 1 << 64, [1], {}]
-    states = [[], {}, 5, None, "text", good[:7], [None] * 8, good + [1]]
-    for i in (0, 1, 2, 3, 5, 6, 7):
-        states += [good[:i] + [each] + good[i + 1 :] for each in bad if i != 6 or each != [1]]
-    states += [good[:6] + [[each]] + good[7:] for each in bad]
-    states += [good[:7] + [result[:i] + [each] + result[i + 1 :]] for i in (3, 4) for each in bad]
-    states += [good[:7] + [result[:5] + [[["kws", True]]]], good[:7] + [result[:5]]]
-    for state in states:
-        device = Device(store=Memory(json.dumps(state)), install=ok)
-        assert device.publish_due()[-1] == ("hb", [4711, 0, None, None, 0]), state
-    result[2] = "gr\u00f6\u00dfe" * 60
-    device = Device(store=Memory(json.dumps(good)), install=ok, woke=True)
+def saved(store):
+    """The state of a device with a result that waits, whose reason is long and not of ASCII."""
+
+    def install(definition):
+        raise ValueError("gr\u00f6\u00dfe" * 20)
+
+    device = Device(store=store, install=install, unix=NOW)
     device.publish_due()
-    assert device.agent.result == result
+    device.plan(7, "a")
+    device.publish_due(5)
+    device.agent.save(60)
+    return device.agent.result
+
+
+def test_a_state_that_is_not_the_whole_of_what_was_saved_is_none():
+    store = Memory()
+    result = [list(row) if type(row) is tuple else row for row in saved(store)]
+    result[5] = [list(row) for row in result[5]]
+    for text in (store.text, store.text.encode()):
+        device = Device(store=Memory(text), install=ok, woke=True)
+        assert device.publish_due(1)[0][1][:2] == [4711, 1]
+        assert device.agent.result == result
+    whole = store.text.encode()
+    torn = [whole[:n] for n in range(len(whole))]  # FAT: the file may have its new size and old or no bytes
+    torn += [whole[:n] + bytes(len(whole) - n) for n in range(len(whole))]
+    torn += [
+        whole + whole,
+        whole + b"x",
+        b"[]",
+        b"{}",
+        b"5",
+        b"[null]",
+        b"[0]",
+        b"null",
+        b"[4711, 0, 1, 2, 3, 0, [], null]",
+    ]
+    for n in range(len(whole)):
+        flipped = bytearray(whole)
+        flipped[n] ^= 1 << n % 8
+        torn.append(bytes(flipped))
+    for text in torn:
+        device = Device(store=Memory(text), install=ok)
+        if device.agent.result != result:  # a space that became another one changes nothing
+            assert device.agent.result is None, text
+            assert device.publish_due()[-1] == ("hb", [4711, 0, None, None, 0]), text
 
 
 def test_a_sleep_of_no_whole_seconds_leaves_whole_times():
@@ -152,7 +179,7 @@ def test_callbacks_that_come_or_go_with_a_new_program_are_what_counts():
     store = Memory()
     Device(store=store).publish_due()
     device = Device(store=store, install=ok)
-    assert device.publish_due() == [("hb", [4711, 0, None, None, 0])]
+    assert device.publish_due() == [("hello", [4710, LAYOUT, NOW, 1024]), ("hb", [4710, 0, None, None, 0])]
     device.plan(7, "a")
     assert device.agent.have == 7
     device = Device(store=store)
@@ -252,6 +279,79 @@ def test_code_5_asks_for_the_plan():
     device.publish_due()
     device.ack(None, 5, NOW)
     assert device.publish_due(1) == [("get", [0])]
+
+
+def test_what_is_measured_without_a_connection_is_sent_with_its_ages_and_the_schedule_stays():
+    count = [0]
+
+    def measure(agent):
+        count[0] += 1
+        agent.sample("rssi", count[0])
+
+    device = Device(measure=measure, interval=10, keep=8)
+    assert device.publish_due()[-1] == ("hb", [4711, 0, [None, 1]])
+    device.p = Packer(25, 20)  # so small that the backlog takes several heartbeats
+    times = []
+    for now in range(1, 400):
+        before = count[0]
+        device.agent.update(now)
+        if count[0] > before:
+            times.append(now)
+    gaps = [times[i + 1] - times[i] for i in range(len(times) - 1)]
+    assert 9 <= min(gaps) <= max(gaps) <= 10
+    agent = device.agent
+    assert agent.lost == [len(times) - 8, times[-9]], "the rest waits; the first one was sent"
+    assert agent.wait(399) == 0
+    agent.clock(399, NOW + 399 + 300)  # the clock was set meanwhile
+    got = []
+    beats = device.publish_due(399)
+    for channel, value in beats:
+        assert (channel, value[1]) == ("hb", 699)
+        cell = value[2][1]
+        got += [(cell[i], value[1] - 300 - cell[i + 1]) for i in range(0, len(cell), 2)]
+    assert len(beats) > 1
+    assert got == [(len(times) - 6 + n, times[n - 8]) for n in range(8)], "the oldest first"
+    assert agent.lost[0] == len(times) - 8
+    assert 0 < agent.wait(399) == agent.at - 399
+    assert 9 <= agent.at - times[-1] <= 10
+    while not device.publish_due(device.now + 1):
+        assert device.now < 420
+    assert agent.lost[0] == len(times) - 8, "what was sent is not lost"
+
+
+def test_what_drops_out_of_the_ring_once_it_was_sent_is_not_lost():
+    device = Device(keep=5)
+    for n in range(5):
+        device.agent.sample("rssi", n, 0)
+    device.publish_due()
+    for n in range(5):
+        device.agent.sample("rssi", n, 1)
+    assert device.agent.lost == [0, 0]
+    for n in range(3):
+        device.agent.sample("rssi", n, 2)
+    assert device.agent.lost == [3, 1]
+
+
+def test_a_device_that_is_not_registered_measures_on():
+    count = []
+    device = Device(interval=10, measure=count.append)
+    device.publish_due()
+    device.ack(None, 3, NOW)
+    for now in range(60):
+        assert device.publish_due(now) == []
+    assert len(count) in (6, 7)
+    assert len(device.publish_due(60)) == 1
+
+
+def test_a_result_is_sent_at_once_and_measures_nothing():
+    count = []
+    device = Device(install=ok, measure=count.append, interval=60)
+    device.publish_due()
+    device.plan(7, "a")
+    due = device.agent.at
+    assert device.publish_due(5)[0][1][5][0] == "a"
+    assert (len(count), device.agent.at) == (1, due)
+    assert device.agent.wait(5) == due - 5
 
 
 def test_code_7_keeps_the_samples_for_the_next_heartbeat():

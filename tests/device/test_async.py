@@ -163,3 +163,61 @@ def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile():
     port = AsyncPort(agent, client, "f", "d", clock=lambda: NOW + (0, 300, 100)[len(client.beats())])
     raises(ValueError, asyncio.run, asyncio.wait_for(port.serve(), 20))
     assert client.beats() == [0, 300, 100]
+
+
+def test_the_log_says_in_words_what_happens():
+    lines = []
+    client = Cut(1, False)
+    agent = Agent(LAYOUT, print, print, interval=1)
+    real = port_async.random16
+    port_async.random16 = lambda: 10
+    port = AsyncPort(agent, client, "f", "d", log=lines.append)
+
+    async def until_done():
+        task = asyncio.create_task(port.serve())
+        await asyncio.wait_for(client.done.wait(), 20)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    try:
+        asyncio.run(until_done())
+    finally:
+        port_async.random16 = real
+    assert lines[0].startswith("not connected: ")
+    lines = lines[1:]
+    for line in (
+        "connected",
+        "the broker has confirmed the hello",
+        "plan 7, deployment d: deploy kws",
+        "deployment d: SUCCESS",
+        "the result of d is with the service",
+        "the Edge Manager accepts the heartbeats: the device is registered",
+    ):
+        assert line in lines, lines
+
+
+class Stuck(Client):
+    """A client whose publish waits for a connection that does not come, as mqtt_as's does."""
+
+    async def publish(self, topic, payload, retain, qos):
+        await Queue().__anext__()
+
+
+async def waits(client, agent):
+    task = asyncio.create_task(AsyncPort(agent, client, "f", "d").serve())
+    await asyncio.wait_for(client.done.wait(), 20)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_it_measures_on_schedule_while_a_publish_waits_for_a_connection():
+    def measure(agent):
+        agent.sample("rssi", -60)
+        if agent.count == 3:
+            client.done.set()
+
+    client = Stuck()
+    agent = Agent(LAYOUT, measure=measure, interval=1)
+    asyncio.run(waits(client, agent))
+    assert agent.count == 3
+    assert agent.open == 1

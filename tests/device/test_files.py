@@ -15,11 +15,20 @@ PATH = FOLDER + "kws"
 
 
 def clean():
-    for name in (PATH, PATH + ".part"):
-        try:
-            os.remove(name)
-        except OSError:
-            pass
+    for handle in ("kws", "vad", "new"):
+        for end in ("", ".new", ".old"):
+            try:
+                os.remove(FOLDER + handle + end)
+            except OSError:
+                pass
+
+
+def exists(path):
+    try:
+        os.stat(path)
+        return True
+    except OSError:
+        return False
 
 
 def content(path):
@@ -64,7 +73,8 @@ class Device:
 
     def give(self, offset, length, digest=7, index=0, total=None):
         data = self.model[offset : offset + length]
-        self.agent.file.receive([digest, index, offset, len(self.model) if total is None else total, data])
+        if self.agent.file:
+            self.agent.file.receive([digest, index, offset, len(self.model) if total is None else total, data])
 
     def fetch(self, lost=()):
         """Answers every read; of its blocks those whose numbers, counted from the first, are in `lost` never come."""
@@ -128,7 +138,7 @@ def test_a_restart_goes_on_where_the_part_ends_and_one_after_the_renaming_asks_f
 def test_a_part_of_another_file_is_noticed_and_costs_no_failure():
     for other in (b"x" * 500, b"x" * 30000):
         clean()
-        with open(PATH + ".part", "wb") as file:
+        with open(PATH + ".new", "wb") as file:
             file.write(other)
         assert Device().fetch()[1] == "SUCCESS"
     clean()
@@ -143,7 +153,7 @@ def test_a_wrong_file_is_never_installed_and_the_old_one_stays():
     assert (result[1], result[2]) == ("FAIL", "kws: checksum")
     assert device.installed == []
     assert content(PATH) == b"the old one"
-    assert "kws.part" not in str(os.listdir(".") if hasattr(os, "listdir") else "")
+    assert not exists(PATH + ".new")
     clean()
 
 
@@ -172,9 +182,13 @@ def test_what_a_gateway_refuses_three_times_is_given_up():
 
 def test_what_no_flash_takes_fails_the_deployment_and_raises_nothing():
     assert Device(folder="no-such-directory/").agent.result[1] == "FAIL"
-    for handle in ("../kws", None, 5):
-        assert Device(handle=handle).agent.result[1] == "FAIL"
-    assert Device(checksum="md5 of it").agent.result[1] == "FAIL"
+    assert Device(handle="../kws").agent.result[2] == "../kws: handle"
+
+
+def test_a_checksum_of_another_kind_is_wrong():
+    clean()
+    assert Device(checksum="md5 of it").fetch()[2] == "kws: checksum"
+    clean()
 
 
 class Full:
@@ -204,11 +218,8 @@ def test_a_full_flash_fails_the_deployment_and_is_freed():
         device.agent.receive("block", block(MODEL[:992]))
         device.work()
         assert device.agent.result[1] == "FAIL"
-        try:
-            os.stat(PATH + ".part")
-            raise AssertionError("it still fills the flash")
-        except OSError:
-            pass
+        assert device.agent.result[2] == "kws: flash is full"
+        assert not exists(PATH + ".new"), "it still fills the flash"
 
 
 def block(data):
@@ -226,17 +237,19 @@ def test_a_block_that_nobody_asked_for_yet_is_taken():
     clean()
 
 
-def test_a_handle_that_is_deployed_twice_fails():
-    """One file cannot have two contents; a model that is undeployed before may have the same handle."""
-    clean()
-    device = Device()
-    plan = [7, [["e", 1, [["kws", 1, sha1(MODEL).digest()], ["kws", 0], ["kws", 1, bytes(20)]]]]]
-    device.agent.plan = Plan(device.agent, plan)
-    device.work()
-    _, status, message, _, _, rows = device.fetch()
-    assert (status, message) == ("FAIL", "kws: twice")
-    assert [row[5] for row in rows] == [1, 1, 0]
-    assert device.installed == [MODEL]
+def test_a_handle_that_a_deployment_has_twice_fails():
+    """One file cannot have two contents, nor be there and not be there."""
+    for second in (["kws", 0], ["kws", 1, bytes(20)]):
+        clean()
+        device = Device()
+        plan = [7, [["e", 1, [["kws", 1, sha1(MODEL).digest()], second]]]]
+        device.agent.plan = Plan(device.agent, plan)
+        device.work()
+        _, status, message, _, _, rows = device.fetch()
+        assert (status, message) == ("FAIL", "kws: twice")
+        assert [row[5] for row in rows] == [1, 0]
+        assert device.installed == [MODEL]
+        assert content(PATH) == MODEL
     clean()
 
 
@@ -389,3 +402,284 @@ def test_a_device_that_takes_little_asks_for_no_more_blocks_than_the_gateway_sen
     assert device.fetch()[1] == "SUCCESS"
     assert max([read[4] for read in device.reads]) == 64
     clean()
+
+
+class Memory:
+    """A store."""
+
+    text = None
+
+    def __call__(self, text=None):
+        self.text = text or self.text
+        return self.text
+
+
+class Models:
+    """A device and the gateway that has its models: what its callbacks saw, and what is in its files."""
+
+    def __init__(self, store=None, files=FOLDER, **more):
+        self.calls = []
+        self.failing = {}  # by (verb, content): what that call raises
+        self.agent = Agent(LAYOUT, self.install, self.remove, store=store, files=files, **more)
+        self.agent.start(0, NOW, 1, False)
+        self.p = Packer(512, 0)
+        self.digest = 0
+
+    def call(self, verb, definition):
+        text = definition.path and content(definition.path)
+        self.calls.append((verb + definition.handle, text))
+        # A new file stands beside the old one as long as the deployment may fail.
+        assert definition.path != FOLDER + definition.handle or text == self.before.get(definition.handle)
+        for handle in self.before:
+            assert content(FOLDER + handle) == self.before[handle]
+        if (verb, text) in self.failing:
+            raise self.failing[verb, text]
+
+    def install(self, definition):
+        self.call("+", definition)
+
+    def remove(self, definition):
+        self.call("-", definition)
+
+    def carry_out(self, policy, *models):
+        """The result of a deployment of (handle, content); None as content: UNDEPLOY."""
+        self.digest += 1
+        definitions = [[handle, 0] if text is None else [handle, 1, sha1(text).digest()] for handle, text in models]
+        return self.give([self.digest, [["d%d" % self.digest, policy, definitions]]], [text for _, text in models])
+
+    def give(self, plan, texts):
+        agent = self.agent
+        self.calls.clear()
+        self.before = {handle: content(FOLDER + handle) for handle in ("kws", "vad", "new") if exists(FOLDER + handle)}
+        agent.receive("plan", plan_bytes(plan))
+        while agent.work(lambda: 0):
+            pass
+        now = 0
+        while not agent.result and agent.file:
+            now += 1
+            self.p.pos = 0
+            if agent.file.poll(self.p, now):
+                digest, index, offset, length, count = unpack(self.p.buf[: self.p.pos])
+                text = texts[index]
+                for at in range(offset, offset + length * count, length):
+                    if agent.file:
+                        agent.file.receive([digest, index, at, len(text), text[at : at + length]])
+            while agent.work(lambda: 0):
+                pass
+        result = agent.result
+        if result:
+            agent.ack([agent.seq, 0, NOW])
+            assert agent.result is None
+            while agent.work(lambda: 0):
+                pass
+        return result and (result[1], result[2], [[row[0]] + list(row[4:]) for row in result[5]])
+
+    def files(self):
+        """What is in them: of kws, vad, new, and of what only the SDK knows."""
+        names = ["kws", "vad", "new", "kws.new", "vad.new", "new.new"]
+        return [content(FOLDER + each) if exists(FOLDER + each) else None for each in names]
+
+
+def plan_bytes(plan):
+    """As packed, which has no bin."""
+    digest, ((name, policy, definitions),) = plan
+    data = b"\x92" + packed(digest) + b"\x91\x93" + packed(name) + packed(policy) + bytes((0x90 + len(definitions),))
+    for values in definitions:
+        data += bytes((0x90 + len(values),)) + packed(values[0]) + packed(values[1])
+        if len(values) > 2:
+            data += b"\xc4\x14" + values[2]
+    return data
+
+
+OLD = ("SUCCESS", None, [["kws", 1, 1, None, None], ["vad", 1, 1, None, None]])
+
+
+def with_two(**more):
+    clean()
+    models = Models(**more)
+    assert models.carry_out(0, ("kws", b"kws 1"), ("vad", b"vad 1")) == OLD
+    assert models.files() == [b"kws 1", b"vad 1", None, None, None, None]
+    return models
+
+
+def test_a_deployment_that_succeeds_replaces_all_files():
+    models = with_two()
+    assert models.carry_out(0, ("kws", b"kws 2"), ("vad", b"vad 2")) == OLD
+    assert models.calls == [("+kws", b"kws 2"), ("+vad", b"vad 2")]
+    assert models.files() == [b"kws 2", b"vad 2", None, None, None, None]
+    clean()
+
+
+def test_a_rollback_gives_the_old_models_back():
+    models = with_two()
+    models.failing["+", b"vad 2"] = ValueError("no")
+    assert models.carry_out(0, ("new", b"n"), ("kws", b"kws 2"), ("vad", b"vad 2"), ("x", b"x"), ("kws", None)) == (
+        "FAIL", "vad: no",
+        [["new", 0, 0, "undone", None], ["kws", 1, 0, "undone", None], ["vad", 1, 0, "no", None],
+         ["x", 0, 0, "skipped", None], ["kws", 1, 0, "skipped", None]])  # fmt: skip
+    assert models.calls == [
+        ("+new", b"n"), ("+kws", b"kws 2"), ("+vad", b"vad 2"), ("+vad", b"vad 1"), ("+kws", b"kws 1"), ("-new", b"n"),
+    ]  # fmt: skip
+    assert models.files() == [b"kws 1", b"vad 1", None, None, None, None]
+    clean()
+
+
+def test_an_old_model_that_cannot_be_installed_again_is_reported():
+    models = with_two()
+    models.failing["+", b"vad 2"] = ValueError("no")
+    models.failing["+", b"kws 1"] = models.failing["+", b"vad 1"] = ValueError("never")
+    _, _, rows = models.carry_out(0, ("kws", b"kws 2"), ("vad", b"vad 2"))
+    assert rows == [["kws", 1, 0, "undone", "never"], ["vad", 1, 0, "no", "never"]]
+    assert models.files() == [b"kws 1", b"vad 1", None, None, None, None]
+    clean()
+
+
+def test_a_file_that_fails_begins_nothing():
+    models = with_two()
+    status, message, rows = models.carry_out(0, ("../x", b""), ("kws", b"kws 2"), ("vad", None))
+    assert (status, message) == ("FAIL", "../x: handle")
+    assert rows[1:] == [["kws", 1, 0, "skipped", None], ["vad", 1, 0, "skipped", None]]
+    assert models.calls == []
+    assert models.files() == [b"kws 1", b"vad 1", None, None, None, None]
+    clean()
+
+
+def test_do_nothing_replaces_what_succeeded_and_keeps_the_rest():
+    models = with_two()
+    models.failing["+", b"kws 2"] = ValueError("no")
+    assert models.carry_out(1, ("kws", b"kws 2"), ("vad", b"vad 2")) == (
+        "FAIL", "kws: no", [["kws", 1, 0, "no", None], ["vad", 1, 1, None, None]])  # fmt: skip
+    assert models.calls == [("+kws", b"kws 2"), ("+vad", b"vad 2")]
+    assert models.files() == [b"kws 1", b"vad 2", None, None, None, None]
+    clean()
+
+
+def test_what_is_undeployed_goes_when_the_deployment_has_succeeded():
+    models = with_two()
+    models.failing["+", b"vad 2"] = ValueError("no")
+    assert models.carry_out(0, ("kws", None), ("vad", b"vad 2"))[2][0] == ["kws", 1, 0, "undone", None]
+    assert models.calls == [("-kws", None), ("+vad", b"vad 2"), ("+vad", b"vad 1"), ("+kws", b"kws 1")]
+    assert models.files() == [b"kws 1", b"vad 1", None, None, None, None]
+    assert models.carry_out(0, ("kws", None), ("vad", b"vad 3"))[0] == "SUCCESS"
+    assert models.files() == [None, b"vad 3", None, None, None, None]
+    clean()
+
+
+def test_nothing_outside_of_the_folder_is_removed():
+    with open("kws-of-somebody", "wb") as file:
+        file.write(b"x")
+    clean()
+    models = Models()
+    path = "../" + os.getcwd().split("/")[-1] + "/kws-of-somebody"
+    for text in (None, b"y"):
+        assert models.carry_out(0, (path, text))[:2] == ("FAIL", path + ": handle")
+    assert content("kws-of-somebody") == b"x"
+    os.remove("kws-of-somebody")
+
+
+def test_a_file_that_is_there_already_is_not_fetched_and_not_replaced():
+    models = with_two()
+    with open(PATH + ".new", "wb") as file:
+        file.write(b"half of another")
+    assert models.carry_out(0, ("kws", b"kws 1")) == ("SUCCESS", None, [["kws", 1, 1, None, None]])
+    assert models.calls == [("+kws", b"kws 1")]
+    assert models.files() == [b"kws 1", b"vad 1", None, None, None, None]
+    clean()
+
+
+def test_a_cut_before_the_files_are_moved_is_made_up_for_at_the_start():
+    models = with_two(store=Memory())
+    store = models.agent.store
+    saved = []
+
+    def save(text=None):
+        if text and models.agent.result:
+            saved.append(text)
+        return store(text)
+
+    models.agent.store = save
+    assert models.carry_out(0, ("kws", b"kws 2"), ("vad", b"vad 2"))[0] == "SUCCESS"
+    for gone in ((), ("kws",), ("vad",)):  # where power failed between the two halves of a rename on FAT
+        for handle in ("kws", "vad"):
+            write(FOLDER + handle + ".new", handle.encode() + b" 2")
+            write(FOLDER + handle, handle.encode() + b" 1")
+            if handle in gone:
+                os.remove(FOLDER + handle)
+        store.text = saved[0]
+        for _ in range(2):
+            again = Models(store=store)
+            assert again.agent.result[1] == "SUCCESS"
+            assert again.files() == [b"kws 2", b"vad 2", None, None, None, None]
+    clean()
+
+
+def write(path, data):
+    with open(path, "wb") as file:
+        file.write(data)
+
+
+def test_a_result_that_says_fail_moves_nothing_at_the_start():
+    models = with_two(store=Memory())
+    models.failing["+", b"vad 2"] = ValueError("no")
+    files = []
+    store = models.agent.store
+
+    def save(text=None):
+        text = store(text)
+        if models.agent.result and not files:
+            for _ in range(2):
+                files.append(models.files())
+                assert Models(store=store).agent.result[1] == "FAIL"
+        return text
+
+    models.agent.store = save
+    models.carry_out(0, ("kws", b"kws 2"), ("vad", b"vad 2"))
+    assert files == [[b"kws 1", b"vad 1", None, b"kws 2", b"vad 2", None]] * 2
+    assert models.files() == [b"kws 1", b"vad 1", None, None, None, None]
+    clean()
+
+
+def test_a_flash_without_room_for_both_files_says_so_before_the_download():
+    models = with_two()
+    status, message, rows = models.give([9, [["d", 0, [["kws", 1, bytes(20)]]]]], [Huge()])
+    assert status == "FAIL"
+    assert message.startswith("kws: flash is full: needs 1125899906842624 bytes, has "), message
+    assert rows[0][:3] == ["kws", 1, 0]
+    assert models.calls == []
+    assert models.files() == [b"kws 1", b"vad 1", None, None, None, None]
+    models.agent.replace = True
+    models.agent.receive("plan", plan_bytes([10, [["d", 0, [["kws", 1, bytes(20)]]]]]))
+    models.agent.work(lambda: 0)
+    assert content(PATH) == b"kws 1"
+    models.agent.file.receive([10, 0, 0, 1 << 50, b"x"])
+    assert not exists(PATH)
+    models.agent.file.file.close()
+    clean()
+
+
+class Huge:
+    """The content of a file for which no flash has room."""
+
+    def __len__(self):
+        return 1 << 50
+
+    def __getitem__(self, piece):
+        return b"x"
+
+
+def test_a_small_flash_takes_a_larger_model_where_the_board_lets_the_old_one_go():
+    try:
+        from tests.device.flash import Powered, formatted
+    except ImportError:
+        return  # CPython has no file system in RAM
+    with Powered(formatted(56 << 10), 1 << 30):
+        models = Models(files="/flash/")
+        old = MODEL[:20000]
+        assert models.carry_out(0, ("kws", old))[0] == "SUCCESS"
+        _, message, rows = models.carry_out(0, ("kws", MODEL * 2))
+        assert message.startswith("kws: flash is full: needs 40160 bytes, has "), message
+        assert (rows[0][1], content("/flash/kws")) == (1, old)
+        models.agent.replace = True
+        assert models.carry_out(0, ("kws", MODEL[1:] * 2)) == ("SUCCESS", None, [["kws", 1, 1, None, None]])
+        assert content("/flash/kws") == MODEL[1:] * 2
+        assert os.listdir("/flash") == ["kws"]

@@ -1,8 +1,10 @@
 """Plans: vectors, both failure handling policies, and what a later plan or a power cut changes."""
 
+import sys
+
 from device_sdk.agent import Agent
 from device_sdk.plan import Plan
-from tests.device.support import payload, raises, read, vectors
+from tests.device.support import packed, payload, raises, read, vectors
 
 
 def agent_of(install, remove=None, **more):
@@ -137,7 +139,8 @@ def test_what_this_version_does_not_know_fails_and_is_reported():
     models = Models()
     for state in ("PAUSE", -1, 2, None, [], b"1"):
         (row,) = perform(models, 0, ["a", state])[2]
-        assert row[3:6] == [state, state, 0], row
+        assert (row[3], row[5]) == (state, 0), row
+        assert row[4] in (0, 1), row  # nothing was done: it is what it was
         assert row[6]
     assert carry_out(["d", 0, [["a", 1]], "Container"], models.install, models.remove)[:2] == (
         "FAIL",
@@ -265,3 +268,86 @@ def test_a_refused_plan_leaves_the_current_one():
     for hostile in ([5, [[["name"]], 5]], [5, 5], [-1, []], [1 << 30, []], [None, []], [5, [["d", 0, [5]]]], ["5", []]):
         raises((ValueError, TypeError), give, plans, hostile)
         assert (plans.have, plans.work(lambda: 1)) == (3, False)
+
+
+def failing_once(error):
+    """A device whose first `install` raises the error, and its store."""
+    models = Models()
+    errors = [error]
+
+    def install(definition):
+        models.install(definition)
+        if errors:
+            raise errors.pop()
+
+    store = Memory()
+    return models, store, agent_of(install, models.remove, store=store)
+
+
+def test_a_want_of_memory_or_flash_is_said_in_words():
+    for error, text in ((OSError(28), "flash is full"), (MemoryError(), "memory is full"), (OSError(5, "x"), None)):
+        _, _, plans = failing_once(error)
+        give(plans, plan(7, "a"))
+        assert plans.work(lambda: 50)
+        assert plans.result[2] == "a: " + (text or str(error))
+
+
+def test_what_wanted_memory_or_flash_is_tried_again_with_the_next_plan_and_after_a_restart():
+    for error in (OSError(28), MemoryError(), ValueError("the card is full")):
+        models, store, plans = failing_once(error)
+        give(plans, plan(7, "a", "b"))
+        assert work(plans) == ["a", "b"]
+        assert (plans.have, plans.busy) == (7, True)  # a hello
+        plans.receive("plan", packed(plan(7, "a", "b")))  # as at each reconnect
+        assert not plans.work(lambda: 50)
+        woken = Agent(["1.0.0", [], []], models.install, models.remove, store=store)
+        woken.start(0, None, 1, True)
+        assert woken.have == 7
+        again = Agent(["1.0.0", [], []], models.install, models.remove, store=store)
+        again.start(0, None, 1, False)
+        assert again.have == 0  # so the service sends the plan, retained or not
+        again.receive("plan", packed(plan(7, "a", "b")))
+        assert work(again) == ["a"]
+        assert (again.have, models.calls) == (7, ["+a", "+b", "+a"])
+        again.start(0, None, 1, False)
+        assert again.have == 7
+        models, _, plans = failing_once(error)
+        give(plans, plan(7, "a", "b"))
+        assert work(plans) == ["a", "b"]
+        give(plans, plan(8, "b", "a"))
+        assert work(plans) == ["a"]
+
+
+def test_another_failure_is_for_ever():
+    models, store, plans = failing_once(ValueError("no"))
+    give(plans, plan(7, "a"))
+    assert work(plans) == ["a"]
+    again = Agent(["1.0.0", [], []], models.install, models.remove, store=store)
+    again.start(0, None, 1, False)
+    assert again.have == 7
+    give(again, plan(8, "a"))
+    assert work(again) == []
+
+
+def test_a_firmware_without_sha1_says_so_once():
+    present = sys.modules.get("hashlib")
+    sys.modules["hashlib"] = object()
+    try:
+        plans = agent_of(print, print, files="files-under-test-")
+        data = b"\x92\x07\x91\x93\xa1d\x00\x91\x93\xa3kws\x01\xc4\x14" + bytes(20)
+        for _ in range(3):
+            plans.receive("plan", data)
+            while plans.work(lambda: 50):
+                pass
+            if plans.result:
+                assert plans.result[1] == "FAIL"
+                assert "sha1" in plans.result[2]
+                assert isinstance(plans.error, ImportError)
+                plans.result = None
+                plans.seq += 1
+        assert (plans.bad, plans.have, plans.seq) == (0, 7, 3)
+    finally:
+        if present:
+            sys.modules["hashlib"] = present
+        else:
+            del sys.modules["hashlib"]

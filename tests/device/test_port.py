@@ -1,6 +1,7 @@
 """The loop of a board over whatever its client raises: no exception leaves it, and what is due is done later."""
 
 from device_sdk.agent import Agent
+from device_sdk.mqtt import time
 from device_sdk.port import Port
 from tests.device.support import NOW, packed, raises, read
 
@@ -11,8 +12,8 @@ TOPIC = b"edge/fleet-a/dev-1/plan"
 class Client:
     """A client in the place of Mqtt whose broker takes everything in, and whose next poll may deliver or raise."""
 
-    open = False
-    unconfirmed = None
+    open = granted = False
+    p = None
 
     def __init__(self, host, port, flags, fields, keepalive, tls, size, on_message):
         self.on_message = on_message
@@ -22,19 +23,21 @@ class Client:
 
     def connect(self):
         self.open = True
+        self.granted = False
         self.connections += 1
-        return False
 
     def close(self):
         self.open = False
 
-    def subscribe(self, topic, qos):
-        self.published.append(topic)
+    def subscribe(self, root, topics, qos):
+        self.published += [root + each for each in topics]
+        self.granted = True
 
     def publish(self, topic, p, qos, retain):
         self.published.append(topic[2:].decode())
 
     def poll(self, ms):
+        self.waited = ms
         if self.then:
             then, self.then = self.then, None
             then()
@@ -59,6 +62,46 @@ def test_it_connects_subscribes_and_publishes_what_is_due():
     prefix = "edge/fleet-a/dev-1/"
     assert port.client.published == [prefix + channel for channel in ("ack", "plan", "block", "hello", "hb")]
     assert port.error is None
+
+
+def test_without_install_it_subscribes_to_acks_alone():
+    port = Port(Agent(LAYOUT), "", "fleet-a", "dev-1", clock=lambda: NOW, mqtt=Client)
+    step(port)
+    assert port.client.published[:2] == ["edge/fleet-a/dev-1/ack", "edge/fleet-a/dev-1/hello"]
+
+
+def test_a_step_that_has_sent_something_does_not_wait():
+    port, _, _ = made()
+    port.step(500)
+    assert port.client.waited == 0  # the caller may have nothing to wait for
+    port.step(500)
+    assert port.client.waited == 500
+    port.step(60000)
+    assert port.client.waited == 1000  # a watchdog is fed, a PINGREQ sent in time
+
+
+def test_each_step_feeds_the_watchdog_while_there_is_no_connection_too():
+    fed = []
+    port, _, _ = made()
+    port.feed = lambda: fed.append(1)
+    port.client.connect = lambda: port.client.missing
+    for n in (1, 2, 3):
+        port.step(0)
+        assert len(fed) == n
+    assert type(port.error) is AttributeError
+
+
+def test_a_connection_that_breaks_at_each_publish_is_tried_less_and_less():
+    port, _, _ = made()
+    port.client.publish = lambda topic, p, qos, retain: port.client.missing
+    waits = []
+    for _ in range(9):
+        step(port)
+        waits.append(port.wait)
+    assert waits == [1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000]
+    del port.client.publish
+    step(port)
+    assert (port.wait, port.error) == (500, None)
 
 
 def test_a_topic_of_another_is_no_message():
@@ -118,6 +161,49 @@ def test_a_device_that_takes_any_payload_says_what_its_client_takes():
     assert agent.max_payload == 16000
 
 
+class Away(Client):
+    """A client whose broker is away until it is `there`."""
+
+    there = False
+
+    def connect(self):
+        if not self.there:
+            self.open = self.cut_later
+            raise OSError(113)
+        return Client.connect(self)
+
+
+def test_it_measures_on_schedule_while_connecting_fails_and_sends_all_of_it():
+    for cut_later in (False, True):  # whether the failure leaves the client open, as one after the TCP connection does
+        count = [0]
+
+        def measure(agent):
+            count[0] += 1
+            agent.sample("rssi", count[0])
+
+        agent = Agent(LAYOUT, measure=measure, interval=1)
+        port = Port(agent, "", "f", "d", clock=lambda: NOW, mqtt=Away)
+        port.client.cut_later = cut_later
+        step(port)
+        assert count == [0], "before the first attempt"
+        for second in range(1, 30):
+            port.at = time.ticks_add(port.at, -1000)  # a second passes
+            if second % 2:
+                step(port)
+            else:
+                port.due = time.ticks_add(time.ticks_ms(), 50000)  # it waits before the next attempt
+                port.step(0)
+            assert count == [second]
+        assert agent.open == 0
+        port.client.there = True
+        step(port)
+        assert port.error is None
+        assert (agent.open, agent.count, agent.taken) == (1, 29, 29)
+        port.client.close()
+        step(port)
+        assert agent.open == 2
+
+
 class Broker:
     """What a broker has of a device: its session, which the first cut ends, and its retained plan."""
 
@@ -153,7 +239,9 @@ class Cut(Client):
 
     def connect(self):
         self.open = True
-        return self.broker.call(self._connect)
+        known = self.granted
+        self.granted = False
+        self.granted = self.broker.call(self._connect) and known
 
     def _connect(self):
         kept = self.broker.session is not None
@@ -165,24 +253,25 @@ class Cut(Client):
             self.open = False
             raise OSError(104)
 
-    def subscribe(self, topic, qos):
-        self.broker.call(lambda: self._subscribe(topic))
+    def subscribe(self, root, topics, qos):
+        self.broker.call(lambda: self._subscribe([root + each for each in topics]))
+        self.granted = True
 
-    def _subscribe(self, topic):
-        self.broker.session.add(topic)
-        if topic.endswith("/plan"):
+    def _subscribe(self, topics):
+        self.broker.session.update(topics)
+        if TOPIC.decode() in topics:
             self.broker.waiting.append((TOPIC, packed([7, [["d", 0, [["kws", 1]]]]])))
 
     def publish(self, topic, p, qos, retain):
-        self.unconfirmed = p
-        self.resend(0)
+        self.p = p
+        self.send(p, 0)
 
-    def resend(self, flags):
+    def send(self, p, flags):
         self.broker.call(self._publish)
-        self.unconfirmed = None
+        self.p = None
 
     def _publish(self):
-        p = self.unconfirmed
+        p = self.p
         value = read(bytes(p.buf[p.start : p.pos]))
         if len(value) == 7 and value[5]:
             self.broker.waiting.append((TOPIC[:-4] + b"ack", packed([value[6], 0, NOW])))
@@ -226,10 +315,10 @@ def test_each_heartbeat_is_dated_by_the_clock_that_was_set_meanwhile():
         unix[0] = second
         agent.due = 0
         step(port)
-    assert port.client.published[3:] == [0, 300, 60, 60, 3600]
+    assert port.client.published[1:] == [0, 300, 60, 60, 3600]
     unix.clear()  # the clock raises
     agent.due = 0
     step(port)
-    assert port.client.published[8:] == [3600]
+    assert port.client.published[6:] == [3600]
     assert type(agent.error) is IndexError
     assert (port.client.connections, port.error) == (1, None)

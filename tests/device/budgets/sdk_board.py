@@ -143,7 +143,8 @@ def late(port, call):
         if call == "publish":
             client.publish(field("a"), p, 1, False)
         elif call == "subscribe":
-            client.subscribe("a", 1)
+            client.subscribe("", ("a",), 1)
+            client.publish(field("a"), p, 1, False)
         elif call == "connect":
             client.connect()
         else:

@@ -31,10 +31,12 @@ FOLDER = Path(__file__).parent
 BUDGETS = FOLDER / "budgets.json"
 CORE = ("heartbeat", "mqtt")
 """A heartbeat and the MQTT client: what writes and moves it."""
-PORT = "port"
-"""The loop of a board: clock, state file, reconnecting. A user may bring another, over a client of their own."""
+AGENT = (*CORE, "agent", "plan")
+BASE = (*AGENT, "port")
+"""With the loop of a board. Every other module of package.json is a feature: it costs nothing where it is not imported.
+"""
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin:/usr/local/sbin"])
-BOARD = {**os.environ, "MICROPYPATH": "lib"}
+BOARD = {**os.environ, "MICROPYPATH": "lib:.frozen"}
 """The environment of a program on MicroPython: it finds its modules below the folder in which it runs."""
 DEVICE = "edge/fleet-a/dev-000001/"
 MODEL = bytes(2000)
@@ -97,14 +99,24 @@ def static(out: Path) -> dict[str, float]:
     sizes = compile_all(out)
     return {
         "mpy_core": sum(sizes[name] for name in CORE),
-        "mpy_agent": sum(sizes.values()) - sizes[PORT],
-        "mpy_all": sum(sizes.values()),
+        "mpy_agent": sum(sizes[name] for name in AGENT),
+        "mpy_all": sum(sizes[name] for name in BASE),
         "heap_core": heap(out, *CORE),
         "heap_all": heap(out, "agent", "port"),
         "heap_plan": heap(out, "agent", "port", "plan"),
         "heap_rom": heap(out, "agent", "port", "plan", rom=True),
         "heartbeat": measured(board(out, "encode"))[0],
     }
+
+
+def features(out: Path) -> dict[str, dict[str, int]]:
+    """What each feature costs: bytes of .mpy, and of heap after its import by a program that has agent and port."""
+    before = heap(out, "agent", "port")
+    found = {}
+    for path in sorted((out / "lib/device_sdk").glob("*.mpy")):
+        if path.stem not in BASE:
+            found[path.stem] = {"mpy": path.stat().st_size, "heap": heap(out, "agent", "port", path.stem) - before}
+    return found
 
 
 def moving(out: Path, port: int) -> dict[str, float]:
@@ -180,7 +192,7 @@ def smallest_heap(out: Path, port: int, rom: bool) -> int:
     its result."""
     with acting(port):
         for kib in range(40, 0, -1):
-            for name in ("state", "kws", "kws.part"):
+            for name in ("state", "kws", "kws.new"):
                 (out / name).unlink(missing_ok=True)
             if run(out, f"import sdk_whole; sdk_whole.main({port})", rom, kib).returncode:
                 return (kib + 1) * 1024
@@ -245,15 +257,23 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, mosquitto(Path(folder)) as (broker, port):
         out = Path(folder)
         figures = {**static(out), **moving(out, port), **timed(out, broker, port)}
+        costs = features(out)
         in_c = c_sizes.measure(out)
     if in_c is None:
         print(c_sizes.MISSING)
     figures.update(in_c or {})
     print(f"{'measured':>10} {'ceiling':>8} {'goal':>8}")
-    for name, budget in json.loads(BUDGETS.read_text()).items():
+    budgets = json.loads(BUDGETS.read_text())
+    for name, budget in budgets.items():
         ceiling, goal = budget.get("ceiling", ""), budget.get("goal", "")
         if name in figures:
             print(f"{figures[name]:>10.5g} {ceiling:>8} {goal:>8}  {budget['what']}")
+    print("\nWhat a feature costs where it is imported, and nothing where it is not:")
+    print(f"{'.mpy':>10} {'ceiling':>8} {'heap':>8} {'ceiling':>8}")
+    for name, cost in costs.items():
+        budget = budgets["features"][name]
+        figure = f"{cost['mpy']:>10} {budget['mpy']:>8} {cost['heap']:>8} {budget['heap']:>8}"
+        print(f"{figure}  {name}: {budget['what']}")
 
 
 if __name__ == "__main__":

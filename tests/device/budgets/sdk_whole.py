@@ -20,7 +20,7 @@ def main(port):
     way = Port(agent, "127.0.0.1", "fleet-a", "dev-000001", None, port, size=256)
     beats = 0
     while beats < 20 or not agent.have or agent.result:
-        agent.due = 0
+        agent.due = agent.at = 0
         way.step(20)
         beats += 1
         if way.error or agent.bad or (agent.result and agent.result[1] != "SUCCESS"):

@@ -58,10 +58,7 @@ class Folder(Transport):
             self._send(source)
 
     def follow(self, timeout, data_consumer=None):
-        output = self._read()
-        if data_consumer:
-            data_consumer(output)
-        return output, self._read()
+        return self._read(data_consumer), self._read()
 
     def exec(self, source, data_consumer=None):
         self._send(source)
@@ -79,10 +76,12 @@ class Folder(Transport):
         self._process.stdin.write(b"%d\n%s" % (len(data), data))
         self._process.stdin.flush()
 
-    def _read(self):
+    def _read(self, consumer=None):
         output = bytearray()
         while (byte := self._process.stdout.read(1)) not in (b"\x04", b""):
             output += byte
+            if consumer:
+                consumer(byte)
         return bytes(output)
 
 

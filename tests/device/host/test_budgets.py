@@ -52,6 +52,15 @@ def test_ceiling_of_the_heap(out, port, name, rom):
     holds(name, sdk_budgets.smallest_heap(out, port, rom))
 
 
+def test_ceilings_of_the_features(out):
+    """A module of package.json that is not of the base has its own line in budgets.json."""
+    costs = sdk_budgets.features(out)
+    assert costs.keys() == BUDGETS["features"].keys()
+    for name, cost in costs.items():
+        for kind, figure in cost.items():
+            assert figure <= BUDGETS["features"][name][kind], (name, kind)
+
+
 def test_ceilings_of_the_c_client(tmp_path):
     program(c_sizes.COMPILER)
     figures = c_sizes.measure(tmp_path)

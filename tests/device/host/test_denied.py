@@ -23,6 +23,8 @@ LAYOUT = ["1.0.0", [["sys", "load-average"]], []]
 USER = "fleet-a/dev-1"
 TOPIC = "edge/fleet-a/dev-1/"
 DENIED = "publish on edge/fleet-a/dev-1/%s was denied by the broker: Not authorized (135)"
+REFUSALS = ("publish on ", "subscribe ", "the broker refuses ", "the connection ended: ")
+"""How the lines begin that the port says of its own; the others are those of log.py."""
 DEADLINE_S = 20
 
 
@@ -56,7 +58,7 @@ def broker(tmp_path, rules):
 
 
 class Host:
-    """An agent with one metric, 1 at its first heartbeat, 2 at the next. `lines` has what its port logged."""
+    """An agent with one metric, 1 at its first heartbeat, 2 at the next. `lines` has the logged refusals."""
 
     def __init__(self, protocol=paho.MQTTv5, kind=paho.Client, version=paho.CallbackAPIVersion.VERSION2):
         self.lines = queue.Queue()
@@ -65,8 +67,12 @@ class Host:
         self.client = kind(version, "host", protocol=protocol)
         self.client.username_pw_set(USER)
         self.client.reconnect_delay_set(1, 1)
-        self.port = PahoPort(self.agent, self.client, "fleet-a", "dev-1", log=self.lines.put)
+        self.port = PahoPort(self.agent, self.client, "fleet-a", "dev-1", log=self._log)
         self._thread = threading.Thread(target=self.port.run)
+
+    def _log(self, line):
+        if line.startswith(REFUSALS):
+            self.lines.put(line)
 
     def _measure(self, agent):
         self.measured += 1

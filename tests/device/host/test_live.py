@@ -1,10 +1,17 @@
 """The whole device against a real Mosquitto, under both runtimes: plans, acks, a broker killed and one stopped."""
 
+import contextlib
+import json
 import signal
+import socket
+import time
 
+import paho.mqtt.client as paho
 import pytest
 
+from tests.support.loop_thread import LoopThread
 from tests.support.processes import end, line
+from tests.support.tcp_proxy import TcpProxy
 
 from .conftest import last_line
 
@@ -90,8 +97,89 @@ def test_a_call_ends_by_its_deadline_while_the_broker_is_stopped(device, broker,
     assert said["seconds"] < 5  # the deadline is 0.7 s, keepalive 1 s: far from "never"
 
 
+@pytest.fixture
+def mute():
+    """Ports of the loopback where nothing answers: one takes no connection, one takes them and says nothing."""
+    with socket.socket() as full, socket.create_server(("127.0.0.1", 0)) as dumb, contextlib.ExitStack() as stack:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        address = full.getsockname()
+        for _ in range(3):  # more than wait for accept(): the next ones get no answer
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(address)
+        yield [address[1], dumb.getsockname()[1]]
+
+
+def test_a_name_whose_first_addresses_are_silent_is_reached_and_a_watchdog_is_fed_meanwhile(device, broker, mute):
+    said = last_line(device("silent", json.dumps({"silent": mute, "der": None})))
+    assert 4000 <= said["took"] < 10_000  # 2 s for each
+    assert said["longest"] < 1900
+
+
+def test_so_with_tls_whose_handshake_is_never_answered(device, secure_broker, certificate, mute):
+    said = last_line(device("silent", json.dumps({"silent": mute, "der": str(certificate)})))
+    assert 4000 <= said["took"] < 10_000
+    assert said["longest"] < 1900
+
+
+def test_what_comes_with_qos_0_does_not_count_as_sent(device):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = device("listening", str(server.getsockname()[1]))
+        server.settimeout(20)
+        with server.accept()[0] as sock:
+            sock.settimeout(20)
+            assert sock.recv(1000)[0] == 0x10
+            sock.sendall(b"\x20\x02\x00\x00")
+            sock.settimeout(0.05)
+            start = time.monotonic()
+            ping = None
+            while not ping:
+                assert time.monotonic() - start < 5, "no PINGREQ"  # keepalive is 1 s
+                sock.sendall(b"\x30\x06\x00\x03a/bx")
+                with contextlib.suppress(TimeoutError):
+                    ping = sock.recv(100)
+            assert ping == b"\xc0\x00"
+    assert last_line(process)["seen"] > 0
+
+
 def test_tls_with_a_verified_certificate(device, secure_broker, certificate):
     assert last_line(device("secure", str(certificate))) == {"seen": [2007, 2007, 2007]}
+
+
+class SlowLink(LoopThread):
+    """A proxy on a loop of its own, which passes 2,500 bytes a second."""
+
+    def __init__(self, port):
+        super().__init__("slow link")
+        self.proxy = TcpProxy("127.0.0.1", port)
+
+    async def opened(self):
+        self.proxy.rate = 2500
+        await self.proxy.open()
+
+    async def closed(self):
+        await self.proxy.close()
+
+
+def test_tls_over_a_link_on_which_a_record_takes_longer_than_a_call_waits_for_a_byte(
+    device, secure_broker, certificate
+):
+    publisher = paho.Client(paho.CallbackAPIVersion.VERSION2)
+    publisher.tls_set(str(certificate.with_suffix(".pem")))
+    with SlowLink(secure_broker.port) as link:
+        process = device("slow", json.dumps({"port": link.proxy.port, "der": str(certificate)}))
+        assert line(process, "sign that the device is ready") == '{"ready": true}\n'
+        publisher.connect("localhost", secure_broker.port)
+        publisher.loop_start()
+        publisher.publish("edge/slow", bytes(3500), 1).wait_for_publish(10)
+        assert last_line(process) == {"seen": [3500]}
+        publisher.disconnect()
+        publisher.loop_stop()
+
+
+def test_steps_in_which_nothing_happens_allocate_nothing(device):
+    assert last_line(device("idle", "300")) == {"error": None, "open": True}
 
 
 def test_steady_heartbeats_allocate_nothing(device):

@@ -123,12 +123,16 @@ def test_a_password_may_be_long(scripted):
 
 
 @pytest.mark.parametrize("present", [0, 1])
-def test_connect_returns_whether_there_was_a_session(scripted, present):
+@pytest.mark.parametrize("before", [False, True])
+def test_topics_are_granted_where_the_broker_has_kept_the_session_and_had_granted_them(scripted, present, before):
     def script(peer: Peer) -> None:
         peer.packet()
         peer.send(bytes((0x20, 2, present, 0)))
 
-    assert client(scripted(script)).connect() is bool(present)
+    device = client(scripted(script))
+    device.granted = before
+    device.connect()
+    assert bool(device.granted) == bool(present and before)
 
 
 def test_a_refused_connect_has_the_brokers_code(scripted):
@@ -168,7 +172,7 @@ def test_a_publish_is_one_packet_and_returns_with_its_puback(scripted):
     topic = b"\x00\x0bedge/f/d/hb"
     assert seen == [
         b"\x32\x10" + topic + b"\x00\x01\x05",
-        b"\x33\x10" + topic + b"\x00\x02\x05",
+        b"\x33\x10" + topic + b"\x00\x01\x05",
         b"\x30\x0e" + topic + b"\x05",
     ]
 
@@ -216,45 +220,59 @@ def test_an_unconfirmed_publish_goes_again_with_dup_under_its_id(scripted):
     device.connect()
     with pytest.raises(OSError):
         device.publish(TOPIC, message(), 1, False)
-    with pytest.raises(ValueError, match="unconfirmed"):
-        device.publish(TOPIC, message(), 1, False)
     device.connect()
-    device.resend(8)
-    assert device.unconfirmed is None
+    device.send(device.p, 8)
+    assert device.p is None
     scripted.join()
     assert seen[1] == b"\x3a" + seen[0][1:]
 
 
-def test_packet_ids_wrap_and_leave_out_0(scripted):
-    ids = []
-
+def test_a_subscription_is_one_packet_and_a_publish_does_not_wait_for_its_answer(scripted):
     def script(peer: Peer) -> None:
         accept(peer)
-        for _ in range(3):
-            ids.append(peer.packet()[-3:-1])
-            peer.send(b"\x40\x02" + ids[-1])
+        assert peer.packet() == b"\x82\x0e\xff\xff\x00\x03a/b\x01\x00\x03a/c\x01"
+        assert peer.packet()[:1] == b"\x32"
+        peer.send(b"\x90\x04\xff\xff\x01\x00" + b"\x40\x02\x00\x01")
 
     device = client(scripted(script))
     device.connect()
-    device.id = 65532
-    for _ in range(3):
-        device.publish(TOPIC, message(), 1, False)
-    assert ids == [b"\xff\xfd", b"\xff\xfe", b"\x00\x01"]
+    device.subscribe("a/", ("b", "c"), 1)
+    assert device.granted is None
+    device.publish(TOPIC, message(), 1, False)
+    assert device.granted is True
 
 
-def test_a_subscription_is_granted_or_refused(scripted):
+@pytest.mark.parametrize(
+    "answers", [b"\x40\x02\x00\x01" + b"\x90\x03\xff\xff\x01", b"\x90\x03\xff\xff\x01" + b"\x40\x02\x00\x01"]
+)
+def test_a_publish_that_returns_has_the_subscription_granted_too_in_whatever_order_the_answers_come(scripted, answers):
     def script(peer: Peer) -> None:
         accept(peer)
-        assert peer.packet() == b"\x82\x08\xff\xff\x00\x03a/b\x01"
-        peer.send(b"\x90\x03\xff\xff\x01")
         peer.packet()
-        peer.send(b"\x90\x03\xff\xff\x80")
+        peer.packet()
+        for byte in answers:
+            peer.send(bytes((byte,)))
 
     device = client(scripted(script))
     device.connect()
-    device.subscribe("a/b", 1)
+    device.subscribe("a/", ("b",), 1)
+    device.publish(TOPIC, message(), 1, False)
+    assert (device.granted, device.p) == (True, None)
+
+
+def test_a_denied_topic_is_an_error_of_the_call_that_reads_it_and_not_granted(scripted):
+    def script(peer: Peer) -> None:
+        accept(peer)
+        peer.packet()
+        peer.packet()
+        peer.send(b"\x90\x04\xff\xff\x01\x80" + b"\x40\x02\x00\x01")
+
+    device = client(scripted(script))
+    device.connect()
+    device.subscribe("a/", ("b", "c"), 1)
     with pytest.raises(OSError, match="refused"):
-        device.subscribe("a/c", 1)
+        device.publish(TOPIC, message(), 1, False)
+    assert not device.granted
 
 
 def test_messages_come_in_while_a_publish_waits_and_are_acked(scripted):
@@ -406,7 +424,7 @@ def test_every_address_of_a_name_is_tried(scripted, monkeypatch):
     port = scripted(accept)
     monkeypatch.setattr("device_sdk.mqtt.socket.getaddrinfo", addresses(nobody, port, nobody))
     device = client(nobody)
-    assert device.connect() is False
+    device.connect()
     device.close()
     scripted.join()
 

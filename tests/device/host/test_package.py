@@ -16,9 +16,7 @@ from tests.support.paths import ROOT
 
 SDK = ROOT / "device_sdk"
 HOST = {"__init__.py", "host.py", "mpy.py", "port_paho.py", "manifest.py"}
-OTHERS = {"port_umqtt.py", "port_async.py"}
-"""Ports for boards that bring a client: installed by whoever wants one."""
-BOARD = {path.name for path in SDK.glob("*.py")} - HOST - OTHERS
+BOARD = {path.name for path in SDK.glob("*.py")} - HOST
 
 
 def test_mip_installs_every_module_of_a_board():
@@ -93,4 +91,5 @@ def test_a_board_imports_nothing_that_it_lacks(name):
     tree = ast.parse((SDK / name).read_text())
     names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
     names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    assert names <= {"os", "time", "select", "socket", "struct", "binascii", "hashlib", "json"}
+    has = {"asyncio", "binascii", "errno", "gc", "hashlib", "json", "machine", "network", "os", "select", "socket"}
+    assert names <= {*has, "struct", "time"}

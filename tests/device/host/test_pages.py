@@ -1,10 +1,12 @@
-"""What the pages have users do with a board, done as it is written there: the ten lines, the first board by
-mpremote, and the lines that look for what is wrong.
+"""What the pages have users do with a board, done as it is written there: the ten lines, the first board by mpremote,
+and what it says on the desk.
 """
 
 import hashlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -14,7 +16,7 @@ import pytest
 from device_sdk import mpy
 from tests.support import commands, pages
 from tests.support.paths import DEVICE_TESTS, ROOT
-from tests.support.processes import running
+from tests.support.processes import line, running
 
 PAGE = "device_sdk/README.md"
 MODEL = b"a model" * 100
@@ -33,7 +35,7 @@ class WLAN:
 @pytest.fixture(params=["cpython", "micropython"])
 def board(request, broker, tmp_path):
     """Runs the ten lines against the broker of the test; only its address is another."""
-    text = TEN_LINES.replace('"broker.local"', '"127.0.0.1"').replace('"secret")', f'"secret", {broker.port})')
+    text = TEN_LINES.replace('"broker.local"', '"127.0.0.1"').replace('"secret"', f'"secret", {broker.port}')
     (tmp_path / "main.py").write_text(text)
     command = [sys.executable] if request.param == "cpython" else [request.getfixturevalue("micropython")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": str(ROOT)}
@@ -52,7 +54,7 @@ def test_they_are_the_same_on_each_page():
 
 def test_they_make_a_managed_device(gateway, board):
     assert gateway.wait(lambda channel, value: channel == "hello")[1][1] == [["room", "temperature", -1]]
-    assert gateway.wait(lambda channel, value: channel == "hb")[2:] == [[213], None, 0]
+    assert gateway.wait(lambda channel, value: channel == "hb")[2:5] == [[213], None, 0]
     checksum = hashlib.sha1(MODEL, usedforsecurity=False).digest()
     gateway.publish("plan", [7, [["deploy-7", 0, [["kws", 1, checksum], ["old", 0]]]]], retain=True)
     assert gateway.wait(lambda channel, value: channel == "read")[:3] == [7, 0, 0]
@@ -73,7 +75,7 @@ class Desk:
         self.board.mkdir()
         (self.clone / "device_sdk").symlink_to(ROOT / "device_sdk")
         mpy.compile_to(self.clone / "build" / "mpy", cross)  # make mpy
-        for name in ("boot.py", "look.py"):
+        for name in ("boot.py",):
             (self.clone / name).write_text(pages.block(name, PAGE))
         where = {"host": "127.0.0.1", "port": broker.port, "fleet": "fleet-a", "device": "dev-1", "password": "any"}
         (self.clone / "board.json").write_text(json.dumps(where))
@@ -87,13 +89,13 @@ class Desk:
     def follow_the_page(self):
         """Its mpremote lines, up to the reset."""
         for block in pages.page(PAGE).blocks():
-            for line in commands.lines(block.text) if block.language in commands.LANGUAGES else ():
-                if line.startswith("mpremote "):
-                    arguments = line.split()[1:]
+            for each in commands.lines(block.text) if block.language in commands.LANGUAGES else ():
+                if each.startswith("mpremote "):
+                    arguments = each.split()[1:]
                     done = subprocess.run(
                         self.mpremote(*arguments), cwd=self.clone, capture_output=True, text=True, timeout=20
                     )
-                    assert done.returncode == 0, (line, done.stdout, done.stderr)
+                    assert done.returncode == 0, (each, done.stdout, done.stderr)
                     if arguments == ["reset"]:
                         return
 
@@ -113,31 +115,22 @@ def test_the_first_board_sends_heartbeats(desk, gateway):
         assert gateway.wait(lambda channel, value: channel == "hb")[2][0] > 0
 
 
-def look(desk, seconds):
-    """`mpremote run look.py`, for so many seconds."""
-    text = pages.block("look.py", PAGE)
-    assert "range(20)" in text
-    (desk.clone / "look.py").write_text(text.replace("range(20)", f"range({seconds})"))
-    return running(desk.mpremote("run", "look.py"), cwd=desk.clone, stdout=subprocess.PIPE)
+def test_on_the_desk_it_says_what_the_page_says_of_a_board_for_which_all_is_well(desk, gateway, broker):
+    said = pages.block("well.txt", PAGE).replace("broker.local:8883", f"127.0.0.1:{broker.port}")
+    command = desk.mpremote("run", "device_sdk/examples/provisioned.py")
+    with running(command, cwd=desk.clone, stdout=subprocess.PIPE, start_new_session=True) as process:
+        try:
+            seq = gateway.wait(lambda channel, value: channel == "hb")[6]
+            gateway.publish("ack", [seq, 0, int(time.time())])
+            for expected in said.splitlines():
+                assert line(process, expected) == expected + "\n"
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # the board too
 
 
-def test_look_py_prints_what_the_page_says_of_a_board_that_works(desk, gateway):
-    with look(desk, 5) as process:
-        seq = gateway.wait(lambda channel, value: channel == "hb")[6]
-        gateway.publish("ack", [seq, 0, int(time.time())])
-        out, _ = process.communicate(timeout=20)
-    assert out.splitlines()[-1] == "True None 0 None None"
-    assert f"`{out.splitlines()[-1]}` is a board" in pages.page(PAGE).text
-
-
-def test_look_py_shows_that_nothing_listens(desk, broker):
-    broker.kill()
-    with look(desk, 2) as process:
-        out, _ = process.communicate(timeout=20)
-    assert out.splitlines()[-1] == "False [Errno 111] ECONNREFUSED None None None"
-
-
-def test_look_py_shows_that_no_ack_comes(desk):
-    with look(desk, 2) as process:
-        out, _ = process.communicate(timeout=20)
-    assert out.splitlines()[-1] == "True None None None None"
+def test_each_line_that_the_page_explains_is_one_of_the_log():
+    source = (ROOT / "device_sdk/log.py").read_text()
+    rows = pages.page(PAGE).table("When nothing arrives")
+    quoted = [text for row in rows for text in re.findall("`([^`]+)`", row[0])]
+    assert len(quoted) > 9
+    assert [text for text in quoted if text not in source] == []

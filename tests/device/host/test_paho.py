@@ -1,5 +1,6 @@
 """The port for paho: the same agent on a host's own client, against a real broker and an acting gateway."""
 
+import queue
 import socket
 import threading
 import time
@@ -153,3 +154,59 @@ def test_a_clock_that_raises_ends_nothing(host, gateway):
     for _ in range(3):
         gateway.wait(lambda channel, value: channel == "hb")
     assert host.agent.error.args == (5,)
+
+
+def test_a_host_says_in_words_what_happens(broker, gateway):
+    lines = queue.Queue()
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "host")
+    client.reconnect_delay_set(1, 1)
+    agent = Agent(LAYOUT, print, print, lambda agent: agent.sample("load", 1), interval=1, max_payload=None)
+    port = PahoPort(agent, client, "fleet-a", "dev-1", log=lines.put)
+    broker.kill()
+    client.connect_async("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        said = [line_of(port, lines) for _ in range(2)]
+        assert "sample('load'): the layout has no such metric, it has: load-average" in said
+        assert [line for line in said if line.startswith("not connected: nothing listens there")]
+        broker.start()
+        gateway.subscribed()
+        assert [line_of(port, lines) for _ in range(3)] == [
+            "connected",
+            "the broker has confirmed the hello",
+            "the broker confirms heartbeats: one each 1 s",
+        ]
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def line_of(port, lines):
+    deadline = time.monotonic() + 20
+    while lines.empty():
+        assert time.monotonic() < deadline
+        port.step(0.1)
+    return lines.get()
+
+
+def test_without_a_log_a_failed_attempt_is_a_warning_once(broker, caplog):
+    broker.kill()
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "host")
+    client.reconnect_delay_set(0.1, 0.1)
+    attempts = []
+    client.on_pre_connect = lambda *_: attempts.append(1)
+    port = PahoPort(Agent(LAYOUT), client, "fleet-a", "dev-1")
+    client.connect_async("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        deadline = time.monotonic() + 20
+        while len(attempts) < 4:
+            assert time.monotonic() < deadline
+            port.step(0.1)
+    finally:
+        client.disconnect()
+        client.loop_stop()
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("device_sdk", "WARNING")
+    assert record.message == str(port.error)
+    assert record.message.startswith("not connected: nothing listens there")

@@ -1,4 +1,4 @@
-"""Power cuts: littlefs on a flash that loses power at a random write, 1,000 times, under MicroPython."""
+"""Power cuts: littlefs or FAT on a flash that loses power at a random write, 1,000 times, under MicroPython."""
 
 import json
 import os
@@ -36,10 +36,23 @@ def test_the_state_is_the_old_or_the_new_one_and_no_result_is_lost(micropython: 
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
-def test_no_half_file_is_installed_and_little_is_read_again(micropython: str, seed: str) -> None:
-    found = run(micropython, "power", str(CUTS), seed, "files")
+@pytest.mark.parametrize("files", ["files", "fat", "health"])
+def test_the_files_are_those_that_the_results_name_and_little_is_read_again(
+    micropython: str, files: str, seed: str
+) -> None:
+    found = run(micropython, "power", str(CUTS), seed, files)
     assert found["installed"] >= found["plans"] > CUTS // 5
+    assert found["failed"] > CUTS // 20
     assert 0 < found["again"] <= AGAIN
+
+
+@pytest.mark.parametrize(("seed", "limit"), [("1", "4096"), ("2", "100000")])
+def test_what_is_stored_arrives_with_its_dates_and_only_what_was_measured_last_is_lost(
+    micropython: str, seed: str, limit: str
+) -> None:
+    found = run(micropython, "power_backlog", str(CUTS), seed, limit, heap="8m")
+    assert found["measured"] > 5 * CUTS
+    assert found["missing"] - found["lost"] <= 1.5 * CUTS
 
 
 def taken(micropython: str, size: int, block: int) -> int:

@@ -12,7 +12,9 @@ import pytest
 from pydantic import SecretStr
 
 from device_sdk.agent import Agent
+from device_sdk.backlog import Backlog
 from device_sdk.port import Port
+from device_sdk.port_board import BoardPort
 from gateway.config import Settings
 from tests.support import pages
 from tests.support.paths import ROOT
@@ -64,9 +66,9 @@ def test_the_sdks_reference_has_every_parameter_and_its_default(kind: type) -> N
 def test_the_sdks_reference_names_nothing_that_is_not_there() -> None:
     """Attributes and methods of `agent` and `port`, in its tables and its text."""
     text = pages.page("device_sdk/README.md").text
-    made = Agent(["1.0.0", [], []])
+    made = Backlog(["1.0.0", [], []])
     made.start(0, None, 1, False)
-    port = Port(made, "127.0.0.1", "fleet-a", "dev-1")
+    port = BoardPort(made, "127.0.0.1", "fleet-a", "dev-1")
     named = set(re.findall(r"`(agent|port)\.(\w+)", text))
     assert len(named) > 10
     assert [(whose, name) for whose, name in named if not hasattr({"agent": made, "port": port}[whose], name)] == []

@@ -1,0 +1,76 @@
+"""What a device announces of itself on `live`, against a real broker, on both runtimes and over paho."""
+
+import os
+import sys
+
+import paho.mqtt.client as paho
+import pytest
+
+from device_sdk.agent import Agent
+from device_sdk.port_paho import PahoPort
+from tests.support.paths import DEVICE_TESTS, ROOT
+from tests.support.processes import running
+
+
+@pytest.fixture(params=["cpython", "micropython"])
+def start(request, broker, tmp_path):
+    """Starts there.py."""
+    command = [sys.executable] if request.param == "cpython" else [request.getfixturevalue("micropython")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
+
+    def start(*arguments):
+        line = [*command, str(DEVICE_TESTS / "there.py"), str(broker.port), *arguments]
+        return running(line, cwd=tmp_path, env=environment)
+
+    return start
+
+
+def is_live(channel, value):
+    return channel == "live"
+
+
+def test_a_device_that_is_killed_is_gone(start, gateway, broker):
+    for _ in range(2):  # the second one finds the will of the first
+        with start("0") as device:
+            assert gateway.wait(lambda channel, value: channel == "live" and value != [0]) == [1, 1]
+            gateway.wait(lambda channel, value: channel == "hb")
+            device.kill()
+            assert gateway.wait(is_live) == [0]
+
+
+def test_a_sleeper_is_asleep_and_not_gone(start, gateway):
+    with start("600") as device:
+        assert gateway.wait(is_live) == [1, 600]
+        assert gateway.wait(is_live) == [2, 600]
+        assert device.wait(20) == 0
+    with start("600", "woke") as device:  # one message more for each wake
+        heard = []
+        assert gateway.wait(lambda channel, value: heard.append(channel) or channel == "live") == [2, 600]
+        assert heard == ["hb", "live"]
+        assert device.wait(20) == 0
+
+
+def test_a_broker_that_ends_hears_again_that_a_device_is_connected(start, gateway, broker):
+    with start("0"):
+        assert gateway.wait(is_live) == [1, 1]
+        broker.kill()
+        broker.start()
+        gateway.subscribed()
+        assert gateway.wait(is_live) == [1, 1]
+
+
+@pytest.mark.parametrize("protocol", [paho.MQTTv5, paho.MQTTv311], ids=["5", "3.1.1"])
+def test_a_host_over_paho(broker, gateway, protocol):
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "host", protocol=protocol)
+    port = PahoPort(Agent(["1.0.0", [["sys", "load"]], []], interval=60), client, "fleet-a", "dev-1", live=True)
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        assert gateway.wait(is_live) == [1, 60]
+        port.step()
+        client.socket().shutdown(2)
+        assert gateway.wait(is_live) == [0]
+        assert gateway.wait(is_live) == [1, 60]
+    finally:
+        client.disconnect()
+        client.loop_stop()

@@ -7,7 +7,7 @@ from device_sdk.heartbeat import Packer
 from tests.device.random_heartbeats import Dice
 from tests.device.support import LAYOUT, NOW, packed, raises, read, receive, written
 
-PATH = "backlog-under-test-%d-" % int.from_bytes(os.urandom(4), "big")  # several processes run these tests
+PATH = "backlog-under-test-"
 
 
 def clean():

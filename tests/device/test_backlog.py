@@ -312,6 +312,24 @@ def test_files_wait_for_a_clock_that_the_first_ack_gives():
     clean()
 
 
+def test_what_is_dropped_before_files_that_wait_for_a_clock_is_counted_once():
+    clean()
+    for tag, clock in ((1, False), (2, True)):
+        device = Device(clock=clock, tag=tag)
+        device.agent.sample("rssi", tag)
+        device.agent.save(60)
+    again = Device(clock=False, tag=3)
+    for _ in range(4):
+        again.beat(None, 10)
+    assert (again.agent.lost[0], size() > 0) == (1, True)
+    for _ in range(4):
+        again.beat(0, 10)
+    assert (again.agent.lost[0], size()) == (1, 0)
+    assert numbers(again)[-1] == 8
+    assert 2 in numbers(again)
+    clean()
+
+
 def test_another_layout_or_a_smaller_ring_drops_what_it_cannot_name():
     clean()
     device = Device(keep=16)

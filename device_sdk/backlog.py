@@ -73,7 +73,11 @@ class Backlog(Agent):
         if found:
             self.newest = max(found)
             self.first = max(min(found), self.newest - FILES + 1)
-            self.size = os.stat(self.name(self.newest))[6]
+            try:
+                self.size = os.stat(self.name(self.newest))[6]
+            except OSError as error:  # of the flash
+                self.error = error
+                self.size = self.limit  # the next record begins another file
 
     @property
     def busy(self):

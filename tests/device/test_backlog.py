@@ -2,6 +2,7 @@
 
 import os
 
+from device_sdk import backlog
 from device_sdk.backlog import FILES, Backlog, parse
 from device_sdk.heartbeat import Packer
 from tests.device.random_heartbeats import Dice
@@ -378,6 +379,43 @@ def test_a_flash_that_is_full_stops_nothing():
     device.beat(0, 10)
     assert len(device.got) == 9
     assert device.agent.lost[0] == device.count - 9
+    clean()
+
+
+class BrokenFlash:
+    """The module os, but for one call that fails."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __getattr__(self, name):
+        if name == self.name:
+            raise OSError(5)
+        return getattr(os, name)
+
+
+def test_a_flash_that_fails_at_the_start_stops_nothing():
+    for call in ("stat", "remove"):
+        clean()
+        device = Device()
+        device.beat(None)
+        device.agent.save(60)
+        with open(PATH + "1", "wb") as file:
+            file.write(b"torn")
+        backlog.os = BrokenFlash(call)
+        try:
+            again = Device(device.now + 60, saved=device.store, count=1)
+        finally:
+            backlog.os = os
+        assert again.agent.error.args[0] == 5
+        again.agent.error = None
+        again.agent.sample("rssi", 7)
+        again.agent.save(60)
+        assert again.agent.error is None
+        for _ in range(3):
+            again.beat(0, 10)
+        assert sorted(set(numbers(again)))[:2] == [1, 2]
+        assert 7 in numbers(again)
     clean()
 
 

@@ -268,7 +268,7 @@ def words(error, up):
         return "the broker's name cannot be resolved: is the network up, is the name right?"
     if code == "deadline":
         return "no byte came from the broker for too long: the link is slow or broken." if up else NOBODY
-    if code in ("closed", errno.ECONNRESET):
+    if code in ("closed", errno.ECONNRESET, errno.ECONNABORTED, 32):  # 32: EPIPE, which MicroPython's errno has not
         if up:
             return "the broker closed it: does another device have the same name? The broker's log says more."
         return "the broker closed it without an answer: is it a port for TLS, or one without?"

@@ -42,6 +42,8 @@ def test_errors_of_a_client_in_words():
         (OSError("closed"), False, "a port for TLS"),
         (OSError("closed"), True, "does another device have the same name"),
         (OSError(errno.ECONNRESET), True, "does another device have the same name"),
+        (OSError(errno.ECONNABORTED), True, "does another device have the same name"),
+        (OSError(32), True, "does another device have the same name"),  # EPIPE
         (OSError(errno.ECONNREFUSED), False, "nothing listens there"),
         (OSError(errno.EHOSTUNREACH), False, "nothing answers there"),
         (OSError(errno.ETIMEDOUT), False, "nothing answers there"),

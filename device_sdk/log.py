@@ -262,8 +262,10 @@ def words(error, up):
     if isinstance(error, MemoryError):
         return MEMORY
     if not up and ("SSL" in kind or isinstance(error, ValueError) or (type(code) is int and code < -255)):
-        text = "TLS: %s. Are the authority's certificate, the broker's name and the clock right?"
-        return text % (error.args[-1] if error.args else kind)
+        text = (
+            "TLS: %s. Is the port one for TLS, are the authority's certificate, the broker's name and the clock right?"
+        )
+        return text % str(error.args[-1] if error.args else kind).strip("\n.")
     if (type(code) is int and code < 0) or "addrinfo" in str(code):
         return "the broker's name cannot be resolved: is the network up, is the name right?"
     if code == "deadline":

@@ -54,7 +54,7 @@ def test_errors_of_a_client_in_words():
         (OSError(-202), False, "cannot be resolved"),  # of lwIP
         (OSError("[addrinfo error -2]"), False, "cannot be resolved"),
         (OSError(-9984, "MBEDTLS_ERR_X509_CERT_VERIFY_FAILED"), False, "TLS: MBEDTLS_ERR_X509_CERT_VERIFY_FAILED"),
-        (ValueError("invalid cert"), False, "TLS: invalid cert"),
+        (ValueError("\nThe certificate is wrong\n"), False, "TLS: The certificate is wrong. Is the port one for TLS"),
         (ValueError("size"), True, "ValueError: size"),
         (OSError(), False, "OSError: "),
         (OSError(5), False, "OSError: "),

@@ -144,7 +144,7 @@ def test_each_thing_is_said_once(desk, broker, gateway):
         ("raises", "measure raised OSError: no sensor"),
         ("clock", "the clock, the store or a plan raised OSError: no clock"),
         ("keep", "samples are dropped, the oldest first, 3 so far: no more than 2 can wait (keep)"),
-        ("size", "the layout does not fit `size`, the bytes of the largest payload: size"),
+        ("size", "the layout does not fit `size`, the bytes of the largest payload"),
     ],
 )
 def test_a_mistake_in_the_program(desk, mistake, words):

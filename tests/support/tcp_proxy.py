@@ -20,6 +20,7 @@ class TcpProxy:
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
+        self._connections: set[asyncio.Task[None] | None] = set()
         self._copies: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
         self.rate: float | None = None
@@ -37,6 +38,7 @@ class TcpProxy:
         self.cut()
         for copy in self._copies:
             copy.cancel()
+        await asyncio.gather(*filter(None, self._connections))
 
     def cut(self) -> None:
         """End every connection, wherever in a packet it is."""
@@ -60,10 +62,22 @@ class TcpProxy:
             await asyncio.sleep(len(piece) / self.rate)
 
     async def _connected(self, from_client: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        self._connections.add(task)
+        try:
+            await self._copy(from_client, client)
+        finally:
+            self._connections.discard(task)
+
+    async def _copy(self, from_client: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         try:
             from_server, server = await asyncio.open_connection(*self._target)
         except OSError:
             client.transport.abort()
+            return
+        if self._server is None:  # it was closed meanwhile
+            client.transport.abort()
+            server.transport.abort()
             return
         pair = client, server
         self._pairs.add(pair)

@@ -35,8 +35,7 @@ def test_the_state_is_the_old_or_the_new_one_and_no_result_is_lost(micropython: 
     assert run(micropython, "power", str(CUTS), seed)["plans"] > CUTS // 2
 
 
-@pytest.mark.parametrize("seed", ["1", "2"])
-@pytest.mark.parametrize("files", ["files", "fat", "health"])
+@pytest.mark.parametrize(("files", "seed"), [("files", "1"), ("fat", "2"), ("health", "3")])
 def test_the_files_are_those_that_the_results_name_and_little_is_read_again(
     micropython: str, files: str, seed: str
 ) -> None:

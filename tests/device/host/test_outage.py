@@ -40,7 +40,7 @@ def link(broker):
 
 
 def samples(value) -> list[tuple[int, int]]:
-    """Number and time of each."""
+    """Number and time of each. Uptime and clock are whole seconds that begin apart: a time may be one second off."""
     cell = value[2][1]
     pairs = zip(cell[::2], cell[1::2]) if isinstance(cell, list) else [(cell, 0)]
     return [(number, value[1] - age) for number, age in pairs]
@@ -69,7 +69,7 @@ def arrive(gateway, link, measured) -> None:
         pass
     numbers, times = zip(*dict.fromkeys(got))  # QoS 1: the one that the cut met may come twice
     assert list(numbers) == list(range(numbers[0], numbers[-1] + 1)), got
-    assert all(0 < after - before < 4 for before, after in itertools.pairwise(times)), got
+    assert all(0 <= after - before < 4 for before, after in itertools.pairwise(times)), got
 
 
 def test_of_a_board(device, gateway, link):
@@ -94,7 +94,7 @@ def test_what_was_stored_arrives_after_a_loss_of_power(device, gateway, link, tm
     stored = range(first + 1, first + 2 * MISSED)
     assert set(stored) <= got.keys()
     dates = [got[number] for number in stored]
-    assert all(0 < after - before < 4 for before, after in itertools.pairwise(dates)), got
+    assert all(0 <= after - before < 4 for before, after in itertools.pairwise(dates)), got
     assert got[1001] > dates[-1]
 
 

@@ -1,4 +1,3 @@
-from collections.abc import Callable
 from typing import Any
 
 from .agent import Agent
@@ -66,9 +65,9 @@ class Backlog(Agent):
         """Exchanges the two rings."""
     def name(self, n: int) -> str:
         """Name of the file with this number."""
-    def read(self, n: int, at: int, take: Callable[[list[Any], int], object]) -> bool | None:
-        """Calls take(record, end) for the whole records of a file behind the byte `at`, until it returns True. Returns
-        whether it could be read.
+    def next(self, n: int, at: int) -> tuple[list[Any] | bool | None, int]:
+        """The next whole record of a file at or behind the byte `at`, and where it ends. None: there is none; False:
+        the file could not be read.
         """
     def remove(self, n: int) -> None:
         """Removes a file."""
@@ -84,3 +83,5 @@ class Backlog(Agent):
         """Removes the oldest file, and counts what it had as lost."""
     def spill(self) -> None:
         """Moves the samples of the ring to the files."""
+    def append(self, text: str) -> None:
+        """Writes a record to the newest file, or to a new one where it is full."""

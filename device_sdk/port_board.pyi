@@ -38,6 +38,6 @@ class BoardPort(Port):
     def wifi(self) -> bool | None: ...
     def connect(self) -> None:
         """Connects and announces it."""
-    def announce(self, state: int, seconds: int) -> None:
-        """Publishes `[state, seconds]` on `live`, without waiting for the PUBACK."""
+    def announce(self, state: int, seconds: int, then: bytes = b"") -> None:
+        """Publishes `[state, seconds]` on `live`, and writes `then` behind it, without waiting for the PUBACK."""
     def sleep(self, seconds: int) -> None: ...

@@ -84,6 +84,18 @@ def test_each_thing_once():
     assert lines == said + ["connected"]
 
 
+def test_no_ack_comes():
+    lines = []
+    port, _ = made(lines.append)
+    step(port)
+    said = []
+    for seconds in (9, 1, 10):
+        port.at -= 1000 * seconds
+        port.step(0)
+        said.append([line for line in lines if line.startswith("heartbeats leave, and no answer comes: does the ")])
+    assert [len(each) for each in said] == [0, 1, 1]
+
+
 def test_plans_that_make_no_sense_end_nothing():
     lines = []
     port, agent = made(lines.append)

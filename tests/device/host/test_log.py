@@ -165,10 +165,5 @@ def test_acks_in_words(desk, gateway):
     assert 50 < int(line.split()[-2]) <= 60
 
 
-def test_no_ack_comes(desk):
-    said = desk("none")
-    said.line("heartbeats leave, and no answer comes: does the gateway run")
-
-
 def test_without_a_log_nothing_of_it_is_imported(desk):
     desk("off").line("not imported")

@@ -85,7 +85,7 @@ class Definition:
             self.file = open(self.new, "ab")
             self.all = not self.at  # whether all of it was downloaded for this definition
             self.since = agent.now  # time of the first request of this range
-            self.start = self.at - 64
+            self.start = self.at - 128
             agent.file = self
 
     def read(self, path, hash):
@@ -106,13 +106,13 @@ class Definition:
         if new or now - self.send >= self.wait:
             if new:
                 took = 2 * (now - self.since)
-                window = min(8 * (self.at - self.start) // (took or 1), 8192)
+                window = min(8 * (self.at - self.start) // (took or 2), 8192)
                 self.start = self.at
                 self.since = now
             else:  # nothing came: repeated, for less
                 took = 2 * self.wait
                 window = (self.end - self.at) // 2
-            self.wait = max(3, min(took, 30))
+            self.wait = max(6, min(took, 30))
             self.send = now
             window = max(window, 256)
             length = min((self.agent.max_payload or 4096) - 32, window)

@@ -98,7 +98,7 @@ def test_a_file_comes_whole_and_is_installed_once():
     device = Device()
     assert device.fetch()[1] == "SUCCESS"
     assert device.installed == [MODEL]
-    assert [read[2] for read in device.reads] == [0, 512, 512 + 4 * 992, 512 + 12 * 992]
+    assert [read[2] for read in device.reads] == [0, 512, 512 + 2 * 992, 512 + 10 * 992, 512 + 18 * 992]
     assert device.ask(10) is None
     clean()
 
@@ -357,7 +357,7 @@ class Link:
             self.beats.append(self.now)
         if channel:
             self.publish(channel)
-        elif self.coming:
+        elif self.coming and self.coming[0][0] <= self.now + 1:
             self.arrive()
         else:
             self.now += 1
@@ -382,6 +382,39 @@ def test_a_slow_link_carries_a_file_once_and_the_heartbeats_on_their_schedule():
     clean()
 
 
+class Bursts(Link):
+    """A link that carries what waits, 1,024 bytes at most, at once and then rests for as long as these take."""
+
+    waiting = 0  # bytes
+
+    def send(self, size, block=None):
+        at = self.now + 0.05
+        if at >= self.free and self.waiting:
+            self.free += self.waiting / self.rate
+            self.waiting = 0
+        if at >= self.free:
+            self.free = at + size / self.rate
+        else:
+            self.waiting += size
+            at = self.free + self.waiting // 1024 * 1024 / self.rate
+        self.coming.append((at, block))
+
+
+def test_so_does_a_link_that_carries_bursts():
+    for rate in (400, 1000):
+        clean()
+        device = Device(MODEL[:12000])
+        device.agent.interval = 10
+        link = Bursts(device, rate)
+        while not device.agent.result:
+            link.step()
+            assert link.now < 100, rate
+        assert link.received <= 13200, (rate, link.received)
+        gaps = [link.beats[i + 1] - link.beats[i] for i in range(len(link.beats) - 1)]
+        assert max(gaps) <= 15, (rate, gaps)
+    clean()
+
+
 def test_what_nobody_answers_is_asked_for_less_often_and_for_less():
     clean()
     device = Device()
@@ -389,7 +422,7 @@ def test_what_nobody_answers_is_asked_for_less_often_and_for_less():
     for now in range(200):
         if device.ask(1):
             times.append(now)
-    assert times[:4] == [0, 3, 9, 21]
+    assert times[:4] == [0, 6, 18, 42]
     assert max([times[i + 1] - times[i] for i in range(len(times) - 1)]) == 30
     assert device.reads[-1][3:] == [256, 1]
     assert device.fetch()[1] == "SUCCESS"

@@ -57,7 +57,7 @@ class Backlog(Agent):
         self.rows = [self.hb[2]] + [model[2] for model in self.hb[3] or ()]
         self.form = crc32(repr(self.layout).encode())
         # The ring that is not in use: of samples that were read from the files.
-        self.other = [None] * (0 if path is None else 3 * self.keep), 0, 0
+        self.other = [[None] * (0 if path is None else 3 * self.keep), 0, 0]
 
     def start(self, *arguments):
         Agent.start(self, *arguments)
@@ -171,17 +171,18 @@ class Backlog(Agent):
             self.due = self.now
 
     def swap(self):
-        # Exchanges the two rings.
+        # Exchanges the two rings. It allocates nothing: where that failed, they would stay exchanged.
         other = self.other
-        self.other = self.items, self.count, self.index
-        self.items, self.count, self.index = other
+        self.items, other[0] = other[0], self.items
+        self.count, other[1] = other[1], self.count
+        self.index, other[2] = other[2], self.index
 
     def name(self, n):
         return self.path + str(n % FILES)
 
     def read(self, n, at, take):
         # Calls take(record, end) for the whole records of a file behind the byte `at`, until it returns True. Returns
-        # whether the file could be read.
+        # whether the file could be read; None: not for want of memory, or by a failure of the flash.
         if self.path is None:
             return
         try:
@@ -195,8 +196,8 @@ class Backlog(Agent):
                     if record and record[0] % (FILES if n < FILES else 1 << 60) == n and take(record, at):
                         break
             return True
-        except OSError as error:
-            self.failed(error)
+        except Exception as error:  # of the flash, or for want of memory
+            return self.failed(error)
 
     def remove(self, n):
         try:
@@ -205,8 +206,10 @@ class Backlog(Agent):
             self.failed(error)
 
     def failed(self, error):
-        if error.args[0] != 2:  # ENOENT: there is no such file, as at the first start
-            self.error = error
+        # False: there is no such file (ENOENT), as at the first start.
+        if 2 in error.args:
+            return False
+        self.error = error
 
     def shifted(self, record):
         # What to add to the times of a record for those of this boot. None: they are not known, or not yet.
@@ -239,17 +242,18 @@ class Backlog(Agent):
                     if n + len(samples) > len(items):
                         return True
                     for i in range(0, len(samples), 3):
-                        metric, items[n + 1], time = samples[i : i + 3]
-                        items[n] = self.rows[metric % len(self.rows)], metric // len(self.rows)
-                        items[n + 2] = time + shift
-                        n += 3
+                        metric, items[n + i + 1], time = samples[i : i + 3]
+                        items[n + i] = self.rows[metric % len(self.rows)], metric // len(self.rows)
+                        items[n + i + 2] = time + shift
+                    n += len(samples)
                 self.end = end
 
             self.source = self.first
-            self.read(self.first, self.begin, take)
+            could = self.read(self.first, self.begin, take)
             if n:
-                self.other = items, n // 3, 0
-            elif wait:
+                self.other[1] = n // 3
+                self.other[2] = 0
+            elif wait or could is None:  # what cannot be read now is tried again with the next heartbeat
                 break
             else:
                 self.drop()
@@ -270,9 +274,14 @@ class Backlog(Agent):
         self.drop()
 
     def spill(self):
-        # Moves the samples of the first ring to the files.
-        if self.path is None or not self.count:
-            return
+        # Moves the samples of the first ring to the files. Where that fails, they stay where they are.
+        if self.path is not None and self.count:
+            try:
+                self.write()
+            except Exception as error:  # of the flash, or for want of memory
+                self.error = error
+
+    def write(self):
         samples = []
         for i in range(self.index, self.index + self.count):
             (row, metric), value, time = self.items[i % self.keep * 3 : i % self.keep * 3 + 3]
@@ -285,25 +294,23 @@ class Backlog(Agent):
             n += 1
         text = ("[%d, " % n + text).encode()
         text = b"\n" + text + (" %d" % crc32(text)).encode()
-        try:
-            if n > self.newest:
-                while n - self.first >= FILES:
-                    self.lose()
-                self.size = 0
-            with open(self.name(n), "ab" if self.size else "wb") as file:
-                self.size += len(text)
-                file.write(text)
-                if hasattr(os, "fsync"):
-                    file.flush()
-                    os.fsync(file.fileno())
-            if self.first > self.newest:
-                self.first = n
-                self.begin = 0
-            self.newest = n
-        except OSError as error:  # of the flash: the samples stay where they are
-            self.error = error
-            self.size = self.limit  # what was written of it may be torn
-            return
+        if n > self.newest:
+            while n - self.first >= FILES:
+                self.lose()
+            self.size = 0
+        mode = "ab" if self.size else "wb"
+        size = self.size + len(text)
+        self.size = self.limit  # what is written of it may be torn
+        with open(self.name(n), mode) as file:
+            file.write(text)
+            if hasattr(os, "fsync"):
+                file.flush()
+                os.fsync(file.fileno())
+        self.size = size
+        if self.first > self.newest:
+            self.first = n
+            self.begin = 0
+        self.newest = n
         if not self.other[1]:
             self.wanted = None  # they are sent again: a late ack of them confirms nothing
         self.pop(self.count)

@@ -9,7 +9,6 @@ import json
 import os
 
 from . import plan
-from .plan import ok
 
 move = plan.replace
 
@@ -19,8 +18,8 @@ def replace(agent):
     if getattr(agent, "health", None):
         for row in agent.result[5]:
             path = agent.files + str(row[0])
-            if row[5] and (not row[3] or ok(os.stat, path + ".new")):
-                ok(os.rename, path, path + ".old")
+            if row[5] and (not row[3] or not plan.exec(os.stat, path + ".new")):
+                plan.exec(os.rename, path, path + ".old")
     move(agent)
 
 
@@ -98,7 +97,7 @@ class Health:
         if self.trial and not (result and [row for row in result[5] if row[5]]):
             if self.seen or self.trial[1] in agent.done:
                 for handle, _, _ in self.trial[3]:
-                    ok(os.remove, agent.files + str(handle) + ".old")
+                    plan.exec(os.remove, agent.files + str(handle) + ".old")
                 self.trial = None
                 self.write([])
 
@@ -110,9 +109,9 @@ class Health:
         rows = []
         for handle, state, before in steps:
             path = agent.files + str(handle)
-            if not ok(os.rename, path + ".old", path) and not before:
-                ok(os.remove, path)
-            ok(os.remove, path + ".new")
+            if plan.exec(os.rename, path + ".old", path) and not before:
+                plan.exec(os.remove, path)
+            plan.exec(os.remove, path + ".new")
             rows.append((handle, None, None, state, before, 0, reason, None))
         agent.result = [title, "FAIL", reason, None, None, rows]
         agent.seq += 1

@@ -65,10 +65,13 @@ class Health:
     def start(self, now, unix, tag, woke, p=None):
         """The agent's start: then the files are the confirmed ones, or those that may still be tried."""
         self.begin(now, unix, tag, woke, p)
+        self.trial = None
         try:
-            self.trial = json.loads(self.store()) or None
-        except Exception:  # no store, or an empty one
-            self.trial = None
+            trial = json.loads(self.store())
+            if len(trial) == 4 and trial[0] + len(trial[3]):
+                self.trial = trial
+        except Exception:  # noqa: S110 - no store, an empty one, or not what `write` wrote
+            pass
         self.end()
         if self.trial and not woke:
             if self.trial[0] >= self.boots:

@@ -1,1 +1,2 @@
 __version__: str
+"""Version of the SDK."""

@@ -74,8 +74,8 @@ class Agent(Heartbeat):
     """One device.
 
     layout: the protocol's [agent_version, [[dimension, name, exponent?], ...], [[model, version, [metric, ...]], ...]].
-    install, remove: called with a `Definition` for a plan, or for a rollback (then it has no `path`, unless it was
-    fetched for this plan). An exception is a failure. None: the device takes no plans.
+    install, remove: called with a `Definition` for a plan, or for a rollback (then `path` is the model's old file, if
+    there is one). An exception is a failure. `install` None: the device takes no plans.
     measure: called with the agent when a heartbeat is due, with or without a connection, to take samples. Not called
     before one that only carries a result, or the samples for which the last one was too small.
     interval: seconds between heartbeats, 1 or more (each is up to an eighth early, to spread the fleet).
@@ -90,7 +90,7 @@ class Agent(Heartbeat):
 
     fetch = False  # whether to ask the service for the plan
     bad = 0  # payloads that could not be decoded
-    error = None  # exception of `measure`, of the last save or of the last bad payload
+    error = None  # the last exception of the clock, `measure`, the store, the start of a download, or a payload
     replace = False  # whether a model's old file goes before the download, where the flash has no room for both
 
     def __init__(

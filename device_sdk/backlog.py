@@ -64,20 +64,25 @@ class Backlog(Agent):
         self.boot = int.from_bytes(os.urandom(4), "big")
         self.last = self.result and self.seq  # an ack that was on its way at the last boot must confirm no samples
         found = []
-        for n in range(FILES):
-            count = len(found)
-            could = self.read(n, 0, lambda record, end: found.append(record[0]) or True)
-            if could and count == len(found):  # nothing in it is whole
+        for n in range(0 if self.path is None else FILES):
+            record, _ = self.next(n, 0)
+            if record:
+                found.append(record[0])
+            elif record is None:  # nothing in it is whole
                 self.remove(n)
         if found:
             self.newest = max(found)
             self.first = max(min(found), self.newest - FILES + 1)
-            self.size = os.stat(self.name(self.newest))[6]
+            try:
+                self.size = os.stat(self.name(self.newest))[6]
+            except OSError as error:  # of the flash
+                self.error = error
+                self.size = self.limit  # the next record begins another file
 
     @property
     def busy(self):
         """As that of Agent, and whether an ack of samples is awaited."""
-        if self.wanted is not None or self.result or self.fetch:
+        if self.wanted is not None or self.result or self.fetch:  # again, since MicroPython's super() has no properties
             return True
         return self.said != self.hash or self.digest != self.have
 
@@ -180,11 +185,9 @@ class Backlog(Agent):
     def name(self, n):
         return self.path + str(n % FILES)
 
-    def read(self, n, at, take):
-        # Calls take(record, end) for the whole records of a file behind the byte `at`, until it returns True. Returns
-        # whether the file could be read; None: not for want of memory, or by a failure of the flash.
-        if self.path is None:
-            return
+    def next(self, n, at):
+        # The first whole record of a file behind the byte `at`, and its end. n: number of the file, or of its name.
+        # None instead of the record: there is none; False: it cannot be read now, of the flash or for want of memory.
         try:
             with open(self.name(n), "rb") as file:
                 file.seek(at)
@@ -193,11 +196,11 @@ class Backlog(Agent):
                     line = file.readline()
                     at += len(line)
                     record = parse(line)
-                    if record and record[0] % (FILES if n < FILES else 1 << 60) == n and take(record, at):
-                        break
-            return True
-        except Exception as error:  # of the flash, or for want of memory
-            return self.failed(error)
+                    if record and n in (record[0], record[0] % FILES):  # not of a file that had this name before
+                        return record, at
+            return None, at
+        except Exception as error:
+            return self.failed(error), at
 
     def remove(self, n):
         try:
@@ -206,55 +209,60 @@ class Backlog(Agent):
             self.failed(error)
 
     def failed(self, error):
-        # False: there is no such file (ENOENT), as at the first start.
-        if 2 in error.args:
-            return False
+        if 2 in error.args:  # ENOENT: there is no such file, as at the first start
+            return None
         self.error = error
+        return False
 
     def shifted(self, record):
-        # What to add to the times of a record for those of this boot. None: they are not known, or not yet.
+        # What to add to the times of a record for those of this boot. None: it is not known, False: not yet.
         _, form, boot, tag, epoch, shift, _ = record
-        if form == self.form:
-            if boot == self.boot:
-                return 0
-            if None not in (epoch, self.epoch):
-                return epoch - self.epoch + shift - self.shift
-            if tag == self.tag:
-                return shift - self.shift
+        if form != self.form:
+            return None
+        if boot == self.boot:
+            return 0
+        if None not in (epoch, self.epoch):
+            return epoch - self.epoch + shift - self.shift
+        if tag == self.tag:
+            return shift - self.shift
+        return None if epoch is None else False
 
     def load(self):
         # Reads the oldest records into the other ring, and removes files of which nothing waits any more.
+        items = self.other[0]
         while self.first <= self.newest and not self.other[1]:
-            items = self.other[0]
             n = 0
-            wait = False
-
-            def take(record, end):
-                nonlocal n, wait
+            end = self.begin
+            while True:
+                record, after = self.next(self.first, end)
+                if not record:
+                    break
                 shift = self.shifted(record)
                 samples = record[6]
-                if shift is None and self.epoch is None and record[4] is not None and record[1] == self.form:
-                    wait = True
-                    return True
+                if shift is False:
+                    if not n:
+                        return
+                    break
                 if shift is None or len(samples) > len(items):
                     self.lost = [self.lost[0] + len(samples) // 3, self.lost[1]]
+                    if not n:
+                        self.begin = after
+                elif n + len(samples) > len(items):
+                    break
                 else:
-                    if n + len(samples) > len(items):
-                        return True
                     for i in range(0, len(samples), 3):
                         metric, items[n + i + 1], time = samples[i : i + 3]
                         items[n + i] = self.rows[metric % len(self.rows)], metric // len(self.rows)
                         items[n + i + 2] = time + shift
                     n += len(samples)
-                self.end = end
-
-            self.source = self.first
-            could = self.read(self.first, self.begin, take)
+                end = after
             if n:
+                self.source = self.first
+                self.end = end
                 self.other[1] = n // 3
                 self.other[2] = 0
-            elif wait or could is None:  # what cannot be read now is tried again with the next heartbeat
-                break
+            elif record is False:  # tried again with the next heartbeat
+                return
             else:
                 self.drop()
 
@@ -265,52 +273,54 @@ class Backlog(Agent):
         self.begin = 0
 
     def lose(self):
-        # Makes room for another file.
-        def take(record, end):
+        # Makes room for another file. What is in the other ring is not lost.
+        at = self.end if self.other[1] and self.source == self.first else self.begin
+        while True:
+            record, at = self.next(self.first, at)
+            if not record:
+                break
             self.lost = [self.lost[0] + len(record[6]) // 3, record[6][-1] + (self.shifted(record) or 0)]
-
-        in_ring = self.other[1] and self.source == self.first
-        self.read(self.first, self.end if in_ring else self.begin, take)
         self.drop()
 
     def spill(self):
-        # Moves the samples of the first ring to the files. Where that fails, they stay where they are.
-        if self.path is not None and self.count:
-            try:
-                self.write()
-            except Exception as error:  # of the flash, or for want of memory
-                self.error = error
+        # Moves the samples of the first ring to the files.
+        if self.path is None or not self.count:
+            return
+        try:
+            samples = []
+            for i in range(self.index, self.index + self.count):
+                (row, metric), value, time = self.items[i % self.keep * 3 : i % self.keep * 3 + 3]
+                for n in range(len(self.rows)):
+                    if self.rows[n] is row:
+                        samples += metric * len(self.rows) + n, value, time
+            self.append(json.dumps([self.form, self.boot, self.tag, self.epoch, self.shift, samples])[1:])
+        except Exception as error:  # of the flash, or for want of memory: the samples stay where they are
+            self.error = error
+            return
+        if not self.other[1]:
+            self.wanted = None  # they are sent again: a late ack of them confirms nothing
+        self.pop(self.count)
 
-    def write(self):
-        samples = []
-        for i in range(self.index, self.index + self.count):
-            (row, metric), value, time = self.items[i % self.keep * 3 : i % self.keep * 3 + 3]
-            for n in range(len(self.rows)):
-                if self.rows[n] is row:
-                    samples += metric * len(self.rows) + n, value, time
-        text = json.dumps([self.form, self.boot, self.tag, self.epoch, self.shift, samples])[1:]
+    def append(self, text):
+        # Writes a record, which is `text` behind its number, to the newest file or to another one.
         n = self.newest
-        if self.first > n or self.size + len(text) + 40 > self.limit:
+        size = self.size
+        if self.first > n or size + len(text) + 40 > self.limit:
             n += 1
-        text = ("[%d, " % n + text).encode()
-        text = b"\n" + text + (" %d" % crc32(text)).encode()
-        if n > self.newest:
             while n - self.first >= FILES:
                 self.lose()
-            self.size = 0
-        mode = "ab" if self.size else "wb"
-        size = self.size + len(text)
-        self.size = self.limit  # what is written of it may be torn
-        with open(self.name(n), mode) as file:
+            size = 0
+        text = ("[%d, " % n + text).encode()
+        text = b"\n" + text + (" %d" % crc32(text)).encode()
+        name = self.name(n)
+        self.size = self.limit  # where it ends here, what was written may be torn
+        with open(name, "ab" if size else "wb") as file:
             file.write(text)
             if hasattr(os, "fsync"):
                 file.flush()
                 os.fsync(file.fileno())
-        self.size = size
+        self.size = size + len(text)
         if self.first > self.newest:
             self.first = n
             self.begin = 0
         self.newest = n
-        if not self.other[1]:
-            self.wanted = None  # they are sent again: a late ack of them confirms nothing
-        self.pop(self.count)

@@ -81,9 +81,10 @@ class Log:
     def start(self, *arguments):
         try:
             self.old["start"](*arguments)
-        except ValueError as error:
-            self.say("the layout does not fit `size`, the bytes of the largest payload: %s" % error)
+        except ValueError:
+            self.say("the layout does not fit `size`, the bytes of the largest payload")
             raise
+        self.result()  # of the last boot, or of a model that crashed the device
 
     def sample(self, name, *arguments, **more):
         agent = self.agent
@@ -188,10 +189,14 @@ class Log:
         agent = self.agent
         result = agent.result
         done = self.old["work"](clock)
-        if agent.result and agent.result is not result:
-            name, status, message = agent.result[:3]
-            self.say("deployment %s: %s%s" % (name, status, ": " + message if message else ""))
+        if agent.result is not result:
+            self.result()
         return done
+
+    def result(self):
+        if self.agent.result:
+            name, status, message = self.agent.result[:3]
+            self.say("deployment %s: %s%s" % (name, status, ": " + message if message else ""))
 
     def look(self):
         """Say what no call of the agent does: an exception that it keeps, and an ack that does not come."""
@@ -262,13 +267,13 @@ def words(error, up):
     if isinstance(error, MemoryError):
         return MEMORY
     if not up and ("SSL" in kind or isinstance(error, ValueError) or (type(code) is int and code < -255)):
-        text = "TLS: %s. Are the authority's certificate, the broker's name and the clock right?"
-        return text % (error.args[-1] if error.args else kind)
+        text = "TLS: %s. Is it a port for TLS, are the authority's certificate, the broker's name and the clock right?"
+        return text % str(error.args[-1] if error.args else kind).strip("\n.")
     if (type(code) is int and code < 0) or "addrinfo" in str(code):
         return "the broker's name cannot be resolved: is the network up, is the name right?"
     if code == "deadline":
         return "no byte came from the broker for too long: the link is slow or broken." if up else NOBODY
-    if code in ("closed", errno.ECONNRESET):
+    if code in ("closed", errno.ECONNRESET, errno.ECONNABORTED, 32):  # 32: EPIPE, which MicroPython's errno has not
         if up:
             return "the broker closed it: does another device have the same name? The broker's log says more."
         return "the broker closed it without an answer: is it a port for TLS, or one without?"

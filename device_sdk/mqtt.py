@@ -102,7 +102,7 @@ class Mqtt:
     def disconnect(self):
         """Send DISCONNECT and close: the broker deletes the will."""
         if self.open:
-            self.write(_packet(0xE0, b""), 0, 2)
+            self.write(b"\xe0\0", 0, 2)
             self.close()
 
     def subscribe(self, root, topics, qos):
@@ -155,7 +155,7 @@ class Mqtt:
     def poll(self, ms):
         """Wait up to ms for a packet and handle it; send PINGREQ if it is due. Returns whether there was a packet."""
         if self.keepalive and time.ticks_diff(time.ticks_ms(), self.sent) > self.keepalive * 750:
-            self.call(_packet(0xC0, b""), 13)
+            self.call(b"\xc0\0", 13)
         got = self.io.readinto(self.buf, 1)  # before waiting: TLS may hold bytes that the poller does not see
         if got or self.wait(1, ms):
             self.start()

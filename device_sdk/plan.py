@@ -49,8 +49,8 @@ class Definition:
 
     `state`: 1 = DEPLOY, 0 = UNDEPLOY (or a str that the protocol does not define). `checksum`: bytes for 40 hex digits,
     else str or None. `size` in bytes, `url` and `checksum_type` (None: "SHA1") may be None. `path`, if the agent
-    downloads files: the verified file to install; after its deployment it is called PATH. A callback may set `name` and
-    `version`: they become ModelName and ModelVersion of the result.
+    downloads files: the verified file to install, in a rollback the old one; after its deployment it is called PATH. A
+    callback may set `name` and `version`: they become ModelName and ModelVersion of the result.
 
     As `agent.file` it downloads its file to flash, block by block, to PATH.new, unless PATH is that file already. Then
     it sets `path`, or after a failure `reason`. After a crash it continues at the end of PATH.new, which it reads once

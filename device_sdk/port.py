@@ -56,7 +56,7 @@ class Port:
 
     feed = int  # does nothing
     error = None  # exception that ended the last connection; None while connected
-    wait = 500  # maximum ms before the next attempt to connect; doubles after each failure
+    wait = 500  # maximum ms before the next attempt to connect; doubles with each, until a heartbeat is confirmed
 
     def __init__(
         self, agent, host, fleet, device, password=None, port=1883, root="edge", tls=None, clock=unix_time, woke=False,
@@ -124,8 +124,9 @@ class Port:
                         topic = self.topic if channel == "hb" else field(self.root + channel)
                         client.publish(topic, self.p, 1, channel == "hello")
                     agent.sent(self.channel)
+                    if self.channel == "hb":  # a broker may accept each connection and close it at once
+                        self.wait = 500
                     ms = 0
-                self.wait = 500
                 self.error = None
                 client.poll(min(ms, agent.wait(self.now()) * 1000))
             finally:

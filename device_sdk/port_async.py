@@ -80,7 +80,7 @@ class AsyncPort(Port):
             self.agent.open += 1
             if self.log:
                 self.log.connected()
-            for channel in CHANNELS:
+            for channel in CHANNELS[: 3 if self.agent.call[1] else 1]:
                 await self._repeat(self._client.subscribe, self.root + channel, 1)
 
     async def _read(self):

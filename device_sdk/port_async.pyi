@@ -7,6 +7,7 @@ from .port import Port
 
 class AsyncPort(Port):
     log: Log | None
+    """What says in words what happens; None: nothing is said."""
     def __init__(
         self,
         agent: Agent,

@@ -74,13 +74,13 @@ class BoardPort(Port):
         self.open()
         self.announce(1, self.agent.interval)
 
-    def announce(self, state, seconds):
+    def announce(self, state, seconds, then=b""):
         # QoS 1, so that it waits for a gateway that is away; its PUBACK is not awaited, which would cost a round trip.
         client = self.client
         p = Packer(16, 0)
         p.any((state, seconds))
         id = bytes((0, 1 + state))  # 1 is that of the publish that waits for its PUBACK
-        packet = _packet(0x33, self.live + id + bytes(p.buf[: p.pos]))
+        packet = _packet(0x33, self.live + id + bytes(p.buf[: p.pos])) + then
         client.write(packet, 0, len(packet))
 
     def sleep(self, seconds):
@@ -89,9 +89,16 @@ class BoardPort(Port):
         try:
             if client.open:
                 if self.live:
+                    # A connection that is closed with unread bytes is reset, and the broker may miss what was written
+                    # last: then the device is gone, not asleep. What is not confirmed comes again at the next wake.
+                    for _ in range(99):
+                        if not client.io.readinto(client.buf, len(client.buf)):
+                            break
                     client.start()
-                    self.announce(2, seconds)
-                client.disconnect()
-        except OSError as error:
+                    self.announce(2, seconds, b"\xe0\0")  # and DISCONNECT
+                    client.close()
+                else:
+                    client.disconnect()
+        except Exception as error:  # of the network, or MemoryError
             self.error = error
         self.agent.save(seconds)

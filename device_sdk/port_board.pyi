@@ -5,13 +5,19 @@ from .agent import Agent
 from .port import Port
 
 RETRY: int
+"""Milliseconds that Wi-Fi gets to connect, before it is told to connect again."""
 
 class BoardPort(Port):
     wlan: Any
+    """A `network.WLAN`; None: the user keeps it connected."""
     network: tuple[str, str | None] | tuple[()]
+    """ssid and key; (): the user has told it where to connect."""
     live: bytes | bool
+    """The topic `live`, as it is in a packet; False: nothing is announced."""
     open: Callable[[], None]
+    """The client's connect(), where each connection is announced."""
     tried: int | None
+    """Ticks when Wi-Fi was told to connect; None: it was connected since."""
     def __init__(
         self,
         agent: Agent,
@@ -30,6 +36,8 @@ class BoardPort(Port):
         **more: Any,
     ) -> None: ...
     def wifi(self) -> bool | None: ...
-    def connect(self) -> None: ...
-    def announce(self, state: int, seconds: int) -> None: ...
+    def connect(self) -> None:
+        """Connects and announces it."""
+    def announce(self, state: int, seconds: int, then: bytes = b"") -> None:
+        """Publishes `[state, seconds]` on `live`, and writes `then` behind it, without waiting for the PUBACK."""
     def sleep(self, seconds: int) -> None: ...

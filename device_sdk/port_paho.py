@@ -56,6 +56,7 @@ class PahoPort:
         self._wait = RETRY
         self._retry = 0.0  # monotonic time of the next publish
         self._started = time.monotonic()
+        self._channels = CHANNELS[: 3 if agent.call[1] else 1]
         self.stopped = False
         if log:
             self._words = Log(log, self)
@@ -69,7 +70,7 @@ class PahoPort:
             client.on_connect_fail = self._on_connect_fail
         if live and not client.is_connected():
             client.will_set(self.root + "live", b"\x91\x00", 1, True)
-        for channel in CHANNELS:
+        for channel in self._channels:
             client.message_callback_add(self.root + channel, self._on_message)
         if client.is_connected():
             self._was_up = True
@@ -180,13 +181,13 @@ class PahoPort:
                 p = Packer(16, 0)
                 p.any((1, self.agent.interval))
                 self._client.publish(self.root + "live", bytes(p.buf[: p.pos]), 1, True)
-            self._subscription = self._client.subscribe([(self.root + channel, 1) for channel in CHANNELS])[1]
+            self._subscription = self._client.subscribe([(self.root + channel, 1) for channel in self._channels])[1]
         except Exception as error:  # it would end paho's thread
             self._put(self._report, "subscribe raised %r" % error)
 
     def _granted(self, mid, reasons):
         if mid == self._subscription:
-            for channel, reason in zip(CHANNELS, reasons):
+            for channel, reason in zip(self._channels, reasons):
                 failure = _failure(reason, 2)
                 if failure:
                     self._report("subscribe to %s%s was denied by the broker: %s" % (self.root, channel, failure))

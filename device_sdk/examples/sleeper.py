@@ -3,7 +3,8 @@
 It takes plans: it stays awake while a plan, a model file or a result is under way, and goes on at its next wake. It
 announces when that is, so that its silence is not taken for a failure.
 The memory of the board's clock keeps tag, time and a result that is not acked, while the board has power. A board
-without such memory uses `in_file("agent.state")`.
+without such memory uses `in_file("agent.state")`. With `log=print` the port says what happens; then each wake asks
+for an ack.
 """
 # mypy: ignore-errors
 

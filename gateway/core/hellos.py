@@ -1,6 +1,7 @@
 """Hellos: each layout kept once, the last tags of a device, and the devices whose retained hello is awaited."""
 
 from collections.abc import Iterable
+from itertools import islice
 from weakref import WeakKeyDictionary, ref
 
 from gateway.core.device_state import NOT_YET, DeviceState
@@ -26,7 +27,7 @@ class HelloTracker:
         self._retained_wait = min(wait, RETAINED_WAIT)
         self._layouts: WeakKeyDictionary[Layout, ref[Layout]] = WeakKeyDictionary()
         self._awaited: dict[Device, DeviceState] = {}
-        self._absent: dict[Device, tuple[float, tuple[int, ...]]] = {}  # until when, which tags
+        self._absent: dict[Device, dict[int, float]] = {}  # tag -> until when
 
     def __len__(self) -> int:
         return len(self._awaited)
@@ -100,16 +101,16 @@ class HelloTracker:
 
     def note_absent(self, device: Device, tags: Iterable[int], now: float) -> None:
         """A wait for the hellos of these tags was in vain."""
-        self._absent[device] = (now + ABSENT_FOR, (*self._absent_tags(device, now), *tags)[:MAX_TAGS])
+        absent = self._absent_tags(device, now) | dict.fromkeys(tags, now + ABSENT_FOR)
+        self._absent[device] = dict(islice(absent.items(), MAX_TAGS))
 
     def is_absent(self, device: Device, tag: int, now: float) -> bool:
         """Whether a wait for this tag, or for MAX_TAGS others of the device, was in vain lately."""
         tags = self._absent_tags(device, now)
         return tag in tags or len(tags) == MAX_TAGS
 
-    def _absent_tags(self, device: Device, now: float) -> tuple[int, ...]:
-        until, tags = self._absent.get(device, (now, ()))
-        return tags if now < until else ()
+    def _absent_tags(self, device: Device, now: float) -> dict[int, float]:
+        return {tag: until for tag, until in self._absent.get(device, {}).items() if now < until}
 
     def over_unknown_limit(self, state: DeviceState, now: float) -> bool:
         """Whether one heartbeat more of an unknown tag would be too many for this device.

@@ -70,6 +70,13 @@ async def life(client, installed):
         pass
 
 
+def test_without_install_it_subscribes_to_acks_alone():
+    client = Counting()
+    port = AsyncPort(Agent(LAYOUT, interval=1), client, "f", "d")
+    raises(ValueError, asyncio.run, asyncio.wait_for(port.serve(), 20))
+    assert client.subscribed == [("edge/f/d/ack", 1)]
+
+
 class Broken(Client):
     """A client with an error that is none of the network."""
 

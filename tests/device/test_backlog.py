@@ -9,7 +9,7 @@ from device_sdk.heartbeat import Packer
 from tests.device.random_heartbeats import Dice
 from tests.device.support import LAYOUT, NOW, packed, raises, read, receive, written
 
-PATH = "backlog-under-test-%d-" % int.from_bytes(os.urandom(4), "big")  # several processes run these tests
+PATH = "backlog-under-test-"
 
 
 def clean():
@@ -314,6 +314,24 @@ def test_files_wait_for_a_clock_that_the_first_ack_gives():
     clean()
 
 
+def test_what_is_dropped_before_files_that_wait_for_a_clock_is_counted_once():
+    clean()
+    for tag, clock in ((1, False), (2, True)):
+        device = Device(clock=clock, tag=tag)
+        device.agent.sample("rssi", tag)
+        device.agent.save(60)
+    again = Device(clock=False, tag=3)
+    for _ in range(4):
+        again.beat(None, 10)
+    assert (again.agent.lost[0], size() > 0) == (1, True)
+    for _ in range(4):
+        again.beat(0, 10)
+    assert (again.agent.lost[0], size()) == (1, 0)
+    assert numbers(again)[-1] == 8
+    assert 2 in numbers(again)
+    clean()
+
+
 def test_another_layout_or_a_smaller_ring_drops_what_it_cannot_name():
     clean()
     device = Device(keep=16)
@@ -397,6 +415,42 @@ def test_a_memory_that_is_full_stops_no_heartbeat_and_loses_nothing():
     assert sorted(set(numbers(device))) == list(range(device.count + 1))
     assert device.agent.lost[0] == 0
     assert size() == 0
+
+
+class BrokenFlash:
+    """The module os, but for one call that fails."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __getattr__(self, name):
+        if name == self.name:
+            raise OSError(5)
+        return getattr(os, name)
+
+
+def test_a_flash_that_fails_at_the_start_stops_nothing():
+    for call in ("stat", "remove"):
+        clean()
+        device = Device()
+        device.beat(None)
+        device.agent.save(60)
+        with open(PATH + "1", "wb") as file:
+            file.write(b"torn")
+        backlog.os = BrokenFlash(call)
+        try:
+            again = Device(device.now + 60, saved=device.store, count=1)
+        finally:
+            backlog.os = os
+        assert again.agent.error.args[0] == 5
+        again.agent.error = None
+        again.agent.sample("rssi", 7)
+        again.agent.save(60)
+        assert again.agent.error is None
+        for _ in range(3):
+            again.beat(0, 10)
+        assert sorted(set(numbers(again)))[:2] == [1, 2]
+        assert 7 in numbers(again)
     clean()
 
 

@@ -51,6 +51,14 @@ class Live(Client):
         self.flags = flags
         self.fields = fields
         self.written = []
+        self.buf = bytearray(10)
+        self.unread = 25
+        self.io = self
+
+    def readinto(self, buf, n):
+        n = min(n, self.unread)
+        self.unread -= n
+        return n or None
 
     def start(self):
         pass
@@ -144,7 +152,26 @@ def test_live_has_a_will_and_announces_connection_and_sleep():
         b"\x33" + bytes((2 + len(topic) + len(value),)) + body + value
         for value in (b"\0\2\x92\x01\xcd\x01\x2c", b"\0\3\x92\x02\xcd\x02\x58")
     ]
-    assert port.client.written == packets + ["disconnect"]
+    assert port.client.written == [packets[0], packets[1] + b"\xe0\0"]  # DISCONNECT is in the same write
+    assert not port.client.open
+    assert port.client.unread == 0
+
+
+def test_a_sleep_whose_announcement_fails_keeps_the_state_nevertheless():
+    for error in (OSError(104), MemoryError()):
+
+        def write(buf, at, end):
+            raise error
+
+        port = made(live=True, woke=True)
+        saved = []
+        port.agent.store = saved.append
+        port.step(0)
+        saved.clear()
+        port.client.write = write
+        port.sleep(600)
+        assert port.error is error
+        assert len(saved) == 1
 
 
 def test_a_device_that_only_wakes_announces_no_connection():
@@ -152,4 +179,4 @@ def test_a_device_that_only_wakes_announces_no_connection():
     port.step(0)
     assert port.client.written == []
     port.sleep(600)
-    assert len(port.client.written) == 2
+    assert len(port.client.written) == 1

@@ -19,8 +19,8 @@ class Named(Client):
         self.broker = host, port
 
 
-def made(log):
-    agent = Agent(LAYOUT, print, print, files="")
+def made(log, store=None):
+    agent = Agent(LAYOUT, print, print, files="", store=store)
     return Port(agent, "broker", "fleet-a", "dev-1", clock=lambda: NOW, mqtt=Named, log=log), agent
 
 
@@ -42,6 +42,8 @@ def test_errors_of_a_client_in_words():
         (OSError("closed"), False, "a port for TLS"),
         (OSError("closed"), True, "does another device have the same name"),
         (OSError(errno.ECONNRESET), True, "does another device have the same name"),
+        (OSError(errno.ECONNABORTED), True, "does another device have the same name"),
+        (OSError(32), True, "does another device have the same name"),  # EPIPE
         (OSError(errno.ECONNREFUSED), False, "nothing listens there"),
         (OSError(errno.EHOSTUNREACH), False, "nothing answers there"),
         (OSError(errno.ETIMEDOUT), False, "nothing answers there"),
@@ -52,7 +54,7 @@ def test_errors_of_a_client_in_words():
         (OSError(-202), False, "cannot be resolved"),  # of lwIP
         (OSError("[addrinfo error -2]"), False, "cannot be resolved"),
         (OSError(-9984, "MBEDTLS_ERR_X509_CERT_VERIFY_FAILED"), False, "TLS: MBEDTLS_ERR_X509_CERT_VERIFY_FAILED"),
-        (ValueError("invalid cert"), False, "TLS: invalid cert"),
+        (ValueError("\nThe certificate is wrong\n"), False, "TLS: The certificate is wrong. Is it a port for TLS"),
         (ValueError("size"), True, "ValueError: size"),
         (OSError(), False, "OSError: "),
         (OSError(5), False, "OSError: "),
@@ -80,6 +82,18 @@ def test_each_thing_once():
         port.client.then = cut
         step(port)
     assert lines == said + ["connected"]
+
+
+def test_no_ack_comes():
+    lines = []
+    port, _ = made(lines.append)
+    step(port)
+    said = []
+    for seconds in (9, 1, 10):
+        port.at -= 1000 * seconds
+        port.step(0)
+        said.append([line for line in lines if line.startswith("heartbeats leave, and no answer comes: does the ")])
+    assert [len(each) for each in said] == [0, 1, 1]
 
 
 def test_plans_that_make_no_sense_end_nothing():
@@ -127,6 +141,17 @@ def test_a_download_is_said_each_tenth():
         "the service refuses what was sent, and it is dropped: correct the program: no such fleet",
         "the result of d is refused",
     ]
+
+
+def test_a_result_of_the_last_boot_is_said():
+    saved = []
+    _, agent = made(print)
+    agent.store = saved.append
+    agent.result = ["d", "FAIL", "no heartbeat was confirmed in 3 starts", None, None, []]
+    agent.save(None)
+    lines = []
+    made(lines.append, store=lambda text=None: saved[0])
+    assert lines == ["deployment d: FAIL: no heartbeat was confirmed in 3 starts"]
 
 
 def test_a_log_that_raises_ends_nothing():

@@ -104,6 +104,22 @@ def test_a_connection_that_breaks_at_each_publish_is_tried_less_and_less():
     assert (port.wait, port.error) == (500, None)
 
 
+def test_a_connection_that_is_closed_as_soon_as_it_is_open_is_tried_less_and_less_too():
+    port, agent, _ = made()
+    step(port)
+    agent.wait = lambda now: 1
+    waits = []
+    for _ in range(9):
+        port.client.then = lambda: port.client.missing
+        step(port)
+        waits.append(port.wait)
+    assert waits == [1000, 2000, 4000, 8000, 16000, 32000, 60000, 60000, 60000]
+    del agent.wait
+    agent.due = 0
+    step(port)
+    assert (port.wait, port.error) == (500, None)
+
+
 def test_a_topic_of_another_is_no_message():
     port, agent, _ = made()
     step(port)

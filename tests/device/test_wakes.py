@@ -5,6 +5,7 @@ lost for ever. The real client, port and agent, over a network and a broker in m
 import device_sdk.mqtt as mqtt
 from device_sdk.agent import Agent
 from device_sdk.port import Port
+from device_sdk.port_board import BoardPort
 from tests.device.support import NOW
 
 LAYOUT = ["1.0.0", [["sys", "rssi"]], []]
@@ -121,10 +122,14 @@ class Memory:
         return self.text
 
 
-def wake(broker, memory, woke, loses_power=False, install=print):
+def fails(*arguments):
+    raise ValueError(13)
+
+
+def wake(broker, memory, woke, loses_power=False, install=print, kind=Port, **more):
     """One wake, of four steps at most. Returns its agent, and whether it sleeps, or lost its power at a cut."""
     agent = Agent(LAYOUT, install, install, interval=600, store=memory)
-    port = Port(agent, "", "f", "d", clock=lambda: NOW, woke=woke)
+    port = kind(agent, "", "f", "d", clock=lambda: NOW, woke=woke, **more)
     before = broker.count
     steps = 4
     while (agent.busy or not agent.wait(port.now())) and steps:
@@ -133,6 +138,9 @@ def wake(broker, memory, woke, loses_power=False, install=print):
         steps -= 1
         if loses_power and any(before < cut <= broker.count for cut in broker.cuts):
             return agent, False
+    if kind is BoardPort:
+        port.sleep(600)
+        return agent, True
     try:
         port.client.disconnect()
     except OSError:
@@ -185,3 +193,25 @@ def test_whatever_is_cut_the_session_gets_its_subscriptions_again():
                 broker.kinds = []
                 wake(broker, memory, woke)
                 assert broker.kinds == [1, 3, 14], where  # nothing is subscribed again
+
+
+@in_memory
+def test_so_does_a_board_that_announces_itself_and_whose_log_raises():
+    more = {"kind": BoardPort, "live": True, "log": fails}
+    for number in range(8):
+        late, forgets, loses_power = number & 1, number & 2, number & 4
+        for first in range(1, 18):
+            second = first + 1 + first % 3
+            Socket.broker = broker = Broker((first, second), late, forgets)
+            memory = Memory()
+            woke = False
+            while broker.count < second:
+                _, woke = wake(broker, memory, woke, loses_power, **more)
+            for _ in range(2):
+                agent, woke = wake(broker, memory, woke, **more)
+            where = late, forgets, loses_power, first, second
+            assert not agent.busy, where
+            assert broker.topics and len(broker.topics) == 3, where
+            broker.kinds = []
+            wake(broker, memory, woke, **more)
+            assert broker.kinds == [1, 3, 3], where  # the last one announces the sleep

@@ -1,6 +1,7 @@
-"""A device that announces itself on `live`: `there.py PORT SLEEP [woke]`, started by host/test_announced.py.
+"""A device that announces itself on `live`: `there.py PORT SLEEP [woke] [late]`, started by host/test_announced.py.
 
-Beats each second until it is ended; where SLEEP is not 0 it sleeps so many seconds after its first heartbeat.
+Beats each second until it is ended; where SLEEP is not 0 it sleeps so many seconds after its first heartbeat;
+`late`: not before it has said "ready" and got a line.
 """
 
 import sys
@@ -18,4 +19,9 @@ if not sleep:
     port.run()
 while agent.busy or not agent.wait(port.now()):
     port.step(100)
+if "late" in sys.argv:
+    print("ready")
+    if hasattr(sys.stdout, "flush"):
+        sys.stdout.flush()
+    sys.stdin.readline()
 port.sleep(sleep)

@@ -11,35 +11,21 @@ from device_sdk.backlog import Backlog
 from device_sdk.port import Port, in_file
 from tests.integration.testbed import Testbed
 from tests.support.edge_manager import UNAVAILABLE
-from tests.support.loop_thread import LoopThread
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxyThread
 
 LAYOUT = ["1.0.0", [["sys", "number"]], []]
 
 
-class Link(LoopThread):
-    """The way of the device to its broker."""
-
-    def __init__(self, host: str, port: int) -> None:
-        super().__init__("link")
-        self.proxy = TcpProxy(host, port)
-
-    async def opened(self) -> None:
-        await self.proxy.open()
-
-    async def closed(self) -> None:
-        await self.proxy.close()
-
-
 @pytest.fixture
-def link(testbed: Testbed) -> Iterator[Link]:
+def link(testbed: Testbed) -> Iterator[TcpProxyThread]:
+    """The way of the device to its broker."""
     at = testbed.broker.address
-    with Link(at.host, at.device_port) as link:
+    with TcpProxyThread(at.host, at.device_port) as link:
         yield link
 
 
 def test_what_was_stored_is_accepted_with_its_dates_and_dropped_by_its_ack(
-    testbed: Testbed, link: Link, tmp_path: Path
+    testbed: Testbed, link: TcpProxyThread, tmp_path: Path
 ) -> None:
     testbed.open()
     login = testbed.broker.add_user(f"{testbed.fleet}/d")

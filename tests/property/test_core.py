@@ -241,7 +241,7 @@ class EngineMachine(RuleBasedStateMachine):
     def confirm(self) -> None:
         for device in sorted(self.ledger.awaited, key=str):
             self.engine.hello_lookup_started(device, self.now)
-            self.ledger.confirmed[device] = self.mono
+            self.ledger.confirmed.setdefault(device, []).append(self.mono)
         self.ledger.awaited.clear()
 
     @rule(resumed=st.booleans())

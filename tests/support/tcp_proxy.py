@@ -7,6 +7,7 @@ import asyncio
 from contextlib import suppress
 
 from gateway.demo.brokers.address import free_ports
+from tests.support.loop_thread import LoopThread
 
 HOST = "127.0.0.1"
 PIECE = 1024
@@ -91,3 +92,18 @@ class TcpProxy:
     @property
     def _size(self) -> int:
         return PIECE if self.rate else 65_536
+
+
+class TcpProxyThread(LoopThread):
+    """A TcpProxy beside a test that is not async: open, in its context. What is changed later runs on its loop."""
+
+    def __init__(self, host: str, port: int, rate: float | None = None) -> None:
+        super().__init__("TCP proxy")
+        self.proxy = TcpProxy(host, port)
+        self.proxy.rate = rate
+
+    async def opened(self) -> None:
+        await self.proxy.open()
+
+    async def closed(self) -> None:
+        await self.proxy.close()

@@ -76,7 +76,7 @@ def _state(report: DeviceReport) -> Iterator[str]:
         yield liveness["state"] if at is None else f"{liveness['state']} {word} {_time(at)}"
     if report["newest"] is not None:
         yield f"newest {_time(report['newest'])}"
-        yield f"{report['accepted']:,} heartbeats"
+        yield f"{report['accepted']:,} heartbeat{'' if report['accepted'] == 1 else 's'}"
 
 
 def _metric(metric: MetricReport) -> str:

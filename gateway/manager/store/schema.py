@@ -130,6 +130,9 @@ _FORMAT_3 = (
         at REAL NOT NULL,
         heartbeats INTEGER NOT NULL
     )""",
+    # What an earlier version took for metrics of the agent: they would be shown for ever, and never change.
+    """DELETE FROM metrics
+        WHERE model = '' AND version = '' AND dimension = 'liveness' AND name IN ('state', 'seconds')""",
 )
 
 FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)

@@ -1,6 +1,7 @@
 """What a device announces of itself on `live`, against a real broker, on both runtimes and over paho."""
 
 import os
+import subprocess
 import sys
 
 import paho.mqtt.client as paho
@@ -9,7 +10,7 @@ import pytest
 from device_sdk.agent import Agent
 from device_sdk.port_paho import PahoPort
 from tests.support.paths import DEVICE_TESTS, ROOT
-from tests.support.processes import running
+from tests.support.processes import line, running
 
 
 @pytest.fixture(params=["cpython", "micropython"])
@@ -19,8 +20,8 @@ def start(request, broker, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}:.frozen"}
 
     def start(*arguments):
-        line = [*command, str(DEVICE_TESTS / "there.py"), str(broker.port), *arguments]
-        return running(line, cwd=tmp_path, env=environment)
+        whole = [*command, str(DEVICE_TESTS / "there.py"), str(broker.port), *arguments]
+        return running(whole, cwd=tmp_path, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     return start
 
@@ -48,6 +49,21 @@ def test_a_sleeper_is_asleep_and_not_gone(start, gateway):
         assert gateway.wait(lambda channel, value: heard.append(channel) or channel == "live") == [2, 600]
         assert heard == ["hb", "live"]
         assert device.wait(20) == 0
+
+
+def test_a_sleeper_is_asleep_and_not_gone_where_messages_came_that_it_has_not_read(start, gateway):
+    for _ in range(6):
+        with start("600", "woke", "late") as device:
+            assert line(device, "sign that the device is ready") == "ready\n"
+            for _ in range(3):
+                gateway.publish("ack", [9, 0, 1795458600])
+            device.stdin.write("sleep\n")
+            device.stdin.flush()
+            assert device.wait(20) == 0
+        gateway.publish("end", [])
+        heard = []
+        gateway.wait(lambda channel, value: heard.append((channel, value)) or channel == "end")
+        assert [value for channel, value in heard if channel == "live"] == [[2, 600]]
 
 
 def test_a_broker_that_ends_hears_again_that_a_device_is_connected(start, gateway, broker):

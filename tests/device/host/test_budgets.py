@@ -1,11 +1,14 @@
 """No figure in bytes grows past its ceiling in budgets.json. The timed ones are printed by `make budgets`."""
 
+import ast
 import json
+import re
 
 import pytest
 
 from tests.device.budgets import c_sizes, sdk_budgets
 from tests.support.needs import program
+from tests.support.pages import page
 
 BUDGETS = json.loads(sdk_budgets.BUDGETS.read_text())
 STATIC = ["mpy_core", "mpy_agent", "mpy_all", "heap_core", "heap_all", "heap_plan", "heap_rom", "heartbeat"]
@@ -50,6 +53,21 @@ def test_ceiling_of_what_moves(out, port, name):
 @pytest.mark.parametrize(("name", "rom"), [("smallest_heap", False), ("smallest_heap_rom", True)])
 def test_ceiling_of_the_heap(out, port, name, rom):
     holds(name, sdk_budgets.smallest_heap(out, port, rom))
+
+
+@pytest.mark.parametrize("text", [BUDGETS["smallest_heap"]["what"], page("device_sdk/README.md").text])
+def test_the_smallest_heap_names_its_program(text):
+    """sdk_whole.py, its metrics and sizes."""
+    tree = ast.parse((sdk_budgets.FOLDER / "sdk_whole.py").read_text())
+    (layout,) = [ast.literal_eval(node.value) for node in tree.body if isinstance(node, ast.Assign)]
+    calls = {node.func.id: node for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "id")}
+    payload, keep = [argument.value for argument in calls["Agent"].args[6:8]]
+    (size,) = [word.value.value for word in calls["Port"].keywords]
+    assert payload == size
+    found = re.search(r"(\d+) metrics, (?:room for )?(\d+) samples, payloads of (?:at most )?(\d+) B", text)
+    assert [int(number) for number in found.groups()] == [len(layout[1]), keep, payload]
+    assert "sdk_whole.py" in text
+    assert f"{len(sdk_budgets.MODEL):,} B" in text
 
 
 def test_ceilings_of_the_features(out):

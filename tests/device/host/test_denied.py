@@ -245,8 +245,8 @@ def test_a_connection_that_the_broker_ends_is_reported(hosts, listener):
 @pytest.mark.parametrize(
     ("protocol", "connack", "suback", "why"),
     [
-        (paho.MQTTv5, b"\x20\x03\0\0\0", b"\x90\x06%s\0\x01\x87\x01", "Not authorized (135)"),
-        (paho.MQTTv311, b"\x20\x02\0\0", b"\x90\x05%s\x01\x80\x01", "Unspecified error (128)"),
+        (paho.MQTTv5, b"\x20\x03\0\0\0", b"\x90\x04%s\0\x87", "Not authorized (135)"),
+        (paho.MQTTv311, b"\x20\x02\0\0", b"\x90\x03%s\x80", "Unspecified error (128)"),
     ],
     ids=["5", "3.1.1"],
 )
@@ -255,7 +255,7 @@ def test_a_denied_subscription_is_reported(hosts, listener, protocol, connack, s
     host.run(listener.getsockname()[1])
     with accepted(listener, connack) as (connection, packet_id):
         connection.sendall(suback % packet_id)
-        assert host.line() == f"subscribe to {TOPIC}plan was denied by the broker: {why}"
+        assert host.line() == f"subscribe to {TOPIC}ack was denied by the broker: {why}"
 
 
 def test_a_client_whose_queue_is_full_is_tried_again(hosts, broker, rules, gateway):

@@ -9,9 +9,8 @@ import time
 import paho.mqtt.client as paho
 import pytest
 
-from tests.support.loop_thread import LoopThread
 from tests.support.processes import end, line
-from tests.support.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxyThread
 
 from .conftest import last_line
 
@@ -147,27 +146,12 @@ def test_tls_with_a_verified_certificate(device, secure_broker, certificate):
     assert last_line(device("secure", str(certificate))) == {"seen": [2007, 2007, 2007]}
 
 
-class SlowLink(LoopThread):
-    """A proxy on a loop of its own, which passes 2,500 bytes a second."""
-
-    def __init__(self, port):
-        super().__init__("slow link")
-        self.proxy = TcpProxy("127.0.0.1", port)
-
-    async def opened(self):
-        self.proxy.rate = 2500
-        await self.proxy.open()
-
-    async def closed(self):
-        await self.proxy.close()
-
-
 def test_tls_over_a_link_on_which_a_record_takes_longer_than_a_call_waits_for_a_byte(
     device, secure_broker, certificate
 ):
     publisher = paho.Client(paho.CallbackAPIVersion.VERSION2)
     publisher.tls_set(str(certificate.with_suffix(".pem")))
-    with SlowLink(secure_broker.port) as link:
+    with TcpProxyThread("127.0.0.1", secure_broker.port, rate=2500) as link:
         process = device("slow", json.dumps({"port": link.proxy.port, "der": str(certificate)}))
         assert line(process, "sign that the device is ready") == '{"ready": true}\n'
         publisher.connect("localhost", secure_broker.port)

@@ -1,5 +1,6 @@
 """Every shared test file runs under MicroPython too, from source, and fails here with its output."""
 
+import os
 import subprocess
 
 import pytest
@@ -15,7 +16,8 @@ def test_there_are_shared_files():
 
 @pytest.mark.parametrize("path", FILES)
 def test_shared_file(micropython, path):
-    command = [micropython, "tests/device/run.py", path]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    command = [micropython, ROOT / "tests/device/run.py", path]
+    environment = {**os.environ, "MICROPYPATH": f"{ROOT}:.frozen"}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0, result.stdout + result.stderr
     assert " passed, 0 failed" in result.stdout

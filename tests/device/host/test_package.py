@@ -78,6 +78,41 @@ def test_every_module_has_a_stub():
     assert {path.stem for path in SDK.glob("*.pyi")} == {path.stem for path in SDK.glob("*.py")} - {"manifest"}
 
 
+def undocumented(module):
+    """Names of a module's stub without a docstring. An editor takes that of a function or class from the code too."""
+    coded = {}
+    bare = []
+
+    def look(body, whose):
+        for node in body:
+            if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                coded[whose + node.name] = ast.get_docstring(node)
+            if isinstance(node, ast.ClassDef):
+                look(node.body, node.name + ".")
+
+    def compare(body, whose):
+        for node, after in zip(body, [*body[1:], None], strict=True):
+            if isinstance(node, ast.AnnAssign):
+                if not (isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)):
+                    bare.append(whose + node.target.id)
+            elif isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and node.name[0] != "_":
+                if not (ast.get_docstring(node) or coded[whose + node.name]):
+                    bare.append(whose + node.name)
+                if isinstance(node, ast.ClassDef):
+                    compare(node.body, node.name + ".")
+
+    look(ast.parse((SDK / f"{module}.py").read_text()).body, "")
+    compare(ast.parse((SDK / f"{module}.pyi").read_text()).body, "")
+    return bare
+
+
+@pytest.mark.parametrize(
+    "module", sorted({path.stem for path in SDK.glob("*.pyi")} - {"__init__", "host", "log", "mpy"})
+)
+def test_an_editor_shows_what_each_name_is(module):
+    assert undocumented(module) == []
+
+
 def test_stubs_agree_with_the_code():
     # Module by module: given the package, stubtest would import the examples and the manifest too.
     modules = [f"device_sdk.{path.stem}" for path in SDK.glob("*.pyi") if path.stem[0] != "_"]

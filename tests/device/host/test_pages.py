@@ -11,9 +11,12 @@ import subprocess
 import sys
 import time
 
+import msgpack
 import pytest
 
 from device_sdk import mpy
+from device_sdk.agent import Agent
+from device_sdk.heartbeat import Packer
 from tests.support import commands, pages
 from tests.support.paths import DEVICE_TESTS, ROOT
 from tests.support.processes import line, running
@@ -62,6 +65,24 @@ def test_they_make_a_managed_device(gateway, board):
     result = gateway.wait(lambda channel, value: channel == "hb" and len(value) > 5)[5]
     assert (result[0], result[1]) == ("deploy-7", "SUCCESS")
     assert (board / "kws").read_bytes() == MODEL
+
+
+def test_the_samples_are_taken_as_the_page_says():
+    names = {}
+    exec(pages.block("samples.py", PAGE), names)
+    agent = Agent(names["layout"], measure=names["measure"])
+    packer = Packer(512, 0)
+    agent.start(100, None, 7, False, packer)
+    assert agent.poll(100, packer) == "hello"
+    agent.sent("hello")
+    assert agent.poll(100, packer) == "hb"
+    beat = msgpack.unpackb(packer.buf[: packer.pos])
+    assert beat[2:4] == [[213, [187, 5], 47], [[0, 0, [12]]]]
+
+
+def test_the_sleeper_sleeps_as_the_page_says():
+    example = (ROOT / "device_sdk/examples/sleeper.py").read_text()
+    assert example.endswith(pages.block("sleep.py", PAGE))
 
 
 class Desk:

@@ -210,3 +210,24 @@ def test_without_a_log_a_failed_attempt_is_a_warning_once(broker, caplog):
     assert (record.name, record.levelname) == ("device_sdk", "WARNING")
     assert record.message == str(port.error)
     assert record.message.startswith("not connected: nothing listens there")
+
+
+class Noting(paho.Client):
+    """Keeps what it was told to subscribe to."""
+
+    def subscribe(self, topics):
+        self.topics.put(topics)
+        return super().subscribe(topics)
+
+
+def test_without_install_it_subscribes_to_acks_alone(broker):
+    client = Noting(paho.CallbackAPIVersion.VERSION2, "host")
+    client.topics = queue.Queue()
+    PahoPort(Agent(LAYOUT), client, "fleet-a", "dev-1")
+    client.connect("127.0.0.1", broker.port)
+    client.loop_start()
+    try:
+        assert client.topics.get(timeout=10) == [("edge/fleet-a/dev-1/ack", 1)]
+    finally:
+        client.disconnect()
+        client.loop_stop()

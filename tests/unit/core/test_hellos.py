@@ -299,6 +299,15 @@ def test_a_minute_after_a_wait_in_vain_the_broker_is_asked_again() -> None:
     assert flood(harness, 1) == [(0, 2)]
 
 
+def test_a_wait_in_vain_for_another_tag_does_not_prolong_that_minute() -> None:
+    harness = awaited_in_vain()
+    harness.wait(50)
+    await_in_vain(harness, 2)
+    harness.wait(5)
+    assert harness.receive(heartbeat(1)) == [FetchRetainedHello(DEVICE)]
+    assert codes(harness.receive(heartbeat(2, seq=7))) == [(7, 2)]
+
+
 @pytest.mark.parametrize("resumed", [True, False])
 def test_after_a_reconnect_the_broker_is_asked_again(resumed: bool) -> None:
     harness = awaited_in_vain()

@@ -160,8 +160,12 @@ def test_nothing_is_left_of_a_deregistered_device(known: Database) -> None:
 
 
 def test_a_database_of_the_format_before_is_taken_over(known: Database, tmp_path: Path) -> None:
-    record(known, [], 100.0)
+    """An earlier version kept what a newer gateway sent of a `live` among the metrics."""
+    record(known, [metric("free-heap", 7, 50.0, "sys")], 100.0)
+    known.connection.execute("INSERT INTO metrics SELECT device, '', '', 'liveness', 'state', 1, 90 FROM metrics")
     known.connection.execute("DROP TABLE liveness")
     known.connection.execute("PRAGMA user_version = 2")
     with closing(open_database(tmp_path, create=False, read_only=True)) as again:
         assert liveness(again, 110.0) == ("not announced", None, None)
+        [report] = device_reports(again, 110.0)
+        assert [each["name"] for each in report["metrics"]] == ["free-heap"]

@@ -47,6 +47,11 @@ def test_a_device_is_shown_with_its_state(state, since, until, text):
     assert (first[1].strip(), second[1].strip(), first[2].strip()) == ("f/d", "1.0.0", text)
 
 
+def test_one_heartbeat_is_not_several():
+    out = printed(status_table([REPORT | HEARD | {"accepted": 1}]))
+    assert "1 heartbeat " in out
+
+
 def test_the_status_fits_a_terminal_of_80_columns():
     metric = {"model": "", "version": "", "dimension": "sys", "name": "free-heap", "value": 81344, "at": 1.0}
     liveness = {"state": "asleep", "since": 60.0, "until": 3660.0, "seconds": 3600.0}

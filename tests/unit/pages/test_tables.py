@@ -14,7 +14,9 @@ from pydantic import SecretStr
 from device_sdk.agent import Agent
 from device_sdk.backlog import Backlog
 from device_sdk.port import Port
+from device_sdk.port_async import AsyncPort
 from device_sdk.port_board import BoardPort
+from device_sdk.port_paho import PahoPort
 from gateway.config import Settings
 from tests.support import pages
 from tests.support.paths import ROOT
@@ -68,10 +70,11 @@ def test_the_sdks_reference_names_nothing_that_is_not_there() -> None:
     text = pages.page("device_sdk/README.md").text
     made = Backlog(["1.0.0", [], []])
     made.start(0, None, 1, False)
-    port = BoardPort(made, "127.0.0.1", "fleet-a", "dev-1")
+    ports = [BoardPort(made, "127.0.0.1", "fleet-a", "dev-1"), PahoPort, AsyncPort]
     named = set(re.findall(r"`(agent|port)\.(\w+)", text))
     assert len(named) > 10
-    assert [(whose, name) for whose, name in named if not hasattr({"agent": made, "port": port}[whose], name)] == []
+    there = {"agent": set(dir(made)), "port": {name for port in ports for name in dir(port)}}
+    assert [(whose, name) for whose, name in named if name not in there[whose]] == []
 
 
 def test_the_sdks_sizes_are_the_ceilings_that_its_tests_hold() -> None:
@@ -80,6 +83,10 @@ def test_the_sdks_sizes_are_the_ceilings_that_its_tests_hold() -> None:
     assert [int(row[1].replace(",", "")) for row in rows] == [budgets[name]["ceiling"] for name in SIZES]
     rows_in_c = pages.table_below("Bytes of code")
     assert [int(row[1].replace(",", "")) for row in rows_in_c] == [budgets[name]["ceiling"] for name in SIZES_IN_C]
+    features = pages.page("device_sdk/README.md").table("Features") or []
+    assert {row[0].strip("`"): [int(cell.replace(",", "")) for cell in row[2:]] for row in features} == {
+        name: [budget["mpy"], budget["heap"]] for name, budget in budgets["features"].items()
+    }
     assert {*SIZES, *SIZES_IN_C} == {name for name, budget in budgets.items() if "ceiling" in budget}
 
 

@@ -138,6 +138,8 @@ def test_a_site_that_was_made_before_live_is_a_warning() -> None:
     old = check(ENTRIES.replace(gateway, "").replace(device, ""), fleets=("fleet-a",))
     assert (old.level, "(gateway) may not read live" in old.found) == (Level.WARN, True)
     assert "`topic read edge/+/+/live`" in old.todo
+    one = check(ENTRIES.replace(gateway, "topic read edge/fleet-a/+/live\n"), fleets=("fleet-a", "fleet-b"))
+    assert "(gateway) may not read live" in one.found
     completed = check(ENTRIES.replace(device, "") + others)
     assert (completed.level, completed.found.split(" without")[0]) == (
         Level.WARN,

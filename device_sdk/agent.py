@@ -247,7 +247,7 @@ class Agent(Heartbeat):
                     if value[0] != self.digest:
                         from .plan import Plan  # imported late, to save memory
 
-                        self.plan = Plan(self, value)
+                        Plan(self, value)
                 elif self.file:
                     self.file.receive(value)
         except Exception as error:  # of any payload that somebody may send, MemoryError too
@@ -272,6 +272,9 @@ class Agent(Heartbeat):
             if self.file:
                 self.file.refused(detail)
         elif code < 5 and mine and self.result:
+            from .plan import replace
+
+            replace(self)  # once more: for want of memory it may not have moved all files
             self.result = None
             self.seq += 1  # a new one for each result: an ack of an earlier message must not confirm the next
             self.save(None)

@@ -57,7 +57,7 @@ class Backlog(Agent):
         self.rows = [self.hb[2]] + [model[2] for model in self.hb[3] or ()]
         self.form = crc32(repr(self.layout).encode())
         # The ring that is not in use: of samples that were read from the files.
-        self.other = [None] * (0 if path is None else 3 * self.keep), 0, 0
+        self.other = [[None] * (0 if path is None else 3 * self.keep), 0, 0]
 
     def start(self, *arguments):
         Agent.start(self, *arguments)
@@ -176,17 +176,18 @@ class Backlog(Agent):
             self.due = self.now
 
     def swap(self):
-        # Exchanges the two rings.
+        # Exchanges the two rings. It allocates nothing: where that failed, they would stay exchanged.
         other = self.other
-        self.other = self.items, self.count, self.index
-        self.items, self.count, self.index = other
+        self.items, other[0] = other[0], self.items
+        self.count, other[1] = other[1], self.count
+        self.index, other[2] = other[2], self.index
 
     def name(self, n):
         return self.path + str(n % FILES)
 
     def next(self, n, at):
         # The first whole record of a file behind the byte `at`, and its end. n: number of the file, or of its name.
-        # None instead of the record: there is none; False: the file cannot be read.
+        # None instead of the record: there is none; False: it cannot be read now, of the flash or for want of memory.
         try:
             with open(self.name(n), "rb") as file:
                 file.seek(at)
@@ -198,9 +199,8 @@ class Backlog(Agent):
                     if record and n in (record[0], record[0] % FILES):  # not of a file that had this name before
                         return record, at
             return None, at
-        except OSError as error:
-            self.failed(error)
-            return False, at
+        except Exception as error:
+            return self.failed(error), at
 
     def remove(self, n):
         try:
@@ -209,8 +209,10 @@ class Backlog(Agent):
             self.failed(error)
 
     def failed(self, error):
-        if error.args[0] != 2:  # ENOENT: there is no such file, as at the first start
-            self.error = error
+        if 2 in error.args:  # ENOENT: there is no such file, as at the first start
+            return None
+        self.error = error
+        return False
 
     def shifted(self, record):
         # What to add to the times of a record for those of this boot. None: it is not known, False: not yet.
@@ -249,15 +251,18 @@ class Backlog(Agent):
                     break
                 else:
                     for i in range(0, len(samples), 3):
-                        metric, items[n + 1], time = samples[i : i + 3]
-                        items[n] = self.rows[metric % len(self.rows)], metric // len(self.rows)
-                        items[n + 2] = time + shift
-                        n += 3
+                        metric, items[n + i + 1], time = samples[i : i + 3]
+                        items[n + i] = self.rows[metric % len(self.rows)], metric // len(self.rows)
+                        items[n + i + 2] = time + shift
+                    n += len(samples)
                 end = after
             if n:
                 self.source = self.first
                 self.end = end
-                self.other = items, n // 3, 0
+                self.other[1] = n // 3
+                self.other[2] = 0
+            elif record is False:  # tried again with the next heartbeat
+                return
             else:
                 self.drop()
 
@@ -281,17 +286,16 @@ class Backlog(Agent):
         # Moves the samples of the first ring to the files.
         if self.path is None or not self.count:
             return
-        samples = []
-        for i in range(self.index, self.index + self.count):
-            (row, metric), value, time = self.items[i % self.keep * 3 : i % self.keep * 3 + 3]
-            for n in range(len(self.rows)):
-                if self.rows[n] is row:
-                    samples += metric * len(self.rows) + n, value, time
         try:
+            samples = []
+            for i in range(self.index, self.index + self.count):
+                (row, metric), value, time = self.items[i % self.keep * 3 : i % self.keep * 3 + 3]
+                for n in range(len(self.rows)):
+                    if self.rows[n] is row:
+                        samples += metric * len(self.rows) + n, value, time
             self.append(json.dumps([self.form, self.boot, self.tag, self.epoch, self.shift, samples])[1:])
-        except OSError as error:  # of the flash: the samples stay where they are
+        except Exception as error:  # of the flash, or for want of memory: the samples stay where they are
             self.error = error
-            self.size = self.limit  # what was written of it may be torn
             return
         if not self.other[1]:
             self.wanted = None  # they are sent again: a late ack of them confirms nothing
@@ -300,19 +304,22 @@ class Backlog(Agent):
     def append(self, text):
         # Writes a record, which is `text` behind its number, to the newest file or to another one.
         n = self.newest
-        if self.first > n or self.size + len(text) + 40 > self.limit:
+        size = self.size
+        if self.first > n or size + len(text) + 40 > self.limit:
             n += 1
             while n - self.first >= FILES:
                 self.lose()
-            self.size = 0
+            size = 0
         text = ("[%d, " % n + text).encode()
         text = b"\n" + text + (" %d" % crc32(text)).encode()
-        with open(self.name(n), "ab" if self.size else "wb") as file:
-            self.size += len(text)
+        name = self.name(n)
+        self.size = self.limit  # where it ends here, what was written may be torn
+        with open(name, "ab" if size else "wb") as file:
             file.write(text)
             if hasattr(os, "fsync"):
                 file.flush()
                 os.fsync(file.fileno())
+        self.size = size + len(text)
         if self.first > self.newest:
             self.first = n
             self.begin = 0

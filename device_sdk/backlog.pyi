@@ -44,7 +44,7 @@ class Backlog(Agent):
     """Where samples go in `hb`: of the device, then of each model."""
     form: int
     """CRC of the layout."""
-    other: tuple[list[Any], int, int]
+    other: list[Any]
     """The ring that is not in use: items, count, index."""
     boot: int
     """A random number of this boot."""
@@ -71,7 +71,7 @@ class Backlog(Agent):
         """
     def remove(self, n: int) -> None:
         """Removes a file."""
-    def failed(self, error: OSError) -> None:
+    def failed(self, error: Exception) -> bool | None:
         """Notes an error of the flash, but not that there is no such file."""
     def shifted(self, record: list[Any]) -> int | None:
         """What to add to the times of a record for those of this boot; None: not known, or not yet."""

@@ -9,7 +9,6 @@ import json
 import os
 
 from . import plan
-from .plan import ok
 
 move = plan.replace
 
@@ -19,8 +18,8 @@ def replace(agent):
     if getattr(agent, "health", None):
         for row in agent.result[5]:
             path = agent.files + str(row[0])
-            if row[5] and (not row[3] or ok(os.stat, path + ".new")):
-                ok(os.rename, path, path + ".old")
+            if row[5] and (not row[3] or not plan.exec(os.stat, path + ".new")):
+                plan.exec(os.rename, path, path + ".old")
     move(agent)
 
 
@@ -66,10 +65,13 @@ class Health:
     def start(self, now, unix, tag, woke, p=None):
         """The agent's start: then the files are the confirmed ones, or those that may still be tried."""
         self.begin(now, unix, tag, woke, p)
+        self.trial = None
         try:
-            self.trial = json.loads(self.store()) or None
-        except Exception:  # no store, or an empty one
-            self.trial = None
+            trial = json.loads(self.store())
+            if len(trial) == 4 and trial[0] + len(trial[3]):
+                self.trial = trial
+        except Exception:  # noqa: S110 - no store, an empty one, or not what `write` wrote
+            pass
         self.end()
         if self.trial and not woke:
             if self.trial[0] >= self.boots:
@@ -98,7 +100,7 @@ class Health:
         if self.trial and not (result and [row for row in result[5] if row[5]]):
             if self.seen or self.trial[1] in agent.done:
                 for handle, _, _ in self.trial[3]:
-                    ok(os.remove, agent.files + str(handle) + ".old")
+                    plan.exec(os.remove, agent.files + str(handle) + ".old")
                 self.trial = None
                 self.write([])
 
@@ -110,9 +112,9 @@ class Health:
         rows = []
         for handle, state, before in steps:
             path = agent.files + str(handle)
-            if not ok(os.rename, path + ".old", path) and not before:
-                ok(os.remove, path)
-            ok(os.remove, path + ".new")
+            if plan.exec(os.rename, path + ".old", path) and not before:
+                plan.exec(os.remove, path)
+            plan.exec(os.remove, path + ".new")
             rows.append((handle, None, None, state, before, 0, reason, None))
         agent.result = [title, "FAIL", reason, None, None, rows]
         agent.seq += 1

@@ -4,7 +4,6 @@ from typing import Any
 from .agent import Agent
 from .heartbeat import Packer
 from .plan import Definition
-from .plan import ok as ok
 
 move: Callable[[Agent], None]
 """plan.replace itself."""

@@ -169,10 +169,10 @@ class Heartbeat:
         self.taken = max(0, self.taken - n)
 
     def pack(self, p, now):
-        """Write as many of the waiting samples as fit p, the oldest first.
+        """Write as many of the waiting samples as fit p and the memory, the oldest first.
 
         If the rest does not fit without samples, it omits the result's models, its times, its message, and at last the
-        whole result and the seq. Raises ValueError if even that is too large.
+        whole result and the seq. Raises what the last attempt raised: ValueError if even that is too large.
         """
         times = self._times
         for i in range(len(times)):
@@ -180,10 +180,10 @@ class Heartbeat:
         self.taken = self.count
         while True:
             p.pos = p.start
-            self.fill(now)
             try:
+                self.fill(now)
                 return p.any(self.hb)
-            except ValueError:
+            except Exception:  # MemoryError too, or a callback has given a model a name that is none
                 result = self.hb[5]
                 if not (self.taken or result):
                     raise

@@ -12,13 +12,12 @@ import os
 from binascii import crc32
 
 
-def ok(call, *args):
-    """Whether the call raised nothing."""
+def exec(call, *args):
+    """None, or what the call raised, in words."""
     try:
         call(*args)
-        return True
-    except Exception:
-        return None
+    except Exception as error:
+        return format(error)
 
 
 def format(error):
@@ -40,9 +39,9 @@ def replace(agent):
             if row[5]:
                 path = agent.files + str(row[0])
                 if row[3]:
-                    ok(os.rename, path + ".new", path)  # on FAT first PATH goes: whole is then PATH.new
+                    exec(os.rename, path + ".new", path)  # on FAT first PATH goes: whole is then PATH.new
                 else:
-                    ok(os.remove, path)
+                    exec(os.remove, path)
 
 
 class Definition:
@@ -76,12 +75,12 @@ class Definition:
         from hashlib import sha1  # some firmware has none
 
         self.agent = agent
-        self.new = path + ".new"
-        if ok(self.read, path, sha1) and self.sum.digest() == self.checksum:
+        if not exec(self.read, path, sha1) and self.sum.digest() == self.checksum:
             self.path = path
-            ok(os.remove, self.new)  # of another file: it must not take the place of this one
+            exec(os.remove, self.new)  # of another file: it must not take the place of this one
         else:
-            ok(self.read, self.new, sha1)
+            open(self.new, "ab").close()
+            self.read(self.new, sha1)
             self.file = open(self.new, "ab")
             self.all = not self.at  # whether all of it was downloaded for this definition
             self.since = agent.now  # time of the first request of this range
@@ -128,9 +127,9 @@ class Definition:
             self.stop(reason or "refused")
 
     def stop(self, reason):
-        ok(self.file.close)
+        exec(self.file.close)
         if reason:
-            ok(os.remove, self.new)  # it may have filled the flash
+            exec(os.remove, self.new)  # it may have filled the flash
         self.reason = reason
         self.agent.file = self.file = self.sum = None  # the file system's buffer is in it
 
@@ -140,18 +139,18 @@ class Definition:
         file = self.file
         if digest == self.agent.digest and index == self.index:
             try:
-                if not offset:  # only now the size is known for sure
+                if not offset and hasattr(os, "statvfs"):  # some firmware has none; only now the size is known
                     stat = os.statvfs(self.new)
                     free = stat[1] * stat[4]
                     if total > free:
                         if not self.agent.replace:
                             raise OSError("flash is full: needs %d bytes, has %d" % (total, free))
-                        ok(os.remove, self.new[:-4])
+                        exec(os.remove, self.new[:-4])
                 end = offset + len(data)
                 self.send = False
                 if offset == self.at:
-                    self.sum.update(data)
                     file.write(data)
+                    self.sum.update(data)
                     self.at = end
                     if end >> 12 > offset >> 12:  # a power cut loses no more
                         file.flush()
@@ -203,13 +202,13 @@ class Plan:
             if crc in agent.done:
                 done.append(crc)
             self.items.append([crc, name, policy, steps])
-        if agent.file:
-            ok(agent.file.file.close)  # missing bytes are downloaded later
-        agent.file = None
-        agent.done = done
-        agent.digest = digest
         self.agent = agent
         self.start = agent.now + agent.shift
+        if agent.file:
+            agent.file.stop(None)  # missing bytes are downloaded later
+        agent.plan = self  # what follows needs no memory: all of it happens, or nothing
+        agent.done = done
+        agent.digest = digest
 
     def work(self, now):
         """Carry out the next deployment. Returns False if it must wait.
@@ -226,16 +225,14 @@ class Plan:
                 if agent.files is not None:
                     for step in steps:
                         path = agent.files + str(step.handle)
-                        if step.state == 1 and not (step.path or step.reason):
-                            if not agent.file:
-                                try:
-                                    step.open(agent, path)
-                                except Exception as error:
-                                    agent.error = error
-                                    step.reason = format(error)
-                            if agent.file:
-                                return False
-                        if ok(os.stat, path):
+                        if not (step.path or step.reason):
+                            step.new = path + ".new"
+                            if step.state == 1:
+                                if not agent.file:
+                                    step.reason = exec(step.open, agent, path)
+                                if agent.file:
+                                    return False
+                        if not exec(os.stat, path):
                             step.old = path
                             step.now = 1
                 message = None
@@ -245,40 +242,38 @@ class Plan:
                     if message and policy != 1:
                         step.reason = "skipped"
                     elif not step.reason:
-                        step.reason = self.call(step, step.state)
+                        step.reason = exec(self.call, step, step.state)
                         if not step.reason or (step.old and step.state):
-                            done.insert(0, step)
+                            done = [step] + done
                     if step.reason and not message:
                         message = "%s: %s" % (step.handle, step.reason)
                 if message and policy != 1:
                     for step in done:
                         step.path = step.old or step.path
                         step.reason = step.reason or "undone"
-                        step.rollback = self.call(step, 1 if step.old else 1 - step.state)
+                        step.rollback = exec(self.call, step, 1 if step.old else 1 - step.state)
                 for s in steps:
                     if "is full" in str(s.reason):
                         crc = item[0] = 0
                     rows.append((s.handle, s.name, s.version, s.state, s.now, +(not s.reason), s.reason, s.rollback))
                 end = now() + agent.shift
-                agent.result = [title, "FAIL" if message else "SUCCESS", message, self.start, end, rows]
+                result = [title, "FAIL" if message else "SUCCESS", message, self.start, end, rows]
+                agent.done.append(crc)
+                agent.result = result
                 agent.seq += 1  # a heartbeat that asked for the time may have used the last one
                 self.start = end
-                agent.done.append(crc)
                 agent.due = agent.now
                 agent.have = 0  # the device no longer has the previous plan as a whole
                 agent.save(None)
                 replace(agent)
                 for s in steps:
-                    ok(os.remove, s.new)  # of one that failed; the others have their place
+                    if s.reason or not s.state:  # what failed or was left half; the others have their place
+                        exec(os.remove, s.new)
                 return True
         agent.have = agent.digest
         agent.save(None)
         return True
 
     def call(self, step, state):
-        # None, or the failure as text.
-        try:
-            self.agent.call[state](step)
-            step.now = state
-        except Exception as error:
-            return format(error)
+        self.agent.call[state](step)
+        step.now = state

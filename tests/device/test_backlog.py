@@ -1,5 +1,6 @@
 """Store and forward: samples stay until their ack came, in RAM or in files, and each arrives with its own date."""
 
+import json
 import os
 
 from device_sdk import backlog
@@ -380,6 +381,40 @@ def test_a_flash_that_is_full_stops_nothing():
     assert len(device.got) == 9
     assert device.agent.lost[0] == device.count - 9
     clean()
+
+
+class Full:
+    """A json for which the memory is full."""
+
+    def loads(self, text):
+        raise MemoryError
+
+    dumps = loads
+
+
+def test_a_memory_that_is_full_stops_no_heartbeat_and_loses_nothing():
+    clean()
+    device = Device()
+    device.beat()
+    device.pass_offline(60)
+    kept = size()
+    backlog.json = Full()
+    try:
+        device.pass_offline(40)  # nothing can be written
+        device.agent.sample("rssi", 0)
+        device.agent.save(60)
+        assert size() == kept > 0
+        again = [device.beat(after=10) for _ in range(3)]  # nothing can be read
+        assert [len(sent) > 0 for sent in again] == [True] * 3
+        assert isinstance(device.agent.error, MemoryError)
+        assert size() == kept
+    finally:
+        backlog.json = json
+    for _ in range(5):
+        device.beat(after=10)
+    assert sorted(set(numbers(device))) == list(range(device.count + 1))
+    assert device.agent.lost[0] == 0
+    assert size() == 0
 
 
 class BrokenFlash:

@@ -2,8 +2,10 @@
 
 import gc
 import os
+import sys
 from hashlib import sha1
 
+from device_sdk import plan
 from device_sdk.agent import Agent, unpack
 from device_sdk.heartbeat import Packer
 from device_sdk.plan import Plan
@@ -220,6 +222,112 @@ def test_a_full_flash_fails_the_deployment_and_is_freed():
         assert device.agent.result[1] == "FAIL"
         assert device.agent.result[2] == "kws: flash is full"
         assert not exists(PATH + ".new"), "it still fills the flash"
+
+
+class Short(Full):
+    """A file for which there is no memory once."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def write(self, data):
+        device.agent.file.file = self.file
+        raise MemoryError
+
+
+def test_a_block_for_which_there_is_no_memory_comes_again():
+    global device
+    clean()
+    device = Device()
+    device.ask()
+    device.agent.file.file = Short(device.agent.file.file)
+    device.agent.receive("block", block(MODEL[:992]))
+    assert device.agent.bad == 1
+    assert device.fetch()[1] == "SUCCESS"
+    assert content(PATH) == MODEL
+    clean()
+
+
+class System:
+    """The module `os` of another firmware: without statvfs; with `failing` renames that fail first."""
+
+    stat, remove = os.stat, os.remove
+
+    def __init__(self, failing=0):
+        self.failing = failing
+
+    def rename(self, old, new):
+        self.failing -= 1
+        if self.failing >= 0:
+            raise MemoryError
+        os.rename(old, new)
+
+
+def test_a_firmware_that_cannot_tell_its_free_room_downloads():
+    clean()
+    plan.os = System()
+    try:
+        device = Device()
+        assert device.fetch()[1] == "SUCCESS"
+        assert device.agent.bad == 0
+    finally:
+        plan.os = os
+    assert content(PATH) == MODEL
+    clean()
+
+
+def test_files_for_which_there_was_no_memory_are_moved_before_the_result_is_forgotten():
+    models = with_two()
+    plan.os = System(2)
+    try:
+        assert models.carry_out(0, ("kws", b"kws 2"), ("vad", b"vad 2"))[0] == "SUCCESS"
+    finally:
+        plan.os = os
+    assert models.files() == [b"kws 2", b"vad 2", None, None, None, None]
+    clean()
+
+
+def test_an_abandoned_download_goes_with_its_model():
+    models = with_two()
+    write(FOLDER + "kws.new", b"half of another")
+    assert models.carry_out(0, ("kws", None)) == ("SUCCESS", None, [["kws", 0, 1, None, None]])
+    assert models.files() == [None, b"vad 1", None, None, None, None]
+    clean()
+
+
+def test_a_part_that_cannot_be_read_to_its_end_is_not_continued():
+    """With what was read of it the checksum would be right, and the file wrong."""
+    clean()
+    write(PATH + ".new", MODEL[:3000])
+    present = sys.modules.get("hashlib")
+    sys.modules["hashlib"] = Hashes()
+    try:
+        device = Device()
+    finally:
+        if present:
+            sys.modules["hashlib"] = present
+        else:
+            del sys.modules["hashlib"]
+    assert device.agent.result[2] == "kws: memory is full"
+    device.agent.result = device.agent.have = None
+    device.agent.plan = Plan(device.agent, [7, [["d", 0, [["kws", 1, sha1(MODEL).digest()]]]]])
+    device.work()
+    assert device.fetch()[1] == "SUCCESS"
+    assert content(PATH) == MODEL
+    clean()
+
+
+class Hashes:
+    """A hashlib for which the memory is full at the tenth piece."""
+
+    def sha1(self):
+        self.pieces = 0
+        return self
+
+    def update(self, data):
+        self.pieces += 1
+        if self.pieces > 10:
+            raise MemoryError
 
 
 def block(data):

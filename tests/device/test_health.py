@@ -216,6 +216,29 @@ class Held:
         return self.call(text)
 
 
+def test_what_is_no_trial_is_none():
+    for text in (
+        "",
+        "5",
+        '"abcd"',
+        "null",
+        "[]",
+        "{}",
+        "[1, 2, 3, 4]",
+        "[1, 2, 3, 4, 5, 6, 7, null, 9]",
+        "\0\0",
+        b"\xff",
+        7,
+    ):
+        board = Board()
+        board.stores = board.stores[0], lambda new=None, text=text: text
+        for _ in range(4):
+            assert board.run()
+        assert board.results == []
+        assert board.files() == OLD
+    clean()
+
+
 def test_it_needs_files_and_callbacks():
     raises(ValueError, Health, Agent(LAYOUT, raises, raises), Memory())
     raises(ValueError, Health, Agent(LAYOUT, files=FOLDER), Memory())

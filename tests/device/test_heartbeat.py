@@ -169,3 +169,28 @@ def test_samples_that_are_no_numbers_are_the_callers_error():
         arrived(heartbeat)
     heartbeat.sample("rssi", 0.5, 0)
     assert write(heartbeat, 0).endswith(b"\xcb\x3f\xe0\0\0\0\0\0\0")
+
+
+class Small(Packer):
+    """For which the memory is full at an array of more than 8 elements."""
+
+    def any(self, value):
+        if type(value) is list and len(value) > 8:
+            raise MemoryError
+        return Packer.any(self, value)
+
+
+def test_what_there_is_no_memory_for_goes_with_later_heartbeats():
+    beat = Heartbeat(["1", [["sys", "number"]], []], 32)
+    for now in range(32):
+        beat.sample("number", now, now)
+    beat.hb[0] = 1
+    beat.hb[1] = 40
+    p = Small(512, 0)
+    arrived = []
+    while beat.count:
+        beat.pack(p, 40)
+        cell = read(written(p))[2][0]
+        arrived += [(cell[i], 40 - cell[i + 1]) for i in range(0, len(cell), 2)]
+        beat.pop(beat.taken)
+    assert arrived == [(i, i) for i in range(32)]

@@ -64,6 +64,13 @@ def taken(micropython: str, size: int, block: int) -> int:
     return rooms[bisect_left(rooms, True, key=fits)] + block
 
 
+@pytest.mark.parametrize("room", range(0, 2048, 64))
+def test_a_memory_that_is_full_for_a_moment_leaves_no_wrong_file_and_no_wrong_result(
+    micropython: str, room: int
+) -> None:
+    assert run(micropython, "full_memory", str(room), heap="160k")["results"] >= 1
+
+
 @pytest.mark.parametrize("block", [240, 960])
 def test_a_download_takes_two_blocks_and_little_more_however_large_it_is(micropython: str, block: int) -> None:
     small, large = (taken(micropython, size, block) for size in (20_000, 300_000))

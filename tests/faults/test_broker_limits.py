@@ -202,7 +202,7 @@ def test_the_broker_restarts_while_a_publication_is_in_flight(tmp_path: Path) ->
         assert len(a.plan().content[1]) > 1
         assert a.ack(1)[0] == 0
         assert gateway.metrics()["publications_refused_total"] == 0
-        assert len(proxy.seen.so_far()) == 5
+        assert len(proxy.seen.so_far()) >= 5  # once more where the broker delivers the `get` again meanwhile
 
 
 def test_the_broker_restarts_while_a_hello_is_asked_for(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ class Heartbeat:
     keep: int
     """How many samples can wait."""
     now: int
-    """Whole seconds of the last call that told the time. A sample without a time of its own gets it."""
+    """Whole seconds: the time of the last call that had one. A sample without a time of its own gets it."""
     layout: Sequence[Any]
     """The layout."""
     map: dict[str, tuple[list[Any], int]]

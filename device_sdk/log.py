@@ -44,7 +44,7 @@ class Log:
         self.port = port
         self.agent = agent = port.agent
         self.name = "/".join(port.root.split("/")[-3:-1])
-        self.told = {}
+        self.last = {}  # what was said last of each kind, or its key
         self.error = None  # the last exception that was said
         self.accepted = False  # whether the last ack had code 0
         self.asked = None  # time of the first heartbeat since the last ack that asked for one
@@ -68,9 +68,9 @@ class Log:
     def say(self, text, kind=None, key=None):
         """Say the text, unless the last one of this kind had the same key (None: the text is its key)."""
         if kind:
-            if self.told.get(kind) == (key or text):
+            if self.last.get(kind) == (key or text):
                 return
-            self.told[kind] = key or text
+            self.last[kind] = key or text
         try:
             self.log(text)
         except Exception as error:  # of the user's function
@@ -107,7 +107,7 @@ class Log:
                 self.error = error
                 self.say("measure raised " + described(error), "measure")
             raise
-        self.told.pop("measure", None)
+        self.last.pop("measure", None)
 
     def pack(self, p, now):
         hb = self.agent.hb
@@ -202,7 +202,7 @@ class Log:
         """Say what no call of the agent does: an exception that it keeps, and an ack that does not come."""
         agent = self.agent
         if self.up is not None and agent.now - self.up > 10:  # a failure after so long is another one
-            self.told.pop("link", None)
+            self.last.pop("link", None)
         if agent.error is not self.error:
             self.error = agent.error
             if self.error:
@@ -241,9 +241,9 @@ class Log:
             return
         self.failure = error
         text = ("not connected: " if self.up is None else "the connection ended: ") + words(error, self.up is not None)
-        if self.told.get("link") != text:
+        if self.last.get("link") != text:
             self.say(text + " It is tried again", "link", text)
-            self.told.pop("up", None)
+            self.last.pop("up", None)
         self.up = None
 
 

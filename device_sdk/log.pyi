@@ -14,7 +14,7 @@ class Log:
     port: Any
     agent: Agent
     name: str
-    told: dict[str, Any]
+    last: dict[str, Any]
     error: Exception | None
     accepted: bool
     asked: int | None

@@ -20,7 +20,7 @@ class Definition:
     size: int | None
     """Bytes of the file; None: unknown."""
     url: str | None
-    """Where the file is, `s3://...`; None: not told, as where the agent downloads files."""
+    """Where the file is, `s3://...`; None: not given, as where the agent downloads files."""
     checksum_type: str | None
     """None: SHA1."""
     name: str | None

@@ -169,7 +169,7 @@ class PahoPort:
     def _report(self, line):
         self.error = OSError(line)
         if self._words:
-            self._words.told.pop("up", None)  # the next connection is said again
+            self._words.last.pop("up", None)  # the next connection is said again
         try:
             self._log(line)
         except Exception as error:  # of the user's function

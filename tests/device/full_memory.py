@@ -13,7 +13,7 @@ from hashlib import sha1
 from device_sdk.agent import Agent
 from device_sdk.heartbeat import Packer
 from tests.device.memory import filled
-from tests.device.support import LAYOUT, NOW, packed, read, receive, written
+from tests.device.support import LAYOUT, NOW, Memory, packed, read, receive, written
 
 OLD = {"m": b"old m", "n": b"old n"}
 MODELS = {"m": b"a" * 900, "n": b"b" * 700}
@@ -21,16 +21,6 @@ PLAN = b"\x92\x07\x91\x93\xa1d\x00\x92"
 for _each in ("m", "n"):
     PLAN += b"\x93" + packed(_each) + b"\x01\xc4\x14" + sha1(MODELS[_each]).digest()
 FULL = 100, 103, 106, 109  # seconds; a range would be an allocation
-
-
-class Memory:
-    """A store."""
-
-    text = None
-
-    def __call__(self, text=None):
-        self.text = text or self.text
-        return self.text
 
 
 class Board:

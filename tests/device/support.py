@@ -19,6 +19,16 @@ LAYOUT = [
 NOW = 1795458600
 
 
+class Memory:
+    """A store in memory that outlives power."""
+
+    text = None
+
+    def __call__(self, text=None):
+        self.text = text or self.text
+        return self.text
+
+
 def vectors(name):
     with open(HERE + "vectors/" + name + ".json") as file:
         return json.load(file)["vectors"]

@@ -9,7 +9,7 @@ from device_sdk import plan
 from device_sdk.agent import Agent, unpack
 from device_sdk.heartbeat import Packer
 from device_sdk.plan import Plan
-from tests.device.support import LAYOUT, NOW, packed
+from tests.device.support import LAYOUT, NOW, Memory, packed
 
 MODEL = bytes(range(251)) * 80
 FOLDER = "files-under-test-"
@@ -543,16 +543,6 @@ def test_a_device_that_takes_little_asks_for_no_more_blocks_than_the_gateway_sen
     assert device.fetch()[1] == "SUCCESS"
     assert max([read[4] for read in device.reads]) == 64
     clean()
-
-
-class Memory:
-    """A store."""
-
-    text = None
-
-    def __call__(self, text=None):
-        self.text = text or self.text
-        return self.text
 
 
 class Models:

@@ -3,8 +3,8 @@
 from device_sdk.agent import Agent, unpack
 from device_sdk.health import Health
 from device_sdk.heartbeat import Packer
-from tests.device.support import LAYOUT, NOW, packed, raises
-from tests.device.test_files import FOLDER, Memory, clean, content, exists, plan_bytes, sha1
+from tests.device.support import LAYOUT, NOW, Memory, packed, raises
+from tests.device.test_files import FOLDER, clean, content, exists, plan_bytes, sha1
 
 
 class Crash(BaseException):

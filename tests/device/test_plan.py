@@ -5,7 +5,7 @@ import sys
 from device_sdk.agent import Agent
 from device_sdk.heartbeat import Packer
 from device_sdk.plan import Plan
-from tests.device.support import packed, payload, raises, read, vectors, written
+from tests.device.support import Memory, packed, payload, raises, read, vectors, written
 
 
 def agent_of(install, remove=None, **more):
@@ -204,16 +204,6 @@ def test_a_deployment_that_is_in_the_next_plan_too_is_not_repeated():
     give(plans, [9, []])
     assert work(plans) == []
     assert plans.have == 9
-
-
-class Memory:
-    """A store."""
-
-    text = None
-
-    def __call__(self, text=None):
-        self.text = text or self.text
-        return self.text
 
 
 def test_a_cut_between_two_deployments_repeats_only_what_was_not_saved():

@@ -6,7 +6,7 @@ import device_sdk.mqtt as mqtt
 from device_sdk.agent import Agent
 from device_sdk.port import Port
 from device_sdk.port_board import BoardPort
-from tests.device.support import NOW
+from tests.device.support import NOW, Memory
 
 LAYOUT = ["1.0.0", [["sys", "rssi"]], []]
 ANSWERS = {1: b"\x20\x02", 3: b"\x40\x02", 8: b"\x90\x05"}
@@ -110,16 +110,6 @@ class network:  # noqa: N801
         def ipoll(self, ms):
             stream, flags = self.of
             return [1] if flags == 4 or stream.dead or stream.came else []
-
-
-class Memory:
-    """A store in memory that outlives power."""
-
-    text = None
-
-    def __call__(self, text=None):
-        self.text = text or self.text
-        return self.text
 
 
 def fails(*arguments):

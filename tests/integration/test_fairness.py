@@ -54,11 +54,11 @@ def test_a_device_whose_calls_all_fail_does_not_stop_the_fleet(testbed: Testbed)
 
 def rejections(operator: Operator, count: int, *codes: str) -> list[DeadLetter]:
     """The dead letters of `count` messages, with one of these codes."""
-    letters = list[DeadLetter]()
-    while (missing := count - sum(int(each.properties.get("count", 1)) for each in letters)) > 0:
-        letters.append(operator.dead.next(lambda each: not codes or each.properties["code"] in codes))
+    dead_letters = list[DeadLetter]()
+    while (missing := count - sum(int(each.properties.get("count", 1)) for each in dead_letters)) > 0:
+        dead_letters.append(operator.dead.next(lambda each: not codes or each.properties["code"] in codes))
     assert missing == 0
-    return letters
+    return dead_letters
 
 
 def test_a_device_that_floods_gets_code_7_and_the_others_are_accepted(testbed: Testbed) -> None:
@@ -68,12 +68,12 @@ def test_a_device_that_floods_gets_code_7_and_the_others_are_accepted(testbed: T
     began = time.monotonic()
     greedy.numbered(*range(1, 201))
     all_are_accepted(modest, 20)
-    letters = rejections(operator, 151)  # its hello counts too, so 49 of 200 are accepted
-    assert len(letters) <= 2 + time.monotonic() - began
-    assert {each.properties["code"] for each in letters} == {"7"}
-    assert [msgpack.unpackb(each.payload)[6] for each in letters[:2]] == [50, 51]
+    dead_letters = rejections(operator, 151)  # its hello counts too, so 49 of 200 are accepted
+    assert len(dead_letters) <= 2 + time.monotonic() - began
+    assert {each.properties["code"] for each in dead_letters} == {"7"}
+    assert [msgpack.unpackb(each.payload)[6] for each in dead_letters[:2]] == [50, 51]
     code, detail = greedy.ack(51)
-    assert (code, detail.rpartition(" (")[2]) == (7, f"{letters[1].properties['count']} messages)")
+    assert (code, detail.rpartition(" (")[2]) == (7, f"{dead_letters[1].properties['count']} messages)")
     assert [seq for seq, code in greedy.acked() if code == 0] == list(range(1, 50))
     assert gateway.metrics()["messages_rate_limited_total"] == 151
     gateway.until_metric('messages_rejected_total{code="gave_up"}', 151)
@@ -138,14 +138,14 @@ def test_a_payload_that_is_too_large_counts_and_is_answered_once_a_second(testbe
     began = time.monotonic()
     for _ in range(10):
         device.send("hb", payload)
-    letters = rejections(operator, 10)
+    dead_letters = rejections(operator, 10)
     found = Counter[str]()
-    for each in letters:
+    for each in dead_letters:
         found[each.properties["code"]] += int(each.properties.get("count", 1))
     assert found == {"1": 5, "7": 5}, "a payload of 40 kB counts as ten messages"
-    assert len(letters) <= 2 * (2 + time.monotonic() - began)
-    assert {(each.payload, each.properties["size"]) for each in letters} == {(payload[:256], str(len(payload)))}
-    codes = sorted(int(each.properties["code"]) for each in letters)
+    assert len(dead_letters) <= 2 * (2 + time.monotonic() - began)
+    assert {(each.payload, each.properties["size"]) for each in dead_letters} == {(payload[:256], str(len(payload)))}
+    codes = sorted(int(each.properties["code"]) for each in dead_letters)
     until(lambda: sorted(code for _, code in device.acked()) == codes, lambda: f"{device.acked()}")
     gateway.until_metric("unacknowledged_bytes", 0)
     gateway.until_metric("unacknowledged_messages", 0)
@@ -157,8 +157,8 @@ def test_a_topic_with_an_invalid_name_has_a_rate_too(testbed: Testbed) -> None:
     began = time.monotonic()
     device.numbered(*range(1, 101))
     assert device.ack()[0] == 4
-    letters = rejections(operator, 100)
-    codes = [each.properties["code"] for each in letters]
+    dead_letters = rejections(operator, 100)
+    codes = [each.properties["code"] for each in dead_letters]
     assert codes.count("4") == 50
     assert codes.count("7") <= 2 + time.monotonic() - began
 

@@ -18,15 +18,15 @@ WIFI = """
 STA_IF = 0
 STAT_WRONG_PASSWORD = -3
 class WLAN:
-    told = looked = 0
+    connecting = looked = 0
     def __init__(self, interface): pass
     def active(self, flag): pass
     def isconnected(self):
-        self.looked += self.told
+        self.looked += self.connecting
         return self.looked > 1
     def status(self, what=None): return -50 if what else -3
     def disconnect(self): raise OSError("Wifi Not Connected")
-    def connect(self, name, password): self.told = 1
+    def connect(self, name, password): self.connecting = 1
 """
 MACHINE = """
 class WDT:

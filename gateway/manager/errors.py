@@ -12,6 +12,10 @@ class ManagerError(GatewayError):
     """The operator's fault: a command that cannot be carried out. Its text is one line: what, and what is right."""
 
 
+class StoreUnavailable(ManagerError):
+    """The database is away, full or read-only: nothing of the call is stored, and the same call may succeed later."""
+
+
 class ApiError(GatewayError):
     """An error of the Edge API: `code` as AWS names it, `status` as AWS gives it with that code."""
 

@@ -39,6 +39,10 @@ class ModelTimes:
     sample: float | None
     inference: float | None
 
+    def later(self, other: "ModelTimes") -> "ModelTimes":
+        """The later one of each."""
+        return ModelTimes(_later(self.sample, other.sample), _later(self.inference, other.inference))
+
 
 @dataclass(frozen=True, slots=True)
 class LatestValues:

@@ -62,10 +62,21 @@ def judge(announced: Announced | None, newest: float | None, now: float) -> Live
     at, seconds = announced.at, announced.seconds
     if announced.state is State.GONE:
         return Liveness("gone", since=at, seconds=seconds)
-    asleep = announced.state is State.ASLEEP
-    heard = at if asleep else max(at, newest or at)
-    if seconds is not None and now > heard + seconds + max(seconds * TOLERANCE, LEAST_TOLERANCE):
-        return Liveness("silent", since=heard, seconds=seconds)
-    if asleep:
+    end = due(announced, newest)
+    if end is not None and now > end:
+        return Liveness("silent", since=_heard(announced, newest), seconds=seconds)
+    if announced.state is State.ASLEEP:
         return Liveness("asleep", since=at, until=None if seconds is None else at + seconds, seconds=seconds)
     return Liveness("connected", seconds=seconds)
+
+
+def due(announced: Announced | None, newest: float | None) -> float | None:
+    """The time after which the device is silent; None: nothing says it."""
+    if announced is None or announced.state is State.GONE or announced.seconds is None:
+        return None
+    late = max(announced.seconds * TOLERANCE, LEAST_TOLERANCE)
+    return _heard(announced, newest) + announced.seconds + late
+
+
+def _heard(announced: Announced, newest: float | None) -> float:
+    return announced.at if announced.state is State.ASLEEP else max(announced.at, newest or announced.at)

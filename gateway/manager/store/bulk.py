@@ -1,0 +1,72 @@
+"""Many rows in one statement, in the way of each engine: it costs the driver one call, and the GIL is released meanwhile.
+
+Raw SQL, since the calls of all devices come through here: SQLAlchemy would build each statement anew. It must never put a
+value into the text of a statement.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+MAX_PARAMETERS = 30_000
+"""SQLite takes 32,766 in one statement."""
+
+Rows = Sequence[Sequence[Any]]
+
+
+def insert(connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Rows, conflict: str = "") -> None:
+    """Inserts the rows; `conflict`: what follows ON CONFLICT. No two rows may have one key where it updates."""
+    head = f"INSERT INTO {table.name} ({', '.join(columns)})"
+    tail = f" ON CONFLICT {conflict}" if conflict else ""
+    if connection.dialect.name == "postgresql":
+        if rows:
+            source = f"SELECT * FROM unnest({', '.join(_array(table.c[each]) for each in columns)})"
+            arrays = tuple(list(column) for column in zip(*rows, strict=True))
+            connection.exec_driver_sql(f"{head} {source}{tail}", arrays)
+        return
+    size = MAX_PARAMETERS // len(columns)
+    one = f"({', '.join('?' * len(columns))})"
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        values = ", ".join([one] * len(part))
+        parameters = tuple(value for row in part for value in row)
+        connection.exec_driver_sql(f"{head} VALUES {values}{tail}", parameters)
+
+
+def numbers(connection: sa.Connection, ids: Iterable[int]) -> tuple[str, tuple[Any, ...]]:
+    """`IN` of a statement, and its parameter: (SQL, parameters)."""
+    if connection.dialect.name == "postgresql":
+        return "= ANY (%s::bigint[])", (list(ids),)
+    return "IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
+
+
+def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[str, tuple[Any, ...]]:
+    """A table of the pairs, with the columns `fleet` and `name`, and its parameters: (SQL, parameters)."""
+    if connection.dialect.name == "postgresql":
+        fleets, devices = [], []
+        for fleet, name in names:
+            fleets.append(fleet)
+            devices.append(name)
+        return "unnest(%s::text[], %s::text[]) AS wanted (fleet, name)", (fleets, devices)
+    table = "(SELECT json_extract(value, '$[0]') AS fleet, json_extract(value, '$[1]') AS name FROM json_each(?))"
+    return f"{table} AS wanted", (json.dumps(list(names)),)
+
+
+def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[Any, ...]) -> list[Sequence[Any]]:
+    """`SELECT columns rest`: all its rows, whose values are text, whole numbers and None.
+
+    In SQLite they come as one row of JSON: each row that is fetched would release the GIL and wait for it.
+    """
+    if connection.dialect.name == "postgresql":
+        return connection.exec_driver_sql(f"SELECT {columns} {rest}", parameters).all()
+    select = f"SELECT json_group_array(json_array({columns})) {rest}"
+    found: list[Sequence[Any]] = json.loads(connection.exec_driver_sql(select, parameters).scalar_one())
+    return found
+
+
+def _array(column: sa.Column[Any]) -> str:
+    """The parameter for all values of a column."""
+    names = {sa.BigInteger: "bigint", sa.Integer: "integer", sa.Double: "float8", sa.Text: "text", sa.LargeBinary: "bytea"}
+    return f"%s::{names[type(column.type)]}[]"

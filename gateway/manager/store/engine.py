@@ -1,0 +1,141 @@
+"""The two engines: how a database is opened, when it is away, what may be tried again. It must never know a table.
+
+Both are used synchronously, by threads. SQLite's file is in WAL mode with synchronous FULL: a transaction that was committed
+survives a power cut. PostgreSQL is 15 or later; transactions are READ COMMITTED, nothing is kept in a session, and no
+statement is prepared, so PgBouncer in transaction mode may stand before it.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from gateway.errors import explain, redact_credentials
+from gateway.manager.errors import ManagerError, StoreUnavailable
+
+BUSY = 5.0
+"""Seconds for which one process waits while another writes, and for a connection to PostgreSQL."""
+STATEMENT_TIMEOUT = 60.0
+"""Seconds that one statement may take in PostgreSQL."""
+_AGAIN = frozenset({"40001", "40P01"})
+"""SQLSTATEs: could not serialize access, deadlock detected."""
+_AWAY = ("08", "53", "57P", "25006", "58", "XX")
+"""Beginnings of SQLSTATEs: no connection, no resources, an operator's intervention, read-only, the disk, damage."""
+
+
+def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
+    """`read_only`: needs no right to write; the file must exist.
+
+    Without a WAL file no process has it open, and SQLite would make that file, even to read.
+    """
+    url = f"file:{path.absolute()}"
+    if read_only:
+        immutable = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
+        url = f"{path.absolute().as_uri()}?mode=ro{immutable}"
+    else:
+        url = path.absolute().as_uri()
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(
+            url, uri=True, timeout=BUSY, isolation_level=None, cached_statements=256, check_same_thread=False
+        )
+
+    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool, pool_size=4, max_overflow=12)
+
+    @sa.event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, record: object) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not read_only:
+            # Takes effect in an empty file only: the retention gives pages back.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        writes = not read_only and not connection.get_execution_options().get("reads")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
+    """Raises ManagerError: the URL is none, or psycopg is not installed."""
+    try:
+        parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
+    except sa.exc.ArgumentError:
+        raise ManagerError(f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name") from None
+    try:
+        engine = sa.create_engine(
+            parsed,
+            pool_size=4,
+            max_overflow=12,
+            pool_pre_ping=False,
+            connect_args={
+                "connect_timeout": int(BUSY),
+                "prepare_threshold": None,
+                "application_name": "edge-manager",
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 20_000,
+            },
+        )
+    except ModuleNotFoundError as error:
+        raise ManagerError(f"PostgreSQL needs psycopg: pip install 'edge-gateway[postgresql]' ({error})") from None
+
+    @sa.event.listens_for(engine, "begin")
+    def begin(connection: sa.Connection) -> None:
+        # For this transaction alone: what is set for a session is lost, or met by others, behind PgBouncer.
+        if read_only or connection.get_execution_options().get("reads"):
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(STATEMENT_TIMEOUT * 1000)}")
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(BUSY * 1000)}")
+
+    return engine
+
+
+def where(engine: sa.Engine) -> str:
+    """What people call it: the path, or the URL without user and password."""
+    if engine.dialect.name == "sqlite":
+        return "the manager's database"
+    parts = urlsplit(engine.url.render_as_string(hide_password=True))
+    return f"the database {parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+
+
+def may_repeat(error: DBAPIError) -> bool:
+    """Whether the same transaction may succeed at once: it was in another one's way."""
+    return getattr(error.orig, "sqlstate", None) in _AGAIN
+
+
+def is_away(error: DBAPIError) -> bool:
+    """Whether the database, and not what was asked of it, is at fault."""
+    state = getattr(error.orig, "sqlstate", None)
+    if state is None:  # SQLite, or no answer at all
+        return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    return state.startswith(_AWAY) or state in ("55P03", "57014")
+
+
+@contextmanager
+def translated(engine: sa.Engine) -> Iterator[None]:
+    """StoreUnavailable instead of what the driver raises while the database is away, full or read-only."""
+    try:
+        yield
+    except DBAPIError as error:
+        if not is_away(error):
+            raise
+        raise StoreUnavailable(f"{where(engine)}: {reason(error)}") from error
+    except sa.exc.TimeoutError as error:  # of the pool
+        raise StoreUnavailable(f"{where(engine)}: all connections are in use") from error
+
+
+def reason(error: DBAPIError) -> str:
+    """The driver's own words, in one line."""
+    original: Any = error.orig
+    return explain(original) if isinstance(original, sqlite3.Error) else " ".join(str(original).split())

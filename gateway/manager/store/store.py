@@ -1,0 +1,124 @@
+"""The manager's database: an open engine, and transactions that are tried again where another one was in the way.
+
+Synchronous: a thread of its own calls it, never the event loop's. Every change is one transaction; once `write` returns it
+survives a power cut.
+"""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+
+from gateway.errors import explain
+from gateway.manager.errors import ManagerError, StoreUnavailable
+from gateway.manager.store import engine as engines
+from gateway.manager.store.heartbeats import record
+from gateway.manager.store.names import MetricNames
+from gateway.manager.store.recording import Changes, Heartbeat, StoredDevice
+from gateway.manager.store.tables import METADATA
+from gateway.manager.store.transaction import Transaction
+
+DEFAULT_DATA = Path("edge-manager-data")
+"""The data directory of `serve` and the other commands where none is given: in the current directory."""
+FILE = "manager.sqlite3"
+LOCK = "opening.lock"
+ATTEMPTS = 10
+"""How often a transaction is tried that meets others."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the database is: a PostgreSQL URL, else `manager.sqlite3` in the directory `data`."""
+
+    data: Path = DEFAULT_DATA
+    url: str | None = None
+
+
+def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store":
+    """The database of that place, in the newest format. `read_only`: nothing is written.
+
+    Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed, or
+    where it cannot be used.
+    """
+    if place.url is not None:
+        return Store(_prepared(engines.postgresql_engine(place.url, read_only=read_only), create))
+    path = place.data / FILE
+    if not create and not path.is_file():
+        hint = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
+        raise ManagerError(f"no Edge Manager data in {place.data.absolute()}: {hint}")
+    try:
+        if read_only:
+            return Store(engines.sqlite_engine(path, read_only=True))
+        place.data.mkdir(parents=True, exist_ok=True)
+        with _opening_lock(place.data):
+            return Store(_prepared(engines.sqlite_engine(path), create))
+    except OSError as error:
+        raise ManagerError(f"the manager's database: {explain(error, path)}") from error
+
+
+@contextlib.contextmanager
+def _opening_lock(data: Path) -> Iterator[None]:
+    """One process at a time opens the file: SQLite's timeout does not cover the change of a new file to WAL."""
+    with (data / LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _prepared(engine: sa.Engine, create: bool) -> sa.Engine:
+    with engines.translated(engine), engine.begin() as connection:
+        METADATA.create_all(connection)
+    return engine
+
+
+class Store:
+    """Devices, their deployments, what they reported. Raises StoreUnavailable while the database is away.
+
+    Any thread may call `read`; `write` and `record` are for one thread at a time.
+    """
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self._names = MetricNames()
+
+    def __repr__(self) -> str:
+        return f"Store({self.engine.dialect.name})"
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def read(self, work: Callable[[Transaction], T]) -> T:
+        """`work` sees the database as it was at one moment, and must not write."""
+        return self._run(work, self.engine.execution_options(reads=True))
+
+    def write(self, work: Callable[[Transaction], T]) -> T:
+        """What `work` changes is committed together, or not at all. It is called again where another one was in the way."""
+        return self._run(work, self.engine)
+
+    def record(self, heartbeats: Sequence[Heartbeat]) -> tuple[Changes, dict[tuple[str, str], StoredDevice]]:
+        """Writes a group of calls in one transaction. What it changed, and which of the devices are registered."""
+        try:
+            return self.write(lambda transaction: record(transaction.connection, heartbeats, self._names))
+        except BaseException:
+            self._names.forget()
+            raise
+
+    def _run(self, work: Callable[[Transaction], T], engine: sa.Engine) -> T:
+        with engines.translated(self.engine):
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    with engine.begin() as connection:
+                        return work(Transaction(connection))
+                except DBAPIError as error:
+                    if attempt == ATTEMPTS or not engines.may_repeat(error):
+                        raise
+                    self._names.forget()
+                    time.sleep(0.01 * attempt)
+        raise StoreUnavailable("unreachable")

@@ -1,0 +1,184 @@
+"""What is read and changed within one transaction: devices, their deployments. No HTTP, no clock, no commit.
+
+The same statements for both engines. A change of a device's deployments gives its plan a new number: whoever keeps the
+answer to GetDeployments keeps it by that number.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.manager.api import DeviceDeployment, ModelDefinition, in_force
+from gateway.manager.store import bulk
+from gateway.manager.store.heartbeats import add_devices, read_devices
+from gateway.manager.store.recording import StoredDevice
+from gateway.manager.store.tables import (
+    DEPLOYMENTS,
+    DEVICE_STATES,
+    DEVICES,
+    FLEETS,
+    RECENT_SAMPLES,
+    SAMPLE_CHUNKS,
+)
+
+NEVER_HEARD = "never heard"
+"""The state of a device before its first call."""
+
+
+class Transaction:
+    """The database within one transaction. Times are Unix seconds; `device_id` never comes twice.
+
+    Raises sqlalchemy.exc.DBAPIError, which `Store.write` and `Store.read` translate.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        self._insert = dialect.insert
+
+    def fleet_id(self, fleet: str) -> int | None:
+        """None: no device was ever registered in it."""
+        found: int | None = self.connection.scalar(sa.select(FLEETS.c.id).where(FLEETS.c.name == fleet))
+        return found
+
+    def add_fleet(self, fleet: str) -> int:
+        """Its number, also where it was there."""
+        self.connection.execute(self._insert(FLEETS).values(name=fleet).on_conflict_do_nothing())
+        number = self.fleet_id(fleet)
+        assert number is not None
+        return number
+
+    def register(self, fleet: str, devices: Iterable[str], now: float) -> set[str]:
+        """Registers devices; those that were registered already are left as they are. The names of the new ones."""
+        number, names = self.add_fleet(fleet), list(dict.fromkeys(devices))
+        new: dict[str, int] = {}
+        for part in _parts(names, 5000):
+            rows = [{"fleet": number, "name": name, "registered": now} for name in part]
+            insert = self._insert(DEVICES).on_conflict_do_nothing().returning(DEVICES.c.name, DEVICES.c.id)
+            new |= {name: device for name, device in self.connection.execute(insert, rows)}
+        rows = [(device, number, NEVER_HEARD) for device in new.values()]
+        bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), rows)
+        add_devices(self.connection, {(number, NEVER_HEARD): len(new)})
+        return set(new)
+
+    def deregister(self, fleet: str, device: str) -> bool:
+        """Deletes the device with all that is kept of it. False where it was not registered."""
+        found = read_devices(self.connection, [(fleet, device)], lock=True).get((fleet, device))
+        if found is None:
+            return False
+        self._leave_rollouts(found.id)
+        for table in (RECENT_SAMPLES, SAMPLE_CHUNKS):
+            self.connection.execute(sa.delete(table).where(table.c.device == found.id))
+        self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
+        add_devices(self.connection, {(found.fleet, found.judged): -1})
+        return True
+
+    def _leave_rollouts(self, device_id: int) -> None:
+        """Not here yet: the counts of the rollouts that it is in."""
+
+    def read_devices(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StoredDevice]:
+        """By names of fleet and device; those that are not registered are left out."""
+        return read_devices(self.connection, names)
+
+    def device_id(self, fleet: str, device: str) -> int | None:
+        """None: the device is not registered."""
+        found = self.device_ids(fleet, [device])
+        return found.get(device)
+
+    def device_ids(self, fleet: str, devices: Collection[str] | None = None) -> dict[str, int]:
+        """Names of a fleet's devices, of all or of those -> their ids; in order of their names."""
+        select = sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).order_by(DEVICES.c.name)
+        if devices is None:
+            return dict(self.connection.execute(select).tuples().all())
+        found: dict[str, int] = {}
+        for part in _parts(list(devices), 5000):
+            found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).tuples().all())
+        return found
+
+    def devices(
+        self, fleet: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int | None = None
+    ) -> list[tuple[str, str, float]]:
+        """(fleet, device, time of registration), in order of their names; those after `after`, at most `limit`."""
+        select = (
+            sa.select(FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered)
+            .join_from(DEVICES, FLEETS)
+            .where(sa.tuple_(FLEETS.c.name, DEVICES.c.name) > sa.tuple_(*map(sa.literal, after)))
+            .order_by(FLEETS.c.name, DEVICES.c.name)
+            .limit(limit)
+        )
+        if fleet is not None:
+            select = select.where(FLEETS.c.name == fleet)
+        return [(each[0], each[1], each[2]) for each in self.connection.execute(select)]
+
+    def has_devices(self, fleet: str) -> bool:
+        """A fleet exists while it has a device."""
+        select = sa.select(DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).limit(1)
+        return self.connection.scalar(select) is not None
+
+    def deployments_in_force(self, device_ids: Collection[int]) -> dict[int, list[DeviceDeployment]]:
+        """Of each device, in order of creation."""
+        return {device: in_force(each) for device, each in self._deployments(device_ids, only_in_force=True).items()}
+
+    def history(self, device_ids: Collection[int]) -> dict[int, list[DeviceDeployment]]:
+        """Of each device: all that were ever assigned and not withdrawn, in order of creation."""
+        return self._deployments(device_ids, only_in_force=False)
+
+    def _deployments(self, device_ids: Collection[int], only_in_force: bool) -> dict[int, list[DeviceDeployment]]:
+        found: dict[int, list[DeviceDeployment]] = {device: [] for device in device_ids}
+        is_one, parameters = bulk.numbers(self.connection, device_ids)
+        select = (
+            "SELECT device, name, policy, definitions, created FROM deployments"
+            f" WHERE device {is_one}{' AND in_force' if only_in_force else ''} ORDER BY device, id"
+        )
+        for device, *row in self.connection.exec_driver_sql(select, parameters):
+            found[device].append(_deployment(*row))
+        return found
+
+    def assign(self, deployments: Mapping[int, DeviceDeployment]) -> dict[int, list[str]]:
+        """Assigns a deployment to each device. Device -> the names of those that it supersedes there."""
+        before = self.deployments_in_force(deployments)
+        rows, superseded = [], {}
+        for device, deployment in deployments.items():
+            after = {each.name for each in in_force([*before[device], deployment])}
+            superseded[device] = [each.name for each in before[device] if each.name not in after]
+            definitions = json.dumps([asdict(definition) for definition in deployment.definitions])
+            rows.append((device, deployment.name, deployment.policy, definitions, deployment.created))
+        bulk.insert(self.connection, DEPLOYMENTS, ("device", "name", "policy", "definitions", "created"), rows)
+        self._set_in_force(superseded, False)
+        self._change_plans(deployments)
+        return superseded
+
+    def withdraw(self, device_ids: Collection[int], name: str) -> dict[int, list[str]]:
+        """Deletes a deployment that was not fetched from each device. Device -> the names of those in force then."""
+        is_one, parameters = bulk.numbers(self.connection, device_ids)
+        mark = "%s" if self.connection.dialect.name == "postgresql" else "?"
+        delete = f"DELETE FROM deployments WHERE name = {mark} AND device {is_one}"
+        self.connection.exec_driver_sql(delete, (name, *parameters))
+        names = {device: [each.name for each in in_force(known)] for device, known in self.history(device_ids).items()}
+        self._set_in_force(names, True)
+        self._change_plans(device_ids)
+        return names
+
+    def _set_in_force(self, names: Mapping[int, Sequence[str]], value: bool) -> None:
+        pairs = [{"of": device, "named": name} for device, each in names.items() for name in each]
+        if pairs:
+            update = sa.update(DEPLOYMENTS).values(in_force=value)
+            named = (DEPLOYMENTS.c.device == sa.bindparam("of")) & (DEPLOYMENTS.c.name == sa.bindparam("named"))
+            self.connection.execute(update.where(named), pairs)
+
+    def _change_plans(self, device_ids: Iterable[int]) -> None:
+        is_one, parameters = bulk.numbers(self.connection, device_ids)
+        self.connection.exec_driver_sql(f"UPDATE devices SET plan = plan + 1 WHERE id {is_one}", parameters)
+
+
+def _deployment(name: str, policy: str, definitions: str, created: float) -> DeviceDeployment:
+    return DeviceDeployment(name, policy, tuple(ModelDefinition(**each) for each in json.loads(definitions)), created)
+
+
+def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

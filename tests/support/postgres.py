@@ -3,6 +3,7 @@
 It must never touch a server that somebody else runs. Servers listen on loopback alone, and trust whoever comes.
 """
 
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -32,6 +33,7 @@ IMAGE_PORT = 5432
 ACCOUNT = "nobody"
 """Runs the servers where the tests are root's: they refuse to run as root. It may still go through root's folders."""
 CAPABILITY = "+dac_override"
+IPC_RMID = 0
 PROBE_S = 2
 """The smallest deadline for a connection that libpq takes."""
 FAST = {
@@ -58,18 +60,18 @@ class Postgres:
 
     def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
         self._programs = _programs()
-        self._data = directory / "data"
+        self.data = directory / "data"
         self.port = free_ports(1, HOST)[0]
         given = {"listen_addresses": HOST, "port": str(self.port)} | FAST | (settings or {})
         options = [f"--{name}={value}" for name, value in given.items()]
-        command = [*_as_ordinary_user(), str(self._programs / "postgres"), "-D", str(self._data), *options]
+        command = [*_as_ordinary_user(), str(self._programs / "postgres"), "-D", str(self.data), *options]
         self._process = ManagedProcess("PostgreSQL", command, directory / "log")
 
     def __enter__(self) -> Self:
-        self._data.mkdir(mode=0o700)
+        self.data.mkdir(mode=0o700)
         if os.geteuid() == 0:
-            chown(self._data, ACCOUNT)
-        initdb = [str(self._programs / "initdb"), "-D", str(self._data), "-U", USER]
+            chown(self.data, ACCOUNT)
+        initdb = [str(self._programs / "initdb"), "-D", str(self.data), "-U", USER]
         options = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
         done = run([*_as_ordinary_user(), *initdb, *options], capture_output=True, text=True, timeout=DEADLINE_S)
         assert done.returncode == 0, done.stderr
@@ -119,6 +121,13 @@ class Postgres:
         self._process.kill()
         pids = [each.pid for each in others]
         until(lambda: not any(map(is_alive, pids)), lambda: f"some of {pids} still run")
+        remove_shared_memory(self.data)
+
+
+def remove_shared_memory(data: Path) -> None:
+    """What a server that was killed leaves in the kernel; the next one on the same data would remove it."""
+    identifier = int((data / "postmaster.pid").read_text().splitlines()[6].split()[1])
+    ctypes.CDLL(None).shmctl(identifier, IPC_RMID, None)
 
 
 @contextmanager
@@ -128,7 +137,7 @@ def new_database(server: Server) -> Iterator[str]:
 
     name = f"test_{uuid4().hex}"
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0 STRATEGY FILE_COPY")
     try:
         yield server.url(name)
     finally:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.paths import ROOT
 from tests.support.polling import until
-from tests.support.postgres import PgBouncer, Postgres, answers, new_database
+from tests.support.postgres import PgBouncer, Postgres, answers, new_database, remove_shared_memory
 from tests.support.processes import is_alive, line, running
 
 ENGINES = [
@@ -110,6 +110,7 @@ def test_its_processes_end_with_the_one_that_started_it(tmp_path: Path) -> None:
             assert all(map(is_alive, pids))
             forgetful.kill()
             until(lambda: not any(map(is_alive, pids)), lambda: f"some of {pids} still run")
+    remove_shared_memory(tmp_path / "data")
 
 
 def test_pgbouncer_gives_a_connection_for_a_transaction(pgbouncer: PgBouncer, pgbouncer_url: str) -> None:

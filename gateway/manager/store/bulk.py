@@ -5,7 +5,7 @@ value into the text of a statement.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -42,6 +42,29 @@ def numbers(connection: sa.Connection, ids: Iterable[int]) -> tuple[str, tuple[A
     return "IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
 
 
+def is_one(connection: sa.Connection, column: sa.Column[int], ids: Iterable[int]) -> sa.ColumnElement[bool]:
+    """Whether the column has one of these numbers, with one parameter."""
+    if connection.dialect.name == "postgresql":
+        return column == sa.func.any(sa.bindparam(None, list(ids), sa.ARRAY(sa.BigInteger)))
+    each = sa.func.json_each(json.dumps(list(ids))).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+def given(
+    connection: sa.Connection, columns: Mapping[str, sa.types.TypeEngine[Any]], rows: Iterable[Sequence[Any]]
+) -> Any:
+    """A table of these rows for a statement, with one parameter a column."""
+    listed = list(rows)
+    if connection.dialect.name == "postgresql":
+        types = enumerate(columns.values())
+        arrays = [sa.bindparam(None, [row[place] for row in listed], sa.ARRAY(each)) for place, each in types]
+        typed = [sa.column(name, each) for name, each in columns.items()]
+        return sa.func.unnest(*arrays).table_valued(*typed, name="given").render_derived()
+    each = sa.func.json_each(json.dumps(listed)).table_valued("value")
+    extracted = [sa.func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(columns)]
+    return sa.select(*extracted).subquery("given")
+
+
 def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[str, tuple[Any, ...]]:
     """A table of the pairs, with the columns `fleet` and `name`, and its parameters: (SQL, parameters)."""
     if connection.dialect.name == "postgresql":
@@ -68,5 +91,11 @@ def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[
 
 def _array(column: sa.Column[Any]) -> str:
     """The parameter for all values of a column."""
-    names = {sa.BigInteger: "bigint", sa.Integer: "integer", sa.Double: "float8", sa.Text: "text", sa.LargeBinary: "bytea"}
+    names = {
+        sa.BigInteger: "bigint",
+        sa.Integer: "integer",
+        sa.Double: "float8",
+        sa.Text: "text",
+        sa.LargeBinary: "bytea",
+    }
     return f"%s::{names[type(column.type)]}[]"

@@ -6,12 +6,23 @@ Calls of one device count in the order in which they came. Whatever a call chang
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum, auto
 
 from gateway.manager.api import DeviceState, LatestValues, MetricKey, ModelTimes, Sample
 
 STATE = "state"
 RESULT = "result"
+PLAN = "plan"
 """Kinds of entries in a device's log."""
+
+
+class PlanChange(StrEnum):
+    """What happened to a deployment of a device."""
+
+    ASSIGNED = auto()
+    FETCHED = auto()
+    SUPERSEDED = auto()
+    WITHDRAWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +110,7 @@ def _add(changes: Changes, device: StoredDevice, values: LatestValues, now: floa
         _add_result(changes, device.id, values.deployment, values.result, values.status, now)
 
 
-def _add_result(
-    changes: Changes, device: int, deployment: str, result: str, status: str | None, now: float
-) -> None:
+def _add_result(changes: Changes, device: int, deployment: str, result: str, status: str | None, now: float) -> None:
     """A device repeats its result until it is acknowledged: an equal one changes the count only."""
     known = changes.results.get((device, deployment))
     if known is None:
@@ -115,3 +124,8 @@ def _add_result(
 def state_entry(device: int, at: float, before: str, after: str) -> LogEntry:
     """The log's entry for a change of a device's state."""
     return LogEntry(device, at, STATE, json.dumps({"after": after, "before": before}))
+
+
+def plan_entry(device: int, at: float, change: PlanChange, deployment: str) -> LogEntry:
+    """The log's entry for a change of a device's plan."""
+    return LogEntry(device, at, PLAN, json.dumps({"change": change, "deployment": deployment}))

@@ -31,7 +31,7 @@ _SELECT = sa.select(
 PART = 5000
 """Devices of one statement."""
 
-Moves: TypeAlias = Mapping[tuple[int, int], tuple[RolloutDeviceState, RolloutDeviceState]]
+Moves: TypeAlias = dict[tuple[int, int], tuple[RolloutDeviceState, RolloutDeviceState]]
 """(device, rollout) -> the device's state in it before, and after."""
 
 
@@ -162,7 +162,7 @@ class RolloutRepository:
         return rollout
 
     def lock(self, rollout_id: int, *, wait: bool) -> bool:
-        """Whoever holds the lock, until the commit, takes the rollout's steps. False, unless `wait`: another one has it."""
+        """Until the commit nobody else takes the rollout's steps. False, unless `wait`: another one takes one now."""
         select = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == rollout_id)
         return self.connection.scalar(select.with_for_update(skip_locked=not wait, key_share=True)) is not None
 
@@ -206,7 +206,7 @@ class RolloutRepository:
         self, deployments: Collection[tuple[int, str]]
     ) -> dict[tuple[int, str], tuple[int, RolloutDeviceState]]:
         """(device, name of a deployment) -> the id of that rollout, and the device's state in it."""
-        given = bulk.given(self.connection, {"device": sa.BigInteger(), "name": sa.Text()}, deployments)
+        given = bulk.given(self.connection, deployments, device=sa.BigInteger, name=sa.Text)
         select = (
             sa.select(given.c.device, given.c.name, ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state)
             .join_from(given, DEVICES, DEVICES.c.id == given.c.device)
@@ -229,14 +229,13 @@ class RolloutRepository:
         return [(device, rollout, name) for device, rollout, name in rows]
 
     def move(self, moves: Moves) -> None:
-        """Sets the devices' states and changes the counts, as the last change of a transaction. The devices are locked."""
+        """Sets the states of devices that are locked, and changes the counts: the last change of a transaction."""
         counts: Counter[tuple[int, str]] = Counter()
         for (_, rollout), (before, after) in moves.items():
             counts[rollout, before] -= 1
             counts[rollout, after] += 1
         rows = [(device, rollout, str(after)) for (device, rollout), (_, after) in moves.items()]
-        types = {"device": sa.BigInteger(), "rollout": sa.BigInteger(), "after": sa.Text()}
-        given = bulk.given(self.connection, types, rows)
+        given = bulk.given(self.connection, rows, device=sa.BigInteger, rollout=sa.BigInteger, after=sa.Text)
         moved = (ROLLOUT_DEVICES.c.device == given.c.device) & (ROLLOUT_DEVICES.c.rollout == given.c.rollout)
         self.connection.execute(sa.update(ROLLOUT_DEVICES).values(state=given.c.after).where(moved))
         self.transaction.count_in_rollouts(counts)

@@ -20,7 +20,7 @@ SLICE = 1000
 STEPS = 20
 """A command takes at most so many steps and leaves the rest of a large fleet to the service."""
 
-_FINAL = (RolloutDeviceState.WAITING, RolloutDeviceState.WITHDRAWN)
+_WITHOUT_IT = (RolloutDeviceState.WAITING, RolloutDeviceState.WITHDRAWN)
 """A result changes nothing where the device does not have the deployment."""
 
 
@@ -42,7 +42,7 @@ class RolloutRunner:
         moves = {
             (key[0], rollout): (before, states[key])
             for key, (rollout, before) in rollouts.find_devices(states).items()
-            if before is not states[key] and before not in _FINAL
+            if before is not states[key] and before not in _WITHOUT_IT
         }
         if moves:
             rollouts.move(moves)
@@ -51,8 +51,8 @@ class RolloutRunner:
     def on_fetched(self, transaction: Transaction, plans: Mapping[int, int], now: float) -> set[int]:
         """GetDeployments is about to return these plans (device -> its number), which were read before.
 
-        Marks what they have as fetched, so that it is not withdrawn. The devices whose plan has changed since: nothing is
-        marked for them, and the answer must be read again.
+        What is in them is fetched then, and never withdrawn. Returns the devices whose plan has changed since: nothing
+        is marked for them, and their answer must be read again.
         """
         current = transaction.mark_fetched(plans)
         rollouts = RolloutRepository(transaction)
@@ -97,14 +97,17 @@ class RolloutRunner:
         """Takes the one step that is due; False: none is, or, unless `wait`, another process takes one now."""
         if decisions.next_step(self.read(rollout_id).progress, now) is None:
             return False
-        return self.store.write(lambda transaction: _take_step(transaction, rollout_id, now, wait))
+        return self._take_step(rollout_id, now, wait=wait)
 
     def advance_all(self, now: float) -> bool:
         """Takes one step of each rollout that has one due; False: none has."""
         unfinished = self.store.read(lambda transaction: RolloutRepository(transaction).unfinished())
         due = [each.id for each in unfinished if decisions.next_step(each.progress, now) is not None]
-        taken = [self.store.write(lambda transaction: _take_step(transaction, each, now, False)) for each in due]
+        taken = [self._take_step(each, now, wait=False) for each in due]
         return any(taken)
+
+    def _take_step(self, rollout_id: int, now: float, *, wait: bool) -> bool:
+        return self.store.write(lambda transaction: _take_step(transaction, rollout_id, now, wait))
 
 
 def _take_step(transaction: Transaction, rollout_id: int, now: float, wait: bool) -> bool:
@@ -139,7 +142,7 @@ def _assign(rollouts: RolloutRepository, rollout: Rollout, count: int, now: floa
     }
     superseded = rollouts.transaction.assign(deployments)
     names = [(device, name) for device, each in superseded.items() for name in each]
-    moves = {
+    moves: Moves = {
         (device, other): (before, RolloutDeviceState.SUPERSEDED)
         for (device, _), (other, before) in rollouts.find_devices(names).items()
         if before in PENDING
@@ -167,7 +170,7 @@ def _withdraw(rollouts: RolloutRepository, rollout: Rollout, now: float) -> bool
     device_ids = rollouts.next_devices(rollout.id, RolloutDeviceState.ASSIGNED, SLICE)
     names = rollouts.transaction.withdraw(device_ids, rollout.name)
     again = rollouts.find_devices([(device, name) for device, each in names.items() for name in each])
-    moves = {
+    moves: Moves = {
         (device, other): (before, RolloutDeviceState.FETCHED)
         for (device, _), (other, before) in again.items()
         if before is RolloutDeviceState.SUPERSEDED

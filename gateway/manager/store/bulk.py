@@ -5,7 +5,7 @@ value into the text of a statement.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,13 +51,15 @@ def is_one(connection: sa.Connection, column: sa.Column[int], ids: Iterable[int]
 
 
 def given(
-    connection: sa.Connection, columns: Mapping[str, sa.types.TypeEngine[Any]], rows: Iterable[Sequence[Any]]
-) -> Any:
-    """A table of these rows for a statement, with one parameter a column."""
+    connection: sa.Connection, rows: Iterable[Sequence[Any]], **columns: type[sa.types.TypeEngine[Any]]
+) -> sa.FromClause:
+    """A table of these rows for a statement, with one parameter a column. `columns`: their names and types."""
     listed = list(rows)
     if connection.dialect.name == "postgresql":
-        types = enumerate(columns.values())
-        arrays = [sa.bindparam(None, [row[place] for row in listed], sa.ARRAY(each)) for place, each in types]
+        arrays = [
+            sa.bindparam(None, [row[place] for row in listed], sa.ARRAY(each))
+            for place, each in enumerate(columns.values())
+        ]
         typed = [sa.column(name, each) for name, each in columns.items()]
         return sa.func.unnest(*arrays).table_valued(*typed, name="given").render_derived()
     each = sa.func.json_each(json.dumps(listed)).table_valued("value")

@@ -144,9 +144,7 @@ DEPLOYMENTS = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("in_force", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.UniqueConstraint("device", "name"),
-    sa.Index(
-        "deployments_in_force", "device", "id", sqlite_where=sa.text("in_force"), postgresql_where=sa.text("in_force")
-    ),
+    sa.Index("deployments_in_force", "device", "id", sqlite_where=sa.text("in_force"), postgresql_where=sa.text("in_force")),
     **_NUMBERED,
 )
 """A row for each device that has it. `in_force` only spares reading what was superseded long ago:

@@ -12,7 +12,7 @@ another one in a circle:
 3.  what belongs to these devices, in any order;
 4.  new rows of `metric_names`, in the order of their names, by one statement;
 5.  rows of `fleet_states` (`heartbeats.add_devices`), in their order, by one statement;
-6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise. Many transactions wait for these: they come last.
+6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them.
 """
 
 import json
@@ -75,9 +75,9 @@ class Transaction:
         for part in _parts(names, 5000):
             rows = [{"fleet": number, "name": name, "registered": now} for name in part]
             insert = self._insert(DEVICES).on_conflict_do_nothing().returning(DEVICES.c.name, DEVICES.c.id)
-            new |= {name: device for name, device in self.connection.execute(insert, rows)}
-        rows = [(device, number, NEVER_HEARD) for device in new.values()]
-        bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), rows)
+            new |= dict(self.connection.execute(insert, rows).all())
+        states = [(device, number, NEVER_HEARD) for device in new.values()]
+        bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), states)
         add_devices(self.connection, {(number, NEVER_HEARD): len(new)})
         return set(new)
 
@@ -94,7 +94,7 @@ class Transaction:
             self.connection.execute(sa.delete(table).where(table.c.device == found.id))
         self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
         add_devices(self.connection, {(found.fleet, found.judged): -1})
-        self.count_in_rollouts({(rollout, state): -1 for rollout, state in rollouts})
+        self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
         return True
 
     def lock_devices(self, device_ids: Collection[int]) -> None:
@@ -128,10 +128,10 @@ class Transaction:
             sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).order_by(DEVICES.c.name)
         )
         if devices is None:
-            return dict(self.connection.execute(select).tuples().all())
+            return dict(self.connection.execute(select).all())
         found: dict[str, int] = {}
         for part in _parts(list(devices), 5000):
-            found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).tuples().all())
+            found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).all())
         return found
 
     def devices(
@@ -199,9 +199,9 @@ class Transaction:
         return names
 
     def mark_fetched(self, plans: Mapping[int, int]) -> set[int]:
-        """Locks the devices; those whose plan still has that number (device -> number) are marked as having fetched it."""
+        """Locks the devices. Those whose plan still has that number (device -> number): they have fetched it."""
         self.lock_devices(plans)
-        given = bulk.given(self.connection, {"device": sa.BigInteger(), "plan": sa.BigInteger()}, plans.items())
+        given = bulk.given(self.connection, plans.items(), device=sa.BigInteger, plan=sa.BigInteger)
         same = (DEVICES.c.id == given.c.device) & (DEVICES.c.plan == given.c.plan)
         update = sa.update(DEVICES).values(fetched=DEVICES.c.plan).where(same).returning(DEVICES.c.id)
         return set(self.connection.scalars(update))
@@ -209,7 +209,7 @@ class Transaction:
     def _set_in_force(self, names: Mapping[int, Sequence[str]], value: bool) -> None:
         rows = [(device, name) for device, each in names.items() for name in each]
         if rows:
-            given = bulk.given(self.connection, {"device": sa.BigInteger(), "name": sa.Text()}, rows)
+            given = bulk.given(self.connection, rows, device=sa.BigInteger, name=sa.Text)
             named = (DEPLOYMENTS.c.device == given.c.device) & (DEPLOYMENTS.c.name == given.c.name)
             self.connection.execute(sa.update(DEPLOYMENTS).values(in_force=value).where(named))
 

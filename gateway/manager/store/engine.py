@@ -70,7 +70,9 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
     try:
         parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
     except sa.exc.ArgumentError:
-        raise ManagerError(f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name") from None
+        raise ManagerError(
+            f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name"
+        ) from None
     try:
         engine = sa.create_engine(
             parsed,

@@ -84,7 +84,11 @@ def record(
 
 def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> None:
     bulk.insert(
-        connection, tables.DEVICE_STATES, _STATE_COLUMNS, [_state_row(each) for each in changes.devices.values()], _SET_STATE
+        connection,
+        tables.DEVICE_STATES,
+        _STATE_COLUMNS,
+        [_state_row(each) for each in changes.devices.values()],
+        _SET_STATE,
     )
     metrics = names.numbers(connection, {key for _, key in changes.latest})
     bulk.insert(

@@ -5,6 +5,8 @@ in no index, so that PostgreSQL updates a row in place (HOT). A change of these 
 both.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 
 METADATA = sa.MetaData(
@@ -17,13 +19,14 @@ METADATA = sa.MetaData(
 )
 NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """Only an INTEGER numbers itself in SQLite."""
-_CLUSTERED = {"sqlite_with_rowid": False}
-_UPDATED = {"postgresql_with": {"fillfactor": 70}}
-_NUMBERED = {"sqlite_autoincrement": True}  # a number, and so a name made of it, never comes twice
+_CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
+_UPDATED: dict[str, Any] = {"postgresql_with": {"fillfactor": 70}}
+_NUMBERED: dict[str, Any] = {"sqlite_autoincrement": True}  # a number, and so a name made of it, never comes twice
 
 
-def _device(**options: bool) -> sa.Column[int]:
-    return sa.Column("device", NUMBER, sa.ForeignKey("devices.id", ondelete="CASCADE"), nullable=False, **options)
+def _device(*, primary_key: bool = False) -> sa.Column[int]:
+    foreign = sa.ForeignKey("devices.id", ondelete="CASCADE")
+    return sa.Column("device", NUMBER, foreign, nullable=False, primary_key=primary_key)
 
 
 def _rollout() -> sa.Column[int]:
@@ -144,7 +147,9 @@ DEPLOYMENTS = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("in_force", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.UniqueConstraint("device", "name"),
-    sa.Index("deployments_in_force", "device", "id", sqlite_where=sa.text("in_force"), postgresql_where=sa.text("in_force")),
+    sa.Index(
+        "deployments_in_force", "device", "id", sqlite_where=sa.text("in_force"), postgresql_where=sa.text("in_force")
+    ),
     **_NUMBERED,
 )
 """A row for each device that has it. `in_force` only spares reading what was superseded long ago:

@@ -1,7 +1,8 @@
-"""Many rows in one statement, in the way of each engine: it costs the driver one call, and the GIL is released meanwhile.
+"""Many rows in one statement, in the way of each engine: it costs the driver one call, and the GIL is released
+meanwhile.
 
-Raw SQL, since the calls of all devices come through here: SQLAlchemy would build each statement anew. It must never put a
-value into the text of a statement.
+Raw SQL, since the calls of all devices come through here: SQLAlchemy would build each statement anew. It must never
+put a value into the text of a statement.
 """
 
 import json

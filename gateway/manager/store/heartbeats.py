@@ -1,7 +1,7 @@
 """Writes a group of SendHeartbeat calls in the caller's transaction. `recording` decides what.
 
-The rows of the group's devices are locked first, in the order of their numbers: two processes never write the same device
-at once, and never wait for each other in a circle.
+The rows of the group's devices are locked first, in the order of their numbers: two processes never write the same
+device at once, and never wait for each other in a circle.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

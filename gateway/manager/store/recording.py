@@ -1,6 +1,7 @@
 """A group of SendHeartbeat calls -> what is written of it. No I/O, no clock.
 
-Calls of one device count in the order in which they came. Whatever a call changes is decided here; `heartbeats` writes it.
+Calls of one device count in the order in which they came. Whatever a call changes is decided here; `heartbeats` writes
+it.
 """
 
 import json

@@ -1,7 +1,7 @@
 """The manager's database: an open engine, and transactions that are tried again where another one was in the way.
 
-Synchronous: a thread of its own calls it, never the event loop's. Every change is one transaction; once `write` returns it
-survives a power cut.
+Synchronous: a thread of its own calls it, never the event loop's. Every change is one transaction; once `write`
+returns it survives a power cut.
 """
 
 import contextlib
@@ -48,8 +48,8 @@ class Place:
 def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store":
     """The database of that place, in the newest format. `read_only`: nothing is written.
 
-    Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed, or
-    where it cannot be used.
+    Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed,
+    or where it cannot be used.
     """
     if place.url is not None:
         return Store(_prepared(engines.postgresql_engine(place.url, read_only=read_only), create))
@@ -103,7 +103,8 @@ class Store:
         return self._run(work, self.engine.execution_options(reads=True))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
-        """What `work` changes is committed together, or not at all. It is called again where another one was in the way."""
+        """What `work` changes is committed together, or not at all. It is called again where another one was in the
+        way."""
         with self._writing:
             return self._run(work, self.engine)
 

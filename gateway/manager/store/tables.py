@@ -1,8 +1,8 @@
 """The tables of the manager's database, for both engines, and nothing else.
 
-Times are Unix seconds as floats, but whole microseconds in `device_states` and of the samples. What a heartbeat changes is
-in no index, so that PostgreSQL updates a row in place (HOT). A change of these tables needs a migration: a test compares
-both.
+Times are Unix seconds as floats, but whole microseconds in `device_states` and of the samples. What a heartbeat
+changes is in no index, so that PostgreSQL updates a row in place (HOT). A change of these tables needs a migration: a
+test compares both.
 """
 
 from typing import Any
@@ -54,7 +54,8 @@ DEVICES = sa.Table(
     sa.UniqueConstraint("fleet", "name"),
     **_NUMBERED,
 )
-"""`plan` grows by one with each change of the device's deployments; `fetched`: the one that GetDeployments returned last."""
+"""`plan` grows by one with each change of the device's deployments; `fetched`: the one that GetDeployments returned
+last."""
 
 DEVICE_STATES = sa.Table(
     "device_states",
@@ -72,8 +73,8 @@ DEVICE_STATES = sa.Table(
     sa.Column("heartbeats", sa.BigInteger, nullable=False, server_default="0"),
     **_UPDATED,
 )
-"""The members of `api.DeviceState`, and what it was judged to be (`state`, until `due`); one row for each device, also before
-its first heartbeat."""
+"""The members of `api.DeviceState`, and what it was judged to be (`state`, until `due`); one row for each device, also
+before its first heartbeat."""
 
 FLEET_STATES = sa.Table(
     "fleet_states",
@@ -97,7 +98,8 @@ METRIC_NAMES = sa.Table(
     sa.UniqueConstraint("model", "version", "dimension", "name"),
     **_NUMBERED,
 )
-"""`api.MetricKey` -> the number by which the other tables name it. `model`, `version`: empty for the agent's metrics."""
+"""`api.MetricKey` -> the number by which the other tables name it. `model`, `version`: empty for the agent's
+metrics."""
 
 LATEST = sa.Table(
     "latest",
@@ -204,8 +206,9 @@ RECENT_SAMPLES = sa.Table(
     sa.Column("samples", sa.LargeBinary, nullable=False),
     **_NUMBERED,
 )
-"""The samples of one accepted heartbeat, as `history.pack_samples` writes them, until they are compacted. Without a foreign
-key, which would cost PostgreSQL a lock for each row: who deregisters a device deletes its rows, here and in `sample_chunks`."""
+"""The samples of one accepted heartbeat, as `history.pack_samples` writes them, until they are compacted. Without a
+foreign key, which would cost PostgreSQL a lock for each row: who deregisters a device deletes its rows, here and in
+`sample_chunks`."""
 
 SAMPLE_CHUNKS = sa.Table(
     "sample_chunks",
@@ -224,8 +227,8 @@ SAMPLE_CHUNKS = sa.Table(
     sa.Index("sample_chunks_start", "start"),
     **_CLUSTERED,
 )
-"""The samples of one metric of a device within one span, as `history.chunks` writes them. `start` (of the span), `first`
-and `last` in microseconds."""
+"""The samples of one metric of a device within one span, as `history.chunks` writes them. `start` (of the span),
+`first` and `last` in microseconds."""
 
 FLEET_HOURS = sa.Table(
     "fleet_hours",

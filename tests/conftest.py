@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto
-from gateway.manager.store.store import Place, Store
+from gateway.manager.store import Place, Store
 from tests.support import brokers, needs, processes, stores
 from tests.support.brokers import SessionBroker
 from tests.support.postgres import PgBouncer, Postgres, PostgresContainer, new_database

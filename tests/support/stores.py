@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from gateway.manager.store.store import Place, Store, open_store
+from gateway.manager.store import Place, Store, open_store
 
 ENGINES = ("sqlite", "postgresql")
 

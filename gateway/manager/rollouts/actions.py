@@ -13,9 +13,7 @@ from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutRules, RolloutState, select_share
 from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository, parts
 from gateway.manager.rollouts.runner import RolloutRunner
-from gateway.manager.store import ObjectStore, check_readable
-from gateway.manager.store.store import Store
-from gateway.manager.store.transaction import Transaction
+from gateway.manager.store import ObjectStore, Store, Transaction, check_readable
 
 ALL = Fraction(1)
 POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
@@ -84,6 +82,11 @@ def require_devices(store: Store, fleet: str, devices: Sequence[str]) -> dict[st
         if device not in found:
             raise ManagerError(f"device {device} is not registered in fleet {fleet}: `manager devices` lists all")
     return {device: found[device] for device in devices}
+
+
+def require_device(store: Store, fleet: str, device: str) -> int:
+    """The id of a device. Raises ManagerError where it is not registered."""
+    return require_devices(store, fleet, [device])[device]
 
 
 def require_rollout(store: Store, fleet: str, name: str) -> int:

@@ -17,9 +17,8 @@ from gateway.manager.api import ModelDefinition
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import decisions
 from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutDeviceState, RolloutRules
-from gateway.manager.store import bulk
+from gateway.manager.store import Transaction, bulk
 from gateway.manager.store.tables import DEVICES, FLEETS, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
-from gateway.manager.store.transaction import Transaction
 
 _SELECT = sa.select(
     ROLLOUTS.c.id,

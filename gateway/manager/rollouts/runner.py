@@ -12,9 +12,7 @@ from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import decisions
 from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RESULTS, RolloutDeviceState, RolloutState
 from gateway.manager.rollouts.repository import Moves, NewRollout, Rollout, RolloutRepository
-from gateway.manager.store.recording import LogEntry, PlanChange, Result, plan_entry
-from gateway.manager.store.store import Store
-from gateway.manager.store.transaction import Transaction
+from gateway.manager.store import LogEntry, PlanChange, Result, Store, Transaction, plan_entry
 
 SLICE = 1000
 STEPS = 20

@@ -1,10 +1,11 @@
 """A group of SendHeartbeat calls -> what is written of it. No I/O, no clock.
 
-Calls of one device count in the order in which they came. Whatever a call changes is decided here; `heartbeats` writes it.
+Calls of one device count in the order in which they came. Whatever a call changes is decided here; `heartbeats` writes
+it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 
@@ -13,6 +14,7 @@ from gateway.manager.api import DeviceState, LatestValues, MetricKey, ModelTimes
 STATE = "state"
 RESULT = "result"
 PLAN = "plan"
+LIMIT = "limit"
 """Kinds of entries in a device's log."""
 
 
@@ -67,8 +69,9 @@ class Result:
 
 @dataclass(slots=True)
 class Changes:
-    """What a group changes. `samples`: of each heartbeat that has some, in order; ids are those of devices."""
+    """What a group changes. `samples`: of each heartbeat that has some, in order; `now`: of the newest."""
 
+    now: float
     devices: dict[int, StoredDevice] = field(default_factory=dict)
     latest: dict[tuple[int, MetricKey], Sample] = field(default_factory=dict)
     models: dict[tuple[int, str, str], ModelTimes] = field(default_factory=dict)
@@ -79,9 +82,9 @@ class Changes:
     """(fleet, state) -> by how many devices it grew."""
 
 
-def decide(heartbeats: Iterable[Heartbeat], known: Mapping[tuple[str, str], StoredDevice]) -> Changes:
+def decide(heartbeats: Sequence[Heartbeat], known: Mapping[tuple[str, str], StoredDevice]) -> Changes:
     """`known`: by names of fleet and device, those that are registered; calls of others change nothing."""
-    changes = Changes()
+    changes = Changes(heartbeats[-1].now)
     for heartbeat in heartbeats:
         device = known.get((heartbeat.fleet, heartbeat.device))
         if device is not None:

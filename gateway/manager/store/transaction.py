@@ -17,7 +17,7 @@ another one in a circle:
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,9 +40,16 @@ from gateway.manager.store.tables import (
 
 NEVER_HEARD = "never heard"
 """The state of a device before its first call."""
-
-
 _COUNT = "(rollout, state) DO UPDATE SET devices = rollout_counts.devices + excluded.devices"
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """`number` changes with the device's deployments; `fetched`: the number that GetDeployments answered last."""
+
+    device: int
+    number: int
+    fetched: int
 
 
 class Transaction:
@@ -116,6 +123,17 @@ class Transaction:
     def read_devices(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StoredDevice]:
         """By names of fleet and device; those that are not registered are left out."""
         return read_devices(self.connection, names)
+
+    def read_plans(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], DevicePlan]:
+        """By names of fleet and device; those that are not registered are left out."""
+        source, parameters = bulk.pairs(self.connection, names)
+        rest = (
+            f"FROM {source} JOIN fleets ON fleets.name = wanted.fleet"
+            " JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
+        )
+        columns = "wanted.fleet, wanted.name, devices.id, devices.plan, devices.fetched"
+        found = bulk.fetch(self.connection, columns, rest, parameters)
+        return {(fleet, name): DevicePlan(*row) for fleet, name, *row in found}
 
     def device_id(self, fleet: str, device: str) -> int | None:
         """None: the device is not registered."""

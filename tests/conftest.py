@@ -14,6 +14,7 @@ from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.support import brokers, needs, processes
 from tests.support.brokers import SessionBroker
+from tests.support.postgres import PgBouncer, Postgres, PostgresContainer, new_database
 
 SESSION_BROKER = pytest.StashKey[SessionBroker]()
 BROKER = pytest.StashKey[set[str]]()
@@ -101,6 +102,59 @@ def own_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     directory.mkdir()
     with brokers.own_mosquitto(directory) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One server for all tests of this process, which none of them stops. Each test has a database of its own in it."""
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database."""
+    with new_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """A running server of the test's own, that it may stop, kill and start again."""
+    directory = tmp_path / "postgres"
+    directory.mkdir()
+    with Postgres(directory) as server:
+        yield server
+
+
+@pytest.fixture
+def pgbouncer(postgres: Postgres, tmp_path: Path) -> Iterator[PgBouncer]:
+    """PgBouncer in transaction mode before the server of all tests."""
+    directory = tmp_path / "pgbouncer"
+    directory.mkdir()
+    with PgBouncer(directory, postgres) as pooler:
+        yield pooler
+
+
+@pytest.fixture
+def pgbouncer_url(pgbouncer: PgBouncer) -> Iterator[str]:
+    """An empty database, by way of PgBouncer."""
+    with new_database(pgbouncer) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_container() -> Iterator[PostgresContainer]:
+    """The oldest version that is supported, for tests with the marker `container`."""
+    with PostgresContainer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_container_url(postgres_container: PostgresContainer) -> Iterator[str]:
+    """An empty database of the oldest version that is supported."""
+    with new_database(postgres_container) as url:
+        yield url
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -26,6 +26,8 @@ DEBIAN = {
     "mosquitto_passwd": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",
     "openssl": "openssl",
+    "pgbouncer": "pgbouncer",
+    "setpriv": "util-linux",
     "systemd-analyze": "systemd",
     "xxd": "xxd",
 }

@@ -1,7 +1,8 @@
-"""Many rows in one statement, in the way of each engine: it costs the driver one call, and the GIL is released meanwhile.
+"""Many rows in one statement, in the way of each engine: it costs the driver one call, and the GIL is released
+meanwhile.
 
-Raw SQL, since the calls of all devices come through here: SQLAlchemy would build each statement anew. It must never put a
-value into the text of a statement.
+Raw SQL, since the calls of all devices come through here: SQLAlchemy would build each statement anew. It must never
+put a value into the text of a statement.
 """
 
 import json
@@ -54,7 +55,7 @@ def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[
     return f"{table} AS wanted", (json.dumps(list(names)),)
 
 
-def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[Any, ...]) -> list[Sequence[Any]]:
+def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
     """`SELECT columns rest`: all its rows, whose values are text, whole numbers and None.
 
     In SQLite they come as one row of JSON: each row that is fetched would release the GIL and wait for it.
@@ -62,11 +63,17 @@ def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[
     if connection.dialect.name == "postgresql":
         return connection.exec_driver_sql(f"SELECT {columns} {rest}", parameters).all()
     select = f"SELECT json_group_array(json_array({columns})) {rest}"
-    found: list[Sequence[Any]] = json.loads(connection.exec_driver_sql(select, parameters).scalar_one())
+    found: Sequence[Sequence[Any]] = json.loads(connection.exec_driver_sql(select, parameters).scalar_one())
     return found
 
 
 def _array(column: sa.Column[Any]) -> str:
     """The parameter for all values of a column."""
-    names = {sa.BigInteger: "bigint", sa.Integer: "integer", sa.Double: "float8", sa.Text: "text", sa.LargeBinary: "bytea"}
+    names = {
+        sa.BigInteger: "bigint",
+        sa.Integer: "integer",
+        sa.Double: "float8",
+        sa.Text: "text",
+        sa.LargeBinary: "bytea",
+    }
     return f"%s::{names[type(column.type)]}[]"

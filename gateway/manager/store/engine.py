@@ -1,8 +1,8 @@
 """The two engines: how a database is opened, when it is away, what may be tried again. It must never know a table.
 
-Both are used synchronously, by threads. SQLite's file is in WAL mode with synchronous FULL: a transaction that was committed
-survives a power cut. PostgreSQL is 15 or later; transactions are READ COMMITTED, nothing is kept in a session, and no
-statement is prepared, so PgBouncer in transaction mode may stand before it.
+Both are used synchronously, by threads. SQLite's file is in WAL mode with synchronous FULL: a transaction that was
+committed survives a power cut. PostgreSQL is 15 or later; transactions are READ COMMITTED, nothing is kept in a
+session, and no statement is prepared, so PgBouncer in transaction mode may stand before it.
 """
 
 import sqlite3
@@ -70,7 +70,9 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
     try:
         parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
     except sa.exc.ArgumentError:
-        raise ManagerError(f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name") from None
+        raise ManagerError(
+            f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name"
+        ) from None
     try:
         engine = sa.create_engine(
             parsed,

@@ -1,7 +1,7 @@
 """Writes a group of SendHeartbeat calls in the caller's transaction. `recording` decides what.
 
-The rows of the group's devices are locked first, in the order of their numbers: two processes never write the same device
-at once, and never wait for each other in a circle.
+The rows of the group's devices are locked first, in the order of their numbers: two processes never write the same
+device at once, and never wait for each other in a circle.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,7 +84,11 @@ def record(
 
 def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> None:
     bulk.insert(
-        connection, tables.DEVICE_STATES, _STATE_COLUMNS, [_state_row(each) for each in changes.devices.values()], _SET_STATE
+        connection,
+        tables.DEVICE_STATES,
+        _STATE_COLUMNS,
+        [_state_row(each) for each in changes.devices.values()],
+        _SET_STATE,
     )
     metrics = names.numbers(connection, {key for _, key in changes.latest})
     bulk.insert(

@@ -1,6 +1,7 @@
 """A group of SendHeartbeat calls -> what is written of it. No I/O, no clock.
 
-Calls of one device count in the order in which they came. Whatever a call changes is decided here; `heartbeats` writes it.
+Calls of one device count in the order in which they came. Whatever a call changes is decided here; `heartbeats` writes
+it.
 """
 
 import json
@@ -99,9 +100,7 @@ def _add(changes: Changes, device: StoredDevice, values: LatestValues, now: floa
         _add_result(changes, device.id, values.deployment, values.result, values.status, now)
 
 
-def _add_result(
-    changes: Changes, device: int, deployment: str, result: str, status: str | None, now: float
-) -> None:
+def _add_result(changes: Changes, device: int, deployment: str, result: str, status: str | None, now: float) -> None:
     """A device repeats its result until it is acknowledged: an equal one changes the count only."""
     known = changes.results.get((device, deployment))
     if known is None:

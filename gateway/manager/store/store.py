@@ -1,13 +1,14 @@
 """The manager's database: an open engine, and transactions that are tried again where another one was in the way.
 
-Synchronous: a thread of its own calls it, never the event loop's. Every change is one transaction; once `write` returns it
-survives a power cut.
+Synchronous: a thread of its own calls it, never the event loop's. Every change is one transaction; once `write`
+returns it survives a power cut.
 """
 
 import contextlib
 import fcntl
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -20,7 +21,7 @@ from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.store import engine as engines
 from gateway.manager.store.heartbeats import record
 from gateway.manager.store.names import MetricNames
-from gateway.manager.store.recording import Changes, Heartbeat, StoredDevice
+from gateway.manager.store.recording import Heartbeat, Result
 from gateway.manager.store.tables import METADATA
 from gateway.manager.store.transaction import Transaction
 
@@ -32,6 +33,8 @@ ATTEMPTS = 10
 """How often a transaction is tried that meets others."""
 
 T = TypeVar("T")
+OnResults = Callable[[Transaction, Mapping[tuple[int, str], Result], float], set[int]]
+"""(transaction, results by device and deployment, now) -> the rollouts for which a step may follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,8 @@ class Place:
 def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store":
     """The database of that place, in the newest format. `read_only`: nothing is written.
 
-    Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed, or
-    where it cannot be used.
+    Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed,
+    or where it cannot be used.
     """
     if place.url is not None:
         return Store(_prepared(engines.postgresql_engine(place.url, read_only=read_only), create))
@@ -81,12 +84,13 @@ def _prepared(engine: sa.Engine, create: bool) -> sa.Engine:
 class Store:
     """Devices, their deployments, what they reported. Raises StoreUnavailable while the database is away.
 
-    Any thread may call `read`; `write` and `record` are for one thread at a time.
+    Any thread may call its methods; one at a time writes. `read` waits for none.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self._names = MetricNames()
+        self._writing = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Store({self.engine.dialect.name})"
@@ -99,13 +103,24 @@ class Store:
         return self._run(work, self.engine.execution_options(reads=True))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
-        """What `work` changes is committed together, or not at all. It is called again where another one was in the way."""
-        return self._run(work, self.engine)
+        """What `work` changes is committed together, or not at all. It is called again where another one was in the
+        way."""
+        with self._writing:
+            return self._run(work, self.engine)
 
-    def record(self, heartbeats: Sequence[Heartbeat]) -> tuple[Changes, dict[tuple[str, str], StoredDevice]]:
-        """Writes a group of calls in one transaction. What it changed, and which of the devices are registered."""
+    def record(self, heartbeats: Sequence[Heartbeat], on_results: OnResults) -> tuple[set[tuple[str, str]], set[int]]:
+        """Writes a group of calls in one transaction, and in it what `on_results` does where devices reported results.
+
+        The names of the devices that are registered, by fleet; and what `on_results` returned.
+        """
+
+        def work(transaction: Transaction) -> tuple[set[tuple[str, str]], set[int]]:
+            changes, known = record(transaction.connection, heartbeats, self._names)
+            rollouts = on_results(transaction, changes.results, heartbeats[-1].now) if changes.results else set()
+            return set(known), rollouts
+
         try:
-            return self.write(lambda transaction: record(transaction.connection, heartbeats, self._names))
+            return self.write(work)
         except BaseException:
             self._names.forget()
             raise

@@ -1,9 +1,11 @@
 """The tables of the manager's database, for both engines, and nothing else.
 
-Times are Unix seconds as floats, but whole microseconds in `device_states` and of the samples. What a heartbeat changes is
-in no index, so that PostgreSQL updates a row in place (HOT). A change of these tables needs a migration: a test compares
-both.
+Times are Unix seconds as floats, but whole microseconds in `device_states` and of the samples. What a heartbeat
+changes is in no index, so that PostgreSQL updates a row in place (HOT). A change of these tables needs a migration: a
+test compares both.
 """
+
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,13 +19,14 @@ METADATA = sa.MetaData(
 )
 NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """Only an INTEGER numbers itself in SQLite."""
-_CLUSTERED = {"sqlite_with_rowid": False}
-_UPDATED = {"postgresql_with": {"fillfactor": 70}}
-_NUMBERED = {"sqlite_autoincrement": True}  # a number, and so a name made of it, never comes twice
+_CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
+_UPDATED: dict[str, Any] = {"postgresql_with": {"fillfactor": 70}}
+_NUMBERED: dict[str, Any] = {"sqlite_autoincrement": True}  # a number, and so a name made of it, never comes twice
 
 
-def _device(**options: bool) -> sa.Column[int]:
-    return sa.Column("device", NUMBER, sa.ForeignKey("devices.id", ondelete="CASCADE"), nullable=False, **options)
+def _device(*, primary_key: bool = False) -> sa.Column[int]:
+    foreign = sa.ForeignKey("devices.id", ondelete="CASCADE")
+    return sa.Column("device", NUMBER, foreign, nullable=False, primary_key=primary_key)
 
 
 def _rollout() -> sa.Column[int]:
@@ -51,7 +54,8 @@ DEVICES = sa.Table(
     sa.UniqueConstraint("fleet", "name"),
     **_NUMBERED,
 )
-"""`plan` grows by one with each change of the device's deployments; `fetched`: the one that GetDeployments returned last."""
+"""`plan` grows by one with each change of the device's deployments; `fetched`: the one that GetDeployments returned
+last."""
 
 DEVICE_STATES = sa.Table(
     "device_states",
@@ -69,8 +73,8 @@ DEVICE_STATES = sa.Table(
     sa.Column("heartbeats", sa.BigInteger, nullable=False, server_default="0"),
     **_UPDATED,
 )
-"""The members of `api.DeviceState`, and what it was judged to be (`state`, until `due`); one row for each device, also before
-its first heartbeat."""
+"""The members of `api.DeviceState`, and what it was judged to be (`state`, until `due`); one row for each device, also
+before its first heartbeat."""
 
 FLEET_STATES = sa.Table(
     "fleet_states",
@@ -94,7 +98,8 @@ METRIC_NAMES = sa.Table(
     sa.UniqueConstraint("model", "version", "dimension", "name"),
     **_NUMBERED,
 )
-"""`api.MetricKey` -> the number by which the other tables name it. `model`, `version`: empty for the agent's metrics."""
+"""`api.MetricKey` -> the number by which the other tables name it. `model`, `version`: empty for the agent's
+metrics."""
 
 LATEST = sa.Table(
     "latest",
@@ -144,7 +149,9 @@ DEPLOYMENTS = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("in_force", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.UniqueConstraint("device", "name"),
-    sa.Index("deployments_in_force", "device", "id", sqlite_where=sa.text("in_force"), postgresql_where=sa.text("in_force")),
+    sa.Index(
+        "deployments_in_force", "device", "id", sqlite_where=sa.text("in_force"), postgresql_where=sa.text("in_force")
+    ),
     **_NUMBERED,
 )
 """A row for each device that has it. `in_force` only spares reading what was superseded long ago:
@@ -199,8 +206,9 @@ RECENT_SAMPLES = sa.Table(
     sa.Column("samples", sa.LargeBinary, nullable=False),
     **_NUMBERED,
 )
-"""The samples of one accepted heartbeat, as `history.pack_samples` writes them, until they are compacted. Without a foreign
-key, which would cost PostgreSQL a lock for each row: who deregisters a device deletes its rows, here and in `sample_chunks`."""
+"""The samples of one accepted heartbeat, as `history.pack_samples` writes them, until they are compacted. Without a
+foreign key, which would cost PostgreSQL a lock for each row: who deregisters a device deletes its rows, here and in
+`sample_chunks`."""
 
 SAMPLE_CHUNKS = sa.Table(
     "sample_chunks",
@@ -219,8 +227,8 @@ SAMPLE_CHUNKS = sa.Table(
     sa.Index("sample_chunks_start", "start"),
     **_CLUSTERED,
 )
-"""The samples of one metric of a device within one span, as `history.chunks` writes them. `start` (of the span), `first`
-and `last` in microseconds."""
+"""The samples of one metric of a device within one span, as `history.chunks` writes them. `start` (of the span),
+`first` and `last` in microseconds."""
 
 FLEET_HOURS = sa.Table(
     "fleet_hours",

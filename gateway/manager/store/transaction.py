@@ -6,7 +6,7 @@ answer to GetDeployments keeps it by that number.
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,6 +27,15 @@ from gateway.manager.store.tables import (
 
 NEVER_HEARD = "never heard"
 """The state of a device before its first call."""
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """`number` changes with the device's deployments; `fetched`: the number that GetDeployments answered last."""
+
+    device: int
+    number: int
+    fetched: int
 
 
 class Transaction:
@@ -59,9 +68,9 @@ class Transaction:
         for part in _parts(names, 5000):
             rows = [{"fleet": number, "name": name, "registered": now} for name in part]
             insert = self._insert(DEVICES).on_conflict_do_nothing().returning(DEVICES.c.name, DEVICES.c.id)
-            new |= {name: device for name, device in self.connection.execute(insert, rows)}
-        rows = [(device, number, NEVER_HEARD) for device in new.values()]
-        bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), rows)
+            new |= dict(self.connection.execute(insert, rows).tuples().all())
+        states = [(device, number, NEVER_HEARD) for device in new.values()]
+        bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), states)
         add_devices(self.connection, {(number, NEVER_HEARD): len(new)})
         return set(new)
 
@@ -84,6 +93,17 @@ class Transaction:
         """By names of fleet and device; those that are not registered are left out."""
         return read_devices(self.connection, names)
 
+    def read_plans(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], DevicePlan]:
+        """By names of fleet and device; those that are not registered are left out."""
+        source, parameters = bulk.pairs(self.connection, names)
+        rest = (
+            f"FROM {source} JOIN fleets ON fleets.name = wanted.fleet"
+            " JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
+        )
+        columns = "wanted.fleet, wanted.name, devices.id, devices.plan, devices.fetched"
+        found = bulk.fetch(self.connection, columns, rest, parameters)
+        return {(fleet, name): DevicePlan(*row) for fleet, name, *row in found}
+
     def device_id(self, fleet: str, device: str) -> int | None:
         """None: the device is not registered."""
         found = self.device_ids(fleet, [device])
@@ -91,7 +111,9 @@ class Transaction:
 
     def device_ids(self, fleet: str, devices: Collection[str] | None = None) -> dict[str, int]:
         """Names of a fleet's devices, of all or of those -> their ids; in order of their names."""
-        select = sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).order_by(DEVICES.c.name)
+        select = (
+            sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).order_by(DEVICES.c.name)
+        )
         if devices is None:
             return dict(self.connection.execute(select).tuples().all())
         found: dict[str, int] = {}

@@ -1,0 +1,155 @@
+"""The three operations of `sagemaker-edge` over the store, for groups of calls: inputs and time in, outputs back. No
+HTTP.
+
+It must never answer GetDeployments for a device that is not registered: an empty list would make it drop its models.
+GetDeviceRegistration answers NOT_REGISTERED; the other two raise ApiError.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import structlog
+from sqlalchemy.exc import DBAPIError
+
+from gateway.manager.api import latest_values
+from gateway.manager.api.validation import compile_operations, load_service_model, parse_input
+from gateway.manager.errors import ApiError, validation_error
+from gateway.manager.rollouts import RolloutRunner
+from gateway.manager.store import DevicePlan, Heartbeat, Store, Transaction
+
+KEPT = 100_000
+"""Answers to GetDeployments that are kept at most."""
+
+LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
+
+Output: TypeAlias = bytes | None
+"""JSON, as it is sent; None: an operation without output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One checked GetDeployments, or GetDeviceRegistration, that came at `now`."""
+
+    fleet: str
+    device: str
+    deployments: bool
+    now: float
+
+
+class EdgeApi:
+    """The operations over one store. `registered_ttl` and `unregistered_ttl`: CacheTTL of the answers, in seconds.
+
+    Raises RuntimeError where botocore's service model has other operations. `record` and `answer` are each for one
+    thread.
+    """
+
+    def __init__(self, store: Store, registered_ttl: int = 300, unregistered_ttl: int = 60) -> None:
+        self.store = store
+        self._registered = _json({"DeviceRegistration": "REGISTERED", "CacheTTL": str(registered_ttl)})
+        self._not_registered = _json({"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": str(unregistered_ttl)})
+        self._runner = RolloutRunner(store)
+        self._kept: dict[int, tuple[int, bytes]] = {}
+        self._checks = compile_operations(load_service_model())
+        if set(self._checks) != {"GetDeployments", "GetDeviceRegistration", "SendHeartbeat"}:
+            found = sorted(self._checks)
+            raise RuntimeError(f"the installed botocore has other operations for sagemaker-edge: {found}")
+
+    def parse(self, operation: str, body: bytes, now: float) -> Heartbeat | Question:
+        """One call that came at `now` (Unix seconds), checked. Raises ApiError."""
+        check = self._checks.get(operation)
+        if check is None:
+            raise ApiError("UnknownOperationException", f"there is no operation '{operation[:80]}'", 404)
+        call = parse_input(check, body)
+        fleet, device = call["DeviceFleetName"], call["DeviceName"]
+        if operation == "SendHeartbeat":
+            return Heartbeat(fleet, device, latest_values(call, now), now)
+        return Question(fleet, device, operation == "GetDeployments", now)
+
+    def handle(self, operation: str, body: bytes, now: float) -> Any:
+        """One call alone; its output as JSON has it. Raises ApiError and StoreUnavailable."""
+        call = self.parse(operation, body, now)
+        [output] = self.record([call]) if isinstance(call, Heartbeat) else self.answer([call])
+        if isinstance(output, Exception):
+            raise output
+        return None if output is None else json.loads(output)
+
+    def record(self, heartbeats: Sequence[Heartbeat]) -> list[Output | Exception]:
+        """Accepts a group of heartbeats in one transaction, then takes the steps of rollouts that follow from results.
+
+        A call that the database refuses fails alone. Raises StoreUnavailable: nothing of the group is stored.
+        """
+        try:
+            registered, rollouts = self.store.record(heartbeats, self._runner.on_results)
+        except DBAPIError:
+            if len(heartbeats) == 1:
+                LOG.exception(
+                    "call failed: nothing of it is stored, the caller may repeat it", operation="SendHeartbeat"
+                )
+                return [ApiError("InternalServiceException", "the manager failed; its log says why")]
+            middle = len(heartbeats) // 2
+            return [*self.record(heartbeats[:middle]), *self.record(heartbeats[middle:])]
+        for rollout in rollouts:
+            self._runner.advance(rollout, heartbeats[-1].now)
+        return [
+            None if (each.fleet, each.device) in registered else _not_registered(each.fleet, each.device)
+            for each in heartbeats
+        ]
+
+    def answer(self, questions: Sequence[Question]) -> list[Output | Exception]:
+        """Answers a group from one moment of the database. Raises StoreUnavailable."""
+        plans, deployments = self.store.read(self._reader(questions))
+        for device, plan in deployments.items():
+            self._keep(device, plan)
+        self._mark_fetched(questions, plans)
+        return [self._output(each, plans.get((each.fleet, each.device))) for each in questions]
+
+    def _reader(self, questions: Sequence[Question]) -> Callable[[Transaction], Any]:
+        names = {(each.fleet, each.device): None for each in questions}
+        wanted = {(each.fleet, each.device) for each in questions if each.deployments}
+
+        def read(transaction: Transaction) -> Any:
+            plans = transaction.read_plans(names)
+            known = self._kept
+            missing = [
+                plan.device
+                for name, plan in plans.items()
+                if name in wanted and known.get(plan.device, (-1,))[0] != plan.number
+            ]
+            numbers = {plan.device: plan.number for plan in plans.values()}
+            in_force = transaction.deployments_in_force(missing) if missing else {}
+            return plans, {
+                device: (numbers[device], _json({"Deployments": [one.to_api() for one in each]}))
+                for device, each in in_force.items()
+            }
+
+        return read
+
+    def _keep(self, device: int, plan: tuple[int, bytes]) -> None:
+        if len(self._kept) >= KEPT:
+            self._kept.clear()
+        self._kept[device] = plan
+
+    def _mark_fetched(self, questions: Sequence[Question], plans: Mapping[tuple[str, str], DevicePlan]) -> None:
+        """Before the answer: a rollout that stops must not withdraw what a device has."""
+        asked = (plans.get((each.fleet, each.device)) for each in questions if each.deployments)
+        fetched = {plan.device: plan.number for plan in asked if plan is not None and plan.fetched != plan.number}
+        if fetched:
+            now = questions[-1].now
+            self.store.write(lambda transaction: self._runner.on_fetched(transaction, fetched, now))
+
+    def _output(self, question: Question, plan: DevicePlan | None) -> Output | Exception:
+        if not question.deployments:
+            return self._not_registered if plan is None else self._registered
+        if plan is None:
+            return _not_registered(question.fleet, question.device)
+        return self._kept[plan.device][1]
+
+
+def _not_registered(fleet: str, device: str) -> ApiError:
+    return validation_error(f"Device {device} is not registered in device fleet {fleet}")
+
+
+def _json(members: object) -> bytes:
+    return json.dumps(members, separators=(",", ":")).encode()

@@ -5,5 +5,5 @@
 
 from gateway.manager.api.deployments import DeviceDeployment, ModelDefinition, in_force, is_deployed, undo_definitions
 from gateway.manager.api.device_state import DeviceState
-from gateway.manager.api.device_status import LatestValues, MetricKey, ModelTimes, Sample, latest_values
+from gateway.manager.api.device_status import LatestValues, MetricKey, ModelTimes, Sample, latest_values, to_us
 from gateway.manager.api.liveness import Announced, Liveness, State, judge

@@ -16,6 +16,11 @@ AGENT = ("", "")
 """The model name and version under which the agent's own metrics are kept."""
 
 
+def to_us(seconds: float) -> int:
+    """Whole microseconds, in which times are stored."""
+    return round(seconds * 1e6)
+
+
 @dataclass(frozen=True, slots=True)
 class MetricKey:
     model: str

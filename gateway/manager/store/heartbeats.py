@@ -4,23 +4,24 @@ The rows of the group's devices are locked first, in the order of their numbers:
 device at once, and never wait for each other in a circle.
 """
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.api import Announced, DeviceState, MetricKey, State
-from gateway.manager.history import pack_samples, to_us
-from gateway.manager.store import bulk, tables
+from gateway.manager.api import Announced, DeviceState, MetricKey, State, to_us
+from gateway.manager.history import pack_samples
+from gateway.manager.store import bulk, limits, tables
 from gateway.manager.store.names import MetricNames
-from gateway.manager.store.recording import RESULT, Changes, Heartbeat, LogEntry, StoredDevice, decide
+from gateway.manager.store.recording import LIMIT, RESULT, Changes, Heartbeat, LogEntry, StoredDevice, decide
 
-_STATE = "device_states.state, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats"
-_STATE_COLUMNS = (
+STATE_COLUMNS = "device_states.state, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats"
+_WRITTEN = (
     *("device", "fleet", "state", "due", "agent_version", "accepted"),
     *("newest", "announced", "seconds", "announced_at", "heartbeats"),
 )
-_SET_STATE = "(device) DO UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in _STATE_COLUMNS[2:])
+_SET_STATE = "(device) DO UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in _WRITTEN[2:])
 # A sample that is older than the stored one comes from a backlog: it does not replace the newest.
 _SET_LATEST = "(device, metric) DO UPDATE SET value = excluded.value, at = excluded.at WHERE excluded.at >= latest.at"
 _SET_MODEL = """(device, name, version) DO UPDATE SET
@@ -47,7 +48,7 @@ def read_devices(
     )
     if lock and connection.dialect.name == "postgresql":
         rest += " ORDER BY devices.id FOR UPDATE OF device_states"
-    columns = f"wanted.fleet, wanted.name, devices.id, devices.fleet, {_STATE}"
+    columns = f"wanted.fleet, wanted.name, devices.id, devices.fleet, {STATE_COLUMNS}"
     return {
         (fleet, name): StoredDevice(device, number, judged, state_from(*row))
         for fleet, name, device, number, judged, *row in bulk.fetch(connection, columns, rest, parameters)
@@ -86,7 +87,7 @@ def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> N
     bulk.insert(
         connection,
         tables.DEVICE_STATES,
-        _STATE_COLUMNS,
+        _WRITTEN,
         [_state_row(each) for each in changes.devices.values()],
         _SET_STATE,
     )
@@ -114,8 +115,21 @@ def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> N
         )
     if changes.results:
         changes.log += _write_results(connection, changes)
-    add_log(connection, changes.log)
+    add_log(connection, [*changes.log, *_apply_limits(connection, changes)])
     add_devices(connection, changes.moved)
+
+
+def _apply_limits(connection: sa.Connection, changes: Changes) -> list[LogEntry]:
+    """The log's entries of the devices of which something was deleted."""
+    devices = {"latest": {device for device, _ in changes.latest}, "models": {device for device, *_ in changes.models}}
+    devices["results"] = {device for device, _ in changes.results}
+    entries = []
+    for limit in limits.LIMITS:
+        deleted = limits.apply(connection, limit, devices[limit.table]) if devices[limit.table] else {}
+        for device, rows in deleted.items():
+            detail = json.dumps({"deleted": rows, "kept": limit.most, "what": limit.what})
+            entries.append(LogEntry(device, changes.now, LIMIT, detail))
+    return entries
 
 
 def _packed(samples: Iterable[tuple[MetricKey, float, float]], metrics: Mapping[MetricKey, int]) -> bytes:

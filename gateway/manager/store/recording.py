@@ -5,13 +5,14 @@ it.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.manager.api import DeviceState, LatestValues, MetricKey, ModelTimes, Sample
 
 STATE = "state"
 RESULT = "result"
+LIMIT = "limit"
 """Kinds of entries in a device's log."""
 
 
@@ -57,8 +58,9 @@ class Result:
 
 @dataclass(slots=True)
 class Changes:
-    """What a group changes. `samples`: of each heartbeat that has some, in order; ids are those of devices."""
+    """What a group changes. `samples`: of each heartbeat that has some, in order; `now`: of the newest."""
 
+    now: float
     devices: dict[int, StoredDevice] = field(default_factory=dict)
     latest: dict[tuple[int, MetricKey], Sample] = field(default_factory=dict)
     models: dict[tuple[int, str, str], ModelTimes] = field(default_factory=dict)
@@ -69,9 +71,9 @@ class Changes:
     """(fleet, state) -> by how many devices it grew."""
 
 
-def decide(heartbeats: Iterable[Heartbeat], known: Mapping[tuple[str, str], StoredDevice]) -> Changes:
+def decide(heartbeats: Sequence[Heartbeat], known: Mapping[tuple[str, str], StoredDevice]) -> Changes:
     """`known`: by names of fleet and device, those that are registered; calls of others change nothing."""
-    changes = Changes()
+    changes = Changes(heartbeats[-1].now)
     for heartbeat in heartbeats:
         device = known.get((heartbeat.fleet, heartbeat.device))
         if device is not None:

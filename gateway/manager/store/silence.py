@@ -1,0 +1,40 @@
+"""Devices that fell silent: found by a scan of the stored states, since no index may hold what each heartbeat
+changes."""
+
+import sqlalchemy as sa
+
+from gateway.manager.api import to_us
+from gateway.manager.store import bulk
+from gateway.manager.store.heartbeats import STATE_COLUMNS, add_devices, add_log, state_from
+from gateway.manager.store.recording import LogEntry, state_entry
+from gateway.manager.store.tables import DEVICE_STATES
+
+MOST = 1000
+"""Devices of one transaction."""
+
+
+def overdue(connection: sa.Connection, now: float) -> list[int]:
+    """The devices that are silent at `now` and not stored as such, at most MOST."""
+    select = sa.select(DEVICE_STATES.c.device).where(DEVICE_STATES.c.due < to_us(now)).limit(MOST)
+    return list(connection.scalars(select))
+
+
+def store_silence(connection: sa.Connection, devices: list[int], now: float) -> int:
+    """Stores the state of those that are silent still. How many."""
+    is_one, parameters = bulk.numbers(connection, devices)
+    rest = f"FROM device_states WHERE device {is_one}"
+    if connection.dialect.name == "postgresql":
+        rest += " ORDER BY device FOR UPDATE"
+    entries: list[LogEntry] = []
+    moved: dict[tuple[int, str], int] = {}
+    for device, fleet, judged, *row in bulk.fetch(connection, f"device, fleet, {STATE_COLUMNS}", rest, parameters):
+        found = state_from(*row).liveness(now).state
+        if found != judged:
+            entries.append(state_entry(device, now, judged, found))
+            moved[fleet, judged] = moved.get((fleet, judged), 0) - 1
+            moved[fleet, found] = moved.get((fleet, found), 0) + 1
+            update = sa.update(DEVICE_STATES).where(DEVICE_STATES.c.device == device)
+            connection.execute(update.values(state=found, due=None))
+    add_log(connection, entries)
+    add_devices(connection, moved)
+    return len(entries)

@@ -4,13 +4,17 @@ It must never answer GetDeployments for a device that is not registered: an empt
 GetDeviceRegistration answers NOT_REGISTERED; the other two raise ApiError.
 """
 
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, TypeAlias
 
 from gateway.manager.api import latest_values
 from gateway.manager.api.validation import compile_operations, load_service_model, parse_input
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.rollouts import RolloutRunner
 from gateway.manager.store import Database
+
+Output: TypeAlias = dict[str, Any] | bytes | None
+"""The members of an operation's output, or their JSON; None: the operation has none."""
 
 
 class EdgeApi:
@@ -29,8 +33,8 @@ class EdgeApi:
             found = sorted(self._checks)
             raise RuntimeError(f"the installed botocore has other operations for sagemaker-edge: {found}")
 
-    def handle(self, operation: str, body: bytes, now: float) -> dict[str, Any] | None:
-        """The output of one call at `now` (Unix seconds), None where the operation has none. Raises ApiError."""
+    def handle(self, operation: str, body: bytes, now: float) -> Output | Awaitable[Output]:
+        """The output of one call at `now` (Unix seconds), at once or later. Raises ApiError, StoreUnavailable."""
         check = self._checks.get(operation)
         if check is None:
             raise ApiError("UnknownOperationException", f"there is no operation '{operation[:80]}'", 404)

@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -37,7 +38,18 @@ def read_access_key(key_id: str | None, secret_file: Path | None) -> AccessKey |
 def serve_until_signal(config: ServerConfig) -> None:
     """Serves until SIGTERM or SIGINT, then ends requests in flight and returns. Raises ManagerError and OSError."""
     configure_log()
+    _raise_open_files()
     asyncio.run(_serve(config))
+
+
+def _raise_open_files() -> None:
+    """To the most that this user may have: each connection is an open file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            pass  # macOS says "unlimited" and means less
 
 
 async def _serve(config: ServerConfig) -> None:

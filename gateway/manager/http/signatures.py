@@ -82,14 +82,14 @@ class AccessKey:
 @dataclass(slots=True)
 class Authorization:
     """What `check_head` found, for `check_body`. `canonical`: the canonical request up to the hash of the body.
-    `prefix`: the string to sign up to the hash of the canonical request. `sent_hash`: X-Amz-Content-SHA256, None:
-    not sent; `signed_hash`: it is one of the signed headers."""
+    `prefix`: the string to sign up to the hash of the canonical request. `sent_hash`: of the body, None: not sent.
+    `unsigned`: the signature is without the body."""
 
     signature: str
     canonical: str
     prefix: str
     sent_hash: str | None
-    signed_hash: bool
+    unsigned: bool
     key: bytes = field(repr=False)
 
 
@@ -116,7 +116,7 @@ def check_head(head: RequestHead, service: str, access_key: AccessKey, now: date
     signed = set(names.split(";"))
     if not REQUIRED <= signed <= headers.keys():
         missing = REQUIRED - signed | signed - headers.keys()
-        raise _malformed(f"headers that are not sent or not signed: {', '.join(sorted(missing))}")
+        raise _malformed(f"headers that are not sent or not signed: {', '.join(sorted(missing))[:200]}")
     sent_hash = headers.get("x-amz-content-sha256")
     if sent_hash is None and service == "s3":
         raise _malformed("Missing required header for this request: x-amz-content-sha256")
@@ -124,20 +124,19 @@ def check_head(head: RequestHead, service: str, access_key: AccessKey, now: date
         signature,
         _canonical_head(head, service, headers, sorted(signed)),
         f"{ALGORITHM}\n{timestamp}\n{date}/{region}/{service}/aws4_request\n",
-        sent_hash,
-        "x-amz-content-sha256" in signed,
+        None if sent_hash == UNSIGNED else sent_hash,
+        sent_hash == UNSIGNED and "x-amz-content-sha256" in signed,
         _signing_key(access_key.secret, date, region, service),
     )
 
 
 def check_body(authorization: Authorization, body: bytes) -> None:
     """The rest of `verify`: the body is the one that was signed, and the signature is right. Raises SignatureError."""
-    computed = hashlib.sha256(body).hexdigest()
-    sent = authorization.sent_hash
-    if sent is not None and sent != UNSIGNED and sent != computed:
+    computed = UNSIGNED if authorization.unsigned else hashlib.sha256(body).hexdigest()
+    if authorization.sent_hash not in (None, computed):
         detail = "The provided 'x-amz-content-sha256' header does not match what was computed."
         raise SignatureError(SignatureFault.WRONG_BODY, detail)
-    canonical = authorization.canonical + (sent if sent is not None and authorization.signed_hash else computed)
+    canonical = authorization.canonical + computed
     text = authorization.prefix + hashlib.sha256(canonical.encode()).hexdigest()
     expected = hmac.digest(authorization.key, text.encode(), "sha256").hex()
     if not hmac.compare_digest(expected, authorization.signature):
@@ -153,9 +152,15 @@ def _join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     """By name in lower case. Runs of white space are one space, and values of one name are joined, as they are signed;
     so a repeated Authorization, X-Amz-Date or X-Amz-Content-SHA256 is never one that is accepted."""
     joined: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
     for name, value in headers:
         name, value = name.lower(), " ".join(value.split())
-        joined[name] = f"{joined[name]},{value}" if name in joined else value
+        if name in joined:
+            repeated.setdefault(name, [joined[name]]).append(value)
+        else:
+            joined[name] = value
+    for name, values in repeated.items():
+        joined[name] = ",".join(values)
     return joined
 
 

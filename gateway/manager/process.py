@@ -65,9 +65,13 @@ async def _serve(config: ServerConfig) -> None:
 def _print_start_line(url: str, config: ServerConfig) -> None:
     signed = config.access_key is not None
     if sys.stdout is not None and sys.stdout.isatty():  # None: it was closed at the start
-        line = f"Edge Manager on {url}, data in {config.data}, signatures {'checked' if signed else 'not checked'}"
+        line = (
+            f"Edge Manager on {url}, data in {config.place.data}, signatures {'checked' if signed else 'not checked'}"
+        )
     else:
-        line = json.dumps({"event": "listening", "url": url, "data": str(config.data.resolve()), "signed": signed})
+        line = json.dumps(
+            {"event": "listening", "url": url, "data": str(config.place.data.resolve()), "signed": signed}
+        )
     try:
         typer.echo(line)
     except OSError as error:

@@ -16,7 +16,7 @@ from gateway.manager.cli import options, rollouts, tables
 from gateway.manager.cli.options import DataOption, DevicesArgument, FleetArgument, FleetFilter, JsonOption
 from gateway.manager.reports import device_reports
 from gateway.manager.rollouts.actions import check_names, require_device
-from gateway.manager.store import DEFAULT_DATA
+from gateway.manager.store import DEFAULT_DATA, Place
 
 HELP = "The embedded Edge Manager: a sagemaker-edge API and a model store."
 app = typer.Typer(name="manager", help=HELP, no_args_is_help=True)
@@ -54,14 +54,13 @@ def serve(
 
     with options.exit_on_error():
         config = ServerConfig(
-            data=data,
+            place=Place(data),
             host=host,
             port=port,
             access_key=read_access_key(access_key, secret_key_file),
             registered_ttl=registered_ttl,
             unregistered_ttl=unregistered_ttl,
             max_connections=max_connections,
-            power_safe=power_safe,
         )
         serve_until_signal(config)
 

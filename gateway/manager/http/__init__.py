@@ -5,5 +5,5 @@ async with start_server(ServerConfig(data=Path("data"))) as url:
 """
 
 from gateway.manager.http.connection import Limits, ManagerServer
-from gateway.manager.http.server import LOG, ServerConfig, make_handler, start_server
+from gateway.manager.http.server import LOG, ServerConfig, start_server
 from gateway.manager.http.signatures import AccessKey

@@ -5,7 +5,6 @@ is sent.
 """
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -20,13 +19,15 @@ from gateway.manager.http.connection import Request, Respond
 from gateway.manager.http.ranges import ByteRange, select_range
 from gateway.manager.http.responses import PageContent, RequestIds, Response
 from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
-from gateway.manager.operations import EdgeApi, Output
+from gateway.manager.operations import Output
 from gateway.manager.store import ObjectStore, OpenObject
 
 UNAVAILABLE_LOG_INTERVAL = 30.0
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
+Calls: TypeAlias = Callable[[str, bytes, float], "asyncio.Future[Output]"]
+"""(operation, body, Unix seconds) -> its output. Raises ApiError; so does the future, and StoreUnavailable."""
 PageTable: TypeAlias = Mapping[str, Callable[[], Awaitable[PageContent]]]
 """By path. Called for each GET or HEAD, and must not raise. No signature is asked for."""
 
@@ -35,9 +36,9 @@ class RequestHandler:
     """`access_key` None: no signature is checked. `max_body`: bytes of a request's body at most."""
 
     def __init__(
-        self, api: EdgeApi, objects: ObjectStore, pages: PageTable, access_key: AccessKey | None, max_body: int
+        self, calls: Calls, objects: ObjectStore, pages: PageTable, access_key: AccessKey | None, max_body: int
     ) -> None:
-        self.api = api
+        self._calls = calls
         self.objects = objects
         self.pages = pages
         self._access_key = access_key
@@ -82,19 +83,16 @@ class RequestHandler:
     # The Edge API
 
     def _call(self, request: Request, respond: Respond) -> None:
-        """Without a task: the output is at hand, or comes by a future."""
+        """Without a task: the output comes by a future."""
         operation = _operation(request)
         try:
             if request.authorization is not None:
                 check_body(request.authorization, request.body)
-            output = self.api.handle(operation, request.body, time.time())
+            output = self._calls(operation, request.body, time.time())
         except Exception as error:
             respond(self._api_error(operation, error))
-            return
-        if output is None or isinstance(output, bytes | dict):
-            respond(responses.api_response(output, self._new_id()))
         else:
-            asyncio.ensure_future(output).add_done_callback(partial(self._called, operation, respond))
+            output.add_done_callback(partial(self._called, operation, respond))
 
     def _called(self, operation: str, respond: Respond, done: "asyncio.Future[Output]") -> None:
         try:
@@ -107,7 +105,7 @@ class RequestHandler:
         request_id = self._new_id()
         if isinstance(error, SignatureError):
             error = responses.signature_api_error(error)
-        elif isinstance(error, StoreUnavailable | sqlite3.OperationalError):
+        elif isinstance(error, StoreUnavailable):
             self._log_unavailable(error)
             detail = "the manager's database cannot be used; try again"
             unavailable = ApiError("ServiceUnavailableException", detail, 503, {"Retry-After": "1"})

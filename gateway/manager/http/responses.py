@@ -126,11 +126,8 @@ def _response(status: int, content_type: str, body: bytes, headers: Mapping[str,
 
 
 def api_response(output: Output, request_id: str) -> Response:
-    """The output of an operation as JSON; None: an operation without output, whose body is empty."""
-    if output is None:
-        output = b""
-    elif not isinstance(output, bytes):
-        output = _encode(output).encode()
+    """The output of an operation; None: an operation without output, whose body is empty."""
+    output = output or b""
     head = f"{_OK}Content-Length: {len(output)}\r\nx-amzn-RequestId: {request_id}\r\n"
     return Response(head.encode(), output)
 

@@ -1,13 +1,9 @@
-"""The life of the service: lock, database, rollouts, the port, the pages. It must never decide what is answered."""
+"""The life of the service: lock, database, the port, the pages. It must never decide what is answered."""
 
-import asyncio
 import contextlib
 import resource
-import sqlite3
-import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 
@@ -19,12 +15,9 @@ from gateway.manager.http.handler import PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
 from gateway.manager.http.responses import PageContent
 from gateway.manager.http.signatures import AccessKey
-from gateway.manager.operations import EdgeApi
-from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import Database, ObjectStore, open_database
+from gateway.manager.service import running
+from gateway.manager.store import ObjectStore, Place, Store, open_store
 
-INTERVAL = 1.0
-"""Seconds between two checks for steps of rollouts that are due."""
 OTHER_FILES = 128
 """Open files that are kept for all else than connections: the database, model files, the log."""
 
@@ -37,10 +30,10 @@ class ServerConfig:
 
     Port 0 takes a free one. `access_key` None: no signature is checked. `registered_ttl`, `unregistered_ttl`: CacheTTL
     of the two answers, in seconds. `max_body`: bytes of a request's body at most. `max_connections`: at once; fewer
-    where the limit of open files says so. `power_safe`: as in `open_database`.
+    where the limit of open files says so.
     """
 
-    data: Path
+    place: Place
     host: str = "127.0.0.1"
     port: int = 0
     access_key: AccessKey | None = None
@@ -48,7 +41,6 @@ class ServerConfig:
     unregistered_ttl: int = 60
     max_body: int = 4 * 1024 * 1024
     max_connections: int = 4096
-    power_safe: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -67,37 +59,24 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 
     Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
-    with _locked(config.data), contextlib.closing(_open(config)) as database:
-        server = ManagerServer(make_handler(config, database), Limits(_allowed_connections(config), config.max_body))
-        rollouts = asyncio.create_task(_rollout_loop(RolloutRunner(database)))
-        try:
+    with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
+        async with running(store, config.registered_ttl, config.unregistered_ttl) as service:
+            limits = Limits(_allowed_connections(config), config.max_body)
+            objects = ObjectStore(config.place.data)
+            handler = RequestHandler(service.handle, objects, _pages(store), config.access_key, config.max_body)
+            server = ManagerServer(handler, limits)
             try:
-                port = await server.start(config.host, config.port)
-            except (OSError, UnicodeError) as error:
-                raise ManagerError(explain(error, f"{config.host}:{config.port}")) from error
-            host = f"[{config.host}]" if ":" in config.host else config.host
-            yield f"http://{host}:{port}"
-        finally:
-            rollouts.cancel()
-            await server.close()
+                try:
+                    port = await server.start(config.host, config.port)
+                except (OSError, UnicodeError) as error:
+                    raise ManagerError(explain(error, f"{config.host}:{config.port}")) from error
+                host = f"[{config.host}]" if ":" in config.host else config.host
+                yield f"http://{host}:{port}"
+            finally:
+                await server.close()
 
 
-def make_handler(config: ServerConfig, database: Database) -> RequestHandler:
-    """The service over an open database, which the caller closes."""
-    api = EdgeApi(database, config.registered_ttl, config.unregistered_ttl)
-    return RequestHandler(api, ObjectStore(config.data), _pages(config), config.access_key, config.max_body)
-
-
-def _pages(config: ServerConfig) -> PageTable:
-    """The checks open the database anew, so that they see what another process would see."""
-
-    def check_reads() -> None:
-        with contextlib.closing(open_database(config.data, create=False, read_only=True)) as database:
-            database.ping()
-
-    def check_writes() -> None:
-        open_database(config.data, create=False).close()
-
+def _pages(store: Store) -> PageTable:
     def on_no_reads(error: Exception) -> None:
         event = "the database cannot be read: every call fails; check the disk and the data folder"
         LOG.error(event, detail=str(error))
@@ -110,8 +89,8 @@ def _pages(config: ServerConfig) -> PageTable:
         return PageContent("text/plain; charset=utf-8", b"there are no metrics yet\n", 404)
 
     return {
-        "/healthz": HealthPage(check_reads, on_no_reads),
-        "/readyz": HealthPage(check_writes, on_no_writes),
+        "/healthz": HealthPage(store.check_reads, on_no_reads),
+        "/readyz": HealthPage(store.check_writes, on_no_writes),
         "/metrics": metrics,
     }
 
@@ -131,29 +110,17 @@ def _allowed_connections(config: ServerConfig) -> int:
 
 
 @contextlib.contextmanager
-def _locked(data: Path) -> Iterator[None]:
+def _locked(place: Place) -> Iterator[None]:
+    """SQLite has one `serve`. On PostgreSQL several processes may share the folder of the model files."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
-        lock = FolderLock(data)
+        place.data.mkdir(parents=True, exist_ok=True)
+        if place.url is not None:
+            yield
+            return
+        lock = FolderLock(place.data)
     except FolderInUse as holder:
-        raise ManagerError(f"an Edge Manager serves {data} ({holder}): stop it, or give another --data") from None
+        raise ManagerError(f"an Edge Manager serves {place.data} ({holder}): stop it, or give another --data") from None
     except OSError as error:
-        raise ManagerError(explain(error, data)) from error
+        raise ManagerError(explain(error, place.data)) from error
     with contextlib.closing(lock):
         yield
-
-
-def _open(config: ServerConfig) -> Database:
-    return open_database(config.data, create=True, power_safe=config.power_safe)
-
-
-async def _rollout_loop(runner: RolloutRunner) -> None:
-    """Takes the steps that follow from no result: those that are due by time, and the rest of a large stage."""
-    while True:
-        try:
-            more = runner.advance_all(time.time())
-        except sqlite3.Error as error:
-            more = False
-            event = "the database cannot be used: rollouts wait; check the disk and the data folder"
-            LOG.error(event, detail=str(error))
-        await asyncio.sleep(0 if more else INTERVAL)  # calls of devices come between two steps

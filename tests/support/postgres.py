@@ -256,5 +256,6 @@ def _as_ordinary_user() -> list[str]:
     if sys.platform != "linux":
         needs.missing("PostgreSQL does not run as root, and no other account can run it here")
     group = f"--regid={pwd.getpwnam(ACCOUNT).pw_gid}"
-    rights = [f"--inh-caps={CAPABILITY}", f"--ambient-caps={CAPABILITY}"]
+    # access(2) heeds a capability of an ordinary user only with no_setuid_fixup.
+    rights = [f"--inh-caps={CAPABILITY}", f"--ambient-caps={CAPABILITY}", "--securebits=+no_setuid_fixup"]
     return [needs.program("setpriv"), f"--reuid={ACCOUNT}", group, "--clear-groups", *rights]

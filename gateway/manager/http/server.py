@@ -48,6 +48,7 @@ class ServerConfig:
     unregistered_ttl: int = 60
     max_body: int = 4 * 1024 * 1024
     power_safe: bool = False
+    database: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -86,8 +86,8 @@ def _refuse_newer(engine: sa.Engine, found: int) -> None:
 
 
 def _check_server(connection: sa.Connection) -> None:
-    version = connection.dialect.server_version_info  # type: ignore[attr-defined]
-    if connection.dialect.name == "postgresql" and version < (OLDEST_SERVER,):
+    version = connection.dialect.server_version_info or (0,)
+    if connection.dialect.name == "postgresql" and int(version[0]) < OLDEST_SERVER:
         found = ".".join(map(str, version))
         place = engines.where(connection.engine)
         raise ManagerError(f"{place} is of PostgreSQL {found}: {OLDEST_SERVER} or later is needed")
@@ -106,12 +106,12 @@ def make_shrinkable(engine: sa.Engine) -> None:
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             event = (
                 "the database cannot be written anew: it serves, but its file never becomes smaller; make room for"
                 " twice its size, and restart"
             )
             LOG.warning(event, detail=str(error))
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         pooled.close()

@@ -14,7 +14,9 @@ from gateway.manager.store.schema import FORMATS
 
 FORMAT = len(FORMATS)
 """The newest format that is changed here."""
-_TABLES = "devices deployments heartbeats liveness metrics models results rollouts rollout_devices rollout_counts".split()
+_TABLES = (
+    "devices deployments heartbeats liveness metrics models results rollouts rollout_devices rollout_counts".split()
+)
 _TRIGGERS = "rollout_device_added rollout_device_gone rollout_device_changed".split()
 _INDEXES = "deployments_in_force rollouts_by_name rollout_devices_next".split()
 _PART = 5000
@@ -82,7 +84,7 @@ def change(connection: sa.Connection, version: int, make_tables: Callable[[sa.Co
         run(f"DROP TABLE old_{table}")
 
 
-def _states(rows: Sequence[sa.Row[Any]], now: float) -> Iterator[tuple[object, ...]]:
+def _states(rows: Sequence[Any], now: float) -> Iterator[tuple[object, ...]]:
     for device, fleet, version, accepted, newest, state, seconds, at, heartbeats in rows:
         said = None if state is None else Announced(State(state), seconds, at)
         known = DeviceState(version, accepted, newest, said, heartbeats or 0)

@@ -68,7 +68,7 @@ class Transaction:
         for part in _parts(names, 5000):
             rows = [{"fleet": number, "name": name, "registered": now} for name in part]
             insert = self._insert(DEVICES).on_conflict_do_nothing().returning(DEVICES.c.name, DEVICES.c.id)
-            new |= dict(self.connection.execute(insert, rows).tuples().all())
+            new |= dict(self.connection.execute(insert, rows).all())
         states = [(device, number, NEVER_HEARD) for device in new.values()]
         bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), states)
         add_devices(self.connection, {(number, NEVER_HEARD): len(new)})
@@ -115,10 +115,11 @@ class Transaction:
             sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).order_by(DEVICES.c.name)
         )
         if devices is None:
-            return dict(self.connection.execute(select).tuples().all())
+            return dict(self.connection.execute(select).all())
         found: dict[str, int] = {}
         for part in _parts(list(devices), 5000):
-            found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).tuples().all())
+            named = self.connection.execute(select.where(DEVICES.c.name.in_(part)))
+            found |= dict(named.all())
         return found
 
     def devices(

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, settings
 
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests.support import brokers, needs, processes
+from gateway.manager.store import Place, Store
+from tests.support import brokers, needs, processes, stores
 from tests.support.brokers import SessionBroker
 from tests.support.postgres import PgBouncer, Postgres, PostgresContainer, new_database
 
@@ -141,6 +142,20 @@ def pgbouncer_url(pgbouncer: PgBouncer) -> Iterator[str]:
     """An empty database, by way of PgBouncer."""
     with new_database(pgbouncer) as url:
         yield url
+
+
+@pytest.fixture(params=stores.ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Of an Edge Manager's store, in each engine; nothing is there yet."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    return Place(tmp_path, url)
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    """An Edge Manager's store, in each engine, with its tables empty."""
+    with stores.open_place(place) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

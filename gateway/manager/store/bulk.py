@@ -43,6 +43,31 @@ def numbers(connection: sa.Connection, ids: Iterable[int]) -> tuple[str, tuple[A
     return "IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
 
 
+def is_one(connection: sa.Connection, column: sa.Column[int], ids: Iterable[int]) -> sa.ColumnElement[bool]:
+    """Whether the column has one of these numbers, with one parameter."""
+    if connection.dialect.name == "postgresql":
+        return column == sa.func.any(sa.bindparam(None, list(ids), sa.ARRAY(sa.BigInteger)))
+    each = sa.func.json_each(json.dumps(list(ids))).table_valued("value")
+    return column.in_(sa.select(each.c.value))
+
+
+def given(
+    connection: sa.Connection, rows: Iterable[Sequence[Any]], **columns: type[sa.types.TypeEngine[Any]]
+) -> sa.FromClause:
+    """A table of these rows for a statement, with one parameter a column. `columns`: their names and types."""
+    listed = list(rows)
+    if connection.dialect.name == "postgresql":
+        arrays = [
+            sa.bindparam(None, [row[place] for row in listed], sa.ARRAY(each))
+            for place, each in enumerate(columns.values())
+        ]
+        typed = [sa.column(name, each) for name, each in columns.items()]
+        return sa.func.unnest(*arrays).table_valued(*typed, name="given").render_derived()
+    each = sa.func.json_each(json.dumps(listed)).table_valued("value")
+    extracted = [sa.func.json_extract(each.c.value, f"$[{place}]").label(name) for place, name in enumerate(columns)]
+    return sa.select(*extracted).subquery("given")
+
+
 def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[str, tuple[Any, ...]]:
     """A table of the pairs, with the columns `fleet` and `name`, and its parameters: (SQL, parameters)."""
     if connection.dialect.name == "postgresql":

@@ -115,6 +115,14 @@ class Store:
     def close(self) -> None:
         self.engine.dispose()
 
+    def check_reads(self) -> None:
+        """Raises StoreUnavailable where the database cannot be read."""
+        self.read(lambda transaction: transaction.has_devices(""))
+
+    def check_writes(self) -> None:
+        """Raises StoreUnavailable where the database takes no changes."""
+        self.write(lambda transaction: transaction.touch())
+
     def read(self, work: Callable[[Transaction], T]) -> T:
         """`work` sees the database as it was at one moment, and must not write."""
         return self._run(work, self.engine.execution_options(reads=True))

@@ -2,6 +2,17 @@
 
 The same statements for both engines. A change of a device's deployments gives its plan a new number: whoever keeps the
 answer to GetDeployments keeps it by that number.
+
+Locks, which PostgreSQL holds until the commit, are taken in this order by every transaction, so that none waits for
+another one in a circle:
+
+1.  the row of `rollouts`, by who takes its next step; the row of `fleets`, by who creates a rollout in it;
+2.  rows of `device_states`, in the order of their numbers, by one statement: whoever changes anything of a device, its
+    deployments or its states in rollouts, holds its row;
+3.  what belongs to these devices, in any order;
+4.  new rows of `metric_names`, in the order of their names, by one statement;
+5.  rows of `fleet_states` (`heartbeats.add_devices`), in their order, by one statement;
+6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them.
 """
 
 import json
@@ -14,19 +25,23 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition, in_force
 from gateway.manager.store import bulk
-from gateway.manager.store.heartbeats import add_devices, read_devices
-from gateway.manager.store.recording import StoredDevice
+from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
+from gateway.manager.store.recording import LogEntry, StoredDevice
 from gateway.manager.store.tables import (
     DEPLOYMENTS,
     DEVICE_STATES,
     DEVICES,
     FLEETS,
     RECENT_SAMPLES,
+    ROLLOUT_COUNTS,
+    ROLLOUT_DEVICES,
     SAMPLE_CHUNKS,
+    TASKS,
 )
 
 NEVER_HEARD = "never heard"
 """The state of a device before its first call."""
+_COUNT = "(rollout, state) DO UPDATE SET devices = rollout_counts.devices + excluded.devices"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,11 @@ class Transaction:
         self.connection = connection
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         self._insert = dialect.insert
+
+    def touch(self) -> None:
+        """A change that changes nothing."""
+        insert = self._insert(TASKS).values(name="touch", done=0.0)
+        self.connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"done": TASKS.c.done + 1}))
 
     def fleet_id(self, fleet: str) -> int | None:
         """None: no device was ever registered in it."""
@@ -79,15 +99,32 @@ class Transaction:
         found = read_devices(self.connection, [(fleet, device)], lock=True).get((fleet, device))
         if found is None:
             return False
-        self._leave_rollouts(found.id)
+        states = sa.select(ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state).where(
+            ROLLOUT_DEVICES.c.device == found.id
+        )
+        rollouts = self.connection.execute(states).all()
         for table in (RECENT_SAMPLES, SAMPLE_CHUNKS):
             self.connection.execute(sa.delete(table).where(table.c.device == found.id))
         self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
         add_devices(self.connection, {(found.fleet, found.judged): -1})
+        self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
         return True
 
-    def _leave_rollouts(self, device_id: int) -> None:
-        """Not here yet: the counts of the rollouts that it is in."""
+    def lock_devices(self, device_ids: Collection[int]) -> None:
+        """Until the commit no other transaction changes these devices, or what belongs to them."""
+        if self.connection.dialect.name == "postgresql":
+            is_one, parameters = bulk.numbers(self.connection, device_ids)
+            lock = f"SELECT device FROM device_states WHERE device {is_one} ORDER BY device FOR UPDATE"
+            self.connection.exec_driver_sql(lock, parameters)
+
+    def count_in_rollouts(self, moved: Mapping[tuple[int, str], int]) -> None:
+        """Changes the counts of devices by rollout and state: by how much each one grows."""
+        rows = [(*key, by) for key, by in sorted(moved.items()) if by]
+        bulk.insert(self.connection, ROLLOUT_COUNTS, ("rollout", "state", "devices"), rows, _COUNT)
+
+    def log(self, entries: Sequence[LogEntry]) -> None:
+        """Appends to the devices' logs."""
+        add_log(self.connection, entries)
 
     def read_devices(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StoredDevice]:
         """By names of fleet and device; those that are not registered are left out."""
@@ -118,8 +155,7 @@ class Transaction:
             return dict(self.connection.execute(select).all())
         found: dict[str, int] = {}
         for part in _parts(list(devices), 5000):
-            named = self.connection.execute(select.where(DEVICES.c.name.in_(part)))
-            found |= dict(named.all())
+            found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).all())
         return found
 
     def devices(
@@ -186,12 +222,20 @@ class Transaction:
         self._change_plans(device_ids)
         return names
 
+    def mark_fetched(self, plans: Mapping[int, int]) -> set[int]:
+        """Locks the devices. Those whose plan still has that number (device -> number): they have fetched it."""
+        self.lock_devices(plans)
+        given = bulk.given(self.connection, plans.items(), device=sa.BigInteger, plan=sa.BigInteger)
+        same = (DEVICES.c.id == given.c.device) & (DEVICES.c.plan == given.c.plan)
+        update = sa.update(DEVICES).values(fetched=DEVICES.c.plan).where(same).returning(DEVICES.c.id)
+        return set(self.connection.scalars(update))
+
     def _set_in_force(self, names: Mapping[int, Sequence[str]], value: bool) -> None:
-        pairs = [{"of": device, "named": name} for device, each in names.items() for name in each]
-        if pairs:
-            update = sa.update(DEPLOYMENTS).values(in_force=value)
-            named = (DEPLOYMENTS.c.device == sa.bindparam("of")) & (DEPLOYMENTS.c.name == sa.bindparam("named"))
-            self.connection.execute(update.where(named), pairs)
+        rows = [(device, name) for device, each in names.items() for name in each]
+        if rows:
+            given = bulk.given(self.connection, rows, device=sa.BigInteger, name=sa.Text)
+            named = (DEPLOYMENTS.c.device == given.c.device) & (DEPLOYMENTS.c.name == given.c.name)
+            self.connection.execute(sa.update(DEPLOYMENTS).values(in_force=value).where(named))
 
     def _change_plans(self, device_ids: Iterable[int]) -> None:
         is_one, parameters = bulk.numbers(self.connection, device_ids)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import options, rollouts, tables
+from gateway.manager.cli import moving, options, rollouts, tables
 from gateway.manager.cli.options import DataOption, DevicesArgument, FleetArgument, FleetFilter, JsonOption
 from gateway.manager.reports import device_reports
 from gateway.manager.rollouts.actions import check_names, require_device
@@ -99,6 +99,7 @@ def list_devices(fleet: FleetFilter = None, as_json: JsonOption = False, data: D
 
 
 app.add_typer(rollouts.app)
+app.add_typer(moving.app)
 
 
 @app.command("status")

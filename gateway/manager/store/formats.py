@@ -18,7 +18,7 @@ FORMAT = legacy.FORMAT + int(migrations.HEAD)
 """The newest format."""
 OLDEST_SERVER = 15
 _LOCK = 0x656467652D6D6772
-"""The advisory lock of whoever migrates a database of PostgreSQL."""
+"""The number of the advisory lock of `lock`."""
 _HAS_TABLES = "SELECT to_regclass('alembic_version') IS NOT NULL"
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
@@ -48,11 +48,16 @@ def bring_to_newest(engine: sa.Engine) -> None:
     if found == FORMAT:
         return
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # large tables take as long as they take
-            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        lock(connection)
         _upgrade(connection)
+
+
+def lock(connection: sa.Connection) -> None:
+    """Of those who make or fill a database of PostgreSQL, one at a time goes on; its statements may take their time."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 def _upgrade(connection: sa.Connection) -> None:

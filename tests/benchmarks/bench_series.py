@@ -1,0 +1,189 @@
+"""What the manager's history costs: `python tests/benchmarks/bench_series.py`. No database, no network.
+
+Bytes and microseconds a sample, for values of several kinds, once a minute and once a second; beside them the bytes of
+the same samples as 16 bytes each (time and double) in a zlib stream. Then what a compaction costs, and a reader.
+"""
+
+import random
+import struct
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from gateway.manager.history import (
+    DAY,
+    FULL,
+    HOUR,
+    MINUTE,
+    SECOND,
+    SPAN,
+    Chunk,
+    Point,
+    SpanKey,
+    compact,
+    decode,
+    device_buckets,
+    encode,
+    gather,
+    merge,
+    new_points,
+    pack_samples,
+    page,
+    series,
+    unpack_samples,
+)
+
+START = 20_700 * DAY
+JITTER = 20_000
+"""Microseconds by which a sample is late, at most."""
+DEVICES, METRICS = 200, 5
+chance = random.Random(1)
+
+
+def steps(digits: int | None) -> Callable[[int], float]:
+    """A value that moves slowly."""
+    held = [20.0]
+
+    def value(number: int) -> float:
+        held[0] += chance.gauss(0, 0.05)
+        return held[0] if digits is None else round(held[0], digits)
+
+    return value
+
+
+def single(number: int, moves: Callable[[int], float] = steps(None)) -> float:
+    """As a board with 32-bit floats sends it."""
+    return float(struct.unpack("<f", struct.pack("<f", moves(number)))[0])
+
+
+KINDS: dict[str, Callable[[int], float]] = {
+    "constant": lambda number: 3.7,
+    "counter": lambda number: float(17 * number + chance.randrange(8)),
+    "slow, two decimals": steps(2),
+    "slow, 32-bit float": single,
+    "slow, double": steps(None),
+    "random, two decimals": lambda number: round(chance.random() * 100, 2),
+    "random, double": lambda number: chance.random() * 100,
+}
+
+
+def points(value: Callable[[int], float], count: int, interval: int, start: int = START) -> list[Point]:
+    return [(start + n * interval + chance.randrange(JITTER), value(n)) for n in range(count)]
+
+
+def spans(value: Callable[[int], float], count: int, interval: int) -> list[Chunk]:
+    """Full spans, as a compaction leaves them."""
+    each = SPAN // interval
+    found = []
+    for first in range(0, count, each):
+        some = points(value, min(each, count - first), interval, START + first * interval)
+        found += merge([], some)[0]
+    return found
+
+
+def took(work: Callable[[], object]) -> float:
+    """Microseconds of CPU, the least of several."""
+    best = float("inf")
+    for _ in range(7):
+        began = time.thread_time()
+        work()
+        best = min(best, time.thread_time() - began)
+    return best * 1e6
+
+
+def chunk_costs() -> Table:
+    table = Table(title=f"chunks; times late by up to {JITTER / 1000:.0f} ms")
+    for column in (
+        "values",
+        "samples",
+        "bytes a sample",
+        "as rows, zlib",
+        "encode, us a sample",
+        "decode, us a sample",
+    ):
+        table.add_column(column, justify="left" if column == "values" else "right")
+    for name, value in KINDS.items():
+        for count, interval in ((SPAN // MINUTE, MINUTE), (FULL, SECOND)):
+            some = points(value, count, interval)
+            chunk = encode(some)
+            rows = zlib.compress(b"".join(struct.pack("<qd", *point) for point in some))
+            costs = (took(lambda some=some: encode(some)), took(lambda chunk=chunk: decode(chunk.blob)))  # type: ignore[misc]
+            sizes = (len(chunk.blob), len(rows))
+            figures = [f"{figure / count:.2f}" for figure in (*sizes, *costs)]
+            table.add_row(name, f"{count:,} at 1/{'min' if interval == MINUTE else 's'}", *figures)
+    return table
+
+
+def compaction_costs() -> Table:
+    """An hour's rows, the fourth of the span: three hours of it are compacted before."""
+    table = Table(title="compaction of an hour's rows, half of the span before it")
+    for column in ("rate", "samples", "gather, us a sample", "compact, us a sample"):
+        table.add_column(column, justify="left" if column == "rate" else "right")
+    for rate, interval, devices in (("1/min", MINUTE, DEVICES), ("1/s", SECOND, 4)):
+        rows, parts = [], {}
+        for device in range(devices):
+            before = points(steps(2), 3 * HOUR // interval, interval)
+            for metric in range(METRICS):
+                parts[SpanKey(device, metric, START)] = merge([], before)[0]
+            for at, value in points(steps(2), HOUR // interval, interval, START + 3 * HOUR):
+                rows.append((device, pack_samples([(metric, at, value) for metric in range(METRICS)]), 1))
+        batch = gather(rows)
+        samples = compact(batch, parts).samples
+        costs = took(lambda rows=rows: gather(rows)), took(lambda batch=batch, parts=parts: compact(batch, parts))  # type: ignore[misc]
+        table.add_row(rate, f"{samples:,}", *(f"{cost / samples:.2f}" for cost in costs))
+    return table
+
+
+def reader_costs() -> Table:
+    table = Table(title="a reader")
+    for column in ("what", "points", "ms of CPU"):
+        table.add_column(column, justify="left" if column == "what" else "right")
+    slow, year, week = steps(2), 365 * DAY, 7 * DAY
+    minutes = spans(slow, year // MINUTE, MINUTE)
+    recent = points(slow, 60, MINUTE, START + week)
+    drawn = [
+        ("a year at 1/min, 500 points", minutes, year, 500),
+        ("a week at 1/min, 500 points", minutes[:28], week, 500),
+        ("a week at 1/min, a point a minute", minutes[:28], week, 10_080),
+        ("an hour at 1/min, 500 points", minutes[:1], HOUR, 500),
+        ("a week at 1/s, 500 points", spans(slow, week // SECOND, SECOND), week, 500),
+        ("an hour at 1/s, 500 points", spans(slow, 2 * HOUR // SECOND, SECOND), HOUR, 500),
+    ]
+    for name, chunks, length, count in drawn:
+        wanted = series(START, START + length, count)
+
+        def draw(chunks: list[Chunk] = chunks, wanted=wanted) -> list[object]:  # type: ignore[no-untyped-def]
+            return [*device_buckets(wanted, chunks, new_points(chunks[-1:], recent))]
+
+        table.add_row(name, f"{len(draw()):,}", f"{took(draw) / 1000:.1f}")
+    found, _ = page(minutes, [], START, START + year, 10_000)
+    table.add_row(
+        "the first page of a year, 10,000 samples",
+        f"{len(found):,}",
+        f"{took(lambda: page(minutes, [], START, START + year, 10_000)) / 1000:.1f}",
+    )
+    return table
+
+
+def main() -> None:
+    console = Console(width=130)
+    samples = [(metric, START + metric, 20.5) for metric in range(METRICS)]
+    blob, times = pack_samples(samples), range(10_000)
+    written = took(lambda: [pack_samples(samples) for _ in times]) / len(times)
+    read = took(lambda: [list(unpack_samples(blob)) for _ in times]) / len(times)
+    console.print(
+        f"a heartbeat of {METRICS} samples: {len(blob)} bytes, {written:.2f} us to pack, {read:.2f} us to unpack"
+    )
+    for table in (chunk_costs(), compaction_costs(), reader_costs()):
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -9,7 +9,7 @@ import struct
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -26,6 +26,7 @@ from gateway.manager.history import (
     SPAN,
     Chunk,
     Point,
+    Sample,
     SpanKey,
     compact,
     decode,
@@ -41,8 +42,8 @@ from gateway.manager.history import (
 )
 
 START = 20_700 * DAY
-JITTER = 20_000
-"""Microseconds by which a sample is late, at most."""
+LATE = 0.1
+"""Share of the samples that are a second late: a gateway's samples have times of whole seconds."""
 DEVICES, METRICS = 200, 5
 chance = random.Random(1)
 
@@ -58,16 +59,16 @@ def steps(digits: int | None) -> Callable[[int], float]:
     return value
 
 
-def single(number: int, moves: Callable[[int], float] = steps(None)) -> float:
+def single(value: Callable[[int], float]) -> Callable[[int], float]:
     """As a board with 32-bit floats sends it."""
-    return float(struct.unpack("<f", struct.pack("<f", moves(number)))[0])
+    return lambda number: float(struct.unpack("<f", struct.pack("<f", value(number)))[0])
 
 
 KINDS: dict[str, Callable[[int], float]] = {
     "constant": lambda number: 3.7,
     "counter": lambda number: float(17 * number + chance.randrange(8)),
     "slow, two decimals": steps(2),
-    "slow, 32-bit float": single,
+    "slow, 32-bit float": single(steps(None)),
     "slow, double": steps(None),
     "random, two decimals": lambda number: round(chance.random() * 100, 2),
     "random, double": lambda number: chance.random() * 100,
@@ -75,7 +76,7 @@ KINDS: dict[str, Callable[[int], float]] = {
 
 
 def points(value: Callable[[int], float], count: int, interval: int, start: int = START) -> list[Point]:
-    return [(start + n * interval + chance.randrange(JITTER), value(n)) for n in range(count)]
+    return [(start + n * interval + SECOND * (chance.random() < LATE), value(n)) for n in range(count)]
 
 
 def spans(value: Callable[[int], float], count: int, interval: int) -> list[Chunk]:
@@ -91,7 +92,7 @@ def spans(value: Callable[[int], float], count: int, interval: int) -> list[Chun
 def took(work: Callable[[], object]) -> float:
     """Microseconds of CPU, the least of several."""
     best = float("inf")
-    for _ in range(7):
+    for _ in range(5):
         began = time.thread_time()
         work()
         best = min(best, time.thread_time() - began)
@@ -99,7 +100,7 @@ def took(work: Callable[[], object]) -> float:
 
 
 def chunk_costs() -> Table:
-    table = Table(title=f"chunks; times late by up to {JITTER / 1000:.0f} ms")
+    table = Table(title=f"chunks; {LATE:.0%} of the samples are a second late")
     for column in (
         "values",
         "samples",
@@ -122,23 +123,36 @@ def chunk_costs() -> Table:
 
 
 def compaction_costs() -> Table:
-    """An hour's rows, the fourth of the span: three hours of it are compacted before."""
-    table = Table(title="compaction of an hour's rows, half of the span before it")
-    for column in ("rate", "samples", "gather, us a sample", "compact, us a sample"):
+    """A span, compacted each hour."""
+    table = Table(title="compaction of a span, hour by hour; values slow, two decimals")
+    for column in ("rate", "samples", "gather, us a sample", "compact, us a sample", "bytes a sample", "parts"):
         table.add_column(column, justify="left" if column == "rate" else "right")
-    for rate, interval, devices in (("1/min", MINUTE, DEVICES), ("1/s", SECOND, 4)):
-        rows, parts = [], {}
-        for device in range(devices):
-            before = points(steps(2), 3 * HOUR // interval, interval)
-            for metric in range(METRICS):
-                parts[SpanKey(device, metric, START)] = merge([], before)[0]
-            for at, value in points(steps(2), HOUR // interval, interval, START + 3 * HOUR):
-                rows.append((device, pack_samples([(metric, at, value) for metric in range(METRICS)]), 1))
-        batch = gather(rows)
-        samples = compact(batch, parts).samples
-        costs = took(lambda rows=rows: gather(rows)), took(lambda batch=batch, parts=parts: compact(batch, parts))  # type: ignore[misc]
-        table.add_row(rate, f"{samples:,}", *(f"{cost / samples:.2f}" for cost in costs))
+    for rate, interval, devices in (("1/10 min", 10 * MINUTE, DEVICES), ("1/min", MINUTE, DEVICES), ("1/s", SECOND, 4)):
+        values = {(device, metric): steps(2) for device in range(devices) for metric in range(METRICS)}
+        parts: dict[SpanKey, list[Chunk]] = {}
+        samples, gathering, compacting = 0, 0.0, 0.0
+        for hour in range(SPAN // HOUR):
+            times = [START + hour * HOUR + n * interval for n in range(HOUR // interval)]
+            rows = [
+                (device, pack_samples(heartbeat(at, device, values)), 1) for at in times for device in range(devices)
+            ]
+            batch = gather(rows)
+            compacted = compact(batch, parts)
+            gathering += took(lambda rows=rows: gather(rows))  # type: ignore[misc]
+            compacting += took(lambda batch=batch, parts=parts: compact(batch, parts))  # type: ignore[misc]
+            samples += compacted.samples
+            for key, written in compacted.parts.items():
+                numbers = {chunk.part for chunk in written}
+                parts[key] = [*(chunk for chunk in parts.get(key, ()) if chunk.part not in numbers), *written]
+        size = sum(len(chunk.blob) for chunks in parts.values() for chunk in chunks)
+        figures = [f"{figure / samples:.2f}" for figure in (gathering, compacting, size)]
+        table.add_row(rate, f"{samples:,}", *figures, f"{sum(map(len, parts.values())) / len(parts):.1f}")
     return table
+
+
+def heartbeat(at: int, device: int, values: Mapping[tuple[int, int], Callable[[int], float]]) -> list[Sample]:
+    late = at + SECOND * (chance.random() < LATE)
+    return [(metric, late, values[device, metric](0)) for metric in range(METRICS)]
 
 
 def reader_costs() -> Table:

@@ -25,7 +25,14 @@ class Aggregate:
 
 def aggregate(points: Sequence[Point]) -> Aggregate:
     """Of one point at least."""
-    values = [value for _, value in points]
+    if len(points) == 1:
+        value = points[0][1]
+        return Aggregate(1, value, value, value)
+    return of_values([value for _, value in points])
+
+
+def of_values(values: Sequence[float]) -> Aggregate:
+    """Of one value at least."""
     return Aggregate(len(values), min(values), max(values), _finite(sum(values)))
 
 

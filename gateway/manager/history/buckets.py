@@ -16,7 +16,7 @@ SIZES = (
     *(count * DAY for count in (1, 2, 7)),
 )
 """Microseconds. Each divides SPAN, or is a multiple of it; beyond the last, its multiples."""
-MAX_POINTS = 10_000
+MAX_POINTS = 11_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +77,17 @@ def page(
 ) -> tuple[list[Point], bool]:
     """At most `limit` points from `first` up to but not including `last`, in order, each once; and whether more follow.
 
-    `chunks`: those that have a sample in the range, by `first`. No more of them is read than the page takes. `recent`:
-    samples that are not compacted yet. `after`: the last point of the page before.
+    `chunks`: those that have a sample in the range, in order of `first`. No more of them is read than the page takes.
+    `recent`: what `new_points` gives of the samples that are not compacted yet. `after`: the last point of the page
+    before; `first` may then be its time.
     """
     begin = (first, -math.inf) if after is None else after
-    found = sorted(set(recent))
+    found = sorted(recent)
     for chunk in chunks:
-        if len(found) > limit:
-            at = bisect_left(found, (chunk.first, -math.inf))
-            if at - bisect_right(found, begin) > limit:
-                break
-        found = sorted({*found, *decode(chunk.blob)})
+        if bisect_left(found, (chunk.first, -math.inf)) - bisect_right(found, begin) > limit:
+            break
+        found += decode(chunk.blob)
+        found.sort()
     wanted = found[bisect_right(found, begin) : bisect_left(found, (last, -math.inf))]
     return wanted[:limit], len(wanted) > limit
 

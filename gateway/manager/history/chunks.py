@@ -1,35 +1,44 @@
 """The samples of one metric of a device in one span <-> a compressed blob. No I/O, no clock.
 
-A blob is the byte FORMAT and a zlib stream of: the count (uint32), the column of times, the number of decimals of the
-values (one byte; RAW: there is none, and each value is the integer that its bits are), the column of values. A column
-of integers is written as differences where these are smaller, less their least, byte by byte: first the lowest byte of
-each, then the next one, so that like bytes lie together.
+A blob is the byte FORMAT, a byte that counts segments, and the segments, each later than the one before. A segment is a
+zlib stream of a head (_HEAD, little-endian), the bytes of the times and the bytes of the values. Head: the count; the
+number of decimals of the values, or RAW; a column for the times, and one for the values.
+
+The integers of a column are the times, the values without their decimal point (RAW: the bits of the doubles), or how
+much each of these differs from the one before. Written is `(integer - least) / step`, in so many bytes as the largest
+needs: first the lowest byte of each, then the next one, so that like bytes lie together. Column: whether they are
+differences; bytes of an integer; the first of all, where they are differences; `least`; `step`.
 
 Most sensors send decimals, such as 21.37. As integers they take a third of the bytes that their doubles take. That is
 done only where it gives back the same bits.
 """
 
+import math
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from operator import sub
 
-from gateway.manager.history.aggregates import Aggregate, Point, aggregate
+from gateway.manager.history.aggregates import Aggregate, Point, combined, of_values
 from gateway.manager.history.samples import HOUR
 
 SPAN = 6 * HOUR
 """Microseconds. Spans count from 1970 on: a sample belongs to the span `at // SPAN * SPAN`."""
 FULL = 4096
-"""Samples of a part. A full one is never written again, so that a fast device costs no more than its samples."""
+"""Samples of a part, at most. One with more than half of it is not written again: a fast device would rewrite much."""
+SEGMENTS = 4
+"""At most so many are in a blob. Later samples are appended as one, which costs a third of making one of all each time.
+More of them would cost bytes."""
 FORMAT = 1
 RAW = 255
 
-_SCALES = [10**decimals for decimals in range(10)]
+_HEAD = struct.Struct("<IB?BqqQ?BqqQ")
+_SCALES = [10.0**decimals for decimals in range(10)]
 _EXACT = 2.0**53
-_INTEGER = 9
-"""Bytes of an integer that needs more than 64 bits: a difference of two of 64 bits."""
+_Column = tuple[bool, int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,31 +57,25 @@ class Chunk(Aggregate):
 
 def encode(points: Sequence[Point], part: int = 0) -> Chunk:
     """`points`: one at least, each once, in order."""
-    times, values = zip(*points, strict=True)
-    packed = struct.pack(f"<{len(values)}d", *values)
-    decimals, integers = _integers(values, packed)
-    body = len(times).to_bytes(4, "little") + _pack(times) + bytes((decimals,)) + _pack(integers)
-    # Like bytes come in runs, and seldom is there more to find: other strategies take twice the time for as many bytes.
-    deflate = zlib.compressobj(memLevel=6, strategy=zlib.Z_RLE)
-    blob = bytes((FORMAT,)) + deflate.compress(body) + deflate.flush()
-    total = aggregate(points)
-    return Chunk(total.count, total.min, total.max, total.sum, times[0], times[-1], blob, part)
+    total, segment = _segment(points)
+    blob = bytes((FORMAT, 1)) + segment
+    return Chunk(total.count, total.min, total.max, total.sum, points[0][0], points[-1][0], blob, part)
 
 
 def decode(blob: bytes) -> list[Point]:
-    """The points in order. Raises ValueError: another format; zlib.error: a damaged blob."""
+    """The points in order. Raises ValueError or zlib.error: another format, or a damaged blob."""
     if blob[0] != FORMAT:
         raise ValueError(f"chunk of format {blob[0]}, and not {FORMAT}")
-    body = zlib.decompress(memoryview(blob)[1:])
-    count = int.from_bytes(body[:4], "little")
-    times, end = _unpack(body, 4, count)
-    integers, _ = _unpack(body, end + 1, count)
-    if body[end] == RAW:
-        values: Sequence[float] = struct.unpack(f"<{count}d", struct.pack(f"<{count}q", *integers))
-    else:
-        scale = _SCALES[body[end]]
-        values = [integer / scale for integer in integers]
-    return list(zip(times, values, strict=True))
+    points: list[Point] = []
+    rest = blob[2:]
+    for _ in range(blob[1]):
+        stream = zlib.decompressobj()
+        body = stream.decompress(rest)
+        if not stream.eof:
+            raise ValueError("chunk is cut off")
+        points += _points(body)
+        rest = stream.unused_data
+    return points
 
 
 def new_points(chunks: Sequence[Chunk], points: Sequence[Point]) -> list[Point]:
@@ -94,61 +97,105 @@ def merge(chunks: Sequence[Chunk], points: Sequence[Point]) -> tuple[list[Chunk]
     new = new_points(chunks, points)
     if not new:
         return [], []
-    held, part = new, 0
-    if chunks:
-        newest = max(chunks, key=lambda chunk: chunk.part)
-        part = newest.part + 1
-        if newest.count < FULL:
-            part = newest.part
-            held = sorted(decode(newest.blob) + new)
+    newest = max(chunks, key=lambda chunk: chunk.part, default=None)
+    if newest is None or newest.count > FULL // 2:
+        held, part = new, 0 if newest is None else newest.part + 1
+    elif newest.last < new[0][0] and newest.blob[1] < SEGMENTS and newest.count + len(new) <= FULL:
+        return [_appended(newest, new)], new
+    else:
+        held, part = sorted(decode(newest.blob) + new), newest.part
     return [encode(held[at : at + FULL], part + at // FULL) for at in range(0, len(held), FULL)], new
 
 
-def _integers(values: Sequence[float], packed: bytes) -> tuple[int, Sequence[int]]:
-    """The decimals that all values have, and the values as integers of the last of these; or RAW, and the bits."""
-    largest = max(max(values), -min(values))
+def _appended(chunk: Chunk, points: Sequence[Point]) -> Chunk:
+    """`points`: later than those of the chunk."""
+    added, segment = _segment(points)
+    total = combined(chunk, added)
+    blob = bytes((FORMAT, chunk.blob[1] + 1)) + chunk.blob[2:] + segment
+    return Chunk(total.count, total.min, total.max, total.sum, chunk.first, points[-1][0], blob, chunk.part)
+
+
+def _segment(points: Sequence[Point]) -> tuple[Aggregate, bytes]:
+    times, values = zip(*points, strict=True)
+    total = of_values(values)
+    decimals, integers = _integers(values, max(total.max, -total.min))
+    times_column, times_planes = _pack_times(times)
+    values_column, values_planes = _pack_values(integers)
+    head = _HEAD.pack(len(times), decimals, *times_column, *values_column)
+    # Like bytes come in runs, and seldom is there more to find: other strategies take twice the time for as many bytes.
+    deflate = zlib.compressobj(memLevel=6, strategy=zlib.Z_RLE)
+    return total, deflate.compress(b"".join((head, *times_planes, *values_planes))) + deflate.flush()
+
+
+def _points(body: bytes) -> Iterable[Point]:
+    """Of a segment that is decompressed."""
+    count, decimals, *columns = _HEAD.unpack_from(body)
+    times, at = _unpack(body, _HEAD.size, count, *columns[:5])
+    integers, _ = _unpack(body, at, count, *columns[5:])
+    values: Sequence[float]
+    if decimals == RAW:
+        values = struct.unpack(f"<{count}d", struct.pack(f"<{count}q", *integers))
+    else:
+        scale = _SCALES[decimals]
+        values = [integer / scale for integer in integers]
+    return zip(times, values, strict=True)
+
+
+def _integers(values: Sequence[float], largest: float) -> tuple[int, Sequence[int]]:
+    """How many decimals suffice for all values, and the values times that power of ten; or RAW, and their bits.
+
+    `largest`: the greatest that a value is, whatever its sign.
+    """
+    doubles = f"<{len(values)}d"
+    bits = struct.pack(doubles, *values)
     probes = values[:: len(values) // 8 + 1]
     for decimals, scale in enumerate(_SCALES):
         if largest * scale >= _EXACT:
             break
         if all(round(value * scale) / scale == value for value in probes):
             integers = [round(value * scale) for value in values]
-            if struct.pack(f"<{len(values)}d", *[integer / scale for integer in integers]) == packed:
+            if struct.pack(doubles, *[integer / scale for integer in integers]) == bits:
                 return decimals, integers
-    return RAW, struct.unpack(f"<{len(values)}q", packed)
+    return RAW, struct.unpack(f"<{len(values)}q", bits)
 
 
-def _pack(integers: Sequence[int]) -> bytes:
-    """Its first byte: how many bytes an integer takes, and 16 more where they are differences."""
-    least, first = min(integers), b""
-    differences = list(map(sub, integers[1:], integers))
-    # Random values have differences of two thirds of what they have themselves, on average: these are no gain.
-    if 2 * sum(map(abs, differences)) < sum(integers) - least * len(integers):
-        low = min(differences)
-        if max(differences) - low < 1 << 64:
-            first = integers[0].to_bytes(_INTEGER, "little", signed=True)
-            integers, least = differences, low
-    count = len(integers)
-    width = ((max(integers) - least).bit_length() + 7) // 8
-    raw = struct.pack(f"<{count}Q", *[integer - least for integer in integers]) if width else b""
-    planes = [raw[at::8] for at in range(width)]
-    head = bytes((width | bool(first) << 4,)) + least.to_bytes(_INTEGER, "little", signed=True)
-    return b"".join((head, first, *planes))
+@lru_cache(maxsize=4)  # the metrics of a device follow one another, and most have the times of their heartbeats
+def _pack_times(times: Sequence[int]) -> tuple[_Column, list[bytes]]:
+    return _pack(list(map(sub, times[1:], times)), times[0])
 
 
-def _unpack(body: bytes, at: int, count: int) -> tuple[Sequence[int], int]:
-    """The column of `count` integers that begins at `at`, and where it ends."""
-    width, differ = body[at] & 15, body[at] >> 4
-    at += 1
-    least = int.from_bytes(body[at : at + _INTEGER], "little", signed=True)
-    at += _INTEGER
-    if differ:
-        first = int.from_bytes(body[at : at + _INTEGER], "little", signed=True)
-        at += _INTEGER
-        count -= 1
-    raw = bytearray(8 * count)
+def _pack_values(integers: Sequence[int]) -> tuple[_Column, list[bytes]]:
+    """As differences where these are smaller by half: those of random values are not, and would be no gain."""
+    changes = list(map(sub, integers[1:], integers))
+    least = min(integers)
+    if 2 * sum(map(abs, changes)) < sum(integers) - least * len(integers) and max(integers) - least < 1 << 63:
+        return _pack(changes, integers[0])
+    return _pack(integers, None)
+
+
+def _pack(integers: Sequence[int], first: int | None) -> tuple[_Column, list[bytes]]:
+    """The column, and its bytes. `first`: what the differences `integers` start from; None: they are none."""
+    least, greatest, step = min(integers, default=0), max(integers, default=0), 1
+    if least == greatest:
+        return (first is not None, 0, first or 0, least, step), []
+    offsets = [integer - least for integer in integers]
+    step = math.gcd(*offsets)
+    if step > 1:
+        offsets = [offset // step for offset in offsets]
+    width = (((greatest - least) // step).bit_length() + 7) // 8
+    raw = struct.pack(f"<{len(offsets)}Q", *offsets)
+    return (first is not None, width, first or 0, least, step), [raw[at::8] for at in range(width)]
+
+
+def _unpack(
+    body: bytes, at: int, count: int, differ: bool, width: int, first: int, least: int, step: int
+) -> tuple[Sequence[int], int]:
+    """The `count` integers of a column whose bytes begin at `at`, and where they end."""
+    written = count - differ
+    raw = bytearray(8 * written)
     for plane in range(width):
-        raw[plane::8] = body[at : at + count]
-        at += count
-    integers = [integer + least for integer in struct.unpack(f"<{count}Q", raw)]
+        raw[plane::8] = body[at : at + written]
+        at += written
+    offsets = struct.unpack(f"<{written}Q", raw)
+    integers = [offset * step + least for offset in offsets] if step > 1 else [offset + least for offset in offsets]
     return (list(accumulate(integers, initial=first)) if differ else integers), at

@@ -32,6 +32,8 @@ FULL = 4096
 SEGMENTS = 4
 """At most so many are in a blob. Later samples are appended as one, which costs a third of making one of all each time.
 More of them would cost bytes."""
+SMALL = 48
+"""Nothing is appended to fewer samples: making one segment of all costs little then, and saves half of the bytes."""
 FORMAT = 1
 RAW = 255
 
@@ -100,11 +102,15 @@ def merge(chunks: Sequence[Chunk], points: Sequence[Point]) -> tuple[list[Chunk]
     newest = max(chunks, key=lambda chunk: chunk.part, default=None)
     if newest is None or newest.count > FULL // 2:
         held, part = new, 0 if newest is None else newest.part + 1
-    elif newest.last < new[0][0] and newest.blob[1] < SEGMENTS and newest.count + len(new) <= FULL:
+    elif newest.last < new[0][0] and _takes_segment(newest) and newest.count + len(new) <= FULL:
         return [_appended(newest, new)], new
     else:
         held, part = sorted(decode(newest.blob) + new), newest.part
     return [encode(held[at : at + FULL], part + at // FULL) for at in range(0, len(held), FULL)], new
+
+
+def _takes_segment(chunk: Chunk) -> bool:
+    return chunk.count >= SMALL and chunk.blob[1] < SEGMENTS
 
 
 def _appended(chunk: Chunk, points: Sequence[Point]) -> Chunk:

@@ -25,8 +25,8 @@ from gateway.manager.history import (
     SECOND,
     SPAN,
     Chunk,
+    MetricSample,
     Point,
-    Sample,
     SpanKey,
     compact,
     decode,
@@ -150,7 +150,7 @@ def compaction_costs() -> Table:
     return table
 
 
-def heartbeat(at: int, device: int, values: Mapping[tuple[int, int], Callable[[int], float]]) -> list[Sample]:
+def heartbeat(at: int, device: int, values: Mapping[tuple[int, int], Callable[[int], float]]) -> list[MetricSample]:
     late = at + SECOND * (chance.random() < LATE)
     return [(metric, late, values[device, metric](0)) for metric in range(METRICS)]
 

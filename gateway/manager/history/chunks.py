@@ -66,8 +66,8 @@ def encode(points: Sequence[Point], part: int = 0) -> Chunk:
 
 def decode(blob: bytes) -> list[Point]:
     """The points in order. Raises ValueError or zlib.error: another format, or a damaged blob."""
-    if blob[0] != FORMAT:
-        raise ValueError(f"chunk of format {blob[0]}, and not {FORMAT}")
+    if blob[:1] != bytes((FORMAT,)):
+        raise ValueError(f"no chunk of format {FORMAT}, but one that begins {blob[:1]!r}")
     points: list[Point] = []
     rest = blob[2:]
     for _ in range(blob[1]):

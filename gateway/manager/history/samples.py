@@ -12,7 +12,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 
-Sample = tuple[int, int, float]
+MetricSample = tuple[int, int, float]
 """Metric id, time in microseconds since 1970, value. A value is finite."""
 
 _ROW = struct.Struct("<Iqd")
@@ -23,11 +23,11 @@ def to_us(seconds: float) -> int:
     return round(seconds * SECOND)
 
 
-def pack_samples(samples: Iterable[Sample]) -> bytes:
+def pack_samples(samples: Iterable[MetricSample]) -> bytes:
     """Blobs may be joined: what `unpack_samples` gives of them is then joined too."""
     return b"".join(starmap(_ROW.pack, samples))
 
 
-def unpack_samples(blob: bytes) -> Iterator[Sample]:
+def unpack_samples(blob: bytes) -> Iterator[MetricSample]:
     """The samples in their order. Raises struct.error: no such blob."""
     return _ROW.iter_unpack(blob)

@@ -1,8 +1,8 @@
 """The samples of one metric of a device in one span <-> a compressed blob. No I/O, no clock.
 
-A blob is the byte FORMAT, a byte that counts segments, and the segments, each later than the one before. A segment is a
-zlib stream of a head (_HEAD, little-endian), the bytes of the times and the bytes of the values. Head: the count; the
-number of decimals of the values, or RAW; a column for the times, and one for the values.
+A blob is the byte FORMAT, a byte that counts segments, and a zlib stream of the segments, each later than the one
+before. A segment is a head (_HEAD, little-endian), the bytes of the times and the bytes of the values. Head: the count;
+the number of decimals of the values, or RAW; a column for the times, and one for the values.
 
 The integers of a column are the times, the values without their decimal point (RAW: the bits of the doubles), or how
 much each of these differs from the one before. Written is `(integer - least) / step`, in so many bytes as the largest
@@ -29,9 +29,8 @@ SPAN = 6 * HOUR
 """Microseconds. Spans count from 1970 on: a sample belongs to the span `at // SPAN * SPAN`."""
 FULL = 4096
 """Samples of a part, at most. One with more than half of it is not written again: a fast device would rewrite much."""
-SEGMENTS = 4
-"""At most so many are in a blob. Later samples are appended as one, which costs a third of making one of all each time.
-More of them would cost bytes."""
+SEGMENTS = 8
+"""At most so many are in a blob. Later samples are appended as a segment, which costs less than making one of all."""
 SMALL = 48
 """Nothing is appended to fewer samples: making one segment of all costs little then, and saves half of the bytes."""
 FORMAT = 1
@@ -60,8 +59,7 @@ class Chunk(Aggregate):
 def encode(points: Sequence[Point], part: int = 0) -> Chunk:
     """`points`: one at least, each once, in order."""
     total, segment = _segment(points)
-    blob = bytes((FORMAT, 1)) + segment
-    return Chunk(total.count, total.min, total.max, total.sum, points[0][0], points[-1][0], blob, part)
+    return Chunk(total.count, total.min, total.max, total.sum, points[0][0], points[-1][0], _blob(1, segment), part)
 
 
 def decode(blob: bytes) -> list[Point]:
@@ -69,14 +67,10 @@ def decode(blob: bytes) -> list[Point]:
     if blob[:1] != bytes((FORMAT,)):
         raise ValueError(f"no chunk of format {FORMAT}, but one that begins {blob[:1]!r}")
     points: list[Point] = []
-    rest = blob[2:]
+    body, at = zlib.decompress(blob[2:]), 0
     for _ in range(blob[1]):
-        stream = zlib.decompressobj()
-        body = stream.decompress(rest)
-        if not stream.eof:
-            raise ValueError("chunk is cut off")
-        points += _points(body)
-        rest = stream.unused_data
+        some, at = _points(body, at)
+        points += some
     return points
 
 
@@ -117,8 +111,13 @@ def _appended(chunk: Chunk, points: Sequence[Point]) -> Chunk:
     """`points`: later than those of the chunk."""
     added, segment = _segment(points)
     total = combined(chunk, added)
-    blob = bytes((FORMAT, chunk.blob[1] + 1)) + chunk.blob[2:] + segment
+    blob = _blob(chunk.blob[1] + 1, zlib.decompress(chunk.blob[2:]) + segment)
     return Chunk(total.count, total.min, total.max, total.sum, chunk.first, points[-1][0], blob, chunk.part)
+
+
+def _blob(segments: int, body: bytes) -> bytes:
+    deflate = zlib.compressobj(level=4, memLevel=6)  # two thirds of level 6's time, for 3 % more bytes
+    return bytes((FORMAT, segments)) + deflate.compress(body) + deflate.flush()
 
 
 def _segment(points: Sequence[Point]) -> tuple[Aggregate, bytes]:
@@ -128,23 +127,21 @@ def _segment(points: Sequence[Point]) -> tuple[Aggregate, bytes]:
     times_column, times_planes = _pack_times(times)
     values_column, values_planes = _pack_values(integers)
     head = _HEAD.pack(len(times), decimals, *times_column, *values_column)
-    # Like bytes come in runs, and seldom is there more to find: other strategies take twice the time for as many bytes.
-    deflate = zlib.compressobj(memLevel=6, strategy=zlib.Z_RLE)
-    return total, deflate.compress(b"".join((head, *times_planes, *values_planes))) + deflate.flush()
+    return total, b"".join((head, *times_planes, *values_planes))
 
 
-def _points(body: bytes) -> Iterable[Point]:
-    """Of a segment that is decompressed."""
-    count, decimals, *columns = _HEAD.unpack_from(body)
-    times, at = _unpack(body, _HEAD.size, count, *columns[:5])
-    integers, _ = _unpack(body, at, count, *columns[5:])
+def _points(body: bytes, at: int) -> tuple[Iterable[Point], int]:
+    """Of the segment that begins at `at`, and where it ends."""
+    count, decimals, *columns = _HEAD.unpack_from(body, at)
+    times, at = _unpack(body, at + _HEAD.size, count, *columns[:5])
+    integers, at = _unpack(body, at, count, *columns[5:])
     values: Sequence[float]
     if decimals == RAW:
         values = struct.unpack(f"<{count}d", struct.pack(f"<{count}q", *integers))
     else:
         scale = _SCALES[decimals]
         values = [integer / scale for integer in integers]
-    return zip(times, values, strict=True)
+    return zip(times, values, strict=True), at
 
 
 def _integers(values: Sequence[float], largest: float) -> tuple[int, Sequence[int]]:

@@ -33,7 +33,7 @@ def kept(now: int, days: int | None, size: int | None, usage: Iterable[tuple[int
     for day, used in present[len(ahead) :]:
         size -= used
         if size < 0 and day < today:
-            first = max(first, (day + 1) * DAY)
+            first = (day + 1) * DAY
             break
     for day, used in ahead:
         size -= used

@@ -82,6 +82,14 @@ def test_buckets_of_a_device():
     ]
 
 
+def test_a_chunk_that_is_shorter_than_a_bucket_may_be_in_two():
+    chunk = encode([(START + MINUTE - 1, 1.0), (START + MINUTE, 3.0)])
+    assert device_buckets(Series(START, START + HOUR, MINUTE), [chunk]) == [
+        Bucket(START, 1, 1.0, 1.0, 1.0),
+        Bucket(START + MINUTE, 1, 3.0, 3.0, 3.0),
+    ]
+
+
 def test_what_lies_in_one_bucket_needs_no_blob():
     chunks = [Chunk(2, 1.0, 3.0, 4.0, START, START + 9, b""), Chunk(1, 5.0, 5.0, 5.0, START + SPAN, START + SPAN, b"")]
     assert device_buckets(Series(START, START + DAY, SPAN), chunks) == [
@@ -103,7 +111,8 @@ def test_buckets_of_a_fleet():
     ]
 
 
-def test_pages_hold_each_point_once_and_say_whether_more_follow():
+@pytest.mark.parametrize("limit", [1, 2, 3, 8])
+def test_pages_hold_each_point_once_and_say_whether_more_follow(limit):
     points = [(START + n // 2, float(n)) for n in range(20)]
     chunks = [encode([*points[:6], points[10]]), encode([*points[6:8], points[9], points[11]], part=1)]
     chunks.append(encode(points[12:18], part=2))
@@ -112,8 +121,8 @@ def test_pages_hold_each_point_once_and_say_whether_more_follow():
     expected = [point for point in points if first <= point[0] < last]
     found, after, more = [], None, True
     while more:
-        some, more = page(chunks, recent, first, last, 3, after)
-        assert len(some) == 3 or not more
+        some, more = page(chunks, recent, first, last, limit, after)
+        assert len(some) == limit or not more
         found += some
         after = some[-1]
     assert found == expected
@@ -127,6 +136,12 @@ def test_a_page_reads_no_more_chunks_than_it_takes():
         raise AssertionError("one chunk too many was read")
 
     assert page(chunks(), [], START, START + 10, 3) == ([(START, 1.0), (START + 1, 2.0), (START + 2, 3.0)], True)
+
+
+def test_more_follow_where_a_page_ends_with_a_chunk():
+    chunks = [encode([(START, 1.0), (START + 1, 2.0)]), encode([(START + 2, 3.0)])]
+    assert page(chunks, [], START, START + 10, 2) == ([(START, 1.0), (START + 1, 2.0)], True)
+    assert page(chunks, [], START, START + 10, 3)[1] is False
 
 
 def test_a_page_of_nothing():

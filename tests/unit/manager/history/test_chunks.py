@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from gateway.manager.history import FULL, MINUTE, SECOND, Chunk, decode, encode, merge, new_points
+from gateway.manager.history import FULL, HOUR, MINUTE, SECOND, Chunk, decode, encode, merge, new_points
 
 START = 20_700 * 86_400 * SECOND
 
@@ -84,7 +84,13 @@ def test_what_sensors_send_takes_few_bytes():
         slow.append((at, round(value, 2)))
         wild.append((at, round(chance.random() * 100, 2)))
     assert len(encode(slow).blob) < 1.1 * 360
-    assert len(encode(wild).blob) < 2.6 * 360
+    assert len(encode(wild).blob) < 2.4 * 360
+
+
+def test_a_random_byte_takes_little_more_than_a_byte():
+    """Its differences would take nine bits, and so two bytes each."""
+    chance = random.Random(1)
+    assert len(encode([(START + n * MINUTE, chance.randrange(256) / 100) for n in range(360)]).blob) < 1.25 * 360
 
 
 @pytest.mark.parametrize("blob", [b"", b"\2" + encode([(1, 2.0)]).blob[1:]])
@@ -137,6 +143,12 @@ def test_later_samples_are_appended_and_a_few_times_only():
         segments.append(chunk.blob[1])
         chunks = [chunk]
     assert segments == [2, 3, 4, 5, 6, 7, 8, 1, 2]
+
+
+def test_what_is_as_late_as_the_last_sample_is_not_appended():
+    chunks, _ = merge([], [*points(60), (START + HOUR, 5.0)])
+    ((chunk,), _) = merge(chunks, [(START + HOUR, 1.0)])
+    assert decode(chunk.blob) == [*points(60), (START + HOUR, 1.0), (START + HOUR, 5.0)]
 
 
 def test_a_small_part_is_made_anew():

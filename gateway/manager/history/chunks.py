@@ -16,6 +16,7 @@ done only where it gives back the same bits.
 import math
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -77,12 +78,13 @@ def decode(blob: bytes) -> list[Point]:
 def new_points(chunks: Sequence[Chunk], points: Sequence[Point]) -> list[Point]:
     """Those of `points`, in any order and any number of times, that no chunk has: each once, in order.
 
-    Equal are those of equal time and value; 0.0 and -0.0 are equal.
+    Equal are those of equal time and value; 0.0 and -0.0 are equal. Only chunks in whose time a point lies are decoded.
     """
     ordered = sorted(points)
     new = ordered[:1] + [point for before, point in pairwise(ordered) if point != before]
     for chunk in chunks:
-        if new and chunk.first <= new[-1][0] and new[0][0] <= chunk.last:
+        at = bisect_left(new, (chunk.first, -math.inf))
+        if at < len(new) and new[at][0] <= chunk.last:
             known = set(decode(chunk.blob))
             new = [point for point in new if point not in known]
     return new

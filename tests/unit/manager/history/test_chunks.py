@@ -113,6 +113,14 @@ def test_new_are_those_that_no_chunk_has_each_once_in_order():
     assert new_points([], []) == []
 
 
+def test_only_chunks_in_whose_time_a_point_lies_are_decoded():
+    unread = Chunk(2, 1.0, 1.0, 2.0, START + 5, START + 9, b"")
+    assert new_points([unread], [(START + 4, 1.0), (START + 10, 1.0)]) == [(START + 4, 1.0), (START + 10, 1.0)]
+    for at in (START + 5, START + 9):
+        with pytest.raises(ValueError, match="no chunk"):
+            new_points([unread], [(START, 1.0), (at, 1.0)])
+
+
 def test_two_values_at_one_time_are_two_samples_and_equal_ones_are_one():
     chunks, new = merge([], [(7, 2.0), (7, 1.0), (7, 2.0)])
     assert new == [(7, 1.0), (7, 2.0)]

@@ -33,7 +33,7 @@ lint: .venv/test.stamp ## linter, formatter, imports and types alone
 	$(BIN)/mypy
 
 coverage: .venv/test.stamp ## every branch of what decides has a test, 10 s
-	$(BIN)/coverage run -m pytest -q tests/unit/core tests/unit/protocol tests/unit/cloud/test_availability.py
+	$(BIN)/coverage run -m pytest -q tests/unit/core tests/unit/protocol tests/unit/cloud/test_availability.py tests/unit/manager/history
 	$(BIN)/coverage report
 
 faults: .venv/test.stamp ## fault scenarios in full size, 1 h; ARGS="-k outage" chooses

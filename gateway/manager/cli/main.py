@@ -16,7 +16,7 @@ from gateway.manager.cli import options, rollouts, tables
 from gateway.manager.cli.options import DataOption, DevicesArgument, FleetArgument, FleetFilter, JsonOption
 from gateway.manager.reports import device_reports
 from gateway.manager.rollouts.actions import check_names, require_device
-from gateway.manager.store import DEFAULT_DATA
+from gateway.manager.store import DEFAULT_DATA, Place
 
 HELP = "The embedded Edge Manager: a sagemaker-edge API and a model store."
 app = typer.Typer(name="manager", help=HELP, no_args_is_help=True)
@@ -45,21 +45,22 @@ def serve(
     ] = None,
     registered_ttl: Annotated[int, typer.Option(help="CacheTTL for a registered device, in seconds.")] = 300,
     unregistered_ttl: Annotated[int, typer.Option(help="CacheTTL for one that is not, in seconds.")] = 60,
+    max_connections: Annotated[int, typer.Option(help="Connections at once; further ones get 503.")] = 4096,
     power_safe: Annotated[bool, typer.Option(help="One fsync a call: a power cut loses nothing either.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
-    from gateway.manager.http import ServerConfig  # aiohttp takes 10 MB, which the gateway must not pay
+    from gateway.manager.http import ServerConfig  # with botocore, for which other commands do not wait
     from gateway.manager.process import read_access_key, serve_until_signal
 
     with options.exit_on_error():
         config = ServerConfig(
-            data=data,
+            place=Place(data),
             host=host,
             port=port,
             access_key=read_access_key(access_key, secret_key_file),
             registered_ttl=registered_ttl,
             unregistered_ttl=unregistered_ttl,
-            power_safe=power_safe,
+            max_connections=max_connections,
         )
         serve_until_signal(config)
 

@@ -4,5 +4,6 @@ async with start_server(ServerConfig(data=Path("data"))) as url:
     boto3.client("sagemaker-edge", endpoint_url=url, ...)
 """
 
-from gateway.manager.http.server import LOG, ServerConfig, make_app, start_server
+from gateway.manager.http.connection import Limits, ManagerServer
+from gateway.manager.http.server import LOG, ServerConfig, start_server
 from gateway.manager.http.signatures import AccessKey

@@ -3,5 +3,6 @@
 from gateway.manager.store.database import Database, open_database
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable
 from gateway.manager.store.recording import Heartbeat, LogEntry, PlanChange, Result, StoredDevice, plan_entry
+from gateway.manager.store.silence import sweep_silence
 from gateway.manager.store.store import DEFAULT_DATA, FILE, Place, Store, open_store
 from gateway.manager.store.transaction import DevicePlan, Transaction

@@ -5,6 +5,7 @@ committed survives a power cut. PostgreSQL is 15 or later; transactions are READ
 session, and no statement is prepared, so PgBouncer in transaction mode may stand before it.
 """
 
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,8 +69,11 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
 def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
     """Raises ManagerError: the URL is none, or psycopg is not installed."""
     try:
-        parsed = sa.make_url(url).set(drivername="postgresql+psycopg")
-    except sa.exc.ArgumentError:
+        parsed = sa.make_url(url)
+        if parsed.get_backend_name() not in ("postgresql", "postgres"):
+            raise ValueError(url)
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    except (sa.exc.ArgumentError, ValueError):
         raise ManagerError(
             f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name"
         ) from None
@@ -141,3 +145,23 @@ def reason(error: DBAPIError) -> str:
     """The driver's own words, in one line."""
     original: Any = error.orig
     return explain(original) if isinstance(original, sqlite3.Error) else " ".join(str(original).split())
+
+
+_ADVICE = (
+    ("password", "correct the user, or give the password by PGPASSWORD or PGPASSFILE"),
+    ("no pg_hba.conf entry", "allow that user, host and database in the server's pg_hba.conf"),
+    ("database .* does not exist", "create it (createdb), or correct --database"),
+    ("role .* does not exist", "create that user, or correct --database"),
+    ("permission denied", "make that user the owner of the database, or grant it CREATE on the schema"),
+    ("refused|resolve|timeout expired|unreachable", "start the server, or correct host and port of --database"),
+)
+
+
+def advice(error: DBAPIError) -> str:
+    """What to do, to stand after `reason`; empty where nothing is known, or where the reason says it.
+
+    A connection that fails has no SQLSTATE: only the words say why.
+    """
+    if isinstance(error.orig, sqlite3.Error):
+        return ""
+    return next((f"; {text}" for words, text in _ADVICE if re.search(words, str(error.orig))), "")

@@ -76,7 +76,7 @@ class Changes:
     latest: dict[tuple[int, MetricKey], Sample] = field(default_factory=dict)
     models: dict[tuple[int, str, str], ModelTimes] = field(default_factory=dict)
     results: dict[tuple[int, str], Result] = field(default_factory=dict)
-    samples: list[tuple[int, list[tuple[MetricKey, float, float]]]] = field(default_factory=list)
+    samples: list[tuple[int, Sequence[tuple[MetricKey, float, float]]]] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
     moved: dict[tuple[int, str], int] = field(default_factory=dict)
     """(fleet, state) -> by how many devices it grew."""
@@ -104,8 +104,8 @@ def _add(changes: Changes, device: StoredDevice, values: LatestValues, now: floa
         before = changes.latest.get((device.id, key))
         if before is None or sample.at >= before.at:
             changes.latest[device.id, key] = sample
-    if values.metrics:
-        changes.samples.append((device.id, [(key, each.at, each.value) for key, each in values.metrics.items()]))
+    if values.samples:
+        changes.samples.append((device.id, values.samples))
     for (name, version), times in values.models.items():
         known = changes.models.get((device.id, name, version))
         changes.models[device.id, name, version] = times if known is None else known.later(times)

@@ -7,20 +7,28 @@ from gateway.manager.api import to_us
 from gateway.manager.store import bulk
 from gateway.manager.store.heartbeats import STATE_COLUMNS, add_devices, add_log, state_from
 from gateway.manager.store.recording import LogEntry, state_entry
+from gateway.manager.store.store import Store
 from gateway.manager.store.tables import DEVICE_STATES
 
 MOST = 1000
 """Devices of one transaction."""
 
 
-def overdue(connection: sa.Connection, now: float) -> list[int]:
-    """The devices that are silent at `now` and not stored as such, at most MOST."""
+def sweep_silence(store: Store, now: float) -> bool:
+    """Stores the state of devices that are silent at `now`; True: there may be more."""
+    devices = store.read(lambda transaction: _overdue(transaction.connection, now))
+    if devices:
+        store.write(lambda transaction: _store_silence(transaction.connection, devices, now))
+    return len(devices) == MOST
+
+
+def _overdue(connection: sa.Connection, now: float) -> list[int]:
     select = sa.select(DEVICE_STATES.c.device).where(DEVICE_STATES.c.due < to_us(now)).limit(MOST)
     return list(connection.scalars(select))
 
 
-def store_silence(connection: sa.Connection, devices: list[int], now: float) -> int:
-    """Stores the state of those that are silent still. How many."""
+def _store_silence(connection: sa.Connection, devices: list[int], now: float) -> None:
+    """Of those that are silent still."""
     is_one, parameters = bulk.numbers(connection, devices)
     rest = f"FROM device_states WHERE device {is_one}"
     if connection.dialect.name == "postgresql":
@@ -37,4 +45,3 @@ def store_silence(connection: sa.Connection, devices: list[int], now: float) -> 
             connection.execute(update.values(state=found, due=None))
     add_log(connection, entries)
     add_devices(connection, moved)
-    return len(entries)

@@ -19,10 +19,10 @@ from sqlalchemy.exc import DBAPIError
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.store import engine as engines
+from gateway.manager.store import formats
 from gateway.manager.store.heartbeats import record
 from gateway.manager.store.names import MetricNames
 from gateway.manager.store.recording import Heartbeat, Result
-from gateway.manager.store.tables import METADATA
 from gateway.manager.store.transaction import Transaction
 
 DEFAULT_DATA = Path("edge-manager-data")
@@ -52,17 +52,17 @@ def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store
     or where it cannot be used.
     """
     if place.url is not None:
-        return Store(_prepared(engines.postgresql_engine(place.url, read_only=read_only), create))
+        return Store(_prepared(engines.postgresql_engine(place.url, read_only=read_only), create, None))
     path = place.data / FILE
     if not create and not path.is_file():
         hint = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
         raise ManagerError(f"no Edge Manager data in {place.data.absolute()}: {hint}")
     try:
         if read_only:
-            return Store(engines.sqlite_engine(path, read_only=True))
+            return Store(_prepared(engines.sqlite_engine(path, read_only=True), False, path))
         place.data.mkdir(parents=True, exist_ok=True)
         with _opening_lock(place.data):
-            return Store(_prepared(engines.sqlite_engine(path), create))
+            return Store(_prepared(engines.sqlite_engine(path), create, path))
     except OSError as error:
         raise ManagerError(f"the manager's database: {explain(error, path)}") from error
 
@@ -75,10 +75,27 @@ def _opening_lock(data: Path) -> Iterator[None]:
         yield
 
 
-def _prepared(engine: sa.Engine, create: bool) -> sa.Engine:
-    with engines.translated(engine), engine.begin() as connection:
-        METADATA.create_all(connection)
+def _prepared(engine: sa.Engine, create: bool, path: Path | None) -> sa.Engine:
+    """The engine of a database in the newest format. `create`: it may be made, or changed. `path`: of a SQLite file."""
+    try:
+        if not create:
+            formats.require_newest(engine)
+            return engine
+        formats.bring_to_newest(engine)
+        if engine.dialect.name == "sqlite":
+            formats.make_shrinkable(engine)
+    except DBAPIError as error:
+        engine.dispose()
+        detail = f"{engines.reason(error)}{engines.advice(error)}" if path is None else explain(_cause(error), path)
+        raise ManagerError(f"{engines.where(engine)}: {detail}") from error
+    except BaseException:
+        engine.dispose()
+        raise
     return engine
+
+
+def _cause(error: DBAPIError) -> Exception:
+    return error.orig if isinstance(error.orig, Exception) else error
 
 
 class Store:
@@ -97,6 +114,14 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def check_reads(self) -> None:
+        """Raises StoreUnavailable where the database cannot be read."""
+        self.read(lambda transaction: transaction.has_devices(""))
+
+    def check_writes(self) -> None:
+        """Raises StoreUnavailable where the database takes no changes."""
+        self.write(lambda transaction: transaction.touch())
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """`work` sees the database as it was at one moment, and must not write."""

@@ -36,6 +36,7 @@ from gateway.manager.store.tables import (
     ROLLOUT_COUNTS,
     ROLLOUT_DEVICES,
     SAMPLE_CHUNKS,
+    TASKS,
 )
 
 NEVER_HEARD = "never heard"
@@ -62,6 +63,11 @@ class Transaction:
         self.connection = connection
         dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
         self._insert = dialect.insert
+
+    def touch(self) -> None:
+        """A change that changes nothing."""
+        insert = self._insert(TASKS).values(name="touch", done=0.0)
+        self.connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"done": TASKS.c.done + 1}))
 
     def fleet_id(self, fleet: str) -> int | None:
         """None: no device was ever registered in it."""

@@ -23,6 +23,29 @@ def test_of_samples_with_one_time_the_last_is_kept():
     assert heartbeat(AgentMetrics=[metric(1, 5), metric(2, 5)]).metrics == {HEAP: Sample(2.0, 5.0)}
 
 
+def test_every_sample_is_kept_with_its_own_time():
+    model = {"ModelName": "kws1", "ModelVersion": "1", "ModelMetrics": [metric(4, 2)]}
+    kept = heartbeat(AgentMetrics=[metric(1, 5), metric(2, 9), metric(1, 5), {"Value": 3}], Models=[model])
+    assert kept.samples == [
+        (HEAP, 5.0, 1.0),
+        (HEAP, 9.0, 2.0),
+        (HEAP, 5.0, 1.0),
+        (MetricKey("", "", "", ""), NOW, 3.0),
+        (MetricKey("kws1", "1", "sys", "free-heap"), 2.0, 4.0),
+    ]
+    assert all(type(number) is float for _, *numbers in kept.samples for number in numbers)
+
+
+def test_what_the_device_announces_is_no_sample():
+    announced = [{"Dimension": "liveness", "MetricName": name, "Value": 1} for name in ("state", "seconds")]
+    of_model = {"ModelName": "kws1", "ModelVersion": "1", "ModelMetrics": announced[:1]}
+    assert heartbeat(AgentMetrics=announced).samples == []
+    assert heartbeat(AgentMetrics=announced[1:]).samples == []
+    kept = heartbeat(AgentMetrics=[metric(), *announced], Models=[of_model])
+    assert [key for key, _, _ in kept.samples] == list(kept.metrics)
+    assert list(kept.metrics) == [HEAP, MetricKey("kws1", "1", "liveness", "state")]
+
+
 def test_what_is_left_out():
     kept = heartbeat(AgentMetrics=[{"Value": 7}, {"MetricName": "free-heap"}])
     assert kept.metrics == {MetricKey("", "", "", ""): Sample(7.0, NOW)}

@@ -1,14 +1,16 @@
 """What no SDK sends: odd paths, broken bodies; and headers, the health, a database that fails."""
 
 import asyncio
+import contextlib
 import json
+import sqlite3
 
 import aiohttp
 import pytest
-from aiohttp.test_utils import TestClient, TestServer
 
 from gateway.manager import ManagerError
-from gateway.manager.http import AccessKey, ServerConfig, make_app, start_server
+from gateway.manager.http import AccessKey, Limits, ManagerServer, ServerConfig, make_handler, start_server
+from gateway.manager.store import FILE
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 
@@ -17,8 +19,11 @@ WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 async def client(tmp_path, database):
     database.register("f", "d", 1.0)
     config = ServerConfig(data=tmp_path, max_body=10_000)
-    async with TestClient(TestServer(make_app(config, database))) as made:
-        yield made
+    server = ManagerServer(make_handler(config, database), Limits(max_body=config.max_body))
+    port = await server.start("127.0.0.1", 0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        yield session
+    await server.close()
 
 
 async def raw_request(port: int, request: str) -> tuple[int, dict[str, str]]:
@@ -86,20 +91,53 @@ async def test_every_response_has_its_own_request_id(client, method, path, statu
     seen = set()
     for _ in range(2):
         answered, headers = await raw_request(
-            client.port, f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+            client._base_url.port, f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
         )
         assert answered == status
         seen.add(headers["x-amzn-requestid"])
     assert len(seen) == 2
 
 
-async def test_a_database_that_fails_is_an_internal_error(client, database):
-    assert await (await client.get("/healthz")).json() == {"status": "ok"}
+async def test_what_nobody_expects_is_an_internal_error(client, database):
     database.close()
     answer = await client.post("/GetDeployments", json=WHO)
     assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (400, "InternalServiceException")
     assert "Message" in await answer.json()
-    assert (await client.get("/healthz")).status == 503
+
+
+async def test_calls_are_to_be_repeated_while_the_database_takes_no_changes(client, database):
+    database.connection.execute("PRAGMA query_only = ON")
+    answer = await client.post("/SendHeartbeat", json=WHO | {"AgentVersion": "1"})
+    assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (503, "ServiceUnavailableException")
+    assert answer.headers["Retry-After"] == "1"
+    assert (await client.post("/GetDeviceRegistration", json=WHO)).status == 200
+    database.connection.execute("PRAGMA query_only = OFF")
+    assert (await client.post("/SendHeartbeat", json=WHO | {"AgentVersion": "1"})).status == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_the_pages_of_a_sound_manager(client, method):
+    for path in ("/healthz", "/readyz"):
+        answer = await client.request(method, path)
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert method == "HEAD" or await answer.json() == {"status": "ok"}
+    assert (await client.request(method, "/metrics")).status == 404
+
+
+async def test_a_database_that_can_only_be_read(client, tmp_path):
+    """By a lock of another process, which lets readers in."""
+    with contextlib.closing(sqlite3.connect(tmp_path / FILE)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert (await client.get("/healthz")).status == 200
+        answer = await client.get("/readyz")
+    assert (answer.status, await answer.json()) == (503, {"status": "failing"})
+
+
+async def test_a_database_that_cannot_be_read(client, database, tmp_path):
+    database.close()
+    (tmp_path / FILE).write_bytes(b"no database")
+    answers = await asyncio.gather(*(client.get(path) for path in ["/healthz", "/readyz"] * 10))
+    assert {answer.status for answer in answers} == {503}
 
 
 async def test_health_needs_no_signature_and_all_else_does(tmp_path):

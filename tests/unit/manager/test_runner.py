@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from gateway.manager import ManagerError
 from gateway.manager.api import ModelDefinition
-from gateway.manager.grouped_operations import EdgeApi
+from gateway.manager.operations import EdgeApi
 from gateway.manager.reports import rollout_report
 from gateway.manager.rollouts import (
     AT_ONCE,

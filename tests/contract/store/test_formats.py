@@ -71,7 +71,9 @@ def opened(place: Place, *, create: bool = True, read_only: bool = False) -> Ite
 
 def rows(database: Path | Store, select: str) -> list[tuple[Any, ...]]:
     if isinstance(database, Store):
-        return database.read(lambda transaction: [tuple(row) for row in transaction.connection.execute(sa.text(select))])
+        return database.read(
+            lambda transaction: [tuple(row) for row in transaction.connection.execute(sa.text(select))]
+        )
     with closing(sqlite3.connect(database)) as connection:
         return connection.execute(select).fetchall()
 

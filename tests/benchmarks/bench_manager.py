@@ -2,7 +2,8 @@
 
 Compared are systems: a checkout, over SQLite or PostgreSQL, in so many processes. A checkout whose `serve` has
 `--power-safe` runs without it and with it. Rounds go from system to system; the ratio of each figure is taken to the
-first system's in the same round. Nothing but loopback is used, and all that is started is ended.
+first system's in the same round. On a machine that does other things the CPU of a call says more than the rate does.
+Nothing but loopback is used, and all that is started is ended.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,7 +48,7 @@ from tests.support.process_memory import resident
 
 METRICS = 5
 """Of one heartbeat."""
-WARM_S = 1.0
+WARM_S = 0.3
 SAMPLE = 20_000
 """Of a million devices so many have a deployment, evenly spread: each has to fetch it before GetDeployments counts."""
 COMMANDS = 20_000
@@ -66,6 +67,8 @@ ACCEPTED = "edge_gateway_heartbeats_accepted_total"
 
 Figures = dict[str, float]
 """What one run of one system showed, by its name. A name says its unit."""
+Rounds = dict[str, list[dict[System, Figures]]]
+"""Part -> what each system showed in each round."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Bench:
 
     @contextmanager
     def manager(self, system: System) -> Iterator[Manager]:
-        """A fresh one, with its tables, that does not run."""
+        """A fresh one, with its tables, which does not run."""
         with manager(system, self.folder, self.signed) as made:
             if made.server and not made.server.pid:
                 made.server.pid = self.postgres_pid
@@ -99,17 +102,21 @@ class Bench:
             yield made
 
 
-def counted(bench: Bench, target: Manager, operation: str, **job: object) -> tuple[Seen, Figures]:
-    """Calls to saturation, and what each took of the processors."""
+def counted(
+    bench: Bench, target: Manager, operation: str, *, fresh: bool = True, **job: object
+) -> tuple[Seen, Figures]:
+    """Calls to saturation, and what each took of the processors; with all since the last reading if not `fresh`."""
     server = target.server
-    cpu_before, written = target.cpu(), target.written()
-    of_server = server.cpu() if server else 0.0
+    if fresh:
+        target.cpu_since()
+    written = target.written()
     seen = bench.calls(target, operation, warm=WARM_S, **job)
+    used, of_server = target.cpu_since()
     each = 1e6 / seen.all_calls
     found = {
         "calls/s": seen.calls / seen.seconds,
         "p99 ms at full rate": seen.ms[1],
-        "CPU us a call": (target.cpu() - cpu_before) * each,
+        "CPU us a call": used * each,
         "bytes written a call": (target.written() - written) / seen.all_calls,
     }
     if seen.cpu > LOADER_FULL * seen.seconds:
@@ -118,7 +125,7 @@ def counted(bench: Bench, target: Manager, operation: str, **job: object) -> tup
             file=sys.stderr,
         )
     if server and server.pid:
-        found["PostgreSQL's CPU us a call"] = (server.cpu() - of_server) * each
+        found["PostgreSQL's CPU us a call"] = of_server * each
     return seen, found
 
 
@@ -140,33 +147,61 @@ def fetched(bench: Bench, target: Manager, devices: int, stride: int = 1) -> Non
     bench.calls(target, "GetDeployments", devices=devices, stride=stride, count=devices)
 
 
-def rates(bench: Bench, system: System, parts: Sequence[str]) -> dict[str, Figures]:
-    """The parts heartbeats, deployments and latency, of 1,000 devices."""
+def rates(bench: Bench, compared: Sequence[System], parts: Sequence[str], rounds: int) -> Rounds:
+    """The parts heartbeats, deployments and latency, of 1,000 devices.
+
+    All systems run all the time, and are called in turn: other work of the machine meets each of them alike.
+    """
+    found: Rounds = {part: [] for part in parts}
+    with ExitStack() as stack:
+        targets = {system: stack.enter_context(bench.manager(system)) for system in compared}
+        for target in targets.values():
+            prepare(bench, target)
+        sizes, heartbeats = [target.size() for target in targets.values()], dict.fromkeys(compared, 0)
+        with ExitStack() as running:
+            for target in targets.values():
+                running.enter_context(target.serving())
+                target.cpu_since()
+            for _ in range(rounds):
+                seen = {system: one_turn(bench, target, parts) for system, target in targets.items()}
+                for part, turns in found.items():
+                    turns.append({system: figures[part] for system, (figures, _) in seen.items()})
+                heartbeats = {system: count + seen[system][1] for system, count in heartbeats.items()}
+        for (system, target), before in zip(targets.items(), sizes, strict=True):
+            if "heartbeats" in parts:
+                found["heartbeats"][0][system]["bytes kept a call"] = (target.size() - before) / heartbeats[system]
+    return found
+
+
+def prepare(bench: Bench, target: Manager) -> None:
+    """1,000 devices, each with a deployment that it fetched, and with the rows of its newest values."""
+    target.register(1_000)
+    with target.serving():
+        target.deploy()
+        wait_for_rollout(target)
+        fetched(bench, target, 1_000)
+        bench.calls(target, "SendHeartbeat", count=1_000)
+
+
+def one_turn(bench: Bench, target: Manager, parts: Sequence[str]) -> tuple[dict[str, Figures], int]:
+    """The figures of each part, and how many heartbeats that took.
+
+    What the manager does of itself while others are called counts to the heartbeats.
+    """
     found: dict[str, Figures] = {}
-    with bench.manager(system) as target:
-        target.register(1_000)
-        with target.serving():
-            target.deploy()
-            wait_for_rollout(target)
-            fetched(bench, target, 1_000)
-            bench.calls(target, "SendHeartbeat", count=1_000)  # the newest values have their rows
-        before = target.size()
-        with target.serving():
-            full = 0.0
-            heartbeats = 0
-            if "heartbeats" in parts or "latency" in parts:
-                seen, found["heartbeats"] = counted(bench, target, "SendHeartbeat")
-                full, heartbeats = found["heartbeats"]["calls/s"], seen.all_calls
-            if "latency" in parts:
-                half = bench.calls(target, "SendHeartbeat", rate=full / 2, warm=WARM_S)
-                heartbeats += half.all_calls
-                names = ("p50 ms", "p99 ms", "p99.9 ms")
-                found["latency"] = {"calls/s": half.calls / half.seconds} | dict(zip(names, half.ms, strict=True))
-            if "deployments" in parts:
-                found["deployments"] = counted(bench, target, "GetDeployments")[1]
-        if heartbeats:
-            found["heartbeats"]["bytes kept a call"] = (target.size() - before) / heartbeats
-    return {part: found[part] for part in parts if part in found}
+    heartbeats = 0
+    if "heartbeats" in parts or "latency" in parts:
+        seen, found["heartbeats"] = counted(bench, target, "SendHeartbeat", fresh=False)
+        heartbeats = seen.all_calls
+    if "latency" in parts:
+        half = bench.calls(target, "SendHeartbeat", rate=found["heartbeats"]["calls/s"] / 2, warm=WARM_S)
+        heartbeats += half.all_calls
+        names = ("p50 ms", "p99 ms", "p99.9 ms")
+        found["latency"] = {"calls/s": half.calls / half.seconds} | dict(zip(names, half.ms, strict=True))
+    if "deployments" in parts:
+        found["deployments"] = counted(bench, target, "GetDeployments")[1]
+    target.cpu_since()
+    return found, heartbeats
 
 
 def million(bench: Bench, system: System) -> Figures:
@@ -324,19 +359,25 @@ def together(bench: Bench, system: System) -> Figures:
 
 
 RATES = ("heartbeats", "deployments", "latency")
-OTHERS: dict[str, Callable[[Bench, System], Figures]] = {
-    "gateway": together,
-    "commands": commands,
-    "history": history,
-    "million": million,
+RATES_ROUNDS = 7
+OTHERS: dict[str, tuple[Callable[[Bench, System], Figures], int]] = {
+    "gateway": (together, 3),
+    "commands": (commands, 1),
+    "history": (history, 1),
+    "million": (million, 1),
 }
+"""What measures a part, with fresh managers in each round, and how many rounds there are if nothing is said."""
 
 
-def one_round(bench: Bench, system: System, parts: Sequence[str]) -> dict[str, Figures]:
-    """The figures of each part."""
+def measured(bench: Bench, compared: Sequence[System], parts: Sequence[str], rounds: int) -> Rounds:
+    """`rounds` 0: each part has as many as it has by default."""
     chosen = [part for part in parts if part in RATES]
-    found = rates(bench, system, chosen) if chosen else {}
-    return found | {part: OTHERS[part](bench, system) for part in parts if part in OTHERS}
+    found = rates(bench, compared, chosen, rounds or RATES_ROUNDS) if chosen else {}
+    for part in parts:
+        if part in OTHERS:
+            measure, usual = OTHERS[part]
+            found[part] = [{system: measure(bench, system) for system in compared} for _ in range(rounds or usual)]
+    return found
 
 
 def capacity(load: Loader, signed: bool) -> Seen:
@@ -371,18 +412,17 @@ def shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def rows(rounds: Sequence[dict[System, dict[str, Figures]]]) -> Iterator[Row]:
+def rows(found: Rounds) -> Iterator[Row]:
     """Of the figures that a system has; a ratio where the first system has it too, and neither is 0 or infinite."""
-    first = next(iter(rounds[0]))
-    names = {(part, name): None for found in rounds[0].values() for part, fig in found.items() for name in fig}
-    for part, name in names:
-        for system in rounds[0]:
-            values = [each[system].get(part, {}).get(name) for each in rounds]
-            base = [each[first].get(part, {}).get(name) for each in rounds]
-            pairs = [(value, of) for value, of in zip(values, base, strict=True) if value is not None]
-            usable = [value / of for value, of in pairs if of and of < float("inf") and value < float("inf")]
-            if pairs:
-                yield Row(part, name, str(system), [value for value, _ in pairs], usable)
+    for part, rounds in found.items():
+        first, *_ = rounds[0]
+        for name in {name: None for figures in rounds[0].values() for name in figures}:
+            for system in rounds[0]:
+                pairs = [(each[system].get(name), each[first].get(name)) for each in rounds]
+                values = [value for value, _ in pairs if value is not None]
+                usable = [value / of for value, of in pairs if value and of and max(value, of) < float("inf")]
+                if values:
+                    yield Row(part, name, str(system), values, usable)
 
 
 def show(found: list[Row], about: dict[str, str]) -> None:
@@ -416,8 +456,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--processes", default="1", help="of one PostgreSQL: 1,2,4")
     parser.add_argument("--postgres-pid", type=int, default=0, help="of the server of that URL, for its CPU")
     parser.add_argument("--devices", type=int, default=1_000_000, help="of the part million")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each rate")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each rate")
+    parser.add_argument("--rounds", type=int, default=0, help="else as many as suit each part")
     parser.add_argument("--only", default="heartbeats,deployments,latency", help=",".join(parts))
     parser.add_argument("--signed", action="store_true", help="calls are signed, and signatures checked")
     parser.add_argument("--folder", type=Path, help="where data are kept; should be on the disk that is meant")
@@ -444,8 +484,7 @@ def main(words: Sequence[str]) -> None:
             f"{alone.calls / alone.seconds:,.0f} calls/s, {alone.cpu / alone.all_calls * 1e6:.0f} us"
         )
         bench = Bench(load, given.folder, given.seconds, given.devices, given.signed, given.postgres_pid)
-        rounds = [{system: one_round(bench, system, parts) for system in compared} for _ in range(given.rounds)]
-    found = list(rows(rounds))
+        found = list(rows(measured(bench, compared, parts, given.rounds)))
     if given.json:
         print(json.dumps({"environment": about, "figures": [vars(row) for row in found]}))
     else:

@@ -188,6 +188,7 @@ class Manager:
     ports: list[int] = field(default_factory=list)
     children: list[subprocess.Popen[str]] = field(default_factory=list)
     start_s: float = 0.0
+    _read: tuple[float, float] = (0.0, 0.0)
 
     @property
     def data(self) -> Path:
@@ -265,6 +266,11 @@ class Manager:
     def cpu(self) -> float:
         """Seconds of all its processes."""
         return sum(cpu(child.pid) for child in self.children)
+
+    def cpu_since(self) -> tuple[float, float]:
+        """Seconds of its processes, and of its PostgreSQL's, since this was asked last."""
+        before, self._read = self._read, (self.cpu(), self.server.cpu() if self.server else 0.0)
+        return self._read[0] - before[0], self._read[1] - before[1]
 
     def written(self) -> int:
         """Bytes that its processes and those of its PostgreSQL had written to a disk."""

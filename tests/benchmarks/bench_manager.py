@@ -58,6 +58,8 @@ WAITING = 30_000
 HISTORY_DEVICES = 10
 HISTORY_STEP_S = 300.0
 WEEK_S = 7 * 86_400.0
+STALLED_S = 20.0
+"""Without one more heartbeat, gateway and manager will not come to the end."""
 LOADER_FULL = 0.8
 """Of a core; a loader that takes more is perhaps what is measured."""
 ROLLOUT_S = 600.0
@@ -120,10 +122,8 @@ def counted(
         "bytes written a call": (target.written() - written) / seen.all_calls,
     }
     if seen.cpu > LOADER_FULL * seen.seconds:
-        print(
-            f"{target.system}: the loader took {seen.cpu / seen.seconds:.0%} of a core, and may be the limit",
-            file=sys.stderr,
-        )
+        warning = f"the loader took {seen.cpu / seen.seconds:.0%} of a core, and may be the limit"
+        print(f"{target.system}: {warning}", file=sys.stderr)
     if server and server.pid:
         found["PostgreSQL's CPU us a call"] = of_server * each
     return seen, found
@@ -325,7 +325,7 @@ def drained(here: Environment, target: Manager, reader: "subprocess.Popen[str]",
     """Until the manager has accepted all, by the gateway's metrics, which are read ten times a second."""
     first, before, began = accepted(port), 0.0, time.monotonic()
     done, now, last = first, began, began
-    while done < WAITING and now - last < 20:
+    while done < WAITING and now - last < STALLED_S:
         time.sleep(0.1)
         found, now = accepted(port), time.monotonic()
         if not first and found:

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -104,16 +104,24 @@ class Server:
         """Seconds of all its processes, those included that ended."""
         if not self.pid:
             return 0.0
+        of_children = self._sum(cpu, self._children())
         ticks = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:15]
-        own = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-        return own + sum(map(cpu, self._children()))
+        return of_children + sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def written(self) -> int:
         """Bytes that they had written to a disk."""
-        return sum(map(written, (self.pid, *self._children()))) if self.pid else 0
+        return int(self._sum(written, [self.pid, *self._children()])) if self.pid else 0
 
     def _children(self) -> list[int]:
         return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def _sum(self, measure: Callable[[int], float], pids: Iterable[int]) -> float:
+        """Without those that ended meanwhile: the postmaster has theirs then."""
+        total = 0.0
+        for pid in pids:
+            with suppress(OSError):
+                total += measure(pid)
+        return total
 
     def size(self) -> int:
         """Bytes of tables and indexes; what waits in the WAL comes there too."""
@@ -138,18 +146,7 @@ def postgres(database: str, folder: Path | None) -> Iterator[Server]:
         if user:
             Path(own).chmod(0o755)
             shutil.chown(data, user)
-        initdb = [
-            str(binaries / "initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-        ]
+        initdb = [str(binaries / "initdb"), *"-U postgres -A trust -E UTF8 --locale=C -D".split(), str(data)]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=user, cwd="/")
         settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200")
         command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port)]
@@ -201,7 +198,7 @@ class Manager:
     @property
     def fleet(self) -> str:
         """Its own in each run: a PostgreSQL that is given keeps what came before."""
-        return f"fleet-{self.folder.name[-8:]}".replace("_", "-")
+        return f"fleet-{self.folder.name[-8:]}".replace("_", "0")
 
     @contextmanager
     def serving(self) -> Iterator[None]:

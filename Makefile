@@ -46,7 +46,7 @@ bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_files.py
 	$(BIN)/python tests/benchmarks/bench_acl.py
-	$(BIN)/python tests/benchmarks/bench_manager.py --seconds 2
+	$(BIN)/python tests/benchmarks/bench_manager.py
 
 budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals
 	$(BIN)/python -m tests.device.budgets.sdk_budgets

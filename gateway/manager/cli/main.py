@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import options, rollouts, tables
+from gateway.manager.cli import moving, options, rollouts, tables
 from gateway.manager.cli.options import (
     DatabaseOption,
     DataOption,
@@ -143,6 +143,7 @@ def list_devices(
 
 
 app.add_typer(rollouts.app)
+app.add_typer(moving.app)
 
 
 @app.command("status")

@@ -99,6 +99,7 @@ def _array(column: sa.Column[Any]) -> str:
         sa.Integer: "integer",
         sa.Double: "float8",
         sa.Text: "text",
+        sa.Boolean: "boolean",
         sa.LargeBinary: "bytea",
     }
     return f"%s::{names[type(column.type)]}[]"

@@ -9,7 +9,6 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
+from gateway.manager.place import Place
 from gateway.manager.store import engine as engines
 from gateway.manager.store import formats
 from gateway.manager.store.heartbeats import record
@@ -25,8 +25,6 @@ from gateway.manager.store.names import MetricNames
 from gateway.manager.store.recording import Heartbeat, Result
 from gateway.manager.store.transaction import Transaction
 
-DEFAULT_DATA = Path("edge-manager-data")
-"""The data directory of `serve` and the other commands where none is given: in the current directory."""
 FILE = "manager.sqlite3"
 LOCK = "opening.lock"
 ATTEMPTS = 10
@@ -35,14 +33,6 @@ ATTEMPTS = 10
 T = TypeVar("T")
 OnResults = Callable[[Transaction, Mapping[tuple[int, str], Result], float], set[int]]
 """(transaction, results by device and deployment, now) -> the rollouts for which a step may follow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the database is: a PostgreSQL URL, else `manager.sqlite3` in the directory `data`."""
-
-    data: Path = DEFAULT_DATA
-    url: str | None = None
 
 
 def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.manager import Database, open_database
+from gateway.manager.store import Database, open_database
 
 
 @pytest.fixture

@@ -27,11 +27,12 @@ from gateway.errors import explain
 from gateway.lock import FILE as LOCK_FILE
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
+from gateway.manager.place import Place
 from gateway.manager.store import engine as engines
 from gateway.manager.store import formats
 from gateway.manager.store.copying import OnRows, copy_rows, count_rows, require_empty
 from gateway.manager.store.object_store import CHUNK, ObjectStore
-from gateway.manager.store.store import FILE, LOCK, Place, Store, open_store
+from gateway.manager.store.store import FILE, LOCK, Store, open_store
 
 MANIFEST = "backup.json"
 OBJECTS = "objects"

@@ -8,17 +8,13 @@ import typer
 from rich.console import Console
 
 from gateway.manager.cli import options
-from gateway.manager.cli.options import DataOption
-from gateway.manager.store import DEFAULT_DATA, Place
+from gateway.manager.cli.options import DatabaseOption, DataOption
+from gateway.manager.place import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
     from gateway.manager.store.moving import Backup
 
 app = typer.Typer()
-
-DatabaseOption = Annotated[
-    str | None, typer.Option("--database", metavar="URL", envvar="EDGE_MANAGER_DATABASE", help="postgresql://...")
-]
 
 
 @app.command()

@@ -21,26 +21,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import explain
 from gateway.lock import FILE as LOCK_FILE
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
+from gateway.manager.place import Place
 from gateway.manager.store import engine as engines
 from gateway.manager.store import formats
 from gateway.manager.store.copying import OnRows, copy_rows, count_rows, require_empty
 from gateway.manager.store.object_store import CHUNK, ObjectStore
-from gateway.manager.store.store import FILE, LOCK, Place, Store, open_store
-from gateway.manager.store.tables import DEVICES
+from gateway.manager.store.store import FILE, LOCK, Store, open_store
 
 MANIFEST = "backup.json"
 OBJECTS = "objects"
 _RESTORING = ".restore-"
 """Beginning of a folder's name in the data directory that a restore fills, and moves its content out of."""
 
-_DEVICES = sa.select(sa.func.count()).select_from(DEVICES)
+_DAMAGES = (tarfile.TarError, sqlite3.Error, zlib.error, gzip.BadGzipFile, EOFError, ValueError, KeyError, TypeError)
 _Seen = dict[str, dict[str, Any]]
 """Name in the archive -> size in bytes and SHA-1 in hex."""
 
@@ -82,7 +81,7 @@ def write_backup(place: Place, file: Path, *, force: bool = False) -> Backup:
         raise ManagerError(f"{file} exists: give another name" + ("" if file.is_dir() else ", or --force"))
     with _files_explained(file.parent), tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as made:
         folder = Path(made)
-        devices = _snapshot(place, folder)
+        devices = _snapshot(place, folder / FILE)
         archive = folder / "archive"
         mode = "w:gz" if file.name.endswith((".gz", ".tgz")) else "w:"
         with archive.open("wb") as out:
@@ -113,15 +112,14 @@ def restore_backup(file: Path, place: Place) -> Backup:
         folder = Path(tempfile.mkdtemp(prefix=_RESTORING, dir=place.data))
         stack.callback(shutil.rmtree, folder)
         backup = _extract(file, folder)
-        with contextlib.closing(open_store(Place(folder), create=True)) as source:
-            _check(source)
+        with contextlib.closing(open_store(Place(folder), create=True)) as source:  # in the newest format then
             if target is not None:
                 with _explained(target), source.engine.begin() as reading, target.engine.begin() as writing:
                     formats.lock(writing)
                     copy_rows(reading, writing)
                     _put_in_place(folder, place.data, OBJECTS)
         if target is None:
-            _close_file(folder / FILE)
+            _check(folder / FILE)
             _put_in_place(folder, place.data, OBJECTS, FILE)
     return backup
 
@@ -192,6 +190,8 @@ def _extract(file: Path, folder: Path) -> Backup:
         for name in seen.keys() | manifest["files"].keys() | {FILE}:
             if seen.get(name) != manifest["files"].get(name):
                 raise tarfile.TarError(f"{name} is not what was written")
+        if _check(folder / FILE) != manifest["devices"]:
+            raise tarfile.TarError(f"{FILE} has not as many devices as were written")
         return Backup(manifest["created"], manifest["devices"], len(seen) - 1)
 
 
@@ -217,21 +217,21 @@ def _write(path: Path, content: IO[bytes], modified: float) -> dict[str, Any]:
 # -- the database --
 
 
-def _snapshot(place: Place, folder: Path) -> int:
-    """The database as it is at one moment, as a SQLite file in `folder`. How many devices it has."""
+def _snapshot(place: Place, path: Path) -> int:
+    """The database as it is at one moment, as the SQLite file `path`. How many devices it has."""
     with contextlib.closing(open_store(place, create=False)) as source, _explained(source):
         if place.url is None:
-            with contextlib.closing(sqlite3.connect(folder / FILE)) as copy, _raw(source) as connection:
+            with contextlib.closing(sqlite3.connect(path)) as copy, _raw(source) as connection:
                 connection.backup(copy)
-        with contextlib.closing(open_store(Place(folder), create=True)) as target:
-            if place.url is not None:
-                reads = source.engine.execution_options(reads=True)
-                with reads.begin() as reading, target.engine.begin() as writing:
-                    copy_rows(reading, writing)
-            _check(target)
-            devices: int = target.read(lambda transaction: transaction.connection.execute(_DEVICES).scalar_one())
-    _close_file(folder / FILE)
-    return devices
+        else:
+            reads = source.engine.execution_options(reads=True)
+            with (
+                contextlib.closing(open_store(Place(path.parent), create=True)) as target,
+                reads.begin() as reading,
+                target.engine.begin() as writing,
+            ):
+                copy_rows(reading, writing)
+        return _check(path)
 
 
 @contextlib.contextmanager
@@ -243,23 +243,18 @@ def _raw(store: Store) -> Iterator[sqlite3.Connection]:
         pooled.close()
 
 
-def _check(store: Store) -> None:
-    """Raises ManagerError where the file is damaged."""
-
-    def work(connection: sa.Connection) -> list[str]:
-        return list(connection.exec_driver_sql("PRAGMA integrity_check(1)").scalars())
-
-    found = store.read(lambda transaction: work(transaction.connection))
-    if found != ["ok"]:
-        raise ManagerError(f"the manager's database is damaged ({' '.join(found)[:200]}): put a copy in its place")
-
-
-def _close_file(path: Path) -> None:
-    """Everything is in the one file then, and on the disk."""
+def _check(path: Path) -> int:
+    """How many devices it has; all of it is in that one file then, and on the disk. Raises ManagerError where it is
+    damaged."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")
+        found = connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if found != "ok":
+            raise ManagerError(f"the manager's database is damaged ({found[:200]}): put a copy in its place")
+        devices: int = connection.execute("SELECT count(*) FROM devices").fetchone()[0]
     with path.open("rb") as file:
         os.fsync(file.fileno())
+    return devices
 
 
 # -- folders, and what an operator is told --
@@ -332,5 +327,14 @@ def _explained(store: Store) -> Iterator[None]:
 def _damaged(file: Path) -> Iterator[None]:
     try:
         yield
-    except (tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, ValueError, KeyError, TypeError) as error:
+    except (
+        tarfile.TarError,
+        sqlite3.Error,
+        zlib.error,
+        gzip.BadGzipFile,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+    ) as error:
         raise ManagerError(f"{file} is damaged, or no backup ({explain(error)}): give another one") from error

@@ -1,5 +1,6 @@
 """A site that is moved, backed up and restored: into each engine, under load, killed in the middle, damaged."""
 
+import hashlib
 import io
 import json
 import os
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from tests.support.stores import open_place
 
 MODEL = b"the content of a model"
 OWNER = 12345
+USED = 100
 KILLER = """
 import os, signal, sys
 import sqlalchemy as sa
@@ -47,15 +49,17 @@ RESTORE = KILLER + "moving.restore_backup(Path(sys.argv[2]), Place(Path(sys.argv
 
 
 def fill_site(place: Place, rows: int = 3) -> None:
-    """Rows in every table, a model file, and a device that was deregistered."""
-    with open_place(place) as store:
-        store.write(lambda transaction: transaction.register("first", ["gone"], 1.0))
-        store.write(lambda transaction: transaction.deregister("first", "gone"))
-        with store.engine.begin() as connection:
+    """Rows in every table, numbers up to `USED` that are not free, and a model file."""
+    with open_place(place) as store, store.engine.begin() as connection:
+        for table in TABLES:
+            connection.execute(sa.insert(table), [row_of(table, number) for number in range(1, rows + 1)])
+        if place.url is None:
+            connection.exec_driver_sql(f"UPDATE sqlite_sequence SET seq = {USED}")
+        else:
             for table in TABLES:
-                connection.execute(sa.delete(table))
-            for table in TABLES:
-                connection.execute(sa.insert(table), [row_of(table, number) for number in range(1, rows + 1)])
+                if "id" in table.columns:
+                    connection.exec_driver_sql(f"SELECT setval('{table.name}_id_seq', {USED})")
+    place.data.mkdir(exist_ok=True)
     objects = ObjectStore(place.data)
     source = place.data / "source.bin"
     source.write_bytes(MODEL)
@@ -174,7 +178,7 @@ def test_a_target_with_rows_is_refused(tmp_path: Path, postgres_url: str) -> Non
     fill_site(Place(tmp_path))
     with open_place(Place(tmp_path, postgres_url)) as store:
         store.write(lambda transaction: transaction.register("f", ["d"], 1.0))
-    with pytest.raises(ManagerError, match="has rows in its table .*: give an empty database"):
+    with pytest.raises(ManagerError, match=r"has rows in its table .*: give an empty database"):
         migrate_site(tmp_path, postgres_url, nothing, nothing)
     assert len(content(Place(tmp_path, postgres_url))["devices"]) == 1
 
@@ -207,7 +211,7 @@ def test_what_is_restored_is_what_was_there(tmp_path: Path, postgres: Postgres, 
         assert (made.devices, made.models) == (3, 1)
         assert restore_backup(file, target) == made
         assert_same(source, target)
-        assert new_device(target) == new_device(source)
+        assert new_device(target) == USED + 1
         assert files(target.data) == files(source.data)
         assert list(files(target.data).values()) == [MODEL]
         assert not [path for path in target.data.iterdir() if path.name.startswith(".")]
@@ -237,10 +241,11 @@ def test_a_backup_overwrites_nothing(tmp_path: Path, backup: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "site.tar"]
 
 
-def test_a_backup_that_fails_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kilobytes", [20, 200], ids=["no room for the database", "no room for the archive"])
+def test_a_backup_that_fails_leaves_nothing(tmp_path: Path, kilobytes: int) -> None:
     fill_site(Place(tmp_path / "site"))
     with small_disk(tmp_path / "disk", 400):
-        fill(tmp_path / "disk", leaving=150)
+        fill(tmp_path / "disk", leaving=kilobytes)
         with pytest.raises(ManagerError, match="make room on the disk"):
             write_backup(Place(tmp_path / "site"), tmp_path / "disk" / "site.tar")
         assert [path.name for path in (tmp_path / "disk").iterdir()] == ["ballast"]
@@ -318,7 +323,7 @@ def flip(file: Path, at: int) -> None:
     file.write_bytes(data)
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "a bit of the database": lambda file: flip(file, 512 + 5000),
     "a bit of a model file": lambda file: flip(file, file.read_bytes().index(MODEL)),
     "half of it": lambda file: os.truncate(file, file.stat().st_size // 2),
@@ -349,8 +354,6 @@ def test_a_backup_of_a_newer_version_is_refused(tmp_path: Path) -> None:
         database = bytearray(tar.extractfile(FILE).read())  # type: ignore[union-attr]
         manifest = json.loads(tar.extractfile("backup.json").read())  # type: ignore[union-attr]
     database[60:64] = (99).to_bytes(4, "big")  # user_version
-    import hashlib
-
     manifest["files"][FILE]["sha1"] = hashlib.sha1(database).hexdigest()
     rewritten(tmp_path / "site.tar", {FILE: bytes(database), "backup.json": json.dumps(manifest).encode()})
     with pytest.raises(ManagerError, match="has format 99; this program reads formats up to"):

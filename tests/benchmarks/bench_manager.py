@@ -367,6 +367,8 @@ OTHERS: dict[str, tuple[Callable[[Bench, System], Figures], int]] = {
     "million": (million, 1),
 }
 """What measures a part, with fresh managers in each round, and how many rounds there are if nothing is said."""
+AS_IT_COMES = ("commands", "million")
+"""Parts in which no system has options: `--power-safe` tells nothing there."""
 
 
 def measured(bench: Bench, compared: Sequence[System], parts: Sequence[str], rounds: int) -> Rounds:
@@ -376,7 +378,8 @@ def measured(bench: Bench, compared: Sequence[System], parts: Sequence[str], rou
     for part in parts:
         if part in OTHERS:
             measure, usual = OTHERS[part]
-            found[part] = [{system: measure(bench, system) for system in compared} for _ in range(rounds or usual)]
+            own = [system for system in compared if not (part in AS_IT_COMES and system.options)]
+            found[part] = [{system: measure(bench, system) for system in own} for _ in range(rounds or usual)]
     return found
 
 

@@ -4,7 +4,7 @@ import ast
 import re
 from pathlib import Path
 
-from tests.support import pages
+from tests.support import pages, source
 
 HERE = Path(__file__).parent
 NO_SCENARIOS = {"test_ledger.py", "test_page.py", "test_harness.py"}
@@ -13,7 +13,7 @@ NO_SCENARIOS = {"test_ledger.py", "test_page.py", "test_harness.py"}
 def scenarios() -> list[str]:
     """The names of the tests in this folder that are scenarios."""
     files = [file for file in HERE.glob("test_*.py") if file.name not in NO_SCENARIOS]
-    nodes = (node for file in files for node in ast.parse(file.read_text("utf-8")).body)
+    nodes = (node for file in files for node in source.parse(file).body)
     return [node.name for node in nodes if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
 
 

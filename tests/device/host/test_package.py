@@ -12,6 +12,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from device_sdk import mpy
+from tests.support import source
 from tests.support.paths import ROOT
 
 SDK = ROOT / "device_sdk"
@@ -64,7 +65,7 @@ def test_a_folder_that_cannot_be_made_is_reported(cross, tmp_path, capsys):
 
 
 def test_a_frozen_build_has_every_module_of_a_board():
-    tree = ast.parse((SDK / "manifest.py").read_text())
+    tree = source.parse(SDK / "manifest.py")
     assert {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} >= BOARD
 
 
@@ -101,8 +102,8 @@ def undocumented(module):
                 if isinstance(node, ast.ClassDef):
                     compare(node.body, node.name + ".")
 
-    look(ast.parse((SDK / f"{module}.py").read_text()).body, "")
-    compare(ast.parse((SDK / f"{module}.pyi").read_text()).body, "")
+    look(source.parse(SDK / f"{module}.py").body, "")
+    compare(source.parse(SDK / f"{module}.pyi").body, "")
     return bare
 
 
@@ -123,7 +124,7 @@ def test_stubs_agree_with_the_code():
 
 @pytest.mark.parametrize("name", sorted(BOARD))
 def test_a_board_imports_nothing_that_it_lacks(name):
-    tree = ast.parse((SDK / name).read_text())
+    tree = source.parse(SDK / name)
     names = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level}
     names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     has = {"asyncio", "binascii", "errno", "gc", "hashlib", "json", "machine", "network", "os", "select", "socket"}

@@ -34,7 +34,11 @@ async def broker(messages: int, answers: bool) -> AsyncIterator[int]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await packet(reader)
         writer.write(CONNACK)
-        packet_id = (await packet(reader))[:2]
+        try:
+            packet_id = (await packet(reader))[:2]
+        except asyncio.IncompleteReadError:  # it closes without a subscription
+            writer.close()
+            return
         for _ in range(messages):
             await asyncio.sleep(PAUSE_S)
             writer.write(MESSAGE)

@@ -18,7 +18,7 @@ from gateway.config import Settings
 from gateway.config.settings import ENV_PREFIX
 from gateway.core.effects import Effect
 from gateway.protocol.topics import Channel
-from tests.support import pages
+from tests.support import pages, source
 from tests.support.paths import ROOT
 
 NAME = "gateway/ARCHITECTURE.md"
@@ -70,7 +70,7 @@ def members(node: ast.ClassDef) -> set[str]:
 def names() -> Names:
     found = Names()
     for file in [*GATEWAY.rglob("*.py"), *(ROOT / "device_sdk").rglob("*.py")]:
-        tree = ast.parse(file.read_text("utf-8"))
+        tree = source.parse(file)
         found.modules.setdefault(file.stem, set()).update(defined(tree.body))
         for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
@@ -90,7 +90,7 @@ def is_member(owner: str, name: str) -> bool:
 
 def is_test(span: str) -> bool:
     path, _, name = span.partition("::")
-    return (ROOT / path).is_file() and name in defined(ast.parse((ROOT / path).read_text("utf-8")).body)
+    return (ROOT / path).is_file() and name in defined(source.parse(ROOT / path).body)
 
 
 def exists(span: str) -> bool:

@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway import log
 from gateway.kubernetes import PASSED_OVER
 from gateway.ops.metrics import DEPRECATED, Metrics
+from tests.support import source
 from tests.support.paths import ROOT
 
 GATEWAY = ROOT / "gateway"
@@ -22,7 +23,7 @@ LEVELS = {name: name for name in ("debug", "info", "warning", "error", "critical
 
 def trees(folder: Path) -> dict[Path, ast.Module]:
     """The modules below a folder."""
-    return {path: ast.parse(path.read_text("utf-8")) for path in sorted(folder.rglob("*.py"))}
+    return {path: source.parse(path) for path in sorted(folder.rglob("*.py"))}
 
 
 def rows(page: Path, heading: str) -> list[list[str]]:

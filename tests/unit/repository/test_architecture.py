@@ -13,6 +13,7 @@ from shutil import copytree, ignore_patterns
 
 import pytest
 
+from tests.support import source
 from tests.support.paths import ROOT
 
 
@@ -77,7 +78,7 @@ def test_an_import_against_a_contract_is_found(copied: Path, path: str, line: st
 def test_no_two_classes_or_type_aliases_have_one_name() -> None:
     places: dict[str, list[str]] = defaultdict(list)
     for path in sorted((ROOT / "gateway").rglob("*.py")):
-        for node in ast.parse(path.read_text("utf-8")).body:
+        for node in source.parse(path).body:
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(str(path))
             elif isinstance(node, ast.AnnAssign | ast.Assign):

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.protocol import decoder
 from gateway.protocol.messages import Hello
+from tests.support import source
 from tests.support.paths import ROOT
 
 EXAMPLES = sorted((ROOT / "device_sdk" / "examples").glob("*.py"))
@@ -17,7 +18,7 @@ EXAMPLES = sorted((ROOT / "device_sdk" / "examples").glob("*.py"))
 def layout_of(example: Path) -> Any:
     (found,) = [
         node.value
-        for node in ast.parse(example.read_text()).body
+        for node in source.parse(example).body
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LAYOUT"
     ]
     return ast.literal_eval(found)

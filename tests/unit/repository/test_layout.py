@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import source
 from tests.support.paths import ROOT
 
 TESTS = ROOT / "tests"
@@ -21,7 +22,7 @@ def folders(of: Path) -> set[str]:
 def imported(file: Path) -> Iterator[str]:
     """The absolute names of the modules that it imports, wherever in it."""
     package = file.relative_to(ROOT).with_suffix("").parts[:-1]
-    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+    for node in ast.walk(source.parse(file)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):

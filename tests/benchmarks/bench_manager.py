@@ -222,8 +222,10 @@ def million(bench: Bench, system: System) -> Figures:
                 found["MB after the start" + of] = max(megabytes(resident(each.pid)) for each in target.children)
                 calls = counted(bench, target, "SendHeartbeat", devices=devices, shuffled=True)[1]
                 found["SendHeartbeat/s" + of] = calls["calls/s"]
+                found["CPU us a SendHeartbeat" + of] = calls["CPU us a call"]
                 calls = counted(bench, target, "GetDeployments", devices=sample, stride=stride, shuffled=True)[1]
                 found["GetDeployments/s" + of] = calls["calls/s"]
+                found["CPU us a GetDeployments" + of] = calls["CPU us a call"]
                 found["MB after the calls" + of] = max(megabytes(resident(each.pid)) for each in target.children)
                 found["s of status FLEET" + of] = target.command("status", target.fleet, limit=LIMIT_S)
                 page = metrics_page(target)

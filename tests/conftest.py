@@ -122,18 +122,14 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
     """A running server of the test's own, that it may stop, kill and start again."""
-    directory = tmp_path / "postgres"
-    directory.mkdir()
-    with Postgres(directory) as server:
+    with Postgres(tmp_path / "postgres") as server:
         yield server
 
 
 @pytest.fixture
 def pgbouncer(postgres: Postgres, tmp_path: Path) -> Iterator[PgBouncer]:
     """PgBouncer in transaction mode before the server of all tests."""
-    directory = tmp_path / "pgbouncer"
-    directory.mkdir()
-    with PgBouncer(directory, postgres) as pooler:
+    with PgBouncer(tmp_path / "pgbouncer", postgres) as pooler:
         yield pooler
 
 

@@ -1,15 +1,28 @@
 """Reports of devices and rollouts, read from the database for people and programs. It must never write.
 
-The reports have the form of the commands' `--json`; times are Unix seconds.
+The reports have the form of the commands' `--json`; times are Unix seconds. Devices come page by page: one statement a
+table for a page, which is as it was at one moment. Nobody who reads slowly holds a transaction open.
 """
 
 import json
-from collections.abc import Sequence
-from typing import Any, TypedDict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, TypedDict, TypeVar
 
-from gateway.manager.api import Announced, DeviceDeployment, ModelDefinition, State, judge
+import sqlalchemy as sa
+
+from gateway.manager.api import DeviceDeployment, ModelDefinition, to_us
 from gateway.manager.rollouts import PENDING, Rollout, RolloutDeviceState
-from gateway.manager.store import Database
+from gateway.manager.store import Store, Transaction, bulk
+from gateway.manager.store.heartbeats import state_from
+from gateway.manager.store.paging import device_page
+from gateway.manager.store.tables import DEVICE_LOG, DEVICE_STATES, DEVICES, FLEET_STATES, FLEETS
+
+PAGE = 500
+"""Devices that are read at once."""
+START = ("", "")
+"""Before the first device."""
+
+T = TypeVar("T")
 
 
 class MetricReport(TypedDict):
@@ -64,6 +77,31 @@ class DeviceReport(TypedDict):
     models: list[ModelTimesReport]
     deployments: list[dict[str, object]]
     results: list[ResultReport]
+
+
+class ModelCount(TypedDict):
+    """How many devices of a fleet run a version: the one of that model with the latest times."""
+
+    name: str
+    version: str
+    devices: int
+
+
+class FleetReport(TypedDict):
+    """A fleet's devices: how many, by their states as `serve` last judged them, and by the models that they run."""
+
+    fleet: str
+    devices: int
+    states: dict[str, int]
+    models: list[ModelCount]
+
+
+class LogReport(TypedDict):
+    """An entry of a device's log. `kind`: state, plan, result or limit; `detail`: what it says, by kind."""
+
+    at: float
+    kind: str
+    detail: dict[str, Any]
 
 
 class StageReport(TypedDict):
@@ -145,69 +183,198 @@ def deployment_report(deployment: DeviceDeployment) -> dict[str, object]:
     return deployment.to_api() | {"Definitions": definitions, "Created": deployment.created}
 
 
-def device_reports(database: Database, now: float, fleet: str | None = None) -> list[DeviceReport]:
-    """Every device of that fleet, or of all, as it was at one moment; `now` is for what follows from silence."""
-    database.connection.execute("BEGIN")
-    try:
-        rows = database.connection.execute(
-            """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest,
-                   state, seconds, at, liveness.heartbeats
-               FROM devices LEFT JOIN heartbeats ON heartbeats.device = devices.id
-                   LEFT JOIN liveness ON liveness.device = devices.id
-               WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, devices.device""",
-            {"fleet": fleet},
-        ).fetchall()
-        return [
+def device_rows(store: Store, fleet: str | None = None) -> Iterator[tuple[str, str, float]]:
+    """(fleet, device, time of registration) of every device of that fleet, or of all, in the order of their names."""
+
+    def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[tuple[str, str, float]]:
+        return transaction.devices(fleet, after=after, limit=limit)
+
+    return _pages(store, read, lambda row: row[:2])
+
+
+def deployments_by_device(store: Store, fleet: str | None = None) -> Iterator[tuple[str, DeviceDeployment]]:
+    """(fleet/device, deployment): those in force, device by device."""
+    select = sa.select(DEVICES.c.id, FLEETS.c.name, DEVICES.c.name).join_from(DEVICES, FLEETS)
+
+    def read(
+        transaction: Transaction, after: tuple[str, str], limit: int
+    ) -> list[tuple[str, str, list[DeviceDeployment]]]:
+        rows = device_page(transaction.connection, select, fleet, after, limit)
+        in_force = transaction.deployments_in_force([number for number, _, _ in rows])
+        return [(fleet, device, in_force[number]) for number, fleet, device in rows]
+
+    for name, device, deployments in _pages(store, read, lambda row: row[:2]):
+        yield from ((f"{name}/{device}", each) for each in deployments)
+
+
+def device_reports(
+    store: Store,
+    now: float,
+    fleet: str | None = None,
+    *,
+    after: tuple[str, str] = START,
+    limit: int | None = None,
+    state: str | None = None,
+) -> Iterator[DeviceReport]:
+    """Every device of that fleet, or of all, in the order of their names: those after (fleet, device), at most
+    `limit`, those in that `state`. `now` is for what follows from silence."""
+    select = _select_devices(now, state)
+
+    def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[DeviceReport]:
+        return _reports(transaction, device_page(transaction.connection, select, fleet, after, limit), now)
+
+    return _pages(store, read, lambda report: (report["fleet"], report["device"]), after, limit)
+
+
+def count_devices(
+    store: Store, now: float, fleet: str | None = None, *, after: tuple[str, str] = START, state: str | None = None
+) -> int:
+    """How many reports `device_reports` has."""
+    chosen = _select_devices(now, state).with_only_columns(DEVICES.c.id)
+    name, device = FLEETS.c.name, DEVICES.c.name
+    rest = (name == (fleet or after[0])) & (device > after[1])
+    chosen = chosen.where(rest if fleet is not None else rest | (name > after[0]))
+    select = sa.select(sa.func.count()).select_from(chosen.subquery())
+    return store.read(lambda transaction: transaction.connection.execute(select).scalar_one())
+
+
+def fleet_reports(store: Store, fleet: str | None = None) -> list[FleetReport]:
+    """Each fleet that has a device, or that one alone, in the order of their names."""
+    return store.read(lambda transaction: _fleet_reports(transaction.connection, fleet))
+
+
+def device_log(store: Store, device_id: int, limit: int) -> list[LogReport]:
+    """The newest entries of a device's log, at most `limit`, in the order in which they were written."""
+    log = DEVICE_LOG.c
+    newest = sa.select(log.at, log.kind, log.detail).where(log.device == device_id).order_by(log.id.desc()).limit(limit)
+    rows = store.read(lambda transaction: transaction.connection.execute(newest).all())
+    return [LogReport(at=at, kind=kind, detail=json.loads(detail)) for at, kind, detail in reversed(rows)]
+
+
+def _pages(
+    store: Store,
+    read: Callable[[Transaction, tuple[str, str], int], list[T]],
+    name_of: Callable[[T], tuple[str, str]],
+    after: tuple[str, str] = START,
+    limit: int | None = None,
+) -> Iterator[T]:
+    """What `read` returns for (fleet, device) and a number of devices, until there is no more."""
+    while limit is None or limit > 0:
+        size = PAGE if limit is None else min(PAGE, limit)
+        page = store.read(lambda transaction: read(transaction, after, size))  # noqa: B023  (called at once)
+        yield from page
+        if len(page) < size:
+            return
+        after = name_of(page[-1])
+        limit = None if limit is None else limit - size
+
+
+def _select_devices(now: float, state: str | None) -> sa.Select[Any]:
+    states = DEVICE_STATES.c
+    select = sa.select(
+        *(DEVICES.c.id, FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered, states.agent_version, states.accepted),
+        *(states.newest, states.announced, states.seconds, states.announced_at, states.heartbeats),
+    ).select_from(DEVICES.join(FLEETS).join(DEVICE_STATES, states.device == DEVICES.c.id))
+    if state is None:
+        return select
+    # What is stored holds until `due`.
+    return select.where(sa.case((states.due < to_us(now), "silent"), else_=states.state) == state)
+
+
+def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float) -> list[DeviceReport]:
+    ids = [row[0] for row in rows]
+    connection = transaction.connection
+    metrics, models, results = _metrics(connection, ids), _models(connection, ids), _results(connection, ids)
+    in_force = transaction.deployments_in_force(ids)
+    reports = []
+    for number, fleet, device, registered, *columns in rows:
+        state = state_from(*columns)
+        liveness = state.liveness(now)
+        reports.append(
             DeviceReport(
                 fleet=fleet,
                 device=device,
                 registered=registered,
-                agent_version=agent_version,
-                accepted=accepted,
-                newest=newest,
-                liveness=_liveness(announced, accepted, newest, now),
-                metrics=_metrics(database, device_id),
-                models=_models(database, device_id),
-                deployments=[deployment_report(each) for each in database.deployments_in_force(device_id)],
-                results=_results(database, device_id),
+                agent_version=state.agent_version,
+                accepted=state.accepted,
+                newest=state.newest,
+                liveness=LivenessReport(
+                    state=liveness.state, since=liveness.since, until=liveness.until, seconds=liveness.seconds
+                ),
+                metrics=metrics[number],
+                models=models[number],
+                deployments=[deployment_report(each) for each in in_force[number]],
+                results=results[number],
             )
-            for device_id, fleet, device, registered, agent_version, accepted, newest, *announced in rows
-        ]
-    finally:
-        database.connection.execute("COMMIT")
+        )
+    return reports
 
 
-def _liveness(row: Sequence[Any], accepted: int, newest: float | None, now: float) -> LivenessReport:
-    """`row`: each None where nothing was announced.
-
-    Whatever a device or its broker said: a heartbeat that came later means that the device is connected.
-    """
-    state, seconds, at, heartbeats = row
-    if state is not None and accepted > heartbeats:
-        state = State.CONNECTED
-    found = judge(None if state is None else Announced(State(state), seconds, at), newest, now)
-    return LivenessReport(state=found.state, since=found.since, until=found.until, seconds=found.seconds)
-
-
-def _metrics(database: Database, device_id: int) -> list[MetricReport]:
-    select = "SELECT model, version, dimension, name, value, at FROM metrics WHERE device = ?"
-    return [
-        MetricReport(model=model, version=version, dimension=dimension, name=name, value=value, at=at)
-        for model, version, dimension, name, value, at in database.connection.execute(select, (device_id,))
-    ]
+def _of_devices(
+    connection: sa.Connection, ids: Collection[int], columns: str, rest: str, report: Callable[..., T]
+) -> dict[int, list[T]]:
+    """Device -> what `report` makes of the other columns of its rows."""
+    found: dict[int, list[T]] = {device: [] for device in ids}
+    is_one, parameters = bulk.numbers(connection, ids)
+    select = f"SELECT device, {columns} {rest.format(is_one=is_one)}"
+    for device, *row in connection.exec_driver_sql(select, parameters):
+        found[device].append(report(*row))
+    return found
 
 
-def _models(database: Database, device_id: int) -> list[ModelTimesReport]:
-    select = "SELECT name, version, sample, inference FROM models WHERE device = ?"
-    return [
-        ModelTimesReport(name=name, version=version, latest_sample=sample, latest_inference=inference)
-        for name, version, sample, inference in database.connection.execute(select, (device_id,))
-    ]
+def _metrics(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[MetricReport]]:
+    columns = "model, version, dimension, name, value, at"
+    rest = "FROM latest JOIN metric_names ON id = metric WHERE device {is_one} ORDER BY device, metric"
+
+    def report(model: str, version: str, dimension: str, name: str, value: float, at: float) -> MetricReport:
+        return MetricReport(model=model, version=version, dimension=dimension, name=name, value=value, at=at)
+
+    return _of_devices(connection, ids, columns, rest, report)
 
 
-def _results(database: Database, device_id: int) -> list[ResultReport]:
-    select = "SELECT deployment, result, received, told FROM results WHERE device = ? ORDER BY received"
-    return [
-        ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)
-        for deployment, result, received, told in database.connection.execute(select, (device_id,))
-    ]
+def _models(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[ModelTimesReport]]:
+    rest = "FROM models WHERE device {is_one} ORDER BY device, name, version"
+
+    def report(name: str, version: str, sample: float | None, inference: float | None) -> ModelTimesReport:
+        return ModelTimesReport(name=name, version=version, latest_sample=sample, latest_inference=inference)
+
+    return _of_devices(connection, ids, "name, version, sample, inference", rest, report)
+
+
+def _results(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[ResultReport]]:
+    rest = "FROM results WHERE device {is_one} ORDER BY device, received, deployment"
+
+    def report(deployment: str, result: str, received: float, told: int) -> ResultReport:
+        return ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)
+
+    return _of_devices(connection, ids, "deployment, result, received, told", rest, report)
+
+
+_NEWEST_MODELS = """
+SELECT fleet, name, version, count(*) FROM (
+    SELECT devices.fleet, models.name, version, row_number() OVER (
+        PARTITION BY device, models.name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
+    ) AS place
+    FROM models JOIN devices ON devices.id = device
+) AS ordered WHERE place = 1 GROUP BY fleet, name, version ORDER BY fleet, name, version
+"""
+
+
+def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetReport]:
+    select = (
+        sa.select(FLEETS.c.id, FLEETS.c.name, FLEET_STATES.c.state, FLEET_STATES.c.devices)
+        .join_from(FLEET_STATES, FLEETS, FLEET_STATES.c.fleet == FLEETS.c.id)
+        .where(FLEET_STATES.c.devices > 0)
+        .order_by(FLEETS.c.name, FLEET_STATES.c.state)
+    )
+    if fleet is not None:
+        select = select.where(FLEETS.c.name == fleet)
+    reports: dict[int, FleetReport] = {}
+    for number, name, state, devices in connection.execute(select):
+        report = reports.setdefault(number, FleetReport(fleet=name, devices=0, states={}, models=[]))
+        report["states"][state] = devices
+        report["devices"] += devices
+    for number, name, version, devices in connection.exec_driver_sql(_NEWEST_MODELS):
+        if number in reports:
+            reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))
+    return list(reports.values())

@@ -52,14 +52,15 @@ class Server(Protocol):
 
 
 class Postgres:
-    """A server with data of its own in `directory`, on a port that it keeps. As a context manager it is started and
-    stopped; in between a test may stop, kill and start it.
+    """A server with data of its own in `directory`, which is made, on a port that it keeps. As a context manager it is
+    started and stopped; in between a test may stop, kill and start it.
 
     `settings`: lines of postgresql.conf beside those of `FAST`, or instead of them.
     """
 
     def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
         self._programs = _programs()
+        directory.mkdir(exist_ok=True)
         self.data = directory / "data"
         self.port = free_ports(1, HOST)[0]
         given = {"listen_addresses": HOST, "port": str(self.port)} | FAST | (settings or {})
@@ -160,11 +161,12 @@ def answers(server: Server) -> bool:
 
 class PgBouncer:
     """PgBouncer in transaction mode before a server: each transaction gets whichever connection is free, of at most
-    `connections` for a database."""
+    `connections` for a database. `directory` is made."""
 
-    connections = 2
+    connections = 5
 
     def __init__(self, directory: Path, server: Postgres) -> None:
+        directory.mkdir(exist_ok=True)
         self._directory = directory
         self._server = server
         self.port = free_ports(1, HOST)[0]
@@ -232,14 +234,6 @@ class PostgresContainer:
         return f"postgresql://{USER}@{self._host}:{self._port}/{database}"
 
 
-@contextmanager
-def own_postgres(directory: Path, settings: dict[str, str] | None = None) -> Iterator[Postgres]:
-    """A running server for one test alone, in `directory`, which is made."""
-    directory.mkdir()
-    with Postgres(directory, settings) as server:
-        yield server
-
-
 def require_client() -> None:
     """Skip the test where there is no psycopg, or fail it in CI."""
     if importlib.util.find_spec("psycopg") is None:
@@ -262,5 +256,6 @@ def _as_ordinary_user() -> list[str]:
     if sys.platform != "linux":
         needs.missing("PostgreSQL does not run as root, and no other account can run it here")
     group = f"--regid={pwd.getpwnam(ACCOUNT).pw_gid}"
-    rights = [f"--inh-caps={CAPABILITY}", f"--ambient-caps={CAPABILITY}"]
+    # access(2) heeds a capability of an ordinary user only with no_setuid_fixup.
+    rights = [f"--inh-caps={CAPABILITY}", f"--ambient-caps={CAPABILITY}", "--securebits=+no_setuid_fixup"]
     return [needs.program("setpriv"), f"--reuid={ACCOUNT}", group, "--clear-groups", *rights]

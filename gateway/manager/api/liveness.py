@@ -15,6 +15,10 @@ LONGEST = 10 * 365 * 86_400.0
 """More seconds than that are no announcement."""
 
 
+STATES = ("connected", "asleep", "silent", "gone", "never heard", "not announced")
+"""The words of `judge`."""
+
+
 class State(IntEnum):
     """The value of the metric `state`."""
 

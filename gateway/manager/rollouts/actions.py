@@ -4,11 +4,11 @@ The files come first: a device must never read of a file that does not exist. Na
 anything is written. Each action takes the steps that are due; the service takes the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from gateway.manager.api import ModelDefinition, is_deployed, undo_definitions
+from gateway.manager.api import POLICIES, ModelDefinition, is_deployed, undo_definitions
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutRules, RolloutState, select_share
 from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository, parts
@@ -16,7 +16,6 @@ from gateway.manager.rollouts.runner import RolloutRunner
 from gateway.manager.store import ObjectStore, Store, Transaction, check_readable
 
 ALL = Fraction(1)
-POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
 
 
 _CHARACTERS = {
@@ -29,12 +28,17 @@ _CHARACTERS = {
 
 def check_names(argument: str, shape: str, names: Sequence[str]) -> None:
     """Raises ManagerError where one of `names` is not such a `shape` of the service model. `argument`: who typed it."""
+    check_each(shape, ((argument, name) for name in names))
+
+
+def check_each(shape: str, names: Iterable[tuple[str, str]]) -> None:
+    """As `check_names`; `names`: (who typed it, name)."""
     from gateway.manager.api import validation  # botocore is not loaded for `--help`
 
     modelled = validation.load_service_model().shape_for(shape)
     check = validation.compile_shape(modelled)
-    for name in names:
-        errors = validation.ValidationErrors()
+    errors = validation.ValidationErrors()
+    for argument, name in names:
         check(name, shape, errors)
         if errors.to_error() is not None:
             right = f"1 to {modelled.metadata['max']} characters: {_CHARACTERS[shape]}"

@@ -1,8 +1,8 @@
 """What the manager keeps: the database, in one of two engines, and the model files. Decides nothing about a rollout."""
 
-from gateway.manager.store.database import Database, open_database
+from gateway.manager.place import DEFAULT_DATA, Place
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable
 from gateway.manager.store.recording import Heartbeat, LogEntry, PlanChange, Result, StoredDevice, plan_entry
 from gateway.manager.store.silence import sweep_silence
-from gateway.manager.store.store import DEFAULT_DATA, FILE, Place, Store, open_store
+from gateway.manager.store.store import FILE, Store, open_store
 from gateway.manager.store.transaction import DevicePlan, Transaction

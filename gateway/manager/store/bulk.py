@@ -99,6 +99,7 @@ def _array(column: sa.Column[Any]) -> str:
         sa.Integer: "integer",
         sa.Double: "float8",
         sa.Text: "text",
+        sa.Boolean: "boolean",
         sa.LargeBinary: "bytea",
     }
     return f"%b::{names[type(column.type)]}[]"

@@ -9,7 +9,6 @@ import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,15 +17,15 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
+from gateway.manager.place import Place
 from gateway.manager.store import engine as engines
 from gateway.manager.store import formats
 from gateway.manager.store.heartbeats import record
 from gateway.manager.store.names import MetricNames
 from gateway.manager.store.recording import Heartbeat, Result
 from gateway.manager.store.transaction import Transaction
+from gateway.ownership import make_file
 
-DEFAULT_DATA = Path("edge-manager-data")
-"""The data directory of `serve` and the other commands where none is given: in the current directory."""
 FILE = "manager.sqlite3"
 LOCK = "opening.lock"
 ATTEMPTS = 10
@@ -35,14 +34,6 @@ ATTEMPTS = 10
 T = TypeVar("T")
 OnResults = Callable[[Transaction, Mapping[tuple[int, str], Result], float], set[int]]
 """(transaction, results by device and deployment, now) -> the rollouts for which a step may follow."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where the database is: a PostgreSQL URL, else `manager.sqlite3` in the directory `data`."""
-
-    data: Path = DEFAULT_DATA
-    url: str | None = None
 
 
 def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store":
@@ -62,6 +53,7 @@ def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store
             return Store(_prepared(engines.sqlite_engine(path, read_only=True), False, path))
         place.data.mkdir(parents=True, exist_ok=True)
         with _opening_lock(place.data):
+            make_file(path, 0o644)
             return Store(_prepared(engines.sqlite_engine(path), create, path))
     except OSError as error:
         raise ManagerError(f"the manager's database: {explain(error, path)}") from error
@@ -70,6 +62,7 @@ def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store
 @contextlib.contextmanager
 def _opening_lock(data: Path) -> Iterator[None]:
     """One process at a time opens the file: SQLite's timeout does not cover the change of a new file to WAL."""
+    make_file(data / LOCK, 0o644)
     with (data / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -26,6 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.manager.api import DeviceDeployment, ModelDefinition, in_force
 from gateway.manager.store import bulk
 from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
+from gateway.manager.store.paging import device_page
 from gateway.manager.store.recording import LogEntry, StoredDevice
 from gateway.manager.store.tables import (
     DEPLOYMENTS,
@@ -162,16 +163,8 @@ class Transaction:
         self, fleet: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int | None = None
     ) -> list[tuple[str, str, float]]:
         """(fleet, device, time of registration), in order of their names; those after `after`, at most `limit`."""
-        select = (
-            sa.select(FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered)
-            .join_from(DEVICES, FLEETS)
-            .where(sa.tuple_(FLEETS.c.name, DEVICES.c.name) > sa.tuple_(*map(sa.literal, after)))
-            .order_by(FLEETS.c.name, DEVICES.c.name)
-            .limit(limit)
-        )
-        if fleet is not None:
-            select = select.where(FLEETS.c.name == fleet)
-        return [(each[0], each[1], each[2]) for each in self.connection.execute(select)]
+        select = sa.select(FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered).join_from(DEVICES, FLEETS)
+        return [(each[0], each[1], each[2]) for each in device_page(self.connection, select, fleet, after, limit)]
 
     def has_devices(self, fleet: str) -> bool:
         """A fleet exists while it has a device."""

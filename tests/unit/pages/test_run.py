@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.manager import open_database
+from gateway.manager import Place, open_store
 from tests.support import commands, pages
 from tests.support.pages import Block
 from tests.support.paths import ROOT
@@ -44,7 +44,7 @@ class Sandbox:
             (folder / name).write_bytes(content)
         conf = (ROOT / "mosquitto/mosquitto.conf").read_text("utf-8")
         (folder / "mosquitto.conf").write_text(conf.replace("/etc/edge-gateway", str(folder / "site")))
-        open_database(folder / "data", create=True).close()  # as `manager serve` makes it
+        open_store(Place(folder / "data"), create=True).close()  # as `manager serve` makes it
         self.run(["devices", "init", "localhost"])
         self.run(["devices", "add", "fleet-a", "dev-1", "dev-2"])
 

@@ -1,0 +1,16 @@
+"""Where the manager keeps its data. It loads no database, so that `--help` is quick."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_DATA = Path("edge-manager-data")
+"""The data directory of `serve` and the other commands where none is given: in the current directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the database is: a PostgreSQL URL, else `manager.sqlite3` in the directory `data`, which has the model
+    files in either case."""
+
+    data: Path = DEFAULT_DATA
+    url: str | None = None

@@ -31,7 +31,7 @@ _PREPARED = "preparing"
 _PUBLISHED = ROLLOUTS.c.state != _PREPARED
 """A rollout of many devices is written in several transactions, so that calls go on. Where the process ends before the
 last one, nobody finds it, and the service deletes it later."""
-PART = 5000
+PART = 2000
 """Devices of one statement."""
 
 Moves: TypeAlias = dict[tuple[int, int], tuple[RolloutDeviceState, RolloutDeviceState]]

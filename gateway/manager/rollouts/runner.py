@@ -5,6 +5,7 @@ service waits long. Any process with the database may take steps: the command th
 whoever holds the lock of the rollout's row takes its next one.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import TypeVar
@@ -16,9 +17,11 @@ from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RESULTS, R
 from gateway.manager.rollouts.repository import Moves, NewRollout, Rollout, RolloutRepository, parts
 from gateway.manager.store import LogEntry, PlanChange, Result, Store, Transaction, plan_entry
 
-SLICE = 1000
+SLICE = 250
 STEPS = 20
 """A command takes at most so many steps and leaves the rest of a large fleet to the service."""
+PAUSE = 0.025
+"""Seconds after a transaction of a series, on SQLite: another process that waits looks only so often for its turn."""
 PREPARATION = 3600.0
 """Seconds within which a rollout, of however many devices, is published."""
 
@@ -80,6 +83,7 @@ class RolloutRunner:
         try:
             for part in parts(list(enumerate(choose(name)))):
                 self._write(partial(RolloutRepository.add_devices, rollout_id=rollout_id, places=part))
+                self._pause()
             self._write(lambda rollouts: rollouts.publish(rollout_id, new, name))
         except BaseException:
             while self._write(lambda rollouts: rollouts.discard(rollout_id)):
@@ -109,6 +113,7 @@ class RolloutRunner:
         for _ in range(STEPS):
             if not self.advance(rollout_id, now, wait=True):
                 break
+            self._pause()
         return self.read(rollout_id)
 
     def read(self, rollout_id: int) -> Rollout:
@@ -131,7 +136,13 @@ class RolloutRunner:
         due = [each.id for each in unfinished if decisions.next_step(each.progress, now) is not None]
         taken = [self._take_step(each, now, wait=False) for each in due]
         taken += [self._write(partial(RolloutRepository.discard, rollout_id=each)) for each in abandoned]
+        if any(taken):
+            self._pause()
         return any(taken)
+
+    def _pause(self) -> None:
+        if self.store.engine.dialect.name == "sqlite":
+            time.sleep(PAUSE)
 
     def _take_step(self, rollout_id: int, now: float, *, wait: bool) -> bool:
         return self._write(lambda rollouts: _take_step(rollouts, rollout_id, now, wait))

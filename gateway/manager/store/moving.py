@@ -83,9 +83,10 @@ def write_backup(place: Place, file: Path, *, force: bool = False) -> Backup:
         folder = Path(made)
         devices = _snapshot(place, folder / FILE)
         archive = folder / "archive"
-        mode = "w:gz" if file.name.endswith((".gz", ".tgz")) else "w:"
+        gzipped = file.name.endswith((".gz", ".tgz"))
+        options: dict[str, Any] = {"mode": "w:gz", "compresslevel": 6} if gzipped else {"mode": "w:"}
         with archive.open("wb") as out:
-            with tarfile.open(fileobj=out, mode=mode) as tar:  # type: ignore[call-overload]
+            with tarfile.open(fileobj=out, **options) as tar:
                 backup = _fill(tar, folder / FILE, place.data, devices)
             out.flush()
             os.fsync(out.fileno())

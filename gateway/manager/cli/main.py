@@ -57,7 +57,7 @@ def serve(
     registered_ttl: Annotated[int, typer.Option(help="CacheTTL for a registered device, in seconds.")] = 300,
     unregistered_ttl: Annotated[int, typer.Option(help="CacheTTL for one that is not, in seconds.")] = 60,
     max_connections: Annotated[int, typer.Option(help="Connections at once; further ones get 503.")] = 4096,
-    power_safe: Annotated[bool, typer.Option(help="One fsync a call: a power cut loses nothing either.")] = False,
+    power_safe: Annotated[bool, typer.Option(hidden=True, help="Has no effect: a power cut loses nothing.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
     from gateway.manager.http import ServerConfig  # with botocore, for which other commands do not wait

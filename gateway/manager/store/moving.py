@@ -33,6 +33,7 @@ from gateway.manager.store import formats
 from gateway.manager.store.copying import OnRows, copy_rows, count_rows, require_empty
 from gateway.manager.store.object_store import CHUNK, ObjectStore
 from gateway.manager.store.store import FILE, LOCK, Store, open_store
+from gateway.ownership import give, give_folder, make_folders
 
 MANIFEST = "backup.json"
 OBJECTS = "objects"
@@ -111,6 +112,7 @@ def restore_backup(file: Path, place: Place) -> Backup:
             with _explained(target), target.engine.begin() as connection:
                 require_empty(connection)
         folder = Path(tempfile.mkdtemp(prefix=_RESTORING, dir=place.data))
+        give_folder(folder)
         stack.callback(shutil.rmtree, folder)
         backup = _extract(file, folder)
         with contextlib.closing(open_store(Place(folder), create=True)) as source:  # in the newest format then
@@ -205,8 +207,10 @@ def _is_ours(name: str) -> bool:
 
 def _write(path: Path, content: IO[bytes], modified: float) -> dict[str, Any]:
     hashing, size = _Hashing(content), 0
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(path.parent)
     with path.open("wb") as out:
+        os.fchmod(out.fileno(), 0o644)
+        give(out.fileno(), path.parent)
         while chunk := hashing.read(CHUNK):
             size += out.write(chunk)
         out.flush()

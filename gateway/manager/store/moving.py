@@ -285,12 +285,8 @@ def _require_empty_folder(data: Path) -> None:
 
 
 def _put_in_place(folder: Path, data: Path, *names: str) -> None:
-    """Moves them; those of root's to the owner of the data directory. The last one makes it a place with data."""
-    owner = data.stat()
+    """Moves them, on the disk. The last one makes it a place with data."""
     for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-        if os.geteuid() == 0:
-            os.chown(path, owner.st_uid, owner.st_gid)
         if path.is_dir():
             _sync(path)
     for name in names:

@@ -58,7 +58,9 @@ _STATES = """SELECT devices.id, devices.fleet, agent_version, coalesce(accepted,
     FROM devices LEFT JOIN old_heartbeats ON old_heartbeats.device = devices.id
         LEFT JOIN old_liveness ON old_liveness.device = devices.id
     ORDER BY devices.id"""
-_INSERT_STATE = f"INSERT INTO device_states VALUES ({', '.join('?' * 11)})"
+_INSERT_STATE = """INSERT INTO device_states
+        (device, fleet, state, due, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _COUNT_STATES = """INSERT INTO fleet_states (fleet, state, devices)
     SELECT fleet, state, count(*) FROM device_states GROUP BY fleet, state"""
 

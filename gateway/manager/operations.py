@@ -7,6 +7,7 @@ GetDeviceRegistration answers NOT_REGISTERED; the other two raise ApiError.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.manager.api import latest_values
 from gateway.manager.api.validation import compile_operations, load_service_model, parse_input
-from gateway.manager.errors import ApiError, validation_error
+from gateway.manager.errors import ApiError, StoreUnavailable, validation_error
 from gateway.manager.rollouts import RolloutRunner
 from gateway.manager.store import DevicePlan, Heartbeat, Store, Transaction
 
@@ -90,8 +91,9 @@ class EdgeApi:
                 return [ApiError("InternalServiceException", "the manager failed; its log says why")]
             middle = len(heartbeats) // 2
             return [*self.record(heartbeats[:middle]), *self.record(heartbeats[middle:])]
-        for rollout in rollouts:
-            self._runner.advance(rollout, heartbeats[-1].now)
+        with suppress(StoreUnavailable):  # the heartbeats are stored; the background takes the steps
+            for rollout in rollouts:
+                self._runner.advance(rollout, heartbeats[-1].now)
         return [
             None if (each.fleet, each.device) in registered else _not_registered(each.fleet, each.device)
             for each in heartbeats

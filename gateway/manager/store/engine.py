@@ -64,9 +64,9 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
     def prepare(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
-            # Takes effect in an empty file only: the retention gives pages back.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # it is new
+                # The retention gives pages back. Of a file that has tables only VACUUM changes that; it needs a lock.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
 

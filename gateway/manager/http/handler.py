@@ -16,6 +16,7 @@ import structlog
 from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
 from gateway.manager.http import responses
 from gateway.manager.http.connection import Request, Respond
+from gateway.manager.http.model_files import ModelFiles
 from gateway.manager.http.ranges import ByteRange, select_range
 from gateway.manager.http.responses import PageContent, RequestIds, Response
 from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
@@ -40,12 +41,17 @@ class RequestHandler:
     ) -> None:
         self._calls = calls
         self.objects = objects
+        self._files = ModelFiles(objects)
         self.pages = pages
         self._access_key = access_key
         self._max_body = max_body
         self._new_id = RequestIds()
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_log = float("-inf")
+
+    async def close(self) -> None:
+        """Requests for model files that are being fetched fail."""
+        await self._files.close()
 
     # Called by the connection
 
@@ -151,12 +157,17 @@ class RequestHandler:
             opened, part = await self._open_object(request)
         except SignatureError as error:
             return self._signature_error(request, error)
+        except StoreUnavailable as error:
+            self._log_unavailable(error)
+            detail = "the manager's database, which has that file, cannot be used; try again"
+            unavailable = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
+            return responses.s3_error_response(unavailable, self._new_id())
         except S3Error as error:
             return responses.s3_error_response(error, self._new_id())
         return responses.object_response(opened, part, self._new_id())
 
     async def _open_object(self, request: Request) -> tuple[OpenObject, ByteRange]:
-        opened = await asyncio.to_thread(self.objects.open, *responses.parse_object_path(request.target))
+        opened = await self._files.open(*responses.parse_object_path(request.target))
         try:
             return opened, select_range(dict(_as_text(request.known.items())), opened.etag, opened.size)
         except S3Error:

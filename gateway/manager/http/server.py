@@ -72,11 +72,13 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
                 yield f"http://{host}:{port}"
             finally:
                 await server.close()
+                await handler.close()
 
 
 def make_handler(config: ServerConfig, store: Store, calls: Calls) -> RequestHandler:
     """Answers all requests; `calls` those of the Edge API."""
-    return RequestHandler(calls, ObjectStore(config.place.data), _pages(store), config.access_key, config.max_body)
+    objects = ObjectStore(config.place.data, store)
+    return RequestHandler(calls, objects, _pages(store), config.access_key, config.max_body)
 
 
 def _pages(store: Store) -> PageTable:

@@ -2,14 +2,19 @@
 database.
 
 So a commit, which waits for the disk, is shared by all calls that wait for one; where there is little to do a group is
-one call. It must never keep the event loop waiting, and never lose a call: each future gets a result or an exception.
+one call. While the database is away each group may take seconds to find that out: those that waited meanwhile are not
+tried as well. It must never keep the event loop waiting, and never lose a call: each future gets a result or an
+exception.
 """
 
 import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Generic, TypeVar
+
+from gateway.manager.errors import StoreUnavailable
 
 MOST = 1000
 """Calls of one group at most."""
@@ -18,13 +23,22 @@ Item = TypeVar("Item")
 Output = TypeVar("Output")
 
 
+class Later(Enum):
+    """In place of an output: the call goes on in the next thread."""
+
+    LATER = auto()
+
+
 class GroupThread(Generic[Item, Output]):
     """Calls `work` with each group; it returns, in their order, what each call gets: an exception is raised there.
 
-    What `work` raises, all calls of the group get. `submit` belongs to the event loop that made this object.
+    What `work` raises, all calls of the group get; StoreUnavailable also those that wait for the next one. Where it
+    returns `Later`, the call is one of `following`. `submit` belongs to the event loop that made this object.
     """
 
-    def __init__(self, name: str, work: Callable[[list[Item]], Sequence[Output | Exception]]) -> None:
+    following: "GroupThread[Item, Output] | None" = None
+
+    def __init__(self, name: str, work: Callable[[list[Item]], Sequence[Output | Exception | Later]]) -> None:
         self._loop = asyncio.get_running_loop()
         self._work = work
         self._waiting: deque[tuple[Item, asyncio.Future[Output]]] = deque()
@@ -36,10 +50,13 @@ class GroupThread(Generic[Item, Output]):
     def submit(self, item: Item) -> "asyncio.Future[Output]":
         """What the call will get, once its group is done."""
         future: asyncio.Future[Output] = self._loop.create_future()
+        self._put(item, future)
+        return future
+
+    def _put(self, item: Item, future: "asyncio.Future[Output]") -> None:
         self._waiting.append((item, future))
         if self._idle:
             self._wake.set()
-        return future
 
     async def close(self) -> None:
         """Ends after the calls that wait."""
@@ -58,19 +75,29 @@ class GroupThread(Generic[Item, Output]):
                 self._idle = False
                 self._wake.clear()
                 continue
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
+            group = self._take(MOST)
             try:
-                outputs: Sequence[Output | Exception] = self._work([item for item, _ in group])
+                outputs: Sequence[Output | Exception | Later] = self._work([item for item, _ in group])
+            except StoreUnavailable as error:
+                group += self._take(len(self._waiting))
+                outputs = [error] * len(group)
             except Exception as error:
                 outputs = [error] * len(group)
-            self._loop.call_soon_threadsafe(_deliver, [future for _, future in group], outputs)
+            self._loop.call_soon_threadsafe(self._deliver, group, outputs)
 
+    def _take(self, most: int) -> list[tuple[Item, "asyncio.Future[Output]"]]:
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
 
-def _deliver(futures: Sequence["asyncio.Future[Output]"], outputs: Sequence[Output | Exception]) -> None:
-    for future, output in zip(futures, outputs, strict=True):
-        if future.done():  # its caller has gone
-            continue
-        if isinstance(output, Exception):
-            future.set_exception(output)
-        else:
-            future.set_result(output)
+    def _deliver(
+        self, group: Sequence[tuple[Item, "asyncio.Future[Output]"]], outputs: Sequence[Output | Exception | Later]
+    ) -> None:
+        for (item, future), output in zip(group, outputs, strict=True):
+            if future.done():  # its caller has gone
+                continue
+            if isinstance(output, Exception):
+                future.set_exception(output)
+            elif isinstance(output, Later):
+                assert self.following is not None
+                self.following._put(item, future)
+            else:
+                future.set_result(output)

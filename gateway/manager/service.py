@@ -26,6 +26,9 @@ class Service:
         self.api = api
         self._records: GroupThread[Heartbeat, Output] = GroupThread("heartbeats", api.record)
         self._answers: GroupThread[Question, Output] = GroupThread("reads", api.answer)
+        self._fetches: GroupThread[Question, Output] = GroupThread("fetches", api.mark_fetched)
+        self._answers.following = self._fetches
+        self._fetches.following = self._answers
 
     def handle(self, operation: str, body: bytes, now: float) -> "asyncio.Future[Output]":
         """The output of one call that came at `now` (Unix seconds). Raises ApiError; so does the future, and
@@ -36,6 +39,7 @@ class Service:
     async def close(self) -> None:
         """Ends after the calls that wait."""
         await self._records.close()
+        await self._fetches.close()
         await self._answers.close()
 
 

@@ -18,6 +18,8 @@ from gateway.manager.http.signatures import AccessKey
 from gateway.manager.service import running
 from gateway.manager.store import ObjectStore, Place, Store, open_store
 
+TRANSACTION_LIMIT = 5.0
+"""Seconds that a transaction may take where the server of the database is slow, or hangs."""
 OTHER_FILES = 128
 """Open files that are kept for all else than connections: the database, model files, the log."""
 
@@ -59,7 +61,7 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 
     Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
-    with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
+    with _locked(config.place), _opened(config.place) as store:
         async with running(store, config.registered_ttl, config.unregistered_ttl) as service:
             handler = make_handler(config, store, service.handle)
             server = ManagerServer(handler, Limits(_allowed_connections(config), config.max_body))
@@ -77,6 +79,10 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 def make_handler(config: ServerConfig, store: Store, calls: Calls) -> RequestHandler:
     """Answers all requests; `calls` those of the Edge API."""
     return RequestHandler(calls, ObjectStore(config.place.data), _pages(store), config.access_key, config.max_body)
+
+
+def _opened(place: Place) -> contextlib.closing[Store]:
+    return contextlib.closing(open_store(place, create=True, limit=TRANSACTION_LIMIT))
 
 
 def _pages(store: Store) -> PageTable:

@@ -36,14 +36,16 @@ OnResults = Callable[[Transaction, Mapping[tuple[int, str], Result], float], set
 """(transaction, results by device and deployment, now) -> the rollouts for which a step may follow."""
 
 
-def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store":
-    """The database of that place, in the newest format. `read_only`: nothing is written.
+def open_store(place: Place, *, create: bool, read_only: bool = False, limit: float | None = None) -> "Store":
+    """The database of that place, in the newest format. `read_only`: nothing is written. `limit`: seconds that a
+    transaction in PostgreSQL may take.
 
     Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed,
     or where it cannot be used.
     """
     if place.url is not None:
-        return Store(_prepared(engines.postgresql_engine(place.url, read_only=read_only), create, None))
+        engine = _prepared(engines.postgresql_engine(place.url, read_only=read_only), create, None)
+        return Store(engine if limit is None else engine.execution_options(**{engines.LIMIT: limit}))
     path = place.data / FILE
     if not create and not path.is_file():
         hint = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
@@ -123,8 +125,12 @@ class Store:
     def write(self, work: Callable[[Transaction], T]) -> T:
         """What `work` changes is committed together, or not at all. It is called again where another one was in the
         way."""
-        with self._writing:
+        if not self._writing.acquire(timeout=engines.BUSY):
+            raise StoreUnavailable(f"{engines.where(self.engine)}: another change of this process is not done")
+        try:
             return self._run(work, self.engine)
+        finally:
+            self._writing.release()
 
     def record(self, heartbeats: Sequence[Heartbeat], on_results: OnResults) -> tuple[set[tuple[str, str]], set[int]]:
         """Writes a group of calls in one transaction, and in it what `on_results` does where devices reported results.
@@ -133,10 +139,15 @@ class Store:
         """
 
         def work(transaction: Transaction) -> tuple[set[tuple[str, str]], set[int]]:
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:  # what was added was rolled back
+                self._names.forget()
             changes, known = record(transaction.connection, heartbeats, self._names)
             rollouts = on_results(transaction, changes.results, heartbeats[-1].now) if changes.results else set()
             return set(known), rollouts
 
+        attempts = 0
         try:
             return self.write(work)
         except BaseException:
@@ -146,12 +157,17 @@ class Store:
     def _run(self, work: Callable[[Transaction], T], engine: sa.Engine) -> T:
         with engines.translated(self.engine):
             for attempt in range(1, ATTEMPTS + 1):
+                done = False
                 try:
                     with engine.begin() as connection:
-                        return work(Transaction(connection))
+                        result = work(Transaction(connection))
+                        done = True
+                    return result
                 except DBAPIError as error:
-                    if attempt == ATTEMPTS or not engines.may_repeat(error):
+                    # A pooled connection may have died while nobody used it, and the pool drops all with it. Where it
+                    # dies in the commit, nobody knows whether that was done.
+                    died = error.connection_invalidated and not done and attempt == 1
+                    if attempt == ATTEMPTS or not (died or engines.may_repeat(error)):
                         raise
-                    self._names.forget()
-                    time.sleep(0.01 * attempt)
+                    time.sleep(0.01 * (attempt - 1))
         raise StoreUnavailable("unreachable")

@@ -29,8 +29,18 @@ GRACE = 1.0
 """Seconds more that a transaction with a limit has: then its connection is ended, since the server does not answer."""
 _AGAIN = frozenset({"40001", "40P01"})
 """SQLSTATEs: could not serialize access, deadlock detected."""
-_AWAY = ("08", "53", "57P", "25006", "58", "XX")
-"""Beginnings of SQLSTATEs: no connection, no resources, an operator's intervention, read-only, the disk, damage."""
+_ASKED_WRONG = (
+    "SQLITE_ERROR",
+    "SQLITE_CONSTRAINT",
+    "SQLITE_MISMATCH",
+    "SQLITE_MISUSE",
+    "SQLITE_RANGE",
+    "SQLITE_TOOBIG",
+)
+"""Names of SQLite's errors that are no fault of the file or the disk."""
+_AWAY = ("08", "25006", "53", "55P03", "57014", "57P", "58", "XX")
+"""Beginnings of SQLSTATEs: no connection, read-only, no resources, a lock or a statement that took too long, an
+operator's intervention, the disk, damage."""
 
 
 def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
@@ -147,7 +157,11 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
     @sa.event.listens_for(engine, "handle_error")
     def explain_end(context: sa.engine.ExceptionContext) -> None:
         connection = context.connection
-        if connection is not None and watch.has_ended(connection.connection.driver_connection):
+        if (
+            connection is not None
+            and not connection.invalidated
+            and watch.has_ended(connection.connection.driver_connection)
+        ):
             raise StoreUnavailable(f"{where(engine)}: a transaction was not done in time, and its connection was ended")
 
     return engine
@@ -168,11 +182,13 @@ def may_repeat(error: DBAPIError) -> bool:
 
 def is_away(error: DBAPIError) -> bool:
     """Whether the database, and not what was asked of it, is at fault."""
+    if isinstance(error.orig, sqlite3.Error):
+        name = getattr(error.orig, "sqlite_errorname", "")
+        return bool(name) and not name.startswith(_ASKED_WRONG)
     state = getattr(error.orig, "sqlstate", None)
-    if state is None:  # SQLite, where a damaged file has no class of its own, or no answer at all
-        damaged = type(error.orig) is sqlite3.DatabaseError
-        return damaged or isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return state.startswith(_AWAY) or state in ("55P03", "57014") or state in _AGAIN
+    if state is None:  # no answer at all
+        return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
+    return bool(state.startswith(_AWAY)) or state in _AGAIN  # each attempt met another one
 
 
 @contextmanager

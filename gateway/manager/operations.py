@@ -71,10 +71,16 @@ class EdgeApi:
     def handle(self, operation: str, body: bytes, now: float) -> Any:
         """One call alone; its output as JSON has it. Raises ApiError and StoreUnavailable."""
         call = self.parse(operation, body, now)
-        [output] = self.record([call]) if isinstance(call, Heartbeat) else self._answer_alone(call)
+        outputs: Sequence[Output | Exception | Later]
+        if isinstance(call, Heartbeat):
+            outputs = self.record([call])
+        else:
+            while (outputs := self.answer([call])) == [Later.LATER]:
+                self.mark_fetched([call])
+        [output] = outputs
         if isinstance(output, Exception):
             raise output
-        return None if output is None else json.loads(output)
+        return json.loads(output) if isinstance(output, bytes) else None
 
     def record(self, heartbeats: Sequence[Heartbeat]) -> list[Output | Exception]:
         """Accepts a group of heartbeats in one transaction, then takes the steps of rollouts that follow from results.
@@ -130,11 +136,6 @@ class EdgeApi:
 
         self.store.write(mark)
         return [Later.LATER] * len(questions)
-
-    def _answer_alone(self, question: Question) -> list[Output | Exception | Later]:
-        while (outputs := self.answer([question])) == [Later.LATER]:
-            self.mark_fetched([question])
-        return outputs
 
     def _read(self, transaction: Transaction, questions: Sequence[Question]) -> list[Output | Exception | Later]:
         plans = transaction.read_plans({(each.fleet, each.device): None for each in questions})

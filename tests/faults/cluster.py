@@ -25,8 +25,8 @@ from tests.support.manager_process import Manager
 from tests.support.polling import until
 
 FLEET = "f"
-SOON_S = 2.0
-"""For an answer of a page; a busy machine takes its time."""
+SOON_S = 3.0
+"""For an answer of a page, which waits 2 s for the database."""
 IN_TIME_S = 8.0
 """For a call while the database is away: the gateway gives up after 10 s."""
 

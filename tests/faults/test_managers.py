@@ -217,7 +217,7 @@ def test_postgresql_has_no_connection_left(own_postgres: Postgres, three: Cluste
         until_status(callers, 503, len(DEVICES))
         for each in three.managers:
             until_page(each, "/healthz", 503)
-        for each in held:
-            each.close()
+        for connection in held:
+            connection.close()
     until_more(callers, 2 * len(DEVICES))
     finish(three, callers)

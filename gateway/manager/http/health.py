@@ -8,7 +8,7 @@ from gateway.manager.http.responses import JSON, PageContent
 
 HOLDS = 1.0
 """Seconds for which an answer of the database is given again."""
-PATIENCE = 1.0
+PATIENCE = 2.0
 """Seconds after which a database that does not answer counts as failing."""
 
 

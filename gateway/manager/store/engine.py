@@ -68,8 +68,9 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
     def prepare(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
-            # Takes effect in an empty file only: the retention gives pages back.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+            # For an empty file: the retention gives pages back. To set it again waits for whoever writes.
+            if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != 2:
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")

@@ -137,6 +137,7 @@ class Store:
 
         The names of the devices that are registered, by fleet; and what `on_results` returned.
         """
+        attempts = 0
 
         def work(transaction: Transaction) -> tuple[set[tuple[str, str]], set[int]]:
             nonlocal attempts
@@ -147,7 +148,6 @@ class Store:
             rollouts = on_results(transaction, changes.results, heartbeats[-1].now) if changes.results else set()
             return set(known), rollouts
 
-        attempts = 0
         try:
             return self.write(work)
         except BaseException:

@@ -7,30 +7,24 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Protocol
+from typing import Any
 from weakref import WeakSet
 
 INTERVAL = 0.25
 """Seconds between two looks, while there is a transaction."""
 
 
-class Pollable(Protocol):
-    """A connection to a server. `fileno` raises an exception once it is closed."""
-
-    def fileno(self) -> int: ...
-
-
 class Watch:
-    """Of the connections of one engine. Threads may call it; a thread of its own looks at the clock."""
+    """Of the driver's connections of one engine. Threads may call it; a thread of its own looks at the clock."""
 
     def __init__(self) -> None:
-        self._deadlines: dict[Pollable, float] = {}
-        self._ended: WeakSet[Pollable] = WeakSet()
+        self._deadlines: dict[Any, float] = {}
+        self._ended: WeakSet[Any] = WeakSet()
         self._busy = threading.Event()
         self._closed = False
         self._thread: threading.Thread | None = None
 
-    def begin(self, connection: Pollable, seconds: float) -> None:
+    def begin(self, connection: Any, seconds: float) -> None:
         """Its transaction may take so long."""
         self._deadlines[connection] = time.monotonic() + seconds
         if self._thread is None:
@@ -39,12 +33,12 @@ class Watch:
         if not self._busy.is_set():
             self._busy.set()
 
-    def end(self, connection: Pollable | None) -> None:
+    def end(self, connection: Any) -> None:
         """None: it was ended, or lost."""
         if connection is not None:
             self._deadlines.pop(connection, None)
 
-    def has_ended(self, connection: Pollable) -> bool:
+    def has_ended(self, connection: Any) -> bool:
         """Whether that was done here."""
         return connection in self._ended
 
@@ -66,7 +60,7 @@ class Watch:
                 time.sleep(INTERVAL)
 
 
-def _shut_down(connection: Pollable) -> None:
+def _shut_down(connection: Any) -> None:
     """Whoever waits for an answer reads its end."""
     with suppress(Exception), socket.fromfd(connection.fileno(), socket.AF_INET, socket.SOCK_STREAM) as duplicate:
         duplicate.shutdown(socket.SHUT_RDWR)

@@ -46,7 +46,8 @@ class Callers(LoopThread):
         self.fetches = False
         """Whether each heartbeat is followed by GetDeployments, and a new deployment by its result."""
         self._fleet = fleet
-        self._pause = 1 / rate
+        self.pause = 1 / rate
+        """Seconds after each answer."""
         self._turns = itertools.count()
         self._ends = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -83,7 +84,7 @@ class Callers(LoopThread):
                 await self._heartbeat(connections, name, told.accepted + 1)
                 if self.fetches:
                     await self._fetch(connections, name)
-                await asyncio.sleep(self._pause)
+                await asyncio.sleep(self.pause)
         finally:
             connections.close()
 
@@ -108,7 +109,7 @@ class Callers(LoopThread):
             output = await self._call_once(connections, name, operation, body)
             if output is not None:
                 return output
-            await asyncio.sleep(self._pause)
+            await asyncio.sleep(self.pause)
 
     async def _call_once(self, connections: "Connections", name: str, operation: str, body: dict[str, Any]) -> Any:
         """The output; None: it must be repeated. Raises AssertionError where it is rejected."""

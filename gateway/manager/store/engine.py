@@ -27,6 +27,9 @@ STATEMENT_TIMEOUT = 60.0
 LIMIT = "limit"
 GRACE = 1.0
 """Seconds more that a transaction with a limit has: then its connection is ended, since the server does not answer."""
+WAL_BYTES = 8 * 1024 * 1024
+"""Of SQLite's write-ahead log: what is beyond goes back to the disk once nobody reads what it replaced. A checkpoint
+comes at half of it."""
 _AGAIN = frozenset({"40001", "40P01"})
 """SQLSTATEs: could not serialize access, deadlock detected."""
 _ASKED_WRONG = (
@@ -74,6 +77,7 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
 
     opened = _identity(path)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.api import Announced, DeviceState, State
+from gateway.manager.api import Announced, DeviceRecord, State
 from gateway.manager.store.schema import FORMATS
 
 FORMAT = len(FORMATS)
@@ -89,7 +89,7 @@ def change(connection: sa.Connection, version: int, make_tables: Callable[[sa.Co
 def _states(rows: Sequence[Any], now: float) -> Iterator[tuple[object, ...]]:
     for device, fleet, version, accepted, newest, state, seconds, at, heartbeats in rows:
         said = None if state is None else Announced(State(state), seconds, at)
-        known = DeviceState(version, accepted, newest, said, heartbeats or 0)
+        known = DeviceRecord(version, accepted, newest, said, heartbeats or 0)
         yield (
             *(device, fleet, known.liveness(now).state, _us(known.due), version, accepted, _us(newest)),
             *(state, _us(seconds), _us(at), known.heartbeats),

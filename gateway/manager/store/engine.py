@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from gateway.errors import explain, redact_credentials
+from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
 
 BUSY = 5.0
@@ -86,9 +86,7 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
             raise ValueError(url)
         parsed = parsed.set(drivername="postgresql+psycopg")
     except (sa.exc.ArgumentError, ValueError):
-        raise ManagerError(
-            f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name"
-        ) from None
+        raise ManagerError("--database is not a URL: postgresql://user@host/name") from None
     try:
         engine = sa.create_engine(
             parsed,

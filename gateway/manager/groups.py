@@ -19,8 +19,8 @@ from gateway.manager.errors import StoreUnavailable
 MOST = 1000
 """Calls of one group at most."""
 
-Item = TypeVar("Item")
-Output = TypeVar("Output")
+ItemT = TypeVar("ItemT")
+OutputT = TypeVar("OutputT")
 
 
 class Later(Enum):
@@ -29,31 +29,31 @@ class Later(Enum):
     LATER = auto()
 
 
-class GroupThread(Generic[Item, Output]):
+class GroupThread(Generic[ItemT, OutputT]):
     """Calls `work` with each group; it returns, in their order, what each call gets: an exception is raised there.
 
     What `work` raises, all calls of the group get; StoreUnavailable also those that wait for the next one. Where it
     returns `Later`, the call is one of `following`. `submit` belongs to the event loop that made this object.
     """
 
-    following: "GroupThread[Item, Output] | None" = None
+    following: "GroupThread[ItemT, OutputT] | None" = None
 
-    def __init__(self, name: str, work: Callable[[list[Item]], Sequence[Output | Exception | Later]]) -> None:
+    def __init__(self, name: str, work: Callable[[list[ItemT]], Sequence[OutputT | Exception | Later]]) -> None:
         self._loop = asyncio.get_running_loop()
         self._work = work
-        self._waiting: deque[tuple[Item, asyncio.Future[Output]]] = deque()
+        self._waiting: deque[tuple[ItemT, asyncio.Future[OutputT]]] = deque()
         self._wake = threading.Event()
         self._idle = self._ends = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, item: Item) -> "asyncio.Future[Output]":
+    def submit(self, item: ItemT) -> "asyncio.Future[OutputT]":
         """What the call will get, once its group is done."""
-        future: asyncio.Future[Output] = self._loop.create_future()
+        future: asyncio.Future[OutputT] = self._loop.create_future()
         self._put(item, future)
         return future
 
-    def _put(self, item: Item, future: "asyncio.Future[Output]") -> None:
+    def _put(self, item: ItemT, future: "asyncio.Future[OutputT]") -> None:
         self._waiting.append((item, future))
         if self._idle:
             self._wake.set()
@@ -77,7 +77,7 @@ class GroupThread(Generic[Item, Output]):
                 continue
             group = self._take(MOST)
             try:
-                outputs: Sequence[Output | Exception | Later] = self._work([item for item, _ in group])
+                outputs: Sequence[OutputT | Exception | Later] = self._work([item for item, _ in group])
             except StoreUnavailable as error:
                 group += self._take(len(self._waiting))
                 outputs = [error] * len(group)
@@ -85,11 +85,11 @@ class GroupThread(Generic[Item, Output]):
                 outputs = [error] * len(group)
             self._loop.call_soon_threadsafe(self._deliver, group, outputs)
 
-    def _take(self, most: int) -> list[tuple[Item, "asyncio.Future[Output]"]]:
+    def _take(self, most: int) -> list[tuple[ItemT, "asyncio.Future[OutputT]"]]:
         return [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
 
     def _deliver(
-        self, group: Sequence[tuple[Item, "asyncio.Future[Output]"]], outputs: Sequence[Output | Exception | Later]
+        self, group: Sequence[tuple[ItemT, "asyncio.Future[OutputT]"]], outputs: Sequence[OutputT | Exception | Later]
     ) -> None:
         for (item, future), output in zip(group, outputs, strict=True):
             if future.done():  # its caller has gone

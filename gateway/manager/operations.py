@@ -18,7 +18,7 @@ from gateway.manager.api.validation import compile_operations, load_service_mode
 from gateway.manager.errors import ApiError, StoreUnavailable, validation_error
 from gateway.manager.groups import Later
 from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import DevicePlan, Heartbeat, Store, Transaction
+from gateway.manager.store import DevicePlan, HeartbeatCall, Store, Transaction
 
 KEPT = 100_000
 """Answers to GetDeployments that are kept at most."""
@@ -57,7 +57,7 @@ class EdgeApi:
             found = sorted(self._checks)
             raise RuntimeError(f"the installed botocore has other operations for sagemaker-edge: {found}")
 
-    def parse(self, operation: str, body: bytes, now: float) -> Heartbeat | Question:
+    def parse(self, operation: str, body: bytes, now: float) -> HeartbeatCall | Question:
         """One call that came at `now` (Unix seconds), checked. Raises ApiError."""
         check = self._checks.get(operation)
         if check is None:
@@ -65,14 +65,14 @@ class EdgeApi:
         call = parse_input(check, body)
         fleet, device = call["DeviceFleetName"], call["DeviceName"]
         if operation == "SendHeartbeat":
-            return Heartbeat(fleet, device, latest_values(call, now), now)
+            return HeartbeatCall(fleet, device, latest_values(call, now), now)
         return Question(fleet, device, operation == "GetDeployments", now)
 
     def handle(self, operation: str, body: bytes, now: float) -> Any:
         """One call alone; its output as JSON has it. Raises ApiError and StoreUnavailable."""
         call = self.parse(operation, body, now)
         outputs: Sequence[Output | Exception | Later]
-        if isinstance(call, Heartbeat):
+        if isinstance(call, HeartbeatCall):
             outputs = self.record([call])
         else:
             while (outputs := self.answer([call])) == [Later.LATER]:
@@ -82,7 +82,7 @@ class EdgeApi:
             raise output
         return json.loads(output) if isinstance(output, bytes) else None
 
-    def record(self, heartbeats: Sequence[Heartbeat]) -> list[Output | Exception]:
+    def record(self, heartbeats: Sequence[HeartbeatCall]) -> list[Output | Exception]:
         """Accepts a group of heartbeats in one transaction, then takes the steps of rollouts that follow from results.
 
         A call that the database refuses fails alone. Raises StoreUnavailable: nothing of the group is stored.
@@ -104,7 +104,7 @@ class EdgeApi:
             for each in heartbeats
         ]
 
-    def _record_part(self, heartbeats: Sequence[Heartbeat]) -> Sequence[Output | Exception]:
+    def _record_part(self, heartbeats: Sequence[HeartbeatCall]) -> Sequence[Output | Exception]:
         """The other part may be stored already."""
         try:
             return self.record(heartbeats)

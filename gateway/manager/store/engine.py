@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from gateway.errors import explain, redact_credentials
+from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.store.watch import Watch
 
@@ -71,10 +71,9 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
     def prepare(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
-            # For an empty file: the retention gives pages back. To set it again waits for whoever writes.
-            if connection.execute("PRAGMA auto_vacuum").fetchone()[0] != 2:
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # it is new
+                # The retention gives pages back. Of a file that has tables only VACUUM changes that; it needs a lock.
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
@@ -113,9 +112,7 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
             raise ValueError(url)
         parsed = parsed.set(drivername="postgresql+psycopg")
     except (sa.exc.ArgumentError, ValueError):
-        raise ManagerError(
-            f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name"
-        ) from None
+        raise ManagerError("--database is not a URL: postgresql://user@host/name") from None
     try:
         engine = sa.create_engine(
             parsed,

@@ -21,6 +21,7 @@ from gateway.manager.place import Place
 from gateway.manager.store import engine as engines
 from gateway.manager.store import formats
 from gateway.manager.store.heartbeats import record
+from gateway.manager.store.limits import Deletions
 from gateway.manager.store.names import MetricNames
 from gateway.manager.store.recording import HeartbeatCall, ReportedResult
 from gateway.manager.store.transaction import Transaction
@@ -102,6 +103,7 @@ class Store:
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
         self._names = MetricNames()
+        self._deletions = Deletions()
         self._writing = threading.Lock()
 
     def __repr__(self) -> str:
@@ -146,7 +148,7 @@ class Store:
             attempts += 1
             if attempts > 1:  # what was added was rolled back
                 self._names.forget()
-            changes, known = record(transaction.connection, heartbeats, self._names)
+            changes, known = record(transaction.connection, heartbeats, self._names, self._deletions)
             rollouts = on_results(transaction, changes.results, heartbeats[-1].now) if changes.results else set()
             return set(known), rollouts
 

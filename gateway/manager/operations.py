@@ -7,6 +7,7 @@ GetDeviceRegistration answers NOT_REGISTERED; the other two raise ApiError.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -97,8 +98,9 @@ class EdgeApi:
                 return [ApiError("InternalServiceException", "the manager failed; its log says why")]
             middle = len(heartbeats) // 2
             return [*self._record_part(heartbeats[:middle]), *self._record_part(heartbeats[middle:])]
-        for rollout in rollouts:
-            self._advance(rollout, heartbeats[-1].now)
+        with suppress(StoreUnavailable, DBAPIError):  # the heartbeats are stored; the background takes the steps
+            for rollout in rollouts:
+                self._runner.advance(rollout, heartbeats[-1].now)
         return [
             None if (each.fleet, each.device) in registered else _not_registered(each.fleet, each.device)
             for each in heartbeats
@@ -110,13 +112,6 @@ class EdgeApi:
             return self.record(heartbeats)
         except StoreUnavailable as error:
             return [error] * len(heartbeats)
-
-    def _advance(self, rollout: int, now: float) -> None:
-        """The heartbeats are stored, whatever becomes of the step: the background takes it else."""
-        try:
-            self._runner.advance(rollout, now)
-        except (StoreUnavailable, DBAPIError) as error:
-            LOG.warning("a step of a rollout failed; it is tried again", rollout=rollout, detail=str(error))
 
     def answer(self, questions: Sequence[Question]) -> list[Output | Exception | Later]:
         """Answers a group from one moment of the database; `Later`: `mark_fetched` first. Raises StoreUnavailable."""

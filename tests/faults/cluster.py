@@ -9,13 +9,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from gateway.manager.history import unpack_samples
 from gateway.manager.store import Place, Transaction, open_store
 from gateway.manager.store.tables import (
     DEVICE_STATES,
     DEVICES,
     FLEET_STATES,
-    RECENT_SAMPLES,
     ROLLOUT_COUNTS,
     ROLLOUT_DEVICES,
 )
@@ -23,6 +21,7 @@ from tests.faults.scenario import WAIT_S
 from tests.support.callers import EPOCH, Callers
 from tests.support.manager_process import Manager
 from tests.support.polling import until
+from tests.support.stores import stored_samples
 
 FLEET = "f"
 SOON_S = 3.0
@@ -77,10 +76,7 @@ class Cluster:
 def _check(transaction: Transaction, callers: Sequence[Callers]) -> None:
     connection, ids = transaction.connection, transaction.device_ids(FLEET)
     accepted = dict(connection.execute(sa.select(DEVICE_STATES.c.device, DEVICE_STATES.c.accepted)).all())
-    samples: dict[int, set[int]] = {}
-    for device, blob in connection.execute(sa.select(RECENT_SAMPLES.c.device, RECENT_SAMPLES.c.samples)):
-        found = samples.setdefault(device, set())
-        found |= {round(at / 1e6) - EPOCH for _, at, _ in unpack_samples(blob)}
+    samples = stored_samples(transaction)
     for name, device in ids.items():
         told = [each.told[name] for each in callers if name in each.told]
         if not told:  # it is no caller's
@@ -88,7 +84,8 @@ def _check(transaction: Transaction, callers: Sequence[Callers]) -> None:
         least, unknown = sum(each.accepted for each in told), sum(each.unknown for each in told)
         assert least <= accepted[device] <= least + unknown, f"{name}: {accepted[device]} of {told}"
         most = max((each.accepted for each in told), default=0)
-        assert samples.get(device, set()) == set(range(1, most + 1)), f"{name}: samples of {most}"
+        found = {(round(at) - EPOCH, value) for at, value in samples.get(device, ())}
+        assert found == {(number, number) for number in range(1, most + 1)}, f"{name}: samples of {most}"
     by_rows = sa.select(DEVICE_STATES.c.state, sa.func.count()).group_by(DEVICE_STATES.c.state)
     kept = sa.select(FLEET_STATES.c.state, FLEET_STATES.c.devices).where(FLEET_STATES.c.devices != 0)
     assert dict(connection.execute(kept).all()) == dict(connection.execute(by_rows).all())

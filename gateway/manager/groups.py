@@ -7,27 +7,37 @@ one call. It must never keep the event loop waiting, and never lose a call: each
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 MOST = 1000
 """Calls of one group at most."""
 
 Item = TypeVar("Item")
 Output = TypeVar("Output")
+OnDone: TypeAlias = Callable[[Sequence[Item], Sequence[float], float, Sequence[Output | Exception]], None]
+"""(calls of a group, when each came, when the work began, what they get), times by `time.perf_counter`."""
 
 
 class GroupThread(Generic[Item, Output]):
     """Calls `work` with each group; it returns, in their order, what each call gets: an exception is raised there.
 
-    What `work` raises, all calls of the group get. `submit` belongs to the event loop that made this object.
+    What `work` raises, all calls of the group get. `on_done` is called in the thread once they have it, and must not
+    raise. `submit` belongs to the event loop that made this object.
     """
 
-    def __init__(self, name: str, work: Callable[[list[Item]], Sequence[Output | Exception]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[list[Item]], Sequence[Output | Exception]],
+        on_done: OnDone[Item, Output] = lambda *_: None,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._work = work
-        self._waiting: deque[tuple[Item, asyncio.Future[Output]]] = deque()
+        self._on_done = on_done
+        self._waiting: deque[tuple[Item, asyncio.Future[Output], float]] = deque()
         self._wake = threading.Event()
         self._idle = self._ends = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -36,10 +46,14 @@ class GroupThread(Generic[Item, Output]):
     def submit(self, item: Item) -> "asyncio.Future[Output]":
         """What the call will get, once its group is done."""
         future: asyncio.Future[Output] = self._loop.create_future()
-        self._waiting.append((item, future))
+        self._waiting.append((item, future, time.perf_counter()))
         if self._idle:
             self._wake.set()
         return future
+
+    def waiting(self) -> int:
+        """How many calls wait for the next group."""
+        return len(self._waiting)
 
     async def close(self) -> None:
         """Ends after the calls that wait."""
@@ -59,11 +73,14 @@ class GroupThread(Generic[Item, Output]):
                 self._wake.clear()
                 continue
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
+            items = [item for item, _, _ in group]
+            begun = time.perf_counter()
             try:
-                outputs: Sequence[Output | Exception] = self._work([item for item, _ in group])
+                outputs: Sequence[Output | Exception] = self._work(items)
             except Exception as error:
                 outputs = [error] * len(group)
-            self._loop.call_soon_threadsafe(_deliver, [future for _, future in group], outputs)
+            self._loop.call_soon_threadsafe(_deliver, [future for _, future, _ in group], outputs)
+            self._on_done(items, [came for _, _, came in group], begun, outputs)
 
 
 def _deliver(futures: Sequence["asyncio.Future[Output]"], outputs: Sequence[Output | Exception]) -> None:

@@ -4,11 +4,13 @@ It must never call the store on the event loop's thread.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import repeat
 
 from gateway.manager.background import Background, Task
 from gateway.manager.groups import GroupThread
+from gateway.manager.metrics import Metrics
 from gateway.manager.operations import EdgeApi, Output, Question
 from gateway.manager.rollouts import RolloutRunner
 from gateway.manager.store import Heartbeat, Store, sweep_silence
@@ -22,16 +24,30 @@ SILENCE_INTERVAL = 10.0
 class Service:
     """Answers calls from `running` on, until its end."""
 
-    def __init__(self, api: EdgeApi) -> None:
+    def __init__(self, api: EdgeApi, metrics: Metrics) -> None:
         self.api = api
-        self._records: GroupThread[Heartbeat, Output] = GroupThread("heartbeats", api.record)
-        self._answers: GroupThread[Question, Output] = GroupThread("reads", api.answer)
+        self._metrics = metrics
+        self._records: GroupThread[Heartbeat, Output] = GroupThread("heartbeats", api.record, self._recorded)
+        self._answers: GroupThread[Question, Output] = GroupThread("reads", api.answer, self._answered)
+        metrics.waiting = {"heartbeats": self._records.waiting, "reads": self._answers.waiting}
+        metrics.transaction_seconds = api.store.transaction_seconds
 
     def handle(self, operation: str, body: bytes, now: float) -> "asyncio.Future[Output]":
         """The output of one call that came at `now` (Unix seconds). Raises ApiError; so does the future, and
         StoreUnavailable."""
         call = self.api.parse(operation, body, now)
         return self._records.submit(call) if isinstance(call, Heartbeat) else self._answers.submit(call)
+
+    def _recorded(
+        self, calls: Sequence[Heartbeat], came: Sequence[float], begun: float, outputs: Sequence[object]
+    ) -> None:
+        self._metrics.count_group("heartbeats", repeat("SendHeartbeat"), came, begun, outputs)
+
+    def _answered(
+        self, calls: Sequence[Question], came: Sequence[float], begun: float, outputs: Sequence[object]
+    ) -> None:
+        operations = ["GetDeployments" if each.deployments else "GetDeviceRegistration" for each in calls]
+        self._metrics.count_group("reads", operations, came, begun, outputs)
 
     async def close(self) -> None:
         """Ends after the calls that wait."""
@@ -40,9 +56,9 @@ class Service:
 
 
 @asynccontextmanager
-async def running(store: Store, registered_ttl: int, unregistered_ttl: int) -> AsyncIterator[Service]:
+async def running(store: Store, registered_ttl: int, unregistered_ttl: int, metrics: Metrics) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes."""
-    service = Service(EdgeApi(store, registered_ttl, unregistered_ttl))
+    service = Service(EdgeApi(store, registered_ttl, unregistered_ttl), metrics)
     background = Background(_tasks(store))
     background.start()
     try:

@@ -13,8 +13,9 @@ from gateway.manager.errors import ManagerError
 from gateway.manager.http.connection import Limits, ManagerServer
 from gateway.manager.http.handler import PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
-from gateway.manager.http.responses import PageContent
+from gateway.manager.http.metrics_page import MetricsPage
 from gateway.manager.http.signatures import AccessKey
+from gateway.manager.metrics import Metrics
 from gateway.manager.service import running
 from gateway.manager.store import ObjectStore, Place, Store, open_store
 
@@ -60,11 +61,14 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
     Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
     with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
-        async with running(store, config.registered_ttl, config.unregistered_ttl) as service:
+        metrics = Metrics()
+        async with running(store, config.registered_ttl, config.unregistered_ttl, metrics) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             objects = ObjectStore(config.place.data)
-            handler = RequestHandler(service.handle, objects, _pages(store), config.access_key, config.max_body)
-            server = ManagerServer(handler, limits)
+            pages = _pages(store, metrics)
+            handler = RequestHandler(service.handle, objects, pages, config.access_key, config.max_body, metrics)
+            server = ManagerServer(handler, limits, metrics.count_refused)
+            metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
             try:
                 try:
                     port = await server.start(config.host, config.port)
@@ -76,7 +80,7 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
                 await server.close()
 
 
-def _pages(store: Store) -> PageTable:
+def _pages(store: Store, metrics: Metrics) -> PageTable:
     def on_no_reads(error: Exception) -> None:
         event = "the database cannot be read: every call fails; check the disk and the data folder"
         LOG.error(event, detail=str(error))
@@ -85,13 +89,10 @@ def _pages(store: Store) -> PageTable:
         event = "the database accepts no changes: SendHeartbeat fails; check the disk and the data folder"
         LOG.error(event, detail=str(error))
 
-    async def metrics() -> PageContent:
-        return PageContent("text/plain; charset=utf-8", b"there are no metrics yet\n", 404)
-
     return {
         "/healthz": HealthPage(store.check_reads, on_no_reads),
         "/readyz": HealthPage(store.check_writes, on_no_writes),
-        "/metrics": metrics,
+        "/metrics": MetricsPage(metrics, store),
     }
 
 

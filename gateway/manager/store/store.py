@@ -96,6 +96,8 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self.transaction_seconds: dict[str, float] = {}
+        """`read` and `write` -> how long the last one took that succeeded, with its commit."""
         self._names = MetricNames()
         self._writing = threading.Lock()
 
@@ -115,13 +117,13 @@ class Store:
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """`work` sees the database as it was at one moment, and must not write."""
-        return self._run(work, self.engine.execution_options(reads=True))
+        return self._run("read", work, self.engine.execution_options(reads=True))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """What `work` changes is committed together, or not at all. It is called again where another one was in the
         way."""
         with self._writing:
-            return self._run(work, self.engine)
+            return self._run("write", work, self.engine)
 
     def record(self, heartbeats: Sequence[Heartbeat], on_results: OnResults) -> tuple[set[tuple[str, str]], set[int]]:
         """Writes a group of calls in one transaction, and in it what `on_results` does where devices reported results.
@@ -140,12 +142,15 @@ class Store:
             self._names.forget()
             raise
 
-    def _run(self, work: Callable[[Transaction], T], engine: sa.Engine) -> T:
+    def _run(self, kind: str, work: Callable[[Transaction], T], engine: sa.Engine) -> T:
         with engines.translated(self.engine):
             for attempt in range(1, ATTEMPTS + 1):
+                begun = time.perf_counter()
                 try:
                     with engine.begin() as connection:
-                        return work(Transaction(connection))
+                        result = work(Transaction(connection))
+                    self.transaction_seconds[kind] = time.perf_counter() - begun
+                    return result
                 except DBAPIError as error:
                     if attempt == ATTEMPTS or not engines.may_repeat(error):
                         raise

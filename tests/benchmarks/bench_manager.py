@@ -2,12 +2,14 @@
 
 Compared are systems: a checkout, over SQLite or PostgreSQL, in so many processes. A checkout whose `serve` has
 `--power-safe` runs without it and with it. Rounds go from system to system; the ratio of each figure is taken to the
-first system's in the same round. Nothing but loopback is used, and all that is started is ended.
+first system's in the same round. On a machine that does other things the CPU of a call says more than the rate does.
+Nothing but loopback is used, and all that is started is ended.
 """
 
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,7 +48,7 @@ from tests.support.process_memory import resident
 
 METRICS = 5
 """Of one heartbeat."""
-WARM_S = 1.0
+WARM_S = 0.3
 SAMPLE = 20_000
 """Of a million devices so many have a deployment, evenly spread: each has to fetch it before GetDeployments counts."""
 COMMANDS = 20_000
@@ -54,17 +56,21 @@ COMMANDS = 20_000
 WAITING = 30_000
 """Heartbeats that wait in the broker for gateway and manager together."""
 HISTORY_DEVICES = 10
-HISTORY_STEP_S = 60.0
+HISTORY_STEP_S = 300.0
 WEEK_S = 7 * 86_400.0
+STALLED_S = 20.0
+"""Without one more heartbeat, gateway and manager will not come to the end."""
 LOADER_FULL = 0.8
 """Of a core; a loader that takes more is perhaps what is measured."""
 ROLLOUT_S = 600.0
-LIMIT_S = 30.0
+LIMIT_S = 20.0
 """A command that takes longer is killed; its figure is infinite."""
 ACCEPTED = "edge_gateway_heartbeats_accepted_total"
 
 Figures = dict[str, float]
 """What one run of one system showed, by its name. A name says its unit."""
+Rounds = dict[str, list[dict[System, Figures]]]
+"""Part -> what each system showed in each round."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ class Bench:
 
     @contextmanager
     def manager(self, system: System) -> Iterator[Manager]:
-        """A fresh one, with its tables, that does not run."""
+        """A fresh one, with its tables, which does not run."""
         with manager(system, self.folder, self.signed) as made:
             if made.server and not made.server.pid:
                 made.server.pid = self.postgres_pid
@@ -98,26 +104,28 @@ class Bench:
             yield made
 
 
-def counted(bench: Bench, target: Manager, operation: str, **job: object) -> tuple[Seen, Figures]:
-    """Calls to saturation, and what each took of the processors."""
+def counted(
+    bench: Bench, target: Manager, operation: str, *, fresh: bool = True, **job: object
+) -> tuple[Seen, Figures]:
+    """Calls to saturation, and what each took of the processors; with all since the last reading if not `fresh`."""
     server = target.server
-    cpu_before, written = target.cpu(), target.written()
-    of_server = server.cpu() if server else 0.0
+    if fresh:
+        target.cpu_since()
+    written = target.written()
     seen = bench.calls(target, operation, warm=WARM_S, **job)
+    used, of_server = target.cpu_since()
     each = 1e6 / seen.all_calls
     found = {
         "calls/s": seen.calls / seen.seconds,
         "p99 ms at full rate": seen.ms[1],
-        "CPU us a call": (target.cpu() - cpu_before) * each,
+        "CPU us a call": used * each,
         "bytes written a call": (target.written() - written) / seen.all_calls,
     }
     if seen.cpu > LOADER_FULL * seen.seconds:
-        print(
-            f"{target.system}: the loader took {seen.cpu / seen.seconds:.0%} of a core, and may be the limit",
-            file=sys.stderr,
-        )
+        warning = f"the loader took {seen.cpu / seen.seconds:.0%} of a core, and may be the limit"
+        print(f"{target.system}: {warning}", file=sys.stderr)
     if server and server.pid:
-        found["PostgreSQL's CPU us a call"] = (server.cpu() - of_server) * each
+        found["PostgreSQL's CPU us a call"] = of_server * each
     return seen, found
 
 
@@ -139,33 +147,61 @@ def fetched(bench: Bench, target: Manager, devices: int, stride: int = 1) -> Non
     bench.calls(target, "GetDeployments", devices=devices, stride=stride, count=devices)
 
 
-def rates(bench: Bench, system: System, parts: Sequence[str]) -> dict[str, Figures]:
-    """The parts heartbeats, deployments and latency, of 1,000 devices."""
+def rates(bench: Bench, compared: Sequence[System], parts: Sequence[str], rounds: int) -> Rounds:
+    """The parts heartbeats, deployments and latency, of 1,000 devices.
+
+    All systems run all the time, and are called in turn: other work of the machine meets each of them alike.
+    """
+    found: Rounds = {part: [] for part in parts}
+    with ExitStack() as stack:
+        targets = {system: stack.enter_context(bench.manager(system)) for system in compared}
+        for target in targets.values():
+            prepare(bench, target)
+        sizes, heartbeats = [target.size() for target in targets.values()], dict.fromkeys(compared, 0)
+        with ExitStack() as running:
+            for target in targets.values():
+                running.enter_context(target.serving())
+                target.cpu_since()
+            for _ in range(rounds):
+                seen = {system: one_turn(bench, target, parts) for system, target in targets.items()}
+                for part, turns in found.items():
+                    turns.append({system: figures[part] for system, (figures, _) in seen.items()})
+                heartbeats = {system: count + seen[system][1] for system, count in heartbeats.items()}
+        for (system, target), before in zip(targets.items(), sizes, strict=True):
+            if "heartbeats" in parts:
+                found["heartbeats"][0][system]["bytes kept a call"] = (target.size() - before) / heartbeats[system]
+    return found
+
+
+def prepare(bench: Bench, target: Manager) -> None:
+    """1,000 devices, each with a deployment that it fetched, and with the rows of its newest values."""
+    target.register(1_000)
+    with target.serving():
+        target.deploy()
+        wait_for_rollout(target)
+        fetched(bench, target, 1_000)
+        bench.calls(target, "SendHeartbeat", count=1_000)
+
+
+def one_turn(bench: Bench, target: Manager, parts: Sequence[str]) -> tuple[dict[str, Figures], int]:
+    """The figures of each part, and how many heartbeats that took.
+
+    What the manager does of itself while others are called counts to the heartbeats.
+    """
     found: dict[str, Figures] = {}
-    with bench.manager(system) as target:
-        target.register(1_000)
-        with target.serving():
-            target.deploy()
-            wait_for_rollout(target)
-            fetched(bench, target, 1_000)
-            bench.calls(target, "SendHeartbeat", count=1_000)  # the newest values have their rows
-        before = target.size()
-        with target.serving():
-            full = 0.0
-            heartbeats = 0
-            if "heartbeats" in parts or "latency" in parts:
-                seen, found["heartbeats"] = counted(bench, target, "SendHeartbeat")
-                full, heartbeats = found["heartbeats"]["calls/s"], seen.all_calls
-            if "latency" in parts:
-                half = bench.calls(target, "SendHeartbeat", rate=full / 2, warm=WARM_S)
-                heartbeats += half.all_calls
-                names = ("p50 ms", "p99 ms", "p99.9 ms")
-                found["latency"] = {"calls/s": half.calls / half.seconds} | dict(zip(names, half.ms, strict=True))
-            if "deployments" in parts:
-                found["deployments"] = counted(bench, target, "GetDeployments")[1]
-        if heartbeats:
-            found["heartbeats"]["bytes kept a call"] = (target.size() - before) / heartbeats
-    return {part: found[part] for part in parts if part in found}
+    heartbeats = 0
+    if "heartbeats" in parts or "latency" in parts:
+        seen, found["heartbeats"] = counted(bench, target, "SendHeartbeat", fresh=False)
+        heartbeats = seen.all_calls
+    if "latency" in parts:
+        half = bench.calls(target, "SendHeartbeat", rate=found["heartbeats"]["calls/s"] / 2, warm=WARM_S)
+        heartbeats += half.all_calls
+        names = ("p50 ms", "p99 ms", "p99.9 ms")
+        found["latency"] = {"calls/s": half.calls / half.seconds} | dict(zip(names, half.ms, strict=True))
+    if "deployments" in parts:
+        found["deployments"] = counted(bench, target, "GetDeployments")[1]
+    target.cpu_since()
+    return found, heartbeats
 
 
 def million(bench: Bench, system: System) -> Figures:
@@ -289,7 +325,7 @@ def drained(here: Environment, target: Manager, reader: "subprocess.Popen[str]",
     """Until the manager has accepted all, by the gateway's metrics, which are read ten times a second."""
     first, before, began = accepted(port), 0.0, time.monotonic()
     done, now, last = first, began, began
-    while done < WAITING and now - last < 20:
+    while done < WAITING and now - last < STALLED_S:
         time.sleep(0.1)
         found, now = accepted(port), time.monotonic()
         if not first and found:
@@ -323,19 +359,25 @@ def together(bench: Bench, system: System) -> Figures:
 
 
 RATES = ("heartbeats", "deployments", "latency")
-OTHERS: dict[str, Callable[[Bench, System], Figures]] = {
-    "gateway": together,
-    "commands": commands,
-    "history": history,
-    "million": million,
+RATES_ROUNDS = 7
+OTHERS: dict[str, tuple[Callable[[Bench, System], Figures], int]] = {
+    "gateway": (together, 3),
+    "commands": (commands, 1),
+    "history": (history, 1),
+    "million": (million, 1),
 }
+"""What measures a part, with fresh managers in each round, and how many rounds there are if nothing is said."""
 
 
-def one_round(bench: Bench, system: System, parts: Sequence[str]) -> dict[str, Figures]:
-    """The figures of each part."""
+def measured(bench: Bench, compared: Sequence[System], parts: Sequence[str], rounds: int) -> Rounds:
+    """`rounds` 0: each part has as many as it has by default."""
     chosen = [part for part in parts if part in RATES]
-    found = rates(bench, system, chosen) if chosen else {}
-    return found | {part: OTHERS[part](bench, system) for part in parts if part in OTHERS}
+    found = rates(bench, compared, chosen, rounds or RATES_ROUNDS) if chosen else {}
+    for part in parts:
+        if part in OTHERS:
+            measure, usual = OTHERS[part]
+            found[part] = [{system: measure(bench, system) for system in compared} for _ in range(rounds or usual)]
+    return found
 
 
 def capacity(load: Loader, signed: bool) -> Seen:
@@ -370,18 +412,17 @@ def shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def rows(rounds: Sequence[dict[System, dict[str, Figures]]]) -> Iterator[Row]:
+def rows(found: Rounds) -> Iterator[Row]:
     """Of the figures that a system has; a ratio where the first system has it too, and neither is 0 or infinite."""
-    first = next(iter(rounds[0]))
-    names = {(part, name): None for found in rounds[0].values() for part, fig in found.items() for name in fig}
-    for part, name in names:
-        for system in rounds[0]:
-            values = [each[system].get(part, {}).get(name) for each in rounds]
-            base = [each[first].get(part, {}).get(name) for each in rounds]
-            pairs = [(value, of) for value, of in zip(values, base, strict=True) if value is not None]
-            usable = [value / of for value, of in pairs if of and of < float("inf") and value < float("inf")]
-            if pairs:
-                yield Row(part, name, str(system), [value for value, _ in pairs], usable)
+    for part, rounds in found.items():
+        first, *_ = rounds[0]
+        for name in {name: None for figures in rounds[0].values() for name in figures}:
+            for system in rounds[0]:
+                pairs = [(each[system].get(name), each[first].get(name)) for each in rounds]
+                values = [value for value, _ in pairs if value is not None]
+                usable = [value / of for value, of in pairs if value and of and max(value, of) < float("inf")]
+                if values:
+                    yield Row(part, name, str(system), values, usable)
 
 
 def show(found: list[Row], about: dict[str, str]) -> None:
@@ -415,8 +456,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--processes", default="1", help="of one PostgreSQL: 1,2,4")
     parser.add_argument("--postgres-pid", type=int, default=0, help="of the server of that URL, for its CPU")
     parser.add_argument("--devices", type=int, default=1_000_000, help="of the part million")
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each rate")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each rate")
+    parser.add_argument("--rounds", type=int, default=0, help="else as many as suit each part")
     parser.add_argument("--only", default="heartbeats,deployments,latency", help=",".join(parts))
     parser.add_argument("--signed", action="store_true", help="calls are signed, and signatures checked")
     parser.add_argument("--folder", type=Path, help="where data are kept; should be on the disk that is meant")
@@ -443,8 +484,7 @@ def main(words: Sequence[str]) -> None:
             f"{alone.calls / alone.seconds:,.0f} calls/s, {alone.cpu / alone.all_calls * 1e6:.0f} us"
         )
         bench = Bench(load, given.folder, given.seconds, given.devices, given.signed, given.postgres_pid)
-        rounds = [{system: one_round(bench, system, parts) for system in compared} for _ in range(given.rounds)]
-    found = list(rows(rounds))
+        found = list(rows(measured(bench, compared, parts, given.rounds)))
     if given.json:
         print(json.dumps({"environment": about, "figures": [vars(row) for row in found]}))
     else:
@@ -452,4 +492,5 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that all that was started is ended
     main(sys.argv[1:])

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -19,7 +20,7 @@ from gateway.cloud.sigv4 import AwsCredentials, Signer
 CHANGE = 1_000
 """So many heartbeats at most have the same values and times; all are of other devices, so each device's are new."""
 LATE_S = 30.0
-"""After a schedule's end the calls that are not answered yet are waited for so long."""
+"""Calls that are not answered yet are waited for so long, after a schedule's end, or while none is answered."""
 OK = b"HTTP/1.1 200"
 
 
@@ -137,8 +138,11 @@ class Load:
         self.seen = Seen()
         self._requests = requests(job)
         self._took = array("d")
-        self._ports = [job.ports[number % len(job.ports)] for number in range(job.connections)]
+        self._ports = [
+            job.ports[number % len(job.ports)] for number in range(min(job.connections, job.count or job.connections))
+        ]
         self._sockets: dict[int, socket.socket] = {}
+        self._port_of: dict[int, int] = {}
         self._since: dict[int, float] = {}
         self._parts: dict[int, bytes] = {}
 
@@ -161,28 +165,28 @@ class Load:
         sock = socket.create_connection(("127.0.0.1", port), 10)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sockets[sock.fileno()] = sock
+        self._port_of[sock.fileno()] = port
         return sock.fileno()
 
     def _receive(self, fileno: int) -> bool | None:
         """What there is to read. True: the answer is 200; False: another, or the connection ended; None: not whole."""
         try:
-            data = self._parts.pop(fileno, b"") + self._sockets[fileno].recv(1 << 16)
+            piece = self._sockets[fileno].recv(1 << 16)
         except OSError:
-            data = b""
-        if data.startswith(OK) and is_whole(data):
-            return True
-        if data and not is_whole(data):
+            piece = b""
+        data = self._parts.pop(fileno, b"") + piece
+        if piece and not is_whole(data):
             self._parts[fileno] = data
             return None
+        if piece and data.startswith(OK):
+            return True
         self.seen.failed += 1
         self.seen.first_error = self.seen.first_error or repr(data[:300])
         return False
 
     def _reconnect(self, fileno: int) -> int:
-        old = self._sockets.pop(fileno)
-        port = old.getpeername()[1] if old.fileno() >= 0 else self._ports[0]
-        old.close()
-        return self._connect(port)
+        self._sockets.pop(fileno).close()
+        return self._connect(self._port_of.pop(fileno))
 
     def _saturate(self) -> None:
         job, seen, since, clock = self.job, self.seen, self._since, time.monotonic
@@ -200,7 +204,10 @@ class Load:
         asked = len(send)
         now, waiting = start, len(send)
         while waiting:
-            for fileno, _ in poll.poll(1):
+            ready = poll.poll(LATE_S)
+            if not ready:
+                raise SystemExit(f"{waiting} calls were not answered within {LATE_S:.0f} s")
+            for fileno, _ in ready:
                 good = self._receive(fileno)
                 if good is None:
                     continue
@@ -226,15 +233,15 @@ class Load:
 
     def _on_schedule(self) -> None:
         job, seen, since, clock = self.job, self.seen, self._since, time.monotonic
-        idle = list(self._sockets)
+        idle = deque(self._sockets)  # in turn, so that each manager has its share
         start = due = clock()
         seen.began, seen.ended = start + job.warm, start + job.warm + job.seconds
-        while due < seen.ended or len(idle) < job.connections:
+        while due < seen.ended or len(idle) < len(self._ports):
             now = clock()
             if now > seen.ended + LATE_S:
-                raise SystemExit(f"{job.connections - len(idle)} calls were not answered within {LATE_S:.0f} s")
+                raise SystemExit(f"{len(self._ports) - len(idle)} calls were not answered within {LATE_S:.0f} s")
             while due <= now and due < seen.ended and idle:
-                fileno = idle.pop()
+                fileno = idle.popleft()
                 since[fileno] = due
                 self._sockets[fileno].send(next(self._requests))
                 due += random.expovariate(job.rate)

@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -104,16 +104,24 @@ class Server:
         """Seconds of all its processes, those included that ended."""
         if not self.pid:
             return 0.0
+        of_children = self._sum(cpu, self._children())
         ticks = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[11:15]
-        own = sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-        return own + sum(map(cpu, self._children()))
+        return of_children + sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
     def written(self) -> int:
         """Bytes that they had written to a disk."""
-        return sum(map(written, (self.pid, *self._children()))) if self.pid else 0
+        return int(self._sum(written, [self.pid, *self._children()])) if self.pid else 0
 
     def _children(self) -> list[int]:
         return [int(word) for word in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+
+    def _sum(self, measure: Callable[[int], float], pids: Iterable[int]) -> float:
+        """Without those that ended meanwhile: the postmaster has theirs then."""
+        total = 0.0
+        for pid in pids:
+            with suppress(OSError):
+                total += measure(pid)
+        return total
 
     def size(self) -> int:
         """Bytes of tables and indexes; what waits in the WAL comes there too."""
@@ -138,18 +146,7 @@ def postgres(database: str, folder: Path | None) -> Iterator[Server]:
         if user:
             Path(own).chmod(0o755)
             shutil.chown(data, user)
-        initdb = [
-            str(binaries / "initdb"),
-            "-D",
-            str(data),
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-        ]
+        initdb = [str(binaries / "initdb"), *"-U postgres -A trust -E UTF8 --locale=C -D".split(), str(data)]
         subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, user=user, cwd="/")
         settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200")
         command = [str(binaries / "postgres"), "-D", str(data), "-p", str(port)]
@@ -188,6 +185,7 @@ class Manager:
     ports: list[int] = field(default_factory=list)
     children: list[subprocess.Popen[str]] = field(default_factory=list)
     start_s: float = 0.0
+    _read: tuple[float, float] = (0.0, 0.0)
 
     @property
     def data(self) -> Path:
@@ -200,7 +198,7 @@ class Manager:
     @property
     def fleet(self) -> str:
         """Its own in each run: a PostgreSQL that is given keeps what came before."""
-        return f"fleet-{self.folder.name[-8:]}".replace("_", "-")
+        return f"fleet-{self.folder.name[-8:]}".replace("_", "0")
 
     @contextmanager
     def serving(self) -> Iterator[None]:
@@ -265,6 +263,11 @@ class Manager:
     def cpu(self) -> float:
         """Seconds of all its processes."""
         return sum(cpu(child.pid) for child in self.children)
+
+    def cpu_since(self) -> tuple[float, float]:
+        """Seconds of its processes, and of its PostgreSQL's, since this was asked last."""
+        before, self._read = self._read, (self.cpu(), self.server.cpu() if self.server else 0.0)
+        return self._read[0] - before[0], self._read[1] - before[1]
 
     def written(self) -> int:
         """Bytes that its processes and those of its PostgreSQL had written to a disk."""

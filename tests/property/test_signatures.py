@@ -28,7 +28,7 @@ PIECES = st.sampled_from(
     ["a", "Z", "9", "-._~", "%20", "%2F", "%c3%a9", "%", "+", "=", "&", "/", "//", ".", "..", "\u00e9"]
 )
 PATHS = st.lists(PIECES, max_size=8).map(lambda pieces: "/" + "".join(pieces))
-QUERIES = st.none() | st.lists(PIECES | st.just("?"), max_size=8).map("".join)
+QUERIES = st.none() | st.lists(PIECES | st.sampled_from("?&&&"), max_size=8).map("".join)
 HEADERS = st.lists(
     st.tuples(st.sampled_from(["X-Extra", "x-extra", "Range", "X_a.b", "Content-Type"]), TEXT), max_size=5
 )

@@ -3,9 +3,10 @@
 Bodies are made from botocore's model: values near every limit, and JSON that no client should send.
 """
 
+import itertools
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from botocore.model import ListShape, Shape, StructureShape
@@ -122,6 +123,29 @@ def test_both_ways_come_to_the_same(operation: str, odd: bool) -> None:
             assert parser.patterns((parser.decode(body),)), "a right input must go the quick way"
 
     compare()
+
+
+def values_at(shape: Shape) -> Iterator[str]:
+    """The JSON of one value of a shape, with each literal at each place below it."""
+    yield from ODD + NUMBERS
+    if isinstance(shape, StructureShape):
+        for name, member in shape.members.items():
+            yield from (f'{{"{name}": {value}}}' for value in values_at(member))
+    elif isinstance(shape, ListShape):
+        yield from (f"[{value}]" for value in values_at(shape.member))
+    elif shape.type_name == "string":
+        yield from itertools.chain(*strings(shape))
+
+
+@pytest.mark.parametrize("operation", sorted(PARSERS))
+def test_each_literal_at_each_member(operation: str) -> None:
+    shape = SERVICE.operation_model(operation).input_shape
+    assert isinstance(shape, StructureShape)
+    required = "".join(f'"{name}": "a", ' for name in shape.required_members)
+    for name, member in shape.members.items():
+        for value in values_at(member):
+            body = f'{{{required}"{name}": {value}}}'.encode(errors="surrogatepass")
+            assert outcome(parse_input, PARSERS[operation], body) == outcome(check_alone, PARSERS[operation], body)
 
 
 @given(st.binary())

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import options, rollouts, tables
+from gateway.manager.cli import moving, options, rollouts, tables
 from gateway.manager.cli.options import (
     DatabaseOption,
     DataOption,
@@ -57,7 +57,7 @@ def serve(
     registered_ttl: Annotated[int, typer.Option(help="CacheTTL for a registered device, in seconds.")] = 300,
     unregistered_ttl: Annotated[int, typer.Option(help="CacheTTL for one that is not, in seconds.")] = 60,
     max_connections: Annotated[int, typer.Option(help="Connections at once; further ones get 503.")] = 4096,
-    power_safe: Annotated[bool, typer.Option(help="One fsync a call: a power cut loses nothing either.")] = False,
+    power_safe: Annotated[bool, typer.Option(hidden=True, help="Has no effect: a power cut loses nothing.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
     from gateway.manager.http import ServerConfig  # with botocore, for which other commands do not wait
@@ -143,6 +143,7 @@ def list_devices(
 
 
 app.add_typer(rollouts.app)
+app.add_typer(moving.app)
 
 
 @app.command("status")

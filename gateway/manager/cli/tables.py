@@ -61,7 +61,7 @@ class Listing:
 
 def _columns(headings: Row, rows: Iterator[Row]) -> Iterator[str]:
     widths = [0] * len(headings)
-    part = [headings]
+    part = [headings, *islice(rows, AT_ONCE)]
     while part:
         lines = [line for row in part for line in _lines_of(row)]
         widths = [max(width, *map(len, cells)) for width, cells in zip(widths, zip(*lines, strict=True), strict=True)]

@@ -1,16 +1,16 @@
-"""placeholder"""
+"""The history of samples without I/O: how they are packed, compacted, downsampled, and which of them stay."""
 
-import struct
-from collections.abc import Iterable, Iterator
-
-
-def to_us(seconds: float) -> int:
-    return round(seconds * 1e6)
-
-
-def pack_samples(rows: Iterable[tuple[int, int, float]]) -> bytes:
-    return b"".join(struct.pack("<Iqd", *row) for row in rows)
-
-
-def unpack_samples(blob: bytes) -> Iterator[tuple[int, int, float]]:
-    return struct.iter_unpack("<Iqd", blob)
+from gateway.manager.history.aggregates import Aggregate, Point, aggregate, by_period, combined
+from gateway.manager.history.buckets import (
+    MAX_POINTS,
+    Bucket,
+    Series,
+    device_buckets,
+    fleet_buckets,
+    page,
+    series,
+)
+from gateway.manager.history.chunks import FULL, SPAN, Chunk, decode, encode, merge, new_points
+from gateway.manager.history.compaction import Batch, Compacted, HourKey, Row, SpanKey, compact, gather
+from gateway.manager.history.retention import Kept, kept
+from gateway.manager.history.samples import DAY, HOUR, MINUTE, SECOND, MetricSample, pack_samples, to_us, unpack_samples

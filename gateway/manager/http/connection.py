@@ -389,11 +389,10 @@ class HttpConnection(asyncio.Protocol):
         if not request.checked:
             request.checked = True
             response = self._handler.check_head(request)
-            if response is not None and request.has_body:
-                self._persistent = False  # as where the body has not arrived yet
         if response is None and len(request.body) > self._server.limits.max_body:
             response = self._handler.too_large(request)
         if response is not None:
+            self._persistent = self._persistent and not request.has_body  # as where the body has not come yet
             self._respond(response)
         else:
             self._handler.handle(request, self._respond)

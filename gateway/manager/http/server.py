@@ -11,7 +11,7 @@ from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
 from gateway.manager.http.connection import Limits, ManagerServer
-from gateway.manager.http.handler import PageTable, RequestHandler
+from gateway.manager.http.handler import Calls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
 from gateway.manager.http.metrics_page import MetricsPage
 from gateway.manager.http.signatures import AccessKey
@@ -64,10 +64,7 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
         metrics = Metrics()
         async with running(store, config.registered_ttl, config.unregistered_ttl, metrics) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
-            objects = ObjectStore(config.place.data)
-            pages = _pages(store, metrics)
-            handler = RequestHandler(service.handle, objects, pages, config.access_key, config.max_body, metrics)
-            server = ManagerServer(handler, limits, metrics.count_refused)
+            server = ManagerServer(make_handler(config, store, service.handle, metrics), limits, metrics.count_refused)
             metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
             try:
                 try:
@@ -78,6 +75,13 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
                 yield f"http://{host}:{port}"
             finally:
                 await server.close()
+
+
+def make_handler(config: ServerConfig, store: Store, calls: Calls, metrics: Metrics | None = None) -> RequestHandler:
+    """Answers all requests; `calls` those of the Edge API. `metrics` None: nobody else needs them."""
+    metrics = metrics or Metrics()
+    objects, pages = ObjectStore(config.place.data), _pages(store, metrics)
+    return RequestHandler(calls, objects, pages, config.access_key, config.max_body, metrics)
 
 
 def _pages(store: Store, metrics: Metrics) -> PageTable:

@@ -103,7 +103,13 @@ def require_rollout(store: Store, fleet: str, name: str) -> int:
 
 def devices_with(store: Store, devices: Mapping[str, int], handle: str) -> dict[str, int]:
     """Those of `devices` on which that model handle is deployed. Raises ManagerError where there is none."""
+    chosen = _select_with(store, devices, handle)
+    if not chosen:
+        raise ManagerError(f"no device of the fleet has {handle}: see `deployments --devices`")
+    return chosen
 
+
+def _select_with(store: Store, devices: Mapping[str, int], handle: str) -> dict[str, int]:
     def read(transaction: Transaction) -> dict[str, int]:
         chosen: dict[str, int] = {}
         for part in parts(list(devices.items())):
@@ -111,10 +117,7 @@ def devices_with(store: Store, devices: Mapping[str, int], handle: str) -> dict[
             chosen |= {device: number for device, number in part if is_deployed(in_force[number], handle)}
         return chosen
 
-    chosen = store.read(read)
-    if not chosen:
-        raise ManagerError(f"no device of the fleet has {handle}: see `deployments --devices`")
-    return chosen
+    return store.read(read)
 
 
 def deploy(
@@ -158,10 +161,9 @@ def undeploy(
     """Removes a model from `devices` (name -> id). Raises ManagerError where one does not have it."""
     check_names("HANDLE", "EntityName", [handle])
     check_names("--name", "EntityName", [] if name is None else [name])
-    with_it = devices_with(store, devices, handle)
-    for device in devices:
-        if device not in with_it:
-            raise ManagerError(f"device {device} has no {handle} to undeploy: see `deployments --devices`")
+    without = devices.keys() - _select_with(store, devices, handle).keys()
+    if without:
+        raise ManagerError(f"device {min(without)} has no {handle} to undeploy: see `deployments --devices`")
     new = NewRollout(fleet, name, handle, POLICIES[0], (ModelDefinition(handle, "UNDEPLOY"),))
     return RolloutRunner(store).start(new, lambda name: select_share(name, devices, ALL), now)
 

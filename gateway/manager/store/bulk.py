@@ -39,7 +39,7 @@ def insert(connection: sa.Connection, table: sa.Table, columns: Sequence[str], r
 def numbers(connection: sa.Connection, ids: Iterable[int]) -> tuple[str, tuple[Any, ...]]:
     """`IN` of a statement, and its parameter: (SQL, parameters)."""
     if connection.dialect.name == "postgresql":
-        return "= ANY (%s::bigint[])", (list(ids),)
+        return "= ANY (%b::bigint[])", (list(ids),)
     return "IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),)
 
 
@@ -75,7 +75,7 @@ def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[
         for fleet, name in names:
             fleets.append(fleet)
             devices.append(name)
-        return "unnest(%s::text[], %s::text[]) AS wanted (fleet, name)", (fleets, devices)
+        return "unnest(%b::text[], %b::text[]) AS wanted (fleet, name)", (fleets, devices)
     table = "(SELECT json_extract(value, '$[0]') AS fleet, json_extract(value, '$[1]') AS name FROM json_each(?))"
     return f"{table} AS wanted", (json.dumps(list(names)),)
 
@@ -93,12 +93,13 @@ def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[
 
 
 def _array(column: sa.Column[Any]) -> str:
-    """The parameter for all values of a column."""
+    """The parameter for all values of a column, in binary: psycopg escapes the text of an array in Python."""
     names = {
         sa.BigInteger: "bigint",
         sa.Integer: "integer",
         sa.Double: "float8",
         sa.Text: "text",
+        sa.Boolean: "boolean",
         sa.LargeBinary: "bytea",
     }
-    return f"%s::{names[type(column.type)]}[]"
+    return f"%b::{names[type(column.type)]}[]"

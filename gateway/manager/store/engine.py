@@ -34,19 +34,21 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
 
     Without a WAL file no process has it open, and SQLite would make that file, even to read.
     """
-    url = f"file:{path.absolute()}"
-    if read_only:
-        immutable = "" if path.with_name(f"{path.name}-wal").exists() else "&immutable=1"
-        url = f"{path.absolute().as_uri()}?mode=ro{immutable}"
-    else:
-        url = path.absolute().as_uri()
+    url = path.absolute().as_uri()
 
     def connect() -> sqlite3.Connection:
+        how = ""
+        if read_only:
+            how = "?mode=ro" if path.with_name(f"{path.name}-wal").exists() else "?mode=ro&immutable=1"
         return sqlite3.connect(
-            url, uri=True, timeout=BUSY, isolation_level=None, cached_statements=256, check_same_thread=False
+            url + how, uri=True, timeout=BUSY, isolation_level=None, cached_statements=256, check_same_thread=False
         )
 
-    engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.QueuePool, pool_size=4, max_overflow=12)
+    if read_only:  # a connection for each transaction: the service may start between two
+        engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.NullPool)
+    else:
+        pool = sa.pool.QueuePool
+        engine = sa.create_engine("sqlite://", creator=connect, poolclass=pool, pool_size=4, max_overflow=12)
 
     @sa.event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, record: object) -> None:

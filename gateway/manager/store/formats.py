@@ -18,7 +18,7 @@ FORMAT = legacy.FORMAT + int(migrations.HEAD)
 """The newest format."""
 OLDEST_SERVER = 15
 _LOCK = 0x656467652D6D6772
-"""The advisory lock of whoever migrates a database of PostgreSQL."""
+"""The number of the advisory lock of `lock`."""
 _HAS_TABLES = "SELECT to_regclass('alembic_version') IS NOT NULL"
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
@@ -48,11 +48,16 @@ def bring_to_newest(engine: sa.Engine) -> None:
     if found == FORMAT:
         return
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")  # large tables take as long as they take
-            connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        lock(connection)
         _upgrade(connection)
+
+
+def lock(connection: sa.Connection) -> None:
+    """Of those who make or fill a database of PostgreSQL, one at a time goes on; its statements may take their time."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
 
 
 def _upgrade(connection: sa.Connection) -> None:
@@ -86,8 +91,8 @@ def _refuse_newer(engine: sa.Engine, found: int) -> None:
 
 
 def _check_server(connection: sa.Connection) -> None:
-    version = connection.dialect.server_version_info  # type: ignore[attr-defined]
-    if connection.dialect.name == "postgresql" and version < (OLDEST_SERVER,):
+    version = connection.dialect.server_version_info or (0,)
+    if connection.dialect.name == "postgresql" and int(version[0]) < OLDEST_SERVER:
         found = ".".join(map(str, version))
         place = engines.where(connection.engine)
         raise ManagerError(f"{place} is of PostgreSQL {found}: {OLDEST_SERVER} or later is needed")
@@ -106,12 +111,12 @@ def make_shrinkable(engine: sa.Engine) -> None:
         try:
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             event = (
                 "the database cannot be written anew: it serves, but its file never becomes smaller; make room for"
                 " twice its size, and restart"
             )
             LOG.warning(event, detail=str(error))
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     finally:
         pooled.close()

@@ -84,7 +84,7 @@ def change(connection: sa.Connection, version: int, make_tables: Callable[[sa.Co
         run(f"DROP TABLE old_{table}")
 
 
-def _states(rows: Sequence[sa.Row[Any]], now: float) -> Iterator[tuple[object, ...]]:
+def _states(rows: Sequence[Any], now: float) -> Iterator[tuple[object, ...]]:
     for device, fleet, version, accepted, newest, state, seconds, at, heartbeats in rows:
         said = None if state is None else Announced(State(state), seconds, at)
         known = DeviceState(version, accepted, newest, said, heartbeats or 0)

@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, no_such_bucket, no_such_key
+from gateway.ownership import give, make_folders
 
 BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 """S3's rule for the names of buckets; it excludes a leading dot, which our temporary directory has."""
@@ -82,12 +83,14 @@ class ObjectStore:
 
     def _put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
         incoming = self.root / ".incoming"
-        incoming.mkdir(parents=True, exist_ok=True)
+        make_folders(incoming)
         with source.open("rb") as model:
             descriptor, name = tempfile.mkstemp(dir=incoming)
             try:
                 with open(descriptor, "wb") as copy:
                     size, sha1 = _copy(model, copy)
+                    os.fchmod(copy.fileno(), 0o644)
+                    give(copy.fileno(), self.root)
                 if size == 0:
                     raise ManagerError(f"{source} is empty: a model file is expected")
                 suffix = source.suffix if SUFFIX.fullmatch(source.suffix) else ""
@@ -149,8 +152,7 @@ def _copy(model: BinaryIO, copy: BinaryIO) -> tuple[int, str]:
 
 def _rename(temporary: Path, target: Path) -> None:
     """Durable: the directory is synchronised too."""
-    temporary.chmod(0o644)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(target.parent)
     temporary.replace(target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:

@@ -24,6 +24,7 @@ from gateway.manager.store.heartbeats import record
 from gateway.manager.store.names import MetricNames
 from gateway.manager.store.recording import Heartbeat, Result
 from gateway.manager.store.transaction import Transaction
+from gateway.ownership import make_file
 
 FILE = "manager.sqlite3"
 LOCK = "opening.lock"
@@ -52,6 +53,7 @@ def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store
             return Store(_prepared(engines.sqlite_engine(path, read_only=True), False, path))
         place.data.mkdir(parents=True, exist_ok=True)
         with _opening_lock(place.data):
+            make_file(path, 0o644)
             return Store(_prepared(engines.sqlite_engine(path), create, path))
     except OSError as error:
         raise ManagerError(f"the manager's database: {explain(error, path)}") from error
@@ -60,6 +62,7 @@ def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store
 @contextlib.contextmanager
 def _opening_lock(data: Path) -> Iterator[None]:
     """One process at a time opens the file: SQLite's timeout does not cover the change of a new file to WAL."""
+    make_file(data / LOCK, 0o644)
     with (data / LOCK).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

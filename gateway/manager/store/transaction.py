@@ -194,10 +194,12 @@ class Transaction:
         """Assigns a deployment to each device. Device -> the names of those that it supersedes there."""
         before = self.deployments_in_force(deployments)
         rows, superseded = [], {}
+        different = {deployment.definitions for deployment in deployments.values()}
+        written = {each: json.dumps([asdict(definition) for definition in each]) for each in different}
         for device, deployment in deployments.items():
             after = {each.name for each in in_force([*before[device], deployment])}
             superseded[device] = [each.name for each in before[device] if each.name not in after]
-            definitions = json.dumps([asdict(definition) for definition in deployment.definitions])
+            definitions = written[deployment.definitions]
             rows.append((device, deployment.name, deployment.policy, definitions, deployment.created))
         bulk.insert(self.connection, DEPLOYMENTS, ("device", "name", "policy", "definitions", "created"), rows)
         self._set_in_force(superseded, False)

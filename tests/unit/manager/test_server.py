@@ -16,14 +16,18 @@ WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 
 
 @pytest.fixture
-async def client(tmp_path, database):
+async def port(tmp_path, database):
     database.register("f", "d", 1.0)
     config = ServerConfig(data=tmp_path, max_body=10_000)
     server = ManagerServer(make_handler(config, database), Limits(max_body=config.max_body))
-    port = await server.start("127.0.0.1", 0)
+    yield await server.start("127.0.0.1", 0)
+    await server.close()
+
+
+@pytest.fixture
+async def client(port):
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         yield session
-    await server.close()
 
 
 async def raw_request(port: int, request: str) -> tuple[int, dict[str, str]]:
@@ -87,12 +91,10 @@ async def test_an_error_has_the_form_of_aws(client, path, body, status, code):
         ("OPTIONS", "/models/x", 405),
     ],
 )
-async def test_every_response_has_its_own_request_id(client, method, path, status):
+async def test_every_response_has_its_own_request_id(port, method, path, status):
     seen = set()
     for _ in range(2):
-        answered, headers = await raw_request(
-            client._base_url.port, f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
+        answered, headers = await raw_request(port, f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert answered == status
         seen.add(headers["x-amzn-requestid"])
     assert len(seen) == 2

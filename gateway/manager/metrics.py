@@ -31,7 +31,7 @@ LIMITS = ("connections", "head", "body", "bodies", "time")
 """What a request is refused for before it means anything."""
 _PREFIX = "edge_manager"
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+_SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _UNAUTHORIZED = frozenset(
     (
         *("MissingAuthenticationTokenException", "IncompleteSignatureException"),

@@ -52,7 +52,7 @@ _CODES = {"ServiceUnavailableException": "unavailable", "InternalServiceExceptio
 )
 
 
-class Histogram:
+class Distribution:
     """How many values there were, by bucket."""
 
     __slots__ = ("_bounds", "_counts", "_sum")
@@ -76,14 +76,14 @@ class Histogram:
         )
 
 
-class Metrics(Collector):
+class ManagerMetrics(Collector):
     """All metrics of one process. The callables give what somebody else holds, when /metrics is read."""
 
     def __init__(self) -> None:
         self._calls = {(operation, outcome): 0 for operation in (*OPERATIONS, OTHER) for outcome in OUTCOMES}
-        self._call_seconds = {operation: Histogram(_SECONDS) for operation in OPERATIONS}
-        self._group_calls = {group: Histogram(_SIZES) for group in GROUPS}
-        self._group_seconds = {group: Histogram(_SECONDS) for group in GROUPS}
+        self._call_seconds = {operation: Distribution(_SECONDS) for operation in OPERATIONS}
+        self._group_calls = {group: Distribution(_SIZES) for group in GROUPS}
+        self._group_seconds = {group: Distribution(_SECONDS) for group in GROUPS}
         self._refused = dict.fromkeys(LIMITS, 0)
         self.waiting: dict[str, Callable[[], int]] = {}
         """By group: how many calls wait for the next one."""
@@ -191,7 +191,7 @@ def _gauges(name: str, text: str, values: Mapping[Any, float], *labels: str) -> 
     return family
 
 
-def _histograms(name: str, text: str, histograms: Mapping[str, Histogram], label: str) -> HistogramMetricFamily:
+def _histograms(name: str, text: str, histograms: Mapping[str, Distribution], label: str) -> HistogramMetricFamily:
     family = HistogramMetricFamily(f"{_PREFIX}_{name}", text, labels=[label])
     for value, histogram in histograms.items():
         histogram.family(family, [value])

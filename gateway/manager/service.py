@@ -10,7 +10,7 @@ from itertools import repeat
 
 from gateway.manager.background import Background, Task
 from gateway.manager.groups import GroupThread
-from gateway.manager.metrics import Metrics
+from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import EdgeApi, Output, Question
 from gateway.manager.rollouts import RolloutRunner
 from gateway.manager.store import Heartbeat, Store, sweep_silence
@@ -24,7 +24,7 @@ SILENCE_INTERVAL = 10.0
 class Service:
     """Answers calls from `running` on, until its end."""
 
-    def __init__(self, api: EdgeApi, metrics: Metrics) -> None:
+    def __init__(self, api: EdgeApi, metrics: ManagerMetrics) -> None:
         self.api = api
         self._metrics = metrics
         self._records: GroupThread[Heartbeat, Output] = GroupThread("heartbeats", api.record, self._recorded)
@@ -56,7 +56,9 @@ class Service:
 
 
 @asynccontextmanager
-async def running(store: Store, registered_ttl: int, unregistered_ttl: int, metrics: Metrics) -> AsyncIterator[Service]:
+async def running(
+    store: Store, registered_ttl: int, unregistered_ttl: int, metrics: ManagerMetrics
+) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes."""
     service = Service(EdgeApi(store, registered_ttl, unregistered_ttl), metrics)
     background = Background(_tasks(store))

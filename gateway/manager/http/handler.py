@@ -19,7 +19,7 @@ from gateway.manager.http.connection import Request, Respond
 from gateway.manager.http.ranges import ByteRange, select_range
 from gateway.manager.http.responses import PageContent, RequestIds, Response
 from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
-from gateway.manager.metrics import Metrics
+from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import Output
 from gateway.manager.store import ObjectStore, OpenObject
 
@@ -43,7 +43,7 @@ class RequestHandler:
         pages: PageTable,
         access_key: AccessKey | None,
         max_body: int,
-        metrics: Metrics,
+        metrics: ManagerMetrics,
     ) -> None:
         self._calls = calls
         self.objects = objects

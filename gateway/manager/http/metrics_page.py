@@ -7,7 +7,7 @@ import structlog
 
 from gateway.manager.errors import StoreUnavailable
 from gateway.manager.http.responses import PageContent
-from gateway.manager.metrics import CONTENT_TYPE, Metrics
+from gateway.manager.metrics import CONTENT_TYPE, ManagerMetrics
 from gateway.manager.store import Store
 from gateway.manager.store.totals import read_models, read_totals
 
@@ -54,7 +54,7 @@ class Reading:
 class MetricsPage:
     """It answers while the database is away too. Devices by model are those of the scrape before."""
 
-    def __init__(self, metrics: Metrics, store: Store) -> None:
+    def __init__(self, metrics: ManagerMetrics, store: Store) -> None:
         self._metrics = metrics
         self._store = store
         self._totals = Reading(self._read_totals, TOTALS_HOLD)

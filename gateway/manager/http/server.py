@@ -15,7 +15,7 @@ from gateway.manager.http.handler import Calls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
 from gateway.manager.http.metrics_page import MetricsPage
 from gateway.manager.http.signatures import AccessKey
-from gateway.manager.metrics import Metrics
+from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.service import running
 from gateway.manager.store import ObjectStore, Place, Store, open_store
 
@@ -61,7 +61,7 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
     Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
     with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
-        metrics = Metrics()
+        metrics = ManagerMetrics()
         async with running(store, config.registered_ttl, config.unregistered_ttl, metrics) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             server = ManagerServer(make_handler(config, store, service.handle, metrics), limits, metrics.count_refused)
@@ -77,14 +77,16 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
                 await server.close()
 
 
-def make_handler(config: ServerConfig, store: Store, calls: Calls, metrics: Metrics | None = None) -> RequestHandler:
+def make_handler(
+    config: ServerConfig, store: Store, calls: Calls, metrics: ManagerMetrics | None = None
+) -> RequestHandler:
     """Answers all requests; `calls` those of the Edge API. `metrics` None: nobody else needs them."""
-    metrics = metrics or Metrics()
+    metrics = metrics or ManagerMetrics()
     objects, pages = ObjectStore(config.place.data), _pages(store, metrics)
     return RequestHandler(calls, objects, pages, config.access_key, config.max_body, metrics)
 
 
-def _pages(store: Store, metrics: Metrics) -> PageTable:
+def _pages(store: Store, metrics: ManagerMetrics) -> PageTable:
     def on_no_reads(error: Exception) -> None:
         event = "the database cannot be read: every call fails; check the disk and the data folder"
         LOG.error(event, detail=str(error))

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.manager.errors import ApiError, validation_error
-from gateway.manager.metrics import Metrics
+from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.store.totals import Totals
 
 TOTALS = Totals(
@@ -23,7 +23,7 @@ TOTALS = Totals(
 )
 
 
-def samples(metrics: Metrics) -> dict[str, float]:
+def samples(metrics: ManagerMetrics) -> dict[str, float]:
     """Name and labels' values, in order of the labels -> value; without the prefix."""
     families = text_string_to_metric_families(metrics.render().decode())
     found = [sample for family in families for sample in family.samples]
@@ -34,7 +34,7 @@ def samples(metrics: Metrics) -> dict[str, float]:
 
 
 def test_what_is_counted_of_a_group():
-    metrics = Metrics()
+    metrics = ManagerMetrics()
     now = time.perf_counter()
     outputs = [None, ApiError("ServiceUnavailableException", "", 503), None]
     metrics.count_group("heartbeats", repeat("SendHeartbeat"), [now - 3, now - 2, now - 0.3], now - 0.2, outputs)
@@ -67,14 +67,14 @@ def test_what_is_counted_of_a_group():
     ids=lambda value: value.code if isinstance(value, ApiError) else value,
 )
 def test_an_error_counts_by_its_kind(error, outcome):
-    metrics = Metrics()
+    metrics = ManagerMetrics()
     metrics.count_error("SendHeartbeat", error)
     counted = {name: value for name, value in samples(metrics).items() if name.startswith("calls_total") and value}
     assert counted == {f"calls_total,SendHeartbeat,{outcome}": 1}
 
 
 def test_names_that_callers_make_up_are_one_label():
-    metrics = Metrics()
+    metrics = ManagerMetrics()
     before = len(samples(metrics))
     for name in ("None", "a" * 80, ""):
         metrics.count_error(name, ApiError("UnknownOperationException", "", 404))
@@ -84,7 +84,7 @@ def test_names_that_callers_make_up_are_one_label():
 
 
 def test_what_others_hold_is_asked_for_when_it_is_read():
-    metrics = Metrics()
+    metrics = ManagerMetrics()
     waiting = [1, 2]
     metrics.waiting = {"heartbeats": waiting.__len__}
     metrics.connections, metrics.connections_limit = (lambda: 5), 9
@@ -101,7 +101,7 @@ def test_what_others_hold_is_asked_for_when_it_is_read():
 
 
 def test_what_the_database_has():
-    metrics = Metrics()
+    metrics = ManagerMetrics()
     metrics.totals, metrics.models = TOTALS, {("a", "kws", "1.0"): 2}
     found = samples(metrics)
     assert found["database_up"] == 1
@@ -115,7 +115,7 @@ def test_what_the_database_has():
 
 
 def test_of_a_database_that_is_away_nothing_old_is_told():
-    metrics = Metrics()
+    metrics = ManagerMetrics()
     metrics.models = {("a", "kws", "1.0"): 2}
     found = samples(metrics)
     assert found["database_up"] == 0
@@ -124,7 +124,7 @@ def test_of_a_database_that_is_away_nothing_old_is_told():
 
 
 def test_two_managers_and_the_process_default_do_not_mix():
-    one, other = Metrics(), Metrics()
+    one, other = ManagerMetrics(), ManagerMetrics()
     one.count_refused("time")
     assert samples(other)["requests_refused_total,time"] == 0
     assert not [family.name for family in REGISTRY.collect() if family.name.startswith("edge_manager")]

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import log
 from gateway.kubernetes import PASSED_OVER
-from gateway.manager.metrics import Metrics as ManagerMetrics
+from gateway.manager.metrics import ManagerMetrics
 from gateway.ops.metrics import DEPRECATED, Metrics
 from tests.support import source
 from tests.support.paths import ROOT

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.manager.api import ModelDefinition
-from gateway.manager.rollouts import NewRollout, RolloutDeviceState, RolloutRepository, RolloutRunner
+from gateway.manager.rollouts import NewRollout, RolloutDeviceState, RolloutRunner
 from gateway.manager.store import Place, Store
 from gateway.manager.store.tables import DEPLOYMENTS, DEVICES, RESULTS, ROLLOUT_COUNTS, ROLLOUT_DEVICES
 from tests.support.processes import environment, line, running
@@ -60,7 +60,7 @@ def _register(store: Store, names: list[str]) -> list[int]:
 
 def _create(store: Store, name: str, device_ids: list[int]) -> int:
     new = NewRollout("f", name, "kws", "DO_NOTHING", (ModelDefinition("kws", url=f"s3://m/{name}"),))
-    return store.write(lambda transaction: RolloutRepository(transaction).create(new, lambda _: device_ids, NOW))
+    return RolloutRunner(store).create(new, lambda _: device_ids, NOW)
 
 
 @contextmanager

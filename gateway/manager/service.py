@@ -57,10 +57,10 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    store: Store, registered_ttl: int, unregistered_ttl: int, metrics: ManagerMetrics
+    store: Store, registered_ttl: int, unregistered_ttl: int, metrics: ManagerMetrics | None = None
 ) -> AsyncIterator[Service]:
-    """The service over an open store, which the caller closes."""
-    service = Service(EdgeApi(store, registered_ttl, unregistered_ttl), metrics)
+    """The service over an open store, which the caller closes. `metrics` None: nobody reads them."""
+    service = Service(EdgeApi(store, registered_ttl, unregistered_ttl), metrics or ManagerMetrics())
     background = Background(_tasks(store))
     background.start()
     try:

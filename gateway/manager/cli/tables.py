@@ -123,7 +123,7 @@ def _rollout(report: "RolloutReport", counts: Row) -> Row:
 
 
 def status_table(reports: "Iterable[DeviceReport]") -> Listing:
-    return Listing(("Device", "State", "ManagerMetrics", "Models", "In force", "Results"), map(_device, reports))
+    return Listing(("Device", "State", "Metrics", "Models", "In force", "Results"), map(_device, reports))
 
 
 def _device(report: "DeviceReport") -> Row:

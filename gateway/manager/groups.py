@@ -15,13 +15,13 @@ from typing import Generic, TypeAlias, TypeVar
 MOST = 1000
 """Calls of one group at most."""
 
-Item = TypeVar("Item")
-Output = TypeVar("Output")
-OnDone: TypeAlias = Callable[[Sequence[Item], Sequence[float], float, Sequence[Output | Exception]], None]
+ItemT = TypeVar("ItemT")
+OutputT = TypeVar("OutputT")
+OnDone: TypeAlias = Callable[[Sequence[ItemT], Sequence[float], float, Sequence[OutputT | Exception]], None]
 """(calls of a group, when each came, when the work began, what they get), times by `time.perf_counter`."""
 
 
-class GroupThread(Generic[Item, Output]):
+class GroupThread(Generic[ItemT, OutputT]):
     """Calls `work` with each group; it returns, in their order, what each call gets: an exception is raised there.
 
     What `work` raises, all calls of the group get. `on_done` is called in the thread once they have it, and must not
@@ -31,21 +31,21 @@ class GroupThread(Generic[Item, Output]):
     def __init__(
         self,
         name: str,
-        work: Callable[[list[Item]], Sequence[Output | Exception]],
-        on_done: OnDone[Item, Output] = lambda *_: None,
+        work: Callable[[list[ItemT]], Sequence[OutputT | Exception]],
+        on_done: OnDone[ItemT, OutputT] = lambda *_: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._work = work
         self._on_done = on_done
-        self._waiting: deque[tuple[Item, asyncio.Future[Output], float]] = deque()
+        self._waiting: deque[tuple[ItemT, asyncio.Future[OutputT], float]] = deque()
         self._wake = threading.Event()
         self._idle = self._ends = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, item: Item) -> "asyncio.Future[Output]":
+    def submit(self, item: ItemT) -> "asyncio.Future[OutputT]":
         """What the call will get, once its group is done."""
-        future: asyncio.Future[Output] = self._loop.create_future()
+        future: asyncio.Future[OutputT] = self._loop.create_future()
         self._waiting.append((item, future, time.perf_counter()))
         if self._idle:
             self._wake.set()
@@ -76,14 +76,14 @@ class GroupThread(Generic[Item, Output]):
             items = [item for item, _, _ in group]
             begun = time.perf_counter()
             try:
-                outputs: Sequence[Output | Exception] = self._work(items)
+                outputs: Sequence[OutputT | Exception] = self._work(items)
             except Exception as error:
                 outputs = [error] * len(group)
             self._loop.call_soon_threadsafe(_deliver, [future for _, future, _ in group], outputs)
             self._on_done(items, [came for _, _, came in group], begun, outputs)
 
 
-def _deliver(futures: Sequence["asyncio.Future[Output]"], outputs: Sequence[Output | Exception]) -> None:
+def _deliver(futures: Sequence["asyncio.Future[OutputT]"], outputs: Sequence[OutputT | Exception]) -> None:
     for future, output in zip(futures, outputs, strict=True):
         if future.done():  # its caller has gone
             continue

@@ -13,7 +13,7 @@ from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import EdgeApi, Output, Question
 from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import Heartbeat, Store, sweep_silence
+from gateway.manager.store import HeartbeatCall, Store, sweep_silence
 
 ROLLOUTS_INTERVAL = 1.0
 """Seconds between two checks for steps of rollouts that are due."""
@@ -27,7 +27,7 @@ class Service:
     def __init__(self, api: EdgeApi, metrics: ManagerMetrics) -> None:
         self.api = api
         self._metrics = metrics
-        self._records: GroupThread[Heartbeat, Output] = GroupThread("heartbeats", api.record, self._recorded)
+        self._records: GroupThread[HeartbeatCall, Output] = GroupThread("heartbeats", api.record, self._recorded)
         self._answers: GroupThread[Question, Output] = GroupThread("reads", api.answer, self._answered)
         metrics.waiting = {"heartbeats": self._records.waiting, "reads": self._answers.waiting}
         metrics.transaction_seconds = api.store.transaction_seconds
@@ -36,10 +36,10 @@ class Service:
         """The output of one call that came at `now` (Unix seconds). Raises ApiError; so does the future, and
         StoreUnavailable."""
         call = self.api.parse(operation, body, now)
-        return self._records.submit(call) if isinstance(call, Heartbeat) else self._answers.submit(call)
+        return self._records.submit(call) if isinstance(call, HeartbeatCall) else self._answers.submit(call)
 
     def _recorded(
-        self, calls: Sequence[Heartbeat], came: Sequence[float], begun: float, outputs: Sequence[object]
+        self, calls: Sequence[HeartbeatCall], came: Sequence[float], begun: float, outputs: Sequence[object]
     ) -> None:
         self._metrics.count_group("heartbeats", repeat("SendHeartbeat"), came, begun, outputs)
 

@@ -2,7 +2,14 @@
 
 from gateway.manager.place import DEFAULT_DATA, Place
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable
-from gateway.manager.store.recording import Heartbeat, LogEntry, PlanChange, Result, StoredDevice, plan_entry
+from gateway.manager.store.recording import (
+    HeartbeatCall,
+    LogEntry,
+    PlanChange,
+    ReportedResult,
+    StoredDevice,
+    plan_entry,
+)
 from gateway.manager.store.silence import sweep_silence
 from gateway.manager.store.store import FILE, Store, open_store
 from gateway.manager.store.transaction import DevicePlan, Transaction

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from gateway.errors import explain, redact_credentials
+from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
 
 BUSY = 5.0
@@ -64,9 +64,9 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
     def prepare(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
-            # Takes effect in an empty file only: the retention gives pages back.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # it is new
+                # The retention gives pages back. Of a file that has tables only VACUUM changes that; it needs a lock.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
 
@@ -86,9 +86,7 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
             raise ValueError(url)
         parsed = parsed.set(drivername="postgresql+psycopg")
     except (sa.exc.ArgumentError, ValueError):
-        raise ManagerError(
-            f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name"
-        ) from None
+        raise ManagerError("--database is not a URL: postgresql://user@host/name") from None
     try:
         engine = sa.create_engine(
             parsed,

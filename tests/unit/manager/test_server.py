@@ -155,7 +155,8 @@ async def test_a_database_that_can_only_be_read(client, tmp_path):
 
 async def test_a_database_that_cannot_be_read(client, store, tmp_path):
     store.engine.dispose()
-    (tmp_path / FILE).write_bytes(b"no database")
+    for name in (FILE, f"{FILE}-wal"):  # which has pages too
+        (tmp_path / name).write_bytes(b"no database" * 1000)
     answers = await asyncio.gather(*(client.get(path) for path in ["/healthz", "/readyz"] * 10))
     assert {answer.status for answer in answers} == {503}
 

@@ -6,6 +6,7 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -99,3 +100,21 @@ def test_it_answers_while_the_database_is_away(own_postgres: Postgres, make_mana
     assert not [name for name in found if name.startswith("devices")]
     own_postgres.start()
     until(lambda: is_up() == 1, lambda: "the database is said to be away", within=20)
+
+
+def test_it_answers_while_the_database_is_silent(own_postgres: Postgres, make_manager: Callable[..., Manager]) -> None:
+    """Connections stay open, and nothing comes: whoever asks would wait for ever."""
+    manager = make_manager("--database", own_postgres.url())
+    assert metrics(manager)["database_up"] == 1
+    first = psutil.Process(own_postgres.pid)
+    first.suspend()
+    servers = [first, *first.children(recursive=True)]
+    try:
+        for each in servers:
+            each.suspend()
+        until(lambda: metrics(manager)["database_up"] == 0, lambda: "the database is said to be there", within=20)
+        assert metrics(manager)["connections"] >= 1
+    finally:
+        for each in servers:
+            each.resume()
+    until(lambda: metrics(manager)["database_up"] == 1, lambda: "the database is said to be away", within=20)

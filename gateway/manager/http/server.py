@@ -19,6 +19,8 @@ from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.service import running
 from gateway.manager.store import ObjectStore, Place, Store, open_store
 
+TRANSACTION_LIMIT = 5.0
+"""Seconds that a transaction may take where the server of the database is slow, or hangs."""
 OTHER_FILES = 128
 """Open files that are kept for all else than connections: the database, model files, the log."""
 
@@ -60,7 +62,7 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 
     Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
-    with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
+    with _locked(config.place), _opened(config.place) as store:
         metrics = ManagerMetrics()
         async with running(store, config.registered_ttl, config.unregistered_ttl, metrics) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
@@ -84,6 +86,10 @@ def make_handler(
     metrics = metrics or ManagerMetrics()
     objects, pages = ObjectStore(config.place.data), _pages(store, metrics)
     return RequestHandler(calls, objects, pages, config.access_key, config.max_body, metrics)
+
+
+def _opened(place: Place) -> contextlib.closing[Store]:
+    return contextlib.closing(open_store(place, create=True, limit=TRANSACTION_LIMIT))
 
 
 def _pages(store: Store, metrics: ManagerMetrics) -> PageTable:

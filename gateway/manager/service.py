@@ -11,12 +11,16 @@ from gateway.manager.background import Background, Task
 from gateway.manager.groups import GroupThread
 from gateway.manager.operations import EdgeApi, Output, Question
 from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import Heartbeat, Store, sweep_silence
+from gateway.manager.store import Compaction, Heartbeat, HistoryLimits, Retention, Store, Turn, sweep_silence
 
 ROLLOUTS_INTERVAL = 1.0
 """Seconds between two checks for steps of rollouts that are due."""
 SILENCE_INTERVAL = 10.0
 """Seconds between two searches for devices that fell silent."""
+COMPACTION_INTERVAL = 5.0
+"""Seconds between two questions whether a walk of the compaction is due."""
+RETENTION_INTERVAL = 60.0
+"""Seconds between two searches for what is too old or too much."""
 
 
 class Service:
@@ -40,10 +44,12 @@ class Service:
 
 
 @asynccontextmanager
-async def running(store: Store, registered_ttl: int, unregistered_ttl: int) -> AsyncIterator[Service]:
+async def running(
+    store: Store, registered_ttl: int, unregistered_ttl: int, history: HistoryLimits
+) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes."""
     service = Service(EdgeApi(store, registered_ttl, unregistered_ttl))
-    background = Background(_tasks(store))
+    background = Background(_tasks(store, history))
     background.start()
     try:
         yield service
@@ -52,9 +58,12 @@ async def running(store: Store, registered_ttl: int, unregistered_ttl: int) -> A
         await service.close()
 
 
-def _tasks(store: Store) -> list[Task]:
+def _tasks(store: Store, history: HistoryLimits) -> list[Task]:
     runner = RolloutRunner(store)
+    turn = Turn()
     return [
         Task("rollouts", ROLLOUTS_INTERVAL, runner.advance_all),
         Task("silence", SILENCE_INTERVAL, lambda now: sweep_silence(store, now)),
+        Task("compaction", COMPACTION_INTERVAL, Compaction(store, turn, history.days).step),
+        Task("retention", RETENTION_INTERVAL, Retention(store, turn, history).step),
     ]

@@ -3,7 +3,7 @@
 import contextlib
 import resource
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -16,7 +16,7 @@ from gateway.manager.http.health import HealthPage
 from gateway.manager.http.responses import PageContent
 from gateway.manager.http.signatures import AccessKey
 from gateway.manager.service import running
-from gateway.manager.store import ObjectStore, Place, Store, open_store
+from gateway.manager.store import HistoryLimits, ObjectStore, Place, Store, open_store
 
 OTHER_FILES = 128
 """Open files that are kept for all else than connections: the database, model files, the log."""
@@ -41,6 +41,7 @@ class ServerConfig:
     unregistered_ttl: int = 60
     max_body: int = 4 * 1024 * 1024
     max_connections: int = 4096
+    history: HistoryLimits = field(default_factory=HistoryLimits)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -51,6 +52,8 @@ class ServerConfig:
                 raise ManagerError(f"{option} is {getattr(self, name)}: seconds, 0 or more")
         if self.max_connections < 1:
             raise ManagerError(f"--max-connections is {self.max_connections}: 1 or more")
+        if self.history.days < 1:
+            raise ManagerError(f"--history-days is {self.history.days}: 1 or more")
 
 
 @contextlib.asynccontextmanager
@@ -60,7 +63,7 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
     Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
     with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
-        async with running(store, config.registered_ttl, config.unregistered_ttl) as service:
+        async with running(store, config.registered_ttl, config.unregistered_ttl, config.history) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             objects = ObjectStore(config.place.data)
             handler = RequestHandler(service.handle, objects, _pages(store), config.access_key, config.max_body)

@@ -22,8 +22,9 @@ class Limit:
     most: int
 
 
+MOST_METRICS = 1000
 LIMITS = (
-    Limit("latest", "metrics", "metric", "at", 1000),
+    Limit("latest", "metrics", "metric", "at", MOST_METRICS),
     Limit("models", "models", "name, version", "coalesce(sample, inference, 0)", 200),
     Limit("results", "results", "deployment", "received", 200),
 )

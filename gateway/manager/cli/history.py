@@ -1,7 +1,7 @@
 """The commands that show the history of samples: `app`, which the manager's commands mount. Decides nothing."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,10 +64,7 @@ def show_history(
             wanted = parse_metric(metric, model, version)
             number = require_device(store, fleet, device)
             metrics = store.read(lambda transaction: device_metrics(transaction, number, wanted))
-            if metric is not None and not metrics:
-                raise ManagerError(
-                    f"{fleet}/{device} has no samples of {metric}: without METRIC, what it has is listed"
-                )
+        _hint(f"{fleet}/{device}", metric, metrics)
         if metric is None:
             rows = [
                 {**key._asdict(), "samples": each.samples, "first": each.first / 1e6, "newest": each.last / 1e6}
@@ -109,9 +106,13 @@ def show_fleet_history(
             wanted = parse_metric(metric, model, version)
             over = series(begin, end, points if metric else 1, HOUR)
             found = store.read(lambda transaction: fleet_series(transaction, fleet, wanted, over))
-            if metric is not None and not found:
-                raise ManagerError(f"{fleet} has no samples of {metric}: without METRIC, what it has is listed")
+        _hint(fleet, metric, found)
         _show_series(found, over, as_json)
+
+
+def _hint(whose: str, metric: str | None, found: Collection[object]) -> None:
+    if metric is not None and not found:
+        typer.echo(f"{whose} has no samples of {metric}: without METRIC, what it has is listed", err=True)
 
 
 def parse_metric(metric: str | None, model: str | None, version: str | None) -> "MetricFilter":

@@ -1,13 +1,17 @@
 """The history of samples in both engines: compaction, reads, retention."""
 
 import random
-from collections.abc import Iterable
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import sqlalchemy as sa
 
 from gateway.manager.api import MetricKey, latest_values
-from gateway.manager.history import DAY, HOUR, MINUTE, SPAN, Bucket, Series, series
+from gateway.manager.history import DAY, HOUR, MINUTE, SPAN, Bucket, Point, Series, series
 from gateway.manager.reports import device_log
 from gateway.manager.store import (
     Compaction,
@@ -17,6 +21,7 @@ from gateway.manager.store import (
     Place,
     Retention,
     Store,
+    Transaction,
     Turn,
     device_metrics,
     device_samples,
@@ -29,10 +34,13 @@ from gateway.manager.store import (
 )
 from gateway.manager.store.history import HELD, delete_chunks, read_usage
 from tests.support import stores
+from tests.support.processes import environment, line, running
 
 NOW = 1_796_000_000.0
+PROCESS = Path(__file__).with_name("compacting_process.py")
 SECOND = 1_000_000
 HEAP = MetricKey("", "", "sys", "heap")
+T = TypeVar("T")
 Sent = tuple[str, float, float]
 """Name, Unix seconds, value."""
 
@@ -74,7 +82,7 @@ def count(store: Store, table: str) -> int:
 def samples_of(store: Store, device: int, key: MetricKey = HEAP) -> list[tuple[float, float]]:
     """All, in Unix seconds."""
 
-    def read(transaction):  # type: ignore[no-untyped-def]
+    def read(transaction: Transaction) -> list[tuple[float, float]]:
         found = device_metrics(transaction, device, MetricFilter())
         if key not in found:
             return []
@@ -82,13 +90,28 @@ def samples_of(store: Store, device: int, key: MetricKey = HEAP) -> list[tuple[f
         assert not more
         return [(at / SECOND, value) for at, value in points]
 
-    return list(store.read(read))
+    return store.read(read)
+
+
+def series_of(store: Store, device: int, over: Series) -> dict[MetricKey, list[Bucket]]:
+    """Of all metrics of the device."""
+
+    def read(transaction: Transaction) -> dict[MetricKey, list[Bucket]]:
+        metrics = device_metrics(transaction, device, MetricFilter())
+        found = device_series(transaction, device, [number for number, _ in metrics.values()], over)
+        return {key: found[number] for key, (number, _) in metrics.items()}
+
+    return store.read(read)
+
+
+def fleet_series_of(store: Store, over: Series) -> dict[MetricKey, list[Bucket]]:
+    return store.read(lambda transaction: fleet_series(transaction, "f", MetricFilter(), over))
 
 
 def is_consistent(store: Store) -> bool:
     """The usage by day is what a count of the chunks gives."""
 
-    def check(transaction):  # type: ignore[no-untyped-def]
+    def check(transaction: Transaction) -> bool:
         usage = {
             day: (each.chunks, each.samples, each.bytes) for day, each in read_usage(transaction.connection).items()
         }
@@ -100,7 +123,7 @@ def is_consistent(store: Store) -> bool:
             counted[start // DAY] = (before[0] + 1, before[1] + samples, before[2] + len(bytes(blob)))
         return counted == {day: each for day, each in usage.items() if each != (0, 0, 0)}
 
-    return bool(store.read(check))
+    return store.read(check)
 
 
 def brute(points: Iterable[tuple[int, float]], over: Series) -> list[tuple[int, int, float, float]]:
@@ -139,10 +162,10 @@ def test_a_sample_that_is_delivered_twice_is_one(store: Store) -> None:
         compact(store)
     assert samples_of(store, device) == [(NOW, 1.5), (NOW, 2.5)]
     over = series(int(NOW * SECOND), int(NOW * SECOND) + 1, least=HOUR)
-    (buckets,) = store.read(lambda transaction: fleet_series(transaction, "f", MetricFilter(), over)).values()
+    (buckets,) = fleet_series_of(store, over).values()
     assert [each.count for each in buckets] == [2]
     send(store, [("heap", NOW, 1.5)])
-    assert store.read(lambda transaction: fleet_series(transaction, "f", MetricFilter(), over)) == {HEAP: buckets}
+    assert fleet_series_of(store, over) == {HEAP: buckets}
 
 
 def test_a_late_sample_lands_at_its_own_time(store: Store) -> None:
@@ -184,17 +207,12 @@ def test_series_are_what_was_sent(store: Store, seed: int) -> None:
     for size in (10 * MINUTE, HOUR, SPAN, DAY):
         over = series(int(NOW - 2 * 86400) * SECOND, int(NOW) * SECOND, least=size)
         for name, number in numbers.items():
-            found = store.read(
-                lambda transaction, number=number, over=over: {
-                    key: device_series(transaction, number, [metric], over)[metric]
-                    for key, (metric, _) in device_metrics(transaction, number, MetricFilter()).items()
-                }
-            )
+            found = series_of(store, number, over)
             assert {key: plain(each) for key, each in found.items()} == {
                 key: brute(points, over) for (device, key), points in sent.items() if device == name
             }
         if size >= HOUR:
-            of_fleet = store.read(lambda transaction, over=over: fleet_series(transaction, "f", MetricFilter(), over))
+            of_fleet = fleet_series_of(store, over)
             for key, buckets in of_fleet.items():
                 each = {
                     (at, value, device)
@@ -220,7 +238,7 @@ def test_sums_beyond_a_double_and_both_zeros_are_kept(store: Store) -> None:
         compact(store)
     assert [value.hex() for _, value in samples_of(store, device)] == [value.hex() for value in values]
     over = series(int(NOW * SECOND), int(NOW * SECOND) + 10 * SECOND, 1, HOUR)
-    (buckets,) = store.read(lambda transaction: fleet_series(transaction, "f", MetricFilter(), over)).values()
+    (buckets,) = fleet_series_of(store, over).values()
     assert [(each.count, each.min, each.mean, each.max) for each in buckets] == [(6, -1.7e308, None, 1.7e308)]
 
 
@@ -286,7 +304,7 @@ def test_what_two_processes_decided_at_one_moment_is_written_once(place: Place) 
         first, second = Compaction(one, Turn(), None), Compaction(other, Turn(), None)
         write = one.write
 
-        def write_after_the_other(work):  # type: ignore[no-untyped-def]
+        def write_after_the_other(work: Callable[[Transaction], T]) -> T:
             second.step(NOW)
             send(other, [("heap", NOW, 2.0)])
             return write(work)
@@ -307,7 +325,7 @@ def test_nothing_is_left_of_a_device_that_is_deregistered_while_it_is_compacted(
     walk = Compaction(store, Turn(), None)
     write = store.write
 
-    def write_after_the_end(work):  # type: ignore[no-untyped-def]
+    def write_after_the_end(work: Callable[[Transaction], T]) -> T:
         store.write = write  # type: ignore[method-assign]
         assert write(lambda transaction: transaction.deregister("f", "d"))
         return write(work)
@@ -420,9 +438,10 @@ def test_raw_samples_come_in_pages(store: Store) -> None:
         if number == 20:
             compact(store)
 
-    def pages(transaction):  # type: ignore[no-untyped-def]
+    def pages(transaction: Transaction) -> list[list[Point]]:
         ((metric, _),) = device_metrics(transaction, device, MetricFilter(name="heap")).values()
-        found, after, more = [], None, True
+        found: list[list[Point]] = []
+        after, more = None, True
         while more:
             points, more = device_samples(transaction, device, metric, 0, 2**60, 7, after)
             found.append(points)
@@ -441,3 +460,29 @@ def test_a_damaged_task_row_is_no_ones_turn(store: Store) -> None:
     send(store, [("heap", NOW, 1.0)])
     assert not Compaction(store, Turn(), None).step(NOW)
     assert count(store, "recent_samples") == 0
+
+
+def test_kill_9_while_it_compacts_loses_no_sample_and_repeats_none(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Processes that compact are killed one after another while samples are recorded."""
+    sent: dict[str, list[tuple[float, float]]] = {name: [] for name in "abcdef"}
+    with stores.open_place(place) as store:
+        numbers = {name: register(store, name) for name in sent}
+        arguments = [sys.executable, str(PROCESS), str(place.data), *([place.url] if place.url else [])]
+        for kill in range(6):
+            with running(arguments, stdout=subprocess.PIPE, env=environment()) as process:
+                assert line(process, "the beginning")
+                for beat in range(15):
+                    at = NOW + 100 * kill + beat
+                    for name, points in sent.items():
+                        send(store, [("heap", at, float(beat)), ("heap", at - 86400, 0.5)], name)
+                        points += [(at, float(beat)), (at - 86400, 0.5)]
+                process.kill()
+            store.write(lambda transaction: transaction.connection.execute(sa.text("DELETE FROM tasks")))
+        for name, number in numbers.items():
+            assert samples_of(store, number) == sorted(sent[name])
+        compact(store)
+        for name, number in numbers.items():
+            assert samples_of(store, number) == sorted(sent[name])
+        assert is_consistent(store)

@@ -1,6 +1,8 @@
 """What is kept of one SendHeartbeat."""
 
-from gateway.manager.api.device_status import MetricKey, ModelTimes, Sample, latest_values
+import pytest
+
+from gateway.manager.api.device_status import MetricKey, ModelTimes, Sample, latest_values, to_us
 
 NOW = 1_795_458_600.0
 HEAP = MetricKey("", "", "sys", "free-heap")

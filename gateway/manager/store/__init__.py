@@ -2,14 +2,16 @@
 
 from gateway.manager.place import DEFAULT_DATA, Place
 from gateway.manager.store.database import Database, open_database
-from gateway.manager.store.history import Turn, Usage, history_totals
+from gateway.manager.store.history import Turn
 from gateway.manager.store.history_compaction import Compaction
 from gateway.manager.store.history_reads import (
+    HistoryTotals,
     MetricFilter,
     device_metrics,
     device_samples,
     device_series,
     fleet_series,
+    history_totals,
 )
 from gateway.manager.store.history_retention import HistoryLimits, Retention
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable

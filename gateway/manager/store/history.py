@@ -174,13 +174,8 @@ def delete_chunks(connection: sa.Connection, which: str) -> Usage:
     return -sum(grown.values(), Usage())
 
 
-def history_totals(connection: sa.Connection) -> tuple[Usage, int]:
-    """What all chunks are, and how many rows of recent samples wait: about, where some of them were deleted."""
-    return sum(read_usage(connection).values(), Usage()), count_recent(connection)
-
-
 def count_recent(connection: sa.Connection) -> int:
-    """By the numbers of the oldest and the newest row: a count would read them all."""
+    """Rows of recent samples, by the numbers of the oldest and the newest one: a count would read them all."""
     oldest = "(SELECT id FROM recent_samples ORDER BY id LIMIT 1)"
     newest = "(SELECT id FROM recent_samples ORDER BY id DESC LIMIT 1)"
     found: int = connection.exec_driver_sql(f"SELECT coalesce({newest} - {oldest} + 1, 0)").scalar_one()

@@ -20,7 +20,6 @@ from gateway.manager.history import (
     SpanKey,
     aggregate,
     by_period,
-    combined,
     device_buckets,
     fleet_buckets,
     gather,
@@ -28,7 +27,8 @@ from gateway.manager.history import (
     page,
 )
 from gateway.manager.store import bulk
-from gateway.manager.store.history import chunk_columns, chunk_from, read_parts
+from gateway.manager.store.history import Usage, chunk_columns, chunk_from, count_recent, read_parts, read_usage
+from gateway.manager.store.tables import METRIC_NAMES
 from gateway.manager.store.transaction import Transaction
 
 AT_ONCE = 5000
@@ -60,6 +60,23 @@ class Extent:
 
     def joined(self, other: "Extent") -> "Extent":
         return Extent(self.samples + other.samples, min(self.first, other.first), max(self.last, other.last))
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryTotals:
+    """`chunks`, `samples` and `bytes`, about, on the disk: what is compacted. `recent`: heartbeats that are not, or a
+    few more."""
+
+    chunks: int
+    samples: int
+    bytes: int
+    recent: int
+
+
+def history_totals(transaction: Transaction) -> HistoryTotals:
+    """Of all devices, by what is counted by day."""
+    usage = sum(read_usage(transaction.connection).values(), Usage())
+    return HistoryTotals(usage.chunks, usage.samples, usage.size, count_recent(transaction.connection))
 
 
 def device_metrics(transaction: Transaction, device: int, wanted: MetricFilter) -> dict[MetricKey, tuple[int, Extent]]:
@@ -117,15 +134,21 @@ def fleet_series(
     number = transaction.fleet_id(fleet)
     if number is None:
         return {}
-    hours = _fleet_hours(connection, number, over)
-    for key, points in _fleet_recent(connection, number, over):
-        for start, some in by_period(points, HOUR):
-            added, known = aggregate(some), hours.setdefault(key.metric, {})
-            known[start] = combined(known[start], added) if start in known else added
-    keys = _keys(connection, hours)
-    return {
-        key: fleet_buckets(over, hours[metric].items()) for key, metric in sorted(keys.items()) if wanted.takes(key)
-    }
+    metrics = None if wanted == MetricFilter() else _wanted_metrics(connection, wanted)
+    parts = _fleet_totals(connection, number, metrics, over)
+    for key, points in _fleet_recent(connection, number, metrics, over):
+        parts.setdefault(key.metric, []).extend((start, aggregate(some)) for start, some in by_period(points, HOUR))
+    keys = _keys(connection, parts)
+    return {key: fleet_buckets(over, parts[metric]) for key, metric in sorted(keys.items())}
+
+
+def _wanted_metrics(connection: sa.Connection, wanted: MetricFilter) -> set[int]:
+    table = METRIC_NAMES
+    select = sa.select(table.c.id)
+    for member in MetricKey._fields:
+        if (value := getattr(wanted, member)) is not None:
+            select = select.where(table.c[member] == value)
+    return set(connection.scalars(select))
 
 
 def _keys(connection: sa.Connection, metrics: Iterable[int]) -> dict[MetricKey, int]:
@@ -167,19 +190,30 @@ def _new_recent(
     return {key: new_points(parts.get(key, ()), points) for key, points in found.items()}
 
 
-def _fleet_hours(connection: sa.Connection, fleet: int, over: Series) -> dict[int, dict[int, Aggregate]]:
-    """By metric and hour."""
+def _fleet_totals(
+    connection: sa.Connection, fleet: int, metrics: Collection[int] | None, over: Series
+) -> dict[int, list[tuple[int, Aggregate]]]:
+    """By metric: the start of each bucket, and the aggregate of its hours. `metrics` None: of all.
+
+    Sums that may leave the doubles together are not added: in PostgreSQL that is an error.
+    """
+    is_one, parameters = ("IS NOT NULL", ()) if metrics is None else bulk.numbers(connection, metrics)
+    bounded = "CASE WHEN abs(sum) < 1e300 THEN sum END"
     select = (
-        "SELECT metric, start, count, min, max, sum FROM fleet_hours"
-        f" WHERE fleet = {fleet:d} AND start >= {over.start:d} AND start < {over.end:d}"
+        f"SELECT metric, (start - {over.start:d}) / {over.size:d} AS bucket, CAST(sum(count) AS bigint),"
+        f" min(min), max(max), CASE WHEN count({bounded}) = count(*) THEN sum({bounded}) END FROM fleet_hours"
+        f" WHERE fleet = {fleet:d} AND metric {is_one} AND start >= {over.start:d} AND start < {over.end:d}"
+        " GROUP BY metric, bucket"
     )
-    hours: dict[int, dict[int, Aggregate]] = {}
-    for metric, start, *total in connection.exec_driver_sql(select):
-        hours.setdefault(metric, {})[start] = Aggregate(*total)
-    return hours
+    found: dict[int, list[tuple[int, Aggregate]]] = {}
+    for metric, bucket, *total in connection.exec_driver_sql(select, parameters):
+        found.setdefault(metric, []).append((over.start + bucket * over.size, Aggregate(*total)))
+    return found
 
 
-def _fleet_recent(connection: sa.Connection, fleet: int, over: Series) -> Iterator[tuple[SpanKey, list[Point]]]:
+def _fleet_recent(
+    connection: sa.Connection, fleet: int, metrics: Collection[int] | None, over: Series
+) -> Iterator[tuple[SpanKey, list[Point]]]:
     select = (
         "SELECT device, count(*) FROM recent_samples JOIN devices ON devices.id = recent_samples.device"
         f" WHERE devices.fleet = {fleet:d} GROUP BY device ORDER BY device"
@@ -188,7 +222,7 @@ def _fleet_recent(connection: sa.Connection, fleet: int, over: Series) -> Iterat
     rows = 0
     for device, count in [*connection.exec_driver_sql(select), (None, 0)]:
         if devices and (device is None or rows + count > AT_ONCE):
-            yield from _new_recent(connection, devices, None, over.start, over.end).items()
+            yield from _new_recent(connection, devices, metrics, over.start, over.end).items()
             devices, rows = [], 0
         if device is not None:
             devices.append(device)

@@ -1,6 +1,7 @@
 """What is too old, or too much, is deleted: chunks, hours of fleets, devices' logs, names that nobody uses. In SQLite
 the file gets smaller. In slices, so that calls are answered between them. `gateway.manager.history` decides."""
 
+import time
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -16,7 +17,8 @@ from gateway.manager.store.store import Store
 MOST = {"sqlite": 1000, "postgresql": 5000}
 """Rows of a table that one transaction deletes: in SQLite heartbeats wait for it."""
 MOST_PAGES = 1000
-"""Pages of a SQLite file that one transaction gives back."""
+GIVING_BACK = 0.01
+"""Pages of a SQLite file that one transaction gives back, and the seconds for which it does."""
 NAMES_INTERVAL = 3600.0
 """Seconds between two searches for names that nobody uses."""
 FREE_PAGES = 2000
@@ -119,8 +121,18 @@ def _delete(connection: sa.Connection, turn: Turn, seen: float, todo: _Todo, now
         connection.exec_driver_sql(f"DELETE FROM metric_names WHERE id {is_one} AND {_UNUSED}", parameters)
     usage = delete_chunks(connection, todo.chunks) if todo.chunks else Usage()
     if todo.pages:
-        connection.exec_driver_sql(f"PRAGMA incremental_vacuum({todo.pages:d})").all()
+        _give_back(connection, todo.pages)
     return usage, entries
+
+
+def _give_back(connection: sa.Connection, pages: int) -> None:
+    """At most so many pages, for GIVING_BACK seconds."""
+    end, cursor = time.monotonic() + GIVING_BACK, connection.connection.cursor()
+    for _ in range(pages):
+        cursor.execute("PRAGMA incremental_vacuum(1)")  # of more than one page sqlite3 would do the first alone
+        if time.monotonic() >= end:
+            break
+    cursor.close()
 
 
 def _delete_rows(connection: sa.Connection, table: str, key: str, which: str) -> int:

@@ -17,6 +17,7 @@ from gateway.manager.store import (
     Compaction,
     Heartbeat,
     HistoryLimits,
+    HistoryTotals,
     MetricFilter,
     Place,
     Retention,
@@ -393,12 +394,34 @@ def test_the_oldest_days_go_where_the_size_is_not_enough(store: Store) -> None:
     device = register(store, "d")
     send(store, [("heap", NOW - 86400 * day, float(day)) for day in range(40)])
     compact(store)
-    usage, _ = store.read(lambda transaction: history_totals(transaction.connection))
-    retain(store, HistoryLimits(days=400, size=usage.size // 4))
+    retain(store, HistoryLimits(days=400, size=store.read(history_totals).bytes // 4))
     left = samples_of(store, device)
     assert 8 <= len(left) <= 10
     assert left[-1] == (NOW, 0.0)
     assert is_consistent(store)
+
+
+def test_a_file_gets_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of SQLite: so far that some pages stay free for what comes."""
+    monkeypatch.setattr(history_retention, "FREE_PAGES", 10)
+
+    def pages(transaction: Transaction) -> list[int]:
+        return [
+            transaction.connection.exec_driver_sql(f"PRAGMA {each}").scalar_one()
+            for each in ("page_count", "freelist_count")
+        ]
+
+    with stores.sqlite_store(tmp_path) as store:
+        register(store, "d")
+        chance = random.Random(1)
+        for _ in range(10):
+            send(store, [("heap", NOW - chance.randrange(86400), chance.random()) for _ in range(1000)])
+        compact(store)
+        before, _ = store.read(pages)
+        retain(store, HistoryLimits(days=10), NOW + 20 * 86400)
+        after, free = store.read(pages)
+    assert after < before / 2
+    assert free <= 10 + after // 8
 
 
 def test_names_that_nobody_uses_go_and_a_process_that_kept_their_numbers_notices(store: Store) -> None:
@@ -417,17 +440,16 @@ def test_names_that_nobody_uses_go_and_a_process_that_kept_their_numbers_notices
 
 def test_totals_are_what_there_is(store: Store) -> None:
     register(store, "d")
-    assert store.read(lambda transaction: history_totals(transaction.connection))[1] == 0
+    assert store.read(history_totals) == HistoryTotals(0, 0, 0, 0)
     for beat in range(3):
         send(store, [("heap", NOW + beat, 1.0)])
-    usage, waiting = store.read(lambda transaction: history_totals(transaction.connection))
-    assert (usage.chunks, usage.samples, waiting) == (0, 0, 3)
+    assert store.read(history_totals) == HistoryTotals(0, 0, 0, 3)
     compact(store)
-    usage, waiting = store.read(lambda transaction: history_totals(transaction.connection))
-    assert (usage.chunks, usage.samples, waiting) == (1, 3, 0)
+    totals = store.read(history_totals)
+    assert (totals.chunks, totals.samples, totals.recent) == (1, 3, 0)
+    assert totals.bytes > 64
     store.write(lambda transaction: delete_chunks(transaction.connection, "device >= 0"))
-    usage, _ = store.read(lambda transaction: history_totals(transaction.connection))
-    assert usage == type(usage)()
+    assert store.read(history_totals) == HistoryTotals(0, 0, 0, 0)
 
 
 def test_raw_samples_come_in_pages(store: Store) -> None:

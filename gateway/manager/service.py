@@ -15,7 +15,7 @@ from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import EdgeApi, Output, Question
 from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import HeartbeatCall, Store, sweep_silence
+from gateway.manager.store import Compaction, HeartbeatCall, HistoryLimits, Retention, Store, Turn, sweep_silence
 
 ROLLOUTS_INTERVAL = 1.0
 """Seconds between two checks for steps of rollouts that are due."""
@@ -25,6 +25,10 @@ MOST_LARGE = 32
 """So many wait for that; further ones get 503."""
 SILENCE_INTERVAL = 10.0
 """Seconds between two searches for devices that fell silent."""
+COMPACTION_INTERVAL = 5.0
+"""Seconds between two questions whether a walk of the compaction is due."""
+RETENTION_INTERVAL = 60.0
+"""Seconds between two searches for what is too old or too much."""
 
 
 class Service:
@@ -86,11 +90,15 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    store: Store, registered_ttl: int, unregistered_ttl: int, metrics: ManagerMetrics | None = None
+    store: Store,
+    registered_ttl: int,
+    unregistered_ttl: int,
+    history: HistoryLimits = HistoryLimits(),  # noqa: B008, it never changes
+    metrics: ManagerMetrics | None = None,
 ) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes. `metrics` None: nobody reads them."""
     service = Service(EdgeApi(store, registered_ttl, unregistered_ttl), metrics or ManagerMetrics())
-    background = Background(_tasks(store))
+    background = Background(_tasks(store, history))
     background.start()
     try:
         yield service
@@ -99,9 +107,12 @@ async def running(
         await service.close()
 
 
-def _tasks(store: Store) -> list[Task]:
+def _tasks(store: Store, history: HistoryLimits) -> list[Task]:
     runner = RolloutRunner(store)
+    turn = Turn()
     return [
         Task("rollouts", ROLLOUTS_INTERVAL, runner.advance_all),
         Task("silence", SILENCE_INTERVAL, lambda now: sweep_silence(store, now)),
+        Task("compaction", COMPACTION_INTERVAL, Compaction(store, turn, history.days).step),
+        Task("retention", RETENTION_INTERVAL, Retention(store, turn, history).step),
     ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
@@ -155,6 +155,9 @@ class Store:
             return set(known), rollouts
 
         try:
+            return self.write(work)
+        except IntegrityError:  # a name that is kept here was deleted, since nobody used it
+            self._names.forget()
             return self.write(work)
         except BaseException:
             self._names.forget()

@@ -16,6 +16,7 @@ from gateway.manager.store import Store, Transaction, bulk
 from gateway.manager.store.heartbeats import state_from
 from gateway.manager.store.paging import device_page
 from gateway.manager.store.tables import DEVICE_LOG, DEVICE_STATES, DEVICES, FLEET_STATES, FLEETS
+from gateway.manager.store.totals import NEWEST_MODELS
 
 PAGE = 500
 """Devices that are read at once."""
@@ -350,16 +351,6 @@ def _results(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[
     return _of_devices(connection, ids, "deployment, result, received, told", rest, report)
 
 
-_NEWEST_MODELS = """
-SELECT fleet, name, version, count(*) FROM (
-    SELECT devices.fleet, models.name, version, row_number() OVER (
-        PARTITION BY device, models.name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
-    ) AS place
-    FROM models JOIN devices ON devices.id = device
-) AS ordered WHERE place = 1 GROUP BY fleet, name, version ORDER BY fleet, name, version
-"""
-
-
 def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetReport]:
     select = (
         sa.select(FLEETS.c.id, FLEETS.c.name, FLEET_STATES.c.state, FLEET_STATES.c.devices)
@@ -374,7 +365,7 @@ def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetRe
         report = reports.setdefault(number, FleetReport(fleet=name, devices=0, states={}, models=[]))
         report["states"][state] = devices
         report["devices"] += devices
-    for number, name, version, devices in connection.exec_driver_sql(_NEWEST_MODELS):
+    for number, name, version, devices in connection.exec_driver_sql(f"{NEWEST_MODELS} ORDER BY fleet, name, version"):
         if number in reports:
             reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))
     return list(reports.values())

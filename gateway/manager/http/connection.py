@@ -124,11 +124,15 @@ class Handler(Protocol):
 
 
 class ManagerServer:
-    """Listens from `start` to `close`."""
+    """Listens from `start` to `close`. `on_refused` is called with the limit that a client met: connections, head,
+    bodies or time."""
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    def __init__(
+        self, handler: Handler, limits: Limits, on_refused: Callable[[str], None] = lambda limit: None
+    ) -> None:
         self.handler = handler
         self.limits = limits
+        self.on_refused = on_refused
         self.connections: set[HttpConnection] = set()
         self.held = 0
         """Bytes of unfinished bodies."""
@@ -171,12 +175,16 @@ class ManagerServer:
         if len(self.connections) < self.limits.connections:
             self.connections.add(connection)
             return True
+        self.on_refused("connections")
         now = asyncio.get_running_loop().time()
         if now >= self._next_busy_log:
             self._next_busy_log = now + BUSY_LOG_INTERVAL
             event = "too many connections: further ones get 503; look who holds them, or raise --max-connections"
             LOG.warning(event, max_connections=self.limits.connections)
         return False
+
+    def connection_count(self) -> int:
+        return len(self.connections)
 
     def discard(self, connection: "HttpConnection") -> None:
         self.connections.discard(connection)
@@ -234,6 +242,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._seen, self._since = state, now
         elif now - self._since >= self._server.limits.seconds(state[0]):
             if state[0] in (Waiting.HEAD, Waiting.BODY):
+                self._server.on_refused("time")
                 self._refuse(protocol_error(408, "RequestTimeoutException", "the request did not come to its end"))
                 self._work()
             elif state[0] in (Waiting.FIRST, Waiting.IDLE):
@@ -353,6 +362,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._server.held += len(self._body) - self._held
         self._held = len(self._body)
         if self._server.held > MAX_BODIES:
+            self._server.on_refused("bodies")
             detail = "too many requests are being received"
             self._refuse(protocol_error(503, "ServiceUnavailableException", detail, {"Retry-After": "1"}))
             return True
@@ -367,6 +377,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._complete.append(response)
 
     def _refuse_head(self) -> None:
+        self._server.on_refused("head")
         detail = f"the request's head is larger than {MAX_HEAD} bytes"
         self._refuse(protocol_error(431, "RequestHeaderFieldsTooLargeException", detail))
 

@@ -19,6 +19,7 @@ from gateway.manager.http.connection import Request, Respond
 from gateway.manager.http.ranges import ByteRange, select_range
 from gateway.manager.http.responses import PageContent, RequestIds, Response
 from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
+from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import Output
 from gateway.manager.store import ObjectStore, OpenObject
 
@@ -38,13 +39,20 @@ class RequestHandler:
     """`access_key` None: no signature is checked. `max_body`: bytes of a request's body at most."""
 
     def __init__(
-        self, calls: Calls, objects: ObjectStore, pages: PageTable, access_key: AccessKey | None, max_body: int
+        self,
+        calls: Calls,
+        objects: ObjectStore,
+        pages: PageTable,
+        access_key: AccessKey | None,
+        max_body: int,
+        metrics: ManagerMetrics,
     ) -> None:
         self._calls = calls
         self.objects = objects
         self.pages = pages
         self._access_key = access_key
         self._max_body = max_body
+        self._metrics = metrics
         self._new_id = RequestIds()
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_log = self._next_rejected = float("-inf")
@@ -70,6 +78,7 @@ class RequestHandler:
         return None
 
     def too_large(self, request: Request) -> Response:
+        self._metrics.count_refused("body")
         detail = f"the request is larger than {self._max_body} bytes"
         if request.method == "POST":
             return self._api_error(_operation(request), ApiError("RequestEntityTooLargeException", detail, 413))
@@ -112,12 +121,15 @@ class RequestHandler:
             self._log_unavailable(error)
             detail = "the manager's database cannot be used; try again"
             unavailable = ApiError("ServiceUnavailableException", detail, 503, {"Retry-After": "1"})
+            self._metrics.count_error(operation, unavailable)
             return responses.api_error_response(unavailable, request_id)
         elif not isinstance(error, ApiError):
             event = "call failed: nothing of it is stored, the caller may repeat it"
             LOG.error(event, operation=operation, exc_info=error)
             error = ApiError("InternalServiceException", "the manager failed; its log says why")
+            self._metrics.count_error(operation, error)
             return responses.api_error_response(error, request_id)
+        self._metrics.count_error(operation, error)
         self._log_rejected(operation, error, request_id)
         return responses.api_error_response(error, request_id)
 

@@ -22,8 +22,9 @@ class RowLimit:
     most: int
 
 
+MOST_METRICS = 1000
 LIMITS = (
-    RowLimit("latest", "metrics", "metric", "at", 1000),
+    RowLimit("latest", "metrics", "metric", "at", MOST_METRICS),
     RowLimit("models", "models", "name, version", "coalesce(sample, inference, 0)", 200),
     RowLimit("results", "results", "deployment", "received", 200),
 )

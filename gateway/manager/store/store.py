@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
@@ -105,6 +105,8 @@ class Store:
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
+        self.transaction_seconds: dict[str, float] = {}
+        """`read` and `write` -> how long the last one took that succeeded, with its commit."""
         self._names = MetricNames()
         self._deletions = Deletions()
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
@@ -125,7 +127,7 @@ class Store:
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """`work` sees the database as it was at one moment, and must not write."""
-        return self._run(work, self.engine.execution_options(reads=True))
+        return self._run("read", work, self.engine.execution_options(reads=True))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """What `work` changes is committed together, or not at all. It is called again where another one was in the
@@ -135,7 +137,7 @@ class Store:
         if not self._writing.acquire(timeout=TURN):
             raise StoreUnavailable(f"{engines.where(self.engine)}: another change of this process is not done")
         try:
-            return self._run(work, self.engine)
+            return self._run("write", work, self.engine)
         finally:
             self._writing.release()
 
@@ -159,18 +161,23 @@ class Store:
 
         try:
             return self.write(work)
+        except IntegrityError:  # a name that is kept here was deleted, since nobody used it
+            self._names.forget()
+            return self.write(work)
         except BaseException:
             self._names.forget()
             raise
 
-    def _run(self, work: Callable[[Transaction], T], engine: sa.Engine) -> T:
+    def _run(self, kind: str, work: Callable[[Transaction], T], engine: sa.Engine) -> T:
         with engines.translated(self.engine):
             for attempt in range(1, ATTEMPTS + 1):
                 done = False
+                begun = time.perf_counter()
                 try:
                     with engine.begin() as connection:
                         result = work(Transaction(connection))
                         done = True
+                    self.transaction_seconds[kind] = time.perf_counter() - begun
                     return result
                 except DBAPIError as error:
                     # A pooled connection may have died while nobody used it, and the pool drops all with it. Where it

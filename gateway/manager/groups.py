@@ -14,28 +14,28 @@ from typing import Generic, TypeVar
 MOST = 1000
 """Calls of one group at most."""
 
-Item = TypeVar("Item")
-Output = TypeVar("Output")
+ItemT = TypeVar("ItemT")
+OutputT = TypeVar("OutputT")
 
 
-class GroupThread(Generic[Item, Output]):
+class GroupThread(Generic[ItemT, OutputT]):
     """Calls `work` with each group; it returns, in their order, what each call gets: an exception is raised there.
 
     What `work` raises, all calls of the group get. `submit` belongs to the event loop that made this object.
     """
 
-    def __init__(self, name: str, work: Callable[[list[Item]], Sequence[Output | Exception]]) -> None:
+    def __init__(self, name: str, work: Callable[[list[ItemT]], Sequence[OutputT | Exception]]) -> None:
         self._loop = asyncio.get_running_loop()
         self._work = work
-        self._waiting: deque[tuple[Item, asyncio.Future[Output]]] = deque()
+        self._waiting: deque[tuple[ItemT, asyncio.Future[OutputT]]] = deque()
         self._wake = threading.Event()
         self._idle = self._ends = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, item: Item) -> "asyncio.Future[Output]":
+    def submit(self, item: ItemT) -> "asyncio.Future[OutputT]":
         """What the call will get, once its group is done."""
-        future: asyncio.Future[Output] = self._loop.create_future()
+        future: asyncio.Future[OutputT] = self._loop.create_future()
         self._waiting.append((item, future))
         if self._idle:
             self._wake.set()
@@ -60,13 +60,13 @@ class GroupThread(Generic[Item, Output]):
                 continue
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
             try:
-                outputs: Sequence[Output | Exception] = self._work([item for item, _ in group])
+                outputs: Sequence[OutputT | Exception] = self._work([item for item, _ in group])
             except Exception as error:
                 outputs = [error] * len(group)
             self._loop.call_soon_threadsafe(_deliver, [future for _, future in group], outputs)
 
 
-def _deliver(futures: Sequence["asyncio.Future[Output]"], outputs: Sequence[Output | Exception]) -> None:
+def _deliver(futures: Sequence["asyncio.Future[OutputT]"], outputs: Sequence[OutputT | Exception]) -> None:
     for future, output in zip(futures, outputs, strict=True):
         if future.done():  # its caller has gone
             continue

@@ -7,6 +7,7 @@ GetDeviceRegistration answers NOT_REGISTERED; the other two raise ApiError.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -15,9 +16,9 @@ from sqlalchemy.exc import DBAPIError
 
 from gateway.manager.api import latest_values
 from gateway.manager.api.validation import compile_operations, load_service_model, parse_input
-from gateway.manager.errors import ApiError, validation_error
+from gateway.manager.errors import ApiError, StoreUnavailable, validation_error
 from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import DevicePlan, Heartbeat, Store, Transaction
+from gateway.manager.store import DevicePlan, HeartbeatCall, Store, Transaction
 
 KEPT = 100_000
 """Answers to GetDeployments that are kept at most."""
@@ -56,7 +57,7 @@ class EdgeApi:
             found = sorted(self._checks)
             raise RuntimeError(f"the installed botocore has other operations for sagemaker-edge: {found}")
 
-    def parse(self, operation: str, body: bytes, now: float) -> Heartbeat | Question:
+    def parse(self, operation: str, body: bytes, now: float) -> HeartbeatCall | Question:
         """One call that came at `now` (Unix seconds), checked. Raises ApiError."""
         check = self._checks.get(operation)
         if check is None:
@@ -64,18 +65,18 @@ class EdgeApi:
         call = parse_input(check, body)
         fleet, device = call["DeviceFleetName"], call["DeviceName"]
         if operation == "SendHeartbeat":
-            return Heartbeat(fleet, device, latest_values(call, now), now)
+            return HeartbeatCall(fleet, device, latest_values(call, now), now)
         return Question(fleet, device, operation == "GetDeployments", now)
 
     def handle(self, operation: str, body: bytes, now: float) -> Any:
         """One call alone; its output as JSON has it. Raises ApiError and StoreUnavailable."""
         call = self.parse(operation, body, now)
-        [output] = self.record([call]) if isinstance(call, Heartbeat) else self.answer([call])
+        [output] = self.record([call]) if isinstance(call, HeartbeatCall) else self.answer([call])
         if isinstance(output, Exception):
             raise output
         return None if output is None else json.loads(output)
 
-    def record(self, heartbeats: Sequence[Heartbeat]) -> list[Output | Exception]:
+    def record(self, heartbeats: Sequence[HeartbeatCall]) -> list[Output | Exception]:
         """Accepts a group of heartbeats in one transaction, then takes the steps of rollouts that follow from results.
 
         A call that the database refuses fails alone. Raises StoreUnavailable: nothing of the group is stored.
@@ -90,8 +91,9 @@ class EdgeApi:
                 return [ApiError("InternalServiceException", "the manager failed; its log says why")]
             middle = len(heartbeats) // 2
             return [*self.record(heartbeats[:middle]), *self.record(heartbeats[middle:])]
-        for rollout in rollouts:
-            self._runner.advance(rollout, heartbeats[-1].now)
+        with suppress(StoreUnavailable):  # the heartbeats are stored; the background takes the steps
+            for rollout in rollouts:
+                self._runner.advance(rollout, heartbeats[-1].now)
         return [
             None if (each.fleet, each.device) in registered else _not_registered(each.fleet, each.device)
             for each in heartbeats

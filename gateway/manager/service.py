@@ -11,7 +11,7 @@ from gateway.manager.background import Background, Task
 from gateway.manager.groups import GroupThread
 from gateway.manager.operations import EdgeApi, Output, Question
 from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import Compaction, Heartbeat, HistoryLimits, Retention, Store, Turn, sweep_silence
+from gateway.manager.store import Compaction, HeartbeatCall, HistoryLimits, Retention, Store, Turn, sweep_silence
 
 ROLLOUTS_INTERVAL = 1.0
 """Seconds between two checks for steps of rollouts that are due."""
@@ -28,14 +28,14 @@ class Service:
 
     def __init__(self, api: EdgeApi) -> None:
         self.api = api
-        self._records: GroupThread[Heartbeat, Output] = GroupThread("heartbeats", api.record)
+        self._records: GroupThread[HeartbeatCall, Output] = GroupThread("heartbeats", api.record)
         self._answers: GroupThread[Question, Output] = GroupThread("reads", api.answer)
 
     def handle(self, operation: str, body: bytes, now: float) -> "asyncio.Future[Output]":
         """The output of one call that came at `now` (Unix seconds). Raises ApiError; so does the future, and
         StoreUnavailable."""
         call = self.api.parse(operation, body, now)
-        return self._records.submit(call) if isinstance(call, Heartbeat) else self._answers.submit(call)
+        return self._records.submit(call) if isinstance(call, HeartbeatCall) else self._answers.submit(call)
 
     async def close(self) -> None:
         """Ends after the calls that wait."""

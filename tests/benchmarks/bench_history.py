@@ -24,7 +24,7 @@ from gateway.manager.api import latest_values, to_us
 from gateway.manager.history import DAY, HOUR, MINUTE, SPAN, SpanKey, encode, series
 from gateway.manager.store import (
     Compaction,
-    Heartbeat,
+    HeartbeatCall,
     HistoryLimits,
     MetricFilter,
     Place,
@@ -93,9 +93,8 @@ def beat(store: Store, fleet: str, devices: range, at: float) -> None:
                 }
                 for each in range(METRICS)
             ]
-            group.append(
-                Heartbeat(fleet, f"d{number}", latest_values({"AgentVersion": "1", "AgentMetrics": metrics}, at), at)
-            )
+            values = latest_values({"AgentVersion": "1", "AgentMetrics": metrics}, at)
+            group.append(HeartbeatCall(fleet, f"d{number}", values, at))
         store.record(group, lambda *_: set())
 
 

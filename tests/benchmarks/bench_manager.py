@@ -222,8 +222,10 @@ def million(bench: Bench, system: System) -> Figures:
                 found["MB after the start" + of] = max(megabytes(resident(each.pid)) for each in target.children)
                 calls = counted(bench, target, "SendHeartbeat", devices=devices, shuffled=True)[1]
                 found["SendHeartbeat/s" + of] = calls["calls/s"]
+                found["CPU us a SendHeartbeat" + of] = calls["CPU us a call"]
                 calls = counted(bench, target, "GetDeployments", devices=sample, stride=stride, shuffled=True)[1]
                 found["GetDeployments/s" + of] = calls["calls/s"]
+                found["CPU us a GetDeployments" + of] = calls["CPU us a call"]
                 found["MB after the calls" + of] = max(megabytes(resident(each.pid)) for each in target.children)
                 found["s of status FLEET" + of] = target.command("status", target.fleet, limit=LIMIT_S)
                 page = metrics_page(target)
@@ -367,6 +369,8 @@ OTHERS: dict[str, tuple[Callable[[Bench, System], Figures], int]] = {
     "million": (million, 1),
 }
 """What measures a part, with fresh managers in each round, and how many rounds there are if nothing is said."""
+AS_IT_COMES = ("commands", "million")
+"""Parts in which no system has options: `--power-safe` tells nothing there."""
 
 
 def measured(bench: Bench, compared: Sequence[System], parts: Sequence[str], rounds: int) -> Rounds:
@@ -376,7 +380,8 @@ def measured(bench: Bench, compared: Sequence[System], parts: Sequence[str], rou
     for part in parts:
         if part in OTHERS:
             measure, usual = OTHERS[part]
-            found[part] = [{system: measure(bench, system) for system in compared} for _ in range(rounds or usual)]
+            own = [system for system in compared if not (part in AS_IT_COMES and system.options)]
+            found[part] = [{system: measure(bench, system) for system in own} for _ in range(rounds or usual)]
     return found
 
 

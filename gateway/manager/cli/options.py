@@ -18,7 +18,7 @@ from rich.console import Console
 from gateway.errors import explain
 from gateway.manager.api import STATES
 from gateway.manager.cli.tables import Listing
-from gateway.manager.errors import ManagerError
+from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.place import Place
 
 if TYPE_CHECKING:
@@ -53,13 +53,14 @@ STOP_AT = Fraction(1, 10)
 
 @contextlib.contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turns an error that an operator can correct into one line on stderr and exit status 2."""
+    """Turns an error that an operator can correct into one line on stderr and exit status 2; 1 where a database is
+    away, which may come back: systemd starts the service again then."""
     try:
         yield
     except (ManagerError, OSError) as error:
         text = " ".join(str(error).split()) if isinstance(error, ManagerError) else explain(error)
         typer.echo(f"edge-gateway manager: {text}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(1 if isinstance(error, StoreUnavailable) else 2) from error
 
 
 @contextlib.contextmanager

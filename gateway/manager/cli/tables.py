@@ -180,6 +180,8 @@ def _detail(entry: "LogReport") -> str:
             return f"{detail['deployment']} {detail['change']}"
         case "result":
             return f"{detail.get('DeploymentName', '')}: {_result(detail)}"
+        case "limit":
+            return f"{detail['deleted']:,} {detail['what']} deleted, the newest {detail['kept']:,} kept"
         case _:
             return json.dumps(detail, ensure_ascii=False)
 

@@ -20,7 +20,7 @@ from gateway.manager.http.responses import Response, protocol_error
 from gateway.manager.http.signatures import Authorization
 
 MAX_HEAD = 16 * 1024
-"""Bytes of a request's head at most, and of what is parsed at once."""
+"""Bytes of a request's head at most, and of one read."""
 MAX_BODIES = 128 * 1024 * 1024
 """Bytes of unfinished bodies that all connections together hold."""
 BACKLOG = 1024
@@ -133,6 +133,8 @@ class ManagerServer:
         self.held = 0
         """Bytes of unfinished bodies."""
         self.closing = False
+        self.buffer = memoryview(bytearray(MAX_HEAD))
+        """For each read of each connection, which takes its bytes at once."""
         self._empty = asyncio.Event()
         self._next_busy_log = float("-inf")
         self._server: asyncio.Server | None = None
@@ -188,8 +190,11 @@ class ManagerServer:
             connection.expire(now)
 
 
-class HttpConnection(asyncio.Protocol):
-    """One connection. A pipelined request is begun when the one before it is answered; till then nothing is read."""
+class HttpConnection(asyncio.BufferedProtocol):
+    """One connection. A pipelined request is begun when the one before it is answered; till then nothing is read.
+
+    A BufferedProtocol, since asyncio else has 256 KiB of memory mapped for each read: 20 us.
+    """
 
     def __init__(self, server: ManagerServer) -> None:
         self._server = server
@@ -277,9 +282,12 @@ class HttpConnection(asyncio.Protocol):
         self._writable.set()
         self._work()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._server.buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if not self._refused:  # else it is what is left of a request whose answer is known
-            self._unparsed = self._unparsed + data if self._unparsed else data
+            self._unparsed += bytes(self._server.buffer[:nbytes])
             self._work()
 
     def eof_received(self) -> bool:
@@ -309,8 +317,7 @@ class HttpConnection(asyncio.Protocol):
             (self._transport.pause_reading if self._paused else self._transport.resume_reading)()
 
     def _parse(self) -> None:
-        data = self._unparsed
-        data, self._unparsed = (data, b"") if len(data) <= MAX_HEAD else (data[:MAX_HEAD], data[MAX_HEAD:])
+        data, self._unparsed = self._unparsed, b""
         before = self._request, len(self._body)
         try:
             self._parser.feed_data(data)

@@ -11,7 +11,7 @@ from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
 from gateway.manager.http.connection import Limits, ManagerServer
-from gateway.manager.http.handler import PageTable, RequestHandler
+from gateway.manager.http.handler import Calls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
 from gateway.manager.http.responses import PageContent
 from gateway.manager.http.signatures import AccessKey
@@ -64,10 +64,8 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
     """
     with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
         async with running(store, config.registered_ttl, config.unregistered_ttl, config.history) as service:
-            limits = Limits(_allowed_connections(config), config.max_body)
-            objects = ObjectStore(config.place.data)
-            handler = RequestHandler(service.handle, objects, _pages(store), config.access_key, config.max_body)
-            server = ManagerServer(handler, limits)
+            handler = make_handler(config, store, service.handle)
+            server = ManagerServer(handler, Limits(_allowed_connections(config), config.max_body))
             try:
                 try:
                     port = await server.start(config.host, config.port)
@@ -77,6 +75,11 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
                 yield f"http://{host}:{port}"
             finally:
                 await server.close()
+
+
+def make_handler(config: ServerConfig, store: Store, calls: Calls) -> RequestHandler:
+    """Answers all requests; `calls` those of the Edge API."""
+    return RequestHandler(calls, ObjectStore(config.place.data), _pages(store), config.access_key, config.max_body)
 
 
 def _pages(store: Store) -> PageTable:

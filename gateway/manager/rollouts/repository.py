@@ -6,7 +6,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import Any, TypeAlias
@@ -27,7 +27,11 @@ _SELECT = sa.select(
     *(ROLLOUTS.c.undoes, ROLLOUTS.c.state, ROLLOUTS.c.reason, ROLLOUTS.c.stage, ROLLOUTS.c.since),
 ).join_from(ROLLOUTS, FLEETS)
 
-PART = 5000
+_PREPARED = "preparing"
+_PUBLISHED = ROLLOUTS.c.state != _PREPARED
+"""A rollout of many devices is written in several transactions, so that calls go on. Where the process ends before the
+last one, nobody finds it, and the service deletes it later."""
+PART = 2000
 """Devices of one statement."""
 
 Moves: TypeAlias = dict[tuple[int, int], tuple[RolloutDeviceState, RolloutDeviceState]]
@@ -72,18 +76,14 @@ class RolloutRepository:
         self.transaction = transaction
         self.connection = transaction.connection
 
-    def create(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> int:
-        """The id of a new rollout to the devices that `choose` returns for its name, in that order.
+    def prepare(self, new: NewRollout, now: float) -> tuple[int, str]:
+        """The id and the name of a new rollout without devices, which nobody finds until it is published.
 
-        Raises ManagerError, and writes nothing, where the fleet had a deployment of that name, or where a rollout that
-        still has devices to reach has a handle of this one: it would later replace the newer file with the older one.
+        Raises ManagerError where the fleet had a deployment of that name.
         """
         fleet = self._lock_fleet(new.fleet)
-        insert = sa.insert(ROLLOUTS).returning(ROLLOUTS.c.id)
-        if new.name is not None:
-            self.require_unused(new.fleet, new.name)
         rollout_id: int = self.connection.execute(
-            insert,
+            sa.insert(ROLLOUTS).returning(ROLLOUTS.c.id),
             {
                 "fleet": fleet,
                 "name": new.name or "",
@@ -92,38 +92,54 @@ class RolloutRepository:
                 "created": now,
                 "rules": _rules_to_json(new.rules),
                 "undoes": new.undoes,
+                "state": _PREPARED,
                 "since": now,
             },
         ).scalar_one()
         name = new.name or f"{new.stem[:50]}-{rollout_id}"
-        if new.name is None:
-            self.require_unused(new.fleet, name)
-            self.update(rollout_id, name=name)
-        self._add_devices(rollout_id, choose(name))
+        self.require_unused(new.fleet, name)
+        self.update(rollout_id, name=name)
+        return rollout_id, name
+
+    def add_devices(self, rollout_id: int, places: Sequence[tuple[int, int]]) -> None:
+        """Adds devices (place, id), those that are still registered, to a rollout that is not published."""
+        is_one = bulk.is_one(self.connection, DEVICES.c.id, [device for _, device in places])
+        select = sa.select(DEVICES.c.id).where(is_one).order_by(DEVICES.c.id)
+        registered = set(self.connection.scalars(select.with_for_update(read=True, key_share=True)))
+        rows = sorted((rollout_id, device, place) for place, device in places if device in registered)
+        bulk.insert(self.connection, ROLLOUT_DEVICES, ("rollout", "device", "place"), rows)
+        self.transaction.count_in_rollouts({(rollout_id, RolloutDeviceState.WAITING): len(rows)})
+
+    def publish(self, rollout_id: int, new: NewRollout, name: str) -> None:
+        """Raises ManagerError where another one got the name meanwhile, or where a rollout that still has devices to
+        reach has a handle of this one: it would later replace the newer file with the older one."""
+        fleet = self._lock_fleet(new.fleet)
+        self.require_unused(new.fleet, name)
         self._check_others(rollout_id, fleet, new)
-        return rollout_id
+        self.update(rollout_id, state=decisions.RolloutState.RUNNING)
+
+    def discard(self, rollout_id: int) -> bool:
+        """Deletes a part of a rollout that is not published; False: it is gone."""
+        device_ids = self._in_state(rollout_id, (RolloutDeviceState.WAITING,), PART)
+        if not device_ids:
+            self.connection.execute(sa.delete(ROLLOUTS).where(ROLLOUTS.c.id == rollout_id))
+            return False
+        is_one = bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids)
+        self.connection.execute(sa.delete(ROLLOUT_DEVICES).where(ROLLOUT_DEVICES.c.rollout == rollout_id, is_one))
+        return True
+
+    def abandoned(self, before: float) -> list[int]:
+        """Those that were created before that time, and never published."""
+        select = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.state == _PREPARED, ROLLOUTS.c.created < before)
+        return list(self.connection.scalars(select))
 
     def _lock_fleet(self, fleet: str) -> int:
-        """Its id. One rollout of a fleet is created at a time: each checks the names and the devices of the others."""
+        """Its id. One rollout of a fleet is published at a time: it checks names and devices of the others."""
         select = sa.select(FLEETS.c.id).where(FLEETS.c.name == fleet).with_for_update(key_share=True)
         found: int | None = self.connection.scalar(select)
         if found is None:
             raise ManagerError(f"fleet {fleet} has no device: `manager devices` lists all")
         return found
-
-    def _add_devices(self, rollout_id: int, device_ids: Sequence[int]) -> None:
-        """Those that are still registered; until the commit nobody deregisters one of them."""
-        registered: set[int] = set()
-        for part in parts(sorted(device_ids)):
-            select = (
-                sa.select(DEVICES.c.id).where(bulk.is_one(self.connection, DEVICES.c.id, part)).order_by(DEVICES.c.id)
-            )
-            registered.update(self.connection.scalars(select.with_for_update(read=True, key_share=True)))
-        rows = [(rollout_id, device, place) for place, device in enumerate(device_ids) if device in registered]
-        rows.sort()
-        for part in parts(rows):
-            bulk.insert(self.connection, ROLLOUT_DEVICES, ("rollout", "device", "place"), part)
-        self.transaction.count_in_rollouts({(rollout_id, RolloutDeviceState.WAITING): len(rows)})
 
     def _check_others(self, rollout_id: int, fleet: int, new: NewRollout) -> None:
         handles = {each.handle for each in new.definitions}
@@ -149,7 +165,9 @@ class RolloutRepository:
     def find(self, fleet: str, name: str) -> int | None:
         """The id of the newest rollout of that name; None: there is none."""
         select = sa.select(sa.func.max(ROLLOUTS.c.id)).join(FLEETS)
-        found: int | None = self.connection.scalar(select.where(FLEETS.c.name == fleet, ROLLOUTS.c.name == name))
+        found: int | None = self.connection.scalar(
+            select.where(FLEETS.c.name == fleet, ROLLOUTS.c.name == name, _PUBLISHED)
+        )
         return found
 
     def list_rollouts(self, fleet: str | None = None) -> list[Rollout]:
@@ -240,8 +258,8 @@ class RolloutRepository:
         self.transaction.count_in_rollouts(counts)
 
     def _rollouts(self, which: sa.ColumnElement[bool]) -> list[Rollout]:
-        rows = self.connection.execute(_SELECT.where(which).order_by(ROLLOUTS.c.id)).all()
-        select = sa.select(ROLLOUT_COUNTS).join_from(ROLLOUT_COUNTS, ROLLOUTS).join(FLEETS).where(which)
+        rows = self.connection.execute(_SELECT.where(which, _PUBLISHED).order_by(ROLLOUTS.c.id)).all()
+        select = sa.select(ROLLOUT_COUNTS).join_from(ROLLOUT_COUNTS, ROLLOUTS).join(FLEETS).where(which, _PUBLISHED)
         counts: dict[int, dict[RolloutDeviceState, int]] = {}
         for rollout, state, devices in self.connection.execute(select):
             counts.setdefault(rollout, {})[RolloutDeviceState(state)] = devices

@@ -5,18 +5,27 @@ service waits long. Any process with the database may take steps: the command th
 whoever holds the lock of the rollout's row takes its next one.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition, undo_definitions
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import decisions
 from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RESULTS, RolloutDeviceState, RolloutState
-from gateway.manager.rollouts.repository import Moves, NewRollout, Rollout, RolloutRepository
-from gateway.manager.store import LogEntry, PlanChange, Result, Store, Transaction, plan_entry
+from gateway.manager.rollouts.repository import Moves, NewRollout, Rollout, RolloutRepository, parts
+from gateway.manager.store import LogEntry, PlanChange, ReportedResult, Store, Transaction, plan_entry
 
-SLICE = 1000
+SLICE = 250
 STEPS = 20
 """A command takes at most so many steps and leaves the rest of a large fleet to the service."""
+PAUSE = 0.025
+"""Seconds after a transaction of a series, on SQLite: another process that waits looks only so often for its turn."""
+PREPARATION = 3600.0
+"""Seconds within which a rollout, of however many devices, is published."""
+
+T = TypeVar("T")
 
 _WITHOUT_IT = (RolloutDeviceState.WAITING, RolloutDeviceState.WITHDRAWN)
 """A result changes nothing where the device does not have the deployment."""
@@ -28,7 +37,9 @@ class RolloutRunner:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def on_results(self, transaction: Transaction, results: Mapping[tuple[int, str], Result], now: float) -> set[int]:
+    def on_results(
+        self, transaction: Transaction, results: Mapping[tuple[int, str], ReportedResult], now: float
+    ) -> set[int]:
         """Devices, which the transaction has locked, reported results: by device and name of the deployment.
 
         Sets the devices' states. The rollouts that it changed: after the commit `advance` takes their next steps.
@@ -62,15 +73,33 @@ class RolloutRunner:
         return set(plans) - current
 
     def start(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> Rollout:
-        """Creates a rollout (`RolloutRepository.create`) and takes the steps that are due."""
-        rollout_id = self.store.write(lambda transaction: RolloutRepository(transaction).create(new, choose, now))
-        return self.run_due_steps(rollout_id, now)
+        """Creates a rollout (`create`) and takes the steps that are due."""
+        return self.run_due_steps(self.create(new, choose, now), now)
+
+    def create(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> int:
+        """The id of a new rollout to the devices that `choose` returns for its name, in that order.
+
+        Raises ManagerError, and leaves nothing, as `RolloutRepository.prepare` and `publish` do.
+        """
+        rollout_id, name = self._write(lambda rollouts: rollouts.prepare(new, now))
+        try:
+            for part in parts(list(enumerate(choose(name)))):
+                self._write(partial(RolloutRepository.add_devices, rollout_id=rollout_id, places=part))
+                self._pause()
+            self._write(lambda rollouts: rollouts.publish(rollout_id, new, name))
+        except BaseException:
+            while self._write(lambda rollouts: rollouts.discard(rollout_id)):
+                pass
+            raise
+        return rollout_id
+
+    def _write(self, work: Callable[[RolloutRepository], T]) -> T:
+        return self.store.write(lambda transaction: work(RolloutRepository(transaction)))
 
     def set_state(self, rollout_id: int, state: RolloutState, now: float) -> Rollout:
         """An operator pauses, resumes or aborts it; due steps follow. Raises ManagerError where it has ended."""
 
-        def work(transaction: Transaction) -> None:
-            rollouts = RolloutRepository(transaction)
+        def work(rollouts: RolloutRepository) -> None:
             rollouts.lock(rollout_id, wait=True)
             rollout = rollouts.read(rollout_id)
             if rollout.progress.state not in OPEN:
@@ -78,7 +107,7 @@ class RolloutRunner:
                 raise ManagerError(f"{rollout.name} has ended, it is {rollout.progress.state}: {todo}")
             rollouts.update(rollout_id, state=state)
 
-        self.store.write(work)
+        self._write(work)
         return self.run_due_steps(rollout_id, now)
 
     def run_due_steps(self, rollout_id: int, now: float) -> Rollout:
@@ -86,6 +115,7 @@ class RolloutRunner:
         for _ in range(STEPS):
             if not self.advance(rollout_id, now, wait=True):
                 break
+            self._pause()
         return self.read(rollout_id)
 
     def read(self, rollout_id: int) -> Rollout:
@@ -98,18 +128,29 @@ class RolloutRunner:
         return self._take_step(rollout_id, now, wait=wait)
 
     def advance_all(self, now: float) -> bool:
-        """Takes one step of each rollout that has one due; False: none has."""
-        unfinished = self.store.read(lambda transaction: RolloutRepository(transaction).unfinished())
+        """Takes one step of each rollout that has one due, and deletes what was never published; False: none is."""
+
+        def read(transaction: Transaction) -> tuple[list[Rollout], list[int]]:
+            rollouts = RolloutRepository(transaction)
+            return rollouts.unfinished(), rollouts.abandoned(now - PREPARATION)
+
+        unfinished, abandoned = self.store.read(read)
         due = [each.id for each in unfinished if decisions.next_step(each.progress, now) is not None]
         taken = [self._take_step(each, now, wait=False) for each in due]
+        taken += [self._write(partial(RolloutRepository.discard, rollout_id=each)) for each in abandoned]
+        if any(taken):
+            self._pause()
         return any(taken)
 
+    def _pause(self) -> None:
+        if self.store.engine.dialect.name == "sqlite":
+            time.sleep(PAUSE)
+
     def _take_step(self, rollout_id: int, now: float, *, wait: bool) -> bool:
-        return self.store.write(lambda transaction: _take_step(transaction, rollout_id, now, wait))
+        return self._write(lambda rollouts: _take_step(rollouts, rollout_id, now, wait))
 
 
-def _take_step(transaction: Transaction, rollout_id: int, now: float, wait: bool) -> bool:
-    rollouts = RolloutRepository(transaction)
+def _take_step(rollouts: RolloutRepository, rollout_id: int, now: float, wait: bool) -> bool:
     if not rollouts.lock(rollout_id, wait=wait):
         return False
     rollout = rollouts.read(rollout_id)
@@ -150,7 +191,7 @@ def _assign(rollouts: RolloutRepository, rollout: Rollout, count: int, now: floa
         after = RolloutDeviceState.ASSIGNED if device in deployments else RolloutDeviceState.SUPERSEDED
         moves[device, rollout.id] = (RolloutDeviceState.WAITING, after)
     log += [plan_entry(device, now, PlanChange.ASSIGNED, rollout.name) for device in deployments]
-    return _write(rollouts, log, moves)
+    return _finish(rollouts, log, moves)
 
 
 def _definitions(
@@ -176,10 +217,10 @@ def _withdraw(rollouts: RolloutRepository, rollout: Rollout, now: float) -> bool
     for device in device_ids:
         moves[device, rollout.id] = (RolloutDeviceState.ASSIGNED, RolloutDeviceState.WITHDRAWN)
     log = [plan_entry(device, now, PlanChange.WITHDRAWN, rollout.name) for device in device_ids]
-    return _write(rollouts, log, moves)
+    return _finish(rollouts, log, moves)
 
 
-def _write(rollouts: RolloutRepository, log: Sequence[LogEntry], moves: Moves) -> bool:
+def _finish(rollouts: RolloutRepository, log: Sequence[LogEntry], moves: Moves) -> bool:
     if moves:
         rollouts.transaction.log(log)
         rollouts.move(moves)

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from gateway.errors import explain, redact_credentials
+from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
 
 BUSY = 5.0
@@ -25,8 +25,18 @@ STATEMENT_TIMEOUT = 60.0
 """Seconds that one statement may take in PostgreSQL."""
 _AGAIN = frozenset({"40001", "40P01"})
 """SQLSTATEs: could not serialize access, deadlock detected."""
-_AWAY = ("08", "53", "57P", "25006", "58", "XX")
-"""Beginnings of SQLSTATEs: no connection, no resources, an operator's intervention, read-only, the disk, damage."""
+_ASKED_WRONG = (
+    "SQLITE_ERROR",
+    "SQLITE_CONSTRAINT",
+    "SQLITE_MISMATCH",
+    "SQLITE_MISUSE",
+    "SQLITE_RANGE",
+    "SQLITE_TOOBIG",
+)
+"""Names of SQLite's errors that are no fault of the file or the disk."""
+_AWAY = ("08", "25006", "53", "55P03", "57014", "57P", "58", "XX")
+"""Beginnings of SQLSTATEs: no connection, read-only, no resources, a lock or a statement that took too long, an
+operator's intervention, the disk, damage."""
 
 
 def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
@@ -54,9 +64,9 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
     def prepare(connection: sqlite3.Connection, record: object) -> None:
         connection.execute("PRAGMA foreign_keys = ON")
         if not read_only:
-            # Takes effect in an empty file only: the retention gives pages back.
-            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # it is new
+                # The retention gives pages back. Of a file that has tables only VACUUM changes that; it needs a lock.
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
 
@@ -76,9 +86,7 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
             raise ValueError(url)
         parsed = parsed.set(drivername="postgresql+psycopg")
     except (sa.exc.ArgumentError, ValueError):
-        raise ManagerError(
-            f"--database '{redact_credentials(url)}' is not a URL: postgresql://user@host/name"
-        ) from None
+        raise ManagerError("--database is not a URL: postgresql://user@host/name") from None
     try:
         engine = sa.create_engine(
             parsed,
@@ -124,10 +132,13 @@ def may_repeat(error: DBAPIError) -> bool:
 
 def is_away(error: DBAPIError) -> bool:
     """Whether the database, and not what was asked of it, is at fault."""
+    if isinstance(error.orig, sqlite3.Error):
+        name = getattr(error.orig, "sqlite_errorname", "")
+        return bool(name) and not name.startswith(_ASKED_WRONG)
     state = getattr(error.orig, "sqlstate", None)
-    if state is None:  # SQLite, or no answer at all
+    if state is None:  # no answer at all
         return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return state.startswith(_AWAY) or state in ("55P03", "57014")
+    return bool(state.startswith(_AWAY))
 
 
 @contextmanager

@@ -10,11 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.api import Announced, DeviceState, MetricKey, State, to_us
+from gateway.manager.api import Announced, DeviceRecord, MetricKey, State, to_us
 from gateway.manager.history import pack_samples
 from gateway.manager.store import bulk, limits, tables
 from gateway.manager.store.names import MetricNames
-from gateway.manager.store.recording import LIMIT, RESULT, Changes, Heartbeat, LogEntry, StoredDevice, decide
+from gateway.manager.store.recording import LIMIT, RESULT, Changes, HeartbeatCall, LogEntry, StoredDevice, decide
 
 STATE_COLUMNS = "device_states.state, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats"
 _WRITTEN = (
@@ -63,16 +63,16 @@ def state_from(
     seconds: int | None,
     announced_at: int | None,
     heartbeats: int,
-) -> DeviceState:
+) -> DeviceRecord:
     """The columns of `device_states` in their order, times in microseconds."""
     said = None
     if announced is not None and announced_at is not None:
         said = Announced(State(announced), None if seconds is None else seconds / 1e6, announced_at / 1e6)
-    return DeviceState(agent_version, accepted, None if newest is None else newest / 1e6, said, heartbeats)
+    return DeviceRecord(agent_version, accepted, None if newest is None else newest / 1e6, said, heartbeats)
 
 
 def record(
-    connection: sa.Connection, heartbeats: Sequence[Heartbeat], names: MetricNames
+    connection: sa.Connection, heartbeats: Sequence[HeartbeatCall], names: MetricNames
 ) -> tuple[Changes, dict[tuple[str, str], StoredDevice]]:
     """Writes the group. What it changed, and the devices before it, by their names."""
     wanted = {(each.fleet, each.device): None for each in heartbeats}

@@ -25,7 +25,7 @@ from gateway.manager.history import (
     Chunk,
     Compacted,
     HourKey,
-    Row,
+    RecentRow,
     SpanKey,
     combined,
     compact,
@@ -235,7 +235,7 @@ def _chosen(
     rows: Sequence[tuple[int, int, bytes]], fleets: Mapping[int, int], used: Collection[tuple[int, int]], first: int
 ) -> Batch:
     """What is kept of the rows: of devices that exist, of metrics that are used, in spans from `first` on."""
-    packed: list[Row] = [(device, samples, fleets[device]) for _, device, samples in rows if device in fleets]
+    packed: list[RecentRow] = [(device, samples, fleets[device]) for _, device, samples in rows if device in fleets]
     batch = gather(packed)
     points = {key: each for key, each in batch.points.items() if key.span >= first and (key.device, key.metric) in used}
     return Batch(points, batch.fleets)

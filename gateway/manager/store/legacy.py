@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.api import Announced, DeviceState, State
+from gateway.manager.api import Announced, DeviceRecord, State
 from gateway.manager.store.schema import FORMATS
 
 FORMAT = len(FORMATS)
@@ -58,7 +58,9 @@ _STATES = """SELECT devices.id, devices.fleet, agent_version, coalesce(accepted,
     FROM devices LEFT JOIN old_heartbeats ON old_heartbeats.device = devices.id
         LEFT JOIN old_liveness ON old_liveness.device = devices.id
     ORDER BY devices.id"""
-_INSERT_STATE = f"INSERT INTO device_states VALUES ({', '.join('?' * 11)})"
+_INSERT_STATE = """INSERT INTO device_states
+        (device, fleet, state, due, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _COUNT_STATES = """INSERT INTO fleet_states (fleet, state, devices)
     SELECT fleet, state, count(*) FROM device_states GROUP BY fleet, state"""
 
@@ -87,7 +89,7 @@ def change(connection: sa.Connection, version: int, make_tables: Callable[[sa.Co
 def _states(rows: Sequence[Any], now: float) -> Iterator[tuple[object, ...]]:
     for device, fleet, version, accepted, newest, state, seconds, at, heartbeats in rows:
         said = None if state is None else Announced(State(state), seconds, at)
-        known = DeviceState(version, accepted, newest, said, heartbeats or 0)
+        known = DeviceRecord(version, accepted, newest, said, heartbeats or 0)
         yield (
             *(device, fleet, known.liveness(now).state, _us(known.due), version, accepted, _us(newest)),
             *(state, _us(seconds), _us(at), known.heartbeats),

@@ -12,7 +12,7 @@ from gateway.manager.store import bulk
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class RowLimit:
     """The newest `most` rows of a device are kept, by `order`; `key`: the columns that name a row beside the device."""
 
     table: str
@@ -24,13 +24,13 @@ class Limit:
 
 MOST_METRICS = 1000
 LIMITS = (
-    Limit("latest", "metrics", "metric", "at", MOST_METRICS),
-    Limit("models", "models", "name, version", "coalesce(sample, inference, 0)", 200),
-    Limit("results", "results", "deployment", "received", 200),
+    RowLimit("latest", "metrics", "metric", "at", MOST_METRICS),
+    RowLimit("models", "models", "name, version", "coalesce(sample, inference, 0)", 200),
+    RowLimit("results", "results", "deployment", "received", 200),
 )
 
 
-def apply(connection: sa.Connection, limit: Limit, devices: Collection[int]) -> dict[int, int]:
+def apply(connection: sa.Connection, limit: RowLimit, devices: Collection[int]) -> dict[int, int]:
     """Deletes what is too much of those devices. Device -> how many rows, where there were some."""
     is_one, parameters = bulk.numbers(connection, devices)
     columns = "device, count(*)"

@@ -84,9 +84,10 @@ def write_backup(place: Place, file: Path, *, force: bool = False) -> Backup:
         folder = Path(made)
         devices = _snapshot(place, folder / FILE)
         archive = folder / "archive"
-        mode = "w:gz" if file.name.endswith((".gz", ".tgz")) else "w:"
+        gzipped = file.name.endswith((".gz", ".tgz"))
+        options: dict[str, Any] = {"mode": "w:gz", "compresslevel": 6} if gzipped else {"mode": "w:"}
         with archive.open("wb") as out:
-            with tarfile.open(fileobj=out, mode=mode) as tar:  # type: ignore[call-overload]
+            with tarfile.open(fileobj=out, **options) as tar:
                 backup = _fill(tar, folder / FILE, place.data, devices)
             out.flush()
             os.fsync(out.fileno())
@@ -284,12 +285,8 @@ def _require_empty_folder(data: Path) -> None:
 
 
 def _put_in_place(folder: Path, data: Path, *names: str) -> None:
-    """Moves them; those of root's to the owner of the data directory. The last one makes it a place with data."""
-    owner = data.stat()
+    """Moves them, on the disk. The last one makes it a place with data."""
     for path in [folder, *folder.rglob("*")]:
-        path.chmod(0o755 if path.is_dir() else 0o644)
-        if os.geteuid() == 0:
-            os.chown(path, owner.st_uid, owner.st_gid)
         if path.is_dir():
             _sync(path)
     for name in names:

@@ -22,7 +22,7 @@ from gateway.manager.store import engine as engines
 from gateway.manager.store import formats
 from gateway.manager.store.heartbeats import record
 from gateway.manager.store.names import MetricNames
-from gateway.manager.store.recording import Heartbeat, Result
+from gateway.manager.store.recording import HeartbeatCall, ReportedResult
 from gateway.manager.store.transaction import Transaction
 from gateway.ownership import make_file
 
@@ -32,7 +32,7 @@ ATTEMPTS = 10
 """How often a transaction is tried that meets others."""
 
 T = TypeVar("T")
-OnResults = Callable[[Transaction, Mapping[tuple[int, str], Result], float], set[int]]
+OnResults = Callable[[Transaction, Mapping[tuple[int, str], ReportedResult], float], set[int]]
 """(transaction, results by device and deployment, now) -> the rollouts for which a step may follow."""
 
 
@@ -126,7 +126,9 @@ class Store:
         with self._writing:
             return self._run(work, self.engine)
 
-    def record(self, heartbeats: Sequence[Heartbeat], on_results: OnResults) -> tuple[set[tuple[str, str]], set[int]]:
+    def record(
+        self, heartbeats: Sequence[HeartbeatCall], on_results: OnResults
+    ) -> tuple[set[tuple[str, str]], set[int]]:
         """Writes a group of calls in one transaction, and in it what `on_results` does where devices reported results.
 
         The names of the devices that are registered, by fleet; and what `on_results` returned.

@@ -73,7 +73,7 @@ DEVICE_STATES = sa.Table(
     sa.Column("heartbeats", sa.BigInteger, nullable=False, server_default="0"),
     **_UPDATED,
 )
-"""The members of `api.DeviceState`, and what it was judged to be (`state`, until `due`); one row for each device, also
+"""The members of `api.DeviceRecord`, and what it was judged to be (`state`, until `due`); one row for each device, also
 before its first heartbeat."""
 
 FLEET_STATES = sa.Table(

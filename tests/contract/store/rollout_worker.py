@@ -6,6 +6,7 @@ It says "ready", waits for a line, does its part, and says what it did.
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 from gateway.manager.api import LatestValues, MetricKey, Sample
 from gateway.manager.rollouts import RolloutRepository, RolloutRunner, runner
 from gateway.manager.rollouts.decisions import RolloutDeviceState
-from gateway.manager.store import Heartbeat, Place, Store, Transaction, open_store
+from gateway.manager.store import HeartbeatCall, Place, Store, Transaction, open_store
 from gateway.manager.store.tables import DEVICES
 
 NOW = 100.0
@@ -42,7 +43,7 @@ def hold(store: Store) -> None:
     """Takes a step, and does not commit it."""
 
     def work(transaction: Transaction) -> None:
-        assert runner._take_step(transaction, 1, NOW, False)
+        assert runner._take_step(RolloutRepository(transaction), 1, NOW, False)
         say("holds")
         time.sleep(600)
 
@@ -67,9 +68,9 @@ def fetch(store: Store) -> None:
     for group in _groups(store, reverse=True):
         names = {("f", name): None for name, _ in group}
         while names:
-            read = store.read(lambda transaction, wanted=list(names): transaction.read_plans(wanted))
+            read = store.read(partial(Transaction.read_plans, names=names))
             plans = {each.device: each.number for each in read.values()}
-            changed = store.write(lambda transaction, plans=plans: rollouts.on_fetched(transaction, plans, NOW))
+            changed = store.write(partial(rollouts.on_fetched, plans=plans, now=NOW))
             names = {name: None for name, each in read.items() if each.device in changed}
         fetched += len(group)
     say("done", fetched)
@@ -94,9 +95,9 @@ def _groups(store: Store, reverse: bool) -> Iterator[list[tuple[str, int]]]:
             yield part[::-1] if reverse else part
 
 
-def _heartbeat(device: str, status: str, number: int) -> Heartbeat:
+def _heartbeat(device: str, status: str, number: int) -> HeartbeatCall:
     sample = Sample(1.0, NOW + number)
-    return Heartbeat(
+    return HeartbeatCall(
         "f",
         device,
         LatestValues(
@@ -119,7 +120,7 @@ def deregister(store: Store) -> None:
     names = store.read(lambda transaction: transaction.connection.scalars(sa.select(DEVICES.c.name)).all())
     gone = [name for name in names if name.startswith("gone")]
     for name in gone:
-        assert store.write(lambda transaction, name=name: transaction.deregister("f", name))
+        assert store.write(partial(Transaction.deregister, fleet="f", device=name))
     say("done", len(gone))
 
 

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from gateway.manager.store.tables import METADATA
 from tests.support.disks import fill, make_room, small_disk
 from tests.support.polling import until
 from tests.support.postgres import Postgres, answers
+from tests.support.processes import line, running
 
 FILES = Path(__file__).parent / "files"
 OLD_FORMATS = (1, 2, 3)
@@ -37,6 +38,13 @@ from gateway.manager.store import Place, open_store
 open_store(Place(pathlib.Path(sys.argv[1]), sys.argv[2] or None), create=True).close()
 """
 """Opens the database as `serve` does."""
+WAITING = f"""
+import gateway.manager.store.migrations
+print("ready", flush=True)
+input()
+{OPENER}
+print("open", flush=True)
+"""
 KILLED = (
     """
 import os, signal
@@ -163,10 +171,14 @@ def test_the_oldest_postgresql(postgres_container_url: str) -> None:
 
 
 def test_several_processes_may_make_it_at_once(place: Place) -> None:
-    command = [sys.executable, "-c", OPENER, str(place.data), place.url or ""]
-    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    assert [process.communicate(timeout=60)[1] for process in processes] == [""] * 4
-    assert [process.returncode for process in processes] == [0] * 4
+    command = [sys.executable, "-c", WAITING, str(place.data), place.url or ""]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with ExitStack() as ended:
+        processes = [ended.enter_context(running(command, **pipes)) for _ in range(4)]
+        assert [line(each, "ready") for each in processes] == ["ready\n"] * 4
+        for each in processes:
+            print("go", file=each.stdin, flush=True)
+        assert [line(each, "open") for each in processes] == ["open\n"] * 4
     with opened(place) as store:
         assert_as_in_tables(store)
 

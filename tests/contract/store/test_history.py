@@ -16,7 +16,7 @@ from gateway.manager.history import DAY, HOUR, MINUTE, SPAN, Bucket, Point, Seri
 from gateway.manager.reports import device_log
 from gateway.manager.store import (
     Compaction,
-    Heartbeat,
+    HeartbeatCall,
     HistoryLimits,
     HistoryTotals,
     MetricFilter,
@@ -67,7 +67,7 @@ def send(
             "AgentVersion": "1",
             "Models": [{"ModelName": "m", "ModelVersion": version, "ModelMetrics": metrics}],
         }
-    store.record([Heartbeat(fleet, device, latest_values(call, NOW), NOW)], lambda *_: set())
+    store.record([HeartbeatCall(fleet, device, latest_values(call, NOW), NOW)], lambda *_: set())
 
 
 def compact(store: Store, now: float = NOW, days: int | None = None) -> None:
@@ -348,7 +348,7 @@ def test_metrics_that_were_deleted_and_spans_that_are_too_old_are_not_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "MOST_METRICS", 3)
-    monkeypatch.setattr(limits, "LIMITS", (limits.Limit("latest", "metrics", "metric", "at", 3),))
+    monkeypatch.setattr(limits, "LIMITS", (limits.RowLimit("latest", "metrics", "metric", "at", 3),))
     device = register(store, "d")
     send(store, [("a", NOW - 50, 1.0), ("b", NOW - 40, 1.0), ("b", NOW - 9 * 86400, 1.0)])
     compact(store, days=7)

@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from gateway.lock import FolderLock
 from gateway.manager.api import latest_values
 from gateway.manager.errors import ManagerError
-from gateway.manager.store import FILE, Heartbeat, ObjectStore, Place, Store, open_store
-from gateway.manager.store.copying import TABLES, count_rows
+from gateway.manager.store import FILE, HeartbeatCall, ObjectStore, Place, Store, open_store
+from gateway.manager.store.copying import PART, TABLES, count_rows
 from gateway.manager.store.moving import migrate_site, restore_backup, write_backup
 from tests.support.disks import fill, small_disk
 from tests.support.needs import root
@@ -30,7 +30,7 @@ from tests.support.stores import open_place
 
 MODEL = b"the content of a model"
 OWNER = 12345
-USED = 100
+USED = 5000
 KILLER = """
 import os, signal, sys
 import sqlalchemy as sa
@@ -82,7 +82,7 @@ def value_of(column: sa.Column[Any], number: int) -> Any:
     if isinstance(column.type, sa.Double):
         return number + 0.1
     if isinstance(column.type, sa.LargeBinary):
-        return bytes(range(256)) + bytes([number])
+        return bytes(range(256)) + number.to_bytes(4, "big")
     return f"{column.name} '{number}' {{}} \u00e4"
 
 
@@ -149,6 +149,12 @@ def test_a_site_moves_with_every_row(tmp_path: Path, postgres_url: str) -> None:
     rows = migrate_site(tmp_path, postgres_url, nothing, nothing)
     assert rows == {table.name: 3 for table in TABLES}
     assert_same(source, target)
+
+
+def test_a_site_moves_through_pgbouncer_in_transaction_mode(tmp_path: Path, pgbouncer_url: str) -> None:
+    fill_site(Place(tmp_path), rows=3 * PART // 2)
+    migrate_site(tmp_path, pgbouncer_url, nothing, nothing)
+    assert_same(Place(tmp_path), Place(tmp_path, pgbouncer_url))
 
 
 def test_numbers_go_on_in_the_new_database(tmp_path: Path, postgres_url: str) -> None:
@@ -397,7 +403,9 @@ class Load:
                 "Models": [{"ModelName": "m", "ModelVersion": "1", "LatestSampleTime": number}],
                 "DeploymentResult": {"DeploymentName": "one", "DeploymentStatus": str(number)},
             }
-            beats = [Heartbeat("f", device, latest_values(call, float(number)), float(number)) for device in DEVICES]
+            beats = [
+                HeartbeatCall("f", device, latest_values(call, float(number)), float(number)) for device in DEVICES
+            ]
             self._store.record(beats, lambda *arguments: set())
             self.acknowledged = number
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from gateway.manager.api import ModelDefinition
-from gateway.manager.rollouts import NewRollout, RolloutDeviceState, RolloutRepository, RolloutRunner
-from gateway.manager.store import Place, Store
+from gateway.manager.rollouts import NewRollout, RolloutDeviceState, RolloutRunner
+from gateway.manager.store import Place, Store, Transaction
 from gateway.manager.store.tables import DEPLOYMENTS, DEVICES, RESULTS, ROLLOUT_COUNTS, ROLLOUT_DEVICES
+from tests.support.polling import until
 from tests.support.processes import environment, line, running
 from tests.support.stores import open_place
 
@@ -60,7 +62,7 @@ def _register(store: Store, names: list[str]) -> list[int]:
 
 def _create(store: Store, name: str, device_ids: list[int]) -> int:
     new = NewRollout("f", name, "kws", "DO_NOTHING", (ModelDefinition("kws", url=f"s3://m/{name}"),))
-    return store.write(lambda transaction: RolloutRepository(transaction).create(new, lambda _: device_ids, NOW))
+    return RolloutRunner(store).create(new, lambda _: device_ids, NOW)
 
 
 @contextmanager
@@ -146,3 +148,37 @@ def test_results_fetches_and_steps_at_once(shared: Place, store: Store) -> None:
     assert progress.count(RolloutDeviceState.SUCCEEDED, RolloutDeviceState.FAILED) == progress.total == total
     told = sa.select(RESULTS.c.told, sa.func.count()).group_by(RESULTS.c.told)
     assert _ask(store, told) == [(4, total)], "each of two processes said it twice"
+
+
+@pytest.mark.parametrize("what", ["devices", "counts"])
+def test_rows_are_locked_in_their_order(postgres_url: str, tmp_path: Path, what: str) -> None:
+    """A transaction that waits for the first row holds none of the later ones: so nobody waits in a circle."""
+    waits = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    place = Place(tmp_path, postgres_url)
+    with open_place(place) as store, open_place(place) as other:
+        one, two = _register(store, ["d1", "d2"])
+        for number, device in ((1, one), (2, two)):
+            _create(store, f"r{number}", [device])
+
+        def lock(transaction: Transaction, numbers: list[int]) -> None:
+            if what == "devices":
+                transaction.lock_devices(numbers)
+            else:
+                transaction.count_in_rollouts(
+                    dict.fromkeys([(number, RolloutDeviceState.WAITING) for number in numbers], 1)
+                )
+
+        def hold(transaction: Transaction) -> None:
+            lock(transaction, [1])
+            waiting.start()
+            until(lambda: _ask(store, waits) == [(1,)], lambda: "it does not wait")
+            transaction.connection.exec_driver_sql("SET LOCAL lock_timeout = '500ms'")
+            lock(transaction, [2])
+
+        waiting = threading.Thread(target=lambda: other.write(lambda transaction: lock(transaction, [2, 1])))
+        try:
+            store.write(hold)
+        finally:
+            waiting.join()

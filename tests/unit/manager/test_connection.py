@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
@@ -18,7 +18,11 @@ from structlog.testing import capture_logs
 from gateway.manager.errors import ApiError, StoreUnavailable
 from gateway.manager.http import AccessKey, Limits, ManagerServer, ServerConfig, make_handler
 from gateway.manager.http import connection as connection_module
+from gateway.manager.http.handler import Calls
 from gateway.manager.operations import EdgeApi, Output
+from gateway.manager.service import running as running_service
+from gateway.manager.store import Place
+from tests.support.stores import sqlite_store
 
 HOST = "127.0.0.1"
 KEY = AccessKey("AKIDEXAMPLE", "secret")
@@ -65,17 +69,17 @@ class Client:
 class Service:
     """A server over a database with the device f/d, and its clients."""
 
-    def __init__(self, tmp_path, database) -> None:
+    def __init__(self, tmp_path, store) -> None:
         self.data = tmp_path
-        self.database = database
-        database.register("f", "d", 1.0)
+        self.store = store
+        store.write(lambda transaction: transaction.register("f", ["d"], 1.0))
         self.stack = contextlib.AsyncExitStack()
 
-    async def start(self, limits: Limits = LONG, key: AccessKey | None = None, api: EdgeApi | None = None):
-        config = ServerConfig(data=self.data, access_key=key, max_body=limits.max_body)
-        handler = make_handler(config, self.database)
-        handler.api = api or handler.api
-        self.server = ManagerServer(handler, limits)
+    async def start(self, limits: Limits = LONG, key: AccessKey | None = None, calls: Calls | None = None):
+        config = ServerConfig(Place(self.data), access_key=key, max_body=limits.max_body)
+        if calls is None:
+            calls = (await self.stack.enter_async_context(running_service(self.store, 300, 60))).handle
+        self.server = ManagerServer(make_handler(config, self.store, calls), limits)
         self.port = await self.server.start(HOST, 0)
         self.stack.push_async_callback(self.server.close)
         return self
@@ -94,10 +98,11 @@ class Service:
 
 
 @pytest.fixture
-async def service(tmp_path, database) -> AsyncIterator[Service]:
-    made = Service(tmp_path, database)
-    async with asyncio.timeout(25), made.stack:
-        yield made
+async def service(tmp_path) -> AsyncIterator[Service]:
+    with sqlite_store(tmp_path) as store:
+        made = Service(tmp_path, store)
+        async with asyncio.timeout(25), made.stack:
+            yield made
 
 
 async def until(holds) -> None:
@@ -139,8 +144,8 @@ async def test_a_connection_without_a_request_is_closed(service):
 
 
 async def test_an_answer_that_takes_its_time_ends_no_connection(service):
-    api = LaterApi(service.database, after=0.5)
-    client = await (await service.start(SHORT, api=api)).connect()
+    calls = LaterCalls(service.store, after=0.5)
+    client = await (await service.start(SHORT, calls=calls)).connect()
     assert (await client.send(call()))[0] == 200
 
 
@@ -271,16 +276,16 @@ async def test_connections_beyond_the_limit_get_503(service):
 
 
 async def test_a_server_that_ends_answers_what_it_has_begun(service):
-    api = LaterApi(service.database, after=0.2)
-    await service.start(api=api)
+    calls = LaterCalls(service.store, after=0.2)
+    await service.start(calls=calls)
     idle, busy = await service.connect(), await service.connect()
     busy.writer.write(call() + call())
-    await until(lambda: api.calls == 1)
+    await until(lambda: calls.calls == 1)
     await service.server.close()
     status, headers, _ = await busy.answer()
     assert (status, headers["connection"]) == (200, "close")
     assert await asyncio.gather(idle.end(), busy.end()) == [b"", b""]
-    assert api.calls == 1
+    assert calls.calls == 1
 
 
 # What the head decides
@@ -337,23 +342,24 @@ async def test_a_signature_of_yesterday(service):
 # Order, and answers that come later
 
 
-class LaterApi(EdgeApi):
-    """Its outputs come by a future that another thread completes, as a group's commit does; as ready bytes."""
+class LaterCalls:
+    """The outputs come by a future that another thread completes, as a group's commit does."""
 
-    def __init__(self, database, after: float = 0.0, error: Exception | None = None) -> None:
-        super().__init__(database)
+    def __init__(self, store, after: float = 0.0, error: Exception | None = None) -> None:
+        self.api = EdgeApi(store)
         self.after = after
         self.error = error
         self.calls = 0
 
-    def handle(self, operation: str, body: bytes, now: float) -> Output | Awaitable[Output]:
+    def __call__(self, operation: str, body: bytes, now: float) -> "asyncio.Future[Output]":
         self.calls += 1
-        output = json.dumps(super().handle(operation, body, now)).encode()
+        call = self.api.parse(operation, body, now)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Output] = loop.create_future()
 
         def commit() -> None:
             time.sleep(self.after)
+            [output] = self.api.answer([call])
             set_, value = (future.set_result, output) if self.error is None else (future.set_exception, self.error)
             loop.call_soon_threadsafe(set_, value)
 
@@ -362,7 +368,7 @@ class LaterApi(EdgeApi):
 
 
 async def test_an_output_that_comes_later(service):
-    client = await (await service.start(api=LaterApi(service.database))).connect()
+    client = await (await service.start(calls=LaterCalls(service.store))).connect()
     status, headers, body = await client.send(call())
     assert (status, headers["content-type"]) == (200, "application/json")
     assert json.loads(body) == {"DeviceRegistration": "REGISTERED", "CacheTTL": "300"}
@@ -378,7 +384,7 @@ async def test_an_output_that_comes_later(service):
     ],
 )
 async def test_an_error_that_comes_later(service, error, status, code):
-    client = await (await service.start(api=LaterApi(service.database, error=error))).connect()
+    client = await (await service.start(calls=LaterCalls(service.store, error=error))).connect()
     answered, headers, _ = await client.send(call())
     assert (answered, headers["x-amzn-errortype"], headers.get("retry-after")) == (
         status,
@@ -388,7 +394,7 @@ async def test_an_error_that_comes_later(service, error, status, code):
 
 
 async def test_pipelined_requests_are_answered_in_order(service):
-    client = await (await service.start(api=LaterApi(service.database, after=0.005))).connect()
+    client = await (await service.start(calls=LaterCalls(service.store, after=0.005))).connect()
     client.writer.write(b"".join(call() + b"GET /none/%d HTTP/1.1\r\nHost: x\r\n\r\n" % number for number in range(10)))
     for number in range(10):
         assert (await client.answer())[0] == 200
@@ -396,7 +402,7 @@ async def test_pipelined_requests_are_answered_in_order(service):
 
 
 async def test_a_client_that_closes_its_half_is_answered(service):
-    client = await (await service.start(api=LaterApi(service.database, after=0.05))).connect()
+    client = await (await service.start(calls=LaterCalls(service.store, after=0.05))).connect()
     client.writer.write(call() + call())
     client.writer.write_eof()
     assert [(await client.answer())[0] for _ in range(2)] == [200, 200]
@@ -404,11 +410,11 @@ async def test_a_client_that_closes_its_half_is_answered(service):
 
 
 async def test_a_client_that_leaves_takes_nothing_with_it(service):
-    api = LaterApi(service.database, after=0.05)
-    await service.start(api=api)
+    calls = LaterCalls(service.store, after=0.05)
+    await service.start(calls=calls)
     client = await service.connect()
     client.writer.write(call())
-    await until(lambda: api.calls == 1)
+    await until(lambda: calls.calls == 1)
     client.writer.transport.abort()
     await until(lambda: not service.server.connections)
     assert (await (await service.connect()).send(call()))[0] == 200

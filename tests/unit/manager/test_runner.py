@@ -229,6 +229,7 @@ def test_a_running_rollout_never_replaces_a_newer_file(fleet):
     with pytest.raises(ManagerError, match="one has not reached all its devices, and would then replace this kws"):
         fleet.deploy("two", devices=devices[5:6])
     assert fleet.find("two") is None
+    assert {rollout for rollout, _ in counted(fleet.store)[1]} == {fleet.find("one")}, "nothing of it is left"
     fleet.deploy("three", devices=devices[:1])
     fleet.deploy("four", handle="vad")
     fleet.set_state("one", RolloutState.ABORTED, 101.0)
@@ -255,7 +256,7 @@ def test_a_large_stage_is_assigned_in_slices(store, monkeypatch):
     fleet = Fleet(store, [f"e{number}" for number in range(25)])
     device_ids = list(actions.choose_devices(store, "f", [], all_devices=True).values())
     new = NewRollout("f", "one", "kws", "DO_NOTHING", (ModelDefinition("kws"),))
-    rollout_id = store.write(lambda transaction: RolloutRepository(transaction).create(new, lambda _: device_ids, 1.0))
+    rollout_id = fleet.runner.create(new, lambda _: device_ids, 1.0)
     waiting = []
     while fleet.runner.advance(rollout_id, 1.0):
         waiting.append(fleet.progress("one").get("waiting", 0))
@@ -333,3 +334,30 @@ def test_a_plan_that_changed_while_it_was_read_is_not_marked(fleet):
     assert fleet.log("d02")[-1] == ("fetched", "old")
     after = fleet.store.read(lambda transaction: transaction.read_plans(names))
     assert [each.fetched == each.number for each in after.values()] == [False, True]
+
+
+def test_a_rollout_that_was_not_written_wholly_is_nowhere(fleet, monkeypatch):
+    """Its process was killed: its name is free, no step is taken, its devices may go."""
+    new = NewRollout("f", "one", "kws", "DO_NOTHING", (ModelDefinition("kws"),))
+    rollout_id, name = fleet.store.write(lambda transaction: RolloutRepository(transaction).prepare(new, 1.0))
+    places = list(enumerate(actions.choose_devices(fleet.store, "f", [], all_devices=True).values()))
+    fleet.store.write(lambda transaction: RolloutRepository(transaction).add_devices(rollout_id, places))
+    assert (name, fleet.find("one")) == ("one", None)
+    assert not fleet.runner.advance_all(100.0)
+    assert fleet.store.read(lambda transaction: RolloutRepository(transaction).list_rollouts()) == []
+    assert fleet.store.write(lambda transaction: transaction.deregister("f", "d00"))
+    fleet.deploy("one")
+    with pytest.raises(ManagerError, match="there is or was a deployment named one"):
+        fleet.store.write(lambda transaction: RolloutRepository(transaction).publish(rollout_id, new, "one"))
+    monkeypatch.setattr("gateway.manager.rollouts.repository.PART", 7)
+    assert not fleet.runner.advance_all(3600.0)
+    assert {rollout for rollout, _ in counted(fleet.store)[1]} == {rollout_id, fleet.find("one")}
+    assert [fleet.runner.advance_all(3602.0) for _ in range(4)] == [True, True, True, False]
+    assert {rollout for rollout, _ in counted(fleet.store)[1]} == {fleet.find("one")}
+
+
+def test_devices_are_written_in_parts(fleet, monkeypatch):
+    monkeypatch.setattr("gateway.manager.rollouts.repository.PART", 7)
+    devices = fleet.deploy("one", rules=STAGED)
+    assert fleet.progress("one")["devices"] == 20
+    assert fleet.fetched_by("one") == set(devices[:2])

@@ -7,21 +7,31 @@ import sqlite3
 
 import aiohttp
 import pytest
+import sqlalchemy as sa
 
 from gateway.manager import ManagerError
 from gateway.manager.http import AccessKey, Limits, ManagerServer, ServerConfig, make_handler, start_server
-from gateway.manager.store import FILE
+from gateway.manager.service import running
+from gateway.manager.store import FILE, Place
+from tests.support.stores import sqlite_store
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
 
 
 @pytest.fixture
-async def port(tmp_path, database):
-    database.register("f", "d", 1.0)
-    config = ServerConfig(data=tmp_path, max_body=10_000)
-    server = ManagerServer(make_handler(config, database), Limits(max_body=config.max_body))
-    yield await server.start("127.0.0.1", 0)
-    await server.close()
+def store(tmp_path):
+    with sqlite_store(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def port(tmp_path, store):
+    store.write(lambda transaction: transaction.register("f", ["d"], 1.0))
+    config = ServerConfig(Place(tmp_path), max_body=10_000)
+    async with running(store, 300, 60) as service:
+        server = ManagerServer(make_handler(config, store, service.handle), Limits(max_body=config.max_body))
+        yield await server.start("127.0.0.1", 0)
+        await server.close()
 
 
 @pytest.fixture
@@ -100,20 +110,26 @@ async def test_every_response_has_its_own_request_id(port, method, path, status)
     assert len(seen) == 2
 
 
-async def test_what_nobody_expects_is_an_internal_error(client, database):
-    database.close()
+async def test_what_nobody_expects_is_an_internal_error(client, store):
+    store.write(lambda transaction: transaction.connection.exec_driver_sql("DROP TABLE deployments"))
     answer = await client.post("/GetDeployments", json=WHO)
     assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (400, "InternalServiceException")
     assert "Message" in await answer.json()
 
 
-async def test_calls_are_to_be_repeated_while_the_database_takes_no_changes(client, database):
-    database.connection.execute("PRAGMA query_only = ON")
+def read_only(connection, record):
+    connection.execute("PRAGMA query_only = ON")
+
+
+async def test_calls_are_to_be_repeated_while_the_database_takes_no_changes(client, store):
+    store.engine.dispose()
+    sa.event.listen(store.engine, "connect", read_only)
     answer = await client.post("/SendHeartbeat", json=WHO | {"AgentVersion": "1"})
     assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (503, "ServiceUnavailableException")
     assert answer.headers["Retry-After"] == "1"
     assert (await client.post("/GetDeviceRegistration", json=WHO)).status == 200
-    database.connection.execute("PRAGMA query_only = OFF")
+    sa.event.remove(store.engine, "connect", read_only)
+    store.engine.dispose()
     assert (await client.post("/SendHeartbeat", json=WHO | {"AgentVersion": "1"})).status == 200
 
 
@@ -135,16 +151,17 @@ async def test_a_database_that_can_only_be_read(client, tmp_path):
     assert (answer.status, await answer.json()) == (503, {"status": "failing"})
 
 
-async def test_a_database_that_cannot_be_read(client, database, tmp_path):
-    database.close()
-    (tmp_path / FILE).write_bytes(b"no database")
+async def test_a_database_that_cannot_be_read(client, store, tmp_path):
+    store.engine.dispose()
+    for name in (FILE, f"{FILE}-wal"):  # which has pages too
+        (tmp_path / name).write_bytes(b"no database" * 1000)
     answers = await asyncio.gather(*(client.get(path) for path in ["/healthz", "/readyz"] * 10))
     assert {answer.status for answer in answers} == {503}
 
 
 async def test_health_needs_no_signature_and_all_else_does(tmp_path):
     async with (
-        start_server(ServerConfig(data=tmp_path, access_key=AccessKey("A", "B"))) as url,
+        start_server(ServerConfig(Place(tmp_path), access_key=AccessKey("A", "B"))) as url,
         aiohttp.ClientSession(url) as session,
     ):
         assert (await session.get("/healthz")).status == 200
@@ -156,7 +173,7 @@ async def test_health_needs_no_signature_and_all_else_does(tmp_path):
 
 
 async def test_it_listens_inside_the_block_and_not_after_it(tmp_path):
-    async with start_server(ServerConfig(data=tmp_path)) as url, aiohttp.ClientSession() as session:
+    async with start_server(ServerConfig(Place(tmp_path))) as url, aiohttp.ClientSession() as session:
         assert url.startswith("http://127.0.0.1:")
         assert (await session.get(f"{url}/healthz")).status == 200
     async with aiohttp.ClientSession() as session:
@@ -167,4 +184,4 @@ async def test_it_listens_inside_the_block_and_not_after_it(tmp_path):
 @pytest.mark.parametrize("wrong", [{"port": -1}, {"port": 65536}, {"registered_ttl": -1}, {"unregistered_ttl": -1}])
 def test_a_config_that_cannot_work(tmp_path, wrong):
     with pytest.raises(ManagerError, match=str(next(iter(wrong.values())))):
-        ServerConfig(data=tmp_path, **wrong)
+        ServerConfig(Place(tmp_path), **wrong)

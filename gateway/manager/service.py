@@ -28,8 +28,10 @@ class Service:
         self._answers: GroupThread[Question, Output] = GroupThread("reads", api.answer)
 
     def handle(self, operation: str, body: bytes, now: float) -> "asyncio.Future[Output]":
-        """The output of one call that came at `now` (Unix seconds). Raises ApiError; so does the future, and
-        StoreUnavailable."""
+        """The output of one call that came at `now` (Unix seconds).
+
+        Raises ApiError; so does the future, and StoreUnavailable.
+        """
         call = self.api.parse(operation, body, now)
         return self._records.submit(call) if isinstance(call, HeartbeatCall) else self._answers.submit(call)
 

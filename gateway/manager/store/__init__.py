@@ -1,6 +1,6 @@
 """What the manager keeps: the database, in one of two engines, and the model files. Decides nothing about a rollout."""
 
-from gateway.manager.place import DEFAULT_DATA, Place
+from gateway.manager.place import Place
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable
 from gateway.manager.store.recording import (
     HeartbeatCall,

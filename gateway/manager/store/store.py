@@ -121,8 +121,10 @@ class Store:
         return self._run(work, self.engine.execution_options(reads=True))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
-        """What `work` changes is committed together, or not at all. It is called again where another one was in the
-        way."""
+        """What `work` changes is committed together, or not at all.
+
+        It is called again where another one was in the way.
+        """
         with self._writing:
             return self._run(work, self.engine)
 

@@ -40,7 +40,7 @@ def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store
     """The database of that place, in the newest format. `read_only`: nothing is written.
 
     Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed,
-    or where it cannot be used.
+    or where it cannot be used; StoreUnavailable where a server may be there later.
     """
     if place.url is not None:
         return Store(_prepared(engines.postgresql_engine(place.url, read_only=read_only), create, None))
@@ -80,7 +80,8 @@ def _prepared(engine: sa.Engine, create: bool, path: Path | None) -> sa.Engine:
     except DBAPIError as error:
         engine.dispose()
         detail = f"{engines.reason(error)}{engines.advice(error)}" if path is None else explain(_cause(error), path)
-        raise ManagerError(f"{engines.where(engine)}: {detail}") from error
+        kind = StoreUnavailable if engines.may_come_back(error) else ManagerError
+        raise kind(f"{engines.where(engine)}: {detail}") from error
     except BaseException:
         engine.dispose()
         raise

@@ -4,6 +4,7 @@ It must never decide what a request means: that is the handler's part. A client 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import structlog
@@ -19,13 +20,17 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Server(Protocol):
-    """What all connections share. `buffer`: for each read. `held`: bytes of unfinished bodies."""
+    """What all connections share. `buffer`: for each read. `held`: bytes of unfinished bodies.
+
+    `on_refused` is called with the limit that a client met: head, bodies or time.
+    """
 
     handler: Handler
     limits: Limits
     buffer: memoryview
     held: int
     closing: bool
+    on_refused: Callable[[str], None]
 
     def admit(self, connection: "HttpConnection") -> bool:
         """False: there are as many as may be. The caller then ends it, and nothing else follows."""
@@ -70,6 +75,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._seen, self._since = state, now
         elif now - self._since >= self._server.limits.seconds(state[0]):
             if state[0] in (Waiting.HEAD, Waiting.BODY):
+                self._server.on_refused("time")
                 self._refuse(protocol_error(408, "RequestTimeoutException", "the request did not come to its end"))
                 self._work()
             elif state[0] in (Waiting.FIRST, Waiting.IDLE):
@@ -160,6 +166,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._parser.feed(data)
         if self._parser.refused:
             self._hold(0)
+        if self._parser.head_too_large:
+            self._server.on_refused("head")
 
     def _check_incomplete(self, request: Request) -> bool:
         """Refuses a request whose body is not complete, where that needs no more of it. False: it may go on."""
@@ -177,6 +185,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             return True
         self._hold(size)
         if self._server.held > MAX_BODIES:
+            self._server.on_refused("bodies")
             detail = "too many requests are being received"
             self._refuse(protocol_error(503, "ServiceUnavailableException", detail, {"Retry-After": "1"}))
             return True

@@ -4,6 +4,7 @@ Time is not read for a request. Once in `Limits.interval` each connection is ask
 """
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -20,11 +21,17 @@ LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
 
 class ManagerServer:
-    """Listens from `start` to `close`."""
+    """Listens from `start` to `close`.
 
-    def __init__(self, handler: Handler, limits: Limits) -> None:
+    `on_refused` is called with the limit that a client met: connections, head, bodies or time.
+    """
+
+    def __init__(
+        self, handler: Handler, limits: Limits, on_refused: Callable[[str], None] = lambda limit: None
+    ) -> None:
         self.handler = handler
         self.limits = limits
+        self.on_refused = on_refused
         self.connections: set[HttpConnection] = set()
         self.held = 0
         """Bytes of unfinished bodies."""
@@ -67,12 +74,16 @@ class ManagerServer:
         if len(self.connections) < self.limits.connections:
             self.connections.add(connection)
             return True
+        self.on_refused("connections")
         now = asyncio.get_running_loop().time()
         if now >= self._next_busy_log:
             self._next_busy_log = now + BUSY_LOG_INTERVAL
             event = "too many connections: further ones get 503; look who holds them, or raise --max-connections"
             LOG.warning(event, max_connections=self.limits.connections)
         return False
+
+    def connection_count(self) -> int:
+        return len(self.connections)
 
     def discard(self, connection: HttpConnection) -> None:
         self.connections.discard(connection)

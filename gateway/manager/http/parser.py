@@ -28,6 +28,7 @@ class RequestParser:
         self.incomplete: Request | None = None
         self.body = bytearray()
         self.refused = False
+        self.head_too_large = False
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: list[tuple[bytes, bytes]] = []
@@ -61,6 +62,7 @@ class RequestParser:
             self.complete.append(response)
 
     def _refuse_head(self) -> None:
+        self.head_too_large = True
         detail = f"the request's head is larger than {MAX_HEAD} bytes"
         self.refuse(protocol_error(431, "RequestHeaderFieldsTooLargeException", detail))
 

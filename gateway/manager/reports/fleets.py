@@ -5,15 +5,7 @@ import sqlalchemy as sa
 from gateway.manager.reports.forms import FleetReport, ModelCount
 from gateway.manager.store import Store
 from gateway.manager.store.tables import FLEET_STATES, FLEETS
-
-_NEWEST_MODELS = """
-SELECT fleet, name, version, count(*) FROM (
-    SELECT devices.fleet, models.name, version, row_number() OVER (
-        PARTITION BY device, models.name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
-    ) AS place
-    FROM models JOIN devices ON devices.id = device
-) AS ordered WHERE place = 1 GROUP BY fleet, name, version ORDER BY fleet, name, version
-"""
+from gateway.manager.store.totals import NEWEST_MODELS
 
 
 def fleet_reports(store: Store, fleet: str | None = None) -> list[FleetReport]:
@@ -35,7 +27,7 @@ def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetRe
         report = reports.setdefault(number, FleetReport(fleet=name, devices=0, states={}, models=[]))
         report["states"][state] = devices
         report["devices"] += devices
-    for number, name, version, devices in connection.exec_driver_sql(_NEWEST_MODELS):
+    for number, name, version, devices in connection.exec_driver_sql(f"{NEWEST_MODELS} ORDER BY fleet, name, version"):
         if number in reports:
             reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))
     return list(reports.values())

@@ -1,5 +1,4 @@
-"""What the service does besides calls, in a thread of its own: steps of rollouts, devices that fell silent, the
-history.
+"""What the service does besides calls, in a thread of its own.
 
 Each task is one of `Task`: what it does is committed in small transactions, so that calls are answered between them.
 Several processes on one database may run the same task. A database that is away is told once, until it is back.

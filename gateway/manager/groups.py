@@ -1,5 +1,4 @@
-"""Calls that arrive while a group is worked on are the next group: a thread of its own, between the event loop and the
-database.
+"""A thread between the event loop and the database: calls that arrive while it works on a group are the next group.
 
 So a commit, which waits for the disk, is shared by all calls that wait for one; where there is little to do a group is
 one call. While the database is away each group may take seconds to find that out: those that waited meanwhile are not

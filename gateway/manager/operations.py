@@ -1,5 +1,4 @@
-"""The three operations of `sagemaker-edge` over the store, for groups of calls: inputs and time in, outputs back. No
-HTTP.
+"""The three operations of `sagemaker-edge` over the store, for groups of calls: inputs and time in, outputs back.
 
 It must never answer GetDeployments for a device that is not registered: an empty list would make it drop its models.
 GetDeviceRegistration answers NOT_REGISTERED; the other two raise ApiError.

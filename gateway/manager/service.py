@@ -48,8 +48,10 @@ class Service:
         metrics.transaction_seconds = api.store.transaction_seconds
 
     def handle(self, operation: str, body: bytes, now: float) -> "asyncio.Future[Output]":
-        """The output of one call that came at `now` (Unix seconds). Raises ApiError; so does the future, and
-        StoreUnavailable."""
+        """The output of one call that came at `now` (Unix seconds).
+
+        Raises ApiError; so does the future, and StoreUnavailable.
+        """
         if len(body) <= LARGE:
             return self._submit(self.api.parse(operation, body, now))
         if self._large >= MOST_LARGE:

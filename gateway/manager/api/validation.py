@@ -249,8 +249,10 @@ def _has_pattern(shape: Shape) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class InputParser:
-    """The two ways of one operation. `decode` raises msgspec.DecodeError; `patterns` says whether all patterns hold in
-    what it returned."""
+    """The two ways of one operation.
+
+    `decode` raises msgspec.DecodeError; `patterns` says whether all patterns hold in what it returned.
+    """
 
     check: Check
     decode: Callable[[bytes], msgspec.Struct]

@@ -53,8 +53,10 @@ STOP_AT = Fraction(1, 10)
 
 @contextlib.contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turns an error that an operator can correct into one line on stderr and exit status 2; 1 where a database is
-    away, which may come back: systemd starts the service again then."""
+    """Turns an error that an operator can correct into one line on stderr and exit status 2.
+
+    1 where a database is away, which may come back: systemd starts the service again then.
+    """
     try:
         yield
     except (ManagerError, OSError) as error:

@@ -15,8 +15,8 @@ import structlog
 
 from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
 from gateway.manager.http import responses
-from gateway.manager.http.connection import Request, Respond
 from gateway.manager.http.ranges import ByteRange, select_range
+from gateway.manager.http.requests import Request, Respond
 from gateway.manager.http.responses import PageContent, RequestIds, Response
 from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
 from gateway.manager.metrics import ManagerMetrics

@@ -10,9 +10,10 @@ import structlog
 from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
-from gateway.manager.http.connection import Limits, ManagerServer
 from gateway.manager.http.handler import Calls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
+from gateway.manager.http.limits import Limits
+from gateway.manager.http.listener import ManagerServer
 from gateway.manager.http.metrics_page import MetricsPage
 from gateway.manager.http.signatures import AccessKey
 from gateway.manager.metrics import ManagerMetrics

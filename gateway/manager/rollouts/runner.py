@@ -14,7 +14,8 @@ from gateway.manager.api import DeviceDeployment, ModelDefinition, undo_definiti
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import decisions
 from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RESULTS, RolloutDeviceState, RolloutState
-from gateway.manager.rollouts.repository import Moves, NewRollout, Rollout, RolloutRepository, parts
+from gateway.manager.rollouts.records import NewRollout, Rollout
+from gateway.manager.rollouts.repository import Moves, RolloutRepository, parts
 from gateway.manager.store import LogEntry, PlanChange, ReportedResult, Store, Transaction, plan_entry
 
 SLICE = 250

@@ -213,12 +213,15 @@ def reason(error: DBAPIError) -> str:
     return explain(original) if isinstance(original, sqlite3.Error) else " ".join(str(original).split())
 
 
-_ADVICE = (
+_MISTAKES = (
     ("password", "correct the user, or give the password by PGPASSWORD or PGPASSFILE"),
     ("no pg_hba.conf entry", "allow that user, host and database in the server's pg_hba.conf"),
     ("database .* does not exist", "create it (createdb), or correct --database"),
     ("role .* does not exist", "create that user, or correct --database"),
     ("permission denied", "make that user the owner of the database, or grant it CREATE on the schema"),
+)
+_ADVICE = (
+    *_MISTAKES,
     ("refused|resolve|timeout expired|unreachable", "start the server, or correct host and port of --database"),
 )
 
@@ -231,3 +234,9 @@ def advice(error: DBAPIError) -> str:
     if isinstance(error.orig, sqlite3.Error):
         return ""
     return next((f"; {text}" for words, text in _ADVICE if re.search(words, str(error.orig))), "")
+
+
+def may_come_back(error: DBAPIError) -> bool:
+    """Whether a server that could not be used may be later, without a change of what it was asked by."""
+    mistaken = any(re.search(words, str(error.orig)) for words, _ in _MISTAKES)
+    return not isinstance(error.orig, sqlite3.Error) and is_away(error) and not mistaken

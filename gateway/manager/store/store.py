@@ -41,11 +41,11 @@ OnResults = Callable[[Transaction, Mapping[tuple[int, str], ReportedResult], flo
 
 
 def open_store(place: Place, *, create: bool, read_only: bool = False, limit: float | None = None) -> "Store":
-    """The database of that place, in the newest format. `read_only`: nothing is written. `limit`: seconds that a
-    transaction in PostgreSQL may take.
+    """The database of that place, in the newest format.
 
+    `read_only`: nothing is written. `limit`: seconds that a transaction in PostgreSQL may take.
     Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed,
-    or where it cannot be used.
+    or where it cannot be used; StoreUnavailable where a server may be there later.
     """
     if place.url is not None:
         engine = _prepared(engines.postgresql_engine(place.url, read_only=read_only), create, None)
@@ -86,7 +86,8 @@ def _prepared(engine: sa.Engine, create: bool, path: Path | None) -> sa.Engine:
     except DBAPIError as error:
         engine.dispose()
         detail = f"{engines.reason(error)}{engines.advice(error)}" if path is None else explain(_cause(error), path)
-        raise ManagerError(f"{engines.where(engine)}: {detail}") from error
+        kind = StoreUnavailable if engines.may_come_back(error) else ManagerError
+        raise kind(f"{engines.where(engine)}: {detail}") from error
     except BaseException:
         engine.dispose()
         raise
@@ -130,10 +131,12 @@ class Store:
         return self._run("read", work, self.engine.execution_options(reads=True))
 
     def write(self, work: Callable[[Transaction], T]) -> T:
-        """What `work` changes is committed together, or not at all. It is called again where another one was in the
-        way."""
+        """What `work` changes is committed together, or not at all.
+
+        It is called again where another one was in the way.
+        """
         if self._writing is None:
-            return self._run(work, self.engine)
+            return self._run("write", work, self.engine)
         if not self._writing.acquire(timeout=TURN):
             raise StoreUnavailable(f"{engines.where(self.engine)}: another change of this process is not done")
         try:

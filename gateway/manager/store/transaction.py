@@ -20,9 +20,8 @@ row of `devices` alone, shared: only who deregisters it waits.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -46,6 +45,8 @@ from gateway.manager.store.tables import (
 
 NEVER_HEARD = "never heard"
 """The state of a device before its first call."""
+PART = 5000
+"""Names of one statement."""
 _COUNT = "(rollout, state) DO UPDATE SET devices = rollout_counts.devices + excluded.devices"
 
 
@@ -90,7 +91,7 @@ class Transaction:
         """Registers devices; those that were registered already are left as they are. The names of the new ones."""
         number, names = self.add_fleet(fleet), list(dict.fromkeys(devices))
         new: dict[str, int] = {}
-        for part in _parts(names, 5000):
+        for part in bulk.parts(names, PART):
             rows = [{"fleet": number, "name": name, "registered": now} for name in part]
             insert = self._insert(DEVICES).on_conflict_do_nothing().returning(DEVICES.c.name, DEVICES.c.id)
             new |= dict(self.connection.execute(insert, rows).all())
@@ -159,7 +160,7 @@ class Transaction:
         if devices is None:
             return dict(self.connection.execute(select).all())
         found: dict[str, int] = {}
-        for part in _parts(list(devices), 5000):
+        for part in bulk.parts(list(devices), PART):
             found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).all())
         return found
 
@@ -243,8 +244,3 @@ class Transaction:
 
 def _deployment(name: str, policy: str, definitions: str, created: float) -> DeviceDeployment:
     return DeviceDeployment(name, policy, tuple(ModelDefinition(**each) for each in json.loads(definitions)), created)
-
-
-def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

@@ -1,5 +1,4 @@
-"""What the service does besides calls, in a thread of its own: steps of rollouts, devices that fell silent, the
-history.
+"""What the service does besides calls, in a thread of its own.
 
 Each task is one of `Task`: what it does is committed in small transactions, so that calls are answered between them.
 Several processes on one database may run the same task. A database that is away is told once, until it is back.
@@ -11,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.manager.errors import StoreUnavailable
 
@@ -68,6 +66,6 @@ class Background:
                 LOG.error(
                     "the database cannot be used: rollouts wait; check the disk and the data folder", detail=str(error)
                 )
-        except SQLAlchemyError:
+        except Exception:  # also of a damaged row: the thread must not end
             LOG.exception("a task in the background failed; it is tried again", task=task.name)
         self._next[task.name] = time.monotonic() + (0.0 if more else task.interval)

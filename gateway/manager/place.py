@@ -9,8 +9,10 @@ DEFAULT_DATA = Path("edge-manager-data")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the database is: a PostgreSQL URL, else `manager.sqlite3` in the directory `data`, which has the model
-    files in either case."""
+    """Where the database is: at a PostgreSQL URL, else in `manager.sqlite3` of the directory `data`.
+
+    The model files are in that directory in either case.
+    """
 
     data: Path = DEFAULT_DATA
     url: str | None = None

@@ -12,7 +12,10 @@ from itertools import pairwise
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.manager.http.connection import HttpConnection, Limits, ManagerServer, Request, Respond
+from gateway.manager.http.connection import HttpConnection
+from gateway.manager.http.limits import Limits
+from gateway.manager.http.listener import ManagerServer
+from gateway.manager.http.requests import Request, Respond
 from gateway.manager.http.responses import PageContent, Response, page_response
 
 MAX_BODY = 60

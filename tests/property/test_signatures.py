@@ -15,7 +15,8 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.manager.http.signatures import AccessKey, SignatureError, SignatureFault, SignedRequest, verify
+from gateway.manager.http.signatures import AccessKey, SignatureError, SignatureFault
+from tests.support.signed_request import SignedRequest, verify
 
 TIMESTAMP = "20260131T235959Z"
 NOW = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)

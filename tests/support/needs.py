@@ -27,6 +27,8 @@ DEBIAN = {
     "mosquitto_pub": "mosquitto-clients",
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
     "setpriv": "util-linux",
     "systemd-analyze": "systemd",
     "xxd": "xxd",

@@ -11,6 +11,6 @@ from gateway.manager.api.deployments import (
     is_deployed,
     undo_definitions,
 )
-from gateway.manager.api.device_state import DeviceState
+from gateway.manager.api.device_state import DeviceRecord
 from gateway.manager.api.device_status import LatestValues, MetricKey, ModelTimes, Sample, latest_values, to_us
 from gateway.manager.api.liveness import STATES, Announced, Liveness, State, judge

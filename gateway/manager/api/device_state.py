@@ -7,7 +7,7 @@ from gateway.manager.api.liveness import Announced, Liveness, State, due, judge
 
 
 @dataclass(frozen=True, slots=True)
-class DeviceState:
+class DeviceRecord:
     """`accepted`: how many heartbeats; `newest`, `agent_version`: of the newest one, None before the first.
 
     `announced`: what the device or its broker said last, and `heartbeats`: how many were accepted before that.
@@ -34,7 +34,7 @@ class DeviceState:
     def liveness(self, now: float) -> Liveness:
         return judge(self.holds, self.newest, now)
 
-    def after(self, values: LatestValues, now: float) -> "DeviceState":
+    def after(self, values: LatestValues, now: float) -> "DeviceRecord":
         """The state after a call that was accepted at `now`."""
         accepted, newest, agent_version = self.accepted, self.newest, self.agent_version
         if not values.only_liveness:
@@ -44,4 +44,4 @@ class DeviceState:
             announced, heartbeats = before, self.heartbeats
         elif announced.seconds is None and before is not None:  # the seconds that were announced last hold
             announced = replace(announced, seconds=before.seconds)
-        return DeviceState(agent_version, accepted, newest, announced, heartbeats)
+        return DeviceRecord(agent_version, accepted, newest, announced, heartbeats)

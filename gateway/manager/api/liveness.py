@@ -29,8 +29,10 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """`seconds`: within which a device that is connected sends a heartbeat, or one that is asleep is back; None: not
-    said. `at`: Unix seconds."""
+    """What the device or its broker said last, `at` (Unix seconds).
+
+    `seconds`: within which one that is connected sends a heartbeat, or one that is asleep is back; None: not said.
+    """
 
     state: State
     seconds: float | None
@@ -39,8 +41,10 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """`state`: one of `judge`'s words. `since`: of a device that is gone, asleep or silent; `until`: of one that is
-    asleep. Times in Unix seconds; `seconds`: as announced; None: not known."""
+    """`state`: one of STATES. `since`: of a device that is gone, asleep or silent; `until`: of one that is asleep.
+
+    Times in Unix seconds; `seconds`: as announced; None: not known.
+    """
 
     state: str
     since: float | None = None

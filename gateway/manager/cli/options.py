@@ -18,7 +18,7 @@ from rich.console import Console
 from gateway.errors import explain
 from gateway.manager.api import STATES
 from gateway.manager.cli.tables import Listing
-from gateway.manager.errors import ManagerError
+from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.place import Place
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ FleetFilter = Annotated[str | None, typer.Argument(metavar="FLEET", help="Only t
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%?")
 _DURATION = re.compile(r"(\d{1,6})([smhd])|0")
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([KMGT]?)B?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 STOP_AT = Fraction(1, 10)
 """The default of `--stop-at` for a rollout of several stages."""
@@ -52,13 +53,16 @@ STOP_AT = Fraction(1, 10)
 
 @contextlib.contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turns an error that an operator can correct into one line on stderr and exit status 2."""
+    """Turns an error that an operator can correct into one line on stderr and exit status 2.
+
+    1 where a database is away, which may come back: systemd starts the service again then.
+    """
     try:
         yield
     except (ManagerError, OSError) as error:
         text = " ".join(str(error).split()) if isinstance(error, ManagerError) else explain(error)
         typer.echo(f"edge-gateway manager: {text}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(1 if isinstance(error, StoreUnavailable) else 2) from error
 
 
 @contextlib.contextmanager
@@ -178,6 +182,15 @@ def parse_duration(text: str, option: str) -> float:
     if match is None:
         raise ManagerError(f"{option} '{text}' is not a time with its unit: 90s, 10m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]] if match[2] else 0.0
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes; 1K is 1,000."""
+    match = _SIZE.fullmatch(text.strip().upper())
+    size = int(float(match[1]) * 1000 ** " KMGT".index(match[2] or " ")) if match else 0
+    if size < 1:
+        raise ManagerError(f"{option} '{text}' is not a size: 500MB, 2GB")
+    return size
 
 
 def parse_rollout_options(

@@ -13,7 +13,7 @@ from gateway.manager.history.aggregates import Aggregate, Point, aggregate, by_p
 from gateway.manager.history.chunks import SPAN, Chunk, merge
 from gateway.manager.history.samples import HOUR, unpack_samples
 
-Row = tuple[int, bytes, int]
+RecentRow = tuple[int, bytes, int]
 """Device, blob of samples, fleet of the device."""
 
 
@@ -53,7 +53,7 @@ class Compacted:
     samples: int
 
 
-def gather(rows: Iterable[Row]) -> Batch:
+def gather(rows: Iterable[RecentRow]) -> Batch:
     """The rows in any order. Their blobs are as `pack_samples` makes them."""
     blobs: defaultdict[int, list[bytes]] = defaultdict(list)
     fleets: dict[int, int] = {}

@@ -15,15 +15,18 @@ import structlog
 
 from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
 from gateway.manager.http import responses
-from gateway.manager.http.connection import Request, Respond
 from gateway.manager.http.model_files import ModelFiles
 from gateway.manager.http.ranges import ByteRange, select_range
+from gateway.manager.http.requests import Request, Respond
 from gateway.manager.http.responses import PageContent, RequestIds, Response
 from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
+from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import Output
 from gateway.manager.store import ObjectStore, OpenObject
 
 UNAVAILABLE_LOG_INTERVAL = 30.0
+MOST_REJECTED_LOGS = 20
+"""Rejected calls of one second that have a line each in the log."""
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
@@ -37,7 +40,13 @@ class RequestHandler:
     """`access_key` None: no signature is checked. `max_body`: bytes of a request's body at most."""
 
     def __init__(
-        self, calls: Calls, objects: ObjectStore, pages: PageTable, access_key: AccessKey | None, max_body: int
+        self,
+        calls: Calls,
+        objects: ObjectStore,
+        pages: PageTable,
+        access_key: AccessKey | None,
+        max_body: int,
+        metrics: ManagerMetrics,
     ) -> None:
         self._calls = calls
         self.objects = objects
@@ -45,9 +54,11 @@ class RequestHandler:
         self.pages = pages
         self._access_key = access_key
         self._max_body = max_body
+        self._metrics = metrics
         self._new_id = RequestIds()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._next_log = float("-inf")
+        self._next_log = self._next_rejected = float("-inf")
+        self._rejected = 0
 
     async def close(self) -> None:
         """Requests for model files that are being fetched fail."""
@@ -73,6 +84,7 @@ class RequestHandler:
         return None
 
     def too_large(self, request: Request) -> Response:
+        self._metrics.count_refused("body")
         detail = f"the request is larger than {self._max_body} bytes"
         if request.method == "POST":
             return self._api_error(_operation(request), ApiError("RequestEntityTooLargeException", detail, 413))
@@ -115,14 +127,29 @@ class RequestHandler:
             self._log_unavailable(error)
             detail = "the manager's database cannot be used; try again"
             unavailable = ApiError("ServiceUnavailableException", detail, 503, {"Retry-After": "1"})
+            self._metrics.count_error(operation, unavailable)
             return responses.api_error_response(unavailable, request_id)
         elif not isinstance(error, ApiError):
             event = "call failed: nothing of it is stored, the caller may repeat it"
             LOG.error(event, operation=operation, exc_info=error)
             error = ApiError("InternalServiceException", "the manager failed; its log says why")
+            self._metrics.count_error(operation, error)
             return responses.api_error_response(error, request_id)
-        LOG.warning("call rejected", operation=operation, code=error.code, detail=error.message, id=request_id)
+        self._metrics.count_error(operation, error)
+        self._log_rejected(operation, error, request_id)
         return responses.api_error_response(error, request_id)
+
+    def _log_rejected(self, operation: str, error: ApiError, request_id: str) -> None:
+        """A caller that is rejected with each call must not fill the disk."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_rejected:
+            if self._rejected > MOST_REJECTED_LOGS:
+                event = "further calls were rejected in one second, and are not in this log"
+                LOG.warning(event, calls=self._rejected - MOST_REJECTED_LOGS)
+            self._next_rejected, self._rejected = now + 1.0, 0
+        self._rejected += 1
+        if self._rejected <= MOST_REJECTED_LOGS:
+            LOG.warning("call rejected", operation=operation, code=error.code, detail=error.message, id=request_id)
 
     def _log_unavailable(self, error: Exception) -> None:
         now = asyncio.get_running_loop().time()

@@ -3,21 +3,25 @@
 import contextlib
 import resource
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
-from gateway.manager.http.connection import Limits, ManagerServer
 from gateway.manager.http.handler import Calls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
-from gateway.manager.http.responses import PageContent
+from gateway.manager.http.limits import Limits
+from gateway.manager.http.listener import ManagerServer
+from gateway.manager.http.metrics_page import MetricsPage
 from gateway.manager.http.signatures import AccessKey
+from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.service import running
-from gateway.manager.store import ObjectStore, Place, Store, open_store
+from gateway.manager.store import HistoryLimits, ObjectStore, Place, Store, open_store
 
+TRANSACTION_LIMIT = 5.0
+"""Seconds that a transaction may take where the server of the database is slow, or hangs."""
 OTHER_FILES = 128
 """Open files that are kept for all else than connections: the database, model files, the log."""
 
@@ -41,6 +45,7 @@ class ServerConfig:
     unregistered_ttl: int = 60
     max_body: int = 4 * 1024 * 1024
     max_connections: int = 4096
+    history: HistoryLimits = field(default_factory=HistoryLimits)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -51,6 +56,8 @@ class ServerConfig:
                 raise ManagerError(f"{option} is {getattr(self, name)}: seconds, 0 or more")
         if self.max_connections < 1:
             raise ManagerError(f"--max-connections is {self.max_connections}: 1 or more")
+        if self.history.days < 1:
+            raise ManagerError(f"--history-days is {self.history.days}: 1 or more")
 
 
 @contextlib.asynccontextmanager
@@ -59,10 +66,15 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 
     Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
-    with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
-        async with running(store, config.registered_ttl, config.unregistered_ttl) as service:
-            handler = make_handler(config, store, service.handle)
-            server = ManagerServer(handler, Limits(_allowed_connections(config), config.max_body))
+    with _locked(config.place), _opened(config.place) as store:
+        metrics = ManagerMetrics()
+        ttls = config.registered_ttl, config.unregistered_ttl
+        async with running(store, *ttls, config.history, metrics) as service:
+            limits = Limits(_allowed_connections(config), config.max_body)
+            handler = make_handler(config, store, service.handle, metrics)
+            server = ManagerServer(handler, limits, metrics.count_refused)
+            metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
+            metrics.history_limit = config.history.size
             try:
                 try:
                     port = await server.start(config.host, config.port)
@@ -75,13 +87,20 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
                 await handler.close()
 
 
-def make_handler(config: ServerConfig, store: Store, calls: Calls) -> RequestHandler:
-    """Answers all requests; `calls` those of the Edge API."""
-    objects = ObjectStore(config.place.data, store)
-    return RequestHandler(calls, objects, _pages(store), config.access_key, config.max_body)
+def make_handler(
+    config: ServerConfig, store: Store, calls: Calls, metrics: ManagerMetrics | None = None
+) -> RequestHandler:
+    """Answers all requests; `calls` those of the Edge API. `metrics` None: nobody else needs them."""
+    metrics = metrics or ManagerMetrics()
+    objects, pages = ObjectStore(config.place.data, store), _pages(store, metrics)
+    return RequestHandler(calls, objects, pages, config.access_key, config.max_body, metrics)
 
 
-def _pages(store: Store) -> PageTable:
+def _opened(place: Place) -> contextlib.closing[Store]:
+    return contextlib.closing(open_store(place, create=True, limit=TRANSACTION_LIMIT))
+
+
+def _pages(store: Store, metrics: ManagerMetrics) -> PageTable:
     def on_no_reads(error: Exception) -> None:
         event = "the database cannot be read: every call fails; check the disk and the data folder"
         LOG.error(event, detail=str(error))
@@ -90,13 +109,10 @@ def _pages(store: Store) -> PageTable:
         event = "the database accepts no changes: SendHeartbeat fails; check the disk and the data folder"
         LOG.error(event, detail=str(error))
 
-    async def metrics() -> PageContent:
-        return PageContent("text/plain; charset=utf-8", b"there are no metrics yet\n", 404)
-
     return {
         "/healthz": HealthPage(store.check_reads, on_no_reads),
         "/readyz": HealthPage(store.check_writes, on_no_writes),
-        "/metrics": metrics,
+        "/metrics": MetricsPage(metrics, store),
     }
 
 
@@ -116,7 +132,7 @@ def _allowed_connections(config: ServerConfig) -> int:
 
 @contextlib.contextmanager
 def _locked(place: Place) -> Iterator[None]:
-    """SQLite has one `serve`. On PostgreSQL several processes may share the folder of the model files."""
+    """SQLite has one `serve`. On PostgreSQL several processes may share the folder, which has copies of model files."""
     try:
         place.data.mkdir(parents=True, exist_ok=True)
         if place.url is not None:

@@ -65,13 +65,6 @@ class RequestHead:
 
 
 @dataclass(frozen=True, slots=True)
-class SignedRequest(RequestHead):
-    """A request with its body."""
-
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class AccessKey:
     """AWS's pair of an access key id and a secret access key. The manager has one."""
 
@@ -81,9 +74,11 @@ class AccessKey:
 
 @dataclass(slots=True)
 class Authorization:
-    """What `check_head` found, for `check_body`. `canonical`: the canonical request up to the hash of the body.
-    `prefix`: the string to sign up to the hash of the canonical request. `sent_hash`: of the body, None: not sent.
-    `unsigned`: the signature is without the body."""
+    """What `check_head` found, for `check_body`.
+
+    `canonical`: the canonical request up to the hash of the body. `prefix`: the string to sign up to the hash of the
+    canonical request. `sent_hash`: of the body, None: not sent. `unsigned`: the signature is without the body.
+    """
 
     signature: str
     canonical: str
@@ -93,17 +88,11 @@ class Authorization:
     key: bytes = field(repr=False)
 
 
-def verify(request: SignedRequest, service: str, access_key: AccessKey, now: datetime) -> None:
-    """Returns where the request is signed with `access_key` for `service` (`sagemaker` or `s3`) at about `now` (aware).
-
-    Raises SignatureError.
-    """
-    check_body(check_head(request, service, access_key, now), request.body)
-
-
 def check_head(head: RequestHead, service: str, access_key: AccessKey, now: datetime) -> Authorization:
-    """All of `verify` that needs no body: who signed, for what, when, and which headers. The signature itself is not
-    checked yet. Raises SignatureError."""
+    """What needs no body: a request is signed with `access_key`, for `service`, at about `now` (aware).
+
+    `service`: `sagemaker` or `s3`. The signature itself is not checked yet. Raises SignatureError.
+    """
     headers = _join_headers(head.headers)
     _check_text(head.method, head.target, *headers.values())
     key_id, date, region, signed_for, names, signature = _parse_authorization(headers.get("authorization"))
@@ -131,7 +120,7 @@ def check_head(head: RequestHead, service: str, access_key: AccessKey, now: date
 
 
 def check_body(authorization: Authorization, body: bytes) -> None:
-    """The rest of `verify`: the body is the one that was signed, and the signature is right. Raises SignatureError."""
+    """The rest: the body is the one that was signed, and the signature is right. Raises SignatureError."""
     computed = UNSIGNED if authorization.unsigned else hashlib.sha256(body).hexdigest()
     if authorization.sent_hash not in (None, computed):
         detail = "The provided 'x-amz-content-sha256' header does not match what was computed."
@@ -149,8 +138,11 @@ def _malformed(detail: str) -> SignatureError:
 
 
 def _join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """By name in lower case. Runs of white space are one space, and values of one name are joined, as they are signed;
-    so a repeated Authorization, X-Amz-Date or X-Amz-Content-SHA256 is never one that is accepted."""
+    """By name in lower case, as they are signed.
+
+    Runs of white space are one space, and values of one name are joined; so a repeated Authorization, X-Amz-Date or
+    X-Amz-Content-SHA256 is never one that is accepted.
+    """
     joined: dict[str, str] = {}
     repeated: dict[str, list[str]] = {}
     for name, value in headers:

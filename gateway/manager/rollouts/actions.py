@@ -11,7 +11,8 @@ from pathlib import Path
 from gateway.manager.api import POLICIES, ModelDefinition, is_deployed, undo_definitions
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutRules, RolloutState, select_share
-from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository, parts
+from gateway.manager.rollouts.records import NewRollout, Rollout
+from gateway.manager.rollouts.repository import RolloutRepository, parts
 from gateway.manager.rollouts.runner import RolloutRunner
 from gateway.manager.store import ObjectStore, Store, Transaction, check_readable
 

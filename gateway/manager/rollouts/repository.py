@@ -6,17 +6,16 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from fractions import Fraction
-from typing import Any, TypeAlias
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
+from typing import TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
-from gateway.manager.api import ModelDefinition
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import decisions
-from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutDeviceState, RolloutRules
+from gateway.manager.rollouts.decisions import OPEN, RolloutDeviceState
+from gateway.manager.rollouts.records import NewRollout, Rollout, rollout_from, rules_to_json
 from gateway.manager.store import Transaction, bulk
 from gateway.manager.store.tables import DEVICES, FLEETS, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
 
@@ -34,39 +33,9 @@ last one, nobody finds it, and the service deletes it later."""
 PART = 2000
 """Devices of one statement."""
 
+T = TypeVar("T")
 Moves: TypeAlias = dict[tuple[int, int], tuple[RolloutDeviceState, RolloutDeviceState]]
 """(device, rollout) -> the device's state in it before, and after."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """One deployment to many devices. `created`: Unix seconds; `undoes`: the deployment that it undoes.
-
-    Where it undoes one, `definitions` has the handles only: each device gets what it had before.
-    """
-
-    id: int
-    fleet: str
-    name: str
-    policy: str
-    definitions: tuple[ModelDefinition, ...]
-    created: float
-    undoes: str | None
-    reason: str
-    progress: decisions.Progress
-
-
-@dataclass(frozen=True, slots=True)
-class NewRollout:
-    """What `create` is to write. `name` None: made of `stem` and a number never used before."""
-
-    fleet: str
-    name: str | None
-    stem: str
-    policy: str
-    definitions: tuple[ModelDefinition, ...]
-    rules: RolloutRules = AT_ONCE
-    undoes: str | None = None
 
 
 class RolloutRepository:
@@ -90,7 +59,7 @@ class RolloutRepository:
                 "policy": new.policy,
                 "definitions": json.dumps([asdict(each) for each in new.definitions]),
                 "created": now,
-                "rules": _rules_to_json(new.rules),
+                "rules": rules_to_json(new.rules),
                 "undoes": new.undoes,
                 "state": _PREPARED,
                 "since": now,
@@ -111,8 +80,11 @@ class RolloutRepository:
         self.transaction.count_in_rollouts({(rollout_id, RolloutDeviceState.WAITING): len(rows)})
 
     def publish(self, rollout_id: int, new: NewRollout, name: str) -> None:
-        """Raises ManagerError where another one got the name meanwhile, or where a rollout that still has devices to
-        reach has a handle of this one: it would later replace the newer file with the older one."""
+        """Makes it one that everybody finds. Raises ManagerError where another one got the name meanwhile.
+
+        Also where a rollout that still has devices to reach has a handle of this one: it would later replace the newer
+        file with the older one.
+        """
         fleet = self._lock_fleet(new.fleet)
         self.require_unused(new.fleet, name)
         self._check_others(rollout_id, fleet, new)
@@ -263,39 +235,9 @@ class RolloutRepository:
         counts: dict[int, dict[RolloutDeviceState, int]] = {}
         for rollout, state, devices in self.connection.execute(select):
             counts.setdefault(rollout, {})[RolloutDeviceState(state)] = devices
-        return [_rollout(row, counts.get(row[0], {})) for row in rows]
+        return [rollout_from(row, counts.get(row[0], {})) for row in rows]
 
 
-def parts(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
     """In pieces: what is read or written by one statement."""
-    return (items[start : start + PART] for start in range(0, len(items), PART))
-
-
-def _rollout(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) -> Rollout:
-    rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since = row
-    return Rollout(
-        id=rollout_id,
-        fleet=fleet,
-        name=name,
-        policy=policy,
-        definitions=tuple(ModelDefinition(**each) for each in json.loads(definitions)),
-        created=created,
-        undoes=undoes,
-        reason=reason,
-        progress=decisions.Progress(_rules_from_json(rules), decisions.RolloutState(state), stage, since, devices),
-    )
-
-
-def _rules_to_json(rules: RolloutRules) -> str:
-    stages = [(str(stage.share), str(stage.min_success), stage.wait) for stage in rules.stages]
-    stop_at = None if rules.stop_at is None else str(rules.stop_at)
-    return json.dumps({"stages": stages, "stop_at": stop_at, "stop_min": rules.stop_min})
-
-
-def _rules_from_json(text: str) -> RolloutRules:
-    members = json.loads(text)
-    if not members:  # the deployment is older than rollouts
-        return AT_ONCE
-    stages = [decisions.Stage(Fraction(share), Fraction(success), wait) for share, success, wait in members["stages"]]
-    stop_at = members["stop_at"]
-    return RolloutRules(tuple(stages), None if stop_at is None else Fraction(stop_at), members["stop_min"])
+    return bulk.parts(items, PART)

@@ -14,8 +14,9 @@ from gateway.manager.api import DeviceDeployment, ModelDefinition, undo_definiti
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import decisions
 from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RESULTS, RolloutDeviceState, RolloutState
-from gateway.manager.rollouts.repository import Moves, NewRollout, Rollout, RolloutRepository, parts
-from gateway.manager.store import LogEntry, PlanChange, Result, Store, Transaction, plan_entry
+from gateway.manager.rollouts.records import NewRollout, Rollout
+from gateway.manager.rollouts.repository import Moves, RolloutRepository, parts
+from gateway.manager.store import LogEntry, PlanChange, ReportedResult, Store, Transaction, plan_entry
 
 SLICE = 250
 STEPS = 20
@@ -37,7 +38,9 @@ class RolloutRunner:
     def __init__(self, store: Store) -> None:
         self.store = store
 
-    def on_results(self, transaction: Transaction, results: Mapping[tuple[int, str], Result], now: float) -> set[int]:
+    def on_results(
+        self, transaction: Transaction, results: Mapping[tuple[int, str], ReportedResult], now: float
+    ) -> set[int]:
         """Devices, which the transaction has locked, reported results: by device and name of the deployment.
 
         Sets the devices' states. The rollouts that it changed: after the commit `advance` takes their next steps.

@@ -1,13 +1,12 @@
-"""Many rows in one statement, in the way of each engine: it costs the driver one call, and the GIL is released
-meanwhile.
+"""Many rows in one statement, in the way of each engine.
 
-Raw SQL, since the calls of all devices come through here: SQLAlchemy would build each statement anew. It must never
-put a value into the text of a statement.
+It costs the driver one call, during which the GIL is released. Raw SQL, since the calls of all devices come through
+here: SQLAlchemy would build each statement anew. It must never put a value into the text of a statement.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -15,6 +14,7 @@ MAX_PARAMETERS = 30_000
 """SQLite takes 32,766 in one statement."""
 
 Rows = Sequence[Sequence[Any]]
+T = TypeVar("T")
 
 
 def insert(connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Rows, conflict: str = "") -> None:
@@ -29,8 +29,7 @@ def insert(connection: sa.Connection, table: sa.Table, columns: Sequence[str], r
         return
     size = MAX_PARAMETERS // len(columns)
     one = f"({', '.join('?' * len(columns))})"
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
+    for part in parts(rows, size):
         values = ", ".join([one] * len(part))
         parameters = tuple(value for row in part for value in row)
         connection.exec_driver_sql(f"{head} VALUES {values}{tail}", parameters)
@@ -83,13 +82,28 @@ def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[
 def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
     """`SELECT columns rest`: all its rows, whose values are text, whole numbers and None.
 
-    In SQLite they come as one row of JSON: each row that is fetched would release the GIL and wait for it.
+    In SQLite they come as one row of JSON: each row that is fetched would release the GIL and wait for it. Bytes: see
+    `binary`.
     """
     if connection.dialect.name == "postgresql":
         return connection.exec_driver_sql(f"SELECT {columns} {rest}", parameters).all()
     select = f"SELECT json_group_array(json_array({columns})) {rest}"
     found: Sequence[Sequence[Any]] = json.loads(connection.exec_driver_sql(select, parameters).scalar_one())
     return found
+
+
+def binary(connection: sa.Connection, column: str) -> str:
+    """A column of bytes for `fetch`; `as_bytes` of its values are they."""
+    return column if connection.dialect.name == "postgresql" else f"hex({column})"
+
+
+def as_bytes(value: Any) -> bytes:
+    return bytes.fromhex(value) if isinstance(value, str) else bytes(value)
+
+
+def parts(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in pieces of `size`, the last one smaller."""
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def _array(column: sa.Column[Any]) -> str:

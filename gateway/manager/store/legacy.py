@@ -9,8 +9,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.api import Announced, DeviceState, State
-from gateway.manager.store.schema import FORMATS
+from gateway.manager.api import Announced, DeviceRecord, State, to_us
+from gateway.manager.store.legacy_tables import FORMATS
 
 FORMAT = len(FORMATS)
 """The newest format that is changed here."""
@@ -66,8 +66,10 @@ _COUNT_STATES = """INSERT INTO fleet_states (fleet, state, devices)
 
 
 def change(connection: sa.Connection, version: int, make_tables: Callable[[sa.Connection], None], now: float) -> None:
-    """`version`: the file's, 1 to 3. `make_tables` makes those of the first revision. `now`: Unix seconds, at which the
-    states of the devices are judged."""
+    """`version`: the file's, 1 to 3. `make_tables` makes those of the first revision.
+
+    The states of the devices are judged at `now` (Unix seconds).
+    """
     run = connection.exec_driver_sql
     for statement in (statement for statements in FORMATS[version:] for statement in statements):
         run(statement)
@@ -89,7 +91,7 @@ def change(connection: sa.Connection, version: int, make_tables: Callable[[sa.Co
 def _states(rows: Sequence[Any], now: float) -> Iterator[tuple[object, ...]]:
     for device, fleet, version, accepted, newest, state, seconds, at, heartbeats in rows:
         said = None if state is None else Announced(State(state), seconds, at)
-        known = DeviceState(version, accepted, newest, said, heartbeats or 0)
+        known = DeviceRecord(version, accepted, newest, said, heartbeats or 0)
         yield (
             *(device, fleet, known.liveness(now).state, _us(known.due), version, accepted, _us(newest)),
             *(state, _us(seconds), _us(at), known.heartbeats),
@@ -97,4 +99,4 @@ def _states(rows: Sequence[Any], now: float) -> Iterator[tuple[object, ...]]:
 
 
 def _us(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1e6)
+    return None if seconds is None else to_us(seconds)

@@ -9,6 +9,8 @@ from gateway.manager.store import bulk, tables
 
 MOST = 50_000
 """So many are kept; then all are forgotten, and read again as they come."""
+PART = 1000
+"""Names of one statement."""
 
 
 class MetricNames:
@@ -44,8 +46,7 @@ class MetricNames:
 
     def _read(self, connection: sa.Connection, keys: list[MetricKey]) -> None:
         table = tables.METRIC_NAMES
-        for start in range(0, len(keys), 1000):
-            part = keys[start : start + 1000]
+        for part in bulk.parts(keys, PART):
             named = sa.tuple_(table.c.model, table.c.version, table.c.dimension, table.c.name).in_(
                 [(key.model, key.version, key.dimension, key.name) for key in part]
             )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 
-from gateway.manager.api import DeviceState, LatestValues, MetricKey, ModelTimes, Sample
+from gateway.manager.api import DeviceRecord, LatestValues, MetricKey, ModelTimes, Sample
 
 STATE = "state"
 RESULT = "result"
@@ -28,7 +28,7 @@ class PlanChange(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Heartbeat:
+class HeartbeatCall:
     """One checked SendHeartbeat that came at `now` (Unix seconds)."""
 
     fleet: str
@@ -44,7 +44,7 @@ class StoredDevice:
     id: int
     fleet: int
     judged: str
-    state: DeviceState
+    state: DeviceRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class LogEntry:
 
 
 @dataclass(slots=True)
-class Result:
+class ReportedResult:
     """The newest DeploymentResult of a device and deployment in the group. `told`: how often it was reported."""
 
     result: str
@@ -75,14 +75,14 @@ class Changes:
     devices: dict[int, StoredDevice] = field(default_factory=dict)
     latest: dict[tuple[int, MetricKey], Sample] = field(default_factory=dict)
     models: dict[tuple[int, str, str], ModelTimes] = field(default_factory=dict)
-    results: dict[tuple[int, str], Result] = field(default_factory=dict)
+    results: dict[tuple[int, str], ReportedResult] = field(default_factory=dict)
     samples: list[tuple[int, Sequence[tuple[MetricKey, float, float]]]] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
     moved: dict[tuple[int, str], int] = field(default_factory=dict)
     """(fleet, state) -> by how many devices it grew."""
 
 
-def decide(heartbeats: Sequence[Heartbeat], known: Mapping[tuple[str, str], StoredDevice]) -> Changes:
+def decide(heartbeats: Sequence[HeartbeatCall], known: Mapping[tuple[str, str], StoredDevice]) -> Changes:
     """`known`: by names of fleet and device, those that are registered; calls of others change nothing."""
     changes = Changes(heartbeats[-1].now)
     for heartbeat in heartbeats:
@@ -117,7 +117,7 @@ def _add_result(changes: Changes, device: int, deployment: str, result: str, sta
     """A device repeats its result until it is acknowledged: an equal one changes the count only."""
     known = changes.results.get((device, deployment))
     if known is None:
-        changes.results[device, deployment] = Result(result, status, now, 1)
+        changes.results[device, deployment] = ReportedResult(result, status, now, 1)
         return
     known.told += 1
     if known.result != result:

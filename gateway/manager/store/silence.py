@@ -1,5 +1,4 @@
-"""Devices that fell silent: found by a scan of the stored states, since no index may hold what each heartbeat
-changes."""
+"""Devices that fell silent, found by a scan of the stored states: no index may have what each heartbeat changes."""
 
 import sqlalchemy as sa
 

@@ -12,13 +12,16 @@ another one in a circle:
 3.  what belongs to these devices, in any order;
 4.  new rows of `metric_names`, in the order of their names, by one statement;
 5.  rows of `fleet_states` (`heartbeats.add_devices`), in their order, by one statement;
-6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them.
+6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them;
+7.  rows of `history_days` (`history.add_usage`), likewise.
+
+Who works on the history (`history_compaction`, `history_retention`) takes the row of `tasks` first, and of a device the
+row of `devices` alone, shared: only who deregisters it waits.
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -26,6 +29,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.manager.api import DeviceDeployment, ModelDefinition, in_force
 from gateway.manager.store import bulk
 from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
+from gateway.manager.store.history import delete_chunks
 from gateway.manager.store.paging import device_page
 from gateway.manager.store.recording import LogEntry, StoredDevice
 from gateway.manager.store.tables import (
@@ -36,12 +40,13 @@ from gateway.manager.store.tables import (
     RECENT_SAMPLES,
     ROLLOUT_COUNTS,
     ROLLOUT_DEVICES,
-    SAMPLE_CHUNKS,
     TASKS,
 )
 
 NEVER_HEARD = "never heard"
 """The state of a device before its first call."""
+PART = 5000
+"""Names of one statement."""
 _COUNT = "(rollout, state) DO UPDATE SET devices = rollout_counts.devices + excluded.devices"
 
 
@@ -86,7 +91,7 @@ class Transaction:
         """Registers devices; those that were registered already are left as they are. The names of the new ones."""
         number, names = self.add_fleet(fleet), list(dict.fromkeys(devices))
         new: dict[str, int] = {}
-        for part in _parts(names, 5000):
+        for part in bulk.parts(names, PART):
             rows = [{"fleet": number, "name": name, "registered": now} for name in part]
             insert = self._insert(DEVICES).on_conflict_do_nothing().returning(DEVICES.c.name, DEVICES.c.id)
             new |= dict(self.connection.execute(insert, rows).all())
@@ -104,11 +109,11 @@ class Transaction:
             ROLLOUT_DEVICES.c.device == found.id
         )
         rollouts = self.connection.execute(states).all()
-        for table in (RECENT_SAMPLES, SAMPLE_CHUNKS):
-            self.connection.execute(sa.delete(table).where(table.c.device == found.id))
         self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
+        self.connection.execute(sa.delete(RECENT_SAMPLES).where(RECENT_SAMPLES.c.device == found.id))
         add_devices(self.connection, {(found.fleet, found.judged): -1})
         self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
+        delete_chunks(self.connection, f"device = {found.id:d}")
         return True
 
     def lock_devices(self, device_ids: Collection[int]) -> None:
@@ -155,7 +160,7 @@ class Transaction:
         if devices is None:
             return dict(self.connection.execute(select).all())
         found: dict[str, int] = {}
-        for part in _parts(list(devices), 5000):
+        for part in bulk.parts(list(devices), PART):
             found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).all())
         return found
 
@@ -239,8 +244,3 @@ class Transaction:
 
 def _deployment(name: str, policy: str, definitions: str, created: float) -> DeviceDeployment:
     return DeviceDeployment(name, policy, tuple(ModelDefinition(**each) for each in json.loads(definitions)), created)
-
-
-def _parts(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    for start in range(0, len(items), size):
-        yield items[start : start + size]

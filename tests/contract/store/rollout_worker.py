@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from gateway.manager.api import LatestValues, MetricKey, Sample
 from gateway.manager.rollouts import RolloutRepository, RolloutRunner, runner
 from gateway.manager.rollouts.decisions import RolloutDeviceState
-from gateway.manager.store import Heartbeat, Place, Store, Transaction, open_store
+from gateway.manager.store import HeartbeatCall, Place, Store, Transaction, open_store
 from gateway.manager.store.tables import DEVICES
 
 NOW = 100.0
@@ -95,9 +95,9 @@ def _groups(store: Store, reverse: bool) -> Iterator[list[tuple[str, int]]]:
             yield part[::-1] if reverse else part
 
 
-def _heartbeat(device: str, status: str, number: int) -> Heartbeat:
+def _heartbeat(device: str, status: str, number: int) -> HeartbeatCall:
     sample = Sample(1.0, NOW + number)
-    return Heartbeat(
+    return HeartbeatCall(
         "f",
         device,
         LatestValues(

@@ -21,8 +21,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from typer.testing import CliRunner
 
-from gateway.manager.errors import ManagerError
+from gateway.manager.cli import app
+from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.store import FILE, Place, Store, formats, migrations, open_store
 from gateway.manager.store.tables import METADATA
 from tests.support.disks import fill, make_room, small_disk
@@ -366,6 +368,7 @@ def refused(url: str) -> str:
     with pytest.raises(ManagerError) as error:
         open_store(Place(url=url), create=True)
     assert "\n" not in str(error.value)
+    assert not isinstance(error.value, StoreUnavailable)  # it is a mistake: to try again does not help
     return str(error.value)
 
 
@@ -377,8 +380,13 @@ def test_a_server_that_does_not_run() -> None:
     assert refused("postgresql://127.0.0.1:1/x").endswith("; start the server, or correct host and port of --database")
 
 
-def test_a_host_that_does_not_exist() -> None:
-    assert "; start the server, or correct host and port" in refused("postgresql://no-such-host.invalid/x")
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "127.0.0.1:1"])
+def test_a_server_that_is_away(host: str) -> None:
+    """It may come back, or its name be resolved: systemd starts the service again."""
+    with pytest.raises(StoreUnavailable, match="; start the server, or correct host and port"):
+        open_store(Place(url=f"postgresql://{host}/x"), create=True)
+    done = CliRunner().invoke(app, ["devices", "--database", f"postgresql://{host}/x"])
+    assert done.exit_code == 1
 
 
 def test_a_user_without_the_right_to_make_tables(postgres: Postgres, postgres_url: str) -> None:

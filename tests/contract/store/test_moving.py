@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from gateway.lock import FolderLock
 from gateway.manager.api import latest_values
 from gateway.manager.errors import ManagerError
-from gateway.manager.store import FILE, Heartbeat, ObjectStore, Place, Store, open_store
+from gateway.manager.store import FILE, HeartbeatCall, ObjectStore, Place, Store, open_store
 from gateway.manager.store.copying import PART, TABLES, require_empty
 from gateway.manager.store.moving import migrate_site, restore_backup, write_backup
 from gateway.manager.store.tables import TASKS
@@ -453,7 +453,9 @@ class Load:
                 "Models": [{"ModelName": "m", "ModelVersion": "1", "LatestSampleTime": number}],
                 "DeploymentResult": {"DeploymentName": "one", "DeploymentStatus": str(number)},
             }
-            beats = [Heartbeat("f", device, latest_values(call, float(number)), float(number)) for device in DEVICES]
+            beats = [
+                HeartbeatCall("f", device, latest_values(call, float(number)), float(number)) for device in DEVICES
+            ]
             self._store.record(beats, lambda *arguments: set())
             self.acknowledged = number
 

@@ -288,6 +288,18 @@ async def test_a_server_that_ends_answers_what_it_has_begun(service):
     assert calls.calls == 1
 
 
+async def test_what_follows_the_last_request_is_read_and_dropped(service):
+    """Else it would end in a reset, which takes the answer from the client."""
+    calls = LaterCalls(service.store, after=0.1)
+    client = await (await service.start(calls=calls)).connect()
+    client.writer.write(call("GetDeviceRegistration", WHO, "Connection: close"))
+    await until(lambda: calls.calls == 1)
+    client.writer.write(b"x" * (16 << 20))
+    await client.writer.drain()
+    assert (await client.answer())[0] == 200
+    assert await client.end() == b""
+
+
 # What the head decides
 
 

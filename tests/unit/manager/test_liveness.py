@@ -5,7 +5,7 @@ import pytest
 from gateway.manager import Store
 from gateway.manager.api import Announced, Liveness, State, judge, latest_values
 from gateway.manager.reports import device_reports
-from gateway.manager.store import Heartbeat
+from gateway.manager.store import HeartbeatCall
 
 HOUR = 3600.0
 
@@ -21,7 +21,7 @@ def live(state: float, seconds: float | None = None, at: float = 100.0) -> list[
 
 def record(store: Store, metrics: list[dict[str, object]], now: float, version: str = "1.0") -> None:
     call = {"AgentVersion": version, "AgentMetrics": metrics}
-    store.record([Heartbeat("f", "d", latest_values(call, now), now)], lambda *_: set())
+    store.record([HeartbeatCall("f", "d", latest_values(call, now), now)], lambda *_: set())
 
 
 @pytest.fixture

@@ -139,7 +139,9 @@ async def test_the_pages_of_a_sound_manager(client, method):
         answer = await client.request(method, path)
         assert (answer.status, answer.content_type) == (200, "application/json")
         assert method == "HEAD" or await answer.json() == {"status": "ok"}
-    assert (await client.request(method, "/metrics")).status == 404
+    answer = await client.request(method, "/metrics")
+    assert (answer.status, answer.content_type) == (200, "text/plain")
+    assert method == "HEAD" or "edge_manager_database_up 1.0" in await answer.text()
 
 
 async def test_a_database_that_can_only_be_read(client, tmp_path):

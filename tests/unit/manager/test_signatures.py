@@ -14,11 +14,10 @@ from gateway.manager.http.signatures import (
     RequestHead,
     SignatureError,
     SignatureFault,
-    SignedRequest,
     check_body,
     check_head,
-    verify,
 )
+from tests.support.signed_request import SignedRequest, verify
 
 KEY = AccessKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 NOW = datetime.now(UTC)

@@ -20,7 +20,7 @@ from gateway.manager.reports import (
     device_rows,
     fleet_reports,
 )
-from gateway.manager.store import FILE, Heartbeat
+from gateway.manager.store import FILE, HeartbeatCall
 from gateway.manager.store.tables import METADATA
 from tests.support.processes import line, running
 
@@ -38,7 +38,7 @@ PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 def record(store: Store, now: float = 100.0, *, device: str = "d", fleet: str = "f", **members: object) -> None:
     """One heartbeat."""
     values = latest_values({"AgentVersion": "1.0", **members}, now)
-    store.record([Heartbeat(fleet, device, values, now)], lambda *_: set())
+    store.record([HeartbeatCall(fleet, device, values, now)], lambda *_: set())
 
 
 def live(state: float, seconds: float, at: float) -> list[dict[str, object]]:

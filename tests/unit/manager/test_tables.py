@@ -123,7 +123,8 @@ def test_a_fleet_is_shown_with_its_states_and_models():
         ("plan", {"change": "assigned", "deployment": "canary"}, "canary assigned"),
         ("result", {"DeploymentName": "canary", "DeploymentStatus": "FAIL"}, "canary: FAIL"),
         ("result", {}, ": no status"),
-        ("limit", {"deleted": 3}, '{"deleted": 3}'),
+        ("limit", {"deleted": 3, "kept": 1000, "what": "metrics"}, "3 metrics deleted, the newest 1,000 kept"),
+        ("other", {"a": 3}, '{"a": 3}'),
     ],
 )
 def test_an_entry_of_a_log_is_words(kind, detail, text):

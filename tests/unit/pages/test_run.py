@@ -17,7 +17,12 @@ from tests.support.pages import Block
 from tests.support.paths import ROOT
 
 NEED_MORE = (["doctor"], ["run"], ["manager", "serve"], ["manager", "migrate"])
-MADE = {"model.tflite": b"a model", "beep.wav": b"another", "devices.csv": b"fleet-b,dev-7\nfleet-b,dev-8\n"}
+MADE = {
+    "names.txt": b"dev-3\ndev-4\n",
+    "model.tflite": b"a model",
+    "beep.wav": b"another",
+    "devices.csv": b"fleet-b,dev-7\nfleet-b,dev-8\n",
+}
 
 
 def runs(words: list[str]) -> bool:

@@ -1,21 +1,28 @@
-"""Reports of devices and rollouts, read from the database for people and programs. It must never write.
+"""Reports of devices, page by page: one statement a table for a page, which is as it was at one moment.
 
-The reports have the form of the commands' `--json`; times are Unix seconds. Devices come page by page: one statement a
-table for a page, which is as it was at one moment. Nobody who reads slowly holds a transaction open.
+Nobody who reads slowly holds a transaction open.
 """
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from gateway.manager.api import DeviceDeployment, ModelDefinition, to_us
-from gateway.manager.rollouts import PENDING, Rollout, RolloutDeviceState
+from gateway.manager.api import DeviceDeployment, to_us
+from gateway.manager.reports.forms import (
+    DeviceReport,
+    LivenessReport,
+    LogReport,
+    MetricReport,
+    ModelTimesReport,
+    ResultReport,
+    deployment_report,
+)
 from gateway.manager.store import Store, Transaction, bulk
 from gateway.manager.store.heartbeats import state_from
 from gateway.manager.store.paging import device_page
-from gateway.manager.store.tables import DEVICE_LOG, DEVICE_STATES, DEVICES, FLEET_STATES, FLEETS
+from gateway.manager.store.tables import DEVICE_LOG, DEVICE_STATES, DEVICES, FLEETS
 
 PAGE = 500
 """Devices that are read at once."""
@@ -23,164 +30,6 @@ START = ("", "")
 """Before the first device."""
 
 T = TypeVar("T")
-
-
-class MetricReport(TypedDict):
-    """The newest sample of one metric. `model` and `version` are empty for the agent's own metrics."""
-
-    model: str
-    version: str
-    dimension: str
-    name: str
-    value: float
-    at: float
-
-
-class ModelTimesReport(TypedDict):
-    """A model's latest times; None: never reported."""
-
-    name: str
-    version: str
-    latest_sample: float | None
-    latest_inference: float | None
-
-
-class ResultReport(TypedDict):
-    """`result`: the API's DeploymentResult; `told`: how often one was reported; `received`: when this one first was."""
-
-    deployment: str
-    result: dict[str, object]
-    received: float
-    told: int
-
-
-class LivenessReport(TypedDict):
-    """The members of `api.Liveness`."""
-
-    state: str
-    since: float | None
-    until: float | None
-    seconds: float | None
-
-
-class DeviceReport(TypedDict):
-    """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first."""
-
-    fleet: str
-    device: str
-    registered: float
-    agent_version: str | None
-    accepted: int
-    newest: float | None
-    liveness: LivenessReport
-    metrics: list[MetricReport]
-    models: list[ModelTimesReport]
-    deployments: list[dict[str, object]]
-    results: list[ResultReport]
-
-
-class ModelCount(TypedDict):
-    """How many devices of a fleet run a version: the one of that model with the latest times."""
-
-    name: str
-    version: str
-    devices: int
-
-
-class FleetReport(TypedDict):
-    """A fleet's devices: how many, by their states as `serve` last judged them, and by the models that they run."""
-
-    fleet: str
-    devices: int
-    states: dict[str, int]
-    models: list[ModelCount]
-
-
-class LogReport(TypedDict):
-    """An entry of a device's log. `kind`: state, plan, result or limit; `detail`: what it says, by kind."""
-
-    at: float
-    kind: str
-    detail: dict[str, Any]
-
-
-class StageReport(TypedDict):
-    """`share` in percent; `devices`: how many have it at the stage's end; `wait` in seconds."""
-
-    share: float
-    devices: int
-    min_success: float
-    wait: float
-
-
-class RolloutReport(TypedDict):
-    """One deployment of a fleet. `stage` counts from 1; `devices`: how many in all; shares in percent.
-
-    `pending`: they have it and reported no result; `waiting`: their stage has not started; the rest as
-    `rollouts.RolloutDeviceState`.
-    """
-
-    fleet: str
-    deployment: str
-    state: str
-    reason: str
-    undoes: str | None
-    created: float
-    stage: int
-    stages: list[StageReport]
-    stop_at: float | None
-    stop_min: int
-    devices: int
-    succeeded: int
-    failed: int
-    pending: int
-    waiting: int
-    superseded: int
-    withdrawn: int
-    definitions: list[dict[str, object]]
-
-
-def rollout_report(rollout: Rollout) -> RolloutReport:
-    progress, rules = rollout.progress, rollout.progress.rules
-    return RolloutReport(
-        fleet=rollout.fleet,
-        deployment=rollout.name,
-        state=progress.state,
-        reason=rollout.reason,
-        undoes=rollout.undoes,
-        created=rollout.created,
-        stage=progress.stage + 1,
-        stages=[
-            StageReport(
-                share=float(stage.share * 100),
-                devices=progress.stage_size(index),
-                min_success=float(stage.min_success * 100),
-                wait=stage.wait,
-            )
-            for index, stage in enumerate(rules.stages)
-        ],
-        stop_at=None if rules.stop_at is None else float(rules.stop_at * 100),
-        stop_min=rules.stop_min,
-        devices=progress.total,
-        succeeded=progress.count(RolloutDeviceState.SUCCEEDED),
-        failed=progress.count(RolloutDeviceState.FAILED),
-        pending=progress.count(*PENDING),
-        waiting=progress.count(RolloutDeviceState.WAITING),
-        superseded=progress.count(RolloutDeviceState.SUPERSEDED),
-        withdrawn=progress.count(RolloutDeviceState.WITHDRAWN),
-        definitions=[definition_report(each) for each in rollout.definitions],
-    )
-
-
-def definition_report(definition: ModelDefinition) -> dict[str, object]:
-    """The API's Definition, with the size of its file."""
-    return definition.to_api() | {"Size": definition.size}
-
-
-def deployment_report(deployment: DeviceDeployment) -> dict[str, object]:
-    """The API's EdgeDeployment, with when it was created and the sizes of its files."""
-    definitions = [definition_report(each) for each in deployment.definitions]
-    return deployment.to_api() | {"Definitions": definitions, "Created": deployment.created}
 
 
 def device_rows(store: Store, fleet: str | None = None) -> Iterator[tuple[str, str, float]]:
@@ -216,8 +65,10 @@ def device_reports(
     limit: int | None = None,
     state: str | None = None,
 ) -> Iterator[DeviceReport]:
-    """Every device of that fleet, or of all, in the order of their names: those after (fleet, device), at most
-    `limit`, those in that `state`. `now` is for what follows from silence."""
+    """The devices of that fleet, or of all, in the order of their names.
+
+    Those after (fleet, device), at most `limit`, those in that `state`. `now` is for what follows from silence.
+    """
     select = _select_devices(now, state)
 
     def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[DeviceReport]:
@@ -236,11 +87,6 @@ def count_devices(
     chosen = chosen.where(rest if fleet is not None else rest | (name > after[0]))
     select = sa.select(sa.func.count()).select_from(chosen.subquery())
     return store.read(lambda transaction: transaction.connection.execute(select).scalar_one())
-
-
-def fleet_reports(store: Store, fleet: str | None = None) -> list[FleetReport]:
-    """Each fleet that has a device, or that one alone, in the order of their names."""
-    return store.read(lambda transaction: _fleet_reports(transaction.connection, fleet))
 
 
 def device_log(store: Store, device_id: int, limit: int) -> list[LogReport]:
@@ -348,33 +194,3 @@ def _results(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[
         return ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)
 
     return _of_devices(connection, ids, "deployment, result, received, told", rest, report)
-
-
-_NEWEST_MODELS = """
-SELECT fleet, name, version, count(*) FROM (
-    SELECT devices.fleet, models.name, version, row_number() OVER (
-        PARTITION BY device, models.name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
-    ) AS place
-    FROM models JOIN devices ON devices.id = device
-) AS ordered WHERE place = 1 GROUP BY fleet, name, version ORDER BY fleet, name, version
-"""
-
-
-def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetReport]:
-    select = (
-        sa.select(FLEETS.c.id, FLEETS.c.name, FLEET_STATES.c.state, FLEET_STATES.c.devices)
-        .join_from(FLEET_STATES, FLEETS, FLEET_STATES.c.fleet == FLEETS.c.id)
-        .where(FLEET_STATES.c.devices > 0)
-        .order_by(FLEETS.c.name, FLEET_STATES.c.state)
-    )
-    if fleet is not None:
-        select = select.where(FLEETS.c.name == fleet)
-    reports: dict[int, FleetReport] = {}
-    for number, name, state, devices in connection.execute(select):
-        report = reports.setdefault(number, FleetReport(fleet=name, devices=0, states={}, models=[]))
-        report["states"][state] = devices
-        report["devices"] += devices
-    for number, name, version, devices in connection.exec_driver_sql(_NEWEST_MODELS):
-        if number in reports:
-            reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))
-    return list(reports.values())

@@ -1,0 +1,164 @@
+"""The forms of the reports, as the commands' `--json` has them; times are Unix seconds. No I/O, no clock."""
+
+from typing import Any, TypedDict
+
+from gateway.manager.api import DeviceDeployment, ModelDefinition
+from gateway.manager.rollouts import PENDING, Rollout, RolloutDeviceState
+
+
+class MetricReport(TypedDict):
+    """The newest sample of one metric. `model` and `version` are empty for the agent's own metrics."""
+
+    model: str
+    version: str
+    dimension: str
+    name: str
+    value: float
+    at: float
+
+
+class ModelTimesReport(TypedDict):
+    """A model's latest times; None: never reported."""
+
+    name: str
+    version: str
+    latest_sample: float | None
+    latest_inference: float | None
+
+
+class ResultReport(TypedDict):
+    """`result`: the API's DeploymentResult; `told`: how often one was reported; `received`: when this one first was."""
+
+    deployment: str
+    result: dict[str, object]
+    received: float
+    told: int
+
+
+class LivenessReport(TypedDict):
+    """The members of `api.Liveness`."""
+
+    state: str
+    since: float | None
+    until: float | None
+    seconds: float | None
+
+
+class DeviceReport(TypedDict):
+    """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first."""
+
+    fleet: str
+    device: str
+    registered: float
+    agent_version: str | None
+    accepted: int
+    newest: float | None
+    liveness: LivenessReport
+    metrics: list[MetricReport]
+    models: list[ModelTimesReport]
+    deployments: list[dict[str, object]]
+    results: list[ResultReport]
+
+
+class ModelCount(TypedDict):
+    """How many devices of a fleet run a version: the one of that model with the latest times."""
+
+    name: str
+    version: str
+    devices: int
+
+
+class FleetReport(TypedDict):
+    """A fleet's devices: how many, by their states as `serve` last judged them, and by the models that they run."""
+
+    fleet: str
+    devices: int
+    states: dict[str, int]
+    models: list[ModelCount]
+
+
+class LogReport(TypedDict):
+    """An entry of a device's log. `kind`: state, plan, result or limit; `detail`: what it says, by kind."""
+
+    at: float
+    kind: str
+    detail: dict[str, Any]
+
+
+class StageReport(TypedDict):
+    """`share` in percent; `devices`: how many have it at the stage's end; `wait` in seconds."""
+
+    share: float
+    devices: int
+    min_success: float
+    wait: float
+
+
+class RolloutReport(TypedDict):
+    """One deployment of a fleet. `stage` counts from 1; `devices`: how many in all; shares in percent.
+
+    `pending`: they have it and reported no result; `waiting`: their stage has not started; the rest as
+    `rollouts.RolloutDeviceState`.
+    """
+
+    fleet: str
+    deployment: str
+    state: str
+    reason: str
+    undoes: str | None
+    created: float
+    stage: int
+    stages: list[StageReport]
+    stop_at: float | None
+    stop_min: int
+    devices: int
+    succeeded: int
+    failed: int
+    pending: int
+    waiting: int
+    superseded: int
+    withdrawn: int
+    definitions: list[dict[str, object]]
+
+
+def rollout_report(rollout: Rollout) -> RolloutReport:
+    progress, rules = rollout.progress, rollout.progress.rules
+    return RolloutReport(
+        fleet=rollout.fleet,
+        deployment=rollout.name,
+        state=progress.state,
+        reason=rollout.reason,
+        undoes=rollout.undoes,
+        created=rollout.created,
+        stage=progress.stage + 1,
+        stages=[
+            StageReport(
+                share=float(stage.share * 100),
+                devices=progress.stage_size(index),
+                min_success=float(stage.min_success * 100),
+                wait=stage.wait,
+            )
+            for index, stage in enumerate(rules.stages)
+        ],
+        stop_at=None if rules.stop_at is None else float(rules.stop_at * 100),
+        stop_min=rules.stop_min,
+        devices=progress.total,
+        succeeded=progress.count(RolloutDeviceState.SUCCEEDED),
+        failed=progress.count(RolloutDeviceState.FAILED),
+        pending=progress.count(*PENDING),
+        waiting=progress.count(RolloutDeviceState.WAITING),
+        superseded=progress.count(RolloutDeviceState.SUPERSEDED),
+        withdrawn=progress.count(RolloutDeviceState.WITHDRAWN),
+        definitions=[definition_report(each) for each in rollout.definitions],
+    )
+
+
+def definition_report(definition: ModelDefinition) -> dict[str, object]:
+    """The API's Definition, with the size of its file."""
+    return definition.to_api() | {"Size": definition.size}
+
+
+def deployment_report(deployment: DeviceDeployment) -> dict[str, object]:
+    """The API's EdgeDeployment, with when it was created and the sizes of its files."""
+    definitions = [definition_report(each) for each in deployment.definitions]
+    return deployment.to_api() | {"Definitions": definitions, "Created": deployment.created}

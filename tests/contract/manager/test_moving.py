@@ -92,16 +92,18 @@ def test_a_backup_while_it_serves_has_all_that_was_acknowledged(manager: Manager
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "status", "said"),
     [
-        ("postgresql://127.0.0.1:1/edge", "start the server, or correct host and port of --database"),
-        ("{server}/none", "create it (createdb), or correct --database"),
-        ("mysql://user:secret@host/edge", "is not a URL: postgresql://user@host/name"),
+        ("postgresql://127.0.0.1:1/edge", 1, "start the server, or correct host and port of --database"),
+        ("{server}/none", 2, "create it (createdb), or correct --database"),
+        ("mysql://user:secret@host/edge", 2, "is not a URL: postgresql://user@host/name"),
     ],
 )
-def test_a_database_that_cannot_be_used_is_one_line(manager: Manager, postgres: Postgres, url: str, said: str) -> None:
+def test_a_database_that_cannot_be_used_is_one_line(
+    manager: Manager, postgres: Postgres, url: str, status: int, said: str
+) -> None:
     url = url.format(server=postgres.url("").removesuffix("/"))
-    done = manager.run("serve", "--port", "0", "--database", url, status=2)
+    done = manager.run("serve", "--port", "0", "--database", url, status=status)
     assert done.stderr.count("\n") == 1
     assert done.stderr.endswith(f"{said}\n")
     assert "secret" not in done.stderr

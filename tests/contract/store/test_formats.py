@@ -376,10 +376,6 @@ def test_a_database_that_does_not_exist(postgres: Postgres) -> None:
     assert refused(postgres.url("none")).endswith("does not exist; create it (createdb), or correct --database")
 
 
-def test_a_server_that_does_not_run() -> None:
-    assert refused("postgresql://127.0.0.1:1/x").endswith("; start the server, or correct host and port of --database")
-
-
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "127.0.0.1:1"])
 def test_a_server_that_is_away(host: str) -> None:
     """It may come back, or its name be resolved: systemd starts the service again."""

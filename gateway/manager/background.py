@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from gateway.manager.errors import StoreUnavailable
 
@@ -68,6 +67,6 @@ class Background:
                 LOG.error(
                     "the database cannot be used: rollouts wait; check the disk and the data folder", detail=str(error)
                 )
-        except SQLAlchemyError:
+        except Exception:  # also of a damaged row: the thread must not end
             LOG.exception("a task in the background failed; it is tried again", task=task.name)
         self._next[task.name] = time.monotonic() + (0.0 if more else task.interval)

@@ -2,7 +2,9 @@
 database.
 
 So a commit, which waits for the disk, is shared by all calls that wait for one; where there is little to do a group is
-one call. It must never keep the event loop waiting, and never lose a call: each future gets a result or an exception.
+one call. While the database is away each group may take seconds to find that out: those that waited meanwhile are not
+tried as well. It must never keep the event loop waiting, and never lose a call: each future gets a result or an
+exception.
 """
 
 import asyncio
@@ -10,34 +12,50 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from enum import Enum, auto
 from typing import Generic, TypeAlias, TypeVar
+
+from gateway.manager.errors import StoreUnavailable
 
 MOST = 1000
 """Calls of one group at most."""
 
 ItemT = TypeVar("ItemT")
 OutputT = TypeVar("OutputT")
-OnDone: TypeAlias = Callable[[Sequence[ItemT], Sequence[float], float, Sequence[OutputT | Exception]], None]
-"""(calls of a group, when each came, when the work began, what they get), times by `time.perf_counter`."""
+
+
+class Later(Enum):
+    """In place of an output: the call goes on in the next thread."""
+
+    LATER = auto()
+
+
+Call: TypeAlias = tuple[ItemT, "asyncio.Future[OutputT]", float]
+"""With the time at which it came, by `time.perf_counter`."""
+OnDone: TypeAlias = Callable[[Sequence[ItemT], Sequence[float], float, Sequence[OutputT | Exception | Later]], None]
+"""(calls of a group, when each came, when the work began, what they get), times as above."""
 
 
 class GroupThread(Generic[ItemT, OutputT]):
     """Calls `work` with each group; it returns, in their order, what each call gets: an exception is raised there.
 
-    What `work` raises, all calls of the group get. `on_done` is called in the thread once they have it, and must not
+    What `work` raises, all calls of the group get; StoreUnavailable also those that wait for the next one. Where it
+    returns `Later`, the call is one of `following`. `on_done` is called in the thread once they have it, and must not
     raise. `submit` belongs to the event loop that made this object.
     """
+
+    following: "GroupThread[ItemT, OutputT] | None" = None
 
     def __init__(
         self,
         name: str,
-        work: Callable[[list[ItemT]], Sequence[OutputT | Exception]],
+        work: Callable[[list[ItemT]], Sequence[OutputT | Exception | Later]],
         on_done: OnDone[ItemT, OutputT] = lambda *_: None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._work = work
         self._on_done = on_done
-        self._waiting: deque[tuple[ItemT, asyncio.Future[OutputT], float]] = deque()
+        self._waiting: deque[Call[ItemT, OutputT]] = deque()
         self._wake = threading.Event()
         self._idle = self._ends = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -46,10 +64,13 @@ class GroupThread(Generic[ItemT, OutputT]):
     def submit(self, item: ItemT) -> "asyncio.Future[OutputT]":
         """What the call will get, once its group is done."""
         future: asyncio.Future[OutputT] = self._loop.create_future()
-        self._waiting.append((item, future, time.perf_counter()))
+        self._put((item, future, time.perf_counter()))
+        return future
+
+    def _put(self, call: "Call[ItemT, OutputT]") -> None:
+        self._waiting.append(call)
         if self._idle:
             self._wake.set()
-        return future
 
     def waiting(self) -> int:
         """How many calls wait for the next group."""
@@ -72,22 +93,32 @@ class GroupThread(Generic[ItemT, OutputT]):
                 self._idle = False
                 self._wake.clear()
                 continue
-            group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MOST))]
+            group = self._take(MOST)
             items = [item for item, _, _ in group]
             begun = time.perf_counter()
             try:
-                outputs: Sequence[OutputT | Exception] = self._work(items)
+                outputs: Sequence[OutputT | Exception | Later] = self._work(items)
+            except StoreUnavailable as error:
+                group += self._take(len(self._waiting))
+                items = [item for item, _, _ in group]
+                outputs = [error] * len(group)
             except Exception as error:
                 outputs = [error] * len(group)
-            self._loop.call_soon_threadsafe(_deliver, [future for _, future, _ in group], outputs)
+            self._loop.call_soon_threadsafe(self._deliver, group, outputs)
             self._on_done(items, [came for _, _, came in group], begun, outputs)
 
+    def _take(self, most: int) -> "list[Call[ItemT, OutputT]]":
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
 
-def _deliver(futures: Sequence["asyncio.Future[OutputT]"], outputs: Sequence[OutputT | Exception]) -> None:
-    for future, output in zip(futures, outputs, strict=True):
-        if future.done():  # its caller has gone
-            continue
-        if isinstance(output, Exception):
-            future.set_exception(output)
-        else:
-            future.set_result(output)
+    def _deliver(self, group: "Sequence[Call[ItemT, OutputT]]", outputs: Sequence[OutputT | Exception | Later]) -> None:
+        for call, output in zip(group, outputs, strict=True):
+            future = call[1]
+            if future.done():  # its caller has gone
+                continue
+            if isinstance(output, Exception):
+                future.set_exception(output)
+            elif isinstance(output, Later):
+                assert self.following is not None
+                self.following._put(call)
+            else:
+                future.set_result(output)

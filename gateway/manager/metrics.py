@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from gateway.manager.api.liveness import STATES
 from gateway.manager.errors import ApiError
+from gateway.manager.groups import Later
 from gateway.manager.rollouts import RolloutState
 from gateway.manager.store.totals import Totals
 
@@ -109,7 +110,7 @@ class ManagerMetrics(Collector):
         self._group_seconds[group].observe(done - begun)
         seconds: dict[str, list[float]] = {}
         for operation, at, output in zip(operations, came, outputs, strict=False):  # `operations` may have no end
-            if not isinstance(output, Exception):
+            if not isinstance(output, Exception | Later):  # those are not answered yet
                 seconds.setdefault(operation, []).append(done - at)
         for operation, values in seconds.items():
             self._calls[operation, "accepted"] += len(values)

@@ -6,7 +6,7 @@ GetDeviceRegistration answers NOT_REGISTERED; the other two raise ApiError.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from gateway.manager.api import latest_values
 from gateway.manager.api.validation import compile_operations, load_service_model, parse_input
 from gateway.manager.errors import ApiError, StoreUnavailable, validation_error
+from gateway.manager.groups import Later
 from gateway.manager.rollouts import RolloutRunner
 from gateway.manager.store import DevicePlan, HeartbeatCall, Store, Transaction
 
@@ -42,8 +43,8 @@ class Question:
 class EdgeApi:
     """The operations over one store. `registered_ttl` and `unregistered_ttl`: CacheTTL of the answers, in seconds.
 
-    Raises RuntimeError where botocore's service model has other operations. `record` and `answer` are each for one
-    thread.
+    Raises RuntimeError where botocore's service model has other operations. `record`, `answer` and
+    `mark_fetched` are each for one thread.
     """
 
     def __init__(self, store: Store, registered_ttl: int = 300, unregistered_ttl: int = 60) -> None:
@@ -71,10 +72,16 @@ class EdgeApi:
     def handle(self, operation: str, body: bytes, now: float) -> Any:
         """One call alone; its output as JSON has it. Raises ApiError and StoreUnavailable."""
         call = self.parse(operation, body, now)
-        [output] = self.record([call]) if isinstance(call, HeartbeatCall) else self.answer([call])
+        outputs: Sequence[Output | Exception | Later]
+        if isinstance(call, HeartbeatCall):
+            outputs = self.record([call])
+        else:
+            while (outputs := self.answer([call])) == [Later.LATER]:
+                self.mark_fetched([call])
+        [output] = outputs
         if isinstance(output, Exception):
             raise output
-        return None if output is None else json.loads(output)
+        return json.loads(output) if isinstance(output, bytes) else None
 
     def record(self, heartbeats: Sequence[HeartbeatCall]) -> list[Output | Exception]:
         """Accepts a group of heartbeats in one transaction, then takes the steps of rollouts that follow from results.
@@ -90,8 +97,8 @@ class EdgeApi:
                 )
                 return [ApiError("InternalServiceException", "the manager failed; its log says why")]
             middle = len(heartbeats) // 2
-            return [*self.record(heartbeats[:middle]), *self.record(heartbeats[middle:])]
-        with suppress(StoreUnavailable):  # the heartbeats are stored; the background takes the steps
+            return [*self._record_part(heartbeats[:middle]), *self._record_part(heartbeats[middle:])]
+        with suppress(StoreUnavailable, DBAPIError):  # the heartbeats are stored; the background takes the steps
             for rollout in rollouts:
                 self._runner.advance(rollout, heartbeats[-1].now)
         return [
@@ -99,25 +106,39 @@ class EdgeApi:
             for each in heartbeats
         ]
 
-    def answer(self, questions: Sequence[Question]) -> list[Output | Exception]:
-        """Answers a group from one moment of the database. Raises StoreUnavailable.
+    def _record_part(self, heartbeats: Sequence[HeartbeatCall]) -> Sequence[Output | Exception]:
+        """The other part may be stored already."""
+        try:
+            return self.record(heartbeats)
+        except StoreUnavailable as error:
+            return [error] * len(heartbeats)
 
-        A plan is marked as fetched before it is answered: a rollout that stops must not withdraw what a device has.
+    def answer(self, questions: Sequence[Question]) -> list[Output | Exception | Later]:
+        """Answers a group from one moment of the database; `Later`: `mark_fetched` first. Raises StoreUnavailable."""
+        return self.store.read(lambda transaction: self._read(transaction, questions))
+
+    def mark_fetched(self, questions: Sequence[Question]) -> list[Output | Exception | Later]:
+        """Marks the plans of these devices as fetched; then they can be answered. Raises StoreUnavailable.
+
+        That comes first: a rollout that stops must not withdraw what a device has.
         """
-        plans, outputs = self.store.read(lambda transaction: self._read(transaction, questions))
-        fetched = {each.device: each.number for each in self._plans_of(questions, plans) if each.fetched != each.number}
-        if fetched:
-            now = questions[-1].now
-            changed = self.store.write(lambda transaction: self._runner.on_fetched(transaction, fetched, now))
-            if changed:
-                return self.answer(questions)
-        return outputs
+        names = {(each.fleet, each.device): None for each in questions}
 
-    def _read(
-        self, transaction: Transaction, questions: Sequence[Question]
-    ) -> tuple[Mapping[tuple[str, str], DevicePlan], list[Output | Exception]]:
+        def mark(transaction: Transaction) -> None:
+            plans = transaction.read_plans(names).values()
+            fetched = {each.device: each.number for each in plans if each.fetched != each.number}
+            self._runner.on_fetched(transaction, fetched, questions[-1].now)
+
+        self.store.write(mark)
+        return [Later.LATER] * len(questions)
+
+    def _read(self, transaction: Transaction, questions: Sequence[Question]) -> list[Output | Exception | Later]:
         plans = transaction.read_plans({(each.fleet, each.device): None for each in questions})
-        asked = {each.device: each.number for each in self._plans_of(questions, plans)}
+        asked: dict[int, int] = {}
+        for each in questions:
+            plan = plans.get((each.fleet, each.device))
+            if each.deployments and plan is not None and plan.fetched == plan.number:
+                asked[plan.device] = plan.number
         missing = [device for device, number in asked.items() if self._kept.get(device, (-1,))[0] != number]
         if missing:
             if len(self._kept) + len(missing) > KEPT:
@@ -125,22 +146,14 @@ class EdgeApi:
                 missing = list(asked)
             for device, deployments in transaction.deployments_in_force(missing).items():
                 self._kept[device] = asked[device], _json({"Deployments": [each.to_api() for each in deployments]})
-        return plans, [self._output(each, plans.get((each.fleet, each.device))) for each in questions]
+        return [self._output(each, plans.get((each.fleet, each.device))) for each in questions]
 
-    @staticmethod
-    def _plans_of(questions: Sequence[Question], plans: Mapping[tuple[str, str], DevicePlan]) -> Iterator[DevicePlan]:
-        """Of those that ask for their deployments, where they are registered."""
-        for each in questions:
-            plan = plans.get((each.fleet, each.device))
-            if each.deployments and plan is not None:
-                yield plan
-
-    def _output(self, question: Question, plan: DevicePlan | None) -> Output | Exception:
+    def _output(self, question: Question, plan: DevicePlan | None) -> Output | Exception | Later:
         if not question.deployments:
             return self._not_registered if plan is None else self._registered
         if plan is None:
             return _not_registered(question.fleet, question.device)
-        return self._kept[plan.device][1]
+        return self._kept[plan.device][1] if plan.fetched == plan.number else Later.LATER
 
 
 def _not_registered(fleet: str, device: str) -> ApiError:

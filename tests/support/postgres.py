@@ -109,12 +109,31 @@ class Postgres:
             self._process.process.wait(DEADLINE_S)
         self._process.kill()
 
+    def suspend(self) -> None:
+        """SIGSTOP of all its processes: its connections stay open, and nothing is answered."""
+        import psutil
+
+        first = psutil.Process(self.pid)
+        first.suspend()  # it starts no other one meanwhile
+        for each in first.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                each.suspend()
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        import psutil
+
+        first = psutil.Process(self.pid)
+        for each in [*first.children(recursive=True), first]:
+            with suppress(psutil.NoSuchProcess):
+                each.resume()
+
     def kill(self) -> None:
         """kill -9 of all its processes: none of them answers, or writes, after this."""
         import psutil
 
         first = psutil.Process(self.pid)
-        first.suspend()  # it starts no other one meanwhile
+        self.suspend()
         others = first.children(recursive=True)
         for each in others:
             with suppress(psutil.NoSuchProcess):

@@ -4,7 +4,11 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from gateway.manager.store import Place, Store, open_store
+import sqlalchemy as sa
+
+from gateway.manager.history import decode, unpack_samples
+from gateway.manager.store import Place, Store, Transaction, open_store
+from gateway.manager.store.tables import RECENT_SAMPLES, SAMPLE_CHUNKS
 
 ENGINES = ("sqlite", "postgresql")
 
@@ -26,3 +30,15 @@ def sqlite_store(data: Path) -> Iterator[Store]:
 def postgres_store(data: Path, url: str) -> Iterator[Store]:
     with open_place(Place(data, url)) as store:
         yield store
+
+
+def stored_samples(transaction: Transaction) -> dict[int, list[tuple[float, float]]]:
+    """Device's number -> (Unix seconds, value) of its samples, compacted or not; as often as they are stored."""
+    found: dict[int, list[tuple[float, float]]] = {}
+    recent = sa.select(RECENT_SAMPLES.c.device, RECENT_SAMPLES.c.samples)
+    for device, blob in transaction.connection.execute(recent):
+        found.setdefault(device, []).extend((at / 1e6, value) for _, at, value in unpack_samples(blob))
+    chunks = sa.select(SAMPLE_CHUNKS.c.device, SAMPLE_CHUNKS.c.samples)
+    for device, blob in transaction.connection.execute(chunks):
+        found.setdefault(device, []).extend((at / 1e6, value) for at, value in decode(blob))
+    return found

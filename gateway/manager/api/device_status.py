@@ -16,7 +16,7 @@ AGENT = ("", "")
 
 
 def to_us(seconds: float) -> int:
-    """Whole microseconds, in which times are stored."""
+    """Unix seconds, years 1 to 9999 -> whole microseconds, in which times are stored."""
     return round(seconds * 1e6)
 
 

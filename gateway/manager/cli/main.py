@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import moving, options, rollouts, tables
+from gateway.manager.cli import history, moving, options, rollouts, tables
 from gateway.manager.cli.options import (
     DatabaseOption,
     DataOption,
@@ -57,11 +57,16 @@ def serve(
     registered_ttl: Annotated[int, typer.Option(help="CacheTTL for a registered device, in seconds.")] = 300,
     unregistered_ttl: Annotated[int, typer.Option(help="CacheTTL for one that is not, in seconds.")] = 60,
     max_connections: Annotated[int, typer.Option(help="Connections at once; further ones get 503.")] = 4096,
+    history_days: Annotated[int, typer.Option(help="Days for which samples and devices' logs are kept.")] = 400,
+    history_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="The size of all samples on the disk, with K, M or G; the oldest go.")
+    ] = "2GB",
     power_safe: Annotated[bool, typer.Option(hidden=True, help="Has no effect: a power cut loses nothing.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
     from gateway.manager.http import ServerConfig  # with botocore, for which other commands do not wait
     from gateway.manager.process import read_access_key, serve_until_signal
+    from gateway.manager.store import HistoryLimits
 
     with options.exit_on_error():
         config = ServerConfig(
@@ -72,6 +77,7 @@ def serve(
             registered_ttl=registered_ttl,
             unregistered_ttl=unregistered_ttl,
             max_connections=max_connections,
+            history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
         )
         serve_until_signal(config)
 
@@ -143,6 +149,7 @@ def list_devices(
 
 
 app.add_typer(rollouts.app)
+app.add_typer(history.app)
 app.add_typer(moving.app)
 
 

@@ -45,6 +45,7 @@ FleetFilter = Annotated[str | None, typer.Argument(metavar="FLEET", help="Only t
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%?")
 _DURATION = re.compile(r"(\d{1,6})([smhd])|0")
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([KMGT]?)B?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 STOP_AT = Fraction(1, 10)
 """The default of `--stop-at` for a rollout of several stages."""
@@ -186,6 +187,15 @@ def parse_duration(text: str, option: str) -> float:
     if match is None:
         raise ManagerError(f"{option} '{text}' is not a time with its unit: 90s, 10m, 2h or 1d")
     return float(match[1]) * _UNITS[match[2]] if match[2] else 0.0
+
+
+def parse_size(text: str, option: str) -> int:
+    """Bytes; 1K is 1,000."""
+    match = _SIZE.fullmatch(text.strip().upper())
+    size = int(float(match[1]) * 1000 ** " KMGT".index(match[2] or " ")) if match else 0
+    if size < 1:
+        raise ManagerError(f"{option} '{text}' is not a size: 500MB, 2GB")
+    return size
 
 
 def parse_rollout_options(

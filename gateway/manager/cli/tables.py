@@ -79,7 +79,7 @@ def _lines_of(row: Row) -> list[list[str]]:
 
 def devices_table(devices: Iterable[tuple[str, str, float]]) -> Listing:
     """A row for each (fleet, device, time of registration in Unix seconds)."""
-    rows = ((_text(fleet), _text(device), _time(at)) for fleet, device, at in devices)
+    rows = ((printable_text(fleet), printable_text(device), time_text(at)) for fleet, device, at in devices)
     return Listing(("Fleet", "Device", "Registered"), rows)
 
 
@@ -88,8 +88,8 @@ def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]]) -> Listing:
     headings = ("Device", "Deployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created")
     cells = (
         (
-            *map(_text, (device, deployment.name, deployment.policy)),
-            *(*_definition(each), _time(deployment.created)),
+            *map(printable_text, (device, deployment.name, deployment.policy)),
+            *(*_definition(each), time_text(deployment.created)),
         )
         for device, deployment in rows
         for each in deployment.definitions
@@ -103,7 +103,13 @@ def definitions_table(definitions: Iterable[ModelDefinition]) -> Listing:
 
 def _definition(each: ModelDefinition) -> Row:
     size = "" if each.size is None else f"{each.size:,}"
-    return _text(each.handle), _text(each.state), size, _text(each.sha1), _text(each.url)
+    return (
+        printable_text(each.handle),
+        printable_text(each.state),
+        size,
+        printable_text(each.sha1),
+        printable_text(each.url),
+    )
 
 
 def rollouts_table(reports: "Iterable[RolloutReport]") -> Listing:
@@ -117,7 +123,13 @@ def _rollout(report: "RolloutReport", counts: Row) -> Row:
     state = ": ".join(filter(None, (report["state"], report["reason"])))
     stages = report["stages"]
     share = f"{report['stage']} of {len(stages)}, {stages[report['stage'] - 1]['share']:g}%"
-    names = (_text(report["fleet"]), _text(report["deployment"]), _time(report["created"]), state, share)
+    names = (
+        printable_text(report["fleet"]),
+        printable_text(report["deployment"]),
+        time_text(report["created"]),
+        state,
+        share,
+    )
     numbers: dict[str, Any] = {**report}
     return *names, *(f"{numbers[each]:,}" for each in counts)
 
@@ -143,7 +155,7 @@ def summary_table(reports: "Iterable[FleetReport]") -> Listing:
     """A row for each fleet: its devices by state, and by the versions of models that they run."""
     rows = (
         (
-            _text(report["fleet"]),
+            printable_text(report["fleet"]),
             f"{report['devices']:,}",
             _lines(f"{count:,} {state}" for state, count in report["states"].items()),
             _lines(f"{each['devices']:,} {each['name']} {each['version']}".rstrip() for each in report["models"]),
@@ -155,7 +167,7 @@ def summary_table(reports: "Iterable[FleetReport]") -> Listing:
 
 def log_table(entries: "Iterable[LogReport]") -> Listing:
     """A row for each entry of a device's log."""
-    rows = ((_time(each["at"]), _text(each["kind"]), _text(_detail(each))) for each in entries)
+    rows = ((time_text(each["at"]), printable_text(each["kind"]), printable_text(_detail(each))) for each in entries)
     return Listing(("Time", "Kind", "What"), rows)
 
 
@@ -179,9 +191,9 @@ def _state(report: "DeviceReport") -> Iterator[str]:
     liveness = report["liveness"]
     word, at = ("since", liveness["since"]) if liveness["until"] is None else ("until", liveness["until"])
     if liveness["state"] != "not announced":
-        yield liveness["state"] if at is None else f"{liveness['state']} {word} {_time(at)}"
+        yield liveness["state"] if at is None else f"{liveness['state']} {word} {time_text(at)}"
     if report["newest"] is not None:
-        yield f"newest {_time(report['newest'])}"
+        yield f"newest {time_text(report['newest'])}"
         yield f"{report['accepted']:,} heartbeat{'' if report['accepted'] == 1 else 's'}"
 
 
@@ -192,7 +204,7 @@ def _metric(metric: "MetricReport") -> str:
 
 def _model(model: "ModelTimesReport") -> str:
     times = [("sample", model["latest_sample"]), ("inference", model["latest_inference"])]
-    shown = ", ".join(f"{what} {_time(at)}" for what, at in times if at is not None)
+    shown = ", ".join(f"{what} {time_text(at)}" for what, at in times if at is not None)
     return f"{model['name']} {model['version']} {shown}".rstrip()
 
 
@@ -212,12 +224,12 @@ def _times(report: "ResultReport") -> str:
 
 
 def _lines(texts: Iterable[str]) -> str:
-    return "\n".join(map(_text, texts))
+    return "\n".join(map(printable_text, texts))
 
 
-def _text(text: str | None) -> str:
+def printable_text(text: str | None) -> str:
     return printable(text or "", "\ufffd")
 
 
-def _time(at: float | None) -> str:
+def time_text(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -13,4 +13,4 @@ from gateway.manager.history.buckets import (
 from gateway.manager.history.chunks import FULL, SPAN, Chunk, decode, encode, merge, new_points
 from gateway.manager.history.compaction import Batch, Compacted, HourKey, RecentRow, SpanKey, compact, gather
 from gateway.manager.history.retention import Kept, kept
-from gateway.manager.history.samples import DAY, HOUR, MINUTE, SECOND, MetricSample, pack_samples, to_us, unpack_samples
+from gateway.manager.history.samples import DAY, HOUR, MINUTE, SECOND, MetricSample, pack_samples, unpack_samples

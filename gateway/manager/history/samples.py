@@ -18,11 +18,6 @@ MetricSample = tuple[int, int, float]
 _ROW = struct.Struct("<Iqd")
 
 
-def to_us(seconds: float) -> int:
-    """Unix seconds, years 1 to 9999 -> microseconds since 1970, rounded."""
-    return round(seconds * SECOND)
-
-
 def pack_samples(samples: Iterable[MetricSample]) -> bytes:
     """Blobs may be joined: what `unpack_samples` gives of them is then joined too."""
     return b"".join(starmap(_ROW.pack, samples))

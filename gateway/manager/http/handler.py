@@ -24,6 +24,8 @@ from gateway.manager.operations import Output
 from gateway.manager.store import ObjectStore, OpenObject
 
 UNAVAILABLE_LOG_INTERVAL = 30.0
+MOST_REJECTED_LOGS = 20
+"""Rejected calls of one second that have a line each in the log."""
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
@@ -53,7 +55,8 @@ class RequestHandler:
         self._metrics = metrics
         self._new_id = RequestIds()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._next_log = float("-inf")
+        self._next_log = self._next_rejected = float("-inf")
+        self._rejected = 0
 
     # Called by the connection
 
@@ -127,8 +130,20 @@ class RequestHandler:
             self._metrics.count_error(operation, error)
             return responses.api_error_response(error, request_id)
         self._metrics.count_error(operation, error)
-        LOG.warning("call rejected", operation=operation, code=error.code, detail=error.message, id=request_id)
+        self._log_rejected(operation, error, request_id)
         return responses.api_error_response(error, request_id)
+
+    def _log_rejected(self, operation: str, error: ApiError, request_id: str) -> None:
+        """A caller that is rejected with each call must not fill the disk."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_rejected:
+            if self._rejected > MOST_REJECTED_LOGS:
+                event = "further calls were rejected in one second, and are not in this log"
+                LOG.warning(event, calls=self._rejected - MOST_REJECTED_LOGS)
+            self._next_rejected, self._rejected = now + 1.0, 0
+        self._rejected += 1
+        if self._rejected <= MOST_REJECTED_LOGS:
+            LOG.warning("call rejected", operation=operation, code=error.code, detail=error.message, id=request_id)
 
     def _log_unavailable(self, error: Exception) -> None:
         now = asyncio.get_running_loop().time()

@@ -8,7 +8,7 @@ from gateway.manager.http.responses import JSON, PageContent
 
 HOLDS = 1.0
 """Seconds for which an answer of the database is given again."""
-PATIENCE = 3.0
+PATIENCE = 2.0
 """Seconds after which a database that does not answer counts as failing."""
 
 
@@ -21,6 +21,7 @@ class HealthPage:
         self._valid_until = float("-inf")
         self._usable = True
         self._asking: asyncio.Task[None] | None = None
+        self._late = float("inf")
 
     async def __call__(self) -> PageContent:
         """200 with {"status": "ok"}, or 503 with {"status": "failing"}."""
@@ -29,7 +30,8 @@ class HealthPage:
         if loop.time() >= self._valid_until:
             if self._asking is None:
                 self._asking = loop.create_task(self._ask())
-            answered, _ = await asyncio.wait([self._asking], timeout=PATIENCE)
+                self._late = loop.time() + PATIENCE
+            answered, _ = await asyncio.wait([self._asking], timeout=max(0.0, self._late - loop.time()))
             usable = bool(answered) and self._usable
         body = json.dumps({"status": "ok" if usable else "failing"}, separators=(",", ":")).encode()
         return PageContent(JSON, body, 200 if usable else 503)

@@ -3,7 +3,7 @@
 import contextlib
 import resource
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -17,8 +17,10 @@ from gateway.manager.http.metrics_page import MetricsPage
 from gateway.manager.http.signatures import AccessKey
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.service import running
-from gateway.manager.store import ObjectStore, Place, Store, open_store
+from gateway.manager.store import HistoryLimits, ObjectStore, Place, Store, open_store
 
+TRANSACTION_LIMIT = 5.0
+"""Seconds that a transaction may take where the server of the database is slow, or hangs."""
 OTHER_FILES = 128
 """Open files that are kept for all else than connections: the database, model files, the log."""
 
@@ -42,6 +44,7 @@ class ServerConfig:
     unregistered_ttl: int = 60
     max_body: int = 4 * 1024 * 1024
     max_connections: int = 4096
+    history: HistoryLimits = field(default_factory=HistoryLimits)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -52,6 +55,8 @@ class ServerConfig:
                 raise ManagerError(f"{option} is {getattr(self, name)}: seconds, 0 or more")
         if self.max_connections < 1:
             raise ManagerError(f"--max-connections is {self.max_connections}: 1 or more")
+        if self.history.days < 1:
+            raise ManagerError(f"--history-days is {self.history.days}: 1 or more")
 
 
 @contextlib.asynccontextmanager
@@ -60,12 +65,14 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 
     Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
     """
-    with _locked(config.place), contextlib.closing(open_store(config.place, create=True)) as store:
+    with _locked(config.place), _opened(config.place) as store:
         metrics = ManagerMetrics()
-        async with running(store, config.registered_ttl, config.unregistered_ttl, metrics) as service:
+        ttls = config.registered_ttl, config.unregistered_ttl
+        async with running(store, *ttls, config.history, metrics) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             server = ManagerServer(make_handler(config, store, service.handle, metrics), limits, metrics.count_refused)
             metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
+            metrics.history_limit = config.history.size
             try:
                 try:
                     port = await server.start(config.host, config.port)
@@ -84,6 +91,10 @@ def make_handler(
     metrics = metrics or ManagerMetrics()
     objects, pages = ObjectStore(config.place.data), _pages(store, metrics)
     return RequestHandler(calls, objects, pages, config.access_key, config.max_body, metrics)
+
+
+def _opened(place: Place) -> contextlib.closing[Store]:
+    return contextlib.closing(open_store(place, create=True, limit=TRANSACTION_LIMIT))
 
 
 def _pages(store: Store, metrics: ManagerMetrics) -> PageTable:

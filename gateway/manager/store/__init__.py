@@ -1,6 +1,18 @@
 """What the manager keeps: the database, in one of two engines, and the model files. Decides nothing about a rollout."""
 
 from gateway.manager.place import DEFAULT_DATA, Place
+from gateway.manager.store.history import Turn
+from gateway.manager.store.history_compaction import Compaction
+from gateway.manager.store.history_reads import (
+    HistoryTotals,
+    MetricFilter,
+    device_metrics,
+    device_samples,
+    device_series,
+    fleet_series,
+    history_totals,
+)
+from gateway.manager.store.history_retention import HistoryLimits, Retention
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable
 from gateway.manager.store.recording import (
     HeartbeatCall,

@@ -83,13 +83,23 @@ def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[
 def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
     """`SELECT columns rest`: all its rows, whose values are text, whole numbers and None.
 
-    In SQLite they come as one row of JSON: each row that is fetched would release the GIL and wait for it.
+    In SQLite they come as one row of JSON: each row that is fetched would release the GIL and wait for it. Bytes: see
+    `binary`.
     """
     if connection.dialect.name == "postgresql":
         return connection.exec_driver_sql(f"SELECT {columns} {rest}", parameters).all()
     select = f"SELECT json_group_array(json_array({columns})) {rest}"
     found: Sequence[Sequence[Any]] = json.loads(connection.exec_driver_sql(select, parameters).scalar_one())
     return found
+
+
+def binary(connection: sa.Connection, column: str) -> str:
+    """A column of bytes for `fetch`; `as_bytes` of its values are they."""
+    return column if connection.dialect.name == "postgresql" else f"hex({column})"
+
+
+def as_bytes(value: Any) -> bytes:
+    return bytes.fromhex(value) if isinstance(value, str) else bytes(value)
 
 
 def _array(column: sa.Column[Any]) -> str:

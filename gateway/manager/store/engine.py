@@ -18,11 +18,18 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
+from gateway.manager.store.watch import Watch
 
 BUSY = 5.0
 """Seconds for which one process waits while another writes, and for a connection to PostgreSQL."""
 STATEMENT_TIMEOUT = 60.0
-"""Seconds that one statement may take in PostgreSQL."""
+"""Seconds that one statement may take in PostgreSQL; `LIMIT` is the option of an engine that allows fewer."""
+LIMIT = "limit"
+GRACE = 1.0
+"""Seconds more that a transaction with a limit has: then its connection is ended, since the server does not answer."""
+WAL_BYTES = 8 * 1024 * 1024
+"""Of SQLite's write-ahead log: what is beyond goes back to the disk once nobody reads what it replaced. A checkpoint
+comes at half of it."""
 _AGAIN = frozenset({"40001", "40P01"})
 """SQLSTATEs: could not serialize access, deadlock detected."""
 _ASKED_WRONG = (
@@ -69,13 +76,32 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
                 connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
                 connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
+            connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+
+    opened = _identity(path)
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
+        nonlocal opened
+        found = _identity(path)
+        if opened is None:  # the first connection has just made it
+            opened = found
+        elif found != opened:
+            hint = "put it back, or take the new one, and restart `manager serve`"
+            raise StoreUnavailable(f"{path} was deleted or replaced: {hint}")
         writes = not read_only and not connection.get_execution_options().get("reads")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Of the file that has this name now. What is written to one without a name would be lost at the end."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
@@ -95,6 +121,7 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
             pool_pre_ping=False,
             connect_args={
                 "connect_timeout": int(BUSY),
+                "client_encoding": "utf8",  # a cluster made without a locale says SQL_ASCII, and text comes as bytes
                 "prepare_threshold": None,
                 "application_name": "edge-manager",
                 "keepalives_idle": 10,
@@ -106,13 +133,39 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
     except ModuleNotFoundError as error:
         raise ManagerError(f"PostgreSQL needs psycopg: pip install 'edge-gateway[postgresql]' ({error})") from None
 
+    watch = Watch()
+
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         # For this transaction alone: what is set for a session is lost, or met by others, behind PgBouncer.
-        if read_only or connection.get_execution_options().get("reads"):
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {int(STATEMENT_TIMEOUT * 1000)}")
-        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(BUSY * 1000)}")
+        # One text without parameters goes to the server at once.
+        options = connection.get_execution_options()
+        limit = options.get(LIMIT)
+        if limit is not None:
+            watch.begin(connection.connection.driver_connection, limit + GRACE)
+        milliseconds = int((STATEMENT_TIMEOUT if limit is None else limit) * 1000)
+        settings = f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {int(BUSY * 1000)}"
+        if read_only or options.get("reads"):
+            settings = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {settings}"
+        connection.exec_driver_sql(settings)
+
+    @sa.event.listens_for(engine, "checkin")
+    def checkin(connection: Any, record: object) -> None:
+        watch.end(connection)
+
+    @sa.event.listens_for(engine, "engine_disposed")
+    def disposed(engine: sa.Engine) -> None:
+        watch.close()
+
+    @sa.event.listens_for(engine, "handle_error")
+    def explain_end(context: sa.engine.ExceptionContext) -> None:
+        connection = context.connection
+        if (
+            connection is not None
+            and not connection.invalidated
+            and watch.has_ended(connection.connection.driver_connection)
+        ):
+            raise StoreUnavailable(f"{where(engine)}: a transaction was not done in time, and its connection was ended")
 
     return engine
 
@@ -138,7 +191,7 @@ def is_away(error: DBAPIError) -> bool:
     state = getattr(error.orig, "sqlstate", None)
     if state is None:  # no answer at all
         return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return bool(state.startswith(_AWAY))
+    return bool(state.startswith(_AWAY)) or state in _AGAIN  # each attempt met another one
 
 
 @contextmanager

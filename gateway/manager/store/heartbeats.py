@@ -9,12 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
+import structlog
 
 from gateway.manager.api import Announced, DeviceRecord, MetricKey, State, to_us
 from gateway.manager.history import pack_samples
 from gateway.manager.store import bulk, limits, tables
 from gateway.manager.store.names import MetricNames
 from gateway.manager.store.recording import LIMIT, RESULT, Changes, HeartbeatCall, LogEntry, StoredDevice, decide
+
+LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
 STATE_COLUMNS = "device_states.state, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats"
 _WRITTEN = (
@@ -72,7 +75,7 @@ def state_from(
 
 
 def record(
-    connection: sa.Connection, heartbeats: Sequence[HeartbeatCall], names: MetricNames
+    connection: sa.Connection, heartbeats: Sequence[HeartbeatCall], names: MetricNames, deletions: limits.Deletions
 ) -> tuple[Changes, dict[tuple[str, str], StoredDevice]]:
     """Writes the group. What it changed, and the devices before it, by their names."""
     wanted = {(each.fleet, each.device): None for each in heartbeats}
@@ -80,6 +83,13 @@ def record(
     changes = decide(heartbeats, known)
     if changes.devices:
         _write(connection, changes, names)
+        limited = _apply_limits(connection, changes, deletions)
+        add_log(connection, [*changes.log, *limited])
+        logged = {each.device for each in changes.log}
+        if logged:
+            limits.apply(connection, limits.LOG_LIMIT, logged)
+        add_devices(connection, changes.moved)
+        _tell(limited, known)
     return changes, known
 
 
@@ -115,21 +125,31 @@ def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> N
         )
     if changes.results:
         changes.log += _write_results(connection, changes)
-    add_log(connection, [*changes.log, *_apply_limits(connection, changes)])
-    add_devices(connection, changes.moved)
 
 
-def _apply_limits(connection: sa.Connection, changes: Changes) -> list[LogEntry]:
-    """The log's entries of the devices of which something was deleted."""
+def _apply_limits(connection: sa.Connection, changes: Changes, deletions: limits.Deletions) -> list[LogEntry]:
+    """The log's entries of the devices of which something was deleted, where they are due."""
     devices = {"latest": {device for device, _ in changes.latest}, "models": {device for device, *_ in changes.models}}
     devices["results"] = {device for device, _ in changes.results}
     entries = []
     for limit in limits.LIMITS:
         deleted = limits.apply(connection, limit, devices[limit.table]) if devices[limit.table] else {}
         for device, rows in deleted.items():
-            detail = json.dumps({"deleted": rows, "kept": limit.most, "what": limit.what})
-            entries.append(LogEntry(device, changes.now, LIMIT, detail))
+            told = deletions.add(device, limit, rows, changes.now)
+            if told:
+                detail = json.dumps({"deleted": told, "kept": limit.most, "what": limit.what})
+                entries.append(LogEntry(device, changes.now, LIMIT, detail))
     return entries
+
+
+def _tell(entries: Sequence[LogEntry], known: Mapping[tuple[str, str], StoredDevice]) -> None:
+    """The operator, who does not read each device's log."""
+    if entries:
+        names = {device.id: name for name, device in known.items()}
+        for each in entries:
+            fleet, device = names[each.device]
+            event = "a device reports more names than are kept of one: the oldest are deleted; see what it sends"
+            LOG.warning(event, fleet=fleet, device=device, **json.loads(each.detail))
 
 
 def _packed(samples: Iterable[tuple[MetricKey, float, float]], metrics: Mapping[MetricKey, int]) -> bytes:

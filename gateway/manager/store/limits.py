@@ -4,7 +4,7 @@ The oldest go first. `heartbeats` applies it to each group.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -22,11 +22,47 @@ class RowLimit:
     most: int
 
 
+MOST_METRICS = 1000
 LIMITS = (
-    RowLimit("latest", "metrics", "metric", "at", 1000),
+    RowLimit("latest", "metrics", "metric", "at", MOST_METRICS),
     RowLimit("models", "models", "name, version", "coalesce(sample, inference, 0)", 200),
     RowLimit("results", "results", "deployment", "received", 200),
 )
+
+
+LOG_LIMIT = RowLimit("device_log", "log", "id", "id", 2000)
+"""Results and changes of state come from devices too. Nothing is written about it: that would be entries again."""
+TOLD_INTERVAL = 600.0
+"""Seconds between two entries in a device's log about one limit: its calls may delete something each time."""
+MOST_TOLD = 10_000
+"""Devices about which that is known; then it is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """Rows of a device since `at`, when it was told last."""
+
+    rows: int
+    at: float
+
+
+class Deletions:
+    """What one process has deleted, by device and limit, so that it is told once in TOLD_INTERVAL."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str], Deleted] = {}
+
+    def add(self, device: int, limit: RowLimit, rows: int, now: float) -> int:
+        """How many rows are to be told now; 0: not yet."""
+        key = device, limit.what
+        known = self._known.get(key)
+        if known is not None and 0 <= now - known.at < TOLD_INTERVAL:
+            self._known[key] = replace(known, rows=known.rows + rows)
+            return 0
+        if len(self._known) >= MOST_TOLD:
+            self._known.clear()
+        self._known[key] = Deleted(0, now)
+        return rows + (0 if known is None else known.rows)
 
 
 def apply(connection: sa.Connection, limit: RowLimit, devices: Collection[int]) -> dict[int, int]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, StoreUnavailable
@@ -21,6 +21,7 @@ from gateway.manager.place import Place
 from gateway.manager.store import engine as engines
 from gateway.manager.store import formats
 from gateway.manager.store.heartbeats import record
+from gateway.manager.store.limits import Deletions
 from gateway.manager.store.names import MetricNames
 from gateway.manager.store.recording import HeartbeatCall, ReportedResult
 from gateway.manager.store.transaction import Transaction
@@ -36,14 +37,16 @@ OnResults = Callable[[Transaction, Mapping[tuple[int, str], ReportedResult], flo
 """(transaction, results by device and deployment, now) -> the rollouts for which a step may follow."""
 
 
-def open_store(place: Place, *, create: bool, read_only: bool = False) -> "Store":
-    """The database of that place, in the newest format. `read_only`: nothing is written.
+def open_store(place: Place, *, create: bool, read_only: bool = False, limit: float | None = None) -> "Store":
+    """The database of that place, in the newest format. `read_only`: nothing is written. `limit`: seconds that a
+    transaction in PostgreSQL may take.
 
     Raises ManagerError where there is none and `create` is false, where it has another format and may not be changed,
     or where it cannot be used.
     """
     if place.url is not None:
-        return Store(_prepared(engines.postgresql_engine(place.url, read_only=read_only), create, None))
+        engine = _prepared(engines.postgresql_engine(place.url, read_only=read_only), create, None)
+        return Store(engine if limit is None else engine.execution_options(**{engines.LIMIT: limit}))
     path = place.data / FILE
     if not create and not path.is_file():
         hint = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
@@ -102,6 +105,7 @@ class Store:
         self.transaction_seconds: dict[str, float] = {}
         """`read` and `write` -> how long the last one took that succeeded, with its commit."""
         self._names = MetricNames()
+        self._deletions = Deletions()
         self._writing = threading.Lock()
 
     def __repr__(self) -> str:
@@ -125,8 +129,12 @@ class Store:
     def write(self, work: Callable[[Transaction], T]) -> T:
         """What `work` changes is committed together, or not at all. It is called again where another one was in the
         way."""
-        with self._writing:
+        if not self._writing.acquire(timeout=engines.BUSY):
+            raise StoreUnavailable(f"{engines.where(self.engine)}: another change of this process is not done")
+        try:
             return self._run("write", work, self.engine)
+        finally:
+            self._writing.release()
 
     def record(
         self, heartbeats: Sequence[HeartbeatCall], on_results: OnResults
@@ -135,13 +143,21 @@ class Store:
 
         The names of the devices that are registered, by fleet; and what `on_results` returned.
         """
+        attempts = 0
 
         def work(transaction: Transaction) -> tuple[set[tuple[str, str]], set[int]]:
-            changes, known = record(transaction.connection, heartbeats, self._names)
+            nonlocal attempts
+            attempts += 1
+            if attempts > 1:  # what was added was rolled back
+                self._names.forget()
+            changes, known = record(transaction.connection, heartbeats, self._names, self._deletions)
             rollouts = on_results(transaction, changes.results, heartbeats[-1].now) if changes.results else set()
             return set(known), rollouts
 
         try:
+            return self.write(work)
+        except IntegrityError:  # a name that is kept here was deleted, since nobody used it
+            self._names.forget()
             return self.write(work)
         except BaseException:
             self._names.forget()
@@ -150,15 +166,19 @@ class Store:
     def _run(self, kind: str, work: Callable[[Transaction], T], engine: sa.Engine) -> T:
         with engines.translated(self.engine):
             for attempt in range(1, ATTEMPTS + 1):
+                done = False
                 begun = time.perf_counter()
                 try:
                     with engine.begin() as connection:
                         result = work(Transaction(connection))
+                        done = True
                     self.transaction_seconds[kind] = time.perf_counter() - begun
                     return result
                 except DBAPIError as error:
-                    if attempt == ATTEMPTS or not engines.may_repeat(error):
+                    # A pooled connection may have died while nobody used it, and the pool drops all with it. Where it
+                    # dies in the commit, nobody knows whether that was done.
+                    died = error.connection_invalidated and not done and attempt == 1
+                    if attempt == ATTEMPTS or not (died or engines.may_repeat(error)):
                         raise
-                    self._names.forget()
-                    time.sleep(0.01 * attempt)
+                    time.sleep(0.01 * (attempt - 1))
         raise StoreUnavailable("unreachable")

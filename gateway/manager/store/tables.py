@@ -108,10 +108,11 @@ LATEST = sa.Table(
     sa.Column("metric", NUMBER, sa.ForeignKey("metric_names.id"), primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
     sa.Column("at", sa.Double, nullable=False),
+    sa.Index("latest_metric", "metric"),
     **_CLUSTERED,
     **_UPDATED,
 )
-"""The sample with the latest time of each metric."""
+"""The sample with the latest time of each metric. The index is for the deletion of names that nobody uses."""
 
 MODELS = sa.Table(
     "models",
@@ -220,15 +221,14 @@ SAMPLE_CHUNKS = sa.Table(
     sa.Column("first", sa.BigInteger, nullable=False),
     sa.Column("last", sa.BigInteger, nullable=False),
     sa.Column("count", sa.Integer, nullable=False),
-    sa.Column("min", sa.Double, nullable=False),
-    sa.Column("max", sa.Double, nullable=False),
-    sa.Column("sum", sa.Double, nullable=False),
+    sa.Column("totals", sa.LargeBinary, nullable=False),
     sa.Column("samples", sa.LargeBinary, nullable=False),
     sa.Index("sample_chunks_start", "start"),
     **_CLUSTERED,
 )
 """The samples of one metric of a device within one span, as `history.chunks` writes them. `start` (of the span),
-`first` and `last` in microseconds."""
+`first` and `last` in microseconds. `totals`: least, greatest and sum as doubles, as `store.history` writes them: rows
+are read as one JSON text, in which SQLite's doubles are not exact."""
 
 FLEET_HOURS = sa.Table(
     "fleet_hours",
@@ -239,10 +239,12 @@ FLEET_HOURS = sa.Table(
     sa.Column("count", sa.BigInteger, nullable=False),
     sa.Column("min", sa.Double, nullable=False),
     sa.Column("max", sa.Double, nullable=False),
-    sa.Column("sum", sa.Double, nullable=False),
+    sa.Column("sum", sa.Double),
+    sa.Index("fleet_hours_start", "start"),
     **_CLUSTERED,
 )
-"""All compacted samples of a metric in a fleet within one hour, `start` in microseconds."""
+"""All compacted samples of a metric in a fleet within one hour, `start` in microseconds. `sum`: NULL where it is beyond
+a double."""
 
 HISTORY_DAYS = sa.Table(
     "history_days",
@@ -253,7 +255,7 @@ HISTORY_DAYS = sa.Table(
     sa.Column("bytes", sa.BigInteger, nullable=False),
     **_CLUSTERED,
 )
-"""What `sample_chunks` has of each day, for the retention. `day`: its start in microseconds."""
+"""What `sample_chunks` has of each day, for the retention. `day`: its start in microseconds; `bytes`: of `samples`."""
 
 DEVICE_LOG = sa.Table(
     "device_log",

@@ -38,6 +38,7 @@ shown AS (
 _DEVICES = f"""{_SHOWN} SELECT shown_name, state, sum(devices) FROM fleet_states JOIN shown USING (fleet)
 GROUP BY shown_name, state ORDER BY shown_name, state"""
 _ROLLOUTS = f"""{_SHOWN} SELECT shown_name, state, count(*) FROM rollouts JOIN shown USING (fleet)
+WHERE state <> 'preparing'
 GROUP BY shown_name, state ORDER BY shown_name, state"""
 _MODELS = f"""{_SHOWN} SELECT shown_name, name, version, sum(devices) FROM ({NEWEST_MODELS}) AS newest
 JOIN shown USING (fleet) GROUP BY shown_name, name, version

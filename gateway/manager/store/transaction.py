@@ -12,7 +12,11 @@ another one in a circle:
 3.  what belongs to these devices, in any order;
 4.  new rows of `metric_names`, in the order of their names, by one statement;
 5.  rows of `fleet_states` (`heartbeats.add_devices`), in their order, by one statement;
-6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them.
+6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them;
+7.  rows of `history_days` (`history.add_usage`), likewise.
+
+Who works on the history (`history_compaction`, `history_retention`) takes the row of `tasks` first, and of a device the
+row of `devices` alone, shared: only who deregisters it waits.
 """
 
 import json
@@ -26,6 +30,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.manager.api import DeviceDeployment, ModelDefinition, in_force
 from gateway.manager.store import bulk
 from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
+from gateway.manager.store.history import delete_chunks
 from gateway.manager.store.paging import device_page
 from gateway.manager.store.recording import LogEntry, StoredDevice
 from gateway.manager.store.tables import (
@@ -36,7 +41,6 @@ from gateway.manager.store.tables import (
     RECENT_SAMPLES,
     ROLLOUT_COUNTS,
     ROLLOUT_DEVICES,
-    SAMPLE_CHUNKS,
     TASKS,
 )
 
@@ -104,11 +108,11 @@ class Transaction:
             ROLLOUT_DEVICES.c.device == found.id
         )
         rollouts = self.connection.execute(states).all()
-        for table in (RECENT_SAMPLES, SAMPLE_CHUNKS):
-            self.connection.execute(sa.delete(table).where(table.c.device == found.id))
         self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
+        self.connection.execute(sa.delete(RECENT_SAMPLES).where(RECENT_SAMPLES.c.device == found.id))
         add_devices(self.connection, {(found.fleet, found.judged): -1})
         self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
+        delete_chunks(self.connection, f"device = {found.id:d}")
         return True
 
     def lock_devices(self, device_ids: Collection[int]) -> None:

@@ -1,6 +1,8 @@
 """What is kept of one SendHeartbeat."""
 
-from gateway.manager.api.device_status import MetricKey, ModelTimes, Sample, latest_values
+import pytest
+
+from gateway.manager.api.device_status import MetricKey, ModelTimes, Sample, latest_values, to_us
 
 NOW = 1_795_458_600.0
 HEAP = MetricKey("", "", "sys", "free-heap")
@@ -72,3 +74,19 @@ def test_equal_results_are_equal_whatever_the_order_of_their_members():
 
 def test_a_result_without_a_name_is_kept_under_the_empty_one():
     assert heartbeat(DeploymentResult={}).deployment == ""
+
+
+@pytest.mark.parametrize(
+    ("seconds", "microseconds"),
+    [
+        (0, 0),
+        (1_796_000_000, 1_796_000_000_000_000),
+        (1_796_000_000.123457, 1_796_000_000_123_457),
+        (8_450_963.356971, 8_450_963_356_971),  # times a million it is less by 1e-9
+        (-0.5, -500_000),
+        (-62_135_596_800.0, -62_135_596_800_000_000),
+        (253_402_300_799.0, 253_402_300_799_000_000),
+    ],
+)
+def test_seconds_become_microseconds(seconds, microseconds):
+    assert to_us(seconds) == microseconds

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway.manager import device_reports, operations
 from gateway.manager.errors import ApiError
+from gateway.manager.groups import Later
 from gateway.manager.operations import EdgeApi
 from gateway.manager.rollouts import actions
 from gateway.manager.store import ObjectStore
@@ -31,6 +32,12 @@ def call(api):
 
 def parsed(api, operation, now=100.0, **members):
     return api.parse(operation, json.dumps(WHO | members).encode(), now)
+
+
+def answers(api, questions):
+    """Once what they ask for is marked as fetched."""
+    api.mark_fetched(questions)
+    return api.answer(questions)
 
 
 def accepted(store):
@@ -101,11 +108,20 @@ def test_what_is_kept_of_a_plan_is_not_answered_once_it_has_changed(api, call, s
 def test_questions_of_a_group_are_answered_from_one_moment(api, store, tmp_path):
     deploy(store, tmp_path, "kws")
     names = ("GetDeployments", "d"), ("GetDeviceRegistration", "d"), ("GetDeployments", "x"), ("GetDeployments", "e")
-    answers = api.answer([parsed(api, operation, DeviceName=device) for operation, device in names])
-    assert isinstance(answers[2], ApiError)
-    deployments, registration, empty = (json.loads(answers[number]) for number in (0, 1, 3))
+    outputs = answers(api, [parsed(api, operation, DeviceName=device) for operation, device in names])
+    assert isinstance(outputs[2], ApiError)
+    deployments, registration, empty = (json.loads(outputs[number]) for number in (0, 1, 3))
     assert [each["DeploymentName"] for each in deployments["Deployments"]] == ["kws-1"]
     assert (registration["DeviceRegistration"], empty) == ("REGISTERED", {"Deployments": []})
+
+
+def test_only_a_plan_that_is_not_marked_as_fetched_waits_for_that(api, store, tmp_path):
+    """A database that takes no changes answers the others."""
+    deploy(store, tmp_path, "kws")
+    names = ("GetDeployments", "d"), ("GetDeviceRegistration", "d"), ("GetDeployments", "x"), ("GetDeployments", "e")
+    outputs = api.answer([parsed(api, operation, DeviceName=device) for operation, device in names])
+    assert outputs[0] is Later.LATER
+    assert all(isinstance(output, bytes | ApiError) for output in outputs[1:])
 
 
 def test_more_plans_than_are_kept(api, store, tmp_path, monkeypatch):
@@ -113,7 +129,7 @@ def test_more_plans_than_are_kept(api, store, tmp_path, monkeypatch):
     deploy(store, tmp_path, "kws")
     group = [parsed(api, "GetDeployments", DeviceName=device) for device in ("d", "e")]
     for _ in range(2):
-        assert [len(json.loads(each)["Deployments"]) for each in api.answer(group)] == [1, 0]
+        assert [len(json.loads(each)["Deployments"]) for each in answers(api, group)] == [1, 0]
 
 
 def deploy(store, folder, handle):

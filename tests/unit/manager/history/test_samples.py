@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from gateway.manager.history import pack_samples, to_us, unpack_samples
+from gateway.manager.history import pack_samples, unpack_samples
 
 SAMPLES = [(1, 1_796_000_000_000_000, 21.37), (2**32 - 1, -62_135_596_800_000_000, -0.0), (1, 0, 5e-324)]
 
@@ -29,19 +29,3 @@ def test_joined_blobs_are_one_of_all():
 def test_what_was_cut_off_is_no_blob():
     with pytest.raises(struct.error):
         unpack_samples(pack_samples(SAMPLES)[:-1])
-
-
-@pytest.mark.parametrize(
-    ("seconds", "microseconds"),
-    [
-        (0, 0),
-        (1_796_000_000, 1_796_000_000_000_000),
-        (1_796_000_000.123457, 1_796_000_000_123_457),
-        (8_450_963.356971, 8_450_963_356_971),  # times a million it is less by 1e-9
-        (-0.5, -500_000),
-        (-62_135_596_800.0, -62_135_596_800_000_000),
-        (253_402_300_799.0, 253_402_300_799_000_000),
-    ],
-)
-def test_seconds_become_microseconds(seconds, microseconds):
-    assert to_us(seconds) == microseconds

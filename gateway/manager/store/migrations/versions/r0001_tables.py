@@ -122,6 +122,7 @@ def _reports() -> None:
         **_CLUSTERED,
         **_UPDATED,
     )
+    op.create_index("latest_metric", "latest", ["metric"])
     op.create_table(
         "models",
         _column("device", _NUMBER, autoincrement=False),
@@ -227,7 +228,7 @@ def _history() -> None:
         _column("first", sa.BigInteger),
         _column("last", sa.BigInteger),
         _column("count", sa.Integer),
-        *(_column(each, sa.Double) for each in ("min", "max", "sum")),
+        _column("totals", sa.LargeBinary),
         _column("samples", sa.LargeBinary),
         _key("sample_chunks", "device", "metric", "start", "part"),
         **_CLUSTERED,
@@ -239,10 +240,12 @@ def _history() -> None:
         _column("metric", _NUMBER, autoincrement=False),
         _column("start", sa.BigInteger, autoincrement=False),
         _column("count", sa.BigInteger),
-        *(_column(each, sa.Double) for each in ("min", "max", "sum")),
+        *(_column(each, sa.Double) for each in ("min", "max")),
+        sa.Column("sum", sa.Double),
         _key("fleet_hours", "fleet", "metric", "start"),
         **_CLUSTERED,
     )
+    op.create_index("fleet_hours_start", "fleet_hours", ["start"])
     op.create_table(
         "history_days",
         _column("day", sa.BigInteger, autoincrement=False),

@@ -93,11 +93,8 @@ def beat(store: Store, fleet: str, devices: range, at: float) -> None:
                 }
                 for each in range(METRICS)
             ]
-            group.append(
-                HeartbeatCall(
-                    fleet, f"d{number}", latest_values({"AgentVersion": "1", "AgentMetrics": metrics}, at), at
-                )
-            )
+            values = latest_values({"AgentVersion": "1", "AgentMetrics": metrics}, at)
+            group.append(HeartbeatCall(fleet, f"d{number}", values, at))
         store.record(group, lambda *_: set())
 
 

@@ -1,6 +1,9 @@
 """The commands that show the history of samples: `app`, which the manager's commands mount. Decides nothing."""
 
+import contextlib
+import struct
 import time
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,7 +62,7 @@ def show_history(
     from gateway.manager.store import device_metrics, device_series
 
     with options.read_data(Place(data, database)) as store:
-        with options.exit_on_error():
+        with options.exit_on_error(), _damage_told():
             begin, end = parse_range(first, last, time.time())
             wanted = parse_metric(metric, model, version)
             number = require_device(store, fleet, device)
@@ -72,12 +75,12 @@ def show_history(
             ]
             options.write_json(rows) if as_json else options.show(_metrics_table(rows))
         elif raw:
-            with options.exit_on_error():
+            with options.exit_on_error(), _damage_told():
                 samples = {key: _samples(store, number, each, begin, end, limit) for key, (each, _) in metrics.items()}
             _show_samples(samples, as_json)
         else:
             over = series(begin, end, points)
-            with options.exit_on_error():
+            with options.exit_on_error(), _damage_told():
                 numbers = {each: key for key, (each, _) in metrics.items()}
                 found = store.read(lambda transaction: device_series(transaction, number, numbers, over))
             _show_series({numbers[each]: buckets for each, buckets in found.items()}, over, as_json)
@@ -101,13 +104,21 @@ def show_fleet_history(
     from gateway.manager.store import fleet_series
 
     with options.read_data(Place(data, database), fleet) as store:
-        with options.exit_on_error():
+        with options.exit_on_error(), _damage_told():
             begin, end = parse_range(first, last, time.time())
             wanted = parse_metric(metric, model, version)
             over = series(begin, end, points if metric else 1, HOUR)
             found = store.read(lambda transaction: fleet_series(transaction, fleet, wanted, over))
         _hint(fleet, metric, found)
         _show_series(found, over, as_json)
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, zlib.error, struct.error) as error:
+        raise ManagerError(f"samples in the database are damaged ({error}): ask for another time") from error
 
 
 def _hint(whose: str, metric: str | None, found: Collection[object]) -> None:

@@ -121,6 +121,7 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
             pool_pre_ping=False,
             connect_args={
                 "connect_timeout": int(BUSY),
+                "client_encoding": "utf8",  # a cluster made without a locale says SQL_ASCII, and text comes as bytes
                 "prepare_threshold": None,
                 "application_name": "edge-manager",
                 "keepalives_idle": 10,

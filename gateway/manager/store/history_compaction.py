@@ -6,15 +6,20 @@ sample is there once, wherever the process ends.
 """
 
 import json
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
+import structlog
 
+from gateway.errors import explain
 from gateway.manager.api import to_us
 from gateway.manager.history import (
     DAY,
+    FULL,
     Aggregate,
     Batch,
     Chunk,
@@ -24,6 +29,7 @@ from gateway.manager.history import (
     SpanKey,
     combined,
     compact,
+    decode,
     gather,
     kept,
 )
@@ -61,6 +67,8 @@ FEW_NEW = 20
 SPARE = 2000
 """So many chunks more are deleted where a device has too many: it is not done again at once."""
 WALK = "compaction"
+
+LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
 _SET_HOUR = "(fleet, metric, start) DO UPDATE SET " + ", ".join(
     f"{each} = excluded.{each}" for each in ("count", "min", "max", "sum")
@@ -123,7 +131,11 @@ class Compaction:
                 break
             rows, more = rows[: len(rows) // 2], True
         parts = read_parts(connection, batch.points)
-        compacted = compact(batch, parts)
+        try:
+            compacted = compact(batch, parts)
+        except (ValueError, zlib.error, struct.error):
+            parts = {key: [_readable(key, chunk) for chunk in chunks] for key, chunks in parts.items()}
+            compacted = compact(batch, parts)
         usage, new = _grown(parts, compacted)
         return _Slice(
             seen=seen,
@@ -156,6 +168,17 @@ class Compaction:
             entries.append(LogEntry(device, now, LIMIT, json.dumps(detail)))
         add_log(connection, entries)
         add_usage(connection, work.usage)
+
+
+def _readable(key: SpanKey, chunk: Chunk) -> Chunk:
+    """The chunk, or where it is damaged one that is full and overlaps no other: it is left as it is."""
+    try:
+        decode(chunk.blob)
+    except (ValueError, zlib.error, struct.error) as error:
+        event = "samples in the database are damaged: they cannot be shown, all else is kept; look at the disk"
+        LOG.error(event, device=key.device, metric=key.metric, start=key.span / 1e6, detail=explain(error))
+        return replace(chunk, count=FULL, first=0, last=-1)
+    return chunk
 
 
 def _is_due(connection: sa.Connection, now: float) -> bool:

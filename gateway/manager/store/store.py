@@ -29,6 +29,9 @@ from gateway.ownership import make_file
 
 FILE = "manager.sqlite3"
 LOCK = "opening.lock"
+TURN = 2.5
+"""Seconds that a change of a SQLite file waits for the one before it in this process, which may wait for another one
+(`engine.BUSY`): together less than the gateway waits for an answer."""
 ATTEMPTS = 10
 """How often a transaction is tried that meets others."""
 
@@ -98,7 +101,7 @@ def _cause(error: DBAPIError) -> Exception:
 class Store:
     """Devices, their deployments, what they reported. Raises StoreUnavailable while the database is away.
 
-    Any thread may call its methods; one at a time writes. `read` waits for none.
+    Any thread may call its methods, but one alone `record`. In SQLite one at a time writes; `read` waits for none.
     """
 
     def __init__(self, engine: sa.Engine) -> None:
@@ -107,7 +110,7 @@ class Store:
         """`read` and `write` -> how long the last one took that succeeded, with its commit."""
         self._names = MetricNames()
         self._deletions = Deletions()
-        self._writing = threading.Lock()
+        self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
 
     def __repr__(self) -> str:
         return f"Store({self.engine.dialect.name})"
@@ -132,7 +135,9 @@ class Store:
 
         It is called again where another one was in the way.
         """
-        if not self._writing.acquire(timeout=engines.BUSY):
+        if self._writing is None:
+            return self._run("write", work, self.engine)
+        if not self._writing.acquire(timeout=TURN):
             raise StoreUnavailable(f"{engines.where(self.engine)}: another change of this process is not done")
         try:
             return self._run("write", work, self.engine)

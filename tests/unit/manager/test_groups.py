@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from gateway.manager import groups
-from gateway.manager.groups import GroupThread
+from gateway.manager.errors import StoreUnavailable
+from gateway.manager.groups import GroupThread, Later
 
 DEADLINE_S = 20
 
@@ -107,3 +108,46 @@ async def test_thousands_of_calls_of_an_idle_and_a_busy_thread_are_all_answered(
             assert await thread.submit(number) == 2 * number
         assert await asyncio.gather(*map(thread.submit, range(5000))) == [2 * number for number in range(5000)]
     await thread.close()
+
+
+async def test_calls_that_wait_while_the_database_is_found_away_are_not_tried_as_well() -> None:
+    """Each group may take seconds to find that out."""
+    begun, goes_on, tried = threading.Event(), threading.Event(), []
+
+    def work(group: list[int]) -> list[int]:
+        tried.append(group)
+        begun.set()
+        goes_on.wait(DEADLINE_S)
+        if len(tried) == 1:
+            raise StoreUnavailable("away")
+        return group
+
+    thread = GroupThread("work", work)
+    first = thread.submit(1)
+    await asyncio.to_thread(begun.wait, DEADLINE_S)
+    waiting = [thread.submit(number) for number in (2, 3)]
+    goes_on.set()
+    for each in (first, *waiting):
+        with pytest.raises(StoreUnavailable):
+            await each
+    assert await thread.submit(4) == 4
+    assert tried == [[1], [4]]
+    await thread.close()
+
+
+async def test_a_call_goes_on_in_the_next_thread_and_comes_back() -> None:
+    done: list[int] = []
+
+    def answer(group: list[int]) -> list[int | Later]:
+        return [number if number in done else Later.LATER for number in group]
+
+    def prepare(group: list[int]) -> list[Later]:
+        done.extend(group)
+        return [Later.LATER] * len(group)
+
+    answers: GroupThread[int, int] = GroupThread("answers", answer)
+    prepares: GroupThread[int, int] = GroupThread("prepares", prepare)
+    answers.following, prepares.following = prepares, answers
+    assert await asyncio.gather(*(answers.submit(number) for number in range(10))) == list(range(10))
+    await prepares.close()
+    await answers.close()

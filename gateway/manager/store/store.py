@@ -133,7 +133,7 @@ class Store:
         """What `work` changes is committed together, or not at all. It is called again where another one was in the
         way."""
         if self._writing is None:
-            return self._run(work, self.engine)
+            return self._run("write", work, self.engine)
         if not self._writing.acquire(timeout=TURN):
             raise StoreUnavailable(f"{engines.where(self.engine)}: another change of this process is not done")
         try:

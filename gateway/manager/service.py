@@ -19,6 +19,7 @@ SILENCE_INTERVAL = 10.0
 """Seconds between two searches for devices that fell silent."""
 COMPACTION_INTERVAL = 5.0
 """Seconds between two questions whether a walk of the compaction is due."""
+KEPT = HistoryLimits()
 RETENTION_INTERVAL = 60.0
 """Seconds between two searches for what is too old or too much."""
 
@@ -45,7 +46,7 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    store: Store, registered_ttl: int, unregistered_ttl: int, history: HistoryLimits
+    store: Store, registered_ttl: int, unregistered_ttl: int, history: HistoryLimits = KEPT
 ) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes."""
     service = Service(EdgeApi(store, registered_ttl, unregistered_ttl))

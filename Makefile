@@ -39,7 +39,7 @@ coverage: .venv/test.stamp ## every branch of what decides has a test, 10 s
 faults: .venv/test.stamp ## fault scenarios in full size, 1 h; ARGS="-k outage" chooses
 	FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=5400 tests/faults $(ARGS)
 
-bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run
+bench: .venv/test.stamp ## gateway beside a paho+boto3 loop, in one run; then the manager
 	$(BIN)/python tests/benchmarks/bench_gateway.py $(ARGS)
 	$(BIN)/python tests/benchmarks/bench_latency.py
 	$(BIN)/python tests/benchmarks/bench_plans.py

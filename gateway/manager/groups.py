@@ -29,7 +29,7 @@ class Later(Enum):
     LATER = auto()
 
 
-Call: TypeAlias = tuple[ItemT, "asyncio.Future[OutputT]", float]
+WaitingCall: TypeAlias = tuple[ItemT, "asyncio.Future[OutputT]", float]
 """With the time at which it came, by `time.perf_counter`."""
 OnDone: TypeAlias = Callable[[Sequence[ItemT], Sequence[float], float, Sequence[OutputT | Exception | Later]], None]
 """(calls of a group, when each came, when the work began, what they get), times as above."""
@@ -54,7 +54,7 @@ class GroupThread(Generic[ItemT, OutputT]):
         self._loop = asyncio.get_running_loop()
         self._work = work
         self._on_done = on_done
-        self._waiting: deque[Call[ItemT, OutputT]] = deque()
+        self._waiting: deque[WaitingCall[ItemT, OutputT]] = deque()
         self._wake = threading.Event()
         self._idle = self._ends = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -66,7 +66,7 @@ class GroupThread(Generic[ItemT, OutputT]):
         self._put((item, future, time.perf_counter()))
         return future
 
-    def _put(self, call: "Call[ItemT, OutputT]") -> None:
+    def _put(self, call: "WaitingCall[ItemT, OutputT]") -> None:
         self._waiting.append(call)
         if self._idle:
             self._wake.set()
@@ -106,10 +106,12 @@ class GroupThread(Generic[ItemT, OutputT]):
             self._loop.call_soon_threadsafe(self._deliver, group, outputs)
             self._on_done(items, [came for _, _, came in group], begun, outputs)
 
-    def _take(self, most: int) -> "list[Call[ItemT, OutputT]]":
+    def _take(self, most: int) -> "list[WaitingCall[ItemT, OutputT]]":
         return [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]
 
-    def _deliver(self, group: "Sequence[Call[ItemT, OutputT]]", outputs: Sequence[OutputT | Exception | Later]) -> None:
+    def _deliver(
+        self, group: "Sequence[WaitingCall[ItemT, OutputT]]", outputs: Sequence[OutputT | Exception | Later]
+    ) -> None:
         for call, output in zip(group, outputs, strict=True):
             future = call[1]
             if future.done():  # its caller has gone

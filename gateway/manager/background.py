@@ -20,7 +20,8 @@ LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 class Task:
     """`step` does one piece of the work at the time that it is given (Unix seconds); True: there is more to do now.
 
-    `interval`: seconds between two rounds.
+    `interval`: seconds between two rounds. Between two steps of a round it rests for as long as a step took: calls wait
+    for the same lock and the same processor.
     """
 
     name: str
@@ -54,7 +55,7 @@ class Background:
             self._ends.wait(max(0.0, min(self._next.values()) - time.monotonic()))
 
     def _take(self, task: Task) -> None:
-        more = False
+        more, begin = False, time.monotonic()
         try:
             more = task.step(time.time())
             if self._away:
@@ -68,4 +69,4 @@ class Background:
                 )
         except Exception:  # also of a damaged row: the thread must not end
             LOG.exception("a task in the background failed; it is tried again", task=task.name)
-        self._next[task.name] = time.monotonic() + (0.0 if more else task.interval)
+        self._next[task.name] = time.monotonic() + (time.monotonic() - begin if more else task.interval)

@@ -27,6 +27,7 @@ SILENCE_INTERVAL = 10.0
 """Seconds between two searches for devices that fell silent."""
 COMPACTION_INTERVAL = 5.0
 """Seconds between two questions whether a walk of the compaction is due."""
+KEPT = HistoryLimits()
 RETENTION_INTERVAL = 60.0
 """Seconds between two searches for what is too old or too much."""
 
@@ -95,7 +96,7 @@ async def running(
     store: Store,
     registered_ttl: int,
     unregistered_ttl: int,
-    history: HistoryLimits = HistoryLimits(),  # noqa: B008, it never changes
+    history: HistoryLimits = KEPT,
     metrics: ManagerMetrics | None = None,
 ) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes. `metrics` None: nobody reads them."""

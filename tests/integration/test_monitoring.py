@@ -13,7 +13,6 @@ from tests.support.polling import until
 SENT = '{operation="SendHeartbeat"}'
 CALLED = f"edge_gateway_calls_total{SENT} or edge_manager_calls_total{SENT} > 0"
 WITHOUT_DATA = {
-    "service.json: Bytes C",  # no limit of the history is set
     "service.json: Calls to the Edge Manager a second B",  # retried calls
     "service.json: Messages a second B",  # rejected messages
 }

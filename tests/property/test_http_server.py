@@ -68,7 +68,8 @@ class Echo:
 
     def _answer(self, request: Request, status: int) -> Response:
         body = request.body if status == 200 else b""
-        text = repr((request.method, request.target, request.headers, body)).encode()
+        # In hexadecimal: what a request says must not look like a part of an answer.
+        text = repr((request.method, request.target, request.headers, body)).encode().hex().encode()
         return page_response(PageContent("text/plain", text, status), "id")
 
 

@@ -26,7 +26,7 @@ def migrate(
         str, typer.Argument(metavar="POSTGRESQL", help="postgresql://USER@HOST/NAME, empty.", show_default=False)
     ],
 ) -> None:
-    """Copy a site from its SQLite file into an empty PostgreSQL database, while no `serve` runs."""
+    """Copy a site, its SQLite file and model files, into an empty PostgreSQL database, while no `serve` runs."""
     from rich.progress import Progress
 
     from gateway.manager.store.moving import migrate_site
@@ -38,10 +38,11 @@ def migrate(
         def begin(table: str, rows: int) -> None:
             bars[table] = progress.add_task(table, total=rows)
 
-        rows = migrate_site(sqlite, postgresql, begin, lambda table, rows: progress.advance(bars[table], rows))
+        moved = migrate_site(sqlite, postgresql, begin, lambda table, rows: progress.advance(bars[table], rows))
+    rows, files = moved
     for table, count in sorted(rows.items()):
         typer.echo(f"{table}: {count:,} rows in both")
-    typer.echo(f"model files stay in {sqlite}: serve with --data {sqlite} and that --database")
+    typer.echo(f"model files: {files:,} are in the database; serve with that --database, and any --data")
 
 
 @app.command()

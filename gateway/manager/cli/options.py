@@ -91,13 +91,6 @@ def read_data(place: Place, fleet: str | None = None) -> "Iterator[Store]":
         yield store
 
 
-def require_folder(data: Path) -> None:
-    """Raises ManagerError where `serve` has not made the data directory, which has the model files."""
-    if not data.is_dir():
-        hint = "--data or EDGE_MANAGER_DATA names the directory that `serve` made"
-        raise ManagerError(f"no folder for model files in {data.absolute()}: {hint}")
-
-
 def guarded(items: Iterable[T]) -> Iterator[T]:
     """The items; errors in reading them as in `exit_on_error`."""
     with exit_on_error():

@@ -68,10 +68,9 @@ def deploy(
         share = options.parse_nonzero_share(percent or "100%", "--percent")
         devices, files = actions.parse_targets(targets)
         chosen = actions.choose_devices(store, fleet, devices, all_devices or percent is not None)
-        options.require_folder(data)
         rollout = actions.deploy(
             store,
-            ObjectStore(data),
+            ObjectStore(data, store),
             fleet,
             chosen,
             files,

@@ -15,6 +15,7 @@ import structlog
 
 from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
 from gateway.manager.http import responses
+from gateway.manager.http.model_files import ModelFiles
 from gateway.manager.http.ranges import ByteRange, select_range
 from gateway.manager.http.requests import Request, Respond
 from gateway.manager.http.responses import PageContent, RequestIds, Response
@@ -49,6 +50,7 @@ class RequestHandler:
     ) -> None:
         self._calls = calls
         self.objects = objects
+        self._files = ModelFiles(objects)
         self.pages = pages
         self._access_key = access_key
         self._max_body = max_body
@@ -57,6 +59,10 @@ class RequestHandler:
         self._tasks: set[asyncio.Task[None]] = set()
         self._next_log = self._next_rejected = float("-inf")
         self._rejected = 0
+
+    async def close(self) -> None:
+        """Requests for model files that are being fetched fail."""
+        await self._files.close()
 
     # Called by the connection
 
@@ -178,12 +184,17 @@ class RequestHandler:
             opened, part = await self._open_object(request)
         except SignatureError as error:
             return self._signature_error(request, error)
+        except StoreUnavailable as error:
+            self._log_unavailable(error)
+            detail = "the manager's database, which has that file, cannot be used; try again"
+            unavailable = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
+            return responses.s3_error_response(unavailable, self._new_id())
         except S3Error as error:
             return responses.s3_error_response(error, self._new_id())
         return responses.object_response(opened, part, self._new_id())
 
     async def _open_object(self, request: Request) -> tuple[OpenObject, ByteRange]:
-        opened = await asyncio.to_thread(self.objects.open, *responses.parse_object_path(request.target))
+        opened = await self._files.open(*responses.parse_object_path(request.target))
         try:
             return opened, select_range(dict(_as_text(request.known.items())), opened.etag, opened.size)
         except S3Error:

@@ -71,7 +71,8 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
         ttls = config.registered_ttl, config.unregistered_ttl
         async with running(store, *ttls, config.history, metrics) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
-            server = ManagerServer(make_handler(config, store, service.handle, metrics), limits, metrics.count_refused)
+            handler = make_handler(config, store, service.handle, metrics)
+            server = ManagerServer(handler, limits, metrics.count_refused)
             metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
             metrics.history_limit = config.history.size
             try:
@@ -83,6 +84,7 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
                 yield f"http://{host}:{port}"
             finally:
                 await server.close()
+                await handler.close()
 
 
 def make_handler(
@@ -90,7 +92,7 @@ def make_handler(
 ) -> RequestHandler:
     """Answers all requests; `calls` those of the Edge API. `metrics` None: nobody else needs them."""
     metrics = metrics or ManagerMetrics()
-    objects, pages = ObjectStore(config.place.data), _pages(store, metrics)
+    objects, pages = ObjectStore(config.place.data, store), _pages(store, metrics)
     return RequestHandler(calls, objects, pages, config.access_key, config.max_body, metrics)
 
 

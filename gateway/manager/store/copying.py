@@ -1,6 +1,7 @@
 """All rows of one database into another, empty one, of whichever engine: in the caller's transactions.
 
-Ids stay, and numbers go on after those of the source. It must never write into a database that has rows.
+Ids stay, and numbers go on after those of the source. It must never write into a database that has rows. Model files,
+which PostgreSQL has in tables and SQLite has not, are the caller's.
 """
 
 from collections.abc import Callable
@@ -10,11 +11,11 @@ import sqlalchemy as sa
 from gateway.manager.errors import ManagerError
 from gateway.manager.store import bulk
 from gateway.manager.store import engine as engines
-from gateway.manager.store.tables import METADATA, TASKS
+from gateway.manager.store.tables import METADATA, OBJECT_PIECES, OBJECTS, TASKS
 
 PART = 2000
 """Rows that are read and written at once."""
-TABLES = METADATA.sorted_tables
+TABLES = [table for table in METADATA.sorted_tables if table not in (OBJECTS, OBJECT_PIECES)]
 """Each after those to which it refers."""
 _NUMBERED = [table for table in TABLES if table.dialect_options["sqlite"]["autoincrement"]]
 _OWN = "pg_get_serial_sequence('{table}', 'id')"
@@ -32,7 +33,7 @@ def count_rows(connection: sa.Connection) -> dict[str, int]:
 
 def require_empty(connection: sa.Connection) -> None:
     """Raises ManagerError where any table has a row; but a `serve` that ran once may have noted its tasks."""
-    for table in TABLES:
+    for table in METADATA.sorted_tables:
         if table is not TASKS and connection.execute(sa.select(sa.literal(1)).select_from(table).limit(1)).first():
             hint = "give an empty database"
             raise ManagerError(f"{engines.where(connection.engine)} has rows in its table {table.name}: {hint}")

@@ -14,7 +14,7 @@ from gateway.manager.store import bulk
 from gateway.manager.store.history import Turn, TurnLost, Usage, delete_chunks, read_usage
 from gateway.manager.store.store import Store
 
-MOST = {"sqlite": 1000, "postgresql": 5000}
+MOST = {"sqlite": 300, "postgresql": 5000}
 """Rows of a table that one transaction deletes: in SQLite heartbeats wait for it."""
 MOST_PAGES = 1000
 GIVING_BACK = 0.01

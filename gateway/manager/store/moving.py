@@ -2,7 +2,7 @@
 
 A backup is a tar archive: a SQLite database of one moment, whichever engine it comes from, the model files, and at its
 end what they must be (sizes, SHA-1). Files appear whole or not at all. What is restored or moved goes into an empty
-place alone, and only after all of it was checked.
+place alone, and only after all of it was checked. Model files go to where that engine has them.
 """
 
 import contextlib
@@ -16,11 +16,13 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from gateway.errors import explain
@@ -32,13 +34,18 @@ from gateway.manager.store import engine as engines
 from gateway.manager.store import formats
 from gateway.manager.store.copying import OnRows, copy_rows, count_rows, require_empty
 from gateway.manager.store.object_store import CHUNK, ObjectStore
+from gateway.manager.store.shared_objects import write_file
 from gateway.manager.store.store import FILE, LOCK, Store, open_store
+from gateway.manager.store.temporary import remove_abandoned, temporary
 from gateway.ownership import give, give_folder, make_folders
 
 MANIFEST = "backup.json"
 OBJECTS = "objects"
 _RESTORING = ".restore-"
 """Beginning of a folder's name in the data directory that a restore fills, and moves its content out of."""
+_ARCHIVE, _MODEL = "archive", "model"
+_MADE = {FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", LOCK, _ARCHIVE, _MODEL}
+"""What a backup makes in its temporary folder."""
 
 _DAMAGES = (tarfile.TarError, sqlite3.Error, zlib.error, gzip.BadGzipFile, EOFError, ValueError, KeyError, TypeError)
 _Seen = dict[str, dict[str, Any]]
@@ -54,9 +61,12 @@ class Backup:
     models: int
 
 
-def migrate_site(data: Path, url: str, on_start: OnRows, on_rows: OnRows) -> dict[str, int]:
-    """Copies the database of the data directory into an empty one of PostgreSQL, in one transaction; by table: how many
-    rows both have then. `on_start` is called before with all rows of each table. Raises ManagerError."""
+def migrate_site(data: Path, url: str, on_start: OnRows, on_rows: OnRows) -> tuple[dict[str, int], int]:
+    """Copies the database and the model files of the data directory into an empty database of PostgreSQL, in one
+    transaction. How many rows both have then, by table; and how many files.
+
+    `on_start` is called before with all rows of each table, and with the files as `objects`. Raises ManagerError.
+    """
     with contextlib.ExitStack() as stack:
         if not (data / FILE).is_file():
             open_store(Place(data), create=False)  # raises what all commands do
@@ -67,9 +77,11 @@ def migrate_site(data: Path, url: str, on_start: OnRows, on_rows: OnRows) -> dic
         reading = stack.enter_context(source.engine.begin())  # no command may change it meanwhile
         for table, rows in count_rows(reading).items():
             on_start(table, rows)
-        with target.engine.begin() as writing:
+        on_start(OBJECTS, sum(1 for _ in ObjectStore(data).list_files()))
+        with target.engine.begin() as writing, _files_explained(data):
             formats.lock(writing)
-            return copy_rows(reading, writing, on_rows)
+            copied = copy_rows(reading, writing, on_rows)
+            return copied, _copy_files(data, writing, lambda: on_rows(OBJECTS, 1))
 
 
 def write_backup(place: Place, file: Path, *, force: bool = False) -> Backup:
@@ -80,15 +92,21 @@ def write_backup(place: Place, file: Path, *, force: bool = False) -> Backup:
     """
     if file.exists() and not (force and file.is_file()):
         raise ManagerError(f"{file} exists: give another name" + ("" if file.is_dir() else ", or --force"))
-    with _files_explained(file.parent), tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as made:
-        folder = Path(made)
-        devices = _snapshot(place, folder / FILE)
-        archive = folder / "archive"
+    with _files_explained(file.parent), contextlib.ExitStack() as stack:
+        prefix = f".{file.name}.backup-"
+        left = (path for path in file.parent.iterdir() if path.name.startswith(prefix))
+        remove_abandoned(left, _remove_folder)
+        make = partial(tempfile.mkdtemp, prefix=prefix, dir=file.parent)
+        folder = stack.enter_context(temporary(lambda: Path(make()), _remove_folder))
+        store = stack.enter_context(contextlib.closing(open_store(place, create=False)))
+        stack.enter_context(_explained(store))
+        devices = _snapshot(store, folder / FILE)
+        archive = folder / _ARCHIVE
         gzipped = file.name.endswith((".gz", ".tgz"))
         options: dict[str, Any] = {"mode": "w:gz", "compresslevel": 6} if gzipped else {"mode": "w:"}
         with archive.open("wb") as out:
             with tarfile.open(fileobj=out, **options) as tar:
-                backup = _fill(tar, folder / FILE, place.data, devices)
+                backup = _fill(tar, folder, ObjectStore(place.data, store), devices)
             out.flush()
             os.fsync(out.fileno())
         archive.replace(file)
@@ -120,7 +138,7 @@ def restore_backup(file: Path, place: Place) -> Backup:
                 with _explained(target), source.engine.begin() as reading, target.engine.begin() as writing:
                     formats.lock(writing)
                     copy_rows(reading, writing)
-                    _put_in_place(folder, place.data, OBJECTS)
+                    _copy_files(folder, writing)
         if target is None:
             _check(folder / FILE)
             _put_in_place(folder, place.data, OBJECTS, FILE)
@@ -130,15 +148,18 @@ def restore_backup(file: Path, place: Place) -> Backup:
 # -- the archive --
 
 
-def _fill(tar: tarfile.TarFile, database: Path, data: Path, devices: int) -> Backup:
+def _fill(tar: tarfile.TarFile, folder: Path, objects: ObjectStore, devices: int) -> Backup:
     """The model files come after the database: those that it names are there by then."""
-    seen: _Seen = {FILE: _add(tar, FILE, database)}
-    root = ObjectStore(data).root
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root)
-        served = path.is_file() and path.resolve().is_relative_to(root.resolve()) and len(name.parts) > 1
-        if served and not name.parts[0].startswith("."):
-            seen[f"{OBJECTS}/{name.as_posix()}"] = _add(tar, f"{OBJECTS}/{name.as_posix()}", path)
+    seen: _Seen = {FILE: _add(tar, FILE, folder / FILE)}
+    if objects.shared is not None:
+        for each in objects.shared.list_files():
+            with (folder / _MODEL).open("wb") as copy:
+                objects.shared.copy(each, copy)
+            name = f"{OBJECTS}/{each.bucket}/{each.key}"
+            seen[name] = _add(tar, name, folder / _MODEL)
+    for bucket, key, path in objects.list_files():
+        if (name := f"{OBJECTS}/{bucket}/{key}") not in seen:
+            seen[name] = _add(tar, name, path)
     backup = Backup(time.time(), devices, len(seen) - 1)
     text = json.dumps({"created": backup.created, "devices": devices, "files": seen}, indent=1).encode()
     with tempfile.TemporaryFile() as manifest:
@@ -222,21 +243,36 @@ def _write(path: Path, content: IO[bytes], modified: float) -> dict[str, Any]:
 # -- the database --
 
 
-def _snapshot(place: Place, path: Path) -> int:
+def _copy_files(data: Path, writing: sa.Connection, on_file: Callable[[], None] = lambda: None) -> int:
+    """The model files of that data directory into PostgreSQL, in the caller's transaction. How many there are."""
+    count = 0
+    for bucket, key, path in ObjectStore(data).list_files():
+        with path.open("rb") as file:
+            modified = os.fstat(file.fileno()).st_mtime
+            write_file(lambda work: work(writing), file, bucket, partial(_named, key), modified)
+        on_file()
+        count += 1
+    return count
+
+
+def _named(key: str, sha1: str) -> str:
+    return key
+
+
+def _snapshot(source: Store, path: Path) -> int:
     """The database as it is at one moment, as the SQLite file `path`. How many devices it has."""
-    with contextlib.closing(open_store(place, create=False)) as source, _explained(source):
-        if place.url is None:
-            with contextlib.closing(sqlite3.connect(path)) as copy, _raw(source) as connection:
-                connection.backup(copy)
-        else:
-            reads = source.engine.execution_options(reads=True)
-            with (
-                contextlib.closing(open_store(Place(path.parent), create=True)) as target,
-                reads.begin() as reading,
-                target.engine.begin() as writing,
-            ):
-                copy_rows(reading, writing)
-        return _check(path)
+    if source.engine.dialect.name == "sqlite":
+        with contextlib.closing(sqlite3.connect(path)) as copy, _raw(source) as connection:
+            connection.backup(copy)
+    else:
+        reads = source.engine.execution_options(reads=True)
+        with (
+            contextlib.closing(open_store(Place(path.parent), create=True)) as target,
+            reads.begin() as reading,
+            target.engine.begin() as writing,
+        ):
+            copy_rows(reading, writing)
+    return _check(path)
 
 
 @contextlib.contextmanager
@@ -273,6 +309,12 @@ def _not_served(data: Path) -> Iterator[None]:
         raise ManagerError(f"an Edge Manager serves {data} ({holder}): stop it first") from None
     with contextlib.closing(lock):
         yield
+
+
+def _remove_folder(folder: Path) -> None:
+    """Where it has anything that a backup does not make, it is no backup's."""
+    if {path.name for path in folder.iterdir()} <= _MADE:
+        shutil.rmtree(folder)
 
 
 def _require_empty_folder(data: Path) -> None:

@@ -257,6 +257,30 @@ HISTORY_DAYS = sa.Table(
 )
 """What `sample_chunks` has of each day, for the retention. `day`: its start in microseconds; `bytes`: of `samples`."""
 
+OBJECTS = sa.Table(
+    "objects",
+    METADATA,
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("bucket", sa.Text, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger, nullable=False),
+    sa.Column("sha1", sa.Text, nullable=False),
+    sa.Column("modified", sa.Double, nullable=False),
+    sa.UniqueConstraint("bucket", "key"),
+    **_NUMBERED,
+)
+"""The model files, in PostgreSQL alone: with SQLite they are in the data directory."""
+
+OBJECT_PIECES = sa.Table(
+    "object_pieces",
+    METADATA,
+    sa.Column("object", NUMBER, primary_key=True),
+    sa.Column("piece", sa.Integer, primary_key=True),
+    sa.Column("data", sa.LargeBinary, nullable=False),
+    sa.Column("written", sa.Double, nullable=False),
+)
+"""Their bytes. Without a foreign key, since they are there before the row of `objects`."""
+
 DEVICE_LOG = sa.Table(
     "device_log",
     METADATA,

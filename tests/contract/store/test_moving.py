@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -21,8 +22,10 @@ from gateway.lock import FolderLock
 from gateway.manager.api import latest_values
 from gateway.manager.errors import ManagerError
 from gateway.manager.store import FILE, HeartbeatCall, ObjectStore, Place, Store, open_store
-from gateway.manager.store.copying import PART, TABLES, count_rows
+from gateway.manager.store.copying import PART, TABLES, require_empty
 from gateway.manager.store.moving import migrate_site, restore_backup, write_backup
+from gateway.manager.store.tables import TASKS
+from gateway.manager.store.temporary import temporary
 from tests.support.disks import fill, small_disk
 from tests.support.needs import root
 from tests.support.postgres import Postgres, new_database
@@ -38,18 +41,26 @@ from pathlib import Path
 from gateway.manager.store import Place, moving
 @sa.event.listens_for(sa.Engine, "before_cursor_execute")
 def kill(connection, cursor, statement, *rest):
-    if statement.startswith("INSERT INTO latest") and connection.dialect.name == sys.argv[1]:
+    if statement.startswith(f"INSERT INTO {sys.argv[1]} ") and connection.dialect.name == "postgresql":
         os.kill(os.getpid(), signal.SIGKILL)
 """
 MIGRATE = KILLER + "moving.migrate_site(Path(sys.argv[2]), sys.argv[3], print, print)"
 RESTORE = KILLER + "moving.restore_backup(Path(sys.argv[2]), Place(Path(sys.argv[3]), sys.argv[4]))"
+BACKUP = """
+import os, signal, sys
+from pathlib import Path
+from gateway.manager.store import Place, moving
+moving.tarfile.open = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
+moving.write_backup(Place(Path(sys.argv[1])), Path(sys.argv[2]))
+"""
+KILLED_AT = ["latest", "object_pieces", "objects"]
 
 
 # -- a site, and what is in one --
 
 
 def fill_site(place: Place, rows: int = 3) -> None:
-    """Rows in every table, numbers up to `USED` that are not free, and a model file."""
+    """Rows in every table, numbers up to `USED` that are not free, a model file that was deployed and one by hand."""
     with open_place(place) as store, store.engine.begin() as connection:
         for table in TABLES:
             connection.execute(sa.insert(table), [row_of(table, number) for number in range(1, rows + 1)])
@@ -59,12 +70,14 @@ def fill_site(place: Place, rows: int = 3) -> None:
             for table in TABLES:
                 if "id" in table.columns:
                     connection.exec_driver_sql(f"SELECT setval('{table.name}_id_seq', {USED})")
-    place.data.mkdir(exist_ok=True)
-    objects = ObjectStore(place.data)
-    source = place.data / "source.bin"
-    source.write_bytes(MODEL)
-    objects.put_file(source, "models", "wake")
-    source.unlink()
+        objects = ObjectStore(place.data, store)
+        by_hand = objects.root / "models" / "by hand"
+        by_hand.parent.mkdir(parents=True)
+        by_hand.touch()
+        source = place.data / "source.bin"
+        source.write_bytes(MODEL)
+        objects.put_file(source, "models", "wake")
+        source.unlink()
 
 
 def row_of(table: sa.Table, number: int) -> dict[str, Any]:
@@ -95,14 +108,27 @@ def content(place: Place) -> dict[str, list[tuple[Any, ...]]]:
         }
 
 
-def files(data: Path) -> dict[str, bytes]:
-    root = data / "objects"
-    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+def files(place: Place) -> dict[str, bytes]:
+    """All model files that a `serve` of that place serves, by bucket and key; none is there twice."""
+    with open_place(place) as store:
+        objects = ObjectStore(place.data, store)
+        shared = objects.shared.list_files() if objects.shared is not None else []
+        names = [(each.bucket, each.key) for each in shared] + [name[:2] for name in objects.list_files()]
+        assert len(set(names)) == len(names)
+        for each in shared:
+            assert objects.fetch(each.bucket, each.key)
+        return {f"{bucket}/{key}": path.read_bytes() for bucket, key, path in objects.list_files()}
+
+
+def assert_two_files(found: dict[str, bytes]) -> None:
+    assert sorted(found.values()) == [b"", MODEL]
+    assert "models/by hand" in found
 
 
 def assert_empty(place: Place) -> None:
-    with open_place(place) as store:
-        assert not any(store.read(lambda transaction: count_rows(transaction.connection)).values())
+    with open_place(place) as store, store.engine.begin() as connection:
+        require_empty(connection)
+        assert connection.scalar(sa.select(sa.func.count()).select_from(TASKS)) == 0
 
 
 def assert_same(one: Place, other: Place) -> None:
@@ -146,9 +172,12 @@ def backup(tmp_path: Path) -> Path:
 def test_a_site_moves_with_every_row(tmp_path: Path, postgres_url: str) -> None:
     source, target = Place(tmp_path), Place(tmp_path, postgres_url)
     fill_site(source)
-    rows = migrate_site(tmp_path, postgres_url, nothing, nothing)
-    assert rows == {table.name: 3 for table in TABLES}
+    expected = files(source)
+    assert_two_files(expected)
+    rows, models = migrate_site(tmp_path, postgres_url, nothing, nothing)
+    assert (rows, models) == ({table.name: 3 for table in TABLES}, 2)
     assert_same(source, target)
+    assert files(Place(tmp_path / "other", postgres_url)) == expected
 
 
 def test_a_site_moves_through_pgbouncer_in_transaction_mode(tmp_path: Path, pgbouncer_url: str) -> None:
@@ -170,11 +199,13 @@ def test_the_command_counts_the_rows_of_both(tmp_path: Path, postgres_url: str) 
     done = manager("migrate", str(tmp_path), postgres_url)
     assert (done.returncode, done.stderr) == (0, "")
     assert "devices: 3 rows in both\n" in done.stdout
+    assert "model files: 2 are in the database; " in done.stdout
 
 
-def test_kill_9_in_the_middle_leaves_the_target_empty(tmp_path: Path, postgres_url: str) -> None:
+@pytest.mark.parametrize("table", KILLED_AT)
+def test_kill_9_in_the_middle_leaves_the_target_empty(tmp_path: Path, postgres_url: str, table: str) -> None:
     fill_site(Place(tmp_path))
-    assert killed(MIGRATE, "postgresql", str(tmp_path), postgres_url)
+    assert killed(MIGRATE, table, str(tmp_path), postgres_url)
     assert_empty(Place(tmp_path, postgres_url))
     migrate_site(tmp_path, postgres_url, nothing, nothing)
     assert_same(Place(tmp_path), Place(tmp_path, postgres_url))
@@ -214,13 +245,14 @@ def test_what_is_restored_is_what_was_there(tmp_path: Path, postgres: Postgres, 
     ):
         fill_site(source)
         made = write_backup(source, file)
-        assert (made.devices, made.models) == (3, 1)
+        assert (made.devices, made.models) == (3, 2)
         assert restore_backup(file, target) == made
         assert_same(source, target)
         assert new_device(target) == USED + 1
-        assert files(target.data) == files(source.data)
-        assert list(files(target.data).values()) == [MODEL]
+        found = files(target)
+        assert_two_files(found)
         assert not [path for path in target.data.iterdir() if path.name.startswith(".")]
+        assert files(source) == found  # the backup had each of them once
     assert file.read_bytes()[:2] == b"\x1f\x8b"
 
 
@@ -228,10 +260,10 @@ def test_the_commands(tmp_path: Path) -> None:
     fill_site(Place(tmp_path / "site"))
     file = tmp_path / "site.tar"
     done = manager("backup", str(file), "--data", str(tmp_path / "site"))
-    assert (done.stderr, done.stdout) == ("", f"{file}: 3 devices, 1 model files, {file.stat().st_size:,} bytes\n")
+    assert (done.stderr, done.stdout) == ("", f"{file}: 3 devices, 2 model files, {file.stat().st_size:,} bytes\n")
     done = manager("restore", str(file), "--data", str(tmp_path / "new"))
     assert done.stderr == ""
-    assert done.stdout.startswith(f"{tmp_path / 'new'}: 3 devices, 1 model files, as of 2")
+    assert done.stdout.startswith(f"{tmp_path / 'new'}: 3 devices, 2 model files, as of 2")
     done = manager("restore", str(file), "--data", str(tmp_path / "new"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert_same(Place(tmp_path / "site"), Place(tmp_path / "new"))
@@ -257,6 +289,20 @@ def test_a_backup_that_fails_leaves_nothing(tmp_path: Path, kilobytes: int) -> N
         assert [path.name for path in (tmp_path / "disk").iterdir()] == ["ballast"]
 
 
+def test_what_a_killed_backup_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    site, file = Place(tmp_path / "site"), tmp_path / "site.tar"
+    fill_site(site)
+    assert killed(BACKUP, str(site.data), str(file))
+    (left,) = (path for path in tmp_path.iterdir() if path.name != "site")
+    assert [path.name for path in left.iterdir()] == [FILE, "archive"]
+    other = tmp_path / f"{left.name}-of-another"
+    other.mkdir()
+    (other / "file").touch()
+    with temporary(lambda: Path(mkdtemp(prefix=".site.tar.backup-", dir=tmp_path)), Path.rmdir) as living:
+        write_backup(site, file)
+        assert {path.name for path in tmp_path.iterdir()} == {"site", "site.tar", other.name, living.name}
+
+
 def test_a_backup_holds_only_what_is_served(tmp_path: Path) -> None:
     site = tmp_path / "site"
     fill_site(Place(site))
@@ -266,7 +312,7 @@ def test_a_backup_holds_only_what_is_served(tmp_path: Path) -> None:
     write_backup(Place(site), tmp_path / "site.tar")
     with tarfile.open(tmp_path / "site.tar") as tar:
         names = tar.getnames()
-    assert [names[0], len(names), names[-1]] == [FILE, 3, "backup.json"]
+    assert [names[0], len(names), names[-1]] == [FILE, 4, "backup.json"]
 
 
 def test_a_restore_is_the_owners_of_the_directory(tmp_path: Path, backup: Path) -> None:
@@ -303,13 +349,17 @@ def test_a_restore_into_a_directory_that_is_served_is_refused(tmp_path: Path, ba
         restore_backup(backup, Place(tmp_path / "new"))
 
 
-def test_kill_9_in_a_restore_leaves_the_place_empty(tmp_path: Path, postgres_url: str, backup: Path) -> None:
+@pytest.mark.parametrize("table", KILLED_AT)
+def test_kill_9_in_a_restore_leaves_the_place_empty(
+    tmp_path: Path, postgres_url: str, backup: Path, table: str
+) -> None:
     target = Place(tmp_path / "new", postgres_url)
-    assert killed(RESTORE, "postgresql", str(backup), str(target.data), postgres_url)
+    assert killed(RESTORE, table, str(backup), str(target.data), postgres_url)
     assert_empty(target)
     restore_backup(backup, target)
     assert_same(Place(tmp_path / "site"), target)
-    assert sorted(path.name for path in target.data.iterdir()) == ["lock", "objects"]
+    assert [path.name for path in target.data.iterdir()] == ["lock"]
+    assert_two_files(files(target))
 
 
 def rewritten(file: Path, replaced: dict[str, bytes], *, named: dict[str, str] | None = None) -> None:

@@ -35,6 +35,7 @@ def upgrade() -> None:
     _reports()
     _deployments()
     _history()
+    _objects()
 
 
 def _devices() -> None:
@@ -252,4 +253,27 @@ def _history() -> None:
         *(_column(each, sa.BigInteger) for each in ("chunks", "samples", "bytes")),
         _key("history_days", "day"),
         **_CLUSTERED,
+    )
+
+
+def _objects() -> None:
+    op.create_table(
+        "objects",
+        _column("id", _NUMBER),
+        _column("bucket", sa.Text),
+        _column("key", sa.Text),
+        _column("size", sa.BigInteger),
+        _column("sha1", sa.Text),
+        _column("modified", sa.Double),
+        _key("objects", "id"),
+        _unique("objects", "bucket", "key"),
+        **_NUMBERED,
+    )
+    op.create_table(
+        "object_pieces",
+        _column("object", _NUMBER, autoincrement=False),
+        _column("piece", sa.Integer, autoincrement=False),
+        _column("data", sa.LargeBinary),
+        _column("written", sa.Double),
+        _key("object_pieces", "object", "piece"),
     )

@@ -1,7 +1,7 @@
 """What the service does besides calls, in a thread of its own.
 
 Each task is one of `Task`: what it does is committed in small transactions, so that calls are answered between them.
-Several processes on one database may run the same task. A database that is away is told once, until it is back.
+Several processes on one database may run the same task. A database that is away is reported once, until it is back.
 """
 
 import threading

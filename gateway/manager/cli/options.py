@@ -140,7 +140,7 @@ def parse_after(text: str | None, fleet: str | None) -> tuple[str, str]:
 
 
 def parse_state(text: str | None) -> str | None:
-    """A word of `api.judge`; a hyphen may stand for the space in it."""
+    """A word of `api.judge`; a hyphen may replace the space in it."""
     word = None if text is None else text.replace("-", " ")
     if word is not None and word not in STATES:
         raise ManagerError(f"--state '{text}' is none: should be {', '.join(STATES[:-1])} or {STATES[-1]}")

@@ -1,6 +1,6 @@
-"""Listens, admits connections, and looks at them: one that has stood in a state for too long is ended.
+"""Listens, admits connections, and looks at them: one that has been in a state for too long is ended.
 
-Time is not read for a request. Once in `Limits.interval` each connection is asked where it stands.
+Time is not read for a request. Once in `Limits.interval` each connection is asked for its state.
 """
 
 import asyncio

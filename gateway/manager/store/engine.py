@@ -2,7 +2,7 @@
 
 Both are used synchronously, by threads. SQLite's file is in WAL mode with synchronous FULL: a transaction that was
 committed survives a power cut. PostgreSQL is 15 or later; transactions are READ COMMITTED, nothing is kept in a
-session, and no statement is prepared, so PgBouncer in transaction mode may stand before it.
+session, and no statement is prepared, so PgBouncer in transaction mode may be before it.
 """
 
 import re
@@ -227,7 +227,7 @@ _ADVICE = (
 
 
 def advice(error: DBAPIError) -> str:
-    """What to do, to stand after `reason`; empty where nothing is known, or where the reason says it.
+    """What to do, for the text after `reason`; empty where nothing is known, or where the reason says it.
 
     A connection that fails has no SQLSTATE: only the words say why.
     """

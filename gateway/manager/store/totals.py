@@ -1,4 +1,4 @@
-"""What is told of the whole database: devices, rollouts and models by fleet, and what is stored. It only reads.
+"""What is reported of the whole database: devices, rollouts and models by fleet, and what is stored. It only reads.
 
 Fleets are bounded: those with the most devices by their names, all others together as OTHER.
 """

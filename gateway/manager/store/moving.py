@@ -47,7 +47,6 @@ _ARCHIVE, _MODEL = "archive", "model"
 _MADE = {FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", LOCK, _ARCHIVE, _MODEL}
 """What a backup makes in its temporary folder."""
 
-_DAMAGES = (tarfile.TarError, sqlite3.Error, zlib.error, gzip.BadGzipFile, EOFError, ValueError, KeyError, TypeError)
 _Seen = dict[str, dict[str, Any]]
 """Name in the archive -> size in bytes and SHA-1 in hex."""
 

@@ -95,7 +95,7 @@ def test_the_managers_database_is_deleted(alone: Cluster, callers: Callers, then
         (alone.data / "copy").rename(file)
     until_status(callers, 503, len(DEVICES))
     assert asked(alone.managers[0], "/healthz") == 503
-    assert "was deleted or replaced" in alone.log
+    until(lambda: "was deleted or replaced" in alone.log, lambda: alone.log)
     (aside / FILE).replace(file)
     until_more(callers, 2 * len(DEVICES))
     finish(alone, callers)

@@ -5,8 +5,6 @@ compares both. A new one is named by the number after the newest, and adds only 
 without: several programs may use one database of PostgreSQL while they are replaced one by one.
 """
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection
 
 HEAD = "0001"
@@ -15,6 +13,9 @@ HEAD = "0001"
 
 def upgrade(connection: Connection, revision: str = HEAD) -> None:
     """Brings the database to that revision, in the caller's transaction; `connection` must be in one."""
+    from alembic import command
+    from alembic.config import Config
+
     assert connection.in_transaction()
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "gateway.manager.store:migrations")

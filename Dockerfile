@@ -9,7 +9,7 @@ WORKDIR /src
 # Dependencies have a layer of their own: a change of the project does not install them again.
 COPY pyproject.toml constraints.txt ./
 RUN mkdir gateway device_sdk && touch README.md LICENSE gateway/__init__.py device_sdk/__init__.py \
-    && /opt/edge-gateway/bin/python -m pip install --no-cache-dir -c constraints.txt . \
+    && /opt/edge-gateway/bin/python -m pip install --no-cache-dir -c constraints.txt '.[postgresql]' \
     # botocore knows every service of AWS; these are the ones that the gateway or its credentials use.
     && cd /opt/edge-gateway/lib/python3*/site-packages/botocore/data \
     && find . -mindepth 1 -maxdepth 1 -type d \

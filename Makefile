@@ -33,19 +33,20 @@ lint: .venv/test.stamp ## linter, formatter, imports and types alone
 	$(BIN)/mypy
 
 coverage: .venv/test.stamp ## every branch of what decides has a test, 10 s
-	$(BIN)/coverage run -m pytest -q tests/unit/core tests/unit/protocol tests/unit/cloud/test_availability.py
+	$(BIN)/coverage run -m pytest -q tests/unit/core tests/unit/protocol tests/unit/cloud/test_availability.py tests/unit/manager/history
 	$(BIN)/coverage report
 
 faults: .venv/test.stamp ## fault scenarios in full size, 1 h; ARGS="-k outage" chooses
 	FAULTS=full $(BIN)/python -m pytest -o faulthandler_timeout=5400 tests/faults $(ARGS)
 
-bench: .venv/test.stamp ## the gateway beside a paho+boto3 loop, in one run
+bench: .venv/test.stamp ## gateway beside a paho+boto3 loop, in one run; then the manager
 	$(BIN)/python tests/benchmarks/bench_gateway.py $(ARGS)
 	$(BIN)/python tests/benchmarks/bench_latency.py
 	$(BIN)/python tests/benchmarks/bench_plans.py
 	$(BIN)/python tests/benchmarks/bench_memory.py
 	$(BIN)/python tests/benchmarks/bench_files.py
 	$(BIN)/python tests/benchmarks/bench_acl.py
+	$(BIN)/python tests/benchmarks/bench_manager.py
 
 budgets: .venv/test.stamp ## what the SDK costs a board, beside its ceilings and goals
 	$(BIN)/python -m tests.device.budgets.sdk_budgets

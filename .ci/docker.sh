@@ -45,6 +45,11 @@ begin_images() {
         images+=("$GATEWAY_TEST_MOSQUITTO_IMAGE")
         begin "full: image of Mosquitto" .ci/image "$GATEWAY_TEST_MOSQUITTO_IMAGE"
     fi
+    if [ -z "${GATEWAY_TEST_POSTGRES_IMAGE:-}" ]; then
+        export GATEWAY_TEST_POSTGRES_IMAGE="gateway-test/postgres:$$"
+        images+=("$GATEWAY_TEST_POSTGRES_IMAGE")
+        begin "full: image of PostgreSQL" .ci/postgres "$GATEWAY_TEST_POSTGRES_IMAGE"
+    fi
     if [ -z "${GATEWAY_TEST_BASE:-}" ]; then
         export GATEWAY_TEST_BASE="gateway-test/base:$$"
         images+=("$GATEWAY_TEST_BASE")

@@ -128,6 +128,8 @@ class FileError(GatewayError):
 
 def printable(text: str, replacement: str = "?") -> str:
     """Replace characters that are not printable, so that `text` cannot control a terminal."""
+    if text.isprintable():
+        return text
     return "".join(character if character.isprintable() else replacement for character in text)
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.errors import GatewayError
+from gateway.ownership import make_file
 
 FILE = "lock"
 RETRY_INTERVAL = 0.05
@@ -29,8 +30,9 @@ class FolderLock:
     def __init__(self, folder: Path, wait: float = 0.0) -> None:
         path = folder / FILE
         try:
+            make_file(path, 0o644)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except PermissionError:  # root has made it: it can be locked all the same
+        except PermissionError:  # of another user: it can be locked all the same
             self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             self._lock(time.monotonic() + wait)

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, settings
 
 from gateway.demo.brokers.discovery import Broker
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests.support import brokers, needs, processes
+from gateway.manager.store import Place, Store
+from tests.support import brokers, needs, processes, stores
 from tests.support.brokers import SessionBroker
+from tests.support.postgres import PgBouncer, Postgres, PostgresContainer, new_database
 
 SESSION_BROKER = pytest.StashKey[SessionBroker]()
 BROKER = pytest.StashKey[set[str]]()
@@ -101,6 +103,69 @@ def own_mosquitto(tmp_path: Path) -> Iterator[Mosquitto]:
     directory.mkdir()
     with brokers.own_mosquitto(directory) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One server for all tests of this process, which none of them stops. Each test has a database of its own in it."""
+    with Postgres(tmp_path_factory.mktemp("postgres")) as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """An empty database."""
+    with new_database(postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[Postgres]:
+    """A running server of the test's own, that it may stop, kill and start again."""
+    with Postgres(tmp_path / "postgres") as server:
+        yield server
+
+
+@pytest.fixture
+def pgbouncer(postgres: Postgres, tmp_path: Path) -> Iterator[PgBouncer]:
+    """PgBouncer in transaction mode before the server of all tests."""
+    with PgBouncer(tmp_path / "pgbouncer", postgres) as pooler:
+        yield pooler
+
+
+@pytest.fixture
+def pgbouncer_url(pgbouncer: PgBouncer) -> Iterator[str]:
+    """An empty database, by way of PgBouncer."""
+    with new_database(pgbouncer) as url:
+        yield url
+
+
+@pytest.fixture(params=stores.ENGINES)
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Of an Edge Manager's store, in each engine; nothing is there yet."""
+    url = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
+    return Place(tmp_path, url)
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    """An Edge Manager's store, in each engine, with its tables empty."""
+    with stores.open_place(place) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def postgres_container() -> Iterator[PostgresContainer]:
+    """The oldest version that is supported, for tests with the marker `container`."""
+    with PostgresContainer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_container_url(postgres_container: PostgresContainer) -> Iterator[str]:
+    """An empty database of the oldest version that is supported."""
+    with new_database(postgres_container) as url:
+        yield url
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -22,7 +22,7 @@ from gateway.demo.observers import RecordingProxy, TopicObserver, recording_prox
 from gateway.demo.processes import FLEET, LISTENING, SUBSCRIBED, DemoError
 from gateway.demo.screen import DeviceRow, Screen
 from gateway.demo.tracker import Tracker, differences, missing_step, result_of
-from gateway.manager import device_reports, open_database
+from gateway.manager import Place, device_reports, open_store
 
 STEP_TIMEOUT = 12.0
 """Seconds. Without a fault a step takes one to three."""
@@ -159,7 +159,8 @@ class Scenario:
 
     def _reports(self) -> dict[str, Any]:
         """The manager's records, by device."""
-        with contextlib.closing(open_database(self._folder / "manager", create=False)) as store:
+        place = Place(self._folder / "manager")
+        with contextlib.closing(open_store(place, create=False, read_only=True)) as store:
             return {each["device"]: each for each in device_reports(store, time.time(), FLEET)}
 
     def _row(self, name: str, report: dict[str, Any], deployment: str) -> DeviceRow:

@@ -12,14 +12,22 @@ class ManagerError(GatewayError):
     """The operator's fault: a command that cannot be carried out. Its text is one line: what, and what is right."""
 
 
-class ApiError(GatewayError):
-    """An error of the Edge API: `code` as AWS names it, `status` as AWS gives it with that code."""
+class StoreUnavailable(ManagerError):
+    """The database is away, locked, full or read-only: nothing of the call is stored, and it may succeed later."""
 
-    def __init__(self, code: str, message: str, status: int = 400) -> None:
+
+class ApiError(GatewayError):
+    """An error of the Edge API: `code` as AWS names it, `status` as AWS gives it with that code.
+
+    `headers`: of the response.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 400, headers: dict[str, str] | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
         self.status = status
+        self.headers = headers or {}
 
     def body(self) -> dict[str, str]:
         """The JSON of the response. The service model spells the member of InternalServiceException with a capital."""

@@ -7,6 +7,7 @@ import asyncio
 import ipaddress
 import json
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -37,7 +38,18 @@ def read_access_key(key_id: str | None, secret_file: Path | None) -> AccessKey |
 def serve_until_signal(config: ServerConfig) -> None:
     """Serves until SIGTERM or SIGINT, then ends requests in flight and returns. Raises ManagerError and OSError."""
     configure_log()
+    _raise_open_files()
     asyncio.run(_serve(config))
+
+
+def _raise_open_files() -> None:
+    """To the most that this user may have: each connection is an open file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        except (OSError, ValueError):
+            pass  # macOS says "unlimited" and means less
 
 
 async def _serve(config: ServerConfig) -> None:
@@ -53,9 +65,13 @@ async def _serve(config: ServerConfig) -> None:
 def _print_start_line(url: str, config: ServerConfig) -> None:
     signed = config.access_key is not None
     if sys.stdout is not None and sys.stdout.isatty():  # None: it was closed at the start
-        line = f"Edge Manager on {url}, data in {config.data}, signatures {'checked' if signed else 'not checked'}"
+        line = (
+            f"Edge Manager on {url}, data in {config.place.data}, signatures {'checked' if signed else 'not checked'}"
+        )
     else:
-        line = json.dumps({"event": "listening", "url": url, "data": str(config.data.resolve()), "signed": signed})
+        line = json.dumps(
+            {"event": "listening", "url": url, "data": str(config.place.data.resolve()), "signed": signed}
+        )
     try:
         typer.echo(line)
     except OSError as error:

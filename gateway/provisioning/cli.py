@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gateway.errors import ProvisioningError, explain
-from gateway.manager import DEFAULT_DATA
+from gateway.manager import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
     from gateway.protocol import Device
@@ -37,6 +37,16 @@ app = typer.Typer(name="devices", help="The site's identities: who may connect t
 SiteOption = Annotated[Path, typer.Option("--site", envvar="EDGE_SITE", help="The folder of the site's identities.")]
 ManagerDataOption = Annotated[
     Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")
+]
+ManagerDatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        envvar="EDGE_MANAGER_DATABASE",
+        show_envvar=False,
+        help="The manager's PostgreSQL, or EDGE_MANAGER_DATABASE.",
+    ),
 ]
 NoRegisterOption = Annotated[bool, typer.Option("--no-register", help="Do not change the Edge Manager.")]
 OptionalFleetArgument = Annotated[
@@ -129,6 +139,7 @@ def add(
     no_register: NoRegisterOption = False,
     site: SiteOption = DEFAULT_SITE,
     data: ManagerDataOption = DEFAULT_DATA,
+    database: ManagerDatabaseOption = None,
 ) -> None:
     """Give devices a credential at the broker and a file for their boards, and register them at the manager.
 
@@ -143,7 +154,8 @@ def add(
         chosen = _chosen(fleet, devices, csv)
         if show and len(chosen) != 1:
             raise ProvisioningError(f"--print prints the board file of one device, and here are {len(chosen)}")
-        with commands.open_site(site, None if no_register else data, now) as (inventory, manager):
+        place = None if no_register else Place(data, database)
+        with commands.open_site(site, place, now) as (inventory, manager):
             address = AdvertisedBroker(inventory.hosts[0]) if broker is None else AdvertisedBroker.parse(broker)
             kind: CredentialKind = "certificate" if certificate else "password"
             request = CredentialRequest(kind, address, now + timedelta(days=days), renew)
@@ -164,6 +176,7 @@ def remove(
     no_register: NoRegisterOption = False,
     site: SiteOption = DEFAULT_SITE,
     data: ManagerDataOption = DEFAULT_DATA,
+    database: ManagerDatabaseOption = None,
 ) -> None:
     """Revoke devices' credentials, deregister them, and delete their board files. A second call changes nothing.
 
@@ -173,7 +186,8 @@ def remove(
 
     with _exit_on_error():
         chosen = _chosen(fleet, devices, csv)
-        with commands.open_site(site, None if no_register else data, datetime.now(UTC)) as (inventory, manager):
+        place = None if no_register else Place(data, database)
+        with commands.open_site(site, place, datetime.now(UTC)) as (inventory, manager):
             done = commands.remove(inventory, manager, chosen)
     _report(done, "deregistered", "was not registered")
     if any("certificate" in each.message for each, _ in done):
@@ -186,11 +200,13 @@ def list_devices(
     no_register: Annotated[bool, typer.Option("--no-register", help="Do not ask the Edge Manager.")] = False,
     site: SiteOption = DEFAULT_SITE,
     data: ManagerDataOption = DEFAULT_DATA,
+    database: ManagerDatabaseOption = None,
 ) -> None:
     """List all devices of the site and of the manager, with their credentials."""
     from gateway.provisioning import commands
 
-    opened = commands.read_site(site, None if no_register else data, datetime.now(UTC))
+    place = None if no_register else Place(data, database)
+    opened = commands.read_site(site, place, datetime.now(UTC))
     with _exit_on_error(), opened as (inventory, manager):
         listings = commands.list_devices(inventory, manager)
     if as_json:

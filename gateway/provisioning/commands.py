@@ -5,14 +5,13 @@ nothing.
 """
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.errors import ProvisioningError, explain
-from gateway.manager import Database, ManagerError, open_database
+from gateway.errors import ProvisioningError
+from gateway.manager import ManagerError, Place, Store, StoreUnavailable, Transaction, open_store
 from gateway.protocol import Device
 from gateway.provisioning import atomic_files, conversion, credentials, site
 from gateway.provisioning.acl_file import AclFile
@@ -49,8 +48,8 @@ class DeviceListing:
 
 
 @contextlib.contextmanager
-def open_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[DeviceInventory, Database | None]]:
-    """Lock a site. The manager's store in `data` is opened too, whether the manager runs or not; `data` None: none is.
+def open_site(root: Path, place: Place | None, now: datetime) -> Iterator[tuple[DeviceInventory, Store | None]]:
+    """Lock a site. The manager's store is opened too, whether the manager runs or not; `place` None: none is.
 
     Raises ProvisioningError if one cannot be used.
     """
@@ -58,28 +57,28 @@ def open_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[De
     with contextlib.ExitStack() as stack:
         stack.enter_context(atomic_files.locked(folder.ca))
         inventory = DeviceInventory(folder, now)
-        yield inventory, None if data is None else stack.enter_context(_open_manager(data))
+        yield inventory, None if place is None else stack.enter_context(_open_manager(place))
 
 
 @contextlib.contextmanager
-def read_site(root: Path, data: Path | None, now: datetime) -> Iterator[tuple[DeviceInventory, Database | None]]:
+def read_site(root: Path, place: Place | None, now: datetime) -> Iterator[tuple[DeviceInventory, Store | None]]:
     """As `open_site`, to read alone: it writes nothing and needs no right to. Each file is read as it is then."""
     with contextlib.ExitStack() as stack:
         inventory = DeviceInventory(Site(root), now, read_only=True)
-        yield inventory, None if data is None else stack.enter_context(_open_manager(data, read_only=True))
+        yield inventory, None if place is None else stack.enter_context(_open_manager(place, read_only=True))
 
 
 @contextlib.contextmanager
-def _open_manager(data: Path, read_only: bool = False) -> Iterator[Database]:
+def _open_manager(place: Place, read_only: bool = False) -> Iterator[Store]:
     try:
-        with contextlib.closing(open_database(data, create=False, read_only=read_only)) as store:
+        with contextlib.closing(open_store(place, create=False, read_only=read_only)) as store:
             yield store
+    except StoreUnavailable as error:
+        raise ProvisioningError(str(error)) from error
     except ManagerError as error:
         raise ProvisioningError(
             f"{error}; or --no-register, where the devices are registered at another Edge Manager"
         ) from error
-    except sqlite3.Error as error:
-        raise ProvisioningError(explain(error, f"the manager's data in {data}")) from error
 
 
 def init(
@@ -180,7 +179,7 @@ def _new_acl(root: str) -> AclFile:
 
 def add(
     inventory: DeviceInventory,
-    manager: Database | None,
+    manager: Store | None,
     devices: Sequence[Device],
     request: CredentialRequest,
     now: datetime,
@@ -193,24 +192,44 @@ def add(
     # Registration is last: the manager would wait for a registered device that cannot connect.
     if manager is None:
         return [(each, None) for each in results]
-    return [(each, manager.register(each.device.fleet, each.device.name, now.timestamp())) for each in results]
+    new = _register(manager, devices, now.timestamp())
+    return [(each, each.device in new) for each in results]
+
+
+def _register(manager: Store, devices: Sequence[Device], now: float) -> set[Device]:
+    """Those that were not registered."""
+    fleets: dict[str, list[str]] = {}
+    for device in devices:
+        fleets.setdefault(device.fleet, []).append(device.name)
+
+    def register(transaction: Transaction) -> set[Device]:
+        return {
+            Device(fleet, name) for fleet, names in fleets.items() for name in transaction.register(fleet, names, now)
+        }
+
+    return manager.write(register)
 
 
 def remove(
-    inventory: DeviceInventory, manager: Database | None, devices: Sequence[Device]
+    inventory: DeviceInventory, manager: Store | None, devices: Sequence[Device]
 ) -> list[tuple[CredentialResult, bool | None]]:
     """For each device the result, and whether it was registered (None: no manager)."""
     results = [credentials.remove(inventory, device) for device in devices]
     inventory.commit()
-    was_registered = [None if manager is None else manager.deregister(each.fleet, each.name) for each in devices]
+    was_registered = [None if manager is None else _deregister(manager, each) for each in devices]
     for device in devices:
         inventory.delete_board_file(device)
     return list(zip(results, was_registered, strict=True))
 
 
-def list_devices(inventory: DeviceInventory, manager: Database | None) -> list[DeviceListing]:
+def _deregister(manager: Store, device: Device) -> bool:
+    return manager.write(lambda transaction: transaction.deregister(device.fleet, device.name))
+
+
+def list_devices(inventory: DeviceInventory, manager: Store | None) -> list[DeviceListing]:
     """All devices of the site and of the manager, in order of their names."""
-    registered = set() if manager is None else {Device(fleet, name) for fleet, name, _ in manager.devices()}
+    rows = [] if manager is None else manager.read(lambda transaction: transaction.devices())
+    registered = {Device(fleet, name) for fleet, name, _ in rows}
     return [
         _listing(inventory, device, None if manager is None else device in registered)
         for device in in_order(inventory.devices() | registered)

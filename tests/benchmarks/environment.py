@@ -5,6 +5,7 @@ Every process is the benchmark's own and ends with it; all is on loopback.
 
 import json
 import os
+import platform
 import socket
 import subprocess
 import sys
@@ -104,11 +105,12 @@ class Service:
 
 @dataclass(frozen=True)
 class Environment:
-    """A broker and a service, and a folder for what the systems keep."""
+    """A broker and a service, and a folder for what the systems keep. `gateway`: the program that `reader` starts."""
 
     port: int
     service: Service
     folder: Path
+    gateway: tuple[str, ...] = (sys.executable, "-m", "gateway")
 
     @contextmanager
     def reader(self, system: str, **settings: str) -> Iterator[subprocess.Popen[str]]:
@@ -119,7 +121,7 @@ class Environment:
             "GATEWAY_MQTT_URL": f"mqtt://127.0.0.1:{self.port}",
             **{"GATEWAY_STATE_DIR": f"{self.folder}/state", "GATEWAY_HTTP_PORT": "0"},
         }
-        command = [sys.executable, "-m", "gateway", "run"]
+        command = [*self.gateway, "run"]
         if system == "loop":
             command = [*module("baseline_loop"), "127.0.0.1", str(self.port)]
         with process(*command, **variables | settings) as child:
@@ -219,6 +221,21 @@ def cpu(pid: int) -> float:
     """Seconds of CPU that a process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine(folder: Path) -> dict[str, str]:
+    """What a figure depends on besides the code; `folder`: where the systems keep their data."""
+    processor = Path("/proc/cpuinfo").read_text().partition("model name")[2].partition(":")[2].partition("\n")[0]
+    mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    inside = [(point, kind) for point, kind in mounts if folder.resolve().is_relative_to(point)]
+    return {
+        "processor": processor.strip() or platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0))),
+        "load before": f"{os.getloadavg()[0]:.1f}",
+        "kernel": platform.release(),
+        "Python": platform.python_version(),
+        "file system": max(inside, key=lambda each: len(each[0]))[1] if inside else "unknown",
+    }
 
 
 def megabytes(size: int) -> float:

@@ -5,12 +5,16 @@ Killed with -9 in between, the manager has what it accepted, and the gateway wha
 
 import hashlib
 import signal
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
+from gateway.manager.store import FILE, Place, open_store
 from tests.integration.testbed import Testbed, gateway_before
 from tests.support.manager_process import Manager
 from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import digest
+from tests.support.stores import stored_samples
 
 MODEL = b"not a real model, but its bytes are counted and summed" * 100
 
@@ -81,3 +85,23 @@ def test_a_device_that_is_not_registered_and_then_is(testbed: Testbed, manager: 
     manager.run("register", testbed.fleet, "d")
     device.heartbeat(LAYOUT, EPOCH, None, None, None, None, 2)
     assert device.ack(2) == (0, "")
+
+
+def test_the_managers_database_is_away_for_a_while(testbed: Testbed, manager: Manager) -> None:
+    """Another process holds its lock for longer than a call waits: each heartbeat is acked later, and all are kept."""
+    manager.run("register", testbed.fleet, "d")
+    gateway, device = gateway_before(manager, testbed), testbed.device("d")
+    device.hello(TAG, LAYOUT, EPOCH)
+    device.numbered(1)
+    assert device.ack(1) == (0, "")
+    numbers = range(1, 301)
+    with closing(sqlite3.connect(manager.data / FILE, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        device.numbered(*numbers[1:])
+        event = "a call to Edge Manager failed and is retried; messages stay queued at the broker"
+        assert "ServiceUnavailable" in str(gateway.wait_for_log(event))
+    assert {device.ack(number) for number in numbers[1:]} == {(0, "")}
+    assert manager.state_of(testbed.fleet)["accepted"] >= 1
+    with closing(open_store(Place(manager.data), create=False, read_only=True)) as store:
+        [samples] = store.read(stored_samples).values()
+    assert {value for _, value in samples} == set(numbers)

@@ -66,8 +66,8 @@ def external_broker(url: str) -> ExternalBroker:
     )
 
 
-def no_container() -> str | None:
-    """Why no container can be had: None where one can. Pulls the image where it must."""
+def no_container(image: str = IMAGE) -> str | None:
+    """Why no container of the image can be had: None where one can. Pulls it where it must."""
     import docker
     from docker.errors import DockerException, ImageNotFound
 
@@ -78,11 +78,11 @@ def no_container() -> str | None:
     try:
         client.ping()
         try:
-            client.images.get(IMAGE)
+            client.images.get(image)
         except ImageNotFound:
-            client.images.pull(IMAGE)
+            client.images.pull(image)
     except DockerException as error:
-        return f"no image {IMAGE}: {error}"
+        return f"no image {image}: {error}"
     finally:
         client.close()
     return None

@@ -330,7 +330,7 @@ def _journalctl(words: list[str], workspace: Workspace) -> None:
 
 
 def _units(names: list[str]) -> None:
-    known = {path.stem for path in ROOT.glob("gateway/**/*.service")} | {"mosquitto"}
+    known = {path.stem for path in ROOT.glob("gateway/**/*.service")} | {"mosquitto", "prometheus"}
     if unknown := {each.removesuffix(".service") for each in names} - known:
         raise Wrong(f"there is no unit {' '.join(sorted(unknown))}")
 
@@ -398,7 +398,9 @@ CHECKS: dict[str, Callable[[list[str], Workspace], None]] = {
     "python3": _python,
     "systemctl": _systemctl,
     **dict.fromkeys(
-        "cd chmod chown curl echo git mosquitto mosquitto_pub mosquitto_sub printf rm tar test umask xxd".split(),
+        (
+            "cd chmod chown curl echo git mosquitto mosquitto_pub mosquitto_sub printf promtool rm tar test umask xxd"
+        ).split(),
         _of_the_system,
     ),
 }

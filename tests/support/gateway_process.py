@@ -118,6 +118,11 @@ class GatewayProcess:
         self._running.send_signal(signal.SIGCONT)
 
     @property
+    def pages(self) -> str:
+        """The URL of its status pages, with a last slash."""
+        return self._pages
+
+    @property
     def pid(self) -> int:
         return self._running.pid
 

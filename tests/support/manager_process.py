@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,11 @@ WITHIN_S = 29.0
 
 @dataclass
 class Manager:
-    """One data directory, and at most one process that serves it."""
+    """One data directory, and at most one process that serves it. `database`: the URL of a PostgreSQL."""
 
     data: Path
     options: list[str] = field(default_factory=list)
+    database: str | None = None
     process: subprocess.Popen[str] | None = None
     url: str = ""
 
@@ -32,7 +35,9 @@ class Manager:
         """Returns once the process listens, which its first line says."""
         arguments = [*COMMAND, "serve", "--data", str(self.data), "--port", "0", *self.options]
         with (self.data.parent / "log").open("a") as log:
-            self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=environment())
+            self.process = subprocess.Popen(
+                arguments, stdout=subprocess.PIPE, stderr=log, text=True, env=self._environment()
+            )
         first = json.loads(line(self.process, "URL of the manager") or '{"event": "the end"}')
         assert first["event"] == "listening", f"{first}; {(self.data.parent / 'log').read_text()}"
         self.url = first["url"]
@@ -60,10 +65,27 @@ class Manager:
 
     def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """One command on the data directory."""
-        options = environment(EDGE_MANAGER_DATA=str(self.data))
-        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, env=options, timeout=WITHIN_S)
+        command, where = [*COMMAND, *arguments], self._environment()
+        done = subprocess.run(command, capture_output=True, text=True, env=where, timeout=WITHIN_S)
         assert done.returncode == status, done.stderr
         return done
+
+    def _environment(self) -> dict[str, str]:
+        database = {} if self.database is None else {"EDGE_MANAGER_DATABASE": self.database}
+        return environment(EDGE_MANAGER_DATA=str(self.data), **database)
+
+    def page(self, path: str) -> int:
+        """The status of a page."""
+        try:
+            with urllib.request.urlopen(self.url + path, timeout=WITHIN_S) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
+
+    @property
+    def log(self) -> str:
+        return (self.data.parent / "log").read_text()
 
     def status(self) -> Any:
         return json.loads(self.run("status", "--json").stdout)

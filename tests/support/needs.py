@@ -26,6 +26,10 @@ DEBIAN = {
     "mosquitto_passwd": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",
     "openssl": "openssl",
+    "pgbouncer": "pgbouncer",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
+    "setpriv": "util-linux",
     "systemd-analyze": "systemd",
     "xxd": "xxd",
 }

@@ -3,6 +3,14 @@
 `validation` is not named here: it imports botocore, which `edge-gateway --help` must not load.
 """
 
-from gateway.manager.api.deployments import DeviceDeployment, ModelDefinition, in_force, is_deployed, undo_definitions
-from gateway.manager.api.device_status import LatestValues, latest_values
-from gateway.manager.api.liveness import Announced, Liveness, State, judge
+from gateway.manager.api.deployments import (
+    POLICIES,
+    DeviceDeployment,
+    ModelDefinition,
+    in_force,
+    is_deployed,
+    undo_definitions,
+)
+from gateway.manager.api.device_state import DeviceRecord
+from gateway.manager.api.device_status import LatestValues, MetricKey, ModelTimes, Sample, latest_values, to_us
+from gateway.manager.api.liveness import STATES, Announced, Liveness, State, judge

@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
+"""The values of FailureHandlingPolicy."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelDefinition:

@@ -15,6 +15,10 @@ LONGEST = 10 * 365 * 86_400.0
 """More seconds than that are no announcement."""
 
 
+STATES = ("connected", "asleep", "silent", "gone", "never heard", "not announced")
+"""The words of `judge`."""
+
+
 class State(IntEnum):
     """The value of the metric `state`."""
 
@@ -25,8 +29,10 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """`seconds`: within which a device that is connected sends a heartbeat, or one that is asleep is back; None: not
-    said. `at`: Unix seconds."""
+    """What the device or its broker said last, `at` (Unix seconds).
+
+    `seconds`: within which one that is connected sends a heartbeat, or one that is asleep is back; None: not said.
+    """
 
     state: State
     seconds: float | None
@@ -35,8 +41,10 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Liveness:
-    """`state`: one of `judge`'s words. `since`: of a device that is gone, asleep or silent; `until`: of one that is
-    asleep. Times in Unix seconds; `seconds`: as announced; None: not known."""
+    """`state`: one of STATES. `since`: of a device that is gone, asleep or silent; `until`: of one that is asleep.
+
+    Times in Unix seconds; `seconds`: as announced; None: not known.
+    """
 
     state: str
     since: float | None = None
@@ -62,10 +70,21 @@ def judge(announced: Announced | None, newest: float | None, now: float) -> Live
     at, seconds = announced.at, announced.seconds
     if announced.state is State.GONE:
         return Liveness("gone", since=at, seconds=seconds)
-    asleep = announced.state is State.ASLEEP
-    heard = at if asleep else max(at, newest or at)
-    if seconds is not None and now > heard + seconds + max(seconds * TOLERANCE, LEAST_TOLERANCE):
-        return Liveness("silent", since=heard, seconds=seconds)
-    if asleep:
+    end = due(announced, newest)
+    if end is not None and now > end:
+        return Liveness("silent", since=_heard(announced, newest), seconds=seconds)
+    if announced.state is State.ASLEEP:
         return Liveness("asleep", since=at, until=None if seconds is None else at + seconds, seconds=seconds)
     return Liveness("connected", seconds=seconds)
+
+
+def due(announced: Announced | None, newest: float | None) -> float | None:
+    """The time after which the device is silent; None: nothing says it."""
+    if announced is None or announced.state is State.GONE or announced.seconds is None:
+        return None
+    late = max(announced.seconds * TOLERANCE, LEAST_TOLERANCE)
+    return _heard(announced, newest) + announced.seconds + late
+
+
+def _heard(announced: Announced, newest: float | None) -> float:
+    return announced.at if announced.state is State.ASLEEP else max(announced.at, newest or announced.at)

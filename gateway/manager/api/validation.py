@@ -3,27 +3,39 @@
 Required members, types, lengths, patterns and enums come from the model that botocore ships; none is repeated here.
 A wrong type is a SerializationException, a broken limit a ValidationException, in AWS's words. This file never performs
 an operation, and takes no time that grows faster than the input.
+
+Each operation has two ways. msgspec decodes into structures that are made from the model: a tenth of the time, and it
+accepts nothing that the checks do not accept. What it does not accept goes through the checks: they decide, and say
+what is wrong. A property test holds the two together.
 """
 
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, cast
+from operator import attrgetter
+from typing import Annotated, Any, Literal, cast
 
+import msgspec
 from botocore.loaders import Loader
 from botocore.model import ListShape, ServiceModel, Shape, StructureShape
 
 from gateway.manager.errors import ApiError, serialization_error, validation_error
 
+INTEGERS = msgspec.Meta(ge=-(2**63), le=2**63 - 1)
+"""What msgspec may take for a number without a fraction; the checks decide about larger ones."""
 EARLIEST = -62135596800.0
 """Unix seconds of 0001-01-01: the earliest date that an SDK can show."""
 LATEST = 253402300799.0
 """Unix seconds of 9999-12-31T23:59:59."""
+MAX_PARTS = 250_000
+"""Members and elements of one input at most: four times as many as are in the largest call of the gateway."""
 MAX_REPORTED = 10
 """An error names at most so many mistakes: its size must not grow with the input."""
+MAX_KNOWN = 4096
+"""So many combinations of texts are kept for each structure of the model, and not matched with its patterns again."""
 
 
 @dataclass(slots=True)
@@ -78,16 +90,6 @@ def is_number(value: object) -> bool:
 def load_service_model() -> ServiceModel:
     """The service model that the installed botocore ships."""
     return ServiceModel(Loader().load_service_model("sagemaker-edge", "service-2"), "sagemaker-edge")
-
-
-def compile_operations(service: ServiceModel) -> Mapping[str, Check]:
-    """Operation name -> the check of its input."""
-    checks = {}
-    for name in service.operation_names:
-        shape = service.operation_model(name).input_shape
-        if shape is not None:
-            checks[name] = compile_shape(shape)
-    return checks
 
 
 def compile_shape(shape: Shape) -> Check:
@@ -174,11 +176,119 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
-def parse_input(check: Check, body: bytes) -> dict[str, Any]:
+def _make_type(shape: Shape) -> Any:
+    """What msgspec decodes into: with all limits but the patterns. A null member is its default, and so left out."""
+    if isinstance(shape, StructureShape):
+        required = shape.required_members
+        members = [(name, _make_type(member), name in required) for name, member in shape.members.items()]
+        return msgspec.defstruct(
+            shape.name,
+            [(name, type_) if needed else (name, type_ | None, None) for name, type_, needed in members],
+            kw_only=True,
+            omit_defaults=True,
+            forbid_unknown_fields=True,
+            gc=False,
+        )
+    if isinstance(shape, ListShape):
+        return list[_make_type(shape.member)]  # type: ignore[misc]
+    if shape.type_name == "string":
+        limits: Mapping[str, Any] = shape.metadata
+        if "enum" in limits:
+            return Literal[tuple(limits["enum"])]
+        return Annotated[str, msgspec.Meta(min_length=limits.get("min"), max_length=limits.get("max"))]
+    times = msgspec.Meta(ge=math.ceil(EARLIEST), le=math.floor(LATEST))
+    return {
+        "double": Annotated[int, INTEGERS] | float,
+        "timestamp": Annotated[int, times] | Annotated[float, times],
+    }[shape.type_name]
+
+
+class PatternCheck:
+    """Whether the strings of structures of one shape, and of all below them, match the model's patterns.
+
+    Names come again in nearly every call, and a look into a set takes a fourth of the time of a match.
+    """
+
+    def __init__(self, shape: StructureShape) -> None:
+        patterns = {name: member.metadata["pattern"] for name, member in shape.members.items() if _has_pattern(member)}
+        self._matchers = [re.compile(pattern).fullmatch for pattern in patterns.values()]
+        # One name alone would be returned without a tuple.
+        self._texts = attrgetter(*patterns, *["__class__"] * (2 - len(patterns)))
+        self._known: set[tuple[str | None, ...]] = set()
+        self._below: list[tuple[Callable[[object], Any], bool, PatternCheck]] = []
+        for name, member in shape.members.items():
+            inner = member.member if isinstance(member, ListShape) else member
+            if isinstance(inner, StructureShape):
+                self._below.append((attrgetter(name), inner is member, PatternCheck(inner)))
+
+    def __call__(self, structures: Sequence[msgspec.Struct]) -> bool:
+        if not self._known.issuperset(map(self._texts, structures)) and not self._match(structures):
+            return False
+        for member_of, single, check in self._below:
+            for structure in structures:
+                inner = member_of(structure)
+                if inner and not check((inner,) if single else inner):
+                    return False
+        return True
+
+    def _match(self, structures: Sequence[msgspec.Struct]) -> bool:
+        for texts in map(self._texts, structures):
+            if texts not in self._known:
+                for fullmatch, text in zip(self._matchers, texts, strict=False):
+                    if text is not None and not fullmatch(text):
+                        return False
+                if len(self._known) >= MAX_KNOWN:
+                    self._known.clear()
+                self._known.add(texts)
+        return True
+
+
+def _has_pattern(shape: Shape) -> bool:
+    return shape.type_name == "string" and "pattern" in shape.metadata
+
+
+@dataclass(frozen=True, slots=True)
+class InputParser:
+    """The two ways of one operation.
+
+    `decode` raises msgspec.DecodeError; `patterns` says whether all patterns hold in what it returned.
+    """
+
+    check: Check
+    decode: Callable[[bytes], msgspec.Struct]
+    patterns: PatternCheck
+
+
+def compile_operations(service: ServiceModel) -> Mapping[str, InputParser]:
+    """Operation name -> the parser of its input."""
+    parsers = {}
+    for name in service.operation_names:
+        shape = service.operation_model(name).input_shape
+        if shape is not None:
+            decoder: msgspec.json.Decoder[msgspec.Struct] = msgspec.json.Decoder(_make_type(shape))
+            parsers[name] = InputParser(compile_shape(shape), decoder.decode, PatternCheck(shape))
+    return parsers
+
+
+def parse_input(parser: InputParser, body: bytes) -> dict[str, Any]:
     """The input in a request's body, checked, with only the members that the model has, and no null.
 
-    An empty body is an empty structure. Raises ApiError: SerializationException or ValidationException.
+    An empty body is an empty structure. Raises ApiError: SerializationException or ValidationException, or that it has
+    too many parts: a megabyte of small ones takes a hundred times as long as one of text.
     """
+    if len(body) > MAX_PARTS and sum(map(body.count, (b",", b"[", b"{"))) > MAX_PARTS:
+        raise ApiError("RequestEntityTooLargeException", f"the request has more than {MAX_PARTS:,} parts", 413)
+    try:
+        decoded = parser.decode(body)
+    except msgspec.DecodeError:
+        decoded = None
+    if decoded is None or not parser.patterns((decoded,)):
+        return check_input(parser.check, body)
+    return cast(dict[str, Any], msgspec.to_builtins(decoded))
+
+
+def check_input(check: Check, body: bytes) -> dict[str, Any]:
+    """`parse_input` by the checks alone."""
     value = _from_json(body) if body.strip() else {}
     errors = ValidationErrors()
     members = check(value, "", errors)

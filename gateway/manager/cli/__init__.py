@@ -1,3 +1,3 @@
-"""The commands `edge-gateway manager`. They must load neither aiohttp nor botocore before a command needs it."""
+"""The commands `edge-gateway manager`. They must not load botocore before a command needs it."""
 
 from gateway.manager.cli.main import app

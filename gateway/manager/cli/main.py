@@ -4,7 +4,7 @@
 error is one line on stderr and exit status 2.
 """
 
-import json
+import shlex
 import time
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +12,22 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import options, rollouts, tables
-from gateway.manager.cli.options import DataOption, DevicesArgument, FleetArgument, FleetFilter, JsonOption
-from gateway.manager.reports import device_reports
-from gateway.manager.rollouts.actions import check_names, require_device
-from gateway.manager.store import DEFAULT_DATA
+from gateway.manager.cli import history, moving, options, rollouts, tables
+from gateway.manager.cli.options import (
+    DatabaseOption,
+    DataOption,
+    DevicesArgument,
+    FleetArgument,
+    FleetFilter,
+    JsonOption,
+)
+from gateway.manager.errors import ManagerError
+from gateway.manager.place import DEFAULT_DATA, Place
 
+REGISTERED_AT_ONCE = 5000
+"""Devices of one transaction: calls of devices come between two."""
+SHOWN = 50
+"""Devices that `status` shows on a terminal."""
 HELP = "The embedded Edge Manager: a sagemaker-edge API and a model store."
 app = typer.Typer(name="manager", help=HELP, no_args_is_help=True)
 
@@ -30,6 +40,7 @@ def main_callback() -> None:
 @app.command()
 def serve(
     data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
     host: Annotated[str, typer.Option(envvar="EDGE_MANAGER_HOST", help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="EDGE_MANAGER_PORT", help="0 takes a free one and prints it.")] = 9470,
     access_key: Annotated[
@@ -45,67 +56,168 @@ def serve(
     ] = None,
     registered_ttl: Annotated[int, typer.Option(help="CacheTTL for a registered device, in seconds.")] = 300,
     unregistered_ttl: Annotated[int, typer.Option(help="CacheTTL for one that is not, in seconds.")] = 60,
-    power_safe: Annotated[bool, typer.Option(help="One fsync a call: a power cut loses nothing either.")] = False,
+    max_connections: Annotated[int, typer.Option(help="Connections at once; further ones get 503.")] = 4096,
+    history_days: Annotated[int, typer.Option(help="Days for which samples and devices' logs are kept.")] = 400,
+    history_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="The size of all samples on the disk, with K, M or G; the oldest go.")
+    ] = "2GB",
+    power_safe: Annotated[bool, typer.Option(hidden=True, help="Has no effect: a power cut loses nothing.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
-    from gateway.manager.http import ServerConfig  # aiohttp takes 10 MB, which the gateway must not pay
+    from gateway.manager.http import ServerConfig  # with botocore, for which other commands do not wait
     from gateway.manager.process import read_access_key, serve_until_signal
+    from gateway.manager.store import HistoryLimits
 
     with options.exit_on_error():
         config = ServerConfig(
-            data=data,
+            place=Place(data, database),
             host=host,
             port=port,
             access_key=read_access_key(access_key, secret_key_file),
             registered_ttl=registered_ttl,
             unregistered_ttl=unregistered_ttl,
-            power_safe=power_safe,
+            max_connections=max_connections,
+            history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
         )
         serve_until_signal(config)
 
 
 @app.command()
-def register(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA) -> None:
+def register(
+    fleet: FleetArgument,
+    devices: Annotated[
+        list[str] | None, typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file of names, one a line, in place of them; -: stdin.")
+    ] = None,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+) -> None:
     """Register devices in a fleet; to register one twice changes nothing."""
-    with options.open_data(data) as database:
-        check_names("FLEET", "DeviceFleetName", [fleet])
-        check_names("DEVICE", "DeviceName", devices)
-        for device in devices:
-            new = database.register(fleet, device, time.time())
-            typer.echo(f"{fleet}/{device} {'registered' if new else 'was registered already'}")
+    from gateway.manager.rollouts.actions import check_each
+
+    with options.open_data(Place(data, database)) as store:
+        if (file is None) == (not devices):
+            raise ManagerError("name the devices, or give --file; not both")
+        named = [("DEVICE", device) for device in devices or ()] if file is None else options.read_names(file, "DEVICE")
+        check_each("DeviceFleetName", [("FLEET", fleet)])
+        check_each("DeviceName", named)
+        names = [name for _, name in named]
+        known = 0
+        for start in range(0, len(names), REGISTERED_AT_ONCE):
+            part = names[start : start + REGISTERED_AT_ONCE]
+            new = store.write(lambda transaction: transaction.register(fleet, part, time.time()))  # noqa: B023
+            known += len(part) - len(new)
+            if file is None:
+                for device in part:
+                    typer.echo(f"{fleet}/{device} {'registered' if device in new else 'was registered already'}")
+    if file is not None:
+        typer.echo(f"{fleet}: {len(names) - known:,} registered, {known:,} were registered already")
 
 
 @app.command()
-def deregister(fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA) -> None:
-    """Deregister devices, and delete their state, deployments and results."""
-    with options.open_data(data) as database:
+def deregister(
+    fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA, database: DatabaseOption = None
+) -> None:
+    """Deregister devices, and delete their state, history, deployments and results."""
+    from gateway.manager.rollouts.actions import require_devices
+
+    with options.open_data(Place(data, database)) as store:
+        require_devices(store, fleet, devices)
         for device in devices:
-            require_device(database, fleet, device)
-        for device in devices:
-            database.deregister(fleet, device)
+            store.write(lambda transaction: transaction.deregister(fleet, device))  # noqa: B023
             typer.echo(f"{fleet}/{device} deregistered")
 
 
 @app.command("devices")
-def list_devices(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
+def list_devices(
+    fleet: FleetFilter = None,
+    as_json: JsonOption = False,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+) -> None:
     """List the registered devices."""
-    with options.read_data(data, fleet) as database:
-        rows = database.devices(fleet)
-    if as_json:
-        typer.echo(json.dumps([{"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows]))
-    else:
-        options.show(tables.devices_table(rows))
+    from gateway.manager.reports import device_rows
+
+    with options.read_data(Place(data, database), fleet) as store:
+        rows = options.guarded(device_rows(store, fleet))
+        if as_json:
+            options.write_json({"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows)
+        else:
+            options.show(tables.devices_table(rows))
 
 
 app.add_typer(rollouts.app)
+app.add_typer(history.app)
+app.add_typer(moving.app)
 
 
 @app.command("status")
-def show_status(fleet: FleetFilter = None, as_json: JsonOption = False, data: DataOption = DEFAULT_DATA) -> None:
-    """Show each device's newest metrics, models, deployments and results."""
-    with options.read_data(data, fleet) as database:
-        reports = device_reports(database, time.time(), fleet)
-    if as_json:
-        typer.echo(json.dumps(reports))
-    else:
-        options.show(tables.status_table(reports))
+def show_status(
+    fleet: FleetFilter = None,
+    summary: Annotated[
+        bool, typer.Option("--summary", help="How many devices each fleet has, by state and by version of models.")
+    ] = False,
+    state: Annotated[
+        str | None, typer.Option(help="Only devices in that state: silent, gone, asleep, connected, 'never heard', ...")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help=f"So many devices at most; else {SHOWN} on a terminal, and all elsewhere.")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Only those after that one; without FLEET: FLEET/DEVICE.")
+    ] = None,
+    as_json: JsonOption = False,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+) -> None:
+    """Show each device's state, newest metrics, models, deployments and results."""
+    from gateway.manager import reports
+
+    now = time.time()
+    with options.read_data(Place(data, database), fleet) as store:
+        with options.exit_on_error():
+            start = options.parse_after(after, fleet)
+            word = options.parse_state(state)
+            if summary and (start != reports.START or word or limit):
+                raise ManagerError("--summary counts whole fleets: without --state, --limit and --after")
+            fleets = reports.fleet_reports(store, fleet) if summary else []
+        if summary:
+            options.write_json(fleets) if as_json else options.show(tables.summary_table(fleets))
+            return
+        if limit is None and not as_json and options.is_terminal():
+            limit = SHOWN
+        shown = reports.device_reports(store, now, fleet, after=start, limit=limit, state=word)
+        if as_json:
+            options.write_json(options.guarded(shown))
+            return
+        last = options.Last(options.guarded(shown))
+        options.show(tables.status_table(last))
+        if limit is None or last.item is None:
+            return
+        end = (last.item["fleet"], last.item["device"])
+        with options.exit_on_error():
+            more = reports.count_devices(store, now, fleet, after=end, state=word)
+    if more:
+        words = ["status", *([fleet] if fleet else []), *(["--state", word] if word else []), "--limit", str(limit)]
+        typer.echo(f"{more:,} more: {shlex.join([*words, '--after', end[1] if fleet else '/'.join(end)])}")
+
+
+@app.command("log")
+def show_log(
+    fleet: FleetArgument,
+    device: Annotated[str, typer.Argument(metavar="DEVICE", help="A DeviceName.", show_default=False)],
+    limit: Annotated[int, typer.Option(min=1, help="The newest entries, at most so many.")] = 100,
+    as_json: JsonOption = False,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+) -> None:
+    """Show a device's log: changes of its state and its plan, results, and what was deleted of it."""
+    from gateway.manager.reports import device_log
+    from gateway.manager.rollouts.actions import require_device
+
+    with options.read_data(Place(data, database)) as store:
+        with options.exit_on_error():
+            entries = device_log(store, require_device(store, fleet, device), limit)
+        options.write_json(entries) if as_json else options.show(tables.log_table(entries))

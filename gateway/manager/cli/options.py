@@ -4,24 +4,40 @@ Shares are typed as 5%, times as 90s, 10m, 2h, 1d. Every mistake is a ManagerErr
 """
 
 import contextlib
+import json
 import re
-import sqlite3
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from gateway.errors import explain
-from gateway.manager.errors import ManagerError
-from gateway.manager.rollouts import RolloutRules, Stage
-from gateway.manager.rollouts.actions import require_fleet
-from gateway.manager.store import Database, open_database
+from gateway.manager.api import STATES
+from gateway.manager.cli.tables import Listing
+from gateway.manager.errors import ManagerError, StoreUnavailable
+from gateway.manager.place import Place
+
+if TYPE_CHECKING:
+    from gateway.manager.rollouts import RolloutRules
+    from gateway.manager.store import Store
+
+T = TypeVar("T")
 
 DataOption = Annotated[Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")]
+DatabaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        envvar="EDGE_MANAGER_DATABASE",
+        show_envvar=False,  # at 80 columns its name would be cut
+        help="postgresql://USER@HOST/NAME, or EDGE_MANAGER_DATABASE; else a file of SQLite in the data directory.",
+    ),
+]
 FleetArgument = Annotated[str, typer.Argument(metavar="FLEET", help="A DeviceFleetName.", show_default=False)]
 DevicesArgument = Annotated[list[str], typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")]
@@ -29,6 +45,7 @@ FleetFilter = Annotated[str | None, typer.Argument(metavar="FLEET", help="Only t
 
 _SHARE = re.compile(r"(\d{1,3}(?:\.\d{1,4})?)%?")
 _DURATION = re.compile(r"(\d{1,6})([smhd])|0")
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([KMGT]?)B?")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 STOP_AT = Fraction(1, 10)
 """The default of `--stop-at` for a rollout of several stages."""
@@ -36,34 +53,111 @@ STOP_AT = Fraction(1, 10)
 
 @contextlib.contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Turns an error that an operator can correct into one line on stderr and exit status 2."""
+    """Turns an error that an operator can correct into one line on stderr and exit status 2.
+
+    1 where a database is away, which may come back: systemd starts the service again then.
+    """
     try:
         yield
-    except (ManagerError, OSError, sqlite3.Error) as error:
+    except (ManagerError, OSError) as error:
         text = " ".join(str(error).split()) if isinstance(error, ManagerError) else explain(error)
         typer.echo(f"edge-gateway manager: {text}", err=True)
-        raise typer.Exit(2) from error
+        raise typer.Exit(1 if isinstance(error, StoreUnavailable) else 2) from error
 
 
 @contextlib.contextmanager
-def open_data(data: Path) -> Iterator[Database]:
+def open_data(place: Place) -> "Iterator[Store]":
     """The database that `serve` made. Errors as in `exit_on_error`."""
-    with exit_on_error(), contextlib.closing(open_database(data, create=False)) as database:
-        yield database
+    from gateway.manager import open_store
+
+    with exit_on_error(), contextlib.closing(open_store(place, create=False)) as store:
+        yield store
 
 
 @contextlib.contextmanager
-def read_data(data: Path, fleet: str | None) -> Iterator[Database]:
-    """As `open_data`, to read alone; a `fleet` that is named must have a device."""
-    with exit_on_error(), contextlib.closing(open_database(data, create=False, read_only=True)) as database:
-        if fleet is not None:
-            require_fleet(database, fleet)
-        yield database
+def read_data(place: Place, fleet: str | None = None) -> "Iterator[Store]":
+    """As `open_data`, to read alone; a `fleet` that is named must have a device.
+
+    Of the block no error is caught, since it prints: `guarded` is for what it reads.
+    """
+    from gateway.manager import open_store
+    from gateway.manager.rollouts.actions import require_fleet
+
+    with contextlib.ExitStack() as stack:
+        with exit_on_error():
+            store = stack.enter_context(contextlib.closing(open_store(place, create=False, read_only=True)))
+            if fleet is not None:
+                require_fleet(store, fleet)
+        yield store
 
 
-def show(table: Table) -> None:
-    """A pipe or file has no width: there a line is as long as it needs to be."""
-    Console(width=None if Console().is_terminal else 400).print(table)
+def guarded(items: Iterable[T]) -> Iterator[T]:
+    """The items; errors in reading them as in `exit_on_error`."""
+    with exit_on_error():
+        yield from items
+
+
+def is_terminal() -> bool:
+    return Console().is_terminal
+
+
+def show(listing: Listing) -> None:
+    listing.print(Console())
+
+
+def write_json(items: Iterable[Mapping[str, Any]]) -> None:
+    """One JSON array, item by item: all of them may be more than the memory."""
+    out, before = Console().file, "["
+    for item in items:
+        out.write(before + json.dumps(item))
+        before = ", "
+    out.write("[]\n" if before == "[" else "]\n")
+
+
+class Last(Generic[T]):
+    """The items, and the last one that was taken of them; None: none was."""
+
+    def __init__(self, items: Iterable[T]) -> None:
+        self.item: T | None = None
+        self._items = items
+
+    def __iter__(self) -> Iterator[T]:
+        for item in self._items:
+            self.item = item
+            yield item
+
+
+def parse_after(text: str | None, fleet: str | None) -> tuple[str, str]:
+    """(fleet, device); before the first one where there is no text."""
+    if text is None:
+        return "", ""
+    before, slash, device = text.rpartition("/")
+    if fleet is None and not (slash and before):
+        raise ManagerError(f"--after '{text}' is in no fleet: name the FLEET, or give FLEET/DEVICE")
+    if fleet is not None and slash and before != fleet:
+        raise ManagerError(f"--after '{text}' is not in fleet {fleet}")
+    return fleet or before, device
+
+
+def parse_state(text: str | None) -> str | None:
+    """A word of `api.judge`; a hyphen may replace the space in it."""
+    word = None if text is None else text.replace("-", " ")
+    if word is not None and word not in STATES:
+        raise ManagerError(f"--state '{text}' is none: should be {', '.join(STATES[:-1])} or {STATES[-1]}")
+    return word
+
+
+def read_names(file: Path, argument: str) -> list[tuple[str, str]]:
+    """The names in a file, one a line; `-` is stdin. (where it is, name) for each; lines without one are passed over.
+
+    Raises ManagerError where it is not text.
+    """
+    try:
+        lines = sys.stdin.readlines() if file == Path("-") else file.read_text("utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ManagerError(f"{file} is not text in UTF-8: should be one name a line") from error
+    names = ((f"{file}, line {number}: {argument}", line.strip()) for number, line in enumerate(lines, 1))
+    return [(where, name) for where, name in names if name]
 
 
 def parse_share(text: str, option: str) -> Fraction:
@@ -90,8 +184,21 @@ def parse_duration(text: str, option: str) -> float:
     return float(match[1]) * _UNITS[match[2]] if match[2] else 0.0
 
 
-def parse_rollout_options(stages: str, min_success: str, wait: str, stop_at: str | None, stop_min: int) -> RolloutRules:
+def parse_size(text: str, option: str) -> int:
+    """Bytes; 1K is 1,000."""
+    match = _SIZE.fullmatch(text.strip().upper())
+    size = int(float(match[1]) * 1000 ** " KMGT".index(match[2] or " ")) if match else 0
+    if size < 1:
+        raise ManagerError(f"{option} '{text}' is not a size: 500MB, 2GB")
+    return size
+
+
+def parse_rollout_options(
+    stages: str, min_success: str, wait: str, stop_at: str | None, stop_min: int
+) -> "RolloutRules":
     """`stages`: shares with commas; `min_success`, `wait`: one for each stage but the last, or one for all of them."""
+    from gateway.manager.rollouts import RolloutRules, Stage
+
     shares = [parse_nonzero_share(each, "--stages") for each in stages.split(",")]
     successes = [parse_share(each, "--min-success") for each in _split(min_success, len(shares) - 1, "--min-success")]
     waits = [parse_duration(each, "--wait") for each in _split(wait, len(shares) - 1, "--wait")]

@@ -3,17 +3,18 @@
 They work on the data directory, whether `serve` runs or not; the later stages of a rollout come while it runs.
 """
 
-import json
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gateway.manager.api import POLICIES
 from gateway.manager.cli import options, tables
-from gateway.manager.cli.options import DataOption, FleetArgument, FleetFilter, JsonOption
-from gateway.manager.reports import deployment_report, rollout_report
-from gateway.manager.rollouts import Rollout, RolloutRepository, RolloutState, actions
-from gateway.manager.store import DEFAULT_DATA, ObjectStore
+from gateway.manager.cli.options import DatabaseOption, DataOption, FleetArgument, FleetFilter, JsonOption
+from gateway.manager.place import DEFAULT_DATA, Place
+
+if TYPE_CHECKING:
+    from gateway.manager.rollouts import Rollout
 
 app = typer.Typer()
 
@@ -22,7 +23,9 @@ AllOption = Annotated[bool, typer.Option("--all", help="Every registered device 
 NameOption = Annotated[str | None, typer.Option(help="Name of the deployment; else the handle and a number.")]
 
 
-def _show_rollout(rollout: Rollout) -> None:
+def _show_rollout(rollout: "Rollout") -> None:
+    from gateway.manager.reports import rollout_report
+
     options.show(tables.rollouts_table([rollout_report(rollout)]))
 
 
@@ -51,19 +54,23 @@ def deploy(
         int, typer.Option(help="... of so many results at least, unless the rest of the stage cannot change it.")
     ] = 10,
     name: NameOption = None,
-    policy: Annotated[str, typer.Option(help=" or ".join(actions.POLICIES))] = "ROLLBACK_ON_FAILURE",
+    policy: Annotated[str, typer.Option(help=" or ".join(POLICIES))] = "ROLLBACK_ON_FAILURE",
     bucket: Annotated[str, typer.Option(help="The bucket of the model store.")] = "models",
     data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
 ) -> None:
     """Deploy model files, at once or in stages; a newer deployment of a handle supersedes the older one."""
-    with options.open_data(data) as database:
+    from gateway.manager.rollouts import actions
+    from gateway.manager.store import ObjectStore
+
+    with options.open_data(Place(data, database)) as store:
         rules = options.parse_rollout_options(stages, min_success, wait, stop_at, stop_min)
         share = options.parse_nonzero_share(percent or "100%", "--percent")
         devices, files = actions.parse_targets(targets)
-        chosen = actions.choose_devices(database, fleet, devices, all_devices or percent is not None)
+        chosen = actions.choose_devices(store, fleet, devices, all_devices or percent is not None)
         rollout = actions.deploy(
-            database,
-            ObjectStore(data),
+            store,
+            ObjectStore(data, store),
             fleet,
             chosen,
             files,
@@ -85,50 +92,80 @@ def undeploy(
     all_devices: Annotated[bool, typer.Option("--all", help="Every device of the fleet that has it.")] = False,
     name: NameOption = None,
     data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
 ) -> None:
     """Remove a model from devices: a deployment whose definition has the state UNDEPLOY."""
-    with options.open_data(data) as database:
+    from gateway.manager.rollouts import actions
+
+    with options.open_data(Place(data, database)) as store:
         *devices, handle = targets
-        chosen = actions.choose_devices(database, fleet, devices, all_devices)
+        chosen = actions.choose_devices(store, fleet, devices, all_devices)
         if all_devices:
-            chosen = actions.devices_with(database, chosen, handle)
-        rollout = actions.undeploy(database, fleet, chosen, handle, name=name, now=time.time())
+            chosen = actions.devices_with(store, chosen, handle)
+        rollout = actions.undeploy(store, fleet, chosen, handle, name=name, now=time.time())
         options.show(tables.definitions_table(rollout.definitions))
         _show_rollout(rollout)
 
 
 @app.command()
-def undo(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
+def undo(
+    fleet: FleetArgument,
+    deployment: DeploymentArgument,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+) -> None:
     """Undo a deployment: it ends, and each device that has it gets what it had before."""
-    with options.open_data(data) as database:
-        rollout = actions.undo(database, fleet, deployment, now=time.time())
+    from gateway.manager.rollouts import RolloutRepository, actions
+
+    with options.open_data(Place(data, database)) as store:
+        rollout = actions.undo(store, fleet, deployment, now=time.time())
         if rollout is not None:
             _show_rollout(rollout)
             return
-        before = [each for each in RolloutRepository(database).list_rollouts(fleet) if each.undoes == deployment]
+        listed = store.read(lambda transaction: RolloutRepository(transaction).list_rollouts(fleet))
+    before = [each for each in listed if each.undoes == deployment]
     done = f"{deployment} is undone already, by {before[-1].name}" if before else f"no device has {deployment}"
     typer.echo(f"nothing to undo: {done}; `deployments {fleet} --devices` shows what each device has")
 
 
+def _set_state(place: Place, fleet: str, deployment: str, state: str) -> None:
+    from gateway.manager.rollouts import RolloutState, actions
+
+    with options.open_data(place) as store:
+        _show_rollout(actions.set_state(store, fleet, deployment, RolloutState(state), now=time.time()))
+
+
 @app.command()
-def pause(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
+def pause(
+    fleet: FleetArgument,
+    deployment: DeploymentArgument,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+) -> None:
     """Let no further device have a deployment until `resume`. Results still count."""
-    with options.open_data(data) as database:
-        _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.PAUSED, now=time.time()))
+    _set_state(Place(data, database), fleet, deployment, "paused")
 
 
 @app.command()
-def resume(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
+def resume(
+    fleet: FleetArgument,
+    deployment: DeploymentArgument,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+) -> None:
     """Continue a deployment that was paused."""
-    with options.open_data(data) as database:
-        _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.RUNNING, now=time.time()))
+    _set_state(Place(data, database), fleet, deployment, "running")
 
 
 @app.command()
-def abort(fleet: FleetArgument, deployment: DeploymentArgument, data: DataOption = DEFAULT_DATA) -> None:
+def abort(
+    fleet: FleetArgument,
+    deployment: DeploymentArgument,
+    data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
+) -> None:
     """End a deployment: no further device gets it, those that have it keep it until `undo` or a newer one."""
-    with options.open_data(data) as database:
-        _show_rollout(actions.set_state(database, fleet, deployment, RolloutState.ABORTED, now=time.time()))
+    _set_state(Place(data, database), fleet, deployment, "aborted")
 
 
 @app.command()
@@ -139,19 +176,21 @@ def deployments(
     ] = False,
     as_json: JsonOption = False,
     data: DataOption = DEFAULT_DATA,
+    database: DatabaseOption = None,
 ) -> None:
     """Show the deployments: how far each one has come, and the results of its devices."""
-    with options.read_data(data, fleet) as database:
-        if not by_device:
-            reports = [rollout_report(each) for each in RolloutRepository(database).list_rollouts(fleet)]
-            typer.echo(json.dumps(reports)) if as_json else options.show(tables.rollouts_table(reports))
+    from gateway.manager.reports import deployment_report, deployments_by_device, rollout_report
+    from gateway.manager.rollouts import RolloutRepository
+
+    with options.read_data(Place(data, database), fleet) as store:
+        if by_device:
+            rows = options.guarded(deployments_by_device(store, fleet))
+            if as_json:
+                options.write_json({"device": device} | deployment_report(each) for device, each in rows)
+            else:
+                options.show(tables.deployments_table(rows))
             return
-        rows = [
-            (f"{name}/{device}", deployment)
-            for name, device, _ in database.devices(fleet)
-            for deployment in database.deployments_in_force(actions.require_device(database, name, device))
-        ]
-    if as_json:
-        typer.echo(json.dumps([{"device": device} | deployment_report(deployment) for device, deployment in rows]))
-    else:
-        options.show(tables.deployments_table(rows))
+        with options.exit_on_error():
+            found = store.read(lambda transaction: RolloutRepository(transaction).list_rollouts(fleet))
+        reports = [rollout_report(each) for each in found]
+        options.write_json(reports) if as_json else options.show(tables.rollouts_table(reports))

@@ -1,92 +1,210 @@
-"""What the manager's commands print: rich tables of its reports. It reads nothing and decides nothing.
+"""What the manager's commands print: listings of its reports. It reads nothing and decides nothing.
 
 Text of a device must never be printed with its control characters: they would act on the operator's terminal.
 """
 
+import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from gateway.errors import printable
 from gateway.manager.api import DeviceDeployment, ModelDefinition
-from gateway.manager.reports import DeviceReport, MetricReport, ModelTimesReport, ResultReport, RolloutReport
+
+if TYPE_CHECKING:
+    from gateway.manager.reports import (
+        DeviceReport,
+        FleetReport,
+        LogReport,
+        MetricReport,
+        ModelTimesReport,
+        ResultReport,
+        RolloutReport,
+    )
+
+AT_ONCE = 1000
+"""Rows that are measured and printed together."""
+
+Row = tuple[str, ...]
+"""The cells, of a line or several; characters that would act on a terminal are replaced."""
 
 
-def devices_table(devices: Iterable[tuple[str, str, float]]) -> Table:
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Rows under headings, which come as they are printed."""
+
+    headings: Row
+    rows: Iterable[Row]
+
+    def print(self, console: Console) -> None:
+        """On a terminal a table that fits its width; else columns of text, as wide as they need to be."""
+        rows = iter(self.rows)
+        if not console.is_terminal:
+            console.file.writelines(_columns(self.headings, rows))
+            return
+        first = True
+        while (part := list(islice(rows, AT_ONCE))) or first:
+            first = False
+            table = Table(header_style="bold")
+            for heading in self.headings:
+                table.add_column(heading, overflow="fold")
+            for row in part:
+                table.add_row(*map(Text, row))
+            console.print(table)
+
+
+def _columns(headings: Row, rows: Iterator[Row]) -> Iterator[str]:
+    widths = [0] * len(headings)
+    part = [headings, *islice(rows, AT_ONCE)]
+    while part:
+        lines = [line for row in part for line in _lines_of(row)]
+        widths = [max(width, *map(len, cells)) for width, cells in zip(widths, zip(*lines, strict=True), strict=True)]
+        for line in lines:
+            yield "  ".join(map(str.ljust, line, widths)).rstrip() + "\n"
+        part = list(islice(rows, AT_ONCE))
+
+
+def _lines_of(row: Row) -> list[list[str]]:
+    """Each line of a row, with a text for each column."""
+    cells = [cell.split("\n") for cell in row]
+    height = max(map(len, cells))
+    return [[cell[number] if number < len(cell) else "" for cell in cells] for number in range(height)]
+
+
+def devices_table(devices: Iterable[tuple[str, str, float]]) -> Listing:
     """A row for each (fleet, device, time of registration in Unix seconds)."""
-    table = _table("Fleet", "Device", "Registered")
-    for fleet, device, at in devices:
-        table.add_row(_text(fleet), _text(device), _time(at))
-    return table
+    rows = ((printable_text(fleet), printable_text(device), time_text(at)) for fleet, device, at in devices)
+    return Listing(("Fleet", "Device", "Registered"), rows)
 
 
-def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]]) -> Table:
+def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]]) -> Listing:
     """`rows`: (fleet/device, deployment). A row for each definition."""
-    table = _table("Device", "Deployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created")
-    for device, deployment in rows:
-        for each in deployment.definitions:
-            cells = (device, deployment.name, deployment.policy, each.handle, each.state)
-            table.add_row(*map(_text, cells), _size(each), _text(each.sha1), _text(each.url), _time(deployment.created))
-    return table
+    headings = ("Device", "Deployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created")
+    cells = (
+        (
+            *map(printable_text, (device, deployment.name, deployment.policy)),
+            *(*_definition(each), time_text(deployment.created)),
+        )
+        for device, deployment in rows
+        for each in deployment.definitions
+    )
+    return Listing(headings, cells)
 
 
-def definitions_table(definitions: Iterable[ModelDefinition]) -> Table:
-    table = _table("Handle", "State", "Size", "SHA-1", "URL")
-    for each in definitions:
-        table.add_row(_text(each.handle), _text(each.state), _size(each), _text(each.sha1), _text(each.url))
-    return table
+def definitions_table(definitions: Iterable[ModelDefinition]) -> Listing:
+    return Listing(("Handle", "State", "Size", "SHA-1", "URL"), map(_definition, definitions))
 
 
-def rollouts_table(reports: Iterable[RolloutReport]) -> Table:
+def _definition(each: ModelDefinition) -> Row:
+    size = "" if each.size is None else f"{each.size:,}"
+    return (
+        printable_text(each.handle),
+        printable_text(each.state),
+        size,
+        printable_text(each.sha1),
+        printable_text(each.url),
+    )
+
+
+def rollouts_table(reports: "Iterable[RolloutReport]") -> Listing:
     """A row for each deployment: how far it has come."""
     counts = ("devices", "succeeded", "failed", "pending", "waiting", "superseded", "withdrawn")
-    table = _table("Fleet", "Deployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
-    for report in reports:
-        state = ": ".join(filter(None, (report["state"], report["reason"])))
-        stages = report["stages"]
-        share = f"{report['stage']} of {len(stages)}, {stages[report['stage'] - 1]['share']:g}%"
-        names = (_text(report["fleet"]), _text(report["deployment"]), _time(report["created"]), state, share)
-        numbers: dict[str, Any] = {**report}
-        table.add_row(*names, *(f"{numbers[each]:,}" for each in counts))
-    return table
+    headings = ("Fleet", "Deployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
+    return Listing(headings, (_rollout(report, counts) for report in reports))
 
 
-def status_table(reports: Iterable[DeviceReport]) -> Table:
-    table = _table("Device", "State", "Metrics", "Models", "In force", "Results")
-    for report in reports:
-        table.add_row(
-            _lines(filter(None, (f"{report['fleet']}/{report['device']}", report["agent_version"]))),
-            _lines(_state(report)),
-            _lines(_metric(each) for each in report["metrics"]),
-            _lines(_model(each) for each in report["models"]),
-            _lines(_in_force(each) for each in report["deployments"]),
-            _lines(_result(each) for each in report["results"]),
+def _rollout(report: "RolloutReport", counts: Row) -> Row:
+    state = ": ".join(filter(None, (report["state"], report["reason"])))
+    stages = report["stages"]
+    share = f"{report['stage']} of {len(stages)}, {stages[report['stage'] - 1]['share']:g}%"
+    names = (
+        printable_text(report["fleet"]),
+        printable_text(report["deployment"]),
+        time_text(report["created"]),
+        state,
+        share,
+    )
+    numbers: dict[str, Any] = {**report}
+    return *names, *(f"{numbers[each]:,}" for each in counts)
+
+
+def status_table(reports: "Iterable[DeviceReport]") -> Listing:
+    return Listing(("Device", "State", "Metrics", "Models", "In force", "Results"), map(_device, reports))
+
+
+def _device(report: "DeviceReport") -> Row:
+    return (
+        _lines(filter(None, (f"{report['fleet']}/{report['device']}", report["agent_version"]))),
+        _lines(_state(report)),
+        _lines(map(_metric, report["metrics"])),
+        _lines(map(_model, report["models"])),
+        _lines(map(_in_force, report["deployments"])),
+        _lines(
+            f"{each['deployment']}: {_result(each['result'])}, reported {_times(each)}" for each in report["results"]
+        ),
+    )
+
+
+def summary_table(reports: "Iterable[FleetReport]") -> Listing:
+    """A row for each fleet: its devices by state, and by the versions of models that they run."""
+    rows = (
+        (
+            printable_text(report["fleet"]),
+            f"{report['devices']:,}",
+            _lines(f"{count:,} {state}" for state, count in report["states"].items()),
+            _lines(f"{each['devices']:,} {each['name']} {each['version']}".rstrip() for each in report["models"]),
         )
-    return table
+        for report in reports
+    )
+    return Listing(("Fleet", "Devices", "States", "Models"), rows)
 
 
-def _state(report: DeviceReport) -> Iterator[str]:
+def log_table(entries: "Iterable[LogReport]") -> Listing:
+    """A row for each entry of a device's log."""
+    rows = ((time_text(each["at"]), printable_text(each["kind"]), printable_text(_detail(each))) for each in entries)
+    return Listing(("Time", "Kind", "What"), rows)
+
+
+def _detail(entry: "LogReport") -> str:
+    detail = entry["detail"]
+    match entry["kind"]:
+        case "state":
+            return f"{detail['after']}, before: {detail['before']}"
+        case "plan":
+            return f"{detail['deployment']} {detail['change']}"
+        case "result":
+            return f"{detail.get('DeploymentName', '')}: {_result(detail)}"
+        case "limit":
+            return f"{detail['deleted']:,} {detail['what']} deleted, the newest {detail['kept']:,} kept"
+        case _:
+            return json.dumps(detail, ensure_ascii=False)
+
+
+def _state(report: "DeviceReport") -> Iterator[str]:
     """Where nothing was announced, the date of the newest heartbeat says all that is known."""
     liveness = report["liveness"]
     word, at = ("since", liveness["since"]) if liveness["until"] is None else ("until", liveness["until"])
     if liveness["state"] != "not announced":
-        yield liveness["state"] if at is None else f"{liveness['state']} {word} {_time(at)}"
+        yield liveness["state"] if at is None else f"{liveness['state']} {word} {time_text(at)}"
     if report["newest"] is not None:
-        yield f"newest {_time(report['newest'])}"
+        yield f"newest {time_text(report['newest'])}"
         yield f"{report['accepted']:,} heartbeat{'' if report['accepted'] == 1 else 's'}"
 
 
-def _metric(metric: MetricReport) -> str:
+def _metric(metric: "MetricReport") -> str:
     model = f"{metric['model']} {metric['version']} " if metric["model"] or metric["version"] else ""
     return f"{model}{metric['dimension']}/{metric['name']} = {metric['value']:.10g}"
 
 
-def _model(model: ModelTimesReport) -> str:
+def _model(model: "ModelTimesReport") -> str:
     times = [("sample", model["latest_sample"]), ("inference", model["latest_inference"])]
-    shown = ", ".join(f"{what} {_time(at)}" for what, at in times if at is not None)
+    shown = ", ".join(f"{what} {time_text(at)}" for what, at in times if at is not None)
     return f"{model['name']} {model['version']} {shown}".rstrip()
 
 
@@ -95,31 +213,23 @@ def _in_force(deployment: dict[str, Any]) -> str:
     return f"{deployment['DeploymentName']}: {handles}"
 
 
-def _result(report: ResultReport) -> str:
-    result = report["result"]
+def _result(result: dict[str, Any]) -> str:
+    """The API's DeploymentResult."""
     message = f" ({result['DeploymentStatusMessage']})" if "DeploymentStatusMessage" in result else ""
-    times = "once" if report["told"] == 1 else f"{report['told']} times"
-    return f"{report['deployment']}: {result.get('DeploymentStatus', 'no status')}{message}, reported {times}"
+    return f"{result.get('DeploymentStatus', 'no status')}{message}"
 
 
-def _table(*columns: str) -> Table:
-    table = Table(header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
+def _times(report: "ResultReport") -> str:
+    return "once" if report["told"] == 1 else f"{report['told']} times"
 
 
-def _lines(texts: Iterable[str]) -> Text:
-    return Text("\n").join([_text(text) for text in texts])
+def _lines(texts: Iterable[str]) -> str:
+    return "\n".join(map(printable_text, texts))
 
 
-def _size(definition: ModelDefinition) -> str:
-    return "" if definition.size is None else f"{definition.size:,}"
+def printable_text(text: str | None) -> str:
+    return printable(text or "", "\ufffd")
 
 
-def _text(text: str | None) -> Text:
-    return Text(printable(text or "", "\ufffd"))
-
-
-def _time(at: float | None) -> str:
+def time_text(at: float | None) -> str:
     return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

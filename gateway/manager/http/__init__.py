@@ -1,8 +1,10 @@
 """HTTP of the Edge Manager: requests, signatures, responses. Decides nothing about devices.
 
-async with start_server(ServerConfig(data=Path("data"))) as url:
+async with start_server(ServerConfig(Place(Path("data")))) as url:
     boto3.client("sagemaker-edge", endpoint_url=url, ...)
 """
 
-from gateway.manager.http.server import LOG, ServerConfig, make_app, start_server
+from gateway.manager.http.limits import Limits
+from gateway.manager.http.listener import ManagerServer
+from gateway.manager.http.server import LOG, ServerConfig, make_handler, start_server
 from gateway.manager.http.signatures import AccessKey

@@ -1,7 +1,6 @@
 """S3's conditions and ranges: which bytes a GetObject or HeadObject returns. No I/O.
 
-As in S3: one range only, and a Range header that is not understood is ignored. (aiohttp's FileResponse answers 416 to
-that, and its ETag is not the MD5.)
+As in S3: one range only, and a Range header that is not understood is ignored.
 """
 
 import re

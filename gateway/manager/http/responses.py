@@ -4,17 +4,27 @@ Every response carries `x-amzn-RequestId`.
 """
 
 import asyncio
+import itertools
 import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
 from urllib.parse import unquote
-
-from aiohttp import web
+from uuid import uuid4
 
 from gateway.manager.errors import ApiError, S3Error, no_such_key
 from gateway.manager.http.ranges import ByteRange
 from gateway.manager.http.signatures import SignatureError, SignatureFault
+from gateway.manager.operations import Output
 from gateway.manager.store import CHUNK, OpenObject
 
+JSON = "application/json"
+XML = "application/xml; charset=utf-8"
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_OK = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\n"
 API_FAULTS = {
     SignatureFault.MISSING: ("MissingAuthenticationTokenException", 403),
     SignatureFault.MALFORMED: ("IncompleteSignatureException", 400),
@@ -45,23 +55,118 @@ def signature_s3_error(error: SignatureError) -> S3Error:
     return S3Error(code, error.detail, status)
 
 
-def json_response(body: object, status: int, request_id: str, headers: dict[str, str] | None = None) -> web.Response:
-    """`body` as JSON; None: an operation without output, whose body is empty."""
-    return web.Response(
-        body=b"" if body is None else json.dumps(body, separators=(",", ":")).encode(),
-        status=status,
-        headers={"x-amzn-RequestId": request_id, **(headers or {})},
-        content_type="application/json",
-    )
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """Those bytes of an open object. `chunks` raises OSError where the file shrank."""
+
+    opened: OpenObject
+    part: ByteRange
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        position = self.part.start
+        while position < self.part.end:
+            end = min(position + CHUNK, self.part.end)
+            chunk = await asyncio.to_thread(self.opened.read, position, end)
+            if not chunk:
+                raise OSError("a model file shrank while it was read: replace files by renaming")
+            yield chunk
+            position += len(chunk)
 
 
-def s3_error_response(error: S3Error, method: str, request_id: str) -> web.Response:
-    """An error of the S3 API. HEAD and 304 have no body, so their callers see the status alone."""
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`head`: the status line and the headers but Connection and Date, each with its line end. `file`: its body."""
+
+    head: bytes
+    body: bytes = b""
+    file: FilePart | None = None
+
+    def encode(self, persistent: bool, head_only: bool) -> bytes:
+        end = b"\r\n" if persistent else b"Connection: close\r\n\r\n"
+        return self.head + _date_line(int(time.time())) + end + (b"" if head_only else self.body)
+
+    def close(self) -> None:
+        """Called once by the one that sends it."""
+        if self.file is not None:
+            self.file.opened.close()
+
+
+@dataclass(frozen=True, slots=True)
+class PageContent:
+    """A page for operators and their tools."""
+
+    content_type: str
+    body: bytes
+    status: int = 200
+
+
+class RequestIds:
+    """Each call returns another id, of the form of a UUID: of this process, and counted."""
+
+    def __init__(self) -> None:
+        self._prefix = str(uuid4())[:24]
+        self._numbers = itertools.count()
+
+    def __call__(self) -> str:
+        return f"{self._prefix}{next(self._numbers):012x}"
+
+
+@lru_cache(maxsize=1)
+def _date_line(second: int) -> bytes:
+    return f"Date: {formatdate(second, usegmt=True)}\r\n".encode()
+
+
+def _head(status: int, headers: Mapping[str, str]) -> bytes:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n{lines}".encode()
+
+
+def _response(status: int, content_type: str, body: bytes, headers: Mapping[str, str]) -> Response:
+    return Response(_head(status, {"Content-Type": content_type, "Content-Length": str(len(body)), **headers}), body)
+
+
+def api_response(output: Output, request_id: str) -> Response:
+    """The output of an operation; None: an operation without output, whose body is empty."""
+    output = output or b""
+    head = f"{_OK}Content-Length: {len(output)}\r\nx-amzn-RequestId: {request_id}\r\n"
+    return Response(head.encode(), output)
+
+
+def api_error_response(error: ApiError, request_id: str) -> Response:
+    """An error of the Edge API."""
+    body = _encode(error.body()).encode()
+    headers = {"x-amzn-RequestId": request_id, "x-amzn-ErrorType": error.code, **error.headers}
+    return _response(error.status, JSON, body, headers)
+
+
+def protocol_error(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    """An error of HTTP itself, before anything is known of the request; in the form of the Edge API."""
+    return api_error_response(ApiError(code, message, status, headers), str(uuid4()))
+
+
+def page_response(page: PageContent, request_id: str) -> Response:
+    return _response(page.status, page.content_type, page.body, {"x-amzn-RequestId": request_id})
+
+
+def s3_error_response(error: S3Error, request_id: str) -> Response:
+    """An error of the S3 API. 304 has no body."""
     headers = {"x-amzn-RequestId": request_id, "x-amz-request-id": request_id, **error.headers}
-    if method == "HEAD" or error.status == 304:
-        return web.Response(status=error.status, headers=headers)
-    body = error.body(request_id)
-    return web.Response(text=body, status=error.status, headers=headers, content_type="application/xml")
+    if error.status == 304:
+        return Response(_head(304, headers))
+    return _response(error.status, XML, error.body(request_id).encode(), headers)
+
+
+def object_response(opened: OpenObject, part: ByteRange, request_id: str) -> Response:
+    """Those bytes of a file, which the response closes."""
+    headers = {
+        "x-amzn-RequestId": request_id,
+        "x-amz-request-id": request_id,
+        "Content-Type": "binary/octet-stream",
+        "ETag": opened.etag,
+        "Last-Modified": formatdate(opened.modified, usegmt=True),
+        **part.headers,
+    }
+    return Response(_head(part.status, headers), file=FilePart(opened, part))
 
 
 def parse_object_path(target: str) -> tuple[str, str]:
@@ -76,26 +181,3 @@ def parse_object_path(target: str) -> tuple[str, str]:
         return unquote(bucket, errors="strict"), unquote(key, errors="strict")
     except UnicodeDecodeError as error:
         raise no_such_key(key) from error
-
-
-async def send_object(request: web.Request, opened: OpenObject, part: ByteRange, request_id: str) -> web.StreamResponse:
-    """Sends those bytes in chunks; for HEAD the headers alone. Raises OSError where the file shrank."""
-    headers = {
-        "x-amzn-RequestId": request_id,
-        "x-amz-request-id": request_id,
-        "Content-Type": "binary/octet-stream",
-        "ETag": opened.etag,
-        "Last-Modified": formatdate(opened.modified, usegmt=True),
-        **part.headers,
-    }
-    response = web.StreamResponse(status=part.status, headers=headers)
-    await response.prepare(request)
-    position = part.end if request.method == "HEAD" else part.start
-    while position < part.end:
-        chunk = await asyncio.to_thread(opened.read, position, min(position + CHUNK, part.end))
-        if not chunk:
-            raise OSError("a model file shrank while it was read: replace files by renaming")
-        await response.write(chunk)
-        position += len(chunk)
-    await response.write_eof()
-    return response

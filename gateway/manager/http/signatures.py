@@ -1,33 +1,38 @@
 """Checks AWS Signature Version 4 of a request. No I/O, no clock. The secret must never leave this file.
 
-botocore's own signers compute the signature of the request as it was received, and the two are compared. The signing
-name of the Edge API is `sagemaker`, that of the model store `s3` (whose path is not encoded a second time). Any region
-is accepted. Presigned URLs are not: the plans carry none.
+The rules are in AWS's "Create a signed AWS API request"; a property test compares the signatures with botocore's
+signers. The signing name of the Edge API is `sagemaker`, that of the model store `s3` (whose path is not encoded a
+second time). Any region is accepted. Presigned URLs are not: the plans carry none.
+
+check_head(head, "sagemaker", access_key, now)  -> Authorization   all that needs no body
+check_body(authorization, body)                 the hash of the body, and the signature
 """
 
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
-
-from botocore.auth import S3SigV4Auth, SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.compat import HTTPHeaders
-from botocore.credentials import Credentials
+from functools import lru_cache
+from urllib.parse import quote
 
 from gateway.errors import GatewayError
 
+ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_SKEW = 15 * 60
 """Seconds by which a caller's clock may differ, as in AWS."""
 AUTHORIZATION = re.compile(
-    r"AWS4-HMAC-SHA256 +Credential=([^/, ]+)/(\d{8})/([^/, ]+)/([^/, ]+)/aws4_request *, *"
+    ALGORITHM + r" +Credential=([^/, ]+)/([0-9]{8})/([^/, ]+)/([^/, ]+)/aws4_request *, *"
     r"SignedHeaders=([a-z0-9;_.-]+) *, *Signature=([0-9a-f]{64})"
 )
-TIMESTAMP = "%Y%m%dT%H%M%SZ"
+TIMESTAMP = re.compile("[0-9]{8}T[0-9]{6}Z")
 UNSIGNED = "UNSIGNED-PAYLOAD"
+REQUIRED = frozenset({"host", "x-amz-date"})
+"""Headers without which a signature means nothing: they must be signed."""
+KEYS = 16
+"""So many signing keys are kept: one is used by the callers of one day, region and service."""
 
 
 class SignatureFault(Enum):
@@ -51,13 +56,12 @@ class SignatureError(GatewayError):
 
 
 @dataclass(frozen=True, slots=True)
-class SignedRequest:
-    """A request as it was received. `target`: the raw path with its query, still percent-encoded."""
+class RequestHead:
+    """The head of a request as it was received. `target`: the raw path with its query, still percent-encoded."""
 
     method: str
     target: str
     headers: Iterable[tuple[str, str]]
-    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,54 +72,62 @@ class AccessKey:
     secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class _Authorization:
-    key_id: str
-    date: str
-    region: str
-    service: str
-    signed_headers: frozenset[str]
-    signature: str
+@dataclass(slots=True)
+class Authorization:
+    """What `check_head` found, for `check_body`.
 
-
-class _ExactHeaders:
-    """Signs all headers that it is given. botocore leaves some out, which another SDK may have signed."""
-
-    def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
-        return request.headers
-
-
-class _ApiSigner(_ExactHeaders, SigV4Auth):
-    pass
-
-
-class _S3Signer(_ExactHeaders, S3SigV4Auth):
-    pass
-
-
-def verify(request: SignedRequest, service: str, access_key: AccessKey, now: datetime) -> None:
-    """Returns where the request is signed with `access_key` for `service` (`sagemaker` or `s3`) at about `now` (aware).
-
-    Raises SignatureError.
+    `canonical`: the canonical request up to the hash of the body. `prefix`: the string to sign up to the hash of the
+    canonical request. `sent_hash`: of the body, None: not sent. `unsigned`: the signature is without the body.
     """
-    headers = {name.lower(): value for name, value in request.headers}
-    _check_text(request.target, *headers.values())
-    authorization = _parse_authorization(headers.get("authorization"))
-    if authorization.service != service:
+
+    signature: str
+    canonical: str
+    prefix: str
+    sent_hash: str | None
+    unsigned: bool
+    key: bytes = field(repr=False)
+
+
+def check_head(head: RequestHead, service: str, access_key: AccessKey, now: datetime) -> Authorization:
+    """What needs no body: a request is signed with `access_key`, for `service`, at about `now` (aware).
+
+    `service`: `sagemaker` or `s3`. The signature itself is not checked yet. Raises SignatureError.
+    """
+    headers = _join_headers(head.headers)
+    _check_text(head.method, head.target, *headers.values())
+    key_id, date, region, signed_for, names, signature = _parse_authorization(headers.get("authorization"))
+    if signed_for != service:
         raise _malformed(f"Credential should be scoped to service '{service}'")
-    if not hmac.compare_digest(authorization.key_id.encode(), access_key.id.encode()):
+    if not hmac.compare_digest(key_id.encode(), access_key.id.encode()):
         raise SignatureError(SignatureFault.UNKNOWN_KEY, "The security token included in the request is invalid.")
     timestamp = headers.get("x-amz-date", "")
-    _check_clock(timestamp, authorization.date, now)
-    signed = authorization.signed_headers
-    missing = {"host", "x-amz-date"} - signed | signed - headers.keys()
-    if missing:
-        raise _malformed(f"headers that are not sent or not signed: {', '.join(sorted(missing))}")
-    _check_body(request.body, headers.get("x-amz-content-sha256"), service)
-    try:
-        expected = _signature(request, authorization, access_key, timestamp)
-    except ValueError as error:
-        raise _malformed(f"the request cannot be signed as it came: {error}") from error
+    _check_clock(timestamp, date, now)
+    signed = set(names.split(";"))
+    if not REQUIRED <= signed <= headers.keys():
+        missing = REQUIRED - signed | signed - headers.keys()
+        raise _malformed(f"headers that are not sent or not signed: {', '.join(sorted(missing))[:200]}")
+    sent_hash = headers.get("x-amz-content-sha256")
+    if sent_hash is None and service == "s3":
+        raise _malformed("Missing required header for this request: x-amz-content-sha256")
+    return Authorization(
+        signature,
+        _canonical_head(head, service, headers, sorted(signed)),
+        f"{ALGORITHM}\n{timestamp}\n{date}/{region}/{service}/aws4_request\n",
+        None if sent_hash == UNSIGNED else sent_hash,
+        sent_hash == UNSIGNED and "x-amz-content-sha256" in signed,
+        _signing_key(access_key.secret, date, region, service),
+    )
+
+
+def check_body(authorization: Authorization, body: bytes) -> None:
+    """The rest: the body is the one that was signed, and the signature is right. Raises SignatureError."""
+    computed = UNSIGNED if authorization.unsigned else hashlib.sha256(body).hexdigest()
+    if authorization.sent_hash not in (None, computed):
+        detail = "The provided 'x-amz-content-sha256' header does not match what was computed."
+        raise SignatureError(SignatureFault.WRONG_BODY, detail)
+    canonical = authorization.canonical + computed
+    text = authorization.prefix + hashlib.sha256(canonical.encode()).hexdigest()
+    expected = hmac.digest(authorization.key, text.encode(), "sha256").hex()
     if not hmac.compare_digest(expected, authorization.signature):
         detail = "The request signature we calculated does not match the signature you provided."
         raise SignatureError(SignatureFault.MISMATCH, detail)
@@ -123,6 +135,25 @@ def verify(request: SignedRequest, service: str, access_key: AccessKey, now: dat
 
 def _malformed(detail: str) -> SignatureError:
     return SignatureError(SignatureFault.MALFORMED, detail)
+
+
+def _join_headers(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """By name in lower case, as they are signed.
+
+    Runs of white space are one space, and values of one name are joined; so a repeated Authorization, X-Amz-Date or
+    X-Amz-Content-SHA256 is never one that is accepted.
+    """
+    joined: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
+    for name, value in headers:
+        name, value = name.lower(), " ".join(value.split())
+        if name in joined:
+            repeated.setdefault(name, [joined[name]]).append(value)
+        else:
+            joined[name] = value
+    for name, values in repeated.items():
+        joined[name] = ",".join(values)
+    return joined
 
 
 def _check_text(*texts: str) -> None:
@@ -133,46 +164,57 @@ def _check_text(*texts: str) -> None:
         raise _malformed("the request's path and headers must be UTF-8") from error
 
 
-def _parse_authorization(header: str | None) -> _Authorization:
+def _parse_authorization(header: str | None) -> tuple[str, ...]:
+    """The access key's id, date, region, service, names of the signed headers, signature."""
     if header is None:
         raise SignatureError(SignatureFault.MISSING, "Missing Authentication Token")
     match = AUTHORIZATION.fullmatch(header)
     if match is None:
         raise _malformed("Authorization header is not of the form of AWS4-HMAC-SHA256")
-    key_id, date, region, service, signed_headers, signature = match.groups()
-    return _Authorization(key_id, date, region, service, frozenset(signed_headers.split(";")), signature)
+    return match.groups()
 
 
 def _check_clock(timestamp: str, date: str, now: datetime) -> None:
     try:
-        signed_at = datetime.strptime(timestamp, TIMESTAMP).replace(tzinfo=UTC)
+        if not TIMESTAMP.fullmatch(timestamp):
+            raise ValueError(timestamp)
+        signed_at = datetime.fromisoformat(timestamp)
     except ValueError as error:
         raise _malformed("X-Amz-Date is missing or not of the form 20260131T235959Z") from error
     if abs((now - signed_at).total_seconds()) > MAX_SKEW:
-        ours = now.astimezone(UTC).strftime(TIMESTAMP)
+        ours = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
         raise SignatureError(SignatureFault.SKEWED, f"Signature expired: it was made at {timestamp}, here it is {ours}")
     if not timestamp.startswith(date):
         raise _malformed(f"Date in Credential scope is {date}, X-Amz-Date is {timestamp}")
 
 
-def _check_body(body: bytes, sha256: str | None, service: str) -> None:
-    """S3 requires the header on every call; elsewhere it is checked where it is sent."""
-    if sha256 is None and service == "s3":
-        raise _malformed("Missing required header for this request: x-amz-content-sha256")
-    if sha256 is not None and sha256 != UNSIGNED and sha256 != hashlib.sha256(body).hexdigest():
-        detail = "The provided 'x-amz-content-sha256' header does not match what was computed."
-        raise SignatureError(SignatureFault.WRONG_BODY, detail)
+def _canonical_head(head: RequestHead, service: str, headers: Mapping[str, str], names: Sequence[str]) -> str:
+    path, _, query = head.target.partition("?")
+    if service != "s3":
+        path = quote(_normalize_path(path), safe="/~")
+    if query:
+        pairs = sorted((name, value) for name, _, value in (pair.partition("=") for pair in query.split("&")))
+        query = "&".join(f"{name}={value}" for name, value in pairs)
+    lines = "".join([f"{name}:{headers[name]}\n" for name in names])
+    return f"{head.method.upper()}\n{path}\n{query}\n{lines}\n{';'.join(names)}\n"
 
 
-def _signature(request: SignedRequest, authorization: _Authorization, access_key: AccessKey, timestamp: str) -> str:
-    """The URL begins with http, since botocore then always signs the payload; the host comes from the header."""
-    rebuilt = AWSRequest(method=request.method, url=f"http://manager{request.target}", data=request.body)
-    for name, value in request.headers:
-        if name.lower() in authorization.signed_headers:
-            rebuilt.headers.add_header(name.lower(), value)
-    rebuilt.context["timestamp"] = timestamp
-    signer_type = _S3Signer if authorization.service == "s3" else _ApiSigner
-    credentials = Credentials(access_key.id, access_key.secret)
-    signer = signer_type(credentials, authorization.service, authorization.region)
-    canonical = signer.canonical_request(rebuilt)
-    return signer.signature(signer.string_to_sign(rebuilt, canonical), rebuilt)
+def _normalize_path(path: str) -> str:
+    """Without dot segments (RFC 3986, section 5.2.4) and without empty ones."""
+    if "//" not in path and "/." not in path:
+        return path
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del kept[-1:]
+        elif segment not in ("", "."):
+            kept.append(segment)
+    return "/" + "/".join(kept) + ("/" if kept and path.endswith("/") else "")
+
+
+@lru_cache(KEYS)
+def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (date, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key

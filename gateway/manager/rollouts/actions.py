@@ -4,19 +4,19 @@ The files come first: a device must never read of a file that does not exist. Na
 anything is written. Each action takes the steps that are due; the service takes the rest.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from gateway.manager.api import ModelDefinition, is_deployed, undo_definitions
+from gateway.manager.api import POLICIES, ModelDefinition, is_deployed, undo_definitions
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutRules, RolloutState, select_share
-from gateway.manager.rollouts.repository import NewRollout, Rollout, RolloutRepository
+from gateway.manager.rollouts.records import NewRollout, Rollout
+from gateway.manager.rollouts.repository import RolloutRepository, parts
 from gateway.manager.rollouts.runner import RolloutRunner
-from gateway.manager.store import Database, ObjectStore, check_readable
+from gateway.manager.store import ObjectStore, Store, Transaction, check_readable
 
 ALL = Fraction(1)
-POLICIES = ("ROLLBACK_ON_FAILURE", "DO_NOTHING")
 
 
 _CHARACTERS = {
@@ -29,12 +29,17 @@ _CHARACTERS = {
 
 def check_names(argument: str, shape: str, names: Sequence[str]) -> None:
     """Raises ManagerError where one of `names` is not such a `shape` of the service model. `argument`: who typed it."""
+    check_each(shape, ((argument, name) for name in names))
+
+
+def check_each(shape: str, names: Iterable[tuple[str, str]]) -> None:
+    """As `check_names`; `names`: (who typed it, name)."""
     from gateway.manager.api import validation  # botocore is not loaded for `--help`
 
     modelled = validation.load_service_model().shape_for(shape)
     check = validation.compile_shape(modelled)
-    for name in names:
-        errors = validation.ValidationErrors()
+    errors = validation.ValidationErrors()
+    for argument, name in names:
         check(name, shape, errors)
         if errors.to_error() is not None:
             right = f"1 to {modelled.metadata['max']} characters: {_CHARACTERS[shape]}"
@@ -59,49 +64,65 @@ def parse_targets(arguments: Sequence[str]) -> tuple[list[str], dict[str, Path]]
     return devices, files
 
 
-def choose_devices(database: Database, fleet: str, devices: Sequence[str], all_devices: bool) -> dict[str, int]:
+def choose_devices(store: Store, fleet: str, devices: Sequence[str], all_devices: bool) -> dict[str, int]:
     """Names of devices -> their ids. Raises ManagerError where one is not registered."""
     if all_devices == bool(devices):
         raise ManagerError("name the devices, or give --all for every device of the fleet; not both")
     if not all_devices:
-        return {device: require_device(database, fleet, device) for device in devices}
-    require_fleet(database, fleet)
-    return database.device_ids(fleet)
+        return require_devices(store, fleet, devices)
+    require_fleet(store, fleet)
+    return store.read(lambda transaction: transaction.device_ids(fleet))
 
 
-def require_fleet(database: Database, fleet: str) -> None:
+def require_fleet(store: Store, fleet: str) -> None:
     """Raises ManagerError where `fleet` has no device: a fleet exists while it has one."""
-    if not database.devices(fleet):
+    if not store.read(lambda transaction: transaction.has_devices(fleet)):
         raise ManagerError(f"fleet {fleet} has no device: `manager devices` lists all")
 
 
-def require_device(database: Database, fleet: str, device: str) -> int:
+def require_devices(store: Store, fleet: str, devices: Sequence[str]) -> dict[str, int]:
+    """Names of devices -> their ids, in that order. Raises ManagerError where one is not registered."""
+    found = store.read(lambda transaction: transaction.device_ids(fleet, devices))
+    for device in devices:
+        if device not in found:
+            raise ManagerError(f"device {device} is not registered in fleet {fleet}: `manager devices` lists all")
+    return {device: found[device] for device in devices}
+
+
+def require_device(store: Store, fleet: str, device: str) -> int:
     """The id of a device. Raises ManagerError where it is not registered."""
-    device_id = database.device_id(fleet, device)
-    if device_id is None:
-        raise ManagerError(f"device {device} is not registered in fleet {fleet}: `manager devices` lists all")
-    return device_id
+    return require_devices(store, fleet, [device])[device]
 
 
-def require_rollout(database: Database, fleet: str, name: str) -> int:
+def require_rollout(store: Store, fleet: str, name: str) -> int:
     """The id of that rollout. Raises ManagerError where there is none."""
-    rollout_id = RolloutRepository(database).find(fleet, name)
+    rollout_id = store.read(lambda transaction: RolloutRepository(transaction).find(fleet, name))
     if rollout_id is None:
         raise ManagerError(f"fleet {fleet} has no deployment named {name}: see `deployments`")
     return rollout_id
 
 
-def devices_with(database: Database, devices: Mapping[str, int], handle: str) -> dict[str, int]:
+def devices_with(store: Store, devices: Mapping[str, int], handle: str) -> dict[str, int]:
     """Those of `devices` on which that model handle is deployed. Raises ManagerError where there is none."""
-    in_force = database.deployments_in_force
-    chosen = {device: number for device, number in devices.items() if is_deployed(in_force(number), handle)}
+    chosen = _select_with(store, devices, handle)
     if not chosen:
         raise ManagerError(f"no device of the fleet has {handle}: see `deployments --devices`")
     return chosen
 
 
+def _select_with(store: Store, devices: Mapping[str, int], handle: str) -> dict[str, int]:
+    def read(transaction: Transaction) -> dict[str, int]:
+        chosen: dict[str, int] = {}
+        for part in parts(list(devices.items())):
+            in_force = transaction.deployments_in_force([number for _, number in part])
+            chosen |= {device: number for device, number in part if is_deployed(in_force[number], handle)}
+        return chosen
+
+    return store.read(read)
+
+
 def deploy(
-    database: Database,
+    store: Store,
     objects: ObjectStore,
     fleet: str,
     devices: Mapping[str, int],
@@ -123,7 +144,7 @@ def deploy(
     if policy not in POLICIES:
         raise ManagerError(f"--policy '{policy}' is not one: {' or '.join(POLICIES)}")
     if name is not None:
-        RolloutRepository(database).require_unused(fleet, name)
+        store.read(lambda transaction: RolloutRepository(transaction).require_unused(fleet, name))
     for file in files.values():
         check_readable(file)
     definitions = []
@@ -132,35 +153,35 @@ def deploy(
         definitions.append(ModelDefinition(handle, "DEPLOY", stored.url, stored.sha1, stored.size))
     new = NewRollout(fleet, name, definitions[0].handle, policy, tuple(definitions), rules)
     # The order of the devices depends on the name, which `create` makes where the operator gave none.
-    return RolloutRunner(database).start(new, lambda name: select_share(name, devices, share), now)
+    return RolloutRunner(store).start(new, lambda name: select_share(name, devices, share), now)
 
 
 def undeploy(
-    database: Database, fleet: str, devices: Mapping[str, int], handle: str, *, name: str | None, now: float
+    store: Store, fleet: str, devices: Mapping[str, int], handle: str, *, name: str | None, now: float
 ) -> Rollout:
     """Removes a model from `devices` (name -> id). Raises ManagerError where one does not have it."""
     check_names("HANDLE", "EntityName", [handle])
     check_names("--name", "EntityName", [] if name is None else [name])
-    for device, device_id in devices.items():
-        if not is_deployed(database.deployments_in_force(device_id), handle):
-            raise ManagerError(f"device {device} has no {handle} to undeploy: see `deployments --devices`")
+    without = devices.keys() - _select_with(store, devices, handle).keys()
+    if without:
+        raise ManagerError(f"device {min(without)} has no {handle} to undeploy: see `deployments --devices`")
     new = NewRollout(fleet, name, handle, POLICIES[0], (ModelDefinition(handle, "UNDEPLOY"),))
-    return RolloutRunner(database).start(new, lambda name: select_share(name, devices, ALL), now)
+    return RolloutRunner(store).start(new, lambda name: select_share(name, devices, ALL), now)
 
 
-def undo(database: Database, fleet: str, name: str, *, now: float) -> Rollout | None:
+def undo(store: Store, fleet: str, name: str, *, now: float) -> Rollout | None:
     """Undoes a deployment: it ends, and each device that has it gets what it had before, by a new rollout.
 
     Where no device has it, or a newer one superseded it everywhere, it only ends. None: it has ended, and no device has
     it. Raises ManagerError where there is none.
     """
-    rollout_id, runner = require_rollout(database, fleet, name), RolloutRunner(database)
-    is_open = runner.rollouts.read(rollout_id).progress.state in OPEN
+    rollout_id, runner = require_rollout(store, fleet, name), RolloutRunner(store)
+    is_open = runner.read(rollout_id).progress.state in OPEN
     if is_open:
         runner.set_state(rollout_id, RolloutState.ABORTED, now)
     rollout = runner.run_due_steps(rollout_id, now)
-    device_ids = runner.rollouts.reached_devices(rollout_id)
-    if not any(undo_definitions(database.history(device_id), name) for device_id in device_ids):
+    device_ids = store.read(lambda transaction: RolloutRepository(transaction).reached_devices(rollout_id))
+    if not _is_anywhere(store, device_ids, name):
         return rollout if is_open else None
     handles = tuple(ModelDefinition(each.handle, "UNDEPLOY") for each in rollout.definitions)
     stem = f"{rollout.definitions[0].handle}-undo"
@@ -168,6 +189,16 @@ def undo(database: Database, fleet: str, name: str, *, now: float) -> Rollout | 
     return runner.start(new, lambda _: device_ids, now)
 
 
-def set_state(database: Database, fleet: str, name: str, state: RolloutState, *, now: float) -> Rollout:
+def _is_anywhere(store: Store, device_ids: Sequence[int], name: str) -> bool:
+    """Whether the deployment of that name is in force on one of the devices, so that there is something to undo."""
+
+    def found(transaction: Transaction) -> bool:
+        histories = (transaction.history(part) for part in parts(device_ids))
+        return any(undo_definitions(known, name) for part in histories for known in part.values())
+
+    return store.read(found)
+
+
+def set_state(store: Store, fleet: str, name: str, state: RolloutState, *, now: float) -> Rollout:
     """Pauses, resumes or aborts a rollout. Raises ManagerError where there is none, or it has ended."""
-    return RolloutRunner(database).set_state(require_rollout(database, fleet, name), state, now)
+    return RolloutRunner(store).set_state(require_rollout(store, fleet, name), state, now)

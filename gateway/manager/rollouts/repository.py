@@ -1,99 +1,129 @@
-"""Rollouts in the database: created, found, read and changed. Decides no step. Times are Unix seconds."""
+"""Rollouts in the database: created, found, read and changed. Decides no step. Times are Unix seconds.
+
+`rollout_counts` are changed by whoever changes `rollout_devices`, in the same transaction: `move` does both.
+`gateway.manager.store.transaction` has the order of the locks.
+"""
 
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from fractions import Fraction
-from typing import Any
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
+from typing import TypeAlias, TypeVar
 
-from gateway.manager.api import ModelDefinition
+import sqlalchemy as sa
+
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import decisions
-from gateway.manager.rollouts.decisions import AT_ONCE, RolloutDeviceState, RolloutRules
-from gateway.manager.store import Database
+from gateway.manager.rollouts.decisions import OPEN, RolloutDeviceState
+from gateway.manager.rollouts.records import NewRollout, Rollout, rollout_from, rules_to_json
+from gateway.manager.store import Transaction, bulk
+from gateway.manager.store.tables import DEVICES, FLEETS, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
 
-_COLUMNS = "id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since"
-_SELECT = f"SELECT {_COLUMNS} FROM rollouts"
+_SELECT = sa.select(
+    ROLLOUTS.c.id,
+    FLEETS.c.name,
+    *(ROLLOUTS.c.name, ROLLOUTS.c.policy, ROLLOUTS.c.definitions, ROLLOUTS.c.created, ROLLOUTS.c.rules),
+    *(ROLLOUTS.c.undoes, ROLLOUTS.c.state, ROLLOUTS.c.reason, ROLLOUTS.c.stage, ROLLOUTS.c.since),
+).join_from(ROLLOUTS, FLEETS)
 
+_PREPARED = "preparing"
+_PUBLISHED = ROLLOUTS.c.state != _PREPARED
+"""A rollout of many devices is written in several transactions, so that calls go on. Where the process ends before the
+last one, nobody finds it, and the service deletes it later."""
+PART = 2000
+"""Devices of one statement."""
 
-@dataclass(frozen=True, slots=True)
-class Rollout:
-    """One deployment to many devices. `created`: Unix seconds; `undoes`: the deployment that it undoes.
-
-    Where it undoes one, `definitions` has the handles only: each device gets what it had before.
-    """
-
-    id: int
-    fleet: str
-    name: str
-    policy: str
-    definitions: tuple[ModelDefinition, ...]
-    created: float
-    undoes: str | None
-    reason: str
-    progress: decisions.Progress
-
-
-@dataclass(frozen=True, slots=True)
-class NewRollout:
-    """What `create` is to write. `name` None: made of `stem` and a number never used before."""
-
-    fleet: str
-    name: str | None
-    stem: str
-    policy: str
-    definitions: tuple[ModelDefinition, ...]
-    rules: RolloutRules = AT_ONCE
-    undoes: str | None = None
+T = TypeVar("T")
+Moves: TypeAlias = dict[tuple[int, int], tuple[RolloutDeviceState, RolloutDeviceState]]
+"""(device, rollout) -> the device's state in it before, and after."""
 
 
 class RolloutRepository:
-    """The rollouts of an open database. sqlite3.Error: the disk fails."""
+    """The rollouts within one transaction."""
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
-        self.connection = database.connection
+    def __init__(self, transaction: Transaction) -> None:
+        self.transaction = transaction
+        self.connection = transaction.connection
 
-    def next_id(self) -> int:
-        """The id of the next rollout, unless another process creates one first."""
-        row = self.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'rollouts'").fetchone()
-        return 1 if row is None else int(row[0]) + 1
+    def prepare(self, new: NewRollout, now: float) -> tuple[int, str]:
+        """The id and the name of a new rollout without devices, which nobody finds until it is published.
 
-    def create(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> int:
-        """The id of a new rollout to the devices that `choose` returns for its name, in that order.
-
-        Raises ManagerError, and writes nothing, where the fleet had a deployment of that name, or where a rollout that
-        still has devices to reach has a handle of this one: it would later replace the newer file with the older one.
+        Raises ManagerError where the fleet had a deployment of that name.
         """
-        with self.database.transaction():
-            name = new.name or f"{new.stem[:50]}-{self.next_id()}"
-            self.require_unused(new.fleet, name)
-            definitions = json.dumps([asdict(each) for each in new.definitions])
-            rollout_id = self.connection.execute(
-                "INSERT INTO rollouts (fleet, name, policy, definitions, created, rules, undoes, since)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                (new.fleet, name, new.policy, definitions, now, _rules_to_json(new.rules), new.undoes, now),
-            ).lastrowid
-            assert rollout_id is not None
-            self.connection.executemany(
-                "INSERT INTO rollout_devices (rollout, device, place) VALUES (?, ?, ?)",
-                [(rollout_id, device_id, place) for place, device_id in enumerate(choose(name))],
-            )
-            self._check_others(rollout_id, new)
-        return rollout_id
+        fleet = self._lock_fleet(new.fleet)
+        rollout_id: int = self.connection.execute(
+            sa.insert(ROLLOUTS).returning(ROLLOUTS.c.id),
+            {
+                "fleet": fleet,
+                "name": new.name or "",
+                "policy": new.policy,
+                "definitions": json.dumps([asdict(each) for each in new.definitions]),
+                "created": now,
+                "rules": rules_to_json(new.rules),
+                "undoes": new.undoes,
+                "state": _PREPARED,
+                "since": now,
+            },
+        ).scalar_one()
+        name = new.name or f"{new.stem[:50]}-{rollout_id}"
+        self.require_unused(new.fleet, name)
+        self.update(rollout_id, name=name)
+        return rollout_id, name
 
-    def _check_others(self, rollout_id: int, new: NewRollout) -> None:
+    def add_devices(self, rollout_id: int, places: Sequence[tuple[int, int]]) -> None:
+        """Adds devices (place, id), those that are still registered, to a rollout that is not published."""
+        is_one = bulk.is_one(self.connection, DEVICES.c.id, [device for _, device in places])
+        select = sa.select(DEVICES.c.id).where(is_one).order_by(DEVICES.c.id)
+        registered = set(self.connection.scalars(select.with_for_update(read=True, key_share=True)))
+        rows = sorted((rollout_id, device, place) for place, device in places if device in registered)
+        bulk.insert(self.connection, ROLLOUT_DEVICES, ("rollout", "device", "place"), rows)
+        self.transaction.count_in_rollouts({(rollout_id, RolloutDeviceState.WAITING): len(rows)})
+
+    def publish(self, rollout_id: int, new: NewRollout, name: str) -> None:
+        """Makes it one that everybody finds. Raises ManagerError where another one got the name meanwhile.
+
+        Also where a rollout that still has devices to reach has a handle of this one: it would later replace the newer
+        file with the older one.
+        """
+        fleet = self._lock_fleet(new.fleet)
+        self.require_unused(new.fleet, name)
+        self._check_others(rollout_id, fleet, new)
+        self.update(rollout_id, state=decisions.RolloutState.RUNNING)
+
+    def discard(self, rollout_id: int) -> bool:
+        """Deletes a part of a rollout that is not published; False: it is gone."""
+        device_ids = self._in_state(rollout_id, (RolloutDeviceState.WAITING,), PART)
+        if not device_ids:
+            self.connection.execute(sa.delete(ROLLOUTS).where(ROLLOUTS.c.id == rollout_id))
+            return False
+        is_one = bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids)
+        self.connection.execute(sa.delete(ROLLOUT_DEVICES).where(ROLLOUT_DEVICES.c.rollout == rollout_id, is_one))
+        return True
+
+    def abandoned(self, before: float) -> list[int]:
+        """Those that were created before that time, and never published."""
+        select = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.state == _PREPARED, ROLLOUTS.c.created < before)
+        return list(self.connection.scalars(select))
+
+    def _lock_fleet(self, fleet: str) -> int:
+        """Its id. One rollout of a fleet is published at a time: it checks names and devices of the others."""
+        select = sa.select(FLEETS.c.id).where(FLEETS.c.name == fleet).with_for_update(key_share=True)
+        found: int | None = self.connection.scalar(select)
+        if found is None:
+            raise ManagerError(f"fleet {fleet} has no device: `manager devices` lists all")
+        return found
+
+    def _check_others(self, rollout_id: int, fleet: int, new: NewRollout) -> None:
         handles = {each.handle for each in new.definitions}
-        for other in self.list_rollouts(new.fleet):
+        others = (ROLLOUTS.c.fleet == fleet) & ROLLOUTS.c.state.in_(OPEN) & (ROLLOUTS.c.id != rollout_id)
+        theirs, ours = ROLLOUT_DEVICES.alias(), ROLLOUT_DEVICES.alias()
+        for other in self._rollouts(others):
             shared = sorted(handles & {each.handle for each in other.definitions})
-            if other.id == rollout_id or other.progress.state not in decisions.OPEN or not shared:
+            if not shared:
                 continue
-            row = self.connection.execute(
-                "SELECT 1 FROM rollout_devices AS theirs JOIN rollout_devices AS ours USING (device)"
-                " WHERE theirs.rollout = ? AND theirs.state = ? AND ours.rollout = ? LIMIT 1",
-                (other.id, RolloutDeviceState.WAITING, rollout_id),
-            ).fetchone()
-            if row is not None:
+            select = sa.select(sa.literal(1)).join_from(theirs, ours, theirs.c.device == ours.c.device).limit(1)
+            waiting = (theirs.c.rollout == other.id) & (theirs.c.state == RolloutDeviceState.WAITING)
+            if self.connection.scalar(select.where(waiting, ours.c.rollout == rollout_id)):
                 raise ManagerError(
                     f"{other.name} has not reached all its devices, and would then replace this {shared[0]}: "
                     f"`abort {new.fleet} {other.name}` first"
@@ -106,110 +136,108 @@ class RolloutRepository:
 
     def find(self, fleet: str, name: str) -> int | None:
         """The id of the newest rollout of that name; None: there is none."""
-        find = "SELECT max(id) FROM rollouts WHERE fleet = ? AND name = ?"
-        row = self.connection.execute(find, (fleet, name)).fetchone()
-        return None if row[0] is None else int(row[0])
+        select = sa.select(sa.func.max(ROLLOUTS.c.id)).join(FLEETS)
+        found: int | None = self.connection.scalar(
+            select.where(FLEETS.c.name == fleet, ROLLOUTS.c.name == name, _PUBLISHED)
+        )
+        return found
 
     def list_rollouts(self, fleet: str | None = None) -> list[Rollout]:
         """All rollouts of a fleet, or of every fleet, in order of creation."""
-        select = f"{_SELECT} WHERE fleet = :fleet OR :fleet IS NULL ORDER BY id"
-        return [self._rollout(row) for row in self.connection.execute(select, {"fleet": fleet}).fetchall()]
+        return self._rollouts(sa.true() if fleet is None else FLEETS.c.name == fleet)
 
     def read(self, rollout_id: int) -> Rollout:
-        return self._rollout(self.connection.execute(f"{_SELECT} WHERE id = ?", (rollout_id,)).fetchone())
+        [rollout] = self._rollouts(ROLLOUTS.c.id == rollout_id)
+        return rollout
 
-    def unfinished(self) -> list[int]:
-        """The ids of those for which a step may be due."""
-        rows = self.connection.execute(
-            "SELECT id FROM rollouts WHERE state IN ('running', 'paused') OR state IN ('stopped', 'aborted') AND EXISTS"
-            " (SELECT 1 FROM rollout_counts AS counts WHERE rollout = id AND counts.state = ? AND devices > 0)",
-            (RolloutDeviceState.ASSIGNED,),
+    def lock(self, rollout_id: int, *, wait: bool) -> bool:
+        """Until the commit nobody else takes the rollout's steps. False, unless `wait`: another one takes one now."""
+        select = sa.select(ROLLOUTS.c.id).where(ROLLOUTS.c.id == rollout_id)
+        return self.connection.scalar(select.with_for_update(skip_locked=not wait, key_share=True)) is not None
+
+    def unfinished(self) -> list[Rollout]:
+        """Those for which a step may be due."""
+        assigned = sa.select(ROLLOUT_COUNTS.c.rollout).where(
+            ROLLOUT_COUNTS.c.state == RolloutDeviceState.ASSIGNED, ROLLOUT_COUNTS.c.devices > 0
         )
-        return [int(rollout_id) for (rollout_id,) in rows]
+        halted = ROLLOUTS.c.state.in_(decisions.HALTED) & ROLLOUTS.c.id.in_(assigned)
+        return self._rollouts(ROLLOUTS.c.state.in_(OPEN) | halted)
 
     def reached_devices(self, rollout_id: int) -> list[int]:
         """The devices that have it or may fetch it, and those with a result, in the order of the rollout."""
         states = (*decisions.PENDING, *decisions.RESULTS.values())
-        rows = self.connection.execute(
-            "SELECT device FROM rollout_devices WHERE rollout = ?"
-            f" AND state IN ({_placeholders(states)}) ORDER BY place",
-            (rollout_id, *states),
-        )
-        return [int(device_id) for (device_id,) in rows]
-
-    def update(self, rollout_id: int, **columns: object) -> None:
-        changes = ", ".join(f"{column} = ?" for column in columns)
-        self.connection.execute(f"UPDATE rollouts SET {changes} WHERE id = ?", (*columns.values(), rollout_id))
-
-    def find_device(self, device_id: int, name: str) -> tuple[int, RolloutDeviceState] | None:
-        """The id of the rollout of that name to the device, and the device's state in it; None: there is none."""
-        row = self.connection.execute(
-            "SELECT rollout, rollout_devices.state FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
-            " WHERE device = ? AND name = ?",
-            (device_id, name),
-        ).fetchone()
-        return None if row is None else (row[0], RolloutDeviceState(row[1]))
-
-    def not_fetched(self, device_id: int) -> list[tuple[int, str]]:
-        """Ids and names of the rollouts that are assigned to the device and that it has not fetched."""
-        return self.connection.execute(
-            "SELECT rollout, name FROM rollout_devices JOIN rollouts ON rollouts.id = rollout"
-            " WHERE device = ? AND rollout_devices.state = ?",
-            (device_id, RolloutDeviceState.ASSIGNED),
-        ).fetchall()
-
-    def set_device(self, rollout_id: int, device_id: int, state: RolloutDeviceState) -> None:
-        update = "UPDATE rollout_devices SET state = ? WHERE rollout = ? AND device = ?"
-        self.connection.execute(update, (state, rollout_id, device_id))
-
-    def change_device(
-        self, device_id: int, names: Iterable[str], before: Sequence[RolloutDeviceState], after: RolloutDeviceState
-    ) -> None:
-        """Changes the state of the device in the rollouts of those names, where it is one of `before`."""
-        self.connection.executemany(
-            "UPDATE rollout_devices SET state = ? WHERE device = ?"
-            f" AND state IN ({_placeholders(before)}) AND rollout IN (SELECT id FROM rollouts WHERE name = ?)",
-            [(after, device_id, *before, name) for name in names],
-        )
+        return self._in_state(rollout_id, states, None)
 
     def next_devices(self, rollout_id: int, state: RolloutDeviceState, count: int) -> list[int]:
-        """The first `count` devices in that state."""
-        select = "SELECT device FROM rollout_devices WHERE rollout = ? AND state = ? ORDER BY place LIMIT ?"
-        rows = self.connection.execute(select, (rollout_id, state, count))
-        return [int(device_id) for (device_id,) in rows.fetchall()]
+        """The first `count` devices in that state. They are locked; it is fewer where another one was quicker."""
+        first = self._in_state(rollout_id, (state,), count)
+        self.transaction.lock_devices(first)
+        return self._in_state(rollout_id, (state,), None, among=first)
 
-    def _rollout(self, row: tuple[Any, ...]) -> Rollout:
-        rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since = row
-        rows = self.connection.execute("SELECT state, devices FROM rollout_counts WHERE rollout = ?", (rollout_id,))
-        devices = {RolloutDeviceState(each): int(count) for each, count in rows}
-        return Rollout(
-            id=rollout_id,
-            fleet=fleet,
-            name=name,
-            policy=policy,
-            definitions=tuple(ModelDefinition(**each) for each in json.loads(definitions)),
-            created=created,
-            undoes=undoes,
-            reason=reason,
-            progress=decisions.Progress(_rules_from_json(rules), decisions.RolloutState(state), stage, since, devices),
+    def _in_state(
+        self,
+        rollout_id: int,
+        states: Sequence[RolloutDeviceState],
+        limit: int | None,
+        among: Collection[int] | None = None,
+    ) -> list[int]:
+        select = sa.select(ROLLOUT_DEVICES.c.device).where(
+            ROLLOUT_DEVICES.c.rollout == rollout_id, ROLLOUT_DEVICES.c.state.in_(states)
         )
+        if among is not None:
+            select = select.where(bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, among))
+        return list(self.connection.scalars(select.order_by(ROLLOUT_DEVICES.c.place).limit(limit)))
+
+    def update(self, rollout_id: int, **columns: object) -> None:
+        self.connection.execute(sa.update(ROLLOUTS).where(ROLLOUTS.c.id == rollout_id).values(columns))
+
+    def find_devices(
+        self, deployments: Collection[tuple[int, str]]
+    ) -> dict[tuple[int, str], tuple[int, RolloutDeviceState]]:
+        """(device, name of a deployment) -> the id of that rollout, and the device's state in it."""
+        given = bulk.given(self.connection, deployments, device=sa.BigInteger, name=sa.Text)
+        select = (
+            sa.select(given.c.device, given.c.name, ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state)
+            .join_from(given, DEVICES, DEVICES.c.id == given.c.device)
+            .join(ROLLOUTS, (ROLLOUTS.c.fleet == DEVICES.c.fleet) & (ROLLOUTS.c.name == given.c.name))
+            .join(
+                ROLLOUT_DEVICES,
+                (ROLLOUT_DEVICES.c.device == given.c.device) & (ROLLOUT_DEVICES.c.rollout == ROLLOUTS.c.id),
+            )
+        )
+        found = self.connection.execute(select)
+        return {(device, name): (rollout, RolloutDeviceState(state)) for device, name, rollout, state in found}
+
+    def not_fetched(self, device_ids: Collection[int]) -> list[tuple[int, int, str]]:
+        """(device, rollout, its name): what is assigned to these devices and was not fetched."""
+        select = sa.select(ROLLOUT_DEVICES.c.device, ROLLOUTS.c.id, ROLLOUTS.c.name).join_from(
+            ROLLOUT_DEVICES, ROLLOUTS
+        )
+        devices = bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids)
+        rows = self.connection.execute(select.where(devices, ROLLOUT_DEVICES.c.state == RolloutDeviceState.ASSIGNED))
+        return [(device, rollout, name) for device, rollout, name in rows]
+
+    def move(self, moves: Moves) -> None:
+        """Sets the states of devices that are locked, and changes the counts: the last change of a transaction."""
+        counts: Counter[tuple[int, str]] = Counter()
+        for (_, rollout), (before, after) in moves.items():
+            counts[rollout, before] -= 1
+            counts[rollout, after] += 1
+        rows = [(device, rollout, str(after)) for (device, rollout), (_, after) in moves.items()]
+        given = bulk.given(self.connection, rows, device=sa.BigInteger, rollout=sa.BigInteger, after=sa.Text)
+        moved = (ROLLOUT_DEVICES.c.device == given.c.device) & (ROLLOUT_DEVICES.c.rollout == given.c.rollout)
+        self.connection.execute(sa.update(ROLLOUT_DEVICES).values(state=given.c.after).where(moved))
+        self.transaction.count_in_rollouts(counts)
+
+    def _rollouts(self, which: sa.ColumnElement[bool]) -> list[Rollout]:
+        rows = self.connection.execute(_SELECT.where(which, _PUBLISHED).order_by(ROLLOUTS.c.id)).all()
+        select = sa.select(ROLLOUT_COUNTS).join_from(ROLLOUT_COUNTS, ROLLOUTS).join(FLEETS).where(which, _PUBLISHED)
+        counts: dict[int, dict[RolloutDeviceState, int]] = {}
+        for rollout, state, devices in self.connection.execute(select):
+            counts.setdefault(rollout, {})[RolloutDeviceState(state)] = devices
+        return [rollout_from(row, counts.get(row[0], {})) for row in rows]
 
 
-def _placeholders(values: Sequence[object]) -> str:
-    """A question mark for each value of SQL's IN."""
-    return ", ".join("?" * len(values))
-
-
-def _rules_to_json(rules: RolloutRules) -> str:
-    stages = [(str(stage.share), str(stage.min_success), stage.wait) for stage in rules.stages]
-    stop_at = None if rules.stop_at is None else str(rules.stop_at)
-    return json.dumps({"stages": stages, "stop_at": stop_at, "stop_min": rules.stop_min})
-
-
-def _rules_from_json(text: str) -> RolloutRules:
-    members = json.loads(text)
-    if not members:  # the deployment is older than rollouts
-        return AT_ONCE
-    stages = [decisions.Stage(Fraction(share), Fraction(success), wait) for share, success, wait in members["stages"]]
-    stop_at = members["stop_at"]
-    return RolloutRules(tuple(stages), None if stop_at is None else Fraction(stop_at), members["stop_min"])
+def parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """In pieces: what is read or written by one statement."""
+    return bulk.parts(items, PART)

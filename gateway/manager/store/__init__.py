@@ -1,4 +1,27 @@
-"""What the manager keeps on disk: the SQLite database and the model files. Decides nothing about a rollout."""
+"""What the manager keeps: the database, in one of two engines, and the model files. Decides nothing about a rollout."""
 
-from gateway.manager.store.database import DEFAULT_DATA, FILE, Database, open_database
+from gateway.manager.place import Place
+from gateway.manager.store.history import Turn
+from gateway.manager.store.history_compaction import Compaction
+from gateway.manager.store.history_reads import (
+    HistoryTotals,
+    MetricFilter,
+    device_metrics,
+    device_samples,
+    device_series,
+    fleet_series,
+    history_totals,
+)
+from gateway.manager.store.history_retention import HistoryLimits, Retention
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable
+from gateway.manager.store.recording import (
+    HeartbeatCall,
+    LogEntry,
+    PlanChange,
+    ReportedResult,
+    StoredDevice,
+    plan_entry,
+)
+from gateway.manager.store.silence import sweep_silence
+from gateway.manager.store.store import FILE, Store, open_store
+from gateway.manager.store.transaction import DevicePlan, Transaction

@@ -1,7 +1,8 @@
 """Model files: a directory of bucket/key that is served as an object store. Of HTTP it uses only the errors of S3.
 
 A file appears whole or not at all (temporary file, fsync, rename). No bucket and no key may lead out of the directory.
-A file that an operator put there by hand is served too.
+A file that an operator put there by hand is served too. With PostgreSQL files are stored in the database, and the
+directory has copies of those that were asked for.
 """
 
 import hashlib
@@ -9,6 +10,9 @@ import os
 import re
 import stat
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -16,6 +20,10 @@ from typing import BinaryIO
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, no_such_bucket, no_such_key
+from gateway.manager.store.shared_objects import SharedObjects
+from gateway.manager.store.store import Store
+from gateway.manager.store.temporary import remove_abandoned, temporary
+from gateway.ownership import give, make_folders
 
 BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 """S3's rule for the names of buckets; it excludes a leading dot, which our temporary directory has."""
@@ -60,14 +68,20 @@ def check_readable(source: Path) -> None:
 
 
 class ObjectStore:
-    """The model files of the data directory `data`. `put_file` makes their directory, `root`, where it is missing."""
+    """The model files of the data directory `data`, whose directory, `root`, is made where a file is put into it.
 
-    def __init__(self, data: Path) -> None:
+    `shared`: those of the database, where `store` is one of PostgreSQL; else None.
+    """
+
+    def __init__(self, data: Path, store: Store | None = None) -> None:
         self.root = data / "objects"
+        is_shared = store is not None and store.engine.dialect.name == "postgresql"
+        self.shared = SharedObjects(store) if store is not None and is_shared else None
         self._etags: dict[tuple[int, int, int, int], str] = {}
 
     def put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
-        """Copies `source` to a key made of `handle` and its content: what a URL names never changes.
+        """Copies `source` to a key made of `handle` and its content, into the database where files are shared: what a
+        URL names never changes.
 
         Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
@@ -75,30 +89,61 @@ class ObjectStore:
             raise ManagerError(
                 f"--bucket '{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens"
             )
+        suffix = source.suffix if SUFFIX.fullmatch(source.suffix) else ""
+
+        def name(sha1: str) -> str:
+            return f"{handle}/{sha1[:16]}{suffix}"
+
         try:
-            return self._put_file(source, bucket, handle)
+            with source.open("rb") as model:
+                if not model.peek(1):
+                    raise ManagerError(f"{source} is empty: a model file is expected")
+                if self.shared is not None:
+                    key, size, sha1 = self.shared.put(model, bucket, name, time.time())
+                else:
+                    with self._incoming() as path, path.open("wb") as copy:
+                        size, sha1 = _copy(model, copy)
+                        key = name(sha1)
+                        _rename(path, self.root / bucket / key)
         except OSError as error:
             raise ManagerError(explain(error, error.filename or self.root)) from error
-
-    def _put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
-        incoming = self.root / ".incoming"
-        incoming.mkdir(parents=True, exist_ok=True)
-        with source.open("rb") as model:
-            descriptor, name = tempfile.mkstemp(dir=incoming)
-            try:
-                with open(descriptor, "wb") as copy:
-                    size, sha1 = _copy(model, copy)
-                if size == 0:
-                    raise ManagerError(f"{source} is empty: a model file is expected")
-                suffix = source.suffix if SUFFIX.fullmatch(source.suffix) else ""
-                key = f"{handle}/{sha1[:16]}{suffix}"
-                _rename(Path(name), self.root / bucket / key)
-            finally:
-                Path(name).unlink(missing_ok=True)
         return StoredFile(f"s3://{bucket}/{key}", size, sha1)
 
+    def fetch(self, bucket: str, key: str) -> bool:
+        """Copies a file from the database into the directory; false where it is not in one. It may take as long as the
+        file is large. Raises StoreUnavailable, and OSError where it cannot be written."""
+        if self.shared is None or not _is_safe(bucket, key):
+            return False
+        found = self.shared.find(bucket, key)
+        if found is None:
+            return False
+        with self._incoming() as path, path.open("wb") as copy:
+            self.shared.copy(found, copy)
+            _rename(path, self.root / bucket / key)
+        return True
+
+    @contextmanager
+    def _incoming(self) -> Iterator[Path]:
+        """A temporary file, which everybody may read."""
+        incoming = self.root / ".incoming"
+        make_folders(incoming)
+        remove_abandoned(incoming.iterdir(), Path.unlink)
+        with temporary(lambda: _make_file(incoming), Path.unlink) as path:
+            yield path
+
+    def list_files(self) -> Iterator[tuple[str, str, Path]]:
+        """Bucket, key and path of each file in the directory that `open` may open, in their order."""
+        root = self.root.resolve()
+        for path in sorted(self.root.rglob("*")):
+            bucket, *names = path.relative_to(self.root).parts
+            if names and path.is_file() and path.resolve().is_relative_to(root) and _is_safe(bucket, "/".join(names)):
+                yield bucket, "/".join(names), path
+
     def open(self, bucket: str, key: str) -> OpenObject:
-        """One object as it is now, even if it is replaced meanwhile; the caller closes it. Raises S3Error: 404."""
+        """A file of the directory as it is now, even if it is replaced meanwhile; the caller closes it.
+
+        Raises S3Error: 404. Where files are shared, `fetch` may get it.
+        """
         path = self._locate(bucket, key)
         try:
             file = path.open("rb")
@@ -110,7 +155,7 @@ class ObjectStore:
     def _locate(self, bucket: str, key: str) -> Path:
         if not BUCKET.fullmatch(bucket) or not (self.root / bucket).is_dir():
             raise no_such_bucket(bucket)
-        if any(segment in ("", ".", "..") for segment in key.split("/")) or "\0" in key:
+        if not _is_safe(bucket, key):
             raise no_such_key(key)
         path = self.root / bucket / key
         try:
@@ -132,6 +177,21 @@ class ObjectStore:
         return etag
 
 
+def _is_safe(bucket: str, key: str) -> bool:
+    """Whether they name something below the directory, in UTF-8."""
+    if not BUCKET.fullmatch(bucket) or "\0" in key or any(each in ("", ".", "..") for each in key.split("/")):
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in key)
+
+
+def _make_file(folder: Path) -> Path:
+    descriptor, name = tempfile.mkstemp(dir=folder)
+    with open(descriptor, "wb") as made:
+        os.fchmod(made.fileno(), 0o644)
+        give(made.fileno(), folder)
+    return Path(name)
+
+
 def _md5() -> "hashlib._Hash":
     return hashlib.md5(usedforsecurity=False)
 
@@ -149,8 +209,7 @@ def _copy(model: BinaryIO, copy: BinaryIO) -> tuple[int, str]:
 
 def _rename(temporary: Path, target: Path) -> None:
     """Durable: the directory is synchronised too."""
-    temporary.chmod(0o644)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folders(target.parent)
     temporary.replace(target)
     folder = os.open(target.parent, os.O_RDONLY)
     try:

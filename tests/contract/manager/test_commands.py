@@ -68,6 +68,14 @@ def test_from_registering_to_deregistering(manager: Manager, model: Path) -> Non
         (["devices", "nofleet"], "fleet nofleet has no device: `manager devices` lists all"),
         (["deployments", "nofleet"], "fleet nofleet has no device"),
         (["status", "nofleet"], "fleet nofleet has no device"),
+        (["register", "f"], "name the devices, or give --file; not both"),
+        (["register", "f", "d", "--file", "-"], "name the devices, or give --file; not both"),
+        (["register", "f", "--file", "/no/such/file"], "/no/such/file: No such file or directory"),
+        (["status", "f", "--state", "lost"], "--state 'lost' is none: should be connected, asleep, silent, gone"),
+        (["status", "--after", "d"], "--after 'd' is in no fleet: name the FLEET, or give FLEET/DEVICE"),
+        (["status", "f", "--after", "g/d"], "--after 'g/d' is not in fleet f"),
+        (["status", "--summary", "--limit", "3"], "--summary counts whole fleets"),
+        (["log", "f", "nobody"], "nobody is not registered in fleet f"),
         (["serve", "--access-key", "A"], "signatures need both"),
         (["serve", "--port", "70000"], "port 70000"),
         (["serve", "--secret-key-file", "/no/such/file"], "No such file or directory"),
@@ -99,6 +107,52 @@ def test_only_serve_makes_the_data_directory(manager: Manager, arguments: list[s
     assert list(tmp_path.iterdir()) == []
 
 
+def test_names_come_from_a_file(manager: Manager, tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("one\r\n\n  two\nthree\n", encoding="utf-8-sig")
+    said = manager.run("register", "listed", "--file", str(names)).stdout
+    assert said == "listed: 3 registered, 0 were registered already\n"
+    names.write_text("three\nfour\n")
+    said = manager.run("register", "listed", "--file", str(names)).stdout
+    assert said == "listed: 1 registered, 1 were registered already\n"
+    listed = json.loads(manager.run("devices", "listed", "--json").stdout)
+    assert [each["device"] for each in listed] == ["four", "one", "three", "two"]
+    names.write_text("five\nsix\n\nse ven\n")
+    said = manager.run("register", "listed", "--file", str(names), status=2).stderr
+    assert f"{names}, line 4: DEVICE 'se ven' is not allowed: should be 1 to 63 characters" in said
+    names.write_bytes(b"\xff\xfe")
+    assert "is not text in UTF-8" in manager.run("register", "listed", "--file", str(names), status=2).stderr
+    assert len(json.loads(manager.run("devices", "listed", "--json").stdout)) == 4
+
+
+def test_status_in_pages(manager: Manager) -> None:
+    manager.run("register", "paged", "a", "b", "c")
+    shown = manager.run("status", "paged", "--limit", "1", "--state", "never-heard").stdout.splitlines()
+    assert shown[-1] == "2 more: status paged --state 'never heard' --limit 1 --after a"
+    shown = manager.run("status", "paged", "--limit", "2", "--after", "a").stdout.splitlines()
+    assert [line.split()[0] for line in shown] == ["Device", "paged/b", "paged/c"]
+    assert [each["device"] for each in json.loads(manager.run("status", "paged", "--json").stdout)] == ["a", "b", "c"]
+    assert manager.run("status", "paged", "--json", "--state", "gone").stdout == "[]\n"
+    (summary,) = json.loads(manager.run("status", "paged", "--summary", "--json").stdout)
+    assert summary == {"fleet": "paged", "devices": 3, "states": {"never heard": 3}, "models": []}
+
+
+def test_the_log_of_a_device_is_words(manager: Manager, model: Path) -> None:
+    manager.run("register", "logged", "d")
+    manager.run("deploy", "logged", "d", f"kws={model}", "--name", "first")
+    assert "first assigned" in manager.run("log", "logged", "d").stdout
+    (entry,) = json.loads(manager.run("log", "logged", "d", "--json").stdout)
+    assert (entry["kind"], entry["detail"]) == ("plan", {"change": "assigned", "deployment": "first"})
+
+
+def test_a_password_in_a_url_is_never_shown(manager: Manager) -> None:
+    away = "postgresql://me:geheim@127.0.0.1:1/none"
+    for url, status in ((away, 1), ("mysql://me:geheim@host/none", 2), ("me:geheim@host", 2)):
+        done = manager.run("devices", "--database", url, status=status)
+        assert done.stderr.count("\n") == 1
+        assert "geheim" not in done.stdout + done.stderr
+
+
 def test_an_address_in_use_is_an_error(manager: Manager, tmp_path: Path) -> None:
     port = manager.url.rpartition(":")[2]
     other = manager.run("serve", "--port", port, "--data", str(tmp_path / "other"), status=2).stderr
@@ -118,7 +172,7 @@ def test_a_second_manager_with_the_same_data_says_that_one_serves_it(manager: Ma
     assert re.search(r"an Edge Manager serves \S+ \(process \d+ on \S+\): stop it, or give another --data\n$", said)
 
 
-@pytest.mark.parametrize("command", ["serve", "register", "deregister", "devices", "status", *DEPLOYING])
+@pytest.mark.parametrize("command", ["serve", "register", "deregister", "devices", "status", "log", *DEPLOYING])
 def test_every_command_says_what_it_does(command: str) -> None:
     shown = CliRunner().invoke(app, [command, "--help"])
     assert (shown.exit_code, len(shown.output) > 100) == (0, True)

@@ -2,7 +2,9 @@
 
 import http.client
 import json
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,24 +15,28 @@ from gateway.manager.rollouts.decisions import rollout_order
 from tests.support.manager_process import Manager
 
 DEVICES = [f"dev-{number:04}" for number in range(1000)]
+CALLERS = 16
 Served = tuple[Manager, Path]
 """A manager, and the file of a model."""
 LINK = {"Connection": "keep-alive", "Content-Type": "application/json"}
 
 
 class ManyDevices:
-    """A thousand devices on one connection: each fetches its deployments, and reports the result of a new one."""
+    """A thousand devices, CALLERS at once: each fetches its deployments, and reports the result of a new one."""
 
     def __init__(self, url: str, fleet: str, fails: Callable[[str], bool]) -> None:
-        self.http = http.client.HTTPConnection(urlsplit(url).netloc, timeout=30)
+        self.address = urlsplit(url).netloc
+        self.caller = threading.local()
         self.fleet = fleet
         self.fails = fails
         self.installed: dict[str, str] = {}
 
     def call(self, operation: str, device: str, **members: object) -> dict[str, Any]:
         body = json.dumps({"DeviceFleetName": self.fleet, "DeviceName": device} | members)
-        self.http.request("POST", f"/{operation}", body, LINK)
-        answer = self.http.getresponse()
+        if not hasattr(self.caller, "http"):
+            self.caller.http = http.client.HTTPConnection(self.address, timeout=30)
+        self.caller.http.request("POST", f"/{operation}", body, LINK)
+        answer = self.caller.http.getresponse()
         text = answer.read()
         assert answer.status == 200, text
         answered: dict[str, Any] = json.loads(text or b"{}")
@@ -38,13 +44,17 @@ class ManyDevices:
 
     def fetch_all(self) -> set[str]:
         """Every device fetches once; those that got something new."""
-        new = set()
-        for device in DEVICES:
-            for plan in self.call("GetDeployments", device)["Deployments"]:
-                if self.installed.get(device) != plan["DeploymentName"]:
-                    self.install(device, plan["DeploymentName"])
-                    new.add(device)
-        return new
+        with ThreadPoolExecutor(CALLERS) as callers:
+            return {device for device, is_new in zip(DEVICES, callers.map(self.fetch, DEVICES), strict=True) if is_new}
+
+    def fetch(self, device: str) -> bool:
+        """Whether it got something new."""
+        is_new = False
+        for plan in self.call("GetDeployments", device)["Deployments"]:
+            if self.installed.get(device) != plan["DeploymentName"]:
+                self.install(device, plan["DeploymentName"])
+                is_new = True
+        return is_new
 
     def install(self, device: str, name: str) -> None:
         """One that fails retries and reboots, and reports each time; every device repeats its report."""

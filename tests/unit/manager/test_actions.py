@@ -1,4 +1,4 @@
-"""What an operator does with deployments, over a real database and a real object store."""
+"""What an operator does with deployments, over a real store of each engine and a real object store."""
 
 import os
 import threading
@@ -19,11 +19,10 @@ from gateway.manager.store import ObjectStore
 
 
 @pytest.fixture
-def fleet(database):
-    """The database with the devices f/d and f/e."""
-    for device in ("d", "e"):
-        database.register("f", device, 1.0)
-    return database
+def fleet(store):
+    """The store with the devices f/d and f/e."""
+    store.write(lambda transaction: transaction.register("f", ["d", "e"], 1.0))
+    return store
 
 
 @pytest.fixture
@@ -40,7 +39,9 @@ def deploy_to(fleet, tmp_path, files, devices=("d",), **options):
 
 
 def in_force(fleet, device):
-    return [each.to_api() for each in fleet.deployments_in_force(require_device(fleet, "f", device))]
+    number = require_device(fleet, "f", device)
+    found = fleet.read(lambda transaction: transaction.deployments_in_force([number]))
+    return [each.to_api() for each in found[number]]
 
 
 def test_undeploying_a_handle(fleet, tmp_path, model):
@@ -56,6 +57,8 @@ def test_undeploying_what_a_device_does_not_have(fleet, tmp_path, model):
     both = choose_devices(fleet, "f", [], all_devices=True)
     with pytest.raises(ManagerError, match="device e has no kws"):
         undeploy(fleet, "f", both, "kws", name=None, now=6.0)
+    with pytest.raises(ManagerError, match="device e has no vad to undeploy"):
+        undeploy(fleet, "f", {"e": both["e"]}, "vad", name=None, now=6.0)
     assert list(devices_with(fleet, both, "kws")) == ["d"]
     with pytest.raises(ManagerError, match="no device of the fleet has vad"):
         devices_with(fleet, both, "vad")

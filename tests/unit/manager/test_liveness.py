@@ -1,13 +1,11 @@
 """Whether a device is there: what it or its broker announced, and what follows from its silence."""
 
-from contextlib import closing
-from pathlib import Path
-
 import pytest
 
-from gateway.manager import Database, open_database
+from gateway.manager import Store
 from gateway.manager.api import Announced, Liveness, State, judge, latest_values
 from gateway.manager.reports import device_reports
+from gateway.manager.store import HeartbeatCall
 
 HOUR = 3600.0
 
@@ -21,22 +19,20 @@ def live(state: float, seconds: float | None = None, at: float = 100.0) -> list[
     return [metric("state", state, at), *([] if seconds is None else [metric("seconds", seconds, at)])]
 
 
-def record(database: Database, metrics: list[dict[str, object]], now: float, version: str = "1.0") -> None:
-    device_id = database.device_id("f", "d")
-    assert device_id is not None
+def record(store: Store, metrics: list[dict[str, object]], now: float, version: str = "1.0") -> None:
     call = {"AgentVersion": version, "AgentMetrics": metrics}
-    database.record_heartbeat(device_id, latest_values(call, now), now)
+    store.record([HeartbeatCall("f", "d", latest_values(call, now), now)], lambda *_: set())
 
 
 @pytest.fixture
-def known(database: Database) -> Database:
-    database.register("f", "d", 1.0)
-    return database
+def known(store: Store) -> Store:
+    store.write(lambda transaction: transaction.register("f", ["d"], 1.0))
+    return store
 
 
-def liveness(database: Database, now: float) -> tuple[object, object, object]:
+def liveness(store: Store, now: float) -> tuple[object, object, object]:
     """(state, since, until)."""
-    [report] = device_reports(database, now)
+    [report] = device_reports(store, now)
     shown = report["liveness"]
     return shown["state"], shown["since"], shown["until"]
 
@@ -65,7 +61,7 @@ def test_silence_is_judged_by_what_was_announced(
     assert judge(announced, newest, now) == expected
 
 
-def test_it_is_no_heartbeat_and_no_metric_of_the_device(known: Database) -> None:
+def test_it_is_no_heartbeat_and_no_metric_of_the_device(known: Store) -> None:
     record(known, [metric("free-heap", 7, 50.0, "sys")], 50.0, "2.0")
     record(known, live(1, 60), 100.0, "unknown")
     [report] = device_reports(known, 110.0)
@@ -74,13 +70,13 @@ def test_it_is_no_heartbeat_and_no_metric_of_the_device(known: Database) -> None
     assert report["liveness"] == {"state": "connected", "since": None, "until": None, "seconds": 60.0}
 
 
-def test_of_a_device_that_only_announced_itself_no_heartbeat_is_known(known: Database) -> None:
+def test_of_a_device_that_only_announced_itself_no_heartbeat_is_known(known: Store) -> None:
     record(known, live(0), 100.0)
     [report] = device_reports(known, 110.0)
     assert (report["newest"], report["agent_version"], liveness(known, 110.0)) == (None, None, ("gone", 100.0, None))
 
 
-def test_any_later_heartbeat_means_connected(known: Database) -> None:
+def test_any_later_heartbeat_means_connected(known: Store) -> None:
     record(known, live(1, 60), 100.0)
     record(known, live(0, at=130.0), 130.0)
     assert liveness(known, 140.0) == ("gone", 130.0, None)
@@ -92,31 +88,31 @@ def test_any_later_heartbeat_means_connected(known: Database) -> None:
     assert liveness(known, 210.0) == ("connected", None, None)
 
 
-def test_a_will_that_comes_after_what_the_next_connection_said_is_overruled_by_its_heartbeat(known: Database) -> None:
+def test_a_will_that_comes_after_what_the_next_connection_said_is_overruled_by_its_heartbeat(known: Store) -> None:
     for metrics, now in ((live(1, 60, 100.0), 100.0), (live(0, at=101.0), 101.0), ([], 102.0)):
         record(known, metrics, now)
     assert liveness(known, 103.0) == ("connected", None, None)
 
 
-def test_a_backlog_is_judged_by_its_dates_and_its_order(known: Database) -> None:
+def test_a_backlog_is_judged_by_its_dates_and_its_order(known: Store) -> None:
     """An outage: the heartbeat and the will that came after it are sent an hour later."""
     record(known, [metric("free-heap", 7, 100.0, "sys")], 3700.0)
     record(known, live(0, at=110.0), 3701.0)
     assert liveness(known, 3702.0) == ("gone", 110.0, None)
 
 
-def test_what_is_older_than_what_is_known_comes_too_late(known: Database) -> None:
+def test_what_is_older_than_what_is_known_comes_too_late(known: Store) -> None:
     record(known, live(1, 60, 200.0), 200.0)
     record(known, live(0, at=150.0), 201.0)
     assert liveness(known, 202.0) == ("connected", None, None)
 
 
-def test_of_several_in_one_call_the_last_holds(known: Database) -> None:
+def test_of_several_in_one_call_the_last_holds(known: Store) -> None:
     record(known, [*live(0, at=100.0), *live(1, 60, 100.0), *live(2, HOUR, 100.0)], 100.0)
     assert liveness(known, 101.0) == ("asleep", 100.0, 3700.0)
 
 
-def test_what_was_announced_holds_until_something_else_is(known: Database) -> None:
+def test_what_was_announced_holds_until_something_else_is(known: Store) -> None:
     record(known, live(1, 60), 100.0)
     record(known, live(0, at=110.0), 110.0)
     record(known, live(1, at=120.0), 120.0)
@@ -133,39 +129,27 @@ def test_what_was_announced_holds_until_something_else_is(known: Database) -> No
         [metric("state", 0, 100.0, "sys")],
     ],
 )
-def test_what_is_not_understood_changes_nothing(known: Database, metrics: list[dict[str, object]]) -> None:
+def test_what_is_not_understood_changes_nothing(known: Store, metrics: list[dict[str, object]]) -> None:
     record(known, live(1, 60, 99.0), 99.0)
     record(known, metrics, 100.0)
     assert liveness(known, 101.0) == ("connected", None, None)
 
 
 @pytest.mark.parametrize(("state", "seconds", "at"), [(2, 1e300, 100.0), (2, -5, 100.0), (2, 0, 2.5e11)])
-def test_whatever_numbers_come_can_be_shown(known: Database, state: int, seconds: float, at: float) -> None:
+def test_whatever_numbers_come_can_be_shown(known: Store, state: int, seconds: float, at: float) -> None:
     record(known, live(state, seconds, at), 100.0)
     assert liveness(known, 101.0) == ("asleep", 100.0, None)
 
 
-def test_with_metrics_of_its_own_it_is_a_heartbeat_too(known: Database) -> None:
+def test_with_metrics_of_its_own_it_is_a_heartbeat_too(known: Store) -> None:
     """As a client writes it that calls the API itself."""
     record(known, [metric("free-heap", 7, 100.0, "sys"), *live(2, HOUR)], 100.0)
     [report] = device_reports(known, 110.0)
     assert (report["accepted"], len(report["metrics"]), liveness(known, 110.0)[0]) == (1, 1, "asleep")
 
 
-def test_nothing_is_left_of_a_deregistered_device(known: Database) -> None:
+def test_nothing_is_left_of_a_deregistered_device(known: Store) -> None:
     record(known, live(0), 100.0)
-    known.deregister("f", "d")
-    known.register("f", "d", 2.0)
+    known.write(lambda transaction: transaction.deregister("f", "d"))
+    known.write(lambda transaction: transaction.register("f", ["d"], 2.0))
     assert liveness(known, 110.0) == ("never heard", None, None)
-
-
-def test_a_database_of_the_format_before_is_taken_over(known: Database, tmp_path: Path) -> None:
-    """An earlier version kept what a newer gateway sent of a `live` among the metrics."""
-    record(known, [metric("free-heap", 7, 50.0, "sys")], 100.0)
-    known.connection.execute("INSERT INTO metrics SELECT device, '', '', 'liveness', 'state', 1, 90 FROM metrics")
-    known.connection.execute("DROP TABLE liveness")
-    known.connection.execute("PRAGMA user_version = 2")
-    with closing(open_database(tmp_path, create=False, read_only=True)) as again:
-        assert liveness(again, 110.0) == ("not announced", None, None)
-        [report] = device_reports(again, 110.0)
-        assert [each["name"] for each in report["metrics"]] == ["free-heap"]

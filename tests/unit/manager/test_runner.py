@@ -1,12 +1,12 @@
-"""Rollouts in a real database: what reaches which device, by results, by an operator and by time."""
+"""Rollouts in a real database of each engine: what reaches which device, by results, by an operator and by time."""
 
 import json
-import sqlite3
 from fractions import Fraction
 
 import pytest
+import sqlalchemy as sa
 
-from gateway.manager import ManagerError, open_database
+from gateway.manager import ManagerError
 from gateway.manager.api import ModelDefinition
 from gateway.manager.operations import EdgeApi
 from gateway.manager.reports import rollout_report
@@ -21,37 +21,32 @@ from gateway.manager.rollouts import (
     actions,
 )
 from gateway.manager.rollouts.decisions import rollout_order
-from gateway.manager.store import FILE
-from gateway.manager.store.schema import FORMATS
+from gateway.manager.store.tables import DEVICE_LOG, ROLLOUT_COUNTS, ROLLOUT_DEVICES
 
 NAMES = [f"d{number:02}" for number in range(20)]
 STAGED = RolloutRules((Stage(Fraction(1, 10), Fraction(1), 60), Stage(Fraction(1))), Fraction(1, 5))
 
 
 class Fleet:
-    """Twenty devices in one database, what they fetch and what they report."""
+    """Twenty devices in one store, what they fetch and what they report."""
 
-    def __init__(self, database, names=NAMES):
-        self.database, self.runner, self.api = database, RolloutRunner(database), EdgeApi(database)
-        self.rollouts = RolloutRepository(database)
-        for device in names:
-            database.register("f", device, 1.0)
+    def __init__(self, store, names=NAMES):
+        self.store, self.runner, self.api = store, RolloutRunner(store), EdgeApi(store)
+        store.write(lambda transaction: transaction.register("f", names, 1.0))
 
     def deploy(self, name, handle="kws", rules=AT_ONCE, devices=None, now=100.0):
         """To these devices, else to all; the devices in their order."""
-        chosen = self.database.device_ids("f")
-        if devices is not None:
-            chosen = {each: actions.require_device(self.database, "f", each) for each in devices}
+        chosen = actions.choose_devices(self.store, "f", devices or (), all_devices=devices is None)
         new = NewRollout("f", name, handle, "DO_NOTHING", (ModelDefinition(handle, url=f"s3://m/{name}"),), rules)
         ordered = rollout_order(name, chosen)
         self.runner.start(new, lambda _: [chosen[each] for each in ordered], now)
         return ordered
 
     def set_state(self, name, state, now):
-        actions.set_state(self.database, "f", name, state, now=now)
+        actions.set_state(self.store, "f", name, state, now=now)
 
     def undo(self, name, now):
-        return actions.undo(self.database, "f", name, now=now)
+        return actions.undo(self.store, "f", name, now=now)
 
     def call(self, operation, device, now, **members):
         body = {"DeviceFleetName": "f", "DeviceName": device} | members
@@ -71,16 +66,47 @@ class Fleet:
             result = {"DeploymentName": name, "DeploymentStatus": status} | more
             self.call("SendHeartbeat", device, now, AgentVersion="1", DeploymentResult=result)
 
+    def find(self, name):
+        return self.store.read(lambda transaction: RolloutRepository(transaction).find("f", name))
+
     def progress(self, name):
         """The report of a rollout without its zeros."""
-        rollout_id = self.rollouts.find("f", name)
-        assert rollout_id is not None
-        return {key: value for key, value in rollout_report(self.rollouts.read(rollout_id)).items() if value != 0}
+        rollout = self.runner.read(self.find(name))
+        return {key: value for key, value in rollout_report(rollout).items() if value != 0}
+
+    def log(self, device):
+        """The changes of a device's plan, in order."""
+        number = actions.require_device(self.store, "f", device)
+        select = sa.select(DEVICE_LOG.c.detail).where(DEVICE_LOG.c.device == number, DEVICE_LOG.c.kind == "plan")
+        found = self.store.read(
+            lambda transaction: transaction.connection.scalars(select.order_by(DEVICE_LOG.c.id)).all()
+        )
+        return [(each["change"], each["deployment"]) for each in map(json.loads, found)]
+
+
+def counted(store):
+    """The counts as they are kept, and as the rows have them; without zeros."""
+    rollout, state = ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state
+    by_rows = sa.select(rollout, state, sa.func.count()).group_by(rollout, state)
+
+    def read(transaction):
+        rows = [transaction.connection.execute(each).all() for each in (sa.select(ROLLOUT_COUNTS), by_rows)]
+        return [{(one, two): number for one, two, number in each if number} for each in rows]
+
+    kept, real = store.read(read)
+    return kept, real
+
+
+def execute(store, statement):
+    store.write(lambda transaction: transaction.connection.exec_driver_sql(statement))
 
 
 @pytest.fixture
-def fleet(database):
-    return Fleet(database)
+def fleet(store):
+    """At the end the counts are those of the rows."""
+    yield Fleet(store)
+    kept, real = counted(store)
+    assert kept == real
 
 
 def test_a_stage_reaches_its_devices_alone_and_the_next_contains_it(fleet):
@@ -202,7 +228,8 @@ def test_a_running_rollout_never_replaces_a_newer_file(fleet):
     devices = fleet.deploy("one", rules=STAGED)
     with pytest.raises(ManagerError, match="one has not reached all its devices, and would then replace this kws"):
         fleet.deploy("two", devices=devices[5:6])
-    assert fleet.rollouts.find("f", "two") is None
+    assert fleet.find("two") is None
+    assert {rollout for rollout, _ in counted(fleet.store)[1]} == {fleet.find("one")}, "nothing of it is left"
     fleet.deploy("three", devices=devices[:1])
     fleet.deploy("four", handle="vad")
     fleet.set_state("one", RolloutState.ABORTED, 101.0)
@@ -219,96 +246,118 @@ def test_a_deregistered_device_does_not_count(fleet):
     devices = fleet.deploy("one")
     fleet.report_result("one", "SUCCESS", *devices[1:])
     assert fleet.progress("one")["state"] == "running"
-    fleet.database.deregister("f", devices[0])
+    assert fleet.store.write(lambda transaction: transaction.deregister("f", devices[0]))
     assert fleet.runner.advance_all(101.0)
     assert (fleet.progress("one")["state"], fleet.progress("one")["devices"]) == ("completed", 19)
 
 
-def test_a_large_stage_is_assigned_in_slices(database):
-    fleet = Fleet(database, [f"e{number}" for number in range(250)])
+def test_a_large_stage_is_assigned_in_slices(store, monkeypatch):
+    monkeypatch.setattr("gateway.manager.rollouts.runner.SLICE", 10)
+    fleet = Fleet(store, [f"e{number}" for number in range(25)])
+    device_ids = list(actions.choose_devices(store, "f", [], all_devices=True).values())
     new = NewRollout("f", "one", "kws", "DO_NOTHING", (ModelDefinition("kws"),))
-    rollout_id = fleet.rollouts.create(new, lambda _: list(database.device_ids("f").values()), 1.0)
+    rollout_id = fleet.runner.create(new, lambda _: device_ids, 1.0)
     waiting = []
     while fleet.runner.advance(rollout_id, 1.0):
         waiting.append(fleet.progress("one").get("waiting", 0))
-    assert waiting == [150, 50, 0]
+    assert waiting == [15, 5, 0]
 
 
-def test_a_command_leaves_a_large_fleet_to_the_service(database, monkeypatch):
+def test_a_command_leaves_a_large_fleet_to_the_service(store, monkeypatch):
     """So does undo: a device from which it is not withdrawn yet gets what was before, as one that fetched it."""
     monkeypatch.setattr("gateway.manager.rollouts.runner.SLICE", 1)
-    fleet = Fleet(database, [f"e{number}" for number in range(60)])
+    monkeypatch.setattr("gateway.manager.rollouts.runner.STEPS", 4)
+    fleet = Fleet(store, [f"e{number}" for number in range(12)])
     fleet.deploy("one")
-    assert (fleet.progress("one")["pending"], fleet.progress("one")["waiting"]) == (20, 40)
+    assert (fleet.progress("one")["pending"], fleet.progress("one")["waiting"]) == (4, 8)
     while fleet.runner.advance_all(101.0):
         pass
     undone = fleet.undo("one", 102.0).name
     while fleet.runner.advance_all(103.0):
         pass
-    assert {tuple(fleet.fetch(f"e{number}")) for number in range(60)} == {(), ((undone, None),)}
+    assert {tuple(fleet.fetch(f"e{number}")) for number in range(12)} == {(), ((undone, None),)}
 
 
-def test_a_step_that_fails_is_not_taken(fleet, monkeypatch):
-    fleet.database.connection.execute(
-        "CREATE TRIGGER full BEFORE INSERT ON deployments BEGIN SELECT RAISE(ABORT, 'disk full'); END"
-    )
-    with pytest.raises(sqlite3.Error, match="disk full"):
+def test_a_step_that_fails_is_not_taken(fleet):
+    """It fails after devices were assigned: nothing of the step is there, and it is taken again."""
+    execute(fleet.store, "CREATE UNIQUE INDEX fails ON device_log (kind)")
+    with pytest.raises(sa.exc.IntegrityError):
         fleet.deploy("one")
     assert fleet.progress("one")["waiting"] == 20
-    fleet.database.connection.execute("DROP TRIGGER full")
+    assert fleet.fetched_by("one") == set()
+    execute(fleet.store, "DROP INDEX fails")
     while fleet.runner.advance_all(101.0):
         pass
     assert fleet.fetched_by("one") == set(NAMES)
 
 
-# A file of the format before rollouts
+def test_the_log_of_a_device_has_each_change_of_its_plan(fleet):
+    fleet.deploy("old")
+    fleet.fetched_by("old")
+    fleet.deploy("new")
+    fleet.fetch("d03")
+    fleet.fetch("d03")
+    fleet.set_state("new", RolloutState.ABORTED, 101.0)
+    changed = [("assigned", "old"), ("fetched", "old"), ("superseded", "old"), ("assigned", "new")]
+    assert fleet.log("d03") == [*changed, ("fetched", "new")]
+    assert fleet.log("d04") == [*changed, ("withdrawn", "new")]
 
 
-@pytest.fixture
-def old_file(tmp_path):
-    """As the first version wrote it: kws-1 on two devices, a SUCCESS of one, replaced by kws-3 on the other."""
-    connection = sqlite3.connect(tmp_path / FILE, isolation_level=None)
-    for statement in FORMATS[0]:
-        connection.execute(statement)
-    connection.execute("PRAGMA user_version = 1")
-    connection.executemany("INSERT INTO devices (fleet, device, registered) VALUES ('f', ?, 1.0)", [["d1"], ["d2"]])
-    kws = json.dumps([{"handle": "kws", "state": "DEPLOY", "url": "s3://m/k", "sha1": None, "size": 3}])
-    connection.executemany(
-        "INSERT INTO deployments (device, name, policy, definitions, created, in_force)"
-        " VALUES (?, ?, 'DO_NOTHING', ?, ?, ?)",
-        [(1, "kws-1", kws, 5.0, 1), (2, "kws-1", kws, 5.0, 0), (2, "kws-3", kws, 6.0, 1)],
-    )
-    connection.execute(
-        "INSERT INTO results VALUES (1, 'kws-1', ?, 7.0, 2)",
-        (json.dumps({"DeploymentName": "kws-1", "DeploymentStatus": "SUCCESS"}),),
-    )
-    connection.close()
-    return tmp_path
+def test_a_name_made_of_a_number_never_comes_twice(fleet):
+    """Nor does it where a rollout of a lower number was given that name."""
+    fleet.deploy(None, devices=["d01"])
+    fleet.deploy("kws-3", devices=["d02"])
+    with pytest.raises(ManagerError, match="there is or was a deployment named kws-3: give another --name"):
+        fleet.deploy(None, devices=["d03"])
+    fleet.deploy(None, devices=["d03"], handle="vad")
+    names = [each.name for each in fleet.store.read(lambda transaction: RolloutRepository(transaction).list_rollouts())]
+    assert names[:2] == ["kws-1", "kws-3"]
+    assert names[2].startswith("vad-")
 
 
-def test_a_file_of_an_earlier_version_opens_with_all_that_is_in_it(old_file):
-    database = open_database(old_file, create=False)
-    fleet = Fleet(database, [])
-    assert [fleet.fetch(device) for device in ("d1", "d2")] == [[("kws-1", "s3://m/k")], [("kws-3", "s3://m/k")]]
-    one, three = fleet.progress("kws-1"), fleet.progress("kws-3")
-    assert (one["devices"], one["succeeded"], one["superseded"], one["created"]) == (2, 1, 1, 5.0)
-    assert (three["devices"], three["pending"], three["state"]) == (1, 1, "running")
-    fleet.report_result("kws-3", "SUCCESS", "d2")
-    while fleet.runner.advance_all(8.0):
-        pass
-    assert {fleet.progress(name)["state"] for name in ("kws-1", "kws-3")} == {"completed"}
-    assert RolloutRepository(database).next_id() == 4, "a name made of a number never comes twice"
-    database.close()
-    open_database(old_file, create=False).close()
+def test_a_device_that_is_deregistered_meanwhile_is_left_out(fleet):
+    device_ids = actions.choose_devices(fleet.store, "f", ["d01", "d02"], all_devices=False)
+    fleet.store.write(lambda transaction: transaction.deregister("f", "d01"))
+    new = NewRollout("f", "one", "kws", "DO_NOTHING", (ModelDefinition("kws"),))
+    assert fleet.runner.start(new, lambda _: list(device_ids.values()), 1.0).progress.total == 1
 
 
-def test_an_empty_file_of_an_earlier_version(tmp_path):
-    connection = sqlite3.connect(tmp_path / FILE, isolation_level=None)
-    for statement in FORMATS[0]:
-        connection.execute(statement)
-    connection.execute("PRAGMA user_version = 1")
-    connection.close()
-    database = open_database(tmp_path, create=False)
-    assert Fleet(database).deploy(None, devices=["d01"])
-    assert [each.name for each in RolloutRepository(database).list_rollouts()] == ["kws-1"]
-    database.close()
+def test_a_plan_that_changed_while_it_was_read_is_not_marked(fleet):
+    fleet.deploy("old", devices=["d01", "d02"])
+    names = [("f", "d01"), ("f", "d02")]
+    read = fleet.store.read(lambda transaction: transaction.read_plans(names))
+    fleet.deploy("new", devices=["d01"])
+    plans = {each.device: each.number for each in read.values()}
+    changed = fleet.store.write(lambda transaction: fleet.runner.on_fetched(transaction, plans, 101.0))
+    assert changed == {read["f", "d01"].device}
+    assert fleet.log("d01")[-1] == ("assigned", "new")
+    assert fleet.log("d02")[-1] == ("fetched", "old")
+    after = fleet.store.read(lambda transaction: transaction.read_plans(names))
+    assert [each.fetched == each.number for each in after.values()] == [False, True]
+
+
+def test_a_rollout_that_was_not_written_wholly_is_nowhere(fleet, monkeypatch):
+    """Its process was killed: its name is free, no step is taken, its devices may go."""
+    new = NewRollout("f", "one", "kws", "DO_NOTHING", (ModelDefinition("kws"),))
+    rollout_id, name = fleet.store.write(lambda transaction: RolloutRepository(transaction).prepare(new, 1.0))
+    places = list(enumerate(actions.choose_devices(fleet.store, "f", [], all_devices=True).values()))
+    fleet.store.write(lambda transaction: RolloutRepository(transaction).add_devices(rollout_id, places))
+    assert (name, fleet.find("one")) == ("one", None)
+    assert not fleet.runner.advance_all(100.0)
+    assert fleet.store.read(lambda transaction: RolloutRepository(transaction).list_rollouts()) == []
+    assert fleet.store.write(lambda transaction: transaction.deregister("f", "d00"))
+    fleet.deploy("one")
+    with pytest.raises(ManagerError, match="there is or was a deployment named one"):
+        fleet.store.write(lambda transaction: RolloutRepository(transaction).publish(rollout_id, new, "one"))
+    monkeypatch.setattr("gateway.manager.rollouts.repository.PART", 7)
+    assert not fleet.runner.advance_all(3600.0)
+    assert {rollout for rollout, _ in counted(fleet.store)[1]} == {rollout_id, fleet.find("one")}
+    assert [fleet.runner.advance_all(3602.0) for _ in range(4)] == [True, True, True, False]
+    assert {rollout for rollout, _ in counted(fleet.store)[1]} == {fleet.find("one")}
+
+
+def test_devices_are_written_in_parts(fleet, monkeypatch):
+    monkeypatch.setattr("gateway.manager.rollouts.repository.PART", 7)
+    devices = fleet.deploy("one", rules=STAGED)
+    assert fleet.progress("one")["devices"] == 20
+    assert fleet.fetched_by("one") == set(devices[:2])

@@ -9,7 +9,15 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from gateway.manager.http.responses import API_FAULTS, S3_FAULTS
-from gateway.manager.http.signatures import AccessKey, SignatureError, SignatureFault, SignedRequest, verify
+from gateway.manager.http.signatures import (
+    AccessKey,
+    RequestHead,
+    SignatureError,
+    SignatureFault,
+    check_body,
+    check_head,
+)
+from tests.support.signed_request import SignedRequest, verify
 
 KEY = AccessKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
 NOW = datetime.now(UTC)
@@ -136,9 +144,36 @@ def test_what_is_malformed(name, value, expected):
     assert fault(with_header(CALL, name, value)) is expected
 
 
+@pytest.mark.parametrize("name", ["Authorization", "X-Amz-Date"])
+def test_a_header_of_the_signature_is_sent_once(name):
+    twice = [*CALL.headers, (name, dict(CALL.headers)[name])]
+    assert fault(replace(CALL, headers=twice)) is SignatureFault.MALFORMED
+
+
+def test_what_the_head_shows_is_known_before_the_body():
+    head = RequestHead(CALL.method, CALL.target, CALL.headers)
+    check_body(check_head(head, "sagemaker", KEY, NOW), CALL.body)
+    with pytest.raises(SignatureError):
+        check_head(head, "sagemaker", AccessKey("OTHER", KEY.secret), NOW)
+    with pytest.raises(SignatureError) as caught:
+        check_body(check_head(head, "sagemaker", KEY, NOW), b"other")
+    assert caught.value.fault is SignatureFault.MISMATCH
+
+
+def test_an_error_does_not_grow_with_the_head():
+    many = authorization(CALL).replace(
+        "SignedHeaders=", "SignedHeaders=" + ";".join(f"x-{n}" for n in range(1000)) + ";"
+    )
+    with pytest.raises(SignatureError) as caught:
+        verify(with_header(CALL, "Authorization", many), "sagemaker", KEY, NOW)
+    assert len(caught.value.detail) < 300
+
+
 def test_each_fault_has_a_name_in_both_apis():
     assert set(API_FAULTS) == set(S3_FAULTS) == set(SignatureFault)
 
 
 def test_the_secret_is_not_shown():
+    authorization = check_head(CALL, "sagemaker", KEY, NOW)
     assert KEY.secret not in repr(KEY)
+    assert repr(authorization.key) not in repr(authorization)

@@ -5,7 +5,16 @@ import io
 import pytest
 from rich.console import Console
 
-from gateway.manager.cli.tables import deployments_table, devices_table, rollouts_table, status_table
+from gateway.manager.cli.tables import (
+    AT_ONCE,
+    Listing,
+    deployments_table,
+    devices_table,
+    log_table,
+    rollouts_table,
+    status_table,
+    summary_table,
+)
 
 REPORT = {
     "fleet": "f", "device": "d", "registered": 1.0, "agent_version": None, "accepted": 0, "newest": None,
@@ -15,18 +24,26 @@ REPORT = {
 HEARD = {"agent_version": "1.0.0", "accepted": 1234, "newest": 100.0}
 
 
-def printed(table, width=300):
+def printed(listing, width=300):
+    """As on a terminal."""
     out = io.StringIO()
-    Console(file=out, width=width).print(table)
+    listing.print(Console(file=out, width=width, force_terminal=True, color_system=None))
+    return out.getvalue()
+
+
+def piped(listing):
+    out = io.StringIO()
+    listing.print(Console(file=out))
     return out.getvalue()
 
 
 def test_text_of_a_device_is_only_text():
     message = "\x1b[31mred [bold]bold[/bold]\r\n\x07"
     result = {"deployment": "x", "result": {"DeploymentStatusMessage": message}, "received": 1.0, "told": 1}
-    out = printed(status_table([REPORT | {"results": [result]}]))
-    assert "\ufffd[31mred [bold]bold[/bold]\ufffd\ufffd\ufffd" in out
-    assert not {"\x1b", "\r", "\x07"} & set(out)
+    listed = [REPORT | {"results": [result]}]
+    for out in (printed(status_table(listed)), piped(status_table(listed))):
+        assert "\ufffd[31mred [bold]bold[/bold]\ufffd\ufffd\ufffd" in out
+        assert not {"\x1b", "\r", "\x07"} & set(out)
 
 
 @pytest.mark.parametrize(
@@ -61,12 +78,66 @@ def test_the_status_fits_a_terminal_of_80_columns():
     assert " ".join(text.split()) == "asleep until 1970-01-01 01:01:00Z newest 1970-01-01 00:01:40Z 1,234 heartbeats"
 
 
+def test_in_a_pipe_a_row_has_a_line_for_each_of_its_texts():
+    metrics = [
+        {"model": "", "version": "", "dimension": "sys", "name": name, "value": 1.5, "at": 1.0} for name in ("a", "b")
+    ]
+    assert piped(status_table([REPORT | HEARD | {"metrics": metrics}, REPORT | {"device": "other"}])) == (
+        "Device   State                        Metrics      Models  In force  Results\n"
+        "f/d      never heard                  sys/a = 1.5\n"
+        "1.0.0    newest 1970-01-01 00:01:40Z  sys/b = 1.5\n"
+        "         1,234 heartbeats\n"
+        "f/other  never heard\n"
+    )
+
+
+def test_a_pipe_gets_rows_before_all_are_there():
+    """A million devices do not fit into the memory."""
+    out = io.StringIO()
+
+    def rows():
+        yield from [("a", "b")] * AT_ONCE
+        assert "a" in out.getvalue()
+        yield ("wider than those before", "c")
+
+    Listing(("First", "Second"), rows()).print(Console(file=out))
+    lines = out.getvalue().splitlines()
+    assert (len(lines), lines[:2], lines[-1]) == (
+        AT_ONCE + 2, ["First  Second", "a      b"], "wider than those before  c",
+    )  # fmt: skip
+
+
+def test_a_fleet_is_shown_with_its_states_and_models():
+    models = [{"name": "kws", "version": "1", "devices": 1200}, {"name": "vad", "version": "", "devices": 1}]
+    report = {"fleet": "f", "devices": 1234, "states": {"asleep": 4, "silent": 1230}, "models": models}
+    assert piped(summary_table([report])).splitlines()[1:] == [
+        "f      1,234    4 asleep      1,200 kws 1",
+        "                1,230 silent  1 vad",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail", "text"),
+    [
+        ("state", {"after": "silent", "before": "connected"}, "silent, before: connected"),
+        ("plan", {"change": "assigned", "deployment": "canary"}, "canary assigned"),
+        ("result", {"DeploymentName": "canary", "DeploymentStatus": "FAIL"}, "canary: FAIL"),
+        ("result", {}, ": no status"),
+        ("limit", {"deleted": 3, "kept": 1000, "what": "metrics"}, "3 metrics deleted, the newest 1,000 kept"),
+        ("other", {"a": 3}, '{"a": 3}'),
+    ],
+)
+def test_an_entry_of_a_log_is_words(kind, detail, text):
+    out = piped(log_table([{"at": 60.0, "kind": kind, "detail": detail}]))
+    assert out.splitlines()[1].split("  ") == ["1970-01-01 00:01:00Z", kind, text]
+
+
 def test_the_headings_are_words_of_an_operator():
     """They are not names of our classes."""
     headings = [
-        column.header
-        for table in (devices_table([]), deployments_table([]), rollouts_table([]))
-        for column in table.columns
+        heading
+        for listing in (devices_table([]), deployments_table([]), rollouts_table([]))
+        for heading in listing.headings
     ]
     assert headings == [
         "Fleet", "Device", "Registered",

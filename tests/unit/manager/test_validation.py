@@ -9,7 +9,7 @@ from botocore.model import ListShape, Shape, StructureShape
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.manager.api.validation import compile_operations, load_service_model, parse_input
+from gateway.manager.api.validation import MAX_KNOWN, compile_operations, load_service_model, parse_input
 from gateway.manager.errors import ApiError
 
 SERVICE = load_service_model()
@@ -149,6 +149,21 @@ def test_any_body_is_an_input_or_an_error(body):
 
 def test_an_empty_body_is_an_empty_structure():
     assert error_code(b"", "GetDeployments") == "ValidationException"
+
+
+def test_more_names_than_are_kept_are_matched_all_the_same():
+    metrics = [{"Dimension": "sys", "MetricName": f"metric-{number}"} for number in range(2 * MAX_KNOWN + 1)]
+    body = json.dumps(SMALLEST | {"AgentMetrics": metrics}).encode()
+    assert parse_input(CHECKS["SendHeartbeat"], body) == SMALLEST | {"AgentMetrics": metrics}
+    assert all(len(below._known) <= MAX_KNOWN for _, _, below in CHECKS["SendHeartbeat"].patterns._below)
+    body = json.dumps(SMALLEST | {"AgentMetrics": [*metrics, {"MetricName": "a_wrong_one"}]}).encode()
+    assert error_code(body) == "ValidationException"
+
+
+@pytest.mark.parametrize("path", [("Models",), ("AgentMetrics", 0, "Value"), ("DeviceName",), ("More",)], ids=str)
+def test_deep_nesting_is_an_error_at_each_member(path):
+    deep = call_with(path, "deep").replace(b'"deep"', b"[" * 100_000 + b"]" * 100_000)
+    assert error_code(deep) == "SerializationException"
 
 
 def test_an_error_does_not_grow_with_the_input():

@@ -10,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway import log
 from gateway.kubernetes import PASSED_OVER
+from gateway.manager.metrics import ManagerMetrics
 from gateway.ops.metrics import DEPRECATED, Metrics
 from tests.support import source
 from tests.support.paths import ROOT
@@ -149,6 +150,14 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
     assert {name.removesuffix("_total"): new.removesuffix("_total") for name, new in old.items()} == {
         f"edge_gateway_{name}": f"edge_gateway_{new}" for name, new in DEPRECATED.items()
     }
+
+
+def test_the_table_of_the_managers_metrics_is_that_of_the_code() -> None:
+    found = {row[0].strip("`") for row in rows(MANAGER / "README.md", "metric")}
+    families = text_string_to_metric_families(ManagerMetrics().render().decode())
+    names = {f"{each.name}_total" if each.type == "counter" else each.name for each in families}
+    in_code = {name for name in names if name.startswith("edge_manager_")}
+    assert (sorted(in_code - found), sorted(found - in_code)) == ([], []), "rows to add, to take out"
 
 
 def takes_a_check(node: ast.AST) -> bool:

@@ -1,7 +1,7 @@
 """The commands on the pages that need no broker and no service are run, block by block, each in a site of its own.
 
-Those that go on until a signal, and the doctor, which needs a running site, have tests of their own in
-tests/integration.
+Those that go on until a signal, the doctor, which needs a running site, and what needs PostgreSQL have tests of their
+own in tests/integration and tests/contract.
 """
 
 import os
@@ -11,17 +11,22 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import app
-from gateway.manager import open_database
+from gateway.manager import Place, open_store
 from tests.support import commands, pages
 from tests.support.pages import Block
 from tests.support.paths import ROOT
 
-NEED_MORE = ("doctor", "run")
-MADE = {"model.tflite": b"a model", "beep.wav": b"another", "devices.csv": b"fleet-b,dev-7\nfleet-b,dev-8\n"}
+NEED_MORE = (["doctor"], ["run"], ["manager", "serve"], ["manager", "migrate"])
+MADE = {
+    "names.txt": b"dev-3\ndev-4\n",
+    "model.tflite": b"a model",
+    "beep.wav": b"another",
+    "devices.csv": b"fleet-b,dev-7\nfleet-b,dev-8\n",
+}
 
 
 def runs(words: list[str]) -> bool:
-    return words[0] not in NEED_MORE and words[:2] != ["manager", "serve"]
+    return not any(words[: len(each)] == each for each in NEED_MORE)
 
 
 BLOCKS = [
@@ -44,12 +49,15 @@ class Sandbox:
             (folder / name).write_bytes(content)
         conf = (ROOT / "mosquitto/mosquitto.conf").read_text("utf-8")
         (folder / "mosquitto.conf").write_text(conf.replace("/etc/edge-gateway", str(folder / "site")))
-        open_database(folder / "data", create=True).close()  # as `manager serve` makes it
+        open_store(Place(folder / "data"), create=True).close()  # as `manager serve` makes it
         self.run(["devices", "init", "localhost"])
         self.run(["devices", "add", "fleet-a", "dev-1", "dev-2"])
+        (folder / "root").mkdir()
+        self.run(["manager", "backup", "/root/edge-manager.tar.gz"])
 
     def run(self, words: list[str]) -> None:
         here = {"/etc/mosquitto/": f"{self._folder}/", "/dev/stdin": "model.tflite"}
+        here |= {each: f"{self._folder}{each}" for each in ("/root/edge-manager", "/var/lib/edge-manager")}
         for shown, path in here.items():
             words = [word.replace(shown, path) for word in words]
         done = CliRunner().invoke(app, words, env=self._variables)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gateway.manager import open_database
+from gateway.manager import Place, open_store
 from gateway.provisioning.acl_file import AclFile
 from gateway.provisioning.certificate_authority import revoked_serials
 from gateway.provisioning.cli import app
@@ -55,8 +55,8 @@ class SiteCli:
         return revoked_serials((self.site / "broker" / "crl.pem").read_bytes())
 
     def registered(self) -> list[str]:
-        store = open_database(self.data, create=False)
-        devices = [device for _, device, _ in store.devices("f")]
+        store = open_store(Place(self.data), create=False)
+        devices = [device for _, device, _ in store.read(lambda transaction: transaction.devices("f"))]
         store.close()
         return devices
 
@@ -66,7 +66,7 @@ class SiteCli:
 
 @pytest.fixture
 def cli(tmp_path: Path) -> SiteCli:
-    open_database(tmp_path / "data", create=True).close()
+    open_store(Place(tmp_path / "data"), create=True).close()
     runner = SiteCli(tmp_path / "site", tmp_path / "data")
     runner("init", "broker.example", "10.0.0.1")
     return runner

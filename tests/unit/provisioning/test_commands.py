@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner
 
-from gateway.manager import open_database
+from gateway.manager import Place, open_store
 from gateway.provisioning import atomic_files
 from gateway.provisioning.cli import app
 from tests.unit.provisioning.conftest import KINDS, SiteCli
@@ -201,8 +201,8 @@ def test_the_list_shows_what_each_device_lacks(cli: SiteCli) -> None:
     cli("add", "f", "by-certificate", "--certificate", "--days", "30")
     cli("add", "f", "by-password")
     cli("add", "f", "unregistered", "--no-register")
-    store = open_database(cli.data, create=False)
-    store.register("f", "nobody", 0.0)
+    store = open_store(Place(cli.data), create=False)
+    store.write(lambda transaction: transaction.register("f", ["nobody"], 0.0))
     store.close()
     (cli.site / "devices" / "f.by-password.json").unlink()
     rows = {row["device"]: row for row in json.loads(cli("list", "--json").stdout)}

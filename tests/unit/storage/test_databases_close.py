@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.manager import ManagerError, open_database
+from gateway.manager import ManagerError, Place, open_store
 from gateway.manager.store import FILE
 from gateway.storage.state_store import StateStore
 
@@ -27,7 +27,7 @@ def test_a_managers_database_that_cannot_be_used_is_closed(tmp_path: Path) -> No
     path = tmp_path / FILE
     path.write_bytes(NO_DATABASE)
     with pytest.raises(ManagerError, match="not a database") as refusal:
-        open_database(tmp_path, create=False)
+        open_store(Place(tmp_path), create=False)
     assert not is_open(path)
     assert refusal  # its traceback would keep what was open
 

@@ -1,4 +1,4 @@
-"""The tables of the manager's database, and nothing else. Times are Unix seconds.
+"""The tables of SQLite files of the formats 1 to 3. Times are Unix seconds.
 
 A deployment is a row for each device that has it. `in_force` only spares GetDeployments reading what was superseded
 long ago: `gateway.manager.api.deployments` has the rule. AUTOINCREMENT: a number, and so a name made of it, never comes
@@ -6,7 +6,7 @@ twice. Triggers keep `rollout_counts` equal to `rollout_devices`. `results.told`
 result. `liveness.heartbeats`: how many heartbeats were accepted before it. The state 'given' of `rollout_devices` is
 called assigned in the code.
 
-Stored data depend on these statements: they must never change. A new format is one more entry of FORMATS.
+Stored data depend on these statements: they must never change. Newer formats are revisions of `migrations`.
 """
 
 
@@ -137,4 +137,3 @@ _FORMAT_3 = (
 
 FORMATS = (_FORMAT_1, _FORMAT_2, _FORMAT_3)
 """The statements that change each format into the next one; the first is for an empty file."""
-VERSION = len(FORMATS)

@@ -1,15 +1,9 @@
-"""Reports of devices and rollouts, read from the database for people and programs. It must never write.
+"""The forms of the reports, as the commands' `--json` has them; times are Unix seconds. No I/O, no clock."""
 
-The reports have the form of the commands' `--json`; times are Unix seconds.
-"""
-
-import json
-from collections.abc import Sequence
 from typing import Any, TypedDict
 
-from gateway.manager.api import Announced, DeviceDeployment, ModelDefinition, State, judge
+from gateway.manager.api import DeviceDeployment, ModelDefinition
 from gateway.manager.rollouts import PENDING, Rollout, RolloutDeviceState
-from gateway.manager.store import Database
 
 
 class MetricReport(TypedDict):
@@ -64,6 +58,31 @@ class DeviceReport(TypedDict):
     models: list[ModelTimesReport]
     deployments: list[dict[str, object]]
     results: list[ResultReport]
+
+
+class ModelCount(TypedDict):
+    """How many devices of a fleet run a version: the one of that model with the latest times."""
+
+    name: str
+    version: str
+    devices: int
+
+
+class FleetReport(TypedDict):
+    """A fleet's devices: how many, by their states as `serve` last judged them, and by the models that they run."""
+
+    fleet: str
+    devices: int
+    states: dict[str, int]
+    models: list[ModelCount]
+
+
+class LogReport(TypedDict):
+    """An entry of a device's log. `kind`: state, plan, result or limit; `detail`: what it says, by kind."""
+
+    at: float
+    kind: str
+    detail: dict[str, Any]
 
 
 class StageReport(TypedDict):
@@ -143,71 +162,3 @@ def deployment_report(deployment: DeviceDeployment) -> dict[str, object]:
     """The API's EdgeDeployment, with when it was created and the sizes of its files."""
     definitions = [definition_report(each) for each in deployment.definitions]
     return deployment.to_api() | {"Definitions": definitions, "Created": deployment.created}
-
-
-def device_reports(database: Database, now: float, fleet: str | None = None) -> list[DeviceReport]:
-    """Every device of that fleet, or of all, as it was at one moment; `now` is for what follows from silence."""
-    database.connection.execute("BEGIN")
-    try:
-        rows = database.connection.execute(
-            """SELECT devices.id, fleet, devices.device, registered, agent_version, coalesce(accepted, 0), newest,
-                   state, seconds, at, liveness.heartbeats
-               FROM devices LEFT JOIN heartbeats ON heartbeats.device = devices.id
-                   LEFT JOIN liveness ON liveness.device = devices.id
-               WHERE fleet = :fleet OR :fleet IS NULL ORDER BY fleet, devices.device""",
-            {"fleet": fleet},
-        ).fetchall()
-        return [
-            DeviceReport(
-                fleet=fleet,
-                device=device,
-                registered=registered,
-                agent_version=agent_version,
-                accepted=accepted,
-                newest=newest,
-                liveness=_liveness(announced, accepted, newest, now),
-                metrics=_metrics(database, device_id),
-                models=_models(database, device_id),
-                deployments=[deployment_report(each) for each in database.deployments_in_force(device_id)],
-                results=_results(database, device_id),
-            )
-            for device_id, fleet, device, registered, agent_version, accepted, newest, *announced in rows
-        ]
-    finally:
-        database.connection.execute("COMMIT")
-
-
-def _liveness(row: Sequence[Any], accepted: int, newest: float | None, now: float) -> LivenessReport:
-    """`row`: each None where nothing was announced.
-
-    Whatever a device or its broker said: a heartbeat that came later means that the device is connected.
-    """
-    state, seconds, at, heartbeats = row
-    if state is not None and accepted > heartbeats:
-        state = State.CONNECTED
-    found = judge(None if state is None else Announced(State(state), seconds, at), newest, now)
-    return LivenessReport(state=found.state, since=found.since, until=found.until, seconds=found.seconds)
-
-
-def _metrics(database: Database, device_id: int) -> list[MetricReport]:
-    select = "SELECT model, version, dimension, name, value, at FROM metrics WHERE device = ?"
-    return [
-        MetricReport(model=model, version=version, dimension=dimension, name=name, value=value, at=at)
-        for model, version, dimension, name, value, at in database.connection.execute(select, (device_id,))
-    ]
-
-
-def _models(database: Database, device_id: int) -> list[ModelTimesReport]:
-    select = "SELECT name, version, sample, inference FROM models WHERE device = ?"
-    return [
-        ModelTimesReport(name=name, version=version, latest_sample=sample, latest_inference=inference)
-        for name, version, sample, inference in database.connection.execute(select, (device_id,))
-    ]
-
-
-def _results(database: Database, device_id: int) -> list[ResultReport]:
-    select = "SELECT deployment, result, received, told FROM results WHERE device = ? ORDER BY received"
-    return [
-        ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)
-        for deployment, result, received, told in database.connection.execute(select, (device_id,))
-    ]

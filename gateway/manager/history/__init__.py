@@ -1,0 +1,16 @@
+"""The history of samples without I/O: how they are packed, compacted, downsampled, and which of them stay."""
+
+from gateway.manager.history.aggregates import Aggregate, Point, aggregate, by_period, combined
+from gateway.manager.history.buckets import (
+    MAX_POINTS,
+    Bucket,
+    Series,
+    device_buckets,
+    fleet_buckets,
+    page,
+    series,
+)
+from gateway.manager.history.chunks import FULL, SPAN, Chunk, decode, encode, merge, new_points
+from gateway.manager.history.compaction import Batch, Compacted, HourKey, RecentRow, SpanKey, compact, gather
+from gateway.manager.history.retention import Kept, kept
+from gateway.manager.history.samples import DAY, HOUR, MINUTE, SECOND, MetricSample, pack_samples, unpack_samples

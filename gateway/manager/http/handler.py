@@ -1,0 +1,228 @@
+"""Answers requests: POST is the Edge API, GET and HEAD of /{bucket}/{key} the model store, a few paths are pages.
+
+It must never decide anything about devices or files. The method says which API is called, and so in which form an error
+is sent.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import TypeAlias
+
+import structlog
+
+from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
+from gateway.manager.http import responses
+from gateway.manager.http.model_files import ModelFiles
+from gateway.manager.http.ranges import ByteRange, select_range
+from gateway.manager.http.requests import Request, Respond
+from gateway.manager.http.responses import PageContent, RequestIds, Response
+from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
+from gateway.manager.metrics import ManagerMetrics
+from gateway.manager.operations import Output
+from gateway.manager.store import ObjectStore, OpenObject
+
+UNAVAILABLE_LOG_INTERVAL = 30.0
+MOST_REJECTED_LOGS = 20
+"""Rejected calls of one second that have a line each in the log."""
+
+LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
+
+Calls: TypeAlias = Callable[[str, bytes, float], "asyncio.Future[Output]"]
+"""(operation, body, Unix seconds) -> its output. Raises ApiError; so does the future, and StoreUnavailable."""
+PageTable: TypeAlias = Mapping[str, Callable[[], Awaitable[PageContent]]]
+"""By path. Called for each GET or HEAD, and must not raise. No signature is asked for."""
+
+
+class RequestHandler:
+    """`access_key` None: no signature is checked. `max_body`: bytes of a request's body at most."""
+
+    def __init__(
+        self,
+        calls: Calls,
+        objects: ObjectStore,
+        pages: PageTable,
+        access_key: AccessKey | None,
+        max_body: int,
+        metrics: ManagerMetrics,
+    ) -> None:
+        self._calls = calls
+        self.objects = objects
+        self._files = ModelFiles(objects)
+        self.pages = pages
+        self._access_key = access_key
+        self._max_body = max_body
+        self._metrics = metrics
+        self._new_id = RequestIds()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._next_log = self._next_rejected = float("-inf")
+        self._rejected = 0
+
+    async def close(self) -> None:
+        """Requests for model files that are being fetched fail."""
+        await self._files.close()
+
+    # Called by the connection
+
+    def check_head(self, request: Request) -> Response | None:
+        try:
+            if request.method == "POST":
+                self._check_signature(request, "sagemaker")
+                if request.content_length > self._max_body:
+                    return self.too_large(request)
+            elif request.method not in ("GET", "HEAD"):
+                detail = "The specified method is not allowed against this resource."
+                raise S3Error("MethodNotAllowed", detail, 405)
+            elif _path(request) not in self.pages:
+                self._check_signature(request, "s3")
+        except SignatureError as error:
+            return self._signature_error(request, error)
+        except S3Error as error:
+            return responses.s3_error_response(error, self._new_id())
+        return None
+
+    def too_large(self, request: Request) -> Response:
+        self._metrics.count_refused("body")
+        detail = f"the request is larger than {self._max_body} bytes"
+        if request.method == "POST":
+            return self._api_error(_operation(request), ApiError("RequestEntityTooLargeException", detail, 413))
+        return responses.s3_error_response(S3Error("EntityTooLarge", detail, 413), self._new_id())
+
+    def handle(self, request: Request, respond: Respond) -> None:
+        if request.method == "POST":
+            self._call(request, respond)
+            return
+        task = asyncio.get_running_loop().create_task(self._read(request, respond))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The Edge API
+
+    def _call(self, request: Request, respond: Respond) -> None:
+        """Without a task: the output comes by a future."""
+        operation = _operation(request)
+        try:
+            if request.authorization is not None:
+                check_body(request.authorization, request.body)
+            output = self._calls(operation, request.body, time.time())
+        except Exception as error:
+            respond(self._api_error(operation, error))
+        else:
+            output.add_done_callback(partial(self._called, operation, respond))
+
+    def _called(self, operation: str, respond: Respond, done: "asyncio.Future[Output]") -> None:
+        try:
+            response = responses.api_response(done.result(), self._new_id())
+        except (Exception, asyncio.CancelledError) as error:
+            response = self._api_error(operation, error)
+        respond(response)
+
+    def _api_error(self, operation: str, error: BaseException) -> Response:
+        request_id = self._new_id()
+        if isinstance(error, SignatureError):
+            error = responses.signature_api_error(error)
+        elif isinstance(error, StoreUnavailable):
+            self._log_unavailable(error)
+            detail = "the manager's database cannot be used; try again"
+            unavailable = ApiError("ServiceUnavailableException", detail, 503, {"Retry-After": "1"})
+            self._metrics.count_error(operation, unavailable)
+            return responses.api_error_response(unavailable, request_id)
+        elif not isinstance(error, ApiError):
+            event = "call failed: nothing of it is stored, the caller may repeat it"
+            LOG.error(event, operation=operation, exc_info=error)
+            error = ApiError("InternalServiceException", "the manager failed; its log says why")
+            self._metrics.count_error(operation, error)
+            return responses.api_error_response(error, request_id)
+        self._metrics.count_error(operation, error)
+        self._log_rejected(operation, error, request_id)
+        return responses.api_error_response(error, request_id)
+
+    def _log_rejected(self, operation: str, error: ApiError, request_id: str) -> None:
+        """A caller that is rejected with each call must not fill the disk."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_rejected:
+            if self._rejected > MOST_REJECTED_LOGS:
+                event = "further calls were rejected in one second, and are not in this log"
+                LOG.warning(event, calls=self._rejected - MOST_REJECTED_LOGS)
+            self._next_rejected, self._rejected = now + 1.0, 0
+        self._rejected += 1
+        if self._rejected <= MOST_REJECTED_LOGS:
+            LOG.warning("call rejected", operation=operation, code=error.code, detail=error.message, id=request_id)
+
+    def _log_unavailable(self, error: Exception) -> None:
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_log:
+            self._next_log = now + UNAVAILABLE_LOG_INTERVAL
+            event = "the database cannot be used: calls get 503 and are to be repeated; check the disk or the server"
+            LOG.error(event, detail=str(error))
+
+    # PageTable and the model store
+
+    async def _read(self, request: Request, respond: Respond) -> None:
+        page = self.pages.get(_path(request))
+        try:
+            if page is not None:
+                response = responses.page_response(await page(), self._new_id())
+            else:
+                response = await self._read_object(request)
+        except Exception:
+            event = (
+                "a page or a model file could not be read: the caller gets status 500; look at the disk, else report it"
+            )
+            LOG.exception(event, path=_path(request)[:200])
+            failure = S3Error("InternalError", "We encountered an internal error. Please try again.", 500)
+            response = responses.s3_error_response(failure, self._new_id())
+        respond(response)
+
+    async def _read_object(self, request: Request) -> Response:
+        """A GET has no body that means anything; one that is signed over a body is rejected."""
+        try:
+            if request.authorization is not None:
+                check_body(request.authorization, b"")
+            opened, part = await self._open_object(request)
+        except SignatureError as error:
+            return self._signature_error(request, error)
+        except StoreUnavailable as error:
+            self._log_unavailable(error)
+            detail = "the manager's database, which has that file, cannot be used; try again"
+            unavailable = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
+            return responses.s3_error_response(unavailable, self._new_id())
+        except S3Error as error:
+            return responses.s3_error_response(error, self._new_id())
+        return responses.object_response(opened, part, self._new_id())
+
+    async def _open_object(self, request: Request) -> tuple[OpenObject, ByteRange]:
+        opened = await self._files.open(*responses.parse_object_path(request.target))
+        try:
+            return opened, select_range(dict(_as_text(request.known.items())), opened.etag, opened.size)
+        except S3Error:
+            opened.close()
+            raise
+
+    # Signatures
+
+    def _check_signature(self, request: Request, service: str) -> None:
+        if self._access_key is not None:
+            head = RequestHead(request.method, request.target, list(_as_text(request.headers)))
+            request.authorization = check_head(head, service, self._access_key, datetime.now(UTC))
+
+    def _signature_error(self, request: Request, error: SignatureError) -> Response:
+        if request.method == "POST":
+            return self._api_error(_operation(request), error)
+        return responses.s3_error_response(responses.signature_s3_error(error), self._new_id())
+
+
+def _path(request: Request) -> str:
+    return request.target.partition("?")[0]
+
+
+def _operation(request: Request) -> str:
+    return _path(request).removeprefix("/")[:80]
+
+
+def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:
+    """Bytes that are not UTF-8 become lone surrogates."""
+    for name, value in headers:
+        yield name.decode("utf-8", "surrogateescape"), value.decode("utf-8", "surrogateescape")

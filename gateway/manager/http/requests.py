@@ -1,0 +1,50 @@
+"""A request, and what answers it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+from gateway.manager.http.responses import Response
+from gateway.manager.http.signatures import Authorization
+
+
+@dataclass(slots=True)
+class Request:
+    """A request as it was received. `target`: the raw path with its query, still percent-encoded.
+
+    `known`: the last value of each header, by its name in lower case. `persistent`: another request may follow.
+    `checked`: the handler has seen the head. `authorization`: of a head that was signed.
+    """
+
+    method: str
+    target: str
+    headers: list[tuple[bytes, bytes]]
+    known: dict[bytes, bytes]
+    persistent: bool
+    body: bytes = field(default=b"", repr=False)
+    checked: bool = False
+    authorization: Authorization | None = None
+
+    @property
+    def content_length(self) -> int:
+        return int(self.known.get(b"content-length", b"0"))
+
+    @property
+    def has_body(self) -> bool:
+        return self.content_length > 0 or b"transfer-encoding" in self.known
+
+
+Respond: TypeAlias = Callable[[Response], None]
+
+
+class Handler(Protocol):
+    """Answers requests. It must never raise."""
+
+    def check_head(self, request: Request) -> Response | None:
+        """The response that needs no body, which is then not read; None: the body decides. Called once a request."""
+
+    def too_large(self, request: Request) -> Response:
+        """The response to a body that is longer than `Limits.max_body`."""
+
+    def handle(self, request: Request, respond: Respond) -> None:
+        """Calls `respond` once, now or later, on the loop's thread."""

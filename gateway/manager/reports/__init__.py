@@ -1,0 +1,27 @@
+"""Reports of devices, fleets and rollouts, read from the database for people and programs. It must never write."""
+
+from gateway.manager.reports.devices import (
+    PAGE,
+    START,
+    count_devices,
+    deployments_by_device,
+    device_log,
+    device_reports,
+    device_rows,
+)
+from gateway.manager.reports.fleets import fleet_reports
+from gateway.manager.reports.forms import (
+    DeviceReport,
+    FleetReport,
+    LivenessReport,
+    LogReport,
+    MetricReport,
+    ModelCount,
+    ModelTimesReport,
+    ResultReport,
+    RolloutReport,
+    StageReport,
+    definition_report,
+    deployment_report,
+    rollout_report,
+)

@@ -1,0 +1,196 @@
+"""Reports of devices, page by page: one statement a table for a page, which is as it was at one moment.
+
+Nobody who reads slowly holds a transaction open.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from gateway.manager.api import DeviceDeployment, to_us
+from gateway.manager.reports.forms import (
+    DeviceReport,
+    LivenessReport,
+    LogReport,
+    MetricReport,
+    ModelTimesReport,
+    ResultReport,
+    deployment_report,
+)
+from gateway.manager.store import Store, Transaction, bulk
+from gateway.manager.store.heartbeats import state_from
+from gateway.manager.store.paging import device_page
+from gateway.manager.store.tables import DEVICE_LOG, DEVICE_STATES, DEVICES, FLEETS
+
+PAGE = 500
+"""Devices that are read at once."""
+START = ("", "")
+"""Before the first device."""
+
+T = TypeVar("T")
+
+
+def device_rows(store: Store, fleet: str | None = None) -> Iterator[tuple[str, str, float]]:
+    """(fleet, device, time of registration) of every device of that fleet, or of all, in the order of their names."""
+
+    def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[tuple[str, str, float]]:
+        return transaction.devices(fleet, after=after, limit=limit)
+
+    return _pages(store, read, lambda row: row[:2])
+
+
+def deployments_by_device(store: Store, fleet: str | None = None) -> Iterator[tuple[str, DeviceDeployment]]:
+    """(fleet/device, deployment): those in force, device by device."""
+    select = sa.select(DEVICES.c.id, FLEETS.c.name, DEVICES.c.name).join_from(DEVICES, FLEETS)
+
+    def read(
+        transaction: Transaction, after: tuple[str, str], limit: int
+    ) -> list[tuple[str, str, list[DeviceDeployment]]]:
+        rows = device_page(transaction.connection, select, fleet, after, limit)
+        in_force = transaction.deployments_in_force([number for number, _, _ in rows])
+        return [(fleet, device, in_force[number]) for number, fleet, device in rows]
+
+    for name, device, deployments in _pages(store, read, lambda row: row[:2]):
+        yield from ((f"{name}/{device}", each) for each in deployments)
+
+
+def device_reports(
+    store: Store,
+    now: float,
+    fleet: str | None = None,
+    *,
+    after: tuple[str, str] = START,
+    limit: int | None = None,
+    state: str | None = None,
+) -> Iterator[DeviceReport]:
+    """The devices of that fleet, or of all, in the order of their names.
+
+    Those after (fleet, device), at most `limit`, those in that `state`. `now` is for what follows from silence.
+    """
+    select = _select_devices(now, state)
+
+    def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[DeviceReport]:
+        return _reports(transaction, device_page(transaction.connection, select, fleet, after, limit), now)
+
+    return _pages(store, read, lambda report: (report["fleet"], report["device"]), after, limit)
+
+
+def count_devices(
+    store: Store, now: float, fleet: str | None = None, *, after: tuple[str, str] = START, state: str | None = None
+) -> int:
+    """How many reports `device_reports` has."""
+    chosen = _select_devices(now, state).with_only_columns(DEVICES.c.id)
+    name, device = FLEETS.c.name, DEVICES.c.name
+    rest = (name == (fleet or after[0])) & (device > after[1])
+    chosen = chosen.where(rest if fleet is not None else rest | (name > after[0]))
+    select = sa.select(sa.func.count()).select_from(chosen.subquery())
+    return store.read(lambda transaction: transaction.connection.execute(select).scalar_one())
+
+
+def device_log(store: Store, device_id: int, limit: int) -> list[LogReport]:
+    """The newest entries of a device's log, at most `limit`, in the order in which they were written."""
+    log = DEVICE_LOG.c
+    newest = sa.select(log.at, log.kind, log.detail).where(log.device == device_id).order_by(log.id.desc()).limit(limit)
+    rows = store.read(lambda transaction: transaction.connection.execute(newest).all())
+    return [LogReport(at=at, kind=kind, detail=json.loads(detail)) for at, kind, detail in reversed(rows)]
+
+
+def _pages(
+    store: Store,
+    read: Callable[[Transaction, tuple[str, str], int], list[T]],
+    name_of: Callable[[T], tuple[str, str]],
+    after: tuple[str, str] = START,
+    limit: int | None = None,
+) -> Iterator[T]:
+    """What `read` returns for (fleet, device) and a number of devices, until there is no more."""
+    while limit is None or limit > 0:
+        size = PAGE if limit is None else min(PAGE, limit)
+        page = store.read(lambda transaction: read(transaction, after, size))  # noqa: B023  (called at once)
+        yield from page
+        if len(page) < size:
+            return
+        after = name_of(page[-1])
+        limit = None if limit is None else limit - size
+
+
+def _select_devices(now: float, state: str | None) -> sa.Select[Any]:
+    states = DEVICE_STATES.c
+    select = sa.select(
+        *(DEVICES.c.id, FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered, states.agent_version, states.accepted),
+        *(states.newest, states.announced, states.seconds, states.announced_at, states.heartbeats),
+    ).select_from(DEVICES.join(FLEETS).join(DEVICE_STATES, states.device == DEVICES.c.id))
+    if state is None:
+        return select
+    # What is stored holds until `due`.
+    return select.where(sa.case((states.due < to_us(now), "silent"), else_=states.state) == state)
+
+
+def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float) -> list[DeviceReport]:
+    ids = [row[0] for row in rows]
+    connection = transaction.connection
+    metrics, models, results = _metrics(connection, ids), _models(connection, ids), _results(connection, ids)
+    in_force = transaction.deployments_in_force(ids)
+    reports = []
+    for number, fleet, device, registered, *columns in rows:
+        state = state_from(*columns)
+        liveness = state.liveness(now)
+        reports.append(
+            DeviceReport(
+                fleet=fleet,
+                device=device,
+                registered=registered,
+                agent_version=state.agent_version,
+                accepted=state.accepted,
+                newest=state.newest,
+                liveness=LivenessReport(
+                    state=liveness.state, since=liveness.since, until=liveness.until, seconds=liveness.seconds
+                ),
+                metrics=metrics[number],
+                models=models[number],
+                deployments=[deployment_report(each) for each in in_force[number]],
+                results=results[number],
+            )
+        )
+    return reports
+
+
+def _of_devices(
+    connection: sa.Connection, ids: Collection[int], columns: str, rest: str, report: Callable[..., T]
+) -> dict[int, list[T]]:
+    """Device -> what `report` makes of the other columns of its rows."""
+    found: dict[int, list[T]] = {device: [] for device in ids}
+    is_one, parameters = bulk.numbers(connection, ids)
+    select = f"SELECT device, {columns} {rest.format(is_one=is_one)}"
+    for device, *row in connection.exec_driver_sql(select, parameters):
+        found[device].append(report(*row))
+    return found
+
+
+def _metrics(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[MetricReport]]:
+    columns = "model, version, dimension, name, value, at"
+    rest = "FROM latest JOIN metric_names ON id = metric WHERE device {is_one} ORDER BY device, metric"
+
+    def report(model: str, version: str, dimension: str, name: str, value: float, at: float) -> MetricReport:
+        return MetricReport(model=model, version=version, dimension=dimension, name=name, value=value, at=at)
+
+    return _of_devices(connection, ids, columns, rest, report)
+
+
+def _models(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[ModelTimesReport]]:
+    rest = "FROM models WHERE device {is_one} ORDER BY device, name, version"
+
+    def report(name: str, version: str, sample: float | None, inference: float | None) -> ModelTimesReport:
+        return ModelTimesReport(name=name, version=version, latest_sample=sample, latest_inference=inference)
+
+    return _of_devices(connection, ids, "name, version, sample, inference", rest, report)
+
+
+def _results(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[ResultReport]]:
+    rest = "FROM results WHERE device {is_one} ORDER BY device, received, deployment"
+
+    def report(deployment: str, result: str, received: float, told: int) -> ResultReport:
+        return ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)
+
+    return _of_devices(connection, ids, "deployment, result, received, told", rest, report)

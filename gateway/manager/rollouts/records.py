@@ -1,0 +1,79 @@
+"""A rollout as it is stored: its row, and its rules as JSON. No I/O, no clock. Times are Unix seconds."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from gateway.manager.api import ModelDefinition
+from gateway.manager.rollouts.decisions import (
+    AT_ONCE,
+    Progress,
+    RolloutDeviceState,
+    RolloutRules,
+    RolloutState,
+    Stage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One deployment to many devices. `created`: Unix seconds; `undoes`: the deployment that it undoes.
+
+    Where it undoes one, `definitions` has the handles only: each device gets what it had before.
+    """
+
+    id: int
+    fleet: str
+    name: str
+    policy: str
+    definitions: tuple[ModelDefinition, ...]
+    created: float
+    undoes: str | None
+    reason: str
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class NewRollout:
+    """What `create` is to write. `name` None: made of `stem` and a number never used before."""
+
+    fleet: str
+    name: str | None
+    stem: str
+    policy: str
+    definitions: tuple[ModelDefinition, ...]
+    rules: RolloutRules = AT_ONCE
+    undoes: str | None = None
+
+
+def rollout_from(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) -> Rollout:
+    """`row`: the columns of `repository`'s select; `devices`: how many are in each state."""
+    rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since = row
+    return Rollout(
+        id=rollout_id,
+        fleet=fleet,
+        name=name,
+        policy=policy,
+        definitions=tuple(ModelDefinition(**each) for each in json.loads(definitions)),
+        created=created,
+        undoes=undoes,
+        reason=reason,
+        progress=Progress(rules_from_json(rules), RolloutState(state), stage, since, devices),
+    )
+
+
+def rules_to_json(rules: RolloutRules) -> str:
+    stages = [(str(stage.share), str(stage.min_success), stage.wait) for stage in rules.stages]
+    stop_at = None if rules.stop_at is None else str(rules.stop_at)
+    return json.dumps({"stages": stages, "stop_at": stop_at, "stop_min": rules.stop_min})
+
+
+def rules_from_json(text: str) -> RolloutRules:
+    members = json.loads(text)
+    if not members:  # the deployment is older than rollouts
+        return AT_ONCE
+    stages = [Stage(Fraction(share), Fraction(success), wait) for share, success, wait in members["stages"]]
+    stop_at = members["stop_at"]
+    return RolloutRules(tuple(stages), None if stop_at is None else Fraction(stop_at), members["stop_min"])

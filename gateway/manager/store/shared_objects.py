@@ -1,0 +1,165 @@
+"""Model files in PostgreSQL, for managers on several machines: a row of `objects`, and the bytes in `object_pieces`.
+
+The pieces are written first, a few a transaction, and the row last: nobody sees half a file. What is read or written
+at once is `BATCH` pieces, however large the file is. A file of that name that is there already is not written again.
+"""
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BufferedReader
+from typing import Any, BinaryIO, TypeVar
+
+import sqlalchemy as sa
+
+from gateway.manager.errors import ManagerError, StoreUnavailable
+from gateway.manager.store.store import Store
+from gateway.manager.store.tables import OBJECT_PIECES, OBJECTS
+from gateway.manager.store.transaction import Transaction
+
+PIECE = 256 * 1024
+BATCH = 4
+ABANDONED = 600.0
+"""Seconds without a new piece after which a file that has no row yet is one of a process that was killed."""
+
+T = TypeVar("T")
+Run = Callable[[Callable[[sa.Connection], T]], T]
+"""Calls a piece of work with a connection, in a transaction of its own or in the caller's."""
+
+_ADD = (
+    "INSERT INTO object_pieces (object, piece, data, written) SELECT %b, piece, data, extract(epoch FROM now())"
+    " FROM unnest(%b::integer[], %b::bytea[]) AS given (piece, data)"
+)
+_NUMBER = "SELECT nextval(pg_get_serial_sequence('objects', 'id'))"
+_LOCK = "LOCK TABLE objects IN SHARE ROW EXCLUSIVE MODE"  # others read on
+_REMOVE_ABANDONED = (
+    "DELETE FROM object_pieces WHERE object IN (SELECT object FROM object_pieces WHERE object NOT IN"
+    " (SELECT id FROM objects) GROUP BY object HAVING max(written) < extract(epoch FROM now()) - %b)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedFile:
+    """A row of `objects`. `size` in bytes, `sha1` as 40 hex digits, `modified` in Unix seconds."""
+
+    id: int
+    bucket: str
+    key: str
+    size: int
+    sha1: str
+    modified: float
+
+
+def write_file(
+    run: Run[Any], file: BufferedReader, bucket: str, name: Callable[[str], str], modified: float
+) -> tuple[str, int, str]:
+    """Writes the file under the key that `name` makes of its SHA-1: (key, size in bytes, SHA-1)."""
+    if file.seekable():  # a pipe can be read once alone
+        sha1 = hashlib.file_digest(file, _sha1).hexdigest()
+        found = run(lambda connection: find_file(connection, bucket, name(sha1)))
+        if found is not None and (found.sha1, found.size) == (sha1, file.tell()):
+            return found.key, found.size, sha1
+        file.seek(0)
+    number: int = run(lambda connection: connection.exec_driver_sql(_NUMBER).scalar_one())
+    digest, size, pieces = _sha1(), 0, 0
+    while batch := _read_batch(file):
+        for data in batch:
+            digest.update(data)
+            size += len(data)
+        given = (number, list(range(pieces, pieces + len(batch))), batch)
+        run(partial(sa.Connection.exec_driver_sql, statement=_ADD, parameters=given))
+        pieces += len(batch)
+    row = SharedFile(number, bucket, name(digest.hexdigest()), size, digest.hexdigest(), modified)
+    run(lambda connection: _finish(connection, row, pieces))
+    return row.key, size, row.sha1
+
+
+def _read_batch(file: BufferedReader) -> list[bytes]:
+    """Each piece but the file's last one is whole, also from a pipe."""
+    pieces = (file.read(PIECE) for _ in range(BATCH))
+    return [piece for piece in pieces if piece]
+
+
+def _finish(connection: sa.Connection, row: SharedFile, pieces: int) -> None:
+    """Others see the file from the commit on. Raises ManagerError where a process that removes what others left took
+    this one for dead."""
+    connection.exec_driver_sql(_LOCK)
+    of_file = OBJECT_PIECES.c.object == row.id
+    if connection.scalar(sa.select(sa.func.count()).where(of_file)) != pieces:
+        raise ManagerError(f"{row.key} was not written in time, and is not kept: deploy it again")
+    before = find_file(connection, row.bucket, row.key)
+    if before is not None and (before.sha1, before.size) == (row.sha1, row.size):  # written by another one meanwhile
+        connection.execute(sa.delete(OBJECT_PIECES).where(of_file))
+        return
+    if before is not None:
+        connection.execute(sa.delete(OBJECTS).where(OBJECTS.c.id == before.id))
+        connection.execute(sa.delete(OBJECT_PIECES).where(OBJECT_PIECES.c.object == before.id))
+    values = {column.name: getattr(row, column.name) for column in OBJECTS.columns}
+    connection.execute(sa.insert(OBJECTS).values(values))
+
+
+def find_file(connection: sa.Connection, bucket: str, key: str) -> SharedFile | None:
+    select = sa.select(OBJECTS).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key == key)
+    row = connection.execute(select).first()
+    return None if row is None else SharedFile(*row)
+
+
+class SharedObjects:
+    """The model files of an open store of PostgreSQL, in any thread. Raises StoreUnavailable while it is away."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._ends = threading.Event()
+
+    def close(self) -> None:
+        """What is being copied in another thread ends with StoreUnavailable."""
+        self._ends.set()
+
+    def put(self, file: BufferedReader, bucket: str, name: Callable[[str], str], now: float) -> tuple[str, int, str]:
+        """As `write_file`; first, what processes left that were killed is removed."""
+        self._write(_remove_abandoned)
+        return write_file(self._write, file, bucket, name, now)
+
+    def find(self, bucket: str, key: str) -> SharedFile | None:
+        return self._store.read(lambda transaction: find_file(transaction.connection, bucket, key))
+
+    def list_files(self) -> Sequence[SharedFile]:
+        """In order of their names."""
+        select = sa.select(OBJECTS).order_by(OBJECTS.c.bucket, OBJECTS.c.key)
+        return [SharedFile(*row) for row in self._store.read(lambda each: each.connection.execute(select).all())]
+
+    def copy(self, found: SharedFile, target: BinaryIO) -> None:
+        """Writes the file to the disk. Raises OSError where what is in the database is not what was stored."""
+        digest, data = _sha1(), OBJECT_PIECES.c.data
+        select = sa.select(data).where(OBJECT_PIECES.c.object == found.id).order_by(OBJECT_PIECES.c.piece)
+        for first in range(0, -(-found.size // PIECE), BATCH):
+            if self._ends.is_set():
+                raise StoreUnavailable("the manager ends")
+            part = select.where(OBJECT_PIECES.c.piece.between(first, first + BATCH - 1))
+            for piece in self._store.read(partial(_read, part)):
+                digest.update(piece)
+                target.write(piece)
+        if digest.hexdigest() != found.sha1:
+            raise OSError(f"the model file {found.bucket}/{found.key} in the database is not what was stored")
+        target.flush()
+        os.fsync(target.fileno())
+        os.utime(target.fileno(), (found.modified, found.modified))
+
+    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        return self._store.write(lambda transaction: work(transaction.connection))
+
+
+def _read(select: sa.Select[Any], transaction: Transaction) -> Sequence[bytes]:
+    return transaction.connection.scalars(select).all()
+
+
+def _remove_abandoned(connection: sa.Connection) -> None:
+    connection.exec_driver_sql(_LOCK)  # none of them gets its row meanwhile
+    connection.exec_driver_sql(_REMOVE_ABANDONED, (ABANDONED,))
+
+
+def _sha1() -> "hashlib._Hash":
+    return hashlib.sha1(usedforsecurity=False)

@@ -1,0 +1,246 @@
+"""What is read and changed within one transaction: devices, their deployments. No HTTP, no clock, no commit.
+
+The same statements for both engines. A change of a device's deployments gives its plan a new number: whoever keeps the
+answer to GetDeployments keeps it by that number.
+
+Locks, which PostgreSQL holds until the commit, are taken in this order by every transaction, so that none waits for
+another one in a circle:
+
+1.  the row of `rollouts`, by who takes its next step; the row of `fleets`, by who creates a rollout in it;
+2.  rows of `device_states`, in the order of their numbers, by one statement: whoever changes anything of a device, its
+    deployments or its states in rollouts, holds its row;
+3.  what belongs to these devices, in any order;
+4.  new rows of `metric_names`, in the order of their names, by one statement;
+5.  rows of `fleet_states` (`heartbeats.add_devices`), in their order, by one statement;
+6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them;
+7.  rows of `history_days` (`history.add_usage`), likewise.
+
+Who works on the history (`history_compaction`, `history_retention`) takes the row of `tasks` first, and of a device the
+row of `devices` alone, shared: only who deregisters it waits.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from gateway.manager.api import DeviceDeployment, ModelDefinition, in_force
+from gateway.manager.store import bulk
+from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
+from gateway.manager.store.history import delete_chunks
+from gateway.manager.store.paging import device_page
+from gateway.manager.store.recording import LogEntry, StoredDevice
+from gateway.manager.store.tables import (
+    DEPLOYMENTS,
+    DEVICE_STATES,
+    DEVICES,
+    FLEETS,
+    RECENT_SAMPLES,
+    ROLLOUT_COUNTS,
+    ROLLOUT_DEVICES,
+    TASKS,
+)
+
+NEVER_HEARD = "never heard"
+"""The state of a device before its first call."""
+PART = 5000
+"""Names of one statement."""
+_COUNT = "(rollout, state) DO UPDATE SET devices = rollout_counts.devices + excluded.devices"
+
+
+@dataclass(frozen=True, slots=True)
+class DevicePlan:
+    """`number` changes with the device's deployments; `fetched`: the number that GetDeployments answered last."""
+
+    device: int
+    number: int
+    fetched: int
+
+
+class Transaction:
+    """The database within one transaction. Times are Unix seconds; `device_id` never comes twice.
+
+    Raises sqlalchemy.exc.DBAPIError, which `Store.write` and `Store.read` translate.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self.connection = connection
+        dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+        self._insert = dialect.insert
+
+    def touch(self) -> None:
+        """A change that changes nothing."""
+        insert = self._insert(TASKS).values(name="touch", done=0.0)
+        self.connection.execute(insert.on_conflict_do_update(index_elements=["name"], set_={"done": TASKS.c.done + 1}))
+
+    def fleet_id(self, fleet: str) -> int | None:
+        """None: no device was ever registered in it."""
+        found: int | None = self.connection.scalar(sa.select(FLEETS.c.id).where(FLEETS.c.name == fleet))
+        return found
+
+    def add_fleet(self, fleet: str) -> int:
+        """Its number, also where it was there."""
+        self.connection.execute(self._insert(FLEETS).values(name=fleet).on_conflict_do_nothing())
+        number = self.fleet_id(fleet)
+        assert number is not None
+        return number
+
+    def register(self, fleet: str, devices: Iterable[str], now: float) -> set[str]:
+        """Registers devices; those that were registered already are left as they are. The names of the new ones."""
+        number, names = self.add_fleet(fleet), list(dict.fromkeys(devices))
+        new: dict[str, int] = {}
+        for part in bulk.parts(names, PART):
+            rows = [{"fleet": number, "name": name, "registered": now} for name in part]
+            insert = self._insert(DEVICES).on_conflict_do_nothing().returning(DEVICES.c.name, DEVICES.c.id)
+            new |= dict(self.connection.execute(insert, rows).all())
+        states = [(device, number, NEVER_HEARD) for device in new.values()]
+        bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), states)
+        add_devices(self.connection, {(number, NEVER_HEARD): len(new)})
+        return set(new)
+
+    def deregister(self, fleet: str, device: str) -> bool:
+        """Deletes the device with all that is kept of it. False where it was not registered."""
+        found = read_devices(self.connection, [(fleet, device)], lock=True).get((fleet, device))
+        if found is None:
+            return False
+        states = sa.select(ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state).where(
+            ROLLOUT_DEVICES.c.device == found.id
+        )
+        rollouts = self.connection.execute(states).all()
+        self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
+        self.connection.execute(sa.delete(RECENT_SAMPLES).where(RECENT_SAMPLES.c.device == found.id))
+        add_devices(self.connection, {(found.fleet, found.judged): -1})
+        self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
+        delete_chunks(self.connection, f"device = {found.id:d}")
+        return True
+
+    def lock_devices(self, device_ids: Collection[int]) -> None:
+        """Until the commit no other transaction changes these devices, or what belongs to them."""
+        if self.connection.dialect.name == "postgresql":
+            is_one, parameters = bulk.numbers(self.connection, device_ids)
+            lock = f"SELECT device FROM device_states WHERE device {is_one} ORDER BY device FOR UPDATE"
+            self.connection.exec_driver_sql(lock, parameters)
+
+    def count_in_rollouts(self, moved: Mapping[tuple[int, str], int]) -> None:
+        """Changes the counts of devices by rollout and state: by how much each one grows."""
+        rows = [(*key, by) for key, by in sorted(moved.items()) if by]
+        bulk.insert(self.connection, ROLLOUT_COUNTS, ("rollout", "state", "devices"), rows, _COUNT)
+
+    def log(self, entries: Sequence[LogEntry]) -> None:
+        """Appends to the devices' logs."""
+        add_log(self.connection, entries)
+
+    def read_devices(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], StoredDevice]:
+        """By names of fleet and device; those that are not registered are left out."""
+        return read_devices(self.connection, names)
+
+    def read_plans(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], DevicePlan]:
+        """By names of fleet and device; those that are not registered are left out."""
+        source, parameters = bulk.pairs(self.connection, names)
+        rest = (
+            f"FROM {source} JOIN fleets ON fleets.name = wanted.fleet"
+            " JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
+        )
+        columns = "wanted.fleet, wanted.name, devices.id, devices.plan, devices.fetched"
+        found = bulk.fetch(self.connection, columns, rest, parameters)
+        return {(fleet, name): DevicePlan(*row) for fleet, name, *row in found}
+
+    def device_id(self, fleet: str, device: str) -> int | None:
+        """None: the device is not registered."""
+        found = self.device_ids(fleet, [device])
+        return found.get(device)
+
+    def device_ids(self, fleet: str, devices: Collection[str] | None = None) -> dict[str, int]:
+        """Names of a fleet's devices, of all or of those -> their ids; in order of their names."""
+        select = (
+            sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).order_by(DEVICES.c.name)
+        )
+        if devices is None:
+            return dict(self.connection.execute(select).all())
+        found: dict[str, int] = {}
+        for part in bulk.parts(list(devices), PART):
+            found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).all())
+        return found
+
+    def devices(
+        self, fleet: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int | None = None
+    ) -> list[tuple[str, str, float]]:
+        """(fleet, device, time of registration), in order of their names; those after `after`, at most `limit`."""
+        select = sa.select(FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered).join_from(DEVICES, FLEETS)
+        return [(each[0], each[1], each[2]) for each in device_page(self.connection, select, fleet, after, limit)]
+
+    def has_devices(self, fleet: str) -> bool:
+        """A fleet exists while it has a device."""
+        select = sa.select(DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).limit(1)
+        return self.connection.scalar(select) is not None
+
+    def deployments_in_force(self, device_ids: Collection[int]) -> dict[int, list[DeviceDeployment]]:
+        """Of each device, in order of creation."""
+        return {device: in_force(each) for device, each in self._deployments(device_ids, only_in_force=True).items()}
+
+    def history(self, device_ids: Collection[int]) -> dict[int, list[DeviceDeployment]]:
+        """Of each device: all that were ever assigned and not withdrawn, in order of creation."""
+        return self._deployments(device_ids, only_in_force=False)
+
+    def _deployments(self, device_ids: Collection[int], only_in_force: bool) -> dict[int, list[DeviceDeployment]]:
+        found: dict[int, list[DeviceDeployment]] = {device: [] for device in device_ids}
+        is_one, parameters = bulk.numbers(self.connection, device_ids)
+        select = (
+            "SELECT device, name, policy, definitions, created FROM deployments"
+            f" WHERE device {is_one}{' AND in_force' if only_in_force else ''} ORDER BY device, id"
+        )
+        for device, *row in self.connection.exec_driver_sql(select, parameters):
+            found[device].append(_deployment(*row))
+        return found
+
+    def assign(self, deployments: Mapping[int, DeviceDeployment]) -> dict[int, list[str]]:
+        """Assigns a deployment to each device. Device -> the names of those that it supersedes there."""
+        before = self.deployments_in_force(deployments)
+        rows, superseded = [], {}
+        different = {deployment.definitions for deployment in deployments.values()}
+        written = {each: json.dumps([asdict(definition) for definition in each]) for each in different}
+        for device, deployment in deployments.items():
+            after = {each.name for each in in_force([*before[device], deployment])}
+            superseded[device] = [each.name for each in before[device] if each.name not in after]
+            definitions = written[deployment.definitions]
+            rows.append((device, deployment.name, deployment.policy, definitions, deployment.created))
+        bulk.insert(self.connection, DEPLOYMENTS, ("device", "name", "policy", "definitions", "created"), rows)
+        self._set_in_force(superseded, False)
+        self._change_plans(deployments)
+        return superseded
+
+    def withdraw(self, device_ids: Collection[int], name: str) -> dict[int, list[str]]:
+        """Deletes a deployment that was not fetched from each device. Device -> the names of those in force then."""
+        is_one, parameters = bulk.numbers(self.connection, device_ids)
+        mark = "%s" if self.connection.dialect.name == "postgresql" else "?"
+        delete = f"DELETE FROM deployments WHERE name = {mark} AND device {is_one}"
+        self.connection.exec_driver_sql(delete, (name, *parameters))
+        names = {device: [each.name for each in in_force(known)] for device, known in self.history(device_ids).items()}
+        self._set_in_force(names, True)
+        self._change_plans(device_ids)
+        return names
+
+    def mark_fetched(self, plans: Mapping[int, int]) -> set[int]:
+        """Locks the devices. Those whose plan still has that number (device -> number): they have fetched it."""
+        self.lock_devices(plans)
+        given = bulk.given(self.connection, plans.items(), device=sa.BigInteger, plan=sa.BigInteger)
+        same = (DEVICES.c.id == given.c.device) & (DEVICES.c.plan == given.c.plan)
+        update = sa.update(DEVICES).values(fetched=DEVICES.c.plan).where(same).returning(DEVICES.c.id)
+        return set(self.connection.scalars(update))
+
+    def _set_in_force(self, names: Mapping[int, Sequence[str]], value: bool) -> None:
+        rows = [(device, name) for device, each in names.items() for name in each]
+        if rows:
+            given = bulk.given(self.connection, rows, device=sa.BigInteger, name=sa.Text)
+            named = (DEPLOYMENTS.c.device == given.c.device) & (DEPLOYMENTS.c.name == given.c.name)
+            self.connection.execute(sa.update(DEPLOYMENTS).values(in_force=value).where(named))
+
+    def _change_plans(self, device_ids: Iterable[int]) -> None:
+        is_one, parameters = bulk.numbers(self.connection, device_ids)
+        self.connection.exec_driver_sql(f"UPDATE devices SET plan = plan + 1 WHERE id {is_one}", parameters)
+
+
+def _deployment(name: str, policy: str, definitions: str, created: float) -> DeviceDeployment:
+    return DeviceDeployment(name, policy, tuple(ModelDefinition(**each) for each in json.loads(definitions)), created)

@@ -1,0 +1,31 @@
+"""The blob of a heartbeat's samples."""
+
+import struct
+
+import pytest
+
+from gateway.manager.history import pack_samples, unpack_samples
+
+SAMPLES = [(1, 1_796_000_000_000_000, 21.37), (2**32 - 1, -62_135_596_800_000_000, -0.0), (1, 0, 5e-324)]
+
+
+def test_samples_come_back_in_their_order_to_the_bit():
+    found = list(unpack_samples(pack_samples(SAMPLES)))
+    assert [(metric, at, value.hex()) for metric, at, value in found] == [
+        (metric, at, value.hex()) for metric, at, value in SAMPLES
+    ]
+
+
+def test_a_sample_takes_20_bytes_and_none_takes_none():
+    assert len(pack_samples(SAMPLES)) == 60
+    assert pack_samples([]) == b""
+    assert list(unpack_samples(b"")) == []
+
+
+def test_joined_blobs_are_one_of_all():
+    assert pack_samples(SAMPLES[:1]) + pack_samples(SAMPLES[1:]) == pack_samples(SAMPLES)
+
+
+def test_what_was_cut_off_is_no_blob():
+    with pytest.raises(struct.error):
+        unpack_samples(pack_samples(SAMPLES)[:-1])

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gateway.manager.history import Bucket, Series
     from gateway.manager.store import MetricFilter, Store
 
-WIDTH = 24
+WIDTH = 10
 """Characters of a bar."""
 Found = dict[MetricKey, "list[Bucket]"]
 
@@ -187,8 +187,9 @@ def _show_series(found: Found, over: "Series", as_json: bool) -> None:
             for key, buckets in found.items()
         )
         return
-    headings = ("Metric", "From", "Samples", "Min", "Mean", "Max", "")
-    options.show(Listing(headings, (row for key, buckets in found.items() for row in _series(key, buckets))))
+    for key, buckets in found.items():
+        typer.echo(metric_text(key))
+        options.show(Listing(("From", "Samples", "Min", "Mean", "Max", ""), _series(buckets)))
 
 
 def _bucket(bucket: "Bucket") -> dict[str, Any]:
@@ -201,13 +202,13 @@ def _bucket(bucket: "Bucket") -> dict[str, Any]:
     }
 
 
-def _series(key: MetricKey, buckets: "list[Bucket]") -> Iterator[Row]:
+def _series(buckets: "list[Bucket]") -> Iterator[Row]:
     least = min((each.min for each in buckets), default=0.0)
     greatest = max((each.max for each in buckets), default=0.0)
     for each in buckets:
         mean = "" if each.mean is None else f"{each.mean:.6g}"
         numbers = (f"{each.count:,}", f"{each.min:.6g}", mean, f"{each.max:.6g}")
-        yield metric_text(key), time_text(each.start / 1e6), *numbers, bar(each, least, greatest)
+        yield time_text(each.start / 1e6), *numbers, bar(each, least, greatest)
 
 
 def bar(bucket: "Bucket", least: float, greatest: float) -> str:

@@ -62,7 +62,7 @@ def show_history(
     from gateway.manager.store import device_metrics, device_series
 
     with options.read_data(Place(data, database)) as store:
-        with options.exit_on_error(), _damage_told():
+        with options.exit_on_error(), _damage_reported():
             begin, end = parse_range(first, last, time.time())
             wanted = parse_metric(metric, model, version)
             number = require_device(store, fleet, device)
@@ -75,12 +75,12 @@ def show_history(
             ]
             options.write_json(rows) if as_json else options.show(_metrics_table(rows))
         elif raw:
-            with options.exit_on_error(), _damage_told():
+            with options.exit_on_error(), _damage_reported():
                 samples = {key: _samples(store, number, each, begin, end, limit) for key, (each, _) in metrics.items()}
             _show_samples(samples, as_json)
         else:
             over = series(begin, end, points)
-            with options.exit_on_error(), _damage_told():
+            with options.exit_on_error(), _damage_reported():
                 numbers = {each: key for key, (each, _) in metrics.items()}
                 found = store.read(lambda transaction: device_series(transaction, number, numbers, over))
             _show_series({numbers[each]: buckets for each, buckets in found.items()}, over, as_json)
@@ -104,7 +104,7 @@ def show_fleet_history(
     from gateway.manager.store import fleet_series
 
     with options.read_data(Place(data, database), fleet) as store:
-        with options.exit_on_error(), _damage_told():
+        with options.exit_on_error(), _damage_reported():
             begin, end = parse_range(first, last, time.time())
             wanted = parse_metric(metric, model, version)
             over = series(begin, end, points if metric else 1, HOUR)
@@ -114,7 +114,7 @@ def show_fleet_history(
 
 
 @contextlib.contextmanager
-def _damage_told() -> Iterator[None]:
+def _damage_reported() -> Iterator[None]:
     try:
         yield
     except (ValueError, zlib.error, struct.error) as error:

@@ -32,7 +32,7 @@ LIMITS = (
 
 LOG_LIMIT = RowLimit("device_log", "log", "id", "id", 2000)
 """Results and changes of state come from devices too. Nothing is written about it: that would be entries again."""
-TOLD_INTERVAL = 600.0
+REPORT_INTERVAL = 600.0
 """Seconds between two entries in a device's log about one limit: its calls may delete something each time."""
 MOST_TOLD = 10_000
 """Devices about which that is known; then it is forgotten."""
@@ -40,23 +40,23 @@ MOST_TOLD = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Deleted:
-    """Rows of a device since `at`, when it was told last."""
+    """Rows of a device since `at`, when it was reported last."""
 
     rows: int
     at: float
 
 
 class Deletions:
-    """What one process has deleted, by device and limit, so that it is told once in TOLD_INTERVAL."""
+    """What one process has deleted, by device and limit, so that it is reported once in REPORT_INTERVAL."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], Deleted] = {}
 
     def add(self, device: int, limit: RowLimit, rows: int, now: float) -> int:
-        """How many rows are to be told now; 0: not yet."""
+        """How many rows are to be reported now; 0: not yet."""
         key = device, limit.what
         known = self._known.get(key)
-        if known is not None and 0 <= now - known.at < TOLD_INTERVAL:
+        if known is not None and 0 <= now - known.at < REPORT_INTERVAL:
             self._known[key] = replace(known, rows=known.rows + rows)
             return 0
         if len(self._known) >= MOST_TOLD:

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.manager.store import limits
-from gateway.manager.store.limits import LIMITS, TOLD_INTERVAL, Deletions
+from gateway.manager.store.limits import LIMITS, REPORT_INTERVAL, Deletions
 
 METRICS, MODELS, _ = LIMITS
 
@@ -11,8 +11,8 @@ METRICS, MODELS, _ = LIMITS
 def test_it_is_told_once_and_then_with_all_that_came_meanwhile():
     deletions = Deletions()
     assert deletions.add(1, METRICS, 5, 100.0) == 5
-    assert [deletions.add(1, METRICS, 2, 100.0 + each) for each in (0, 1, TOLD_INTERVAL - 1)] == [0, 0, 0]
-    assert deletions.add(1, METRICS, 1, 100.0 + TOLD_INTERVAL) == 7
+    assert [deletions.add(1, METRICS, 2, 100.0 + each) for each in (0, 1, REPORT_INTERVAL - 1)] == [0, 0, 0]
+    assert deletions.add(1, METRICS, 1, 100.0 + REPORT_INTERVAL) == 7
 
 
 def test_each_device_and_each_limit_is_told():

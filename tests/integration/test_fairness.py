@@ -86,12 +86,12 @@ def test_a_device_that_floods_gets_code_7_and_the_others_are_accepted(testbed: T
         ("hb", msgpack.packb([TAG, 1, [1]]), 48, 50),
         ("get", msgpack.packb([0]), 48, 50),
         ("hello", msgpack.packb([TAG, LAYOUT, EPOCH]), 48, 50),
-        ("read", msgpack.packb([1, 0, 0, 16]), 48, 500),
+        ("read", msgpack.packb([1, 0, 0, 16]), 48, None),
     ],
 )
 @pytest.mark.parametrize("qos", [0, 1])
 def test_each_message_of_a_flood_is_counted(
-    testbed: Testbed, channel: str, payload: bytes, accepted: int, most: int, qos: int
+    testbed: Testbed, channel: str, payload: bytes, accepted: int, most: int | None, qos: int
 ) -> None:
     """On each topic: what is not accepted is in the count of a dead letter, and in the metrics. A read that is answered
     with an error counts as a whole message; one that waits for the plan is replaced by the next."""
@@ -107,7 +107,8 @@ def test_each_message_of_a_flood_is_counted(
         gateway.until_metric(f'messages_received_total{{channel="{channel}"}}', sent + (channel == "hello"))
         rejected = gateway.metrics()["messages_rate_limited_total"]
         gateway.until_metric('messages_rejected_total{code="gave_up"}', rejected)
-    assert accepted <= sent - rejected <= most
+    # How many reads are replaced before they count depends on the machine's speed: a share of what was sent.
+    assert accepted <= sent - rejected <= (sent / 2 if most is None else most)
     rejections(operator, int(rejected), "7")
     gateway.until_metric("messages_acknowledged_total", sent + 1)
     gateway.until_metric("unacknowledged_messages", 0)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from gateway.cloud import CredentialSource, make_edge_client, make_session
 from gateway.cloud import credentials as module
 from gateway.cloud.credentials import CredentialInfo
 from gateway.errors import ConfigError, OperatorError
+from tests.support.arrivals import DEADLINE_S
 from tests.support.polling import until
 
 SHARED_FILE = "[default]\naws_access_key_id = {}\naws_secret_access_key = secret\n"
@@ -117,7 +119,30 @@ def test_at_the_stop_a_program_is_ended(folder: Path, source: CredentialSource) 
     asking.start()
     until((folder / "started").exists, lambda: "it did not start")
     source.close()
-    asking.join(10)
+    asking.join(DEADLINE_S)
+    assert not asking.is_alive()
+
+
+def test_a_program_that_starts_at_the_stop_is_ended(
+    folder: Path, source: CredentialSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs before the thread that starts it has it."""
+    started, closed = threading.Event(), threading.Event()
+
+    class Late(module._BoundedProcess):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            started.set()
+            closed.wait(DEADLINE_S)
+
+    monkeypatch.setattr(module, "_BoundedProcess", Late)
+    by_program(folder)("exec sleep 60")
+    asking = threading.Thread(target=source.problem)
+    asking.start()
+    assert started.wait(DEADLINE_S)
+    source.close()
+    closed.set()
+    asking.join(DEADLINE_S)
     assert not asking.is_alive()
 
 

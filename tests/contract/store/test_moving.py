@@ -38,7 +38,7 @@ KILLER = """
 import os, signal, sys
 import sqlalchemy as sa
 from pathlib import Path
-from gateway.manager.store import Place, moving
+from gateway.manager.store import Place, archive, moving
 @sa.event.listens_for(sa.Engine, "before_cursor_execute")
 def kill(connection, cursor, statement, *rest):
     if statement.startswith(f"INSERT INTO {sys.argv[1]} ") and connection.dialect.name == "postgresql":
@@ -49,8 +49,8 @@ RESTORE = KILLER + "moving.restore_backup(Path(sys.argv[2]), Place(Path(sys.argv
 BACKUP = """
 import os, signal, sys
 from pathlib import Path
-from gateway.manager.store import Place, moving
-moving.tarfile.open = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
+from gateway.manager.store import Place, archive, moving
+archive.tarfile.open = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
 moving.write_backup(Place(Path(sys.argv[1])), Path(sys.argv[2]))
 """
 KILLED_AT = ["latest", "object_pieces", "objects"]

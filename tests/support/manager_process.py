@@ -85,6 +85,7 @@ class Manager:
 
     @property
     def log(self) -> str:
+        """So far: another thread of the manager writes it, so a line may come after what it tells of."""
         return (self.data.parent / "log").read_text()
 
     def status(self) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.processes import end, environment, line
 
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -46,7 +47,7 @@ class Manager:
         """The exit status of the process; minus the signal where it died of it."""
         assert self.process is not None
         self.process.send_signal(number)
-        status = self.process.wait(20)
+        status = self.process.wait(DEADLINE_S)
         assert self.process.stdout is not None
         self.process.stdout.close()
         self.process = None
@@ -58,7 +59,7 @@ class Manager:
             process, self.process = self.process, None
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(DEADLINE_S)
             except subprocess.TimeoutExpired:
                 pass
             end(process)
@@ -85,6 +86,7 @@ class Manager:
 
     @property
     def log(self) -> str:
+        """So far: another thread of the manager writes it, so a line may come after what it tells of."""
         return (self.data.parent / "log").read_text()
 
     def status(self) -> Any:
@@ -103,7 +105,7 @@ class Manager:
             region_name="eu-west-1",
             aws_access_key_id=access,
             aws_secret_access_key=secret,
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=DEADLINE_S, read_timeout=DEADLINE_S),
         )
 
     def aws(self, *arguments: str, secret: str = SECRET) -> subprocess.CompletedProcess[str]:

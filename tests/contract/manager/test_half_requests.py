@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from gateway.manager.http.server import OTHER_FILES
 from tests.support import manager_process
+from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import COMMAND, Manager
 from tests.support.polling import until
 
@@ -36,7 +37,7 @@ def hold(manager: Manager, stack: ExitStack, number: int) -> list[socket.socket]
     where = urlsplit(manager.url)
     held = []
     for index in range(number):
-        connection = socket.create_connection((where.hostname or "", where.port or 0), timeout=10)
+        connection = socket.create_connection((where.hostname or "", where.port or 0), timeout=DEADLINE_S)
         stack.callback(connection.close)
         connection.sendall(HALVES[index % len(HALVES)])
         held.append(connection)
@@ -68,8 +69,7 @@ def test_a_limit_of_connections_is_an_option(make_manager: Callable[..., Manager
     with ExitStack() as stack:
         *_, beyond = hold(manager, stack, 4)
         assert beyond.recv(1000).startswith(b"HTTP/1.1 503 ")
-        log = manager.data.parent / "log"  # which another thread of the manager writes
-        until(lambda: '"max_connections": 3' in log.read_text(), log.read_text)
+        until(lambda: '"max_connections": 3' in manager.log, lambda: manager.log)
 
 
 def test_connections_leave_files_to_open(make_manager: Callable[..., Manager], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,6 +82,5 @@ def test_connections_leave_files_to_open(make_manager: Callable[..., Manager], m
         held.pop().close()
         manager.run("register", "f", "d")
         until(lambda: is_answered(manager), lambda: "no call is answered")
-    log = (manager.data.parent / "log").read_text()
-    assert f'"connections": {200 - OTHER_FILES}' in log
-    assert "Traceback" not in log
+    until(lambda: f'"connections": {200 - OTHER_FILES}' in manager.log, lambda: manager.log)
+    assert "Traceback" not in manager.log

@@ -6,7 +6,6 @@ import urllib.request
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from botocore.exceptions import ClientError
 
@@ -90,7 +89,7 @@ def test_it_answers_while_the_database_is_away(own_postgres: Postgres, make_mana
 
     assert is_up() == 1
     own_postgres.stop()
-    until(lambda: is_up() == 0, lambda: "the database is said to be there", within=20)
+    until(lambda: is_up() == 0, lambda: "the database is said to be there")
     with pytest.raises(ClientError, match="ServiceUnavailable"):
         heartbeat(manager, "d")
     begun = time.monotonic()
@@ -99,22 +98,17 @@ def test_it_answers_while_the_database_is_away(own_postgres: Postgres, make_mana
     assert found['calls_total{operation="SendHeartbeat",outcome="unavailable"}'] == 1
     assert not [name for name in found if name.startswith("devices")]
     own_postgres.start()
-    until(lambda: is_up() == 1, lambda: "the database is said to be away", within=20)
+    until(lambda: is_up() == 1, lambda: "the database is said to be away")
 
 
 def test_it_answers_while_the_database_is_silent(own_postgres: Postgres, make_manager: Callable[..., Manager]) -> None:
     """Connections stay open, and nothing comes: whoever asks would wait for ever."""
     manager = make_manager("--database", own_postgres.url())
     assert metrics(manager)["database_up"] == 1
-    first = psutil.Process(own_postgres.pid)
-    first.suspend()
-    servers = [first, *first.children(recursive=True)]
+    own_postgres.suspend()
     try:
-        for each in servers:
-            each.suspend()
-        until(lambda: metrics(manager)["database_up"] == 0, lambda: "the database is said to be there", within=20)
+        until(lambda: metrics(manager)["database_up"] == 0, lambda: "the database is said to be there")
         assert metrics(manager)["connections"] >= 1
     finally:
-        for each in servers:
-            each.resume()
-    until(lambda: metrics(manager)["database_up"] == 1, lambda: "the database is said to be away", within=20)
+        own_postgres.resume()
+    until(lambda: metrics(manager)["database_up"] == 1, lambda: "the database is said to be away")

@@ -491,7 +491,8 @@ def test_kill_9_while_it_compacts_loses_no_sample_and_repeats_none(
 ) -> None:
     """Processes that compact are killed one after another while samples are recorded."""
     sent: dict[str, list[tuple[float, float]]] = {name: [] for name in "abcdef"}
-    with stores.open_place(place) as store:
+    with stores.open_place(place) as opened:
+        store = stores.patient(opened)
         numbers = {name: register(store, name) for name in sent}
         arguments = [sys.executable, str(PROCESS), str(place.data), *([place.url] if place.url else [])]
         for kill in range(6):
@@ -534,14 +535,15 @@ def test_heartbeats_are_recorded_while_old_samples_are_deleted(store: Store, mon
     try:
         retention = Retention(store, Turn(), HistoryLimits(days=10))
         store.write(lambda transaction: transaction.connection.execute(sa.text("DELETE FROM tasks")))
-        slices = 0
+        slices, before = 0, len(sent)
         while retention.step(NOW):
             slices += 1
+        meanwhile = len(sent) - before
     finally:
         ends.set()
         sender.join()
     assert slices >= 30
-    assert len(sent) >= slices / 4
+    assert meanwhile > 0
     assert [at for at, _ in samples_of(store, device)] == sent
     assert is_consistent(store)
 

@@ -41,6 +41,23 @@ async def test_what_comes_meanwhile_is_the_next_group() -> None:
     await thread.close()
 
 
+async def test_a_call_is_counted_before_it_is_answered() -> None:
+    counting, may = threading.Event(), threading.Event()
+
+    def count(*_: object) -> None:
+        counting.set()
+        assert may.wait(DEADLINE_S)
+
+    thread = GroupThread("test", lambda numbers: numbers, count)
+    call = thread.submit(1)
+    await asyncio.to_thread(counting.wait, DEADLINE_S)
+    assert not call.done()
+    may.set()
+    async with asyncio.timeout(DEADLINE_S):
+        assert await call == 1
+    await thread.close()
+
+
 async def test_one_call_may_fail_alone() -> None:
     work = Work()
     thread = GroupThread("test", work)

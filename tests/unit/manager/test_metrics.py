@@ -1,5 +1,7 @@
 """The manager's metrics: each count under its name and labels, all from 0 on, and nothing that a caller makes up."""
 
+import sys
+import threading
 import time
 from itertools import repeat
 
@@ -51,6 +53,29 @@ def test_what_is_counted_of_a_group():
     assert found["group_calls_sum,reads"] == 2
     assert found["group_seconds_bucket,heartbeats,0.1"] == 0
     assert found["group_seconds_count,heartbeats"] == 1
+
+
+def test_two_threads_that_count_a_kind_of_group_lose_nothing():
+    """Plans are read in one thread and marked as fetched in another."""
+    metrics, groups = ManagerMetrics(), 20_000
+
+    def count() -> None:
+        for _ in range(groups):
+            metrics.count_group("reads", ["GetDeployments"], [0.0], 0.0, [b"{}"])
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=count) for _ in range(2)]
+        for each in threads:
+            each.start()
+        for each in threads:
+            each.join()
+    finally:
+        sys.setswitchinterval(interval)
+    found = samples(metrics)
+    assert found["calls_total,GetDeployments,accepted"] == 2 * groups
+    assert found["group_calls_sum,reads"] == found["group_calls_count,reads"] == 2 * groups
 
 
 @pytest.mark.parametrize(

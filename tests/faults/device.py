@@ -38,8 +38,8 @@ class Endpoint:
 class Behaviour:
     """`wants_acks`: every heartbeat has a seq, which is its number. `resend_after`: seconds after which a heartbeat
     with a seq is sent again if it is not acked, twice as long each time, up to `LONGEST` times: what is sent again
-    faster than it is acked would fill the queues with repetitions. None: never. `subscribes`: to `ack`. `says_live`: it has a last
-    will, and says at each connection that it is connected."""
+    faster than it is acked would fill the queues with repetitions. None: never. `subscribes`: to `ack`. `says_live`:
+    it has a last will, and says at each connection that it is connected."""
 
     wants_acks: bool = False
     resend_after: float | None = None

@@ -64,8 +64,8 @@ def until_read(connection: socket.socket) -> None:
 
 
 def test_large_payloads_at_qos_0(own_scenario: Scenario, own_mosquitto: Mosquitto) -> None:
-    """The gateway reads nothing meanwhile: more than all limits of a client's queue together is sent. Afterwards what is
-    over the device's rate is read as fast as the broker delivers, and no other device waits long for it."""
+    """The gateway reads nothing meanwhile: more than all limits of a client's queue together is sent. What is over the
+    device's rate is read afterwards as fast as the broker delivers, and no other device waits long for it."""
     gateway = own_scenario.gateway(device_rate=20)
     gateway.suspend()
     flood = mqtt_packets.packet(QOS_0, mqtt_packets.text("edge/faults/loud/hb") + bytes(PAYLOAD))

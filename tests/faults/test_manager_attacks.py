@@ -18,7 +18,8 @@ from gateway.manager.store.tables import DEVICE_LOG, LATEST, MODELS, RESULTS
 from tests.faults import cluster
 from tests.faults.cluster import FLEET, Cluster, asked, until_more
 from tests.faults.scenario import scaled
-from tests.support.callers import LONG_S, Callers
+from tests.support.arrivals import DEADLINE_S
+from tests.support.callers import Callers
 
 DEVICES = [f"d{number}" for number in range(20)]
 EVIL = "evil"
@@ -40,7 +41,7 @@ def attack(made: Cluster, body: Callable[[int], bytes]) -> Counter[int]:
     where, statuses = urlsplit(made.urls[0]), Counter[int]()
 
     def call(number: int) -> None:
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=LONG_S)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=DEADLINE_S)
         while time.monotonic() < end:
             connection.request("POST", "/SendHeartbeat", body(number))
             answer = connection.getresponse()

@@ -16,6 +16,7 @@ import pytest
 from device_sdk import port_paho
 from device_sdk.agent import Agent
 from device_sdk.port_paho import PahoPort
+from tests.support.arrivals import DEADLINE_S
 
 from .conftest import Broker, find, missing
 
@@ -25,7 +26,6 @@ TOPIC = "edge/fleet-a/dev-1/"
 DENIED = "publish on edge/fleet-a/dev-1/%s was denied by the broker: Not authorized (135)"
 REFUSALS = ("publish on ", "subscribe ", "the broker refuses ", "the connection ended: ")
 """How the lines begin that the port says of its own; the others are those of log.py."""
-DEADLINE_S = 20
 
 
 class Rules:

@@ -9,6 +9,7 @@ import time
 import paho.mqtt.client as paho
 import pytest
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.processes import end, line
 from tests.support.tcp_proxy import TcpProxyThread
 
@@ -125,9 +126,9 @@ def test_so_with_tls_whose_handshake_is_never_answered(device, secure_broker, ce
 def test_what_comes_with_qos_0_does_not_count_as_sent(device):
     with socket.create_server(("127.0.0.1", 0)) as server:
         process = device("listening", str(server.getsockname()[1]))
-        server.settimeout(20)
+        server.settimeout(DEADLINE_S)
         with server.accept()[0] as sock:
-            sock.settimeout(20)
+            sock.settimeout(DEADLINE_S)
             assert sock.recv(1000)[0] == 0x10
             sock.sendall(b"\x20\x02\x00\x00")
             sock.settimeout(0.05)
@@ -156,7 +157,7 @@ def test_tls_over_a_link_on_which_a_record_takes_longer_than_a_call_waits_for_a_
         assert line(process, "sign that the device is ready") == '{"ready": true}\n'
         publisher.connect("localhost", secure_broker.port)
         publisher.loop_start()
-        publisher.publish("edge/slow", bytes(3500), 1).wait_for_publish(10)
+        publisher.publish("edge/slow", bytes(3500), 1).wait_for_publish(DEADLINE_S)
         assert last_line(process) == {"seen": [3500]}
         publisher.disconnect()
         publisher.loop_stop()

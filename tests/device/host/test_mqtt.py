@@ -11,6 +11,7 @@ import pytest
 from device_sdk.heartbeat import Packer
 from device_sdk.mqtt import Mqtt, field
 from gateway.demo.brokers.address import free_ports
+from tests.support.arrivals import DEADLINE_S
 
 TOPIC = field("edge/f/d/hb")
 CONNACK = b"\x20\x02\x00\x00"
@@ -20,7 +21,7 @@ class Peer:
     """One end of a connection, read packet by packet."""
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.settimeout(10)
+        sock.settimeout(DEADLINE_S)
         self.sock = sock
 
     def packet(self) -> bytes:
@@ -47,7 +48,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(10)
+        self._server.settimeout(DEADLINE_S)
         self._errors: queue.Queue = queue.Queue()
         self._thread: threading.Thread | None = None
 
@@ -65,8 +66,8 @@ class Scripted:
             self._errors.put(error)
 
     def join(self) -> None:
-        self._thread.join(20)
-        assert not self._thread.is_alive(), "the script did not end in 20 s"
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive(), "the script did not end"
         self._server.close()
         if not self._errors.empty():
             raise self._errors.get()

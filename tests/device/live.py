@@ -260,8 +260,8 @@ def silent(port, text):
     while device.error or device.client.p or not device.client.open:
         device.step(1000)
     device.feed()
-    longest = max([ticks.ticks_diff(fed[i + 1], fed[i]) for i in range(len(fed) - 1)])
-    report(longest=longest, took=ticks.ticks_diff(fed[-1], start))
+    pauses = [ticks.ticks_diff(fed[i + 1], fed[i]) for i in range(len(fed) - 1)]
+    report(waits=sorted([each for each in pauses if each > 500]), took=ticks.ticks_diff(fed[-1], start))
 
 
 def listening(port, other):

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from gateway.manager.store import open_store
 from gateway.manager.store.tables import DEVICE_LOG, LATEST, MODELS, RESULTS
 from tests.faults import cluster
-from tests.faults.cluster import FLEET, Cluster, asked, until_more
+from tests.faults.cluster import FLEET, IN_TIME_S, Cluster, asked, until_more
 from tests.faults.scenario import scaled
 from tests.support.arrivals import DEADLINE_S
 from tests.support.callers import Callers
@@ -25,8 +25,6 @@ DEVICES = [f"d{number}" for number in range(20)]
 EVIL = "evil"
 ATTACKERS = 4
 SECONDS = scaled(3.0, 10.0)
-WORST_S = 2.0
-"""For a call of another device meanwhile, on a busy machine."""
 
 
 @pytest.fixture
@@ -36,13 +34,14 @@ def alone(tmp_path: Path) -> Iterator[Cluster]:
         yield made
 
 
-def attack(made: Cluster, body: Callable[[int], bytes]) -> Counter[int]:
-    """As fast as it goes, beside the calls of the other devices, which are answered. How often which status came."""
+def attack(made: Cluster, body: Callable[[int], bytes], least: int = 0) -> Counter[int]:
+    """As fast as it goes, and so many calls, beside the calls of the other devices, which are answered in time. How
+    often which status came."""
     where, statuses = urlsplit(made.urls[0]), Counter[int]()
 
     def call(number: int) -> None:
         connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=DEADLINE_S)
-        while time.monotonic() < end:
+        while time.monotonic() < end or statuses.total() < least:
             connection.request("POST", "/SendHeartbeat", body(number))
             answer = connection.getresponse()
             answer.read()
@@ -62,7 +61,7 @@ def attack(made: Cluster, body: Callable[[int], bytes]) -> Counter[int]:
             each.join()
         callers.stop()
         assert set(callers.statuses) == {200}
-        assert callers.slowest[200] < WORST_S
+        assert callers.slowest[200] < IN_TIME_S
         made.check(callers)
     return statuses
 
@@ -87,8 +86,7 @@ def names(number: int) -> bytes:
 
 def test_one_device_makes_up_names(alone: Cluster) -> None:
     """The oldest go, which is told once."""
-    accepted = attack(alone, names)[200]
-    assert accepted > 60
+    accepted = attack(alone, names, least=60)[200]
     store = open_store(alone.place, create=False, read_only=True)
     try:
         device = store.read(lambda transaction: transaction.device_id(FLEET, EVIL))
@@ -124,7 +122,8 @@ def test_one_device_sends_bodies_that_are_dear_to_check(alone: Cluster, member: 
 
 
 def test_rejected_calls_do_not_fill_the_log(alone: Cluster) -> None:
-    statuses = attack(alone, lambda number: heartbeat(DeviceName="nobody"))
+    began = time.monotonic()
+    statuses = attack(alone, lambda number: heartbeat(DeviceName="nobody"), least=1000)
+    most = 20 * (time.monotonic() - began + 1)
     assert set(statuses) == {400}
-    lines = alone.log.count("call rejected")
-    assert lines <= 20 * (SECONDS + 2) < statuses[400]
+    assert alone.log.count("call rejected") <= most < statuses[400]

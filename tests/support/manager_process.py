@@ -44,12 +44,12 @@ class Manager:
     def end(self, number: signal.Signals) -> int:
         """The exit status of the process; minus the signal where it died of it."""
         assert self.process is not None
-        self.process.send_signal(number)
-        status = self.process.wait(DEADLINE_S)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process = None
-        return status
+        process, self.process = self.process, None
+        try:
+            process.send_signal(number)
+            return process.wait(DEADLINE_S)
+        finally:
+            end(process)
 
     def stop(self) -> None:
         """End it where it still runs."""

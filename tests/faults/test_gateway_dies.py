@@ -15,6 +15,7 @@ def test_the_gateway_is_killed_every_second(scenario: Scenario) -> None:
     scenario.load(scaled(250, 500))
     for _ in range(scaled(3, 30)):
         scenario.run_for(1.0)
+        scenario.until_accepted(1)
         gateway.kill()
         gateway.start()
     scenario.stop_load()

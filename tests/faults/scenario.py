@@ -34,6 +34,8 @@ FULL = os.environ.get("FAULTS") == "full"
 GROUP = "a-group-of-the-tests-0123456789"
 """Long enough that a gateway takes it."""
 WAIT_S = 120.0 if FULL else DEADLINE_S
+DRAIN_S = 50
+"""More than a stop needs where the service answers, on the slowest machine too."""
 
 T = TypeVar("T")
 Report = Callable[[Figures, float, str], None]

@@ -172,7 +172,6 @@ def test_one_subscribe_with_100_000_filters(own_scenario: Scenario, own_mosquitt
     own_scenario.beat()
     own_scenario.until_through()
     own_scenario.check_ledger(f"the broker stopped for {stopped:.1f} s")
-    assert stopped < 5
 
 
 def is_disconnected_by(connection: socket.socket, packet: bytes) -> bool:

@@ -173,7 +173,7 @@ def test_with_3_1_1_a_denied_heartbeat_is_confirmed_and_the_brokers_log_alone_sa
     broker.signal(signal.SIGHUP)
     host = hosts(paho.MQTTv311)
     host.connect(broker.port)
-    host.step_until(lambda: host.measured == 3)
+    host.step_until(lambda: host.measured >= 3)
     assert host.lines.empty()
     assert host.agent.count == 1  # the earlier ones are lost
     assert gateway.wait(lambda channel, value: True)[1] == LAYOUT

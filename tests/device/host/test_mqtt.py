@@ -80,7 +80,7 @@ def scripted():
     scripted.join()
 
 
-def client(port: int, timeout=3000, flags=2, fields=("me",), keepalive=60, size=1200, on_message=None) -> Mqtt:
+def client(port: int, timeout=30_000, flags=2, fields=("me",), keepalive=60, size=1200, on_message=None) -> Mqtt:
     client = Mqtt("127.0.0.1", port, flags, fields, keepalive, None, size, on_message or (lambda *args: None))
     client.timeout = timeout
     return client
@@ -351,8 +351,9 @@ def test_a_flood_does_not_count_as_an_answer(scripted):
             while True:
                 peer.send(b"\x30\x06\x00\x03a/bx")
 
-    device = client(scripted(script), timeout=300)
+    device = client(scripted(script))
     device.connect()
+    device.timeout = 300
     with pytest.raises(OSError, match="deadline"):
         device.publish(TOPIC, message(), 1, False)
     device.close()
@@ -365,11 +366,12 @@ def test_what_comes_slowly_is_no_broken_connection(scripted):
         accept(peer)
         peer.packet()
         for byte in b"\x30\x0d\x00\x03a/b12345678" + b"\x40\x02\x00\x01":
-            time.sleep(0.1)
+            time.sleep(0.15)
             peer.send(bytes((byte,)))
 
-    device = client(scripted(script), timeout=1000, on_message=lambda topic, payload: seen.append(bytes(payload)))
+    device = client(scripted(script), on_message=lambda topic, payload: seen.append(bytes(payload)))
     device.connect()
+    device.timeout = 2000  # less than all of it takes
     device.publish(TOPIC, message(), 1, False)
     assert seen == [b"12345678"]
     device.close()
@@ -386,7 +388,7 @@ def test_an_idle_connection_is_pinged_and_a_silent_broker_noticed(scripted):
         with pytest.raises((AssertionError, OSError)):
             peer.packet()
 
-    device = client(scripted(script), keepalive=1, timeout=2000)
+    device = client(scripted(script), keepalive=1, timeout=4000)
     device.connect()
     with pytest.raises(OSError, match="deadline"):
         while True:

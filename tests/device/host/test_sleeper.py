@@ -97,7 +97,7 @@ def test_it_carries_out_a_plan_before_it_sleeps(wake, gateway, tmp_path):
 
 def test_a_wake_that_is_too_short_for_a_model_goes_on_at_the_next_one(wake, gateway):
     gateway.publish("plan", PLAN, retain=True)
-    with wake(2) as board:
+    with wake(4) as board:
         offset, length = gateway.wait(lambda channel, value: channel == "read")[2:4]
         gateway.publish("block", [7, 0, offset, len(MODEL), MODEL[:length]])
         assert board.wait(DEADLINE_S) == 0

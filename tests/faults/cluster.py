@@ -25,6 +25,8 @@ from tests.support.stores import stored_samples
 FLEET = "f"
 SOON_S = 3.0
 """For an answer of a page, which waits 2 s for the database."""
+TRIES = 3
+"""A busy machine may be late at one of them."""
 IN_TIME_S = 9.5
 """For a call while the database is away: the gateway gives up after 10 s."""
 
@@ -110,11 +112,13 @@ def running(folder: Path, url: str | None, size: int) -> Iterator[Cluster]:
 
 def asked(manager: Manager, path: str) -> int:
     """The status of a page, which comes soon."""
-    began = time.monotonic()
-    status = manager.page(path)
-    took = time.monotonic() - began
-    assert took < SOON_S, f"{path} took {took:.1f} s"
-    return status
+    for _ in range(TRIES):
+        began = time.monotonic()
+        status = manager.page(path)
+        took = time.monotonic() - began
+        if took < SOON_S:
+            return status
+    raise AssertionError(f"{path} took {took:.1f} s at the last of {TRIES} tries")
 
 
 def check_pages(made: Cluster, path: str, status: int) -> None:
@@ -136,4 +140,4 @@ def until_status(callers: Callers, status: int, more: int = 1) -> None:
 
 
 def until_page(manager: Manager, path: str, status: int) -> None:
-    until(lambda: asked(manager, path) == status, lambda: f"{path} is not {status}", WAIT_S)
+    until(lambda: manager.page(path) == status, lambda: f"{path} is not {status}", WAIT_S)

@@ -21,7 +21,8 @@ from gateway.manager.store.tables import DEVICE_LOG, LATEST, MODELS, RESULTS
 from tests.faults import cluster
 from tests.faults.cluster import FLEET, IN_TIME_S, Cluster, asked, until_more
 from tests.faults.scenario import scaled
-from tests.support.callers import LONG_S, Callers
+from tests.support.arrivals import DEADLINE_S
+from tests.support.callers import Callers
 from tests.support.polling import until
 
 DEVICES = [f"d{number}" for number in range(20)]
@@ -44,7 +45,7 @@ def attack(made: Cluster, body: Callable[[int], bytes], least: int = 1) -> tuple
 
     def call(first: int) -> Counter[int]:
         statuses: Counter[int] = Counter()
-        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=LONG_S)
+        connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=DEADLINE_S)
         for number in itertools.count(first, ATTACKERS):
             connection.request("POST", "/SendHeartbeat", body(number))
             answer = connection.getresponse()

@@ -12,11 +12,11 @@ from typing import Self
 
 from gateway.demo.brokers.address import BrokerLogin
 from tests.support import mqtt_packets as mqtt
+from tests.support.arrivals import DEADLINE_S
 
 PIECE = 65_536
 """Bytes handed to the system at once."""
 TICK_S = 0.005
-DEADLINE_S = 60.0
 PUBACK_BYTES = 4
 
 

@@ -30,6 +30,7 @@ from gateway.manager.store import (
     device_series,
     fleet_series,
     history_compaction,
+    history_reads,
     history_retention,
     history_totals,
     limits,
@@ -169,6 +170,26 @@ def test_a_sample_that_is_delivered_twice_is_one(store: Store) -> None:
     assert [each.count for each in buckets] == [2]
     send(store, [("heap", NOW, 1.5)])
     assert fleet_series_of(store, over) == {HEAP: buckets}
+
+
+@pytest.mark.parametrize("at_once", [1, 10**6])
+def test_what_waits_counts_once_for_its_fleet(store: Store, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    """A late sample, and one that was compacted and comes again, of devices that are read one by one or together."""
+    monkeypatch.setattr(history_reads, "AT_ONCE", at_once)
+    register(store, "a", "b", "c")
+    register(store, "a", fleet="other")
+    for device in "ab":
+        send(store, [("heap", NOW, 1.5), ("heap", NOW - 7200, 2.5)], device)
+    compact(store)
+    for device in "abc":
+        send(store, [("heap", NOW, 1.5), ("heap", NOW - 3600, 3.5), ("load", NOW, 4.5)], device)
+        send(store, [("heap", NOW - 3600, 3.5)], device)
+    send(store, [("heap", NOW, 100.0)], "a", "other")
+    hours = series(int(NOW - 86400) * SECOND, int(NOW) * SECOND + 1, least=HOUR)
+    shown = {
+        key.name: [(each.count, each.max) for each in buckets] for key, buckets in fleet_series_of(store, hours).items()
+    }
+    assert shown == {"heap": [(2, 2.5), (3, 3.5), (3, 1.5)], "load": [(3, 4.5)]}
 
 
 def test_a_late_sample_lands_at_its_own_time(store: Store) -> None:

@@ -31,15 +31,7 @@ from gateway.manager.history import (
     split_samples,
 )
 from gateway.manager.store import bulk
-from gateway.manager.store.history import (
-    Usage,
-    chunk_columns,
-    chunk_from,
-    count_recent,
-    read_overlapping,
-    read_parts,
-    read_usage,
-)
+from gateway.manager.store.history import chunk_columns, chunk_from, read_overlapping, read_parts
 from gateway.manager.store.tables import METRIC_NAMES
 from gateway.manager.store.transaction import Transaction
 
@@ -72,23 +64,6 @@ class Extent:
 
     def joined(self, other: "Extent") -> "Extent":
         return Extent(self.samples + other.samples, min(self.first, other.first), max(self.last, other.last))
-
-
-@dataclass(frozen=True, slots=True)
-class HistoryTotals:
-    """`chunks`, `samples` and `bytes`, about, on the disk: what is compacted. `recent`: heartbeats that are not, or a
-    few more."""
-
-    chunks: int
-    samples: int
-    bytes: int
-    recent: int
-
-
-def history_totals(transaction: Transaction) -> HistoryTotals:
-    """Of all devices, by what is counted by day."""
-    usage = sum(read_usage(transaction.connection).values(), Usage())
-    return HistoryTotals(usage.chunks, usage.samples, usage.size, count_recent(transaction.connection))
 
 
 def device_metrics(transaction: Transaction, device: int, wanted: MetricFilter) -> dict[MetricKey, tuple[int, Extent]]:

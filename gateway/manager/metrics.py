@@ -45,7 +45,7 @@ _STORED = {
     "database_bytes": "Size of the database",
     "history_chunks": "Compacted rows of the history",
     "history_samples": "Samples in these rows",
-    "history_bytes": "Bytes of these samples",
+    "history_bytes": "Bytes of these rows on the disk, about",
     "history_limit_bytes": "Bytes of the history at most",
     "history_recent_rows": "Heartbeats that are not compacted yet",
     "history_lag_seconds": "Age of the oldest of these heartbeats",
@@ -158,9 +158,9 @@ class ManagerMetrics(Collector):
         if totals is not None:
             values = {
                 "database_bytes": totals.database_bytes,
-                "history_chunks": totals.chunks,
-                "history_samples": totals.samples,
-                "history_bytes": totals.history_bytes,
+                "history_chunks": totals.history.chunks,
+                "history_samples": totals.history.samples,
+                "history_bytes": totals.history.size,
                 "history_recent_rows": totals.recent_rows,
                 "history_lag_seconds": totals.lag,
             }

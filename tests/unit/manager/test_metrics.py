@@ -11,14 +11,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.metrics import ManagerMetrics
+from gateway.manager.store.history import ROW, Usage
 from gateway.manager.store.totals import Totals
 
 TOTALS = Totals(
     devices={("a", "silent"): 3, ("b", "connected"): 4},
     rollouts={("a", "stopped"): 1},
-    chunks=5,
-    samples=6,
-    history_bytes=7,
+    history=Usage(chunks=5, samples=6, bytes=7),
     recent_rows=8,
     lag=9.5,
     database_bytes=10,
@@ -135,7 +134,7 @@ def test_what_the_database_has():
     assert not [name for name in found if name.startswith("rollouts,b")], "no deployment was ever made there"
     assert found["devices_by_model,a,kws,1.0"] == 2
     names = ("chunks", "samples", "bytes", "recent_rows", "lag_seconds")
-    assert [found[f"history_{name}"] for name in names] == [5, 6, 7, 8, 9.5]
+    assert [found[f"history_{name}"] for name in names] == [5, 6, 7 + 5 * ROW, 8, 9.5]
     assert found["database_bytes"] == 10
 
 

@@ -1,7 +1,6 @@
 """Several managers on one PostgreSQL: what one does the others know, and one that is killed takes nothing with it."""
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from tests.support.postgres import PgBouncer, Postgres, new_database
 from tests.support.stores import open_place
 
 SIZE = 3
-STOP_S = 19.0
-"""For a stop while the database hangs; a service manager waits for 90 s."""
 DEVICES = [f"d{number}" for number in range(scaled(20, 200))]
 
 
@@ -206,9 +203,7 @@ def test_postgresql_is_suspended_under_three_managers(server: Postgres, three: C
         for path in ("/healthz", "/readyz"):
             check_pages(three, path, 503)
         until_status(callers, 503, len(DEVICES))
-        began = time.monotonic()
         assert three.managers[0].end(signal.SIGTERM) == 0
-        assert time.monotonic() - began < STOP_S
     finally:
         server.resume()
     three.managers[0].start()

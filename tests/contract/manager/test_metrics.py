@@ -1,7 +1,6 @@
 """/metrics of a manager that serves: what calls change in it, and what it says while its database is away."""
 
 import socket
-import time
 import urllib.request
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -9,17 +8,15 @@ from urllib.parse import urlsplit
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import Manager
 from tests.support.polling import until
 from tests.support.postgres import Postgres
 
-WITHIN_S = 8.0
-"""For a scrape; Prometheus itself waits for 10 s."""
-
 
 def metrics(manager: Manager) -> dict[str, float]:
     """Each sample by its name and labels, as they are written there, without the prefix."""
-    with urllib.request.urlopen(manager.url + "/metrics", timeout=WITHIN_S) as page:
+    with urllib.request.urlopen(manager.url + "/metrics", timeout=DEADLINE_S) as page:
         assert page.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         lines = page.read().decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
@@ -72,10 +69,10 @@ def test_connections_that_are_refused(make_manager: Callable[..., Manager]) -> N
     with socket.create_connection((at.hostname, at.port)) as first:
         first.sendall(b"GET ")  # so that it is there before the next one
         with socket.create_connection((at.hostname, at.port)) as second:
-            second.settimeout(WITHIN_S)
+            second.settimeout(DEADLINE_S)
             assert second.recv(100).startswith(b"HTTP/1.1 503")
         first.sendall(b"/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        first.settimeout(WITHIN_S)
+        first.settimeout(DEADLINE_S)
         while first.recv(10_000):
             pass
     until(is_counted, lambda: "the refused connection is not counted")
@@ -92,9 +89,7 @@ def test_it_answers_while_the_database_is_away(own_postgres: Postgres, make_mana
     until(lambda: is_up() == 0, lambda: "the database is said to be there")
     with pytest.raises(ClientError, match="ServiceUnavailable"):
         heartbeat(manager, "d")
-    begun = time.monotonic()
     found = metrics(manager)
-    assert time.monotonic() - begun < WITHIN_S
     assert found['calls_total{operation="SendHeartbeat",outcome="unavailable"}'] == 1
     assert not [name for name in found if name.startswith("devices")]
     own_postgres.start()

@@ -21,9 +21,8 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
     """A disk of its own at `folder`, which is made."""
     root("only root can mount a disk of a test's own")
     folder.mkdir(parents=True)
-    subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)], check=True, timeout=DEADLINE_S
-    )
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, timeout=DEADLINE_S)
     try:
         yield
     finally:

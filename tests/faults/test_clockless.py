@@ -52,8 +52,13 @@ class ClocklessSite:
     def send(self, device: PlainDevice, timed: bool = True) -> int:
         """A heartbeat of now; its seq."""
         self._seq += 1
-        device.heartbeat(TAG, int(time.time() - self.booted) if timed else None, [1], None, None, None, self._seq)
+        device.heartbeat(TAG, self.uptime if timed else None, [1], None, None, None, self._seq)
         return self._seq
+
+    @property
+    def uptime(self) -> int:
+        """What the devices count now."""
+        return int(time.time() - self.booted)
 
     def dates(self, name: str, count: int) -> list[float]:
         """Of the next `count` samples of a device."""
@@ -119,8 +124,8 @@ def test_an_epoch_that_a_device_took_from_an_ack_follows_too(site: ClocklessSite
     site.gateway.start()
     seq = site.send(device)
     ack = device.received.next(lambda each: each.channel == "ack" and each.content[0] == seq)
+    device.hello(TAG, LAYOUT, ack.content[2] - site.uptime)
     assert site.errors("d", 1) == [pytest.approx(-2 * HOUR, abs=LATE_S)]
-    device.hello(TAG, LAYOUT, ack.content[2] - 100)
     assert device.ack(site.send(device))[0] == 0
     assert site.errors("d", 1) == [pytest.approx(-2 * HOUR, abs=LATE_S)]
     site.clock.jump(0)

@@ -17,9 +17,9 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
+from tests.support.arrivals import DEADLINE_S
 
 HOST = "127.0.0.1"
-DEADLINE_S = 20
 TIMEOUT_S = 1.0
 """What succeeds must do so within it, on a machine that is busy too."""
 SOON_S = 0.2
@@ -111,12 +111,12 @@ async def refused(made: Callable[[BrokerConnection], None]) -> None:
 
 
 async def not_there(made: Callable[[BrokerConnection], None]) -> None:
-    with socket.create_server((HOST, 0)) as probe:
-        port = probe.getsockname()[1]
-    connection = connect_to(port, DEADLINE_S)
-    made(connection)
-    with pytest.raises(BrokerError):
-        await connection.open()
+    with socket.socket() as reserved:
+        reserved.bind((HOST, 0))  # and nobody listens
+        connection = connect_to(reserved.getsockname()[1], DEADLINE_S)
+        made(connection)
+        with pytest.raises(BrokerError):
+            await connection.open()
 
 
 async def never_answered(made: Callable[[BrokerConnection], None]) -> None:
@@ -149,6 +149,20 @@ async def cancelled_before_the_answer(made: Callable[[BrokerConnection], None]) 
     await broker.stop()
 
 
+async def cancelled_as_it_connects(made: Callable[[BrokerConnection], None]) -> None:
+    """At each turn of the loop: in one of them TCP has connected."""
+    broker = Broker(b"")
+    connection = connect_to(await broker.start(), DEADLINE_S)
+    made(connection)
+    for turns in range(12):
+        opening = asyncio.create_task(connection.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+    await broker.stop()
+
+
 async def cancelled_as_it_succeeds(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(ACCEPTED)
     endpoint = BrokerEndpoint(HOST, await broker.start(), "c", timeout=DEADLINE_S)
@@ -178,6 +192,7 @@ CASES = [
     never_answered,
     no_tls_there,
     cancelled_before_the_answer,
+    cancelled_as_it_connects,
     cancelled_as_it_succeeds,
     closed_after_a_subscription_without_answer,
 ]

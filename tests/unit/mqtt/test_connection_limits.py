@@ -11,6 +11,7 @@ from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
 from gateway.mqtt.packets import user_properties
 from gateway.mqtt.reasons import CLOSED, PACKET_TOO_LARGE
 from gateway.mqtt.session import MqttSession
+from tests.support.arrivals import DEADLINE_S
 from tests.support.mqtt_broker import HOST, SUBSCRIBE, UNSUBSCRIBE, FakeBroker, Publication, serving
 from tests.unit.mqtt.test_session import Deliveries
 
@@ -74,7 +75,7 @@ def session_to(broker: FakeBroker) -> MqttSession:
 
 async def opened_until(session: MqttSession, done: Callable[[], bool]) -> None:
     """Open the session as often as needed."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while not done():
             try:
                 await session.open()
@@ -235,7 +236,7 @@ async def test_what_no_longer_fits_after_a_close_does_not_hold_back_subscription
         await connection.disconnected.wait()
         broker.properties = largest_packet(1000)
         await connection.open()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_S):
             await reasons.all_known(1)
             await connection.subscribe([("edge/f/d/hello", SubscribeOptions(qos=0))])
         await connection.close()

@@ -67,16 +67,27 @@ def given(
     return sa.select(*extracted).subquery("given")
 
 
-def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[str, tuple[Any, ...]]:
-    """A table of the pairs, with the columns `fleet` and `name`, and its parameters: (SQL, parameters)."""
+def devices(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[str, tuple[Any, ...]]:
+    """A table `wanted` of these names of fleet and device, with the columns `fleet` and `name`, joined with the rows of
+    `devices` that have them, and its parameters: (SQL, parameters).
+
+    OFFSET 0 makes PostgreSQL look up each name for itself, by the whole index. Of tables without statistics it would
+    read all devices of the fleet for each of them.
+    """
     if connection.dialect.name == "postgresql":
-        fleets, devices = [], []
+        fleets, named = [], []
         for fleet, name in names:
             fleets.append(fleet)
-            devices.append(name)
-        return "unnest(%b::text[], %b::text[]) AS wanted (fleet, name)", (fleets, devices)
+            named.append(name)
+        table = """unnest(%b::text[], %b::text[]) AS wanted (fleet, name)
+            CROSS JOIN LATERAL (SELECT id FROM fleets WHERE fleets.name = wanted.fleet OFFSET 0) AS fleets
+            CROSS JOIN LATERAL (
+                SELECT * FROM devices WHERE devices.fleet = fleets.id AND devices.name = wanted.name OFFSET 0
+            ) AS devices"""
+        return table, (fleets, named)
     table = "(SELECT json_extract(value, '$[0]') AS fleet, json_extract(value, '$[1]') AS name FROM json_each(?))"
-    return f"{table} AS wanted", (json.dumps(list(names)),)
+    joined = "JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
+    return f"{table} AS wanted JOIN fleets ON fleets.name = wanted.fleet {joined}", (json.dumps(list(names)),)
 
 
 def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[Any, ...]) -> Sequence[Sequence[Any]]:

@@ -43,12 +43,8 @@ def read_devices(
     connection: sa.Connection, names: Iterable[tuple[str, str]], *, lock: bool = False
 ) -> dict[tuple[str, str], StoredDevice]:
     """Names of fleet and device -> what is stored; those that are not registered are left out."""
-    source, parameters = bulk.pairs(connection, names)
-    rest = (
-        f"FROM {source} JOIN fleets ON fleets.name = wanted.fleet"
-        " JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
-        " JOIN device_states ON device_states.device = devices.id"
-    )
+    source, parameters = bulk.devices(connection, names)
+    rest = f"FROM {source} JOIN device_states ON device_states.device = devices.id"
     if lock and connection.dialect.name == "postgresql":
         rest += " ORDER BY devices.id FOR UPDATE OF device_states"
     columns = f"wanted.fleet, wanted.name, devices.id, devices.fleet, {STATE_COLUMNS}"

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from gateway.manager.http.handler import MOST_REJECTED_LOGS
 from gateway.manager.store import open_store
-from gateway.manager.store.tables import DEVICE_LOG, LATEST, MODELS, RESULTS
+from gateway.manager.store.tables import DEVICE_LOG, DEVICE_METRICS, DEVICE_MODELS, RESULTS
 from tests.faults import cluster
 from tests.faults.cluster import FLEET, IN_TIME_S, Cluster, asked, until_more
 from tests.faults.scenario import scaled
@@ -105,7 +105,7 @@ def test_one_device_makes_up_names(alone: Cluster) -> None:
                     sa.select(sa.func.count()).select_from(table).where(table.c.device == device)  # noqa: B023
                 )
             )
-            for table in (LATEST, MODELS, RESULTS)
+            for table in (DEVICE_METRICS, DEVICE_MODELS, RESULTS)
         }
         told = store.read(
             lambda transaction: transaction.connection.scalars(
@@ -114,7 +114,7 @@ def test_one_device_makes_up_names(alone: Cluster) -> None:
         )
     finally:
         store.close()
-    assert counts == {"latest": 1000, "models": 200, "results": min(accepted, 200)}
+    assert counts == {"device_metrics": 1000, "device_models": 200, "results": min(accepted, 200)}
     kinds = Counter(json.loads(each)["what"] for each in told)
     assert kinds["metrics"] == kinds["models"] == 1
     assert sum(kinds.values()) <= 3

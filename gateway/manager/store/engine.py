@@ -123,6 +123,7 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
                 "connect_timeout": int(BUSY),
                 "client_encoding": "utf8",  # a cluster made without a locale says SQL_ASCII, and text comes as bytes
                 "prepare_threshold": None,
+                "autocommit": True,  # `begin` sends BEGIN itself, together with the settings
                 "application_name": "edge-manager",
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
@@ -144,10 +145,9 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
         if limit is not None:
             watch.begin(connection.connection.driver_connection, limit + GRACE)
         milliseconds = int((STATEMENT_TIMEOUT if limit is None else limit) * 1000)
+        reads = " ISOLATION LEVEL REPEATABLE READ, READ ONLY" if read_only or options.get("reads") else ""
         settings = f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {int(BUSY * 1000)}"
-        if read_only or options.get("reads"):
-            settings = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {settings}"
-        connection.exec_driver_sql(settings)
+        connection.exec_driver_sql(f"BEGIN{reads}; {settings}")
 
     @sa.event.listens_for(engine, "checkin")
     def checkin(connection: Any, record: object) -> None:

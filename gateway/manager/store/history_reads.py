@@ -32,6 +32,7 @@ from gateway.manager.history import (
 )
 from gateway.manager.store import bulk
 from gateway.manager.store.history import chunk_columns, chunk_from, read_overlapping, read_parts
+from gateway.manager.store.names import read_keys
 from gateway.manager.store.tables import METRIC_NAMES
 from gateway.manager.store.transaction import Transaction
 
@@ -79,8 +80,9 @@ def device_metrics(transaction: Transaction, device: int, wanted: MetricFilter) 
     for key, points in _recent(connection, device).items():
         found = Extent(len(points), points[0][0], points[-1][0])
         extents[key.metric] = extents[key.metric].joined(found) if key.metric in extents else found
-    keys = _keys(connection, extents)
-    return {key: (metric, extents[metric]) for key, metric in sorted(keys.items()) if wanted.takes(key)}
+    keys = read_keys(connection, extents)
+    ordered = sorted(keys.items(), key=lambda item: item[1])
+    return {key: (metric, extents[metric]) for metric, key in ordered if wanted.takes(key)}
 
 
 def device_series(
@@ -126,8 +128,8 @@ def fleet_series(
     for (metric, hour), total in _fleet_recent(connection, number):
         if metrics is None or metric in metrics:
             parts.setdefault(metric, []).append((hour, total))
-    keys = _keys(connection, parts)
-    return {key: fleet_buckets(over, parts[metric]) for key, metric in sorted(keys.items())}
+    keys = read_keys(connection, parts)
+    return {key: fleet_buckets(over, parts[metric]) for metric, key in sorted(keys.items(), key=lambda item: item[1])}
 
 
 def _wanted_metrics(connection: sa.Connection, wanted: MetricFilter) -> set[int]:
@@ -137,13 +139,6 @@ def _wanted_metrics(connection: sa.Connection, wanted: MetricFilter) -> set[int]
         if (value := getattr(wanted, member)) is not None:
             select = select.where(table.c[member] == value)
     return set(connection.scalars(select))
-
-
-def _keys(connection: sa.Connection, metrics: Iterable[int]) -> dict[MetricKey, int]:
-    is_one, parameters = bulk.numbers(connection, metrics)
-    rest = f"FROM metric_names WHERE id {is_one}"
-    found = bulk.fetch(connection, "id, model, version, dimension, name", rest, parameters)
-    return {MetricKey(*members): metric for metric, *members in found}
 
 
 def _chunks(

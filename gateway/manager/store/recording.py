@@ -39,12 +39,13 @@ class HeartbeatCall:
 
 @dataclass(frozen=True, slots=True)
 class StoredDevice:
-    """A device as the database has it. `judged`: the state that is stored for it."""
+    """A device as the database has it. `judged`: the state that is stored for it; `reported`: see `store.reported`."""
 
     id: int
     fleet: int
     judged: str
     state: DeviceRecord
+    reported: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,13 @@ class ReportedResult:
 
 @dataclass(slots=True)
 class Changes:
-    """What a group changes. `samples`: of each heartbeat that has some, in order; `now`: of the newest."""
+    """What a group changes. `metrics`, `models`: by device, the newest ones of the group; `samples`: of each heartbeat
+    that has some, in order; `now`: of the newest."""
 
     now: float
     devices: dict[int, StoredDevice] = field(default_factory=dict)
-    latest: dict[tuple[int, MetricKey], Sample] = field(default_factory=dict)
-    models: dict[tuple[int, str, str], ModelTimes] = field(default_factory=dict)
+    metrics: dict[int, dict[MetricKey, Sample]] = field(default_factory=dict)
+    models: dict[int, dict[tuple[str, str], ModelTimes]] = field(default_factory=dict)
     results: dict[tuple[int, str], ReportedResult] = field(default_factory=dict)
     samples: list[tuple[int, Sequence[tuple[MetricKey, float, float]]]] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
@@ -99,16 +101,20 @@ def _add(changes: Changes, device: StoredDevice, values: LatestValues, now: floa
         changes.log.append(state_entry(device.id, now, device.judged, judged))
         for name, by in ((device.judged, -1), (judged, 1)):
             changes.moved[device.fleet, name] = changes.moved.get((device.fleet, name), 0) + by
-    changes.devices[device.id] = StoredDevice(device.id, device.fleet, judged, state)
-    for key, sample in values.metrics.items():
-        before = changes.latest.get((device.id, key))
-        if before is None or sample.at >= before.at:
-            changes.latest[device.id, key] = sample
+    changes.devices[device.id] = StoredDevice(device.id, device.fleet, judged, state, device.reported)
+    if values.metrics:
+        metrics = changes.metrics.setdefault(device.id, {})
+        for key, sample in values.metrics.items():
+            before = metrics.get(key)
+            if before is None or sample.at >= before.at:
+                metrics[key] = sample
     if values.samples:
         changes.samples.append((device.id, values.samples))
-    for (name, version), times in values.models.items():
-        known = changes.models.get((device.id, name, version))
-        changes.models[device.id, name, version] = times if known is None else known.later(times)
+    if values.models:
+        models = changes.models.setdefault(device.id, {})
+        for model, times in values.models.items():
+            known = models.get(model)
+            models[model] = times if known is None else known.later(times)
     if values.result is not None and values.deployment is not None:
         _add_result(changes, device.id, values.deployment, values.result, values.status, now)
 

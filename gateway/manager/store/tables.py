@@ -71,10 +71,11 @@ DEVICE_STATES = sa.Table(
     sa.Column("seconds", sa.BigInteger),
     sa.Column("announced_at", sa.BigInteger),
     sa.Column("heartbeats", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("reported", sa.LargeBinary),
     **_UPDATED,
 )
-"""The members of `api.DeviceRecord`, and what it was judged to be (`state`, until `due`); one row for each device, also
-before its first heartbeat."""
+"""The members of `api.DeviceRecord`, what it was judged to be (`state`, until `due`) and the newest values
+(`store.reported`); one row for each device, also before its first heartbeat."""
 
 FLEET_STATES = sa.Table(
     "fleet_states",
@@ -101,31 +102,26 @@ METRIC_NAMES = sa.Table(
 """`api.MetricKey` -> the number by which the other tables name it. `model`, `version`: empty for the agent's
 metrics."""
 
-LATEST = sa.Table(
-    "latest",
+DEVICE_METRICS = sa.Table(
+    "device_metrics",
     METADATA,
     _device(primary_key=True),
     sa.Column("metric", NUMBER, sa.ForeignKey("metric_names.id"), primary_key=True),
-    sa.Column("value", sa.Double, nullable=False),
-    sa.Column("at", sa.Double, nullable=False),
-    sa.Index("latest_metric", "metric"),
+    sa.Index("device_metrics_metric", "metric"),
     **_CLUSTERED,
-    **_UPDATED,
 )
-"""The sample with the latest time of each metric. The index is for the deletion of names that nobody uses."""
+"""The metrics of which `reported` has a sample. The index is for the deletion of names that nobody uses."""
 
-MODELS = sa.Table(
-    "models",
+DEVICE_MODELS = sa.Table(
+    "device_models",
     METADATA,
     _device(primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("version", sa.Text, primary_key=True),
-    sa.Column("sample", sa.Double),
-    sa.Column("inference", sa.Double),
+    sa.Column("newest", sa.Boolean, nullable=False),
     **_CLUSTERED,
-    **_UPDATED,
 )
-"""A model's latest times."""
+"""The models of which `reported` has times. `newest`: whether they are the latest ones of that name."""
 
 RESULTS = sa.Table(
     "results",

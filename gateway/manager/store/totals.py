@@ -20,12 +20,8 @@ OLDEST = 50
 """Rows of `recent_samples` of which the time of the oldest one is guessed: a single one may hold a backlog."""
 
 NEWEST_MODELS = """
-SELECT fleet, name, version, count(*) AS devices FROM (
-    SELECT devices.fleet, models.name, version, row_number() OVER (
-        PARTITION BY device, models.name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
-    ) AS place
-    FROM models JOIN devices ON devices.id = device
-) AS ordered WHERE place = 1 GROUP BY fleet, name, version
+SELECT devices.fleet AS fleet, device_models.name AS name, version, count(*) AS devices
+FROM device_models JOIN devices ON devices.id = device WHERE newest GROUP BY devices.fleet, device_models.name, version
 """
 """How many devices of a fleet run a version: the one of that model with the latest times."""
 _SHOWN = f"""

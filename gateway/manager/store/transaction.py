@@ -138,13 +138,9 @@ class Transaction:
 
     def read_plans(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], DevicePlan]:
         """By names of fleet and device; those that are not registered are left out."""
-        source, parameters = bulk.pairs(self.connection, names)
-        rest = (
-            f"FROM {source} JOIN fleets ON fleets.name = wanted.fleet"
-            " JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
-        )
+        source, parameters = bulk.devices(self.connection, names)
         columns = "wanted.fleet, wanted.name, devices.id, devices.plan, devices.fetched"
-        found = bulk.fetch(self.connection, columns, rest, parameters)
+        found = bulk.fetch(self.connection, columns, f"FROM {source}", parameters)
         return {(fleet, name): DevicePlan(*row) for fleet, name, *row in found}
 
     def device_id(self, fleet: str, device: str) -> int | None:

@@ -209,6 +209,24 @@ def test_withdrawing_restores_what_was_in_force(store):
     assert in_force(store, device) == [make("one", "a"), make("two", "b")]
 
 
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+def test_a_device_is_found_without_reading_its_fleet(store):
+    """Also while PostgreSQL has no statistics of its tables."""
+    names = [f"d{number}" for number in range(2000)]
+    store.write(lambda transaction: transaction.register("f", names, 1.0))
+    read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'devices'"
+
+    def rows(method):
+        def work(transaction):
+            before = transaction.connection.exec_driver_sql(read).scalar_one()
+            assert len(getattr(transaction, method)([("f", name) for name in names[::100]])) == 20
+            return transaction.connection.exec_driver_sql(read).scalar_one() - before
+
+        return store.read(work)
+
+    assert [rows("read_devices"), rows("read_plans")] == [20, 20]
+
+
 def test_two_stores_of_one_place_see_each_other(store, place):
     with closing(open_store(place, create=False)) as other:
         register(other)

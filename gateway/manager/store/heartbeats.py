@@ -106,9 +106,10 @@ def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> l
             deleted += [(device.id, limits.MODELS, models_beyond)] if models_beyond else []
             new_metrics += [(device.id, metric) for metric in after_metrics.keys() - before.metrics.keys()]
             old_metrics += [(device.id, metric) for metric in before.metrics.keys() - after_metrics.keys()]
-            versions, now = reported.newest_versions(before.models), reported.newest_versions(after_models)
-            new_models += [(device.id, *model, newest) for model, newest in now.items() - versions.items()]
-            old_models += [(device.id, *model) for model in versions.keys() - now.keys()]
+            if len(after_models) > 1 or after_models.keys() != before.models.keys():
+                versions, now = reported.newest_versions(before.models), reported.newest_versions(after_models)
+                new_models += [(device.id, *model, newest) for model, newest in now.items() - versions.items()]
+                old_models += [(device.id, *model) for model in versions.keys() - now.keys()]
         states.append(_state_row(device, stored))
     bulk.delete(connection, tables.DEVICE_METRICS, old_metrics)
     bulk.delete(connection, tables.DEVICE_MODELS, old_models)

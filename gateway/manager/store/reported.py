@@ -67,7 +67,7 @@ def newest_versions(models: Mapping[ModelId, ModelTimes]) -> dict[ModelId, bool]
     newest: dict[str, tuple[float, str]] = {}
     for (name, version), times in models.items():
         newest[name] = max(newest.get(name, (_order(times), version)), (_order(times), version))
-    return {(name, version): newest[name][1] == version for name, version in models}
+    return {model: newest[model[0]][1] == model[1] for model in models}
 
 
 def _order(times: ModelTimes) -> float:

@@ -24,10 +24,11 @@ SELECT fleet, name, version, count(*) AS devices FROM (
     SELECT devices.fleet, models.name, version, row_number() OVER (
         PARTITION BY device, models.name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
     ) AS place
-    FROM models JOIN devices ON devices.id = device
+    FROM models JOIN devices ON devices.id = device WHERE {fleet}
 ) AS ordered WHERE place = 1 GROUP BY fleet, name, version
 """
-"""How many devices of a fleet run a version: the one of that model with the latest times."""
+"""How many devices of a fleet run a version: the one of that model with the latest times. `fleet`: a condition for
+`devices.fleet`."""
 _SHOWN = f"""
 WITH sizes AS (SELECT fleet, sum(devices) AS devices FROM fleet_states GROUP BY fleet HAVING sum(devices) > 0),
 places AS (SELECT fleet, row_number() OVER (ORDER BY devices DESC, fleet) AS place FROM sizes),
@@ -41,8 +42,8 @@ GROUP BY shown_name, state ORDER BY shown_name, state"""
 _ROLLOUTS = f"""{_SHOWN} SELECT shown_name, state, count(*) FROM rollouts JOIN shown USING (fleet)
 WHERE state <> 'preparing'
 GROUP BY shown_name, state ORDER BY shown_name, state"""
-_MODELS = f"""{_SHOWN} SELECT shown_name, name, version, sum(devices) FROM ({NEWEST_MODELS}) AS newest
-JOIN shown USING (fleet) GROUP BY shown_name, name, version
+_MODELS = f"""{_SHOWN} SELECT shown_name, name, version, sum(devices)
+FROM ({NEWEST_MODELS.format(fleet="1 = 1")}) AS newest JOIN shown USING (fleet) GROUP BY shown_name, name, version
 ORDER BY sum(devices) DESC, shown_name, name, version LIMIT {MODELS_SHOWN}"""
 _SIZE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",

@@ -21,9 +21,11 @@ OLDEST = 50
 
 NEWEST_MODELS = """
 SELECT devices.fleet AS fleet, device_models.name AS name, version, count(*) AS devices
-FROM device_models JOIN devices ON devices.id = device WHERE newest GROUP BY devices.fleet, device_models.name, version
+FROM device_models JOIN devices ON devices.id = device WHERE newest AND {fleet}
+GROUP BY devices.fleet, device_models.name, version
 """
-"""How many devices of a fleet run a version: the one of that model with the latest times."""
+"""How many devices of a fleet run a version: the one of that model with the latest times. `fleet`: a condition for
+`devices.fleet`."""
 _SHOWN = f"""
 WITH sizes AS (SELECT fleet, sum(devices) AS devices FROM fleet_states GROUP BY fleet HAVING sum(devices) > 0),
 places AS (SELECT fleet, row_number() OVER (ORDER BY devices DESC, fleet) AS place FROM sizes),
@@ -37,8 +39,8 @@ GROUP BY shown_name, state ORDER BY shown_name, state"""
 _ROLLOUTS = f"""{_SHOWN} SELECT shown_name, state, count(*) FROM rollouts JOIN shown USING (fleet)
 WHERE state <> 'preparing'
 GROUP BY shown_name, state ORDER BY shown_name, state"""
-_MODELS = f"""{_SHOWN} SELECT shown_name, name, version, sum(devices) FROM ({NEWEST_MODELS}) AS newest
-JOIN shown USING (fleet) GROUP BY shown_name, name, version
+_MODELS = f"""{_SHOWN} SELECT shown_name, name, version, sum(devices)
+FROM ({NEWEST_MODELS.format(fleet="1 = 1")}) AS newest JOIN shown USING (fleet) GROUP BY shown_name, name, version
 ORDER BY sum(devices) DESC, shown_name, name, version LIMIT {MODELS_SHOWN}"""
 _SIZE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",

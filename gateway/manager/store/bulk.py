@@ -5,6 +5,7 @@ here: SQLAlchemy would build each statement anew. It must never put a value into
 """
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ def insert(connection: sa.Connection, table: sa.Table, columns: Sequence[str], r
     for part in parts(rows, size):
         values = ", ".join([one] * len(part))
         parameters = tuple(value for row in part for value in row)
-        connection.exec_driver_sql(f"{head} VALUES {values}{tail}", parameters)
+        _execute(connection, f"{head} VALUES {values}{tail}", parameters)
 
 
 def numbers(connection: sa.Connection, ids: Iterable[int]) -> tuple[str, tuple[Any, ...]]:
@@ -88,8 +89,18 @@ def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[
     if connection.dialect.name == "postgresql":
         return connection.exec_driver_sql(f"SELECT {columns} {rest}", parameters).all()
     select = f"SELECT json_group_array(json_array({columns})) {rest}"
-    found: Sequence[Sequence[Any]] = json.loads(connection.exec_driver_sql(select, parameters).scalar_one())
+    found: Sequence[Sequence[Any]] = json.loads(_execute(connection, select, parameters).fetchone()[0])
     return found
+
+
+def _execute(connection: sa.Connection, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+    """In SQLite, by the driver: SQLAlchemy would take longer than the statement of a small group. Raises DBAPIError."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursor: sqlite3.Cursor = driver.execute(statement, parameters)
+    except sqlite3.Error as error:
+        raise sa.exc.DBAPIError.instance(statement, parameters, error, sqlite3.Error) from error
+    return cursor
 
 
 def binary(connection: sa.Connection, column: str) -> str:

@@ -87,7 +87,7 @@ def record(
         add_log(connection, [*changes.log, *limited])
         logged = {each.device for each in changes.log}
         if logged:
-            limits.apply(connection, limits.LOG_LIMIT, logged)
+            limits.apply(connection, {limits.LOG_LIMIT: logged})
         add_devices(connection, changes.moved)
         _tell(limited, known)
     return changes, known
@@ -129,16 +129,14 @@ def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> N
 
 def _apply_limits(connection: sa.Connection, changes: Changes, deletions: limits.Deletions) -> list[LogEntry]:
     """The log's entries of the devices of which something was deleted, where they are due."""
-    devices = {"latest": {device for device, _ in changes.latest}, "models": {device for device, *_ in changes.models}}
-    devices["results"] = {device for device, _ in changes.results}
+    reported = {"latest": {device for device, _ in changes.latest}, "models": {device for device, *_ in changes.models}}
+    reported["results"] = {device for device, _ in changes.results}
     entries = []
-    for limit in limits.LIMITS:
-        deleted = limits.apply(connection, limit, devices[limit.table]) if devices[limit.table] else {}
-        for device, rows in deleted.items():
-            told = deletions.add(device, limit, rows, changes.now)
-            if told:
-                detail = json.dumps({"deleted": told, "kept": limit.most, "what": limit.what})
-                entries.append(LogEntry(device, changes.now, LIMIT, detail))
+    for limit, device, rows in limits.apply(connection, {limit: reported[limit.table] for limit in limits.LIMITS}):
+        told = deletions.add(device, limit, rows, changes.now)
+        if told:
+            detail = json.dumps({"deleted": told, "kept": limit.most, "what": limit.what})
+            entries.append(LogEntry(device, changes.now, LIMIT, detail))
     return entries
 
 

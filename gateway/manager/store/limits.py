@@ -3,8 +3,9 @@
 The oldest go first. `heartbeats` applies it to each group.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -65,17 +66,28 @@ class Deletions:
         return rows + (0 if known is None else known.rows)
 
 
-def apply(connection: sa.Connection, limit: RowLimit, devices: Collection[int]) -> dict[int, int]:
-    """Deletes what is too much of those devices. Device -> how many rows, where there were some."""
-    is_one, parameters = bulk.numbers(connection, devices)
-    columns = "device, count(*)"
-    counted = f"(SELECT {columns} AS rows FROM {limit.table} WHERE device {is_one} GROUP BY device) AS counted"
-    over = bulk.fetch(connection, "device, rows", f"FROM {counted} WHERE rows > {limit.most}", parameters)
-    for device, rows in over:
+def apply(connection: sa.Connection, devices: Mapping[RowLimit, Collection[int]]) -> list[tuple[RowLimit, int, int]]:
+    """Deletes what is too much of those devices: (limit, device, how many rows), where there were some."""
+    limits = [limit for limit in devices if devices[limit]]
+    counts: list[str] = []
+    parameters: list[Any] = []
+    for number, limit in enumerate(limits):
+        is_one, given = bulk.numbers(connection, devices[limit])
+        count = f"SELECT {number} AS number, device, count(*) - {limit.most} AS rows FROM {limit.table}"
+        counts.append(f"{count} WHERE device {is_one} GROUP BY device")
+        parameters += given
+    if not counts:
+        return []
+    counted = f"FROM ({' UNION ALL '.join(counts)}) AS counted WHERE rows > 0"
+    over = [
+        (limits[number], device, rows)
+        for number, device, rows in bulk.fetch(connection, "number, device, rows", counted, tuple(parameters))
+    ]
+    for limit, device, rows in over:
         oldest = (
             f"SELECT {limit.key} FROM {limit.table} WHERE device = :device"
             f" ORDER BY {limit.order}, {limit.key} LIMIT :rows"
         )
         delete = f"DELETE FROM {limit.table} WHERE device = :device AND ({limit.key}) IN ({oldest})"
-        connection.execute(sa.text(delete), {"device": device, "rows": rows - limit.most})
-    return {device: rows - limit.most for device, rows in over}
+        connection.execute(sa.text(delete), {"device": device, "rows": rows})
+    return over

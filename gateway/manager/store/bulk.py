@@ -5,6 +5,7 @@ here: SQLAlchemy would build each statement anew. It must never put a value into
 """
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -55,7 +56,7 @@ def insert_all(connection: sa.Connection, inserts: Sequence[Insert]) -> None:
         for part in parts(each.rows, size):
             values = ", ".join([one] * len(part))
             parameters = tuple(value for row in part for value in row)
-            connection.exec_driver_sql(f"{each.head} VALUES {values}{each.tail}", parameters)
+            _execute(connection, f"{each.head} VALUES {values}{each.tail}", parameters)
 
 
 def _from_arrays(wanted: Insert) -> str:
@@ -135,8 +136,18 @@ def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[
     if connection.dialect.name == "postgresql":
         return connection.exec_driver_sql(f"SELECT {columns} {rest}", parameters).all()
     select = f"SELECT json_group_array(json_array({columns})) {rest}"
-    found: Sequence[Sequence[Any]] = json.loads(connection.exec_driver_sql(select, parameters).scalar_one())
+    found: Sequence[Sequence[Any]] = json.loads(_execute(connection, select, parameters).fetchone()[0])
     return found
+
+
+def _execute(connection: sa.Connection, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+    """In SQLite, by the driver: SQLAlchemy would take longer than the statement of a small group. Raises DBAPIError."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursor: sqlite3.Cursor = driver.execute(statement, parameters)
+    except sqlite3.Error as error:
+        raise sa.exc.DBAPIError.instance(statement, parameters, error, sqlite3.Error) from error
+    return cursor
 
 
 def binary(connection: sa.Connection, column: str) -> str:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,11 @@ for line in sys.stdin:
     print(line.strip(), flush=True)
 """
 """Creates a database in each folder of stdin, one a line. (multiprocessing would need /dev/shm.)"""
+HEARTBEAT = {
+    "AgentVersion": "1.0",
+    "AgentMetrics": [{"Dimension": "system", "MetricName": "memory-free", "Value": 1.5, "Timestamp": 90.0}],
+    "Models": [{"ModelName": "wake-word", "ModelVersion": "1.0", "LatestSampleTime": 90.0, "LatestInference": 90.0}],
+}
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
 
@@ -348,3 +354,26 @@ def test_whatever_a_device_reports_can_be_written_as_json(store):
     register(store)
     record(store, AgentMetrics=[{"MetricName": "caf\u00e9 \u2603", "Value": 0.1}])
     assert json.loads(json.dumps(only_report(store)))["metrics"][0]["value"] == 0.1
+
+
+def test_a_group_of_heartbeats_takes_one_statement_for_each_kind_of_rows(tmp_path):
+    """In SQLite by one connection: each statement costs a small group as much as a call does."""
+    with closing(open_store(Place(tmp_path), create=True)) as store:
+        names = [f"d{number}" for number in range(20)]
+        register(store, *names)
+        group = [HeartbeatCall("f", name, latest_values(HEARTBEAT, 100.0), 100.0) for name in names]
+        store.record(group, lambda *_: set())
+        seen: list[str] = []
+        store.write(
+            lambda transaction: transaction.connection.connection.driver_connection.set_trace_callback(seen.append)
+        )
+        seen.clear()
+        store.record([replace(each, now=160.0) for each in group], lambda *_: set())
+        words = [statement.split(" (")[0].split("(")[0].strip() for statement in seen]
+        assert words == [
+            "BEGIN IMMEDIATE",
+            "SELECT json_group_array",
+            "INSERT INTO device_states",
+            "INSERT INTO recent_samples",
+            "COMMIT",
+        ]

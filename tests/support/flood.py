@@ -24,8 +24,9 @@ PUBACK_BYTES = 4
 class Flood(threading.Thread):
     """Publishes `payload` on `topic` in its context, by MQTT 3.1.1; leaving it returns once the broker has read all.
 
-    `rate` in messages a second; None: as fast as the broker reads. `most` messages; None: until the end. Afterwards `sent` counts the messages, `confirmed`
-    the PUBACKs, `seconds` is how long the broker took, and `error` says why the connection broke, if it did.
+    `rate` in messages a second; None: as fast as the broker reads. `most` messages; None: until the end. Afterwards
+    `sent` counts the messages, `confirmed` the PUBACKs, `seconds` is how long the broker took, and `error` says why the
+    connection broke, if it did.
     """
 
     def __init__(

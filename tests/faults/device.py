@@ -18,6 +18,8 @@ from tests.support.payloads import EPOCH, LAYOUT, TAG
 
 RECONNECT_S = 0.2
 MOST_UNCONFIRMED = 10_000
+MOST_UNACKED = 100
+"""A load goes on by the clock: on a slow machine it would bring more than is ever served."""
 LONGEST = 8
 NO_HELLO = 2
 GONE, CONNECTED = b"\x91\0", b"\x92\1\x3c"
@@ -105,8 +107,9 @@ class Device(asyncio.Protocol):
 
     @property
     def may_send(self) -> bool:
-        """Whether it may send more before the broker has confirmed some."""
-        return len(self._memory.unconfirmed) < MOST_UNCONFIRMED
+        """Whether it may send more before the broker has confirmed some, and the gateway acked some."""
+        memory = self._memory
+        return len(memory.unconfirmed) < MOST_UNCONFIRMED and len(memory.unacked) < MOST_UNACKED
 
     @property
     def all_confirmed(self) -> bool:

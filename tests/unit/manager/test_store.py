@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from gateway.manager import ManagerError, Place, Store, device_reports, open_store
 from gateway.manager.api import DeviceDeployment, ModelDefinition, latest_values
+from gateway.manager.errors import StoreUnavailable
 from gateway.manager.reports import (
     PAGE,
     DeviceReport,
@@ -266,6 +267,26 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path):
     (tmp_path / FILE).write_bytes(b"not a database, but longer than its header is" * 10)
     with pytest.raises(ManagerError, match="not a database; put a copy in its place"):
         open_store(Place(tmp_path), create=False)
+
+
+@pytest.mark.parametrize("instead", ["nothing", "an empty file", "an older copy"])
+def test_a_file_that_is_away_for_a_moment_loses_nothing(tmp_path: Path, instead: str) -> None:
+    """What new connections make of the path meanwhile leaves the write-ahead log of the open file alone."""
+    file, aside = tmp_path / FILE, tmp_path / "aside"
+    with closing(open_store(Place(tmp_path), create=True)) as store:
+        copy = file.read_bytes()
+        register(store)
+        with store.engine.connect():  # the one of the pool: the next ones are new
+            file.rename(aside)
+            if instead != "nothing":
+                file.write_bytes(copy if instead == "an older copy" else b"")
+            for use in (store.check_reads, store.check_writes):
+                with pytest.raises(StoreUnavailable, match="was deleted or replaced"):
+                    use()
+            aside.replace(file)
+        record(store)
+        with closing(open_store(Place(tmp_path), create=False, read_only=True)) as other:
+            assert other.read(lambda transaction: transaction.device_id("f", "d")) is not None
 
 
 def test_reports_come_page_by_page_in_the_order_of_names(store):

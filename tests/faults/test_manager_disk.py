@@ -109,6 +109,6 @@ def test_a_process_that_reads_for_long(alone: Cluster, callers: Callers) -> None
         other.execute("BEGIN")
         other.execute("SELECT count(*) FROM devices").fetchone()
         callers.pause = 0.0
-        until(lambda: log.stat().st_size > scaled(2, 20) * WAL_BYTES, lambda: f"{log.stat().st_size} bytes", WAIT_S)
+        until(lambda: log.stat().st_size > scaled(1, 20) * WAL_BYTES, lambda: f"{log.stat().st_size} bytes", WAIT_S)
     until(lambda: log.stat().st_size <= WAL_BYTES, lambda: f"{log.stat().st_size} bytes", WAIT_S)
     finish(alone, callers)

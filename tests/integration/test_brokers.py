@@ -17,6 +17,7 @@ from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.process import ProcessError
 from gateway.demo.brokers.rumqttd import Rumqttd
 from tests.integration.acl_clients import check_messages_pass, device, gateway
+from tests.support.arrivals import DEADLINE_S
 from tests.support.needs import missing, program
 from tests.support.polling import until
 from tests.support.processes import is_alive, line, running
@@ -61,7 +62,7 @@ def test_it_comes_back_on_its_ports_after_kill_9(own: ManagedBroker) -> None:
         assert not both_listeners_answer(own.address)
         own.start()
         assert own.pid != first
-        assert both_listeners_answer(own.address)
+        assert both_listeners_answer(own.address, DEADLINE_S)
         with gateway(own) as gateway_client:
             gateway_client.subscribe("edge/+/+/hb")
 

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer, free_ports
-from gateway.demo.brokers.process import ManagedBroker
+from gateway.demo.brokers.process import START_TIMEOUT_S, ManagedBroker
 from gateway.provisioning import AclFile, PasswordFile
 
 SHIPPED = Path(__file__).resolve().parents[3] / "mosquitto"
@@ -105,7 +105,7 @@ class Mosquitto(ManagedBroker):
         database = self._directory / "data" / "mosquitto.db"
         before = _changed_ns(database)
         self._process.process.send_signal(signal.SIGUSR1)
-        self._process.wait_until(lambda: _changed_ns(database) != before, 10.0, "did not save")
+        self._process.wait_until(lambda: _changed_ns(database) != before, START_TIMEOUT_S, "did not save")
 
     def add_reader(self, user: str) -> BrokerLogin:
         self._users.readers.append(user)
@@ -121,7 +121,7 @@ class Mosquitto(ManagedBroker):
     def _reload(self) -> None:
         before = self.log.count(RELOADED)
         self._process.process.send_signal(signal.SIGHUP)
-        self._process.wait_until(lambda: self.log.count(RELOADED) > before, 10.0, "did not reload")
+        self._process.wait_until(lambda: self.log.count(RELOADED) > before, START_TIMEOUT_S, "did not reload")
         # Its one thread answers nobody until it has read the files, and loses a signal that comes meanwhile.
         answers = partial(both_listeners_answer, self.address)
         self._process.wait_until(answers, RELOAD_TIMEOUT_S, "did not answer after its reload")

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from gateway.manager.http.server import OTHER_FILES
 from tests.support import manager_process
@@ -50,6 +50,8 @@ def is_answered(manager: Manager) -> bool:
     except ClientError as error:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] != 503:
             raise
+        return False
+    except ConnectionClosedError:  # refused while it was sent
         return False
     return bool(registration["DeviceRegistration"] == "REGISTERED")
 

@@ -231,7 +231,12 @@ class Rollouts(RuleBasedStateMachine):
             self.model.devices[device].fetched |= {name for name, _ in given}
             self.settle()
 
-    @rule(data=st.data(), device=st.sampled_from(NAMES), ended=st.integers(1, 4), status=st.sampled_from(["SUCCESS", "FAIL"]))
+    @rule(
+        data=st.data(),
+        device=st.sampled_from(NAMES),
+        ended=st.integers(1, 4),
+        status=st.sampled_from(["SUCCESS", "FAIL"]),
+    )
     def report(self, data: st.DataObject, device: str, ended: int, status: str) -> None:
         known = self.model.devices.get(device)
         if known is None or not known.fetched:

@@ -30,7 +30,7 @@ COUNT_INTERVAL = 5.0
 
 T = TypeVar("T")
 
-_WITHOUT_IT = (RolloutDeviceState.WAITING, RolloutDeviceState.SKIPPED, RolloutDeviceState.WITHDRAWN)
+_WITHOUT_IT = (RolloutDeviceState.WAITING, RolloutDeviceState.WITHDRAWN)
 """A result changes nothing where the device does not have the deployment."""
 _IN_PLACE = {
     RolloutDeviceState.SUPERSEDED: RolloutDeviceState.FETCHED,

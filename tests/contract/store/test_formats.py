@@ -215,8 +215,8 @@ OTHERS = {
     ),
     "rollouts": (
         f"SELECT id, fleet, name, {ROLLOUT.format(since='since')} ORDER BY id",
-        f"SELECT rollouts.id, fleets.name, rollouts.name, {ROLLOUT.format(since='counted')} JOIN fleets ON fleets.id = fleet"
-        " ORDER BY rollouts.id",
+        f"SELECT rollouts.id, fleets.name, rollouts.name, {ROLLOUT.format(since='counted')}"
+        " JOIN fleets ON fleets.id = fleet ORDER BY rollouts.id",
     ),
     "liveness": (
         "SELECT device, state, round(seconds * 1e6), round(at * 1e6), heartbeats FROM liveness ORDER BY 1",

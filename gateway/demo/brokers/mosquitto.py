@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer, free_ports
-from gateway.demo.brokers.process import START_TIMEOUT_S, ManagedBroker
+from gateway.demo.brokers.process import ManagedBroker
 from gateway.provisioning import AclFile, PasswordFile
 
 SHIPPED = Path(__file__).resolve().parents[3] / "mosquitto"

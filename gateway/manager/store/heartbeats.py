@@ -15,7 +15,16 @@ from gateway.manager.api import Announced, DeviceRecord, MetricKey, State, to_us
 from gateway.manager.history import pack_samples
 from gateway.manager.store import bulk, limits, reported, tables
 from gateway.manager.store.names import MetricNames
-from gateway.manager.store.recording import LIMIT, RESULT, Changes, HeartbeatCall, LogEntry, StoredDevice, decide
+from gateway.manager.store.recording import (
+    LIMIT,
+    RESULT,
+    Changes,
+    HeartbeatCall,
+    LogEntry,
+    StoredDevice,
+    decide,
+    is_older,
+)
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
@@ -175,19 +184,23 @@ def _write_results(connection: sa.Connection, changes: Changes) -> list[LogEntry
     """The log's entries for those that differ from what was stored."""
     table = tables.RESULTS
     before = {
-        (device, deployment): result
-        for device, deployment, result in connection.execute(
-            sa.select(table.c.device, table.c.deployment, table.c.result).where(
+        (device, deployment): (result, received)
+        for device, deployment, result, received in connection.execute(
+            sa.select(table.c.device, table.c.deployment, table.c.result, table.c.received).where(
                 table.c.device.in_({device for device, _ in changes.results})
             )
         )
     }
+    for key, each in changes.results.items():
+        kept = before.get(key)
+        if kept is not None and each.result != kept[0] and is_older(each.result, each.received, *kept):
+            (each.result, each.received), each.status = kept, None
     rows = [(*key, each.result, each.received, each.told) for key, each in changes.results.items()]
     bulk.insert(connection, table, ("device", "deployment", "result", "received", "told"), rows, _SET_RESULT)
     return [
         LogEntry(key[0], each.received, RESULT, each.result)
         for key, each in changes.results.items()
-        if before.get(key) != each.result
+        if before.get(key, (None,))[0] != each.result
     ]
 
 

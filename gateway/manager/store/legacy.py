@@ -47,8 +47,9 @@ _COPIES = (
         ) = 1 FROM old_models""",
     """INSERT INTO results (device, deployment, result, received, told)
         SELECT device, deployment, result, received, told FROM old_results""",
+    # A stage that waits for time waits anew: nobody knows how often the clock was set.
     """INSERT INTO rollouts
-            (id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since)
+            (id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, counted)
         SELECT old_rollouts.id, fleets.id, old_rollouts.name, policy, definitions, created, rules, undoes, state,
             reason, stage, since
         FROM old_rollouts JOIN fleets ON fleets.name = old_rollouts.fleet ORDER BY old_rollouts.id""",

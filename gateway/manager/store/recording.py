@@ -25,6 +25,8 @@ class PlanChange(StrEnum):
     FETCHED = auto()
     SUPERSEDED = auto()
     WITHDRAWN = auto()
+    HELD = auto()
+    """Its rollout was paused before the device fetched it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,10 @@ class LogEntry:
 
 @dataclass(slots=True)
 class ReportedResult:
-    """The newest DeploymentResult of a device and deployment in the group. `told`: how often it was reported."""
+    """The newest DeploymentResult of a device and deployment in the group. `told`: how often it was reported.
+
+    `status` None: one that the service does not know, or the stored one is newer.
+    """
 
     result: str
     status: str | None
@@ -126,8 +131,19 @@ def _add_result(changes: Changes, device: int, deployment: str, result: str, sta
         changes.results[device, deployment] = ReportedResult(result, status, now, 1)
         return
     known.told += 1
-    if known.result != result:
+    if known.result != result and not is_older(result, now, known.result, known.received):
         known.result, known.status, known.received = result, status, now
+
+
+def is_older(result: str, received: float, than: str, than_received: float) -> bool:
+    """Whether a result that came later ended before the other one: it waited on its way, and does not replace it.
+
+    Not where one has no DeploymentEndTime. One in the future, of a clock that is ahead, counts as when it came.
+    """
+    ends = [json.loads(each).get("DeploymentEndTime") for each in (result, than)]
+    if None in ends:
+        return False
+    return min(float(ends[0]), received) < min(float(ends[1]), than_received)
 
 
 def state_entry(device: int, at: float, before: str, after: str) -> LogEntry:

@@ -151,8 +151,7 @@ DEPLOYMENTS = sa.Table(
     ),
     **_NUMBERED,
 )
-"""A row for each device that has it. `in_force` only spares reading what was superseded long ago:
-`api.deployments` has the rule."""
+"""A row for each device that has it. `in_force`: GetDeployments returns it; `api.deployments` has the rule."""
 
 ROLLOUTS = sa.Table(
     "rollouts",
@@ -168,10 +167,12 @@ ROLLOUTS = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default="running"),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("stage", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("lasted", sa.Double, nullable=False, server_default="0"),
+    sa.Column("counted", sa.Double, nullable=False),
     sa.Index("rollouts_by_name", "fleet", "name"),
     **_NUMBERED,
 )
+"""`lasted`: seconds that the stage has lasted, as they were counted until `counted`."""
 
 ROLLOUT_DEVICES = sa.Table(
     "rollout_devices",

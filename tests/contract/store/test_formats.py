@@ -196,7 +196,7 @@ BOTH = {
     "rollout_counts": "SELECT rollout, state, devices FROM rollout_counts ORDER BY 1, 2",
 }
 """One statement reads the same from an earlier format and from the newest."""
-ROLLOUT = "policy, definitions, created, rules, undoes, state, reason, stage, since FROM rollouts"
+ROLLOUT = "policy, definitions, created, rules, undoes, state, reason, stage, {since} FROM rollouts"
 OTHERS = {
     "devices": (
         "SELECT id, fleet, device, registered FROM devices ORDER BY id",
@@ -221,9 +221,9 @@ OTHERS = {
         " ORDER BY 1",
     ),
     "rollouts": (
-        f"SELECT id, fleet, name, {ROLLOUT} ORDER BY id",
-        f"SELECT rollouts.id, fleets.name, rollouts.name, {ROLLOUT} JOIN fleets ON fleets.id = fleet"
-        " ORDER BY rollouts.id",
+        f"SELECT id, fleet, name, {ROLLOUT.format(since='since')} ORDER BY id",
+        f"SELECT rollouts.id, fleets.name, rollouts.name, {ROLLOUT.format(since='counted')}"
+        " JOIN fleets ON fleets.id = fleet ORDER BY rollouts.id",
     ),
     "liveness": (
         "SELECT device, state, round(seconds * 1e6), round(at * 1e6), heartbeats FROM liveness ORDER BY 1",

@@ -22,7 +22,7 @@ from gateway.manager.reports import (
     device_rows,
     fleet_reports,
 )
-from gateway.manager.store import FILE, HeartbeatCall
+from gateway.manager.store import FILE, HeartbeatCall, Transaction
 from gateway.manager.store.tables import METADATA
 from tests.support.processes import line, running
 
@@ -84,7 +84,10 @@ def make(name: str, *handles: str, state: str = "DEPLOY") -> DeviceDeployment:
 
 
 def assign(store: Store, deployment: DeviceDeployment, *device_ids: int) -> dict[int, list[str]]:
-    return store.write(lambda transaction: transaction.assign(dict.fromkeys(device_ids, deployment)))
+    def work(transaction: Transaction) -> dict[int, list[str]]:
+        return transaction.assign(dict.fromkeys(device_ids, deployment), transaction.deployments_in_force(device_ids))
+
+    return store.write(work)
 
 
 def test_registering_twice_changes_nothing(store):
@@ -212,7 +215,7 @@ def test_withdrawing_restores_what_was_in_force(store):
     device = register(store)
     for deployment in (make("one", "a"), make("two", "b"), make("three", "a", "b")):
         assign(store, deployment, device)
-    assert store.write(lambda transaction: transaction.withdraw([device], "three")) == {device: ["one", "two"]}
+    assert store.write(lambda transaction: transaction.withdraw([device], "three", {})) == {device: ["one", "two"]}
     assert in_force(store, device) == [make("one", "a"), make("two", "b")]
 
 

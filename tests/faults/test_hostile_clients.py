@@ -128,13 +128,15 @@ class Reader:
             wanted = mqtt_packets.text(f"edge/{user}/{channel}") + b"\0"
             connection.sendall(mqtt_packets.packet(SUBSCRIBE, b"\0\1" + wanted))
         connection.sendall(mqtt_packets.publish(mqtt_packets.text(f"edge/{user}/get"), b"", 1))
-        self._digest = int(next(self._payloads())[0])
+        self._digest = int(next(self._payloads("plan"))[0])
 
-    def _payloads(self) -> Iterator[list[Any]]:
+    def _payloads(self, channel: str) -> Iterator[list[Any]]:
         while True:
             for kind, flags, body in self._reader.feed(self._connection.recv(65536)):
                 if kind == mqtt_packets.PUBLISH:
-                    yield msgpack.unpackb(mqtt_packets.parse_publish(flags, body)[1])
+                    topic, payload, _ = mqtt_packets.parse_publish(flags, body)
+                    if topic == f"edge/{self._user}/{channel}":
+                        yield msgpack.unpackb(payload)
 
     def ask(self) -> None:
         """For 64 blocks, from another offset each time."""
@@ -149,7 +151,7 @@ class Reader:
     def file(self) -> bytes:
         """The file, read at once."""
         self._read([self._digest, 0, 0, LENGTH, 64])
-        parts, payloads = b"", self._payloads()
+        parts, payloads = b"", self._payloads("block")
         while len(parts) < len(MODEL):
             parts += next(payloads)[4]
         return parts

@@ -93,10 +93,12 @@ def record(
     return changes, known
 
 
-def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> list[tuple[int, limits.Limit, int]]:
+def _write(
+    connection: sa.Connection, changes: Changes, names: MetricNames
+) -> list[tuple[int, limits.DeviceLimit, int]]:
     """What was deleted since there is too much of a device: device, limit, how much."""
     metrics = names.numbers(connection, {key for each in changes.metrics.values() for key in each})
-    deleted: list[tuple[int, limits.Limit, int]] = []
+    deleted: list[tuple[int, limits.DeviceLimit, int]] = []
     states: list[tuple[Any, ...]] = []
     new_metrics: list[tuple[int, int]] = []
     old_metrics: list[tuple[int, int]] = []
@@ -141,7 +143,7 @@ def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> l
 
 
 def _limit_entries(
-    deleted: Iterable[tuple[int, limits.Limit, int]], now: float, deletions: limits.Deletions
+    deleted: Iterable[tuple[int, limits.DeviceLimit, int]], now: float, deletions: limits.Deletions
 ) -> list[LogEntry]:
     """The log's entries of the devices of which something was deleted, where they are due."""
     entries = []

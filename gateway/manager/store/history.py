@@ -156,10 +156,10 @@ def read_overlapping(
     else:
         members = ", ".join(f"json_extract(value, '$[{place}]') AS {each}" for place, each in enumerate(names))
         table, parameters = f"(SELECT {members} FROM json_each(?)) AS wanted", (json.dumps(ranges),)
-    # SQLite keeps the order of CROSS JOIN. A device has chunks of the metrics in `latest`.
-    rest = f"""FROM {table} CROSS JOIN latest CROSS JOIN sample_chunks
-        WHERE latest.device = wanted.device
-        AND sample_chunks.device = wanted.device AND sample_chunks.metric = latest.metric
+    # SQLite keeps the order of CROSS JOIN. A device has chunks of its metrics.
+    rest = f"""FROM {table} CROSS JOIN device_metrics CROSS JOIN sample_chunks
+        WHERE device_metrics.device = wanted.device
+        AND sample_chunks.device = wanted.device AND sample_chunks.metric = device_metrics.metric
         AND start > wanted.first - {SPAN:d} AND start <= wanted.last
         AND sample_chunks.last >= wanted.first AND sample_chunks.first <= wanted.last"""
     for device, metric, samples in bulk.fetch(connection, columns, rest, parameters):

@@ -12,7 +12,7 @@ from gateway.manager.store import bulk
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
+class DeviceLimit:
     """The newest `most` of a device are kept."""
 
     what: str
@@ -20,7 +20,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class RowLimit(Limit):
+class RowLimit(DeviceLimit):
     """Of rows, by `order`; `key`: the columns that name a row beside the device."""
 
     table: str
@@ -28,7 +28,7 @@ class RowLimit(Limit):
     order: str
 
 
-METRICS, MODELS = Limit("metrics", 1000), Limit("models", 200)
+METRICS, MODELS = DeviceLimit("metrics", 1000), DeviceLimit("models", 200)
 RESULTS = RowLimit("results", 200, "results", "deployment", "received")
 LOG = RowLimit("log", 2000, "device_log", "id", "id")
 """Results and changes of state come from devices too. Nothing is written about it: that would be entries again."""
@@ -52,7 +52,7 @@ class Deletions:
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], Deleted] = {}
 
-    def add(self, device: int, limit: Limit, rows: int, now: float) -> int:
+    def add(self, device: int, limit: DeviceLimit, rows: int, now: float) -> int:
         """How many rows are to be reported now; 0: not yet."""
         key = device, limit.what
         known = self._known.get(key)

@@ -114,6 +114,9 @@ class Store:
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
         self._writer: sa.Connection | None = None
         """Of SQLite: all changes by one connection, whose pages and prepared statements stay valid."""
+        self._is_writer_old = False
+        """The next change opens another one: a change failed, or the engine was disposed."""
+        sa.event.listen(engine, "engine_disposed", self._on_disposed)
 
     def __repr__(self) -> str:
         return f"Store({self.engine.dialect.name})"
@@ -121,6 +124,7 @@ class Store:
     def close(self) -> None:
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
         self.engine.dispose()
 
     def check_reads(self) -> None:
@@ -146,6 +150,9 @@ class Store:
             raise StoreUnavailable(f"{engines.where(self.engine)}: another change of this process is not done")
         try:
             return self._run("write", work)
+        except BaseException:
+            self._is_writer_old = True
+            raise
         finally:
             self._writing.release()
 
@@ -181,9 +188,16 @@ class Store:
             return self._reading
         if self._writing is None:
             return self.engine
+        if self._writer is not None and self._is_writer_old:
+            self._writer.close()
+            self._writer = None
         if self._writer is None:
+            self._is_writer_old = False
             self._writer = self.engine.connect()
         return self._writer
+
+    def _on_disposed(self, engine: sa.Engine) -> None:
+        self._is_writer_old = True
 
     def _run(self, kind: str, work: Callable[[Transaction], T]) -> T:
         with engines.translated(self.engine):

@@ -367,7 +367,7 @@ def test_nothing_is_left_of_a_device_that_is_deregistered_while_it_is_compacted(
 def test_metrics_that_were_deleted_and_spans_that_are_too_old_are_not_kept(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "METRICS", limits.Limit("metrics", 3))
+    monkeypatch.setattr(limits, "METRICS", limits.DeviceLimit("metrics", 3))
     device = register(store, "d")
     send(store, [("a", NOW - 50, 1.0), ("b", NOW - 40, 1.0), ("b", NOW - 9 * 86400, 1.0)])
     compact(store, days=7)

@@ -21,7 +21,7 @@ demo: .venv/demo.stamp ## broker, manager, gateway, three devices, 30 s; ARGS=--
 	@$(BIN)/python -m gateway.demo $(ARGS)
 
 test: lint ## linter, types and all tests, 5 min; PYTEST_ARGS="-k codec" chooses
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -p tests.support.alone $(PYTEST_ARGS)
 
 unit: .venv/test.stamp ## the tests that need no broker and no network, 1 min
 	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from gateway.demo.brokers.discovery import Broker
@@ -23,6 +24,13 @@ BROKER = pytest.StashKey[set[str]]()
 # A machine with other work is no judge of speed; what failed is printed to repeat.
 settings.register_profile("untimed", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
+# Of an exception that is logged, rich would show all local variables: seconds of work on a machine that is busy.
+structlog.configure(
+    [
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 PORTS = range(20_000, 32_000)
 ASYNC_TEST_S = 29.0
 """The longest that a test on an event loop takes: its traceback then shows what it waited for."""

@@ -71,6 +71,7 @@ class CredentialSource(Credentials):
         self._rejected = False
         self._searched = float("-inf")
         self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
         self.asked = ""
         """botocore's name of the provider that was asked last."""
 
@@ -127,8 +128,10 @@ class CredentialSource(Credentials):
     def close(self) -> None:
         """End a program that is asked for credentials."""
         self._thread.shutdown(wait=False, cancel_futures=True)
-        if self._process is not None:
-            self._process.kill()
+        with self._lock:
+            self._closed = True
+            if self._process is not None:
+                self._process.kill()
 
     # In the thread
 
@@ -172,7 +175,11 @@ class CredentialSource(Credentials):
         return None
 
     def _start_process(self, *arguments: Any, **options: Any) -> "_BoundedProcess":
-        self._process = process = _BoundedProcess(*arguments, **options)
+        process = _BoundedProcess(*arguments, **options)
+        with self._lock:  # it runs already: `close` must see it, or be seen
+            self._process = process
+            if self._closed:
+                process.kill()
         return process
 
 

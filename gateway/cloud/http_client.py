@@ -12,7 +12,7 @@ from typing import TypeAlias, cast
 
 import httptools
 
-from gateway.addresses import HAPPY_EYEBALLS_DELAY
+from gateway.addresses import attempt_delay
 from gateway.errors import CloudError, OperatorError, TransientError, explain
 
 MAX_RESPONSE = (1 << 20) + 65_536
@@ -99,7 +99,7 @@ class ConnectionPool:
                     origin.host,
                     origin.port,
                     ssl=origin.tls,
-                    happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY,
+                    happy_eyeballs_delay=attempt_delay(origin.host),
                 )
         except ssl.SSLCertVerificationError as error:
             return OperatorError("SSLError", str(error))

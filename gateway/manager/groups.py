@@ -39,7 +39,7 @@ class GroupThread(Generic[ItemT, OutputT]):
     """Calls `work` with each group; it returns, in their order, what each call gets: an exception is raised there.
 
     What `work` raises, all calls of the group get; StoreUnavailable also those that wait for the next one. Where it
-    returns `Later`, the call is one of `following`. `on_done` is called in the thread once they have it, and must not
+    returns `Later`, the call is one of `following`. `on_done` is called in the thread before they have it, and must not
     raise. `submit` belongs to the event loop that made this object.
     """
 
@@ -103,8 +103,8 @@ class GroupThread(Generic[ItemT, OutputT]):
                 outputs = [error] * len(group)
             except Exception as error:
                 outputs = [error] * len(group)
-            self._loop.call_soon_threadsafe(self._deliver, group, outputs)
             self._on_done(items, [came for _, _, came in group], begun, outputs)
+            self._loop.call_soon_threadsafe(self._deliver, group, outputs)
 
     def _take(self, most: int) -> "list[WaitingCall[ItemT, OutputT]]":
         return [self._waiting.popleft() for _ in range(min(len(self._waiting), most))]

@@ -1,10 +1,12 @@
 """The manager's metrics, in a registry of its own. No I/O.
 
-Counts are plain numbers, and each is changed by one thread alone: calls by the thread of their group, once a group;
-errors and limits by the event loop's. They become Prometheus' families when /metrics is read, in any thread. So all
-label values are there from the start, but for those that are read from the database.
+Counts are plain numbers. Those of calls are changed by the threads of groups, one at a time and once a group, before
+the calls are answered; those of errors and limits by the event loop's thread alone. They become Prometheus' families
+when /metrics is read, in any thread. So all label values are there from the start, but for those that are read from the
+database.
 """
 
+import threading
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -43,7 +45,7 @@ _STORED = {
     "database_bytes": "Size of the database",
     "history_chunks": "Compacted rows of the history",
     "history_samples": "Samples in these rows",
-    "history_bytes": "Bytes of these samples",
+    "history_bytes": "Bytes of these rows on the disk, about",
     "history_limit_bytes": "Bytes of the history at most",
     "history_recent_rows": "Heartbeats that are not compacted yet",
     "history_lag_seconds": "Age of the oldest of these heartbeats",
@@ -86,6 +88,7 @@ class ManagerMetrics(Collector):
         self._group_calls = {group: Distribution(_SIZES) for group in GROUPS}
         self._group_seconds = {group: Distribution(_SECONDS) for group in GROUPS}
         self._refused = dict.fromkeys(LIMITS, 0)
+        self._counting = threading.Lock()
         self.waiting: dict[str, Callable[[], int]] = {}
         """By group: how many calls wait for the next one."""
         self.connections: Callable[[], int] = int
@@ -106,15 +109,16 @@ class ManagerMetrics(Collector):
         """A group is done. `came`: when each call came, `begun`: when the work on the group began, by
         `time.perf_counter`."""
         done = time.perf_counter()
-        self._group_calls[group].observe(len(outputs))
-        self._group_seconds[group].observe(done - begun)
         seconds: dict[str, list[float]] = {}
         for operation, at, output in zip(operations, came, outputs, strict=False):  # `operations` may have no end
             if not isinstance(output, Exception | Later):  # those are not answered yet
                 seconds.setdefault(operation, []).append(done - at)
-        for operation, values in seconds.items():
-            self._calls[operation, "accepted"] += len(values)
-            self._call_seconds[operation].observe(*values)
+        with self._counting:
+            self._group_calls[group].observe(len(outputs))
+            self._group_seconds[group].observe(done - begun)
+            for operation, values in seconds.items():
+                self._calls[operation, "accepted"] += len(values)
+                self._call_seconds[operation].observe(*values)
 
     def count_error(self, operation: str, error: ApiError) -> None:
         """A call was answered with that error."""
@@ -154,9 +158,9 @@ class ManagerMetrics(Collector):
         if totals is not None:
             values = {
                 "database_bytes": totals.database_bytes,
-                "history_chunks": totals.chunks,
-                "history_samples": totals.samples,
-                "history_bytes": totals.history_bytes,
+                "history_chunks": totals.history.chunks,
+                "history_samples": totals.history.samples,
+                "history_bytes": totals.history.size,
                 "history_recent_rows": totals.recent_rows,
                 "history_lag_seconds": totals.lag,
             }

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import paho.mqtt.client as paho
 
-from gateway.addresses import HAPPY_EYEBALLS_DELAY
+from gateway.addresses import attempt_delay
 from gateway.clock import monotonic
 from gateway.mqtt.buffered_socket import BufferedSocket
 from gateway.mqtt.packets import Puback, Publish, RejectedTopic
@@ -113,7 +113,7 @@ class PahoLoopAdapter:
 
     async def _open_socket(self, host: str, port: int) -> socket.socket:
         transport, _ = await self._loop.create_connection(
-            asyncio.Protocol, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY
+            asyncio.Protocol, host, port, happy_eyeballs_delay=attempt_delay(host)
         )
         sock: socket.socket = transport.get_extra_info("socket").dup()
         transport.abort()  # closes its own handle alone

@@ -177,6 +177,10 @@ def reads(store: Store) -> list[tuple[str, str]]:
         bulk.insert(transaction.connection, tables.FLEET_HOURS, columns, hours)
 
     store.write(fill)
+    beat(store, "many", range(FLEET), NOW - 60)
+    walk = Compaction(store, Turn(), None)
+    while walk.step(NOW):
+        pass
     for minute in range(10):
         beat(store, "many", range(FLEET), NOW + 60 * minute)
 

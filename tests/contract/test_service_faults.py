@@ -82,7 +82,7 @@ async def test_an_answer_that_does_not_end_is_retried(
 ) -> None:
     """Until one comes in time."""
     harness = ClientHarness(service.url, monkeypatch, transport=transport, read_timeout=0.5)
-    service.answers = [answer, *[REGISTERED] * 10]
+    service.answers = [answer, *[REGISTERED] * 1000]
     assert isinstance(await harness.perform(call), Accepted)
     *failed, last = harness.attempts
     assert ({type(each) for each in failed}, last) == ({TransientError}, None)

@@ -18,6 +18,9 @@ from tests.support.payloads import EPOCH, LAYOUT, TAG
 
 RECONNECT_S = 0.2
 MOST_UNCONFIRMED = 10_000
+MOST_UNACKED = 100
+"""A load goes on by the clock: on a slow machine it would bring more than is ever served."""
+LONGEST = 8
 NO_HELLO = 2
 GONE, CONNECTED = b"\x91\0", b"\x92\1\x3c"
 """On `live`: the last will, and that a heartbeat comes each minute."""
@@ -36,8 +39,9 @@ class Endpoint:
 @dataclass(frozen=True, slots=True)
 class Behaviour:
     """`wants_acks`: every heartbeat has a seq, which is its number. `resend_after`: seconds after which a heartbeat
-    with a seq is sent again if it is not acked; None: never. `subscribes`: to `ack`. `says_live`: it has a last
-    will, and says at each connection that it is connected."""
+    with a seq is sent again if it is not acked, twice as long each time, up to `LONGEST` times: what is sent again
+    faster than it is acked would fill the queues with repetitions. None: never. `subscribes`: to `ack`. `says_live`:
+    it has a last will, and says at each connection that it is connected."""
 
     wants_acks: bool = False
     resend_after: float | None = None
@@ -50,11 +54,12 @@ class Behaviour:
 
 @dataclass(slots=True)
 class Unacked:
-    """A heartbeat with a seq: its payload, and when it was sent last."""
+    """A heartbeat with a seq: its payload, when it was sent last, and after how many seconds it is sent again."""
 
     payload: bytes
     result: str | None
     at: float
+    wait: float
 
 
 @dataclass(slots=True)
@@ -102,8 +107,9 @@ class Device(asyncio.Protocol):
 
     @property
     def may_send(self) -> bool:
-        """Whether it may send more before the broker has confirmed some."""
-        return len(self._memory.unconfirmed) < MOST_UNCONFIRMED
+        """Whether it may send more before the broker has confirmed some, and the gateway acked some."""
+        memory = self._memory
+        return len(memory.unconfirmed) < MOST_UNCONFIRMED and len(memory.unacked) < MOST_UNACKED
 
     @property
     def all_confirmed(self) -> bool:
@@ -145,7 +151,9 @@ class Device(asyncio.Protocol):
             result = None if memory.result is None else [memory.result, "SUCCESS"]
             payload = msgpack.packb([TAG, memory.number, [memory.number], None, None, result, seq])
             if seq is not None:
-                memory.unacked[seq] = Unacked(payload, memory.result, self._loop.time())
+                memory.unacked[seq] = Unacked(
+                    payload, memory.result, self._loop.time(), self.behaviour.resend_after or 0.0
+                )
             self._heartbeat(memory.number, payload, memory.result)
 
     def report_result(self, name: str) -> None:
@@ -159,8 +167,8 @@ class Device(asyncio.Protocol):
             return
         now = self._loop.time()
         for number, unacked in self._memory.unacked.items():
-            if now - unacked.at > limit:
-                unacked.at = now
+            if now - unacked.at > unacked.wait:
+                unacked.at, unacked.wait = now, min(2 * unacked.wait, LONGEST * limit)
                 self._heartbeat(number, unacked.payload, unacked.result)
 
     def _heartbeat(self, number: int, payload: bytes, result: str | None) -> None:
@@ -233,7 +241,8 @@ class Device(asyncio.Protocol):
         self._ledger.acked(self.name, seq, code)
         if code == NO_HELLO:
             self.hello()
-            self._memory.unacked[seq].at = float("-inf")
+            if seq in self._memory.unacked:  # it was sent again, and may be acked already
+                self._memory.unacked[seq].at = float("-inf")
             return
         unacked = self._memory.unacked.pop(seq, None)
         if code == 0 and unacked is not None:

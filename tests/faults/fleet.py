@@ -69,8 +69,8 @@ class Fleet:
 
 
 async def _loading(rate: float, devices: Sequence[Device]) -> None:
-    """A device that waits for too many PUBACKs sends nothing meanwhile: no device is faster than the broker
-    confirms."""
+    """A device that waits for too many PUBACKs or acks sends nothing meanwhile: no device is faster than the broker
+    confirms and the gateway acks."""
     loop, turns = asyncio.get_running_loop(), itertools.cycle(devices)
     began, made = loop.time(), 0
     while True:

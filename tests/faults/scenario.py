@@ -23,6 +23,7 @@ from tests.faults.device import Behaviour, Device
 from tests.faults.fleet import Fleet
 from tests.faults.ledger import Figures, Ledger
 from tests.faults.service import FaultyEdgeManager
+from tests.support.arrivals import DEADLINE_S
 from tests.support.gateway_process import COMMAND, GatewayProcess, settings
 from tests.support.loop_thread import LoopThread
 from tests.support.plain_device import Login, Operator
@@ -32,7 +33,9 @@ from tests.support.tcp_proxy import TcpProxy
 FULL = os.environ.get("FAULTS") == "full"
 GROUP = "a-group-of-the-tests-0123456789"
 """Long enough that a gateway takes it."""
-WAIT_S = 120.0 if FULL else 29.0
+WAIT_S = 120.0 if FULL else DEADLINE_S
+DRAIN_S = 50
+"""More than a stop needs where the service answers, on the slowest machine too."""
 
 T = TypeVar("T")
 Report = Callable[[Figures, float, str], None]

@@ -145,6 +145,6 @@ def test_a_source_of_credentials_hangs_at_the_start(source: str, scenario: Scena
     scenario.until_confirmed()
     stopped = time.monotonic()
     assert gateway.terminate() == 0
-    assert time.monotonic() - stopped < 5
+    assert time.monotonic() - stopped < 1 + 10  # drain_timeout, and what the unit for systemd gives beyond it
     if source == "container":
         scenario.run(issuer.close())

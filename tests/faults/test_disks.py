@@ -11,6 +11,7 @@ from gateway.demo.brokers.address import both_listeners_answer
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.faults.scenario import Report, Scenario, scaled
 from tests.support import brokers
+from tests.support.arrivals import DEADLINE_S
 from tests.support.disks import fill, make_room, small_disk
 
 FULL = "No space left on device"
@@ -51,7 +52,7 @@ def test_the_brokers_disk_is_full(cramped: tuple[Scenario, Mosquitto, Path]) -> 
     scenario.beat(waiting)
     scenario.until_confirmed()
     fill_disk_and_save(scenario, broker, data)
-    alive = both_listeners_answer(broker.address)
+    alive = both_listeners_answer(broker.address, DEADLINE_S)
     if alive:
         scenario.beat()
         scenario.until_confirmed()

@@ -1,6 +1,6 @@
 """The gateway is killed, stalled, and asked to end, under load."""
 
-from tests.faults.scenario import Scenario, scaled
+from tests.faults.scenario import DRAIN_S, Scenario, scaled
 from tests.support.edge_manager import Reply, always
 from tests.support.gateway_process import READY
 from tests.support.plain_device import send_nothing
@@ -15,6 +15,7 @@ def test_the_gateway_is_killed_every_second(scenario: Scenario) -> None:
     scenario.load(scaled(250, 500))
     for _ in range(scaled(3, 30)):
         scenario.run_for(1.0)
+        scenario.until_accepted(1)
         gateway.kill()
         gateway.start()
     scenario.stop_load()
@@ -26,7 +27,7 @@ def test_the_gateway_is_killed_every_second(scenario: Scenario) -> None:
 def test_a_stop_under_load_repeats_nothing(scenario: Scenario) -> None:
     """SIGTERM: nothing more is taken in and what is under way ends, so nothing that the cloud accepted is delivered
     again. It ends of itself, before drain_timeout would end it."""
-    gateway = scenario.gateway()
+    gateway = scenario.gateway(drain_timeout=DRAIN_S)
     scenario.join(scaled(40, 200))
     scenario.service.rule = always(Reply(delay=0.05))
     scenario.load(scaled(400, 1000))
@@ -42,7 +43,7 @@ def test_a_stop_under_load_repeats_nothing(scenario: Scenario) -> None:
 
 def test_a_stop_with_a_full_intake_repeats_nothing(scenario: Scenario) -> None:
     """The broker has more than the gateway takes in: what becomes free while it stops is not filled again."""
-    gateway = scenario.gateway(intake=30)
+    gateway = scenario.gateway(intake=30, drain_timeout=DRAIN_S)
     scenario.join(scaled(40, 200))
     scenario.service.rule = always(Reply(delay=0.1))
     for _ in range(scaled(2, 20)):

@@ -14,6 +14,7 @@ def test_the_gateways_connections_are_cut_again_and_again(scenario: Scenario) ->
     scenario.load(300)
     for _ in range(scaled(8, 60)):
         scenario.run_for(0.2)
+        scenario.until_accepted(1)
         scenario.call(proxy.cut)
         gateway.wait_for_log("connection to the broker lost: it keeps unacknowledged messages")
         gateway.wait_for_log(READY)

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.demo.brokers.address import free_ports
 from tests.faults.scenario import Scenario, scaled
+from tests.support.arrivals import DEADLINE_S
 from tests.support.gateway_process import COMMAND, GatewayProcess
 from tests.support.paths import ROOT
 from tests.support.plain_device import Login, PlainDevice
@@ -64,7 +65,7 @@ class UnheardGateway(GatewayProcess):
 
     def wait(self) -> int:
         process, self._process = self._running, None
-        return process.wait(20)
+        return process.wait(DEADLINE_S)
 
 
 @pytest.mark.parametrize("kind", ["reader gone", "no space", "nobody reads", "nobody reads, and it does not block"])

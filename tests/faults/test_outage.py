@@ -81,7 +81,7 @@ def test_the_cloud_is_down_twice(own_scenario: Scenario) -> None:
     assert first.growth <= BYTES_EACH * first.waiting
     assert second.peak <= 1.05 * first.peak
     assert min(first.ratio, second.ratio) > bound / 3
-    assert max(first.calls, second.calls) < DEVICES / 4
+    assert max(first.calls, second.calls) < DEVICES  # those in flight when it goes down, then attempts one by one
 
 
 @pytest.mark.needs_broker("receive_maximum")

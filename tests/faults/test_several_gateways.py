@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
-from tests.faults.scenario import GROUP, Scenario, scaled
+from tests.faults.scenario import DRAIN_S, GROUP, Scenario, scaled
 from tests.support.edge_manager import UNAVAILABLE, accept_all, always
 from tests.support.gateway_process import READY, GatewayProcess
 
@@ -26,17 +26,19 @@ def fleet_of(scenario: Scenario, index: int) -> str:
 
 def by_fleet(scenario: Scenario, index: int, resend_after: float | None = None) -> GatewayProcess:
     """A gateway of its own fleet, and that fleet's devices: some ask for acks, some do not."""
-    gateway = scenario.gateway(fleets=fleet_of(scenario, index), state=scenario.folder / str(index))
+    gateway = scenario.gateway(
+        fleets=fleet_of(scenario, index), state=scenario.folder / str(index), drain_timeout=DRAIN_S
+    )
     count, fleet = scaled(5, 50), fleet_of(scenario, index)
     scenario.join(count, prefix=f"asks-{index}", resend_after=resend_after, fleet=fleet)
     scenario.join(count, prefix=f"mute-{index}", wants_acks=False, fleet=fleet)
     return gateway
 
 
-def member(scenario: Scenario, index: int) -> GatewayProcess:
+def member(scenario: Scenario, index: int, **more: Any) -> GatewayProcess:
     """A gateway of the group."""
     name = f"{scenario.name}-{index}"
-    return scenario.gateway(group=GROUP, client_id=name, state=scenario.folder / name)
+    return scenario.gateway(group=GROUP, client_id=name, state=scenario.folder / name, **more)
 
 
 def start_broker_again(broker: Mosquitto, gateways: Iterable[GatewayProcess]) -> None:
@@ -87,7 +89,7 @@ def test_a_fleet_moves_to_a_gateway_that_joins(scenario: Scenario) -> None:
     scenario.until_accepted(40)
     scenario.gateway(fleets=moves, client_id=f"{scenario.name}-new", state=scenario.folder / "new")
     scenario.until_accepted(40)
-    both.terminate()
+    assert both.terminate() == 0
     old = scenario.gateway(fleets=stays, **same)
     scenario.until_accepted(40)
     scenario.stop_load()
@@ -140,10 +142,10 @@ def test_by_fleets_the_broker_is_killed(own_scenario: Scenario, own_mosquitto: M
 def test_members_of_a_group_join_and_leave(scenario: Scenario, count: int) -> None:
     """A member that leaves keeps no message: all are accepted while it is away, and none twice."""
     scenario.ledger.ordered = False
-    stays = member(scenario, 0)
+    stays = member(scenario, 0, drain_timeout=DRAIN_S)
     scenario.join(scaled(20, 200))
     scenario.load(scaled(200, 1000))
-    others = [member(scenario, index) for index in range(1, count)]
+    others = [member(scenario, index, drain_timeout=DRAIN_S) for index in range(1, count)]
     for turn in range(scaled(2, 20)):
         for other in others if turn else ():
             other.start()
@@ -165,12 +167,8 @@ def test_members_of_a_group_join_and_leave(scenario: Scenario, count: int) -> No
 def test_a_member_leaves_with_its_intake_full(scenario: Scenario) -> None:
     """The broker keeps back more than Receive Maximum lets it send: all of that is still taken."""
     scenario.ledger.ordered = False
-    stays, leaves = (
-        member(scenario, 0),
-        scenario.gateway(
-            group=GROUP, client_id=f"{scenario.name}-1", state=scenario.folder / "1", intake=10, concurrency=1
-        ),
-    )
+    stays = member(scenario, 0)
+    leaves = member(scenario, 1, intake=10, concurrency=1, drain_timeout=DRAIN_S)
     scenario.join(scaled(50, 200))
     scenario.beat(10)
     scenario.until_accepted(10)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from paho.mqtt.enums import MQTTProtocolVersion
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.mqtt_client import Client
 from tests.support.needs import program
 from tests.support.paths import ROOT
@@ -82,5 +83,5 @@ def test_a_board_sends_nothing_to_a_broker_of_another_authority(
     options = ["--certificate"] if kind == "certificate" else []
     url = f"mqtts://localhost:{site.ports[kind]}"
     assert devices(other, "add", "fleet-b", "lost", "--broker", url, *options).exit_code == 0
-    output, _ = start(UNTIL_ERROR, other / "devices" / "fleet-b.lost.json").communicate(timeout=20)
+    output, _ = start(UNTIL_ERROR, other / "devices" / "fleet-b.lost.json").communicate(timeout=DEADLINE_S)
     assert "CERT" in output.upper()

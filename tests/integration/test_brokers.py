@@ -17,11 +17,10 @@ from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.process import ProcessError
 from gateway.demo.brokers.rumqttd import Rumqttd
 from tests.integration.acl_clients import check_messages_pass, device, gateway
+from tests.support.arrivals import DEADLINE_S
 from tests.support.needs import missing, program
 from tests.support.polling import until
 from tests.support.processes import is_alive, line, running
-
-DEADLINE_S = 10.0
 
 # Starts a broker and waits for ever, so that only its own death can end the broker.
 PARENT = """
@@ -63,7 +62,7 @@ def test_it_comes_back_on_its_ports_after_kill_9(own: ManagedBroker) -> None:
         assert not both_listeners_answer(own.address)
         own.start()
         assert own.pid != first
-        assert both_listeners_answer(own.address)
+        assert both_listeners_answer(own.address, DEADLINE_S)
         with gateway(own) as gateway_client:
             gateway_client.subscribe("edge/+/+/hb")
 
@@ -84,7 +83,7 @@ def test_it_ends_with_a_parent_that_is_killed(module: str, name: str, tmp_path: 
         pid = int(line(parent, "pid of the broker"))
         assert is_alive(pid)
         parent.send_signal(signal.SIGKILL)
-    until(lambda: not is_alive(pid), lambda: f"pid {pid} outlived its parent", DEADLINE_S)
+    until(lambda: not is_alive(pid), lambda: f"pid {pid} outlived its parent")
 
 
 def test_a_port_that_is_taken_is_reported_with_the_brokers_log(tmp_path: Path) -> None:

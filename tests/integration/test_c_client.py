@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.integration.testbed import Testbed, gateway_before
+from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import Manager
 from tests.support.needs import program
 from tests.support.paths import ROOT
@@ -74,7 +75,7 @@ def test_the_posix_example_from_hello_to_results_over_a_power_cut(
         manager.run("deploy", testbed.fleet, "d", f"kws={large}", "--name", "deploy-2")
         until(lambda: (folder / "kws.new").exists() and (folder / "kws.new").stat().st_size > 10_000, said)
         process.kill()
-        process.wait(10)
+        process.wait(DEADLINE_S)
         assert (folder / "kws.new").stat().st_size < len(LARGE)
         assert (folder / "kws").read_bytes() == SMALL, "the old model stays until the new one is verified"
     with device(example, testbed, folder):

@@ -47,9 +47,10 @@ def test_an_epoch_that_was_nil_is_filled_in(hellos: Testbed) -> None:
     """The device learns the time from an ack and publishes its hello again, under the same tag."""
     device = hellos.device("learner")
     device.hello(TAG, LAYOUT)
+    began = int(time.time())
     device.heartbeat(TAG, 10, [1], None, None, None, 1)
     received = device.received.next(lambda each: each.channel == "ack")
-    assert abs(stamp(hellos, "learner") - received.content[2]) <= 5
+    assert began <= stamp(hellos, "learner") <= received.content[2] <= time.time()
     device.hello(TAG, LAYOUT, EPOCH)
     device.heartbeat(TAG, 10, [2], None, None, None, 2)
     assert device.ack(2) == (0, "")
@@ -74,7 +75,7 @@ def test_boots_without_a_clock_are_dated_each_by_its_own_tag(hellos: Testbed) ->
         device.heartbeat(tag, uptime, [seq], None, None, None, seq)
         assert device.ack(seq) == (0, "")
     stamps = [stamp(hellos, "boots") for _ in range(3)]
-    assert all(began <= each <= began + 15 for each in stamps[:2])
+    assert began <= stamps[0] <= stamps[1] <= time.time()
     assert stamps[2] == stamps[0] - 60, "it had waited"
 
 

@@ -16,6 +16,7 @@ from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.mosquitto import SHIPPED, Mosquitto, with_site_lines
 from tests.integration.acl_clients import device, gateway, operator
 from tests.support import mqtt_packets
+from tests.support.arrivals import DEADLINE_S
 from tests.support.mqtt_client import Client, connecting
 from tests.support.site import warnings_in
 
@@ -158,7 +159,7 @@ UNFINISHED, UNFINISHED_BYTES = 4000, 70_000
 @contextmanager
 def unfinished_exchanges(host: str, port: int, who: BrokerLogin, to: str) -> Iterator[None]:
     """A client that publishes so many payloads at QoS 2, and sends no PUBREL. The broker has read them all."""
-    with socket.create_connection((host, port), 10) as connection:
+    with socket.create_connection((host, port), DEADLINE_S) as connection:
         connection.sendall(mqtt_packets.connect("any", who.user, who.password))
         assert connection.recv(4) == b"\x20\2\0\0"
         for packet_id in range(1, UNFINISHED + 1):

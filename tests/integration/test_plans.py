@@ -3,6 +3,7 @@
 Silence is shown by a sentinel: the next message on the topic is one that was caused later.
 """
 
+import time
 from typing import Any
 
 import msgpack
@@ -181,8 +182,9 @@ def test_seq_is_echoed_and_never_interpreted(seq: int, plans: Testbed) -> None:
 def test_acks_have_the_time(plans: Testbed) -> None:
     """A device without a clock sets its own by it, so it is the gateway's clock now, in Unix seconds."""
     device = device_with(plans, "clockless", [])
+    began = int(time.time())
     device.heartbeat([*LAYOUT[:1], LAYOUT[1]], None, [7], None, None, None, 1)
     received = device.received.next(lambda each: each.channel == "ack")
     arrived = plans.service.heartbeat("clockless")["AgentMetrics"][0]["Timestamp"]
     assert received.content[:2] == [1, 0]
-    assert 0 <= received.content[2] - arrived <= 5
+    assert began <= arrived <= received.content[2] <= time.time()

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.integration.testbed import Testbed
+from tests.support.arrivals import DEADLINE_S
 from tests.support.edge_manager import UNAVAILABLE, RecordingEdgeManager, Reply, Request
 from tests.support.gateway_process import READY
 from tests.support.payloads import EPOCH, LAYOUT, TAG
@@ -47,7 +48,7 @@ def test_kill_9_between_the_call_and_its_acknowledgement_repeats_the_call(testbe
     gateway, device = testbed.open(), testbed.known_device("d")
     came, release = held_call(testbed.service)
     device.numbered(1)
-    assert came.wait(10)
+    assert came.wait(DEADLINE_S)
     gateway.kill()
     release.set()
     first = testbed.service.heartbeat("d")
@@ -75,12 +76,12 @@ def test_the_hello_is_only_at_the_broker(testbed: Testbed) -> None:
     gateway, device = testbed.open(), testbed.known_device("d")
     device.numbered(1)
     expect_acks(device, 1)
-    gateway.until_metric("unacknowledged_messages", 0)
     gateway.kill()
     shutil.rmtree(testbed.state)
     gateway.start()
     device.numbered(2)
-    expect_acks(device, 2)
+    assert device.ack(2) == (0, "")
+    assert set(device.acked()) <= {(1, 0)}, "kill -9 may have overtaken the PUBACK of the first"
 
 
 def test_what_waits_under_an_older_tag_is_understood_after_a_restart(testbed: Testbed) -> None:
@@ -155,7 +156,7 @@ def test_sigterm_lets_the_call_in_flight_end_and_answers_it(testbed: Testbed) ->
     gateway, device = testbed.open(), testbed.known_device("d")
     came, release = held_call(testbed.service)
     device.numbered(1)
-    assert came.wait(10)
+    assert came.wait(DEADLINE_S)
     gateway.send_sigterm()
     gateway.wait_for_log("stopping: calls in flight end, the broker keeps the rest")
     release.set()
@@ -188,7 +189,7 @@ def test_drain_timeout_bounds_the_drain(testbed: Testbed) -> None:
     gateway, device = testbed.open(drain_timeout=0.2, read_timeout=300), testbed.known_device("d")
     came, release = held_call(testbed.service)
     device.numbered(1)
-    assert came.wait(10)
+    assert came.wait(DEADLINE_S)
     assert gateway.terminate() == 0
     release.set()
     gateway.wait_for_log("drain_timeout is over: the broker delivers again what is not acknowledged")

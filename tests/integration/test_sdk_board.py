@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.testbed import Testbed, gateway_before
+from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import Manager
 from tests.support.needs import program
 from tests.support.paths import ROOT
@@ -105,5 +106,5 @@ def test_what_it_announces(start: Start, testbed: Testbed, manager: Manager, tmp
     until_state("gone")
     sleeper = start(SLEEPER, "600")
     until_state("asleep")
-    assert sleeper.wait(20) == 0
+    assert sleeper.wait(DEADLINE_S) == 0
     assert manager.state_of(testbed.fleet)["liveness"]["seconds"] == 600

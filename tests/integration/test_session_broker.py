@@ -1,11 +1,16 @@
 """The broker that the session's tests share, whichever it is, and how the URL of an external one is read."""
 
+import os
+import signal
+import threading
+
 import pytest
 
 from gateway.demo.brokers.address import BrokerLogin
 from gateway.demo.brokers.discovery import Broker
+from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.integration.acl_clients import check_messages_pass, device
-from tests.support.brokers import external_broker
+from tests.support.brokers import external_broker, serves
 
 
 def test_messages_pass_both_ways(broker: Broker) -> None:
@@ -17,6 +22,22 @@ def test_many_users_are_added_at_once(broker: Broker) -> None:
     assert [each.user for each in broker.add_users(users).values()] in (users, [broker.address.gateway.user] * 20)
     with device(broker, users[-1]) as last:
         last.publish(f"edge/{users[-1]}/hb", b"let in")
+
+
+def test_a_broker_that_is_slow_serves(own_mosquitto: Mosquitto) -> None:
+    """It would be killed, and with it what it keeps for the tests of a module."""
+    os.kill(own_mosquitto.pid, signal.SIGSTOP)
+    goes_on = threading.Timer(1.5, os.kill, (own_mosquitto.pid, signal.SIGCONT))
+    goes_on.start()
+    try:
+        assert serves(own_mosquitto.address)
+    finally:
+        goes_on.join()
+
+
+def test_a_broker_that_has_ended_does_not_serve(own_mosquitto: Mosquitto) -> None:
+    own_mosquitto.kill()
+    assert not serves(own_mosquitto.address)
 
 
 def test_a_url_with_everything() -> None:

@@ -24,6 +24,7 @@ from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listen
 from gateway.demo.brokers.discovery import Broker, mosquitto_binary
 from gateway.demo.brokers.mosquitto import Mosquitto
 from gateway.demo.brokers.rumqttd import Rumqttd
+from tests.support.arrivals import DEADLINE_S
 from tests.support.locks import exclusive
 from tests.support.mqtt_client import connected
 from tests.support.needs import missing, program, reason
@@ -170,8 +171,9 @@ class SessionBroker:
 
 
 def serves(at: BrokerAddress) -> bool:
-    """Whether both listeners answer, and a subscription is answered."""
-    if not both_listeners_answer(at):
+    """Whether both listeners answer, and a subscription is answered. On a busy machine that takes its time: a broker
+    that is taken for dead is killed, and what it kept for a module's tests is gone."""
+    if not both_listeners_answer(at, DEADLINE_S):
         return False
     try:
         with connected(at.host, at.gateway_port, at.gateway, "tests-probe", MQTTProtocolVersion.MQTTv5) as client:

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.loop_thread import LoopThread
 
 EPOCH = 1_800_000_000
 METRIC = "number"
-LONG_S = 30.0
-"""More than any call may take."""
 
 
 @dataclass
@@ -36,7 +35,7 @@ class Callers(LoopThread):
     """From `start` to `stop`; `urls` may change meanwhile. `rate`: calls a second of each device at most."""
 
     def __init__(self, urls: Sequence[str], fleet: str, devices: Sequence[str], rate: float = 50.0) -> None:
-        super().__init__("callers", LONG_S)
+        super().__init__("callers", DEADLINE_S)
         self.urls = list(urls)
         self.told = {device: Told() for device in devices}
         self.statuses: Counter[int] = Counter()

@@ -15,10 +15,10 @@ from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
 from gateway.demo.brokers.address import BrokerAddress, BrokerLogin, both_listeners_answer
 from gateway.demo.brokers.mosquitto import RELOADED, SHIPPED, UserFiles, with_site_lines
+from tests.support.arrivals import DEADLINE_S
 
 GATEWAY_PORT = 1884
 DEVICE_PORT = 1883
-DEADLINE_S = 30.0
 LOOPBACK = "127.0.0.1"
 
 

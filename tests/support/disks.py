@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.needs import root
 
 BALLAST = "ballast"
@@ -20,11 +21,12 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[None]:
     """A disk of its own at `folder`, which is made."""
     root("only root can mount a disk of a test's own")
     folder.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)], check=True, timeout=20)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, timeout=DEADLINE_S)
     try:
         yield
     finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=20)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True, timeout=DEADLINE_S)
 
 
 def fill(folder: Path, leaving: int = 0) -> None:

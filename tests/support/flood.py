@@ -5,6 +5,7 @@ The packets are made once: what is measured is the broker and who reads from it,
 
 import select
 import socket
+import sys
 import threading
 import time
 from types import TracebackType
@@ -12,23 +13,32 @@ from typing import Self
 
 from gateway.demo.brokers.address import BrokerLogin
 from tests.support import mqtt_packets as mqtt
+from tests.support.arrivals import DEADLINE_S
 
 PIECE = 65_536
 """Bytes handed to the system at once."""
 TICK_S = 0.005
-DEADLINE_S = 60.0
 PUBACK_BYTES = 4
 
 
 class Flood(threading.Thread):
     """Publishes `payload` on `topic` in its context, by MQTT 3.1.1; leaving it returns once the broker has read all.
 
-    `rate` in messages a second; None: as fast as the broker reads. Afterwards `sent` counts the messages, `confirmed`
-    the PUBACKs, `seconds` is how long the broker took, and `error` says why the connection broke, if it did.
+    `rate` in messages a second; None: as fast as the broker reads. `most` messages; None: until the end. Afterwards
+    `sent` counts the messages, `confirmed` the PUBACKs, `seconds` is how long the broker took, and `error` says why the
+    connection broke, if it did.
     """
 
     def __init__(
-        self, host: str, port: int, login: BrokerLogin, topic: str, payload: bytes, qos: int, rate: float | None = None
+        self,
+        host: str,
+        port: int,
+        login: BrokerLogin,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        rate: float | None = None,
+        most: int | None = None,
     ) -> None:
         super().__init__(name=f"flood of {topic}")
         name = mqtt.text(topic)
@@ -39,6 +49,7 @@ class Flood(threading.Thread):
         self._size = len(packets[0])
         self._packets = memoryview(b"".join(packets))
         self._rate = rate
+        self._most = sys.maxsize if most is None else most * self._size
         self._ended = threading.Event()
         self._received = 0
         self.sent = 0
@@ -82,9 +93,9 @@ class Flood(threading.Thread):
     def _publish(self, began: float) -> None:
         written = 0
         self._sock.setblocking(False)
-        while not self._ended.is_set() or written % self._size:
+        while written < self._most and (not self._ended.is_set() or written % self._size):
             at = written % len(self._packets)
-            most = min(PIECE, len(self._packets) - at)
+            most = min(PIECE, len(self._packets) - at, self._most - written)
             if self._ended.is_set():
                 most = self._size - written % self._size
             elif self._rate is not None:

@@ -160,7 +160,7 @@ class GatewayProcess:
         """Wait for its end; the exit status."""
         process, reader = self._running, self._reader
         assert reader is not None
-        status = process.wait(20)
+        status = process.wait(DEADLINE_S)
         reader.join(DEADLINE_S)
         assert process.stderr is not None
         process.stderr.close()

@@ -13,12 +13,11 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.processes import end, environment, line
 
 ACCESS, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 COMMAND = [sys.executable, "-c", "from gateway.manager.cli import app; app()"]
-WITHIN_S = 29.0
-"""For one command."""
 
 
 @dataclass
@@ -45,12 +44,12 @@ class Manager:
     def end(self, number: signal.Signals) -> int:
         """The exit status of the process; minus the signal where it died of it."""
         assert self.process is not None
-        self.process.send_signal(number)
-        status = self.process.wait(20)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        self.process = None
-        return status
+        process, self.process = self.process, None
+        try:
+            process.send_signal(number)
+            return process.wait(DEADLINE_S)
+        finally:
+            end(process)
 
     def stop(self) -> None:
         """End it where it still runs."""
@@ -58,7 +57,7 @@ class Manager:
             process, self.process = self.process, None
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(DEADLINE_S)
             except subprocess.TimeoutExpired:
                 pass
             end(process)
@@ -66,7 +65,7 @@ class Manager:
     def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """One command on the data directory."""
         command, where = [*COMMAND, *arguments], self._environment()
-        done = subprocess.run(command, capture_output=True, text=True, env=where, timeout=WITHIN_S)
+        done = subprocess.run(command, capture_output=True, text=True, env=where, timeout=DEADLINE_S)
         assert done.returncode == status, done.stderr
         return done
 
@@ -77,7 +76,7 @@ class Manager:
     def page(self, path: str) -> int:
         """The status of a page."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=WITHIN_S) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=DEADLINE_S) as answer:
                 return int(answer.status)
         except urllib.error.HTTPError as error:
             with error:
@@ -85,6 +84,7 @@ class Manager:
 
     @property
     def log(self) -> str:
+        """So far: another thread of the manager writes it, so a line may come after what it tells of."""
         return (self.data.parent / "log").read_text()
 
     def status(self) -> Any:
@@ -103,11 +103,11 @@ class Manager:
             region_name="eu-west-1",
             aws_access_key_id=access,
             aws_secret_access_key=secret,
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20),
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=DEADLINE_S, read_timeout=DEADLINE_S),
         )
 
     def aws(self, *arguments: str, secret: str = SECRET) -> subprocess.CompletedProcess[str]:
         """One call of awscli, which is installed beside the interpreter."""
         keys = environment(AWS_ACCESS_KEY_ID=ACCESS, AWS_SECRET_ACCESS_KEY=secret, AWS_DEFAULT_REGION="eu-west-1")
         command = [str(Path(sys.executable).parent / "aws"), "--endpoint-url", self.url, "--output", "json", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=keys, timeout=WITHIN_S)
+        return subprocess.run(command, capture_output=True, text=True, env=keys, timeout=DEADLINE_S)

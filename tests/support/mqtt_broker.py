@@ -38,7 +38,7 @@ class FakeBroker:
     connections, before it goes by `ends`.
 
     `connections`: what was published on each; `requests`: types and sizes of all other packets.
-    `times`, `came`: when bytes came.
+    `times`, `came`: when bytes came. `served`: the tasks of the connections with a CONNECT.
     """
 
     properties: bytes = b""
@@ -56,6 +56,7 @@ class FakeBroker:
     requests: list[tuple[int, int]] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
     came: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    served: set[asyncio.Task[None] | None] = field(default_factory=set)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
@@ -70,6 +71,7 @@ class FakeBroker:
             self.came.release()
             for kind, flags, body in packets.feed(data):
                 if kind == CONNECT:
+                    self.served.add(asyncio.current_task())
                     self.connections.append(published)
                     length = bytes((len(self.properties),))
                     writer.write(mqtt_packets.packet(CONNACK, bytes((0, self.code)) + length + self.properties))
@@ -128,8 +130,10 @@ def _answer(kind: int, body: bytes, short: bool, denied: bytes | None) -> bytes:
 
 @asynccontextmanager
 async def serving(broker: FakeBroker) -> AsyncIterator[FakeBroker]:
-    """On a port of its own."""
+    """On a port of its own. Afterwards it has read all that was sent, if each client has closed its connection."""
     server = await asyncio.start_server(broker.serve, HOST, 0)
     broker.port = server.sockets[0].getsockname()[1]
     yield broker
     server.close()
+    if broker.served:
+        await asyncio.wait([each for each in broker.served if each])

@@ -17,8 +17,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.demo.brokers.address import BrokerLogin
+from tests.support.arrivals import DEADLINE_S
 
-DEADLINE_S = 20.0
 SESSION_S = 3600
 
 T = TypeVar("T")

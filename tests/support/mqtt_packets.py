@@ -75,19 +75,20 @@ class PacketReader:
     """Bytes in whatever pieces -> packets."""
 
     def __init__(self) -> None:
-        self._data = b""
+        self._data = bytearray()
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    def feed(self, piece: bytes) -> Iterator[tuple[int, int, bytes]]:
         """(type, flags, body) of each packet that is whole."""
-        data, start = self._data + data, 0
+        self._data += piece
+        data, start = self._data, 0
         while (whole := _whole(data, start)) is not None:
             body, end = whole
-            yield data[start] & 0xF0, data[start] & 0x0F, data[body:end]
+            yield data[start] & 0xF0, data[start] & 0x0F, bytes(data[body:end])
             start = end
-        self._data = data[start:]
+        del data[:start]
 
 
-def _whole(data: bytes, start: int) -> tuple[int, int] | None:
+def _whole(data: bytearray, start: int) -> tuple[int, int] | None:
     """Where the body of the packet at `start` begins and ends; None while it is not whole."""
     length = 0
     for place, byte in enumerate(data[start + 1 : start + 5]):

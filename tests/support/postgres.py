@@ -36,6 +36,8 @@ CAPABILITY = "+dac_override"
 IPC_RMID = 0
 PROBE_S = 2
 """The smallest deadline for a connection that libpq takes."""
+INITDB_S = 100.0
+"""It writes a thousand files, and all PostgreSQL tests of a process wait for it once."""
 FAST = {
     "fsync": "off",  # kill -9 loses nothing all the same: only a machine that stops does
     "full_page_writes": "off",
@@ -74,7 +76,7 @@ class Postgres:
             chown(self.data, ACCOUNT)
         initdb = [str(self._programs / "initdb"), "-D", str(self.data), "-U", USER]
         options = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--no-instructions"]
-        done = run([*_as_ordinary_user(), *initdb, *options], capture_output=True, text=True, timeout=DEADLINE_S)
+        done = run([*_as_ordinary_user(), *initdb, *options], capture_output=True, text=True, timeout=INITDB_S)
         assert done.returncode == 0, done.stderr
         self.start()
         return self

@@ -16,7 +16,7 @@ from tests.support.paths import ROOT
 from tests.support.polling import POLL_S
 
 MARK = "STARTED_BY_TESTS"
-GRACE_S = 5.0
+GRACE_S = DEADLINE_S
 """For what was ended, and is not gone yet."""
 
 

@@ -30,6 +30,7 @@ from gateway.provisioning.certificate_authority import NOT_AFTER, CertificateAut
 from gateway.provisioning.cli import app
 from gateway.provisioning.site import Site
 from tests.support import mqtt_packets
+from tests.support.arrivals import DEADLINE_S
 from tests.support.mqtt_client import Client, connected, connecting
 
 HOST = "127.0.0.1"
@@ -143,9 +144,9 @@ class SiteBroker:
         """SIGHUP; return when the files are read. Raises ProcessError where the broker ends of it."""
         before = self.log().count(RELOADED)
         self._child.process.send_signal(signal.SIGHUP)
-        self._child.wait_until(lambda: self.log().count(RELOADED) > before, 10.0, "did not reload")
+        self._child.wait_until(lambda: self.log().count(RELOADED) > before, DEADLINE_S, "did not reload")
         # Its one thread answers nobody meanwhile, and a signal that comes before the end is lost.
-        self._child.wait_until(self._answers, 10.0, "did not answer after a reload")
+        self._child.wait_until(self._answers, DEADLINE_S, "did not answer after a reload")
 
     def board(self, device: str) -> dict[str, Any]:
         """The board file of `fleet/device`."""

@@ -1,16 +1,20 @@
 """Stores of the Edge Manager for tests: a file of SQLite, or a database of PostgreSQL that is the test's own."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy as sa
 
+from gateway.manager.errors import StoreUnavailable
 from gateway.manager.history import decode, unpack_samples
 from gateway.manager.store import Place, Store, Transaction, open_store
 from gateway.manager.store.tables import RECENT_SAMPLES, SAMPLE_CHUNKS
 
 ENGINES = ("sqlite", "postgresql")
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -30,6 +34,22 @@ def sqlite_store(data: Path) -> Iterator[Store]:
 def postgres_store(data: Path, url: str) -> Iterator[Store]:
     with open_place(Place(data, url)) as store:
         yield store
+
+
+def patient(store: Store) -> Store:
+    """The same store, whose `write` tries again where it waited in vain for another process, as the service does:
+    SQLite has no queue, and who waits may be passed by others for longer than it waits."""
+    write = store.write
+
+    def write_again(work: Callable[[Transaction], T]) -> T:
+        while True:
+            try:
+                return write(work)
+            except StoreUnavailable:
+                pass
+
+    store.write = write_again  # type: ignore[method-assign]
+    return store
 
 
 def stored_samples(transaction: Transaction) -> dict[int, list[tuple[float, float]]]:

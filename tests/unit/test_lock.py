@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,9 +49,7 @@ def test_a_process_that_ends_in_time_is_waited_for(tmp_path: Path) -> None:
     first = FolderLock(tmp_path)
     timer = threading.Timer(0.2, first.close)
     timer.start()
-    began = time.monotonic()
-    FolderLock(tmp_path, 10.0).close()
-    assert time.monotonic() - began < 5
+    FolderLock(tmp_path, 3600.0).close()  # and not for the whole hour
     timer.join()
 
 

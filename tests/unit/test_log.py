@@ -42,9 +42,10 @@ def own_configuration() -> Iterator[None]:
     """structlog and logging are configured for the process: restore them after a test."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
+    configured = structlog.get_config()
     yield
     root.handlers[:], root.level = before
-    structlog.reset_defaults()
+    structlog.configure(**configured)
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,10 @@ def free_ports(count: int, host: str = "127.0.0.1") -> tuple[int, ...]:
     raise OSError(f"no {count} free ports on {host} from {ports.start} to {ports.stop - 1}")
 
 
-def both_listeners_answer(at: BrokerAddress) -> bool:
-    """Whether both listeners accept a connection, each with its own version of MQTT."""
-    return speaks_mqtt(at.host, at.gateway_port, MQTT_5) and speaks_mqtt(at.host, at.device_port, MQTT_3_1_1)
+def both_listeners_answer(at: BrokerAddress, timeout: float = 1.0) -> bool:
+    """Whether both listeners accept a connection, each with its own version of MQTT and within `timeout` seconds."""
+    listeners = ((at.gateway_port, MQTT_5), (at.device_port, MQTT_3_1_1))
+    return all(speaks_mqtt(at.host, port, level, timeout=timeout) for port, level in listeners)
 
 
 def _ports(bounds: str) -> range:

@@ -22,6 +22,7 @@ ROOT = "edge"
 RELOADED = "Reloading config."
 RELOAD_TIMEOUT_S = 600.0
 """Mosquitto 2.0 takes 16 s for 30,000 users."""
+SAVE_TIMEOUT_S = 60.0
 
 
 def with_site_lines(conf: str, lines: Mapping[str, str]) -> str:
@@ -105,7 +106,7 @@ class Mosquitto(ManagedBroker):
         database = self._directory / "data" / "mosquitto.db"
         before = _changed_ns(database)
         self._process.process.send_signal(signal.SIGUSR1)
-        self._process.wait_until(lambda: _changed_ns(database) != before, 10.0, "did not save")
+        self._process.wait_until(lambda: _changed_ns(database) != before, SAVE_TIMEOUT_S, "did not save")
 
     def add_reader(self, user: str) -> BrokerLogin:
         self._users.readers.append(user)
@@ -121,7 +122,7 @@ class Mosquitto(ManagedBroker):
     def _reload(self) -> None:
         before = self.log.count(RELOADED)
         self._process.process.send_signal(signal.SIGHUP)
-        self._process.wait_until(lambda: self.log.count(RELOADED) > before, 10.0, "did not reload")
+        self._process.wait_until(lambda: self.log.count(RELOADED) > before, RELOAD_TIMEOUT_S, "did not reload")
         # Its one thread answers nobody until it has read the files, and loses a signal that comes meanwhile.
         answers = partial(both_listeners_answer, self.address)
         self._process.wait_until(answers, RELOAD_TIMEOUT_S, "did not answer after its reload")

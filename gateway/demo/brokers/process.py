@@ -17,6 +17,8 @@ POLL_S = 0.02
 LOG_LINES = 20
 START_TIMEOUT_S = 25.0
 """How long a process may take to become ready."""
+STOP_TIMEOUT_S = 25.0
+"""How long a process may take to end by itself: a broker saves its data."""
 KILL_TIMEOUT_S = 10.0
 """How long the system may take to end a killed process."""
 
@@ -86,7 +88,7 @@ class ManagedProcess:
         if not self.is_running:  # another program answered on its port
             raise ProcessError(f"{self.name} ended with status {self.process.returncode}{self._log_tail()}")
 
-    def stop(self, timeout: float = 10.0) -> None:
+    def stop(self, timeout: float = STOP_TIMEOUT_S) -> None:
         """SIGTERM, and SIGKILL after `timeout` s. Safe to call twice."""
         if self._process is None:
             return

@@ -6,7 +6,7 @@ import ssl
 from collections.abc import Coroutine
 from dataclasses import replace
 
-from gateway.addresses import HAPPY_EYEBALLS_DELAY
+from gateway.addresses import attempt_delay
 from gateway.doctor.checks.connection import ConnectResult, Reachability, TlsFailure, TlsHandshake
 from gateway.doctor.probes.addresses import STEP_TIMEOUT, connect_problem, probe_addresses
 from gateway.errors import BrokerError, BrokerRefused
@@ -46,7 +46,7 @@ async def connect_tcp_tls(endpoint: BrokerEndpoint) -> Reachability:
 async def _handshake(host: str, port: int, tls: ssl.SSLContext) -> TlsHandshake | TlsFailure:
     try:
         async with asyncio.timeout(STEP_TIMEOUT):
-            _, writer = await asyncio.open_connection(host, port, ssl=tls, happy_eyeballs_delay=HAPPY_EYEBALLS_DELAY)
+            _, writer = await asyncio.open_connection(host, port, ssl=tls, happy_eyeballs_delay=attempt_delay(host))
     except ssl.SSLCertVerificationError as error:
         return TlsFailure(error.verify_code, error.verify_message)
     except (OSError, TimeoutError) as error:

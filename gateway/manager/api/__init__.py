@@ -7,6 +7,7 @@ from gateway.manager.api.deployments import (
     POLICIES,
     DeviceDeployment,
     ModelDefinition,
+    fall_back,
     in_force,
     is_deployed,
     undo_definitions,

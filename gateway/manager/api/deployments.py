@@ -3,9 +3,12 @@
 The rule: a definition is in force until a newer deployment of the same device names its model handle. A deployment is
 in force while one of its definitions is, and shows only those. An undeployment is a deployment whose definition has the
 state UNDEPLOY. It stays in force until the handle is deployed again, so that a device that slept gets it too.
+
+A deployment is halted where it was aborted, stopped or undone. It stays in force where it is, but is never in force
+again once a newer one replaced it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,10 +75,28 @@ def is_deployed(history: Iterable[DeviceDeployment], handle: str) -> bool:
     )
 
 
-def undo_definitions(history: Iterable[DeviceDeployment], name: str) -> tuple[ModelDefinition, ...]:
-    """What undoes the deployment `name`: for each of its handles in force the definition before it, or UNDEPLOY."""
-    known = list(history)
-    others = in_force(each for each in known if each.name != name)
+def fall_back(
+    history: Iterable[DeviceDeployment], before: Iterable[DeviceDeployment], halted: Collection[str]
+) -> list[DeviceDeployment]:
+    """The deployments in force once a newer one was taken back, which is not in `history` any more.
+
+    `before`: what was in force with it; `halted`: names. Of a halted one, only what was in force then.
+    """
+    shown = {each.name: each for each in before}
+    known = (shown.get(each.name) if each.name in halted else each for each in history)
+    return in_force(each for each in known if each is not None)
+
+
+def undo_definitions(
+    history: Iterable[DeviceDeployment], name: str, ended: Collection[str], succeeded: Collection[str]
+) -> tuple[ModelDefinition, ...]:
+    """What undoes the deployment `name`: for each of its handles in force the newest that succeeded, or UNDEPLOY.
+
+    `ended`: names of those that are halted and in force no more; `succeeded`: of those that the device reported as
+    SUCCESS, and that are not halted.
+    """
+    known = [each for each in history if each.name == name or each.name not in ended]
+    others = in_force(each for each in known if each.name != name and each.name in succeeded)
     before = {definition.handle: definition for each in others for definition in each.definitions}
     handles = [definition.handle for each in in_force(known) if each.name == name for definition in each.definitions]
     return tuple(before.get(handle, ModelDefinition(handle, "UNDEPLOY")) for handle in handles)

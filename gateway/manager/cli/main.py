@@ -24,7 +24,7 @@ from gateway.manager.cli.options import (
 from gateway.manager.errors import ManagerError
 from gateway.manager.place import DEFAULT_DATA, Place
 
-REGISTERED_AT_ONCE = 5000
+REGISTERED_AT_ONCE = 1000
 """Devices of one transaction: calls of devices come between two."""
 SHOWN = 50
 """Devices that `status` shows on a terminal."""

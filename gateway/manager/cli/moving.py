@@ -12,7 +12,7 @@ from gateway.manager.cli.options import DatabaseOption, DataOption
 from gateway.manager.place import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
-    from gateway.manager.store.moving import Backup
+    from gateway.manager.store.archive import Backup
 
 app = typer.Typer()
 

@@ -11,6 +11,26 @@ from gateway.manager.history.buckets import (
     series,
 )
 from gateway.manager.history.chunks import FULL, SPAN, Chunk, decode, encode, merge, new_points
-from gateway.manager.history.compaction import Batch, Compacted, HourKey, RecentRow, SpanKey, compact, gather
+from gateway.manager.history.compaction import (
+    Batch,
+    Compacted,
+    HourKey,
+    RecentRow,
+    SpanKey,
+    compact,
+    gather,
+    hour_totals,
+)
 from gateway.manager.history.retention import Kept, kept
-from gateway.manager.history.samples import DAY, HOUR, MINUTE, SECOND, MetricSample, pack_samples, unpack_samples
+from gateway.manager.history.samples import (
+    DAY,
+    HOUR,
+    MINUTE,
+    SECOND,
+    MetricSample,
+    distinct_samples,
+    pack_samples,
+    sample_columns,
+    split_samples,
+    unpack_samples,
+)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from gateway.manager.history.aggregates import Aggregate, Point, aggregate, by_period, combined
+from gateway.manager.history.aggregates import Aggregate, Point, aggregate, by_period, combined, of_values
 from gateway.manager.history.chunks import SPAN, Chunk, merge
-from gateway.manager.history.samples import HOUR, unpack_samples
+from gateway.manager.history.samples import HOUR, sample_columns, unpack_samples
 
 RecentRow = tuple[int, bytes, int]
 """Device, blob of samples, fleet of the device."""
@@ -87,3 +87,18 @@ def compact(batch: Batch, parts: Mapping[SpanKey, Sequence[Chunk]]) -> Compacted
             hours[at] = combined(hours[at], added) if at in hours else added
         samples += len(new)
     return Compacted(written, hours, samples)
+
+
+def hour_totals(blob: bytes) -> dict[tuple[int, int], Aggregate]:
+    """Samples, one at least, as `pack_samples` writes them -> (metric, start of an hour), what the metric has in it."""
+    metrics, times, values = sample_columns(blob)
+    hour, last = min(times) // HOUR, max(times) // HOUR
+    if hour == last:  # what waits is young: no pair for each sample
+        in_hour: defaultdict[int, list[float]] = defaultdict(list)
+        for metric, value in zip(metrics, values, strict=True):
+            in_hour[metric].append(value)
+        return {(metric, hour * HOUR): of_values(each) for metric, each in in_hour.items()}
+    by_hour: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
+    for metric, at, value in zip(metrics, times, values, strict=True):
+        by_hour[metric, at // HOUR].append(value)
+    return {(metric, hour * HOUR): of_values(each) for (metric, hour), each in by_hour.items()}

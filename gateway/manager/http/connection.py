@@ -68,7 +68,7 @@ class HttpConnection(asyncio.BufferedProtocol):
     # Called by the server
 
     def expire(self, now: float) -> None:
-        """Ends the connection that has been in one state for too long."""
+        """Ends the connection that has been in one state for too long. `now`: in seconds, by any clock."""
         unread = self._transport.get_write_buffer_size()
         state = (Waiting.READER if unread else self._waiting(), self._parser.progress + self._progress, unread)
         if state != self._seen:

@@ -28,7 +28,7 @@ class Waiting(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Times in seconds; each may be exceeded by twice `interval`. `max_body` in bytes."""
+    """Times in seconds in which the server works; each may be exceeded by twice `interval`. `max_body` in bytes."""
 
     connections: int = 4096
     max_body: int = 4 * 1024 * 1024

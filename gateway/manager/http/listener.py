@@ -1,6 +1,7 @@
 """Listens, admits connections, and looks at them: one that has been in a state for too long is ended.
 
-Time is not read for a request. Once in `Limits.interval` each connection is asked for its state.
+Time is not read for a request. Once in `Limits.interval` each connection is asked for its state. Where the event loop
+stood still, that time is no client's: what came meanwhile was not read.
 """
 
 import asyncio
@@ -42,11 +43,13 @@ class ManagerServer:
         self._next_busy_log = float("-inf")
         self._server: asyncio.Server | None = None
         self._look: asyncio.TimerHandle | None = None
+        self._looked = self._served = 0.0
 
     async def start(self, host: str, port: int) -> int:
         """The port; 0 takes a free one. Raises OSError, or UnicodeError if `host` cannot be a host name."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: HttpConnection(self), host, port, backlog=BACKLOG)
+        self._looked = loop.time()
         self._look = loop.call_later(self.limits.interval, self._look_at_all)
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -93,5 +96,7 @@ class ManagerServer:
         loop = asyncio.get_running_loop()
         self._look = loop.call_later(self.limits.interval, self._look_at_all)
         now = loop.time()
+        self._served += min(now - self._looked, 2 * self.limits.interval)
+        self._looked = now
         for connection in list(self.connections):
-            connection.expire(now)
+            connection.expire(self._served)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from gateway.manager.api import DeviceDeployment, to_us
+from gateway.manager.api import DeviceDeployment, MetricKey, ModelTimes, Sample, to_us
 from gateway.manager.reports.forms import (
     DeviceReport,
     LivenessReport,
@@ -19,8 +19,9 @@ from gateway.manager.reports.forms import (
     ResultReport,
     deployment_report,
 )
-from gateway.manager.store import Store, Transaction, bulk
+from gateway.manager.store import Store, Transaction, bulk, reported
 from gateway.manager.store.heartbeats import state_from
+from gateway.manager.store.names import read_keys
 from gateway.manager.store.paging import device_page
 from gateway.manager.store.tables import DEVICE_LOG, DEVICE_STATES, DEVICES, FLEETS
 
@@ -119,7 +120,7 @@ def _select_devices(now: float, state: str | None) -> sa.Select[Any]:
     states = DEVICE_STATES.c
     select = sa.select(
         *(DEVICES.c.id, FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered, states.agent_version, states.accepted),
-        *(states.newest, states.announced, states.seconds, states.announced_at, states.heartbeats),
+        *(states.newest, states.announced, states.seconds, states.announced_at, states.heartbeats, states.reported),
     ).select_from(DEVICES.join(FLEETS).join(DEVICE_STATES, states.device == DEVICES.c.id))
     if state is None:
         return select
@@ -130,10 +131,12 @@ def _select_devices(now: float, state: str | None) -> sa.Select[Any]:
 def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float) -> list[DeviceReport]:
     ids = [row[0] for row in rows]
     connection = transaction.connection
-    metrics, models, results = _metrics(connection, ids), _models(connection, ids), _results(connection, ids)
+    newest = {row[0]: reported.unpack(row[-1]) for row in rows}
+    names = read_keys(connection, {metric for each in newest.values() for metric in each.metrics})
+    results = _results(connection, ids)
     in_force = transaction.deployments_in_force(ids)
     reports = []
-    for number, fleet, device, registered, *columns in rows:
+    for number, fleet, device, registered, *columns, _ in rows:
         state = state_from(*columns)
         liveness = state.liveness(now)
         reports.append(
@@ -147,8 +150,8 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
                 liveness=LivenessReport(
                     state=liveness.state, since=liveness.since, until=liveness.until, seconds=liveness.seconds
                 ),
-                metrics=metrics[number],
-                models=models[number],
+                metrics=[_metric(names[metric], each) for metric, each in sorted(newest[number].metrics.items())],
+                models=[_model(*each) for each in sorted(newest[number].models.items())],
                 deployments=[deployment_report(each) for each in in_force[number]],
                 results=results[number],
             )
@@ -156,41 +159,30 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
     return reports
 
 
-def _of_devices(
-    connection: sa.Connection, ids: Collection[int], columns: str, rest: str, report: Callable[..., T]
-) -> dict[int, list[T]]:
-    """Device -> what `report` makes of the other columns of its rows."""
-    found: dict[int, list[T]] = {device: [] for device in ids}
-    is_one, parameters = bulk.numbers(connection, ids)
-    select = f"SELECT device, {columns} {rest.format(is_one=is_one)}"
-    for device, *row in connection.exec_driver_sql(select, parameters):
-        found[device].append(report(*row))
-    return found
+def _metric(key: MetricKey, sample: Sample) -> MetricReport:
+    return MetricReport(
+        model=key.model,
+        version=key.version,
+        dimension=key.dimension,
+        name=key.name,
+        value=sample.value,
+        at=sample.at,
+    )
 
 
-def _metrics(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[MetricReport]]:
-    columns = "model, version, dimension, name, value, at"
-    rest = "FROM latest JOIN metric_names ON id = metric WHERE device {is_one} ORDER BY device, metric"
-
-    def report(model: str, version: str, dimension: str, name: str, value: float, at: float) -> MetricReport:
-        return MetricReport(model=model, version=version, dimension=dimension, name=name, value=value, at=at)
-
-    return _of_devices(connection, ids, columns, rest, report)
-
-
-def _models(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[ModelTimesReport]]:
-    rest = "FROM models WHERE device {is_one} ORDER BY device, name, version"
-
-    def report(name: str, version: str, sample: float | None, inference: float | None) -> ModelTimesReport:
-        return ModelTimesReport(name=name, version=version, latest_sample=sample, latest_inference=inference)
-
-    return _of_devices(connection, ids, "name, version, sample, inference", rest, report)
+def _model(model: reported.ModelId, times: ModelTimes) -> ModelTimesReport:
+    name, version = model
+    return ModelTimesReport(name=name, version=version, latest_sample=times.sample, latest_inference=times.inference)
 
 
 def _results(connection: sa.Connection, ids: Collection[int]) -> dict[int, list[ResultReport]]:
-    rest = "FROM results WHERE device {is_one} ORDER BY device, received, deployment"
-
-    def report(deployment: str, result: str, received: float, told: int) -> ResultReport:
-        return ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)
-
-    return _of_devices(connection, ids, "deployment, result, received, told", rest, report)
+    found: dict[int, list[ResultReport]] = {device: [] for device in ids}
+    is_one, parameters = bulk.numbers(connection, ids)
+    select = (
+        "SELECT device, deployment, result, received, told FROM results"
+        f" WHERE device {is_one} ORDER BY device, received, deployment"
+    )
+    for device, deployment, result, received, told in connection.exec_driver_sql(select, parameters):
+        report = ResultReport(deployment=deployment, result=json.loads(result), received=received, told=told)
+        found[device].append(report)
+    return found

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from gateway.manager.reports.forms import FleetReport, ModelCount
-from gateway.manager.store import Store
+from gateway.manager.store import Store, bulk
 from gateway.manager.store.tables import FLEET_STATES, FLEETS
 from gateway.manager.store.totals import NEWEST_MODELS
 
@@ -27,7 +27,9 @@ def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetRe
         report = reports.setdefault(number, FleetReport(fleet=name, devices=0, states={}, models=[]))
         report["states"][state] = devices
         report["devices"] += devices
-    for number, name, version, devices in connection.exec_driver_sql(f"{NEWEST_MODELS} ORDER BY fleet, name, version"):
-        if number in reports:
-            reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))
+    is_one, parameters = bulk.numbers(connection, reports)
+    newest = NEWEST_MODELS.format(fleet=f"devices.fleet {is_one}")
+    ordered = f"{newest} ORDER BY fleet, name, version"
+    for number, name, version, devices in connection.exec_driver_sql(ordered, parameters):
+        reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))
     return list(reports.values())

@@ -3,7 +3,7 @@
 from typing import Any, TypedDict
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition
-from gateway.manager.rollouts import PENDING, Rollout, RolloutDeviceState
+from gateway.manager.rollouts import PENDING, REPLACED, Rollout, RolloutDeviceState
 
 
 class MetricReport(TypedDict):
@@ -147,7 +147,7 @@ def rollout_report(rollout: Rollout) -> RolloutReport:
         failed=progress.count(RolloutDeviceState.FAILED),
         pending=progress.count(*PENDING),
         waiting=progress.count(RolloutDeviceState.WAITING),
-        superseded=progress.count(RolloutDeviceState.SUPERSEDED),
+        superseded=progress.count(*REPLACED),
         withdrawn=progress.count(RolloutDeviceState.WITHDRAWN),
         definitions=[definition_report(each) for each in rollout.definitions],
     )

@@ -8,12 +8,19 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from gateway.manager.api import POLICIES, ModelDefinition, is_deployed, undo_definitions
+from gateway.manager.api import POLICIES, ModelDefinition, is_deployed
 from gateway.manager.errors import ManagerError
-from gateway.manager.rollouts.decisions import AT_ONCE, OPEN, RolloutRules, RolloutState, select_share
+from gateway.manager.rollouts.decisions import (
+    AT_ONCE,
+    OPEN,
+    RolloutDeviceState,
+    RolloutRules,
+    RolloutState,
+    select_share,
+)
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import RolloutRepository, parts
-from gateway.manager.rollouts.runner import RolloutRunner
+from gateway.manager.rollouts.runner import RolloutRunner, undo_definitions_of
 from gateway.manager.store import ObjectStore, Store, Transaction, check_readable
 
 ALL = Fraction(1)
@@ -170,33 +177,45 @@ def undeploy(
 
 
 def undo(store: Store, fleet: str, name: str, *, now: float) -> Rollout | None:
-    """Undoes a deployment: it ends, and each device that has it gets what it had before, by a new rollout.
+    """Undoes a deployment: it ends, and each device that has it gets by a new rollout what it had before.
 
-    Where no device has it, or a newer one superseded it everywhere, it only ends. None: it has ended, and no device has
-    it. Raises ManagerError where there is none.
+    That is the newest that it reported as SUCCESS and that is not halted, else the undeployment. Where no device has
+    it, or a newer one superseded it everywhere, it only ends. None: it has ended, and no device has it. Raises
+    ManagerError, and changes nothing, where there is none, or another rollout would later replace what it gives.
     """
     rollout_id, runner = require_rollout(store, fleet, name), RolloutRunner(store)
-    is_open = runner.read(rollout_id).progress.state in OPEN
-    if is_open:
-        runner.set_state(rollout_id, RolloutState.ABORTED, now)
-    rollout = runner.run_due_steps(rollout_id, now)
-    device_ids = store.read(lambda transaction: RolloutRepository(transaction).reached_devices(rollout_id))
-    if not _is_anywhere(store, device_ids, name):
+    rollout = runner.read(rollout_id)
+    is_open = rollout.progress.state in OPEN
+    if not is_open:
+        runner.run_due_steps(rollout_id, now)
+    device_ids = _devices_to_undo(store, rollout)
+    if is_open and not device_ids:
+        rollout = runner.set_state(rollout_id, RolloutState.ABORTED, now)
+        device_ids = _devices_to_undo(store, rollout)  # one may have fetched it meanwhile
+    if not device_ids:
         return rollout if is_open else None
     handles = tuple(ModelDefinition(each.handle, "UNDEPLOY") for each in rollout.definitions)
     stem = f"{rollout.definitions[0].handle}-undo"
     new = NewRollout(fleet, None, stem, rollout.policy, handles, undoes=name)
-    return runner.start(new, lambda _: device_ids, now)
+    undo_id = runner.create(new, lambda _: device_ids, now)
+    runner.run_due_steps(rollout_id, now)
+    return runner.run_due_steps(undo_id, now)
 
 
-def _is_anywhere(store: Store, device_ids: Sequence[int], name: str) -> bool:
-    """Whether the deployment of that name is in force on one of the devices, so that there is something to undo."""
+def _devices_to_undo(store: Store, rollout: Rollout) -> list[int]:
+    """The devices that have the deployment or may still fetch it, in their order; none where no device has it."""
 
-    def found(transaction: Transaction) -> bool:
-        histories = (transaction.history(part) for part in parts(device_ids))
-        return any(undo_definitions(known, name) for part in histories for known in part.values())
+    def read(transaction: Transaction) -> list[int]:
+        rollouts = RolloutRepository(transaction)
+        states = rollouts.reached_devices(rollout.id)
+        has_it = set()
+        for part in parts(list(states)):
+            found = undo_definitions_of(rollouts, part, rollout.name)
+            has_it |= {device for device, definitions in found.items() if definitions}
+        superseded = RolloutDeviceState.SUPERSEDED
+        return [each for each in states if each in has_it or states[each] is not superseded] if has_it else []
 
-    return store.read(found)
+    return store.read(read)
 
 
 def set_state(store: Store, fleet: str, name: str, state: RolloutState, *, now: float) -> Rollout:

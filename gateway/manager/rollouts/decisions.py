@@ -37,7 +37,9 @@ class RolloutDeviceState(StrEnum):
     SUCCEEDED = auto()
     FAILED = auto()
     SUPERSEDED = auto()
-    """A newer deployment replaced it before the device reported a result."""
+    """A newer deployment replaced it after the device fetched it, before the device reported a result."""
+    SKIPPED = auto()
+    """A newer deployment replaced it before the device fetched it, or there was nothing to give."""
     WITHDRAWN = auto()
     """It was assigned and not fetched when the rollout was stopped or aborted."""
 
@@ -45,6 +47,7 @@ class RolloutDeviceState(StrEnum):
 OPEN = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 HALTED = frozenset({RolloutState.STOPPED, RolloutState.ABORTED})
 PENDING = (RolloutDeviceState.ASSIGNED, RolloutDeviceState.FETCHED)
+REPLACED = (RolloutDeviceState.SUPERSEDED, RolloutDeviceState.SKIPPED)
 RESULTS = {"SUCCESS": RolloutDeviceState.SUCCEEDED, "FAIL": RolloutDeviceState.FAILED}
 """DeploymentStatus -> the state of the device. Any other status changes nothing."""
 
@@ -80,12 +83,16 @@ AT_ONCE = RolloutRules()
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a rollout has come. `stage` counts from 0 and started at `since` (Unix seconds)."""
+    """How far a rollout has come. `stage` counts from 0.
+
+    `lasted`: for how many seconds the stage has lasted, as they were counted until `counted` (Unix seconds).
+    """
 
     rules: RolloutRules
     state: RolloutState
     stage: int
-    since: float
+    lasted: float
+    counted: float
     devices: Mapping[RolloutDeviceState, int]
 
     def count(self, *states: RolloutDeviceState) -> int:
@@ -124,11 +131,11 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Withdraw it from the devices that have not fetched it."""
+class TakeBack:
+    """From the devices that have not fetched it: until it goes on where it is paused, else for good."""
 
 
-Step: TypeAlias = AssignNext | StartStage | Finish | Withdraw | None
+Step: TypeAlias = AssignNext | StartStage | Finish | TakeBack | None
 
 
 def rollout_order(name: str, devices: Iterable[str]) -> list[str]:
@@ -144,19 +151,31 @@ def select_share(name: str, devices: Mapping[str, int], share: Fraction) -> list
     return [devices[device] for device in rollout_order(name, devices)[: ceil(share * len(devices))]]
 
 
-def next_step(progress: Progress, now: float) -> Step:
-    """The one next step at `now` (Unix seconds); None: nothing to do until a result comes or time passes."""
+def next_step(progress: Progress) -> Step:
+    """The one next step; None: nothing to do until a result comes or time is counted."""
+    take_back = TakeBack() if progress.count(RolloutDeviceState.ASSIGNED) else None
     if progress.state not in OPEN:
-        return Withdraw() if progress.state in HALTED and progress.count(RolloutDeviceState.ASSIGNED) else None
+        return take_back if progress.state in HALTED else None
     reason = _stop_reason(progress)
     if reason is not None:
         return Finish(RolloutState.STOPPED, reason)
     if progress.state is RolloutState.PAUSED:
-        return None
+        return take_back
     missing = progress.stage_size(progress.stage) - progress.reached
     if missing > 0:
         return AssignNext(missing)
-    return _end_of_stage(progress, now)
+    return _end_of_stage(progress)
+
+
+def count_time(progress: Progress, now: float, passed: float) -> float | None:
+    """For how long the stage has lasted at `now` (Unix seconds); None: it waits for no time.
+
+    `passed`: seconds that passed by a clock which nobody sets, since who asks asked last. So a clock that jumps ahead
+    counts as no more than that, and one that is set back as nothing.
+    """
+    if progress.state not in OPEN or progress.lasted >= progress.rules.stages[progress.stage].wait:
+        return None
+    return progress.lasted + min(max(now - progress.counted, 0.0), passed)
 
 
 def _stop_reason(progress: Progress) -> str | None:
@@ -172,10 +191,16 @@ def _stop_reason(progress: Progress) -> str | None:
     return f"{failed} of {results} results are FAIL, more than {float(limit * 100):g}%"
 
 
-def _end_of_stage(progress: Progress, now: float) -> Step:
+def _end_of_stage(progress: Progress) -> Step:
+    pending = progress.count(*PENDING)
     if progress.stage == len(progress.rules.stages) - 1:
-        return None if progress.count(*PENDING) else Finish(RolloutState.COMPLETED)
+        return None if pending else Finish(RolloutState.COMPLETED)
     stage = progress.rules.stages[progress.stage]
-    required = stage.min_success * (progress.reached - progress.count(RolloutDeviceState.SUPERSEDED))
-    enough = progress.count(RolloutDeviceState.SUCCEEDED) >= required
-    return StartStage(progress.stage + 1) if enough and now >= progress.since + stage.wait else None
+    succeeded, counted = progress.count(RolloutDeviceState.SUCCEEDED), progress.reached - progress.count(*REPLACED)
+    required = stage.min_success * counted
+    if succeeded + pending < required:
+        needed = f"{float(stage.min_success * 100):g}% must succeed before stage {progress.stage + 2}"
+        return Finish(
+            RolloutState.STOPPED, f"{counted - succeeded - pending} of {counted} devices failed, and {needed}"
+        )
+    return StartStage(progress.stage + 1) if succeeded >= required and progress.lasted >= stage.wait else None

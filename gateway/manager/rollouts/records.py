@@ -50,7 +50,7 @@ class NewRollout:
 
 def rollout_from(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) -> Rollout:
     """`row`: the columns of `repository`'s select; `devices`: how many are in each state."""
-    rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since = row
+    rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, lasted, counted = row
     return Rollout(
         id=rollout_id,
         fleet=fleet,
@@ -60,7 +60,7 @@ def rollout_from(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) 
         created=created,
         undoes=undoes,
         reason=reason,
-        progress=Progress(rules_from_json(rules), RolloutState(state), stage, since, devices),
+        progress=Progress(rules_from_json(rules), RolloutState(state), stage, lasted, counted, devices),
     )
 
 

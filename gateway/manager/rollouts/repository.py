@@ -7,14 +7,13 @@
 import json
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
 from gateway.manager.errors import ManagerError
-from gateway.manager.rollouts import decisions
-from gateway.manager.rollouts.decisions import OPEN, RolloutDeviceState
+from gateway.manager.rollouts.decisions import HALTED, OPEN, RolloutDeviceState, RolloutState
 from gateway.manager.rollouts.records import NewRollout, Rollout, rollout_from, rules_to_json
 from gateway.manager.store import Transaction, bulk
 from gateway.manager.store.tables import DEVICES, FLEETS, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
@@ -23,19 +22,36 @@ _SELECT = sa.select(
     ROLLOUTS.c.id,
     FLEETS.c.name,
     *(ROLLOUTS.c.name, ROLLOUTS.c.policy, ROLLOUTS.c.definitions, ROLLOUTS.c.created, ROLLOUTS.c.rules),
-    *(ROLLOUTS.c.undoes, ROLLOUTS.c.state, ROLLOUTS.c.reason, ROLLOUTS.c.stage, ROLLOUTS.c.since),
+    *(ROLLOUTS.c.undoes, ROLLOUTS.c.state, ROLLOUTS.c.reason),
+    *(ROLLOUTS.c.stage, ROLLOUTS.c.lasted, ROLLOUTS.c.counted),
 ).join_from(ROLLOUTS, FLEETS)
 
 _PREPARED = "preparing"
 _PUBLISHED = ROLLOUTS.c.state != _PREPARED
 """A rollout of many devices is written in several transactions, so that calls go on. Where the process ends before the
 last one, nobody finds it, and the service deletes it later."""
+_undo = ROLLOUTS.alias()
+_HALTED = ROLLOUTS.c.state.in_(HALTED) | sa.tuple_(ROLLOUTS.c.fleet, ROLLOUTS.c.name).in_(
+    sa.select(_undo.c.fleet, _undo.c.undoes).where(_undo.c.undoes.is_not(None), _undo.c.state != _PREPARED)
+)
+"""Aborted, stopped or undone."""
 PART = 2000
 """Devices of one statement."""
 
 T = TypeVar("T")
 Moves: TypeAlias = dict[tuple[int, int], tuple[RolloutDeviceState, RolloutDeviceState]]
 """(device, rollout) -> the device's state in it before, and after."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """A deployment that a device has not fetched."""
+
+    device: int
+    rollout: int
+    name: str
+    paused: bool
+    halted: bool
 
 
 class RolloutRepository:
@@ -62,7 +78,7 @@ class RolloutRepository:
                 "rules": rules_to_json(new.rules),
                 "undoes": new.undoes,
                 "state": _PREPARED,
-                "since": now,
+                "counted": now,
             },
         ).scalar_one()
         name = new.name or f"{new.stem[:50]}-{rollout_id}"
@@ -83,12 +99,15 @@ class RolloutRepository:
         """Makes it one that everybody finds. Raises ManagerError where another one got the name meanwhile.
 
         Also where a rollout that still has devices to reach has a handle of this one: it would later replace the newer
-        file with the older one.
+        file with the older one. The one that it undoes, if it is open, is aborted.
         """
         fleet = self._lock_fleet(new.fleet)
         self.require_unused(new.fleet, name)
-        self._check_others(rollout_id, fleet, new)
-        self.update(rollout_id, state=decisions.RolloutState.RUNNING)
+        undone = None if new.undoes is None else self.find(new.fleet, new.undoes)
+        self._check_others(rollout_id, undone, fleet, new)
+        is_open = (ROLLOUTS.c.id == undone) & ROLLOUTS.c.state.in_(OPEN)
+        self.connection.execute(sa.update(ROLLOUTS).where(is_open).values(state=RolloutState.ABORTED))
+        self.update(rollout_id, state=RolloutState.RUNNING)
 
     def discard(self, rollout_id: int) -> bool:
         """Deletes a part of a rollout that is not published; False: it is gone."""
@@ -113,9 +132,11 @@ class RolloutRepository:
             raise ManagerError(f"fleet {fleet} has no device: `manager devices` lists all")
         return found
 
-    def _check_others(self, rollout_id: int, fleet: int, new: NewRollout) -> None:
+    def _check_others(self, rollout_id: int, undone: int | None, fleet: int, new: NewRollout) -> None:
         handles = {each.handle for each in new.definitions}
-        others = (ROLLOUTS.c.fleet == fleet) & ROLLOUTS.c.state.in_(OPEN) & (ROLLOUTS.c.id != rollout_id)
+        others = (
+            (ROLLOUTS.c.fleet == fleet) & ROLLOUTS.c.state.in_(OPEN) & ROLLOUTS.c.id.not_in([rollout_id, undone or 0])
+        )
         theirs, ours = ROLLOUT_DEVICES.alias(), ROLLOUT_DEVICES.alias()
         for other in self._rollouts(others):
             shared = sorted(handles & {each.handle for each in other.definitions})
@@ -160,13 +181,17 @@ class RolloutRepository:
         assigned = sa.select(ROLLOUT_COUNTS.c.rollout).where(
             ROLLOUT_COUNTS.c.state == RolloutDeviceState.ASSIGNED, ROLLOUT_COUNTS.c.devices > 0
         )
-        halted = ROLLOUTS.c.state.in_(decisions.HALTED) & ROLLOUTS.c.id.in_(assigned)
+        halted = ROLLOUTS.c.state.in_(HALTED) & ROLLOUTS.c.id.in_(assigned)
         return self._rollouts(ROLLOUTS.c.state.in_(OPEN) | halted)
 
-    def reached_devices(self, rollout_id: int) -> list[int]:
-        """The devices that have it or may fetch it, and those with a result, in the order of the rollout."""
-        states = (*decisions.PENDING, *decisions.RESULTS.values())
-        return self._in_state(rollout_id, states, None)
+    def reached_devices(self, rollout_id: int) -> dict[int, RolloutDeviceState]:
+        """The devices that have it or may fetch it, or had it, and their states, in the order of the rollout."""
+        without = (RolloutDeviceState.WAITING, RolloutDeviceState.SKIPPED, RolloutDeviceState.WITHDRAWN)
+        select = sa.select(ROLLOUT_DEVICES.c.device, ROLLOUT_DEVICES.c.state).where(
+            ROLLOUT_DEVICES.c.rollout == rollout_id, ROLLOUT_DEVICES.c.state.not_in(without)
+        )
+        found = self.connection.execute(select.order_by(ROLLOUT_DEVICES.c.place))
+        return {device: RolloutDeviceState(state) for device, state in found}
 
     def next_devices(self, rollout_id: int, state: RolloutDeviceState, count: int) -> list[int]:
         """The first `count` devices in that state. They are locked; it is fewer where another one was quicker."""
@@ -208,14 +233,26 @@ class RolloutRepository:
         found = self.connection.execute(select)
         return {(device, name): (rollout, RolloutDeviceState(state)) for device, name, rollout, state in found}
 
-    def not_fetched(self, device_ids: Collection[int]) -> list[tuple[int, int, str]]:
-        """(device, rollout, its name): what is assigned to these devices and was not fetched."""
-        select = sa.select(ROLLOUT_DEVICES.c.device, ROLLOUTS.c.id, ROLLOUTS.c.name).join_from(
-            ROLLOUT_DEVICES, ROLLOUTS
-        )
-        devices = bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids)
-        rows = self.connection.execute(select.where(devices, ROLLOUT_DEVICES.c.state == RolloutDeviceState.ASSIGNED))
-        return [(device, rollout, name) for device, rollout, name in rows]
+    def halted(self, device_ids: Collection[int]) -> dict[int, set[str]]:
+        """Device -> the names of its deployments that were aborted, stopped or undone."""
+        select = sa.select(ROLLOUT_DEVICES.c.device, ROLLOUTS.c.name).join_from(ROLLOUT_DEVICES, ROLLOUTS)
+        names: dict[int, set[str]] = {device: set() for device in device_ids}
+        is_one = bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids)
+        for device, name in self.connection.execute(select.where(is_one, _HALTED)):
+            names[device].add(name)
+        return names
+
+    def not_fetched(self, device_ids: Collection[int]) -> list[Assigned]:
+        """What is assigned to these devices and was not fetched, in the order of the rollouts."""
+        select = sa.select(
+            *(ROLLOUT_DEVICES.c.device, ROLLOUTS.c.id, ROLLOUTS.c.name),
+            *(ROLLOUTS.c.state == RolloutState.PAUSED, _HALTED),
+        ).join_from(ROLLOUT_DEVICES, ROLLOUTS)
+        is_one = bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids)
+        is_assigned = ROLLOUT_DEVICES.c.state == RolloutDeviceState.ASSIGNED
+        return [
+            Assigned(*row) for row in self.connection.execute(select.where(is_one, is_assigned).order_by(ROLLOUTS.c.id))
+        ]
 
     def move(self, moves: Moves) -> None:
         """Sets the states of devices that are locked, and changes the counts: the last change of a transaction."""

@@ -25,18 +25,32 @@ PAUSE = 0.025
 """Seconds after a transaction of a series, on SQLite: another process that waits looks only so often for its turn."""
 PREPARATION = 3600.0
 """Seconds within which a rollout, of however many devices, is published."""
+COUNT_INTERVAL = 5.0
+"""Seconds between two counts of the time for which a stage lasts; where the process ends, so much is not counted."""
 
 T = TypeVar("T")
 
 _WITHOUT_IT = (RolloutDeviceState.WAITING, RolloutDeviceState.WITHDRAWN)
 """A result changes nothing where the device does not have the deployment."""
+_IN_PLACE = {
+    RolloutDeviceState.SUPERSEDED: RolloutDeviceState.FETCHED,
+    RolloutDeviceState.SKIPPED: RolloutDeviceState.ASSIGNED,
+}
+"""The state of a device that has a deployment again, since a newer one was taken back."""
+_REPLACED = {after: before for before, after in _IN_PLACE.items()}
 
 
 class RolloutRunner:
-    """The rollouts of an open store. Times are Unix seconds. Raises StoreUnavailable."""
+    """The rollouts of an open store. Times are Unix seconds. Raises StoreUnavailable.
 
-    def __init__(self, store: Store) -> None:
+    `steady`: a clock in seconds that nobody sets.
+    """
+
+    def __init__(self, store: Store, steady: Callable[[], float] = time.monotonic) -> None:
         self.store = store
+        self._steady = steady
+        self._counted: dict[int, float] = {}
+        """Rollout -> when its time was counted last, by `steady`."""
 
     def on_results(
         self, transaction: Transaction, results: Mapping[tuple[int, str], ReportedResult], now: float
@@ -61,16 +75,27 @@ class RolloutRunner:
     def on_fetched(self, transaction: Transaction, plans: Mapping[int, int], now: float) -> set[int]:
         """GetDeployments is about to return these plans (device -> its number), which were read before.
 
-        What is in them is fetched then, and never withdrawn. Returns the devices whose plan has changed since: nothing
-        is marked for them, and their answer must be read again.
+        What is in them is fetched then, and never withdrawn. What is paused or halted is not fetched any more: it is
+        taken back. Returns the devices whose plan has changed: nothing is marked for them, and their answer must be
+        read again.
         """
-        current = transaction.mark_fetched(plans)
+        transaction.lock_devices(plans)
         rollouts = RolloutRepository(transaction)
-        fetched = rollouts.not_fetched(current)
-        if fetched:
-            transaction.log([plan_entry(device, now, PlanChange.FETCHED, name) for device, _, name in fetched])
-            change = (RolloutDeviceState.ASSIGNED, RolloutDeviceState.FETCHED)
-            rollouts.move({(device, rollout): change for device, rollout, _ in fetched})
+        assigned = rollouts.not_fetched(plans)
+        held = [each for each in assigned if each.paused or each.halted]
+        late = {each.device for each in held}
+        current = transaction.mark_fetched({device: plan for device, plan in plans.items() if device not in late})
+        fetched = [each for each in assigned if each.device in current]
+        log = [plan_entry(each.device, now, PlanChange.FETCHED, each.name) for each in fetched]
+        change = (RolloutDeviceState.ASSIGNED, RolloutDeviceState.FETCHED)
+        moves: Moves = {(each.device, each.rollout): change for each in fetched}
+        if held:  # of several rollouts the first: the devices of the others ask again
+            first = held[0]
+            after = RolloutDeviceState.WITHDRAWN if first.halted else RolloutDeviceState.WAITING
+            device_ids = [each.device for each in held if each.rollout == first.rollout]
+            more, moved = _take_back_from(rollouts, (first.rollout, first.name), device_ids, after, now)
+            log, moves = log + more, moves | moved
+        _finish(rollouts, log, moves)
         return set(plans) - current
 
     def start(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> Rollout:
@@ -124,24 +149,55 @@ class RolloutRunner:
 
     def advance(self, rollout_id: int, now: float, *, wait: bool = False) -> bool:
         """Takes the one step that is due; False: none is, or, unless `wait`, another process takes one now."""
-        if decisions.next_step(self.read(rollout_id).progress, now) is None:
+        if decisions.next_step(self.read(rollout_id).progress) is None:
             return False
         return self._take_step(rollout_id, now, wait=wait)
 
     def advance_all(self, now: float) -> bool:
-        """Takes one step of each rollout that has one due, and deletes what was never published; False: none is."""
+        """Takes one step of each rollout that has one due, and deletes what was never published; False: none is.
+
+        Counts the time for which stages last: from the first call on, and never more than what passed between two.
+        """
 
         def read(transaction: Transaction) -> tuple[list[Rollout], list[int]]:
             rollouts = RolloutRepository(transaction)
             return rollouts.unfinished(), rollouts.abandoned(now - PREPARATION)
 
         unfinished, abandoned = self.store.read(read)
-        due = [each.id for each in unfinished if decisions.next_step(each.progress, now) is not None]
+        counted = [self._count_time(each, now) for each in unfinished]
+        if any(counted):
+            unfinished, abandoned = self.store.read(read)
+        self._counted = {each.id: self._counted[each.id] for each in unfinished if each.id in self._counted}
+        due = [each.id for each in unfinished if decisions.next_step(each.progress) is not None]
         taken = [self._take_step(each, now, wait=False) for each in due]
         taken += [self._write(partial(RolloutRepository.discard, rollout_id=each)) for each in abandoned]
         if any(taken):
             self._pause()
         return any(taken)
+
+    def _count_time(self, rollout: Rollout, now: float) -> bool:
+        """Whether something was counted."""
+        steady = self._steady()
+        passed = steady - self._counted.setdefault(rollout.id, steady)
+        lasted = decisions.count_time(rollout.progress, now, passed)
+        if lasted is None:
+            self._counted[rollout.id] = steady
+            return False
+        if passed < COUNT_INTERVAL and lasted < rollout.progress.rules.stages[rollout.progress.stage].wait:
+            return False
+
+        def work(rollouts: RolloutRepository) -> bool:
+            if not rollouts.lock(rollout.id, wait=False):
+                return False
+            lasted = decisions.count_time(rollouts.read(rollout.id).progress, now, passed)
+            if lasted is not None:
+                rollouts.update(rollout.id, lasted=lasted, counted=now)
+            return True
+
+        counted = self._write(work)
+        if counted:
+            self._counted[rollout.id] = steady
+        return counted
 
     def _pause(self) -> None:
         if self.store.engine.dialect.name == "sqlite":
@@ -155,70 +211,124 @@ def _take_step(rollouts: RolloutRepository, rollout_id: int, now: float, wait: b
     if not rollouts.lock(rollout_id, wait=wait):
         return False
     rollout = rollouts.read(rollout_id)
-    match decisions.next_step(rollout.progress, now):
+    match decisions.next_step(rollout.progress):
         case None:
             return False
         case decisions.AssignNext(count):
             return _assign(rollouts, rollout, min(count, SLICE), now)
         case decisions.StartStage(stage):
-            rollouts.update(rollout.id, stage=stage, since=now)
+            rollouts.update(rollout.id, stage=stage, lasted=0.0, counted=now)
         case decisions.Finish(state, reason):
             rollouts.update(rollout.id, state=state, reason=reason)
             if state in HALTED:
-                _withdraw(rollouts, rollout, now)
-        case decisions.Withdraw():
-            return _withdraw(rollouts, rollout, now)
+                _take_back(rollouts, rollout, RolloutDeviceState.WITHDRAWN, now)
+        case decisions.TakeBack():
+            is_paused = rollout.progress.state is RolloutState.PAUSED
+            after = RolloutDeviceState.WAITING if is_paused else RolloutDeviceState.WITHDRAWN
+            return _take_back(rollouts, rollout, after, now)
     return True
 
 
 def _assign(rollouts: RolloutRepository, rollout: Rollout, count: int, now: float) -> bool:
-    """To the next devices; False: there are none."""
+    """To the next devices; False: there are none. What a newer rollout gave a device stays."""
     device_ids = rollouts.next_devices(rollout.id, RolloutDeviceState.WAITING, count)
-    definitions = _definitions(rollouts.transaction, rollout, device_ids)
-    deployments = {
-        device: DeviceDeployment(rollout.name, rollout.policy, each, now)
-        for device, each in definitions.items()
-        if each
-    }
-    superseded = rollouts.transaction.assign(deployments)
-    names = [(device, name) for device, each in superseded.items() for name in each]
-    moves: Moves = {
-        (device, other): (before, RolloutDeviceState.SUPERSEDED)
-        for (device, _), (other, before) in rollouts.find_devices(names).items()
-        if before in PENDING
-    }
-    log = [plan_entry(device, now, PlanChange.SUPERSEDED, name) for device, name in names]
+    before = rollouts.transaction.deployments_in_force(device_ids)
+    known = rollouts.find_devices([(device, each.name) for device, found in before.items() for each in found])
+    definitions = _definitions(rollouts, rollout, device_ids)
+    deployments = {}
     for device in device_ids:
-        after = RolloutDeviceState.ASSIGNED if device in deployments else RolloutDeviceState.SUPERSEDED
-        moves[device, rollout.id] = (RolloutDeviceState.WAITING, after)
+        newer = [each for each in before[device] if known.get((device, each.name), (0,))[0] > rollout.id]
+        handles = {definition.handle for each in newer for definition in each.definitions}
+        wanted = tuple(each for each in definitions[device] if each.handle not in handles)
+        if wanted:
+            deployments[device] = DeviceDeployment(rollout.name, rollout.policy, wanted, now)
+    superseded = rollouts.transaction.assign(deployments, before)
+    names = [(device, name) for device, each in superseded.items() for name in each]
+    log = [plan_entry(device, now, PlanChange.SUPERSEDED, name) for device, name in names]
     log += [plan_entry(device, now, PlanChange.ASSIGNED, rollout.name) for device in deployments]
+    moves: Moves = {}
+    for device in device_ids:
+        after = RolloutDeviceState.ASSIGNED if device in deployments else RolloutDeviceState.SKIPPED
+        moves[device, rollout.id] = (RolloutDeviceState.WAITING, after)
+    for device, name in names:
+        other, state = known.get((device, name), (0, None))
+        if state in PENDING:
+            moves[device, other] = (state, _REPLACED[state])
+    if rollout.undoes is not None:
+        more, moved = _take_back_undone(rollouts, rollout.undoes, [*definitions.keys() - deployments.keys()], now)
+        log, moves = log + more, moves | moved
     return _finish(rollouts, log, moves)
+
+
+def undo_definitions_of(
+    rollouts: RolloutRepository, device_ids: Collection[int], name: str
+) -> dict[int, tuple[ModelDefinition, ...]]:
+    """What each device gets where the deployment of that name is undone; none where there is nothing to undo.
+
+    Nor where the device has not fetched it: it is taken back there.
+    """
+    history = rollouts.transaction.history(device_ids)
+    shown = rollouts.transaction.deployments_in_force(device_ids)
+    halted = rollouts.halted(device_ids)
+    states = rollouts.find_devices([(device, each.name) for device, known in history.items() for each in known])
+    found: dict[int, tuple[ModelDefinition, ...]] = {}
+    for device, known in history.items():
+        ended = halted[device] - {each.name for each in shown[device]}
+        state = {each.name: states.get((device, each.name), (0, None))[1] for each in known}
+        succeeded = {each for each in state if state[each] is RolloutDeviceState.SUCCEEDED} - halted[device]
+        is_there = state.get(name) is not RolloutDeviceState.ASSIGNED
+        found[device] = undo_definitions(known, name, ended, succeeded) if is_there else ()
+    return found
 
 
 def _definitions(
-    transaction: Transaction, rollout: Rollout, device_ids: Collection[int]
+    rollouts: RolloutRepository, rollout: Rollout, device_ids: Collection[int]
 ) -> dict[int, tuple[ModelDefinition, ...]]:
-    """What each device gets; none where there is nothing to undo."""
     if rollout.undoes is None:
         return dict.fromkeys(device_ids, rollout.definitions)
-    name, history = rollout.undoes, transaction.history(device_ids)
-    return {device: undo_definitions(known, name) for device, known in history.items()}
+    return undo_definitions_of(rollouts, device_ids, rollout.undoes)
 
 
-def _withdraw(rollouts: RolloutRepository, rollout: Rollout, now: float) -> bool:
+def _take_back(rollouts: RolloutRepository, rollout: Rollout, after: RolloutDeviceState, now: float) -> bool:
     """From the next devices that have not fetched it; False: there are none."""
     device_ids = rollouts.next_devices(rollout.id, RolloutDeviceState.ASSIGNED, SLICE)
-    names = rollouts.transaction.withdraw(device_ids, rollout.name)
-    again = rollouts.find_devices([(device, name) for device, each in names.items() for name in each])
+    return _finish(rollouts, *_take_back_from(rollouts, (rollout.id, rollout.name), device_ids, after, now))
+
+
+def _take_back_undone(
+    rollouts: RolloutRepository, name: str, device_ids: Sequence[int], now: float
+) -> tuple[list[LogEntry], Moves]:
+    """The deployment of that name, which is undone, from those of the devices that have not fetched it."""
+    found = rollouts.find_devices([(device, name) for device in device_ids])
+    late = {device: number for (device, _), (number, state) in found.items() if state is RolloutDeviceState.ASSIGNED}
+    if not late:
+        return [], {}
+    return _take_back_from(rollouts, (max(late.values()), name), list(late), RolloutDeviceState.WITHDRAWN, now)
+
+
+def _take_back_from(
+    rollouts: RolloutRepository,
+    taken: tuple[int, str],
+    device_ids: Sequence[int],
+    after: RolloutDeviceState,
+    now: float,
+) -> tuple[list[LogEntry], Moves]:
+    """A deployment (id, name) that these devices have not fetched: each has what was in force before it again.
+
+    But nothing that is halted. Returns what `_finish` writes.
+    """
+    rollout_id, name = taken
+    names = rollouts.transaction.withdraw(device_ids, name, rollouts.halted(device_ids))
+    again = rollouts.find_devices([(device, each) for device, found in names.items() for each in found])
     moves: Moves = {
-        (device, other): (before, RolloutDeviceState.FETCHED)
+        (device, other): (before, _IN_PLACE[before])
         for (device, _), (other, before) in again.items()
-        if before is RolloutDeviceState.SUPERSEDED
+        if before in _IN_PLACE
     }
     for device in device_ids:
-        moves[device, rollout.id] = (RolloutDeviceState.ASSIGNED, RolloutDeviceState.WITHDRAWN)
-    log = [plan_entry(device, now, PlanChange.WITHDRAWN, rollout.name) for device in device_ids]
-    return _finish(rollouts, log, moves)
+        moves[device, rollout_id] = (RolloutDeviceState.ASSIGNED, after)
+    change = PlanChange.HELD if after is RolloutDeviceState.WAITING else PlanChange.WITHDRAWN
+    return [plan_entry(device, now, change, name) for device in device_ids], moves
 
 
 def _finish(rollouts: RolloutRepository, log: Sequence[LogEntry], moves: Moves) -> bool:

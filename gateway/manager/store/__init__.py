@@ -4,13 +4,11 @@ from gateway.manager.place import Place
 from gateway.manager.store.history import Turn
 from gateway.manager.store.history_compaction import Compaction
 from gateway.manager.store.history_reads import (
-    HistoryTotals,
     MetricFilter,
     device_metrics,
     device_samples,
     device_series,
     fleet_series,
-    history_totals,
 )
 from gateway.manager.store.history_retention import HistoryLimits, Retention
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable

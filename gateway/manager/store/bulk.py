@@ -5,8 +5,9 @@ here: SQLAlchemy would build each statement anew. It must never put a value into
 """
 
 import json
+import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
@@ -17,22 +18,58 @@ Rows = Sequence[Sequence[Any]]
 T = TypeVar("T")
 
 
+class Insert(NamedTuple):
+    """Rows of a table; `conflict`: what follows ON CONFLICT. No two rows may have one key where it updates."""
+
+    table: sa.Table
+    columns: Sequence[str]
+    rows: Rows
+    conflict: str = ""
+
+    @property
+    def head(self) -> str:
+        return f"INSERT INTO {self.table.name} ({', '.join(self.columns)})"
+
+    @property
+    def tail(self) -> str:
+        return f" ON CONFLICT {self.conflict}" if self.conflict else ""
+
+
 def insert(connection: sa.Connection, table: sa.Table, columns: Sequence[str], rows: Rows, conflict: str = "") -> None:
-    """Inserts the rows; `conflict`: what follows ON CONFLICT. No two rows may have one key where it updates."""
-    head = f"INSERT INTO {table.name} ({', '.join(columns)})"
-    tail = f" ON CONFLICT {conflict}" if conflict else ""
+    """Inserts the rows: see `Insert`."""
+    insert_all(connection, [Insert(table, columns, rows, conflict)])
+
+
+def insert_all(connection: sa.Connection, inserts: Sequence[Insert]) -> None:
+    """Into different tables. In PostgreSQL it is one statement, and the server is asked once."""
+    wanted = [each for each in inserts if each.rows]
     if connection.dialect.name == "postgresql":
-        if rows:
-            source = f"SELECT * FROM unnest({', '.join(_array(table.c[each]) for each in columns)})"
-            arrays = tuple(list(column) for column in zip(*rows, strict=True))
-            connection.exec_driver_sql(f"{head} {source}{tail}", arrays)
+        if wanted:
+            *before, last = [_from_arrays(each) for each in wanted]
+            others = ", ".join(f"part{place} AS ({statement})" for place, statement in enumerate(before))
+            arrays = tuple(list(column) for each in wanted for column in zip(*each.rows, strict=True))
+            connection.exec_driver_sql(f"WITH {others} {last}" if others else last, arrays)
         return
-    size = MAX_PARAMETERS // len(columns)
-    one = f"({', '.join('?' * len(columns))})"
-    for part in parts(rows, size):
-        values = ", ".join([one] * len(part))
-        parameters = tuple(value for row in part for value in row)
-        connection.exec_driver_sql(f"{head} VALUES {values}{tail}", parameters)
+    for each in wanted:
+        size = MAX_PARAMETERS // len(each.columns)
+        one = f"({', '.join('?' * len(each.columns))})"
+        for part in parts(each.rows, size):
+            values = ", ".join([one] * len(part))
+            parameters = tuple(value for row in part for value in row)
+            _execute(connection, f"{each.head} VALUES {values}{each.tail}", parameters)
+
+
+def _from_arrays(wanted: Insert) -> str:
+    arrays = ", ".join(_array(wanted.table.c[each]) for each in wanted.columns)
+    return f"{wanted.head} SELECT * FROM unnest({arrays}){wanted.tail}"
+
+
+def delete(connection: sa.Connection, table: sa.Table, keys: Rows) -> None:
+    """The rows with these primary keys."""
+    if keys:
+        source = given(connection, keys, **{column.name: type(column.type) for column in table.primary_key})
+        key = sa.tuple_(*table.primary_key)
+        connection.execute(sa.delete(table).where(key.in_(sa.select(*source.c))))
 
 
 def numbers(connection: sa.Connection, ids: Iterable[int]) -> tuple[str, tuple[Any, ...]]:
@@ -67,16 +104,27 @@ def given(
     return sa.select(*extracted).subquery("given")
 
 
-def pairs(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[str, tuple[Any, ...]]:
-    """A table of the pairs, with the columns `fleet` and `name`, and its parameters: (SQL, parameters)."""
+def devices(connection: sa.Connection, names: Iterable[tuple[str, str]]) -> tuple[str, tuple[Any, ...]]:
+    """A table `wanted` of these names of fleet and device, with the columns `fleet` and `name`, joined with the rows of
+    `devices` that have them, and its parameters: (SQL, parameters).
+
+    OFFSET 0 makes PostgreSQL look up each name for itself, by the whole index. Of tables without statistics it would
+    read all devices of the fleet for each of them.
+    """
     if connection.dialect.name == "postgresql":
-        fleets, devices = [], []
+        fleets, named = [], []
         for fleet, name in names:
             fleets.append(fleet)
-            devices.append(name)
-        return "unnest(%b::text[], %b::text[]) AS wanted (fleet, name)", (fleets, devices)
+            named.append(name)
+        table = """unnest(%b::text[], %b::text[]) AS wanted (fleet, name)
+            CROSS JOIN LATERAL (SELECT id FROM fleets WHERE fleets.name = wanted.fleet OFFSET 0) AS fleets
+            CROSS JOIN LATERAL (
+                SELECT * FROM devices WHERE devices.fleet = fleets.id AND devices.name = wanted.name OFFSET 0
+            ) AS devices"""
+        return table, (fleets, named)
     table = "(SELECT json_extract(value, '$[0]') AS fleet, json_extract(value, '$[1]') AS name FROM json_each(?))"
-    return f"{table} AS wanted", (json.dumps(list(names)),)
+    joined = "JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
+    return f"{table} AS wanted JOIN fleets ON fleets.name = wanted.fleet {joined}", (json.dumps(list(names)),)
 
 
 def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[Any, ...]) -> Sequence[Sequence[Any]]:
@@ -88,8 +136,18 @@ def fetch(connection: sa.Connection, columns: str, rest: str, parameters: tuple[
     if connection.dialect.name == "postgresql":
         return connection.exec_driver_sql(f"SELECT {columns} {rest}", parameters).all()
     select = f"SELECT json_group_array(json_array({columns})) {rest}"
-    found: Sequence[Sequence[Any]] = json.loads(connection.exec_driver_sql(select, parameters).scalar_one())
+    found: Sequence[Sequence[Any]] = json.loads(_execute(connection, select, parameters).fetchone()[0])
     return found
+
+
+def _execute(connection: sa.Connection, statement: str, parameters: tuple[Any, ...]) -> sqlite3.Cursor:
+    """In SQLite, by the driver: SQLAlchemy would take longer than the statement of a small group. Raises DBAPIError."""
+    driver: Any = connection.connection.driver_connection
+    try:
+        cursor: sqlite3.Cursor = driver.execute(statement, parameters)
+    except sqlite3.Error as error:
+        raise sa.exc.DBAPIError.instance(statement, parameters, error, sqlite3.Error) from error
+    return cursor
 
 
 def binary(connection: sa.Connection, column: str) -> str:

@@ -52,14 +52,35 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
     Without a WAL file no process has it open, and SQLite would make that file, even to read.
     """
     url = path.absolute().as_uri()
+    opened = _identity(path)
+
+    def check_identity() -> None:
+        nonlocal opened
+        found = _identity(path)
+        if opened is None:  # the first connection has just made it
+            opened = found
+        elif found != opened:
+            hint = "put it back, or take the new one, and restart `manager serve`"
+            raise StoreUnavailable(f"{path} was deleted or replaced: {hint}")
 
     def connect() -> sqlite3.Connection:
         how = ""
         if read_only:
             how = "?mode=ro" if path.with_name(f"{path.name}-wal").exists() else "?mode=ro&immutable=1"
-        return sqlite3.connect(
+        elif opened is not None:
+            # A file in the place of ours must neither be made nor read: SQLite would take our WAL file for its own, and
+            # delete it where the new file is empty. A connection without a statement touches no WAL file.
+            check_identity()
+            how = "?mode=rw"
+        connection = sqlite3.connect(
             url + how, uri=True, timeout=BUSY, isolation_level=None, cached_statements=256, check_same_thread=False
         )
+        try:
+            check_identity()
+        except StoreUnavailable:
+            connection.close()
+            raise
+        return connection
 
     if read_only:  # a connection for each transaction: the service may start between two
         engine = sa.create_engine("sqlite://", creator=connect, poolclass=sa.pool.NullPool)
@@ -78,17 +99,9 @@ def sqlite_engine(path: Path, *, read_only: bool = False) -> sa.Engine:
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
 
-    opened = _identity(path)
-
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
-        nonlocal opened
-        found = _identity(path)
-        if opened is None:  # the first connection has just made it
-            opened = found
-        elif found != opened:
-            hint = "put it back, or take the new one, and restart `manager serve`"
-            raise StoreUnavailable(f"{path} was deleted or replaced: {hint}")
+        check_identity()
         writes = not read_only and not connection.get_execution_options().get("reads")
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -123,6 +136,7 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
                 "connect_timeout": int(BUSY),
                 "client_encoding": "utf8",  # a cluster made without a locale says SQL_ASCII, and text comes as bytes
                 "prepare_threshold": None,
+                "autocommit": True,  # `begin` sends BEGIN itself, together with the settings
                 "application_name": "edge-manager",
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
@@ -144,10 +158,9 @@ def postgresql_engine(url: str, *, read_only: bool = False) -> sa.Engine:
         if limit is not None:
             watch.begin(connection.connection.driver_connection, limit + GRACE)
         milliseconds = int((STATEMENT_TIMEOUT if limit is None else limit) * 1000)
+        reads = " ISOLATION LEVEL REPEATABLE READ, READ ONLY" if read_only or options.get("reads") else ""
         settings = f"SET LOCAL statement_timeout = {milliseconds}; SET LOCAL lock_timeout = {int(BUSY * 1000)}"
-        if read_only or options.get("reads"):
-            settings = f"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY; {settings}"
-        connection.exec_driver_sql(settings)
+        connection.exec_driver_sql(f"BEGIN{reads}; {settings}")
 
     @sa.event.listens_for(engine, "checkin")
     def checkin(connection: Any, record: object) -> None:

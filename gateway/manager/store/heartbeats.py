@@ -13,25 +13,28 @@ import structlog
 
 from gateway.manager.api import Announced, DeviceRecord, MetricKey, State, to_us
 from gateway.manager.history import pack_samples
-from gateway.manager.store import bulk, limits, tables
+from gateway.manager.store import bulk, limits, reported, tables
 from gateway.manager.store.names import MetricNames
-from gateway.manager.store.recording import LIMIT, RESULT, Changes, HeartbeatCall, LogEntry, StoredDevice, decide
+from gateway.manager.store.recording import (
+    LIMIT,
+    RESULT,
+    Changes,
+    HeartbeatCall,
+    LogEntry,
+    StoredDevice,
+    decide,
+    is_older,
+)
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
 STATE_COLUMNS = "device_states.state, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats"
 _WRITTEN = (
     *("device", "fleet", "state", "due", "agent_version", "accepted"),
-    *("newest", "announced", "seconds", "announced_at", "heartbeats"),
+    *("newest", "announced", "seconds", "announced_at", "heartbeats", "reported"),
 )
 _SET_STATE = "(device) DO UPDATE SET " + ", ".join(f"{each} = excluded.{each}" for each in _WRITTEN[2:])
-# A sample that is older than the stored one comes from a backlog: it does not replace the newest.
-_SET_LATEST = "(device, metric) DO UPDATE SET value = excluded.value, at = excluded.at WHERE excluded.at >= latest.at"
-_SET_MODEL = """(device, name, version) DO UPDATE SET
-    sample = CASE WHEN excluded.sample >= models.sample THEN excluded.sample
-        ELSE coalesce(models.sample, excluded.sample) END,
-    inference = CASE WHEN excluded.inference >= models.inference THEN excluded.inference
-        ELSE coalesce(models.inference, excluded.inference) END"""
+_SET_MODEL = "(device, name, version) DO UPDATE SET newest = excluded.newest"
 _SET_RESULT = """(device, deployment) DO UPDATE SET
     told = results.told + excluded.told,
     received = CASE WHEN results.result = excluded.result THEN results.received ELSE excluded.received END,
@@ -43,18 +46,15 @@ def read_devices(
     connection: sa.Connection, names: Iterable[tuple[str, str]], *, lock: bool = False
 ) -> dict[tuple[str, str], StoredDevice]:
     """Names of fleet and device -> what is stored; those that are not registered are left out."""
-    source, parameters = bulk.pairs(connection, names)
-    rest = (
-        f"FROM {source} JOIN fleets ON fleets.name = wanted.fleet"
-        " JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
-        " JOIN device_states ON device_states.device = devices.id"
-    )
+    source, parameters = bulk.devices(connection, names)
+    rest = f"FROM {source} JOIN device_states ON device_states.device = devices.id"
     if lock and connection.dialect.name == "postgresql":
         rest += " ORDER BY devices.id FOR UPDATE OF device_states"
-    columns = f"wanted.fleet, wanted.name, devices.id, devices.fleet, {STATE_COLUMNS}"
+    names_and_ids = "wanted.fleet, wanted.name, devices.id, devices.fleet"
+    columns = f"{names_and_ids}, {bulk.binary(connection, 'reported')}, {STATE_COLUMNS}"
     return {
-        (fleet, name): StoredDevice(device, number, judged, state_from(*row))
-        for fleet, name, device, number, judged, *row in bulk.fetch(connection, columns, rest, parameters)
+        (fleet, name): StoredDevice(device, number, judged, state_from(*row), bulk.as_bytes(stored or b""))
+        for fleet, name, device, number, stored, judged, *row in bulk.fetch(connection, columns, rest, parameters)
     }
 
 
@@ -82,63 +82,76 @@ def record(
     known = read_devices(connection, wanted, lock=True)
     changes = decide(heartbeats, known)
     if changes.devices:
-        _write(connection, changes, names)
-        limited = _apply_limits(connection, changes, deletions)
+        deleted = _write(connection, changes, names)
+        limited = _limit_entries(deleted, changes.now, deletions)
         add_log(connection, [*changes.log, *limited])
         logged = {each.device for each in changes.log}
         if logged:
-            limits.apply(connection, limits.LOG_LIMIT, logged)
+            limits.apply(connection, limits.LOG, logged)
         add_devices(connection, changes.moved)
         _tell(limited, known)
     return changes, known
 
 
-def _write(connection: sa.Connection, changes: Changes, names: MetricNames) -> None:
-    bulk.insert(
+def _write(
+    connection: sa.Connection, changes: Changes, names: MetricNames
+) -> list[tuple[int, limits.DeviceLimit, int]]:
+    """What was deleted since there is too much of a device: device, limit, how much."""
+    metrics = names.numbers(connection, {key for each in changes.metrics.values() for key in each})
+    deleted: list[tuple[int, limits.DeviceLimit, int]] = []
+    states: list[tuple[Any, ...]] = []
+    new_metrics: list[tuple[int, int]] = []
+    old_metrics: list[tuple[int, int]] = []
+    new_models: list[tuple[int, str, str, bool]] = []
+    old_models: list[tuple[int, str, str]] = []
+    for device in changes.devices.values():
+        samples = {metrics[key]: sample for key, sample in changes.metrics.get(device.id, {}).items()}
+        times = changes.models.get(device.id, {})
+        stored = device.reported
+        if samples or times:
+            before = reported.unpack(stored)
+            after_metrics, beyond = reported.later_metrics(before.metrics, samples, limits.METRICS.most)
+            after_models, models_beyond = reported.later_models(before.models, times, limits.MODELS.most)
+            stored = reported.pack(reported.Reported(after_metrics, after_models))
+            deleted += [(device.id, limits.METRICS, beyond)] if beyond else []
+            deleted += [(device.id, limits.MODELS, models_beyond)] if models_beyond else []
+            new_metrics += [(device.id, metric) for metric in after_metrics.keys() - before.metrics.keys()]
+            old_metrics += [(device.id, metric) for metric in before.metrics.keys() - after_metrics.keys()]
+            if len(after_models) > 1 or after_models.keys() != before.models.keys():
+                versions, now = reported.newest_versions(before.models), reported.newest_versions(after_models)
+                new_models += [(device.id, *model, newest) for model, newest in now.items() - versions.items()]
+                old_models += [(device.id, *model) for model in versions.keys() - now.keys()]
+        states.append(_state_row(device, stored))
+    bulk.delete(connection, tables.DEVICE_METRICS, old_metrics)
+    bulk.delete(connection, tables.DEVICE_MODELS, old_models)
+    model_columns = ("device", "name", "version", "newest")
+    packed = [(device, _packed(samples, metrics)) for device, samples in changes.samples]
+    bulk.insert_all(
         connection,
-        tables.DEVICE_STATES,
-        _WRITTEN,
-        [_state_row(each) for each in changes.devices.values()],
-        _SET_STATE,
+        [
+            bulk.Insert(tables.DEVICE_STATES, _WRITTEN, states, _SET_STATE),
+            bulk.Insert(tables.RECENT_SAMPLES, ("device", "samples"), packed),
+            bulk.Insert(tables.DEVICE_METRICS, ("device", "metric"), new_metrics),
+            bulk.Insert(tables.DEVICE_MODELS, model_columns, new_models, _SET_MODEL),
+        ],
     )
-    metrics = names.numbers(connection, {key for _, key in changes.latest})
-    bulk.insert(
-        connection,
-        tables.LATEST,
-        ("device", "metric", "value", "at"),
-        [(device, metrics[key], each.value, each.at) for (device, key), each in changes.latest.items()],
-        _SET_LATEST,
-    )
-    bulk.insert(
-        connection,
-        tables.RECENT_SAMPLES,
-        ("device", "samples"),
-        [(device, _packed(samples, metrics)) for device, samples in changes.samples],
-    )
-    if changes.models:
-        bulk.insert(
-            connection,
-            tables.MODELS,
-            ("device", "name", "version", "sample", "inference"),
-            [(*key, each.sample, each.inference) for key, each in changes.models.items()],
-            _SET_MODEL,
-        )
     if changes.results:
         changes.log += _write_results(connection, changes)
+        results = limits.apply(connection, limits.RESULTS, {device for device, _ in changes.results})
+        deleted += [(device, limits.RESULTS, rows) for device, rows in results.items()]
+    return deleted
 
 
-def _apply_limits(connection: sa.Connection, changes: Changes, deletions: limits.Deletions) -> list[LogEntry]:
+def _limit_entries(
+    deleted: Iterable[tuple[int, limits.DeviceLimit, int]], now: float, deletions: limits.Deletions
+) -> list[LogEntry]:
     """The log's entries of the devices of which something was deleted, where they are due."""
-    devices = {"latest": {device for device, _ in changes.latest}, "models": {device for device, *_ in changes.models}}
-    devices["results"] = {device for device, _ in changes.results}
     entries = []
-    for limit in limits.LIMITS:
-        deleted = limits.apply(connection, limit, devices[limit.table]) if devices[limit.table] else {}
-        for device, rows in deleted.items():
-            told = deletions.add(device, limit, rows, changes.now)
-            if told:
-                detail = json.dumps({"deleted": told, "kept": limit.most, "what": limit.what})
-                entries.append(LogEntry(device, changes.now, LIMIT, detail))
+    for device, limit, rows in deleted:
+        told = deletions.add(device, limit, rows, now)
+        if told:
+            detail = json.dumps({"deleted": told, "kept": limit.most, "what": limit.what})
+            entries.append(LogEntry(device, now, LIMIT, detail))
     return entries
 
 
@@ -156,12 +169,12 @@ def _packed(samples: Iterable[tuple[MetricKey, float, float]], metrics: Mapping[
     return pack_samples([(metrics[key], to_us(at), value) for key, at, value in samples])
 
 
-def _state_row(device: StoredDevice) -> tuple[Any, ...]:
+def _state_row(device: StoredDevice, stored: bytes | None) -> tuple[Any, ...]:
     state, said = device.state, device.state.announced
     announced = (None, None, None) if said is None else (int(said.state), _us(said.seconds), _us(said.at))
     return (
         *(device.id, device.fleet, device.judged, _us(state.due), state.agent_version, state.accepted),
-        *(_us(state.newest), *announced, state.heartbeats),
+        *(_us(state.newest), *announced, state.heartbeats, stored),
     )
 
 
@@ -173,19 +186,23 @@ def _write_results(connection: sa.Connection, changes: Changes) -> list[LogEntry
     """The log's entries for those that differ from what was stored."""
     table = tables.RESULTS
     before = {
-        (device, deployment): result
-        for device, deployment, result in connection.execute(
-            sa.select(table.c.device, table.c.deployment, table.c.result).where(
+        (device, deployment): (result, received)
+        for device, deployment, result, received in connection.execute(
+            sa.select(table.c.device, table.c.deployment, table.c.result, table.c.received).where(
                 table.c.device.in_({device for device, _ in changes.results})
             )
         )
     }
+    for key, each in changes.results.items():
+        kept = before.get(key)
+        if kept is not None and each.result != kept[0] and is_older(each.result, each.received, *kept):
+            (each.result, each.received), each.status = kept, None
     rows = [(*key, each.result, each.received, each.told) for key, each in changes.results.items()]
     bulk.insert(connection, table, ("device", "deployment", "result", "received", "told"), rows, _SET_RESULT)
     return [
         LogEntry(key[0], each.received, RESULT, each.result)
         for key, each in changes.results.items()
-        if before.get(key) != each.result
+        if before.get(key, (None,))[0] != each.result
     ]
 
 

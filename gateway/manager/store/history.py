@@ -11,13 +11,13 @@ Rows of `history_days` are the last that a transaction changes, in the order of 
 import json
 import math
 import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.history import DAY, Aggregate, Chunk, SpanKey
+from gateway.manager.history import DAY, SPAN, Aggregate, Chunk, SpanKey
 from gateway.manager.store import bulk, tables
 
 HELD = 30.0
@@ -142,6 +142,28 @@ def read_parts(connection: sa.Connection, keys: Iterable[SpanKey]) -> dict[SpanK
     ):
         parts.setdefault(SpanKey(device, metric, start), []).append(chunk_from(*row))
     return parts
+
+
+def read_overlapping(
+    connection: sa.Connection, ranges: Collection[tuple[int, int, int]]
+) -> Iterator[tuple[int, int, bytes]]:
+    """Device, metric and samples of the chunks that may have one in these times. `ranges`: device, first, last."""
+    columns = f"wanted.device, sample_chunks.metric, {bulk.binary(connection, 'samples')}"
+    names = ("device", "first", "last")
+    if connection.dialect.name == "postgresql":
+        table = f"unnest(%b::bigint[], %b::bigint[], %b::bigint[]) AS wanted ({', '.join(names)})"
+        parameters: tuple[Any, ...] = tuple(list(each) for each in zip(*ranges, strict=True))
+    else:
+        members = ", ".join(f"json_extract(value, '$[{place}]') AS {each}" for place, each in enumerate(names))
+        table, parameters = f"(SELECT {members} FROM json_each(?)) AS wanted", (json.dumps(ranges),)
+    # SQLite keeps the order of CROSS JOIN. A device has chunks of its metrics.
+    rest = f"""FROM {table} CROSS JOIN device_metrics CROSS JOIN sample_chunks
+        WHERE device_metrics.device = wanted.device
+        AND sample_chunks.device = wanted.device AND sample_chunks.metric = device_metrics.metric
+        AND start > wanted.first - {SPAN:d} AND start <= wanted.last
+        AND sample_chunks.last >= wanted.first AND sample_chunks.first <= wanted.last"""
+    for device, metric, samples in bulk.fetch(connection, columns, rest, parameters):
+        yield device, metric, bulk.as_bytes(samples)
 
 
 def write_parts(connection: sa.Connection, parts: Mapping[SpanKey, Sequence[Chunk]]) -> None:

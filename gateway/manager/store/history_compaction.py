@@ -214,11 +214,9 @@ def _used_metrics(connection: sa.Connection, devices: Collection[int]) -> set[tu
     A device that has as many as it may makes up names: of those that have no chunk yet nothing is kept.
     """
     is_one, parameters = bulk.numbers(connection, devices)
-    used = {
-        (device, metric)
-        for device, metric in bulk.fetch(connection, "device, metric", f"FROM latest WHERE device {is_one}", parameters)
-    }
-    full = [device for device, count in Counter(device for device, _ in used).items() if count >= limits.MOST_METRICS]
+    rest = f"FROM device_metrics WHERE device {is_one}"
+    used = {(device, metric) for device, metric in bulk.fetch(connection, "device, metric", rest, parameters)}
+    full = [device for device, count in Counter(device for device, _ in used).items() if count >= limits.METRICS.most]
     if full:
         is_one, parameters = bulk.numbers(connection, full)
         known = bulk.fetch(

@@ -3,6 +3,7 @@
 They take a transaction of `Store.read`. Times are microseconds since 1970.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,6 @@ import sqlalchemy as sa
 
 from gateway.manager.api import MetricKey
 from gateway.manager.history import (
-    HOUR,
     SPAN,
     Aggregate,
     Bucket,
@@ -18,21 +18,26 @@ from gateway.manager.history import (
     Point,
     Series,
     SpanKey,
-    aggregate,
-    by_period,
+    decode,
     device_buckets,
+    distinct_samples,
     fleet_buckets,
     gather,
+    hour_totals,
     new_points,
+    pack_samples,
     page,
+    sample_columns,
+    split_samples,
 )
 from gateway.manager.store import bulk
-from gateway.manager.store.history import Usage, chunk_columns, chunk_from, count_recent, read_parts, read_usage
+from gateway.manager.store.history import chunk_columns, chunk_from, read_overlapping, read_parts
+from gateway.manager.store.names import read_keys
 from gateway.manager.store.tables import METRIC_NAMES
 from gateway.manager.store.transaction import Transaction
 
-AT_ONCE = 5000
-"""Rows of recent samples that are read at once."""
+AT_ONCE = 1_000_000
+"""Bytes of recent samples of a fleet that are read at once; those of one device may be more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,23 +67,6 @@ class Extent:
         return Extent(self.samples + other.samples, min(self.first, other.first), max(self.last, other.last))
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryTotals:
-    """`chunks`, `samples` and `bytes`, about, on the disk: what is compacted. `recent`: heartbeats that are not, or a
-    few more."""
-
-    chunks: int
-    samples: int
-    bytes: int
-    recent: int
-
-
-def history_totals(transaction: Transaction) -> HistoryTotals:
-    """Of all devices, by what is counted by day."""
-    usage = sum(read_usage(transaction.connection).values(), Usage())
-    return HistoryTotals(usage.chunks, usage.samples, usage.size, count_recent(transaction.connection))
-
-
 def device_metrics(transaction: Transaction, device: int, wanted: MetricFilter) -> dict[MetricKey, tuple[int, Extent]]:
     """The metrics of which a device has samples, in order of their names: their number, and what there is."""
     connection = transaction.connection
@@ -89,11 +77,12 @@ def device_metrics(transaction: Transaction, device: int, wanted: MetricFilter) 
             f" WHERE device = {device:d} GROUP BY metric"
         )
     }
-    for key, points in _recent(connection, [device]).items():
+    for key, points in _recent(connection, device).items():
         found = Extent(len(points), points[0][0], points[-1][0])
         extents[key.metric] = extents[key.metric].joined(found) if key.metric in extents else found
-    keys = _keys(connection, extents)
-    return {key: (metric, extents[metric]) for key, metric in sorted(keys.items()) if wanted.takes(key)}
+    keys = read_keys(connection, extents)
+    ordered = sorted(keys.items(), key=lambda item: item[1])
+    return {key: (metric, extents[metric]) for metric, key in ordered if wanted.takes(key)}
 
 
 def device_series(
@@ -101,7 +90,7 @@ def device_series(
 ) -> dict[int, list[Bucket]]:
     """Of each of these metrics; empty buckets are left out."""
     connection = transaction.connection
-    recent = _new_recent(connection, [device], metrics, wanted.start, wanted.end)
+    recent = _new_recent(connection, device, metrics, wanted.start, wanted.end)
     return {
         metric: device_buckets(
             wanted,
@@ -120,7 +109,7 @@ def device_samples(
     `after`: the last one of the page before.
     """
     connection = transaction.connection
-    recent = _new_recent(connection, [device], [metric], first, last)
+    recent = _new_recent(connection, device, [metric], first, last)
     begin = first if after is None else after[0]
     chunks = _chunks(connection, device, metric, begin, last, blobs=True)
     return page(chunks, [point for points in recent.values() for point in points], first, last, limit, after)
@@ -136,10 +125,11 @@ def fleet_series(
         return {}
     metrics = None if wanted == MetricFilter() else _wanted_metrics(connection, wanted)
     parts = _fleet_totals(connection, number, metrics, over)
-    for key, points in _fleet_recent(connection, number, metrics, over):
-        parts.setdefault(key.metric, []).extend((start, aggregate(some)) for start, some in by_period(points, HOUR))
-    keys = _keys(connection, parts)
-    return {key: fleet_buckets(over, parts[metric]) for key, metric in sorted(keys.items())}
+    for (metric, hour), total in _fleet_recent(connection, number):
+        if metrics is None or metric in metrics:
+            parts.setdefault(metric, []).append((hour, total))
+    keys = read_keys(connection, parts)
+    return {key: fleet_buckets(over, parts[metric]) for metric, key in sorted(keys.items(), key=lambda item: item[1])}
 
 
 def _wanted_metrics(connection: sa.Connection, wanted: MetricFilter) -> set[int]:
@@ -149,13 +139,6 @@ def _wanted_metrics(connection: sa.Connection, wanted: MetricFilter) -> set[int]
         if (value := getattr(wanted, member)) is not None:
             select = select.where(table.c[member] == value)
     return set(connection.scalars(select))
-
-
-def _keys(connection: sa.Connection, metrics: Iterable[int]) -> dict[MetricKey, int]:
-    is_one, parameters = bulk.numbers(connection, metrics)
-    rest = f"FROM metric_names WHERE id {is_one}"
-    found = bulk.fetch(connection, "id, model, version, dimension, name", rest, parameters)
-    return {MetricKey(*members): metric for metric, *members in found}
 
 
 def _chunks(
@@ -170,21 +153,20 @@ def _chunks(
     return iter(sorted((chunk_from(*row) for row in rows), key=lambda chunk: chunk.first))
 
 
-def _recent(connection: sa.Connection, devices: Iterable[int]) -> Mapping[SpanKey, Sequence[Point]]:
-    is_one, parameters = bulk.numbers(connection, devices)
-    rest = f"FROM recent_samples WHERE device {is_one}"
-    rows = bulk.fetch(connection, f"device, {bulk.binary(connection, 'samples')}", rest, parameters)
-    return gather((device, bulk.as_bytes(samples), 0) for device, samples in rows).points
+def _recent(connection: sa.Connection, device: int) -> Mapping[SpanKey, Sequence[Point]]:
+    rest = f"FROM recent_samples WHERE device = {device:d}"
+    rows = bulk.fetch(connection, bulk.binary(connection, "samples"), rest, ())
+    return gather((device, bulk.as_bytes(samples), 0) for (samples,) in rows).points
 
 
 def _new_recent(
-    connection: sa.Connection, devices: Iterable[int], metrics: Collection[int] | None, first: int, last: int
+    connection: sa.Connection, device: int, metrics: Collection[int], first: int, last: int
 ) -> dict[SpanKey, list[Point]]:
-    """What is not compacted yet and in no chunk. `metrics` None: of all."""
+    """What is not compacted yet and in no chunk."""
     found = {
         key: points
-        for key, points in _recent(connection, devices).items()
-        if (metrics is None or key.metric in metrics) and points[0][0] < last and points[-1][0] >= first
+        for key, points in _recent(connection, device).items()
+        if key.metric in metrics and points[0][0] < last and points[-1][0] >= first
     }
     parts = read_parts(connection, found) if found else {}
     return {key: new_points(parts.get(key, ()), points) for key, points in found.items()}
@@ -211,19 +193,39 @@ def _fleet_totals(
     return found
 
 
-def _fleet_recent(
-    connection: sa.Connection, fleet: int, metrics: Collection[int] | None, over: Series
-) -> Iterator[tuple[SpanKey, list[Point]]]:
+def _fleet_recent(connection: sa.Connection, fleet: int) -> Iterator[tuple[tuple[int, int], Aggregate]]:
+    """(metric, start of an hour) and what there is in it, of some devices of the fleet, then of others: what is not
+    compacted yet and in no chunk."""
+    # SQLite keeps the order of CROSS JOIN: what waits is bounded, a fleet is not.
     select = (
-        "SELECT device, count(*) FROM recent_samples JOIN devices ON devices.id = recent_samples.device"
-        f" WHERE devices.fleet = {fleet:d} GROUP BY device ORDER BY device"
+        "SELECT device, sum(length(samples)) FROM recent_samples CROSS JOIN devices"
+        f" WHERE devices.id = device AND devices.fleet = {fleet:d} GROUP BY device ORDER BY device"
     )
     devices: list[int] = []
-    rows = 0
-    for device, count in [*connection.exec_driver_sql(select), (None, 0)]:
-        if devices and (device is None or rows + count > AT_ONCE):
-            yield from _new_recent(connection, devices, metrics, over.start, over.end).items()
-            devices, rows = [], 0
+    size = 0
+    for device, length in [*connection.exec_driver_sql(select).all(), (None, 0)]:
+        if devices and (device is None or size + length > AT_ONCE):
+            if blob := _new_samples(connection, devices):
+                yield from hour_totals(blob).items()
+            devices, size = [], 0
         if device is not None:
             devices.append(device)
-            rows += count
+            size += length
+
+
+def _new_samples(connection: sa.Connection, devices: Iterable[int]) -> bytes:
+    """The samples of these devices that are not compacted yet and in no chunk, each once, as `pack_samples` writes
+    them."""
+    is_one, parameters = bulk.numbers(connection, devices)
+    joined = "string_agg(samples, '')" if connection.dialect.name == "postgresql" else "group_concat(hex(samples), '')"
+    select = f"SELECT device, {joined} FROM recent_samples WHERE device {is_one} GROUP BY device"
+    found = connection.exec_driver_sql(select, parameters).all()
+    blobs = {device: distinct_samples(bulk.as_bytes(samples)) for device, samples in found}
+    times = ((device, sample_columns(blob)[1]) for device, blob in blobs.items())
+    ranges = [(device, min(each), max(each)) for device, each in times if each]
+    known: defaultdict[int, set[bytes]] = defaultdict(set)
+    for device, metric, chunk in read_overlapping(connection, ranges):
+        known[device].update(pack_samples([(metric, *point)]) for point in decode(chunk))
+    for device, samples in known.items():
+        blobs[device] = b"".join(split_samples(blobs[device]) - samples)
+    return b"".join(blobs.values())

@@ -156,7 +156,7 @@ def _any(connection: sa.Connection, rows: str) -> bool:
     return connection.exec_driver_sql(f"SELECT 1 FROM {rows} LIMIT 1").first() is not None
 
 
-_UNUSED = """NOT EXISTS (SELECT 1 FROM latest WHERE metric = metric_names.id)
+_UNUSED = """NOT EXISTS (SELECT 1 FROM device_metrics WHERE metric = metric_names.id)
     AND NOT EXISTS (SELECT 1 FROM fleets JOIN fleet_hours ON fleet_hours.fleet = fleets.id
         AND fleet_hours.metric = metric_names.id)"""
 """Whatever has a chunk has an hour of a fleet, as both go at one time."""

@@ -4,13 +4,15 @@ In the caller's transaction: it is the whole change, or none. The tables of the 
 Ids and numbers stay, and those of what was deleted never come again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.api import Announced, DeviceRecord, State, to_us
+from gateway.manager.api import Announced, DeviceRecord, ModelTimes, Sample, State, to_us
 from gateway.manager.store.legacy_tables import FORMATS
+from gateway.manager.store.reported import Reported, pack
 
 FORMAT = len(FORMATS)
 """The newest format that is changed here."""
@@ -36,15 +38,18 @@ _COPIES = (
         SELECT id, device, name, policy, definitions, created, in_force FROM old_deployments ORDER BY id""",
     """INSERT INTO metric_names (model, version, dimension, name)
         SELECT DISTINCT model, version, dimension, name FROM old_metrics ORDER BY model, version, dimension, name""",
-    """INSERT INTO latest (device, metric, value, at)
-        SELECT device, metric_names.id, value, at FROM old_metrics CROSS JOIN metric_names
+    """INSERT INTO device_metrics (device, metric)
+        SELECT device, metric_names.id FROM old_metrics CROSS JOIN metric_names
             USING (model, version, dimension, name)""",
-    """INSERT INTO models (device, name, version, sample, inference)
-        SELECT device, name, version, sample, inference FROM old_models""",
+    """INSERT INTO device_models (device, name, version, newest)
+        SELECT device, name, version, row_number() OVER (
+            PARTITION BY device, name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
+        ) = 1 FROM old_models""",
     """INSERT INTO results (device, deployment, result, received, told)
         SELECT device, deployment, result, received, told FROM old_results""",
+    # A stage that waits for time waits anew: nobody knows how often the clock was set.
     """INSERT INTO rollouts
-            (id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, since)
+            (id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, counted)
         SELECT old_rollouts.id, fleets.id, old_rollouts.name, policy, definitions, created, rules, undoes, state,
             reason, stage, since
         FROM old_rollouts JOIN fleets ON fleets.name = old_rollouts.fleet ORDER BY old_rollouts.id""",
@@ -59,8 +64,12 @@ _STATES = """SELECT devices.id, devices.fleet, agent_version, coalesce(accepted,
         LEFT JOIN old_liveness ON old_liveness.device = devices.id
     ORDER BY devices.id"""
 _INSERT_STATE = """INSERT INTO device_states
-        (device, fleet, state, due, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+        (device, fleet, state, due, agent_version, accepted, newest, announced, seconds, announced_at, heartbeats,
+        reported)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+_METRICS = """SELECT device, metric_names.id, value, at FROM old_metrics CROSS JOIN metric_names
+    USING (model, version, dimension, name) WHERE device BETWEEN ? AND ?"""
+_MODELS = "SELECT device, name, version, sample, inference FROM old_models WHERE device BETWEEN ? AND ?"
 _COUNT_STATES = """INSERT INTO fleet_states (fleet, state, devices)
     SELECT fleet, state, count(*) FROM device_states GROUP BY fleet, state"""
 
@@ -82,19 +91,29 @@ def change(connection: sa.Connection, version: int, make_tables: Callable[[sa.Co
     for statement in _COPIES:
         run(statement)
     for rows in run(_STATES).partitions(_PART):
-        run(_INSERT_STATE, list(_states(rows, now)))
+        run(_INSERT_STATE, list(_states(rows, _reported(connection, rows[0][0], rows[-1][0]), now)))
     run(_COUNT_STATES)
     for table in reversed(_TABLES):
         run(f"DROP TABLE old_{table}")
 
 
-def _states(rows: Sequence[Any], now: float) -> Iterator[tuple[object, ...]]:
+def _reported(connection: sa.Connection, first: int, last: int) -> dict[int, bytes]:
+    """Of the devices with these numbers."""
+    found: defaultdict[int, Reported] = defaultdict(lambda: Reported({}, {}))
+    for device, metric, value, at in connection.exec_driver_sql(_METRICS, (first, last)):
+        found[device].metrics[metric] = Sample(value, at)
+    for device, name, version, sample, inference in connection.exec_driver_sql(_MODELS, (first, last)):
+        found[device].models[name, version] = ModelTimes(sample, inference)
+    return {device: pack(each) for device, each in found.items()}
+
+
+def _states(rows: Sequence[Any], reported: Mapping[int, bytes], now: float) -> Iterator[tuple[object, ...]]:
     for device, fleet, version, accepted, newest, state, seconds, at, heartbeats in rows:
         said = None if state is None else Announced(State(state), seconds, at)
         known = DeviceRecord(version, accepted, newest, said, heartbeats or 0)
         yield (
             *(device, fleet, known.liveness(now).state, _us(known.due), version, accepted, _us(newest)),
-            *(state, _us(seconds), _us(at), known.heartbeats),
+            *(state, _us(seconds), _us(at), known.heartbeats, reported.get(device)),
         )
 
 

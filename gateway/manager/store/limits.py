@@ -12,25 +12,25 @@ from gateway.manager.store import bulk
 
 
 @dataclass(frozen=True, slots=True)
-class RowLimit:
-    """The newest `most` rows of a device are kept, by `order`; `key`: the columns that name a row beside the device."""
+class DeviceLimit:
+    """The newest `most` of a device are kept."""
 
-    table: str
     what: str
-    key: str
-    order: str
     most: int
 
 
-MOST_METRICS = 1000
-LIMITS = (
-    RowLimit("latest", "metrics", "metric", "at", MOST_METRICS),
-    RowLimit("models", "models", "name, version", "coalesce(sample, inference, 0)", 200),
-    RowLimit("results", "results", "deployment", "received", 200),
-)
+@dataclass(frozen=True, slots=True)
+class RowLimit(DeviceLimit):
+    """Of rows, by `order`; `key`: the columns that name a row beside the device."""
+
+    table: str
+    key: str
+    order: str
 
 
-LOG_LIMIT = RowLimit("device_log", "log", "id", "id", 2000)
+METRICS, MODELS = DeviceLimit("metrics", 1000), DeviceLimit("models", 200)
+RESULTS = RowLimit("results", 200, "results", "deployment", "received")
+LOG = RowLimit("log", 2000, "device_log", "id", "id")
 """Results and changes of state come from devices too. Nothing is written about it: that would be entries again."""
 REPORT_INTERVAL = 600.0
 """Seconds between two entries in a device's log about one limit: its calls may delete something each time."""
@@ -52,7 +52,7 @@ class Deletions:
     def __init__(self) -> None:
         self._known: dict[tuple[int, str], Deleted] = {}
 
-    def add(self, device: int, limit: RowLimit, rows: int, now: float) -> int:
+    def add(self, device: int, limit: DeviceLimit, rows: int, now: float) -> int:
         """How many rows are to be reported now; 0: not yet."""
         key = device, limit.what
         known = self._known.get(key)

@@ -1,26 +1,17 @@
 """A whole site in one file, out of it, or from one engine into the other: `backup`, `restore`, `migrate`.
 
-A backup is a tar archive: a SQLite database of one moment, whichever engine it comes from, the model files, and at its
-end what they must be (sizes, SHA-1). Files appear whole or not at all. What is restored or moved goes into an empty
-place alone, and only after all of it was checked. Model files go to where that engine has them.
+Files appear whole or not at all. What is restored or moved goes into an empty place alone, and only after all of it was
+checked. Model files go to where that engine has them.
 """
 
 import contextlib
-import gzip
-import hashlib
-import json
 import os
 import shutil
 import sqlite3
-import tarfile
 import tempfile
-import time
-import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -30,34 +21,21 @@ from gateway.lock import FILE as LOCK_FILE
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
 from gateway.manager.place import Place
+from gateway.manager.store import archive, formats
 from gateway.manager.store import engine as engines
-from gateway.manager.store import formats
+from gateway.manager.store.archive import OBJECTS, Backup
 from gateway.manager.store.copying import OnRows, copy_rows, count_rows, require_empty
-from gateway.manager.store.object_store import CHUNK, ObjectStore
+from gateway.manager.store.object_store import ObjectStore
 from gateway.manager.store.shared_objects import write_file
 from gateway.manager.store.store import FILE, LOCK, Store, open_store
 from gateway.manager.store.temporary import remove_abandoned, temporary
-from gateway.ownership import give, give_folder, make_folders
+from gateway.ownership import give_folder
 
-MANIFEST = "backup.json"
-OBJECTS = "objects"
 _RESTORING = ".restore-"
 """Beginning of a folder's name in the data directory that a restore fills, and moves its content out of."""
-_ARCHIVE, _MODEL = "archive", "model"
-_MADE = {FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", LOCK, _ARCHIVE, _MODEL}
+_ARCHIVE = "archive"
+_MADE = {FILE, f"{FILE}-wal", f"{FILE}-shm", f"{FILE}-journal", LOCK, _ARCHIVE, archive.MODEL}
 """What a backup makes in its temporary folder."""
-
-_Seen = dict[str, dict[str, Any]]
-"""Name in the archive -> size in bytes and SHA-1 in hex."""
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """What a backup has. `created`: Unix seconds; `models`: how many model files."""
-
-    created: float
-    devices: int
-    models: int
 
 
 def migrate_site(data: Path, url: str, on_start: OnRows, on_rows: OnRows) -> tuple[dict[str, int], int]:
@@ -100,15 +78,12 @@ def write_backup(place: Place, file: Path, *, force: bool = False) -> Backup:
         store = stack.enter_context(contextlib.closing(open_store(place, create=False)))
         stack.enter_context(_explained(store))
         devices = _snapshot(store, folder / FILE)
-        archive = folder / _ARCHIVE
         gzipped = file.name.endswith((".gz", ".tgz"))
-        options: dict[str, Any] = {"mode": "w:gz", "compresslevel": 6} if gzipped else {"mode": "w:"}
-        with archive.open("wb") as out:
-            with tarfile.open(fileobj=out, **options) as tar:
-                backup = _fill(tar, folder, ObjectStore(place.data, store), devices)
+        with (folder / _ARCHIVE).open("wb") as out:
+            backup = archive.write(out, folder, ObjectStore(place.data, store), devices, gzipped=gzipped)
             out.flush()
             os.fsync(out.fileno())
-        archive.replace(file)
+        (folder / _ARCHIVE).replace(file)
         _sync(file.parent)
     return backup
 
@@ -131,7 +106,10 @@ def restore_backup(file: Path, place: Place) -> Backup:
         folder = Path(tempfile.mkdtemp(prefix=_RESTORING, dir=place.data))
         give_folder(folder)
         stack.callback(shutil.rmtree, folder)
-        backup = _extract(file, folder)
+        with archive.damage_explained(file):
+            backup = archive.extract(file, folder)
+            if _check(folder / FILE) != backup.devices:
+                raise ValueError(f"{FILE} has not as many devices as were written")
         with contextlib.closing(open_store(Place(folder), create=True)) as source:  # in the newest format then
             if target is not None:
                 with _explained(target), source.engine.begin() as reading, target.engine.begin() as writing:
@@ -142,101 +120,6 @@ def restore_backup(file: Path, place: Place) -> Backup:
             _check(folder / FILE)
             _put_in_place(folder, place.data, OBJECTS, FILE)
     return backup
-
-
-# -- the archive --
-
-
-def _fill(tar: tarfile.TarFile, folder: Path, objects: ObjectStore, devices: int) -> Backup:
-    """The model files come after the database: those that it names are there by then."""
-    seen: _Seen = {FILE: _add(tar, FILE, folder / FILE)}
-    if objects.shared is not None:
-        for each in objects.shared.list_files():
-            with (folder / _MODEL).open("wb") as copy:
-                objects.shared.copy(each, copy)
-            name = f"{OBJECTS}/{each.bucket}/{each.key}"
-            seen[name] = _add(tar, name, folder / _MODEL)
-    for bucket, key, path in objects.list_files():
-        if (name := f"{OBJECTS}/{bucket}/{key}") not in seen:
-            seen[name] = _add(tar, name, path)
-    backup = Backup(time.time(), devices, len(seen) - 1)
-    text = json.dumps({"created": backup.created, "devices": devices, "files": seen}, indent=1).encode()
-    with tempfile.TemporaryFile() as manifest:
-        manifest.write(text)
-        manifest.seek(0)
-        tar.addfile(_member(MANIFEST, len(text), backup.created), manifest)
-    return backup
-
-
-def _member(name: str, size: int, modified: float) -> tarfile.TarInfo:
-    member = tarfile.TarInfo(name)
-    member.size, member.mtime, member.mode = size, modified, 0o644
-    return member
-
-
-class _Hashing:
-    """A file that is read once, and its SHA-1."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self.sha1 = hashlib.sha1(usedforsecurity=False)
-
-    def read(self, size: int = -1) -> bytes:
-        chunk = self._file.read(size)
-        self.sha1.update(chunk)
-        return chunk
-
-
-def _add(tar: tarfile.TarFile, name: str, path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        hashing = _Hashing(file)
-        tar.addfile(_member(name, status.st_size, status.st_mtime), hashing)
-    return {"size": status.st_size, "sha1": hashing.sha1.hexdigest()}
-
-
-def _extract(file: Path, folder: Path) -> Backup:
-    """Its files in `folder`, each as the manifest says. Raises ManagerError."""
-    seen: _Seen = {}
-    manifest: dict[str, Any] | None = None
-    with _damaged(file), tarfile.open(file, "r:*") as tar:
-        for member in tar:
-            content = tar.extractfile(member) if member.isreg() else None
-            if content is None or not _is_ours(member.name):
-                raise tarfile.TarError(f"a backup has no {member.name}")
-            if member.name == MANIFEST:
-                manifest = json.load(content)
-            else:
-                seen[member.name] = _write(folder / member.name, content, member.mtime)
-        if manifest is None:
-            raise tarfile.TarError("its end is missing")
-        for name in seen.keys() | manifest["files"].keys() | {FILE}:
-            if seen.get(name) != manifest["files"].get(name):
-                raise tarfile.TarError(f"{name} is not what was written")
-        if _check(folder / FILE) != manifest["devices"]:
-            raise tarfile.TarError(f"{FILE} has not as many devices as were written")
-        return Backup(manifest["created"], manifest["devices"], len(seen) - 1)
-
-
-def _is_ours(name: str) -> bool:
-    parts = name.split("/")
-    if parts[0] == OBJECTS:
-        return len(parts) > 2 and not {"", ".", ".."} & set(parts)
-    return name in (FILE, MANIFEST)
-
-
-def _write(path: Path, content: IO[bytes], modified: float) -> dict[str, Any]:
-    hashing, size = _Hashing(content), 0
-    make_folders(path.parent)
-    with path.open("wb") as out:
-        os.fchmod(out.fileno(), 0o644)
-        give(out.fileno(), path.parent)
-        while chunk := hashing.read(CHUNK):
-            size += out.write(chunk)
-        out.flush()
-        os.fsync(out.fileno())
-    os.utime(path, (modified, modified))
-    return {"size": size, "sha1": hashing.sha1.hexdigest()}
 
 
 # -- the database --
@@ -363,20 +246,3 @@ def _explained(store: Store) -> Iterator[None]:
         sqlite = isinstance(error.orig, sqlite3.Error)
         place = "the manager's database" if sqlite else engines.where(store.engine)
         raise ManagerError(f"{place}: {engines.reason(error)}{engines.advice(error)}") from error
-
-
-@contextlib.contextmanager
-def _damaged(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except (
-        tarfile.TarError,
-        sqlite3.Error,
-        zlib.error,
-        gzip.BadGzipFile,
-        EOFError,
-        ValueError,
-        KeyError,
-        TypeError,
-    ) as error:
-        raise ManagerError(f"{file} is damaged, or no backup ({explain(error)}): give another one") from error

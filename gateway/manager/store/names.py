@@ -13,6 +13,14 @@ PART = 1000
 """Names of one statement."""
 
 
+def read_keys(connection: sa.Connection, numbers: Iterable[int]) -> dict[int, MetricKey]:
+    """Number -> name, of those that there are."""
+    is_one, parameters = bulk.numbers(connection, numbers)
+    rest = f"FROM metric_names WHERE id {is_one}"
+    found = bulk.fetch(connection, "id, model, version, dimension, name", rest, parameters)
+    return {number: MetricKey(*members) for number, *members in found}
+
+
 class MetricNames:
     """Of one database, for the one thread that writes to it."""
 

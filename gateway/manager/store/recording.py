@@ -25,6 +25,8 @@ class PlanChange(StrEnum):
     FETCHED = auto()
     SUPERSEDED = auto()
     WITHDRAWN = auto()
+    HELD = auto()
+    """Its rollout was paused before the device fetched it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,13 @@ class HeartbeatCall:
 
 @dataclass(frozen=True, slots=True)
 class StoredDevice:
-    """A device as the database has it. `judged`: the state that is stored for it."""
+    """A device as the database has it. `judged`: the state that is stored for it; `reported`: see `store.reported`."""
 
     id: int
     fleet: int
     judged: str
     state: DeviceRecord
+    reported: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,10 @@ class LogEntry:
 
 @dataclass(slots=True)
 class ReportedResult:
-    """The newest DeploymentResult of a device and deployment in the group. `told`: how often it was reported."""
+    """The newest DeploymentResult of a device and deployment in the group. `told`: how often it was reported.
+
+    `status` None: one that the service does not know, or the stored one is newer.
+    """
 
     result: str
     status: str | None
@@ -69,12 +75,13 @@ class ReportedResult:
 
 @dataclass(slots=True)
 class Changes:
-    """What a group changes. `samples`: of each heartbeat that has some, in order; `now`: of the newest."""
+    """What a group changes. `metrics`, `models`: by device, the newest ones of the group; `samples`: of each heartbeat
+    that has some, in order; `now`: of the newest."""
 
     now: float
     devices: dict[int, StoredDevice] = field(default_factory=dict)
-    latest: dict[tuple[int, MetricKey], Sample] = field(default_factory=dict)
-    models: dict[tuple[int, str, str], ModelTimes] = field(default_factory=dict)
+    metrics: dict[int, dict[MetricKey, Sample]] = field(default_factory=dict)
+    models: dict[int, dict[tuple[str, str], ModelTimes]] = field(default_factory=dict)
     results: dict[tuple[int, str], ReportedResult] = field(default_factory=dict)
     samples: list[tuple[int, Sequence[tuple[MetricKey, float, float]]]] = field(default_factory=list)
     log: list[LogEntry] = field(default_factory=list)
@@ -99,16 +106,20 @@ def _add(changes: Changes, device: StoredDevice, values: LatestValues, now: floa
         changes.log.append(state_entry(device.id, now, device.judged, judged))
         for name, by in ((device.judged, -1), (judged, 1)):
             changes.moved[device.fleet, name] = changes.moved.get((device.fleet, name), 0) + by
-    changes.devices[device.id] = StoredDevice(device.id, device.fleet, judged, state)
-    for key, sample in values.metrics.items():
-        before = changes.latest.get((device.id, key))
-        if before is None or sample.at >= before.at:
-            changes.latest[device.id, key] = sample
+    changes.devices[device.id] = StoredDevice(device.id, device.fleet, judged, state, device.reported)
+    if values.metrics:
+        metrics = changes.metrics.setdefault(device.id, {})
+        for key, sample in values.metrics.items():
+            before = metrics.get(key)
+            if before is None or sample.at >= before.at:
+                metrics[key] = sample
     if values.samples:
         changes.samples.append((device.id, values.samples))
-    for (name, version), times in values.models.items():
-        known = changes.models.get((device.id, name, version))
-        changes.models[device.id, name, version] = times if known is None else known.later(times)
+    if values.models:
+        models = changes.models.setdefault(device.id, {})
+        for model, times in values.models.items():
+            known = models.get(model)
+            models[model] = times if known is None else known.later(times)
     if values.result is not None and values.deployment is not None:
         _add_result(changes, device.id, values.deployment, values.result, values.status, now)
 
@@ -120,8 +131,19 @@ def _add_result(changes: Changes, device: int, deployment: str, result: str, sta
         changes.results[device, deployment] = ReportedResult(result, status, now, 1)
         return
     known.told += 1
-    if known.result != result:
+    if known.result != result and not is_older(result, now, known.result, known.received):
         known.result, known.status, known.received = result, status, now
+
+
+def is_older(result: str, received: float, than: str, than_received: float) -> bool:
+    """Whether a result that came later ended before the other one: it waited on its way, and does not replace it.
+
+    Not where one has no DeploymentEndTime. One in the future, of a clock that is ahead, counts as when it came.
+    """
+    ends = [json.loads(each).get("DeploymentEndTime") for each in (result, than)]
+    if None in ends:
+        return False
+    return min(float(ends[0]), received) < min(float(ends[1]), than_received)
 
 
 def state_entry(device: int, at: float, before: str, after: str) -> LogEntry:

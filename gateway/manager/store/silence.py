@@ -9,8 +9,9 @@ from gateway.manager.store.recording import LogEntry, state_entry
 from gateway.manager.store.store import Store
 from gateway.manager.store.tables import DEVICE_STATES
 
-MOST = 1000
+MOST = 500
 """Devices of one transaction."""
+_SET = "(device) DO UPDATE SET state = excluded.state, due = excluded.due"
 
 
 def sweep_silence(store: Store, now: float) -> bool:
@@ -32,6 +33,7 @@ def _store_silence(connection: sa.Connection, devices: list[int], now: float) ->
     rest = f"FROM device_states WHERE device {is_one}"
     if connection.dialect.name == "postgresql":
         rest += " ORDER BY device FOR UPDATE"
+    rows: list[tuple[int, int, str, None]] = []
     entries: list[LogEntry] = []
     moved: dict[tuple[int, str], int] = {}
     for device, fleet, judged, *row in bulk.fetch(connection, f"device, fleet, {STATE_COLUMNS}", rest, parameters):
@@ -40,7 +42,7 @@ def _store_silence(connection: sa.Connection, devices: list[int], now: float) ->
             entries.append(state_entry(device, now, judged, found))
             moved[fleet, judged] = moved.get((fleet, judged), 0) - 1
             moved[fleet, found] = moved.get((fleet, found), 0) + 1
-            update = sa.update(DEVICE_STATES).where(DEVICE_STATES.c.device == device)
-            connection.execute(update.values(state=found, due=None))
+            rows.append((device, fleet, found, None))
+    bulk.insert(connection, DEVICE_STATES, ("device", "fleet", "state", "due"), rows, _SET)
     add_log(connection, entries)
     add_devices(connection, moved)

@@ -110,12 +110,21 @@ class Store:
         """`read` and `write` -> how long the last one took that succeeded, with its commit."""
         self._names = MetricNames()
         self._deletions = Deletions()
+        self._reading = engine.execution_options(reads=True)
         self._writing = threading.Lock() if engine.dialect.name == "sqlite" else None
+        self._writer: sa.Connection | None = None
+        """Of SQLite: all changes by one connection, whose pages and prepared statements stay valid."""
+        self._is_writer_old = False
+        """The next change opens another one: a change failed, or the engine was disposed."""
+        sa.event.listen(engine, "engine_disposed", self._on_disposed)
 
     def __repr__(self) -> str:
         return f"Store({self.engine.dialect.name})"
 
     def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         self.engine.dispose()
 
     def check_reads(self) -> None:
@@ -128,7 +137,7 @@ class Store:
 
     def read(self, work: Callable[[Transaction], T]) -> T:
         """`work` sees the database as it was at one moment, and must not write."""
-        return self._run("read", work, self.engine.execution_options(reads=True))
+        return self._run("read", work)
 
     def write(self, work: Callable[[Transaction], T]) -> T:
         """What `work` changes is committed together, or not at all.
@@ -136,11 +145,14 @@ class Store:
         It is called again where another one was in the way.
         """
         if self._writing is None:
-            return self._run("write", work, self.engine)
+            return self._run("write", work)
         if not self._writing.acquire(timeout=TURN):
             raise StoreUnavailable(f"{engines.where(self.engine)}: another change of this process is not done")
         try:
-            return self._run("write", work, self.engine)
+            return self._run("write", work)
+        except BaseException:
+            self._is_writer_old = True
+            raise
         finally:
             self._writing.release()
 
@@ -171,13 +183,31 @@ class Store:
             self._names.forget()
             raise
 
-    def _run(self, kind: str, work: Callable[[Transaction], T], engine: sa.Engine) -> T:
+    def _source(self, kind: str) -> sa.Engine | sa.Connection:
+        if kind == "read":
+            return self._reading
+        if self._writing is None:
+            return self.engine
+        if self._writer is not None and self._is_writer_old:
+            self._writer.close()
+            self._writer = None
+        if self._writer is None:
+            self._is_writer_old = False
+            self._writer = self.engine.connect()
+        return self._writer
+
+    def _on_disposed(self, engine: sa.Engine) -> None:
+        self._is_writer_old = True
+
+    def _run(self, kind: str, work: Callable[[Transaction], T]) -> T:
         with engines.translated(self.engine):
+            source = self._source(kind)
             for attempt in range(1, ATTEMPTS + 1):
                 done = False
                 begun = time.perf_counter()
                 try:
-                    with engine.begin() as connection:
+                    with source.begin() as opened:
+                        connection = opened if isinstance(opened, sa.Connection) else opened.connection
                         result = work(Transaction(connection))
                         done = True
                     self.transaction_seconds[kind] = time.perf_counter() - begun

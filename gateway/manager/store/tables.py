@@ -71,10 +71,11 @@ DEVICE_STATES = sa.Table(
     sa.Column("seconds", sa.BigInteger),
     sa.Column("announced_at", sa.BigInteger),
     sa.Column("heartbeats", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("reported", sa.LargeBinary),
     **_UPDATED,
 )
-"""The members of `api.DeviceRecord`, and what it was judged to be (`state`, until `due`); one row for each device, also
-before its first heartbeat."""
+"""The members of `api.DeviceRecord`, what it was judged to be (`state`, until `due`) and the newest values
+(`store.reported`); one row for each device, also before its first heartbeat."""
 
 FLEET_STATES = sa.Table(
     "fleet_states",
@@ -101,31 +102,26 @@ METRIC_NAMES = sa.Table(
 """`api.MetricKey` -> the number by which the other tables name it. `model`, `version`: empty for the agent's
 metrics."""
 
-LATEST = sa.Table(
-    "latest",
+DEVICE_METRICS = sa.Table(
+    "device_metrics",
     METADATA,
     _device(primary_key=True),
     sa.Column("metric", NUMBER, sa.ForeignKey("metric_names.id"), primary_key=True),
-    sa.Column("value", sa.Double, nullable=False),
-    sa.Column("at", sa.Double, nullable=False),
-    sa.Index("latest_metric", "metric"),
+    sa.Index("device_metrics_metric", "metric"),
     **_CLUSTERED,
-    **_UPDATED,
 )
-"""The sample with the latest time of each metric. The index is for the deletion of names that nobody uses."""
+"""The metrics of which `reported` has a sample. The index is for the deletion of names that nobody uses."""
 
-MODELS = sa.Table(
-    "models",
+DEVICE_MODELS = sa.Table(
+    "device_models",
     METADATA,
     _device(primary_key=True),
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("version", sa.Text, primary_key=True),
-    sa.Column("sample", sa.Double),
-    sa.Column("inference", sa.Double),
+    sa.Column("newest", sa.Boolean, nullable=False),
     **_CLUSTERED,
-    **_UPDATED,
 )
-"""A model's latest times."""
+"""The models of which `reported` has times. `newest`: whether they are the latest ones of that name."""
 
 RESULTS = sa.Table(
     "results",
@@ -155,8 +151,7 @@ DEPLOYMENTS = sa.Table(
     ),
     **_NUMBERED,
 )
-"""A row for each device that has it. `in_force` only spares reading what was superseded long ago:
-`api.deployments` has the rule."""
+"""A row for each device that has it. `in_force`: GetDeployments returns it; `api.deployments` has the rule."""
 
 ROLLOUTS = sa.Table(
     "rollouts",
@@ -172,10 +167,12 @@ ROLLOUTS = sa.Table(
     sa.Column("state", sa.Text, nullable=False, server_default="running"),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("stage", sa.Integer, nullable=False, server_default="0"),
-    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("lasted", sa.Double, nullable=False, server_default="0"),
+    sa.Column("counted", sa.Double, nullable=False),
     sa.Index("rollouts_by_name", "fleet", "name"),
     **_NUMBERED,
 )
+"""`lasted`: seconds that the stage has lasted, as they were counted until `counted`."""
 
 ROLLOUT_DEVICES = sa.Table(
     "rollout_devices",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from gateway.manager.history import unpack_samples
+from gateway.manager.store.history import Usage, read_usage
 from gateway.manager.store.transaction import Transaction
 
 FLEETS_SHOWN = 200
@@ -19,14 +20,12 @@ OLDEST = 50
 """Rows of `recent_samples` of which the time of the oldest one is guessed: a single one may hold a backlog."""
 
 NEWEST_MODELS = """
-SELECT fleet, name, version, count(*) AS devices FROM (
-    SELECT devices.fleet, models.name, version, row_number() OVER (
-        PARTITION BY device, models.name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
-    ) AS place
-    FROM models JOIN devices ON devices.id = device
-) AS ordered WHERE place = 1 GROUP BY fleet, name, version
+SELECT devices.fleet AS fleet, device_models.name AS name, version, count(*) AS devices
+FROM device_models JOIN devices ON devices.id = device WHERE newest AND {fleet}
+GROUP BY devices.fleet, device_models.name, version
 """
-"""How many devices of a fleet run a version: the one of that model with the latest times."""
+"""How many devices of a fleet run a version: the one of that model with the latest times. `fleet`: a condition for
+`devices.fleet`."""
 _SHOWN = f"""
 WITH sizes AS (SELECT fleet, sum(devices) AS devices FROM fleet_states GROUP BY fleet HAVING sum(devices) > 0),
 places AS (SELECT fleet, row_number() OVER (ORDER BY devices DESC, fleet) AS place FROM sizes),
@@ -40,10 +39,9 @@ GROUP BY shown_name, state ORDER BY shown_name, state"""
 _ROLLOUTS = f"""{_SHOWN} SELECT shown_name, state, count(*) FROM rollouts JOIN shown USING (fleet)
 WHERE state <> 'preparing'
 GROUP BY shown_name, state ORDER BY shown_name, state"""
-_MODELS = f"""{_SHOWN} SELECT shown_name, name, version, sum(devices) FROM ({NEWEST_MODELS}) AS newest
-JOIN shown USING (fleet) GROUP BY shown_name, name, version
+_MODELS = f"""{_SHOWN} SELECT shown_name, name, version, sum(devices)
+FROM ({NEWEST_MODELS.format(fleet="1 = 1")}) AS newest JOIN shown USING (fleet) GROUP BY shown_name, name, version
 ORDER BY sum(devices) DESC, shown_name, name, version LIMIT {MODELS_SHOWN}"""
-_HISTORY = "SELECT coalesce(sum(chunks), 0), coalesce(sum(samples), 0), coalesce(sum(bytes), 0) FROM history_days"
 _SIZE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
     "postgresql": "SELECT pg_database_size(current_database())",
@@ -53,13 +51,12 @@ _SIZE = {
 @dataclass(frozen=True, slots=True)
 class Totals:
     """`devices`, `rollouts`: by fleet and state. `lag`: seconds since the oldest heartbeat came that is not compacted;
-    0 where there is none. `database_bytes`: of the whole database."""
+    0 where there is none. `history`: what is compacted; the limit is for its `size`. `database_bytes`: of the whole
+    database."""
 
     devices: dict[tuple[str, str], int]
     rollouts: dict[tuple[str, str], int]
-    chunks: int
-    samples: int
-    history_bytes: int
+    history: Usage
     recent_rows: int
     lag: float
     database_bytes: int
@@ -68,13 +65,10 @@ class Totals:
 def read_totals(transaction: Transaction) -> Totals:
     """All as it is at one moment."""
     connection = transaction.connection
-    chunks, samples, history_bytes = connection.exec_driver_sql(_HISTORY).one()
     return Totals(
         devices=_by_fleet(connection, _DEVICES),
         rollouts=_by_fleet(connection, _ROLLOUTS),
-        chunks=int(chunks),
-        samples=int(samples),
-        history_bytes=int(history_bytes),
+        history=sum(read_usage(connection).values(), Usage()),
         recent_rows=int(connection.exec_driver_sql("SELECT count(*) FROM recent_samples").scalar_one()),
         lag=_lag(connection, time.time()),
         database_bytes=int(connection.exec_driver_sql(_SIZE[connection.dialect.name]).scalar_one()),

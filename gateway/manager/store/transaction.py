@@ -26,7 +26,7 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
-from gateway.manager.api import DeviceDeployment, ModelDefinition, in_force
+from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
 from gateway.manager.store import bulk
 from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
 from gateway.manager.store.history import delete_chunks
@@ -138,13 +138,9 @@ class Transaction:
 
     def read_plans(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], DevicePlan]:
         """By names of fleet and device; those that are not registered are left out."""
-        source, parameters = bulk.pairs(self.connection, names)
-        rest = (
-            f"FROM {source} JOIN fleets ON fleets.name = wanted.fleet"
-            " JOIN devices ON devices.fleet = fleets.id AND devices.name = wanted.name"
-        )
+        source, parameters = bulk.devices(self.connection, names)
         columns = "wanted.fleet, wanted.name, devices.id, devices.plan, devices.fetched"
-        found = bulk.fetch(self.connection, columns, rest, parameters)
+        found = bulk.fetch(self.connection, columns, f"FROM {source}", parameters)
         return {(fleet, name): DevicePlan(*row) for fleet, name, *row in found}
 
     def device_id(self, fleet: str, device: str) -> int | None:
@@ -195,12 +191,13 @@ class Transaction:
             found[device].append(_deployment(*row))
         return found
 
-    def assign(self, deployments: Mapping[int, DeviceDeployment]) -> dict[int, list[str]]:
-        """Assigns a deployment to each device. Device -> the names of those that it supersedes there."""
-        before = self.deployments_in_force(deployments)
+    def assign(
+        self, deployments: Mapping[int, DeviceDeployment], before: Mapping[int, Sequence[DeviceDeployment]]
+    ) -> dict[int, list[str]]:
+        """Assigns a deployment to each device, where `before` are in force. Device -> the names that it supersedes."""
         rows, superseded = [], {}
         different = {deployment.definitions for deployment in deployments.values()}
-        written = {each: json.dumps([asdict(definition) for definition in each]) for each in different}
+        written = {each: _written(each) for each in different}
         for device, deployment in deployments.items():
             after = {each.name for each in in_force([*before[device], deployment])}
             superseded[device] = [each.name for each in before[device] if each.name not in after]
@@ -211,20 +208,38 @@ class Transaction:
         self._change_plans(deployments)
         return superseded
 
-    def withdraw(self, device_ids: Collection[int], name: str) -> dict[int, list[str]]:
-        """Deletes a deployment that was not fetched from each device. Device -> the names of those in force then."""
+    def withdraw(
+        self, device_ids: Collection[int], name: str, halted: Mapping[int, Collection[str]]
+    ) -> dict[int, list[str]]:
+        """Deletes a deployment that was not fetched from each device. Device -> the names of those in force then.
+
+        `halted`: device -> names of its deployments that are never in force again.
+        """
+        before = self.deployments_in_force(device_ids)
         is_one, parameters = bulk.numbers(self.connection, device_ids)
         mark = "%s" if self.connection.dialect.name == "postgresql" else "?"
         delete = f"DELETE FROM deployments WHERE name = {mark} AND device {is_one}"
         self.connection.exec_driver_sql(delete, (name, *parameters))
-        names = {device: [each.name for each in in_force(known)] for device, known in self.history(device_ids).items()}
+        names = {}
+        for device, known in self.history(device_ids).items():
+            after = fall_back(known, before[device], halted.get(device, ()))
+            names[device] = [each.name for each in after]
+            self._cut(device, known, [each for each in after if each.name in halted.get(device, ())])
         self._set_in_force(names, True)
         self._change_plans(device_ids)
         return names
 
+    def _cut(self, device: int, known: Iterable[DeviceDeployment], halted: Iterable[DeviceDeployment]) -> None:
+        """Of a halted deployment with several handles, those that a newer one replaced are gone for good."""
+        stored = {each.name: each.definitions for each in known}
+        for each in halted:
+            if each.definitions != stored[each.name]:
+                row = (DEPLOYMENTS.c.device == device) & (DEPLOYMENTS.c.name == each.name)
+                update = sa.update(DEPLOYMENTS).where(row)
+                self.connection.execute(update.values(definitions=_written(each.definitions)))
+
     def mark_fetched(self, plans: Mapping[int, int]) -> set[int]:
-        """Locks the devices. Those whose plan still has that number (device -> number): they have fetched it."""
-        self.lock_devices(plans)
+        """Devices, which are locked, fetch their plans. Those whose plan still has that number (device -> number)."""
         given = bulk.given(self.connection, plans.items(), device=sa.BigInteger, plan=sa.BigInteger)
         same = (DEVICES.c.id == given.c.device) & (DEVICES.c.plan == given.c.plan)
         update = sa.update(DEVICES).values(fetched=DEVICES.c.plan).where(same).returning(DEVICES.c.id)
@@ -240,6 +255,10 @@ class Transaction:
     def _change_plans(self, device_ids: Iterable[int]) -> None:
         is_one, parameters = bulk.numbers(self.connection, device_ids)
         self.connection.exec_driver_sql(f"UPDATE devices SET plan = plan + 1 WHERE id {is_one}", parameters)
+
+
+def _written(definitions: Iterable[ModelDefinition]) -> str:
+    return json.dumps([asdict(each) for each in definitions])
 
 
 def _deployment(name: str, policy: str, definitions: str, created: float) -> DeviceDeployment:

@@ -1,26 +1,22 @@
 """/metrics of a manager that serves: what calls change in it, and what it says while its database is away."""
 
 import socket
-import time
 import urllib.request
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import Manager
 from tests.support.polling import until
 from tests.support.postgres import Postgres
 
-WITHIN_S = 8.0
-"""For a scrape; Prometheus itself waits for 10 s."""
-
 
 def metrics(manager: Manager) -> dict[str, float]:
     """Each sample by its name and labels, as they are written there, without the prefix."""
-    with urllib.request.urlopen(manager.url + "/metrics", timeout=WITHIN_S) as page:
+    with urllib.request.urlopen(manager.url + "/metrics", timeout=DEADLINE_S) as page:
         assert page.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         lines = page.read().decode().splitlines()
     pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
@@ -73,10 +69,10 @@ def test_connections_that_are_refused(make_manager: Callable[..., Manager]) -> N
     with socket.create_connection((at.hostname, at.port)) as first:
         first.sendall(b"GET ")  # so that it is there before the next one
         with socket.create_connection((at.hostname, at.port)) as second:
-            second.settimeout(WITHIN_S)
+            second.settimeout(DEADLINE_S)
             assert second.recv(100).startswith(b"HTTP/1.1 503")
         first.sendall(b"/healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        first.settimeout(WITHIN_S)
+        first.settimeout(DEADLINE_S)
         while first.recv(10_000):
             pass
     until(is_counted, lambda: "the refused connection is not counted")
@@ -90,31 +86,24 @@ def test_it_answers_while_the_database_is_away(own_postgres: Postgres, make_mana
 
     assert is_up() == 1
     own_postgres.stop()
-    until(lambda: is_up() == 0, lambda: "the database is said to be there", within=20)
+    until(lambda: is_up() == 0, lambda: "the database is said to be there")
     with pytest.raises(ClientError, match="ServiceUnavailable"):
         heartbeat(manager, "d")
-    begun = time.monotonic()
     found = metrics(manager)
-    assert time.monotonic() - begun < WITHIN_S
     assert found['calls_total{operation="SendHeartbeat",outcome="unavailable"}'] == 1
     assert not [name for name in found if name.startswith("devices")]
     own_postgres.start()
-    until(lambda: is_up() == 1, lambda: "the database is said to be away", within=20)
+    until(lambda: is_up() == 1, lambda: "the database is said to be away")
 
 
 def test_it_answers_while_the_database_is_silent(own_postgres: Postgres, make_manager: Callable[..., Manager]) -> None:
     """Connections stay open, and nothing comes: whoever asks would wait for ever."""
     manager = make_manager("--database", own_postgres.url())
     assert metrics(manager)["database_up"] == 1
-    first = psutil.Process(own_postgres.pid)
-    first.suspend()
-    servers = [first, *first.children(recursive=True)]
+    own_postgres.suspend()
     try:
-        for each in servers:
-            each.suspend()
-        until(lambda: metrics(manager)["database_up"] == 0, lambda: "the database is said to be there", within=20)
+        until(lambda: metrics(manager)["database_up"] == 0, lambda: "the database is said to be there")
         assert metrics(manager)["connections"] >= 1
     finally:
-        for each in servers:
-            each.resume()
-    until(lambda: metrics(manager)["database_up"] == 1, lambda: "the database is said to be away", within=20)
+        own_postgres.resume()
+    until(lambda: metrics(manager)["database_up"] == 1, lambda: "the database is said to be away")

@@ -9,6 +9,7 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.contract.store.test_formats import old_file
+from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import Manager
 from tests.support.postgres import Postgres
 
@@ -40,7 +41,9 @@ class Heartbeats(threading.Thread):
                 "AgentMetrics": [{"Dimension": "s", "MetricName": "round", "Value": number, "Timestamp": number}],
                 "DeploymentResult": {"DeploymentName": "one", "DeploymentStatusMessage": str(number)},
             }
-            with urlopen(Request(f"{self._url}/SendHeartbeat", json.dumps(call).encode()), timeout=10) as answer:
+            with urlopen(
+                Request(f"{self._url}/SendHeartbeat", json.dumps(call).encode()), timeout=DEADLINE_S
+            ) as answer:
                 assert answer.status == 200
             self.acknowledged = number
 

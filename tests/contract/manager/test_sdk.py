@@ -14,6 +14,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gateway.demo.brokers.address import free_ports
+from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import COMMAND, Manager
 from tests.support.polling import until
 from tests.support.processes import environment, line, running
@@ -146,7 +147,7 @@ def test_kill_9_in_the_middle_of_the_work(make_manager: Callable[..., Manager]) 
 
     sender = threading.Thread(target=send_until_it_breaks)
     sender.start()
-    assert warm.wait(30)
+    assert warm.wait(DEADLINE_S)
     manager.end(signal.SIGKILL)
     sender.join(30)
     (report,) = manager.status()
@@ -171,7 +172,7 @@ def test_a_log_that_cannot_be_written_changes_no_answer(tmp_path: Path) -> None:
         edge = manager.client("sagemaker-edge")
         assert error_of(edge.send_heartbeat, **WHO, AgentVersion="1.0.0") == ("ValidationException", 400)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(DEADLINE_S) == 0
 
 
 @pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
@@ -181,7 +182,7 @@ def test_a_start_line_that_cannot_be_written_stops_nothing(tmp_path: Path, redir
     with running(["/bin/sh", "-c", f'exec "$@" {redirection}', "sh", *serve], env=environment()) as process:
         until(lambda: answers("127.0.0.1", port), lambda: "it does not listen")
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0
+        assert process.wait(DEADLINE_S) == 0
 
 
 def answers(host: str, port: int) -> bool:

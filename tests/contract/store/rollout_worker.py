@@ -16,6 +16,7 @@ from gateway.manager.rollouts import RolloutRepository, RolloutRunner, runner
 from gateway.manager.rollouts.decisions import RolloutDeviceState
 from gateway.manager.store import HeartbeatCall, Place, Store, Transaction, open_store
 from gateway.manager.store.tables import DEVICES
+from tests.support.stores import patient
 
 NOW = 100.0
 GROUP = 50
@@ -137,7 +138,7 @@ ROLES = {
 
 def main(data: str, url: str, role: str) -> None:
     runner.SLICE = 100
-    store = open_store(Place(Path(data), url or None), create=False)
+    store = patient(open_store(Place(Path(data), url or None), create=False))
     say("ready")
     sys.stdin.readline()
     ROLES[role](store)

@@ -26,6 +26,7 @@ from typer.testing import CliRunner
 from gateway.manager.cli import app
 from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.store import FILE, Place, Store, formats, migrations, open_store
+from gateway.manager.store.reported import unpack
 from gateway.manager.store.tables import METADATA
 from tests.support.disks import fill, make_room, small_disk
 from tests.support.polling import until
@@ -190,23 +191,29 @@ def test_several_processes_may_make_it_at_once(place: Place) -> None:
 Same = dict[str, tuple[str, str]]
 BOTH = {
     "deployments": "SELECT id, device, name, policy, definitions, created, in_force FROM deployments ORDER BY id",
-    "models": "SELECT device, name, version, sample, inference FROM models ORDER BY 1, 2, 3",
     "results": "SELECT device, deployment, result, received, told FROM results ORDER BY 1, 2",
     "rollout_devices": "SELECT device, rollout, place, state FROM rollout_devices ORDER BY 1, 2",
     "rollout_counts": "SELECT rollout, state, devices FROM rollout_counts ORDER BY 1, 2",
 }
 """One statement reads the same from an earlier format and from the newest."""
-ROLLOUT = "policy, definitions, created, rules, undoes, state, reason, stage, since FROM rollouts"
+ROLLOUT = "policy, definitions, created, rules, undoes, state, reason, stage, {since} FROM rollouts"
 OTHERS = {
     "devices": (
         "SELECT id, fleet, device, registered FROM devices ORDER BY id",
         "SELECT devices.id, fleets.name, devices.name, registered FROM devices JOIN fleets ON fleets.id = fleet"
         " ORDER BY devices.id",
     ),
-    "metrics": (
-        "SELECT * FROM metrics WHERE dimension != 'liveness' ORDER BY 1, 2, 3, 4, 5",
-        "SELECT device, model, version, dimension, name, value, at FROM latest"
+    "device_metrics": (
+        "SELECT device, model, version, dimension, name FROM metrics WHERE dimension != 'liveness'"
+        " ORDER BY 1, 2, 3, 4, 5",
+        "SELECT device, model, version, dimension, name FROM device_metrics"
         " JOIN metric_names ON metric_names.id = metric ORDER BY 1, 2, 3, 4, 5",
+    ),
+    "device_models": (
+        "SELECT device, name, version, version = (SELECT version FROM models AS others"
+        " WHERE others.device = models.device AND others.name = models.name"
+        " ORDER BY coalesce(sample, inference, 0) DESC, version DESC LIMIT 1) FROM models ORDER BY 1, 2, 3",
+        "SELECT device, name, version, newest FROM device_models ORDER BY 1, 2, 3",
     ),
     "heartbeats": (
         "SELECT device, agent_version, accepted, printf('%.3f', newest) FROM heartbeats ORDER BY 1",
@@ -214,9 +221,9 @@ OTHERS = {
         " ORDER BY 1",
     ),
     "rollouts": (
-        f"SELECT id, fleet, name, {ROLLOUT} ORDER BY id",
-        f"SELECT rollouts.id, fleets.name, rollouts.name, {ROLLOUT} JOIN fleets ON fleets.id = fleet"
-        " ORDER BY rollouts.id",
+        f"SELECT id, fleet, name, {ROLLOUT.format(since='since')} ORDER BY id",
+        f"SELECT rollouts.id, fleets.name, rollouts.name, {ROLLOUT.format(since='counted')}"
+        " JOIN fleets ON fleets.id = fleet ORDER BY rollouts.id",
     ),
     "liveness": (
         "SELECT device, state, round(seconds * 1e6), round(at * 1e6), heartbeats FROM liveness ORDER BY 1",
@@ -234,6 +241,24 @@ def statements(version: int) -> Same:
     return {name: each for name, each in every.items() if name not in new}
 
 
+METRICS = "SELECT * FROM metrics WHERE dimension != 'liveness' ORDER BY 1, 2, 3, 4, 5"
+MODELS = "SELECT device, name, version, sample, inference FROM models ORDER BY 1, 2, 3"
+
+
+def newest_values(store: Store) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+    """As METRICS and MODELS read them from the earlier format."""
+    stored = {device: unpack(each) for device, each in rows(store, "SELECT device, reported FROM device_states")}
+    names = {
+        number: key for number, *key in rows(store, "SELECT id, model, version, dimension, name FROM metric_names")
+    }
+    return (
+        sorted(
+            (device, *names[metric], *each) for device, kept in stored.items() for metric, each in kept.metrics.items()
+        ),
+        sorted((device, *model, *times) for device, kept in stored.items() for model, times in kept.models.items()),
+    )
+
+
 SEQUENCES = "SELECT name, seq FROM sqlite_sequence WHERE name IN ('devices', 'deployments') ORDER BY name"
 
 
@@ -247,6 +272,7 @@ def test_nothing_is_lost_of_an_older_file(tmp_path: Path, version: int) -> None:
             expected = rows(before, old)
             assert expected, name
             assert rows(store, new) == expected, name
+        assert newest_values(store) == (rows(before, METRICS), rows(before, MODELS))
         assert rows(store, SEQUENCES) == rows(before, SEQUENCES)
         assert rows(store, "PRAGMA foreign_key_check") == []
         assert rows(store, "PRAGMA integrity_check") == [("ok",)]

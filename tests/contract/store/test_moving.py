@@ -24,6 +24,7 @@ from gateway.manager.errors import ManagerError
 from gateway.manager.store import FILE, HeartbeatCall, ObjectStore, Place, Store, open_store
 from gateway.manager.store.copying import PART, TABLES, require_empty
 from gateway.manager.store.moving import migrate_site, restore_backup, write_backup
+from gateway.manager.store.reported import unpack
 from gateway.manager.store.tables import TASKS
 from gateway.manager.store.temporary import temporary
 from tests.support.disks import fill, small_disk
@@ -38,7 +39,7 @@ KILLER = """
 import os, signal, sys
 import sqlalchemy as sa
 from pathlib import Path
-from gateway.manager.store import Place, moving
+from gateway.manager.store import Place, archive, moving
 @sa.event.listens_for(sa.Engine, "before_cursor_execute")
 def kill(connection, cursor, statement, *rest):
     if statement.startswith(f"INSERT INTO {sys.argv[1]} ") and connection.dialect.name == "postgresql":
@@ -49,11 +50,11 @@ RESTORE = KILLER + "moving.restore_backup(Path(sys.argv[2]), Place(Path(sys.argv
 BACKUP = """
 import os, signal, sys
 from pathlib import Path
-from gateway.manager.store import Place, moving
-moving.tarfile.open = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
+from gateway.manager.store import Place, archive, moving
+archive.tarfile.open = lambda *arguments, **options: os.kill(os.getpid(), signal.SIGKILL)
 moving.write_backup(Place(Path(sys.argv[1])), Path(sys.argv[2]))
 """
-KILLED_AT = ["latest", "object_pieces", "objects"]
+KILLED_AT = ["device_metrics", "object_pieces", "objects"]
 
 
 # -- a site, and what is in one --
@@ -460,9 +461,8 @@ class Load:
             self.acknowledged = number
 
 
-ROUNDS = """SELECT agent_version, accepted, newest / 1000000, latest.value, latest.at, sample, received, told, result
-    FROM device_states JOIN latest ON latest.device = device_states.device
-        JOIN models ON models.device = device_states.device JOIN results ON results.device = device_states.device"""
+ROUNDS = """SELECT agent_version, accepted, newest / 1000000, received, told, result, reported
+    FROM device_states JOIN results ON results.device = device_states.device"""
 
 
 def test_a_backup_under_load_is_of_one_moment(tmp_path: Path, place: Place) -> None:
@@ -483,10 +483,12 @@ def test_a_backup_under_load_is_of_one_moment(tmp_path: Path, place: Place) -> N
     assert len(rounds) == 1  # one transaction had all devices
     (number,) = rounds
     assert number >= before
-    expected = (str(number), *[number] * 7)
     for row in found:
-        assert row[:8] == expected
-        assert json.loads(row[8])["DeploymentStatus"] == str(number)
+        assert row[:5] == (str(number), *[number] * 4)
+        assert json.loads(row[5])["DeploymentStatus"] == str(number)
+        reported = unpack(row[6])
+        assert list(reported.metrics.values()) == [(number, number)]
+        assert reported.models == {("m", "1"): (number, None)}
     assert history == number * len(DEVICES)
 
 

@@ -20,6 +20,7 @@ from gateway.manager.http.model_files import ModelFiles
 from gateway.manager.store import ObjectStore, Place, Store, StoredFile
 from gateway.manager.store.shared_objects import ABANDONED, BATCH, PIECE, find_file, write_file
 from gateway.manager.store.tables import OBJECT_PIECES, OBJECTS
+from tests.support.arrivals import DEADLINE_S
 from tests.support.postgres import Postgres
 from tests.support.stores import open_place
 
@@ -162,7 +163,7 @@ def test_the_same_file_is_written_once(tmp_path: Path, store: Store, objects: Ob
 def test_two_that_write_the_same_file_leave_it_once(
     tmp_path: Path, store: Store, objects: ObjectStore, postgres_url: str
 ) -> None:
-    begun = threading.Barrier(2, timeout=20)
+    begun = threading.Barrier(2, timeout=DEADLINE_S)
     (tmp_path / "model").write_bytes(content(PIECE + 1))
     stored: list[StoredFile] = []
 
@@ -289,7 +290,7 @@ async def test_the_end_gives_a_fetch_up(tmp_path: Path, store: Store, objects: O
 
     def stop_there() -> None:
         loop.call_soon_threadsafe(begun.set)
-        assert reads.acquire(timeout=20)
+        assert reads.acquire(timeout=DEADLINE_S)
 
     on_statement(store, "SELECT object_pieces.data", stop_there)
     asked = asyncio.create_task(files.open("models", key_of(stored)))

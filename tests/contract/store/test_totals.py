@@ -6,9 +6,11 @@ import time
 import sqlalchemy as sa
 
 from gateway.manager.api import ModelDefinition
+from gateway.manager.history import DAY
 from gateway.manager.operations import EdgeApi
 from gateway.manager.rollouts import NewRollout, RolloutRunner
 from gateway.manager.store import Store
+from gateway.manager.store.history import ROW, Usage
 from gateway.manager.store.tables import HISTORY_DAYS
 from gateway.manager.store.totals import FLEETS_SHOWN, MODELS_SHOWN, OTHER, Totals, read_models, read_totals
 
@@ -32,7 +34,7 @@ def model(name: str, version: str, at: float) -> dict[str, object]:
 
 def test_an_empty_database(store: Store) -> None:
     found = totals(store)
-    assert found == Totals({}, {}, 0, 0, 0, 0, 0.0, found.database_bytes)
+    assert found == Totals({}, {}, Usage(), 0, 0.0, found.database_bytes)
     assert found.database_bytes > 10_000
     assert store.read(read_models) == {}
 
@@ -100,8 +102,9 @@ def test_the_history(store: Store) -> None:
     for age, device in ((3600.0, "one"), (60.0, "two"), (30.0, "one")):
         sample = {"Dimension": "room", "MetricName": "temp", "Value": 1.5, "Timestamp": now - age}
         heartbeat(store, "a", device, now, AgentMetrics=[sample])
-    rows = [{"day": day, "chunks": 2, "samples": 30, "bytes": 400} for day in (1, 2)]
+    rows = [{"day": day * DAY, "chunks": 2, "samples": 30, "bytes": 400} for day in (1, 2)]
     store.write(lambda transaction: transaction.connection.execute(sa.insert(HISTORY_DAYS), rows))
     found = totals(store)
-    assert (found.chunks, found.samples, found.history_bytes, found.recent_rows) == (4, 60, 800, 3)
-    assert 30 <= found.lag < 60, "a backlog's age is not the time that it waits"
+    assert (found.history, found.recent_rows) == (Usage(4, 60, 800), 3)
+    assert found.history.size == 800 + 4 * ROW, "what a row takes beside its samples counts too"
+    assert 30 <= found.lag < 60 + time.time() - now, "a backlog's age is not the time that it waits"

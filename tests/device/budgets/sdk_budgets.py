@@ -25,7 +25,9 @@ import msgpack
 import paho.mqtt.client as paho
 
 from device_sdk import mpy
+from gateway.demo.brokers.address import free_ports
 from tests.device.budgets import c_sizes
+from tests.support.arrivals import DEADLINE_S
 
 FOLDER = Path(__file__).parent
 BUDGETS = FOLDER / "budgets.json"
@@ -239,12 +241,10 @@ def listens(port: int) -> bool:
 
 @contextlib.contextmanager
 def mosquitto(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    (port,) = free_ports(1)
     (folder / "conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n")
     process = subprocess.Popen([tool("mosquitto"), "-c", folder / "conf"], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + DEADLINE_S
     try:
         while not listens(port):
             if time.monotonic() > deadline:
@@ -253,7 +253,7 @@ def mosquitto(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     finally:
         process.terminate()
         try:
-            process.wait(10)
+            process.wait(DEADLINE_S)
         finally:
             process.kill()
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 import pytest
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.needs import program
 from tests.support.paths import ROOT
 from tests.support.processes import end, line
@@ -43,7 +44,7 @@ class Runner:
     def ask(self, *words: object) -> str:
         print(*words, file=self._process.stdin, flush=True)
         answer = line(self._process, f"answer to {words[0]}")
-        assert answer, self._process.communicate(timeout=9)[1]
+        assert answer, self._process.communicate(timeout=DEADLINE_S)[1]
         return answer.removesuffix("\n")
 
     def decode(self, channel: str, payload: bytes) -> Any:
@@ -87,7 +88,7 @@ class Runner:
 
     def close(self) -> None:
         """Its end, at which the sanitizers report what was not freed."""
-        _, errors = self._process.communicate(timeout=20)
+        _, errors = self._process.communicate(timeout=DEADLINE_S)
         assert (self._process.returncode, errors) == (0, "")
 
     def kill(self) -> None:

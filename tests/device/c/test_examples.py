@@ -5,6 +5,7 @@ import tomllib
 
 import pytest
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.needs import program
 from tests.support.pages import page
 from tests.support.paths import ROOT
@@ -16,7 +17,7 @@ NO_MAIN = '#include "edge_gateway.h"\n'
 
 
 def compiled(*arguments) -> None:
-    done = subprocess.run([*arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([*arguments], capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stderr
 
 
@@ -42,7 +43,9 @@ def test_several_files_of_a_program_include_the_header(tmp_path):
 def test_every_public_name_has_the_prefix(tmp_path):
     (tmp_path / "one.c").write_text(f"#define EDGE_GATEWAY_IMPLEMENTATION\n{NO_MAIN}")
     compiled(program("gcc"), "-c", "-I", HEADER, tmp_path / "one.c", "-o", tmp_path / "one.o")
-    done = subprocess.run([program("nm"), tmp_path / "one.o"], capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(
+        [program("nm"), tmp_path / "one.o"], capture_output=True, text=True, check=True, timeout=DEADLINE_S
+    )
     symbols = [line.split()[-2:] for line in done.stdout.splitlines()]
     assert {name for kind, name in symbols if kind == "T" and not name.startswith("eg_")} == set()
     assert {name for kind, name in symbols if kind == "U"} <= {

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.protocol import decoder
 from gateway.protocol.messages import Hello
+from tests.support.arrivals import DEADLINE_S
 from tests.support.vectors import load, payload
 
 from .conftest import HERE, build
@@ -255,7 +256,7 @@ def written(vectors: list, folder: Path) -> dict[str, bytes]:
         [build(source, folder / "vectors", "-Wno-missing-braces", "-Wno-missing-field-initializers")],
         capture_output=True,
         text=True,
-        timeout=29,
+        timeout=DEADLINE_S,
     )
     assert done.returncode == 0, done.stderr
     return {name: bytes.fromhex(text) for name, text in (line.split() for line in done.stdout.splitlines())}

@@ -15,6 +15,7 @@ import pytest
 
 from device_sdk.mpy import compile_to
 from gateway.demo.brokers.address import free_ports
+from tests.support.arrivals import DEADLINE_S
 from tests.support.needs import find, missing, program
 from tests.support.paths import DEVICE_TESTS, ROOT
 from tests.support.processes import end
@@ -37,7 +38,7 @@ def mpy(cross, tmp_path_factory) -> Path:
     """The SDK and live.py as a board has them: compiled with mpy-cross -O3."""
     out = tmp_path_factory.mktemp("mpy")
     compile_to(out, cross)
-    subprocess.run([cross, "-O3", DEVICE_TESTS / "live.py", "-o", out / "live.mpy"], check=True, timeout=20)
+    subprocess.run([cross, "-O3", DEVICE_TESTS / "live.py", "-o", out / "live.mpy"], check=True, timeout=DEADLINE_S)
     return out
 
 
@@ -61,12 +62,12 @@ class Broker:
             raise
 
     def _wait_until_it_listens(self) -> None:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
                 return socket.create_connection(("127.0.0.1", self.port), 1).close()
             except OSError:
-                assert time.monotonic() < deadline, "mosquitto does not listen after 10 s"
+                assert time.monotonic() < deadline, "mosquitto does not listen"
                 assert self._process.poll() is None, "mosquitto has ended"
                 time.sleep(0.01)
 
@@ -76,7 +77,7 @@ class Broker:
     def stop(self) -> None:
         """Its log is whole then."""
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(DEADLINE_S)
 
     def kill(self) -> None:
         end(self._process)
@@ -96,9 +97,9 @@ def certificate(tmp_path) -> Path:
     request = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
-    subprocess.run([openssl, *request, *names, *files], check=True, capture_output=True, timeout=20)
+    subprocess.run([openssl, *request, *names, *files], check=True, capture_output=True, timeout=DEADLINE_S)
     convert = ["x509", "-in", str(tmp_path / "cert.pem"), "-outform", "DER", "-out", str(tmp_path / "cert.der")]
-    subprocess.run([openssl, *convert], check=True, timeout=20)
+    subprocess.run([openssl, *convert], check=True, timeout=DEADLINE_S)
     return tmp_path / "cert.der"
 
 
@@ -132,12 +133,12 @@ class ActingGateway:
         self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         try:
-            self.subscribed(10)
+            self.subscribed()
         except BaseException:
             self.close()
             raise
 
-    def subscribed(self, within: float = 20) -> None:
+    def subscribed(self, within: float = DEADLINE_S) -> None:
         """Wait until it has subscribed, or has again."""
         _taken(self.ready, within, "subscription of the acting gateway")
 
@@ -148,14 +149,16 @@ class ActingGateway:
 
     def wait(self, accept):
         """The next value that `accept(channel, value)` takes; what comes before it is dropped."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + DEADLINE_S
         while True:
-            channel, value = _taken(self._queue, max(0.01, deadline - time.monotonic()), "such message in 20 s")
+            channel, value = _taken(self._queue, max(0.01, deadline - time.monotonic()), "such message")
             if accept(channel, value):
                 return value
 
     def publish(self, channel: str, value: list, retain: bool = False) -> None:
-        self._client.publish(f"edge/fleet-a/dev-1/{channel}", msgpack.packb(value), 1, retain).wait_for_publish(10)
+        self._client.publish(f"edge/fleet-a/dev-1/{channel}", msgpack.packb(value), 1, retain).wait_for_publish(
+            DEADLINE_S
+        )
 
     def close(self) -> None:
         self._client.disconnect()
@@ -197,6 +200,6 @@ def device(request, tmp_path):
 
 def last_line(process: subprocess.Popen) -> dict:
     """What the device said last, when it has ended."""
-    out, err = process.communicate(timeout=29)
+    out, err = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, out + err
     return json.loads(out.strip().splitlines()[-1])

@@ -9,6 +9,7 @@ import pytest
 
 from device_sdk.agent import Agent
 from device_sdk.port_paho import PahoPort
+from tests.support.arrivals import DEADLINE_S
 from tests.support.paths import DEVICE_TESTS, ROOT
 from tests.support.processes import line, running
 
@@ -43,12 +44,12 @@ def test_a_sleeper_is_asleep_and_not_gone(start, gateway):
     with start("600") as device:
         assert gateway.wait(is_live) == [1, 600]
         assert gateway.wait(is_live) == [2, 600]
-        assert device.wait(20) == 0
+        assert device.wait(DEADLINE_S) == 0
     with start("600", "woke") as device:  # one message more for each wake
         heard = []
         assert gateway.wait(lambda channel, value: heard.append(channel) or channel == "live") == [2, 600]
         assert heard == ["hb", "live"]
-        assert device.wait(20) == 0
+        assert device.wait(DEADLINE_S) == 0
 
 
 def test_a_sleeper_is_asleep_and_not_gone_where_messages_came_that_it_has_not_read(start, gateway):
@@ -59,7 +60,7 @@ def test_a_sleeper_is_asleep_and_not_gone_where_messages_came_that_it_has_not_re
                 gateway.publish("ack", [9, 0, 1795458600])
             device.stdin.write("sleep\n")
             device.stdin.flush()
-            assert device.wait(20) == 0
+            assert device.wait(DEADLINE_S) == 0
         gateway.publish("end", [])
         heard = []
         gateway.wait(lambda channel, value: heard.append((channel, value)) or channel == "end")

@@ -16,6 +16,7 @@ import pytest
 from device_sdk import port_paho
 from device_sdk.agent import Agent
 from device_sdk.port_paho import PahoPort
+from tests.support.arrivals import DEADLINE_S
 
 from .conftest import Broker, find, missing
 
@@ -25,7 +26,6 @@ TOPIC = "edge/fleet-a/dev-1/"
 DENIED = "publish on edge/fleet-a/dev-1/%s was denied by the broker: Not authorized (135)"
 REFUSALS = ("publish on ", "subscribe ", "the broker refuses ", "the connection ended: ")
 """How the lines begin that the port says of its own; the others are those of log.py."""
-DEADLINE_S = 20
 
 
 class Rules:
@@ -173,7 +173,7 @@ def test_with_3_1_1_a_denied_heartbeat_is_confirmed_and_the_brokers_log_alone_sa
     broker.signal(signal.SIGHUP)
     host = hosts(paho.MQTTv311)
     host.connect(broker.port)
-    host.step_until(lambda: host.measured == 3)
+    host.step_until(lambda: host.measured >= 3)
     assert host.lines.empty()
     assert host.agent.count == 1  # the earlier ones are lost
     assert gateway.wait(lambda channel, value: True)[1] == LAYOUT

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.paths import ROOT
 from tests.support.processes import line, running
 
@@ -55,7 +56,7 @@ def run(tmp_path, request):
 
 
 def ended(process):
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=DEADLINE_S)
     return process.returncode, out, err
 
 

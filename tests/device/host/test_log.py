@@ -12,6 +12,7 @@ from contextlib import ExitStack
 import pytest
 
 from gateway.demo.brokers.address import free_ports
+from tests.support.arrivals import DEADLINE_S
 from tests.support.needs import program
 from tests.support.paths import DEVICE_TESTS, ROOT
 from tests.support.processes import running
@@ -34,7 +35,7 @@ class Said:
 
     def line(self, begin):
         """Wait for a line that begins so. The next ones follow it."""
-        deadline = time.monotonic() + 25
+        deadline = time.monotonic() + DEADLINE_S
         while True:
             try:
                 line = self._lines.get(timeout=max(0.01, deadline - time.monotonic()))
@@ -52,7 +53,7 @@ def broker(tmp_path):
     passwords = tmp_path / "passwords"
     passwords.touch(0o600)
     command = [program("mosquitto_passwd"), "-b", passwords, "fleet-a/dev-1", "secret"]
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=DEADLINE_S)
     broker = Broker(program("mosquitto"), tmp_path, f"user root\npassword_file {passwords}\n")
     yield broker
     broker.signal(signal.SIGCONT)

@@ -11,6 +11,7 @@ import pytest
 from device_sdk.heartbeat import Packer
 from device_sdk.mqtt import Mqtt, field
 from gateway.demo.brokers.address import free_ports
+from tests.support.arrivals import DEADLINE_S
 
 TOPIC = field("edge/f/d/hb")
 CONNACK = b"\x20\x02\x00\x00"
@@ -20,7 +21,7 @@ class Peer:
     """One end of a connection, read packet by packet."""
 
     def __init__(self, sock: socket.socket) -> None:
-        sock.settimeout(10)
+        sock.settimeout(DEADLINE_S)
         self.sock = sock
 
     def packet(self) -> bytes:
@@ -47,7 +48,7 @@ class Scripted:
 
     def __init__(self) -> None:
         self._server = socket.create_server(("127.0.0.1", 0))
-        self._server.settimeout(10)
+        self._server.settimeout(DEADLINE_S)
         self._errors: queue.Queue = queue.Queue()
         self._thread: threading.Thread | None = None
 
@@ -65,8 +66,8 @@ class Scripted:
             self._errors.put(error)
 
     def join(self) -> None:
-        self._thread.join(20)
-        assert not self._thread.is_alive(), "the script did not end in 20 s"
+        self._thread.join(DEADLINE_S)
+        assert not self._thread.is_alive(), "the script did not end"
         self._server.close()
         if not self._errors.empty():
             raise self._errors.get()
@@ -79,7 +80,7 @@ def scripted():
     scripted.join()
 
 
-def client(port: int, timeout=3000, flags=2, fields=("me",), keepalive=60, size=1200, on_message=None) -> Mqtt:
+def client(port: int, timeout=30_000, flags=2, fields=("me",), keepalive=60, size=1200, on_message=None) -> Mqtt:
     client = Mqtt("127.0.0.1", port, flags, fields, keepalive, None, size, on_message or (lambda *args: None))
     client.timeout = timeout
     return client
@@ -350,8 +351,9 @@ def test_a_flood_does_not_count_as_an_answer(scripted):
             while True:
                 peer.send(b"\x30\x06\x00\x03a/bx")
 
-    device = client(scripted(script), timeout=300)
+    device = client(scripted(script))
     device.connect()
+    device.timeout = 300
     with pytest.raises(OSError, match="deadline"):
         device.publish(TOPIC, message(), 1, False)
     device.close()
@@ -364,11 +366,12 @@ def test_what_comes_slowly_is_no_broken_connection(scripted):
         accept(peer)
         peer.packet()
         for byte in b"\x30\x0d\x00\x03a/b12345678" + b"\x40\x02\x00\x01":
-            time.sleep(0.1)
+            time.sleep(0.15)
             peer.send(bytes((byte,)))
 
-    device = client(scripted(script), timeout=1000, on_message=lambda topic, payload: seen.append(bytes(payload)))
+    device = client(scripted(script), on_message=lambda topic, payload: seen.append(bytes(payload)))
     device.connect()
+    device.timeout = 2000  # less than all of it takes
     device.publish(TOPIC, message(), 1, False)
     assert seen == [b"12345678"]
     device.close()
@@ -385,7 +388,7 @@ def test_an_idle_connection_is_pinged_and_a_silent_broker_noticed(scripted):
         with pytest.raises((AssertionError, OSError)):
             peer.packet()
 
-    device = client(scripted(script), keepalive=1, timeout=2000)
+    device = client(scripted(script), keepalive=1, timeout=4000)
     device.connect()
     with pytest.raises(OSError, match="deadline"):
         while True:

@@ -13,6 +13,7 @@ import pytest
 
 from device_sdk import mpy
 from tests.support import source
+from tests.support.arrivals import DEADLINE_S
 from tests.support.paths import ROOT
 
 SDK = ROOT / "device_sdk"
@@ -44,7 +45,7 @@ def run(micropython, folder, program):
     folder.mkdir(exist_ok=True)
     environment = {**os.environ, "MICROPYPATH": "%s:.frozen" % folder}
     command = [micropython, "-c", program]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=29)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=DEADLINE_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -18,6 +18,7 @@ from device_sdk import mpy
 from device_sdk.agent import Agent
 from device_sdk.heartbeat import Packer
 from tests.support import commands, pages
+from tests.support.arrivals import DEADLINE_S
 from tests.support.paths import DEVICE_TESTS, ROOT
 from tests.support.processes import line, running
 
@@ -114,7 +115,7 @@ class Desk:
                 if each.startswith("mpremote "):
                     arguments = each.split()[1:]
                     done = subprocess.run(
-                        self.mpremote(*arguments), cwd=self.clone, capture_output=True, text=True, timeout=20
+                        self.mpremote(*arguments), cwd=self.clone, capture_output=True, text=True, timeout=DEADLINE_S
                     )
                     assert done.returncode == 0, (each, done.stdout, done.stderr)
                     if arguments == ["reset"]:

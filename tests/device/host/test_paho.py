@@ -11,6 +11,7 @@ import pytest
 from device_sdk.agent import Agent
 from device_sdk.host import time as board_time
 from device_sdk.port_paho import PahoPort
+from tests.support.arrivals import DEADLINE_S
 
 LAYOUT = ["1.0.0", [["sys", "load-average"]], []]
 NOW = 1795458600
@@ -43,7 +44,7 @@ class Host:
 
     def close(self) -> None:
         self.port.stop()
-        self.thread.join(10)
+        self.thread.join(DEADLINE_S)
         assert not self.thread.is_alive()
         self.client.disconnect()
         self.client.loop_stop()
@@ -71,7 +72,7 @@ def test_a_broker_killed_and_restarted(host, gateway, broker):
     gateway.wait(lambda channel, value: channel == "hb")
     broker.kill()
     broker.start()
-    gateway.ready.get(timeout=20)
+    gateway.ready.get(timeout=DEADLINE_S)
     assert gateway.wait(lambda channel, value: channel == "hb")[0] == host.agent.tag
 
 
@@ -182,7 +183,7 @@ def test_a_host_says_in_words_what_happens(broker, gateway):
 
 
 def line_of(port, lines):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + DEADLINE_S
     while lines.empty():
         assert time.monotonic() < deadline
         port.step(0.1)
@@ -199,7 +200,7 @@ def test_without_a_log_a_failed_attempt_is_a_warning_once(broker, caplog):
     client.connect_async("127.0.0.1", broker.port)
     client.loop_start()
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + DEADLINE_S
         while len(attempts) < 4:
             assert time.monotonic() < deadline
             port.step(0.1)
@@ -227,7 +228,7 @@ def test_without_install_it_subscribes_to_acks_alone(broker):
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
     try:
-        assert client.topics.get(timeout=10) == [("edge/fleet-a/dev-1/ack", 1)]
+        assert client.topics.get(timeout=DEADLINE_S) == [("edge/fleet-a/dev-1/ack", 1)]
     finally:
         client.disconnect()
         client.loop_stop()

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests.support.arrivals import DEADLINE_S
 from tests.support.paths import ROOT
 from tests.support.processes import running
 
@@ -87,19 +88,19 @@ def test_it_carries_out_a_plan_before_it_sleeps(wake, gateway, tmp_path):
         assert value[5][:2] == ["deploy-7", "SUCCESS"]
         assert board.poll() is None, "it slept before its result was acked"
         gateway.publish("ack", [value[6], 0, int(time.time())])
-        assert board.wait(20) == 0
+        assert board.wait(DEADLINE_S) == 0
     assert (tmp_path / "kws").read_bytes() == MODEL
     with wake() as board:  # nothing is under way: it sleeps after its heartbeat
         assert gateway.wait(is_hb)[4:] == [7]
-        assert board.wait(20) == 0
+        assert board.wait(DEADLINE_S) == 0
 
 
 def test_a_wake_that_is_too_short_for_a_model_goes_on_at_the_next_one(wake, gateway):
     gateway.publish("plan", PLAN, retain=True)
-    with wake(2) as board:
+    with wake(4) as board:
         offset, length = gateway.wait(lambda channel, value: channel == "read")[2:4]
         gateway.publish("block", [7, 0, offset, len(MODEL), MODEL[:length]])
-        assert board.wait(20) == 0
+        assert board.wait(DEADLINE_S) == 0
     with wake() as board:
         read = gateway.wait(lambda channel, value: channel == "read")
         assert read[2] == length
@@ -112,7 +113,7 @@ class Packets:
     """The MQTT packets that one end sends, as (type, bytes)."""
 
     def __init__(self, sock):
-        sock.settimeout(20)
+        sock.settimeout(DEADLINE_S)
         self.sock = sock
         self.file = sock.makefile("rb")
 
@@ -161,7 +162,7 @@ def round_trips(wake, broker, *last):
     """
     sent = []
     with socket.create_server(("127.0.0.1", 0)) as server, wake(port=server.getsockname()[1]) as board:
-        server.settimeout(20)
+        server.settimeout(DEADLINE_S)
         with server.accept()[0] as near, socket.create_connection(("127.0.0.1", broker.port)) as far:
             device, other = Packets(near), Packets(far)
             for asked, answer in ((is_a(CONNECT), is_a(CONNACK)), *((is_publish, each) for each in last)):
@@ -173,7 +174,7 @@ def round_trips(wake, broker, *last):
                 near.sendall(b"".join(packet for _, packet in other.until(answer)))
             rest = device.until(is_a(DISCONNECT))
             far.sendall(b"".join(packet for _, packet in rest))
-            assert board.wait(20) == 0
+            assert board.wait(DEADLINE_S) == 0
     assert kinds(rest) == [DISCONNECT]
     assert b"/live" in b"".join(packet for _, packet in rest)
     return sent

@@ -8,11 +8,11 @@ import pytest
 
 from gateway.cloud.http_client import MAX_RESPONSE, ConnectionPool, HttpOrigin, HttpResponse
 from gateway.errors import CloudError, OperatorError, TransientError
+from tests.support.arrivals import DEADLINE_S
 
 HOST = "127.0.0.1"
 POST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
-DEADLINE_S = 10.0
 
 
 class Service:
@@ -21,16 +21,18 @@ class Service:
     answer = OK
 
     def __init__(self) -> None:
-        with socket.create_server((HOST, 0)) as free:
-            self.port: int = free.getsockname()[1]
+        self._socket = socket.socket()
+        self._socket.bind((HOST, 0))  # nobody else listens there meanwhile
+        self.port: int = self._socket.getsockname()[1]
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
-        self._server = await asyncio.start_server(self._serve, HOST, self.port)
+        self._server = await asyncio.start_server(self._serve, sock=self._socket)
 
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
+        self._socket.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while await reader.read(65_536):

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from gateway.protocol.messages import ModelFile
+from tests.support.arrivals import DEADLINE_S
 
 
 def sha1(content: bytes) -> str:
@@ -56,7 +57,7 @@ class S3:
 
     def _content(self, method: str, key: str) -> bytes:
         self.calls[method] += 1
-        self.gate.wait(10.0)
+        self.gate.wait(DEADLINE_S)
         if self.error is not None:
             raise self.error
         if key not in self.objects:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gateway.errors import Code, FileError
 from gateway.files.cache import CHUNK, Corrupted, FileCache, VerifiedFile
 from gateway.protocol.messages import ModelFile
+from tests.support.arrivals import DEADLINE_S
 from tests.unit.files.model_files import named, pattern, sha1
 
 SIZE = 2 * CHUNK + 1000
@@ -121,18 +122,18 @@ def test_two_that_do_not_fit_together_are_written_one_after_the_other(tmp_path: 
 
     def slowly() -> Iterator[bytes]:
         began.set()
-        assert may_end.wait(10.0)
+        assert may_end.wait(DEADLINE_S)
         yield b"a" * 20
 
     first = threading.Thread(target=lambda: cache.put(named(b"a" * 20, "s3://models/a"), 20, slowly()))
     first.start()
-    assert began.wait(10.0)
+    assert began.wait(DEADLINE_S)
     second = threading.Thread(target=lambda: put(cache, b"b" * 20, "s3://models/b"))
     second.start()
     assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
     may_end.set()
-    first.join(10.0)
-    second.join(10.0)
+    first.join(DEADLINE_S)
+    second.join(DEADLINE_S)
     assert only_file(tmp_path).read_bytes() == b"b" * 20
 
 

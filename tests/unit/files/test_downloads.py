@@ -16,6 +16,7 @@ from gateway.files.fetcher import ModelFileStore
 from gateway.ops.metrics import Counter as Counts
 from gateway.protocol.messages import Read
 from gateway.retry import RetryPolicy
+from tests.support.arrivals import DEADLINE_S
 from tests.unit.files.model_files import S3, named, pattern
 
 CONTENT = pattern(10_000)
@@ -47,7 +48,7 @@ class Site:
         self.downloads.send(topic, FILE, Read(5, 0, offset, length, count), on_error)
 
     async def until(self, there: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10.0):
+        async with asyncio.timeout(DEADLINE_S):
             while not there():
                 self.changed.clear()
                 await self.changed.wait()

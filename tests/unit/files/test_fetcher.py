@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -104,13 +105,14 @@ async def test_only_transient_errors_are_retried(
 async def test_a_missing_object_is_not_fetched_again_for_a_while(
     s3: S3, store: ModelFileStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(fetcher.ERROR_TTL, Code.UNKNOWN_PLAN, 0.05)
+    now = [1000.0]
+    monkeypatch.setattr(fetcher, "time", SimpleNamespace(monotonic=lambda: now[0]))
     s3.objects.clear()
     errors = [await error_of(store, FILE) for _ in range(3)]
     assert (s3.calls["GET"], {error.code for error in errors}) == (1, {Code.UNKNOWN_PLAN})
     s3.objects["kws.tflite"] = CONTENT
-    while store.cached(FILE) is None:
-        await asyncio.gather(store.get(FILE), return_exceptions=True)
+    now[0] += fetcher.ERROR_TTL[Code.UNKNOWN_PLAN]
+    await store.get(FILE)
     assert s3.calls["GET"] == 2
 
 

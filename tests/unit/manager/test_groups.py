@@ -8,8 +8,7 @@ import pytest
 from gateway.manager import groups
 from gateway.manager.errors import StoreUnavailable
 from gateway.manager.groups import GroupThread, Later
-
-DEADLINE_S = 20
+from tests.support.arrivals import DEADLINE_S
 
 
 class Work:
@@ -38,6 +37,23 @@ async def test_what_comes_meanwhile_is_the_next_group() -> None:
     async with asyncio.timeout(DEADLINE_S):
         assert [await each for each in (first, *others)] == [2, 4, 6, 8]
     assert work.groups == [[1], [2, 3, 4]]
+    await thread.close()
+
+
+async def test_a_call_is_counted_before_it_is_answered() -> None:
+    counting, may = threading.Event(), threading.Event()
+
+    def count(*_: object) -> None:
+        counting.set()
+        assert may.wait(DEADLINE_S)
+
+    thread = GroupThread("test", lambda numbers: numbers, count)
+    call = thread.submit(1)
+    await asyncio.to_thread(counting.wait, DEADLINE_S)
+    assert not call.done()
+    may.set()
+    async with asyncio.timeout(DEADLINE_S):
+        assert await call == 1
     await thread.close()
 
 
@@ -104,7 +120,7 @@ async def test_a_group_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_thousands_of_calls_of_an_idle_and_a_busy_thread_are_all_answered() -> None:
     thread = GroupThread("test", lambda numbers: [2 * number for number in numbers])
     async with asyncio.timeout(DEADLINE_S):
-        for number in range(2000):
+        for number in range(500):
             assert await thread.submit(number) == 2 * number
         assert await asyncio.gather(*map(thread.submit, range(5000))) == [2 * number for number in range(5000)]
     await thread.close()

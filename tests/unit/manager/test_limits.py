@@ -3,9 +3,7 @@
 import pytest
 
 from gateway.manager.store import limits
-from gateway.manager.store.limits import LIMITS, REPORT_INTERVAL, Deletions
-
-METRICS, MODELS, _ = LIMITS
+from gateway.manager.store.limits import METRICS, MODELS, REPORT_INTERVAL, Deletions
 
 
 def test_it_is_told_once_and_then_with_all_that_came_meanwhile():

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from gateway.manager import ManagerError
 from gateway.manager.api import ModelDefinition
 from gateway.manager.operations import EdgeApi
-from gateway.manager.reports import rollout_report
+from gateway.manager.reports import device_reports, rollout_report
 from gateway.manager.rollouts import (
     AT_ONCE,
     NewRollout,
@@ -31,7 +31,8 @@ class Fleet:
     """Twenty devices in one store, what they fetch and what they report."""
 
     def __init__(self, store, names=NAMES):
-        self.store, self.runner, self.api = store, RolloutRunner(store), EdgeApi(store)
+        self.store, self.api, self.steady = store, EdgeApi(store), 0.0
+        self.runner = RolloutRunner(store, lambda: self.steady)
         store.write(lambda transaction: transaction.register("f", names, 1.0))
 
     def deploy(self, name, handle="kws", rules=AT_ONCE, devices=None, now=100.0):
@@ -41,6 +42,12 @@ class Fleet:
         ordered = rollout_order(name, chosen)
         self.runner.start(new, lambda _: [chosen[each] for each in ordered], now)
         return ordered
+
+    def pass_time(self, now, seconds):
+        """The service takes all steps at `now`, `seconds` after those before, whatever the clock said meanwhile."""
+        self.steady += seconds
+        while self.runner.advance_all(now):
+            pass
 
     def set_state(self, name, state, now):
         actions.set_state(self.store, "f", name, state, now=now)
@@ -112,13 +119,71 @@ def fleet(store):
 def test_a_stage_reaches_its_devices_alone_and_the_next_contains_it(fleet):
     devices = fleet.deploy("one", rules=STAGED)
     assert fleet.fetched_by("one") == set(devices[:2])
+    fleet.pass_time(100.0, 0.0)
     fleet.report_result("one", "SUCCESS", *devices[:2], now=159.0)
-    assert not fleet.runner.advance_all(159.0)
-    while fleet.runner.advance_all(160.0):
-        pass
+    fleet.pass_time(159.0, 59.0)
+    assert fleet.progress("one")["stage"] == 1
+    fleet.pass_time(160.0, 1.0)
     assert fleet.fetched_by("one") == set(NAMES)
     fleet.report_result("one", "SUCCESS", *devices[2:])
     assert fleet.progress("one")["state"] == "completed"
+
+
+def test_a_clock_that_jumps_neither_starts_a_stage_nor_holds_it_back(fleet):
+    """A day ahead for three seconds, then right again, then a day behind: the stage lasts for sixty seconds."""
+    devices = fleet.deploy("one", rules=STAGED)
+    fleet.pass_time(100.0, 0.0)
+    fleet.report_result("one", "SUCCESS", *devices[:2])
+    for now, seconds in ((86_500.0, 3.0), (86_503.0, 3.0), (106.0, 6.0), (-86_288.0, 6.0), (-86_245.0, 43.0)):
+        fleet.pass_time(now, seconds)
+        assert fleet.progress("one")["stage"] == 1, now
+    fleet.pass_time(-86_228.0, 17.0)
+    assert fleet.progress("one")["stage"] == 2, "but for what passed while the clock was set back"
+
+
+def test_a_service_that_starts_while_the_clock_is_ahead_counts_on(fleet):
+    devices = fleet.deploy("one", rules=STAGED)
+    fleet.pass_time(100.0, 0.0)
+    fleet.report_result("one", "SUCCESS", *devices[:2])
+    fleet.pass_time(150.0, 50.0)
+    fleet.runner = RolloutRunner(fleet.store, lambda: fleet.steady)
+    fleet.pass_time(86_500.0, 0.0)
+    fleet.pass_time(86_509.0, 9.0)
+    assert fleet.progress("one")["stage"] == 1
+    fleet.pass_time(86_510.0, 1.0)
+    assert fleet.progress("one")["stage"] == 2
+
+
+def test_a_gate_that_can_no_longer_be_met_stops(fleet):
+    devices = fleet.deploy("one", rules=RolloutRules((Stage(Fraction(1, 2), Fraction(19, 20)), Stage(Fraction(1)))))
+    fleet.fetched_by("one")
+    fleet.report_result("one", "SUCCESS", *devices[:9])
+    assert fleet.progress("one")["state"] == "running"
+    fleet.report_result("one", "FAIL", devices[9])
+    report = fleet.progress("one")
+    assert (report["state"], report["reason"]) == (
+        "stopped",
+        "1 of 10 devices failed, and 95% must succeed before stage 2",
+    )
+
+
+def test_a_result_that_ended_before_the_kept_one_does_not_replace_it(fleet):
+    fleet.deploy("one", devices=["d01", "d02"], rules=RolloutRules(stop_at=Fraction(0)))
+    fleet.report_result("one", "SUCCESS", "d01", now=2000.0, DeploymentEndTime=1000)
+    fleet.report_result("one", "FAIL", "d01", now=2001.0, DeploymentEndTime=999)
+    assert (fleet.progress("one")["state"], fleet.progress("one")["succeeded"]) == ("running", 1)
+    (kept,) = next(each for each in device_reports(fleet.store, 1.0) if each["device"] == "d01")["results"]
+    assert (kept["result"]["DeploymentStatus"], kept["told"]) == ("SUCCESS", 2)
+    fleet.report_result("one", "FAIL", "d01", now=2002.0, DeploymentEndTime=1000)
+    assert fleet.progress("one")["state"] == "stopped", "one of the same time is the newer"
+
+
+def test_the_end_of_a_result_is_never_in_the_future(fleet):
+    """A device whose clock was ahead once is heard again."""
+    fleet.deploy("one", devices=["d01", "d02"])
+    fleet.report_result("one", "FAIL", "d01", now=2000.0, DeploymentEndTime=90_000)
+    fleet.report_result("one", "SUCCESS", "d01", now=2010.0, DeploymentEndTime=2005)
+    assert fleet.progress("one")["succeeded"] == 1
 
 
 def test_it_stops_by_itself_and_no_further_device_gets_it(fleet):
@@ -159,17 +224,110 @@ def test_results_that_change_nothing(fleet):
 
 def test_paused_and_resumed(fleet):
     devices = fleet.deploy("one", rules=STAGED)
+    fleet.pass_time(100.0, 0.0)
+    fleet.fetch(devices[0])
     fleet.set_state("one", RolloutState.PAUSED, 101.0)
     fleet.report_result("one", "SUCCESS", *devices[:2])
-    assert not fleet.runner.advance_all(1000.0)
-    assert fleet.fetched_by("one") == set(devices[:2])
+    assert fleet.fetched_by("one") == {devices[0]}, "the other one had not asked, and had nothing to report"
+    assert (fleet.progress("one")["waiting"], fleet.progress("one")["succeeded"]) == (19, 1)
+    fleet.pass_time(1000.0, 900.0)
     fleet.set_state("one", RolloutState.RUNNING, 1000.0)
+    assert fleet.fetched_by("one") == set(devices[:2])
+    fleet.report_result("one", "SUCCESS", devices[1])
+    fleet.pass_time(1001.0, 1.0)
     assert fleet.fetched_by("one") == set(NAMES)
+    assert ("held", "one") in fleet.log(devices[1])
     fleet.set_state("one", RolloutState.ABORTED, 1001.0)
     with pytest.raises(
         ManagerError, match="one has ended, it is aborted: `undo` takes it back, `deploy` starts another one"
     ):
         fleet.set_state("one", RolloutState.RUNNING, 1002.0)
+
+
+def test_paused_devices_have_what_they_had(fleet):
+    fleet.deploy("old")
+    fleet.fetch("d03")
+    fleet.deploy("new")
+    fleet.set_state("new", RolloutState.PAUSED, 101.0)
+    assert fleet.fetched_by("old") == set(NAMES)
+    fleet.set_state("new", RolloutState.RUNNING, 102.0)
+    assert fleet.fetched_by("new") == set(NAMES)
+
+
+@pytest.mark.parametrize(("state", "after"), [("paused", "waiting"), ("aborted", "withdrawn")])
+def test_a_device_that_asks_before_it_is_taken_back_does_not_get_it(fleet, state, after):
+    """A large fleet takes the service some steps: the state alone is set here."""
+    for name in ("old", "other"):
+        fleet.deploy(name, devices=["d01", "d02"], handle=name)
+    fleet.deploy("new", devices=["d01", "d02"], handle="old")
+    for name in ("new", "other"):
+        number = fleet.find(name)
+        fleet.store.write(lambda transaction, number=number: RolloutRepository(transaction).update(number, state=state))
+    assert fleet.fetch("d01") == [("old", "s3://m/old")]
+    assert (fleet.progress("new")[after], fleet.progress("new")["pending"]) == (1, 1)
+
+
+def test_a_resumed_rollout_does_not_replace_a_newer_one(fleet):
+    """It was paused after the newer one was created, and before that one reached the device."""
+    one = fleet.deploy("one", rules=STAGED)[:2]
+    newer = RolloutRules((Stage(Fraction(1, 2)), Stage(Fraction(1))))
+    chosen = actions.choose_devices(fleet.store, "f", one, all_devices=False)
+    new = NewRollout("f", "two", "kws", "DO_NOTHING", (ModelDefinition("kws", url="s3://m/two"),), newer)
+    two = fleet.runner.create(new, lambda _: list(chosen.values()), 100.0)
+    fleet.set_state("one", RolloutState.PAUSED, 101.0)
+    fleet.runner.run_due_steps(two, 102.0)
+    fleet.set_state("one", RolloutState.RUNNING, 103.0)
+    assert [fleet.fetch(each) for each in one] == [[("two", "s3://m/two")]] * 2
+    assert fleet.progress("one")["superseded"] == 2
+
+
+HALT = {
+    "aborted": lambda fleet: fleet.set_state("one", RolloutState.ABORTED, 101.0),
+    "stopped": lambda fleet: fleet.report_result("one", "FAIL", "d02"),
+    "undone": lambda fleet: fleet.undo("one", 101.0),
+}
+
+
+@pytest.mark.parametrize("halt", HALT)
+@pytest.mark.parametrize("fetched", [True, False])
+def test_what_is_halted_is_never_given_again(fleet, halt, fetched):
+    fleet.deploy("zero", devices=["d01"])
+    fleet.deploy("one", devices=["d01", "d02"], rules=RolloutRules(stop_at=Fraction(0)))
+    fleet.fetch("d02")
+    if fetched:
+        fleet.fetch("d01")
+    fleet.deploy("two", devices=["d01"])
+    HALT[halt](fleet)
+    fleet.set_state("two", RolloutState.ABORTED, 102.0)
+    assert fleet.fetch("d01") == [("zero", "s3://m/zero")]
+    fleet.deploy("three", devices=["d01"])
+    fleet.set_state("three", RolloutState.ABORTED, 103.0)
+    assert fleet.fetch("d01") == [("zero", "s3://m/zero")]
+
+
+def test_what_a_device_never_fetched_goes_where_it_is_halted_after_the_newer_one(fleet):
+    fleet.deploy("one", devices=["d01", "d02"])
+    fleet.deploy("two", devices=["d01"])
+    fleet.set_state("two", RolloutState.ABORTED, 101.0)
+    fleet.set_state("one", RolloutState.ABORTED, 102.0)
+    assert fleet.fetch("d01") == []
+
+
+def test_of_a_halted_deployment_only_the_handles_that_were_left_stay(fleet):
+    """One handle was replaced by a newer deployment, which is withdrawn."""
+    both = (ModelDefinition("kws", url="s3://m/one"), ModelDefinition("vad", url="s3://m/one"))
+    chosen = actions.choose_devices(fleet.store, "f", ["d01"], all_devices=False)
+    fleet.runner.start(NewRollout("f", "one", "kws", "DO_NOTHING", both), lambda _: list(chosen.values()), 100.0)
+    fleet.fetch("d01")
+    fleet.deploy("two", devices=["d01"])
+    fleet.set_state("one", RolloutState.ABORTED, 101.0)
+    fleet.set_state("two", RolloutState.ABORTED, 102.0)
+    numbers = list(chosen.values())
+    found = fleet.store.read(lambda transaction: transaction.deployments_in_force(numbers))[numbers[0]]
+    assert [definition.handle for each in found for definition in each.definitions] == ["vad"]
+    fleet.deploy("three", devices=["d01"])
+    fleet.set_state("three", RolloutState.ABORTED, 103.0)
+    assert fleet.fetch("d01") == [("one", "s3://m/one")]
 
 
 def test_aborting_restores_what_was_in_force_where_nobody_fetched(fleet):
@@ -185,7 +343,10 @@ def test_aborting_restores_what_was_in_force_where_nobody_fetched(fleet):
 
 
 def test_undo_gives_each_device_what_it_had(fleet):
-    fleet.deploy("old", devices=["d01", "d02"])
+    fleet.deploy("old", devices=["d01", "d02", "d03"])
+    for device in ("d01", "d02", "d03"):
+        fleet.fetch(device)
+    fleet.report_result("old", "SUCCESS", "d01", "d02")
     fleet.deploy("new")
     fleet.fetched_by("new")
     fleet.report_result("new", "FAIL", "d01", "d05")
@@ -193,6 +354,7 @@ def test_undo_gives_each_device_what_it_had(fleet):
     assert fleet.progress("new")["state"] == "aborted"
     assert fleet.fetch("d01") == fleet.fetch("d02") == [(undone.name, "s3://m/old")]
     assert fleet.fetch("d05") == fleet.fetch("d06") == [(undone.name, None)], "an undeployment"
+    assert fleet.fetch("d03") == [(undone.name, None)], "it never said that it had the old one"
     fleet.report_result(undone.name, "SUCCESS", *NAMES)
     report = fleet.progress(undone.name)
     assert (report["state"], report["undoes"], report["succeeded"]) == ("completed", "new", 20)
@@ -207,6 +369,59 @@ def test_undo_changes_nothing_that_came_later(fleet):
     assert fleet.fetch("d01") == [("two", "s3://m/two")]
     assert fleet.progress(undone.name)["superseded"] == 1
     assert fleet.progress("one")["state"] == "completed"
+
+
+def test_undo_gives_the_newest_that_the_device_reported_as_a_success(fleet):
+    """Not what failed, was never fetched, or was undone itself."""
+    fleet.deploy("zero", devices=["d01"])
+    for name, status in (("one", "SUCCESS"), ("undone", "SUCCESS")):
+        fleet.deploy(name, devices=["d01"])
+        fleet.fetch("d01")
+        fleet.report_result(name, status, "d01")
+    first = fleet.undo("undone", 101.0)
+    assert fleet.fetch("d01") == [(first.name, "s3://m/one")]
+    for name in ("two", "three"):
+        fleet.deploy(name, devices=["d01"])
+        fleet.fetch("d01")
+        fleet.report_result(name, "FAIL", "d01")
+    assert fleet.fetch("d01") == [("three", "s3://m/three")]
+    second = fleet.undo("three", 102.0)
+    assert fleet.fetch("d01") == [(second.name, "s3://m/one")]
+
+
+def test_a_refused_undo_changes_nothing(fleet):
+    fleet.deploy("one", devices=["d01", "d02"])
+    fleet.fetched_by("one")
+    fleet.report_result("one", "SUCCESS", "d01")
+    fleet.deploy("two", devices=["d01", "d02"], rules=STAGED)
+    before = fleet.progress("one")
+    with pytest.raises(ManagerError, match="two has not reached all its devices, and would then replace this kws"):
+        fleet.undo("one", 101.0)
+    assert fleet.progress("one") == before
+    assert before["state"] == "running"
+
+
+def test_an_undo_that_is_paused_and_resumed_undoes(fleet):
+    fleet.deploy("one", devices=["d01"])
+    fleet.fetch("d01")
+    undone = fleet.undo("one", 101.0)
+    fleet.set_state(undone.name, RolloutState.PAUSED, 102.0)
+    assert fleet.fetch("d01") == [], "what is undone is not given again"
+    fleet.set_state(undone.name, RolloutState.RUNNING, 103.0)
+    assert fleet.fetch("d01") == [(undone.name, None)]
+
+
+def test_undo_takes_back_what_came_again_and_was_not_fetched(fleet):
+    """The newer one that hid it was withdrawn after it had completed."""
+    fleet.deploy("one", devices=["d01", "d02"])
+    fleet.deploy("two", devices=["d01"])
+    fleet.fetch("d02")
+    fleet.report_result("one", "SUCCESS", "d02")
+    assert fleet.progress("one")["state"] == "completed"
+    fleet.set_state("two", RolloutState.ABORTED, 101.0)
+    undone = fleet.undo("one", 102.0)
+    assert (fleet.fetch("d01"), fleet.fetch("d02")) == ([], [(undone.name, None)])
+    assert fleet.log("d01")[-1] == ("withdrawn", "one")
 
 
 def test_undo_of_what_nobody_fetched_is_abort(fleet):
@@ -264,7 +479,7 @@ def test_a_large_stage_is_assigned_in_slices(store, monkeypatch):
 
 
 def test_a_command_leaves_a_large_fleet_to_the_service(store, monkeypatch):
-    """So does undo: a device from which it is not withdrawn yet gets what was before, as one that fetched it."""
+    """So does undo: from a device that has not fetched it, it is withdrawn later."""
     monkeypatch.setattr("gateway.manager.rollouts.runner.SLICE", 1)
     monkeypatch.setattr("gateway.manager.rollouts.runner.STEPS", 4)
     fleet = Fleet(store, [f"e{number}" for number in range(12)])
@@ -272,10 +487,13 @@ def test_a_command_leaves_a_large_fleet_to_the_service(store, monkeypatch):
     assert (fleet.progress("one")["pending"], fleet.progress("one")["waiting"]) == (4, 8)
     while fleet.runner.advance_all(101.0):
         pass
+    for number in range(6):
+        fleet.fetch(f"e{number}")
     undone = fleet.undo("one", 102.0).name
     while fleet.runner.advance_all(103.0):
         pass
-    assert {tuple(fleet.fetch(f"e{number}")) for number in range(12)} == {(), ((undone, None),)}
+    found = [fleet.fetch(f"e{number}") for number in range(12)]
+    assert found == [[(undone, None)]] * 6 + [[]] * 6
 
 
 def test_a_step_that_fails_is_not_taken(fleet):

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import sqlalchemy as sa
 
 from gateway.manager import ManagerError, Place, Store, device_reports, open_store
 from gateway.manager.api import DeviceDeployment, ModelDefinition, latest_values
+from gateway.manager.errors import StoreUnavailable
 from gateway.manager.reports import (
     PAGE,
     DeviceReport,
@@ -20,7 +22,7 @@ from gateway.manager.reports import (
     device_rows,
     fleet_reports,
 )
-from gateway.manager.store import FILE, HeartbeatCall
+from gateway.manager.store import FILE, HeartbeatCall, Transaction
 from gateway.manager.store.tables import METADATA
 from tests.support.processes import line, running
 
@@ -32,6 +34,11 @@ for line in sys.stdin:
     print(line.strip(), flush=True)
 """
 """Creates a database in each folder of stdin, one a line. (multiprocessing would need /dev/shm.)"""
+HEARTBEAT = {
+    "AgentVersion": "1.0",
+    "AgentMetrics": [{"Dimension": "system", "MetricName": "memory-free", "Value": 1.5, "Timestamp": 90.0}],
+    "Models": [{"ModelName": "wake-word", "ModelVersion": "1.0", "LatestSampleTime": 90.0, "LatestInference": 90.0}],
+}
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 
 
@@ -77,7 +84,10 @@ def make(name: str, *handles: str, state: str = "DEPLOY") -> DeviceDeployment:
 
 
 def assign(store: Store, deployment: DeviceDeployment, *device_ids: int) -> dict[int, list[str]]:
-    return store.write(lambda transaction: transaction.assign(dict.fromkeys(device_ids, deployment)))
+    def work(transaction: Transaction) -> dict[int, list[str]]:
+        return transaction.assign(dict.fromkeys(device_ids, deployment), transaction.deployments_in_force(device_ids))
+
+    return store.write(work)
 
 
 def test_registering_twice_changes_nothing(store):
@@ -205,8 +215,26 @@ def test_withdrawing_restores_what_was_in_force(store):
     device = register(store)
     for deployment in (make("one", "a"), make("two", "b"), make("three", "a", "b")):
         assign(store, deployment, device)
-    assert store.write(lambda transaction: transaction.withdraw([device], "three")) == {device: ["one", "two"]}
+    assert store.write(lambda transaction: transaction.withdraw([device], "three", {})) == {device: ["one", "two"]}
     assert in_force(store, device) == [make("one", "a"), make("two", "b")]
+
+
+@pytest.mark.parametrize("place", ["postgresql"], indirect=True)
+def test_a_device_is_found_without_reading_its_fleet(store):
+    """Also while PostgreSQL has no statistics of its tables."""
+    names = [f"d{number}" for number in range(2000)]
+    store.write(lambda transaction: transaction.register("f", names, 1.0))
+    read = "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'devices'"
+
+    def rows(method):
+        def work(transaction):
+            before = transaction.connection.exec_driver_sql(read).scalar_one()
+            assert len(getattr(transaction, method)([("f", name) for name in names[::100]])) == 20
+            return transaction.connection.exec_driver_sql(read).scalar_one() - before
+
+        return store.read(work)
+
+    assert [rows("read_devices"), rows("read_plans")] == [20, 20]
 
 
 def test_two_stores_of_one_place_see_each_other(store, place):
@@ -242,6 +270,26 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path):
     (tmp_path / FILE).write_bytes(b"not a database, but longer than its header is" * 10)
     with pytest.raises(ManagerError, match="not a database; put a copy in its place"):
         open_store(Place(tmp_path), create=False)
+
+
+@pytest.mark.parametrize("instead", ["nothing", "an empty file", "an older copy"])
+def test_a_file_that_is_away_for_a_moment_loses_nothing(tmp_path: Path, instead: str) -> None:
+    """What new connections make of the path meanwhile leaves the write-ahead log of the open file alone."""
+    file, aside = tmp_path / FILE, tmp_path / "aside"
+    with closing(open_store(Place(tmp_path), create=True)) as store:
+        copy = file.read_bytes()
+        register(store)
+        with store.engine.connect():  # the one of the pool: the next ones are new
+            file.rename(aside)
+            if instead != "nothing":
+                file.write_bytes(copy if instead == "an older copy" else b"")
+            for use in (store.check_reads, store.check_writes):
+                with pytest.raises(StoreUnavailable, match="was deleted or replaced"):
+                    use()
+            aside.replace(file)
+        record(store)
+        with closing(open_store(Place(tmp_path), create=False, read_only=True)) as other:
+            assert other.read(lambda transaction: transaction.device_id("f", "d")) is not None
 
 
 def test_reports_come_page_by_page_in_the_order_of_names(store):
@@ -330,3 +378,26 @@ def test_whatever_a_device_reports_can_be_written_as_json(store):
     register(store)
     record(store, AgentMetrics=[{"MetricName": "caf\u00e9 \u2603", "Value": 0.1}])
     assert json.loads(json.dumps(only_report(store)))["metrics"][0]["value"] == 0.1
+
+
+def test_a_group_of_heartbeats_takes_one_statement_for_each_kind_of_rows(tmp_path):
+    """In SQLite by one connection: each statement costs a small group as much as a call does."""
+    with closing(open_store(Place(tmp_path), create=True)) as store:
+        names = [f"d{number}" for number in range(20)]
+        register(store, *names)
+        group = [HeartbeatCall("f", name, latest_values(HEARTBEAT, 100.0), 100.0) for name in names]
+        store.record(group, lambda *_: set())
+        seen: list[str] = []
+        store.write(
+            lambda transaction: transaction.connection.connection.driver_connection.set_trace_callback(seen.append)
+        )
+        seen.clear()
+        store.record([replace(each, now=160.0) for each in group], lambda *_: set())
+        words = [statement.split(" (")[0].split("(")[0].strip() for statement in seen]
+        assert words == [
+            "BEGIN IMMEDIATE",
+            "SELECT json_group_array",
+            "INSERT INTO device_states",
+            "INSERT INTO recent_samples",
+            "COMMIT",
+        ]

@@ -1,7 +1,9 @@
 """Transactions that take too long lose their connection; others keep it."""
 
 import socket
+import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
@@ -32,14 +34,18 @@ def test_a_transaction_that_takes_too_long_loses_its_connection(watch, pair):
     assert watch.has_ended(client)
 
 
-def test_one_that_was_done_in_time_keeps_it(watch, pair):
+def test_one_that_was_done_in_time_keeps_it(watch, pair, monkeypatch):
     """The other one, which comes later, shows that the clock was looked at."""
+    now = [1000.0]
+    monkeypatch.setattr("gateway.manager.store.watch.time", SimpleNamespace(monotonic=lambda: now[0], sleep=time.sleep))
     client, server = pair
     late, other = socket.socketpair()
+    late.settimeout(DEADLINE_S)
     with late, other:
         watch.begin(client, 0.05)
         watch.end(client)
         watch.begin(late, 0.1)
+        now[0] += 1.0
         assert late.recv(1) == b""
     server.sendall(b"x")
     assert client.recv(1) == b"x"

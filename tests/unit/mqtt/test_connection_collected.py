@@ -17,11 +17,10 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.errors import BrokerError
 from gateway.mqtt.connection import BrokerConnection, BrokerEndpoint
+from tests.support.arrivals import DEADLINE_S
+from tests.unit.mqtt.timeouts import set_timeout
 
 HOST = "127.0.0.1"
-DEADLINE_S = 20
-TIMEOUT_S = 1.0
-"""What succeeds must do so within it, on a machine that is busy too."""
 SOON_S = 0.2
 """For what never succeeds."""
 ACCEPTED = b"\x20\x03\0\0\0"
@@ -88,7 +87,7 @@ class Broker:
 Case = Callable[[Callable[[BrokerConnection], None]], Awaitable[None]]
 
 
-def connect_to(port: int, timeout: float = TIMEOUT_S, tls: ssl.SSLContext | None = None) -> BrokerConnection:
+def connect_to(port: int, timeout: float, tls: ssl.SSLContext | None = None) -> BrokerConnection:
     return BrokerConnection(BrokerEndpoint(HOST, port, "c", timeout=timeout, tls=tls), lambda message: None)
 
 
@@ -111,12 +110,12 @@ async def refused(made: Callable[[BrokerConnection], None]) -> None:
 
 
 async def not_there(made: Callable[[BrokerConnection], None]) -> None:
-    with socket.create_server((HOST, 0)) as probe:
-        port = probe.getsockname()[1]
-    connection = connect_to(port, DEADLINE_S)
-    made(connection)
-    with pytest.raises(BrokerError):
-        await connection.open()
+    with socket.socket() as reserved:
+        reserved.bind((HOST, 0))  # and nobody listens
+        connection = connect_to(reserved.getsockname()[1], DEADLINE_S)
+        made(connection)
+        with pytest.raises(BrokerError):
+            await connection.open()
 
 
 async def never_answered(made: Callable[[BrokerConnection], None]) -> None:
@@ -149,6 +148,20 @@ async def cancelled_before_the_answer(made: Callable[[BrokerConnection], None]) 
     await broker.stop()
 
 
+async def cancelled_as_it_connects(made: Callable[[BrokerConnection], None]) -> None:
+    """At each turn of the loop: in one of them TCP has connected."""
+    broker = Broker(b"")
+    connection = connect_to(await broker.start(), DEADLINE_S)
+    made(connection)
+    for turns in range(12):
+        opening = asyncio.create_task(connection.open())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.wait([opening])
+    await broker.stop()
+
+
 async def cancelled_as_it_succeeds(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(ACCEPTED)
     endpoint = BrokerEndpoint(HOST, await broker.start(), "c", timeout=DEADLINE_S)
@@ -162,9 +175,10 @@ async def cancelled_as_it_succeeds(made: Callable[[BrokerConnection], None]) -> 
 
 async def closed_after_a_subscription_without_answer(made: Callable[[BrokerConnection], None]) -> None:
     broker = Broker(ACCEPTED)
-    connection = connect_to(await broker.start())
+    connection = connect_to(await broker.start(), DEADLINE_S)
     made(connection)
     await connection.open()
+    set_timeout(connection, SOON_S)
     with pytest.raises(BrokerError, match="no answer"):
         await connection.subscribe([("a", SubscribeOptions(qos=1))])
     await connection.close()
@@ -178,6 +192,7 @@ CASES = [
     never_answered,
     no_tls_there,
     cancelled_before_the_answer,
+    cancelled_as_it_connects,
     cancelled_as_it_succeeds,
     closed_after_a_subscription_without_answer,
 ]
@@ -232,7 +247,7 @@ async def test_a_connection_that_comes_after_its_attempt_is_closed_unused(monkey
 
     monkeypatch.setattr(paho.Client, "connect", late)
     broker = Broker(ACCEPTED)
-    connection = connect_to(await broker.start())
+    connection = connect_to(await broker.start(), SOON_S)
     try:
         for _ in range(2):
             with pytest.raises(BrokerError, match="did not answer"):
@@ -242,6 +257,7 @@ async def test_a_connection_that_comes_after_its_attempt_is_closed_unused(monkey
     async with asyncio.timeout(DEADLINE_S):
         await broker.contacted.wait()
     assert broker.received == [b""]
+    set_timeout(connection, DEADLINE_S)
     await connection.open()
     assert connection.up
     await connection.close()

@@ -8,10 +8,10 @@ from gateway.mqtt.connection import BrokerEndpoint
 from gateway.mqtt.limits import BrokerLimits
 from gateway.mqtt.session import PUBLISHER_SUFFIX, Delivery, MqttSession, without_group_name
 from tests.support import mqtt_packets
+from tests.support.arrivals import DEADLINE_S
 from tests.support.mqtt_packets import PUBACK, SUBACK, PacketReader
 
 HOST = "127.0.0.1"
-DEADLINE_S = 10.0
 CONNECT, SUBSCRIBE = 0x10, 0x80
 CONNACK = b"\x20\x03\0\0\0"
 TOPIC = mqtt_packets.text("edge/f/d/hb")

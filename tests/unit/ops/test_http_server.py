@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.ops.http_server import MAX_CONNECTIONS, MAX_REQUEST, HttpServer, PageResponse
+from tests.support.arrivals import DEADLINE_S
 
 HOST = "127.0.0.1"
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n"
-DEADLINE_S = 10.0
 
 
 @asynccontextmanager

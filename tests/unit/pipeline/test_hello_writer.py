@@ -12,6 +12,7 @@ from gateway.pipeline.hellos import HelloWriter
 from gateway.pipeline.publisher import PublishBarrier
 from gateway.protocol.messages import Device, Hello, HelloRecord, Layout, Metric
 from gateway.storage import StateStore
+from tests.support.arrivals import DEADLINE_S
 
 DEVICES = [Device("f", f"d-{number}") for number in range(25)]
 
@@ -28,7 +29,7 @@ async def saved_by(writer: HelloWriter, *numbers: int) -> None:
     for number in numbers:
         writer.save(SaveHellos(DEVICES[number], hellos(number)), barrier)
     barrier.when_done(done.set)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         await done.wait()
 
 
@@ -76,7 +77,7 @@ async def test_a_hello_that_cannot_be_saved_holds_no_other_back(tmp_path: Path) 
     writer.save(SaveHellos(DEVICES[0], (record, HelloRecord(Hello(2, record.hello.layout), 2**63))), barrier)
     barrier.when_done(done.set)
     await saved_by(writer, 1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         await done.wait()
     assert dict(store.hellos()) == {DEVICES[0]: [record], DEVICES[1]: list(hellos(1))}
     store.close()

@@ -11,6 +11,7 @@ import pytest
 
 from gateway.errors import Code
 from gateway.storage.dead_letters import DeadLetterFile, fair_share
+from tests.support.arrivals import DEADLINE_S
 from tests.support.open_files import free_files
 
 MOST = 10_000
@@ -79,7 +80,7 @@ def test_no_letter_waits_for_the_older_file(file: DeadLetterFile, tmp_path: Path
 
     appending = Thread(target=append_all, daemon=True)
     appending.start()
-    appending.join(10)
+    appending.join(DEADLINE_S)
     assert not appending.is_alive()
     with older.open("wb"):
         older.unlink()

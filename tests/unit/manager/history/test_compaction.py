@@ -9,6 +9,7 @@ from gateway.manager.history import (
     compact,
     decode,
     gather,
+    hour_totals,
     pack_samples,
 )
 
@@ -68,3 +69,11 @@ def test_a_redelivery_changes_nothing():
 
 def test_no_rows_are_nothing():
     assert compact(gather([]), {}).samples == 0
+
+
+def test_samples_of_one_hour_or_several_are_counted_by_metric_and_hour():
+    young = [(1, START, 1.0), (2, START + 1, 8.0), (1, START + HOUR - 1, 3.0)]
+    of_hour = {(1, START): Aggregate(2, 1.0, 3.0, 4.0), (2, START): Aggregate(1, 8.0, 8.0, 8.0)}
+    assert hour_totals(pack_samples(young)) == of_hour
+    late = {(1, START - HOUR): Aggregate(1, 5.0, 5.0, 5.0)}
+    assert hour_totals(pack_samples([*young, (1, START - 1, 5.0)])) == of_hour | late

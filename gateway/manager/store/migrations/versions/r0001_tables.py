@@ -73,6 +73,7 @@ def _devices() -> None:
         sa.Column("seconds", sa.BigInteger),
         sa.Column("announced_at", sa.BigInteger),
         _column("heartbeats", sa.BigInteger, server_default="0"),
+        sa.Column("reported", sa.LargeBinary),
         _key("device_states", "device"),
         _of("device_states", "device", "devices", ondelete="CASCADE"),
         **_UPDATED,
@@ -112,29 +113,24 @@ def _reports() -> None:
         **_NUMBERED,
     )
     op.create_table(
-        "latest",
+        "device_metrics",
         _column("device", _NUMBER, autoincrement=False),
         _column("metric", _NUMBER, autoincrement=False),
-        _column("value", sa.Double),
-        _column("at", sa.Double),
-        _key("latest", "device", "metric"),
-        _of("latest", "device", "devices", ondelete="CASCADE"),
-        _of("latest", "metric", "metric_names"),
+        _key("device_metrics", "device", "metric"),
+        _of("device_metrics", "device", "devices", ondelete="CASCADE"),
+        _of("device_metrics", "metric", "metric_names"),
         **_CLUSTERED,
-        **_UPDATED,
     )
-    op.create_index("latest_metric", "latest", ["metric"])
+    op.create_index("device_metrics_metric", "device_metrics", ["metric"])
     op.create_table(
-        "models",
+        "device_models",
         _column("device", _NUMBER, autoincrement=False),
         _column("name", sa.Text),
         _column("version", sa.Text),
-        sa.Column("sample", sa.Double),
-        sa.Column("inference", sa.Double),
-        _key("models", "device", "name", "version"),
-        _of("models", "device", "devices", ondelete="CASCADE"),
+        _column("newest", sa.Boolean),
+        _key("device_models", "device", "name", "version"),
+        _of("device_models", "device", "devices", ondelete="CASCADE"),
         **_CLUSTERED,
-        **_UPDATED,
     )
     op.create_table(
         "results",
@@ -181,7 +177,8 @@ def _deployments() -> None:
         _column("state", sa.Text, server_default="running"),
         _column("reason", sa.Text, server_default=""),
         _column("stage", sa.Integer, server_default="0"),
-        _column("since", sa.Double),
+        _column("lasted", sa.Double, server_default="0"),
+        _column("counted", sa.Double),
         _key("rollouts", "id"),
         _of("rollouts", "fleet", "fleets"),
         **_NUMBERED,

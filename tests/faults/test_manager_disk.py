@@ -59,7 +59,7 @@ def finish(made: Cluster, callers: Callers) -> None:
 @pytest.mark.parametrize("how", ["IMMEDIATE", "EXCLUSIVE"])
 def test_another_process_locks_the_managers_database(alone: Cluster, callers: Callers, how: str) -> None:
     """For longer than anybody waits for it."""
-    with closing(sqlite3.connect(alone.data / FILE, DEADLINE_S, isolation_level=None)) as other:
+    with closing(sqlite3.connect(alone.data / FILE, timeout=DEADLINE_S, isolation_level=None)) as other:
         other.execute(f"BEGIN {how}")  # the manager writes all the time
         reads(alone)
         until_status(callers, 503, len(DEVICES))

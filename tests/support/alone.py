@@ -28,6 +28,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
     if len(names) > MOST or any(report.when == "teardown" for report in reports):
         return
     reporter.section("once more, alone")
+    reporter.flush()  # before what the other process writes
     alone = subprocess.run([sys.executable, "-m", "pytest", "-q", *names], cwd=session.config.rootpath)
     if alone.returncode == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.OK

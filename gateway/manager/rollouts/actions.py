@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gateway.manager.api import POLICIES, ModelDefinition, is_deployed
 from gateway.manager.errors import ManagerError
+from gateway.manager.rollouts.changes import undo_definitions_of
 from gateway.manager.rollouts.decisions import (
     AT_ONCE,
     OPEN,
@@ -20,7 +21,7 @@ from gateway.manager.rollouts.decisions import (
 )
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import RolloutRepository, parts
-from gateway.manager.rollouts.runner import RolloutRunner, undo_definitions_of
+from gateway.manager.rollouts.runner import RolloutRunner
 from gateway.manager.store import ObjectStore, Store, Transaction, check_readable
 
 ALL = Fraction(1)

@@ -55,6 +55,14 @@ def test_a_forgotten_process_ends_with_the_one_that_started_it() -> None:
     until(lambda: not is_alive(pid), lambda: f"{pid} still runs", DEADLINE_S)
 
 
+def forget() -> "subprocess.Popen[str]":
+    """Popen returns a moment before the kernel shows the new program's variables."""
+    process = subprocess.Popen(SILENT, **PIPES)
+    environ = Path(f"/proc/{process.pid}/environ")
+    until(lambda: environ.read_bytes() != b"", lambda: "it has no variables")
+    return process
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="no /proc on this system")
 def test_a_forgotten_process_is_named_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.support.processes.GRACE_S", 0.0)
@@ -62,7 +70,7 @@ def test_a_forgotten_process_is_named_and_ended(monkeypatch: pytest.MonkeyPatch)
         pytest.raises(AssertionError, match=r"left these processes running: \{.*sys\.stdin\.read"),
         nothing_outlives_us(),
     ):
-        forgotten = subprocess.Popen(SILENT, **PIPES)
+        forgotten = forget()
     with forgotten:
         pass
     assert not is_alive(forgotten.pid)

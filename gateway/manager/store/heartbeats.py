@@ -89,7 +89,7 @@ def record(
         if logged:
             limits.apply(connection, limits.LOG, logged)
         add_devices(connection, changes.moved)
-        _tell(limited, known)
+        _warn(limited, known)
     return changes, known
 
 
@@ -148,14 +148,14 @@ def _limit_entries(
     """The log's entries of the devices of which something was deleted, where they are due."""
     entries = []
     for device, limit, rows in deleted:
-        told = deletions.add(device, limit, rows, now)
-        if told:
-            detail = json.dumps({"deleted": told, "kept": limit.most, "what": limit.what})
+        due = deletions.add(device, limit, rows, now)
+        if due:
+            detail = json.dumps({"deleted": due, "kept": limit.most, "what": limit.what})
             entries.append(LogEntry(device, now, LIMIT, detail))
     return entries
 
 
-def _tell(entries: Sequence[LogEntry], known: Mapping[tuple[str, str], StoredDevice]) -> None:
+def _warn(entries: Sequence[LogEntry], known: Mapping[tuple[str, str], StoredDevice]) -> None:
     """The operator, who does not read each device's log."""
     if entries:
         names = {device.id: name for name, device in known.items()}

@@ -1,9 +1,9 @@
 """The manager's metrics, in a registry of its own. No I/O.
 
-Counts are plain numbers. Those of calls are changed by the threads of groups, one at a time and once a group, before
-the calls are answered; those of errors and limits by the event loop's thread alone. They become Prometheus' families
-when /metrics is read, in any thread. So all label values are there from the start, but for those that are read from the
-database.
+Counts are plain numbers. Those of calls are changed by one thread at a time, of groups once a group, before the calls
+are answered; those of limits by the event loop's thread alone. They become Prometheus' families when /metrics is read,
+in any thread. So all label values are there from the start, but for operations of the control plane, and those that are
+read from the database.
 """
 
 import threading
@@ -19,13 +19,13 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from gateway.manager.api.liveness import STATES
+from gateway.manager.api.operation_names import CONTROL_OPERATIONS, EDGE_OPERATIONS
 from gateway.manager.errors import ApiError
 from gateway.manager.groups import Later
 from gateway.manager.rollouts import RolloutState
 from gateway.manager.store.totals import Totals
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-OPERATIONS = ("SendHeartbeat", "GetDeployments", "GetDeviceRegistration")
 OTHER = "other"
 """Any operation that does not exist: its name comes from the caller."""
 OUTCOMES = ("accepted", "invalid", "unauthorized", "unavailable", "failed")
@@ -83,8 +83,8 @@ class ManagerMetrics(Collector):
     """All metrics of one process. The callables give what somebody else holds, when /metrics is read."""
 
     def __init__(self) -> None:
-        self._calls = {(operation, outcome): 0 for operation in (*OPERATIONS, OTHER) for outcome in OUTCOMES}
-        self._call_seconds = {operation: Distribution(_SECONDS) for operation in OPERATIONS}
+        self._calls = {(operation, outcome): 0 for operation in (*EDGE_OPERATIONS, OTHER) for outcome in OUTCOMES}
+        self._call_seconds = {operation: Distribution(_SECONDS) for operation in EDGE_OPERATIONS}
         self._group_calls = {group: Distribution(_SIZES) for group in GROUPS}
         self._group_seconds = {group: Distribution(_SECONDS) for group in GROUPS}
         self._refused = dict.fromkeys(LIMITS, 0)
@@ -120,10 +120,18 @@ class ManagerMetrics(Collector):
                 self._calls[operation, "accepted"] += len(values)
                 self._call_seconds[operation].observe(*values)
 
+    def count_control(self, operation: str, seconds: float) -> None:
+        """A call of the control plane was accepted."""
+        with self._counting:
+            self._calls[operation, "accepted"] = self._calls.get((operation, "accepted"), 0) + 1
+            self._call_seconds.setdefault(operation, Distribution(_SECONDS)).observe(seconds)
+
     def count_error(self, operation: str, error: ApiError) -> None:
         """A call was answered with that error."""
-        known = operation if operation in OPERATIONS else OTHER
-        self._calls[known, _CODES.get(error.code, "invalid")] += 1
+        known = operation if operation in EDGE_OPERATIONS or operation in CONTROL_OPERATIONS else OTHER
+        key = known, _CODES.get(error.code, "invalid")
+        with self._counting:
+            self._calls[key] = self._calls.get(key, 0) + 1
 
     def count_refused(self, limit: str) -> None:
         """A request, or a connection, was refused for one of LIMITS."""
@@ -135,9 +143,11 @@ class ManagerMetrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        yield _counters("calls", "Calls that were answered", self._calls, "operation", "outcome")
+        with self._counting:
+            calls, call_seconds = dict(self._calls), dict(self._call_seconds)
+        yield _counters("calls", "Calls that were answered", calls, "operation", "outcome")
         text = "Seconds from the arrival of a call that was accepted to the end of its transaction"
-        yield _histograms("call_seconds", text, self._call_seconds, "operation")
+        yield _histograms("call_seconds", text, call_seconds, "operation")
         yield _histograms("group_calls", "Calls that shared one transaction", self._group_calls, "group")
         text = "Seconds that a group's transactions took, with the commit"
         yield _histograms("group_seconds", text, self._group_seconds, "group")

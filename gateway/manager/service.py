@@ -4,12 +4,14 @@ It must never call the store on the event loop's thread.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import repeat
 
 from gateway.manager.background import Background, Task
+from gateway.manager.control import Caller, ControlApi, Site
 from gateway.manager.errors import ApiError
 from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
@@ -21,6 +23,8 @@ ROLLOUTS_INTERVAL = 1.0
 """Seconds between two checks for steps of rollouts that are due."""
 LARGE = 64 * 1024
 """A body with more bytes is checked in a thread of its own, one at a time: meanwhile the loop answers others."""
+CONTROL_THREADS = 2
+"""Calls of the control plane at once: a slow list must not hold up the others."""
 MOST_LARGE = 32
 """So many wait for that; further ones get 503."""
 SILENCE_INTERVAL = 10.0
@@ -35,8 +39,9 @@ RETENTION_INTERVAL = 60.0
 class Service:
     """Answers calls from `running` on, until its end."""
 
-    def __init__(self, api: EdgeApi, metrics: ManagerMetrics) -> None:
+    def __init__(self, api: EdgeApi, control_api: ControlApi, metrics: ManagerMetrics) -> None:
         self.api = api
+        self._control_api = control_api
         self._metrics = metrics
         self._records: GroupThread[HeartbeatCall, Output] = GroupThread("heartbeats", api.record, self._recorded)
         self._answers: GroupThread[Question, Output] = GroupThread("reads", api.answer, self._answered)
@@ -44,6 +49,7 @@ class Service:
         self._answers.following = self._fetches
         self._fetches.following = self._answers
         self._parser = ThreadPoolExecutor(1, "large bodies")
+        self._controllers = ThreadPoolExecutor(CONTROL_THREADS, "control")
         self._large = 0
         metrics.waiting = {"heartbeats": self._records.waiting, "reads": self._answers.waiting}
         metrics.transaction_seconds = api.store.transaction_seconds
@@ -69,6 +75,21 @@ class Service:
             self._large -= 1
         return await self._submit(call)
 
+    def control(self, target: str, body: bytes, caller: Caller, now: float) -> asyncio.Future[bytes]:
+        """The output of one call of the control plane that came at `now` (Unix seconds), as JSON.
+
+        The future raises ApiError and StoreUnavailable.
+        """
+        return asyncio.get_running_loop().run_in_executor(
+            self._controllers, self._controlled, target, body, caller, now
+        )
+
+    def _controlled(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
+        begun = time.perf_counter()
+        output = self._control_api.handle(target, body, caller, now)
+        self._metrics.count_control(target.rpartition(".")[2], time.perf_counter() - begun)
+        return output
+
     def _submit(self, call: HeartbeatCall | Question) -> "asyncio.Future[Output]":
         return self._records.submit(call) if isinstance(call, HeartbeatCall) else self._answers.submit(call)
 
@@ -86,6 +107,7 @@ class Service:
     async def close(self) -> None:
         """Ends after the calls that wait."""
         self._parser.shutdown(wait=False)
+        await asyncio.to_thread(self._controllers.shutdown)
         await self._records.close()
         await self._fetches.close()
         await self._answers.close()
@@ -98,9 +120,11 @@ async def running(
     unregistered_ttl: int,
     history: HistoryLimits = KEPT,
     metrics: ManagerMetrics | None = None,
+    site: Site | None = None,
 ) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes. `metrics` None: nobody reads them."""
-    service = Service(EdgeApi(store, registered_ttl, unregistered_ttl), metrics or ManagerMetrics())
+    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, site or Site())
+    service = Service(api, control_api, metrics or ManagerMetrics())
     background = Background(_tasks(store, history))
     background.start()
     try:

@@ -98,12 +98,19 @@ def compile_shape(shape: Shape) -> Check:
         members = {name: compile_shape(member) for name, member in shape.members.items()}
         return partial(_check_structure, members, tuple(shape.required_members))
     if isinstance(shape, ListShape):
-        return partial(_check_list, compile_shape(shape.member))
-    if shape.type_name == "string":
         limits: Mapping[str, Any] = shape.metadata
+        return partial(_check_list, compile_shape(shape.member), limits.get("min", 0), limits.get("max"))
+    if shape.type_name == "string":
+        limits = shape.metadata
         pattern = re.compile(limits["pattern"]) if "pattern" in limits else None
         return partial(_check_string, limits.get("min", 0), limits.get("max"), pattern, tuple(limits.get("enum", ())))
-    return {"double": _check_double, "timestamp": _check_timestamp}[shape.type_name]
+    checks: dict[str, Check] = {
+        "boolean": _check_boolean,
+        "double": _check_double,
+        "integer": partial(_check_integer, shape.metadata.get("min"), shape.metadata.get("max")),
+        "timestamp": _check_timestamp,
+    }
+    return checks[shape.type_name]
 
 
 def _check_structure(
@@ -120,11 +127,17 @@ def _check_structure(
     return {name: members[name](inner, _join(path, name), errors) for name, inner in known.items()}
 
 
-def _check_list(member: Check, value: object, path: str, errors: ValidationErrors) -> list[object]:
-    """A null inside a list has the wrong type: no list of this service is sparse."""
+def _check_list(
+    member: Check, min_length: int, max_length: int | None, value: object, path: str, errors: ValidationErrors
+) -> list[object]:
+    """A null inside a list has the wrong type: no list of these services is sparse."""
     if not isinstance(value, list):
         errors.add_type(path, value, "a list")
         return []
+    if len(value) < min_length:
+        errors.add_limit(path, value, f"Member must have length greater than or equal to {min_length}")
+    elif max_length is not None and len(value) > max_length:
+        errors.add_limit(path, value, f"Member must have length less than or equal to {max_length}")
     return [member(inner, f"{path}.{index}.member", errors) for index, inner in enumerate(value, start=1)]
 
 
@@ -147,6 +160,22 @@ def _check_string(
         errors.add_limit(path, value, f"Member must satisfy regular expression pattern: {pattern.pattern}")
     elif enum and value not in enum:
         errors.add_limit(path, value, f"Member must satisfy enum value set: [{', '.join(enum)}]")
+    return value
+
+
+def _check_boolean(value: object, path: str, errors: ValidationErrors) -> object:
+    if not isinstance(value, bool):
+        errors.add_type(path, value, "a Boolean")
+    return value
+
+
+def _check_integer(least: int | None, most: int | None, value: object, path: str, errors: ValidationErrors) -> object:
+    if isinstance(value, bool) or not isinstance(value, int) or not -(2**31) <= value < 2**31:
+        errors.add_type(path, value, "an Integer")
+    elif least is not None and value < least:
+        errors.add_limit(path, value, f"Member must have value greater than or equal to {least}")
+    elif most is not None and value > most:
+        errors.add_limit(path, value, f"Member must have value less than or equal to {most}")
     return value
 
 

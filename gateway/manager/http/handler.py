@@ -1,4 +1,5 @@
-"""Answers requests: POST is the Edge API, GET and HEAD of /{bucket}/{key} the model store, a few paths are pages.
+"""Answers requests: POST is the Edge API, or the control plane where X-Amz-Target names an operation; GET and HEAD of
+/{bucket}/{key} the model store, a few paths are pages.
 
 It must never decide anything about devices or files. The method says which API is called, and so in which form an error
 is sent.
@@ -9,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import structlog
 
+from gateway.manager.control import Caller
 from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
 from gateway.manager.http import responses
 from gateway.manager.http.model_files import ModelFiles
@@ -32,6 +34,8 @@ LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
 Calls: TypeAlias = Callable[[str, bytes, float], "asyncio.Future[Output]"]
 """(operation, body, Unix seconds) -> its output. Raises ApiError; so does the future, and StoreUnavailable."""
+ControlCalls: TypeAlias = Callable[[str, bytes, Caller, float], "asyncio.Future[bytes]"]
+"""(X-Amz-Target, body, who asks, Unix seconds) -> the output as JSON. Errors as of `Calls`."""
 PageTable: TypeAlias = Mapping[str, Callable[[], Awaitable[PageContent]]]
 """By path. Called for each GET or HEAD, and must not raise. No signature is asked for."""
 
@@ -42,6 +46,7 @@ class RequestHandler:
     def __init__(
         self,
         calls: Calls,
+        control: ControlCalls,
         objects: ObjectStore,
         pages: PageTable,
         access_key: AccessKey | None,
@@ -49,6 +54,7 @@ class RequestHandler:
         metrics: ManagerMetrics,
     ) -> None:
         self._calls = calls
+        self._control = control
         self.objects = objects
         self._files = ModelFiles(objects)
         self.pages = pages
@@ -98,7 +104,7 @@ class RequestHandler:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # The Edge API
+    # The Edge API and the control plane
 
     def _call(self, request: Request, respond: Respond) -> None:
         """Without a task: the output comes by a future."""
@@ -106,15 +112,34 @@ class RequestHandler:
         try:
             if request.authorization is not None:
                 check_body(request.authorization, request.body)
-            output = self._calls(operation, request.body, time.time())
+            target = request.known.get(b"x-amz-target")
+            output: asyncio.Future[Any]
+            to_response: Callable[[Any, str], Response]
+            if target is None:
+                output = self._calls(operation, request.body, time.time())
+                to_response = responses.api_response
+            else:
+                name = target.decode("utf-8", "replace")
+                output = self._control(name, request.body, self._caller(request), time.time())
+                to_response = responses.control_response
         except Exception as error:
             respond(self._api_error(operation, error))
         else:
-            output.add_done_callback(partial(self._called, operation, respond))
+            output.add_done_callback(partial(self._called, operation, respond, to_response))
 
-    def _called(self, operation: str, respond: Respond, done: "asyncio.Future[Output]") -> None:
+    def _caller(self, request: Request) -> Caller:
+        key = self._access_key if request.authorization is not None else None
+        return Caller("" if key is None else key.id)
+
+    def _called(
+        self,
+        operation: str,
+        respond: Respond,
+        to_response: Callable[[Any, str], Response],
+        done: "asyncio.Future[Any]",
+    ) -> None:
         try:
-            response = responses.api_response(done.result(), self._new_id())
+            response = to_response(done.result(), self._new_id())
         except (Exception, asyncio.CancelledError) as error:
             response = self._api_error(operation, error)
         respond(response)
@@ -219,6 +244,10 @@ def _path(request: Request) -> str:
 
 
 def _operation(request: Request) -> str:
+    """The operation that is asked for, in logs and metrics."""
+    target = request.known.get(b"x-amz-target")
+    if target is not None:
+        return target.decode("utf-8", "replace").rpartition(".")[2][:80]
     return _path(request).removeprefix("/")[:80]
 
 

@@ -22,6 +22,7 @@ from gateway.manager.operations import Output
 from gateway.manager.store import CHUNK, OpenObject
 
 JSON = "application/json"
+CONTROL_JSON = "application/x-amz-json-1.1"
 XML = "application/xml; charset=utf-8"
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _OK = f"HTTP/1.1 200 OK\r\nContent-Type: {JSON}\r\n"
@@ -132,8 +133,13 @@ def api_response(output: Output, request_id: str) -> Response:
     return Response(head.encode(), output)
 
 
+def control_response(output: bytes, request_id: str) -> Response:
+    """The output of an operation of the control plane."""
+    return _response(200, CONTROL_JSON, output, {"x-amzn-RequestId": request_id})
+
+
 def api_error_response(error: ApiError, request_id: str) -> Response:
-    """An error of the Edge API."""
+    """An error of the Edge API, or of the control plane."""
     body = _encode(error.body()).encode()
     headers = {"x-amzn-RequestId": request_id, "x-amzn-ErrorType": error.code, **error.headers}
     return _response(error.status, JSON, body, headers)

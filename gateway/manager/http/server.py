@@ -10,7 +10,7 @@ import structlog
 from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
-from gateway.manager.http.handler import Calls, PageTable, RequestHandler
+from gateway.manager.http.handler import Calls, ControlCalls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
 from gateway.manager.http.limits import Limits
 from gateway.manager.http.listener import ManagerServer
@@ -71,7 +71,7 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
         ttls = config.registered_ttl, config.unregistered_ttl
         async with running(store, *ttls, config.history, metrics) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
-            handler = make_handler(config, store, service.handle, metrics)
+            handler = make_handler(config, store, service.handle, service.control, metrics)
             server = ManagerServer(handler, limits, metrics.count_refused)
             metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
             metrics.history_limit = config.history.size
@@ -88,12 +88,15 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 
 
 def make_handler(
-    config: ServerConfig, store: Store, calls: Calls, metrics: ManagerMetrics | None = None
+    config: ServerConfig, store: Store, calls: Calls, control: ControlCalls, metrics: ManagerMetrics | None = None
 ) -> RequestHandler:
-    """Answers all requests; `calls` those of the Edge API. `metrics` None: nobody else needs them."""
+    """Answers all requests; `calls` those of the Edge API, `control` those of the control plane.
+
+    `metrics` None: nobody else needs them.
+    """
     metrics = metrics or ManagerMetrics()
     objects, pages = ObjectStore(config.place.data, store), _pages(store, metrics)
-    return RequestHandler(calls, objects, pages, config.access_key, config.max_body, metrics)
+    return RequestHandler(calls, control, objects, pages, config.access_key, config.max_body, metrics)
 
 
 def _opened(place: Place) -> contextlib.closing[Store]:

@@ -1,6 +1,7 @@
 """What the manager keeps: the database, in one of two engines, and the model files. Decides nothing about a rollout."""
 
 from gateway.manager.place import Place
+from gateway.manager.store import control_tables  # METADATA has all tables from here on
 from gateway.manager.store.history import Turn
 from gateway.manager.store.history_compaction import Compaction
 from gateway.manager.store.history_reads import (

@@ -27,8 +27,11 @@ _COPIES = (
     # A number, and so a name made of it, never comes twice.
     """INSERT INTO sqlite_sequence (name, seq) SELECT substr(name, 5), seq FROM sqlite_sequence
         WHERE name IN ('old_devices', 'old_deployments', 'old_rollouts')""",
-    """INSERT INTO fleets (name)
-        SELECT fleet FROM (SELECT fleet FROM old_devices UNION SELECT fleet FROM old_rollouts) ORDER BY fleet""",
+    # A fleet was made when its first device was registered.
+    """INSERT INTO fleets (name, created, changed)
+        SELECT fleet, min(at), min(at) FROM (
+            SELECT fleet, registered AS at FROM old_devices UNION ALL SELECT fleet, created FROM old_rollouts
+        ) GROUP BY fleet ORDER BY fleet""",
     # Whoever has deployments gets plan 1, so that the next GetDeployments counts as the one that fetches it.
     """INSERT INTO devices (id, fleet, name, registered, plan)
         SELECT old_devices.id, fleets.id, device, registered,
@@ -50,8 +53,8 @@ _COPIES = (
     # A stage that waits for time waits anew: nobody knows how often the clock was set.
     """INSERT INTO rollouts
             (id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, counted)
-        SELECT old_rollouts.id, fleets.id, old_rollouts.name, policy, definitions, created, rules, undoes, state,
-            reason, stage, since
+        SELECT old_rollouts.id, fleets.id, old_rollouts.name, policy, definitions, old_rollouts.created, rules, undoes,
+            state, reason, stage, since
         FROM old_rollouts JOIN fleets ON fleets.name = old_rollouts.fleet ORDER BY old_rollouts.id""",
     """INSERT INTO rollout_devices (device, rollout, place, state)
         SELECT device, rollout, place, state FROM old_rollout_devices""",

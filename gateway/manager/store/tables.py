@@ -19,9 +19,9 @@ METADATA = sa.MetaData(
 )
 NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 """Only an INTEGER numbers itself in SQLite."""
-_CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
+CLUSTERED: dict[str, Any] = {"sqlite_with_rowid": False}
 _UPDATED: dict[str, Any] = {"postgresql_with": {"fillfactor": 70}}
-_NUMBERED: dict[str, Any] = {"sqlite_autoincrement": True}  # a number, and so a name made of it, never comes twice
+NUMBERED: dict[str, Any] = {"sqlite_autoincrement": True}  # a number, and so a name made of it, never comes twice
 
 
 def _device(*, primary_key: bool = False) -> sa.Column[int]:
@@ -38,9 +38,15 @@ FLEETS = sa.Table(
     METADATA,
     sa.Column("id", NUMBER, primary_key=True),
     sa.Column("name", sa.Text, nullable=False, unique=True),
-    **_NUMBERED,
+    sa.Column("description", sa.Text, nullable=False, server_default=""),
+    sa.Column("role_arn", sa.Text),
+    sa.Column("output", sa.Text),
+    sa.Column("iot_role_alias", sa.Text),
+    sa.Column("created", sa.Double, nullable=False, server_default="0"),
+    sa.Column("changed", sa.Double, nullable=False, server_default="0"),
+    **NUMBERED,
 )
-"""A row stays: a fleet exists while it has a device."""
+"""`output`: an OutputConfig as JSON. Who registers a device in a fleet that there is not makes it."""
 
 DEVICES = sa.Table(
     "devices",
@@ -51,8 +57,10 @@ DEVICES = sa.Table(
     sa.Column("registered", sa.Double, nullable=False),
     sa.Column("plan", sa.Integer, nullable=False, server_default="0"),
     sa.Column("fetched", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("description", sa.Text, nullable=False, server_default=""),
+    sa.Column("iot_thing", sa.Text),
     sa.UniqueConstraint("fleet", "name"),
-    **_NUMBERED,
+    **NUMBERED,
 )
 """`plan` grows by one with each change of the device's deployments; `fetched`: the one that GetDeployments returned
 last."""
@@ -83,7 +91,7 @@ FLEET_STATES = sa.Table(
     sa.Column("fleet", NUMBER, primary_key=True),
     sa.Column("state", sa.Text, primary_key=True),
     sa.Column("devices", sa.BigInteger, nullable=False),
-    **_CLUSTERED,
+    **CLUSTERED,
     **_UPDATED,
 )
 """How many rows of `device_states` have that fleet and state."""
@@ -97,7 +105,7 @@ METRIC_NAMES = sa.Table(
     sa.Column("dimension", sa.Text, nullable=False),
     sa.Column("name", sa.Text, nullable=False),
     sa.UniqueConstraint("model", "version", "dimension", "name"),
-    **_NUMBERED,
+    **NUMBERED,
 )
 """`api.MetricKey` -> the number by which the other tables name it. `model`, `version`: empty for the agent's
 metrics."""
@@ -108,7 +116,7 @@ DEVICE_METRICS = sa.Table(
     _device(primary_key=True),
     sa.Column("metric", NUMBER, sa.ForeignKey("metric_names.id"), primary_key=True),
     sa.Index("device_metrics_metric", "metric"),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """The metrics of which `reported` has a sample. The index is for the deletion of names that nobody uses."""
 
@@ -119,7 +127,7 @@ DEVICE_MODELS = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("version", sa.Text, primary_key=True),
     sa.Column("newest", sa.Boolean, nullable=False),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """The models of which `reported` has times. `newest`: whether they are the latest ones of that name."""
 
@@ -131,7 +139,7 @@ RESULTS = sa.Table(
     sa.Column("result", sa.Text, nullable=False),
     sa.Column("received", sa.Double, nullable=False),
     sa.Column("told", sa.BigInteger, nullable=False),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """The newest DeploymentResult of each deployment, as JSON. `told`: how often one was reported."""
 
@@ -149,7 +157,7 @@ DEPLOYMENTS = sa.Table(
     sa.Index(
         "deployments_in_force", "device", "id", sqlite_where=sa.text("in_force"), postgresql_where=sa.text("in_force")
     ),
-    **_NUMBERED,
+    **NUMBERED,
 )
 """A row for each device that has it. `in_force`: GetDeployments returns it; `api.deployments` has the rule."""
 
@@ -170,7 +178,7 @@ ROLLOUTS = sa.Table(
     sa.Column("lasted", sa.Double, nullable=False, server_default="0"),
     sa.Column("counted", sa.Double, nullable=False),
     sa.Index("rollouts_by_name", "fleet", "name"),
-    **_NUMBERED,
+    **NUMBERED,
 )
 """`lasted`: seconds that the stage has lasted, as they were counted until `counted`."""
 
@@ -182,7 +190,7 @@ ROLLOUT_DEVICES = sa.Table(
     sa.Column("place", NUMBER, nullable=False),
     sa.Column("state", sa.Text, nullable=False, server_default="waiting"),
     sa.Index("rollout_devices_next", "rollout", "state", "place"),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """`state`: a `RolloutDeviceState`; its ASSIGNED is stored as 'given'."""
 
@@ -192,7 +200,7 @@ ROLLOUT_COUNTS = sa.Table(
     _rollout(),
     sa.Column("state", sa.Text, primary_key=True),
     sa.Column("devices", sa.BigInteger, nullable=False),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """How many rows of `rollout_devices` have that rollout and state."""
 
@@ -202,7 +210,7 @@ RECENT_SAMPLES = sa.Table(
     sa.Column("id", NUMBER, primary_key=True),
     sa.Column("device", NUMBER, nullable=False, index=True),
     sa.Column("samples", sa.LargeBinary, nullable=False),
-    **_NUMBERED,
+    **NUMBERED,
 )
 """The samples of one accepted heartbeat, as `history.pack_samples` writes them, until they are compacted. Without a
 foreign key, which would cost PostgreSQL a lock for each row: who deregisters a device deletes its rows, here and in
@@ -221,7 +229,7 @@ SAMPLE_CHUNKS = sa.Table(
     sa.Column("totals", sa.LargeBinary, nullable=False),
     sa.Column("samples", sa.LargeBinary, nullable=False),
     sa.Index("sample_chunks_start", "start"),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """The samples of one metric of a device within one span, as `history.chunks` writes them. `start` (of the span),
 `first` and `last` in microseconds. `totals`: least, greatest and sum as doubles, as `store.history` writes them: rows
@@ -238,7 +246,7 @@ FLEET_HOURS = sa.Table(
     sa.Column("max", sa.Double, nullable=False),
     sa.Column("sum", sa.Double),
     sa.Index("fleet_hours_start", "start"),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """All compacted samples of a metric in a fleet within one hour, `start` in microseconds. `sum`: NULL where it is beyond
 a double."""
@@ -250,7 +258,7 @@ HISTORY_DAYS = sa.Table(
     sa.Column("chunks", sa.BigInteger, nullable=False),
     sa.Column("samples", sa.BigInteger, nullable=False),
     sa.Column("bytes", sa.BigInteger, nullable=False),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """What `sample_chunks` has of each day, for the retention. `day`: its start in microseconds; `bytes`: of `samples`."""
 
@@ -264,7 +272,7 @@ OBJECTS = sa.Table(
     sa.Column("sha1", sa.Text, nullable=False),
     sa.Column("modified", sa.Double, nullable=False),
     sa.UniqueConstraint("bucket", "key"),
-    **_NUMBERED,
+    **NUMBERED,
 )
 """The model files, in PostgreSQL alone: with SQLite they are in the data directory."""
 
@@ -288,7 +296,7 @@ DEVICE_LOG = sa.Table(
     sa.Column("detail", sa.Text, nullable=False),
     sa.Index("device_log_device", "device", "id"),
     sa.Index("device_log_at", "at"),
-    **_NUMBERED,
+    **NUMBERED,
 )
 """Changes of state, results and changes of the plan. `detail`: JSON."""
 
@@ -297,6 +305,6 @@ TASKS = sa.Table(
     METADATA,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("done", sa.Double, nullable=False),
-    **_CLUSTERED,
+    **CLUSTERED,
 )
 """What one process at a time does in the background: it holds the lock of that row meanwhile. `done`: the last time."""

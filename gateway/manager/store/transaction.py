@@ -80,16 +80,17 @@ class Transaction:
         found: int | None = self.connection.scalar(sa.select(FLEETS.c.id).where(FLEETS.c.name == fleet))
         return found
 
-    def add_fleet(self, fleet: str) -> int:
+    def add_fleet(self, fleet: str, now: float) -> int:
         """Its number, also where it was there."""
-        self.connection.execute(self._insert(FLEETS).values(name=fleet).on_conflict_do_nothing())
+        insert = self._insert(FLEETS).values(name=fleet, created=now, changed=now)
+        self.connection.execute(insert.on_conflict_do_nothing())
         number = self.fleet_id(fleet)
         assert number is not None
         return number
 
     def register(self, fleet: str, devices: Iterable[str], now: float) -> set[str]:
         """Registers devices; those that were registered already are left as they are. The names of the new ones."""
-        number, names = self.add_fleet(fleet), list(dict.fromkeys(devices))
+        number, names = self.add_fleet(fleet, now), list(dict.fromkeys(devices))
         new: dict[str, int] = {}
         for part in bulk.parts(names, PART):
             rows = [{"fleet": number, "name": name, "registered": now} for name in part]

@@ -196,7 +196,7 @@ BOTH = {
     "rollout_counts": "SELECT rollout, state, devices FROM rollout_counts ORDER BY 1, 2",
 }
 """One statement reads the same from an earlier format and from the newest."""
-ROLLOUT = "policy, definitions, created, rules, undoes, state, reason, stage, {since} FROM rollouts"
+ROLLOUT = "policy, definitions, rollouts.created, rules, undoes, state, reason, stage, {since} FROM rollouts"
 OTHERS = {
     "devices": (
         "SELECT id, fleet, device, registered FROM devices ORDER BY id",
@@ -219,6 +219,10 @@ OTHERS = {
         "SELECT device, agent_version, accepted, printf('%.3f', newest) FROM heartbeats ORDER BY 1",
         "SELECT device, agent_version, accepted, printf('%.3f', newest / 1e6) FROM device_states WHERE accepted > 0"
         " ORDER BY 1",
+    ),
+    "fleets": (
+        "SELECT fleet, min(registered) FROM devices GROUP BY fleet ORDER BY fleet",
+        "SELECT name, created FROM fleets ORDER BY name",
     ),
     "rollouts": (
         f"SELECT id, fleet, name, {ROLLOUT.format(since='since')} ORDER BY id",

@@ -78,9 +78,9 @@ class Service:
 
     async def start(self, limits: Limits = LONG, key: AccessKey | None = None, calls: Calls | None = None):
         config = ServerConfig(Place(self.data), access_key=key, max_body=limits.max_body)
-        if calls is None:
-            calls = (await self.stack.enter_async_context(running_service(self.store, 300, 60))).handle
-        self.server = ManagerServer(make_handler(config, self.store, calls), limits)
+        service = await self.stack.enter_async_context(running_service(self.store, 300, 60))
+        handler = make_handler(config, self.store, calls or service.handle, service.control)
+        self.server = ManagerServer(handler, limits)
         self.port = await self.server.start(HOST, 0)
         self.stack.push_async_callback(self.server.close)
         return self

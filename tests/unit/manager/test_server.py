@@ -29,7 +29,8 @@ async def port(tmp_path, store):
     store.write(lambda transaction: transaction.register("f", ["d"], 1.0))
     config = ServerConfig(Place(tmp_path), max_body=10_000)
     async with running(store, 300, 60) as service:
-        server = ManagerServer(make_handler(config, store, service.handle), Limits(max_body=config.max_body))
+        handler = make_handler(config, store, service.handle, service.control)
+        server = ManagerServer(handler, Limits(max_body=config.max_body))
         yield await server.start("127.0.0.1", 0)
         await server.close()
 

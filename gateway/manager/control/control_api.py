@@ -1,0 +1,52 @@
+"""The operations of the control plane over the store: X-Amz-Target and a body in, JSON out.
+
+Each is one transaction, in a thread of its caller. What takes longer (a stage of many devices, a job) is a state in the
+database, which the background carries out. It must never change anything for a caller whose role does not allow it.
+"""
+
+import json
+from collections.abc import Mapping
+
+from gateway.manager.control import access, compilation, devices, fleets, model, packages, plans, report, tags
+from gateway.manager.control.arns import Site
+from gateway.manager.control.calls import Call, Caller, Members, Operation
+from gateway.manager.errors import ApiError
+from gateway.manager.store import Store, Transaction
+
+_OPERATIONS: Mapping[str, Operation] = {
+    **fleets.OPERATIONS,
+    **devices.OPERATIONS,
+    **tags.OPERATIONS,
+    **report.OPERATIONS,
+    **packages.OPERATIONS,
+    **compilation.OPERATIONS,
+    **plans.OPERATIONS,
+}
+EDGE_MANAGER = "this is an Edge Manager: of SageMaker it has device fleets, packaging jobs and deployment plans"
+
+
+class ControlApi:
+    """The operations over one store. Any thread may call it."""
+
+    def __init__(self, store: Store, site: Site) -> None:
+        self._store = store
+        self._site = site
+
+    def handle(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
+        """One call that came at `now` (Unix seconds); its output as JSON. Raises ApiError and StoreUnavailable.
+
+        `target`: the header X-Amz-Target, SageMaker.CreateDeviceFleet.
+        """
+        service, _, name = target.partition(".")
+        operation = _OPERATIONS.get(name) if service == model.SERVICE else None
+        if operation is None:
+            raise ApiError("UnknownOperationException", f"there is no operation '{target[:80]}': {EDGE_MANAGER}")
+        action = f"sagemaker:{name}"
+        access.require(caller.role, action)
+        asked = model.parse(name, body)
+
+        def work(transaction: Transaction) -> Members | None:
+            return operation.run(Call(transaction, caller, self._site, action, now), asked)
+
+        output = self._store.write(work) if operation.writes else self._store.read(work)
+        return json.dumps({} if output is None else output, separators=(",", ":")).encode()

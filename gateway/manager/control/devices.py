@@ -1,0 +1,5 @@
+"""Devices: RegisterDevices and its siblings."""
+
+from gateway.manager.control.calls import Operation
+
+OPERATIONS: dict[str, Operation] = {}

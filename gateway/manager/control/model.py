@@ -1,0 +1,69 @@
+"""botocore's service model of `sagemaker`, as far as Edge Manager goes, turned into checks of an input.
+
+None of its limits is repeated here. Two are widened, since the data plane allows more: names of devices and fleets may
+have an underscore, a version has 64 characters. This file never performs an operation.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+
+from gateway.manager.api.operation_names import CONTROL_OPERATIONS
+from gateway.manager.api.validation import Check, check_input, compile_shape
+from gateway.manager.errors import ApiError
+
+SERVICE = "SageMaker"
+"""What comes before the dot of X-Amz-Target."""
+_DEVICE_PATTERN = "[a-zA-Z0-9](-*_*[a-zA-Z0-9])*"
+_WIDER = {"EdgeVersion": {"max": 64, "pattern": "[a-zA-Z0-9._ -]+"}}
+"""Shape -> limits in place of its own."""
+_CATEGORIES = {r"\p{L}": r"\w", r"\p{N}": "", r"\p{Z}": " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"}
+"""In a class of characters; \\w is letters, numbers and _."""
+_NAMES = ("DeviceName", "DeviceFleetName", "DeviceNames")
+"""Members that hold names of devices or fleets."""
+
+
+def load_service_model() -> ServiceModel:
+    """The service model that the installed botocore ships, with the wider limits."""
+    model: dict[str, Any] = Loader().load_service_model("sagemaker", "service-2")
+    shapes = model["shapes"]
+    for name, limits in _WIDER.items():
+        shapes[name] |= limits
+    shapes["_Name"] = shapes["EntityName"] | {"pattern": _DEVICE_PATTERN}
+    shapes["DeviceNames"] = shapes["DeviceNames"] | {"member": {"shape": "_Name"}}
+    for shape in shapes.values():
+        for name, member in shape.get("members", {}).items():
+            if name in _NAMES and member["shape"] in ("EntityName", "DeviceName"):
+                member["shape"] = "_Name"
+    _python_patterns(shapes)
+    return ServiceModel(model, "sagemaker")
+
+
+def _python_patterns(shapes: dict[str, Any]) -> None:
+    """Java's names of Unicode categories are not known to `re`."""
+    for shape in shapes.values():
+        if "\\p{" in shape.get("pattern", ""):
+            for java, python in _CATEGORIES.items():
+                shape["pattern"] = shape["pattern"].replace(java, python)
+
+
+@cache
+def _checks() -> Mapping[str, Check]:
+    """Operation -> the check of its input. The first call takes 0.3 s, which only who uses the control plane pays."""
+    service = load_service_model()
+    shapes = {name: service.operation_model(name).input_shape for name in CONTROL_OPERATIONS}
+    return {name: compile_shape(shape) for name, shape in shapes.items() if shape is not None}
+
+
+def parse(operation: str, body: bytes) -> dict[str, Any]:
+    """The input of one of `CONTROL_OPERATIONS`, checked, with only the members that the model has. Raises ApiError.
+
+    A ValidationException or a SerializationException, in AWS's words.
+    """
+    check = _checks().get(operation)
+    if check is None:
+        raise ApiError("UnknownOperationException", f"there is no operation '{operation[:80]}'")
+    return check_input(check, body)

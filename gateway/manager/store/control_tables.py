@@ -1,0 +1,122 @@
+"""The tables of the control plane: what an operator makes of SageMaker's resources, access keys, and the audit.
+
+Times are Unix seconds; what is JSON has the members of the service model's shapes. As in `tables`, a change needs a
+migration.
+"""
+
+import sqlalchemy as sa
+
+from gateway.manager.store.tables import CLUSTERED, METADATA, NUMBER, NUMBERED
+
+TAGS = sa.Table(
+    "tags",
+    METADATA,
+    sa.Column("resource", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    **CLUSTERED,
+)
+"""`resource`: the part of an ARN after the account, such as device-fleet/F/device/D. Who deletes a resource deletes its
+rows."""
+
+COMPILATION_JOBS = sa.Table(
+    "compilation_jobs",
+    METADATA,
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False, server_default=""),
+    sa.Column("artifacts", sa.Text),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("changed", sa.Double, nullable=False),
+    sa.Index("compilation_jobs_status", "status"),
+    **NUMBERED,
+)
+"""`request`: the input of CreateCompilationJob as JSON, without its tags. `artifacts`: the S3 URL of the file; NULL:
+not known yet."""
+
+PACKAGES = sa.Table(
+    "packages",
+    METADATA,
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("request", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False, server_default=""),
+    sa.Column("url", sa.Text),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("sha1", sa.Text),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("changed", sa.Double, nullable=False),
+    sa.Index("packages_status", "status"),
+    sa.Index("packages_url", "url"),
+    **NUMBERED,
+)
+"""Edge packaging jobs. `request`: the input of CreateEdgePackagingJob as JSON, without its tags, {} where the CLI's
+`deploy` made it. `url` (S3), `size` in bytes and `sha1` of the file: NULL until COMPLETED."""
+
+PLANS = sa.Table(
+    "plans",
+    METADATA,
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False, unique=True),
+    sa.Column("fleet", NUMBER, sa.ForeignKey("fleets.id"), nullable=False),
+    sa.Column("models", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("changed", sa.Double, nullable=False),
+    **NUMBERED,
+)
+"""Edge deployment plans that the API made; a rollout of the CLI shows as one without a row. `models`: ModelConfigs."""
+
+PLAN_STAGES = sa.Table(
+    "plan_stages",
+    METADATA,
+    sa.Column("plan", NUMBER, sa.ForeignKey("plans.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("selection", sa.Text, nullable=False),
+    sa.Column("policy", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False, server_default=""),
+    sa.Column("started", sa.Double),
+    sa.Column("rollout", NUMBER, sa.ForeignKey("rollouts.id", ondelete="SET NULL")),
+    sa.UniqueConstraint("plan", "name"),
+    sa.Index("plan_stages_state", "state"),
+    sa.Index("plan_stages_rollout", "rollout"),
+    **CLUSTERED,
+)
+"""`selection`: a DeviceSelectionConfig as JSON. `rollout`: the one that carries the stage out, once it was started."""
+
+ACCESS_KEYS = sa.Table(
+    "access_keys",
+    METADATA,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("secret", sa.Text, nullable=False),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("description", sa.Text, nullable=False, server_default=""),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("revoked", sa.Double),
+)
+"""The secret as it is, since Signature Version 4 is a keyed hash: who reads the database can sign."""
+
+AUDIT = sa.Table(
+    "audit",
+    METADATA,
+    sa.Column("id", NUMBER, primary_key=True),
+    sa.Column("at", sa.Double, nullable=False),
+    sa.Column("key", sa.Text, nullable=False),
+    sa.Column("address", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("resource", sa.Text, nullable=False),
+    sa.Column("before", sa.Text),
+    sa.Column("after", sa.Text),
+    sa.Index("audit_at", "at"),
+    sa.Index("audit_resource", "resource", "id"),
+    **NUMBERED,
+)
+"""Every change by an operator. `key`: an access key's id, empty: none was needed. `address`: of the caller, empty: the
+command on the manager's machine. `action`: as sagemaker:CreateDeviceFleet. `before`, `after`: JSON; NULL: there was
+nothing, or is nothing."""

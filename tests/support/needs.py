@@ -25,6 +25,7 @@ DEBIAN = {
     "mosquitto": "mosquitto",
     "mosquitto_passwd": "mosquitto",
     "mosquitto_pub": "mosquitto-clients",
+    "node": "nodejs",
     "openssl": "openssl",
     "pgbouncer": "pgbouncer",
     "prometheus": "prometheus",

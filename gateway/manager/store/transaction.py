@@ -11,7 +11,8 @@ another one in a circle:
     deployments or its states in rollouts, holds its row;
 3.  what belongs to these devices, in any order;
 4.  new rows of `metric_names`, in the order of their names, by one statement;
-5.  rows of `fleet_states` (`heartbeats.add_devices`), in their order, by one statement;
+5.  rows of `fleet_states` (`heartbeats.add_devices`), then of `fleet_models` (`heartbeats.add_models`), in their order,
+    by one statement each;
 6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them;
 7.  rows of `history_days` (`history.add_usage`), likewise.
 
@@ -27,17 +28,16 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
-from gateway.manager.store import bulk
-from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
-from gateway.manager.store.history import delete_chunks
+from gateway.manager.store import bulk, reported
+from gateway.manager.store.heartbeats import add_devices, add_log, add_models, read_devices
 from gateway.manager.store.paging import device_page
 from gateway.manager.store.recording import LogEntry, StoredDevice
 from gateway.manager.store.tables import (
     DEPLOYMENTS,
+    DEREGISTERED,
     DEVICE_STATES,
     DEVICES,
     FLEETS,
-    RECENT_SAMPLES,
     ROLLOUT_COUNTS,
     ROLLOUT_DEVICES,
     TASKS,
@@ -101,7 +101,10 @@ class Transaction:
         return set(new)
 
     def deregister(self, fleet: str, device: str) -> bool:
-        """Deletes the device with all that is kept of it. False where it was not registered."""
+        """Deletes the device with all that is kept of it. False where it was not registered.
+
+        Nobody finds its samples then; the compaction and the retention delete them in parts.
+        """
         found = read_devices(self.connection, [(fleet, device)], lock=True).get((fleet, device))
         if found is None:
             return False
@@ -110,10 +113,11 @@ class Transaction:
         )
         rollouts = self.connection.execute(states).all()
         self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
-        self.connection.execute(sa.delete(RECENT_SAMPLES).where(RECENT_SAMPLES.c.device == found.id))
+        self.connection.execute(sa.insert(DEREGISTERED).values(device=found.id))
         add_devices(self.connection, {(found.fleet, found.judged): -1})
+        models = reported.newest_versions(reported.unpack(found.reported).models)
+        add_models(self.connection, {(found.fleet, *model): -int(newest) for model, newest in models.items()})
         self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
-        delete_chunks(self.connection, f"device = {found.id:d}")
         return True
 
     def lock_devices(self, device_ids: Collection[int]) -> None:

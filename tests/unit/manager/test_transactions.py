@@ -115,6 +115,22 @@ def test_compaction(store):
     check(transactions(store, until_done(Compaction(store, Turn(), None).step, NOW + 100)), 2 * DEVICES)
 
 
+def test_a_device_with_a_long_history_is_deregistered(store):
+    start = to_us(NOW) // SPAN * SPAN
+    chunk, chunks = encode([(start, 1.0)]), 2 * ROWS
+
+    def fill(transaction):  # type: ignore[no-untyped-def]
+        transaction.register("f", ["gone"], NOW)
+        [device] = transaction.device_ids("f", ["gone"]).values()
+        write_parts(transaction.connection, {SpanKey(device, metric, start): [chunk] for metric in range(chunks)})
+        add_usage(transaction.connection, {start // DAY: Usage(chunks, chunks, chunks * len(chunk.blob))})
+
+    store.write(fill)
+    check(transactions(store, lambda: store.write(lambda transaction: transaction.deregister("f", "gone"))), 2)
+    step = Retention(store, Turn(), HistoryLimits()).step
+    check(transactions(store, until_done(step, NOW + 300)), chunks)
+
+
 def test_retention(store):
     old = to_us(NOW) - 500 * DAY
     chunk = encode([(old, 1.0)])

@@ -30,13 +30,14 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
 from gateway.manager.store import bulk, reported
 from gateway.manager.store.heartbeats import add_devices, add_log, add_models, read_devices
-from gateway.manager.store.paging import device_page
+from gateway.manager.store.paging import device_page, is_of
 from gateway.manager.store.recording import LogEntry, StoredDevice
 from gateway.manager.store.tables import (
     DEPLOYMENTS,
     DEREGISTERED,
     DEVICE_STATES,
     DEVICES,
+    FLEET_STATES,
     FLEETS,
     ROLLOUT_COUNTS,
     ROLLOUT_DEVICES,
@@ -154,9 +155,7 @@ class Transaction:
 
     def device_ids(self, fleet: str, devices: Collection[str] | None = None) -> dict[str, int]:
         """Names of a fleet's devices, of all or of those -> their ids; in order of their names."""
-        select = (
-            sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).order_by(DEVICES.c.name)
-        )
+        select = sa.select(DEVICES.c.name, DEVICES.c.id).where(is_of(fleet)).order_by(DEVICES.c.name)
         if devices is None:
             return dict(self.connection.execute(select).all())
         found: dict[str, int] = {}
@@ -173,7 +172,8 @@ class Transaction:
 
     def has_devices(self, fleet: str) -> bool:
         """A fleet exists while it has a device."""
-        select = sa.select(DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).limit(1)
+        counted = sa.select(FLEET_STATES.c.fleet).join(FLEETS, FLEETS.c.id == FLEET_STATES.c.fleet)
+        select = counted.where(FLEETS.c.name == fleet, FLEET_STATES.c.devices > 0).limit(1)
         return self.connection.scalar(select) is not None
 
     def deployments_in_force(self, device_ids: Collection[int]) -> dict[int, list[DeviceDeployment]]:

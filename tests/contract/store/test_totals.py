@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from gateway.manager.api import ModelDefinition
 from gateway.manager.history import DAY
 from gateway.manager.operations import EdgeApi
+from gateway.manager.reports import count_devices, device_reports, device_rows
 from gateway.manager.rollouts import NewRollout, RolloutRunner
 from gateway.manager.store import Store
 from gateway.manager.store.history import ROW, Usage
+from gateway.manager.store.paging import FEW
 from gateway.manager.store.tables import HISTORY_DAYS
 from gateway.manager.store.totals import FLEETS_SHOWN, MODELS_SHOWN, OTHER, Totals, read_totals
 
@@ -109,3 +111,22 @@ def test_the_history(store: Store) -> None:
     assert (found.history, found.recent_rows) == (Usage(4, 60, 800), 3)
     assert found.history.size == 800 + 4 * ROW, "what a row takes beside its samples counts too"
     assert 30 <= found.lag < 60 + time.time() - now, "a backlog's age is not the time that it waits"
+
+
+def test_pages_of_devices_and_how_many_follow(store: Store) -> None:
+    """A fleet that is larger than a page, between small ones of which one is empty."""
+    fleets = {"a": 1, "b": 2, "empty": 1, "large": FEW + 3, "m": 1, "n": 1}
+    for fleet, devices in fleets.items():
+        register(store, fleet, *(f"d{number:04d}" for number in range(devices)))
+    store.write(lambda transaction: transaction.deregister("empty", "d0000"))
+    names = [(fleet, device) for fleet, device, _ in device_rows(store)]
+    expected = [(fleet, f"d{number:04d}") for fleet, devices in fleets.items() for number in range(devices)]
+    assert names == [each for each in expected if each[0] != "empty"]
+    for place in (0, 1, 2, 3, FEW, len(names) - 3, len(names) - 1):
+        fleet = names[place][0]
+        shown = device_reports(store, 1.0, after=names[place], limit=4)
+        assert [(each["fleet"], each["device"]) for each in shown] == names[place + 1 : place + 5]
+        assert count_devices(store, 1.0, after=names[place]) == len(names) - place - 1
+        rest = [each for each in names[place + 1 :] if each[0] == fleet]
+        assert count_devices(store, 1.0, fleet, after=names[place]) == len(rest)
+        assert count_devices(store, 1.0, fleet, after=names[place], state="never heard") == len(rest)

@@ -98,7 +98,6 @@ class ManagerMetrics(Collector):
         """Bytes of the history at most; None: there is no limit."""
         self.totals: Totals | None = None
         """None: the database could not be read."""
-        self.models: Mapping[tuple[str, str, str], int] = {}
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
         self._registry.register(self)
@@ -182,7 +181,7 @@ class ManagerMetrics(Collector):
         yield _gauges("devices", "Registered devices", devices, "fleet", "state")
         rollouts = _in_all_states(totals.rollouts, [str(state) for state in RolloutState]) if totals else {}
         yield _gauges("rollouts", "Deployments", rollouts, "fleet", "state")
-        models = self.models if totals else {}
+        models = totals.models if totals else {}
         yield _gauges("devices_by_model", "Devices that run a version", models, "fleet", "model", "version")
 
 

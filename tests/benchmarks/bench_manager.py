@@ -50,7 +50,8 @@ METRICS = 5
 """Of one heartbeat."""
 WARM_S = 0.3
 SAMPLE = 20_000
-"""Of a million devices so many have a deployment, evenly spread: each has to fetch it before GetDeployments counts."""
+"""Of a million devices so many call, evenly spread. Before it counts each has fetched its deployment, and sent a
+heartbeat: both make rows at first."""
 COMMANDS = 20_000
 """Devices of which the commands tell."""
 WAITING = 30_000
@@ -217,17 +218,19 @@ def million(bench: Bench, system: System) -> Figures:
                 target.deploy([f"dev-{number * stride:07d}" for number in range(sample)])
                 wait_for_rollout(target)
                 fetched(bench, target, sample, stride)
+                bench.calls(target, "SendHeartbeat", devices=sample, stride=stride, count=sample)
             with target.serving():
                 found["s to start" + of] = target.start_s
                 found["MB after the start" + of] = max(megabytes(resident(each.pid)) for each in target.children)
-                calls = counted(bench, target, "SendHeartbeat", devices=devices, shuffled=True)[1]
+                calls = counted(bench, target, "SendHeartbeat", devices=sample, stride=stride, shuffled=True)[1]
                 found["SendHeartbeat/s" + of] = calls["calls/s"]
                 found["CPU us a SendHeartbeat" + of] = calls["CPU us a call"]
                 calls = counted(bench, target, "GetDeployments", devices=sample, stride=stride, shuffled=True)[1]
                 found["GetDeployments/s" + of] = calls["calls/s"]
                 found["CPU us a GetDeployments" + of] = calls["CPU us a call"]
                 found["MB after the calls" + of] = max(megabytes(resident(each.pid)) for each in target.children)
-                found["s of status FLEET" + of] = target.command("status", target.fleet, limit=LIMIT_S)
+                found["s of status FLEET --limit 50" + of] = target.command("status", target.fleet, "--limit", "50")
+                found["s of status --summary" + of] = target.command("status", "--summary")
                 page = metrics_page(target)
                 if page is not None:
                     found["s of /metrics" + of] = page

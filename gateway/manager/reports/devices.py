@@ -22,8 +22,8 @@ from gateway.manager.reports.forms import (
 from gateway.manager.store import Store, Transaction, bulk, reported
 from gateway.manager.store.heartbeats import state_from
 from gateway.manager.store.names import read_keys
-from gateway.manager.store.paging import device_page
-from gateway.manager.store.tables import DEVICE_LOG, DEVICE_STATES, DEVICES, FLEETS
+from gateway.manager.store.paging import device_page, is_of
+from gateway.manager.store.tables import DEVICE_LOG, DEVICE_STATES, DEVICES, FLEET_STATES, FLEETS
 
 PAGE = 500
 """Devices that are read at once."""
@@ -81,13 +81,22 @@ def device_reports(
 def count_devices(
     store: Store, now: float, fleet: str | None = None, *, after: tuple[str, str] = START, state: str | None = None
 ) -> int:
-    """How many reports `device_reports` has."""
-    chosen = _select_devices(now, state).with_only_columns(DEVICES.c.id)
-    name, device = FLEETS.c.name, DEVICES.c.name
-    rest = (name == (fleet or after[0])) & (device > after[1])
-    chosen = chosen.where(rest if fleet is not None else rest | (name > after[0]))
-    select = sa.select(sa.func.count()).select_from(chosen.subquery())
-    return store.read(lambda transaction: transaction.connection.execute(select).scalar_one())
+    """How many reports `device_reports` has: the kept counts of the fleets, or those in the state, without those up to
+    `after`."""
+    table = FLEET_STATES if state is None else DEVICE_STATES
+    counted = sa.func.sum(FLEET_STATES.c.devices) if state is None else sa.func.count()
+    total = sa.select(counted).select_from(table.join(FLEETS, table.c.fleet == FLEETS.c.id))
+    total = total.where(FLEETS.c.name >= after[0] if fleet is None else FLEETS.c.name == fleet)
+    before = sa.select(sa.func.count()).select_from(DEVICES).where(is_of(fleet or after[0]), DEVICES.c.name <= after[1])
+    if state is not None:
+        total = total.where(_is_in(state, now))
+        before = before.join(DEVICE_STATES, DEVICE_STATES.c.device == DEVICES.c.id).where(_is_in(state, now))
+
+    def read(transaction: Transaction) -> int:
+        found, gone = (transaction.connection.scalar(each) or 0 for each in (total, before))
+        return int(found) - gone
+
+    return store.read(read)
 
 
 def device_log(store: Store, device_id: int, limit: int) -> list[LogReport]:
@@ -122,10 +131,13 @@ def _select_devices(now: float, state: str | None) -> sa.Select[Any]:
         *(DEVICES.c.id, FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered, states.agent_version, states.accepted),
         *(states.newest, states.announced, states.seconds, states.announced_at, states.heartbeats, states.reported),
     ).select_from(DEVICES.join(FLEETS).join(DEVICE_STATES, states.device == DEVICES.c.id))
-    if state is None:
-        return select
-    # What is stored holds until `due`.
-    return select.where(sa.case((states.due < to_us(now), "silent"), else_=states.state) == state)
+    return select if state is None else select.where(_is_in(state, now))
+
+
+def _is_in(state: str, now: float) -> sa.ColumnElement[bool]:
+    """What is stored holds until `due`."""
+    states = DEVICE_STATES.c
+    return sa.case((states.due < to_us(now), "silent"), else_=states.state) == state
 
 
 def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float) -> list[DeviceReport]:

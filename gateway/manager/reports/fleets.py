@@ -4,8 +4,7 @@ import sqlalchemy as sa
 
 from gateway.manager.reports.forms import FleetReport, ModelCount
 from gateway.manager.store import Store, bulk
-from gateway.manager.store.tables import FLEET_STATES, FLEETS
-from gateway.manager.store.totals import NEWEST_MODELS
+from gateway.manager.store.tables import FLEET_MODELS, FLEET_STATES, FLEETS
 
 
 def fleet_reports(store: Store, fleet: str | None = None) -> list[FleetReport]:
@@ -27,9 +26,7 @@ def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetRe
         report = reports.setdefault(number, FleetReport(fleet=name, devices=0, states={}, models=[]))
         report["states"][state] = devices
         report["devices"] += devices
-    is_one, parameters = bulk.numbers(connection, reports)
-    newest = NEWEST_MODELS.format(fleet=f"devices.fleet {is_one}")
-    ordered = f"{newest} ORDER BY fleet, name, version"
-    for number, name, version, devices in connection.exec_driver_sql(ordered, parameters):
+    models = sa.select(FLEET_MODELS).where(bulk.is_one(connection, FLEET_MODELS.c.fleet, reports))
+    for number, name, version, devices in connection.execute(models.order_by(*FLEET_MODELS.primary_key)):
         reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))
     return list(reports.values())

@@ -39,6 +39,7 @@ _SET_RESULT = """(device, deployment) DO UPDATE SET
     told = results.told + excluded.told,
     received = CASE WHEN results.result = excluded.result THEN results.received ELSE excluded.received END,
     result = excluded.result"""
+_ADD_MODELS = "(fleet, name, version) DO UPDATE SET devices = fleet_models.devices + excluded.devices"
 _ADD_DEVICES = "(fleet, state) DO UPDATE SET devices = fleet_states.devices + excluded.devices"
 
 
@@ -89,6 +90,7 @@ def record(
         if logged:
             limits.apply(connection, limits.LOG, logged)
         add_devices(connection, changes.moved)
+        add_models(connection, changes.models_moved)
         _warn(limited, known)
     return changes, known
 
@@ -121,6 +123,8 @@ def _write(
                 versions, now = reported.newest_versions(before.models), reported.newest_versions(after_models)
                 new_models += [(device.id, *model, newest) for model, newest in now.items() - versions.items()]
                 old_models += [(device.id, *model) for model in versions.keys() - now.keys()]
+                for model in versions.keys() | now.keys():
+                    changes.move_model(device.fleet, model, now.get(model, False) - versions.get(model, False))
         states.append(_state_row(device, stored))
     bulk.delete(connection, tables.DEVICE_METRICS, old_metrics)
     bulk.delete(connection, tables.DEVICE_MODELS, old_models)
@@ -216,3 +220,15 @@ def add_devices(connection: sa.Connection, moved: Mapping[tuple[int, str], int])
     """Changes the counts of devices by fleet and state; in one order, so that nobody waits in a circle."""
     rows = [(*key, by) for key, by in sorted(moved.items()) if by]
     bulk.insert(connection, tables.FLEET_STATES, ("fleet", "state", "devices"), rows, _ADD_DEVICES)
+
+
+def add_models(connection: sa.Connection, moved: Mapping[tuple[int, str, str], int]) -> None:
+    """Changes the counts of devices by fleet and newest model; in one order too. Counts of 0 are not kept."""
+    rows = [(*key, by) for key, by in sorted(moved.items()) if by]
+    bulk.insert(connection, tables.FLEET_MODELS, ("fleet", "name", "version", "devices"), rows, _ADD_MODELS)
+    table = tables.FLEET_MODELS.c
+    fewer = [key for *key, by in rows if by < 0]
+    if fewer:
+        key = sa.tuple_(table.fleet, table.name, table.version)
+        given = bulk.given(connection, fewer, fleet=sa.BigInteger, name=sa.Text, version=sa.Text)
+        connection.execute(sa.delete(tables.FLEET_MODELS).where(table.devices == 0, key.in_(sa.select(*given.c))))

@@ -56,6 +56,7 @@ INTERVAL = 600.0
 MOST_WAITING = 200_000
 """Rows; where more wait, a walk begins."""
 MOST_ROWS = 2000
+LEAST_ROWS = 50
 MOST_BYTES = 200_000
 """Of the rows of one slice; a single row may have more."""
 MOST_SPANS = 500
@@ -101,6 +102,8 @@ class Compaction:
         self._days = days
         self._device: int | None = None
         """The next one of the walk; None: there is no walk."""
+        self._rows = MOST_ROWS
+        """That are read for a slice: about as many as the last one had."""
 
     def step(self, now: float) -> bool:
         """One slice; True: there is more to do."""
@@ -121,7 +124,7 @@ class Compaction:
             return None
         if self._device is None and not _is_due(connection, now):
             return None
-        rows, more = _read_rows(connection, self._device or 0)
+        rows, more = _read_rows(connection, self._device or 0, self._rows)
         fleets = existing_devices(connection, {device for _, device, _ in rows})
         first = kept(to_us(now), self._days, None, ()).first
         used = _used_metrics(connection, fleets)
@@ -130,6 +133,7 @@ class Compaction:
             if len(batch.points) <= MOST_SPANS or len(rows) == 1:
                 break
             rows, more = rows[: len(rows) // 2], True
+        self._rows = min(max(2 * len(rows), LEAST_ROWS), MOST_ROWS)
         parts = read_parts(connection, batch.points)
         try:
             compacted = compact(batch, parts)
@@ -187,13 +191,13 @@ def _is_due(connection: sa.Connection, now: float) -> bool:
     return not 0 <= now - done < INTERVAL or count_recent(connection) > MOST_WAITING
 
 
-def _read_rows(connection: sa.Connection, device: int) -> tuple[list[tuple[int, int, bytes]], bool]:
-    """(number, device, samples) from that device on, in the order of the devices; and whether there are more.
+def _read_rows(connection: sa.Connection, device: int, most: int) -> tuple[list[tuple[int, int, bytes]], bool]:
+    """(number, device, samples) of `most` rows from that device on, in their order; and whether there are more.
 
     Of the last device all rows, or it is the only one: its chunks are then written once.
     """
     nearest = (
-        f"SELECT id, device, samples FROM recent_samples WHERE device >= {device:d} ORDER BY device LIMIT {MOST_ROWS}"
+        f"SELECT id, device, samples FROM recent_samples WHERE device >= {device:d} ORDER BY device LIMIT {most:d}"
     )
     totals = "sum(length(samples)) OVER (ORDER BY device, id) AS total, count(*) OVER () AS found"
     rest = (
@@ -202,7 +206,7 @@ def _read_rows(connection: sa.Connection, device: int) -> tuple[list[tuple[int, 
     )
     found = bulk.fetch(connection, f"found, device, id, {bulk.binary(connection, 'samples')}", rest, ())
     rows = sorted((device, number, bulk.as_bytes(samples)) for _, device, number, samples in found)
-    more = bool(rows) and (found[0][0] == MOST_ROWS or len(rows) < found[0][0])
+    more = bool(rows) and (found[0][0] == most or len(rows) < found[0][0])
     if more and rows[0][0] != rows[-1][0]:
         rows = [row for row in rows if row[0] != rows[-1][0]]
     return [(number, device, samples) for device, number, samples in rows], more

@@ -1,5 +1,7 @@
-"""What is too old, or too much, is deleted: chunks, hours of fleets, devices' logs, names that nobody uses. In SQLite
-the file gets smaller. In slices, so that calls are answered between them. `gateway.manager.history` decides."""
+"""What is too old, or too much, is deleted: chunks, hours of fleets, devices' logs, names that nobody uses; and the
+chunks of devices that were deregistered. In SQLite the file gets smaller. In slices, so that calls are answered between
+them. `gateway.manager.history` decides.
+"""
 
 import time
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ from gateway.manager.history import Kept, kept
 from gateway.manager.store import bulk
 from gateway.manager.store.history import Turn, TurnLost, Usage, delete_chunks, read_usage
 from gateway.manager.store.store import Store
+from gateway.manager.store.tables import DEREGISTERED
 
 MOST = {"sqlite": 300, "postgresql": 5000}
 """Rows of a table that one transaction deletes: in SQLite heartbeats wait for it."""
@@ -37,8 +40,10 @@ class HistoryLimits:
 
 @dataclass(frozen=True, slots=True)
 class _Todo:
-    """What one transaction deletes; SQL that follows WHERE, without text of anybody, or None."""
+    """What one transaction deletes; SQL that follows WHERE, without text of anybody, or None. `gone`: devices that were
+    deregistered."""
 
+    gone: tuple[int, ...] = ()
     chunks: str | None = None
     hours: str | None = None
     log: str | None = None
@@ -96,6 +101,7 @@ class Retention:
         old = f"at < {now - self._limits.days * 86400!r}"
         most = MOST[connection.dialect.name]
         todo = _Todo(
+            gone=tuple(connection.scalars(sa.select(DEREGISTERED.c.device).limit(most))),
             chunks=_first_of(connection, "sample_chunks", stays),
             hours=_first_of(connection, "fleet_hours", stays),
             log=f"{old} ORDER BY at LIMIT {most}" if _any(connection, f"device_log WHERE {old}") else None,
@@ -112,6 +118,8 @@ def _delete(connection: sa.Connection, turn: Turn, seen: float, todo: _Todo, now
     """The usage of the chunks that were deleted, and how many entries of logs were."""
     turn.take(connection, seen, now)
     entries = 0
+    if todo.gone:
+        _delete_gone(connection, todo.gone)
     if todo.hours:
         _delete_rows(connection, "fleet_hours", "fleet, metric, start", todo.hours)
     if todo.log:
@@ -123,6 +131,13 @@ def _delete(connection: sa.Connection, turn: Turn, seen: float, todo: _Todo, now
     if todo.pages:
         _give_back(connection, todo.pages)
     return usage, entries
+
+
+def _delete_gone(connection: sa.Connection, devices: tuple[int, ...]) -> None:
+    most = MOST[connection.dialect.name]
+    which = f"device IN ({', '.join(map(str, devices))}) ORDER BY device, metric, start, part LIMIT {most}"
+    if delete_chunks(connection, which).chunks < most:
+        bulk.delete(connection, DEREGISTERED, [(device,) for device in devices])
 
 
 def _give_back(connection: sa.Connection, pages: int) -> None:

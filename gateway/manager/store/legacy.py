@@ -48,6 +48,10 @@ _COPIES = (
         SELECT device, name, version, row_number() OVER (
             PARTITION BY device, name ORDER BY coalesce(sample, inference, 0) DESC, version DESC
         ) = 1 FROM old_models""",
+    """INSERT INTO fleet_models (fleet, name, version, devices)
+        SELECT devices.fleet, device_models.name, version, count(*)
+        FROM device_models JOIN devices ON devices.id = device WHERE newest
+        GROUP BY devices.fleet, device_models.name, version""",
     """INSERT INTO results (device, deployment, result, received, told)
         SELECT device, deployment, result, received, told FROM old_results""",
     # A stage that waits for time waits anew: nobody knows how often the clock was set.

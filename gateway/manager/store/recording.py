@@ -87,6 +87,12 @@ class Changes:
     log: list[LogEntry] = field(default_factory=list)
     moved: dict[tuple[int, str], int] = field(default_factory=dict)
     """(fleet, state) -> by how many devices it grew."""
+    models_moved: dict[tuple[int, str, str], int] = field(default_factory=dict)
+    """(fleet, model, version) -> by how many devices that have it as the newest."""
+
+    def move_model(self, fleet: int, model: tuple[str, str], by: int) -> None:
+        if by:
+            self.models_moved[fleet, *model] = self.models_moved.get((fleet, *model), 0) + by
 
 
 def decide(heartbeats: Sequence[HeartbeatCall], known: Mapping[tuple[str, str], StoredDevice]) -> Changes:

@@ -96,6 +96,18 @@ FLEET_STATES = sa.Table(
 )
 """How many rows of `device_states` have that fleet and state."""
 
+FLEET_MODELS = sa.Table(
+    "fleet_models",
+    METADATA,
+    sa.Column("fleet", NUMBER, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Text, primary_key=True),
+    sa.Column("devices", sa.BigInteger, nullable=False),
+    **_CLUSTERED,
+    **_UPDATED,
+)
+"""How many rows of `device_models` that are the newest have that model, by fleet; those without one have no row."""
+
 METRIC_NAMES = sa.Table(
     "metric_names",
     METADATA,
@@ -213,8 +225,7 @@ RECENT_SAMPLES = sa.Table(
     **NUMBERED,
 )
 """The samples of one accepted heartbeat, as `history.pack_samples` writes them, until they are compacted. Without a
-foreign key, which would cost PostgreSQL a lock for each row: who deregisters a device deletes its rows, here and in
-`sample_chunks`."""
+foreign key, which would cost PostgreSQL a lock for each row: the compaction drops those of devices that are gone."""
 
 SAMPLE_CHUNKS = sa.Table(
     "sample_chunks",
@@ -234,6 +245,11 @@ SAMPLE_CHUNKS = sa.Table(
 """The samples of one metric of a device within one span, as `history.chunks` writes them. `start` (of the span),
 `first` and `last` in microseconds. `totals`: least, greatest and sum as doubles, as `store.history` writes them: rows
 are read as one JSON text, in which SQLite's doubles are not exact."""
+
+DEREGISTERED = sa.Table(
+    "deregistered", METADATA, sa.Column("device", NUMBER, primary_key=True, autoincrement=False), **_CLUSTERED
+)
+"""Numbers of devices that are gone, and may have chunks still: the retention deletes these in parts."""
 
 FLEET_HOURS = sa.Table(
     "fleet_hours",

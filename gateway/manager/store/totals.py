@@ -19,13 +19,6 @@ OTHER = "other"
 OLDEST = 50
 """Rows of `recent_samples` of which the time of the oldest one is guessed: a single one may hold a backlog."""
 
-NEWEST_MODELS = """
-SELECT devices.fleet AS fleet, device_models.name AS name, version, count(*) AS devices
-FROM device_models JOIN devices ON devices.id = device WHERE newest AND {fleet}
-GROUP BY devices.fleet, device_models.name, version
-"""
-"""How many devices of a fleet run a version: the one of that model with the latest times. `fleet`: a condition for
-`devices.fleet`."""
 _SHOWN = f"""
 WITH sizes AS (SELECT fleet, sum(devices) AS devices FROM fleet_states GROUP BY fleet HAVING sum(devices) > 0),
 places AS (SELECT fleet, row_number() OVER (ORDER BY devices DESC, fleet) AS place FROM sizes),
@@ -40,7 +33,7 @@ _ROLLOUTS = f"""{_SHOWN} SELECT shown_name, state, count(*) FROM rollouts JOIN s
 WHERE state <> 'preparing'
 GROUP BY shown_name, state ORDER BY shown_name, state"""
 _MODELS = f"""{_SHOWN} SELECT shown_name, name, version, sum(devices)
-FROM ({NEWEST_MODELS.format(fleet="1 = 1")}) AS newest JOIN shown USING (fleet) GROUP BY shown_name, name, version
+FROM fleet_models JOIN shown USING (fleet) GROUP BY shown_name, name, version
 ORDER BY sum(devices) DESC, shown_name, name, version LIMIT {MODELS_SHOWN}"""
 _SIZE = {
     "sqlite": "SELECT page_count * page_size FROM pragma_page_count(), pragma_page_size()",
@@ -50,12 +43,15 @@ _SIZE = {
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """`devices`, `rollouts`: by fleet and state. `lag`: seconds since the oldest heartbeat came that is not compacted;
-    0 where there is none. `history`: what is compacted; the limit is for its `size`. `database_bytes`: of the whole
-    database."""
+    """`devices`, `rollouts`: by fleet and state. `models`: (fleet, model, version) -> how many devices run it, which is
+    the version of that model with the latest times; the largest numbers. `lag`: seconds since the oldest heartbeat came
+    that is not compacted; 0 where there is none. `history`: what is compacted; the limit is for its `size`.
+    `database_bytes`: of the whole database.
+    """
 
     devices: dict[tuple[str, str], int]
     rollouts: dict[tuple[str, str], int]
+    models: dict[tuple[str, str, str], int]
     history: Usage
     recent_rows: int
     lag: float
@@ -68,6 +64,7 @@ def read_totals(transaction: Transaction) -> Totals:
     return Totals(
         devices=_by_fleet(connection, _DEVICES),
         rollouts=_by_fleet(connection, _ROLLOUTS),
+        models=_models(connection),
         history=sum(read_usage(connection).values(), Usage()),
         recent_rows=int(connection.exec_driver_sql("SELECT count(*) FROM recent_samples").scalar_one()),
         lag=_lag(connection, time.time()),
@@ -75,14 +72,13 @@ def read_totals(transaction: Transaction) -> Totals:
     )
 
 
-def read_models(transaction: Transaction) -> dict[tuple[str, str, str], int]:
-    """(fleet, model, version) -> devices; those with the most devices. With a million devices this takes seconds."""
-    rows = transaction.connection.exec_driver_sql(_MODELS)
-    return {(fleet, name, version): int(devices) for fleet, name, version, devices in rows}
-
-
 def _by_fleet(connection: sa.Connection, select: str) -> dict[tuple[str, str], int]:
     return {(fleet, state): int(count) for fleet, state, count in connection.exec_driver_sql(select)}
+
+
+def _models(connection: sa.Connection) -> dict[tuple[str, str, str], int]:
+    rows = connection.exec_driver_sql(_MODELS)
+    return {(fleet, name, version): int(devices) for fleet, name, version, devices in rows}
 
 
 def _lag(connection: sa.Connection, now: float) -> float:

@@ -11,7 +11,8 @@ another one in a circle:
     deployments or its states in rollouts, holds its row;
 3.  what belongs to these devices, in any order;
 4.  new rows of `metric_names`, in the order of their names, by one statement;
-5.  rows of `fleet_states` (`heartbeats.add_devices`), in their order, by one statement;
+5.  rows of `fleet_states` (`heartbeats.add_devices`), then of `fleet_models` (`heartbeats.add_models`), in their order,
+    by one statement each;
 6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them;
 7.  rows of `history_days` (`history.add_usage`), likewise.
 
@@ -27,17 +28,17 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
-from gateway.manager.store import bulk
-from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
-from gateway.manager.store.history import delete_chunks
-from gateway.manager.store.paging import device_page
+from gateway.manager.store import bulk, reported
+from gateway.manager.store.heartbeats import add_devices, add_log, add_models, read_devices
+from gateway.manager.store.paging import device_page, is_of
 from gateway.manager.store.recording import LogEntry, StoredDevice
 from gateway.manager.store.tables import (
     DEPLOYMENTS,
+    DEREGISTERED,
     DEVICE_STATES,
     DEVICES,
+    FLEET_STATES,
     FLEETS,
-    RECENT_SAMPLES,
     ROLLOUT_COUNTS,
     ROLLOUT_DEVICES,
     TASKS,
@@ -102,7 +103,10 @@ class Transaction:
         return set(new)
 
     def deregister(self, fleet: str, device: str) -> bool:
-        """Deletes the device with all that is kept of it. False where it was not registered."""
+        """Deletes the device with all that is kept of it. False where it was not registered.
+
+        Nobody finds its samples then; the compaction and the retention delete them in parts.
+        """
         found = read_devices(self.connection, [(fleet, device)], lock=True).get((fleet, device))
         if found is None:
             return False
@@ -111,10 +115,11 @@ class Transaction:
         )
         rollouts = self.connection.execute(states).all()
         self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
-        self.connection.execute(sa.delete(RECENT_SAMPLES).where(RECENT_SAMPLES.c.device == found.id))
+        self.connection.execute(sa.insert(DEREGISTERED).values(device=found.id))
         add_devices(self.connection, {(found.fleet, found.judged): -1})
+        models = reported.newest_versions(reported.unpack(found.reported).models)
+        add_models(self.connection, {(found.fleet, *model): -int(newest) for model, newest in models.items()})
         self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
-        delete_chunks(self.connection, f"device = {found.id:d}")
         return True
 
     def lock_devices(self, device_ids: Collection[int]) -> None:
@@ -151,9 +156,7 @@ class Transaction:
 
     def device_ids(self, fleet: str, devices: Collection[str] | None = None) -> dict[str, int]:
         """Names of a fleet's devices, of all or of those -> their ids; in order of their names."""
-        select = (
-            sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).order_by(DEVICES.c.name)
-        )
+        select = sa.select(DEVICES.c.name, DEVICES.c.id).where(is_of(fleet)).order_by(DEVICES.c.name)
         if devices is None:
             return dict(self.connection.execute(select).all())
         found: dict[str, int] = {}
@@ -170,7 +173,8 @@ class Transaction:
 
     def has_devices(self, fleet: str) -> bool:
         """A fleet exists while it has a device."""
-        select = sa.select(DEVICES.c.id).join(FLEETS).where(FLEETS.c.name == fleet).limit(1)
+        counted = sa.select(FLEET_STATES.c.fleet).join(FLEETS, FLEETS.c.id == FLEET_STATES.c.fleet)
+        select = counted.where(FLEETS.c.name == fleet, FLEET_STATES.c.devices > 0).limit(1)
         return self.connection.scalar(select) is not None
 
     def deployments_in_force(self, device_ids: Collection[int]) -> dict[int, list[DeviceDeployment]]:

@@ -312,6 +312,13 @@ def test_states_of_devices_are_judged_and_counted(tmp_path: Path) -> None:
         assert rows(store, select)[2:4] == [("attic", "gone"), ("barn", "not announced")]
         counted = "SELECT fleet, state, count(*) FROM device_states GROUP BY fleet, state"
         assert rows(store, f"{counted} ORDER BY 1, 2") == rows(store, "SELECT * FROM fleet_states ORDER BY 1, 2")
+        counted = (
+            "SELECT fleet, device_models.name, version, count(*) FROM device_models JOIN devices ON devices.id = device"
+            " WHERE newest GROUP BY fleet, device_models.name, version"
+        )
+        models = rows(store, f"{counted} ORDER BY 1, 2, 3")
+        assert models
+        assert models == rows(store, "SELECT * FROM fleet_models ORDER BY 1, 2, 3")
 
 
 def test_devices_with_deployments_have_them_to_fetch(tmp_path: Path) -> None:

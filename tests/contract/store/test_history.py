@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -360,7 +361,29 @@ def test_nothing_is_left_of_a_device_that_is_deregistered_while_it_is_compacted(
     assert samples_of(store, other) == [(NOW, 1.0)]
     assert is_consistent(store)
     assert store.write(lambda transaction: transaction.deregister("f", "e"))
-    assert count(store, "sample_chunks") == 0
+    retain(store, HistoryLimits())
+    assert count(store, "sample_chunks") == count(store, "deregistered") == 0
+    assert is_consistent(store)
+
+
+def test_the_samples_of_a_deregistered_device_go_in_parts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(history_retention, "MOST", {"sqlite": 7, "postgresql": 7})
+    register(store, "d")
+    other = register(store, "e")
+    for name in "de":
+        send(store, [("heap", NOW - 86400 * day, float(day)) for day in range(40)], name)
+    compact(store)
+    for name in ("d", "none"):
+        store.write(lambda transaction: transaction.register("f", ["none"], NOW))
+        assert store.write(lambda transaction: transaction.deregister("f", name))  # noqa: B023
+    retention, left = Retention(store, Turn(), HistoryLimits()), [count(store, "sample_chunks")]
+    store.write(lambda transaction: transaction.connection.execute(sa.text("DELETE FROM tasks")))
+    while retention.step(NOW):
+        left.append(count(store, "sample_chunks"))
+    assert all(0 <= before - after <= 7 for before, after in pairwise(left))
+    assert left[0] == 80
+    assert left[-1] == len(samples_of(store, other)) == 40
+    assert count(store, "deregistered") == 0
     assert is_consistent(store)
 
 

@@ -8,11 +8,13 @@ import sqlalchemy as sa
 from gateway.manager.api import ModelDefinition
 from gateway.manager.history import DAY
 from gateway.manager.operations import EdgeApi
+from gateway.manager.reports import count_devices, device_reports, device_rows
 from gateway.manager.rollouts import NewRollout, RolloutRunner
 from gateway.manager.store import Store
 from gateway.manager.store.history import ROW, Usage
+from gateway.manager.store.paging import FEW
 from gateway.manager.store.tables import HISTORY_DAYS
-from gateway.manager.store.totals import FLEETS_SHOWN, MODELS_SHOWN, OTHER, Totals, read_models, read_totals
+from gateway.manager.store.totals import FLEETS_SHOWN, MODELS_SHOWN, OTHER, Totals, read_totals
 
 
 def totals(store: Store) -> Totals:
@@ -34,9 +36,8 @@ def model(name: str, version: str, at: float) -> dict[str, object]:
 
 def test_an_empty_database(store: Store) -> None:
     found = totals(store)
-    assert found == Totals({}, {}, Usage(), 0, 0.0, found.database_bytes)
+    assert found == Totals({}, {}, {}, Usage(), 0, 0.0, found.database_bytes)
     assert found.database_bytes > 10_000
-    assert store.read(read_models) == {}
 
 
 def test_devices_by_fleet_and_state(store: Store) -> None:
@@ -83,7 +84,9 @@ def test_a_device_counts_for_the_version_that_it_runs(store: Store) -> None:
     heartbeat(store, "a", "two", 100.0, Models=[model("keyword", "1.0", 90.0)])
     heartbeat(store, "a", "two", 200.0, Models=[model("keyword", "2.0", 190.0)])
     expected = {("a", "keyword", "1.0"): 1, ("a", "keyword", "2.0"): 1, ("a", "presence", "7"): 1}
-    assert store.read(read_models) == expected
+    assert totals(store).models == expected
+    store.write(lambda transaction: transaction.deregister("a", "one"))
+    assert totals(store).models == {("a", "keyword", "2.0"): 1}, "a version that no device runs is gone"
 
 
 def test_versions_beyond_a_number_are_left_out(store: Store) -> None:
@@ -91,7 +94,7 @@ def test_versions_beyond_a_number_are_left_out(store: Store) -> None:
     register(store, "a", *devices)
     for number, device in enumerate(devices):
         heartbeat(store, "a", device, 100.0, Models=[model("keyword", str(max(number, 2)), 90.0)])
-    found = store.read(read_models)
+    found = totals(store).models
     assert len(found) == MODELS_SHOWN
     assert next(iter(found.items())) == (("a", "keyword", "2"), 3)
 
@@ -108,3 +111,22 @@ def test_the_history(store: Store) -> None:
     assert (found.history, found.recent_rows) == (Usage(4, 60, 800), 3)
     assert found.history.size == 800 + 4 * ROW, "what a row takes beside its samples counts too"
     assert 30 <= found.lag < 60 + time.time() - now, "a backlog's age is not the time that it waits"
+
+
+def test_pages_of_devices_and_how_many_follow(store: Store) -> None:
+    """A fleet that is larger than a page, between small ones of which one is empty."""
+    fleets = {"a": 1, "b": 2, "empty": 1, "large": FEW + 3, "m": 1, "n": 1}
+    for fleet, devices in fleets.items():
+        register(store, fleet, *(f"d{number:04d}" for number in range(devices)))
+    store.write(lambda transaction: transaction.deregister("empty", "d0000"))
+    names = [(fleet, device) for fleet, device, _ in device_rows(store)]
+    expected = [(fleet, f"d{number:04d}") for fleet, devices in fleets.items() for number in range(devices)]
+    assert names == [each for each in expected if each[0] != "empty"]
+    for place in (0, 1, 2, 3, FEW, len(names) - 3, len(names) - 1):
+        fleet = names[place][0]
+        shown = device_reports(store, 1.0, after=names[place], limit=4)
+        assert [(each["fleet"], each["device"]) for each in shown] == names[place + 1 : place + 5]
+        assert count_devices(store, 1.0, after=names[place]) == len(names) - place - 1
+        rest = [each for each in names[place + 1 :] if each[0] == fleet]
+        assert count_devices(store, 1.0, fleet, after=names[place]) == len(rest)
+        assert count_devices(store, 1.0, fleet, after=names[place], state="never heard") == len(rest)

@@ -17,6 +17,7 @@ from gateway.manager.store.totals import Totals
 TOTALS = Totals(
     devices={("a", "silent"): 3, ("b", "connected"): 4},
     rollouts={("a", "stopped"): 1},
+    models={("a", "kws", "1.0"): 2},
     history=Usage(chunks=5, samples=6, bytes=7),
     recent_rows=8,
     lag=9.5,
@@ -127,7 +128,7 @@ def test_what_others_hold_is_asked_for_when_it_is_read():
 
 def test_what_the_database_has():
     metrics = ManagerMetrics()
-    metrics.totals, metrics.models = TOTALS, {("a", "kws", "1.0"): 2}
+    metrics.totals = TOTALS
     found = samples(metrics)
     assert found["database_up"] == 1
     assert (found["devices,a,silent"], found["devices,a,connected"], found["devices,b,connected"]) == (3, 0, 4)
@@ -141,7 +142,6 @@ def test_what_the_database_has():
 
 def test_of_a_database_that_is_away_nothing_old_is_told():
     metrics = ManagerMetrics()
-    metrics.models = {("a", "kws", "1.0"): 2}
     found = samples(metrics)
     assert found["database_up"] == 0
     assert [name for name in found if name.startswith(("devices", "rollouts", "history", "database_bytes"))] == []

@@ -1,5 +1,6 @@
 """What one transaction in the background does at most in SQLite: heartbeats wait for it."""
 
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from sqlalchemy.event import listen
 
 from gateway.manager import Place, Store, open_store
 from gateway.manager.api import ModelDefinition, latest_values, to_us
@@ -113,6 +115,39 @@ def test_devices_that_fell_silent(store):
 
 def test_compaction(store):
     check(transactions(store, until_done(Compaction(store, Turn(), None).step, NOW + 100)), 2 * DEVICES)
+
+
+def test_the_compaction_of_many_devices_reads_few_rows_in_vain(tmp_path):
+    """A slice ends at a number of chunks, which a row of each device reaches soon."""
+    devices, asked = [f"d{number}" for number in range(DEVICES)], []
+
+    def trace(statement: str) -> None:
+        asked.extend(map(int, re.findall(r"FROM recent_samples WHERE device >= .* LIMIT (\d+)", statement)))
+
+    with closing(open_store(Place(tmp_path), create=True)) as store:
+        listen(store.engine, "connect", lambda connection, _: connection.set_trace_callback(trace))
+        store.write(lambda transaction: transaction.register("f", devices, NOW))
+        metrics = [{"Dimension": "d", "MetricName": f"m{n}", "Value": n, "Timestamp": NOW} for n in range(20)]
+        values = latest_values({"AgentVersion": "1.0", "AgentMetrics": metrics}, NOW)
+        store.record([HeartbeatCall("f", name, values, NOW) for name in devices], lambda *_: set())
+        until_done(Compaction(store, Turn(), None).step, NOW)()
+    assert DEVICES <= sum(asked) <= 5 * DEVICES
+
+
+def test_a_device_with_a_long_history_is_deregistered(store):
+    start = to_us(NOW) // SPAN * SPAN
+    chunk, chunks = encode([(start, 1.0)]), 2 * ROWS
+
+    def fill(transaction):  # type: ignore[no-untyped-def]
+        transaction.register("f", ["gone"], NOW)
+        [device] = transaction.device_ids("f", ["gone"]).values()
+        write_parts(transaction.connection, {SpanKey(device, metric, start): [chunk] for metric in range(chunks)})
+        add_usage(transaction.connection, {start // DAY: Usage(chunks, chunks, chunks * len(chunk.blob))})
+
+    store.write(fill)
+    check(transactions(store, lambda: store.write(lambda transaction: transaction.deregister("f", "gone"))), 2)
+    step = Retention(store, Turn(), HistoryLimits()).step
+    check(transactions(store, until_done(step, NOW + 300)), chunks)
 
 
 def test_retention(store):

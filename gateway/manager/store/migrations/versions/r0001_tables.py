@@ -93,6 +93,15 @@ def _devices() -> None:
         **_UPDATED,
     )
     op.create_table(
+        "fleet_models",
+        _column("fleet", _NUMBER, autoincrement=False),
+        *(_column(each, sa.Text) for each in ("name", "version")),
+        _column("devices", sa.BigInteger),
+        _key("fleet_models", "fleet", "name", "version"),
+        **_CLUSTERED,
+        **_UPDATED,
+    )
+    op.create_table(
         "device_log",
         _column("id", _NUMBER),
         _column("device", _NUMBER),
@@ -237,6 +246,9 @@ def _history() -> None:
         **_CLUSTERED,
     )
     op.create_index("sample_chunks_start", "sample_chunks", ["start"])
+    op.create_table(
+        "deregistered", _column("device", _NUMBER, autoincrement=False), _key("deregistered", "device"), **_CLUSTERED
+    )
     op.create_table(
         "fleet_hours",
         _column("fleet", _NUMBER, autoincrement=False),

@@ -263,10 +263,12 @@ OBJECTS = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("sha1", sa.Text, nullable=False),
     sa.Column("modified", sa.Double, nullable=False),
+    sa.Column("facts", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("bucket", "key"),
     **_NUMBERED,
 )
-"""The model files, in PostgreSQL alone: with SQLite they are in the data directory."""
+"""The model files, in PostgreSQL alone: with SQLite they are in the data directory. `facts`: as `store.object_facts`
+has them. A bucket that begins with a dot has no model files, but parts of uploads, or the names of buckets."""
 
 OBJECT_PIECES = sa.Table(
     "object_pieces",

@@ -250,7 +250,7 @@ def test_what_a_killed_process_left_in_the_folder_is_removed(
     incoming = objects.root / ".incoming"
     incoming.mkdir(parents=True)
     (incoming / "tmp-of-the-dead").write_bytes(b"half")
-    with objects._incoming() as living:
+    with objects.incoming() as living:
         assert objects.fetch("models", key_of(stored))
         assert list(incoming.iterdir()) == [living]
     assert list(incoming.iterdir()) == []

@@ -94,6 +94,10 @@ def check_readable(source: Path) -> None:
         raise ManagerError(explain(error)) from error
 
 
+def is_bucket_name(name: str) -> bool:
+    return BUCKET.fullmatch(name) is not None
+
+
 class ObjectStore:
     """The model files of the data directory `data`, whose directory, `root`, is made where a file is put into it.
 
@@ -195,12 +199,17 @@ class ObjectStore:
 
     # Buckets
 
-    def buckets(self) -> list[str]:
-        return sorted(self._folders() | (set() if self.shared is None else self.shared.buckets()))
+    def buckets(self) -> dict[str, float]:
+        """Name -> Unix seconds of its first object, or of its folder."""
+        found = {} if self.shared is None else self.shared.buckets()
+        for name in self._folders() - found.keys():
+            status = _status(self.root / name)
+            found[name] = 0.0 if status is None else status.st_mtime
+        return found
 
     def has_bucket(self, bucket: str) -> bool:
         return BUCKET.fullmatch(bucket) is not None and (
-            (self.root / bucket).is_dir() or (self.shared is not None and bucket in self.shared.buckets())
+            (self.root / bucket).is_dir() or (self.shared is not None and self.shared.has_bucket(bucket))
         )
 
     def require_bucket(self, bucket: str) -> None:
@@ -283,11 +292,20 @@ class ObjectStore:
             status = self._put_in_place(path, bucket, key, facts)
         return ObjectEntry(key, status.st_size, status.st_mtime, facts.etag, facts)
 
-    def delete(self, bucket: str, keys: Sequence[str]) -> None:
-        """Those that are not there are as if they were deleted. Raises S3Error where a deployment names one."""
+    def delete(self, bucket: str, key: str, check: Check) -> None:
+        """One that is not there is as if it were deleted. Raises S3Error where a deployment names it, or `check`."""
         self.require_bucket(bucket)
-        self._require_unnamed(bucket, [key for key in keys if self.find(bucket, key) is not None])
-        self.delete_unchecked(bucket, keys)
+        before = self.find(bucket, key)
+        check(before)
+        if before is not None:
+            for error in self.delete_others(bucket, [key]).values():
+                raise error
+
+    def delete_others(self, bucket: str, keys: Sequence[str]) -> dict[str, S3Error]:
+        """Deletes them but for those that a deployment names: key -> why."""
+        named = self.named(bucket, keys)
+        self.delete_unchecked(bucket, [key for key in keys if key not in named])
+        return {key: _named_error(key) for key in named}
 
     def delete_unchecked(self, bucket: str, keys: Sequence[str]) -> None:
         if self.shared is not None:
@@ -314,8 +332,8 @@ class ObjectStore:
                     write(chunk)
 
     def _require_unnamed(self, bucket: str, keys: Collection[str]) -> None:
-        for key in sorted(self.named(bucket, keys)):
-            raise S3Error("AccessDenied", NAMED, 403, {"Key": key})
+        for key in self.named(bucket, keys):
+            raise _named_error(key)
 
     def _folders(self) -> set[str]:
         try:
@@ -430,6 +448,10 @@ class ObjectStore:
 def _entry(row: SharedFile) -> ObjectEntry:
     facts = row.facts
     return ObjectEntry(row.key, row.size, row.modified, facts.etag, facts)
+
+
+def _named_error(key: str) -> S3Error:
+    return S3Error("AccessDenied", NAMED, 403, {"Key": key})
 
 
 def _in_the_way(key: str) -> S3Error:

@@ -207,13 +207,18 @@ class SharedObjects:
         select = sa.select(OBJECTS).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key.startswith(prefix, autoescape=True))
         return self._read_files(select)
 
-    def buckets(self) -> set[str]:
-        """Those that have a file, or were made by name."""
-        both = sa.union(
-            sa.select(OBJECTS.c.bucket).where(OBJECTS.c.bucket.not_like(".%")),
-            sa.select(OBJECTS.c.key).where(OBJECTS.c.bucket == BUCKETS),
-        )
-        return set(self._store.read(lambda each: each.connection.scalars(both).all()))
+    def buckets(self) -> dict[str, float]:
+        """Those that have a file, or were made by name -> Unix seconds of what was first."""
+        name = sa.case((OBJECTS.c.bucket == BUCKETS, OBJECTS.c.key), else_=OBJECTS.c.bucket).label("name")
+        is_one = sa.or_(OBJECTS.c.bucket == BUCKETS, OBJECTS.c.bucket.not_like(".%"))
+        select = sa.select(name, sa.func.min(OBJECTS.c.modified)).where(is_one).group_by(name)
+        rows = self._store.read(lambda each: each.connection.execute(select).all())
+        return {row[0]: row[1] for row in rows}
+
+    def has_bucket(self, bucket: str) -> bool:
+        is_made = sa.and_(OBJECTS.c.bucket == BUCKETS, OBJECTS.c.key == bucket)
+        select = sa.select(OBJECTS.c.id).where(sa.or_(OBJECTS.c.bucket == bucket, is_made)).limit(1)
+        return self._store.read(lambda each: each.connection.scalar(select)) is not None
 
     def make_bucket(self, bucket: str, now: float) -> None:
         def work(connection: sa.Connection) -> None:

@@ -116,9 +116,15 @@ class Uploads:
         return chosen
 
     def complete(
-        self, upload: Upload, parts: Iterable[Part], etag: str, check: Check, on_bytes: Callable[[bytes], None]
+        self,
+        upload: Upload,
+        parts: Iterable[Part],
+        etag: str,
+        check: Check,
+        on_bytes: Callable[[bytes], None],
+        verify: Callable[[], None],
     ) -> ObjectEntry:
-        """Makes the object of those parts; `on_bytes` is called with what it has, before it is there."""
+        """Makes the object of those parts; before it is there `on_bytes` is called with what it has, and `verify`."""
         chosen = list(parts)
         facts = ObjectFacts(etag, upload.headers, tuple(each.entry.size for each in chosen))
         with self._objects.incoming() as path:
@@ -132,6 +138,7 @@ class Uploads:
                     self._objects.read_into(write, BUCKET, part.entry)
                 file.flush()
                 os.fsync(file.fileno())
+            verify()
             stored = self._objects.put(path, upload.bucket, upload.key, facts, check)
         self.abort(upload)
         return stored

@@ -355,6 +355,8 @@ class ObjectStore:
 
     def _entry(self, bucket: str, key: str, path: Path, with_etag: bool) -> ObjectEntry | None:
         try:
+            if not path.is_file():
+                return None
             with path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 facts = self._facts(bucket, key, status)

@@ -87,7 +87,10 @@ class IncomingBody:
         if self._working is None and not self._closed:
             self._closed = True
             self._on_end(self)
-            self._threads.submit(self._stack.close)
+            try:
+                self._threads.submit(self._stack.close)
+            except RuntimeError:  # the service ends, and its threads have
+                self._stack.close()
 
     def _work(self) -> None:
         if self._working is None and self._pending:

@@ -13,7 +13,10 @@ from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureErr
 # "Signature calculations for the authorization header: transferring a payload in multiple chunks", Amazon S3's API.
 KEY = AccessKey("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
 NOW = datetime(2013, 5, 24, tzinfo=UTC)
-SIGNED = "content-encoding;content-length;host;x-amz-content-sha256;x-amz-date;x-amz-decoded-content-length;x-amz-storage-class"
+SIGNED = ";".join(
+    ["content-encoding", "content-length", "host", "x-amz-content-sha256", "x-amz-date"]
+    + ["x-amz-decoded-content-length", "x-amz-storage-class"]
+)
 HEADERS = {
     "Host": "s3.amazonaws.com",
     "x-amz-date": "20130524T000000Z",

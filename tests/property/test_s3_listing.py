@@ -1,5 +1,7 @@
 """ListObjectsV2's pages against a plain list: nothing twice, nothing missing, in order, whatever the page's size."""
 
+from collections.abc import Iterable
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,9 +13,9 @@ PREFIXES = st.text("ab/-", max_size=3)
 DELIMITERS = st.sampled_from(["", "/", "-", "ab", "//"])
 
 
-def plain(keys, prefix, delimiter):
+def plain(keys: Iterable[str], prefix: str, delimiter: str) -> list[tuple[str, bool]]:
     """What a client is to see: keys, and common prefixes, in one order."""
-    found = set()
+    found: set[tuple[str, bool]] = set()
     for key in keys:
         if key.startswith(prefix):
             rest = key[len(prefix) :]
@@ -25,9 +27,10 @@ def plain(keys, prefix, delimiter):
 
 
 @given(KEYS, PREFIXES, DELIMITERS, st.integers(1, 6))
-def test_all_pages_together_are_the_list(keys, prefix, delimiter, most):
+def test_all_pages_together_are_the_list(keys: set[str], prefix: str, delimiter: str, most: int) -> None:
     entries = [ObjectEntry(key, 1, 1.0, '""') for key in sorted(keys)]
-    seen, after = [], ""
+    seen: list[tuple[str, bool]] = []
+    after = ""
     while True:
         page = list_page(entries, prefix, delimiter, after, most)
         items = sorted([(each.key, False) for each in page.objects] + [(each, True) for each in page.prefixes])
@@ -41,7 +44,7 @@ def test_all_pages_together_are_the_list(keys, prefix, delimiter, most):
 
 
 @given(KEYS, PREFIXES, DELIMITERS, st.text("ab/-", max_size=5))
-def test_what_begins_after_a_key(keys, prefix, delimiter, after):
+def test_what_begins_after_a_key(keys: set[str], prefix: str, delimiter: str, after: str) -> None:
     entries = [ObjectEntry(key, 1, 1.0, '""') for key in sorted(keys)]
     page = list_page(entries, prefix, delimiter, after, 1000)
     found = sorted([(each.key, False) for each in page.objects] + [(each, True) for each in page.prefixes])
@@ -50,7 +53,7 @@ def test_what_begins_after_a_key(keys, prefix, delimiter, after):
 
 
 @given(KEYS)
-def test_no_page_is_asked_for(keys):
+def test_no_page_is_asked_for(keys: set[str]) -> None:
     entries = [ObjectEntry(key, 1, 1.0, '""') for key in sorted(keys)]
     page = list_page(entries, "", "", "", 0)
     assert (page.objects, page.prefixes, page.last) == ([], [], None)

@@ -259,7 +259,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         if not request.checked:
             request.checked = True
             response = self._handler.check_head(request)
-        if response is None and len(request.body) > self._server.limits.max_body:
+        is_held = request.receiver is None
+        if response is None and is_held and len(request.body) > self._server.limits.max_body:
             response = self._handler.too_large(request)
         if response is not None:
             self._persistent = self._persistent and not request.has_body  # as where the body has not come yet

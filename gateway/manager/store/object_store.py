@@ -119,7 +119,7 @@ class ObjectStore:
 
         Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
-        if not BUCKET.fullmatch(bucket):
+        if not is_bucket_name(bucket):
             raise ManagerError(
                 f"--bucket '{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens"
             )
@@ -200,17 +200,17 @@ class ObjectStore:
     # Buckets
 
     def buckets(self) -> dict[str, float]:
-        """Name -> Unix seconds of its first object, or of its folder."""
-        found = {} if self.shared is None else self.shared.buckets()
-        for name in self._folders() - found.keys():
-            status = _status(self.root / name)
-            found[name] = 0.0 if status is None else status.st_mtime
-        return found
+        """Name -> Unix seconds of its first object, or of its folder. With PostgreSQL those of the database alone: the
+        folder may have copies of what was deleted."""
+        if self.shared is not None:
+            return self.shared.buckets()
+        found = {name: _status(self.root / name) for name in self._folders()}
+        return {name: status.st_mtime for name, status in found.items() if status is not None}
 
     def has_bucket(self, bucket: str) -> bool:
-        return BUCKET.fullmatch(bucket) is not None and (
-            (self.root / bucket).is_dir() or (self.shared is not None and self.shared.has_bucket(bucket))
-        )
+        if not is_bucket_name(bucket):
+            return False
+        return (self.root / bucket).is_dir() if self.shared is None else self.shared.has_bucket(bucket)
 
     def require_bucket(self, bucket: str) -> None:
         """Raises S3Error: 404."""
@@ -337,7 +337,7 @@ class ObjectStore:
 
     def _folders(self) -> set[str]:
         try:
-            return {each.name for each in self.root.iterdir() if BUCKET.fullmatch(each.name) and each.is_dir()}
+            return {each.name for each in self.root.iterdir() if is_bucket_name(each.name) and each.is_dir()}
         except FileNotFoundError:
             return set()
 
@@ -422,7 +422,8 @@ class ObjectStore:
         return OpenObject(file, status.st_size, facts.etag or self._etag(file, status), status.st_mtime, facts)
 
     def _locate(self, bucket: str, key: str) -> Path:
-        self.require_bucket(bucket)
+        if not is_bucket_name(bucket) or not (self.root / bucket).is_dir():
+            self.require_bucket(bucket)
         if not _is_safe(bucket, key):
             raise no_such_key(key)
         path = self.root / bucket / key
@@ -463,7 +464,7 @@ def _in_the_way(key: str) -> S3Error:
 
 def _is_safe(bucket: str, key: str) -> bool:
     """Whether they name something below the directory, in UTF-8."""
-    return BUCKET.fullmatch(bucket) is not None and _is_place(bucket, key)
+    return is_bucket_name(bucket) and _is_place(bucket, key)
 
 
 def _is_place(bucket: str, key: str) -> bool:

@@ -175,7 +175,7 @@ async def answers(sent: Sequence[bytes]) -> tuple[bytes, bool]:
     for piece in sent:
         connection.get_buffer(-1)[: len(piece)] = piece
         connection.buffer_updated(len(piece))
-        while socket.paused:
+        while socket.paused and not socket.closed:
             await later_answers()
     await later_answers()
     connection.connection_lost(None)

@@ -7,6 +7,7 @@ at once is `BATCH` pieces, however large the file is. A model file that is there
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -142,6 +143,13 @@ def _delete(connection: sa.Connection, ids: Sequence[int]) -> None:
     connection.execute(sa.delete(OBJECT_PIECES).where(OBJECT_PIECES.c.object.in_(ids)))
 
 
+def _make_bucket(connection: sa.Connection, bucket: str, now: float) -> None:
+    connection.exec_driver_sql(_LOCK)
+    if find_file(connection, BUCKETS, bucket) is None:
+        values = {"bucket": BUCKETS, "key": bucket, "size": 0, "sha1": _sha1().hexdigest(), "modified": now}
+        connection.execute(sa.insert(OBJECTS).values(values))
+
+
 def find_file(connection: sa.Connection, bucket: str, key: str) -> SharedFile | None:
     select = sa.select(OBJECTS).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key == key)
     row = connection.execute(select).first()
@@ -186,11 +194,14 @@ class SharedObjects:
         return row
 
     def delete(self, bucket: str, keys: Sequence[str]) -> None:
-        """Those that are not there are as if they were deleted."""
+        """Those that are not there are as if they were deleted. The bucket stays, also where it has no file then."""
 
         def work(connection: sa.Connection) -> None:
             select = sa.select(OBJECTS.c.id).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key.in_(keys))
-            _delete(connection, connection.scalars(select).all())
+            ids = connection.scalars(select).all()
+            _delete(connection, ids)
+            if ids and not bucket.startswith("."):
+                _make_bucket(connection, bucket, time.time())
 
         self._write(work)
 
@@ -221,13 +232,7 @@ class SharedObjects:
         return self._store.read(lambda each: each.connection.scalar(select)) is not None
 
     def make_bucket(self, bucket: str, now: float) -> None:
-        def work(connection: sa.Connection) -> None:
-            connection.exec_driver_sql(_LOCK)
-            if find_file(connection, BUCKETS, bucket) is None:
-                values = {"bucket": BUCKETS, "key": bucket, "size": 0, "sha1": _sha1().hexdigest(), "modified": now}
-                connection.execute(sa.insert(OBJECTS).values(values))
-
-        self._write(work)
+        self._write(lambda connection: _make_bucket(connection, bucket, now))
 
     def _read_files(self, select: sa.Select[Any]) -> Sequence[SharedFile]:
         return [SharedFile(*row) for row in self._store.read(lambda each: each.connection.execute(select).all())]

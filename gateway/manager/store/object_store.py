@@ -81,7 +81,7 @@ class ObjectEntry:
     facts: ObjectFacts = field(default=NONE, repr=False)
 
 
-Check = Callable[[ObjectEntry | None], None]
+ReplaceCheck = Callable[[ObjectEntry | None], None]
 """Called with the object as it is, before another one replaces it: raises S3Error where that must not be."""
 
 
@@ -262,7 +262,7 @@ class ObjectStore:
         path = self.root / bucket / key
         return self._entry(bucket, key, path, True) if _is_place(bucket, key) and self._is_inside(path) else None
 
-    def put(self, path: Path, bucket: str, key: str, facts: ObjectFacts, check: Check) -> ObjectEntry:
+    def put(self, path: Path, bucket: str, key: str, facts: ObjectFacts, check: ReplaceCheck) -> ObjectEntry:
         """Makes an object of the temporary file, which is whole and on the disk. `facts` have its ETag.
 
         Raises S3Error where the key is none, the bucket is not there, a deployment names the object that is there, or
@@ -276,7 +276,7 @@ class ObjectStore:
             self._require_unnamed(bucket, [key])
         return self.put_unchecked(path, bucket, key, facts, check)
 
-    def put_unchecked(self, path: Path, bucket: str, key: str, facts: ObjectFacts, check: Check) -> ObjectEntry:
+    def put_unchecked(self, path: Path, bucket: str, key: str, facts: ObjectFacts, check: ReplaceCheck) -> ObjectEntry:
         if self.shared is not None:
 
             def check_shared(connection: sa.Connection, before: SharedFile | None) -> None:
@@ -292,7 +292,7 @@ class ObjectStore:
             status = self._put_in_place(path, bucket, key, facts)
         return ObjectEntry(key, status.st_size, status.st_mtime, facts.etag, facts)
 
-    def delete(self, bucket: str, key: str, check: Check) -> None:
+    def delete(self, bucket: str, key: str, check: ReplaceCheck) -> None:
         """One that is not there is as if it were deleted. Raises S3Error where a deployment names it, or `check`."""
         self.require_bucket(bucket)
         before = self.find(bucket, key)

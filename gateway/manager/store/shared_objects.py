@@ -63,7 +63,7 @@ class SharedFile:
         return replace(load_facts(self.text), source=self.id)
 
 
-Check = Callable[[sa.Connection, SharedFile | None], None]
+RowCheck = Callable[[sa.Connection, SharedFile | None], None]
 """Called with the file of that name as it is, before another one replaces it, in the same transaction."""
 
 
@@ -116,7 +116,7 @@ def _read_batch(file: BufferedReader) -> list[bytes]:
     return [piece for piece in pieces if piece]
 
 
-def _finish(connection: sa.Connection, row: SharedFile, pieces: int, check: Check | None = None) -> None:
+def _finish(connection: sa.Connection, row: SharedFile, pieces: int, check: RowCheck | None = None) -> None:
     """Others see the file from the commit on. `check` None: one of the same content stays as it is.
 
     Raises ManagerError where a process that removes what others left took this one for dead.
@@ -181,7 +181,7 @@ class SharedObjects:
         return write_file(self._write, file, bucket, name, now)
 
     def replace(
-        self, file: BufferedReader, bucket: str, key: str, modified: float, facts: ObjectFacts, check: Check
+        self, file: BufferedReader, bucket: str, key: str, modified: float, facts: ObjectFacts, check: RowCheck
     ) -> SharedFile:
         """Writes the file under that key, whatever is there."""
         self._write(_remove_abandoned)

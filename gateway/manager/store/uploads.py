@@ -17,7 +17,7 @@ from pathlib import Path
 
 from gateway.manager.errors import S3Error
 from gateway.manager.store.object_facts import ObjectFacts
-from gateway.manager.store.object_store import Check, ObjectEntry, ObjectStore
+from gateway.manager.store.object_store import ObjectEntry, ObjectStore, ReplaceCheck
 
 BUCKET = ".uploads"
 EXPIRES = 24 * 3600.0
@@ -120,7 +120,7 @@ class Uploads:
         upload: Upload,
         parts: Iterable[Part],
         etag: str,
-        check: Check,
+        check: ReplaceCheck,
         on_bytes: Callable[[bytes], None],
         verify: Callable[[], None],
     ) -> ObjectEntry:

@@ -16,7 +16,7 @@ from gateway.manager.http.requests import Request
 from gateway.manager.http.responses import Response
 from gateway.manager.http.s3.body_checks import BodyCheck, plan_body
 from gateway.manager.http.s3.buckets import BucketOperations
-from gateway.manager.http.s3.calls import Answer, S3Call
+from gateway.manager.http.s3.calls import S3Answer, S3Call
 from gateway.manager.http.s3.contents import ContentOperations, parse_source
 from gateway.manager.http.s3.incoming import IncomingBody
 from gateway.manager.http.s3.stored_headers import check_headers, replaced_headers
@@ -114,7 +114,7 @@ class S3Api:
             opened.close()
             raise
 
-    async def _copy(self, call: S3Call) -> Answer:
+    async def _copy(self, call: S3Call) -> S3Answer:
         source = await self._files.open(*parse_source(call))
         try:
             is_part = call.target.operation == "UploadPartCopy"
@@ -124,7 +124,7 @@ class S3Api:
         finally:
             source.close()
 
-    async def _run(self, operation: Callable[[S3Call], Answer], call: S3Call) -> Answer:
+    async def _run(self, operation: Callable[[S3Call], S3Answer], call: S3Call) -> S3Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, operation, call)
 
     def _require_allowed(self, target: S3Target, headers: Mapping[str, str], signed: Authorization | None) -> None:

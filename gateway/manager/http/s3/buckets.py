@@ -6,7 +6,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from gateway.manager.errors import S3Error
-from gateway.manager.http.s3.calls import MOST_LISTED, Answer, Operation, S3Call
+from gateway.manager.http.s3.calls import MOST_LISTED, Operation, S3Answer, S3Call
 from gateway.manager.http.s3.documents import (
     Markup,
     children,
@@ -41,14 +41,14 @@ class BucketOperations:
             "DeleteObjects": self.delete_objects,
         }
 
-    def list_buckets(self, call: S3Call) -> Answer:
+    def list_buckets(self, call: S3Call) -> S3Answer:
         buckets = sorted(self._objects.buckets().items())
         listed = [
             element("Bucket", element("Name", name), element("CreationDate", timestamp(made))) for name, made in buckets
         ]
-        return Answer(body=document("ListAllMyBucketsResult", element("Buckets", *listed)))
+        return S3Answer(body=document("ListAllMyBucketsResult", element("Buckets", *listed)))
 
-    def create(self, call: S3Call) -> Answer:
+    def create(self, call: S3Call) -> S3Answer:
         check_headers(call.headers)
         if call.document:
             parse_document(call.document, "CreateBucketConfiguration")
@@ -58,27 +58,27 @@ class BucketOperations:
             detail = "The bucket you tried to create already exists, and you own it."
             raise S3Error("BucketAlreadyOwnedByYou", detail, 409, {"BucketName": call.bucket})
         self._objects.make_bucket(call.bucket)
-        return Answer(headers={"Location": f"/{call.bucket}"})
+        return S3Answer(headers={"Location": f"/{call.bucket}"})
 
-    def remove(self, call: S3Call) -> Answer:
+    def remove(self, call: S3Call) -> S3Answer:
         self._objects.remove_bucket(call.bucket)
-        return Answer(204)
+        return S3Answer(204)
 
-    def head(self, call: S3Call) -> Answer:
+    def head(self, call: S3Call) -> S3Answer:
         self._objects.require_bucket(call.bucket)
-        return Answer()
+        return S3Answer()
 
-    def locate(self, call: S3Call) -> Answer:
+    def locate(self, call: S3Call) -> S3Answer:
         """Of the region that has no name there: us-east-1. Requests may be signed for any."""
         self._objects.require_bucket(call.bucket)
-        return Answer(body=document("LocationConstraint"))
+        return S3Answer(body=document("LocationConstraint"))
 
-    def list_objects_v2(self, call: S3Call) -> Answer:
+    def list_objects_v2(self, call: S3Call) -> S3Answer:
         token = call.target.query.get("continuation-token")
         page, most = self._page(call, call.text("start-after") if token is None else _parse_token(token))
         more = None if page.last is None else _make_token(page.last)
         count = len(page.objects) + len(page.prefixes)
-        return Answer(
+        return S3Answer(
             body=_listing(
                 call,
                 page,
@@ -90,9 +90,9 @@ class BucketOperations:
             )
         )
 
-    def list_objects(self, call: S3Call) -> Answer:
+    def list_objects(self, call: S3Call) -> S3Answer:
         page, most = self._page(call, call.text("marker"))
-        return Answer(
+        return S3Answer(
             body=_listing(
                 call,
                 page,
@@ -102,7 +102,7 @@ class BucketOperations:
             )
         )
 
-    def delete_objects(self, call: S3Call) -> Answer:
+    def delete_objects(self, call: S3Call) -> S3Answer:
         """Each for itself: what cannot be deleted is in the answer, and the others are deleted."""
         root = parse_document(call.document, "Delete")
         asked = [(each.findtext("Key"), each.findtext("VersionId")) for each in children(root, "Object")]
@@ -121,7 +121,7 @@ class BucketOperations:
         lines += [_error(key, refused[key].code, refused[key].message) for key in keys if key in refused]
         if root.findtext("Quiet") != "true":
             lines += [element("Deleted", element("Key", key)) for key in keys if key not in refused]
-        return Answer(body=document("DeleteResult", *lines))
+        return S3Answer(body=document("DeleteResult", *lines))
 
     def _page(self, call: S3Call, after: str) -> tuple[Page, int]:
         self._objects.require_bucket(call.bucket)

@@ -50,13 +50,13 @@ class S3Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class S3Answer:
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
 
 
-Operation = Callable[[S3Call], Answer]
+Operation = Callable[[S3Call], S3Answer]
 """Called in a thread. Raises S3Error, StoreUnavailable, ManagerError, OSError."""
 
 

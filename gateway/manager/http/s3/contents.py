@@ -13,7 +13,7 @@ import structlog
 from gateway.manager.errors import S3Error
 from gateway.manager.http.ranges import check_conditions
 from gateway.manager.http.s3.body_checks import check_checksum
-from gateway.manager.http.s3.calls import MOST_LISTED, Answer, Operation, S3Call, write_check
+from gateway.manager.http.s3.calls import MOST_LISTED, Operation, S3Answer, S3Call, write_check
 from gateway.manager.http.s3.checksums import ALGORITHMS, FULL_OBJECT, PREFIX, encoded
 from gateway.manager.http.s3.documents import (
     Markup,
@@ -64,20 +64,20 @@ class ContentOperations:
             "ListMultipartUploads": self.list_uploads,
         }
 
-    def put(self, call: S3Call) -> Answer:
+    def put(self, call: S3Call) -> S3Answer:
         check, content = write_check(call), call.content
         facts = ObjectFacts(content.etag, kept_headers(call.headers))
         stored = self._objects.put(content.path, call.bucket, call.key, facts, check)
         _log_stored(call, stored)
-        return Answer(headers={"ETag": stored.etag, **_checksum_header(content.algorithm, content.checksum)})
+        return S3Answer(headers={"ETag": stored.etag, **_checksum_header(content.algorithm, content.checksum)})
 
-    def delete(self, call: S3Call) -> Answer:
+    def delete(self, call: S3Call) -> S3Answer:
         self._objects.delete(call.bucket, call.key, write_check(call) if "if-match" in call.headers else lambda _: None)
-        return Answer(204)
+        return S3Answer(204)
 
     # Copies
 
-    def copy(self, call: S3Call, source: OpenObject) -> Answer:
+    def copy(self, call: S3Call, source: OpenObject) -> S3Answer:
         """An object as a copy of another one, which the caller closes."""
         check_headers(call.headers)
         _check_source(call, source)
@@ -93,9 +93,9 @@ class ContentOperations:
             etag = _copy(source, 0, source.size, path)
             stored = self._objects.put(path, call.bucket, call.key, ObjectFacts(etag, headers), write_check(call))
         _log_stored(call, stored)
-        return Answer(body=_copied("CopyObjectResult", stored.etag, stored.modified))
+        return S3Answer(body=_copied("CopyObjectResult", stored.etag, stored.modified))
 
-    def copy_part(self, call: S3Call, source: OpenObject) -> Answer:
+    def copy_part(self, call: S3Call, source: OpenObject) -> S3Answer:
         upload, number = self._find(call), self._part_number(call)
         _check_source(call, source)
         asked = call.headers.get("x-amz-copy-source-range")
@@ -110,11 +110,11 @@ class ContentOperations:
         with self._objects.incoming() as path:
             etag = _copy(source, start, end, path)
             self._uploads.put_part(upload, number, path, etag, "")
-        return Answer(body=_copied("CopyPartResult", etag, source.modified))
+        return S3Answer(body=_copied("CopyPartResult", etag, source.modified))
 
     # Uploads in parts
 
-    def begin(self, call: S3Call) -> Answer:
+    def begin(self, call: S3Call) -> S3Answer:
         check_headers(call.headers)
         algorithm = call.headers.get("x-amz-checksum-algorithm", "").lower()
         if algorithm and algorithm not in ALGORITHMS:
@@ -130,16 +130,16 @@ class ContentOperations:
             element("UploadId", upload.id),
         )
         named = {"x-amz-checksum-algorithm": algorithm.upper(), "x-amz-checksum-type": kind} if algorithm else {}
-        return Answer(headers=named, body=body)
+        return S3Answer(headers=named, body=body)
 
-    def put_part(self, call: S3Call) -> Answer:
+    def put_part(self, call: S3Call) -> S3Answer:
         upload, number, content = self._find(call), self._part_number(call), call.content
         self._check_total(upload, number, content.path.stat().st_size)
         checksum = content.checksum if content.algorithm == upload.algorithm else ""
         self._uploads.put_part(upload, number, content.path, content.etag, checksum)
-        return Answer(headers={"ETag": content.etag, **_checksum_header(content.algorithm, content.checksum)})
+        return S3Answer(headers={"ETag": content.etag, **_checksum_header(content.algorithm, content.checksum)})
 
-    def complete(self, call: S3Call) -> Answer:
+    def complete(self, call: S3Call) -> S3Answer:
         root = parse_document(call.document, "CompleteMultipartUpload")
         upload, check = self._find(call), write_check(call)
         wanted, sums = [], {}
@@ -182,13 +182,13 @@ class ContentOperations:
             element("ETag", stored.etag),
             _checksum_element(upload, value),
         )
-        return Answer(body=body)
+        return S3Answer(body=body)
 
-    def abort(self, call: S3Call) -> Answer:
+    def abort(self, call: S3Call) -> S3Answer:
         self._uploads.abort(self._find(call))
-        return Answer(204)
+        return S3Answer(204)
 
-    def list_parts(self, call: S3Call) -> Answer:
+    def list_parts(self, call: S3Call) -> S3Answer:
         upload = self._find(call)
         most = call.number("max-parts", MOST_LISTED, 0, MOST_LISTED)
         after = call.number("part-number-marker", 0, 0, MOST_PARTS)
@@ -217,9 +217,9 @@ class ContentOperations:
             *listed,
             element("StorageClass", "STANDARD"),
         )
-        return Answer(body=body)
+        return S3Answer(body=body)
 
-    def list_uploads(self, call: S3Call) -> Answer:
+    def list_uploads(self, call: S3Call) -> S3Answer:
         if call.text("delimiter"):
             raise not_implemented("delimiter of ListMultipartUploads")
         self._objects.require_bucket(call.bucket)
@@ -252,7 +252,7 @@ class ContentOperations:
             element("IsTruncated", "true" if more else "false"),
             *listed,
         )
-        return Answer(body=body)
+        return S3Answer(body=body)
 
     def _find(self, call: S3Call) -> Upload:
         return self._uploads.find(call.text("uploadId"), call.bucket, call.key)

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
@@ -142,6 +143,17 @@ class ObjectStore:
         except OSError as error:
             raise ManagerError(explain(error, error.filename or self.root)) from error
         return StoredFile(f"s3://{bucket}/{key}", size, sha1)
+
+    def stored_file(self, bucket: str, key: str) -> StoredFile:
+        """An object as a deployment names it; it is read where its SHA-1 is not known. Raises S3Error: 404."""
+        if self.shared is not None:
+            row = self.shared.find(bucket, key)
+            if row is not None and is_bucket_name(bucket):
+                return StoredFile(f"s3://{bucket}/{key}", row.size, row.sha1)
+        opened = self.open(bucket, key)
+        with opened.file as file:
+            sha1 = hashlib.file_digest(file, partial(hashlib.sha1, usedforsecurity=False)).hexdigest()
+        return StoredFile(f"s3://{bucket}/{key}", opened.size, sha1)
 
     def fetch(self, bucket: str, key: str) -> bool:
         """Makes the copy in the directory the file that the database has; false where it is not in one, and there is no

@@ -17,7 +17,17 @@ from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import EdgeApi, Output, Question
 from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import Compaction, HeartbeatCall, HistoryLimits, Retention, Store, Turn, sweep_silence
+from gateway.manager.store import (
+    Compaction,
+    HeartbeatCall,
+    HistoryLimits,
+    ObjectStore,
+    Retention,
+    Store,
+    Turn,
+    Uploads,
+    sweep_silence,
+)
 
 ROLLOUTS_INTERVAL = 1.0
 """Seconds between two checks for steps of rollouts that are due."""
@@ -34,6 +44,8 @@ COMPACTION_INTERVAL = 5.0
 KEPT = HistoryLimits()
 RETENTION_INTERVAL = 60.0
 """Seconds between two searches for what is too old or too much."""
+UPLOADS_INTERVAL = 3600.0
+"""Seconds between two searches for uploads that were given up."""
 
 
 class Service:
@@ -120,12 +132,14 @@ async def running(
     unregistered_ttl: int,
     history: HistoryLimits = KEPT,
     metrics: ManagerMetrics | None = None,
+    objects: ObjectStore | None = None,
     site: Site | None = None,
 ) -> AsyncIterator[Service]:
-    """The service over an open store, which the caller closes. `metrics` None: nobody reads them."""
+    """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: no
+    uploads of objects are given up."""
     api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, site or Site())
     service = Service(api, control_api, metrics or ManagerMetrics())
-    background = Background(_tasks(store, history))
+    background = Background(_tasks(store, history, objects))
     background.start()
     try:
         yield service
@@ -134,7 +148,7 @@ async def running(
         await service.close()
 
 
-def _tasks(store: Store, history: HistoryLimits) -> list[Task]:
+def _tasks(store: Store, history: HistoryLimits, objects: ObjectStore | None) -> list[Task]:
     runner = RolloutRunner(store)
     turn = Turn()
     return [
@@ -142,4 +156,5 @@ def _tasks(store: Store, history: HistoryLimits) -> list[Task]:
         Task("silence", SILENCE_INTERVAL, lambda now: sweep_silence(store, now)),
         Task("compaction", COMPACTION_INTERVAL, Compaction(store, turn, history.days).step),
         Task("retention", RETENTION_INTERVAL, Retention(store, turn, history).step),
+        *([] if objects is None else [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]),
     ]

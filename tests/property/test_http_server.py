@@ -5,7 +5,7 @@ The connection of `manager/http/connection.py` is fed by hand; only the socket i
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -50,16 +50,51 @@ class Socket(asyncio.Transport):
         self.paused = False
 
 
+class Collector:
+    """Takes a body; it is full until the next turn of the loop each time, and has an error after `most` bytes."""
+
+    def __init__(self, most: float) -> None:
+        self.error: Exception | None = None
+        self.on_change: Callable[[], None] = lambda: None
+        self.is_full = False
+        self.taken = b""
+        self._most = most
+
+    def receive(self, data: bytes) -> None:
+        assert self.error is None
+        self.taken += data
+        if data:
+            self.is_full = True
+            asyncio.get_running_loop().call_soon(self._change)
+
+    def abandon(self) -> None:
+        self.on_change = lambda: None
+
+    def _change(self) -> None:
+        self.is_full = False
+        if len(self.taken) > self._most:
+            self.error = ValueError()
+        self.on_change()
+
+
 class Echo:
-    """Answers with the request; later where a header says so. The head alone decides for the path /refused."""
+    """Answers with the request; later where a header says so. The head alone decides for the path /refused; the body
+    of /received is not held."""
 
     def check_head(self, request: Request) -> Response | None:
+        if request.target == "/received":
+            request.receiver = Collector(float("inf"))
         return self._answer(request, 403) if request.target == "/refused" else None
 
     def too_large(self, request: Request) -> Response:
         return self._answer(request, 413)
 
+    def receiver_failed(self, request: Request) -> Response:
+        return self._answer(request, 400)
+
     def handle(self, request: Request, respond: Respond) -> None:
+        if isinstance(request.receiver, Collector):
+            request.body = request.receiver.taken + request.body
         answer = self._answer(request, 200)
         if b"x-later" in request.known:
             asyncio.get_running_loop().call_soon(respond, answer)
@@ -99,7 +134,7 @@ HEADERS = st.sampled_from(["X-Later: 1", "X-A: 1", "X-A: two  words", "Expect: 1
 REQUESTS = st.builds(
     Sent,
     st.sampled_from(["POST", "GET", "HEAD", "PUT"]),
-    st.sampled_from(["/", "/a%20b?c=%ff", "/refused", "/" + "x" * 100]),
+    st.sampled_from(["/", "/a%20b?c=%ff", "/refused", "/received", "/" + "x" * 100]),
     st.lists(HEADERS, max_size=3).map(tuple),
     st.binary(max_size=MAX_BODY + 20),
     st.integers(0, 30),
@@ -128,7 +163,7 @@ def pieces(data: bytes, cuts: Sequence[int]) -> list[bytes]:
 
 async def later_answers() -> None:
     """Each takes a turn of the loop."""
-    for _ in range(8):
+    for _ in range(12):
         await asyncio.sleep(0)
 
 
@@ -140,7 +175,7 @@ async def answers(sent: Sequence[bytes]) -> tuple[bytes, bool]:
     for piece in sent:
         connection.get_buffer(-1)[: len(piece)] = piece
         connection.buffer_updated(len(piece))
-        if socket.paused:
+        while socket.paused and not socket.closed:
             await later_answers()
     await later_answers()
     connection.connection_lost(None)
@@ -162,7 +197,8 @@ def test_each_request_is_answered_in_order_until_the_last_one(requests: list[Sen
     written, closed = asyncio.run(answers([b"".join(request.wire() for request in requests)]))
     expected, ended = [], False
     for request in requests:
-        status = 403 if request.target == "/refused" else 413 if len(request.body) > MAX_BODY else 200
+        is_held = request.target != "/received"
+        status = 403 if request.target == "/refused" else 413 if is_held and len(request.body) > MAX_BODY else 200
         expected.append(status)
         refused = status != 200 and (bool(request.body) or bool(request.chunk))
         if ended := (refused or "Connection: close" in request.headers):

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 import typer
+from awscli.customizations.s3 import subcommands as s3_commands
 from botocore import xform_name
 from typer.main import get_command
 
@@ -336,9 +337,16 @@ def _units(names: list[str]) -> None:
 
 
 def _aws(words: list[str], workspace: Workspace) -> None:
-    """The operation and its parameters are in botocore's model of the service."""
+    """The operation and its parameters are in botocore's model of the service; `aws s3` has commands of its own."""
     options = [word for word in words if word.startswith("--")]
     service, operation = [word for before, word in pairwise(["", *words]) if "--" not in before + word][:2]
+    if service == "s3":
+        of_s3 = {each.NAME: each for each in vars(s3_commands).values() if getattr(each, "ARG_TABLE", None)}
+        if operation not in of_s3:
+            raise Wrong(f"aws s3 has no {operation}")
+        if unknown := set(options) - {f"--{each['name']}" for each in of_s3[operation].ARG_TABLE}:
+            raise Wrong(f"aws s3 {operation} has no {' '.join(sorted(unknown))}")
+        return
     client = boto3.client(service.removesuffix("api"), region_name="us-east-1")  # type: ignore[call-overload]
     methods = {xform_name(name, "-"): name for name in client.meta.service_model.operation_names}
     if operation not in methods:

@@ -57,6 +57,9 @@ def serve(
     registered_ttl: Annotated[int, typer.Option(help="CacheTTL for a registered device, in seconds.")] = 300,
     unregistered_ttl: Annotated[int, typer.Option(help="CacheTTL for one that is not, in seconds.")] = 60,
     max_connections: Annotated[int, typer.Option(help="Connections at once; further ones get 503.")] = 4096,
+    max_object_size: Annotated[
+        str, typer.Option(metavar="SIZE", help="The size of an object that is put by S3, with K, M or G, at most.")
+    ] = "1GB",
     history_days: Annotated[int, typer.Option(help="Days for which samples and devices' logs are kept.")] = 400,
     history_size: Annotated[
         str, typer.Option(metavar="SIZE", help="The size of all samples on the disk, with K, M or G; the oldest go.")
@@ -77,6 +80,7 @@ def serve(
             registered_ttl=registered_ttl,
             unregistered_ttl=unregistered_ttl,
             max_connections=max_connections,
+            max_object=options.parse_size(max_object_size, "--max-object-size"),
             history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
         )
         serve_until_signal(config)

@@ -9,10 +9,11 @@ from typing import Protocol, cast
 
 import structlog
 
-from gateway.manager.http.limits import MAX_BODIES, Limits, Waiting
+from gateway.manager.errors import S3Error
+from gateway.manager.http.limits import LEAST_RECEIVED, MAX_BODIES, Limits, Waiting
 from gateway.manager.http.parser import RequestParser
-from gateway.manager.http.requests import Handler, Request
-from gateway.manager.http.responses import Response, protocol_error
+from gateway.manager.http.requests import Handler, Receiver, Request
+from gateway.manager.http.responses import RequestIds, Response, protocol_error, s3_error_response
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
@@ -38,6 +39,9 @@ class Server(Protocol):
     def discard(self, connection: "HttpConnection") -> None:
         """It has ended."""
 
+    def on_left(self, target: str) -> None:
+        """A client ended its connection before it had the whole answer."""
+
 
 class HttpConnection(asyncio.BufferedProtocol):
     """One connection. A pipelined request is begun when the one before it is answered; till then nothing is read.
@@ -61,6 +65,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         self._writable.set()
         self._at_work = self._paused = self._ended = self._eof = False
         self._progress = 0
+        self._received = 0
+        """Bytes that a receiver got and that `_progress` does not count yet."""
         # Of the server's looks
         self._seen: tuple[Waiting, int, int] | None = None
         self._since = 0.0
@@ -76,7 +82,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         elif now - self._since >= self._server.limits.seconds(state[0]):
             if state[0] in (Waiting.HEAD, Waiting.BODY):
                 self._server.on_refused("time")
-                self._refuse(protocol_error(408, "RequestTimeoutException", "the request did not come to its end"))
+                self._refuse(self._timeout())
                 self._work()
             elif state[0] in (Waiting.FIRST, Waiting.IDLE):
                 self._transport.close()
@@ -90,11 +96,25 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def abort(self) -> None:
+        self._ended = True
         self._transport.abort()
+
+    def _timeout(self) -> Response:
+        detail = "the request did not come to its end"
+        if self._receiver is None:
+            return protocol_error(408, "RequestTimeoutException", detail)
+        return s3_error_response(S3Error("RequestTimeout", detail, 400), RequestIds()())
+
+    @property
+    def _receiver(self) -> Receiver | None:
+        """Of the request whose body is not complete."""
+        return None if self._parser.incomplete is None else self._parser.incomplete.receiver
 
     def _waiting(self) -> Waiting:
         if self._ended:
             return Waiting.END
+        if self._answering is None and self._receiver is not None and self._receiver.is_full:
+            return Waiting.ANSWER
         return self._parser.waiting if self._answering is None else Waiting.ANSWER
 
     # Called by asyncio
@@ -110,10 +130,16 @@ class HttpConnection(asyncio.BufferedProtocol):
             self._transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
+        left = not self._ended
         self._ended = True
         self._hold(0)
         self._server.discard(self)
+        for request in (self._parser.incomplete, *self._parser.complete):
+            if isinstance(request, Request) and request.receiver is not None:
+                request.receiver.abandon()
         if self._sending is not None:
+            if left and self._answering is not None:
+                self._server.on_left(self._answering.target)
             self._sending.cancel()
 
     def pause_writing(self) -> None:
@@ -148,7 +174,7 @@ class HttpConnection(asyncio.BufferedProtocol):
         while self._answering is None and not self._ended and self._writable.is_set():
             if parser.complete:
                 self._begin(parser.complete.popleft())
-            elif parser.refused:
+            elif parser.refused or (self._receiver is not None and self._receiver.is_full):
                 break
             elif self._unparsed:
                 self._parse()
@@ -177,8 +203,12 @@ class HttpConnection(asyncio.BufferedProtocol):
             if response is not None:
                 self._refuse(response)
                 return True
+            if request.receiver is not None:
+                request.receiver.on_change = self._work
             if request.known.get(b"expect", b"").lower() == b"100-continue" and not self._parser.body:
                 self._transport.write(_CONTINUE)
+        if request.receiver is not None:
+            return self._pass_on(request, request.receiver)
         size = len(self._parser.body)
         if size > self._server.limits.max_body:
             self._refuse(self._handler.too_large(request))
@@ -191,7 +221,21 @@ class HttpConnection(asyncio.BufferedProtocol):
             return True
         return False
 
+    def _pass_on(self, request: Request, receiver: Receiver) -> bool:
+        """What came of the body. True: it is refused."""
+        if receiver.error is not None:
+            self._refuse(self._handler.receiver_failed(request))
+            return True
+        data = self._parser.take_body()
+        self._received += len(data)
+        self._progress += self._received // LEAST_RECEIVED
+        self._received %= LEAST_RECEIVED
+        receiver.receive(data)
+        return False
+
     def _refuse(self, response: Response) -> None:
+        if self._receiver is not None:
+            self._receiver.abandon()
         self._parser.refuse(response)
         self._unparsed = b""
         self._hold(0)
@@ -215,7 +259,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         if not request.checked:
             request.checked = True
             response = self._handler.check_head(request)
-        if response is None and len(request.body) > self._server.limits.max_body:
+        is_held = request.receiver is None
+        if response is None and is_held and len(request.body) > self._server.limits.max_body:
             response = self._handler.too_large(request)
         if response is not None:
             self._persistent = self._persistent and not request.has_body  # as where the body has not come yet

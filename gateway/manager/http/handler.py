@@ -1,8 +1,7 @@
-"""Answers requests: POST is the Edge API, or the control plane where X-Amz-Target names an operation; GET and HEAD of
-/{bucket}/{key} the model store, a few paths are pages.
+"""Answers requests: POST is the Edge API, or the control plane where X-Amz-Target names an operation, but for S3's own;
+all else is S3, and GET and HEAD of a few paths are pages.
 
-It must never decide anything about devices or files. The method says which API is called, and so in which form an error
-is sent.
+It must never decide anything about devices or files. The API that is called says in which form an error is sent.
 """
 
 import asyncio
@@ -17,16 +16,17 @@ import structlog
 from gateway.manager.control import Caller
 from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
 from gateway.manager.http import responses
-from gateway.manager.http.model_files import ModelFiles
-from gateway.manager.http.ranges import ByteRange, select_range
 from gateway.manager.http.requests import Request, Respond
 from gateway.manager.http.responses import PageContent, RequestIds, Response
+from gateway.manager.http.s3 import S3Api, is_s3_post
 from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import Output
-from gateway.manager.store import ObjectStore, OpenObject
+from gateway.manager.store import ObjectStore
 
 UNAVAILABLE_LOG_INTERVAL = 30.0
+MAX_OBJECT = 1024**3
+"""Bytes of an object that is put, at most."""
 MOST_REJECTED_LOGS = 20
 """Rejected calls of one second that have a line each in the log."""
 
@@ -41,7 +41,8 @@ PageTable: TypeAlias = Mapping[str, Callable[[], Awaitable[PageContent]]]
 
 
 class RequestHandler:
-    """`access_key` None: no signature is checked. `max_body`: bytes of a request's body at most."""
+    """`access_key` None: no signature is checked. `max_body`: bytes of a request's body at most, `max_object`: of the
+    content of an object."""
 
     def __init__(
         self,
@@ -52,11 +53,12 @@ class RequestHandler:
         access_key: AccessKey | None,
         max_body: int,
         metrics: ManagerMetrics,
+        max_object: int = MAX_OBJECT,
     ) -> None:
         self._calls = calls
         self._control = control
         self.objects = objects
-        self._files = ModelFiles(objects)
+        self._s3 = S3Api(objects, max_object)
         self.pages = pages
         self._access_key = access_key
         self._max_body = max_body
@@ -68,21 +70,18 @@ class RequestHandler:
 
     async def close(self) -> None:
         """Requests for model files that are being fetched fail."""
-        await self._files.close()
+        await self._s3.close()
 
     # Called by the connection
 
     def check_head(self, request: Request) -> Response | None:
         try:
-            if request.method == "POST":
+            if _is_api(request):
                 self._check_signature(request, "sagemaker")
-                if request.content_length > self._max_body:
-                    return self.too_large(request)
-            elif request.method not in ("GET", "HEAD"):
-                detail = "The specified method is not allowed against this resource."
-                raise S3Error("MethodNotAllowed", detail, 405)
-            elif _path(request) not in self.pages:
-                self._check_signature(request, "s3")
+            elif not self._is_page(request):
+                self._s3.begin(request, _headers(request), partial(self._check_signature, request, "s3"))
+            if request.receiver is None and request.content_length > self._max_body:
+                return self.too_large(request)
         except SignatureError as error:
             return self._signature_error(request, error)
         except S3Error as error:
@@ -92,12 +91,12 @@ class RequestHandler:
     def too_large(self, request: Request) -> Response:
         self._metrics.count_refused("body")
         detail = f"the request is larger than {self._max_body} bytes"
-        if request.method == "POST":
+        if _is_api(request):
             return self._api_error(_operation(request), ApiError("RequestEntityTooLargeException", detail, 413))
         return responses.s3_error_response(S3Error("EntityTooLarge", detail, 413), self._new_id())
 
     def handle(self, request: Request, respond: Respond) -> None:
-        if request.method == "POST":
+        if _is_api(request):
             self._call(request, respond)
             return
         task = asyncio.get_running_loop().create_task(self._read(request, respond))
@@ -183,48 +182,38 @@ class RequestHandler:
             event = "the database cannot be used: calls get 503 and are to be repeated; check the disk or the server"
             LOG.error(event, detail=str(error))
 
-    # PageTable and the model store
+    # PageTable and S3
+
+    def receiver_failed(self, request: Request) -> Response:
+        assert request.receiver is not None
+        assert request.receiver.error is not None
+        return self._s3_error(request, request.receiver.error)
 
     async def _read(self, request: Request, respond: Respond) -> None:
-        page = self.pages.get(_path(request))
         try:
-            if page is not None:
-                response = responses.page_response(await page(), self._new_id())
+            if self._is_page(request):
+                response = responses.page_response(await self.pages[_path(request)](), self._new_id())
             else:
-                response = await self._read_object(request)
-        except Exception:
-            event = (
-                "a page or a model file could not be read: the caller gets status 500; look at the disk, else report it"
-            )
-            LOG.exception(event, path=_path(request)[:200])
-            failure = S3Error("InternalError", "We encountered an internal error. Please try again.", 500)
-            response = responses.s3_error_response(failure, self._new_id())
+                response = await self._s3.answer(request, _headers(request), self._new_id())
+        except Exception as error:
+            response = self._s3_error(request, error)
         respond(response)
 
-    async def _read_object(self, request: Request) -> Response:
-        """A GET has no body that means anything; one that is signed over a body is rejected."""
-        try:
-            if request.authorization is not None:
-                check_body(request.authorization, b"")
-            opened, part = await self._open_object(request)
-        except SignatureError as error:
+    def _s3_error(self, request: Request, error: Exception) -> Response:
+        if isinstance(error, SignatureError):
             return self._signature_error(request, error)
-        except StoreUnavailable as error:
+        if isinstance(error, StoreUnavailable):
             self._log_unavailable(error)
             detail = "the manager's database, which has that file, cannot be used; try again"
-            unavailable = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
-            return responses.s3_error_response(unavailable, self._new_id())
-        except S3Error as error:
-            return responses.s3_error_response(error, self._new_id())
-        return responses.object_response(opened, part, self._new_id())
+            error = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
+        elif not isinstance(error, S3Error):
+            event = "a page or a model file could not be read or stored: the caller gets status 500; look at the disk"
+            LOG.error(event, method=request.method, path=_path(request)[:200], exc_info=error)
+            error = S3Error("InternalError", "We encountered an internal error. Please try again.", 500)
+        return responses.s3_error_response(error, self._new_id())
 
-    async def _open_object(self, request: Request) -> tuple[OpenObject, ByteRange]:
-        opened = await self._files.open(*responses.parse_object_path(request.target))
-        try:
-            return opened, select_range(dict(_as_text(request.known.items())), opened.etag, opened.size)
-        except S3Error:
-            opened.close()
-            raise
+    def _is_page(self, request: Request) -> bool:
+        return request.method in ("GET", "HEAD") and _path(request) in self.pages
 
     # Signatures
 
@@ -234,9 +223,18 @@ class RequestHandler:
             request.authorization = check_head(head, service, self._access_key, datetime.now(UTC))
 
     def _signature_error(self, request: Request, error: SignatureError) -> Response:
-        if request.method == "POST":
+        if _is_api(request):
             return self._api_error(_operation(request), error)
         return responses.s3_error_response(responses.signature_s3_error(error), self._new_id())
+
+
+def _is_api(request: Request) -> bool:
+    """Of the Edge API; else S3, or a page."""
+    return request.method == "POST" and not is_s3_post(request.target)
+
+
+def _headers(request: Request) -> dict[str, str]:
+    return dict(_as_text(request.known.items()))
 
 
 def _path(request: Request) -> str:

@@ -8,6 +8,9 @@ MAX_HEAD = 16 * 1024
 MAX_BODIES = 128 * 1024 * 1024
 """Bytes of unfinished bodies that all connections together hold."""
 
+LEAST_RECEIVED = 64 * 1024
+"""Bytes that a client which puts an object sends within `Limits.body` at least; all of it may take longer."""
+
 
 class Waiting(Enum):
     """What a connection waits for."""

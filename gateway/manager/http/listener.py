@@ -17,6 +17,7 @@ BACKLOG = 1024
 CLOSE_TIMEOUT = 5.0
 """Seconds for requests in flight, when the server ends."""
 BUSY_LOG_INTERVAL = 60.0
+LEFT_LOG_INTERVAL = 1.0
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
@@ -40,7 +41,8 @@ class ManagerServer:
         self.buffer = memoryview(bytearray(MAX_HEAD))
         """For each read of each connection, which takes its bytes at once."""
         self._empty = asyncio.Event()
-        self._next_busy_log = float("-inf")
+        self._next_busy_log = self._next_left_log = float("-inf")
+        self._left = 0
         self._server: asyncio.Server | None = None
         self._look: asyncio.TimerHandle | None = None
         self._looked = self._served = 0.0
@@ -91,6 +93,14 @@ class ManagerServer:
     def discard(self, connection: HttpConnection) -> None:
         self.connections.discard(connection)
         self._empty.set()
+
+    def on_left(self, target: str) -> None:
+        self._left += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._next_left_log and not self.closing:
+            event = "a client left before it had the whole file: nothing follows, it may ask again"
+            LOG.info(event, path=target.partition("?")[0][:200], clients=self._left)
+            self._left, self._next_left_log = 0, now + LEFT_LOG_INTERVAL
 
     def _look_at_all(self) -> None:
         loop = asyncio.get_running_loop()

@@ -27,6 +27,8 @@ class RequestParser:
         self.complete: deque[Request | Response] = deque()
         self.incomplete: Request | None = None
         self.body = bytearray()
+        self._taken = 0
+        """Bytes of the body that `take_body` returned."""
         self.refused = False
         self.head_too_large = False
         self._parser = httptools.HttpRequestParser(self)
@@ -52,7 +54,7 @@ class RequestParser:
         elif self.incomplete is not None and self.incomplete is before:
             # Lengths of chunks and trailers, of which httptools keeps each until it is complete.
             self._overhead += len(data) - (len(self.body) - length)
-            if self._overhead > 4 * MAX_HEAD + len(self.body) // 8:
+            if self._overhead > 4 * MAX_HEAD + (self._taken + len(self.body)) // 8:
                 self.refuse(protocol_error(400, "BadRequestException", "too much between the parts of the body"))
 
     def refuse(self, response: Response) -> None:
@@ -60,6 +62,13 @@ class RequestParser:
         if not self.refused:
             self.refused = True
             self.complete.append(response)
+
+    def take_body(self) -> bytes:
+        """So much of the body of `incomplete` as is here; it is not held any more."""
+        taken = bytes(self.body)
+        self._taken += len(taken)
+        self.body.clear()
+        return taken
 
     def _refuse_head(self) -> None:
         self.head_too_large = True
@@ -73,7 +82,7 @@ class RequestParser:
         self.progress += 1
         self._target = b""
         self._headers = []
-        self._overhead = 0
+        self._overhead = self._taken = 0
 
     def on_url(self, url: bytes) -> None:
         self._target += url

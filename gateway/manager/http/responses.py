@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
-from urllib.parse import unquote
 from uuid import uuid4
 
-from gateway.manager.errors import ApiError, S3Error, no_such_key
+from gateway.manager.errors import ApiError, S3Error
 from gateway.manager.http.ranges import ByteRange
 from gateway.manager.http.signatures import SignatureError, SignatureFault
 from gateway.manager.operations import Output
@@ -162,28 +161,25 @@ def s3_error_response(error: S3Error, request_id: str) -> Response:
     return _response(error.status, XML, error.body(request_id).encode(), headers)
 
 
-def object_response(opened: OpenObject, part: ByteRange, request_id: str) -> Response:
-    """Those bytes of a file, which the response closes."""
-    headers = {
+def s3_response(status: int, headers: Mapping[str, str], body: bytes, request_id: str) -> Response:
+    """A response of the S3 API: XML, or without a body."""
+    headers = {"x-amzn-RequestId": request_id, "x-amz-request-id": request_id, **headers}
+    if not body:
+        length = {} if status == 204 else {"Content-Length": "0"}
+        return Response(_head(status, headers | length))
+    return _response(status, XML, body, headers)
+
+
+def object_response(opened: OpenObject, part: ByteRange, headers: Mapping[str, str], request_id: str) -> Response:
+    """Those bytes of a file, which the response closes. `headers`: instead of those that the object was put with."""
+    known = {
         "x-amzn-RequestId": request_id,
         "x-amz-request-id": request_id,
-        "Content-Type": "binary/octet-stream",
+        "content-type": "binary/octet-stream",
+        **opened.facts.headers,
+        **headers,
         "ETag": opened.etag,
         "Last-Modified": formatdate(opened.modified, usegmt=True),
         **part.headers,
     }
-    return Response(_head(part.status, headers), file=FilePart(opened, part))
-
-
-def parse_object_path(target: str) -> tuple[str, str]:
-    """The bucket and key in the raw target of a request.
-
-    Raises S3Error: 501 where the key is missing, since nothing is listed here; 404 where it is not UTF-8.
-    """
-    bucket, _, key = target.partition("?")[0].removeprefix("/").partition("/")
-    if not bucket or not key:
-        raise S3Error("NotImplemented", "Only GetObject and HeadObject are implemented: GET /{bucket}/{key}", 501)
-    try:
-        return unquote(bucket, errors="strict"), unquote(key, errors="strict")
-    except UnicodeDecodeError as error:
-        raise no_such_key(key) from error
+    return Response(_head(part.status, known), file=FilePart(opened, part))

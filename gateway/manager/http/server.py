@@ -10,7 +10,7 @@ import structlog
 from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.errors import ManagerError
-from gateway.manager.http.handler import Calls, ControlCalls, PageTable, RequestHandler
+from gateway.manager.http.handler import MAX_OBJECT, Calls, ControlCalls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
 from gateway.manager.http.limits import Limits
 from gateway.manager.http.listener import ManagerServer
@@ -33,7 +33,8 @@ class ServerConfig:
     """The settings of one server. Raises ManagerError where a value cannot work.
 
     Port 0 takes a free one. `access_key` None: no signature is checked. `registered_ttl`, `unregistered_ttl`: CacheTTL
-    of the two answers, in seconds. `max_body`: bytes of a request's body at most. `max_connections`: at once; fewer
+    of the two answers, in seconds. `max_body`: bytes of a request's body at most; `max_object`: of an object that is
+    put. `max_connections`: at once; fewer
     where the limit of open files says so.
     """
 
@@ -44,6 +45,7 @@ class ServerConfig:
     registered_ttl: int = 300
     unregistered_ttl: int = 60
     max_body: int = 4 * 1024 * 1024
+    max_object: int = MAX_OBJECT
     max_connections: int = 4096
     history: HistoryLimits = field(default_factory=HistoryLimits)
 
@@ -69,9 +71,10 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
     with _locked(config.place), _opened(config.place) as store:
         metrics = ManagerMetrics()
         ttls = config.registered_ttl, config.unregistered_ttl
-        async with running(store, *ttls, config.history, metrics) as service:
+        objects = ObjectStore(config.place.data, store)
+        async with running(store, *ttls, config.history, metrics, objects) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
-            handler = make_handler(config, store, service.handle, service.control, metrics)
+            handler = make_handler(config, store, service.handle, service.control, metrics, objects)
             server = ManagerServer(handler, limits, metrics.count_refused)
             metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
             metrics.history_limit = config.history.size
@@ -88,15 +91,20 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 
 
 def make_handler(
-    config: ServerConfig, store: Store, calls: Calls, control: ControlCalls, metrics: ManagerMetrics | None = None
+    config: ServerConfig,
+    store: Store,
+    calls: Calls,
+    control: ControlCalls,
+    metrics: ManagerMetrics | None = None,
+    objects: ObjectStore | None = None,
 ) -> RequestHandler:
     """Answers all requests; `calls` those of the Edge API, `control` those of the control plane.
 
-    `metrics` None: nobody else needs them.
+    `metrics`, `objects` None: nobody else needs them.
     """
-    metrics = metrics or ManagerMetrics()
-    objects, pages = ObjectStore(config.place.data, store), _pages(store, metrics)
-    return RequestHandler(calls, control, objects, pages, config.access_key, config.max_body, metrics)
+    metrics, objects = metrics or ManagerMetrics(), objects or ObjectStore(config.place.data, store)
+    pages, key = _pages(store, metrics), config.access_key
+    return RequestHandler(calls, control, objects, pages, key, config.max_body, metrics, config.max_object)
 
 
 def _opened(place: Place) -> contextlib.closing[Store]:

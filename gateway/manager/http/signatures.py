@@ -6,6 +6,7 @@ second time). Any region is accepted. Presigned URLs are not: the plans carry no
 
 check_head(head, "sagemaker", access_key, now)  -> Authorization   all that needs no body
 check_body(authorization, body)                 the hash of the body, and the signature
+check_declared(authorization)                   the signature alone: who receives the body holds it against its hash
 """
 
 import hashlib
@@ -125,9 +126,33 @@ def check_body(authorization: Authorization, body: bytes) -> None:
     if authorization.sent_hash not in (None, computed):
         detail = "The provided 'x-amz-content-sha256' header does not match what was computed."
         raise SignatureError(SignatureFault.WRONG_BODY, detail)
-    canonical = authorization.canonical + computed
-    text = authorization.prefix + hashlib.sha256(canonical.encode()).hexdigest()
-    expected = hmac.digest(authorization.key, text.encode(), "sha256").hex()
+    _check_signature(authorization, computed)
+
+
+def check_declared(authorization: Authorization) -> None:
+    """The signature is right where the body has the hash that the caller declared (`sent_hash`). Raises
+    SignatureError."""
+    _check_signature(authorization, UNSIGNED if authorization.unsigned else authorization.sent_hash or "")
+
+
+def sign_chunk(authorization: Authorization, previous: str, digest: str) -> str:
+    """The signature of a chunk of a body, after the one with the signature `previous`. `digest`: its SHA-256."""
+    empty = hashlib.sha256(b"").hexdigest()
+    return _sign(authorization, authorization.prefix.replace("\n", "-PAYLOAD\n", 1) + f"{previous}\n{empty}\n{digest}")
+
+
+def sign_trailer(authorization: Authorization, previous: str, digest: str) -> str:
+    """As `sign_chunk`, of the trailers after all chunks."""
+    return _sign(authorization, authorization.prefix.replace("\n", "-TRAILER\n", 1) + f"{previous}\n{digest}")
+
+
+def _sign(authorization: Authorization, text: str) -> str:
+    return hmac.digest(authorization.key, text.encode(), "sha256").hex()
+
+
+def _check_signature(authorization: Authorization, body_hash: str) -> None:
+    canonical = authorization.canonical + body_hash
+    expected = _sign(authorization, authorization.prefix + hashlib.sha256(canonical.encode()).hexdigest())
     if not hmac.compare_digest(expected, authorization.signature):
         detail = "The request signature we calculated does not match the signature you provided."
         raise SignatureError(SignatureFault.MISMATCH, detail)

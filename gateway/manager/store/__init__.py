@@ -12,7 +12,16 @@ from gateway.manager.store.history_reads import (
     fleet_series,
 )
 from gateway.manager.store.history_retention import HistoryLimits, Retention
-from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable
+from gateway.manager.store.object_facts import ObjectFacts
+from gateway.manager.store.object_store import (
+    CHUNK,
+    ObjectEntry,
+    ObjectStore,
+    OpenObject,
+    StoredFile,
+    check_readable,
+    is_bucket_name,
+)
 from gateway.manager.store.recording import (
     HeartbeatCall,
     LogEntry,
@@ -24,3 +33,4 @@ from gateway.manager.store.recording import (
 from gateway.manager.store.silence import sweep_silence
 from gateway.manager.store.store import FILE, Store, open_store
 from gateway.manager.store.transaction import DevicePlan, Transaction
+from gateway.manager.store.uploads import EXPIRES, Part, Upload, Uploads, etag_of_parts

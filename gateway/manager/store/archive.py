@@ -7,6 +7,7 @@ never restored, and no name in it leads out of the folder that it is extracted i
 import contextlib
 import gzip
 import hashlib
+import io
 import json
 import os
 import sqlite3
@@ -15,12 +16,14 @@ import tempfile
 import time
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError
+from gateway.manager.store import object_facts
+from gateway.manager.store.object_facts import NONE, ObjectFacts
 from gateway.manager.store.object_store import CHUNK, ObjectStore
 from gateway.manager.store.store import FILE
 from gateway.ownership import give, make_folders
@@ -68,7 +71,7 @@ def extract(file: Path, folder: Path) -> Backup:
         for name in seen.keys() | manifest["files"].keys() | {FILE}:
             if seen.get(name) != manifest["files"].get(name):
                 raise tarfile.TarError(f"{name} is not what was written")
-        return Backup(manifest["created"], manifest["devices"], len(seen) - 1)
+        return Backup(manifest["created"], manifest["devices"], _count_models(seen))
 
 
 def _fill(tar: tarfile.TarFile, folder: Path, objects: ObjectStore, devices: int) -> Backup:
@@ -80,10 +83,15 @@ def _fill(tar: tarfile.TarFile, folder: Path, objects: ObjectStore, devices: int
                 objects.shared.copy(each, copy)
             name = f"{OBJECTS}/{each.bucket}/{each.key}"
             seen[name] = _add(tar, name, folder / MODEL)
+            seen |= _add_facts(tar, each.bucket, each.key, folder / MODEL, each.facts)
     for bucket, key, path in objects.list_files():
         if (name := f"{OBJECTS}/{bucket}/{key}") not in seen:
+            facts = objects.facts_of(bucket, key)
+            if objects.shared is not None and facts.source:  # a copy of what is in the database no more
+                continue
             seen[name] = _add(tar, name, path)
-    backup = Backup(time.time(), devices, len(seen) - 1)
+            seen |= _add_facts(tar, bucket, key, path, facts)
+    backup = Backup(time.time(), devices, _count_models(seen))
     text = json.dumps({"created": backup.created, "devices": devices, "files": seen}, indent=1).encode()
     with tempfile.TemporaryFile() as manifest:
         manifest.write(text)
@@ -117,6 +125,21 @@ def _add(tar: tarfile.TarFile, name: str, path: Path) -> dict[str, Any]:
         hashing = _Hashing(file)
         tar.addfile(_member(name, status.st_size, status.st_mtime), hashing)
     return {"size": status.st_size, "sha1": hashing.sha1.hexdigest()}
+
+
+def _add_facts(tar: tarfile.TarFile, bucket: str, key: str, path: Path, facts: ObjectFacts) -> _Seen:
+    """What is known of the object beside its bytes, in the file that the directory has of it."""
+    if replace(facts, source=0) == NONE:
+        return {}
+    status, name = path.stat(), f"{OBJECTS}/{object_facts.facts_name(bucket, key)}"
+    entry = object_facts.entry(status.st_size, status.st_mtime, replace(facts, source=0))
+    text = object_facts.entries_text(entry)
+    tar.addfile(_member(name, len(text), status.st_mtime), io.BytesIO(text))
+    return {name: {"size": len(text), "sha1": hashlib.sha1(text, usedforsecurity=False).hexdigest()}}
+
+
+def _count_models(seen: _Seen) -> int:
+    return sum(not name.startswith((f"{OBJECTS}/{object_facts.FOLDER}/", FILE)) for name in seen)
 
 
 def _is_ours(name: str) -> bool:

@@ -127,11 +127,11 @@ def restore_backup(file: Path, place: Place) -> Backup:
 
 def _copy_files(data: Path, writing: sa.Connection, on_file: Callable[[], None] = lambda: None) -> int:
     """The model files of that data directory into PostgreSQL, in the caller's transaction. How many there are."""
-    count = 0
-    for bucket, key, path in ObjectStore(data).list_files():
+    count, objects = 0, ObjectStore(data)
+    for bucket, key, path in objects.list_files():
         with path.open("rb") as file:
-            modified = os.fstat(file.fileno()).st_mtime
-            write_file(lambda work: work(writing), file, bucket, partial(_named, key), modified)
+            modified, facts = os.fstat(file.fileno()).st_mtime, objects.facts_of(bucket, key)
+            write_file(lambda work: work(writing), file, bucket, partial(_named, key), modified, facts)
         on_file()
         count += 1
     return count

@@ -2,7 +2,7 @@
 
 A file appears whole or not at all (temporary file, fsync, rename). No bucket and no key may lead out of the directory.
 A file that an operator put there by hand is served too. With PostgreSQL files are stored in the database, and the
-directory has copies of those that were asked for.
+directory has copies of those that were asked for. A bucket that begins with a dot is none of a caller.
 """
 
 import hashlib
@@ -10,17 +10,24 @@ import os
 import re
 import stat
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
+import sqlalchemy as sa
+
 from gateway.errors import explain
-from gateway.manager.errors import ManagerError, no_such_bucket, no_such_key
-from gateway.manager.store.shared_objects import SharedObjects
+from gateway.manager.errors import ManagerError, S3Error, no_such_bucket, no_such_key
+from gateway.manager.store import object_facts
+from gateway.manager.store.object_facts import NONE, ObjectFacts
+from gateway.manager.store.object_uses import named_objects
+from gateway.manager.store.shared_objects import BUCKETS, SharedFile, SharedObjects, other_key_in_the_way
 from gateway.manager.store.store import Store
 from gateway.manager.store.temporary import remove_abandoned, temporary
 from gateway.ownership import give, make_folders
@@ -30,6 +37,11 @@ BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]|\.(?!\.)){1,61}[a-z0-9]")
 SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 CHUNK = 256 * 1024
 """Bytes that are read at once."""
+ATTEMPTS = 5
+NO_KEY = "A key here has parts between slashes, none of them empty, '.', '..' or longer than 255 bytes, in UTF-8."
+NAMED = "A deployment names this object, so it stays as it is: put another content under another key."
+MOST_ETAGS = 10_000
+"""So many that were computed are kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,7 @@ class OpenObject:
     size: int
     etag: str
     modified: float
+    facts: ObjectFacts = NONE
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes from `start` to `end` (exclusive), in any thread."""
@@ -58,6 +71,21 @@ class OpenObject:
         self.file.close()
 
 
+@dataclass(frozen=True, slots=True)
+class ObjectEntry:
+    """One object of a bucket. `etag`: quoted; `modified`: Unix seconds."""
+
+    key: str
+    size: int
+    modified: float
+    etag: str
+    facts: ObjectFacts = field(default=NONE, repr=False)
+
+
+ReplaceCheck = Callable[[ObjectEntry | None], None]
+"""Called with the object as it is, before another one replaces it: raises S3Error where that must not be."""
+
+
 def check_readable(source: Path) -> None:
     """Raises ManagerError where the file cannot be opened. A pipe is not opened: to close it ends its writer."""
     try:
@@ -65,6 +93,10 @@ def check_readable(source: Path) -> None:
             source.open("rb").close()
     except OSError as error:
         raise ManagerError(explain(error)) from error
+
+
+def is_bucket_name(name: str) -> bool:
+    return BUCKET.fullmatch(name) is not None
 
 
 class ObjectStore:
@@ -77,7 +109,10 @@ class ObjectStore:
         self.root = data / "objects"
         is_shared = store is not None and store.engine.dialect.name == "postgresql"
         self.shared = SharedObjects(store) if store is not None and is_shared else None
+        self._store = store
         self._etags: dict[tuple[int, int, int, int], str] = {}
+        self._changing = threading.Lock()
+        """Objects of the directory change one at a time."""
 
     def put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
         """Copies `source` to a key made of `handle` and its content, into the database where files are shared: what a
@@ -85,7 +120,7 @@ class ObjectStore:
 
         Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
-        if not BUCKET.fullmatch(bucket):
+        if not is_bucket_name(bucket):
             raise ManagerError(
                 f"--bucket '{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens"
             )
@@ -101,29 +136,57 @@ class ObjectStore:
                 if self.shared is not None:
                     key, size, sha1 = self.shared.put(model, bucket, name, time.time())
                 else:
-                    with self._incoming() as path, path.open("wb") as copy:
+                    with self.incoming() as path, path.open("wb") as copy:
                         size, sha1 = _copy(model, copy)
                         key = name(sha1)
-                        _rename(path, self.root / bucket / key)
+                        _rename(path, self.root / bucket / key, self.root)
         except OSError as error:
             raise ManagerError(explain(error, error.filename or self.root)) from error
         return StoredFile(f"s3://{bucket}/{key}", size, sha1)
 
+    def stored_file(self, bucket: str, key: str) -> StoredFile:
+        """An object as a deployment names it; it is read where its SHA-1 is not known. Raises S3Error: 404."""
+        if self.shared is not None:
+            row = self.shared.find(bucket, key)
+            if row is not None and is_bucket_name(bucket):
+                return StoredFile(f"s3://{bucket}/{key}", row.size, row.sha1)
+        opened = self.open(bucket, key)
+        with opened.file as file:
+            sha1 = hashlib.file_digest(file, partial(hashlib.sha1, usedforsecurity=False)).hexdigest()
+        return StoredFile(f"s3://{bucket}/{key}", opened.size, sha1)
+
     def fetch(self, bucket: str, key: str) -> bool:
-        """Copies a file from the database into the directory; false where it is not in one. It may take as long as the
-        file is large. Raises StoreUnavailable, and OSError where it cannot be written."""
+        """Makes the copy in the directory the file that the database has; false where it is not in one, and there is no
+        copy then. It may take as long as the file is large. Raises StoreUnavailable, and OSError where it cannot be
+        written."""
         if self.shared is None or not _is_safe(bucket, key):
             return False
         found = self.shared.find(bucket, key)
+        path = self.root / bucket / key
+        copied = self._facts(bucket, key, _status(path)).source
+        if found is not None and copied == found.id:
+            return True
+        if copied or (found is not None and path.is_file()):
+            self._remove(bucket, [key])  # so that nobody is given it while the other one is copied
         if found is None:
             return False
-        with self._incoming() as path, path.open("wb") as copy:
-            self.shared.copy(found, copy)
-            _rename(path, self.root / bucket / key)
+        with self.incoming() as copy:
+            with copy.open("wb") as file:
+                self.shared.copy(found, file)
+            try:
+                self._put_copy_in_place(copy, bucket, key, found.facts)
+            except S3Error:  # copies of what is in the database no more are in the way
+                for name in (*_above(key), *[name for name, _ in self._walk(bucket, f"{key}/")]):
+                    self.fetch(bucket, name)
+                self._put_copy_in_place(copy, bucket, key, found.facts)
         return True
 
+    def _put_copy_in_place(self, path: Path, bucket: str, key: str, facts: ObjectFacts) -> None:
+        with self._changing:
+            self._put_in_place(path, bucket, key, facts)
+
     @contextmanager
-    def _incoming(self) -> Iterator[Path]:
+    def incoming(self) -> Iterator[Path]:
         """A temporary file, which everybody may read."""
         incoming = self.root / ".incoming"
         make_folders(incoming)
@@ -131,13 +194,230 @@ class ObjectStore:
         with temporary(lambda: _make_file(incoming), Path.unlink) as path:
             yield path
 
+    def remove_abandoned(self) -> None:
+        """Temporary files of processes that were killed."""
+        with suppress(FileNotFoundError):
+            remove_abandoned((self.root / ".incoming").iterdir(), Path.unlink)
+
     def list_files(self) -> Iterator[tuple[str, str, Path]]:
         """Bucket, key and path of each file in the directory that `open` may open, in their order."""
-        root = self.root.resolve()
-        for path in sorted(self.root.rglob("*")):
-            bucket, *names = path.relative_to(self.root).parts
-            if names and path.is_file() and path.resolve().is_relative_to(root) and _is_safe(bucket, "/".join(names)):
-                yield bucket, "/".join(names), path
+        for bucket in sorted(self._folders()):
+            for key, path in sorted(self._walk(bucket, "")):
+                yield bucket, key, path
+
+    def facts_of(self, bucket: str, key: str) -> ObjectFacts:
+        """Of a file of the directory."""
+        return self._facts(bucket, key, _status(self.root / bucket / key))
+
+    # Buckets
+
+    def buckets(self) -> dict[str, float]:
+        """Name -> Unix seconds of its first object, or of its folder. With PostgreSQL those of the database alone: the
+        folder may have copies of what was deleted."""
+        if self.shared is not None:
+            return self.shared.buckets()
+        found = {name: _status(self.root / name) for name in self._folders()}
+        return {name: status.st_mtime for name, status in found.items() if status is not None}
+
+    def has_bucket(self, bucket: str) -> bool:
+        if not is_bucket_name(bucket):
+            return False
+        return (self.root / bucket).is_dir() if self.shared is None else self.shared.has_bucket(bucket)
+
+    def require_bucket(self, bucket: str) -> None:
+        """Raises S3Error: 404."""
+        if not self.has_bucket(bucket):
+            raise no_such_bucket(bucket)
+
+    def make_bucket(self, bucket: str) -> None:
+        """One whose name S3 allows; it may be there already."""
+        if self.shared is None:
+            make_folders(self.root / bucket)
+            _sync(self.root)
+        else:
+            self.shared.make_bucket(bucket, time.time())
+
+    def remove_bucket(self, bucket: str) -> None:
+        """Raises S3Error where it is not there, or has an object."""
+        self.require_bucket(bucket)
+        if self.entries(bucket):
+            raise S3Error("BucketNotEmpty", "The bucket you tried to delete is not empty", 409, {"BucketName": bucket})
+        if self.shared is not None:
+            self.shared.delete(BUCKETS, [bucket])
+        with self._changing:
+            for folder, _, _ in os.walk(self.root / bucket, topdown=False):
+                with suppress(OSError):  # a file that came meanwhile keeps it
+                    Path(folder).rmdir()
+
+    # Objects
+
+    def entries(self, bucket: str, prefix: str = "", *, with_etags: bool = False) -> list[ObjectEntry]:
+        """The objects whose keys begin so, in order of their keys; with PostgreSQL those of the database alone.
+
+        Without `with_etags` an ETag is empty where it would have to be computed.
+        """
+        if self.shared is not None:
+            found = [_entry(each) for each in self.shared.list_bucket(bucket, prefix)]
+        else:
+            found = []
+            for key, path in self._walk(bucket, prefix):
+                entry = self._entry(bucket, key, path, with_etags)
+                if entry is not None:
+                    found.append(entry)
+        return sorted(found, key=lambda each: each.key)
+
+    def find(self, bucket: str, key: str) -> ObjectEntry | None:
+        """The object as it is, where it is there."""
+        if self.shared is not None:
+            row = self.shared.find(bucket, key)
+            return None if row is None else _entry(row)
+        path = self.root / bucket / key
+        return self._entry(bucket, key, path, True) if _is_place(bucket, key) and self._is_inside(path) else None
+
+    def put(self, path: Path, bucket: str, key: str, facts: ObjectFacts, check: ReplaceCheck) -> ObjectEntry:
+        """Makes an object of the temporary file, which is whole and on the disk. `facts` have its ETag.
+
+        Raises S3Error where the key is none, the bucket is not there, a deployment names the object that is there, or
+        `check` does; else StoreUnavailable, ManagerError, OSError.
+        """
+        self.require_bucket(bucket)
+        if not _is_safe(bucket, key) or any(len(part.encode()) > 255 for part in key.split("/")):
+            raise S3Error("InvalidArgument", NO_KEY, 400, {"ArgumentName": "key", "ArgumentValue": key[:1024]})
+        before = self.find(bucket, key)
+        if before is not None and before.etag != facts.etag:
+            self._require_unnamed(bucket, [key])
+        return self.put_unchecked(path, bucket, key, facts, check)
+
+    def put_unchecked(self, path: Path, bucket: str, key: str, facts: ObjectFacts, check: ReplaceCheck) -> ObjectEntry:
+        if self.shared is not None:
+
+            def check_shared(connection: sa.Connection, before: SharedFile | None) -> None:
+                other = other_key_in_the_way(connection, bucket, key)
+                if other is not None:
+                    raise _in_the_way(key)
+                check(None if before is None else _entry(before))
+
+            with path.open("rb") as file:
+                return _entry(self.shared.replace(file, bucket, key, time.time(), facts, check_shared))
+        with self._changing:
+            check(self._entry(bucket, key, self.root / bucket / key, True))
+            status = self._put_in_place(path, bucket, key, facts)
+        return ObjectEntry(key, status.st_size, status.st_mtime, facts.etag, facts)
+
+    def delete(self, bucket: str, key: str, check: ReplaceCheck) -> None:
+        """One that is not there is as if it were deleted. Raises S3Error where a deployment names it, or `check`."""
+        self.require_bucket(bucket)
+        before = self.find(bucket, key)
+        check(before)
+        if before is not None:
+            for error in self.delete_others(bucket, [key]).values():
+                raise error
+
+    def delete_others(self, bucket: str, keys: Sequence[str]) -> dict[str, S3Error]:
+        """Deletes them but for those that a deployment names: key -> why."""
+        named = self.named(bucket, keys)
+        self.delete_unchecked(bucket, [key for key in keys if key not in named])
+        return {key: _named_error(key) for key in named}
+
+    def delete_unchecked(self, bucket: str, keys: Sequence[str]) -> None:
+        if self.shared is not None:
+            self.shared.delete(bucket, keys)
+        self._remove(bucket, keys)
+
+    def named(self, bucket: str, keys: Collection[str]) -> set[str]:
+        """Those that deployments name: they must stay as they are."""
+        if self._store is None or not keys:
+            return set()
+        named = self._store.read(named_objects)
+        return {key for key in keys if f"s3://{bucket}/{key}" in named}
+
+    def read_into(self, write: Callable[[bytes], object], bucket: str, entry: ObjectEntry) -> None:
+        """Calls `write` with the bytes of the object, in order."""
+        if self.shared is not None:
+            row = self.shared.find(bucket, entry.key)
+            if row is None:
+                raise no_such_key(entry.key)
+            self.shared.read_into(row, write)
+        else:
+            with (self.root / bucket / entry.key).open("rb") as file:
+                while chunk := file.read(CHUNK):
+                    write(chunk)
+
+    def _require_unnamed(self, bucket: str, keys: Collection[str]) -> None:
+        for key in self.named(bucket, keys):
+            raise _named_error(key)
+
+    def _folders(self) -> set[str]:
+        try:
+            return {each.name for each in self.root.iterdir() if is_bucket_name(each.name) and each.is_dir()}
+        except FileNotFoundError:
+            return set()
+
+    def _walk(self, bucket: str, prefix: str) -> Iterator[tuple[str, Path]]:
+        """Key and path of each file of a bucket in the directory, whose key begins so."""
+        root, base = self.root.resolve(), self.root / bucket
+        start = base.joinpath(*prefix.split("/")[:-1]) if _is_place(bucket, f"{prefix}x") else base
+        for folder, _, names in os.walk(start):
+            for name in names:
+                path = Path(folder, name)
+                key = path.relative_to(base).as_posix()
+                safe = key.startswith(prefix) and _is_place(bucket, key)
+                if safe and path.is_file() and path.resolve().is_relative_to(root):
+                    yield key, path
+
+    def _entry(self, bucket: str, key: str, path: Path, with_etag: bool) -> ObjectEntry | None:
+        try:
+            if not path.is_file():
+                return None
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+                facts = self._facts(bucket, key, status)
+                etag = facts.etag or (self._etag(file, status) if with_etag else "")
+        except (OSError, ValueError):
+            return None
+        return ObjectEntry(key, status.st_size, status.st_mtime, etag, facts)
+
+    def _facts(self, bucket: str, key: str, status: os.stat_result | None) -> ObjectFacts:
+        return NONE if status is None else object_facts.read_facts(self.root, bucket, key, status)
+
+    def _put_in_place(self, path: Path, bucket: str, key: str, facts: ObjectFacts) -> os.stat_result:
+        """Gives the temporary file its name. What is known of the file that has it now stays until then."""
+        target = self.root / bucket / key
+        if not self._is_inside(target):
+            raise no_such_key(key)
+        status = path.stat()
+        now = object_facts.entry(status.st_size, status.st_mtime, facts)
+        before = object_facts.read_entries(self.root, bucket, key, _status(target))
+        with self.incoming() as copy:
+            with copy.open("wb") as file:
+                file.write(object_facts.entries_text(now, *before))
+                file.flush()
+                os.fsync(file.fileno())
+            _rename(copy, self.root / object_facts.facts_name(bucket, key), self.root)
+        try:
+            _rename(path, target, self.root)
+        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+            raise _in_the_way(key) from error
+        return status
+
+    def _remove(self, bucket: str, keys: Sequence[str]) -> None:
+        base = self.root / bucket
+        with self._changing:
+            for key in keys:
+                path = base / key
+                if not _is_place(bucket, key) or not self._is_inside(path):
+                    continue
+                with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                    path.unlink()
+                    _sync(path.parent)
+                    with suppress(OSError):  # one that is not empty
+                        for folder in path.relative_to(base).parents[:-1]:
+                            (base / folder).rmdir()
+                (self.root / object_facts.facts_name(bucket, key)).unlink(missing_ok=True)
+
+    def _is_inside(self, path: Path) -> bool:
+        """Whether its folder is one of the directory: an operator may have made a link."""
+        return path.parent.resolve().is_relative_to(self.root.resolve())
 
     def open(self, bucket: str, key: str) -> OpenObject:
         """A file of the directory as it is now, even if it is replaced meanwhile; the caller closes it.
@@ -150,11 +430,12 @@ class ObjectStore:
         except OSError as error:
             raise no_such_key(key) from error
         status = os.fstat(file.fileno())
-        return OpenObject(file, status.st_size, self._etag(file, status), status.st_mtime)
+        facts = self._facts(bucket, key, status)
+        return OpenObject(file, status.st_size, facts.etag or self._etag(file, status), status.st_mtime, facts)
 
     def _locate(self, bucket: str, key: str) -> Path:
-        if not BUCKET.fullmatch(bucket) or not (self.root / bucket).is_dir():
-            raise no_such_bucket(bucket)
+        if not is_bucket_name(bucket) or not (self.root / bucket).is_dir():
+            self.require_bucket(bucket)
         if not _is_safe(bucket, key):
             raise no_such_key(key)
         path = self.root / bucket / key
@@ -173,15 +454,49 @@ class ObjectStore:
         etag = self._etags.get(state)
         if etag is None:
             etag = f'"{hashlib.file_digest(file, _md5).hexdigest()}"'
+            if len(self._etags) >= MOST_ETAGS:
+                self._etags.clear()
             self._etags[state] = etag
         return etag
 
 
+def _entry(row: SharedFile) -> ObjectEntry:
+    facts = row.facts
+    return ObjectEntry(row.key, row.size, row.modified, facts.etag, facts)
+
+
+def _named_error(key: str) -> S3Error:
+    return S3Error("AccessDenied", NAMED, 403, {"Key": key})
+
+
+def _in_the_way(key: str) -> S3Error:
+    detail = "There is an object whose key is the beginning of this one at a slash, or begins so with this one."
+    return S3Error("InvalidRequest", detail, 400, {"Key": key})
+
+
 def _is_safe(bucket: str, key: str) -> bool:
     """Whether they name something below the directory, in UTF-8."""
-    if not BUCKET.fullmatch(bucket) or "\0" in key or any(each in ("", ".", "..") for each in key.split("/")):
+    return is_bucket_name(bucket) and _is_place(bucket, key)
+
+
+def _is_place(bucket: str, key: str) -> bool:
+    """As `_is_safe`; the bucket may be one of our own."""
+    if "\0" in key or any(each in ("", ".", "..") for each in key.split("/")):
         return False
     return not any("\ud800" <= character <= "\udfff" for character in key)
+
+
+def _above(key: str) -> list[str]:
+    """The keys that are its beginning at a slash."""
+    parts = key.split("/")
+    return ["/".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except (OSError, ValueError):
+        return None
 
 
 def _make_file(folder: Path) -> Path:
@@ -207,11 +522,24 @@ def _copy(model: BinaryIO, copy: BinaryIO) -> tuple[int, str]:
     return copy.tell(), sha1.hexdigest()
 
 
-def _rename(temporary: Path, target: Path) -> None:
-    """Durable: the directory is synchronised too."""
-    make_folders(target.parent)
-    temporary.replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
+def _rename(temporary: Path, target: Path, root: Path) -> None:
+    """Durable: the directories down from `root` are synchronised too."""
+    for attempt in range(ATTEMPTS):
+        make_folders(target.parent)
+        try:
+            temporary.replace(target)
+            break
+        except FileNotFoundError:  # another process removed the folder, which was empty
+            if attempt + 1 == ATTEMPTS:
+                raise
+    for folder in target.parents:
+        _sync(folder)
+        if folder == root:
+            break
+
+
+def _sync(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -1,14 +1,15 @@
 """Model files in PostgreSQL, for managers on several machines: a row of `objects`, and the bytes in `object_pieces`.
 
 The pieces are written first, a few a transaction, and the row last: nobody sees half a file. What is read or written
-at once is `BATCH` pieces, however large the file is. A file of that name that is there already is not written again.
+at once is `BATCH` pieces, however large the file is. A model file that is there already is not written again.
 """
 
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BufferedReader
 from typing import Any, BinaryIO, TypeVar
@@ -16,6 +17,7 @@ from typing import Any, BinaryIO, TypeVar
 import sqlalchemy as sa
 
 from gateway.manager.errors import ManagerError, StoreUnavailable
+from gateway.manager.store.object_facts import NONE, ObjectFacts, load_facts
 from gateway.manager.store.store import Store
 from gateway.manager.store.tables import OBJECT_PIECES, OBJECTS
 from gateway.manager.store.transaction import Transaction
@@ -24,6 +26,9 @@ PIECE = 256 * 1024
 BATCH = 4
 ABANDONED = 600.0
 """Seconds without a new piece after which a file that has no row yet is one of a process that was killed."""
+
+BUCKETS = ".buckets"
+"""The bucket whose keys are the names of those that were made by name."""
 
 T = TypeVar("T")
 Run = Callable[[Callable[[sa.Connection], T]], T]
@@ -43,7 +48,7 @@ _REMOVE_ABANDONED = (
 
 @dataclass(frozen=True, slots=True)
 class SharedFile:
-    """A row of `objects`. `size` in bytes, `sha1` as 40 hex digits, `modified` in Unix seconds."""
+    """A row of `objects`. `size` in bytes, `sha1` as 40 hex digits, `modified` in Unix seconds, `text`: its facts."""
 
     id: int
     bucket: str
@@ -51,10 +56,24 @@ class SharedFile:
     size: int
     sha1: str
     modified: float
+    text: str = ""
+
+    @property
+    def facts(self) -> ObjectFacts:
+        return replace(load_facts(self.text), source=self.id)
+
+
+RowCheck = Callable[[sa.Connection, SharedFile | None], None]
+"""Called with the file of that name as it is, before another one replaces it, in the same transaction."""
 
 
 def write_file(
-    run: Run[Any], file: BufferedReader, bucket: str, name: Callable[[str], str], modified: float
+    run: Run[Any],
+    file: BufferedReader,
+    bucket: str,
+    name: Callable[[str], str],
+    modified: float,
+    facts: ObjectFacts = NONE,
 ) -> tuple[str, int, str]:
     """Writes the file under the key that `name` makes of its SHA-1: (key, size in bytes, SHA-1)."""
     if file.seekable():  # a pipe can be read once alone
@@ -63,18 +82,32 @@ def write_file(
         if found is not None and (found.sha1, found.size) == (sha1, file.tell()):
             return found.key, found.size, sha1
         file.seek(0)
+    row, pieces = _write_pieces(run, file, bucket, name, modified, facts)
+    run(lambda connection: _finish(connection, row, pieces))
+    return row.key, row.size, row.sha1
+
+
+def _write_pieces(
+    run: Run[Any],
+    file: BufferedReader,
+    bucket: str,
+    name: Callable[[str], str],
+    modified: float,
+    facts: ObjectFacts,
+) -> tuple[SharedFile, int]:
+    """The row that the file is to get, and how many pieces it has."""
     number: int = run(lambda connection: connection.exec_driver_sql(_NUMBER).scalar_one())
-    digest, size, pieces = _sha1(), 0, 0
+    digest, md5, size, pieces = _sha1(), hashlib.md5(usedforsecurity=False), 0, 0
     while batch := _read_batch(file):
         for data in batch:
             digest.update(data)
+            md5.update(data)
             size += len(data)
         given = (number, list(range(pieces, pieces + len(batch))), batch)
         run(partial(sa.Connection.exec_driver_sql, statement=_ADD, parameters=given))
         pieces += len(batch)
-    row = SharedFile(number, bucket, name(digest.hexdigest()), size, digest.hexdigest(), modified)
-    run(lambda connection: _finish(connection, row, pieces))
-    return row.key, size, row.sha1
+    text = replace(facts, etag=facts.etag or f'"{md5.hexdigest()}"', source=0).dump()
+    return SharedFile(number, bucket, name(digest.hexdigest()), size, digest.hexdigest(), modified, text), pieces
 
 
 def _read_batch(file: BufferedReader) -> list[bytes]:
@@ -83,28 +116,52 @@ def _read_batch(file: BufferedReader) -> list[bytes]:
     return [piece for piece in pieces if piece]
 
 
-def _finish(connection: sa.Connection, row: SharedFile, pieces: int) -> None:
-    """Others see the file from the commit on. Raises ManagerError where a process that removes what others left took
-    this one for dead."""
+def _finish(connection: sa.Connection, row: SharedFile, pieces: int, check: RowCheck | None = None) -> None:
+    """Others see the file from the commit on. `check` None: one of the same content stays as it is.
+
+    Raises ManagerError where a process that removes what others left took this one for dead.
+    """
     connection.exec_driver_sql(_LOCK)
     of_file = OBJECT_PIECES.c.object == row.id
     if connection.scalar(sa.select(sa.func.count()).where(of_file)) != pieces:
         raise ManagerError(f"{row.key} was not written in time, and is not kept: deploy it again")
     before = find_file(connection, row.bucket, row.key)
-    if before is not None and (before.sha1, before.size) == (row.sha1, row.size):  # written by another one meanwhile
+    if check is not None:
+        check(connection, before)
+    elif before is not None and (before.sha1, before.size) == (row.sha1, row.size):  # written by another one meanwhile
         connection.execute(sa.delete(OBJECT_PIECES).where(of_file))
         return
     if before is not None:
-        connection.execute(sa.delete(OBJECTS).where(OBJECTS.c.id == before.id))
-        connection.execute(sa.delete(OBJECT_PIECES).where(OBJECT_PIECES.c.object == before.id))
-    values = {column.name: getattr(row, column.name) for column in OBJECTS.columns}
+        _delete(connection, [before.id])
+    names = [column.name for column in OBJECTS.columns]
+    values = dict(zip(names, (row.id, row.bucket, row.key, row.size, row.sha1, row.modified, row.text), strict=True))
     connection.execute(sa.insert(OBJECTS).values(values))
+
+
+def _delete(connection: sa.Connection, ids: Sequence[int]) -> None:
+    connection.execute(sa.delete(OBJECTS).where(OBJECTS.c.id.in_(ids)))
+    connection.execute(sa.delete(OBJECT_PIECES).where(OBJECT_PIECES.c.object.in_(ids)))
+
+
+def _make_bucket(connection: sa.Connection, bucket: str, now: float) -> None:
+    connection.exec_driver_sql(_LOCK)
+    if find_file(connection, BUCKETS, bucket) is None:
+        values = {"bucket": BUCKETS, "key": bucket, "size": 0, "sha1": _sha1().hexdigest(), "modified": now}
+        connection.execute(sa.insert(OBJECTS).values(values))
 
 
 def find_file(connection: sa.Connection, bucket: str, key: str) -> SharedFile | None:
     select = sa.select(OBJECTS).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key == key)
     row = connection.execute(select).first()
     return None if row is None else SharedFile(*row)
+
+
+def other_key_in_the_way(connection: sa.Connection, bucket: str, key: str) -> str | None:
+    """A key that is the beginning of `key` at a slash, or begins so with it: in a folder one of them has no place."""
+    parts = key.split("/")
+    above = ["/".join(parts[:count]) for count in range(1, len(parts))]
+    is_one = sa.or_(OBJECTS.c.key.in_(above), OBJECTS.c.key.startswith(f"{key}/", autoescape=True))
+    return connection.scalar(sa.select(OBJECTS.c.key).where(OBJECTS.c.bucket == bucket, is_one).limit(1))
 
 
 class SharedObjects:
@@ -123,16 +180,72 @@ class SharedObjects:
         self._write(_remove_abandoned)
         return write_file(self._write, file, bucket, name, now)
 
+    def replace(
+        self, file: BufferedReader, bucket: str, key: str, modified: float, facts: ObjectFacts, check: RowCheck
+    ) -> SharedFile:
+        """Writes the file under that key, whatever is there."""
+        self._write(_remove_abandoned)
+        row, pieces = _write_pieces(self._write, file, bucket, lambda sha1: key, modified, facts)
+        try:
+            self._write(lambda connection: _finish(connection, row, pieces, check))
+        except BaseException:
+            self._write(lambda connection: _delete(connection, [row.id]))
+            raise
+        return row
+
+    def delete(self, bucket: str, keys: Sequence[str]) -> None:
+        """Those that are not there are as if they were deleted. The bucket stays, also where it has no file then."""
+
+        def work(connection: sa.Connection) -> None:
+            select = sa.select(OBJECTS.c.id).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key.in_(keys))
+            ids = connection.scalars(select).all()
+            _delete(connection, ids)
+            if ids and not bucket.startswith("."):
+                _make_bucket(connection, bucket, time.time())
+
+        self._write(work)
+
     def find(self, bucket: str, key: str) -> SharedFile | None:
         return self._store.read(lambda transaction: find_file(transaction.connection, bucket, key))
 
     def list_files(self) -> Sequence[SharedFile]:
-        """In order of their names."""
-        select = sa.select(OBJECTS).order_by(OBJECTS.c.bucket, OBJECTS.c.key)
+        """All model files, in order of their names."""
+        select = sa.select(OBJECTS).where(OBJECTS.c.bucket.not_like(".%")).order_by(OBJECTS.c.bucket, OBJECTS.c.key)
+        return self._read_files(select)
+
+    def list_bucket(self, bucket: str, prefix: str) -> Sequence[SharedFile]:
+        """The files of a bucket whose keys begin so, in any order."""
+        select = sa.select(OBJECTS).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key.startswith(prefix, autoescape=True))
+        return self._read_files(select)
+
+    def buckets(self) -> dict[str, float]:
+        """Those that have a file, or were made by name -> Unix seconds of what was first."""
+        name = sa.case((OBJECTS.c.bucket == BUCKETS, OBJECTS.c.key), else_=OBJECTS.c.bucket).label("name")
+        is_one = sa.or_(OBJECTS.c.bucket == BUCKETS, OBJECTS.c.bucket.not_like(".%"))
+        select = sa.select(name, sa.func.min(OBJECTS.c.modified)).where(is_one).group_by(name)
+        rows = self._store.read(lambda each: each.connection.execute(select).all())
+        return {row[0]: row[1] for row in rows}
+
+    def has_bucket(self, bucket: str) -> bool:
+        is_made = sa.and_(OBJECTS.c.bucket == BUCKETS, OBJECTS.c.key == bucket)
+        select = sa.select(OBJECTS.c.id).where(sa.or_(OBJECTS.c.bucket == bucket, is_made)).limit(1)
+        return self._store.read(lambda each: each.connection.scalar(select)) is not None
+
+    def make_bucket(self, bucket: str, now: float) -> None:
+        self._write(lambda connection: _make_bucket(connection, bucket, now))
+
+    def _read_files(self, select: sa.Select[Any]) -> Sequence[SharedFile]:
         return [SharedFile(*row) for row in self._store.read(lambda each: each.connection.execute(select).all())]
 
     def copy(self, found: SharedFile, target: BinaryIO) -> None:
         """Writes the file to the disk. Raises OSError where what is in the database is not what was stored."""
+        self.read_into(found, target.write)
+        target.flush()
+        os.fsync(target.fileno())
+        os.utime(target.fileno(), (found.modified, found.modified))
+
+    def read_into(self, found: SharedFile, write: Callable[[bytes], object]) -> None:
+        """Calls `write` with the bytes of the file. Raises OSError where they are not what was stored."""
         digest, data = _sha1(), OBJECT_PIECES.c.data
         select = sa.select(data).where(OBJECT_PIECES.c.object == found.id).order_by(OBJECT_PIECES.c.piece)
         for first in range(0, -(-found.size // PIECE), BATCH):
@@ -141,12 +254,9 @@ class SharedObjects:
             part = select.where(OBJECT_PIECES.c.piece.between(first, first + BATCH - 1))
             for piece in self._store.read(partial(_read, part)):
                 digest.update(piece)
-                target.write(piece)
+                write(piece)
         if digest.hexdigest() != found.sha1:
             raise OSError(f"the model file {found.bucket}/{found.key} in the database is not what was stored")
-        target.flush()
-        os.fsync(target.fileno())
-        os.utime(target.fileno(), (found.modified, found.modified))
 
     def _write(self, work: Callable[[sa.Connection], T]) -> T:
         return self._store.write(lambda transaction: work(transaction.connection))

@@ -103,7 +103,7 @@ FLEET_MODELS = sa.Table(
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("version", sa.Text, primary_key=True),
     sa.Column("devices", sa.BigInteger, nullable=False),
-    **_CLUSTERED,
+    **CLUSTERED,
     **_UPDATED,
 )
 """How many rows of `device_models` that are the newest have that model, by fleet; those without one have no row."""
@@ -247,7 +247,7 @@ SAMPLE_CHUNKS = sa.Table(
 are read as one JSON text, in which SQLite's doubles are not exact."""
 
 DEREGISTERED = sa.Table(
-    "deregistered", METADATA, sa.Column("device", NUMBER, primary_key=True, autoincrement=False), **_CLUSTERED
+    "deregistered", METADATA, sa.Column("device", NUMBER, primary_key=True, autoincrement=False), **CLUSTERED
 )
 """Numbers of devices that are gone, and may have chunks still: the retention deletes these in parts."""
 
@@ -287,10 +287,12 @@ OBJECTS = sa.Table(
     sa.Column("size", sa.BigInteger, nullable=False),
     sa.Column("sha1", sa.Text, nullable=False),
     sa.Column("modified", sa.Double, nullable=False),
+    sa.Column("facts", sa.Text, nullable=False, server_default=""),
     sa.UniqueConstraint("bucket", "key"),
     **NUMBERED,
 )
-"""The model files, in PostgreSQL alone: with SQLite they are in the data directory."""
+"""The model files, in PostgreSQL alone: with SQLite they are in the data directory. `facts`: as `store.object_facts`
+has them. A bucket that begins with a dot has no model files, but parts of uploads, or the names of buckets."""
 
 OBJECT_PIECES = sa.Table(
     "object_pieces",

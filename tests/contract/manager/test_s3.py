@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.awsrequest import AWSRequest
 from botocore.exceptions import ClientError
 
 from tests.support.manager_process import Manager
@@ -83,7 +85,42 @@ def test_errors(served: Manager, where: dict[str, str]) -> None:
     assert error_of(s3.get_object, Bucket="none", Key="kws") == ("NoSuchBucket", 404)
     assert error_of(s3.head_object, Bucket="models", Key="kws/none") == ("404", 404)
     assert error_of(s3.get_object, Bucket="models", Key="../../manager.sqlite3") == ("NoSuchKey", 404)
-    assert error_of(s3.put_object, Bucket="models", Key="x", Body=b"x") == ("MethodNotAllowed", 405)
+
+
+def test_a_condition_is_answered_as_s3_does(served: Manager, where: dict[str, str]) -> None:
+    s3 = served.client("s3")
+    modified = s3.head_object(**where)["LastModified"]
+    before, etag = modified - timedelta(days=1), s3.head_object(**where)["ETag"]
+    assert error_of(s3.get_object, **where, IfModifiedSince=modified) == ("304", 304)
+    assert error_of(s3.get_object, **where, IfUnmodifiedSince=before) == ("PreconditionFailed", 412)
+    assert error_of(s3.head_object, **where, IfUnmodifiedSince=before) == ("412", 412)
+    s3.get_object(**where, IfModifiedSince=before)["Body"].close()
+    s3.get_object(**where, IfMatch=etag, IfUnmodifiedSince=before)["Body"].close()
+    assert error_of(s3.get_object, **where, IfNoneMatch=etag, IfModifiedSince=before) == ("304", 304)
+
+
+def test_a_range_of_another_version_gives_the_whole_file(served: Manager, where: dict[str, str]) -> None:
+    s3 = served.client("s3")
+    conditions = [s3.head_object(**where)["ETag"], '"another"']
+
+    def add(request: AWSRequest, **rest: object) -> None:
+        request.headers["If-Range"] = conditions[0]
+
+    s3.meta.events.register("before-sign.s3.GetObject", add)
+    assert s3.get_object(**where, Range="bytes=0-9")["Body"].read() == CONTENT[:10]
+    del conditions[0]
+    assert s3.get_object(**where, Range="bytes=0-9")["Body"].read() == CONTENT
+
+
+def test_what_is_not_implemented_says_so(served: Manager, where: dict[str, str]) -> None:
+    s3 = served.client("s3")
+    for call in (s3.get_object_acl, s3.get_object_torrent, s3.get_object_legal_hold):
+        assert error_of(call, **where) == ("NotImplemented", 501)
+    assert error_of(s3.get_bucket_versioning, Bucket="models") == ("NotImplemented", 501)
+    assert error_of(s3.get_object, **where, VersionId="3") == ("NoSuchVersion", 404)
+    assert s3.get_object(**where, VersionId="null")["Body"].read() == CONTENT
+    assert error_of(s3.get_object, **where, PartNumber=2) == ("InvalidPartNumber", 416)
+    assert s3.get_object(**where, PartNumber=1)["Body"].read() == CONTENT
 
 
 def test_keys_that_must_be_encoded(served: Manager) -> None:

@@ -17,7 +17,8 @@ import sqlalchemy as sa
 
 from gateway.manager.errors import ManagerError, S3Error, StoreUnavailable
 from gateway.manager.http.model_files import ModelFiles
-from gateway.manager.store import ObjectStore, Place, Store, StoredFile
+from gateway.manager.store import ObjectFacts, ObjectStore, Place, Store, StoredFile
+from gateway.manager.store.moving import restore_backup, write_backup
 from gateway.manager.store.shared_objects import ABANDONED, BATCH, PIECE, find_file, write_file
 from gateway.manager.store.tables import OBJECT_PIECES, OBJECTS
 from tests.support.arrivals import DEADLINE_S
@@ -250,7 +251,7 @@ def test_what_a_killed_process_left_in_the_folder_is_removed(
     incoming = objects.root / ".incoming"
     incoming.mkdir(parents=True)
     (incoming / "tmp-of-the-dead").write_bytes(b"half")
-    with objects._incoming() as living:
+    with objects.incoming() as living:
         assert objects.fetch("models", key_of(stored))
         assert list(incoming.iterdir()) == [living]
     assert list(incoming.iterdir()) == []
@@ -265,6 +266,55 @@ def test_a_large_file_needs_no_more_memory(tmp_path: Path, postgres_url: str) ->
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < GROWTH_KIB
+
+
+# -- objects that are put by S3 --
+
+
+def put_object(objects: ObjectStore, key: str, data: bytes, facts: ObjectFacts) -> None:
+    with objects.incoming() as path:
+        path.write_bytes(data)
+        objects.put(path, "models", key, facts, lambda before: None)
+
+
+def test_copies_follow_what_is_in_the_database(tmp_path: Path, store: Store, objects: ObjectStore) -> None:
+    """Also where a key takes the place of a folder of others, or the other way."""
+    there = ObjectStore(tmp_path / "there", store)
+    there.make_bucket("models")
+    for key, others in (("a", []), ("a/b", ["a"]), ("a", ["a/b"])):
+        for other in others:
+            there.delete("models", other, lambda before: None)
+        for data in (b"one", b"two"):
+            put_object(there, key, data, ObjectFacts(f'"{data.decode()}-2"', {"content-type": "a/b"}))
+            assert objects.fetch("models", key)
+            with closing(objects.open("models", key)) as opened:
+                assert (opened.read(0, 3), opened.etag) == (data, f'"{data.decode()}-2"')
+    there.delete("models", "a", lambda before: None)
+    assert not objects.fetch("models", "a")
+    with pytest.raises(S3Error):
+        objects.open("models", "a")
+    assert rows(store)[1] == 0
+
+
+def test_a_put_that_is_refused_leaves_no_pieces(store: Store, objects: ObjectStore) -> None:
+    objects.make_bucket("models")
+    put_object(objects, "a", b"one", ObjectFacts('"1"'))
+    before = rows(store)
+    with pytest.raises(S3Error):
+        put_object(objects, "a/b", b"two", ObjectFacts('"2"'))
+    assert rows(store) == before
+
+
+def test_a_backup_has_the_facts(tmp_path: Path, store: Store, objects: ObjectStore, postgres_url: str) -> None:
+    objects.make_bucket("models")
+    facts = ObjectFacts('"1-1"', {"content-type": "a/b"}, (3,))
+    put_object(objects, "a", b"one", facts)
+    with objects.incoming() as path:
+        objects.put_unchecked(path, ".uploads", "0/00001", ObjectFacts('"2"'), lambda before: None)
+    assert write_backup(Place(tmp_path / "here", postgres_url), tmp_path / "backup").models == 1
+    restore_backup(tmp_path / "backup", Place(tmp_path / "restored"))
+    with closing(ObjectStore(tmp_path / "restored").open("models", "a")) as opened:
+        assert (opened.read(0, 3), opened.etag, opened.facts) == (b"one", '"1-1"', facts)
 
 
 # -- requests --

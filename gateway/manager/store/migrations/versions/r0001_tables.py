@@ -279,6 +279,7 @@ def _objects() -> None:
         _column("size", sa.BigInteger),
         _column("sha1", sa.Text),
         _column("modified", sa.Double),
+        _column("facts", sa.Text, server_default=""),
         _key("objects", "id"),
         _unique("objects", "bucket", "key"),
         **_NUMBERED,

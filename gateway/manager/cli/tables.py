@@ -114,8 +114,9 @@ def _definition(each: ModelDefinition) -> Row:
 
 def rollouts_table(reports: "Iterable[RolloutReport]") -> Listing:
     """A row for each deployment: how far it has come."""
-    counts = ("devices", "succeeded", "failed", "pending", "waiting", "superseded", "withdrawn")
-    headings = ("Fleet", "Deployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
+    counts = ("devices", "succeeded", "failed", "pending", "not_reached", "waiting", "superseded", "withdrawn")
+    names = (each.capitalize().replace("_", " ") for each in counts)
+    headings = ("Fleet", "Deployment", "Created", "State", "Stage", *names)
     return Listing(headings, (_rollout(report, counts) for report in reports))
 
 

@@ -9,7 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from paho.mqtt.enums import MQTTProtocolVersion
 
+from gateway.demo.brokers.address import free_ports
 from gateway.demo.brokers.discovery import Broker
 from gateway.manager.rollouts import actions
 from gateway.manager.store import ObjectStore, Place, Store, Transaction, open_store
@@ -19,6 +21,7 @@ from tests.support.edge_manager import Reply, Request
 from tests.support.manager_process import Manager
 from tests.support.payloads import TAG
 from tests.support.plain_device import PlainDevice, Received, digest
+from tests.support.site import HOST, SiteBroker, devices
 
 FLEET = fleet_of_a_module("ended")
 DEPLOYMENT = {"DeploymentName": "old", "FailureHandlingPolicy": "DO_NOTHING", "Definitions": []}
@@ -173,3 +176,34 @@ def test_a_new_registration_replaces_the_plan(testbed: Testbed, tmp_path: Path) 
     for name, board in boards.items():
         board.disconnect()
         assert testbed.device(name).plan() == Received("plan", NOTHING, retained=True)
+
+
+def test_devices_remove_deletes_what_the_broker_keeps(site: SiteBroker) -> None:
+    site.add("fleet-r", "a", "b", "--broker", f"mqtts://localhost:{site.ports['password']}")
+    gateway = site.login_of("gateway", "gateway")
+    with gateway.connected("another-gateway", MQTTProtocolVersion.MQTTv5) as service:
+        for name in ("a", "b"):
+            login = site.login("password", f"fleet-r/{name}")
+            with login.connected(f"fleet-r/{name}", MQTTProtocolVersion.MQTTv311) as board:
+                board.publish(f"edge/fleet-r/{name}/hello", b"hello", retain=True)
+                board.publish(f"edge/fleet-r/{name}/live", b"live", retain=True)
+            service.publish(f"edge/fleet-r/{name}/plan", b"old", retain=True)
+        broker = f"mqtts://localhost:{site.ports['gateway']}"
+        done = devices(site.site, "remove", "fleet-r", "a", "--mqtt-url", broker)
+        assert (done.exit_code, "deleted what the broker kept" in done.stdout) == (0, True), done.output
+        site.add("fleet-r", "a", "--broker", f"mqtts://localhost:{site.ports['password']}")
+        with site.login("password", "fleet-r/a").connected("fleet-r/a", MQTTProtocolVersion.MQTTv311) as board:
+            board.subscribe("edge/fleet-r/a/plan")
+            service.publish("edge/fleet-r/a/plan", b"new")
+            assert board.next() == ("edge/fleet-r/a/plan", b"new")
+            service.subscribe("edge/fleet-r/+/hello", "edge/fleet-r/+/live")
+            board.publish("edge/fleet-r/a/hello", b"sentinel")
+            kept = [service.next() for _ in range(3)]
+    assert sorted(kept) == [
+        ("edge/fleet-r/a/hello", b"sentinel"),
+        ("edge/fleet-r/b/hello", b"hello"),
+        ("edge/fleet-r/b/live", b"live"),
+    ]
+    refused = devices(site.site, "remove", "fleet-r", "a", "--mqtt-url", f"mqtt://127.0.0.1:{free_ports(1, HOST)[0]}")
+    assert refused.exit_code == 2
+    assert "is not deleted" in refused.stderr

@@ -22,13 +22,9 @@ def expected_until() -> sa.ColumnElement[int]:
     seen, newest, seconds = DEVICE_STATES.c.announced_at, DEVICE_STATES.c.newest, DEVICE_STATES.c.seconds
     registered = sa.cast(DEVICES.c.registered * 1_000_000, sa.BigInteger)
     holds = DEVICE_STATES.c.accepted <= DEVICE_STATES.c.heartbeats  # no heartbeat came later
-    heard = sa.case(
-        (
-            (holds & (DEVICE_STATES.c.announced == State.ASLEEP)) | newest.is_(None) | (seen > newest),
-            sa.func.coalesce(seen, newest, registered),
-        ),
-        else_=newest,
-    )
+    asleep = holds & (DEVICE_STATES.c.announced == State.ASLEEP)
+    first = sa.func.coalesce(seen, newest, registered)
+    heard = sa.case((asleep | newest.is_(None) | (seen > newest), first), else_=newest)
     share = sa.cast(seconds * TOLERANCE, sa.BigInteger)
     least = to_us(LEAST_TOLERANCE)
     late = sa.case((share > least, share), else_=least)

@@ -145,7 +145,7 @@ def _device(report: "DeviceReport") -> Row:
         _lines(_state(report)),
         _lines(map(_metric, report["metrics"])),
         _lines(map(_model, report["models"])),
-        _lines(map(_in_force, report["deployments"])),
+        _lines(_in_force(each, report["not_reached"]) for each in report["deployments"]),
         _lines(
             f"{each['deployment']}: {_result(each['result'])}, reported {_times(each)}" for each in report["results"]
         ),
@@ -209,9 +209,10 @@ def _model(model: "ModelTimesReport") -> str:
     return f"{model['name']} {model['version']} {shown}".rstrip()
 
 
-def _in_force(deployment: dict[str, Any]) -> str:
+def _in_force(deployment: dict[str, Any], not_reached: list[str]) -> str:
     handles = ", ".join(f"{each['State'].lower()} {each['ModelHandle']}" for each in deployment["Definitions"])
-    return f"{deployment['DeploymentName']}: {handles}"
+    note = " (not reached: silent)" if deployment["DeploymentName"] in not_reached else ""
+    return f"{deployment['DeploymentName']}: {handles}{note}"
 
 
 def _result(result: dict[str, Any]) -> str:

@@ -45,7 +45,10 @@ class LivenessReport(TypedDict):
 
 
 class DeviceReport(TypedDict):
-    """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first."""
+    """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first.
+
+    `not_reached`: the deployments for which it counts as not reached.
+    """
 
     fleet: str
     device: str
@@ -57,6 +60,7 @@ class DeviceReport(TypedDict):
     metrics: list[MetricReport]
     models: list[ModelTimesReport]
     deployments: list[dict[str, object]]
+    not_reached: list[str]
     results: list[ResultReport]
 
 

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from gateway.manager.api import to_us
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RolloutDeviceState, RolloutState
-from gateway.manager.rollouts.records import NewRollout, Rollout, rollout_from, rules_to_json
+from gateway.manager.rollouts.records import NewRollout, Rollout, rollout_from, rules_from_json, rules_to_json
 from gateway.manager.store import Transaction, bulk
 from gateway.manager.store.silence import expected_until
 from gateway.manager.store.tables import DEVICE_STATES, DEVICES, FLEETS, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
@@ -271,6 +271,24 @@ class RolloutRepository:
         is_silent = expected_until() <= to_us(now - after)
         select = sa.select(sa.func.count()).select_from(joined).where(is_pending, is_silent)
         return int(self.connection.scalar(select) or 0)
+
+    def not_reached(self, device_ids: Collection[int], now: float) -> dict[int, list[str]]:
+        """Device -> the deployments for which it counts as not reached, in the order of their rollouts."""
+        select = (
+            sa.select(ROLLOUT_DEVICES.c.device, ROLLOUTS.c.name, ROLLOUTS.c.rules, ROLLOUTS.c.watched, expected_until())
+            .join_from(ROLLOUT_DEVICES, ROLLOUTS)
+            .join(DEVICES, DEVICES.c.id == ROLLOUT_DEVICES.c.device)
+            .join(DEVICE_STATES, DEVICE_STATES.c.device == ROLLOUT_DEVICES.c.device)
+            .where(bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids))
+            .where(ROLLOUT_DEVICES.c.state.in_(PENDING), ROLLOUTS.c.rules.contains("silent_after"))
+            .order_by(ROLLOUTS.c.id)
+        )
+        found: dict[int, list[str]] = {device: [] for device in device_ids}
+        for device, name, rules, watched, until in self.connection.execute(select):
+            after = rules_from_json(rules).silent_after
+            if after is not None and now - watched >= after and until <= to_us(now - after):
+                found[device].append(name)
+        return found
 
     def move(self, moves: Moves) -> None:
         """Sets the states of devices that are locked, and changes the counts: the last change of a transaction."""

@@ -161,9 +161,15 @@ def stage_after(fleet, *times):
     return report["stage"], report.get("not_reached", 0)
 
 
+def shown_as_not_reached(fleet, now):
+    return [each["device"] for each in device_reports(fleet.store, now) if each["not_reached"] == ["one"]]
+
+
 def test_a_silent_device_is_not_waited_for_longer_than_it_may_be_silent(quiet):
     assert stage_after(quiet, 1900.0, 3699.0) == (1, 0)
     assert stage_after(quiet, 3705.0) == (2, 1)
+    assert shown_as_not_reached(quiet, 3699.0) == []
+    assert quiet.devices[1] in shown_as_not_reached(quiet, 3705.0)
 
 
 def test_it_gets_the_rollout_when_it_comes_back_and_its_result_counts(quiet):

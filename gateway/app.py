@@ -268,6 +268,7 @@ def _core_policy(settings: Settings) -> Policy:
     return Policy(
         ask_registration=settings.ask_registration,
         registered_values=frozenset(value.casefold() for value in settings.registered_values),
+        fleets=frozenset(settings.fleets),
         plan_ttl=settings.plan_ttl,
         hello_wait=settings.hello_wait,
         merge_heartbeats=settings.merge_heartbeats,

@@ -5,6 +5,7 @@ responses. It must never retry a call or keep the state of a device.
 """
 
 import asyncio
+import json
 import ssl
 import time
 from functools import partial
@@ -20,7 +21,7 @@ from gateway.cloud.http_client import ConnectionPool, HttpOrigin, HttpResponse
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.cloud.sigv4 import AwsCredentials, Signer
 from gateway.errors import CloudError, OperatorError
-from gateway.protocol import Call, SendHeartbeat
+from gateway.protocol import Call, GetDeviceRegistration, SendHeartbeat
 
 REFRESH_INTERVAL = 30.0
 """Seconds between two reads of the credentials; boto3 renews them ten minutes before they expire."""
@@ -107,6 +108,8 @@ class DirectTransport:
         try:
             parsed = self._parser.parse(raw, shape)
             if response.status < 300:
+                if isinstance(call, GetDeviceRegistration):  # the parser drops what the API has not
+                    parsed |= {"RegistrationTime": json.loads(response.body).get("RegistrationTime")}
                 return serializer.parse_response(call, parsed)
             return error_mapping.from_response(parsed)
         except Exception as error:

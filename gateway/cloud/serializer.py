@@ -89,7 +89,10 @@ def parse_response(call: protocol.Call, response: Mapping[str, Any]) -> ApiRespo
 
 
 def parse_registration(response: Mapping[str, Any]) -> protocol.Registration:
-    """GetDeviceRegistration's response. CacheTTL is seconds in a string."""
+    """GetDeviceRegistration's response. CacheTTL is seconds in a string.
+
+    RegistrationTime is not the API's: this project's Edge Manager adds it, and boto3 drops it.
+    """
     try:
         ttl = float(response.get("CacheTTL") or DEFAULT_TTL)
     except (ValueError, TypeError):
@@ -97,7 +100,10 @@ def parse_registration(response: Mapping[str, Any]) -> protocol.Registration:
     status = response.get("DeviceRegistration")
     if status is None:
         raise OperatorError("NotTheApi", "an answer without DeviceRegistration: is the endpoint right?")
-    return protocol.Registration(str(status), max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL)
+    since = response.get("RegistrationTime")
+    known = isinstance(since, int | float) and not isinstance(since, bool) and isfinite(since)
+    ttl = max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL
+    return protocol.Registration(str(status), ttl, float(since) if known else None)  # type: ignore[arg-type]
 
 
 def parse_deployments(response: Mapping[str, Any]) -> tuple[protocol.Deployment, ...]:

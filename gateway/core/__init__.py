@@ -4,12 +4,14 @@ from gateway.core.effects import (
     Acknowledge,
     CallService,
     DeadLetter,
+    DeleteRetained,
     Effect,
     FetchRetainedHello,
     PublishAck,
     PublishPlan,
     ReportClock,
     SaveHellos,
+    SaveRegistration,
     SendBlocks,
 )
 from gateway.core.engine import Engine, Policy

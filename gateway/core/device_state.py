@@ -50,13 +50,14 @@ class PendingRead:
 
 @dataclass(slots=True)
 class InFlight:
-    """The call in flight, and what waits for its outcome."""
+    """The call in flight, and what waits for its outcome. `replaces_plan`: it is for DeviceState.replace_plan."""
 
     call: Call
     heartbeats: list[QueuedHeartbeat] = field(default_factory=list)
     gets: list[QueuedGet] = field(default_factory=list)
     plan_check: PendingPlanCheck | None = None
     read: PendingRead | None = None
+    replaces_plan: bool = False
 
     @property
     def items(self) -> list[QueuedMessage]:
@@ -111,6 +112,10 @@ class DeviceState:
     next call retries one of so many heartbeats. `backing_off`: no call before `Engine.retry_due`. `queued_for_slot`:
     CallScheduler has it in its queue. `hello_suback`: when the SUBACK for the hello that it awaits came, on the
     monotonic clock; NOT_YET before, None where no hello is awaited.
+
+    `registered_at`: when the service last said that it is registered, on the monotonic clock. `since`: as Registration.
+    `replace_plan`: the broker has the plan of an earlier device of that name. `ended`: the broker has nothing of it,
+    since it is not registered, and nothing came of it since.
     """
 
     device: Device
@@ -119,6 +124,10 @@ class DeviceState:
     hello_absent: bool = False
     registered_until: float = NEVER
     unregistered_until: float = NEVER
+    registered_at: float = NEVER
+    since: float | None = None
+    replace_plan: bool = False
+    ended: bool = False
     plan: PlanState | None = None
     waiting: deque[QueuedMessage] | None = None
     in_flight: InFlight | None = None

@@ -67,13 +67,13 @@ class DeadLetter:
 class PublishPlan:
     """Publish a plan, retained. `Engine.plan_published` or `Engine.plan_refused` follows, and answers `gets`.
 
-    `delivery` asked for it.
+    `delivery` asked for it; None: no message did.
     """
 
     device: Device
     digest: int
     payload: bytes
-    delivery: DeliveryToken
+    delivery: DeliveryToken | None
     gets: Sequence[QueuedRequest] = ()
 
 
@@ -103,6 +103,22 @@ class SaveHellos:
 
 
 @dataclass(frozen=True, slots=True)
+class DeleteRetained:
+    """Delete what the broker keeps for a device that is not registered: its hello, its plan and what it said last on
+    `live`."""
+
+    device: Device
+
+
+@dataclass(frozen=True, slots=True)
+class SaveRegistration:
+    """Save for the next run of the gateway since when the device is registered, in Unix seconds; None: it is not."""
+
+    device: Device
+    since: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportClock:
     """Tell the operator that the wall clock was set by `step` seconds, or has become `wrong`, or right (neither).
 
@@ -128,6 +144,8 @@ Effect: TypeAlias = (
     | SendBlocks
     | FetchRetainedHello
     | SaveHellos
+    | DeleteRetained
+    | SaveRegistration
     | ReportClock
     | Acknowledge
 )

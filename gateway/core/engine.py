@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 from gateway.core import admission, file_reads
 from gateway.core.clock import MAX_DRIFT, WallClock
 from gateway.core.device_state import (
+    NEVER,
     DeviceState,
     InFlight,
     PendingPlanCheck,
@@ -23,7 +24,7 @@ from gateway.core.device_state import (
 from gateway.core.effects import Acknowledge, CallService, DeliveryToken, Effects, PublishPlan, ReportClock, SaveHellos
 from gateway.core.hellos import HelloTracker
 from gateway.core.merging import KEPT_DECODED, QueuedHeartbeat, drop_long, merge
-from gateway.core.plans import on_plan, on_plan_published, on_plan_refused, on_plan_unavailable
+from gateway.core.plans import on_plan, on_plan_published, on_plan_refused, on_plan_unavailable, replace_plan
 from gateway.core.registration import RegistrationCheck
 from gateway.core.scheduler import CallScheduler
 from gateway.errors import Code, FileError, LimitError, MessageError
@@ -36,6 +37,7 @@ from gateway.protocol import (
     Device,
     DeviceMessage,
     GetDeployments,
+    GetDeviceRegistration,
     Heartbeat,
     Hello,
     HelloRecord,
@@ -49,6 +51,8 @@ from gateway.protocol import (
     decode_heartbeat,
 )
 
+MOST_EXAMINED = 1000
+"""Devices that one `check_registrations` looks at: a fraction of a millisecond of the loop."""
 NO_LIMIT = 1 << 28
 """Bytes: more than a packet of MQTT can have."""
 
@@ -58,10 +62,11 @@ Answer: TypeAlias = Registration | Plan | None
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The settings that decide something here; times in seconds."""
+    """The settings that decide something here; times in seconds. `fleets`: those of this gateway; empty: all."""
 
     ask_registration: bool = True
     registered_values: frozenset[str] = frozenset({"registered", "true"})
+    fleets: frozenset[str] = frozenset()
     plan_ttl: float = 30.0
     hello_wait: float = 5.0
     merge_heartbeats: int = 100
@@ -91,6 +96,7 @@ class Engine:
         self._stopped = False
         self._clock = WallClock()
         self._held: list[HeldMessage] = []
+        self._unchecked: list[DeviceState] = []  # of the round of `check_registrations`
 
     def __repr__(self) -> str:
         busy = sum(1 for state in self._states.values() if state.in_flight or state.waiting)
@@ -108,6 +114,10 @@ class Engine:
     def restore_hellos(self, device: Device, hellos: Iterable[HelloRecord]) -> None:
         """What an earlier run of the gateway saved, newest last. Before any message."""
         self._hellos.restore(self._state(device), hellos)
+
+    def restore_registration(self, device: Device, since: float) -> None:
+        """What an earlier run of the gateway saved. Before any message."""
+        self._state(device).since = since
 
     @property
     def clock_is_wrong(self) -> bool:
@@ -153,6 +163,7 @@ class Engine:
         self, device: Device, message: DeviceMessage, delivery: DeliveryToken, effects: Effects, arrived: float
     ) -> None:
         state = self._states.get(device) or self._state(device)
+        state.ended = False
         if isinstance(message, Hello):
             self._receive_hello(effects, state, message, delivery)
         elif isinstance(message, Read):
@@ -273,6 +284,27 @@ class Engine:
             self._start_next_call(effects, state)
         return effects
 
+    def check_registrations(self, now: Instant, most: int) -> Effects:
+        """Ask the service for at most so many devices that send nothing, whose registration is not known any more.
+
+        One that was deregistered, or is another one of that name, is found so before its successor connects.
+        """
+        effects = self._effects_at(now)
+        if self._stopped or not self._registration.enabled:
+            return effects
+        if not self._unchecked:
+            fleets = self._policy.fleets
+            self._unchecked = [each for each in self._states.values() if not fleets or each.device.fleet in fleets]
+        asked = 0
+        for _ in range(min(MOST_EXAMINED, len(self._unchecked))):
+            if asked == most or self._scheduler.queue or self._scheduler.in_flight >= self._scheduler.limit:
+                break
+            state = self._unchecked.pop()
+            if self._registration.is_due(state, now.mono):
+                self._call(effects, state, InFlight(GetDeviceRegistration(state.device)))
+                asked += 1
+        return effects
+
     # The next call
 
     def _start_next_call(
@@ -329,6 +361,13 @@ class Engine:
         if known.must_ask(check.have, effects.now.mono, self._policy.plan_ttl):
             self._call(effects, state, InFlight(GetDeployments(state.device, retryable=False), plan_check=check))
 
+    def _replace_plan(self, effects: Effects, state: DeviceState) -> None:
+        """As soon as the limits are known. Where the call fails, after the next answer to GetDeviceRegistration."""
+        if state.limits_known:
+            self._call(effects, state, InFlight(GetDeployments(state.device, retryable=False), replaces_plan=True))
+        else:
+            self._hellos.request(effects, state)
+
     def _call(self, effects: Effects, state: DeviceState, flight: InFlight) -> None:
         state.in_flight = flight
         self._scheduler.in_flight += 1
@@ -377,11 +416,15 @@ class Engine:
     def _accepted(self, effects: Effects, state: DeviceState, flight: InFlight, answer: Answer) -> None:
         if isinstance(answer, Plan):
             known = on_plan(effects, state, answer, flight.gets, flight.plan_check, self._room)
+            if state.replace_plan:
+                replace_plan(effects, state, answer, self._room)
             if flight.read is not None:
                 known.asked_for_read = effects.now.mono
                 file_reads.serve(effects, state, flight.read)
         elif isinstance(answer, Registration) and self._registration.on_answer(effects, state, answer):
             self._start_next_call(effects, state, registered=True, has_slot=True)
+            if state.replace_plan and state.in_flight is None:
+                self._replace_plan(effects, state)
         state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
         max_payload = state.newest.hello.max_payload if state.newest else None
         for item in flight.heartbeats:
@@ -392,7 +435,7 @@ class Engine:
         self._start_next_call(effects, state)
 
     def _failed(self, effects: Effects, state: DeviceState, flight: InFlight, outcome: CallFailure) -> None:
-        if flight.plan_check is not None or flight.read is not None:
+        if flight.plan_check is not None or flight.read is not None or flight.replaces_plan:
             on_plan_unavailable(state, effects.now.mono)
         elif isinstance(outcome, Cancelled):
             self._requeue(effects, state, flight.items)
@@ -403,6 +446,9 @@ class Engine:
             self._requeue(effects, state, flight.items)
         elif isinstance(outcome, Rejected) and len(flight.heartbeats) > 1:
             state.split_remaining = len(flight.heartbeats)
+            self._requeue(effects, state, flight.items)
+        elif isinstance(outcome, Rejected) and self._registration.may_have_ended(state, effects.now.mono):
+            state.registered_until = NEVER  # asked now: the device may have been deregistered
             self._requeue(effects, state, flight.items)
         else:
             state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gateway.core.device_state import DeviceState, PendingPlanCheck, PlanState, QueuedGet
-from gateway.core.effects import DeliveryToken, Effects, PublishAck, PublishPlan, QueuedRequest
+from gateway.core.effects import (
+    DeleteRetained,
+    DeliveryToken,
+    Effects,
+    PublishAck,
+    PublishPlan,
+    QueuedRequest,
+    SaveRegistration,
+)
 from gateway.errors import Code
 from gateway.protocol import Ack, Channel, Plan
 
@@ -43,6 +51,23 @@ def on_plan(
     return known
 
 
+def replace_plan(effects: Effects, state: DeviceState, plan: Plan, room: int) -> None:
+    """Publish the service's plan, whatever the device has: the broker has that of an earlier device of its name.
+
+    Where it cannot be published, that one is deleted all the same.
+    """
+    known = state.plan or PlanState()
+    payload = state.plan_payload(plan)
+    answer = _Answer(state, known, plan, payload, _obstacle(state, known, plan, payload, room, effects.now.mono))
+    if not known.just_published(plan.digest, effects.now.mono):
+        if answer.obstacle is None:
+            _publish(effects, answer, None)
+        else:
+            effects.append(DeleteRetained(state.device))
+    state.replace_plan = False
+    effects.append(SaveRegistration(state.device, state.since))
+
+
 def on_plan_unavailable(state: DeviceState, now: float) -> None:
     """A `have` could not be compared: the service is not asked again for plan_ttl seconds."""
     known = state.plan = state.plan or PlanState()
@@ -63,7 +88,7 @@ def on_plan_refused(effects: Effects, state: DeviceState, refused: PublishPlan, 
     is_new = known.note_too_large(refused.digest)
     if refused.gets:
         _end_gets(effects, state, refused.digest, refused.gets, detail)
-    elif is_new:
+    elif is_new and refused.delivery is not None:
         _report(effects, state, refused.delivery, detail)
 
 
@@ -113,7 +138,7 @@ def _answer_check(effects: Effects, answer: _Answer, check: PendingPlanCheck) ->
         _report(effects, state, check.delivery, obstacle)
 
 
-def _publish(effects: Effects, answer: _Answer, delivery: DeliveryToken, gets: Sequence[QueuedGet] = ()) -> None:
+def _publish(effects: Effects, answer: _Answer, delivery: DeliveryToken | None, gets: Sequence[QueuedGet] = ()) -> None:
     state, known, plan, payload, _ = answer
     known.published, known.published_at = plan.digest, effects.now.mono
     known.too_large = tuple(digest for digest in known.too_large if digest != plan.digest)

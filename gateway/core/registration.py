@@ -1,13 +1,15 @@
 """Registration: asked of the service before a device's first call, and known for as long as the answer says."""
 
-from gateway.core.device_state import DeviceState, InFlight
-from gateway.core.effects import Effects
+from gateway.core.device_state import NEVER, DeviceState, InFlight
+from gateway.core.effects import DeleteRetained, Effects, SaveRegistration
 from gateway.core.hellos import HelloTracker
 from gateway.errors import Code
 from gateway.protocol import GetDeviceRegistration, Registration
 
 MAX_UNREGISTERED_TTL = 60.0
 """Seconds for which "not registered" is kept at most, whatever CacheTTL says."""
+DOUBTED_AFTER = 10.0
+"""Seconds after "registered" from which a rejected call may mean that the device was deregistered meanwhile."""
 
 
 class RegistrationCheck:
@@ -28,11 +30,41 @@ class RegistrationCheck:
     def on_answer(self, effects: Effects, state: DeviceState, answer: Registration) -> bool:
         """Whether the device is registered; else what waits is rejected."""
         if answer.status.casefold() in self._registered_values:
-            state.registered_until = effects.now.mono + answer.ttl
+            state.registered_at, state.registered_until = effects.now.mono, effects.now.mono + answer.ttl
+            state.ended = False
+            if answer.since not in (None, state.since):
+                self._on_new_registration(effects, state, answer.since)
             return True
+        state.registered_until = NEVER
         state.unregistered_until = effects.now.mono + min(answer.ttl, MAX_UNREGISTERED_TTL)
+        # Each time, since the device may have published again; before what waits for it is acknowledged.
+        effects.append(DeleteRetained(state.device))
+        state.plan, state.plan_check, state.replace_plan, state.ended = None, None, False, True
+        if state.since is not None:
+            state.since = None
+            effects.append(SaveRegistration(state.device, None))
         self._reject_waiting(effects, state)
         return False
+
+    def _on_new_registration(self, effects: Effects, state: DeviceState, since: float | None) -> None:
+        """It is saved at once where it is the first one that is known; else once the earlier device's plan is gone."""
+        if state.since is None:
+            effects.append(SaveRegistration(state.device, since))
+        else:
+            state.plan, state.replace_plan = None, True
+        state.since = since
+
+    def may_have_ended(self, state: DeviceState, now: float) -> bool:
+        """A call was rejected: whether that may be since the device was deregistered after the last answer."""
+        return self.enabled and now - state.registered_at >= DOUBTED_AFTER
+
+    def is_due(self, state: DeviceState, now: float) -> bool:
+        """Whether the service is to be asked although the device sends nothing: its answer has expired.
+
+        A device that has something to send asks by itself.
+        """
+        idle = not (state.waiting or state.in_flight or state.backing_off or state.ended)
+        return idle and now >= max(state.registered_until, state.unregistered_until)
 
     def _reject_waiting(self, effects: Effects, state: DeviceState) -> None:
         self._hellos.end_wait(state)

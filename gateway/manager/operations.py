@@ -48,7 +48,7 @@ class EdgeApi:
 
     def __init__(self, store: Store, registered_ttl: int = 300, unregistered_ttl: int = 60) -> None:
         self.store = store
-        self._registered = _json({"DeviceRegistration": "REGISTERED", "CacheTTL": str(registered_ttl)})
+        self._registered = {"DeviceRegistration": "REGISTERED", "CacheTTL": str(registered_ttl)}
         self._not_registered = _json({"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": str(unregistered_ttl)})
         self._runner = RolloutRunner(store)
         self._kept: dict[int, tuple[int, bytes]] = {}
@@ -149,7 +149,10 @@ class EdgeApi:
 
     def _output(self, question: Question, plan: DevicePlan | None) -> Output | Exception | Later:
         if not question.deployments:
-            return self._not_registered if plan is None else self._registered
+            if plan is None:
+                return self._not_registered
+            # RegistrationTime is not the API's: by it a gateway tells two devices of one name apart.
+            return _json(self._registered | {"RegistrationTime": plan.registered})
         if plan is None:
             return _not_registered(question.fleet, question.device)
         return self._kept[plan.device][1] if plan.fetched == plan.number else Later.LATER

@@ -99,7 +99,7 @@ class Metrics(Collector):
         self.call_seconds: Labeled[str, Histogram] = Labeled(Histogram)
         self.acknowledged, self.rate_limited, self.dead_letters_kept = Counter(), Counter(), Counter()
         self.plans_published, self.blocks_published, self.publications_refused = Counter(), Counter(), Counter()
-        self.sessions_lost = Counter()
+        self.sessions_lost, self.retained_deleted = Counter(), Counter()
         self.heartbeats_accepted, self.breaker_opened = Counter(), Counter()
         self.broker_dropped: Counter | None = None
         """None: the broker does not say."""
@@ -146,6 +146,7 @@ class Metrics(Collector):
             ("plans_published", "Deployment plans published to devices", self.plans_published),
             ("blocks_published", "Blocks of model files published to devices", self.blocks_published),
             ("publications_refused", "Publications that the broker did not take", self.publications_refused),
+            ("retained_deleted", "Times that all retained messages of a device were deleted", self.retained_deleted),
             ("sessions_lost", "Times that the broker did not keep our session", self.sessions_lost),
             ("heartbeats_accepted", "Heartbeats accepted by the Edge Manager", self.heartbeats_accepted),
             ("messages_rate_limited", "Messages above device_rate (they are also rejected)", self.rate_limited),

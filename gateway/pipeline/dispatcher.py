@@ -20,6 +20,7 @@ from gateway.core import (
     Acknowledge,
     CallService,
     DeadLetter,
+    DeleteRetained,
     Effect,
     Engine,
     FetchRetainedHello,
@@ -27,6 +28,7 @@ from gateway.core import (
     PublishPlan,
     ReportClock,
     SaveHellos,
+    SaveRegistration,
     SendBlocks,
 )
 from gateway.errors import FileError
@@ -82,6 +84,8 @@ class Dispatcher:
         )
         for device, records in self._store.hellos():
             self._engine.restore_hellos(self._topics.device(device.fleet, device.name), records)
+        for device, since in self._store.registrations():
+            self._engine.restore_registration(self._topics.device(device.fleet, device.name), since)
         self._hello_writer.start()
         client.bind(
             lambda device: self.execute(self._engine.retry_due(device, clock.now())),
@@ -112,6 +116,10 @@ class Dispatcher:
         """As Engine.check_clock."""
         self.execute(self._engine.check_clock(clock.now()))
 
+    def check_registrations(self, most: int) -> None:
+        """As Engine.check_registrations."""
+        self.execute(self._engine.check_registrations(clock.now(), most))
+
     def end_hello_waits(self, under_pressure: bool) -> None:
         """As Engine.tick."""
         self._hello_reader.end_waits(under_pressure)
@@ -135,6 +143,10 @@ class Dispatcher:
                     self._publisher.publish_plan(effect, barrier)
                 case SaveHellos():
                     self._hello_writer.save(effect, barrier)
+                case DeleteRetained():
+                    self._publisher.delete_retained(effect, barrier)
+                case SaveRegistration():
+                    self._hello_writer.save_registration(effect)
                 case FetchRetainedHello(device):
                     self._hello_reader.fetch(device)
                 case SendBlocks():

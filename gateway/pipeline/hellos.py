@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 
 from gateway.clock import monotonic
-from gateway.core import Effect, Engine, SaveHellos
+from gateway.core import Effect, Engine, SaveHellos, SaveRegistration
 from gateway.errors import BrokerClosed, StateError
 from gateway.mqtt import MqttSession
 from gateway.pipeline import clock
@@ -96,6 +96,7 @@ class HelloWriter:
         self._database, self._known = store.database, known
         self._loop = asyncio.get_running_loop()
         self._unsaved: dict[Device, tuple[HelloRecord, ...]] = {}
+        self._registrations: dict[Device, float | None] = {}
         self._barriers: list[PublishBarrier] = []
         self._scheduled: asyncio.Handle | None = None
         self._failing = False
@@ -119,13 +120,23 @@ class HelloWriter:
             barrier.pending += 1
             self._barriers.append(barrier)
 
+    def save_registration(self, effect: SaveRegistration) -> None:
+        """Nothing waits for it: without it the next run does not know the device's registration."""
+        self._registrations[effect.device] = effect.since
+        if self._scheduled is None:
+            self._scheduled = self._loop.call_soon(self._write)
+
     def _write(self) -> None:
         self._scheduled = None
         if self._database.begun_empty:
             self._unsaved, self._database.begun_empty = self._known(), False
         part = dict(islice(self._unsaved.items(), SAVED_AT_ONCE))
         try:
-            self._database.save_hellos(part)
+            if part:
+                self._database.save_hellos(part)
+            if self._registrations:
+                self._database.save_registrations(self._registrations)
+                self._registrations = {}
         except StateError as error:
             event = "hellos cannot be saved: after a restart older tags are unknown, until the disk works again"
             _log.error(event, error=str(error))

@@ -26,6 +26,8 @@ from gateway.storage import StateStore
 _SEQ_POSITION = {Channel.HEARTBEAT: 6, Channel.GET: 1}
 CHECK_EVERY = 0.5
 """Seconds between two checks whether messages of a few devices block all others, and of what is to be reported."""
+CHECKED_AT_ONCE = 5
+"""Registrations that are asked for together, of devices that send nothing: 10 calls a second at most."""
 HEAD_BYTES = 256
 """Of a payload over `max_payload`, that are kept for its dead letter."""
 
@@ -52,7 +54,7 @@ class InboundHandler:
         self._limit, self._rates, self._max_payload = limit, rates, max_payload
         self._rejections = RejectionCounter(metrics)
         self._watch = watch
-        self._stopped = False
+        self._stopped = self._drains = False
 
     def start(self, session: MqttSession, client: EdgeManagerClient) -> None:
         """Before the first connection."""
@@ -65,6 +67,7 @@ class InboundHandler:
     def stop_reading(self) -> None:
         """Read nothing more, and report at once what was rejected and not reported yet."""
         self._limit.stop()
+        self._drains = True
         self._report_due(clock.now(), float("inf"))
 
     def stop(self) -> None:
@@ -168,6 +171,8 @@ class InboundHandler:
             self._watch.record()
             if self._session.receiving:
                 self._watch.receiving()
+                if not self._drains:
+                    self._dispatcher.check_registrations(CHECKED_AT_ONCE)
             self._report_due(Instant(time.time(), self._checked_at), self._checked_at)
         blocking = self._session.blocking_deliveries()
         if blocking or self._limit.full:

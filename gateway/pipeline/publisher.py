@@ -12,7 +12,7 @@ from typing import cast
 
 import structlog
 
-from gateway.core import DeadLetter, PublishAck, PublishPlan
+from gateway.core import DeadLetter, DeleteRetained, PublishAck, PublishPlan
 from gateway.errors import Code, StateError
 from gateway.mqtt import FAILURE, NO_MATCHING_SUBSCRIBERS, Delivery, MqttSession, explain
 from gateway.ops import Metrics
@@ -21,6 +21,8 @@ from gateway.storage import StateStore
 
 LOGGED_A_SECOND = 50
 """Rejections in the log; the next event says how many more there were."""
+RETAINED = (Channel.PLAN, Channel.HELLO, Channel.LIVE)
+"""What the broker keeps for a device."""
 REFUSALS_EVERY = 1.0
 """Seconds between two events that the broker does not take a publication, for the same reason."""
 
@@ -83,6 +85,12 @@ class Publisher:
         topic = self._topics.format(effect.device, Channel.PLAN)
         self._publish(barrier, topic, effect.payload, partial(self._on_plan_confirmed, effect), retain=True)
 
+    def delete_retained(self, effect: DeleteRetained, barrier: PublishBarrier) -> None:
+        """An empty payload deletes what the broker keeps. The device itself published two of the three."""
+        self._metrics.retained_deleted.inc()
+        for channel in RETAINED:
+            self._publish(barrier, self._topics.format(effect.device, channel), b"", retain=True)
+
     def dead_letter(self, effect: DeadLetter, barrier: PublishBarrier) -> None:
         """The rejected payload, byte for byte, with topic, code and reason as user properties.
 
@@ -126,6 +134,13 @@ class Publisher:
             return
         self._refusals_logged[reason] = now
         more = {"not_logged": count} if (count := self._refusals_not_logged.pop(reason, 0)) else {}
+        if not size:
+            event = (
+                "the broker keeps a message of a device that is not registered: a new device of its name gets it; "
+                "allow the gateway to write it"
+            )
+            _log.error(event, topic=topic, reason=explain(reason), **more)
+            return
         event = "the broker does not take a publication: its device does not get it"
         largest = self._session.limits.maximum_packet_size
         _log.error(event, topic=topic, reason=explain(reason), bytes=size, largest_packet=largest, **more)

@@ -88,10 +88,15 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """`status` is the API's DeviceRegistration, a free string; `ttl` is CacheTTL in seconds."""
+    """`status` is the API's DeviceRegistration, a free string; `ttl` is CacheTTL in seconds.
+
+    `since`: RegistrationTime in Unix seconds, which tells two devices of one name apart; None: the service does not
+    say it.
+    """
 
     status: str
     ttl: float
+    since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

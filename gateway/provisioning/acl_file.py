@@ -18,13 +18,14 @@ _HEAD = """\
 # `edge-gateway devices` adds and removes the entries of devices below (`user FLEET/DEVICE`). All other lines are yours:
 # they stay as they are. Only this file separates the devices from each other.
 
-# The gateway reads what devices publish and answers them. On `dead` it publishes rejected payloads.
+# The gateway reads what devices publish and answers them. On `dead` it publishes rejected payloads. It deletes what the
+# broker keeps for devices that are not registered any more: hello, live and plan.
 user gateway
-topic read {root}/+/+/hello
+topic readwrite {root}/+/+/hello
 topic read {root}/+/+/hb
 topic read {root}/+/+/get
 topic read {root}/+/+/read
-topic read {root}/+/+/live
+topic readwrite {root}/+/+/live
 topic write {root}/+/+/plan
 topic write {root}/+/+/ack
 topic write {root}/+/+/block

@@ -177,6 +177,13 @@ def remove(
     site: SiteOption = DEFAULT_SITE,
     data: ManagerDataOption = DEFAULT_DATA,
     database: ManagerDatabaseOption = None,
+    mqtt_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="GATEWAY_MQTT_URL",
+            help="The broker: what it keeps for the devices is deleted at once. Else the gateway deletes it.",
+        ),
+    ] = None,
 ) -> None:
     """Revoke devices' credentials, deregister them, and delete their board files. A second call changes nothing.
 
@@ -189,9 +196,17 @@ def remove(
         place = None if no_register else Place(data, database)
         with commands.open_site(site, place, datetime.now(UTC)) as (inventory, manager):
             done = commands.remove(inventory, manager, chosen)
+            root = inventory.root or commands.DEFAULT_ROOT
     _report(done, "deregistered", "was not registered")
     if any("certificate" in each.message for each, _ in done):
         typer.echo(OPEN_CONNECTIONS)
+    if mqtt_url is None:
+        return
+    from gateway.provisioning import retained
+
+    with _exit_on_error():
+        retained.delete_retained(retained.broker_endpoint(mqtt_url, site), root, chosen)
+    typer.echo(f"deleted what the broker kept for {len(chosen):,} devices")
 
 
 @app.command("list")

@@ -57,6 +57,11 @@ class DeviceInventory:
         """False for a site from the time before each device had an entry."""
         return self._acl is not None
 
+    @property
+    def root(self) -> str | None:
+        """What every topic begins with, by the ACL; None: there is no ACL."""
+        return None if self._acl is None else self._acl.root
+
     def replace_acl(self, acl: AclFile) -> None:
         self._acl, self._acl_changed = acl, True
 

@@ -42,8 +42,10 @@ _ADDED = {
     "checksums": "(fleet TEXT NOT NULL, device TEXT NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (fleet, device))",
     "clocks": "(fleet TEXT NOT NULL, device TEXT NOT NULL, position INTEGER NOT NULL, boot TEXT NOT NULL, clock REAL,"
     " PRIMARY KEY (fleet, device, position))",
+    "registrations": "(fleet TEXT NOT NULL, device TEXT NOT NULL, since REAL NOT NULL, PRIMARY KEY (fleet, device))",
 }
-"""What the file of an earlier version has not. `clocks`: by which clock an epoch was inferred, in which boot."""
+"""What the file of an earlier version has not. `clocks`: by which clock an epoch was inferred, in which boot.
+`registrations`: since when a device is registered, in Unix seconds."""
 _ALL_TABLES = _SCHEMA + "".join(
     f"CREATE TABLE IF NOT EXISTS {name} {columns} WITHOUT ROWID;" for name, columns in _ADDED.items()
 )
@@ -198,6 +200,26 @@ class HelloDatabase:
                 raise sqlite3.DatabaseError("a layout that was saved is not there")
             found = self._saved[layout] = _Saved.of(int(row[0]), text)
         return found
+
+    def registrations(self) -> list[tuple[Device, float]]:
+        """Since when each device is registered, as it was saved."""
+        if self._db is None:
+            return []
+        try:
+            found = self._db.execute("SELECT fleet, device, since FROM registrations").fetchall()
+            return [(Device(fleet, name), float(since)) for fleet, name, since in found]
+        except (sqlite3.Error, ValueError, TypeError, MessageError) as error:
+            with suppress(StateError):
+                self._begin_empty(error)
+            return []
+
+    def save_registrations(self, changed: Mapping[Device, float | None]) -> None:
+        """Since when they are registered; None: they are not. Committed when it returns. Raises StateError."""
+        keys = [(device.fleet, device.name) for device in changed]
+        rows = [(*key, since) for key, since in zip(keys, changed.values(), strict=True) if since is not None]
+        with self._transaction() as db:
+            db.executemany("DELETE FROM registrations WHERE fleet = ? AND device = ?", keys)
+            db.executemany("INSERT INTO registrations VALUES (?, ?, ?)", rows)
 
     def filters(self) -> list[str]:
         """The topic filters that the session on the broker may have."""

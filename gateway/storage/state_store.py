@@ -39,6 +39,7 @@ class StateStore:
         self.database = database
         dead_letters = DeadLetterFile(folder)
         self.hellos, self.save_hellos = database.hellos, database.save_hellos
+        self.registrations = database.registrations
         self.filters, self.save_filters = database.filters, database.save_filters
         self.save_dead_letter, self._close_dead_letters = dead_letters.append, dead_letters.close
 

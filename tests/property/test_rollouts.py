@@ -21,7 +21,10 @@ from gateway.manager.errors import ManagerError
 from gateway.manager.operations import EdgeApi
 from gateway.manager.rollouts import (
     AT_ONCE,
+    PENDING,
+    REPLACED,
     NewRollout,
+    Rollout,
     RolloutRepository,
     RolloutRules,
     RolloutRunner,
@@ -31,13 +34,19 @@ from gateway.manager.rollouts import (
     runner,
 )
 from gateway.manager.store import FILE, Place, open_store
-from gateway.manager.store.tables import ROLLOUT_COUNTS, ROLLOUT_DEVICES
+from gateway.manager.store.tables import DEVICES, ROLLOUT_COUNTS, ROLLOUT_DEVICES
 
 DAY = 86_400.0
 WAIT = 20.0
+SILENT = 25.0
+WATCHED = RolloutRules(
+    (Stage(Fraction(1, 2), Fraction(1)), Stage(Fraction(1))), Fraction(1, 2), 2, SILENT, Fraction(1, 2)
+)
+"""A device is silent once it has sent no heartbeat for `SILENT` seconds; half of a stage's devices may be."""
 STAGED = RolloutRules((Stage(Fraction(1, 2), Fraction(1, 2), WAIT), Stage(Fraction(1))), Fraction(1, 2), 2)
 RUNNING = ("running", "completed")
 NAMES = ["d1", "d2", "d3"]
+RULES = st.sampled_from([AT_ONCE, STAGED, WATCHED])
 HANDLES = st.sampled_from(["a", "a", "b"])
 
 
@@ -66,6 +75,7 @@ class Device:
     waits: set[str] = field(default_factory=set)
     fetched: set[str] = field(default_factory=set)
     results: dict[str, tuple[int, str]] = field(default_factory=dict)
+    heard: float = 0.0
 
     def succeeded(self, name: str) -> bool:
         return self.results.get(name, (0, ""))[1] == "SUCCESS"
@@ -180,8 +190,11 @@ class Rollouts(RuleBasedStateMachine):
         for each in found:
             one = self.model.known[each.name]
             if each.progress.stage > one.stage:
-                assert self.steady - one.since >= WAIT
                 assert each.progress.stage == one.stage + 1
+            if one.rules is WATCHED:
+                self.check_gate(each, one)
+            elif each.progress.stage > one.stage:
+                assert self.steady - one.since >= WAIT
             one.state, one.stage = str(each.progress.state), each.progress.stage
             one.halted |= one.state in ("aborted", "stopped")
         self.model.settle()
@@ -190,6 +203,21 @@ class Rollouts(RuleBasedStateMachine):
         for name, number in numbers.items():
             given = [(each.name, definition.url) for each in in_force[number] for definition in each.definitions]
             assert sorted(given) == self.model.given(name), name
+
+    def check_gate(self, rollout: Rollout, one: Deployed) -> None:
+        """A stage ended without a device that is pending only where that is silent, and not too many are."""
+        ended = rollout.progress.stage > one.stage or (rollout.progress.state == "completed" and one.state == "running")
+        if not ended:
+            return
+        select = sa.select(DEVICES.c.name, ROLLOUT_DEVICES.c.state).join_from(ROLLOUT_DEVICES, DEVICES)
+        select = select.where(ROLLOUT_DEVICES.c.rollout == rollout.id).order_by(ROLLOUT_DEVICES.c.place)
+        states = self.store.read(lambda transaction: transaction.connection.execute(select).all())
+        size = -(-one.rules.stages[one.stage].share * len(states) // 1)
+        counted = [(name, state) for name, state in states[: int(size)] if state not in REPLACED]
+        pending = [name for name, state in counted if state in PENDING]
+        for name in pending:
+            assert self.steady - max(self.model.devices[name].heard, one.since) >= SILENT, name
+        assert len(pending) <= one.rules.max_silent * len(counted)
 
     def check_counts(self) -> None:
         rollout, state = ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state
@@ -204,7 +232,7 @@ class Rollouts(RuleBasedStateMachine):
         body = {"DeviceFleetName": "f", "DeviceName": device} | members
         return self.api.handle(operation, json.dumps(body).encode(), self.now)
 
-    @rule(handle=HANDLES, devices=st.sets(st.sampled_from(NAMES), min_size=1), rules=st.sampled_from([AT_ONCE, STAGED]))
+    @rule(handle=HANDLES, devices=st.sets(st.sampled_from(NAMES), min_size=1), rules=RULES)
     def deploy(self, handle: str, devices: set[str], rules: RolloutRules) -> None:
         chosen = sorted(devices & self.model.devices.keys())
         if not chosen:
@@ -242,9 +270,17 @@ class Rollouts(RuleBasedStateMachine):
         name = data.draw(st.sampled_from(sorted(known.fetched)))
         result = {"DeploymentName": name, "DeploymentStatus": status, "DeploymentEndTime": ended}
         self.call("SendHeartbeat", device, AgentVersion="1", DeploymentResult=result)
+        known.heard = self.steady
         if ended >= known.results.get(name, (0, ""))[0]:
             known.results[name] = (ended, status)
         self.settle()
+
+    @rule(device=st.sampled_from(NAMES))
+    def heartbeat(self, device: str) -> None:
+        if device in self.model.devices:
+            self.call("SendHeartbeat", device, AgentVersion="1")
+            self.model.devices[device].heard = self.steady
+            self.settle()
 
     @precondition(lambda self: self.model.known)
     @rule(data=st.data(), state=st.sampled_from(["paused", "running", "aborted"]))

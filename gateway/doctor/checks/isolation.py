@@ -25,6 +25,8 @@ GATEWAY: Rights = ((NEEDED, "read"), ((*TO_DEVICE, Channel.DEAD), "write"))
 OWN_LIVE: Rights = (((Channel.LIVE,), "write"),)
 GATEWAY_LIVE: Rights = (((Channel.LIVE,), "read"),)
 """A site without these works: it does not show that a device is gone. Entries of earlier versions have none."""
+GATEWAY_RETAINED: Rights = (((Channel.HELLO, Channel.LIVE), "write"),)
+"""Without these, what the broker keeps for a device stays when it is deregistered."""
 OLD_ENTRY = frozenset((channel.value, frozenset((access,))) for channels, access in OWN for channel in channels)
 ENTRY = OLD_ENTRY | {(Channel.LIVE.value, frozenset(("write",)))}
 """Channels and grants of a device's entry."""
@@ -145,6 +147,13 @@ def _check_live(acl: Acl, question: AclQuestion, devices: Iterable[str]) -> Chec
         found = f"the gateway's user ({question.gateway}) may not read live: nobody learns that a device is gone"
         todo = f"add `topic read {question.root}/+/+/live` to its lines in the acl_file, and reload the broker"
         return warned(CHECK, found, todo)
+    for fleet in fleets:
+        if found := _denied(acl, question, f"{fleet}/b", GATEWAY_RETAINED, who=question.gateway or ""):
+            found = (
+                f"the gateway's user ({question.gateway}) may not {found}: a removed device's retained messages stay"
+            )
+            todo = f"add `topic write {question.root}/+/+/hello` and the same for live to its lines in the acl_file"
+            return warned(CHECK, found, f"{todo}, and reload the broker")
     denied = [user for user in devices if _denied(acl, question, user, OWN_LIVE, one_level=question.is_2_1 is True)]
     if not denied:
         return None

@@ -14,4 +14,4 @@ from gateway.manager.api.deployments import (
 )
 from gateway.manager.api.device_state import DeviceRecord
 from gateway.manager.api.device_status import LatestValues, MetricKey, ModelTimes, Sample, latest_values, to_us
-from gateway.manager.api.liveness import STATES, Announced, Liveness, State, judge
+from gateway.manager.api.liveness import LEAST_TOLERANCE, STATES, TOLERANCE, Announced, Liveness, State, judge

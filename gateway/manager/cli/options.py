@@ -194,7 +194,13 @@ def parse_size(text: str, option: str) -> int:
 
 
 def parse_rollout_options(
-    stages: str, min_success: str, wait: str, stop_at: str | None, stop_min: int
+    stages: str,
+    min_success: str,
+    wait: str,
+    stop_at: str | None,
+    stop_min: int,
+    silent_after: str | None = None,
+    max_silent: str = "10%",
 ) -> "RolloutRules":
     """`stages`: shares with commas; `min_success`, `wait`: one for each stage but the last, or one for all of them."""
     from gateway.manager.rollouts import RolloutRules, Stage
@@ -204,10 +210,13 @@ def parse_rollout_options(
     waits = [parse_duration(each, "--wait") for each in _split(wait, len(shares) - 1, "--wait")]
     parsed = [*map(Stage, shares[:-1], successes, waits), Stage(shares[-1])]
     limit = parse_share(stop_at, "--stop-at") if stop_at is not None else STOP_AT if len(shares) > 1 else None
+    silent = None if silent_after is None else parse_duration(silent_after, "--silent-after")
+    if silent == 0.0:
+        raise ManagerError(f"--silent-after '{silent_after}': should be more than 0s")
     if stop_min < 1:
         raise ManagerError(f"--stop-min is {stop_min}: 1 or more results")
     try:
-        return RolloutRules(tuple(parsed), limit, stop_min)
+        return RolloutRules(tuple(parsed), limit, stop_min, silent, parse_share(max_silent, "--max-silent"))
     except ValueError as error:
         raise ManagerError(f"--stages {stages}: {error}, as 1%,10%,100%") from error
 

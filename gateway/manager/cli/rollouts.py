@@ -53,6 +53,13 @@ def deploy(
     stop_min: Annotated[
         int, typer.Option(help="... of so many results at least, unless the rest of the stage cannot change it.")
     ] = 10,
+    silent_after: Annotated[
+        str | None,
+        typer.Option(help="A device that is silent for that time counts as not reached: 90s, 10m, 2h, 1d; else never."),
+    ] = None,
+    max_silent: Annotated[
+        str, typer.Option(help="... of a stage's devices at most; then the next stage starts without them.")
+    ] = "10%",
     name: NameOption = None,
     policy: Annotated[str, typer.Option(help=" or ".join(POLICIES))] = "ROLLBACK_ON_FAILURE",
     bucket: Annotated[str, typer.Option(help="The bucket of the model store.")] = "models",
@@ -64,7 +71,8 @@ def deploy(
     from gateway.manager.store import ObjectStore
 
     with options.open_data(Place(data, database)) as store:
-        rules = options.parse_rollout_options(stages, min_success, wait, stop_at, stop_min)
+        silence = silent_after, max_silent
+        rules = options.parse_rollout_options(stages, min_success, wait, stop_at, stop_min, *silence)
         share = options.parse_nonzero_share(percent or "100%", "--percent")
         devices, files = actions.parse_targets(targets)
         chosen = actions.choose_devices(store, fleet, devices, all_devices or percent is not None)

@@ -114,8 +114,9 @@ def _definition(each: ModelDefinition) -> Row:
 
 def rollouts_table(reports: "Iterable[RolloutReport]") -> Listing:
     """A row for each deployment: how far it has come."""
-    counts = ("devices", "succeeded", "failed", "pending", "waiting", "superseded", "withdrawn")
-    headings = ("Fleet", "Deployment", "Created", "State", "Stage", *(each.capitalize() for each in counts))
+    counts = ("devices", "succeeded", "failed", "pending", "not_reached", "waiting", "superseded", "withdrawn")
+    names = (each.capitalize().replace("_", " ") for each in counts)
+    headings = ("Fleet", "Deployment", "Created", "State", "Stage", *names)
     return Listing(headings, (_rollout(report, counts) for report in reports))
 
 
@@ -144,7 +145,7 @@ def _device(report: "DeviceReport") -> Row:
         _lines(_state(report)),
         _lines(map(_metric, report["metrics"])),
         _lines(map(_model, report["models"])),
-        _lines(map(_in_force, report["deployments"])),
+        _lines(_in_force(each, report["not_reached"]) for each in report["deployments"]),
         _lines(
             f"{each['deployment']}: {_result(each['result'])}, reported {_times(each)}" for each in report["results"]
         ),
@@ -208,9 +209,10 @@ def _model(model: "ModelTimesReport") -> str:
     return f"{model['name']} {model['version']} {shown}".rstrip()
 
 
-def _in_force(deployment: dict[str, Any]) -> str:
+def _in_force(deployment: dict[str, Any], not_reached: list[str]) -> str:
     handles = ", ".join(f"{each['State'].lower()} {each['ModelHandle']}" for each in deployment["Definitions"])
-    return f"{deployment['DeploymentName']}: {handles}"
+    note = " (not reached: silent)" if deployment["DeploymentName"] in not_reached else ""
+    return f"{deployment['DeploymentName']}: {handles}{note}"
 
 
 def _result(result: dict[str, Any]) -> str:

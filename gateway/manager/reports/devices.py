@@ -19,6 +19,7 @@ from gateway.manager.reports.forms import (
     ResultReport,
     deployment_report,
 )
+from gateway.manager.rollouts import RolloutRepository
 from gateway.manager.store import Store, Transaction, bulk, reported
 from gateway.manager.store.heartbeats import state_from
 from gateway.manager.store.names import read_keys
@@ -147,6 +148,7 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
     names = read_keys(connection, {metric for each in newest.values() for metric in each.metrics})
     results = _results(connection, ids)
     in_force = transaction.deployments_in_force(ids)
+    not_reached = RolloutRepository(transaction).not_reached(ids, now)
     reports = []
     for number, fleet, device, registered, *columns, _ in rows:
         state = state_from(*columns)
@@ -165,6 +167,7 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
                 metrics=[_metric(names[metric], each) for metric, each in sorted(newest[number].metrics.items())],
                 models=[_model(*each) for each in sorted(newest[number].models.items())],
                 deployments=[deployment_report(each) for each in in_force[number]],
+                not_reached=not_reached[number],
                 results=results[number],
             )
         )

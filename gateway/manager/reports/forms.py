@@ -45,7 +45,10 @@ class LivenessReport(TypedDict):
 
 
 class DeviceReport(TypedDict):
-    """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first."""
+    """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first.
+
+    `not_reached`: the deployments for which it counts as not reached.
+    """
 
     fleet: str
     device: str
@@ -57,6 +60,7 @@ class DeviceReport(TypedDict):
     metrics: list[MetricReport]
     models: list[ModelTimesReport]
     deployments: list[dict[str, object]]
+    not_reached: list[str]
     results: list[ResultReport]
 
 
@@ -97,8 +101,8 @@ class StageReport(TypedDict):
 class RolloutReport(TypedDict):
     """One deployment of a fleet. `stage` counts from 1; `devices`: how many in all; shares in percent.
 
-    `pending`: they have it and reported no result; `waiting`: their stage has not started; the rest as
-    `rollouts.RolloutDeviceState`.
+    `pending`: they have it and reported no result; `not_reached`: those of them that are silent, `silent_after` in
+    seconds; `waiting`: their stage has not started; the rest as `rollouts.RolloutDeviceState`.
     """
 
     fleet: str
@@ -118,6 +122,9 @@ class RolloutReport(TypedDict):
     waiting: int
     superseded: int
     withdrawn: int
+    silent_after: float | None
+    max_silent: float | None
+    not_reached: int
     definitions: list[dict[str, object]]
 
 
@@ -149,6 +156,9 @@ def rollout_report(rollout: Rollout) -> RolloutReport:
         waiting=progress.count(RolloutDeviceState.WAITING),
         superseded=progress.count(*REPLACED),
         withdrawn=progress.count(RolloutDeviceState.WITHDRAWN),
+        silent_after=rules.silent_after,
+        max_silent=None if rules.silent_after is None else float(rules.max_silent * 100),
+        not_reached=progress.not_reached,
         definitions=[definition_report(each) for each in rollout.definitions],
     )
 

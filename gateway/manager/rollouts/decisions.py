@@ -65,12 +65,17 @@ class Stage:
 class RolloutRules:
     """`stop_at`: the share of results that may fail, None: any; it is checked from `stop_min` results on.
 
+    `silent_after`: seconds after which a pending device that is silent counts as not reached, None: never.
+    `max_silent`: the share of a stage's devices that may be not reached; the gate then looks at the others alone.
+
     Raises ValueError where the stages do not grow to 100%.
     """
 
     stages: tuple[Stage, ...] = (Stage(Fraction(1)),)
     stop_at: Fraction | None = None
     stop_min: int = 1
+    silent_after: float | None = None
+    max_silent: Fraction = Fraction(1, 10)
 
     def __post_init__(self) -> None:
         shares = [Fraction(0), *(stage.share for stage in self.stages)]
@@ -79,13 +84,17 @@ class RolloutRules:
 
 
 AT_ONCE = RolloutRules()
+JUMP = 60.0
+"""Seconds by which a clock that is not set differs at most from the one that nobody sets, between two counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far a rollout has come. `stage` counts from 0.
 
-    `lasted`: for how many seconds the stage has lasted, as they were counted until `counted` (Unix seconds).
+    `lasted`: for how many seconds the stage has lasted, as they were counted until `counted` (Unix seconds). `watched`:
+    the time from which silence counts (Unix seconds). `silent`: how many pending devices were silent for `silent_after`
+    when that was counted.
     """
 
     rules: RolloutRules
@@ -94,6 +103,8 @@ class Progress:
     lasted: float
     counted: float
     devices: Mapping[RolloutDeviceState, int]
+    watched: float = 0.0
+    silent: int = 0
 
     def count(self, *states: RolloutDeviceState) -> int:
         return sum(self.devices.get(state, 0) for state in states)
@@ -106,6 +117,11 @@ class Progress:
     def reached(self) -> int:
         """How many devices the stages have reached so far."""
         return self.total - self.count(RolloutDeviceState.WAITING)
+
+    @property
+    def not_reached(self) -> int:
+        """How many pending devices are silent."""
+        return min(self.silent, self.count(*PENDING))
 
     def stage_size(self, stage: int) -> int:
         """How many devices have it at the end of a stage: the share rounded up, so never none."""
@@ -133,6 +149,14 @@ class Finish:
 @dataclass(frozen=True, slots=True)
 class TakeBack:
     """From the devices that have not fetched it: until it goes on where it is paused, else for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """`lasted` and `watched` of Progress."""
+
+    lasted: float
+    watched: float
 
 
 Step: TypeAlias = AssignNext | StartStage | Finish | TakeBack | None
@@ -167,15 +191,19 @@ def next_step(progress: Progress) -> Step:
     return _end_of_stage(progress)
 
 
-def count_time(progress: Progress, now: float, passed: float) -> float | None:
-    """For how long the stage has lasted at `now` (Unix seconds); None: it waits for no time.
+def count_time(progress: Progress, now: float, passed: float) -> Counted | None:
+    """What has lasted at `now` (Unix seconds); None: it waits for no time.
 
     `passed`: seconds that passed by a clock which nobody sets, since who asks asked last. So a clock that jumps ahead
-    counts as no more than that, and one that is set back as nothing.
+    counts as no more than that, and one that is set back as nothing. Silence counts anew from a jump, and from when
+    nobody counted: what was heard is dated by the clock that was set.
     """
-    if progress.state not in OPEN or progress.lasted >= progress.rules.stages[progress.stage].wait:
+    waits = progress.lasted < progress.rules.stages[progress.stage].wait
+    if progress.state not in OPEN or not (waits or progress.rules.silent_after is not None):
         return None
-    return progress.lasted + min(max(now - progress.counted, 0.0), passed)
+    between = now - progress.counted
+    lasted = progress.lasted + min(max(between, 0.0), passed) if waits else progress.lasted
+    return Counted(lasted, progress.watched if -JUMP < between < passed + JUMP else now)
 
 
 def _stop_reason(progress: Progress) -> str | None:
@@ -192,11 +220,13 @@ def _stop_reason(progress: Progress) -> str | None:
 
 
 def _end_of_stage(progress: Progress) -> Step:
-    pending = progress.count(*PENDING)
+    reached = progress.reached - progress.count(*REPLACED)
+    silent = progress.not_reached if progress.not_reached <= progress.rules.max_silent * reached else 0
+    pending = progress.count(*PENDING) - silent
     if progress.stage == len(progress.rules.stages) - 1:
         return None if pending else Finish(RolloutState.COMPLETED)
     stage = progress.rules.stages[progress.stage]
-    succeeded, counted = progress.count(RolloutDeviceState.SUCCEEDED), progress.reached - progress.count(*REPLACED)
+    succeeded, counted = progress.count(RolloutDeviceState.SUCCEEDED), reached - silent
     required = stage.min_success * counted
     if succeeded + pending < required:
         needed = f"{float(stage.min_success * 100):g}% must succeed before stage {progress.stage + 2}"

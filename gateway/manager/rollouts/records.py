@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -50,7 +50,8 @@ class NewRollout:
 
 def rollout_from(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) -> Rollout:
     """`row`: the columns of `repository`'s select; `devices`: how many are in each state."""
-    rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, lasted, counted = row
+    rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, *time, silent = row
+    lasted, counted, watched = time
     return Rollout(
         id=rollout_id,
         fleet=fleet,
@@ -60,14 +61,19 @@ def rollout_from(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) 
         created=created,
         undoes=undoes,
         reason=reason,
-        progress=Progress(rules_from_json(rules), RolloutState(state), stage, lasted, counted, devices),
+        progress=Progress(
+            rules_from_json(rules), RolloutState(state), stage, lasted, counted, devices, watched, silent
+        ),
     )
 
 
 def rules_to_json(rules: RolloutRules) -> str:
     stages = [(str(stage.share), str(stage.min_success), stage.wait) for stage in rules.stages]
     stop_at = None if rules.stop_at is None else str(rules.stop_at)
-    return json.dumps({"stages": stages, "stop_at": stop_at, "stop_min": rules.stop_min})
+    members: dict[str, Any] = {"stages": stages, "stop_at": stop_at, "stop_min": rules.stop_min}
+    if rules.silent_after is not None:
+        members |= {"silent_after": rules.silent_after, "max_silent": str(rules.max_silent)}
+    return json.dumps(members)
 
 
 def rules_from_json(text: str) -> RolloutRules:
@@ -76,4 +82,7 @@ def rules_from_json(text: str) -> RolloutRules:
         return AT_ONCE
     stages = [Stage(Fraction(share), Fraction(success), wait) for share, success, wait in members["stages"]]
     stop_at = members["stop_at"]
-    return RolloutRules(tuple(stages), None if stop_at is None else Fraction(stop_at), members["stop_min"])
+    rules = RolloutRules(tuple(stages), None if stop_at is None else Fraction(stop_at), members["stop_min"])
+    if "silent_after" not in members:
+        return rules
+    return replace(rules, silent_after=members["silent_after"], max_silent=Fraction(members["max_silent"]))

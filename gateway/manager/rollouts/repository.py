@@ -12,18 +12,20 @@ from typing import TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
+from gateway.manager.api import to_us
 from gateway.manager.errors import ManagerError
-from gateway.manager.rollouts.decisions import HALTED, OPEN, RolloutDeviceState, RolloutState
-from gateway.manager.rollouts.records import NewRollout, Rollout, rollout_from, rules_to_json
+from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RolloutDeviceState, RolloutState
+from gateway.manager.rollouts.records import NewRollout, Rollout, rollout_from, rules_from_json, rules_to_json
 from gateway.manager.store import Transaction, bulk
-from gateway.manager.store.tables import DEVICES, FLEETS, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
+from gateway.manager.store.silence import expected_until
+from gateway.manager.store.tables import DEVICE_STATES, DEVICES, FLEETS, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
 
 _SELECT = sa.select(
     ROLLOUTS.c.id,
     FLEETS.c.name,
     *(ROLLOUTS.c.name, ROLLOUTS.c.policy, ROLLOUTS.c.definitions, ROLLOUTS.c.created, ROLLOUTS.c.rules),
     *(ROLLOUTS.c.undoes, ROLLOUTS.c.state, ROLLOUTS.c.reason),
-    *(ROLLOUTS.c.stage, ROLLOUTS.c.lasted, ROLLOUTS.c.counted),
+    *(ROLLOUTS.c.stage, ROLLOUTS.c.lasted, ROLLOUTS.c.counted, ROLLOUTS.c.watched, ROLLOUTS.c.silent),
 ).join_from(ROLLOUTS, FLEETS)
 
 _PREPARED = "preparing"
@@ -79,6 +81,7 @@ class RolloutRepository:
                 "undoes": new.undoes,
                 "state": _PREPARED,
                 "counted": now,
+                "watched": now,
             },
         ).scalar_one()
         name = new.name or f"{new.stem[:50]}-{rollout_id}"
@@ -253,6 +256,39 @@ class RolloutRepository:
         return [
             Assigned(*row) for row in self.connection.execute(select.where(is_one, is_assigned).order_by(ROLLOUTS.c.id))
         ]
+
+    def count_silent(self, rollout: Rollout, watched: float, now: float) -> int:
+        """How many of its pending devices are silent for `silent_after`, by what each announced; 0 without that rule.
+
+        Since `watched` at the earliest.
+        """
+        after = rollout.progress.rules.silent_after
+        if after is None or now - watched < after:
+            return 0
+        is_pending = (ROLLOUT_DEVICES.c.rollout == rollout.id) & ROLLOUT_DEVICES.c.state.in_(PENDING)
+        joined = ROLLOUT_DEVICES.join(DEVICE_STATES, DEVICE_STATES.c.device == ROLLOUT_DEVICES.c.device)
+        joined = joined.join(DEVICES, DEVICES.c.id == ROLLOUT_DEVICES.c.device)
+        is_silent = expected_until() <= to_us(now - after)
+        select = sa.select(sa.func.count()).select_from(joined).where(is_pending, is_silent)
+        return int(self.connection.scalar(select) or 0)
+
+    def not_reached(self, device_ids: Collection[int], now: float) -> dict[int, list[str]]:
+        """Device -> the deployments for which it counts as not reached, in the order of their rollouts."""
+        select = (
+            sa.select(ROLLOUT_DEVICES.c.device, ROLLOUTS.c.name, ROLLOUTS.c.rules, ROLLOUTS.c.watched, expected_until())
+            .join_from(ROLLOUT_DEVICES, ROLLOUTS)
+            .join(DEVICES, DEVICES.c.id == ROLLOUT_DEVICES.c.device)
+            .join(DEVICE_STATES, DEVICE_STATES.c.device == ROLLOUT_DEVICES.c.device)
+            .where(bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids))
+            .where(ROLLOUT_DEVICES.c.state.in_(PENDING), ROLLOUTS.c.rules.contains("silent_after"))
+            .order_by(ROLLOUTS.c.id)
+        )
+        found: dict[int, list[str]] = {device: [] for device in device_ids}
+        for device, name, rules, watched, until in self.connection.execute(select):
+            after = rules_from_json(rules).silent_after
+            if after is not None and now - watched >= after and until <= to_us(now - after):
+                found[device].append(name)
+        return found
 
     def move(self, moves: Moves) -> None:
         """Sets the states of devices that are locked, and changes the counts: the last change of a transaction."""

@@ -7,13 +7,22 @@ whoever holds the lock of the rollout's row takes its next one.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import decisions
 from gateway.manager.rollouts.changes import assign, take_back, take_back_from, write
-from gateway.manager.rollouts.decisions import HALTED, OPEN, RESULTS, RolloutDeviceState, RolloutState
+from gateway.manager.rollouts.decisions import (
+    HALTED,
+    JUMP,
+    OPEN,
+    RESULTS,
+    Progress,
+    RolloutDeviceState,
+    RolloutState,
+)
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import Moves, RolloutRepository, parts
 from gateway.manager.store import PlanChange, ReportedResult, Store, Transaction, plan_entry
@@ -173,25 +182,30 @@ class RolloutRunner:
         """Whether something was counted."""
         steady = self._steady()
         passed = steady - self._counted.setdefault(rollout.id, steady)
-        lasted = decisions.count_time(rollout.progress, now, passed)
-        if lasted is None:
+        progress = rollout.progress
+        counted = decisions.count_time(progress, now, passed)
+        if counted is None:
             self._counted[rollout.id] = steady
             return False
-        if passed < COUNT_INTERVAL and lasted < rollout.progress.rules.stages[rollout.progress.stage].wait:
+        ends = progress.lasted < progress.rules.stages[progress.stage].wait <= counted.lasted
+        if passed < COUNT_INTERVAL and not ends:
             return False
 
         def work(rollouts: RolloutRepository) -> bool:
             if not rollouts.lock(rollout.id, wait=False):
                 return False
-            lasted = decisions.count_time(rollouts.read(rollout.id).progress, now, passed)
-            if lasted is not None:
-                rollouts.update(rollout.id, lasted=lasted, counted=now)
+            found = rollouts.read(rollout.id)
+            counted = decisions.count_time(found.progress, now, passed)
+            if counted is not None:
+                silent = rollouts.count_silent(found, counted.watched, now)
+                changed = {"lasted": counted.lasted, "watched": counted.watched, "silent": silent}
+                rollouts.update(rollout.id, counted=now, **changed)
             return True
 
-        counted = self._write(work)
-        if counted:
+        done = self._write(work)
+        if done:
             self._counted[rollout.id] = steady
-        return counted
+        return done
 
     def _pause(self) -> None:
         if self.store.engine.dialect.name == "sqlite":
@@ -201,11 +215,20 @@ class RolloutRunner:
         return self._write(lambda rollouts: _take_step(rollouts, rollout_id, now, wait))
 
 
+def _with_silent(rollouts: RolloutRepository, rollout: Rollout, now: float) -> Progress:
+    """One may have come back since it was counted; none is silent by a clock that was set since."""
+    progress = rollout.progress
+    if progress.rules.silent_after is None:
+        return progress
+    is_right = abs(now - progress.counted) < JUMP
+    return replace(progress, silent=rollouts.count_silent(rollout, progress.watched, now) if is_right else 0)
+
+
 def _take_step(rollouts: RolloutRepository, rollout_id: int, now: float, wait: bool) -> bool:
     if not rollouts.lock(rollout_id, wait=wait):
         return False
     rollout = rollouts.read(rollout_id)
-    match decisions.next_step(rollout.progress):
+    match decisions.next_step(_with_silent(rollouts, rollout, now)):
         case None:
             return False
         case decisions.AssignNext(count):

@@ -2,16 +2,34 @@
 
 import sqlalchemy as sa
 
-from gateway.manager.api import to_us
+from gateway.manager.api import LEAST_TOLERANCE, TOLERANCE, State, to_us
 from gateway.manager.store import bulk
 from gateway.manager.store.heartbeats import STATE_COLUMNS, add_devices, add_log, state_from
 from gateway.manager.store.recording import LogEntry, state_entry
 from gateway.manager.store.store import Store
-from gateway.manager.store.tables import DEVICE_STATES
+from gateway.manager.store.tables import DEVICE_STATES, DEVICES
 
 MOST = 500
 """Devices of one transaction."""
 _SET = "(device) DO UPDATE SET state = excluded.state, due = excluded.due"
+
+
+def expected_until() -> sa.ColumnElement[int]:
+    """Until when each device of `device_states` is no more than late, in microseconds: as `DeviceRecord.due`.
+
+    Of one that did not say when it is back, or is gone: when it was last heard; never heard: when it was registered.
+    """
+    seen, newest, seconds = DEVICE_STATES.c.announced_at, DEVICE_STATES.c.newest, DEVICE_STATES.c.seconds
+    registered = sa.cast(DEVICES.c.registered * 1_000_000, sa.BigInteger)
+    holds = DEVICE_STATES.c.accepted <= DEVICE_STATES.c.heartbeats  # no heartbeat came later
+    asleep = holds & (DEVICE_STATES.c.announced == State.ASLEEP)
+    first = sa.func.coalesce(seen, newest, registered)
+    heard = sa.case((asleep | newest.is_(None) | (seen > newest), first), else_=newest)
+    share = sa.cast(seconds * TOLERANCE, sa.BigInteger)
+    least = to_us(LEAST_TOLERANCE)
+    late = sa.case((share > least, share), else_=least)
+    said = seconds.is_not(None) & sa.not_(holds & (DEVICE_STATES.c.announced == State.GONE))
+    return heard + sa.case((said, seconds + late), else_=0)
 
 
 def sweep_silence(store: Store, now: float) -> bool:

@@ -189,10 +189,13 @@ ROLLOUTS = sa.Table(
     sa.Column("stage", sa.Integer, nullable=False, server_default="0"),
     sa.Column("lasted", sa.Double, nullable=False, server_default="0"),
     sa.Column("counted", sa.Double, nullable=False),
+    sa.Column("watched", sa.Double, nullable=False, server_default="0"),
+    sa.Column("silent", sa.BigInteger, nullable=False, server_default="0"),
     sa.Index("rollouts_by_name", "fleet", "name"),
     **NUMBERED,
 )
-"""`lasted`: seconds that the stage has lasted, as they were counted until `counted`."""
+"""`lasted`: seconds that the stage has lasted, as they were counted until `counted`. `watched`, `silent`: as of
+`rollouts.Progress`."""
 
 ROLLOUT_DEVICES = sa.Table(
     "rollout_devices",

@@ -53,11 +53,15 @@ _COUNT = "(rollout, state) DO UPDATE SET devices = rollout_counts.devices + excl
 
 @dataclass(frozen=True, slots=True)
 class DevicePlan:
-    """`number` changes with the device's deployments; `fetched`: the number that GetDeployments answered last."""
+    """`number` changes with the device's deployments; `fetched`: the number that GetDeployments answered last.
+
+    `registered`: when the device was registered, in Unix seconds.
+    """
 
     device: int
     number: int
     fetched: int
+    registered: float
 
 
 class Transaction:
@@ -145,7 +149,7 @@ class Transaction:
     def read_plans(self, names: Iterable[tuple[str, str]]) -> dict[tuple[str, str], DevicePlan]:
         """By names of fleet and device; those that are not registered are left out."""
         source, parameters = bulk.devices(self.connection, names)
-        columns = "wanted.fleet, wanted.name, devices.id, devices.plan, devices.fetched"
+        columns = "wanted.fleet, wanted.name, devices.id, devices.plan, devices.fetched, devices.registered"
         found = bulk.fetch(self.connection, columns, f"FROM {source}", parameters)
         return {(fleet, name): DevicePlan(*row) for fleet, name, *row in found}
 

@@ -395,7 +395,7 @@ async def test_an_output_that_comes_later(service):
     client = await (await service.start(calls=LaterCalls(service.store))).connect()
     status, headers, body = await client.send(call())
     assert (status, headers["content-type"]) == (200, "application/json")
-    assert json.loads(body) == {"DeviceRegistration": "REGISTERED", "CacheTTL": "300"}
+    assert json.loads(body) == {"DeviceRegistration": "REGISTERED", "CacheTTL": "300", "RegistrationTime": 1.0}
 
 
 @pytest.mark.parametrize(

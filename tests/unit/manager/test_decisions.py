@@ -79,13 +79,51 @@ def test_a_stage_lasts_its_time():
     ],
 )
 def test_a_clock_that_jumps_counts_as_no_more_than_what_passed(lasted, now, passed, counted):
-    assert count_time(replace(progress(waiting=1000), lasted=lasted), now, passed) == counted
+    found = count_time(replace(progress(waiting=1000), lasted=lasted), now, passed)
+    assert (None if found is None else found.lasted) == counted
 
 
 def test_no_time_is_counted_where_none_is_waited_for():
     assert count_time(replace(progress(2, waiting=1), lasted=0.0), 1010.0, 10.0) is None
     ended = replace(progress(state=RolloutState.STOPPED, waiting=1), lasted=0.0)
     assert count_time(ended, 1010.0, 10.0) is None
+
+
+WATCHED = RolloutRules(THREE, silent_after=3600.0, max_silent=TENTH)
+
+
+@pytest.mark.parametrize(
+    ("now", "passed", "watched"),
+    [
+        (1010.0, 10.0, 500.0),
+        (1069.0, 10.0, 500.0),
+        (1005.0, 300.0, 500.0),  # another process counted meanwhile
+        (1070.0, 10.0, 1070.0),  # the clock was set ahead, or nobody counted
+        (940.0, 10.0, 940.0),  # it was set back
+    ],
+)
+def test_silence_counts_anew_from_a_clock_that_jumps(now, passed, watched):
+    """Also in the last stage, which waits for no time."""
+    for stage in (0, 2):
+        found = count_time(replace(progress(stage, rules=WATCHED, given=9), watched=500.0), now, passed)
+        assert (found.lasted, found.watched) == (60.0, watched)
+
+
+@pytest.mark.parametrize(
+    ("stage", "silent", "devices", "step"),
+    [
+        (1, 10, {"waiting": 900, "succeeded": 90, "given": 10}, StartStage(2)),
+        (1, 10, {"waiting": 900, "succeeded": 81, "failed": 9, "given": 10}, StartStage(2)),  # 90% of 90
+        (1, 10, {"waiting": 900, "succeeded": 80, "fetched": 20}, None),
+        (1, 11, {"waiting": 900, "succeeded": 80, "given": 20}, None),  # more than a tenth
+        (1, 30, {"waiting": 900, "succeeded": 89, "failed": 6, "given": 5}, StartStage(2)),  # five are left of those
+        (2, 100, {"succeeded": 900, "given": 100}, Finish(RolloutState.COMPLETED)),
+        (2, 99, {"succeeded": 900, "given": 100}, None),
+        (2, 101, {"succeeded": 899, "given": 101}, None),
+    ],
+)
+def test_silent_devices_within_their_share_do_not_count(stage, silent, devices, step):
+    assert next_step(replace(progress(stage, rules=WATCHED, **devices), silent=silent)) == step
 
 
 def test_a_share_of_few_devices_is_one_device():

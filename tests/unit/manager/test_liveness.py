@@ -1,11 +1,14 @@
 """Whether a device is there: what it or its broker announced, and what follows from its silence."""
 
 import pytest
+import sqlalchemy as sa
 
 from gateway.manager import Store
-from gateway.manager.api import Announced, Liveness, State, judge, latest_values
+from gateway.manager.api import Announced, Liveness, State, judge, latest_values, to_us
 from gateway.manager.reports import device_reports
 from gateway.manager.store import HeartbeatCall
+from gateway.manager.store.silence import expected_until
+from gateway.manager.store.tables import DEVICE_STATES, DEVICES
 
 HOUR = 3600.0
 
@@ -153,3 +156,23 @@ def test_nothing_is_left_of_a_deregistered_device(known: Store) -> None:
     known.write(lambda transaction: transaction.deregister("f", "d"))
     known.write(lambda transaction: transaction.register("f", ["d"], 2.0))
     assert liveness(known, 110.0) == ("never heard", None, None)
+
+
+@pytest.mark.parametrize("heard", [None, 50.0, 150.0])
+@pytest.mark.parametrize("said", [None, (0, 90), (0, None), (1, 90), (1, 7200), (1, None), (2, 7200), (2, None)])
+def test_the_database_knows_until_when_a_device_is_expected(
+    known: Store, said: tuple[int, int | None] | None, heard: float | None
+) -> None:
+    """As `due` does; else when it was last heard, or registered."""
+    if heard is not None and heard < 100.0:
+        record(known, [], heard)
+    if said is not None:
+        record(known, live(*said), 100.0)
+    if heard is not None and heard > 100.0:
+        record(known, [], heard)
+    stored = known.read(lambda transaction: transaction.read_devices([("f", "d")]))[("f", "d")].state
+    select = sa.select(expected_until()).join_from(DEVICE_STATES, DEVICES, DEVICES.c.id == DEVICE_STATES.c.device)
+    found = known.read(lambda transaction: transaction.connection.scalar(select))
+    sleeps = stored.holds is not None and stored.holds.state is State.ASLEEP
+    last = [each for each in (None if sleeps else stored.newest, stored.announced and stored.announced.at) if each]
+    assert found == to_us(stored.due or max(last, default=1.0))

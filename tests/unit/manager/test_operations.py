@@ -45,7 +45,8 @@ def accepted(store):
 
 
 def test_registration_and_its_time_to_live(call):
-    assert call("GetDeviceRegistration") == {"DeviceRegistration": "REGISTERED", "CacheTTL": "30"}
+    known = {"DeviceRegistration": "REGISTERED", "CacheTTL": "30", "RegistrationTime": 1.0}
+    assert call("GetDeviceRegistration") == known
     unknown = call("GetDeviceRegistration", DeviceName="other")
     assert unknown == {"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": "6"}
 

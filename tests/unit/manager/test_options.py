@@ -55,6 +55,9 @@ def test_a_value_for_each_stage():
 
 def test_one_stage_has_no_limit_by_default():
     assert parse_rollout_options(**TYPED | {"stages": "100%"}).stages == AT_ONCE.stages
+    assert parse_rollout_options(**TYPED).silent_after is None
+    silence = parse_rollout_options(**TYPED | {"silent_after": "24h", "max_silent": "5%"})
+    assert (silence.silent_after, silence.max_silent) == (86_400.0, Fraction(1, 20))
     assert parse_rollout_options(**TYPED | {"stages": "100%"}).stop_at is None
     assert parse_rollout_options(**TYPED | {"stages": "100%", "stop_at": "0%"}).stop_at == 0
 
@@ -68,6 +71,9 @@ def test_one_stage_has_no_limit_by_default():
         ({"wait": "1m,1m,1m"}, "--wait has 3 values: should be one, or 2, one for each stage but the last"),
         ({"min_success": "1,2,3"}, "--min-success has 3 values"),
         ({"stop_min": 0}, "--stop-min is 0"),
+        ({"silent_after": "24"}, "--silent-after '24' is not a time"),
+        ({"silent_after": "0s"}, "--silent-after '0s'"),
+        ({"max_silent": "x"}, "--max-silent 'x' is not a share"),
     ],
 )
 def test_options_that_are_not_possible(typed, message):

@@ -129,6 +129,108 @@ def test_a_stage_reaches_its_devices_alone_and_the_next_contains_it(fleet):
     assert fleet.progress("one")["state"] == "completed"
 
 
+QUIET = RolloutRules((Stage(Fraction(1, 10), Fraction(1)), Stage(Fraction(1))), None, 1, 3600.0, Fraction(1, 2))
+
+
+def live(state, seconds, now):
+    names = {"state": state, "seconds": seconds}
+    return [
+        {"Dimension": "liveness", "MetricName": name, "Value": value, "Timestamp": now} for name, value in names.items()
+    ]
+
+
+@pytest.fixture
+def quiet(fleet):
+    """The first stage has two devices: one succeeded, the other one is silent from its registration on."""
+    devices = fleet.deploy("one", rules=QUIET)
+    fleet.pass_time(100.0, 0.0)
+    fleet.fetch(devices[0])
+    fleet.report_result("one", "SUCCESS", devices[0])
+    fleet.devices = devices
+    return fleet
+
+
+def stage_after(fleet, *times):
+    """The stage and how many are not reached, after the service has counted at these times."""
+    before = getattr(fleet, "at", 100.0)
+    for now in times:
+        fleet.pass_time(now, now - before)
+        before = now
+    fleet.at = before
+    report = fleet.progress("one")
+    return report["stage"], report.get("not_reached", 0)
+
+
+def shown_as_not_reached(fleet, now):
+    return [each["device"] for each in device_reports(fleet.store, now) if each["not_reached"] == ["one"]]
+
+
+def test_a_silent_device_is_not_waited_for_longer_than_it_may_be_silent(quiet):
+    assert stage_after(quiet, 1900.0, 3699.0) == (1, 0)
+    assert stage_after(quiet, 3705.0) == (2, 1)
+    assert shown_as_not_reached(quiet, 3699.0) == []
+    assert quiet.devices[1] in shown_as_not_reached(quiet, 3705.0)
+
+
+def test_it_gets_the_rollout_when_it_comes_back_and_its_result_counts(quiet):
+    late, others = quiet.devices[1], quiet.devices[2:]
+    stage_after(quiet, 3705.0)
+    quiet.fetched_by("one")
+    quiet.report_result("one", "SUCCESS", *others, now=3705.0)
+    assert quiet.progress("one")["pending"] == 1
+    assert stage_after(quiet, 7000.0, 7310.0) == (2, 1)
+    assert quiet.progress("one")["state"] == "completed"
+    assert quiet.fetch(late, 9000.0) == [("one", "s3://m/one")]
+    quiet.report_result("one", "SUCCESS", late, now=9000.0)
+    report = quiet.progress("one")
+    assert (report["succeeded"], report.get("pending"), report.get("not_reached")) == (20, None, None)
+
+
+def test_one_that_comes_back_before_the_next_step_is_waited_for(quiet):
+    """It was counted as silent, and the gate could not be met then."""
+    late, others = quiet.devices[1], quiet.devices[2:]
+    stage_after(quiet, 3705.0)
+    quiet.fetched_by("one")
+    quiet.report_result("one", "SUCCESS", *others[:-1], now=3705.0)
+    quiet.call("SendHeartbeat", others[-1], 3705.0, AgentVersion="1")
+    assert stage_after(quiet, 7000.0) == (2, 1)
+    quiet.call("SendHeartbeat", late, 7001.0, AgentVersion="1")
+    quiet.report_result("one", "SUCCESS", others[-1], now=7002.0)
+    assert quiet.progress("one")["state"] == "running"
+    quiet.report_result("one", "SUCCESS", late, now=7003.0)
+    assert quiet.progress("one")["state"] == "completed"
+
+
+def test_more_silent_devices_than_are_allowed_are_waited_for(fleet):
+    rules = RolloutRules(QUIET.stages, None, 1, 3600.0, Fraction(4, 10))
+    devices = fleet.deploy("one", rules=rules)
+    fleet.pass_time(100.0, 0.0)
+    fleet.fetch(devices[0])
+    fleet.report_result("one", "SUCCESS", devices[0])
+    assert stage_after(fleet, 3705.0, 9000.0) == (1, 1)
+
+
+@pytest.mark.parametrize(("state", "due"), [(1, 100.0 + 7200 + 720), (2, 100.0 + 7200 + 720), (0, 100.0)])
+def test_silence_is_judged_by_what_the_device_announced(quiet, state, due):
+    quiet.call("SendHeartbeat", quiet.devices[1], 100.0, AgentVersion="1", AgentMetrics=live(state, 7200, 100.0))
+    assert stage_after(quiet, due + 3595.0) == (1, 0)
+    assert stage_after(quiet, due + 3605.0) == (2, 1)
+
+
+def test_a_clock_that_jumps_makes_no_device_silent(quiet):
+    """Nor does a time in which no manager ran: silence counts anew from then on."""
+    assert stage_after(quiet, 3000.0) == (1, 0)
+    for now in (3000.0 + 86_400, 3006.0 + 86_400, 3012.0):
+        quiet.pass_time(now, 6.0)
+        assert quiet.progress("one")["stage"] == 1
+    quiet.runner = RolloutRunner(quiet.store, lambda: quiet.steady)
+    quiet.pass_time(50_000.0, 0.0)
+    quiet.pass_time(50_006.0, 6.0)
+    quiet.at = 50_006.0
+    assert stage_after(quiet, 53_000.0) == (1, 0)
+    assert stage_after(quiet, 53_610.0) == (2, 1)
+
+
 def test_a_clock_that_jumps_neither_starts_a_stage_nor_holds_it_back(fleet):
     """A day ahead for three seconds, then right again, then a day behind: the stage lasts for sixty seconds."""
     devices = fleet.deploy("one", rules=STAGED)

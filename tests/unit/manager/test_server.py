@@ -55,7 +55,7 @@ async def raw_request(port: int, request: str) -> tuple[int, dict[str, str]]:
 async def test_an_answer_is_rest_json(client):
     answer = await client.post("/GetDeviceRegistration", json=WHO)
     assert (answer.status, answer.content_type) == (200, "application/json")
-    assert await answer.json() == {"DeviceRegistration": "REGISTERED", "CacheTTL": "300"}
+    assert await answer.json() == {"DeviceRegistration": "REGISTERED", "CacheTTL": "300", "RegistrationTime": 1.0}
 
 
 async def test_an_operation_without_output_has_an_empty_body(client):

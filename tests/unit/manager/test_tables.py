@@ -142,6 +142,6 @@ def test_the_headings_are_words_of_an_operator():
     assert headings == [
         "Fleet", "Device", "Registered",
         "Device", "Deployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created",
-        "Fleet", "Deployment", "Created", "State", "Stage", "Devices", "Succeeded", "Failed", "Pending", "Waiting",
-        "Superseded", "Withdrawn",
+        "Fleet", "Deployment", "Created", "State", "Stage", "Devices", "Succeeded", "Failed", "Pending",
+        "Not reached", "Waiting", "Superseded", "Withdrawn",
     ]  # fmt: skip

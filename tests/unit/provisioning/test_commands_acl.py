@@ -79,7 +79,7 @@ def test_init_completes_the_entries_of_an_earlier_version(cli: SiteCli) -> None:
     whole = path.read_text()
     path.write_text(re.sub(r"(?m)^topic \w+ edge/.*/live\n", "", whole))
     assert "made entries in the ACL for 3 devices" in cli("init").stdout
-    assert path.read_text() == whole.replace("topic read edge/+/+/live\n", "")
+    assert path.read_text() == whole.replace("topic readwrite edge/+/+/live\n", "")
     assert cli("init").stdout == "nothing to make: all files exist\n"
 
 

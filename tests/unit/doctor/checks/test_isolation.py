@@ -9,11 +9,11 @@ from gateway.doctor.parsers import acl_file
 from gateway.doctor.result import CheckResult, Level
 
 GATEWAY = """user gateway
-topic read edge/+/+/hello
+topic readwrite edge/+/+/hello
 topic read edge/+/+/hb
 topic read edge/+/+/get
 topic read edge/+/+/read
-topic read edge/+/+/live
+topic readwrite edge/+/+/live
 topic write edge/+/+/plan
 topic write edge/+/+/ack
 topic write edge/+/+/block
@@ -132,8 +132,18 @@ def test_too_much_and_too_little_access_is_reported(text: str, expected: str) ->
     assert expected in result.found
 
 
+@pytest.mark.parametrize("channel", ["hello", "live"])
+def test_a_gateway_that_cannot_delete_retained_messages_is_a_warning(channel: str) -> None:
+    old = check(ENTRIES.replace(f"topic readwrite edge/+/+/{channel}", f"topic read edge/+/+/{channel}"))
+    assert (old.level, f"(gateway) may not write {channel}" in old.found) == (Level.WARN, True)
+    added = check(
+        ENTRIES.replace(f"readwrite edge/+/+/{channel}", f"read edge/+/+/{channel}\ntopic write edge/+/+/{channel}")
+    )
+    assert added.level is Level.PASS
+
+
 def test_a_site_that_was_made_before_live_is_a_warning() -> None:
-    gateway, device = "topic read edge/+/+/live\n", "topic write edge/fleet-a/dev-1/live\n"
+    gateway, device = "topic readwrite edge/+/+/live\n", "topic write edge/fleet-a/dev-1/live\n"
     others = "".join(entry(f"fleet-b/dev-{number}").replace("/live", "/hb") for number in range(3))
     old = check(ENTRIES.replace(gateway, "").replace(device, ""), fleets=("fleet-a",))
     assert (old.level, "(gateway) may not read live" in old.found) == (Level.WARN, True)

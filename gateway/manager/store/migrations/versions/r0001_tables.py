@@ -193,6 +193,8 @@ def _deployments() -> None:
         _column("stage", sa.Integer, server_default="0"),
         _column("lasted", sa.Double, server_default="0"),
         _column("counted", sa.Double),
+        _column("watched", sa.Double, server_default="0"),
+        _column("silent", sa.BigInteger, server_default="0"),
         _key("rollouts", "id"),
         _of("rollouts", "fleet", "fleets"),
         **_NUMBERED,

@@ -11,13 +11,22 @@ from contextlib import asynccontextmanager
 from itertools import repeat
 
 from gateway.manager.background import Background, Task
-from gateway.manager.control import Caller, ControlApi, Site
+from gateway.manager.control import Caller, ControlApi, JobRunner, Site
 from gateway.manager.errors import ApiError
 from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import EdgeApi, Output, Question
 from gateway.manager.rollouts import RolloutRunner
-from gateway.manager.store import Compaction, HeartbeatCall, HistoryLimits, Retention, Store, Turn, sweep_silence
+from gateway.manager.store import (
+    Compaction,
+    HeartbeatCall,
+    HistoryLimits,
+    ObjectStore,
+    Retention,
+    Store,
+    Turn,
+    sweep_silence,
+)
 
 ROLLOUTS_INTERVAL = 1.0
 """Seconds between two checks for steps of rollouts that are due."""
@@ -27,6 +36,8 @@ CONTROL_THREADS = 2
 """Calls of the control plane at once: a slow list must not hold up the others."""
 MOST_LARGE = 32
 """So many wait for that; further ones get 503."""
+JOBS_INTERVAL = 1.0
+"""Seconds between two searches for jobs."""
 SILENCE_INTERVAL = 10.0
 """Seconds between two searches for devices that fell silent."""
 COMPACTION_INTERVAL = 5.0
@@ -120,21 +131,26 @@ async def running(
     unregistered_ttl: int,
     history: HistoryLimits = KEPT,
     metrics: ManagerMetrics | None = None,
+    objects: ObjectStore | None = None,
     site: Site | None = None,
 ) -> AsyncIterator[Service]:
-    """The service over an open store, which the caller closes. `metrics` None: nobody reads them."""
+    """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: jobs
+    wait."""
     api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, site or Site())
     service = Service(api, control_api, metrics or ManagerMetrics())
-    background = Background(_tasks(store, history))
+    jobs = None if objects is None else JobRunner(store, objects)
+    background = Background(_tasks(store, history, jobs))
     background.start()
     try:
         yield service
     finally:
         await asyncio.to_thread(background.close)
+        if jobs is not None:
+            jobs.close()
         await service.close()
 
 
-def _tasks(store: Store, history: HistoryLimits) -> list[Task]:
+def _tasks(store: Store, history: HistoryLimits, jobs: JobRunner | None) -> list[Task]:
     runner = RolloutRunner(store)
     turn = Turn()
     return [
@@ -142,4 +158,5 @@ def _tasks(store: Store, history: HistoryLimits) -> list[Task]:
         Task("silence", SILENCE_INTERVAL, lambda now: sweep_silence(store, now)),
         Task("compaction", COMPACTION_INTERVAL, Compaction(store, turn, history.days).step),
         Task("retention", RETENTION_INTERVAL, Retention(store, turn, history).step),
+        *([] if jobs is None else [Task("jobs", JOBS_INTERVAL, jobs.step)]),
     ]

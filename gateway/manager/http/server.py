@@ -69,9 +69,10 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
     with _locked(config.place), _opened(config.place) as store:
         metrics = ManagerMetrics()
         ttls = config.registered_ttl, config.unregistered_ttl
-        async with running(store, *ttls, config.history, metrics) as service:
+        objects = ObjectStore(config.place.data, store)
+        async with running(store, *ttls, config.history, metrics, objects) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
-            handler = make_handler(config, store, service.handle, service.control, metrics)
+            handler = make_handler(config, store, service.handle, service.control, metrics, objects)
             server = ManagerServer(handler, limits, metrics.count_refused)
             metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
             metrics.history_limit = config.history.size
@@ -88,14 +89,19 @@ async def start_server(config: ServerConfig) -> AsyncIterator[str]:
 
 
 def make_handler(
-    config: ServerConfig, store: Store, calls: Calls, control: ControlCalls, metrics: ManagerMetrics | None = None
+    config: ServerConfig,
+    store: Store,
+    calls: Calls,
+    control: ControlCalls,
+    metrics: ManagerMetrics | None = None,
+    objects: ObjectStore | None = None,
 ) -> RequestHandler:
     """Answers all requests; `calls` those of the Edge API, `control` those of the control plane.
 
-    `metrics` None: nobody else needs them.
+    `metrics`, `objects` None: nobody else needs them.
     """
-    metrics = metrics or ManagerMetrics()
-    objects, pages = ObjectStore(config.place.data, store), _pages(store, metrics)
+    metrics, objects = metrics or ManagerMetrics(), objects or ObjectStore(config.place.data, store)
+    pages = _pages(store, metrics)
     return RequestHandler(calls, control, objects, pages, config.access_key, config.max_body, metrics)
 
 

@@ -2,7 +2,7 @@
 
 from gateway.manager.place import Place
 from gateway.manager.store import control_tables  # METADATA has all tables from here on
-from gateway.manager.store.history import Turn
+from gateway.manager.store.history import Turn, TurnLost
 from gateway.manager.store.history_compaction import Compaction
 from gateway.manager.store.history_reads import (
     MetricFilter,
@@ -13,6 +13,7 @@ from gateway.manager.store.history_reads import (
 )
 from gateway.manager.store.history_retention import HistoryLimits, Retention
 from gateway.manager.store.object_store import CHUNK, ObjectStore, OpenObject, StoredFile, check_readable
+from gateway.manager.store.packages import Package, add_package, find_package, package_of, versions
 from gateway.manager.store.recording import (
     HeartbeatCall,
     LogEntry,
@@ -21,6 +22,7 @@ from gateway.manager.store.recording import (
     StoredDevice,
     plan_entry,
 )
+from gateway.manager.store.references import names_object
 from gateway.manager.store.silence import sweep_silence
 from gateway.manager.store.store import FILE, Store, open_store
 from gateway.manager.store.transaction import DevicePlan, Transaction

@@ -51,7 +51,6 @@ def _jobs() -> None:
         _column("id", _NUMBER),
         *(_column(each, sa.Text) for each in ("name", "request", "status")),
         _column("message", sa.Text, server_default=""),
-        sa.Column("artifacts", sa.Text),
         _column("created", sa.Double),
         _column("changed", sa.Double),
         _key("compilation_jobs", "id"),
@@ -59,6 +58,7 @@ def _jobs() -> None:
         **_NUMBERED,
     )
     op.create_index("compilation_jobs_status", "compilation_jobs", ["status"])
+    op.create_index("compilation_jobs_created", "compilation_jobs", ["created", "id"])
     op.create_table(
         "packages",
         _column("id", _NUMBER),
@@ -75,6 +75,7 @@ def _jobs() -> None:
     )
     op.create_index("packages_status", "packages", ["status"])
     op.create_index("packages_url", "packages", ["url"])
+    op.create_index("packages_created", "packages", ["created", "id"])
 
 
 def _plans() -> None:

@@ -18,7 +18,7 @@ from gateway.manager.errors import S3Error
 from gateway.manager.store import CHUNK, ObjectStore, Store, StoredFile, Transaction, Turn, TurnLost
 from gateway.manager.store.control_tables import COMPILATION_JOBS, PACKAGES
 
-HELD = 10.0
+HELD = 3.0
 """Seconds without a step after which another process carries out what this one began."""
 CHUNKS = 128
 """Of a file that one step reads."""

@@ -19,7 +19,7 @@ from gateway.manager.reports.forms import (
     ResultReport,
     deployment_report,
 )
-from gateway.manager.store import Store, Transaction, bulk, reported
+from gateway.manager.store import Store, Transaction, bulk, reported, versions
 from gateway.manager.store.heartbeats import state_from
 from gateway.manager.store.names import read_keys
 from gateway.manager.store.paging import device_page
@@ -135,6 +135,8 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
     names = read_keys(connection, {metric for each in newest.values() for metric in each.metrics})
     results = _results(connection, ids)
     in_force = transaction.deployments_in_force(ids)
+    definitions = [each for deployments in in_force.values() for one in deployments for each in one.definitions]
+    known = versions(connection, {each.url for each in definitions if each.url is not None})
     reports = []
     for number, fleet, device, registered, *columns, _ in rows:
         state = state_from(*columns)
@@ -152,7 +154,7 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
                 ),
                 metrics=[_metric(names[metric], each) for metric, each in sorted(newest[number].metrics.items())],
                 models=[_model(*each) for each in sorted(newest[number].models.items())],
-                deployments=[deployment_report(each) for each in in_force[number]],
+                deployments=[deployment_report(each, known) for each in in_force[number]],
                 results=results[number],
             )
         )

@@ -1,6 +1,7 @@
 """Packages: which version of a model a file is. Edge packaging jobs make them, and the CLI's `deploy`."""
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -15,6 +16,8 @@ MADE = "COMPLETED"
 """The status of a package whose file is known."""
 DIGITS = 12
 """Of a SHA-1, where nobody named a version."""
+PART = 5000
+"""URLs of one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,15 @@ def package_of(connection: sa.Connection, url: str) -> Package | None:
     return _first(connection, _SELECT.where(PACKAGES.c.url == url).order_by(PACKAGES.c.id.desc()).limit(1))
 
 
-def versions(connection: sa.Connection) -> dict[str, str]:
-    """URL of a file -> the version of its newest package."""
+def versions(connection: sa.Connection, urls: Collection[str] | None = None) -> dict[str, str]:
+    """URL of a file -> the version of its newest package; of all files, or of those."""
     select = sa.select(PACKAGES.c.url, PACKAGES.c.version).where(PACKAGES.c.status == MADE).order_by(PACKAGES.c.id)
-    return dict(connection.execute(select).all())
+    if urls is None:
+        return dict(connection.execute(select).all())
+    found: dict[str, str] = {}
+    for part in bulk.parts(list(urls), PART):
+        found |= dict(connection.execute(select.where(PACKAGES.c.url.in_(part))).all())
+    return found
 
 
 def add_package(

@@ -1,5 +1,7 @@
 """The tables of the control plane. In SQLite it is the file's format 5."""
 
+import hashlib
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +34,7 @@ def _unique(table: str, *columns: str) -> sa.UniqueConstraint:
 def upgrade() -> None:
     _tags()
     _jobs()
+    _deployed_files()
     _plans()
     _access()
 
@@ -76,6 +79,25 @@ def _jobs() -> None:
     op.create_index("packages_status", "packages", ["status"])
     op.create_index("packages_url", "packages", ["url"])
     op.create_index("packages_created", "packages", ["created", "id"])
+
+
+def _deployed_files() -> None:
+    """What was deployed before becomes a package, as `deploy` makes one: its version is the first digits of its SHA-1.
+
+    A later `deploy` of the file then finds it.
+    """
+    names = ("name", "request", "model", "version", "status", "url", "size", "sha1", "created", "changed")
+    packages = sa.table("packages", *map(sa.column, names))
+    found: dict[str, dict[str, Any]] = {}
+    for text, created in op.get_bind().execute(sa.text("SELECT definitions, created FROM rollouts ORDER BY id")):
+        for each in json.loads(text):
+            url, sha1, size = each.get("url"), each.get("sha1"), each.get("size")
+            if url is not None and sha1 and size is not None and url not in found:
+                version = sha1[:12]
+                digest = hashlib.sha1(f"{url} {version}".encode(), usedforsecurity=False).hexdigest()
+                row = (f"{each['handle'][:50]}-{digest[:12]}", "{}", each["handle"], version, "COMPLETED")
+                found[url] = dict(zip(names, (*row, url, size, sha1, created, created), strict=True))
+    op.bulk_insert(packages, list(found.values()))
 
 
 def _plans() -> None:

@@ -14,6 +14,8 @@ from gateway.manager.cli.options import DatabaseOption, DataOption, FleetArgumen
 from gateway.manager.place import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.manager.rollouts import Rollout
     from gateway.manager.store import Store
 
@@ -27,13 +29,16 @@ NameOption = Annotated[str | None, typer.Option(help="Name of the deployment; el
 def _show_rollout(store: "Store", rollout: "Rollout") -> None:
     from gateway.manager.reports import rollout_report
 
-    options.show(tables.rollouts_table([rollout_report(rollout, _versions(store))]))
+    options.show(tables.rollouts_table([rollout_report(rollout, _versions(store, [rollout]))]))
 
 
-def _versions(store: "Store") -> dict[str, str]:
+def _versions(store: "Store", rollouts: "Sequence[Rollout] | None" = None) -> dict[str, str]:
+    """By URLs: of the files of these rollouts, or of all."""
     from gateway.manager.store import versions
 
-    return store.read(lambda transaction: versions(transaction.connection))
+    definitions = [each for rollout in rollouts or () for each in rollout.definitions]
+    urls = None if rollouts is None else {each.url for each in definitions if each.url is not None}
+    return store.read(lambda transaction: versions(transaction.connection, urls))
 
 
 @app.command()
@@ -93,7 +98,7 @@ def deploy(
             share=share,
             version=model_version,
         )
-        options.show(tables.definitions_table(rollout.definitions, _versions(store)))
+        options.show(tables.definitions_table(rollout.definitions, _versions(store, [rollout])))
         _show_rollout(store, rollout)
 
 
@@ -205,7 +210,7 @@ def deployments(
                 options.show(tables.deployments_table(rows, versions))
             return
         with options.exit_on_error():
-            versions = _versions(store)
             found = store.read(lambda transaction: RolloutRepository(transaction).list_rollouts(fleet))
+            versions = _versions(store, found)
         reports = [rollout_report(each, versions) for each in found]
         options.write_json(reports) if as_json else options.show(tables.rollouts_table(reports))

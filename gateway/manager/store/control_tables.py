@@ -29,7 +29,7 @@ COMPILATION_JOBS = sa.Table(
     sa.Column("message", sa.Text, nullable=False, server_default=""),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("changed", sa.Double, nullable=False),
-    sa.Index("compilation_jobs_status", "status"),
+    sa.Index("compilation_jobs_status", "status", "id"),
     sa.Index("compilation_jobs_created", "created", "id"),
     **NUMBERED,
 )
@@ -50,8 +50,8 @@ PACKAGES = sa.Table(
     sa.Column("sha1", sa.Text),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("changed", sa.Double, nullable=False),
-    sa.Index("packages_status", "status"),
-    sa.Index("packages_url", "url"),
+    sa.Index("packages_status", "status", "id"),
+    sa.Index("packages_url", "url", "id"),
     sa.Index("packages_created", "created", "id"),
     **NUMBERED,
 )

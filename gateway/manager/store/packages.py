@@ -56,19 +56,16 @@ def versions(connection: sa.Connection, urls: Collection[str] | None = None) -> 
     return found
 
 
-def add_package(
-    connection: sa.Connection, model: str, version: str | None, file: StoredFile, now: float
-) -> Package | None:
-    """Makes a package of the file, where there is none of that version. `now`: Unix seconds.
+def add_package(connection: sa.Connection, model: str, version: str | None, file: StoredFile, now: float) -> Package:
+    """Makes a package of the file, unless that version is the one that it has. `now`: Unix seconds.
 
-    `version` None: the one that the file has, else the first digits of its SHA-1. Raises ManagerError where that
-    version of the model is another file.
+    `version` None: the one that it has, else the first digits of its SHA-1. Raises ManagerError where that version of
+    the model is another file.
     """
-    if version is None:
-        known = package_of(connection, file.url)
-        if known is not None:
-            return known
-        version = file.sha1[:DIGITS]
+    known = package_of(connection, file.url)
+    if known is not None and version in (None, known.version):
+        return known
+    version = version or file.sha1[:DIGITS]
     is_other = (PACKAGES.c.model == model) & (PACKAGES.c.version == version) & (PACKAGES.c.sha1 != file.sha1)
     other = _first(connection, _SELECT.where(is_other).limit(1))
     if other is not None:

@@ -60,7 +60,7 @@ def _jobs() -> None:
         _unique("compilation_jobs", "name"),
         **_NUMBERED,
     )
-    op.create_index("compilation_jobs_status", "compilation_jobs", ["status"])
+    op.create_index("compilation_jobs_status", "compilation_jobs", ["status", "id"])
     op.create_index("compilation_jobs_created", "compilation_jobs", ["created", "id"])
     op.create_table(
         "packages",
@@ -76,8 +76,8 @@ def _jobs() -> None:
         _unique("packages", "name"),
         **_NUMBERED,
     )
-    op.create_index("packages_status", "packages", ["status"])
-    op.create_index("packages_url", "packages", ["url"])
+    op.create_index("packages_status", "packages", ["status", "id"])
+    op.create_index("packages_url", "packages", ["url", "id"])
     op.create_index("packages_created", "packages", ["created", "id"])
 
 

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import repeat
 
 from gateway.manager.background import Background, Task
-from gateway.manager.control import Caller, ControlApi, Site
+from gateway.manager.control import Caller, ControlApi, JobRunner, Site
 from gateway.manager.errors import ApiError
 from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
@@ -37,6 +37,8 @@ CONTROL_THREADS = 2
 """Calls of the control plane at once: a slow list must not hold up the others."""
 MOST_LARGE = 32
 """So many wait for that; further ones get 503."""
+JOBS_INTERVAL = 1.0
+"""Seconds between two searches for jobs."""
 SILENCE_INTERVAL = 10.0
 """Seconds between two searches for devices that fell silent."""
 COMPACTION_INTERVAL = 5.0
@@ -135,20 +137,25 @@ async def running(
     objects: ObjectStore | None = None,
     site: Site | None = None,
 ) -> AsyncIterator[Service]:
-    """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: no
-    uploads of objects are given up."""
+    """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: jobs
+    wait, and no uploads of objects are given up."""
     api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, site or Site())
     service = Service(api, control_api, metrics or ManagerMetrics())
-    background = Background(_tasks(store, history, objects))
+    jobs = None if objects is None else JobRunner(store, objects)
+    tasks = [] if objects is None else [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]
+    tasks += [] if jobs is None else [Task("jobs", JOBS_INTERVAL, jobs.step)]
+    background = Background(_tasks(store, history) + tasks)
     background.start()
     try:
         yield service
     finally:
         await asyncio.to_thread(background.close)
+        if jobs is not None:
+            jobs.close()
         await service.close()
 
 
-def _tasks(store: Store, history: HistoryLimits, objects: ObjectStore | None) -> list[Task]:
+def _tasks(store: Store, history: HistoryLimits) -> list[Task]:
     runner = RolloutRunner(store)
     turn = Turn()
     return [
@@ -156,5 +163,4 @@ def _tasks(store: Store, history: HistoryLimits, objects: ObjectStore | None) ->
         Task("silence", SILENCE_INTERVAL, lambda now: sweep_silence(store, now)),
         Task("compaction", COMPACTION_INTERVAL, Compaction(store, turn, history.days).step),
         Task("retention", RETENTION_INTERVAL, Retention(store, turn, history).step),
-        *([] if objects is None else [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]),
     ]

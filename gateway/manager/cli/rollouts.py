@@ -14,7 +14,10 @@ from gateway.manager.cli.options import DatabaseOption, DataOption, FleetArgumen
 from gateway.manager.place import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gateway.manager.rollouts import Rollout
+    from gateway.manager.store import Store
 
 app = typer.Typer()
 
@@ -23,10 +26,19 @@ AllOption = Annotated[bool, typer.Option("--all", help="Every registered device 
 NameOption = Annotated[str | None, typer.Option(help="Name of the deployment; else the handle and a number.")]
 
 
-def _show_rollout(rollout: "Rollout") -> None:
+def _show_rollout(store: "Store", rollout: "Rollout") -> None:
     from gateway.manager.reports import rollout_report
 
-    options.show(tables.rollouts_table([rollout_report(rollout)]))
+    options.show(tables.rollouts_table([rollout_report(rollout, _versions(store, [rollout]))]))
+
+
+def _versions(store: "Store", rollouts: "Sequence[Rollout] | None" = None) -> dict[str, str]:
+    """By URLs: of the files of these rollouts, or of all."""
+    from gateway.manager.store import versions
+
+    definitions = [each for rollout in rollouts or () for each in rollout.definitions]
+    urls = None if rollouts is None else {each.url for each in definitions if each.url is not None}
+    return store.read(lambda transaction: versions(transaction.connection, urls))
 
 
 @app.command()
@@ -61,6 +73,10 @@ def deploy(
         str, typer.Option(help="... of a stage's devices at most; then the next stage starts without them.")
     ] = "10%",
     name: NameOption = None,
+    model_version: Annotated[
+        str | None,
+        typer.Option(help="Version of the files; else the one that a file has already, else of its SHA-1."),
+    ] = None,
     policy: Annotated[str, typer.Option(help=" or ".join(POLICIES))] = "ROLLBACK_ON_FAILURE",
     bucket: Annotated[str, typer.Option(help="The bucket of the model store.")] = "models",
     data: DataOption = DEFAULT_DATA,
@@ -88,9 +104,10 @@ def deploy(
             now=time.time(),
             rules=rules,
             share=share,
+            version=model_version,
         )
-        options.show(tables.definitions_table(rollout.definitions))
-        _show_rollout(rollout)
+        options.show(tables.definitions_table(rollout.definitions, _versions(store, [rollout])))
+        _show_rollout(store, rollout)
 
 
 @app.command()
@@ -111,8 +128,8 @@ def undeploy(
         if all_devices:
             chosen = actions.devices_with(store, chosen, handle)
         rollout = actions.undeploy(store, fleet, chosen, handle, name=name, now=time.time())
-        options.show(tables.definitions_table(rollout.definitions))
-        _show_rollout(rollout)
+        options.show(tables.definitions_table(rollout.definitions, {}))
+        _show_rollout(store, rollout)
 
 
 @app.command()
@@ -128,7 +145,7 @@ def undo(
     with options.open_data(Place(data, database)) as store:
         rollout = actions.undo(store, fleet, deployment, now=time.time())
         if rollout is not None:
-            _show_rollout(rollout)
+            _show_rollout(store, rollout)
             return
         listed = store.read(lambda transaction: RolloutRepository(transaction).list_rollouts(fleet))
     before = [each for each in listed if each.undoes == deployment]
@@ -140,7 +157,7 @@ def _set_state(place: Place, fleet: str, deployment: str, state: str) -> None:
     from gateway.manager.rollouts import RolloutState, actions
 
     with options.open_data(place) as store:
-        _show_rollout(actions.set_state(store, fleet, deployment, RolloutState(state), now=time.time()))
+        _show_rollout(store, actions.set_state(store, fleet, deployment, RolloutState(state), now=time.time()))
 
 
 @app.command()
@@ -192,13 +209,16 @@ def deployments(
 
     with options.read_data(Place(data, database), fleet) as store:
         if by_device:
+            with options.exit_on_error():
+                versions = _versions(store)
             rows = options.guarded(deployments_by_device(store, fleet))
             if as_json:
-                options.write_json({"device": device} | deployment_report(each) for device, each in rows)
+                options.write_json({"device": device} | deployment_report(each, versions) for device, each in rows)
             else:
-                options.show(tables.deployments_table(rows))
+                options.show(tables.deployments_table(rows, versions))
             return
         with options.exit_on_error():
             found = store.read(lambda transaction: RolloutRepository(transaction).list_rollouts(fleet))
-        reports = [rollout_report(each) for each in found]
+            versions = _versions(store, found)
+        reports = [rollout_report(each, versions) for each in found]
         options.write_json(reports) if as_json else options.show(tables.rollouts_table(reports))

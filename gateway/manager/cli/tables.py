@@ -4,7 +4,7 @@ Text of a device must never be printed with its control characters: they would a
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -33,6 +33,7 @@ AT_ONCE = 1000
 
 Row = tuple[str, ...]
 """The cells, of a line or several; characters that would act on a terminal are replaced."""
+_DEFINITION: Row = ("Handle", "Version", "State", "Size", "SHA-1", "URL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +84,13 @@ def devices_table(devices: Iterable[tuple[str, str, float]]) -> Listing:
     return Listing(("Fleet", "Device", "Registered"), rows)
 
 
-def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]]) -> Listing:
-    """`rows`: (fleet/device, deployment). A row for each definition."""
-    headings = ("Device", "Deployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created")
+def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]], versions: Mapping[str, str]) -> Listing:
+    """`rows`: (fleet/device, deployment). A row for each definition. `versions`: by the URLs of files."""
+    headings = ("Device", "Deployment", "Policy", *_DEFINITION, "Created")
     cells = (
         (
             *map(printable_text, (device, deployment.name, deployment.policy)),
-            *(*_definition(each), time_text(deployment.created)),
+            *(*_definition(each, versions), time_text(deployment.created)),
         )
         for device, deployment in rows
         for each in deployment.definitions
@@ -97,14 +98,15 @@ def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]]) -> Listing:
     return Listing(headings, cells)
 
 
-def definitions_table(definitions: Iterable[ModelDefinition]) -> Listing:
-    return Listing(("Handle", "State", "Size", "SHA-1", "URL"), map(_definition, definitions))
+def definitions_table(definitions: Iterable[ModelDefinition], versions: Mapping[str, str]) -> Listing:
+    return Listing(_DEFINITION, (_definition(each, versions) for each in definitions))
 
 
-def _definition(each: ModelDefinition) -> Row:
+def _definition(each: ModelDefinition, versions: Mapping[str, str]) -> Row:
     size = "" if each.size is None else f"{each.size:,}"
     return (
         printable_text(each.handle),
+        printable_text(versions.get(each.url or "")),
         printable_text(each.state),
         size,
         printable_text(each.sha1),
@@ -116,7 +118,7 @@ def rollouts_table(reports: "Iterable[RolloutReport]") -> Listing:
     """A row for each deployment: how far it has come."""
     counts = ("devices", "succeeded", "failed", "pending", "not_reached", "waiting", "superseded", "withdrawn")
     names = (each.capitalize().replace("_", " ") for each in counts)
-    headings = ("Fleet", "Deployment", "Created", "State", "Stage", *names)
+    headings = ("Fleet", "Deployment", "Models", "Created", "State", "Stage", *names)
     return Listing(headings, (_rollout(report, counts) for report in reports))
 
 
@@ -127,12 +129,17 @@ def _rollout(report: "RolloutReport", counts: Row) -> Row:
     names = (
         printable_text(report["fleet"]),
         printable_text(report["deployment"]),
+        printable_text(", ".join(map(_version, report["definitions"]))),
         time_text(report["created"]),
         state,
         share,
     )
     numbers: dict[str, Any] = {**report}
     return *names, *(f"{numbers[each]:,}" for each in counts)
+
+
+def _version(definition: dict[str, Any]) -> str:
+    return f"{definition['ModelHandle']} {definition['Version'] or ''}".rstrip()
 
 
 def status_table(reports: "Iterable[DeviceReport]") -> Listing:

@@ -20,7 +20,7 @@ from gateway.manager.reports.forms import (
     deployment_report,
 )
 from gateway.manager.rollouts import RolloutRepository
-from gateway.manager.store import Store, Transaction, bulk, reported
+from gateway.manager.store import Store, Transaction, bulk, reported, versions
 from gateway.manager.store.heartbeats import state_from
 from gateway.manager.store.names import read_keys
 from gateway.manager.store.paging import device_page, is_of
@@ -149,6 +149,8 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
     results = _results(connection, ids)
     in_force = transaction.deployments_in_force(ids)
     not_reached = RolloutRepository(transaction).not_reached(ids, now)
+    definitions = [each for deployments in in_force.values() for one in deployments for each in one.definitions]
+    known = versions(connection, {each.url for each in definitions if each.url is not None})
     reports = []
     for number, fleet, device, registered, *columns, _ in rows:
         state = state_from(*columns)
@@ -166,7 +168,7 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
                 ),
                 metrics=[_metric(names[metric], each) for metric, each in sorted(newest[number].metrics.items())],
                 models=[_model(*each) for each in sorted(newest[number].models.items())],
-                deployments=[deployment_report(each) for each in in_force[number]],
+                deployments=[deployment_report(each, known) for each in in_force[number]],
                 not_reached=not_reached[number],
                 results=results[number],
             )

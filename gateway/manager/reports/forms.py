@@ -1,9 +1,13 @@
 """The forms of the reports, as the commands' `--json` has them; times are Unix seconds. No I/O, no clock."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition
 from gateway.manager.rollouts import PENDING, REPLACED, Rollout, RolloutDeviceState
+
+NO_VERSIONS: Mapping[str, str] = MappingProxyType({})
 
 
 class MetricReport(TypedDict):
@@ -128,7 +132,8 @@ class RolloutReport(TypedDict):
     definitions: list[dict[str, object]]
 
 
-def rollout_report(rollout: Rollout) -> RolloutReport:
+def rollout_report(rollout: Rollout, versions: Mapping[str, str] = NO_VERSIONS) -> RolloutReport:
+    """`versions`: of the files of packages, by their URLs."""
     progress, rules = rollout.progress, rollout.progress.rules
     return RolloutReport(
         fleet=rollout.fleet,
@@ -159,16 +164,17 @@ def rollout_report(rollout: Rollout) -> RolloutReport:
         silent_after=rules.silent_after,
         max_silent=None if rules.silent_after is None else float(rules.max_silent * 100),
         not_reached=progress.not_reached,
-        definitions=[definition_report(each) for each in rollout.definitions],
+        definitions=[definition_report(each, versions) for each in rollout.definitions],
     )
 
 
-def definition_report(definition: ModelDefinition) -> dict[str, object]:
-    """The API's Definition, with the size of its file."""
-    return definition.to_api() | {"Size": definition.size}
+def definition_report(definition: ModelDefinition, versions: Mapping[str, str] = NO_VERSIONS) -> dict[str, object]:
+    """The API's Definition, with the size of its file, and the version that its package says; None: there is none."""
+    version = None if definition.url is None else versions.get(definition.url)
+    return definition.to_api() | {"Size": definition.size, "Version": version}
 
 
-def deployment_report(deployment: DeviceDeployment) -> dict[str, object]:
-    """The API's EdgeDeployment, with when it was created and the sizes of its files."""
-    definitions = [definition_report(each) for each in deployment.definitions]
+def deployment_report(deployment: DeviceDeployment, versions: Mapping[str, str] = NO_VERSIONS) -> dict[str, object]:
+    """The API's EdgeDeployment, with when it was created, and the sizes and versions of its files."""
+    definitions = [definition_report(each, versions) for each in deployment.definitions]
     return deployment.to_api() | {"Definitions": definitions, "Created": deployment.created}

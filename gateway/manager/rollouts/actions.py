@@ -6,6 +6,7 @@ anything is written. Each action takes the steps that are due; the service takes
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 from gateway.manager.api import POLICIES, ModelDefinition, is_deployed
@@ -22,7 +23,7 @@ from gateway.manager.rollouts.decisions import (
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import RolloutRepository, parts
 from gateway.manager.rollouts.runner import RolloutRunner
-from gateway.manager.store import ObjectStore, Store, Transaction, check_readable
+from gateway.manager.store import ObjectStore, Store, StoredFile, Transaction, add_package, check_readable
 
 ALL = Fraction(1)
 
@@ -31,6 +32,7 @@ _CHARACTERS = {
     "DeviceFleetName": "letters, digits, - and _, a letter or digit first and last, no - after a _",
     "DeviceName": "letters, digits, - and _, a letter or digit first and last, no - after a _",
     "EntityName": "letters, digits and -, a letter or digit first and last",
+    "Version": "letters, digits, spaces, _ and .",
 }
 """The patterns of the service model in words."""
 
@@ -142,12 +144,15 @@ def deploy(
     now: float,
     rules: RolloutRules = AT_ONCE,
     share: Fraction = ALL,
+    version: str | None = None,
 ) -> Rollout:
     """Starts a rollout of the models in `files` (handle -> file) to that share of `devices` (name -> id).
 
-    `name` None: made of the first handle and a number never used before. Raises ManagerError.
+    Each file becomes a package of its handle. `name` None: made of the first handle and a number never used before;
+    `version` None: as `add_package` has it. Raises ManagerError.
     """
     check_names("HANDLE", "EntityName", list(files))
+    check_names("--model-version", "Version", [] if version is None else [version])
     check_names("--name", "EntityName", [] if name is None else [name])
     if policy not in POLICIES:
         raise ManagerError(f"--policy '{policy}' is not one: {' or '.join(POLICIES)}")
@@ -158,10 +163,15 @@ def deploy(
     definitions = []
     for handle, file in files.items():
         stored = objects.put_file(file, bucket, handle)
+        store.write(partial(_add_package, handle, version, stored, now))
         definitions.append(ModelDefinition(handle, "DEPLOY", stored.url, stored.sha1, stored.size))
     new = NewRollout(fleet, name, definitions[0].handle, policy, tuple(definitions), rules)
     # The order of the devices depends on the name, which `create` makes where the operator gave none.
     return RolloutRunner(store).start(new, lambda name: select_share(name, devices, share), now)
+
+
+def _add_package(handle: str, version: str | None, file: StoredFile, now: float, transaction: Transaction) -> None:
+    add_package(transaction.connection, handle, version, file, now)
 
 
 def undeploy(

@@ -2,7 +2,7 @@
 
 from gateway.manager.place import Place
 from gateway.manager.store import control_tables  # METADATA has all tables from here on
-from gateway.manager.store.history import Turn
+from gateway.manager.store.history import Turn, TurnLost
 from gateway.manager.store.history_compaction import Compaction
 from gateway.manager.store.history_reads import (
     MetricFilter,
@@ -22,6 +22,7 @@ from gateway.manager.store.object_store import (
     check_readable,
     is_bucket_name,
 )
+from gateway.manager.store.packages import Package, add_package, find_package, package_of, versions
 from gateway.manager.store.recording import (
     HeartbeatCall,
     LogEntry,

@@ -27,14 +27,13 @@ COMPILATION_JOBS = sa.Table(
     sa.Column("request", sa.Text, nullable=False),
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("message", sa.Text, nullable=False, server_default=""),
-    sa.Column("artifacts", sa.Text),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("changed", sa.Double, nullable=False),
-    sa.Index("compilation_jobs_status", "status"),
+    sa.Index("compilation_jobs_status", "status", "id"),
+    sa.Index("compilation_jobs_created", "created", "id"),
     **NUMBERED,
 )
-"""`request`: the input of CreateCompilationJob as JSON, without its tags. `artifacts`: the S3 URL of the file; NULL:
-not known yet."""
+"""`request`: the input of CreateCompilationJob as JSON, without its tags. `message`: why it is FAILED."""
 
 PACKAGES = sa.Table(
     "packages",
@@ -51,12 +50,13 @@ PACKAGES = sa.Table(
     sa.Column("sha1", sa.Text),
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("changed", sa.Double, nullable=False),
-    sa.Index("packages_status", "status"),
-    sa.Index("packages_url", "url"),
+    sa.Index("packages_status", "status", "id"),
+    sa.Index("packages_url", "url", "id"),
+    sa.Index("packages_created", "created", "id"),
     **NUMBERED,
 )
 """Edge packaging jobs. `request`: the input of CreateEdgePackagingJob as JSON, without its tags, {} where the CLI's
-`deploy` made it. `url` (S3), `size` in bytes and `sha1` of the file: NULL until COMPLETED."""
+`deploy` made it. `url` (S3) of the file: NULL while STARTING; its `size` in bytes and `sha1`: NULL until COMPLETED."""
 
 PLANS = sa.Table(
     "plans",

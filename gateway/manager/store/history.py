@@ -34,25 +34,27 @@ _SET = f"({', '.join(_KEY)}) DO UPDATE SET " + ", ".join(f"{each} = excluded.{ea
 
 
 class TurnLost(Exception):
-    """Another process changed the history, or a device was deregistered: what was read holds no longer."""
+    """Another process was faster, or a device was deregistered: what was read holds no longer."""
 
 
 class Turn:
-    """Of this process: the tasks of one thread share it."""
+    """Of this process: the tasks of one thread share it. `name`: of the row; `held`: seconds, as `HELD`."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = TURN, held: float = HELD) -> None:
+        self._name = name
+        self._held = held
         self._mine: tuple[float, ...] = ()
 
     def seen(self, connection: sa.Connection, now: float) -> float | None:
-        """What `take` needs; None: another process works on the history."""
-        done = task_time(connection, TURN) or 0.0
-        return done if done in self._mine or not abs(now - done) < HELD else None
+        """What `take` needs; None: it is another process's turn."""
+        done = task_time(connection, self._name) or 0.0
+        return done if done in self._mine or not abs(now - done) < self._held else None
 
     def take(self, connection: sa.Connection, seen: float, now: float) -> None:
         """In the writing transaction, before all else. Raises TurnLost."""
         after = max(now, math.nextafter(seen, math.inf))
         mark = "%b" if connection.dialect.name == "postgresql" else "?"
-        insert = f"INSERT INTO tasks (name, done) VALUES ('{TURN}', {mark}) ON CONFLICT (name)"
+        insert = f"INSERT INTO tasks (name, done) VALUES ('{self._name}', {mark}) ON CONFLICT (name)"
         update = f"{insert} DO UPDATE SET done = excluded.done WHERE tasks.done = {mark}"
         if connection.exec_driver_sql(update, (after, seen)).rowcount != 1:
             raise TurnLost

@@ -39,7 +39,7 @@ CHUNK = 256 * 1024
 """Bytes that are read at once."""
 ATTEMPTS = 5
 NO_KEY = "A key here has parts between slashes, none of them empty, '.', '..' or longer than 255 bytes, in UTF-8."
-NAMED = "A deployment names this object, so it stays as it is: put another content under another key."
+NAMED = "A deployment or a package names this object, so it stays as it is: put another content under another key."
 MOST_ETAGS = 10_000
 """So many that were computed are kept."""
 
@@ -424,14 +424,18 @@ class ObjectStore:
 
         Raises S3Error: 404. Where files are shared, `fetch` may get it.
         """
-        path = self._locate(bucket, key)
-        try:
-            file = path.open("rb")
-        except OSError as error:
-            raise no_such_key(key) from error
+        file = self.open_file(bucket, key)
         status = os.fstat(file.fileno())
         facts = self._facts(bucket, key, status)
         return OpenObject(file, status.st_size, facts.etag or self._etag(file, status), status.st_mtime, facts)
+
+    def open_file(self, bucket: str, key: str) -> BufferedReader:
+        """As `open`, without an ETag, for which a file may have to be read wholly."""
+        path = self._locate(bucket, key)
+        try:
+            return path.open("rb")
+        except OSError as error:
+            raise no_such_key(key) from error
 
     def _locate(self, bucket: str, key: str) -> Path:
         if not is_bucket_name(bucket) or not (self.root / bucket).is_dir():

@@ -16,6 +16,9 @@ another one in a circle:
 6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them;
 7.  rows of `history_days` (`history.add_usage`), likewise.
 
+Who carries out jobs (`control.jobs`) takes the row of `tasks`, then that of the job; who stops or deletes a job, the
+latter alone.
+
 Who works on the history (`history_compaction`, `history_retention`) takes the row of `tasks` first, and of a device the
 row of `devices` alone, shared: only who deregisters it waits.
 """

@@ -30,8 +30,10 @@ def test_from_registering_to_deregistering(manager: Manager, model: Path) -> Non
     assert manager.run("register", "lab", "one", "two").stdout == "lab/one registered\nlab/two registered\n"
     assert "was registered already" in manager.run("register", "lab", "one").stdout
     assert [each["device"] for each in json.loads(manager.run("devices", "lab", "--json").stdout)] == ["one", "two"]
-    shown = manager.run("deploy", "lab", "--all", f"kws={model}", f"vad={model}", "--name", "first").stdout
-    for text in ("lab", "first", "running", "s3://models/kws/", "DEPLOY", "100%"):
+    shown = manager.run(
+        "deploy", "lab", "--all", f"kws={model}", f"vad={model}", "--name", "first", "--model-version", "1.2"
+    ).stdout
+    for text in ("lab", "first", "kws 1.2, vad 1.2", "running", "s3://models/kws/", "DEPLOY", "100%"):
         assert text in shown
     assert definitions_of(manager, "lab", "two") == [("kws", "DEPLOY"), ("vad", "DEPLOY")]
     assert "UNDEPLOY" in manager.run("undeploy", "lab", "two", "kws").stdout
@@ -40,6 +42,9 @@ def test_from_registering_to_deregistering(manager: Manager, model: Path) -> Non
     rows = json.loads(manager.run("deployments", "lab", "--devices", "--json").stdout)
     assert [(row["device"], row["DeploymentName"]) for row in rows][:2] == [("lab/one", "first"), ("lab/two", "first")]
     assert [row["Definitions"][0]["Size"] for row in rows] == [7, 7, None]
+    assert [row["Definitions"][0]["Version"] for row in rows] == ["1.2", "1.2", None]
+    status = json.loads(manager.run("status", "lab", "--json").stdout)
+    assert status[0]["deployments"][0]["Definitions"][0]["Version"] == "1.2"
     assert manager.run("deregister", "lab", "one").stdout == "lab/one deregistered\n"
     assert "lab/one" not in manager.run("devices", "lab").stdout
 

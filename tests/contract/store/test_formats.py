@@ -5,6 +5,7 @@ with format 1 (a9c3a34), with format 2 (475f418) and with format 3 (4e2e770). Ea
 which one was deregistered, calls of four of them over HTTP, and deployments by the commands.
 """
 
+import json
 import lzma
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from typer.testing import CliRunner
 
 from gateway.manager.cli import app
 from gateway.manager.errors import ManagerError, StoreUnavailable
-from gateway.manager.store import FILE, Place, Store, formats, migrations, open_store
+from gateway.manager.store import FILE, Place, Store, StoredFile, add_package, formats, migrations, open_store
 from gateway.manager.store.reported import unpack
 from gateway.manager.store.tables import METADATA
 from tests.support.disks import fill, make_room, small_disk
@@ -372,6 +374,20 @@ def test_a_file_that_cannot_be_written_anew_serves_all_the_same(
         with opened(Place(data)) as store:
             assert rows(store, "PRAGMA auto_vacuum") == [(2,)]
             assert rows(store, "SELECT name FROM devices") == [("d",)]
+
+
+@pytest.mark.parametrize("version", OLD_FORMATS)
+def test_what_was_deployed_before_is_the_package_that_deploy_would_make(tmp_path: Path, version: int) -> None:
+    old_file(tmp_path, version)
+    packages = "SELECT name, request, model, version, status, url, size, sha1 FROM packages ORDER BY url"
+    with opened(Place(tmp_path)) as store, opened(Place(tmp_path / "other")) as other:
+        deployed = [each for (text,) in rows(store, "SELECT definitions FROM rollouts") for each in json.loads(text)]
+        files = {(each["handle"], each["url"], each["size"], each["sha1"]) for each in deployed if each["url"]}
+        for model, *file in files:
+            add = partial(add_package, model=model, version=None, file=StoredFile(*file), now=1.0)
+            other.write(lambda transaction: add(transaction.connection))  # noqa: B023  (called at once)
+        assert files
+        assert rows(store, packages) == rows(other, packages)
 
 
 # -- what is refused --

@@ -136,12 +136,12 @@ def test_the_headings_are_words_of_an_operator():
     """They are not names of our classes."""
     headings = [
         heading
-        for listing in (devices_table([]), deployments_table([]), rollouts_table([]))
+        for listing in (devices_table([]), deployments_table([], {}), rollouts_table([]))
         for heading in listing.headings
     ]
     assert headings == [
         "Fleet", "Device", "Registered",
-        "Device", "Deployment", "Policy", "Handle", "State", "Size", "SHA-1", "URL", "Created",
-        "Fleet", "Deployment", "Created", "State", "Stage", "Devices", "Succeeded", "Failed", "Pending",
+        "Device", "Deployment", "Policy", "Handle", "Version", "State", "Size", "SHA-1", "URL", "Created",
+        "Fleet", "Deployment", "Models", "Created", "State", "Stage", "Devices", "Succeeded", "Failed", "Pending",
         "Not reached", "Waiting", "Superseded", "Withdrawn",
     ]  # fmt: skip

@@ -1,5 +1,7 @@
 """The tables of the control plane. In SQLite it is the file's format 5."""
 
+import hashlib
+import json
 from typing import Any
 
 import sqlalchemy as sa
@@ -32,6 +34,7 @@ def _unique(table: str, *columns: str) -> sa.UniqueConstraint:
 def upgrade() -> None:
     _tags()
     _jobs()
+    _deployed_files()
     _plans()
     _access()
 
@@ -51,14 +54,14 @@ def _jobs() -> None:
         _column("id", _NUMBER),
         *(_column(each, sa.Text) for each in ("name", "request", "status")),
         _column("message", sa.Text, server_default=""),
-        sa.Column("artifacts", sa.Text),
         _column("created", sa.Double),
         _column("changed", sa.Double),
         _key("compilation_jobs", "id"),
         _unique("compilation_jobs", "name"),
         **_NUMBERED,
     )
-    op.create_index("compilation_jobs_status", "compilation_jobs", ["status"])
+    op.create_index("compilation_jobs_status", "compilation_jobs", ["status", "id"])
+    op.create_index("compilation_jobs_created", "compilation_jobs", ["created", "id"])
     op.create_table(
         "packages",
         _column("id", _NUMBER),
@@ -73,8 +76,28 @@ def _jobs() -> None:
         _unique("packages", "name"),
         **_NUMBERED,
     )
-    op.create_index("packages_status", "packages", ["status"])
-    op.create_index("packages_url", "packages", ["url"])
+    op.create_index("packages_status", "packages", ["status", "id"])
+    op.create_index("packages_url", "packages", ["url", "id"])
+    op.create_index("packages_created", "packages", ["created", "id"])
+
+
+def _deployed_files() -> None:
+    """What was deployed before becomes a package, as `deploy` makes one: its version is the first digits of its SHA-1.
+
+    A later `deploy` of the file then finds it.
+    """
+    names = ("name", "request", "model", "version", "status", "url", "size", "sha1", "created", "changed")
+    packages = sa.table("packages", *map(sa.column, names))
+    found: dict[str, dict[str, Any]] = {}
+    for text, created in op.get_bind().execute(sa.text("SELECT definitions, created FROM rollouts ORDER BY id")):
+        for each in json.loads(text):
+            url, sha1, size = each.get("url"), each.get("sha1"), each.get("size")
+            if url is not None and sha1 and size is not None and url not in found:
+                version = sha1[:12]
+                digest = hashlib.sha1(f"{url} {version}".encode(), usedforsecurity=False).hexdigest()
+                row = (f"{each['handle'][:50]}-{digest[:12]}", "{}", each["handle"], version, "COMPLETED")
+                found[url] = dict(zip(names, (*row, url, size, sha1, created, created), strict=True))
+    op.bulk_insert(packages, list(found.values()))
 
 
 def _plans() -> None:

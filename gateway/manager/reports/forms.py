@@ -97,8 +97,8 @@ class StageReport(TypedDict):
 class RolloutReport(TypedDict):
     """One deployment of a fleet. `stage` counts from 1; `devices`: how many in all; shares in percent.
 
-    `pending`: they have it and reported no result; `waiting`: their stage has not started; the rest as
-    `rollouts.RolloutDeviceState`.
+    `plan`: the deployment plan of the API whose stage it carries out. `pending`: they have it and reported no result;
+    `waiting`: their stage has not started; the rest as `rollouts.RolloutDeviceState`.
     """
 
     fleet: str
@@ -106,6 +106,7 @@ class RolloutReport(TypedDict):
     state: str
     reason: str
     undoes: str | None
+    plan: str | None
     created: float
     stage: int
     stages: list[StageReport]
@@ -129,6 +130,7 @@ def rollout_report(rollout: Rollout) -> RolloutReport:
         state=progress.state,
         reason=rollout.reason,
         undoes=rollout.undoes,
+        plan=rollout.plan,
         created=rollout.created,
         stage=progress.stage + 1,
         stages=[

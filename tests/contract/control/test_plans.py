@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from gateway.manager.api import ModelDefinition
 from gateway.manager.control import Caller, ControlApi, Site, StageStarts
+from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import (
     NewRollout,
     RolloutRepository,
@@ -411,7 +412,7 @@ def test_tags_end_with_the_plan(served: ServedManager, sagemaker: Any, store: St
 def test_a_command_does_not_take_the_name_of_a_plan(served: ServedManager, sagemaker: Any, store: Store) -> None:
     make_plan(sagemaker)
     new = NewRollout("barn", "p", "kws", "DO_NOTHING", (ModelDefinition("kws", url="s3://m/one"),))
-    with pytest.raises(actions.ManagerError, match="there is a deployment plan named p"):
+    with pytest.raises(ManagerError, match="there is a deployment plan named p"):
         RolloutRunner(store).create(new, lambda _: [1], 1.0)
 
 
@@ -487,7 +488,7 @@ def test_two_processes_make_one_rollout(steps: Steps) -> None:
     steps.start("a")
     steps.start("b")
     both = [StageStarts(steps.store), StageStarts(steps.store)]
-    while any([each.step(10.0) for each in both]):
+    while both[0].step(10.0) | both[1].step(10.0):
         pass
     assert steps.statuses() == {"a": "INPROGRESS", "b": "INPROGRESS"}
     order = rollout_order("p", DEVICES)

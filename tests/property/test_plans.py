@@ -24,7 +24,7 @@ from gateway.manager.store.control_tables import PACKAGES, PLAN_STAGES
 from gateway.manager.store.tables import DEVICES, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
 
 NAMES = ["d1", "d2", "d3", "d4"]
-PLANS = st.sampled_from(["p", "q"])
+PLANS = st.sampled_from(["p", "p", "p", "q"])
 STAGES = st.sampled_from(["s1", "s2", "s3"])
 ACTIVE = {"STARTING", "INPROGRESS", "STOPPING"}
 STATUSES = ACTIVE | {"READYTODEPLOY", "DEPLOYED", "FAILED", "STOPPED"}
@@ -51,12 +51,10 @@ class Plans(RuleBasedStateMachine):
         sa.event.listen(self.store.engine, "checkout", _do_not_sync)
         self.now = 1000.0
         self.control, self.api = ControlApi(self.store, Site()), EdgeApi(self.store)
-        self.background()
+        self.runner = RolloutRunner(self.store)
+        self.processes = [StageStarts(self.store), StageStarts(self.store)]
+        self.stopped: set[tuple[str, str]] = set()
         self.fetched: dict[str, set[str]] = {name: set() for name in NAMES}
-
-    def background(self) -> None:
-        """A new process: the one before it was killed."""
-        self.starts, self.runner = StageStarts(self.store), RolloutRunner(self.store)
 
     def teardown(self) -> None:
         self.check_nothing_is_left()
@@ -74,7 +72,7 @@ class Plans(RuleBasedStateMachine):
         except ApiError as error:
             return error.code
 
-    def stages(self, plan: str) -> dict[str, Any] | None:
+    def stages(self, plan: str) -> dict[str, dict[str, Any]] | None:
         """Its stages by name; None: there is no such plan."""
         found = self.call("DescribeEdgeDeploymentPlan", EdgeDeploymentPlanName=plan)
         if isinstance(found, str):
@@ -94,13 +92,18 @@ class Plans(RuleBasedStateMachine):
 
     # What happens
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(stages=st.lists(SELECTIONS, min_size=2, max_size=3), both=st.booleans())
+    def begin(self, stages: list[dict[str, Any]], both: bool) -> None:
         file = {"url": "s3://m/k", "size": 1, "sha1": "0" * 40}
         package = {"name": "k", "request": "{}", "model": "k", "version": "1", "status": "COMPLETED", **file}
         insert = sa.insert(PACKAGES).values(**package, created=1.0, changed=1.0)
         self.store.write(lambda transaction: transaction.connection.execute(insert))
         self.store.write(lambda transaction: transaction.register("f", NAMES, self.now))
+        self.create_plan("p")
+        for number, selection in enumerate(stages, 1):
+            self.create_stage("p", f"s{number}", selection)
+        for stage in ("s1", "s2") if both else ("s1",):
+            self.change_stage("p", stage, "Start")
 
     @rule(plan=PLANS)
     def create_plan(self, plan: str) -> None:
@@ -120,6 +123,7 @@ class Plans(RuleBasedStateMachine):
         else:
             assert answer == {}
             assert self.stages(plan) is None
+            self.stopped = {each for each in self.stopped if each[0] != plan}
         assert self.given() == given
 
     @rule(plan=PLANS, stage=STAGES, selection=SELECTIONS)
@@ -134,33 +138,37 @@ class Plans(RuleBasedStateMachine):
         before, started = self.stages(plan) or {}, self.was_started(plan)
         answer = self.call(f"{operation}EdgeDeploymentStage", EdgeDeploymentPlanName=plan, StageName=stage)
         status = before[stage]["StageStatus"] if stage in before else None
-        is_right = status in ACTIVE if operation == "Stop" else stage not in started and status not in ACTIVE
+        is_right = status in ACTIVE if operation == "Stop" else not (stage in started or status in ACTIVE)
         if status is None or not is_right:
             assert answer == (
                 "ResourceInUse" if status is not None and operation == "Delete" else "ValidationException"
             )
             return
         assert answer == {}
-        after = (self.stages(plan) or {}).get(stage, {"StageStatus": None})["StageStatus"]
-        assert after in {"Start": ["STARTING"], "Stop": ["STOPPING", "STOPPED"], "Delete": [None]}[operation]
+        change = self.stopped.add if operation == "Stop" else self.stopped.discard
+        change((plan, stage))
+        after = (self.stages(plan) or {}).get(stage, {}).get("StageStatus")
+        expected = {"Start": ("STARTING",), "Stop": ("STOPPING", "STOPPED"), "Delete": (None,)}
+        assert after in expected[operation]
 
-    @rule(steps=st.integers(1, 6), is_killed=st.booleans())
-    def work(self, steps: int, is_killed: bool) -> None:
+    @rule(process=st.integers(0, 1), steps=st.integers(1, 6), is_killed=st.sampled_from([False, False, True]))
+    def work(self, process: int, steps: int, is_killed: bool) -> None:
+        """Of a process that is killed another one takes the place."""
         for _ in range(steps):
-            self.starts.step(self.now)
+            self.processes[process].step(self.now)
         if is_killed:
-            self.background()
+            self.processes[process] = StageStarts(self.store)
 
     @rule()
     def settle(self) -> None:
         """The background has nothing to do."""
-        while self.starts.step(self.now) | self.runner.advance_all(self.now):
+        one, other = self.processes
+        while one.step(self.now) | other.step(self.now) | self.runner.advance_all(self.now):
             pass
         for plan in ("p", "q"):
-            assert {each["StageStatus"] for each in (self.stages(plan) or {}).values()} <= STATUSES - {
-                "STARTING",
-                "STOPPING",
-            }
+            for name, status in (self.stages(plan) or {}).items():
+                assert status["StageStatus"] not in ("STARTING", "STOPPING")
+                assert status["StageStatus"] == "STOPPED" or (plan, name) not in self.stopped
 
     @rule(device=st.sampled_from(NAMES))
     def fetch(self, device: str) -> None:
@@ -266,4 +274,4 @@ def test_plans_keep_their_rules(template: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("gateway.manager.rollouts.runner.PAUSE", 0.0)
     monkeypatch.setattr("gateway.manager.rollouts.repository.PART", 2)
     monkeypatch.setattr(Plans, "template", template, raising=False)
-    run_state_machine_as_test(Plans, settings=settings(max_examples=30, stateful_step_count=25))
+    run_state_machine_as_test(Plans, settings=settings(max_examples=20, stateful_step_count=25))

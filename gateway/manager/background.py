@@ -35,7 +35,8 @@ class Background:
     def __init__(self, tasks: Sequence[Task]) -> None:
         self._tasks = tasks
         self._next = dict.fromkeys((task.name for task in tasks), 0.0)
-        self._ends = threading.Event()
+        self._ends = False
+        self._woken = threading.Event()
         self._away = False
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
 
@@ -44,15 +45,23 @@ class Background:
 
     def close(self) -> None:
         """Returns after the step that runs."""
-        self._ends.set()
+        self._ends = True
+        self._woken.set()
         self._thread.join()
 
+    def wake(self, *names: str) -> None:
+        """These tasks have something to do now. Any thread may call it."""
+        self._next |= dict.fromkeys(names, 0.0)
+        self._woken.set()
+
     def _run(self) -> None:
-        while not self._ends.is_set():
+        while not self._ends:
+            self._woken.clear()
             for task in self._tasks:
                 if time.monotonic() >= self._next[task.name]:
                     self._take(task)
-            self._ends.wait(max(0.0, min(self._next.values()) - time.monotonic()))
+            if not self._ends:
+                self._woken.wait(max(0.0, min(self._next.values()) - time.monotonic()))
 
     def _take(self, task: Task) -> None:
         more, begin = False, time.monotonic()

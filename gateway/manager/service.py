@@ -5,13 +5,13 @@ It must never call the store on the event loop's thread.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import repeat
 
 from gateway.manager.background import Background, Task
-from gateway.manager.control import Caller, ControlApi, JobRunner, Site
+from gateway.manager.control import Caller, ControlApi, JobRunner, Site, StageStarts
 from gateway.manager.errors import ApiError
 from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
@@ -53,8 +53,11 @@ UPLOADS_INTERVAL = 3600.0
 class Service:
     """Answers calls from `running` on, until its end."""
 
-    def __init__(self, api: EdgeApi, control_api: ControlApi, metrics: ManagerMetrics) -> None:
+    def __init__(
+        self, api: EdgeApi, control_api: ControlApi, metrics: ManagerMetrics, wake: Callable[..., None]
+    ) -> None:
         self.api = api
+        self._wake = wake
         self._control_api = control_api
         self._metrics = metrics
         self._records: GroupThread[HeartbeatCall, Output] = GroupThread("heartbeats", api.record, self._recorded)
@@ -101,6 +104,8 @@ class Service:
     def _controlled(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
         begun = time.perf_counter()
         output = self._control_api.handle(target, body, caller, now)
+        if target.endswith("EdgeDeploymentStage"):
+            self._wake("plans", "rollouts")
         self._metrics.count_control(target.rpartition(".")[2], time.perf_counter() - begun)
         return output
 
@@ -140,11 +145,11 @@ async def running(
     """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: jobs
     wait, and no uploads of objects are given up."""
     api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, site or Site())
-    service = Service(api, control_api, metrics or ManagerMetrics())
     jobs = None if objects is None else JobRunner(store, objects)
     tasks = [] if objects is None else [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]
     tasks += [] if jobs is None else [Task("jobs", JOBS_INTERVAL, jobs.step)]
     background = Background(_tasks(store, history) + tasks)
+    service = Service(api, control_api, metrics or ManagerMetrics(), background.wake)
     background.start()
     try:
         yield service
@@ -159,6 +164,7 @@ def _tasks(store: Store, history: HistoryLimits) -> list[Task]:
     runner = RolloutRunner(store)
     turn = Turn()
     return [
+        Task("plans", ROLLOUTS_INTERVAL, StageStarts(store).step),
         Task("rollouts", ROLLOUTS_INTERVAL, runner.advance_all),
         Task("silence", SILENCE_INTERVAL, lambda now: sweep_silence(store, now)),
         Task("compaction", COMPACTION_INTERVAL, Compaction(store, turn, history.days).step),

@@ -105,8 +105,9 @@ class StageReport(TypedDict):
 class RolloutReport(TypedDict):
     """One deployment of a fleet. `stage` counts from 1; `devices`: how many in all; shares in percent.
 
-    `pending`: they have it and reported no result; `not_reached`: those of them that are silent, `silent_after` in
-    seconds; `waiting`: their stage has not started; the rest as `rollouts.RolloutDeviceState`.
+    `plan`: the deployment plan of the API whose stage it carries out. `pending`: they have it and reported no result;
+    `not_reached`: those of them that are silent, `silent_after` in seconds; `waiting`: their stage has not started; the
+    rest as `rollouts.RolloutDeviceState`.
     """
 
     fleet: str
@@ -114,6 +115,7 @@ class RolloutReport(TypedDict):
     state: str
     reason: str
     undoes: str | None
+    plan: str | None
     created: float
     stage: int
     stages: list[StageReport]
@@ -141,6 +143,7 @@ def rollout_report(rollout: Rollout, versions: Mapping[str, str] = NO_VERSIONS) 
         state=progress.state,
         reason=rollout.reason,
         undoes=rollout.undoes,
+        plan=rollout.plan,
         created=rollout.created,
         stage=progress.stage + 1,
         stages=[

@@ -2,13 +2,16 @@
 
 from gateway.manager.rollouts.decisions import (
     AT_ONCE,
+    HALTED,
+    OPEN,
     PENDING,
     REPLACED,
     RolloutDeviceState,
     RolloutRules,
     RolloutState,
     Stage,
+    rollout_order,
 )
 from gateway.manager.rollouts.records import NewRollout, Rollout
-from gateway.manager.rollouts.repository import RolloutRepository
+from gateway.manager.rollouts.repository import PART, PUBLISHED, RolloutRepository, parts
 from gateway.manager.rollouts.runner import RolloutRunner

@@ -19,7 +19,8 @@ from gateway.manager.rollouts.decisions import (
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One deployment to many devices. `created`: Unix seconds; `undoes`: the deployment that it undoes.
+    """One deployment to many devices. `created`: Unix seconds; `undoes`: the deployment that it undoes; `plan`: the
+    deployment plan of the API whose stage it carries out, None: a command made it.
 
     Where it undoes one, `definitions` has the handles only: each device gets what it had before.
     """
@@ -31,6 +32,7 @@ class Rollout:
     definitions: tuple[ModelDefinition, ...]
     created: float
     undoes: str | None
+    plan: str | None
     reason: str
     progress: Progress
 
@@ -46,12 +48,13 @@ class NewRollout:
     definitions: tuple[ModelDefinition, ...]
     rules: RolloutRules = AT_ONCE
     undoes: str | None = None
+    plan: str | None = None
 
 
 def rollout_from(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) -> Rollout:
     """`row`: the columns of `repository`'s select; `devices`: how many are in each state."""
-    rollout_id, fleet, name, policy, definitions, created, rules, undoes, state, reason, stage, *time, silent = row
-    lasted, counted, watched = time
+    rollout_id, fleet, name, policy, definitions, created, rules, undoes, plan, *changing = row
+    state, reason, stage, lasted, counted, watched, silent = changing
     return Rollout(
         id=rollout_id,
         fleet=fleet,
@@ -60,6 +63,7 @@ def rollout_from(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) 
         definitions=tuple(ModelDefinition(**each) for each in json.loads(definitions)),
         created=created,
         undoes=undoes,
+        plan=plan,
         reason=reason,
         progress=Progress(
             rules_from_json(rules), RolloutState(state), stage, lasted, counted, devices, watched, silent

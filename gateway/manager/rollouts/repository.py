@@ -17,6 +17,7 @@ from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts.decisions import HALTED, OPEN, PENDING, RolloutDeviceState, RolloutState
 from gateway.manager.rollouts.records import NewRollout, Rollout, rollout_from, rules_from_json, rules_to_json
 from gateway.manager.store import Transaction, bulk
+from gateway.manager.store.control_tables import PLANS
 from gateway.manager.store.silence import expected_until
 from gateway.manager.store.tables import DEVICE_STATES, DEVICES, FLEETS, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
 
@@ -24,12 +25,12 @@ _SELECT = sa.select(
     ROLLOUTS.c.id,
     FLEETS.c.name,
     *(ROLLOUTS.c.name, ROLLOUTS.c.policy, ROLLOUTS.c.definitions, ROLLOUTS.c.created, ROLLOUTS.c.rules),
-    *(ROLLOUTS.c.undoes, ROLLOUTS.c.state, ROLLOUTS.c.reason),
+    *(ROLLOUTS.c.undoes, ROLLOUTS.c.plan, ROLLOUTS.c.state, ROLLOUTS.c.reason),
     *(ROLLOUTS.c.stage, ROLLOUTS.c.lasted, ROLLOUTS.c.counted, ROLLOUTS.c.watched, ROLLOUTS.c.silent),
 ).join_from(ROLLOUTS, FLEETS)
 
 _PREPARED = "preparing"
-_PUBLISHED = ROLLOUTS.c.state != _PREPARED
+PUBLISHED = ROLLOUTS.c.state != _PREPARED
 """A rollout of many devices is written in several transactions, so that calls go on. Where the process ends before the
 last one, nobody finds it, and the service deletes it later."""
 _undo = ROLLOUTS.alias()
@@ -79,6 +80,7 @@ class RolloutRepository:
                 "created": now,
                 "rules": rules_to_json(new.rules),
                 "undoes": new.undoes,
+                "plan": new.plan,
                 "state": _PREPARED,
                 "counted": now,
                 "watched": now,
@@ -154,7 +156,9 @@ class RolloutRepository:
                 )
 
     def require_unused(self, fleet: str, name: str) -> None:
-        """Raises ManagerError where the fleet has or had a deployment of that name."""
+        """Raises ManagerError where the fleet has or had a deployment of that name, or a deployment plan has it."""
+        if self.connection.scalar(sa.select(PLANS.c.id).where(PLANS.c.name == name)) is not None:
+            raise ManagerError(f"there is a deployment plan named {name}: give another --name")
         if self.find(fleet, name) is not None:
             raise ManagerError(f"there is or was a deployment named {name}: give another --name")
 
@@ -162,7 +166,7 @@ class RolloutRepository:
         """The id of the newest rollout of that name; None: there is none."""
         select = sa.select(sa.func.max(ROLLOUTS.c.id)).join(FLEETS)
         found: int | None = self.connection.scalar(
-            select.where(FLEETS.c.name == fleet, ROLLOUTS.c.name == name, _PUBLISHED)
+            select.where(FLEETS.c.name == fleet, ROLLOUTS.c.name == name, PUBLISHED)
         )
         return found
 
@@ -173,6 +177,10 @@ class RolloutRepository:
     def read(self, rollout_id: int) -> Rollout:
         [rollout] = self._rollouts(ROLLOUTS.c.id == rollout_id)
         return rollout
+
+    def read_all(self, rollout_ids: Collection[int]) -> dict[int, Rollout]:
+        """By their ids."""
+        return {each.id: each for each in self._rollouts(bulk.is_one(self.connection, ROLLOUTS.c.id, rollout_ids))}
 
     def lock(self, rollout_id: int, *, wait: bool) -> bool:
         """Until the commit nobody else takes the rollout's steps. False, unless `wait`: another one takes one now."""
@@ -303,8 +311,8 @@ class RolloutRepository:
         self.transaction.count_in_rollouts(counts)
 
     def _rollouts(self, which: sa.ColumnElement[bool]) -> list[Rollout]:
-        rows = self.connection.execute(_SELECT.where(which, _PUBLISHED).order_by(ROLLOUTS.c.id)).all()
-        select = sa.select(ROLLOUT_COUNTS).join_from(ROLLOUT_COUNTS, ROLLOUTS).join(FLEETS).where(which, _PUBLISHED)
+        rows = self.connection.execute(_SELECT.where(which, PUBLISHED).order_by(ROLLOUTS.c.id)).all()
+        select = sa.select(ROLLOUT_COUNTS).join_from(ROLLOUT_COUNTS, ROLLOUTS).join(FLEETS).where(which, PUBLISHED)
         counts: dict[int, dict[RolloutDeviceState, int]] = {}
         for rollout, state, devices in self.connection.execute(select):
             counts.setdefault(rollout, {})[RolloutDeviceState(state)] = devices

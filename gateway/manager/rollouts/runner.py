@@ -114,13 +114,17 @@ class RolloutRunner:
         try:
             for part in parts(list(enumerate(choose(name)))):
                 self._write(partial(RolloutRepository.add_devices, rollout_id=rollout_id, places=part))
-                self._pause()
+                self.pause()
             self._write(lambda rollouts: rollouts.publish(rollout_id, new, name))
         except BaseException:
-            while self._write(lambda rollouts: rollouts.discard(rollout_id)):
-                pass
+            self.discard(rollout_id)
             raise
         return rollout_id
+
+    def discard(self, rollout_id: int) -> None:
+        """Deletes a rollout that is not published."""
+        while self._write(lambda rollouts: rollouts.discard(rollout_id)):
+            self.pause()
 
     def _write(self, work: Callable[[RolloutRepository], T]) -> T:
         return self.store.write(lambda transaction: work(RolloutRepository(transaction)))
@@ -144,7 +148,7 @@ class RolloutRunner:
         for _ in range(STEPS):
             if not self.advance(rollout_id, now, wait=True):
                 break
-            self._pause()
+            self.pause()
         return self.read(rollout_id)
 
     def read(self, rollout_id: int) -> Rollout:
@@ -175,7 +179,7 @@ class RolloutRunner:
         taken = [self._take_step(each, now, wait=False) for each in due]
         taken += [self._write(partial(RolloutRepository.discard, rollout_id=each)) for each in abandoned]
         if any(taken):
-            self._pause()
+            self.pause()
         return any(taken)
 
     def _count_time(self, rollout: Rollout, now: float) -> bool:
@@ -207,7 +211,8 @@ class RolloutRunner:
             self._counted[rollout.id] = steady
         return done
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """After a transaction of a series."""
         if self.store.engine.dialect.name == "sqlite":
             time.sleep(PAUSE)
 

@@ -88,7 +88,8 @@ PLAN_STAGES = sa.Table(
     sa.Index("plan_stages_rollout", "rollout"),
     **CLUSTERED,
 )
-"""`selection`: a DeviceSelectionConfig as JSON. `rollout`: the one that carries the stage out, once it was started."""
+"""`selection`: a DeviceSelectionConfig as JSON. `state`: READYTODEPLOY, STARTING, STOPPING, FAILED or STOPPED while
+there is no `rollout` that carries the stage out; then INPROGRESS, and the rollout says how far it is."""
 
 ACCESS_KEYS = sa.Table(
     "access_keys",

@@ -184,6 +184,7 @@ ROLLOUTS = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("rules", sa.Text, nullable=False),
     sa.Column("undoes", sa.Text),
+    sa.Column("plan", sa.Text),
     sa.Column("state", sa.Text, nullable=False, server_default="running"),
     sa.Column("reason", sa.Text, nullable=False, server_default=""),
     sa.Column("stage", sa.Integer, nullable=False, server_default="0"),
@@ -195,7 +196,8 @@ ROLLOUTS = sa.Table(
     **NUMBERED,
 )
 """`lasted`: seconds that the stage has lasted, as they were counted until `counted`. `watched`, `silent`: as of
-`rollouts.Progress`."""
+`rollouts.Progress`. `plan`: the name of the deployment plan of the API whose stage it carries out, also once that plan
+is deleted; NULL: a command made it."""
 
 ROLLOUT_DEVICES = sa.Table(
     "rollout_devices",

@@ -6,6 +6,7 @@ answer to GetDeployments keeps it by that number.
 Locks, which PostgreSQL holds until the commit, are taken in this order by every transaction, so that none waits for
 another one in a circle:
 
+0.  the row of `plans`, by who changes a deployment plan or its stages;
 1.  the row of `rollouts`, by who takes its next step; the row of `fleets`, by who creates a rollout in it;
 2.  rows of `device_states`, in the order of their numbers, by one statement: whoever changes anything of a device, its
     deployments or its states in rollouts, holds its row;

@@ -188,6 +188,7 @@ def _deployments() -> None:
         _column("created", sa.Double),
         _column("rules", sa.Text),
         sa.Column("undoes", sa.Text),
+        sa.Column("plan", sa.Text),
         _column("state", sa.Text, server_default="running"),
         _column("reason", sa.Text, server_default=""),
         _column("stage", sa.Integer, server_default="0"),

@@ -24,7 +24,6 @@ EXPIRES = 24 * 3600.0
 """Seconds."""
 LEAST_PART = 5 * 1024 * 1024
 """Bytes that each part but the last one has at least, as in S3."""
-MOST_PARTS = 10_000
 _ID = re.compile("[0-9a-f]{32}")
 _BEGUN = "begun"
 
@@ -44,13 +43,14 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`etag`: quoted; `modified`: Unix seconds. `checksum`: in base64, or empty."""
+    """A part that was uploaded."""
 
     number: int
     entry: ObjectEntry
 
     @property
     def checksum(self) -> str:
+        """In base64, or empty."""
         return self.entry.facts.headers.get("checksum", "")
 
 

@@ -4,14 +4,17 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
 
 from gateway.manager.api import ModelDefinition
 from gateway.manager.control import Caller, ControlApi, Site, StageStarts
+from gateway.manager.control.model import load_service_model
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import (
     NewRollout,
@@ -418,6 +421,9 @@ def test_a_command_does_not_take_the_name_of_a_plan(served: ServedManager, sagem
         RolloutRunner(store).create(new, lambda _: [1], 1.0)
 
 
+service_model = cache(load_service_model)
+
+
 class Steps:
     """A store that nobody serves: each step of the background is the test's."""
 
@@ -426,7 +432,14 @@ class Steps:
         self._api = ControlApi(store, Site())
 
     def call(self, operation: str, **members: Any) -> Any:
-        return json.loads(self._api.handle(f"SageMaker.{operation}", json.dumps(members).encode(), Caller(), 10.0))
+        """The output, which has what the service model requires."""
+        body = json.dumps(members).encode()
+        output = json.loads(self._api.handle(f"SageMaker.{operation}", body, Caller(), 10.0))
+        shape = service_model().operation_model(operation).output_shape
+        if shape is not None:
+            errors = ParamValidator().validate(output, shape)
+            assert not errors.has_errors(), errors.generate_report()
+        return output
 
     def make(self, *stages: dict[str, Any]) -> None:
         named = {"EdgeDeploymentPlanName": "p", "DeviceFleetName": "barn", "ModelConfigs": MODELS}
@@ -483,6 +496,10 @@ def test_a_process_that_is_killed_between_two_steps(steps: Steps) -> None:
     run(StageStarts(steps.store))
     assert steps.statuses() == {"a": "INPROGRESS"}
     steps.check(DEVICES)
+    [plan] = steps.call("ListEdgeDeploymentPlans")["EdgeDeploymentPlanSummaries"]
+    assert plan["EdgeDeploymentPending"] == 10
+    page = steps.call("ListStageDevices", EdgeDeploymentPlanName="p", StageName="a", MaxResults=3)
+    assert len(page["DeviceDeploymentSummaries"]) == 3
 
 
 def test_two_processes_make_one_rollout(steps: Steps) -> None:

@@ -35,15 +35,19 @@ PAGE = 10
 
 def create(call: Call, asked: Members) -> Members:
     name = asked["EdgeDeploymentPlanName"]
+    exists = ApiError("ResourceInUse", f"Resource Already Exists: {call.arn(plan_resource(name))}")
     if find_plan(call.connection, name) is not None or find_rollout(call, name) is not None:
-        raise ApiError("ResourceInUse", f"Resource Already Exists: {call.arn(plan_resource(name))}")
+        raise exists
     fleet = call.transaction.fleet_id(asked["DeviceFleetName"])
     if fleet is None:
         raise validation_error(f"No device fleet with name {asked['DeviceFleetName']}")
     stages.definitions_of(call.connection, asked["ModelConfigs"])
     models = json.dumps(asked["ModelConfigs"])
     row = {"name": name, "fleet": fleet, "models": models, "created": call.now, "changed": call.now}
-    number: int = call.connection.execute(sa.insert(PLANS).returning(PLANS.c.id), row).scalar_one()
+    try:
+        number: int = call.connection.execute(sa.insert(PLANS).returning(PLANS.c.id), row).scalar_one()
+    except sa.exc.IntegrityError:  # by another call at the same moment
+        raise exists from None
     plan = DeploymentPlan(number, name, asked["DeviceFleetName"], asked["ModelConfigs"], call.now, call.now)
     stages.add(call, plan, [], asked.get("Stages", []))
     _add_tags(call, plan_resource(name), asked.get("Tags", []))

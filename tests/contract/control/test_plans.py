@@ -1,8 +1,10 @@
 """Deployment plans and their stages as boto3 sees them, and as the commands do."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -15,7 +17,7 @@ from botocore.validate import ParamValidator
 from gateway.manager.api import ModelDefinition
 from gateway.manager.control import Caller, ControlApi, Site, StageStarts
 from gateway.manager.control.model import load_service_model
-from gateway.manager.errors import ManagerError
+from gateway.manager.errors import ApiError, ManagerError
 from gateway.manager.rollouts import (
     NewRollout,
     RolloutRepository,
@@ -500,6 +502,21 @@ def test_a_process_that_is_killed_between_two_steps(steps: Steps) -> None:
     assert plan["EdgeDeploymentPending"] == 10
     page = steps.call("ListStageDevices", EdgeDeploymentPlanName="p", StageName="a", MaxResults=3)
     assert len(page["DeviceDeploymentSummaries"]) == 3
+
+
+def test_a_plan_is_made_once_by_calls_of_one_moment(steps: Steps) -> None:
+    begin = threading.Barrier(4)
+
+    def make(number: int) -> str:
+        begin.wait(DEADLINE_S)
+        try:
+            steps.make()
+        except ApiError as error:
+            return error.code
+        return "made"
+
+    with ThreadPoolExecutor(4) as callers:
+        assert sorted(callers.map(make, range(4))) == ["ResourceInUse"] * 3 + ["made"]
 
 
 def test_two_processes_make_one_rollout(steps: Steps) -> None:

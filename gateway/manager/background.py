@@ -4,6 +4,7 @@ Each task is one of `Task`: what it does is committed in small transactions, so 
 Several processes on one database may run the same task. A database that is away is reported once, until it is back.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,7 @@ class Background:
         self._next = dict.fromkeys((task.name for task in tasks), 0.0)
         self._ends = False
         self._woken = threading.Event()
+        self._lock = threading.Lock()
         self._away = False
         self._thread = threading.Thread(target=self._run, name="background", daemon=True)
 
@@ -51,7 +53,8 @@ class Background:
 
     def wake(self, *names: str) -> None:
         """These tasks have something to do now. Any thread may call it."""
-        self._next |= dict.fromkeys(names, 0.0)
+        with self._lock:
+            self._next |= dict.fromkeys(names, 0.0)
         self._woken.set()
 
     def _run(self) -> None:
@@ -65,6 +68,7 @@ class Background:
 
     def _take(self, task: Task) -> None:
         more, begin = False, time.monotonic()
+        self._next[task.name] = math.inf
         try:
             more = task.step(time.time())
             if self._away:
@@ -78,4 +82,7 @@ class Background:
                 )
         except Exception:  # also of a damaged row: the thread must not end
             LOG.exception("a task in the background failed; it is tried again", task=task.name)
-        self._next[task.name] = time.monotonic() + (time.monotonic() - begin if more else task.interval)
+        end = time.monotonic()
+        with self._lock:
+            if more or self._next[task.name] == math.inf:  # else it was woken meanwhile
+                self._next[task.name] = end + (end - begin if more else task.interval)

@@ -21,7 +21,7 @@ COMMANDED = ROLLOUTS.c.plan.is_(None) & PUBLISHED
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class DeploymentPlan:
     """`models`: ModelConfigs. Times are Unix seconds."""
 
     id: int
@@ -69,7 +69,7 @@ def no_stage(plan: str, stage: str) -> ApiError:
     return validation_error(f"No stage with name {stage} in the edge deployment plan {plan}")
 
 
-def find_plan(connection: sa.Connection, name: str, *, lock: bool = False) -> Plan | None:
+def find_plan(connection: sa.Connection, name: str, *, lock: bool = False) -> DeploymentPlan | None:
     """`lock`: until the commit nobody else changes the plan or its stages."""
     select = sa.select(
         *(PLANS.c.id, PLANS.c.name, FLEETS.c.name, PLANS.c.models, PLANS.c.created, PLANS.c.changed)
@@ -79,7 +79,7 @@ def find_plan(connection: sa.Connection, name: str, *, lock: bool = False) -> Pl
     if found is None:
         return None
     number, name, fleet, models, created, changed = found
-    return Plan(number, name, fleet, json.loads(models), created, changed)
+    return DeploymentPlan(number, name, fleet, json.loads(models), created, changed)
 
 
 def find_rollout(call: Call, name: str) -> Rollout | None:
@@ -89,7 +89,7 @@ def find_rollout(call: Call, name: str) -> Rollout | None:
     return None if found is None else RolloutRepository(call.transaction).read(found)
 
 
-def locked_plan(call: Call, name: str) -> Plan:
+def locked_plan(call: Call, name: str) -> DeploymentPlan:
     """To be changed. Raises ApiError, also where a command made it."""
     plan = find_plan(call.connection, name, lock=True)
     if plan is not None:
@@ -118,7 +118,7 @@ def read_stages(call: Call, plan: int) -> list[StoredStage]:
     ]
 
 
-def require_stage(call: Call, plan: Plan, name: str) -> tuple[StoredStage, list[StoredStage]]:
+def require_stage(call: Call, plan: DeploymentPlan, name: str) -> tuple[StoredStage, list[StoredStage]]:
     """The stage of that name, and all of the plan. Raises ApiError."""
     stages = read_stages(call, plan.id)
     for stage in stages:

@@ -12,7 +12,7 @@ from gateway.manager.control.calls import Call, Members, Operation
 from gateway.manager.control.paging import contains, decode_token, encode_token, in_times, page, with_token
 from gateway.manager.control.plan_rows import (
     COMMANDED,
-    Plan,
+    DeploymentPlan,
     counters_of_plans,
     counters_of_rollouts,
     devices_by_stage,
@@ -35,16 +35,20 @@ PAGE = 10
 
 def create(call: Call, asked: Members) -> Members:
     name = asked["EdgeDeploymentPlanName"]
+    exists = ApiError("ResourceInUse", f"Resource Already Exists: {call.arn(plan_resource(name))}")
     if find_plan(call.connection, name) is not None or find_rollout(call, name) is not None:
-        raise ApiError("ResourceInUse", f"Resource Already Exists: {call.arn(plan_resource(name))}")
+        raise exists
     fleet = call.transaction.fleet_id(asked["DeviceFleetName"])
     if fleet is None:
         raise validation_error(f"No device fleet with name {asked['DeviceFleetName']}")
     stages.definitions_of(call.connection, asked["ModelConfigs"])
     models = json.dumps(asked["ModelConfigs"])
     row = {"name": name, "fleet": fleet, "models": models, "created": call.now, "changed": call.now}
-    number: int = call.connection.execute(sa.insert(PLANS).returning(PLANS.c.id), row).scalar_one()
-    plan = Plan(number, name, asked["DeviceFleetName"], asked["ModelConfigs"], call.now, call.now)
+    try:
+        number: int = call.connection.execute(sa.insert(PLANS).returning(PLANS.c.id), row).scalar_one()
+    except sa.exc.IntegrityError:  # by another call at the same moment
+        raise exists from None
+    plan = DeploymentPlan(number, name, asked["DeviceFleetName"], asked["ModelConfigs"], call.now, call.now)
     stages.add(call, plan, [], asked.get("Stages", []))
     _add_tags(call, plan_resource(name), asked.get("Tags", []))
     call.audit(plan_resource(name), None, {each: asked[each] for each in asked if each != "Tags"})
@@ -66,7 +70,7 @@ def describe(call: Call, asked: Members) -> Members:
     rollout = find_rollout(call, name)
     if rollout is None:
         raise no_plan(name)
-    shown = Plan(0, name, rollout.fleet, _models_of(call, rollout), rollout.created, _changed(rollout))
+    shown = DeploymentPlan(0, name, rollout.fleet, _models_of(call, rollout), rollout.created, _changed(rollout))
     return _description(call, asked, shown, stages_of(rollout, devices_by_stage(call.connection, rollout)))
 
 
@@ -85,7 +89,7 @@ def _models_of(call: Call, rollout: Rollout) -> list[Members]:
     return [{"ModelHandle": handle, "EdgePackagingJobName": name} for handle, name in names.items() if name is not None]
 
 
-def _description(call: Call, asked: Members, plan: Plan, views: Sequence[StageView]) -> Members:
+def _description(call: Call, asked: Members, plan: DeploymentPlan, views: Sequence[StageView]) -> Members:
     [after] = decode_token(asked["NextToken"], int) if "NextToken" in asked else [0]
     until = max(after, 0) + max(asked.get("MaxResults", PAGE), 1)
     members: dict[str, Any] = {

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from gateway.manager.api import POLICIES, ModelDefinition
 from gateway.manager.control.arns import plan_resource
 from gateway.manager.control.calls import Call, Members
-from gateway.manager.control.plan_rows import Plan, StoredStage, locked_plan, require_stage
+from gateway.manager.control.plan_rows import DeploymentPlan, StoredStage, locked_plan, require_stage
 from gateway.manager.control.plan_rows import read_stages as read_stages
 from gateway.manager.control.selection import check_selection
 from gateway.manager.control.stage_states import ACTIVE
@@ -39,7 +39,7 @@ def definitions_of(connection: sa.Connection, models: Sequence[Members]) -> tupl
     return tuple(found.values())
 
 
-def add(call: Call, plan: Plan, known: Sequence[StoredStage], asked: Sequence[Members]) -> None:
+def add(call: Call, plan: DeploymentPlan, known: Sequence[StoredStage], asked: Sequence[Members]) -> None:
     """Stages to a plan that has those known."""
     names = [each.name for each in known]
     for stage in asked:
@@ -58,13 +58,13 @@ def add(call: Call, plan: Plan, known: Sequence[StoredStage], asked: Sequence[Me
         call.connection.execute(sa.insert(PLAN_STAGES), rows)
 
 
-def _check_registered(call: Call, plan: Plan, names: Sequence[str]) -> None:
+def _check_registered(call: Call, plan: DeploymentPlan, names: Sequence[str]) -> None:
     missing = set(names) - call.transaction.device_ids(plan.fleet, names).keys() if names else ()
     if missing:
         raise validation_error(f"No device with name {min(missing)} in the device fleet {plan.fleet}")
 
 
-def _row(plan: Plan, number: int, stage: Members) -> dict[str, Any]:
+def _row(plan: DeploymentPlan, number: int, stage: Members) -> dict[str, Any]:
     policy = stage.get("DeploymentConfig", {}).get("FailureHandlingPolicy", POLICIES[0])
     selection = json.dumps(stage["DeviceSelectionConfig"])
     name = stage["StageName"]
@@ -130,11 +130,11 @@ def _require_not_started(stage: StoredStage, error: Any) -> str:
     return status
 
 
-def _is(plan: Plan, stage: StoredStage) -> tuple[sa.ColumnElement[bool], ...]:
+def _is(plan: DeploymentPlan, stage: StoredStage) -> tuple[sa.ColumnElement[bool], ...]:
     return PLAN_STAGES.c.plan == plan.id, PLAN_STAGES.c.number == stage.number
 
 
-def _update(call: Call, plan: Plan, stage: StoredStage, before: str, **values: Any) -> None:
+def _update(call: Call, plan: DeploymentPlan, stage: StoredStage, before: str, **values: Any) -> None:
     if values:
         call.connection.execute(sa.update(PLAN_STAGES).where(*_is(plan, stage)).values(values))
     _touch(call, plan)
@@ -143,5 +143,5 @@ def _update(call: Call, plan: Plan, stage: StoredStage, before: str, **values: A
     call.audit(plan_resource(plan.name), *changes)
 
 
-def _touch(call: Call, plan: Plan) -> None:
+def _touch(call: Call, plan: DeploymentPlan) -> None:
     call.connection.execute(sa.update(PLANS).where(PLANS.c.id == plan.id).values(changed=call.now))

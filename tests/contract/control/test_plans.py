@@ -1,18 +1,23 @@
 """Deployment plans and their stages as boto3 sees them, and as the commands do."""
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from botocore.exceptions import ClientError
+from botocore.validate import ParamValidator
 
 from gateway.manager.api import ModelDefinition
 from gateway.manager.control import Caller, ControlApi, Site, StageStarts
-from gateway.manager.errors import ManagerError
+from gateway.manager.control.model import load_service_model
+from gateway.manager.errors import ApiError, ManagerError
 from gateway.manager.rollouts import (
     NewRollout,
     RolloutRepository,
@@ -418,6 +423,9 @@ def test_a_command_does_not_take_the_name_of_a_plan(served: ServedManager, sagem
         RolloutRunner(store).create(new, lambda _: [1], 1.0)
 
 
+service_model = cache(load_service_model)
+
+
 class Steps:
     """A store that nobody serves: each step of the background is the test's."""
 
@@ -426,7 +434,14 @@ class Steps:
         self._api = ControlApi(store, Site())
 
     def call(self, operation: str, **members: Any) -> Any:
-        return json.loads(self._api.handle(f"SageMaker.{operation}", json.dumps(members).encode(), Caller(), 10.0))
+        """The output, which has what the service model requires."""
+        body = json.dumps(members).encode()
+        output = json.loads(self._api.handle(f"SageMaker.{operation}", body, Caller(), 10.0))
+        shape = service_model().operation_model(operation).output_shape
+        if shape is not None:
+            errors = ParamValidator().validate(output, shape)
+            assert not errors.has_errors(), errors.generate_report()
+        return output
 
     def make(self, *stages: dict[str, Any]) -> None:
         named = {"EdgeDeploymentPlanName": "p", "DeviceFleetName": "barn", "ModelConfigs": MODELS}
@@ -483,6 +498,25 @@ def test_a_process_that_is_killed_between_two_steps(steps: Steps) -> None:
     run(StageStarts(steps.store))
     assert steps.statuses() == {"a": "INPROGRESS"}
     steps.check(DEVICES)
+    [plan] = steps.call("ListEdgeDeploymentPlans")["EdgeDeploymentPlanSummaries"]
+    assert plan["EdgeDeploymentPending"] == 10
+    page = steps.call("ListStageDevices", EdgeDeploymentPlanName="p", StageName="a", MaxResults=3)
+    assert len(page["DeviceDeploymentSummaries"]) == 3
+
+
+def test_a_plan_is_made_once_by_calls_of_one_moment(steps: Steps) -> None:
+    begin = threading.Barrier(4)
+
+    def make(number: int) -> str:
+        begin.wait(DEADLINE_S)
+        try:
+            steps.make()
+        except ApiError as error:
+            return error.code
+        return "made"
+
+    with ThreadPoolExecutor(4) as callers:
+        assert sorted(callers.map(make, range(4))) == ["ResourceInUse"] * 3 + ["made"]
 
 
 def test_two_processes_make_one_rollout(steps: Steps) -> None:

@@ -53,7 +53,7 @@ class Site:
 
     async def start(self, limits=LONG, max_object=2 * SIZE):
         config = ServerConfig(Place(self.folder), access_key=KEY, max_object=max_object)
-        self.handler = make_handler(config, self.store, lambda operation, body, now: None)
+        self.handler = make_handler(config, self.store, no_calls, no_calls)
         self.server = ManagerServer(self.handler, limits)
         self.port = await self.server.start(HOST, 0)
         self.stack.push_async_callback(self.handler.close)

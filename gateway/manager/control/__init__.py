@@ -3,3 +3,4 @@
 from gateway.manager.control.arns import Site
 from gateway.manager.control.calls import Caller
 from gateway.manager.control.control_api import ControlApi
+from gateway.manager.control.keys import KeyRing

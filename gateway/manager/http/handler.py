@@ -15,13 +15,15 @@ from typing import Any, TypeAlias
 import structlog
 
 from gateway.manager.control import Caller
+from gateway.manager.control.access import allows, denial, requested_action, require
 from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
 from gateway.manager.http import responses
+from gateway.manager.http.keys import KeyReader
 from gateway.manager.http.model_files import ModelFiles
 from gateway.manager.http.ranges import ByteRange, select_range
 from gateway.manager.http.requests import Request, Respond
 from gateway.manager.http.responses import PageContent, RequestIds, Response
-from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
+from gateway.manager.http.signatures import RequestHead, SignatureError, SignatureFault, check_body, check_head
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import Output
 from gateway.manager.store import ObjectStore, OpenObject
@@ -41,7 +43,7 @@ PageTable: TypeAlias = Mapping[str, Callable[[], Awaitable[PageContent]]]
 
 
 class RequestHandler:
-    """`access_key` None: no signature is checked. `max_body`: bytes of a request's body at most."""
+    """`keys`: of which one must have signed a request. `max_body`: bytes of a request's body at most."""
 
     def __init__(
         self,
@@ -49,7 +51,7 @@ class RequestHandler:
         control: ControlCalls,
         objects: ObjectStore,
         pages: PageTable,
-        access_key: AccessKey | None,
+        keys: KeyReader,
         max_body: int,
         metrics: ManagerMetrics,
     ) -> None:
@@ -58,7 +60,7 @@ class RequestHandler:
         self.objects = objects
         self._files = ModelFiles(objects)
         self.pages = pages
-        self._access_key = access_key
+        self._keys = keys
         self._max_body = max_body
         self._metrics = metrics
         self._new_id = RequestIds()
@@ -72,10 +74,11 @@ class RequestHandler:
 
     # Called by the connection
 
-    def check_head(self, request: Request) -> Response | None:
+    def check_head(self, request: Request) -> "Response | asyncio.Future[Exception | None] | None":
         try:
             if request.method == "POST":
                 self._check_signature(request, "sagemaker")
+                self._check_role(request)
                 if request.content_length > self._max_body:
                     return self.too_large(request)
             elif request.method not in ("GET", "HEAD"):
@@ -83,8 +86,13 @@ class RequestHandler:
                 raise S3Error("MethodNotAllowed", detail, 405)
             elif _path(request) not in self.pages:
                 self._check_signature(request, "s3")
+                self._check_s3_role(request, "s3:GetObject")
         except SignatureError as error:
+            if error.fault is SignatureFault.UNKNOWN_KEY:
+                return self._unknown_key(request, error)
             return self._signature_error(request, error)
+        except ApiError as error:
+            return self._api_error(_operation(request), error)
         except S3Error as error:
             return responses.s3_error_response(error, self._new_id())
         return None
@@ -128,8 +136,10 @@ class RequestHandler:
             output.add_done_callback(partial(self._called, operation, respond, to_response))
 
     def _caller(self, request: Request) -> Caller:
-        key = self._access_key if request.authorization is not None else None
-        return Caller("" if key is None else key.id)
+        if request.authorization is None:
+            return Caller(address=request.address)
+        key = request.authorization.access_key
+        return Caller(key.id, key.role, request.address)
 
     def _called(
         self,
@@ -210,13 +220,16 @@ class RequestHandler:
         except SignatureError as error:
             return self._signature_error(request, error)
         except StoreUnavailable as error:
-            self._log_unavailable(error)
-            detail = "the manager's database, which has that file, cannot be used; try again"
-            unavailable = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
-            return responses.s3_error_response(unavailable, self._new_id())
+            return self._s3_unavailable(error)
         except S3Error as error:
             return responses.s3_error_response(error, self._new_id())
         return responses.object_response(opened, part, self._new_id())
+
+    def _s3_unavailable(self, error: StoreUnavailable) -> Response:
+        self._log_unavailable(error)
+        detail = "the manager's database, which has that file, cannot be used; try again"
+        unavailable = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
+        return responses.s3_error_response(unavailable, self._new_id())
 
     async def _open_object(self, request: Request) -> tuple[OpenObject, ByteRange]:
         opened = await self._files.open(*responses.parse_object_path(request.target))
@@ -226,12 +239,41 @@ class RequestHandler:
             opened.close()
             raise
 
-    # Signatures
+    # Signatures and roles
 
     def _check_signature(self, request: Request, service: str) -> None:
-        if self._access_key is not None:
+        if self._keys.ring.checks:
             head = RequestHead(request.method, request.target, list(_as_text(request.headers)))
-            request.authorization = check_head(head, service, self._access_key, datetime.now(UTC))
+            request.authorization = check_head(head, service, self._keys.ring.find, datetime.now(UTC))
+
+    def _unknown_key(self, request: Request, error: SignatureError) -> "Response | asyncio.Future[Exception | None]":
+        """It may have been made since the keys were read, or nobody can say so now."""
+        if request.keys_read is None:
+            request.keys_read = self._keys.read_again()
+            if request.keys_read is not None:
+                return request.keys_read
+        elif isinstance(unavailable := request.keys_read.result(), StoreUnavailable):
+            if request.method == "POST":
+                return self._api_error(_operation(request), unavailable)
+            return self._s3_unavailable(unavailable)
+        return self._signature_error(request, error)
+
+    def _check_role(self, request: Request) -> None:
+        """Of a call that there is: all others change nothing. Raises ApiError."""
+        if request.authorization is not None:
+            target = request.known.get(b"x-amz-target")
+            name = None if target is None else target.decode("utf-8", "replace")
+            action = requested_action(name, _path(request).removeprefix("/"))
+            if action is not None:
+                key = request.authorization.access_key
+                require(key.id, key.role, action)
+
+    def _check_s3_role(self, request: Request, action: str) -> None:
+        """Raises S3Error."""
+        if request.authorization is not None:
+            key = request.authorization.access_key
+            if not allows(key.role, action):
+                raise S3Error("AccessDenied", denial(key.id, action), 403)
 
     def _signature_error(self, request: Request, error: SignatureError) -> Response:
         if request.method == "POST":

@@ -1,5 +1,6 @@
 """A request, and what answers it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
@@ -13,7 +14,8 @@ class Request:
     """A request as it was received. `target`: the raw path with its query, still percent-encoded.
 
     `known`: the last value of each header, by its name in lower case. `persistent`: another request may follow.
-    `checked`: the handler has seen the head. `authorization`: of a head that was signed.
+    `checked`: the handler has seen the head. `authorization`: of a head that was signed. `address`: of who sent it; ""
+    is unknown. `keys_read`: what the check of the head waited for.
     """
 
     method: str
@@ -24,6 +26,8 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     checked: bool = False
     authorization: Authorization | None = None
+    address: str = ""
+    keys_read: "asyncio.Future[Exception | None] | None" = None
 
     @property
     def content_length(self) -> int:
@@ -40,8 +44,11 @@ Respond: TypeAlias = Callable[[Response], None]
 class Handler(Protocol):
     """Answers requests. It must never raise."""
 
-    def check_head(self, request: Request) -> Response | None:
-        """The response that needs no body, which is then not read; None: the body decides. Called once a request."""
+    def check_head(self, request: Request) -> "Response | asyncio.Future[Exception | None] | None":
+        """The response that needs no body, which is then not read; None: the body decides. Called once a request.
+
+        A future: it is called once more when that is done, and nothing is read until then.
+        """
 
     def too_large(self, request: Request) -> Response:
         """The response to a body that is longer than `Limits.max_body`."""

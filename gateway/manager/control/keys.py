@@ -97,11 +97,12 @@ class KeyRing:
     def find(self, key_id: str) -> AccessKey | None:
         return self._keys.get(key_id)
 
-    def read(self) -> None:
-        """Raises StoreUnavailable: then those of the last time stay."""
+    def read(self) -> bool:
+        """Whether one was ever made. Raises StoreUnavailable: then those of the last time stay."""
         keys, any_made = self._store.read(_read)
         self._keys = keys | self._own
         self.checks = self.checks or any_made
+        return any_made
 
 
 def _read(transaction: Transaction) -> tuple[dict[str, AccessKey], bool]:

@@ -22,7 +22,7 @@ from gateway.manager.http.listener import ManagerServer
 from gateway.manager.http.metrics_page import MetricsPage
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.service import running
-from gateway.manager.store import HistoryLimits, ObjectStore, Place, Store, open_store
+from gateway.manager.store import HistoryLimits, ObjectStore, Place, Store, open_store, restrict_files
 
 TRANSACTION_LIMIT = 5.0
 """Seconds that a transaction may take where the server of the database is slow, or hangs."""
@@ -132,7 +132,8 @@ def make_handler(
 def _read_keys(config: ServerConfig, store: Store) -> KeyRing:
     """Raises ManagerError where anybody could call and read models."""
     ring = KeyRing(store, config.access_key)
-    ring.read()
+    if ring.read():
+        restrict_files(config.place)
     if not ring.checks and not is_loopback(config.host):
         todo = "`edge-gateway manager keys add --role gateway` makes one, or listen on 127.0.0.1"
         raise ManagerError(f"--host {config.host}: without an access key it serves this machine alone: {todo}")

@@ -2,7 +2,7 @@
 
 from gateway.manager.place import Place
 from gateway.manager.store import control_tables  # METADATA has all tables from here on
-from gateway.manager.store.audit import Auditor, local_address, local_auditor
+from gateway.manager.store.audit import Auditor, State, local_address, local_auditor
 from gateway.manager.store.history import Turn
 from gateway.manager.store.history_compaction import Compaction
 from gateway.manager.store.history_reads import (
@@ -23,5 +23,5 @@ from gateway.manager.store.recording import (
     plan_entry,
 )
 from gateway.manager.store.silence import sweep_silence
-from gateway.manager.store.store import FILE, Store, open_store
+from gateway.manager.store.store import FILE, Store, open_store, restrict_files
 from gateway.manager.store.transaction import DevicePlan, Transaction

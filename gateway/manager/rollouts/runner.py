@@ -16,7 +16,7 @@ from gateway.manager.rollouts.changes import assign, take_back, take_back_from, 
 from gateway.manager.rollouts.decisions import HALTED, OPEN, RESULTS, RolloutDeviceState, RolloutState
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import Moves, RolloutRepository, parts
-from gateway.manager.store import Auditor, PlanChange, ReportedResult, State, Store, Transaction, plan_entry
+from gateway.manager.store import Auditor, PlanChange, ReportedResult, ResourceState, Store, Transaction, plan_entry
 
 SLICE = 250
 STEPS = 20
@@ -138,7 +138,7 @@ class RolloutRunner:
                 raise ManagerError(f"{rollout.name} has ended, it is {rollout.progress.state}: {todo}")
             rollouts.update(rollout_id, state=state)
             if auditor is not None:
-                states: tuple[State, State] = {"State": rollout.progress.state}, {"State": state}
+                states: tuple[ResourceState, ResourceState] = {"State": rollout.progress.state}, {"State": state}
                 auditor.add(rollouts.connection, [(_resource(rollout.fleet, rollout.name), *states)])
 
         self._write(work)

@@ -2,7 +2,7 @@
 
 from gateway.manager.place import Place
 from gateway.manager.store import control_tables  # METADATA has all tables from here on
-from gateway.manager.store.audit import Auditor, State, local_address, local_auditor
+from gateway.manager.store.audit import Auditor, ResourceState, local_address, local_auditor
 from gateway.manager.store.history import Turn
 from gateway.manager.store.history_compaction import Compaction
 from gateway.manager.store.history_reads import (

@@ -14,7 +14,7 @@ from gateway.manager.store.control_tables import AUDIT
 MOST = 4096
 """Characters of a text; what is longer is cut."""
 
-State: TypeAlias = Mapping[str, Any] | None
+ResourceState: TypeAlias = Mapping[str, Any] | None
 """Of a resource, before or after the change; None: there was nothing, or is nothing."""
 
 
@@ -30,7 +30,7 @@ class Auditor:
     action: str
     now: float
 
-    def add(self, connection: sa.Connection, changes: Iterable[tuple[str, State, State]]) -> None:
+    def add(self, connection: sa.Connection, changes: Iterable[tuple[str, ResourceState, ResourceState]]) -> None:
         """A row for each (resource, before, after)."""
         who = {"at": self.now, "key": self.key, "address": self.address, "action": self.action}
         rows = [
@@ -54,7 +54,7 @@ def local_address() -> str:
         return f"local:{os.getuid()}"
 
 
-def _text(state: State) -> str | None:
+def _text(state: ResourceState) -> str | None:
     if state is None:
         return None
     text = json.dumps(state, separators=(",", ":"))

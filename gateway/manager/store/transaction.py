@@ -28,7 +28,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
 from gateway.manager.store import bulk
-from gateway.manager.store.audit import Auditor, State
+from gateway.manager.store.audit import Auditor, ResourceState
 from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
 from gateway.manager.store.history import delete_chunks
 from gateway.manager.store.paging import device_page
@@ -263,7 +263,7 @@ class Transaction:
         self.connection.exec_driver_sql(f"UPDATE devices SET plan = plan + 1 WHERE id {is_one}", parameters)
 
 
-def _registration(fleet: str, device: str, *, after: bool) -> tuple[str, State, State]:
+def _registration(fleet: str, device: str, *, after: bool) -> tuple[str, ResourceState, ResourceState]:
     members = {"DeviceFleetName": fleet, "DeviceName": device}
     return f"device-fleet/{fleet}/device/{device}", None if after else members, members if after else None
 

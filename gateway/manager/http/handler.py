@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import structlog
@@ -261,11 +261,9 @@ class RequestHandler:
     def _check_role(self, request: Request) -> None:
         """Of a call that there is: all others change nothing. Raises ApiError."""
         if request.authorization is not None:
-            target = request.known.get(b"x-amz-target")
-            name = None if target is None else target.decode("utf-8", "replace")
-            action = requested_action(name, _path(request).removeprefix("/"))
+            key = request.authorization.access_key
+            action = _denied_action(key.role, request.known.get(b"x-amz-target"), request.target)
             if action is not None:
-                key = request.authorization.access_key
                 require(key.id, key.role, action)
 
     def _check_s3_role(self, request: Request, action: str) -> None:
@@ -291,6 +289,14 @@ def _operation(request: Request) -> str:
     if target is not None:
         return target.decode("utf-8", "replace").rpartition(".")[2][:80]
     return _path(request).removeprefix("/")[:80]
+
+
+@lru_cache(maxsize=256)
+def _denied_action(role: str, target: bytes | None, path: str) -> str | None:
+    """The action of a POST, where that role does not allow it."""
+    name = None if target is None else target.decode("utf-8", "replace")
+    action = requested_action(name, path.partition("?")[0].removeprefix("/"))
+    return None if action is None or allows(role, action) else action
 
 
 def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:

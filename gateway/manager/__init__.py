@@ -22,12 +22,13 @@ from gateway.manager.place import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
     from gateway.manager.reports import device_reports
-    from gateway.manager.store import Store, Transaction, open_store
+    from gateway.manager.store import Store, Transaction, local_auditor, open_store
 
 _LATER = {
     "device_reports": "gateway.manager.reports",
     "Store": "gateway.manager.store",
     "Transaction": "gateway.manager.store",
+    "local_auditor": "gateway.manager.store",
     "open_store": "gateway.manager.store",
 }
 """They load SQLAlchemy, which `edge-gateway --help` and the gateway must not."""

@@ -38,7 +38,7 @@ _SIZES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _UNAUTHORIZED = frozenset(
     (
         *("MissingAuthenticationTokenException", "IncompleteSignatureException"),
-        *("UnrecognizedClientException", "InvalidSignatureException"),
+        *("UnrecognizedClientException", "InvalidSignatureException", "AccessDeniedException"),
     )
 )
 _STORED = {

@@ -5,7 +5,6 @@ The start line goes to stdout, the log to stderr: a program that waits for the l
 
 import asyncio
 import gc
-import ipaddress
 import json
 import os
 import resource
@@ -17,7 +16,7 @@ import typer
 
 from gateway.log import configure_log
 from gateway.manager.errors import ManagerError
-from gateway.manager.http import LOG, AccessKey, ServerConfig, start_server
+from gateway.manager.http import LOG, AccessKey, Served, ServerConfig, serving
 from gateway.stderr import discard_stdout
 
 SECRET = "EDGE_MANAGER_SECRET_KEY"
@@ -57,9 +56,9 @@ async def _serve(config: ServerConfig) -> None:
     signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled.set)
-    async with start_server(config) as url:
+    async with serving(config) as served:
         _tune_threads()
-        _print_start_line(url, config)
+        _print_start_line(served, config)
         await signalled.wait()
     LOG.info("stopped")
 
@@ -74,8 +73,8 @@ def _tune_threads() -> None:
     sys.setswitchinterval(0.001)
 
 
-def _print_start_line(url: str, config: ServerConfig) -> None:
-    signed = config.access_key is not None
+def _print_start_line(served: Served, config: ServerConfig) -> None:
+    url, signed = served.url, served.signed
     if sys.stdout is not None and sys.stdout.isatty():  # None: it was closed at the start
         line = (
             f"Edge Manager on {url}, data in {config.place.data}, signatures {'checked' if signed else 'not checked'}"
@@ -89,15 +88,5 @@ def _print_start_line(url: str, config: ServerConfig) -> None:
     except OSError as error:
         discard_stdout()
         LOG.warning("the start line could not be written to stdout; it serves all the same", url=url, reason=str(error))
-    if not signed and not _is_loopback(config.host):
-        event = "signatures are not checked: anyone who reaches this address may call and read models; set keys"
-        LOG.warning(event, host=config.host)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if not signed:
+        LOG.info("no access key was ever made: only this machine can call, and signatures are not checked")

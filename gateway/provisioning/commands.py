@@ -5,13 +5,14 @@ nothing.
 """
 
 import contextlib
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from gateway.errors import ProvisioningError
-from gateway.manager import ManagerError, Place, Store, StoreUnavailable, Transaction, open_store
+from gateway.manager import ManagerError, Place, Store, StoreUnavailable, Transaction, local_auditor, open_store
 from gateway.protocol import Device
 from gateway.provisioning import atomic_files, conversion, credentials, site
 from gateway.provisioning.acl_file import AclFile
@@ -202,9 +203,13 @@ def _register(manager: Store, devices: Sequence[Device], now: float) -> set[Devi
     for device in devices:
         fleets.setdefault(device.fleet, []).append(device.name)
 
+    auditor = local_auditor("sagemaker:RegisterDevices", now)
+
     def register(transaction: Transaction) -> set[Device]:
         return {
-            Device(fleet, name) for fleet, names in fleets.items() for name in transaction.register(fleet, names, now)
+            Device(fleet, name)
+            for fleet, names in fleets.items()
+            for name in transaction.register(fleet, names, now, auditor)
         }
 
     return manager.write(register)
@@ -223,7 +228,8 @@ def remove(
 
 
 def _deregister(manager: Store, device: Device) -> bool:
-    return manager.write(lambda transaction: transaction.deregister(device.fleet, device.name))
+    auditor = local_auditor("sagemaker:DeregisterDevices", time.time())
+    return manager.write(lambda transaction: transaction.deregister(device.fleet, device.name, auditor))
 
 
 def list_devices(inventory: DeviceInventory, manager: Store | None) -> list[DeviceListing]:

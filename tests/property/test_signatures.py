@@ -15,7 +15,8 @@ from botocore.credentials import Credentials
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.manager.http.signatures import AccessKey, SignatureError, SignatureFault
+from gateway.manager.http import AccessKey
+from gateway.manager.http.signatures import SignatureError, SignatureFault
 from tests.support.signed_request import SignedRequest, verify
 
 TIMESTAMP = "20260131T235959Z"

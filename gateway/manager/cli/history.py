@@ -135,14 +135,14 @@ def parse_metric(metric: str | None, model: str | None, version: str | None) -> 
 
 def parse_range(first: str, last: str, now: float) -> tuple[int, int]:
     """In microseconds. Raises ManagerError."""
-    begin, end = _parse_time(first, "--from", now), _parse_time(last, "--to", now)
+    begin, end = parse_time(first, "--from", now), parse_time(last, "--to", now)
     if begin >= end:
         raise ManagerError(f"--from {first} is not before --to {last}")
     return begin, end
 
 
-def _parse_time(text: str, option: str, now: float) -> int:
-    """A date without an offset is of UTC."""
+def parse_time(text: str, option: str, now: float) -> int:
+    """Unix microseconds; a date without an offset is of UTC. Raises ManagerError."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import history, moving, options, rollouts, tables
+from gateway.manager.cli import audit, history, keys, moving, options, rollouts, tables
 from gateway.manager.cli.options import (
     DatabaseOption,
     DataOption,
@@ -100,6 +100,7 @@ def register(
 ) -> None:
     """Register devices in a fleet; to register one twice changes nothing."""
     from gateway.manager.rollouts.actions import check_each
+    from gateway.manager.store import local_auditor
 
     with options.open_data(Place(data, database)) as store:
         if (file is None) == (not devices):
@@ -111,7 +112,9 @@ def register(
         known = 0
         for start in range(0, len(names), REGISTERED_AT_ONCE):
             part = names[start : start + REGISTERED_AT_ONCE]
-            new = store.write(lambda transaction: transaction.register(fleet, part, time.time()))  # noqa: B023
+            now = time.time()
+            auditor = local_auditor("sagemaker:RegisterDevices", now)
+            new = store.write(lambda transaction: transaction.register(fleet, part, now, auditor))  # noqa: B023
             known += len(part) - len(new)
             if file is None:
                 for device in part:
@@ -126,11 +129,13 @@ def deregister(
 ) -> None:
     """Deregister devices, and delete their state, history, deployments and results."""
     from gateway.manager.rollouts.actions import require_devices
+    from gateway.manager.store import local_auditor
 
     with options.open_data(Place(data, database)) as store:
         require_devices(store, fleet, devices)
         for device in devices:
-            store.write(lambda transaction: transaction.deregister(fleet, device))  # noqa: B023
+            auditor = local_auditor("sagemaker:DeregisterDevices", time.time())
+            store.write(lambda transaction: transaction.deregister(fleet, device, auditor))  # noqa: B023
             typer.echo(f"{fleet}/{device} deregistered")
 
 
@@ -155,6 +160,8 @@ def list_devices(
 app.add_typer(rollouts.app)
 app.add_typer(history.app)
 app.add_typer(moving.app)
+app.add_typer(keys.app, name="keys")
+app.add_typer(audit.app)
 
 
 @app.command("status")

@@ -84,8 +84,9 @@ def deploy(
 ) -> None:
     """Deploy model files, at once or in stages; a newer deployment of a handle supersedes the older one."""
     from gateway.manager.rollouts import actions
-    from gateway.manager.store import ObjectStore
+    from gateway.manager.store import ObjectStore, local_auditor
 
+    now = time.time()
     with options.open_data(Place(data, database)) as store:
         silence = silent_after, max_silent
         rules = options.parse_rollout_options(stages, min_success, wait, stop_at, stop_min, *silence)
@@ -101,10 +102,11 @@ def deploy(
             bucket=bucket,
             name=name,
             policy=policy,
-            now=time.time(),
+            now=now,
             rules=rules,
             share=share,
             version=model_version,
+            auditor=local_auditor("edge-manager:Deploy", now),
         )
         options.show(tables.definitions_table(rollout.definitions, _versions(store, [rollout])))
         _show_rollout(store, rollout)
@@ -121,13 +123,16 @@ def undeploy(
 ) -> None:
     """Remove a model from devices: a deployment whose definition has the state UNDEPLOY."""
     from gateway.manager.rollouts import actions
+    from gateway.manager.store import local_auditor
 
+    now = time.time()
+    auditor = local_auditor("edge-manager:Undeploy", now)
     with options.open_data(Place(data, database)) as store:
         *devices, handle = targets
         chosen = actions.choose_devices(store, fleet, devices, all_devices)
         if all_devices:
             chosen = actions.devices_with(store, chosen, handle)
-        rollout = actions.undeploy(store, fleet, chosen, handle, name=name, now=time.time())
+        rollout = actions.undeploy(store, fleet, chosen, handle, name=name, now=now, auditor=auditor)
         options.show(tables.definitions_table(rollout.definitions, {}))
         _show_rollout(store, rollout)
 
@@ -141,9 +146,12 @@ def undo(
 ) -> None:
     """Undo a deployment: it ends, and each device that has it gets what it had before."""
     from gateway.manager.rollouts import RolloutRepository, actions
+    from gateway.manager.store import local_auditor
 
+    now = time.time()
+    auditor = local_auditor("edge-manager:UndoDeployment", now)
     with options.open_data(Place(data, database)) as store:
-        rollout = actions.undo(store, fleet, deployment, now=time.time())
+        rollout = actions.undo(store, fleet, deployment, now=now, auditor=auditor)
         if rollout is not None:
             _show_rollout(store, rollout)
             return
@@ -153,11 +161,15 @@ def undo(
     typer.echo(f"nothing to undo: {done}; `deployments {fleet} --devices` shows what each device has")
 
 
-def _set_state(place: Place, fleet: str, deployment: str, state: str) -> None:
+def _set_state(place: Place, fleet: str, deployment: str, state: str, action: str) -> None:
     from gateway.manager.rollouts import RolloutState, actions
+    from gateway.manager.store import local_auditor
 
+    now = time.time()
+    auditor = local_auditor(action, now)
     with options.open_data(place) as store:
-        _show_rollout(store, actions.set_state(store, fleet, deployment, RolloutState(state), now=time.time()))
+        rollout = actions.set_state(store, fleet, deployment, RolloutState(state), now=now, auditor=auditor)
+        _show_rollout(store, rollout)
 
 
 @app.command()
@@ -168,7 +180,7 @@ def pause(
     database: DatabaseOption = None,
 ) -> None:
     """Let no further device have a deployment until `resume`. Results still count."""
-    _set_state(Place(data, database), fleet, deployment, "paused")
+    _set_state(Place(data, database), fleet, deployment, "paused", "edge-manager:PauseDeployment")
 
 
 @app.command()
@@ -179,7 +191,7 @@ def resume(
     database: DatabaseOption = None,
 ) -> None:
     """Continue a deployment that was paused."""
-    _set_state(Place(data, database), fleet, deployment, "running")
+    _set_state(Place(data, database), fleet, deployment, "running", "edge-manager:ResumeDeployment")
 
 
 @app.command()
@@ -190,7 +202,7 @@ def abort(
     database: DatabaseOption = None,
 ) -> None:
     """End a deployment: no further device gets it, those that have it keep it until `undo` or a newer one."""
-    _set_state(Place(data, database), fleet, deployment, "aborted")
+    _set_state(Place(data, database), fleet, deployment, "aborted", "edge-manager:AbortDeployment")
 
 
 @app.command()

@@ -19,6 +19,7 @@ from gateway.manager.api import DeviceDeployment, ModelDefinition
 
 if TYPE_CHECKING:
     from gateway.manager.reports import (
+        AuditReport,
         DeviceReport,
         FleetReport,
         LogReport,
@@ -177,6 +178,45 @@ def log_table(entries: "Iterable[LogReport]") -> Listing:
     """A row for each entry of a device's log."""
     rows = ((time_text(each["at"]), printable_text(each["kind"]), printable_text(_detail(each))) for each in entries)
     return Listing(("Time", "Kind", "What"), rows)
+
+
+def audit_table(rows: "Iterable[AuditReport]") -> Listing:
+    """A row for each change."""
+    headings = ("Time", "Key", "Address", "Action", "Resource", "Before", "After")
+    cells = (
+        (
+            time_text(each["at"]),
+            *map(printable_text, (each["key"], each["address"], each["action"], each["resource"])),
+            *(_members(each["before"], each["after"]), _members(each["after"], each["before"])),
+        )
+        for each in rows
+    )
+    return Listing(headings, cells)
+
+
+def keys_table(keys: Iterable[Mapping[str, Any]]) -> Listing:
+    """A row for each access key, as ListAccessKeys has it."""
+    rows = (
+        (
+            each["AccessKeyId"],
+            each["Role"],
+            "" if "RevocationTime" not in each else time_text(each["RevocationTime"]),
+            time_text(each["CreationTime"]),
+            printable_text(each["Description"]),
+        )
+        for each in keys
+    )
+    return Listing(("Key", "Role", "Revoked", "Created", "Description"), rows)
+
+
+def _members(members: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> str:
+    """A line for each member that is another one in `other`."""
+    others = other or {}
+    changed = {name: each for name, each in (members or {}).items() if name not in others or others[name] != each}
+    return _lines(
+        f"{name}: {each if isinstance(each, str) else json.dumps(each, ensure_ascii=False)}"
+        for name, each in changed.items()
+    )
 
 
 def _detail(entry: "LogReport") -> str:

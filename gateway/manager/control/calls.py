@@ -1,15 +1,13 @@
 """One call of the control plane: who asks, the open transaction, and what an operation is. No HTTP."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from gateway.manager.control.arns import Site
-from gateway.manager.store import Transaction
-from gateway.manager.store.control_tables import AUDIT
+from gateway.manager.store import Auditor, Transaction
 
 Members: TypeAlias = Mapping[str, Any]
 """Of a structure of the service model; times are Unix seconds."""
@@ -43,17 +41,11 @@ class Call:
 
     def audit(self, resource: str, before: Members | None, after: Members | None) -> None:
         """A row of the audit for the change that this transaction makes."""
-        self.connection.execute(
-            sa.insert(AUDIT).values(
-                at=self.now,
-                key=self.caller.key,
-                address=self.caller.address,
-                action=self.action,
-                resource=resource,
-                before=None if before is None else json.dumps(before),
-                after=None if after is None else json.dumps(after),
-            )
-        )
+        self.audits([(resource, before, after)])
+
+    def audits(self, changes: Iterable[tuple[str, Members | None, Members | None]]) -> None:
+        """As `audit`, for several resources: (resource, before, after)."""
+        Auditor(self.caller.key, self.caller.address, self.action, self.now).add(self.connection, changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class ControlApi:
         if operation is None:
             raise ApiError("UnknownOperationException", f"there is no operation '{target[:80]}': {EDGE_MANAGER}")
         action = f"sagemaker:{name}"
-        access.require(caller.role, action)
+        access.require(caller.key, caller.role, action)
         asked = model.parse(name, body)
 
         def work(transaction: Transaction) -> Members | None:

@@ -4,7 +4,7 @@ async with start_server(ServerConfig(Place(Path("data")))) as url:
     boto3.client("sagemaker-edge", endpoint_url=url, ...)
 """
 
+from gateway.manager.control.access import AccessKey
 from gateway.manager.http.limits import Limits
 from gateway.manager.http.listener import ManagerServer
-from gateway.manager.http.server import LOG, ServerConfig, make_handler, start_server
-from gateway.manager.http.signatures import AccessKey
+from gateway.manager.http.server import LOG, Served, ServerConfig, make_handler, serving, start_server

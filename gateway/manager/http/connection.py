@@ -60,6 +60,8 @@ class HttpConnection(asyncio.BufferedProtocol):
         # Being answered. `_progress`: grows while the client reads
         self._answering: Request | None = None
         self._persistent = True
+        self._awaited: asyncio.Future[Exception | None] | None = None
+        """For which the check of a head waits."""
         self._sending: asyncio.Task[None] | None = None
         self._writable = asyncio.Event()
         self._writable.set()
@@ -113,14 +115,17 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _waiting(self) -> Waiting:
         if self._ended:
             return Waiting.END
-        if self._answering is None and self._receiver is not None and self._receiver.is_full:
+        is_full = self._receiver is not None and self._receiver.is_full
+        if self._answering is not None or self._awaited is not None or is_full:
             return Waiting.ANSWER
-        return self._parser.waiting if self._answering is None else Waiting.ANSWER
+        return self._parser.waiting
 
     # Called by asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
+        peer = transport.get_extra_info("peername")
+        self._parser.address = peer[0] if isinstance(peer, tuple) else ""
         if self._server.closing:
             self.abort()
         elif not self._server.admit(self):
@@ -171,7 +176,7 @@ class HttpConnection(asyncio.BufferedProtocol):
             return
         self._at_work = True
         parser = self._parser
-        while self._answering is None and not self._ended and self._writable.is_set():
+        while self._answering is None and self._awaited is None and not self._ended and self._writable.is_set():
             if parser.complete:
                 self._begin(parser.complete.popleft())
             elif parser.refused or (self._receiver is not None and self._receiver.is_full):
@@ -198,8 +203,11 @@ class HttpConnection(asyncio.BufferedProtocol):
     def _check_incomplete(self, request: Request) -> bool:
         """Refuses a request whose body is not complete, where that needs no more of it. False: it may go on."""
         if not request.checked:
-            request.checked = True
             response = self._handler.check_head(request)
+            if isinstance(response, asyncio.Future):
+                self._wait(response)
+                return False
+            request.checked = True
             if response is not None:
                 self._refuse(response)
                 return True
@@ -233,6 +241,14 @@ class HttpConnection(asyncio.BufferedProtocol):
         receiver.receive(data)
         return False
 
+    def _wait(self, awaited: "asyncio.Future[Exception | None]") -> None:
+        self._awaited = awaited
+        awaited.add_done_callback(self._go_on)
+
+    def _go_on(self, awaited: "asyncio.Future[Exception | None]") -> None:
+        self._awaited = None
+        self._work()
+
     def _refuse(self, response: Response) -> None:
         if self._receiver is not None:
             self._receiver.abandon()
@@ -251,14 +267,18 @@ class HttpConnection(asyncio.BufferedProtocol):
             incomplete = self._parser.incomplete
             self._send(request, head_only=incomplete is not None and incomplete.method == "HEAD")
             return
+        response = None
+        if not request.checked:
+            checked = self._handler.check_head(request)
+            if checked is not None and isinstance(checked, asyncio.Future):
+                self._parser.complete.appendleft(request)
+                self._wait(checked)
+                return
+            request.checked, response = True, checked
         if self._held:
             self._hold(0)
         self._answering = request
         self._persistent = self._persistent and request.persistent
-        response = None
-        if not request.checked:
-            request.checked = True
-            response = self._handler.check_head(request)
         is_held = request.receiver is None
         if response is None and is_held and len(request.body) > self._server.limits.max_body:
             response = self._handler.too_large(request)

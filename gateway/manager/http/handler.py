@@ -8,18 +8,26 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, TypeAlias
 
 import structlog
 
 from gateway.manager.control import Caller
+from gateway.manager.control.access import allows, requested_action, require
 from gateway.manager.errors import ApiError, S3Error, StoreUnavailable
 from gateway.manager.http import responses
+from gateway.manager.http.keys import KeyReader
 from gateway.manager.http.requests import Request, Respond
 from gateway.manager.http.responses import PageContent, RequestIds, Response
 from gateway.manager.http.s3 import S3Api, is_s3_post
-from gateway.manager.http.signatures import AccessKey, RequestHead, SignatureError, check_body, check_head
+from gateway.manager.http.signatures import (
+    RequestHead,
+    SignatureError,
+    SignatureFault,
+    check_body,
+    check_head,
+)
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.operations import Output
 from gateway.manager.store import ObjectStore
@@ -41,8 +49,8 @@ PageTable: TypeAlias = Mapping[str, Callable[[], Awaitable[PageContent]]]
 
 
 class RequestHandler:
-    """`access_key` None: no signature is checked. `max_body`: bytes of a request's body at most, `max_object`: of the
-    content of an object."""
+    """`keys`: of which one must have signed a request. `max_body`: bytes of a request's body at most, `max_object`: of
+    the content of an object."""
 
     def __init__(
         self,
@@ -50,7 +58,7 @@ class RequestHandler:
         control: ControlCalls,
         objects: ObjectStore,
         pages: PageTable,
-        access_key: AccessKey | None,
+        keys: KeyReader,
         max_body: int,
         metrics: ManagerMetrics,
         max_object: int = MAX_OBJECT,
@@ -60,7 +68,7 @@ class RequestHandler:
         self.objects = objects
         self._s3 = S3Api(objects, max_object)
         self.pages = pages
-        self._access_key = access_key
+        self._keys = keys
         self._max_body = max_body
         self._metrics = metrics
         self._new_id = RequestIds()
@@ -74,16 +82,21 @@ class RequestHandler:
 
     # Called by the connection
 
-    def check_head(self, request: Request) -> Response | None:
+    def check_head(self, request: Request) -> "Response | asyncio.Future[Exception | None] | None":
         try:
             if _is_api(request):
                 self._check_signature(request, "sagemaker")
+                self._check_role(request)
             elif not self._is_page(request):
                 self._s3.begin(request, _headers(request), partial(self._check_signature, request, "s3"))
             if request.receiver is None and request.content_length > self._max_body:
                 return self.too_large(request)
         except SignatureError as error:
+            if error.fault is SignatureFault.UNKNOWN_KEY:
+                return self._unknown_key(request, error)
             return self._signature_error(request, error)
+        except ApiError as error:
+            return self._api_error(_operation(request), error)
         except S3Error as error:
             return responses.s3_error_response(error, self._new_id())
         return None
@@ -127,8 +140,10 @@ class RequestHandler:
             output.add_done_callback(partial(self._called, operation, respond, to_response))
 
     def _caller(self, request: Request) -> Caller:
-        key = self._access_key if request.authorization is not None else None
-        return Caller("" if key is None else key.id)
+        if request.authorization is None:
+            return Caller(address=request.address)
+        key = request.authorization.access_key
+        return Caller(key.id, key.role, request.address)
 
     def _called(
         self,
@@ -203,24 +218,48 @@ class RequestHandler:
         if isinstance(error, SignatureError):
             return self._signature_error(request, error)
         if isinstance(error, StoreUnavailable):
-            self._log_unavailable(error)
-            detail = "the manager's database, which has that file, cannot be used; try again"
-            error = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
-        elif not isinstance(error, S3Error):
+            return self._s3_unavailable(error)
+        if not isinstance(error, S3Error):
             event = "a page or a model file could not be read or stored: the caller gets status 500; look at the disk"
             LOG.error(event, method=request.method, path=_path(request)[:200], exc_info=error)
             error = S3Error("InternalError", "We encountered an internal error. Please try again.", 500)
         return responses.s3_error_response(error, self._new_id())
 
+    def _s3_unavailable(self, error: StoreUnavailable) -> Response:
+        self._log_unavailable(error)
+        detail = "the manager's database, which has that file, cannot be used; try again"
+        unavailable = S3Error("ServiceUnavailable", detail, 503, headers={"Retry-After": "1"})
+        return responses.s3_error_response(unavailable, self._new_id())
+
     def _is_page(self, request: Request) -> bool:
         return request.method in ("GET", "HEAD") and _path(request) in self.pages
 
-    # Signatures
+    # Signatures and roles
 
     def _check_signature(self, request: Request, service: str) -> None:
-        if self._access_key is not None:
+        if self._keys.ring.checks:
             head = RequestHead(request.method, request.target, list(_as_text(request.headers)))
-            request.authorization = check_head(head, service, self._access_key, datetime.now(UTC))
+            request.authorization = check_head(head, service, self._keys.ring.find, datetime.now(UTC))
+
+    def _unknown_key(self, request: Request, error: SignatureError) -> "Response | asyncio.Future[Exception | None]":
+        """It may have been made since the keys were read, or nobody can say so now."""
+        if request.keys_read is None:
+            request.keys_read = self._keys.read_again()
+            if request.keys_read is not None:
+                return request.keys_read
+        elif isinstance(unavailable := request.keys_read.result(), StoreUnavailable):
+            if _is_api(request):
+                return self._api_error(_operation(request), unavailable)
+            return self._s3_unavailable(unavailable)
+        return self._signature_error(request, error)
+
+    def _check_role(self, request: Request) -> None:
+        """Of a call that there is: all others change nothing. Raises ApiError."""
+        if request.authorization is not None:
+            key = request.authorization.access_key
+            action = _denied_action(key.role, request.known.get(b"x-amz-target"), request.target)
+            if action is not None:
+                require(key.id, key.role, action)
 
     def _signature_error(self, request: Request, error: SignatureError) -> Response:
         if _is_api(request):
@@ -247,6 +286,14 @@ def _operation(request: Request) -> str:
     if target is not None:
         return target.decode("utf-8", "replace").rpartition(".")[2][:80]
     return _path(request).removeprefix("/")[:80]
+
+
+@lru_cache(maxsize=256)
+def _denied_action(role: str, target: bytes | None, path: str) -> str | None:
+    """The action of a POST, where that role does not allow it."""
+    name = None if target is None else target.decode("utf-8", "replace")
+    action = requested_action(name, path.partition("?")[0].removeprefix("/"))
+    return None if action is None or allows(role, action) else action
 
 
 def _as_text(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,8 @@ class RequestParser:
         self._taken = 0
         """Bytes of the body that `take_body` returned."""
         self.refused = False
+        self.address = ""
+        """Of who sends, for the requests."""
         self.head_too_large = False
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
@@ -102,6 +104,7 @@ class RequestParser:
             headers,
             known,
             version == "1.1" and parser.should_keep_alive() and not parser.should_upgrade(),
+            address=self.address,
         )
         if self._overhead and sum(len(name) + len(value) + 4 for name, value in headers) > MAX_HEAD - len(self._target):
             self._refuse_head()

@@ -1,5 +1,6 @@
 """A request, and what answers it."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
@@ -32,8 +33,9 @@ class Request:
     """A request as it was received. `target`: the raw path with its query, still percent-encoded.
 
     `known`: the last value of each header, by its name in lower case. `persistent`: another request may follow.
-    `checked`: the handler has seen the head. `authorization`: of a head that was signed. `call`: what the handler keeps
-    of the head. `receiver`: of the body; `body` then has what it was not given yet.
+    `checked`: the handler has seen the head. `authorization`: of a head that was signed. `address`: of who sent it; ""
+    is unknown. `keys_read`: what the check of the head waited for. `call`: what the handler keeps of the head.
+    `receiver`: of the body; `body` then has what it was not given yet.
     """
 
     method: str
@@ -44,6 +46,8 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     checked: bool = False
     authorization: Authorization | None = None
+    address: str = ""
+    keys_read: "asyncio.Future[Exception | None] | None" = None
     call: object = None
     receiver: Receiver | None = field(default=None, repr=False)
 
@@ -62,8 +66,11 @@ Respond: TypeAlias = Callable[[Response], None]
 class Handler(Protocol):
     """Answers requests. It must never raise."""
 
-    def check_head(self, request: Request) -> Response | None:
-        """The response that needs no body, which is then not read; None: the body decides. Called once a request."""
+    def check_head(self, request: Request) -> "Response | asyncio.Future[Exception | None] | None":
+        """The response that needs no body, which is then not read; None: the body decides. Called once a request.
+
+        A future: it is called once more when that is done, and nothing is read until then.
+        """
 
     def too_large(self, request: Request) -> Response:
         """The response to a body that is longer than `Limits.max_body`."""

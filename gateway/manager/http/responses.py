@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from gateway.manager.errors import ApiError, S3Error
 from gateway.manager.http.ranges import ByteRange
-from gateway.manager.http.signatures import SignatureError, SignatureFault
+from gateway.manager.http.signatures import MAX_SKEW, SignatureError, SignatureFault
 from gateway.manager.operations import Output
 from gateway.manager.store import CHUNK, OpenObject
 
@@ -52,7 +52,15 @@ def signature_api_error(error: SignatureError) -> ApiError:
 def signature_s3_error(error: SignatureError) -> S3Error:
     """A bad signature, as the S3 API names it."""
     code, status = S3_FAULTS[error.fault]
-    return S3Error(code, error.detail, status)
+    if error.times is None:
+        return S3Error(code, error.detail, status)
+    signed_at, here = error.times
+    details = {
+        "RequestTime": f"{signed_at:%Y%m%dT%H%M%SZ}",
+        "ServerTime": f"{here:%Y-%m-%dT%H:%M:%SZ}",
+        "MaxAllowedSkewMilliseconds": str(MAX_SKEW * 1000),
+    }
+    return S3Error(code, "The difference between the request time and the current time is too large.", status, details)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,8 @@
 """The life of the service: lock, database, the port, the pages. It must never decide what is answered."""
 
+import asyncio
 import contextlib
+import ipaddress
 import resource
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -9,16 +11,18 @@ import structlog
 
 from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
+from gateway.manager.control import KeyRing
+from gateway.manager.control.access import AccessKey
 from gateway.manager.errors import ManagerError
 from gateway.manager.http.handler import MAX_OBJECT, Calls, ControlCalls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
+from gateway.manager.http.keys import KeyReader
 from gateway.manager.http.limits import Limits
 from gateway.manager.http.listener import ManagerServer
 from gateway.manager.http.metrics_page import MetricsPage
-from gateway.manager.http.signatures import AccessKey
 from gateway.manager.metrics import ManagerMetrics
 from gateway.manager.service import running
-from gateway.manager.store import HistoryLimits, ObjectStore, Place, Store, open_store
+from gateway.manager.store import HistoryLimits, ObjectStore, Place, Store, open_store, restrict_files
 
 TRANSACTION_LIMIT = 5.0
 """Seconds that a transaction may take where the server of the database is slow, or hangs."""
@@ -32,10 +36,9 @@ LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 class ServerConfig:
     """The settings of one server. Raises ManagerError where a value cannot work.
 
-    Port 0 takes a free one. `access_key` None: no signature is checked. `registered_ttl`, `unregistered_ttl`: CacheTTL
-    of the two answers, in seconds. `max_body`: bytes of a request's body at most; `max_object`: of an object that is
-    put. `max_connections`: at once; fewer
-    where the limit of open files says so.
+    Port 0 takes a free one. `access_key`: an admin's, beside those of the database. `registered_ttl`,
+    `unregistered_ttl`: CacheTTL of the two answers, in seconds. `max_body`: bytes of a request's body at most;
+    `max_object`: of an object that is put. `max_connections`: at once; fewer where the limit of open files says so.
     """
 
     place: Place
@@ -62,32 +65,52 @@ class ServerConfig:
             raise ManagerError(f"--history-days is {self.history.days}: 1 or more")
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """`url`: without a last slash. `signed`: signatures are checked."""
+
+    url: str
+    signed: bool
+
+
 @contextlib.asynccontextmanager
 async def start_server(config: ServerConfig) -> AsyncIterator[str]:
-    """The service on the running loop; it listens before the block is entered. Yields its URL without a last slash.
+    """`serving`, of which it yields the URL alone."""
+    async with serving(config) as served:
+        yield served.url
 
-    Raises ManagerError: the database cannot be opened, another process serves it, or the address is in use.
+
+@contextlib.asynccontextmanager
+async def serving(config: ServerConfig) -> AsyncIterator[Served]:
+    """The service on the running loop; it listens before the block is entered.
+
+    Raises ManagerError: the database cannot be opened, another process serves it, the address is in use, or others
+    could reach it and no access key was ever made.
     """
     with _locked(config.place), _opened(config.place) as store:
+        ring = await asyncio.to_thread(_read_keys, config, store)
         metrics = ManagerMetrics()
         ttls = config.registered_ttl, config.unregistered_ttl
         objects = ObjectStore(config.place.data, store)
         async with running(store, *ttls, config.history, metrics, objects) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
-            handler = make_handler(config, store, service.handle, service.control, metrics, objects)
+            keys = KeyReader(ring)
+            handler = make_handler(config, store, service.handle, service.control, metrics, objects, keys)
             server = ManagerServer(handler, limits, metrics.count_refused)
             metrics.connections, metrics.connections_limit = server.connection_count, limits.connections
             metrics.history_limit = config.history.size
+            keys.start()
             try:
                 try:
                     port = await server.start(config.host, config.port)
                 except (OSError, UnicodeError) as error:
                     raise ManagerError(explain(error, f"{config.host}:{config.port}")) from error
                 host = f"[{config.host}]" if ":" in config.host else config.host
-                yield f"http://{host}:{port}"
+                yield Served(f"http://{host}:{port}", ring.checks)
             finally:
                 await server.close()
                 await handler.close()
+                await keys.close()
 
 
 def make_handler(
@@ -97,14 +120,35 @@ def make_handler(
     control: ControlCalls,
     metrics: ManagerMetrics | None = None,
     objects: ObjectStore | None = None,
+    keys: KeyReader | None = None,
 ) -> RequestHandler:
     """Answers all requests; `calls` those of the Edge API, `control` those of the control plane.
 
-    `metrics`, `objects` None: nobody else needs them.
+    `metrics`, `objects` None: nobody else needs them. `keys` None: the one of `config` alone.
     """
     metrics, objects = metrics or ManagerMetrics(), objects or ObjectStore(config.place.data, store)
-    pages, key = _pages(store, metrics), config.access_key
-    return RequestHandler(calls, control, objects, pages, key, config.max_body, metrics, config.max_object)
+    pages, keys = _pages(store, metrics), keys or KeyReader(KeyRing(store, config.access_key))
+    return RequestHandler(calls, control, objects, pages, keys, config.max_body, metrics, config.max_object)
+
+
+def _read_keys(config: ServerConfig, store: Store) -> KeyRing:
+    """Raises ManagerError where anybody could call, and read and write models."""
+    ring = KeyRing(store, config.access_key)
+    if ring.read():
+        restrict_files(config.place)
+    if not ring.checks and not is_loopback(config.host):
+        todo = "`edge-gateway manager keys add --role gateway` makes one, or listen on 127.0.0.1"
+        raise ManagerError(f"--host {config.host}: without an access key it serves this machine alone: {todo}")
+    return ring
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _opened(place: Place) -> contextlib.closing[Store]:

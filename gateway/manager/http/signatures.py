@@ -2,9 +2,10 @@
 
 The rules are in AWS's "Create a signed AWS API request"; a property test compares the signatures with botocore's
 signers. The signing name of the Edge API is `sagemaker`, that of the model store `s3` (whose path is not encoded a
-second time). Any region is accepted. Presigned URLs are not: the plans carry none.
+second time). Any region is accepted. Presigned URLs are not: the plans carry none. X-Amz-Security-Token is a header as
+any other: no key here has a session, so one that an SDK found elsewhere changes nothing.
 
-check_head(head, "sagemaker", access_key, now)  -> Authorization   all that needs no body
+check_head(head, "sagemaker", find_key, now)  -> Authorization   all that needs no body
 check_body(authorization, body)                 the hash of the body, and the signature
 check_declared(authorization)                   the signature alone: who receives the body holds it against its hash
 """
@@ -12,14 +13,15 @@ check_declared(authorization)                   the signature alone: who receive
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from urllib.parse import quote
 
 from gateway.errors import GatewayError
+from gateway.manager.control.access import AccessKey
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 MAX_SKEW = 15 * 60
@@ -32,8 +34,8 @@ TIMESTAMP = re.compile("[0-9]{8}T[0-9]{6}Z")
 UNSIGNED = "UNSIGNED-PAYLOAD"
 REQUIRED = frozenset({"host", "x-amz-date"})
 """Headers without which a signature means nothing: they must be signed."""
-KEYS = 16
-"""So many signing keys are kept: one is used by the callers of one day, region and service."""
+KEYS = 256
+"""So many signing keys are kept: one is used by the callers of one access key, day, region and service."""
 
 
 class SignatureFault(Enum):
@@ -48,12 +50,13 @@ class SignatureFault(Enum):
 
 
 class SignatureError(GatewayError):
-    """The fault of the caller or of its operator: credentials or clock."""
+    """The fault of the caller or of its operator: credentials or clock. `times`: of the request and here, if SKEWED."""
 
-    def __init__(self, fault: SignatureFault, detail: str) -> None:
+    def __init__(self, fault: SignatureFault, detail: str, times: tuple[datetime, datetime] | None = None) -> None:
         super().__init__(detail)
         self.fault = fault
         self.detail = detail
+        self.times = times
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,6 @@ class RequestHead:
     headers: Iterable[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class AccessKey:
-    """AWS's pair of an access key id and a secret access key. The manager has one."""
-
-    id: str
-    secret: str = field(repr=False)
-
-
 @dataclass(slots=True)
 class Authorization:
     """What `check_head` found, for `check_body`.
@@ -81,6 +76,7 @@ class Authorization:
     canonical request. `sent_hash`: of the body, None: not sent. `unsigned`: the signature is without the body.
     """
 
+    access_key: AccessKey
     signature: str
     canonical: str
     prefix: str
@@ -89,8 +85,10 @@ class Authorization:
     key: bytes = field(repr=False)
 
 
-def check_head(head: RequestHead, service: str, access_key: AccessKey, now: datetime) -> Authorization:
-    """What needs no body: a request is signed with `access_key`, for `service`, at about `now` (aware).
+def check_head(
+    head: RequestHead, service: str, find_key: Callable[[str], AccessKey | None], now: datetime
+) -> Authorization:
+    """What needs no body: a request is signed with a key that `find_key` has, for `service`, at about `now` (aware).
 
     `service`: `sagemaker` or `s3`. The signature itself is not checked yet. Raises SignatureError.
     """
@@ -99,7 +97,8 @@ def check_head(head: RequestHead, service: str, access_key: AccessKey, now: date
     key_id, date, region, signed_for, names, signature = _parse_authorization(headers.get("authorization"))
     if signed_for != service:
         raise _malformed(f"Credential should be scoped to service '{service}'")
-    if not hmac.compare_digest(key_id.encode(), access_key.id.encode()):
+    access_key = find_key(key_id)
+    if access_key is None:
         raise SignatureError(SignatureFault.UNKNOWN_KEY, "The security token included in the request is invalid.")
     timestamp = headers.get("x-amz-date", "")
     _check_clock(timestamp, date, now)
@@ -111,6 +110,7 @@ def check_head(head: RequestHead, service: str, access_key: AccessKey, now: date
     if sent_hash is None and service == "s3":
         raise _malformed("Missing required header for this request: x-amz-content-sha256")
     return Authorization(
+        access_key,
         signature,
         _canonical_head(head, service, headers, sorted(signed)),
         f"{ALGORITHM}\n{timestamp}\n{date}/{region}/{service}/aws4_request\n",
@@ -195,6 +195,8 @@ def _parse_authorization(header: str | None) -> tuple[str, ...]:
         raise SignatureError(SignatureFault.MISSING, "Missing Authentication Token")
     match = AUTHORIZATION.fullmatch(header)
     if match is None:
+        if header.startswith("AWS4-ECDSA-"):
+            raise _malformed(f"The authorization mechanism you have provided is not supported. Please use {ALGORITHM}.")
         raise _malformed("Authorization header is not of the form of AWS4-HMAC-SHA256")
     return match.groups()
 
@@ -207,10 +209,19 @@ def _check_clock(timestamp: str, date: str, now: datetime) -> None:
     except ValueError as error:
         raise _malformed("X-Amz-Date is missing or not of the form 20260131T235959Z") from error
     if abs((now - signed_at).total_seconds()) > MAX_SKEW:
-        ours = now.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-        raise SignatureError(SignatureFault.SKEWED, f"Signature expired: it was made at {timestamp}, here it is {ours}")
+        skew, ours = timedelta(seconds=MAX_SKEW), now.astimezone(UTC)
+        if now > signed_at:
+            text, limit, sign = f"expired: {timestamp} is now earlier than", ours - skew, "-"
+        else:
+            text, limit, sign = f"not yet current: {timestamp} is still later than", ours + skew, "+"
+        detail = f"Signature {text} {_timestamp(limit)} ({_timestamp(ours)} {sign} {MAX_SKEW // 60} min.)"
+        raise SignatureError(SignatureFault.SKEWED, detail, (signed_at, ours))
     if not timestamp.startswith(date):
         raise _malformed(f"Date in Credential scope is {date}, X-Amz-Date is {timestamp}")
+
+
+def _timestamp(time: datetime) -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ")
 
 
 def _canonical_head(head: RequestHead, service: str, headers: Mapping[str, str], names: Sequence[str]) -> str:

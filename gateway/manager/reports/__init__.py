@@ -1,5 +1,6 @@
 """Reports of devices, fleets and rollouts, read from the database for people and programs. It must never write."""
 
+from gateway.manager.reports.audit import AuditReport, audit_rows
 from gateway.manager.reports.devices import (
     PAGE,
     START,

@@ -1,7 +1,8 @@
 """What an operator does with deployments: stores model files, then starts, changes or undoes a rollout.
 
 The files come first: a device must never read of a file that does not exist. Names and files are checked before
-anything is written. Each action takes the steps that are due; the service takes the rest.
+anything is written. Each action takes the steps that are due; the service takes the rest. `auditor` None: no row of
+the audit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,7 +24,7 @@ from gateway.manager.rollouts.decisions import (
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import RolloutRepository, parts
 from gateway.manager.rollouts.runner import RolloutRunner
-from gateway.manager.store import ObjectStore, Store, StoredFile, Transaction, add_package, check_readable
+from gateway.manager.store import Auditor, ObjectStore, Store, StoredFile, Transaction, add_package, check_readable
 
 ALL = Fraction(1)
 
@@ -145,6 +146,7 @@ def deploy(
     rules: RolloutRules = AT_ONCE,
     share: Fraction = ALL,
     version: str | None = None,
+    auditor: Auditor | None = None,
 ) -> Rollout:
     """Starts a rollout of the models in `files` (handle -> file) to that share of `devices` (name -> id).
 
@@ -167,7 +169,7 @@ def deploy(
         definitions.append(ModelDefinition(handle, "DEPLOY", stored.url, stored.sha1, stored.size))
     new = NewRollout(fleet, name, definitions[0].handle, policy, tuple(definitions), rules)
     # The order of the devices depends on the name, which `create` makes where the operator gave none.
-    return RolloutRunner(store).start(new, lambda name: select_share(name, devices, share), now)
+    return RolloutRunner(store).start(new, lambda name: select_share(name, devices, share), now, auditor)
 
 
 def _add_package(handle: str, version: str | None, file: StoredFile, now: float, transaction: Transaction) -> None:
@@ -175,7 +177,14 @@ def _add_package(handle: str, version: str | None, file: StoredFile, now: float,
 
 
 def undeploy(
-    store: Store, fleet: str, devices: Mapping[str, int], handle: str, *, name: str | None, now: float
+    store: Store,
+    fleet: str,
+    devices: Mapping[str, int],
+    handle: str,
+    *,
+    name: str | None,
+    now: float,
+    auditor: Auditor | None = None,
 ) -> Rollout:
     """Removes a model from `devices` (name -> id). Raises ManagerError where one does not have it."""
     check_names("HANDLE", "EntityName", [handle])
@@ -184,10 +193,10 @@ def undeploy(
     if without:
         raise ManagerError(f"device {min(without)} has no {handle} to undeploy: see `deployments --devices`")
     new = NewRollout(fleet, name, handle, POLICIES[0], (ModelDefinition(handle, "UNDEPLOY"),))
-    return RolloutRunner(store).start(new, lambda name: select_share(name, devices, ALL), now)
+    return RolloutRunner(store).start(new, lambda name: select_share(name, devices, ALL), now, auditor)
 
 
-def undo(store: Store, fleet: str, name: str, *, now: float) -> Rollout | None:
+def undo(store: Store, fleet: str, name: str, *, now: float, auditor: Auditor | None = None) -> Rollout | None:
     """Undoes a deployment: it ends, and each device that has it gets by a new rollout what it had before.
 
     That is the newest that it reported as SUCCESS and that is not halted, else the undeployment. Where no device has
@@ -201,14 +210,14 @@ def undo(store: Store, fleet: str, name: str, *, now: float) -> Rollout | None:
         runner.run_due_steps(rollout_id, now)
     device_ids = _devices_to_undo(store, rollout)
     if is_open and not device_ids:
-        rollout = runner.set_state(rollout_id, RolloutState.ABORTED, now)
+        rollout = runner.set_state(rollout_id, RolloutState.ABORTED, now, auditor)
         device_ids = _devices_to_undo(store, rollout)  # one may have fetched it meanwhile
     if not device_ids:
         return rollout if is_open else None
     handles = tuple(ModelDefinition(each.handle, "UNDEPLOY") for each in rollout.definitions)
     stem = f"{rollout.definitions[0].handle}-undo"
     new = NewRollout(fleet, None, stem, rollout.policy, handles, undoes=name)
-    undo_id = runner.create(new, lambda _: device_ids, now)
+    undo_id = runner.create(new, lambda _: device_ids, now, auditor)
     runner.run_due_steps(rollout_id, now)
     return runner.run_due_steps(undo_id, now)
 
@@ -229,6 +238,8 @@ def _devices_to_undo(store: Store, rollout: Rollout) -> list[int]:
     return store.read(read)
 
 
-def set_state(store: Store, fleet: str, name: str, state: RolloutState, *, now: float) -> Rollout:
+def set_state(
+    store: Store, fleet: str, name: str, state: RolloutState, *, now: float, auditor: Auditor | None = None
+) -> Rollout:
     """Pauses, resumes or aborts a rollout. Raises ManagerError where there is none, or it has ended."""
-    return RolloutRunner(store).set_state(require_rollout(store, fleet, name), state, now)
+    return RolloutRunner(store).set_state(require_rollout(store, fleet, name), state, now, auditor)

@@ -50,6 +50,17 @@ class NewRollout:
     undoes: str | None = None
     plan: str | None = None
 
+    def members(self, name: str, devices: int) -> dict[str, Any]:
+        """For the audit, under the `name` that it got; `devices`: how many it is for."""
+        members = {
+            "DeploymentName": name,
+            "FailureHandlingPolicy": self.policy,
+            "Definitions": [each.to_api() for each in self.definitions],
+            "Devices": devices,
+            "Rules": json.loads(rules_to_json(self.rules)),
+        }
+        return members if self.undoes is None else members | {"Undoes": self.undoes}
+
 
 def rollout_from(row: Sequence[Any], devices: Mapping[RolloutDeviceState, int]) -> Rollout:
     """`row`: the columns of `repository`'s select; `devices`: how many are in each state."""

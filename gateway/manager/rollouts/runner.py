@@ -25,7 +25,7 @@ from gateway.manager.rollouts.decisions import (
 )
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import Moves, RolloutRepository, parts
-from gateway.manager.store import PlanChange, ReportedResult, Store, Transaction, plan_entry
+from gateway.manager.store import Auditor, PlanChange, ReportedResult, ResourceState, Store, Transaction, plan_entry
 
 SLICE = 250
 STEPS = 20
@@ -101,21 +101,32 @@ class RolloutRunner:
         write(rollouts, log, moves)
         return set(plans) - current
 
-    def start(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> Rollout:
+    def start(
+        self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float, auditor: Auditor | None = None
+    ) -> Rollout:
         """Creates a rollout (`create`) and takes the steps that are due."""
-        return self.run_due_steps(self.create(new, choose, now), now)
+        return self.run_due_steps(self.create(new, choose, now, auditor), now)
 
-    def create(self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float) -> int:
+    def create(
+        self, new: NewRollout, choose: Callable[[str], Sequence[int]], now: float, auditor: Auditor | None = None
+    ) -> int:
         """The id of a new rollout to the devices that `choose` returns for its name, in that order.
 
         Raises ManagerError, and leaves nothing, as `RolloutRepository.prepare` and `publish` do.
         """
         rollout_id, name = self._write(lambda rollouts: rollouts.prepare(new, now))
+
+        def publish(rollouts: RolloutRepository) -> None:
+            rollouts.publish(rollout_id, new, name)
+            if auditor is not None:
+                auditor.add(rollouts.connection, [(_resource(new.fleet, name), None, new.members(name, len(chosen)))])
+
         try:
-            for part in parts(list(enumerate(choose(name)))):
+            chosen = choose(name)
+            for part in parts(list(enumerate(chosen))):
                 self._write(partial(RolloutRepository.add_devices, rollout_id=rollout_id, places=part))
                 self.pause()
-            self._write(lambda rollouts: rollouts.publish(rollout_id, new, name))
+            self._write(publish)
         except BaseException:
             self.discard(rollout_id)
             raise
@@ -129,7 +140,7 @@ class RolloutRunner:
     def _write(self, work: Callable[[RolloutRepository], T]) -> T:
         return self.store.write(lambda transaction: work(RolloutRepository(transaction)))
 
-    def set_state(self, rollout_id: int, state: RolloutState, now: float) -> Rollout:
+    def set_state(self, rollout_id: int, state: RolloutState, now: float, auditor: Auditor | None = None) -> Rollout:
         """An operator pauses, resumes or aborts it; due steps follow. Raises ManagerError where it has ended."""
 
         def work(rollouts: RolloutRepository) -> None:
@@ -139,6 +150,9 @@ class RolloutRunner:
                 todo = "`undo` takes it back, `deploy` starts another one"
                 raise ManagerError(f"{rollout.name} has ended, it is {rollout.progress.state}: {todo}")
             rollouts.update(rollout_id, state=state)
+            if auditor is not None:
+                states: tuple[ResourceState, ResourceState] = {"State": rollout.progress.state}, {"State": state}
+                auditor.add(rollouts.connection, [(_resource(rollout.fleet, rollout.name), *states)])
 
         self._write(work)
         return self.run_due_steps(rollout_id, now)
@@ -227,6 +241,10 @@ def _with_silent(rollouts: RolloutRepository, rollout: Rollout, now: float) -> P
         return progress
     is_right = abs(now - progress.counted) < JUMP
     return replace(progress, silent=rollouts.count_silent(rollout, progress.watched, now) if is_right else 0)
+
+
+def _resource(fleet: str, deployment: str) -> str:
+    return f"device-fleet/{fleet}/deployment/{deployment}"
 
 
 def _take_step(rollouts: RolloutRepository, rollout_id: int, now: float, wait: bool) -> bool:

@@ -2,6 +2,7 @@
 
 from gateway.manager.place import Place
 from gateway.manager.store import control_tables  # METADATA has all tables from here on
+from gateway.manager.store.audit import Auditor, ResourceState, local_address, local_auditor
 from gateway.manager.store.history import Turn, TurnLost
 from gateway.manager.store.history_compaction import Compaction
 from gateway.manager.store.history_reads import (
@@ -32,6 +33,6 @@ from gateway.manager.store.recording import (
     plan_entry,
 )
 from gateway.manager.store.silence import sweep_silence
-from gateway.manager.store.store import FILE, Store, open_store
+from gateway.manager.store.store import FILE, Store, open_store, restrict_files
 from gateway.manager.store.transaction import DevicePlan, Transaction
 from gateway.manager.store.uploads import EXPIRES, Part, Upload, Uploads, etag_of_parts

@@ -101,7 +101,8 @@ ACCESS_KEYS = sa.Table(
     sa.Column("created", sa.Double, nullable=False),
     sa.Column("revoked", sa.Double),
 )
-"""The secret as it is, since Signature Version 4 is a keyed hash: who reads the database can sign."""
+"""The secret as it is, since Signature Version 4 is a keyed hash: who reads the database can sign. `revoked`: when
+it was, and then the secret is empty; NULL: it is valid."""
 
 AUDIT = sa.Table(
     "audit",
@@ -118,6 +119,6 @@ AUDIT = sa.Table(
     sa.Index("audit_resource", "resource", "id"),
     **NUMBERED,
 )
-"""Every change by an operator. `key`: an access key's id, empty: none was needed. `address`: of the caller, empty: the
-command on the manager's machine. `action`: as sagemaker:CreateDeviceFleet. `before`, `after`: JSON; NULL: there was
-nothing, or is nothing."""
+"""Every change by an operator. `key`: an access key's id, empty: none was needed. `address`: of the caller; `local:`
+and the account of a command on the manager's machine. `action`: as sagemaker:CreateDeviceFleet. `before`, `after`:
+JSON; NULL: there was nothing, or is nothing."""

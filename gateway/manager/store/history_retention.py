@@ -1,6 +1,6 @@
-"""What is too old, or too much, is deleted: chunks, hours of fleets, devices' logs, names that nobody uses; and the
-chunks of devices that were deregistered. In SQLite the file gets smaller. In slices, so that calls are answered between
-them. `gateway.manager.history` decides.
+"""What is too old, or too much, is deleted: chunks, hours of fleets, devices' logs, the audit, names that nobody uses;
+and the chunks of devices that were deregistered. In SQLite the file gets smaller. In slices, so that calls are answered
+between them. `gateway.manager.history` decides.
 """
 
 import time
@@ -32,7 +32,7 @@ LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
 @dataclass(frozen=True, slots=True)
 class HistoryLimits:
-    """What is kept of the history. `days`: of samples and devices' logs; `size`: bytes of samples on the disk."""
+    """What is kept. `days`: of samples, devices' logs and the audit; `size`: bytes of samples on the disk."""
 
     days: int = 400
     size: int = 2 * 10**9
@@ -47,6 +47,7 @@ class _Todo:
     chunks: str | None = None
     hours: str | None = None
     log: str | None = None
+    audit: str | None = None
     names: tuple[int, ...] = ()
     pages: int = 0
 
@@ -105,6 +106,7 @@ class Retention:
             chunks=_first_of(connection, "sample_chunks", stays),
             hours=_first_of(connection, "fleet_hours", stays),
             log=f"{old} ORDER BY at LIMIT {most}" if _any(connection, f"device_log WHERE {old}") else None,
+            audit=f"{old} ORDER BY at LIMIT {most}" if _any(connection, f"audit WHERE {old}") else None,
             pages=_pages(connection),
         )
         if not todo and not 0 <= now - self._names_at < NAMES_INTERVAL:
@@ -124,6 +126,8 @@ def _delete(connection: sa.Connection, turn: Turn, seen: float, todo: _Todo, now
         _delete_rows(connection, "fleet_hours", "fleet, metric, start", todo.hours)
     if todo.log:
         entries = _delete_rows(connection, "device_log", "id", todo.log)
+    if todo.audit:
+        _delete_rows(connection, "audit", "id", todo.audit)
     if todo.names:
         is_one, parameters = bulk.numbers(connection, todo.names)
         connection.exec_driver_sql(f"DELETE FROM metric_names WHERE id {is_one} AND {_UNUSED}", parameters)

@@ -80,6 +80,7 @@ def write_backup(place: Place, file: Path, *, force: bool = False) -> Backup:
         devices = _snapshot(store, folder / FILE)
         gzipped = file.name.endswith((".gz", ".tgz"))
         with (folder / _ARCHIVE).open("wb") as out:
+            os.fchmod(out.fileno(), 0o600)  # it may have secrets of access keys
             backup = archive.write(out, folder, ObjectStore(place.data, store), devices, gzipped=gzipped)
             out.flush()
             os.fsync(out.fileno())

@@ -65,6 +65,14 @@ def open_store(place: Place, *, create: bool, read_only: bool = False, limit: fl
         raise ManagerError(f"the manager's database: {explain(error, path)}") from error
 
 
+def restrict_files(place: Place) -> None:
+    """The SQLite file has secrets of access keys from now on: nobody but its owner may read it."""
+    if place.url is None:
+        for path in (place.data / f"{FILE}{end}" for end in ("", "-wal", "-shm")):
+            with contextlib.suppress(FileNotFoundError, PermissionError):
+                path.chmod(0o600)
+
+
 @contextlib.contextmanager
 def _opening_lock(data: Path) -> Iterator[None]:
     """One process at a time opens the file: SQLite's timeout does not cover the change of a new file to WAL."""

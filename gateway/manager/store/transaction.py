@@ -33,6 +33,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
 from gateway.manager.store import bulk, reported
+from gateway.manager.store.audit import Auditor, ResourceState
 from gateway.manager.store.heartbeats import add_devices, add_log, add_models, read_devices
 from gateway.manager.store.paging import device_page, is_of
 from gateway.manager.store.recording import LogEntry, StoredDevice
@@ -97,7 +98,7 @@ class Transaction:
         assert number is not None
         return number
 
-    def register(self, fleet: str, devices: Iterable[str], now: float) -> set[str]:
+    def register(self, fleet: str, devices: Iterable[str], now: float, auditor: Auditor | None = None) -> set[str]:
         """Registers devices; those that were registered already are left as they are. The names of the new ones."""
         number, names = self.add_fleet(fleet, now), list(dict.fromkeys(devices))
         new: dict[str, int] = {}
@@ -108,9 +109,11 @@ class Transaction:
         states = [(device, number, NEVER_HEARD) for device in new.values()]
         bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), states)
         add_devices(self.connection, {(number, NEVER_HEARD): len(new)})
+        if auditor is not None:
+            auditor.add(self.connection, (_registration(fleet, device, after=True) for device in new))
         return set(new)
 
-    def deregister(self, fleet: str, device: str) -> bool:
+    def deregister(self, fleet: str, device: str, auditor: Auditor | None = None) -> bool:
         """Deletes the device with all that is kept of it. False where it was not registered.
 
         Nobody finds its samples then; the compaction and the retention delete them in parts.
@@ -128,6 +131,8 @@ class Transaction:
         models = reported.newest_versions(reported.unpack(found.reported).models)
         add_models(self.connection, {(found.fleet, *model): -int(newest) for model, newest in models.items()})
         self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
+        if auditor is not None:
+            auditor.add(self.connection, [_registration(fleet, device, after=False)])
         return True
 
     def lock_devices(self, device_ids: Collection[int]) -> None:
@@ -268,6 +273,11 @@ class Transaction:
     def _change_plans(self, device_ids: Iterable[int]) -> None:
         is_one, parameters = bulk.numbers(self.connection, device_ids)
         self.connection.exec_driver_sql(f"UPDATE devices SET plan = plan + 1 WHERE id {is_one}", parameters)
+
+
+def _registration(fleet: str, device: str, *, after: bool) -> tuple[str, ResourceState, ResourceState]:
+    members = {"DeviceFleetName": fleet, "DeviceName": device}
+    return f"device-fleet/{fleet}/device/{device}", None if after else members, members if after else None
 
 
 def _written(definitions: Iterable[ModelDefinition]) -> str:

@@ -16,6 +16,7 @@ from gateway.manager.api import MetricKey, latest_values
 from gateway.manager.history import DAY, HOUR, MINUTE, SPAN, Bucket, Point, Series, series
 from gateway.manager.reports import device_log
 from gateway.manager.store import (
+    Auditor,
     Compaction,
     HeartbeatCall,
     HistoryLimits,
@@ -427,7 +428,10 @@ def test_what_is_older_than_so_many_days_goes(store: Store, monkeypatch: pytest.
     send(store, [("heap", NOW - 86400 * day, float(day)) for day in range(40)])
     compact(store)
     store.write(lambda transaction: transaction.connection.execute(sa.text("UPDATE device_log SET at = 1")))
+    for at in [1.0] * 20 + [float(NOW)]:
+        store.write(lambda transaction: Auditor("", "", "a", at).add(transaction.connection, [("r", None, None)]))  # noqa: B023
     retain(store, HistoryLimits(days=10, size=10**9))
+    assert count(store, "audit") == 1
     assert samples_of(store, device) == [(NOW - 86400 * day, float(day)) for day in reversed(range(11))]
     assert count(store, "fleet_hours") == 11
     assert count(store, "device_log") == 0

@@ -8,9 +8,14 @@ import sqlite3
 import aiohttp
 import pytest
 import sqlalchemy as sa
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from gateway.manager import ManagerError
+from gateway.manager.control import KeyRing
 from gateway.manager.http import AccessKey, Limits, ManagerServer, ServerConfig, make_handler, start_server
+from gateway.manager.http.keys import KeyReader
 from gateway.manager.service import running
 from gateway.manager.store import FILE, Place
 from tests.support.stores import sqlite_store
@@ -175,6 +180,30 @@ async def test_health_needs_no_signature_and_all_else_does(tmp_path):
         answer = await session.get("/models/x")
         assert answer.status == 403
         assert "<Code>AccessDenied</Code>" in await answer.text()
+
+
+async def test_while_the_keys_cannot_be_read_the_known_one_holds_and_nobody_judges_another(tmp_path, store):
+    reader = KeyReader(KeyRing(store, AccessKey("KNOWN", "secret")))
+
+    def signed(key: str) -> dict[str, str]:
+        request = AWSRequest("POST", f"http://127.0.0.1:{port}/None", data=b"{}")
+        SigV4Auth(Credentials(key, "secret"), "sagemaker", "r").add_auth(request)
+        return dict(request.headers)
+
+    async with running(store, 300, 60) as service:
+        handler = make_handler(ServerConfig(Place(tmp_path)), store, service.handle, service.control, keys=reader)
+        server = ManagerServer(handler, Limits())
+        port = await server.start("127.0.0.1", 0)
+        reader.start()
+        store.engine.dispose()
+        for name in (FILE, f"{FILE}-wal"):
+            (tmp_path / name).write_bytes(b"no database" * 1000)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+            assert (await session.post("/None", data=b"{}", headers=signed("KNOWN"))).status == 404
+            answer = await session.post("/None", data=b"{}", headers=signed("OTHER"))
+            assert (answer.status, answer.headers["x-amzn-ErrorType"]) == (503, "ServiceUnavailableException")
+        await server.close()
+        await reader.close()
 
 
 async def test_it_listens_inside_the_block_and_not_after_it(tmp_path):

@@ -8,9 +8,9 @@ from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from gateway.manager.http.responses import API_FAULTS, S3_FAULTS
+from gateway.manager.http import AccessKey
+from gateway.manager.http.responses import API_FAULTS, S3_FAULTS, signature_s3_error
 from gateway.manager.http.signatures import (
-    AccessKey,
     RequestHead,
     SignatureError,
     SignatureFault,
@@ -20,6 +20,7 @@ from gateway.manager.http.signatures import (
 from tests.support.signed_request import SignedRequest, verify
 
 KEY = AccessKey("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY")
+KEYS = {KEY.id: KEY}.get
 NOW = datetime.now(UTC)
 
 
@@ -94,9 +95,35 @@ def test_another_access_key_is_unknown():
     assert fault(CALL, key=AccessKey("OTHER", KEY.secret)) is SignatureFault.UNKNOWN_KEY
 
 
-@pytest.mark.parametrize("minutes", [-16, 16])
-def test_a_clock_far_off(minutes):
-    assert fault(CALL, now=NOW + timedelta(minutes=minutes)) is SignatureFault.SKEWED
+@pytest.mark.parametrize(
+    ("minutes", "text", "limit"),
+    [(-16, "not yet current: {} is still later than", 15), (16, "expired: {} is now earlier than", -15)],
+)
+def test_a_clock_far_off(minutes, text, limit):
+    """SDKs look for these words, and for the times."""
+    now = NOW + timedelta(minutes=minutes)
+    with pytest.raises(SignatureError) as caught:
+        verify(CALL, "sagemaker", KEY, now)
+    assert caught.value.fault is SignatureFault.SKEWED
+    end, here = (f"{each:%Y%m%dT%H%M%SZ}" for each in (now + timedelta(minutes=limit), now))
+    words, sign = text.format(dict(CALL.headers)["X-Amz-Date"]), "+" if limit > 0 else "-"
+    expected = f"Signature {words} {end} ({here} {sign} 15 min.)"
+    assert caught.value.detail == expected
+
+
+def test_a_clock_far_off_in_the_words_of_s3():
+    with pytest.raises(SignatureError) as caught:
+        verify(READ, "s3", KEY, NOW + timedelta(hours=1))
+    error = signature_s3_error(caught.value)
+    assert (error.code, error.status) == ("RequestTimeTooSkewed", 403)
+    assert set(error.details) == {"RequestTime", "ServerTime", "MaxAllowedSkewMilliseconds"}
+
+
+def test_an_asymmetric_signature_is_refused_with_what_is_right():
+    other = authorization(CALL).replace("AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256")
+    with pytest.raises(SignatureError, match="Please use AWS4-HMAC-SHA256") as caught:
+        verify(with_header(CALL, "Authorization", other), "sagemaker", KEY, NOW)
+    assert caught.value.fault is SignatureFault.MALFORMED
 
 
 @pytest.mark.parametrize("minutes", [-14, 14])
@@ -152,11 +179,11 @@ def test_a_header_of_the_signature_is_sent_once(name):
 
 def test_what_the_head_shows_is_known_before_the_body():
     head = RequestHead(CALL.method, CALL.target, CALL.headers)
-    check_body(check_head(head, "sagemaker", KEY, NOW), CALL.body)
+    check_body(check_head(head, "sagemaker", KEYS, NOW), CALL.body)
     with pytest.raises(SignatureError):
-        check_head(head, "sagemaker", AccessKey("OTHER", KEY.secret), NOW)
+        check_head(head, "sagemaker", {"OTHER": KEY}.get, NOW)
     with pytest.raises(SignatureError) as caught:
-        check_body(check_head(head, "sagemaker", KEY, NOW), b"other")
+        check_body(check_head(head, "sagemaker", KEYS, NOW), b"other")
     assert caught.value.fault is SignatureFault.MISMATCH
 
 
@@ -174,6 +201,6 @@ def test_each_fault_has_a_name_in_both_apis():
 
 
 def test_the_secret_is_not_shown():
-    authorization = check_head(CALL, "sagemaker", KEY, NOW)
+    authorization = check_head(CALL, "sagemaker", KEYS, NOW)
     assert KEY.secret not in repr(KEY)
     assert repr(authorization.key) not in repr(authorization)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
 
+from gateway.manager.control.access import allows, denial
 from gateway.manager.errors import S3Error
 from gateway.manager.http import responses
 from gateway.manager.http.model_files import ModelFiles
@@ -29,23 +30,14 @@ AT_ONCE = 4
 MOST_INCOMING = 64
 """Bodies that are received at once: each holds a megabyte at most."""
 
-Allow = Callable[[str, str, Authorization | None], bool]
-"""(S3's name of the permission, resource, who signed) -> whether it is allowed. None: no signature is asked for."""
-
-
-def allow_all(action: str, resource: str, signed: Authorization | None) -> bool:
-    """Whoever signed rightly may do everything."""
-    return True
-
 
 class S3Api:
     """The operations on `objects`. `limit`: bytes of an object at most."""
 
-    def __init__(self, objects: ObjectStore, limit: int, allow: Allow = allow_all) -> None:
+    def __init__(self, objects: ObjectStore, limit: int) -> None:
         self._objects = objects
         self._files = ModelFiles(objects)
         self._limit = limit
-        self._allow = allow
         self._contents = ContentOperations(objects, limit)
         self._operations = BucketOperations(objects).operations() | self._contents.operations()
         self._threads = ThreadPoolExecutor(AT_ONCE, "S3")
@@ -128,11 +120,13 @@ class S3Api:
         return await asyncio.get_running_loop().run_in_executor(self._threads, operation, call)
 
     def _require_allowed(self, target: S3Target, headers: Mapping[str, str], signed: Authorization | None) -> None:
+        """Raises S3Error where the role of the key does not allow it. `signed` None: no signature is asked for."""
+        if signed is None:
+            return
         wanted = [(target.action, target.resource)]
         if "x-amz-copy-source" in headers:
             source = unquote(headers["x-amz-copy-source"].partition("?")[0]).removeprefix("/")
             wanted.append(("s3:GetObject", f"arn:aws:s3:::{source}"))
         for action, resource in wanted:
-            if not self._allow(action, resource, signed):
-                detail = f"User is not authorized to perform: {action} on resource: {resource}"
-                raise S3Error("AccessDenied", detail, 403)
+            if not allows(signed.access_key.role, action):
+                raise S3Error("AccessDenied", f"{denial(signed.access_key.id, action)} on resource: {resource}", 403)

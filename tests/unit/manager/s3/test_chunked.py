@@ -42,7 +42,7 @@ EXAMPLE = b"".join(
 
 def authorization(**changed):
     head = RequestHead("PUT", "/examplebucket/chunkObject.txt", list((HEADERS | changed).items()))
-    return check_head(head, "s3", KEY, NOW)
+    return check_head(head, "s3", {KEY.id: KEY}.get, NOW)
 
 
 def decode(decoder, body, size):

@@ -7,7 +7,7 @@ import json
 from functools import lru_cache
 
 from gateway.cloud.serializer import result_to_request, to_request
-from gateway.protocol import Call, DatedSample, Metric, ModelReport, SendHeartbeat
+from gateway.protocol import Call, DatedSample, ModelReport, SendHeartbeat
 
 CACHED_PARTS = 16_384
 
@@ -34,12 +34,17 @@ def _version(agent_version: str) -> str:
 
 
 def _metrics(samples: tuple[DatedSample, ...]) -> str:
-    return ", ".join([f'{_name(metric)}{value!r}, "Timestamp": {timestamp}}}' for metric, value, timestamp in samples])
+    return ", ".join(
+        [
+            f'{_name(metric.dimension, metric.name)}{value!r}, "Timestamp": {timestamp}}}'
+            for metric, value, timestamp in samples
+        ]
+    )
 
 
 @lru_cache(CACHED_PARTS)
-def _name(metric: Metric) -> str:
-    return f'{{"Dimension": {json.dumps(metric.dimension)}, "MetricName": {json.dumps(metric.name)}, "Value": '
+def _name(dimension: str, metric: str) -> str:  # of two strings, since a Metric is hashed by Python code
+    return f'{{"Dimension": {json.dumps(dimension)}, "MetricName": {json.dumps(metric)}, "Value": '
 
 
 def _model(model: ModelReport) -> str:

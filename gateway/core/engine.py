@@ -153,20 +153,19 @@ class Engine:
         self, device: Device, message: DeviceMessage, delivery: DeliveryToken, effects: Effects, arrived: float
     ) -> None:
         state = self._states.get(device) or self._state(device)
-        if isinstance(message, Hello):
+        if isinstance(message, Heartbeat):
+            item = QueuedHeartbeat(delivery, message, int(arrived))
+            admission.accept_heartbeat(effects, state, self._hellos, item)
+            self._start_next_call(effects, state)
+            if len(delivery.payload) > KEPT_DECODED:
+                item.drop_content()
+        elif isinstance(message, Hello):
             self._receive_hello(effects, state, message, delivery)
         elif isinstance(message, Read):
             self._receive_read(effects, state, message, delivery)
         else:
-            if isinstance(message, Heartbeat):
-                item = QueuedHeartbeat(delivery, message, int(arrived))
-                admission.accept_heartbeat(effects, state, self._hellos, item)
-                self._start_next_call(effects, state)
-                if len(delivery.payload) > KEPT_DECODED:
-                    item.drop_content()
-            else:
-                state.enqueue(QueuedGet(delivery, message))
-                self._start_next_call(effects, state)
+            state.enqueue(QueuedGet(delivery, message))
+            self._start_next_call(effects, state)
 
     def _receive_again(self, device: Device, delivery: DeliveryToken, effects: Effects, arrived: float) -> None:
         """A heartbeat that was held as its payload, which takes less memory."""

@@ -279,8 +279,7 @@ class Read:
 DeviceMessage: TypeAlias = Hello | Heartbeat | Get | Read
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """The outcome of a message: code 0, or an error. `time` is the gateway's clock in Unix seconds."""
 
     seq: int | None

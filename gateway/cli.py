@@ -3,21 +3,20 @@
 Heavy modules are imported inside the commands, so that `--help` and mistakes are quick.
 """
 
-import asyncio
 import json
 import os
 import sys
-from importlib import metadata
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from gateway.errors import ConfigError, explain
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import app as manager
-from gateway.provisioning.cli import DEFAULT_SITE, SiteOption
-from gateway.provisioning.cli import app as devices
+from gateway.options import DEFAULT_SITE, SiteOption
 from gateway.stderr import discard_stdout, protect_stderr
 
 EXIT_CONFIG = 2
@@ -25,10 +24,24 @@ EXIT_INTERRUPTED = 130
 WIDE = 400
 """Columns of the output where it is not a terminal: no line is broken."""
 
+_GROUPS = {"manager": "gateway.manager.cli", "devices": "gateway.provisioning.cli"}
+"""Where the commands of a group are."""
+
+
+class _Commands(TyperGroup):
+    """Imports the commands of a group where it is called: `--help` and `run` do not need them."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in _GROUPS:
+            command = get_group(import_module(_GROUPS[name]).app)
+        return name, command, rest
+
+
 # A pretty traceback would show local variables, and a secret among them.
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-app.add_typer(manager, name="manager")
-app.add_typer(devices, name="devices")
+app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app.add_typer(typer.Typer(), name="manager", help="The embedded Edge Manager: a sagemaker-edge API and a model store.")
+app.add_typer(typer.Typer(), name="devices", help="The site's identities: who may connect to the broker.")
 
 ConfigOption = Annotated[
     Path | None,
@@ -58,6 +71,8 @@ def _flush_stdout() -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib import metadata
+
         try:
             number = metadata.version("edge-gateway")
         except metadata.PackageNotFoundError:
@@ -79,6 +94,8 @@ def main_callback(
 @app.command()
 def run(config: ConfigOption = None) -> None:
     """Run the gateway until SIGTERM or SIGINT. Exit status 2: the settings cannot work; each mistake is on stderr."""
+    import asyncio
+
     from gateway.config import load
     from gateway.log import configure_log
 
@@ -147,6 +164,8 @@ def doctor(
     try:
         settings = load(config)
         configure_log("warning")
+        import asyncio
+
         from rich.console import Console
 
         from gateway import doctor

@@ -23,6 +23,9 @@ OnCallRetry: TypeAlias = Callable[[Call, CloudError, int], None]
 OnLimitChange: TypeAlias = Callable[[CircuitBreaker], None]
 """Called after the number of calls that may be in flight changed."""
 
+_ACCEPTED: Accepted[ApiResponse] = Accepted(None)
+"""The outcome of each accepted heartbeat."""
+
 
 class Transport(Protocol):
     """Sends calls to the service, each once. Exceptions of its libraries become CloudError here."""
@@ -77,7 +80,7 @@ class EdgeManagerClient:
         self._availability.on_answer(call, now)
         if self._limit != self._breaker.limit:
             self._update_limit()
-        then(Accepted(response))
+        then(_ACCEPTED if response is None else Accepted(response))
 
     def _on_error(self, call: Call, error: CloudError, seconds: float, now: float) -> Outcome[ApiResponse]:
         if isinstance(error, PermanentError) and isinstance(call, GetDeviceRegistration):

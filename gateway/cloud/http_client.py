@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import httptools
@@ -27,11 +27,16 @@ EXPIRE_INTERVAL = 0.25
 
 @dataclass(slots=True)
 class HttpResponse:
-    """`headers`: names in lower case."""
+    """`raw_headers`: as they came."""
 
-    status: int = 0
-    headers: dict[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    status: int
+    raw_headers: dict[bytes, bytes]
+    body: bytes
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Names in lower case."""
+        return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self.raw_headers.items()}
 
 
 OnHttpResponse: TypeAlias = Callable[[HttpResponse | CloudError], None]
@@ -216,8 +221,7 @@ class ClientConnection(asyncio.Protocol):
             self._finish(self._received())
 
     def _received(self) -> HttpResponse:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in self._headers.items()}
-        return HttpResponse(self._status, headers, b"".join(self._body))
+        return HttpResponse(self._status, self._headers.copy(), b"".join(self._body))
 
     def _finish(self, response: HttpResponse) -> None:
         on_response, self._on_response, self._response = self._on_response, None, None

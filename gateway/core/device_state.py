@@ -1,8 +1,8 @@
 """One device: what is known of it, what waits, and its one call in flight. Must never decide what follows."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias, cast
 
@@ -53,8 +53,8 @@ class InFlight:
     """The call in flight, and what waits for its outcome. `replaces_plan`: it is for DeviceState.replace_plan."""
 
     call: Call
-    heartbeats: list[QueuedHeartbeat] = field(default_factory=list)
-    gets: list[QueuedGet] = field(default_factory=list)
+    heartbeats: Sequence[QueuedHeartbeat] = ()
+    gets: Sequence[QueuedGet] = ()
     plan_check: PendingPlanCheck | None = None
     read: PendingRead | None = None
     replaces_plan: bool = False
@@ -181,8 +181,10 @@ class DeviceState:
     def take_batch(self, most: int, most_bytes: int) -> list[QueuedHeartbeat]:
         """The heartbeats of the next call with their content: the head of what waits, up to one without a layout."""
         waiting: deque[QueuedMessage] = self.waiting or deque()
+        if len(waiting) == 1:  # the usual case
+            return self._take_only(waiting.popleft())
         head = self._head_with_content(most, most_bytes)
-        if self.retry_batch_size or len(waiting) < 2:
+        if self.retry_batch_size:
             batch = list(head)
         else:
             count = mergeable_count(head, most, most_bytes)
@@ -194,6 +196,14 @@ class DeviceState:
             drop_long([waiting[0]])  # its content was needed to see that it does not fit
         self.waiting = waiting or None
         return batch
+
+    def _take_only(self, item: QueuedMessage) -> list[QueuedHeartbeat]:
+        """The batch of the only message that waits: a heartbeat with a layout."""
+        assert isinstance(item, QueuedHeartbeat)
+        self.waiting, self.retry_batch_size = None, 0
+        if item.dropped:
+            item.restore_content()
+        return [item]
 
     def _head_with_content(self, most: int, most_bytes: int) -> Iterator[QueuedHeartbeat]:
         """What take_batch may take. Each is decoded when it is asked for."""

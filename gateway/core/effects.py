@@ -154,6 +154,7 @@ Effect: TypeAlias = (
 class Effects(list[Effect]):
     """The effects of one event, at the time `now`. The functions of the core append to it."""
 
+    __slots__ = ("now",)
     now: Instant
 
     def accept(self, delivery: DeliveryToken, seq: int | None, max_payload: int | None = None) -> None:

@@ -164,20 +164,19 @@ class Engine:
     ) -> None:
         state = self._states.get(device) or self._state(device)
         state.ended = False
-        if isinstance(message, Hello):
+        if isinstance(message, Heartbeat):
+            item = QueuedHeartbeat(delivery, message, int(arrived))
+            admission.accept_heartbeat(effects, state, self._hellos, item)
+            self._start_next_call(effects, state)
+            if len(delivery.payload) > KEPT_DECODED:
+                item.drop_content()
+        elif isinstance(message, Hello):
             self._receive_hello(effects, state, message, delivery)
         elif isinstance(message, Read):
             self._receive_read(effects, state, message, delivery)
         else:
-            if isinstance(message, Heartbeat):
-                item = QueuedHeartbeat(delivery, message, int(arrived))
-                admission.accept_heartbeat(effects, state, self._hellos, item)
-                self._start_next_call(effects, state)
-                if len(delivery.payload) > KEPT_DECODED:
-                    item.drop_content()
-            else:
-                state.enqueue(QueuedGet(delivery, message))
-                self._start_next_call(effects, state)
+            state.enqueue(QueuedGet(delivery, message))
+            self._start_next_call(effects, state)
 
     def _receive_again(self, device: Device, delivery: DeliveryToken, effects: Effects, arrived: float) -> None:
         """A heartbeat that was held as its payload, which takes less memory."""
@@ -428,10 +427,10 @@ class Engine:
         state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
         max_payload = state.newest.hello.max_payload if state.newest else None
         for item in flight.heartbeats:
-            heartbeat = item.heartbeat
-            effects.accept(item.delivery, heartbeat.seq, max_payload)
-            if heartbeat.have is not None:
-                state.plan_check = PendingPlanCheck(heartbeat.have, item.delivery)
+            *_, have, _, seq = item.heartbeat
+            effects.accept(item.delivery, seq, max_payload)
+            if have is not None:
+                state.plan_check = PendingPlanCheck(have, item.delivery)
         self._start_next_call(effects, state)
 
     def _failed(self, effects: Effects, state: DeviceState, flight: InFlight, outcome: CallFailure) -> None:
@@ -491,7 +490,8 @@ class Engine:
         """The effects of one event. First of all come those of a wall clock that was set since the last event."""
         effects = Effects()
         effects.now = now
-        if not -MAX_DRIFT < now.wall - now.mono - self._clock.expected < MAX_DRIFT:
+        wall, mono = now
+        if not -MAX_DRIFT < wall - mono - self._clock.expected < MAX_DRIFT:
             self._follow_clock(effects)
         return effects
 

@@ -28,6 +28,8 @@ from gateway.protocol import (
     decode_heartbeat,
 )
 
+# On the path of each heartbeat zip is called without `strict`, which takes as long again.
+
 DAY = 86_400
 MAX_CALL_BYTES = 2 * 1024 * 1024
 """Bytes of JSON, about, at most in a call. A sample of two bytes becomes up to 1,190 bytes, since the service takes its
@@ -53,6 +55,7 @@ class QueuedHeartbeat:
     """A heartbeat that waits. `layout`: None until the hello of its tag is known. `arrived`, `time`: Unix seconds.
 
     `epoch` and `time` are those of the last `update_time`. `dropped`: the heartbeat is without its content now.
+    `samples`: how many it can have, by the last check.
     """
 
     delivery: DeliveryToken
@@ -63,6 +66,7 @@ class QueuedHeartbeat:
     epoch: int | None = None
     time: int = 0
     dropped: bool = False
+    samples: int = 0
 
     @property
     def seq(self) -> int | None:
@@ -117,23 +121,26 @@ def check_heartbeat(item: QueuedHeartbeat, layout: Layout) -> None:
     where the heartbeat alone is more than MAX_CALL_BYTES.
     """
     heartbeat = item.heartbeat
+    _, _, values, models, _, result, _ = heartbeat
     item.update_time()
-    oldest, count = _check_row(heartbeat.values, layout.metrics, "values")
-    if len(heartbeat.models) > len(layout.models):
-        raise DecodeError(f"models: {len(heartbeat.models)} where the layout has {len(layout.models)}")
-    for model, samples in zip(layout.models, heartbeat.models, strict=False):
+    oldest, count = _check_row(values, layout.metrics, "values")
+    if len(models) > len(layout.models):
+        raise DecodeError(f"models: {len(models)} where the layout has {len(layout.models)}")
+    for model, samples in zip(layout.models, models):  # noqa: B905
         if samples is not None:
-            in_row, more = _check_row(samples.metrics, model.metrics, model.name)
-            oldest = max(oldest, in_row, samples.sample_age or 0, samples.inference_age or 0)
+            sample_age, inference_age, row = samples
+            in_row, more = _check_row(row, model.metrics, model.name)
+            oldest = max(oldest, in_row, sample_age or 0, inference_age or 0)
             count += more + 1
-    if heartbeat.result is not None:
-        oldest = max(oldest, heartbeat.result.start_age or 0, heartbeat.result.end_age or 0)
-    if item.time > min(LATEST, item.arrived + DAY):
+    item.samples = count
+    if result is not None:
+        oldest = max(oldest, result.start_age or 0, result.end_age or 0)
+    if item.time > item.arrived + DAY or item.time > LATEST:
         raise LimitError(f"time: {item.time} is more than a day after its arrival, or after 2100")
     if item.time < oldest:
         raise LimitError("time: before 1970")
     # Few samples are below it whatever their names are, which spares most heartbeats the count.
-    if count > MAX_CALL_BYTES // _MAX_SAMPLE_BYTES or heartbeat.result is not None:
+    if count > MAX_CALL_BYTES // _MAX_SAMPLE_BYTES or result is not None:
         size = _json_size(heartbeat, layout)
         if size > MAX_CALL_BYTES:
             raise LimitError(f"heartbeat: a call of {size} bytes, at most {MAX_CALL_BYTES}: send fewer samples at once")
@@ -144,7 +151,7 @@ def _check_row(row: tuple[Samples, ...], metrics: tuple[Metric, ...], what: str)
     if len(row) > len(metrics):
         raise DecodeError(f"samples of {what}: {len(row)} where the layout has {len(metrics)}")
     oldest, count = 0, len(row)
-    for metric, samples in zip(metrics, row, strict=False):
+    for metric, samples in zip(metrics, row):  # noqa: B905
         if isinstance(samples, int):
             continue  # the usual case: no age, and no exponent makes it too large for a double
         if isinstance(samples, tuple):
@@ -172,22 +179,28 @@ def mergeable_count(waiting: Iterable[QueuedHeartbeat], most: int, most_bytes: i
     """
     layout: Layout | None = None
     result: Result | None = None
-    count = size = 0
+    taken: list[Heartbeat] = []
+    size, exact = 0, False
     most_bytes = min(most_bytes, MAX_CALL_BYTES)
     for item in waiting:
         heartbeat, layout = item.heartbeat, layout or item.layout
         assert layout is not None
-        if count == most or item.layout != layout:
+        if len(taken) == most or (item.layout is not layout and item.layout != layout):
             break
-        size += _json_size(heartbeat, layout)
-        if count and size > most_bytes:
+        if exact or not item.samples or heartbeat.result is not None:
+            size += _json_size(heartbeat, layout)
+        else:
+            size += item.samples * (_SAMPLE_BYTES + layout.longest_names)
+        if taken and size > most_bytes and not exact:  # it is counted only where that is near
+            size, exact = sum([_json_size(each, layout) for each in (*taken, heartbeat)]), True
+        if taken and size > most_bytes:
             break
         if heartbeat.result is not None:
             if result is not None and _without_ages(heartbeat.result) != _without_ages(result):
                 break
             result = heartbeat.result
-        count += 1
-    return count
+        taken.append(heartbeat)
+    return len(taken)
 
 
 def _without_ages(result: Result) -> Result:
@@ -218,52 +231,54 @@ def merge(device: Device, batch: Sequence[QueuedHeartbeat]) -> SendHeartbeat:
     layout = batch[-1].layout
     assert layout is not None
     metrics: list[DatedSample] = []
-    models: dict[tuple[str, str], ModelReport] = {}
+    reports: dict[tuple[str, str], _Report] = {}
     result = None
     for item in batch:
-        time, heartbeat = item.time, item.heartbeat
-        metrics += _dated_samples(layout.metrics, heartbeat.values, time)
-        for model, samples in zip(layout.models, heartbeat.models, strict=False):
+        time = item.time
+        _, _, values, models, _, reported, _ = item.heartbeat
+        _add_samples(metrics, layout.metrics, values, time)
+        for model, samples in zip(layout.models, models):  # noqa: B905
             if samples is None:
                 continue
-            report = ModelReport(
-                model.name,
-                model.version,
-                None if samples.sample_age is None else time - samples.sample_age,
-                None if samples.inference_age is None else time - samples.inference_age,
-                tuple(_dated_samples(model.metrics, samples.metrics, time)),
-            )
-            earlier = models.get((model.name, model.version))
-            models[model.name, model.version] = report if earlier is None else _merge_reports(earlier, report)
-        if heartbeat.result is not None:
-            result = _dated_result(heartbeat.result, time)
-    return SendHeartbeat(device, layout.agent_version, tuple(metrics), tuple(models.values()), result, len(batch))
+            sample_age, inference_age, row = samples
+            report = reports.get((model.name, model.version))
+            if report is None:
+                report = reports[model.name, model.version] = _Report([])
+            if sample_age is not None:
+                report.latest_sample = _latest(report.latest_sample, time - sample_age)
+            if inference_age is not None:
+                report.latest_inference = _latest(report.latest_inference, time - inference_age)
+            _add_samples(report.metrics, model.metrics, row, time)
+        if reported is not None:
+            result = _dated_result(reported, time)
+    in_call = [
+        ModelReport(name, version, report.latest_sample, report.latest_inference, tuple(report.metrics))
+        for (name, version), report in reports.items()
+    ]
+    return SendHeartbeat(device, layout.agent_version, tuple(metrics), tuple(in_call), result, len(batch))
 
 
-def _dated_samples(metrics: tuple[Metric, ...], row: tuple[Samples, ...], time: int) -> list[DatedSample]:
-    dated: list[DatedSample] = []
-    for metric, samples in zip(metrics, row, strict=False):
+@dataclass(slots=True)
+class _Report:
+    """What all heartbeats of a call say of one model."""
+
+    metrics: list[DatedSample]
+    latest_sample: int | None = None
+    latest_inference: int | None = None
+
+
+def _add_samples(dated: list[DatedSample], metrics: tuple[Metric, ...], row: tuple[Samples, ...], time: int) -> None:
+    for metric, samples in zip(metrics, row):  # noqa: B905
         exponent = metric.exponent
         if isinstance(samples, tuple):
             pairs = zip(samples[::2], samples[1::2], strict=True)
             dated += [(metric, apply_exponent(number, exponent), time - int(age)) for number, age in pairs]
         elif samples is not None:
             dated.append((metric, samples if exponent is None else apply_exponent(samples, exponent), time))
-    return dated
 
 
-def _merge_reports(first: ModelReport, second: ModelReport) -> ModelReport:
-    return ModelReport(
-        first.name,
-        first.version,
-        _latest(first.latest_sample, second.latest_sample),
-        _latest(first.latest_inference, second.latest_inference),
-        first.metrics + second.metrics,
-    )
-
-
-def _latest(first: int | None, second: int | None) -> int | None:
-    return max((time for time in (first, second) if time is not None), default=None)
+def _latest(first: int | None, second: int) -> int:
+    return second if first is None or second > first else first
 
 
 def _dated_result(result: Result, time: int) -> DatedResult:

@@ -33,7 +33,12 @@ class _Answer(NamedTuple):
 
 
 def on_plan(
-    effects: Effects, state: DeviceState, plan: Plan, gets: list[QueuedGet], check: PendingPlanCheck | None, room: int
+    effects: Effects,
+    state: DeviceState,
+    plan: Plan,
+    gets: Sequence[QueuedGet],
+    check: PendingPlanCheck | None,
+    room: int,
 ) -> PlanState:
     """The service's answer, for the requests and the `have` that asked for it; what is known of the plan now.
 
@@ -105,7 +110,7 @@ def _obstacle(state: DeviceState, known: PlanState, plan: Plan, payload: bytes, 
     return None
 
 
-def _answer_gets(effects: Effects, answer: _Answer, gets: list[QueuedGet]) -> None:
+def _answer_gets(effects: Effects, answer: _Answer, gets: Sequence[QueuedGet]) -> None:
     """Each get has its answer, whatever was published lately; one publication is for all of them."""
     state, known, plan, _, obstacle = answer
     asking = [item for item in gets if item.get.have != plan.digest]

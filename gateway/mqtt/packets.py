@@ -136,7 +136,11 @@ def publish(topic: str, payload: bytes, packet_id: int, retain: bool, properties
     name = topic.encode()
     length = _write_varint(len(properties)) + properties if properties else b"\0"
     head = len(name).to_bytes(2, "big") + name + (packet_id.to_bytes(2, "big") if qos else b"") + length
-    return bytes((PUBLISH | qos << 1 | retain,)) + _write_varint(len(head) + len(payload)) + head + payload
+    size = len(head) + len(payload)
+    first = PUBLISH | qos << 1 | retain
+    if size < 0x80:  # an ack: its length is one byte
+        return bytes((first, size)) + head + payload
+    return bytes((first,)) + _write_varint(size) + head + payload
 
 
 def user_properties(pairs: Sequence[tuple[str, str]]) -> bytes:

@@ -126,38 +126,47 @@ class Dispatcher:
 
     def execute(self, effects: list[Effect]) -> None:
         """In their order; an acknowledgement waits for the confirmation of what is before it."""
-        barrier = PublishBarrier()
+        barrier: PublishBarrier | None = None  # of most lists nothing is to be confirmed
         for effect in effects:
-            match effect:
-                case CallService(call):
-                    self._calls += 1
-                    self._block_sender.yield_to_traffic()
-                    self._client.call(call, partial(self._on_outcome, call))
-                case PublishAck():
-                    self._publisher.publish_ack(effect, barrier)
-                case Acknowledge():
-                    barrier.when_done(partial(self._acknowledge, cast("Delivery", effect.delivery)))
-                case DeadLetter():
-                    self._publisher.dead_letter(effect, barrier)
-                case PublishPlan():
-                    self._publisher.publish_plan(effect, barrier)
-                case SaveHellos():
-                    self._hello_writer.save(effect, barrier)
-                case DeleteRetained():
-                    self._publisher.delete_retained(effect, barrier)
-                case SaveRegistration():
-                    self._hello_writer.save_registration(effect)
-                case FetchRetainedHello(device):
-                    self._hello_reader.fetch(device)
-                case SendBlocks():
-                    self._send_blocks(effect)
-                case ReportClock():
-                    _report_clock(effect)
+            if isinstance(effect, CallService):
+                self._calls += 1
+                self._block_sender.yield_to_traffic()
+                self._client.call(effect.call, partial(self._on_outcome, effect.call))
+            elif isinstance(effect, Acknowledge):
+                delivery = cast("Delivery", effect.delivery)
+                if barrier is None or not barrier.pending:
+                    self._acknowledge(delivery)
+                else:
+                    barrier.when_done(partial(self._acknowledge, delivery))
+            else:
+                barrier = barrier or PublishBarrier()
+                self._execute_other(effect, barrier)
+
+    def _execute_other(self, effect: Effect, barrier: PublishBarrier) -> None:
+        match effect:
+            case PublishAck():
+                self._publisher.publish_ack(effect, barrier)
+            case DeadLetter():
+                self._publisher.dead_letter(effect, barrier)
+            case PublishPlan():
+                self._publisher.publish_plan(effect, barrier)
+            case SaveHellos():
+                self._hello_writer.save(effect, barrier)
+            case DeleteRetained():
+                self._publisher.delete_retained(effect, barrier)
+            case SaveRegistration():
+                self._hello_writer.save_registration(effect)
+            case FetchRetainedHello(device):
+                self._hello_reader.fetch(device)
+            case SendBlocks():
+                self._send_blocks(effect)
+            case ReportClock():
+                _report_clock(effect)
 
     def _acknowledge(self, delivery: Delivery) -> None:
         size = delivery.size
         self._session.ack(delivery)
-        self._metrics.acknowledged.inc()
+        self._metrics.acknowledged.value += 1
         self._limit.release(size)
         self._changed.set()
 

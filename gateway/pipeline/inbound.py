@@ -102,7 +102,7 @@ class InboundHandler:
         device = channel = None
         try:
             device, channel = self._topics.parse(delivery.topic)
-            self._metrics.received[channel].inc()
+            self._metrics.received[channel].value += 1
             share = READ_SHARE if channel is Channel.READ else 1.0
             if counts and not self._rates.allow(device, size, now.mono, share):
                 effects = self._over_rate(device, delivery, now, channel, share)

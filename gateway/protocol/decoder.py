@@ -45,10 +45,10 @@ def decode_heartbeat(payload: bytes) -> messages.Heartbeat:
             fields.tag(source) if type(source) is int else _layout(source),
             fields.optional_uint(time, "time"),
             _sample_row(values, "values"),
-            tuple(map(_model_samples, _few(models, "models"))),
+            tuple([None if model is None else _model_samples(model) for model in _few(models, "models")]),
             None if have is None else fields.uint(have, "have"),
             None if result is None else _result(result),
-            fields.optional_uint(seq, "seq"),
+            None if seq is None else fields.uint(seq, "seq"),
         )
     except MessageError as error:
         error.seq = fields.uint_or_none(seq)
@@ -151,9 +151,7 @@ def _model(value: Any) -> messages.Model:
     return messages.Model(*names, _metrics(metrics, "model metrics"))
 
 
-def _model_samples(value: Any) -> messages.ModelSamples | None:
-    if value is None:
-        return None
+def _model_samples(value: Any) -> messages.ModelSamples:
     sample_age, inference_age, metrics = fields.array(value, 3, "model")
     return messages.ModelSamples(
         fields.optional_uint(sample_age, "sample_age"),

@@ -9,6 +9,8 @@ import msgpack
 from gateway.protocol.messages import POLICIES, STATES, Ack, ModelFile, Plan
 from gateway.protocol.service_calls import Definition, Deployment
 
+_pack = msgpack.Packer().pack
+"""For what has no object that cannot be packed. msgpack.packb makes a Packer, with its buffer, for each message."""
 MAX_DETAIL = 120
 """Bytes of an ack's detail."""
 _POLICY_NUMBERS = {name: number for number, name in POLICIES.items()}
@@ -18,7 +20,7 @@ _STATE_NUMBERS = {name: number for number, name in STATES.items()}
 def encode_ack(ack: Ack, max_payload: int | None = None) -> bytes:
     """Where the device's `max_payload` (bytes) is short, the detail is cut, then left out."""
     head = [ack.seq, int(ack.code), ack.time]
-    payload: bytes = msgpack.packb(head)
+    payload: bytes = _pack(head)
     if ack.detail is None:
         return payload
     size = MAX_DETAIL if max_payload is None else min(MAX_DETAIL, max_payload - len(payload) - 2)

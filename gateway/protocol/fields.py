@@ -20,7 +20,7 @@ def array(value: Any, known: int, what: str) -> tuple[Any, ...]:
     """Exactly `known` elements: missing ones are None, those that a later version may add are left out."""
     if type(value) is not tuple:
         raise type_error(value, what, "an array")
-    return (value + (None,) * (known - len(value)))[:known]
+    return value[:known] if len(value) >= known else value + (None,) * (known - len(value))
 
 
 def optional_array(value: Any, what: str) -> tuple[Any, ...]:

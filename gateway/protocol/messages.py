@@ -5,6 +5,7 @@ Times are Unix seconds, ages are seconds before the heartbeat's time.
 """
 
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import NamedTuple, TypeAlias
 
 from gateway.errors import Code, LimitError
@@ -45,16 +46,20 @@ class Instant(NamedTuple):
     mono: float
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """The sender: from the topic, and from nothing else."""
-
+class _DeviceNames(NamedTuple):
     fleet: str
     name: str
 
-    def __post_init__(self) -> None:
-        limits.DEVICE_FLEET_NAME.check(self.fleet, "fleet")
-        limits.DEVICE_NAME.check(self.name, "device")
+
+class Device(_DeviceNames):
+    """The sender: from the topic, and from nothing else. A tuple, since each heartbeat looks it up four times."""
+
+    __slots__ = ()
+
+    def __new__(cls, fleet: str, name: str) -> "Device":
+        limits.DEVICE_FLEET_NAME.check(fleet, "fleet")
+        limits.DEVICE_NAME.check(name, "device")
+        return super().__new__(cls, fleet, name)
 
     def __str__(self) -> str:
         return f"{self.fleet}/{self.name}"
@@ -88,14 +93,22 @@ class Model:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class Layout:
-    """What the positions of a heartbeat mean. Kept once for all devices that share it."""
+    """What the positions of a heartbeat mean. Kept once for all devices that share it.
+
+    `longest_names`: characters of the names of a metric, or of a model, at most.
+    """
 
     agent_version: str
     metrics: tuple[Metric, ...]
     models: tuple[Model, ...]
+    longest_names: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         limits.VERSION.check(self.agent_version, "agent version")
+        metrics = chain(self.metrics, *(model.metrics for model in self.models))
+        lengths = [len(metric.dimension) + len(metric.name) for metric in metrics]
+        lengths += [len(model.name) + len(model.version) for model in self.models]
+        object.__setattr__(self, "longest_names", max(lengths, default=0))
 
 
 LIVENESS = Layout("unknown", (Metric("liveness", "state"), Metric("liveness", "seconds")), ())
@@ -266,8 +279,7 @@ class Read:
 DeviceMessage: TypeAlias = Hello | Heartbeat | Get | Read
 
 
-@dataclass(frozen=True, slots=True)
-class Ack:
+class Ack(NamedTuple):
     """The outcome of a message: code 0, or an error. `time` is the gateway's clock in Unix seconds."""
 
     seq: int | None

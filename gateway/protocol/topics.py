@@ -51,7 +51,9 @@ class Topics:
         if len(levels) != 3 or levels[2] not in _CHANNELS or not topic.startswith(self._prefix):
             raise LimitError(f"topic {topic[:200]!r} is not {self._prefix}FLEET/DEVICE/CHANNEL")
         fleet, name, channel = levels
-        return self.device(fleet, name), _CHANNELS[channel]
+        devices = self._fleets.get(fleet)
+        known = None if devices is None else devices.get(name)
+        return known or self.device(fleet, name), _CHANNELS[channel]
 
     def device(self, fleet: str, name: str) -> Device:
         """The one object of this device, which everything known of it shares. Raises LimitError."""

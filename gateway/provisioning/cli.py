@@ -15,6 +15,7 @@ import typer
 
 from gateway.errors import ProvisioningError, explain
 from gateway.manager import DEFAULT_DATA, Place
+from gateway.options import DEFAULT_SITE, SiteOption
 
 if TYPE_CHECKING:
     from gateway.protocol import Device
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from gateway.provisioning.commands import DeviceListing
     from gateway.provisioning.credentials import CredentialResult
 
-DEFAULT_SITE = Path("/etc/edge-gateway")
 DEFAULT_CONF = Path("/etc/mosquitto/mosquitto.conf")
 RELOAD = "Mosquitto must read its files again: systemctl reload mosquitto"
 RELOAD_CONTAINER = "(in containers: docker compose kill -s SIGHUP mosquitto)"
@@ -34,7 +34,6 @@ OPEN_CONNECTIONS = "Then a connection by a certificate that is open stays open, 
 
 app = typer.Typer(name="devices", help="The site's identities: who may connect to the broker.", no_args_is_help=True)
 
-SiteOption = Annotated[Path, typer.Option("--site", envvar="EDGE_SITE", help="The folder of the site's identities.")]
 ManagerDataOption = Annotated[
     Path, typer.Option("--data", envvar="EDGE_MANAGER_DATA", help="The manager's data directory.")
 ]

@@ -156,7 +156,9 @@ def _parse(command: Any, name: str, words: list[str]) -> None:
 def _variables_of(command: Any) -> set[str]:
     """The environment variables of its options, and of those of its subcommands."""
     found = {str(each.envvar) for each in command.params if getattr(each, "envvar", None)}
-    return found.union(*(_variables_of(each) for each in getattr(command, "commands", {}).values()))
+    context = typer.Context(command)
+    names = list(getattr(command, "commands", {}))
+    return found.union(*(_variables_of(command.resolve_command(context, [name])[1]) for name in names))
 
 
 def _edge_gateway(words: list[str], workspace: Workspace) -> None:

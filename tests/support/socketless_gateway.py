@@ -30,7 +30,7 @@ from gateway.storage.session_file import SessionFile
 from gateway.storage.state_store import StateStore
 
 TOPIC = "edge/fleet-a/dev-000001/"
-JSON = {"content-type": "application/json"}
+JSON = {b"Content-Type": b"application/json"}
 REGISTERED = HttpResponse(200, JSON, b'{"DeviceRegistration": "REGISTERED", "CacheTTL": "3000"}')
 ACCEPTED = HttpResponse(200, JSON, b"")
 

@@ -128,7 +128,8 @@ async def test_headers_of_a_connection_are_those_of_its_last_response(service: S
     await responses(made)
     service.answer = b"HTTP/1.1 404 No\r\nX-TWO: 2\r\nContent-Length: 0\r\n\r\n"
     (second,) = await responses(made)
-    assert second == HttpResponse(404, {"x-two": "2", "content-length": "0"}, b"")
+    assert second == HttpResponse(404, {b"X-TWO": b"2", b"Content-Length": b"0"}, b"")
+    assert second.headers == {"x-two": "2", "content-length": "0"}
     made.close()
 
 
@@ -149,7 +150,7 @@ async def test_an_interim_response_is_not_the_final_one(
     service.answer = heads + f"HTTP/1.1 {status} Final\r\nContent-Length: 2\r\n\r\n{{}}".encode()
     await service.open()
     made = pool(service, 1)
-    final = HttpResponse(status, {"content-length": "2"}, b"{}")
+    final = HttpResponse(status, {b"Content-Length": b"2"}, b"{}")
     assert [*await responses(made), *await responses(made)] == [final, final]
     made.close()
 

@@ -312,3 +312,14 @@ def test_nothing_is_checked_or_counted_where_nothing_was_sampled() -> None:
     for item in items:
         merging.check_heartbeat(item, LAYOUT)
     assert merging.mergeable_count(items, 100, 1_000_000) == 2
+    assert merging.mergeable_count(items, 100, 1) == 1
+
+
+def test_a_merge_of_checked_heartbeats_is_as_large_as_if_each_sample_were_counted() -> None:
+    layout = Layout("1.0", (LONG, *(Metric("sys", f"short-{number}") for number in range(9))), ())
+    batch = [waiting(layout, values=(1,) * 10) for _ in range(20)]
+    counted = [merging.mergeable_count(batch, 100, size) for size in range(2_000, 60_000, 500)]
+    for item in batch:
+        merging.check_heartbeat(item, layout)
+    assert [merging.mergeable_count(batch, 100, size) for size in range(2_000, 60_000, 500)] == counted
+    assert (counted[0], counted[-1]) == (1, 20)

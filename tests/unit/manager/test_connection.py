@@ -29,7 +29,7 @@ HOST = "127.0.0.1"
 KEY = AccessKey("AKIDEXAMPLE", "secret")
 WHO = b'{"DeviceFleetName":"f","DeviceName":"d"}'
 SHORT = Limits(head=0.1, body=0.1, idle=0.1, unread=0.2, end=0.1, interval=0.02)
-LONG = Limits(interval=0.02)
+LONG = Limits(interval=0.02, end=DEADLINE_S)
 """What must not happen takes longer than any test."""
 
 

@@ -6,10 +6,12 @@ answer to GetDeployments keeps it by that number.
 Locks, which PostgreSQL holds until the commit, are taken in this order by every transaction, so that none waits for
 another one in a circle:
 
-1.  the row of `rollouts`, by who takes its next step; the row of `fleets`, by who creates a rollout in it;
+1.  the row of `rollouts`, by who takes its next step; the row of `fleets`, by who creates a rollout or registers devices
+    in it, or deletes it: then its plans and rollouts;
 2.  rows of `device_states`, in the order of their numbers, by one statement: whoever changes anything of a device, its
     deployments or its states in rollouts, holds its row;
-3.  what belongs to these devices, in any order;
+3.  what belongs to these devices, in any order, but the rows of `tags` after the row of what has them (of a device that
+    of `devices`): who changes the tags of one resource holds that one alone;
 4.  new rows of `metric_names`, in the order of their names, by one statement;
 5.  rows of `fleet_states` (`heartbeats.add_devices`), in their order, by one statement;
 6.  rows of `rollout_counts` (`Transaction.count_in_rollouts`), likewise: many transactions wait for them;
@@ -20,6 +22,7 @@ row of `devices` alone, shared: only who deregisters it waits.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -28,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
 from gateway.manager.store import bulk
+from gateway.manager.store.control_tables import TAGS, device_resource
 from gateway.manager.store.heartbeats import add_devices, add_log, read_devices
 from gateway.manager.store.history import delete_chunks
 from gateway.manager.store.paging import device_page
@@ -81,11 +85,10 @@ class Transaction:
         return found
 
     def add_fleet(self, fleet: str, now: float) -> int:
-        """Its number, also where it was there."""
+        """Its number, also where it was there. Until the commit nobody deletes it."""
         insert = self._insert(FLEETS).values(name=fleet, created=now, changed=now)
-        self.connection.execute(insert.on_conflict_do_nothing())
-        number = self.fleet_id(fleet)
-        assert number is not None
+        as_it_is = insert.on_conflict_do_update(index_elements=["name"], set_={"changed": FLEETS.c.changed})
+        number: int = self.connection.execute(as_it_is.returning(FLEETS.c.id)).scalar_one()
         return number
 
     def register(self, fleet: str, devices: Iterable[str], now: float) -> set[str]:
@@ -102,20 +105,27 @@ class Transaction:
         return set(new)
 
     def deregister(self, fleet: str, device: str) -> bool:
-        """Deletes the device with all that is kept of it. False where it was not registered."""
-        found = read_devices(self.connection, [(fleet, device)], lock=True).get((fleet, device))
-        if found is None:
-            return False
-        states = sa.select(ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state).where(
-            ROLLOUT_DEVICES.c.device == found.id
-        )
-        rollouts = self.connection.execute(states).all()
-        self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
-        self.connection.execute(sa.delete(RECENT_SAMPLES).where(RECENT_SAMPLES.c.device == found.id))
-        add_devices(self.connection, {(found.fleet, found.judged): -1})
-        self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
-        delete_chunks(self.connection, f"device = {found.id:d}")
-        return True
+        """Deletes the device, with all that is kept of it. False where it was not registered."""
+        return bool(self.deregister_all(fleet, [device]))
+
+    def deregister_all(self, fleet: str, devices: Iterable[str]) -> set[str]:
+        """Deletes devices, with all that is kept of them. The names of those that were registered."""
+        gone = read_devices(self.connection, ((fleet, device) for device in dict.fromkeys(devices)), lock=True)
+        ids = [each.id for each in gone.values()]
+        states = sa.select(ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state, sa.func.count())
+        in_rollouts = self.connection.execute(
+            states.where(bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, ids)).group_by(*states.c[:2])
+        ).all()
+        for column in (DEVICES.c.id, RECENT_SAMPLES.c.device):
+            self.connection.execute(sa.delete(column.table).where(bulk.is_one(self.connection, column, ids)))
+        tagged = bulk.given(self.connection, ([device_resource(*name)] for name in gone), resource=sa.Text)
+        self.connection.execute(sa.delete(TAGS).where(TAGS.c.resource.in_(sa.select(tagged.c.resource))))
+        states_left = Counter((each.fleet, each.judged) for each in gone.values())
+        add_devices(self.connection, {state: -count for state, count in states_left.items()})
+        self.count_in_rollouts({(rollout, state): -count for rollout, state, count in in_rollouts})
+        if ids:
+            delete_chunks(self.connection, f"device IN ({', '.join(str(each) for each in ids)})")
+        return {name for _, name in gone}
 
     def lock_devices(self, device_ids: Collection[int]) -> None:
         """Until the commit no other transaction changes these devices, or what belongs to them."""

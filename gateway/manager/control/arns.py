@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from gateway.manager.errors import ApiError, validation_error
+from gateway.manager.store.control_tables import device_resource as device_resource
 
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:(.+)")
 
@@ -26,10 +27,6 @@ class Site:
 
 def fleet_resource(fleet: str) -> str:
     return f"device-fleet/{fleet}"
-
-
-def device_resource(fleet: str, device: str) -> str:
-    return f"device-fleet/{fleet}/device/{device}"
 
 
 def packaging_resource(job: str) -> str:

@@ -1,7 +1,8 @@
 """botocore's service model of `sagemaker`, as far as Edge Manager goes, turned into checks of an input.
 
-None of its limits is repeated here. Two are widened, since the data plane allows more: names of devices and fleets may
-have an underscore, a version has 64 characters. This file never performs an operation.
+None of its limits is repeated here. Some are widened, since the data plane allows more: names of devices and fleets may
+have an underscore, a version has 64 characters. A list of devices, which has no limit there, has one. This file never
+performs an operation.
 """
 
 from collections.abc import Mapping
@@ -17,8 +18,15 @@ from gateway.manager.errors import ApiError
 
 SERVICE = "SageMaker"
 """What comes before the dot of X-Amz-Target."""
+MOST_DEVICES = 1000
+"""Of one call, which is one transaction: heartbeats wait for it."""
 _DEVICE_PATTERN = "[a-zA-Z0-9](-*_*[a-zA-Z0-9])*"
-_WIDER = {"EdgeVersion": {"max": 64, "pattern": "[a-zA-Z0-9._ -]+"}}
+_LIMITS: dict[str, dict[str, Any]] = {
+    "EdgeVersion": {"max": 64, "pattern": "[a-zA-Z0-9._ -]+"},
+    "NameContains": {"pattern": "[a-zA-Z0-9_-]+"},
+    "Devices": {"min": 1, "max": MOST_DEVICES},
+    "DeviceNames": {"min": 1, "max": MOST_DEVICES},
+}
 """Shape -> limits in place of its own."""
 _CATEGORIES = {r"\p{L}": r"\w", r"\p{N}": "", r"\p{Z}": " \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"}
 """In a class of characters; \\w is letters, numbers and _."""
@@ -30,7 +38,7 @@ def load_service_model() -> ServiceModel:
     """The service model that the installed botocore ships, with the wider limits."""
     model: dict[str, Any] = Loader().load_service_model("sagemaker", "service-2")
     shapes = model["shapes"]
-    for name, limits in _WIDER.items():
+    for name, limits in _LIMITS.items():
         shapes[name] |= limits
     shapes["_Name"] = shapes["EntityName"] | {"pattern": _DEVICE_PATTERN}
     shapes["DeviceNames"] = shapes["DeviceNames"] | {"member": {"shape": "_Name"}}

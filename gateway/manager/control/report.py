@@ -1,5 +1,69 @@
-"""GetDeviceFleetReport: how many devices of a fleet are connected, and run which agent and models."""
+"""GetDeviceFleetReport: how many devices of a fleet are connected, and which agent and models they have.
 
-from gateway.manager.control.calls import Operation
+A device is connected unless it is silent, gone or was never heard, as `api.judge` has it.
+"""
 
-OPERATIONS: dict[str, Operation] = {}
+import sqlalchemy as sa
+
+from gateway.manager.control import fleets
+from gateway.manager.control.arns import fleet_resource
+from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.store.tables import DEVICE_MODELS, DEVICE_STATES, FLEET_STATES, FLEETS
+
+_CONNECTED = ("connected", "asleep", "not announced")
+_MOST = 100
+"""Versions of agents, and of models: those that most devices have."""
+
+
+def report(call: Call, asked: Members) -> Members:
+    """It reads the state of each device of the fleet."""
+    fleet = fleets.find(call, asked["DeviceFleetName"], sa.select(FLEETS))
+    states = sa.select(FLEET_STATES.c.state, FLEET_STATES.c.devices).where(FLEET_STATES.c.fleet == fleet.id)
+    counts = dict(call.connection.execute(states).tuples().all())
+    members = {
+        "DeviceFleetArn": call.arn(fleet_resource(fleet.name)),
+        "DeviceFleetName": fleet.name,
+        "OutputConfig": fleets.output_config(fleet),
+        "ReportGenerated": call.now,
+        "DeviceStats": {
+            "ConnectedDeviceCount": sum(counts.get(state, 0) for state in _CONNECTED),
+            "RegisteredDeviceCount": sum(counts.values()),
+        },
+        "AgentVersions": _agents(call, fleet.id),
+        "ModelStats": _models(call, fleet.id),
+    }
+    return members if not fleet.description else members | {"Description": fleet.description}
+
+
+def _agents(call: Call, fleet: int) -> list[Members]:
+    version, count = DEVICE_STATES.c.agent_version, sa.func.count()
+    select = sa.select(version, count).where(DEVICE_STATES.c.fleet == fleet, version.is_not(None))
+    found = call.connection.execute(select.group_by(version).order_by(count.desc(), version).limit(_MOST))
+    return [{"Version": each, "AgentCount": devices} for each, devices in found]
+
+
+def _models(call: Call, fleet: int) -> list[Members]:
+    """By model and version. No sample data is collected here: none of these devices counts as sampling."""
+    name, version, count = DEVICE_MODELS.c.name, DEVICE_MODELS.c.version, sa.func.count()
+    is_connected = DEVICE_STATES.c.state.in_(_CONNECTED)
+    connected = sa.func.coalesce(sa.func.sum(sa.case((is_connected, 1), else_=0)), 0)
+    active = sa.func.coalesce(sa.func.sum(sa.case((is_connected & DEVICE_MODELS.c.newest, 1), else_=0)), 0)
+    select = sa.select(name, version, count, connected, active).join_from(
+        DEVICE_MODELS, DEVICE_STATES, DEVICE_MODELS.c.device == DEVICE_STATES.c.device
+    )
+    of_fleet = select.where(DEVICE_STATES.c.fleet == fleet).group_by(name, version)
+    found = call.connection.execute(of_fleet.order_by(count.desc(), name, version).limit(_MOST))
+    return [
+        {
+            "ModelName": model,
+            "ModelVersion": of_model,
+            "OfflineDeviceCount": devices - int(there),
+            "ConnectedDeviceCount": int(there),
+            "ActiveDeviceCount": int(running),
+            "SamplingDeviceCount": 0,
+        }
+        for model, of_model, devices, there, running in found
+    ]
+
+
+OPERATIONS = {"GetDeviceFleetReport": Operation(report)}

@@ -8,6 +8,12 @@ import sqlalchemy as sa
 
 from gateway.manager.store.tables import CLUSTERED, METADATA, NUMBER, NUMBERED
 
+
+def device_resource(fleet: str, device: str) -> str:
+    """What `TAGS` calls a device."""
+    return f"device-fleet/{fleet}/device/{device}"
+
+
 TAGS = sa.Table(
     "tags",
     METADATA,

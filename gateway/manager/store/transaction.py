@@ -6,11 +6,13 @@ answer to GetDeployments keeps it by that number.
 Locks, which PostgreSQL holds until the commit, are taken in this order by every transaction, so that none waits for
 another one in a circle:
 
-0.  the row of `plans`, by who changes a deployment plan or its stages;
-1.  the row of `rollouts`, by who takes its next step; the row of `fleets`, by who creates a rollout in it;
+0.  the row of `plans`, by who changes a deployment plan or its stages, or deletes their fleet;
+1.  the row of `rollouts`, by who takes its next step; the row of `fleets`, by who creates a rollout in it, registers
+    devices in it, or deletes it: then its rollouts;
 2.  rows of `device_states`, in the order of their numbers, by one statement: whoever changes anything of a device, its
     deployments or its states in rollouts, holds its row;
-3.  what belongs to these devices, in any order;
+3.  what belongs to these devices, in any order, but the rows of `tags` after the row of what has them (of a device that
+    of `devices`): who changes the tags of one resource holds that one alone;
 4.  new rows of `metric_names`, in the order of their names, by one statement;
 5.  rows of `fleet_states` (`heartbeats.add_devices`), then of `fleet_models` (`heartbeats.add_models`), in their order,
     by one statement each;
@@ -25,6 +27,7 @@ row of `devices` alone, shared: only who deregisters it waits.
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
@@ -34,6 +37,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
 from gateway.manager.store import bulk, reported
 from gateway.manager.store.audit import Auditor, ResourceState
+from gateway.manager.store.control_tables import TAGS, device_resource
 from gateway.manager.store.heartbeats import add_devices, add_log, add_models, read_devices
 from gateway.manager.store.paging import device_page, is_of
 from gateway.manager.store.recording import LogEntry, StoredDevice
@@ -91,11 +95,10 @@ class Transaction:
         return found
 
     def add_fleet(self, fleet: str, now: float) -> int:
-        """Its number, also where it was there."""
+        """Its number, also where it was there. Until the commit nobody deletes it."""
         insert = self._insert(FLEETS).values(name=fleet, created=now, changed=now)
-        self.connection.execute(insert.on_conflict_do_nothing())
-        number = self.fleet_id(fleet)
-        assert number is not None
+        as_it_is = insert.on_conflict_do_update(index_elements=["name"], set_={"changed": FLEETS.c.changed})
+        number: int = self.connection.execute(as_it_is.returning(FLEETS.c.id)).scalar_one()
         return number
 
     def register(self, fleet: str, devices: Iterable[str], now: float, auditor: Auditor | None = None) -> set[str]:
@@ -114,26 +117,38 @@ class Transaction:
         return set(new)
 
     def deregister(self, fleet: str, device: str, auditor: Auditor | None = None) -> bool:
-        """Deletes the device with all that is kept of it. False where it was not registered.
-
-        Nobody finds its samples then; the compaction and the retention delete them in parts.
-        """
-        found = read_devices(self.connection, [(fleet, device)], lock=True).get((fleet, device))
-        if found is None:
-            return False
-        states = sa.select(ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state).where(
-            ROLLOUT_DEVICES.c.device == found.id
-        )
-        rollouts = self.connection.execute(states).all()
-        self.connection.execute(sa.delete(DEVICES).where(DEVICES.c.id == found.id))
-        self.connection.execute(sa.insert(DEREGISTERED).values(device=found.id))
-        add_devices(self.connection, {(found.fleet, found.judged): -1})
-        models = reported.newest_versions(reported.unpack(found.reported).models)
-        add_models(self.connection, {(found.fleet, *model): -int(newest) for model, newest in models.items()})
-        self.count_in_rollouts(dict.fromkeys(((rollout, state) for rollout, state in rollouts), -1))
-        if auditor is not None:
+        """Deletes the device with all that is kept of it. False where it was not registered."""
+        gone = self.deregister_all(fleet, [device])
+        if gone and auditor is not None:
             auditor.add(self.connection, [_registration(fleet, device, after=False)])
-        return True
+        return bool(gone)
+
+    def deregister_all(self, fleet: str, devices: Iterable[str]) -> set[str]:
+        """Deletes devices, with all that is kept of them. The names of those that were registered.
+
+        Nobody finds their samples then; the compaction and the retention delete them in parts.
+        """
+        gone = read_devices(self.connection, ((fleet, device) for device in dict.fromkeys(devices)), lock=True)
+        ids = [each.id for each in gone.values()]
+        states = sa.select(ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state, sa.func.count())
+        in_rollouts = self.connection.execute(
+            states.where(bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, ids)).group_by(
+                ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state
+            )
+        ).all()
+        self.connection.execute(sa.delete(DEVICES).where(bulk.is_one(self.connection, DEVICES.c.id, ids)))
+        bulk.insert(self.connection, DEREGISTERED, ("device",), [(number,) for number in ids])
+        tagged = bulk.given(self.connection, ([device_resource(*name)] for name in gone), resource=sa.Text)
+        self.connection.execute(sa.delete(TAGS).where(TAGS.c.resource.in_(sa.select(tagged.c.resource))))
+        states_left = Counter((each.fleet, each.judged) for each in gone.values())
+        add_devices(self.connection, {state: -count for state, count in states_left.items()})
+        models: Counter[tuple[int, str, str]] = Counter()
+        for each in gone.values():
+            newest = reported.newest_versions(reported.unpack(each.reported).models)
+            models.subtract((each.fleet, *model) for model, is_newest in newest.items() if is_newest)
+        add_models(self.connection, models)
+        self.count_in_rollouts({(rollout, state): -count for rollout, state, count in in_rollouts})
+        return {name for _, name in gone}
 
     def lock_devices(self, device_ids: Collection[int]) -> None:
         """Until the commit no other transaction changes these devices, or what belongs to them."""

@@ -18,7 +18,7 @@ from gateway.manager.errors import ApiError, ManagerError
 from gateway.manager.place import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
-    from gateway.manager.control.calls import Call, Members
+    from gateway.manager.control.calls import ControlCall, Members
     from gateway.manager.store import Store, Transaction
 
 app = typer.Typer(help="Access keys of the API and of the model store.", no_args_is_help=True)
@@ -93,12 +93,12 @@ def revoke_key(
         typer.echo(f"{key} revoked")
 
 
-def _call(transaction: "Transaction", operation: str) -> "Call":
-    from gateway.manager.control import Call, Caller, Site
+def _call(transaction: "Transaction", operation: str) -> "ControlCall":
+    from gateway.manager.control import Account, Caller, ControlCall
     from gateway.manager.store import local_address
 
     caller = Caller(address=local_address())
-    return Call(transaction, caller, Site(), f"edge-manager:{operation}", time.time())
+    return ControlCall(transaction, caller, Account(), f"edge-manager:{operation}", time.time())
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The control plane: Edge Manager's operations of `sagemaker`, on the port of the data plane."""
 
-from gateway.manager.control.arns import Site
-from gateway.manager.control.calls import Call, Caller
+from gateway.manager.control.arns import Account
+from gateway.manager.control.calls import Caller, ControlCall
 from gateway.manager.control.control_api import ControlApi
 from gateway.manager.control.jobs import JobRunner
 from gateway.manager.control.keys import KeyRing

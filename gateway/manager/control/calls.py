@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from gateway.manager.control.arns import Site
+from gateway.manager.control.arns import Account
 from gateway.manager.store import Auditor, Transaction
 
 Members: TypeAlias = Mapping[str, Any]
@@ -23,12 +23,12 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ControlCall:
     """`now` in Unix seconds. A transaction may be run again: an operation changes nothing but through it."""
 
     transaction: Transaction
     caller: Caller
-    site: Site
+    account: Account
     action: str
     now: float
 
@@ -37,7 +37,7 @@ class Call:
         return self.transaction.connection
 
     def arn(self, resource: str) -> str:
-        return self.site.arn(resource)
+        return self.account.arn(resource)
 
     def audit(self, resource: str, before: Members | None, after: Members | None) -> None:
         """A row of the audit for the change that this transaction makes."""
@@ -49,9 +49,9 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Operation:
+class ControlOperation:
     """`run` gets the checked input and returns the output's members; it raises ApiError. `writes`: it may change
     something."""
 
-    run: Callable[[Call, Members], Members | None]
+    run: Callable[[ControlCall, Members], Members | None]
     writes: bool = False

@@ -9,12 +9,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.control import job_rows
+from gateway.manager.control import job_rows, tags
 from gateway.manager.control.arns import compilation_resource
-from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.control.paging import contains, in_times, page, with_token
 from gateway.manager.errors import validation_error
-from gateway.manager.store.control_tables import COMPILATION_JOBS, TAGS
+from gateway.manager.store.control_tables import COMPILATION_JOBS
 
 OBJECT = re.compile(r"s3://[a-z0-9][a-z0-9.-]+/[^\x00-\x1f\x7f\ud800-\udfff]*[^/\x00-\x1f\x7f\ud800-\udfff]")
 """The URL of one file."""
@@ -22,7 +22,7 @@ _TARGET = {"TargetDevice": "CompilationTargetDevice"}
 _PLATFORM = {name: f"CompilationTargetPlatform{name}" for name in ("Os", "Arch", "Accelerator")}
 
 
-def create(call: Call, asked: Members) -> Members:
+def create(call: ControlCall, asked: Members) -> Members:
     name = asked["CompilationJobName"]
     if "InputConfig" not in asked:
         why = (
@@ -35,7 +35,7 @@ def create(call: Call, asked: Members) -> Members:
     return {"CompilationJobArn": call.arn(compilation_resource(name))}
 
 
-def describe(call: Call, asked: Members) -> Members:
+def describe(call: ControlCall, asked: Members) -> Members:
     name = asked["CompilationJobName"]
     row = job_rows.require(call, COMPILATION_JOBS, compilation_resource(name), name)
     request = json.loads(row.request)
@@ -56,7 +56,7 @@ def _times(row: sa.Row[Any]) -> dict[str, float]:
     return {"CompilationStartTime": row.created, **ended}
 
 
-def list_jobs(call: Call, asked: Members) -> Members:
+def list_jobs(call: ControlCall, asked: Members) -> Members:
     columns = COMPILATION_JOBS.c
     select = sa.select(COMPILATION_JOBS).where(*in_times(asked, columns.created, columns.changed))
     if "NameContains" in asked:
@@ -68,7 +68,7 @@ def list_jobs(call: Call, asked: Members) -> Members:
     return with_token({"CompilationJobSummaries": [_summary(call, row) for row in rows]}, token)
 
 
-def _summary(call: Call, row: sa.Row[Any]) -> Members:
+def _summary(call: ControlCall, row: sa.Row[Any]) -> Members:
     output = json.loads(row.request)["OutputConfig"]
     target = {name: output[member] for member, name in _TARGET.items() if member in output}
     platform = output.get("TargetPlatform", {})
@@ -84,26 +84,26 @@ def _summary(call: Call, row: sa.Row[Any]) -> Members:
     }
 
 
-def stop(call: Call, asked: Members) -> None:
+def stop(call: ControlCall, asked: Members) -> None:
     name = asked["CompilationJobName"]
     job_rows.stop(call, COMPILATION_JOBS, compilation_resource(name), name)
 
 
-def delete(call: Call, asked: Members) -> None:
+def delete(call: ControlCall, asked: Members) -> None:
     name = asked["CompilationJobName"]
     resource = compilation_resource(name)
     row = job_rows.require(call, COMPILATION_JOBS, resource, name, lock=True)
     if row.status in job_rows.ACTIVE:
         raise validation_error(f"{resource} goes on, it is {row.status}: stop it first")
-    call.connection.execute(sa.delete(TAGS).where(TAGS.c.resource == resource))
+    tags.delete_all(call, [resource])
     call.connection.execute(sa.delete(COMPILATION_JOBS).where(COMPILATION_JOBS.c.id == row.id))
     call.audit(resource, json.loads(row.request), None)
 
 
 OPERATIONS = {
-    "CreateCompilationJob": Operation(create, writes=True),
-    "DescribeCompilationJob": Operation(describe),
-    "ListCompilationJobs": Operation(list_jobs),
-    "StopCompilationJob": Operation(stop, writes=True),
-    "DeleteCompilationJob": Operation(delete, writes=True),
+    "CreateCompilationJob": ControlOperation(create, writes=True),
+    "DescribeCompilationJob": ControlOperation(describe),
+    "ListCompilationJobs": ControlOperation(list_jobs),
+    "StopCompilationJob": ControlOperation(stop, writes=True),
+    "DeleteCompilationJob": ControlOperation(delete, writes=True),
 }

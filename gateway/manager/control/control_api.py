@@ -8,12 +8,12 @@ import json
 from collections.abc import Mapping
 
 from gateway.manager.control import access, compilation, devices, fleets, model, packages, plans, report, tags
-from gateway.manager.control.arns import Site
-from gateway.manager.control.calls import Call, Caller, Members, Operation
+from gateway.manager.control.arns import Account
+from gateway.manager.control.calls import Caller, ControlCall, ControlOperation, Members
 from gateway.manager.errors import ApiError
 from gateway.manager.store import Store, Transaction
 
-_OPERATIONS: Mapping[str, Operation] = {
+_OPERATIONS: Mapping[str, ControlOperation] = {
     **fleets.OPERATIONS,
     **devices.OPERATIONS,
     **tags.OPERATIONS,
@@ -28,9 +28,9 @@ EDGE_MANAGER = "this is an Edge Manager: of SageMaker it has device fleets, pack
 class ControlApi:
     """The operations over one store. Any thread may call it."""
 
-    def __init__(self, store: Store, site: Site) -> None:
+    def __init__(self, store: Store, account: Account) -> None:
         self._store = store
-        self._site = site
+        self._account = account
 
     def handle(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
         """One call that came at `now` (Unix seconds); its output as JSON. Raises ApiError and StoreUnavailable.
@@ -46,7 +46,7 @@ class ControlApi:
         asked = model.parse(name, body)
 
         def work(transaction: Transaction) -> Members | None:
-            return operation.run(Call(transaction, caller, self._site, action, now), asked)
+            return operation.run(ControlCall(transaction, caller, self._account, action, now), asked)
 
         output = self._store.write(work) if operation.writes else self._store.read(work)
         return json.dumps({} if output is None else output, separators=(",", ":")).encode()

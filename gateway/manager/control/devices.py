@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from gateway.manager.control import fleets, tags
 from gateway.manager.control.arns import device_resource
-from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.control.paging import MOST, decode_token, encode_token, with_token
 from gateway.manager.errors import validation_error
 from gateway.manager.store import bulk, limits, reported
@@ -21,7 +21,7 @@ SCANNED = 10_000
 """Devices that one page of a list with filters looks at: it may have few devices, or none, and a token."""
 
 
-def register(call: Call, asked: Members) -> None:
+def register(call: ControlCall, asked: Members) -> None:
     """A device that is registered already stays as it is, but gets what is given: a call may be repeated."""
     fleet, devices = asked["DeviceFleetName"], _by_name(asked)
     fleets.held(call, fleet)
@@ -32,7 +32,7 @@ def register(call: Call, asked: Members) -> None:
     _audit(call, fleet, devices, before, _read(call, fleet, devices))
 
 
-def update(call: Call, asked: Members) -> None:
+def update(call: ControlCall, asked: Members) -> None:
     """What is not given stays as it is."""
     fleet, devices = asked["DeviceFleetName"], _by_name(asked)
     fleets.find(call, fleet, sa.select(FLEETS))
@@ -44,7 +44,7 @@ def update(call: Call, asked: Members) -> None:
     _audit(call, fleet, devices, before, _read(call, fleet, devices))
 
 
-def deregister(call: Call, asked: Members) -> None:
+def deregister(call: ControlCall, asked: Members) -> None:
     """All of them, or none where one is not registered."""
     fleet, names = asked["DeviceFleetName"], list(dict.fromkeys(asked["DeviceNames"]))
     before = _read(call, fleet, names)
@@ -62,7 +62,7 @@ def _by_name(asked: Members) -> dict[str, Members]:
     return devices
 
 
-def _read(call: Call, fleet: str, names: Collection[str]) -> dict[str, Members]:
+def _read(call: ControlCall, fleet: str, names: Collection[str]) -> dict[str, Members]:
     """Name -> its members; those that are not registered are left out."""
     select = sa.select(DEVICES.c.name, DEVICES.c.description, DEVICES.c.iot_thing, DEVICES.c.registered)
     named = select.join(FLEETS).where(FLEETS.c.name == fleet, DEVICES.c.name.in_(names))
@@ -75,7 +75,7 @@ def _members(found: sa.Row[*tuple[Any, ...]]) -> dict[str, Any]:
     return {"DeviceName": found.name, "RegistrationTime": found.registered} | present
 
 
-def _write(call: Call, fleet: str, devices: Mapping[str, Members]) -> None:
+def _write(call: ControlCall, fleet: str, devices: Mapping[str, Members]) -> None:
     """Descriptions and things, as far as they are given."""
     ids = call.transaction.device_ids(fleet, devices)
     call.transaction.lock_devices(ids.values())
@@ -88,14 +88,14 @@ def _write(call: Call, fleet: str, devices: Mapping[str, Members]) -> None:
 
 
 def _audit(
-    call: Call, fleet: str, names: Collection[str], before: Mapping[str, Members], after: Mapping[str, Members]
+    call: ControlCall, fleet: str, names: Collection[str], before: Mapping[str, Members], after: Mapping[str, Members]
 ) -> None:
     for name in names:
         if before.get(name) != after.get(name):
             call.audit(device_resource(fleet, name), before.get(name), after.get(name))
 
 
-def describe(call: Call, asked: Members) -> Members:
+def describe(call: ControlCall, asked: Members) -> Members:
     fleet, name = asked["DeviceFleetName"], asked["DeviceName"]
     if call.transaction.fleet_id(fleet) is None:
         raise validation_error(f"No device fleet with name {fleet}")
@@ -123,7 +123,7 @@ _SELECT = sa.select(
 ).select_from(DEVICES.join(FLEETS).join(DEVICE_STATES))
 
 
-def _summary(call: Call, found: sa.Row[*tuple[Any, ...]]) -> dict[str, Any]:
+def _summary(call: ControlCall, found: sa.Row[*tuple[Any, ...]]) -> dict[str, Any]:
     """What the description and the list have in common."""
     newest = None if found.newest is None else found.newest / 1e6
     names = {"DeviceArn": call.arn(device_resource(found.fleet, found.name)), "DeviceFleetName": found.fleet}
@@ -135,7 +135,7 @@ def _known(members: Members) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
 
-def list_devices(call: Call, asked: Members) -> Members:
+def list_devices(call: ControlCall, asked: Members) -> Members:
     """In the order of the fleets' numbers, and within a fleet in that of the names: a page reads one part of an
     index."""
     limit = max(asked.get("MaxResults", MOST), 1)
@@ -172,7 +172,7 @@ def _scan(asked: Members) -> sa.Select[tuple[int, int, str]]:
     return select.where(sa.tuple_(DEVICES.c.fleet, DEVICES.c.name) > sa.tuple_(sa.literal(fleet), sa.literal(name)))
 
 
-def _end(call: Call, scanned: sa.Subquery) -> str | None:
+def _end(call: ControlCall, scanned: sa.Subquery) -> str | None:
     """The token of what comes after the devices that were looked at; None: they were the last ones."""
     count = call.connection.scalars(sa.select(sa.func.count()).select_from(scanned)).one()
     if count < SCANNED:
@@ -186,9 +186,9 @@ def _models(stored: bytes | None) -> Sequence[Members]:
 
 
 OPERATIONS = {
-    "RegisterDevices": Operation(register, writes=True),
-    "UpdateDevices": Operation(update, writes=True),
-    "DeregisterDevices": Operation(deregister, writes=True),
-    "DescribeDevice": Operation(describe),
-    "ListDevices": Operation(list_devices),
+    "RegisterDevices": ControlOperation(register, writes=True),
+    "UpdateDevices": ControlOperation(update, writes=True),
+    "DeregisterDevices": ControlOperation(deregister, writes=True),
+    "DescribeDevice": ControlOperation(describe),
+    "ListDevices": ControlOperation(list_devices),
 }

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from gateway.manager.control import tags
 from gateway.manager.control.arns import fleet_resource, plan_resource
-from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.control.paging import contains, in_times, page, with_token
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.rollouts.decisions import OPEN
@@ -25,7 +25,7 @@ _ACTIVE = ("STARTING", "INPROGRESS", "STOPPING")
 """States of a stage that changes something on devices."""
 
 
-def create(call: Call, asked: Members) -> None:
+def create(call: ControlCall, asked: Members) -> None:
     name = asked["DeviceFleetName"]
     row = {"name": name, "created": call.now} | _columns(call, asked)
     try:
@@ -36,7 +36,7 @@ def create(call: Call, asked: Members) -> None:
     call.audit(fleet_resource(name), None, asked)
 
 
-def update(call: Call, asked: Members) -> None:
+def update(call: ControlCall, asked: Members) -> None:
     """What is not given stays as it is."""
     name = asked["DeviceFleetName"]
     before = held(call, name)
@@ -44,7 +44,7 @@ def update(call: Call, asked: Members) -> None:
     call.audit(fleet_resource(name), _members(call, before), _members(call, held(call, name)))
 
 
-def _columns(call: Call, asked: Members) -> dict[str, Any]:
+def _columns(call: ControlCall, asked: Members) -> dict[str, Any]:
     """What the input gives. No role alias is made anywhere: the fleet has its name."""
     columns = {"output": json.dumps(asked["OutputConfig"]), "changed": call.now}
     for member, column in (("Description", "description"), ("RoleArn", "role_arn")):
@@ -55,7 +55,7 @@ def _columns(call: Call, asked: Members) -> dict[str, Any]:
     return columns
 
 
-def delete(call: Call, asked: Members) -> None:
+def delete(call: ControlCall, asked: Members) -> None:
     """The fleet's plans and rollouts go with it: a later fleet of that name is a new one."""
     name = asked["DeviceFleetName"]
     of_fleet = sa.select(PLANS.c.name).join(FLEETS).where(FLEETS.c.name == name).order_by(PLANS.c.id)
@@ -72,7 +72,7 @@ def delete(call: Call, asked: Members) -> None:
     call.audit(fleet_resource(name), _members(call, fleet), None)
 
 
-def _require_unused(call: Call, fleet: int, name: str) -> None:
+def _require_unused(call: ControlCall, fleet: int, name: str) -> None:
     stages = sa.select(PLANS.c.name).join_from(PLAN_STAGES, PLANS)
     uses = {
         "devices": sa.select(DEVICES.c.name).where(DEVICES.c.fleet == fleet),
@@ -88,12 +88,12 @@ def _require_unused(call: Call, fleet: int, name: str) -> None:
             raise ApiError("ResourceInUse", f"Resource In Use: {arn} has {use} ({one})")
 
 
-def held(call: Call, name: str) -> sa.Row[Any]:
+def held(call: ControlCall, name: str) -> sa.Row[Any]:
     """The row, which nobody else changes until the commit. Raises ApiError."""
     return find(call, name, sa.select(FLEETS).with_for_update(key_share=True))
 
 
-def find(call: Call, name: str, select: sa.Select[Any]) -> sa.Row[Any]:
+def find(call: ControlCall, name: str, select: sa.Select[Any]) -> sa.Row[Any]:
     """The row. Raises ApiError."""
     found = call.connection.execute(select.where(FLEETS.c.name == name)).one_or_none()
     if found is None:
@@ -101,11 +101,11 @@ def find(call: Call, name: str, select: sa.Select[Any]) -> sa.Row[Any]:
     return found
 
 
-def describe(call: Call, asked: Members) -> Members:
+def describe(call: ControlCall, asked: Members) -> Members:
     return _members(call, find(call, asked["DeviceFleetName"], sa.select(FLEETS)))
 
 
-def _members(call: Call, found: sa.Row[Any]) -> Members:
+def _members(call: ControlCall, found: sa.Row[Any]) -> Members:
     members: dict[str, Any] = {
         "DeviceFleetArn": call.arn(fleet_resource(found.name)),
         "DeviceFleetName": found.name,
@@ -122,7 +122,7 @@ def output_config(found: sa.Row[Any]) -> Members:
     return config
 
 
-def list_fleets(call: Call, asked: Members) -> Members:
+def list_fleets(call: ControlCall, asked: Members) -> Members:
     select = sa.select(FLEETS.c.name, FLEETS.c.created, FLEETS.c.changed)
     select = select.where(*in_times(asked, FLEETS.c.created, FLEETS.c.changed))
     if "NameContains" in asked:
@@ -141,9 +141,9 @@ def list_fleets(call: Call, asked: Members) -> Members:
 
 
 OPERATIONS = {
-    "CreateDeviceFleet": Operation(create, writes=True),
-    "DescribeDeviceFleet": Operation(describe),
-    "UpdateDeviceFleet": Operation(update, writes=True),
-    "DeleteDeviceFleet": Operation(delete, writes=True),
-    "ListDeviceFleets": Operation(list_fleets),
+    "CreateDeviceFleet": ControlOperation(create, writes=True),
+    "DescribeDeviceFleet": ControlOperation(describe),
+    "UpdateDeviceFleet": ControlOperation(update, writes=True),
+    "DeleteDeviceFleet": ControlOperation(delete, writes=True),
+    "ListDeviceFleets": ControlOperation(list_fleets),
 }

@@ -6,15 +6,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from gateway.manager.control import tags
 from gateway.manager.control.arns import not_found
-from gateway.manager.control.calls import Call, Members
+from gateway.manager.control.calls import ControlCall, Members
 from gateway.manager.errors import ApiError, validation_error
-from gateway.manager.store.control_tables import TAGS
 
 ACTIVE = ("STARTING", "INPROGRESS")
 
 
-def add(call: Call, table: sa.Table, resource: str, asked: Members, **values: Any) -> None:
+def add(call: ControlCall, table: sa.Table, resource: str, asked: Members, **values: Any) -> None:
     """Makes a job of the input `asked`, with these other columns. Raises ApiError where the name is taken."""
     request = {name: value for name, value in asked.items() if name != "Tags"}
     values |= {"request": json.dumps(request), "created": call.now, "changed": call.now}
@@ -22,14 +22,11 @@ def add(call: Call, table: sa.Table, resource: str, asked: Members, **values: An
         call.connection.execute(sa.insert(table).values(values))
     except IntegrityError as error:
         raise ApiError("ResourceInUse", f"Resource Already Exists: {call.arn(resource)}") from error
-    tags = {each["Key"]: each["Value"] for each in asked.get("Tags", ())}
-    rows = [{"resource": resource, "key": key, "value": value} for key, value in tags.items()]
-    if rows:
-        call.connection.execute(sa.insert(TAGS), rows)
+    tags.add(call, resource, asked.get("Tags", ()))
     call.audit(resource, None, asked)
 
 
-def require(call: Call, table: sa.Table, resource: str, name: str, *, lock: bool = False) -> sa.Row[Any]:
+def require(call: ControlCall, table: sa.Table, resource: str, name: str, *, lock: bool = False) -> sa.Row[Any]:
     """The row. `lock`: nobody else changes it until the commit. Raises ApiError."""
     select = sa.select(table).where(table.c.name == name)
     row = call.connection.execute(select.with_for_update() if lock else select).one_or_none()
@@ -38,7 +35,7 @@ def require(call: Call, table: sa.Table, resource: str, name: str, *, lock: bool
     return row
 
 
-def stop(call: Call, table: sa.Table, resource: str, name: str) -> None:
+def stop(call: ControlCall, table: sa.Table, resource: str, name: str) -> None:
     """At once: whoever carries it out finds that it is not to be carried out. Raises ApiError where it has ended."""
     row = require(call, table, resource, name, lock=True)
     if row.status not in ACTIVE:

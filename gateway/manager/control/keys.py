@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.manager.control.access import AccessKey, Role
-from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.store import Store, Transaction
 from gateway.manager.store.control_tables import ACCESS_KEYS
@@ -24,7 +24,7 @@ _KEYS = ACCESS_KEYS.c
 _IS_VALID = _KEYS.revoked.is_(None)
 
 
-def create(call: Call, asked: Members) -> Members:
+def create(call: ControlCall, asked: Members) -> Members:
     """Role, Description -> the key with its secret, which nobody can read here again."""
     role, description = asked["Role"], asked.get("Description", "")
     if role not in set(Role):
@@ -43,14 +43,14 @@ def create(call: Call, asked: Members) -> Members:
     return {**members, "SecretAccessKey": secret}
 
 
-def list_all(call: Call, asked: Members) -> Members:
+def list_all(call: ControlCall, asked: Members) -> Members:
     """Without their secrets, in order of their creation, also those that were revoked."""
     select = sa.select(_KEYS.key, _KEYS.role, _KEYS.description, _KEYS.created, _KEYS.revoked)
     rows = call.connection.execute(select.order_by(_KEYS.created, _KEYS.key))
     return {"AccessKeys": [_members(*row) for row in rows]}
 
 
-def revoke(call: Call, asked: Members) -> Members:
+def revoke(call: ControlCall, asked: Members) -> Members:
     """AccessKeyId -> the key as it is now. To revoke one twice changes nothing."""
     key = asked["AccessKeyId"]
     select = sa.select(_KEYS.role, _KEYS.description, _KEYS.created, _KEYS.revoked).where(_KEYS.key == key)
@@ -76,9 +76,9 @@ def _resource(key: str) -> str:
 
 
 OPERATIONS = {
-    "CreateAccessKey": Operation(create, writes=True),
-    "ListAccessKeys": Operation(list_all),
-    "RevokeAccessKey": Operation(revoke, writes=True),
+    "CreateAccessKey": ControlOperation(create, writes=True),
+    "ListAccessKeys": ControlOperation(list_all),
+    "RevokeAccessKey": ControlOperation(revoke, writes=True),
 }
 
 

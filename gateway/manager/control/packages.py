@@ -10,21 +10,21 @@ import sqlalchemy as sa
 
 from gateway.manager.control import job_rows
 from gateway.manager.control.arns import compilation_resource, packaging_resource
-from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.control.paging import contains, in_times, page, with_token
 from gateway.manager.store.control_tables import COMPILATION_JOBS, PACKAGES
 
 NO_COMPONENT = "there is no AWS IoT Greengrass here, so no component was made"
 
 
-def create(call: Call, asked: Members) -> None:
+def create(call: ControlCall, asked: Members) -> None:
     name, compilation = asked["EdgePackagingJobName"], asked["CompilationJobName"]
     job_rows.require(call, COMPILATION_JOBS, compilation_resource(compilation), compilation)
     of_model = {"model": asked["ModelName"], "version": asked["ModelVersion"]}
     job_rows.add(call, PACKAGES, packaging_resource(name), asked, name=name, status="STARTING", **of_model)
 
 
-def describe(call: Call, asked: Members) -> Members:
+def describe(call: ControlCall, asked: Members) -> Members:
     name = asked["EdgePackagingJobName"]
     row = job_rows.require(call, PACKAGES, packaging_resource(name), name)
     members: dict[str, Any] = json.loads(row.request) | _summary(call, row)
@@ -39,7 +39,7 @@ def describe(call: Call, asked: Members) -> Members:
     return members | ({"EdgePackagingJobStatusMessage": message} if message else {})
 
 
-def list_jobs(call: Call, asked: Members) -> Members:
+def list_jobs(call: ControlCall, asked: Members) -> Members:
     columns = PACKAGES.c
     select = sa.select(PACKAGES).where(*in_times(asked, columns.created, columns.changed))
     for member, column in (("NameContains", columns.name), ("ModelNameContains", columns.model)):
@@ -58,7 +58,7 @@ def list_jobs(call: Call, asked: Members) -> Members:
     return with_token({"EdgePackagingJobSummaries": [_summary(call, row) for row in rows]}, token)
 
 
-def _summary(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
+def _summary(call: ControlCall, row: sa.Row[Any]) -> dict[str, Any]:
     compilation = json.loads(row.request).get("CompilationJobName")
     return {
         "EdgePackagingJobArn": call.arn(packaging_resource(row.name)),
@@ -72,14 +72,14 @@ def _summary(call: Call, row: sa.Row[Any]) -> dict[str, Any]:
     }
 
 
-def stop(call: Call, asked: Members) -> None:
+def stop(call: ControlCall, asked: Members) -> None:
     name = asked["EdgePackagingJobName"]
     job_rows.stop(call, PACKAGES, packaging_resource(name), name)
 
 
 OPERATIONS = {
-    "CreateEdgePackagingJob": Operation(create, writes=True),
-    "DescribeEdgePackagingJob": Operation(describe),
-    "ListEdgePackagingJobs": Operation(list_jobs),
-    "StopEdgePackagingJob": Operation(stop, writes=True),
+    "CreateEdgePackagingJob": ControlOperation(create, writes=True),
+    "DescribeEdgePackagingJob": ControlOperation(describe),
+    "ListEdgePackagingJobs": ControlOperation(list_jobs),
+    "StopEdgePackagingJob": ControlOperation(stop, writes=True),
 }

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.control.calls import Call, Members
+from gateway.manager.control.calls import ControlCall, Members
 from gateway.manager.control.stage_states import Counters, DeviceCounts, StageView, add_counters, count, stage_status
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.rollouts import HALTED, PUBLISHED, Rollout, RolloutDeviceState, RolloutRepository
@@ -82,14 +82,14 @@ def find_plan(connection: sa.Connection, name: str, *, lock: bool = False) -> De
     return DeploymentPlan(number, name, fleet, json.loads(models), created, changed)
 
 
-def find_rollout(call: Call, name: str) -> Rollout | None:
+def find_rollout(call: ControlCall, name: str) -> Rollout | None:
     """The newest one of that name that a command made, in whatever fleet."""
     select = sa.select(sa.func.max(ROLLOUTS.c.id)).where(ROLLOUTS.c.name == name, COMMANDED)
     found = call.connection.scalar(select)
     return None if found is None else RolloutRepository(call.transaction).read(found)
 
 
-def locked_plan(call: Call, name: str) -> DeploymentPlan:
+def locked_plan(call: ControlCall, name: str) -> DeploymentPlan:
     """To be changed. Raises ApiError, also where a command made it."""
     plan = find_plan(call.connection, name, lock=True)
     if plan is not None:
@@ -104,7 +104,7 @@ def locked_plan(call: Call, name: str) -> DeploymentPlan:
     )
 
 
-def read_stages(call: Call, plan: int) -> list[StoredStage]:
+def read_stages(call: ControlCall, plan: int) -> list[StoredStage]:
     """In their order."""
     select = sa.select(PLAN_STAGES).where(PLAN_STAGES.c.plan == plan).order_by(PLAN_STAGES.c.number)
     rows = call.connection.execute(select).all()
@@ -118,7 +118,7 @@ def read_stages(call: Call, plan: int) -> list[StoredStage]:
     ]
 
 
-def require_stage(call: Call, plan: DeploymentPlan, name: str) -> tuple[StoredStage, list[StoredStage]]:
+def require_stage(call: ControlCall, plan: DeploymentPlan, name: str) -> tuple[StoredStage, list[StoredStage]]:
     """The stage of that name, and all of the plan. Raises ApiError."""
     stages = read_stages(call, plan.id)
     for stage in stages:
@@ -159,7 +159,7 @@ def devices_by_stage(connection: sa.Connection, rollout: Rollout) -> dict[int, D
     return {**found}
 
 
-def counters_of_plans(call: Call, plans: Collection[int]) -> dict[int, Counters]:
+def counters_of_plans(call: ControlCall, plans: Collection[int]) -> dict[int, Counters]:
     """Of all stages of each plan."""
     select = sa.select(PLAN_STAGES.c.plan, PLAN_STAGES.c.rollout)
     started = call.connection.execute(
@@ -172,7 +172,7 @@ def counters_of_plans(call: Call, plans: Collection[int]) -> dict[int, Counters]
     }
 
 
-def counters_of_rollouts(call: Call, rollouts: Iterable[int]) -> Mapping[int, Counters]:
+def counters_of_rollouts(call: ControlCall, rollouts: Iterable[int]) -> Mapping[int, Counters]:
     read = RolloutRepository(call.transaction).read_all(list(rollouts))
     return {number: count(each.progress.devices, each.progress.state) for number, each in read.items()}
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from gateway.manager.control import stages
+from gateway.manager.control import stages, tags
 from gateway.manager.control.arns import plan_resource
-from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.control.paging import contains, decode_token, encode_token, in_times, page, with_token
 from gateway.manager.control.plan_rows import (
     COMMANDED,
@@ -26,14 +26,14 @@ from gateway.manager.control.stage_devices import list_stage_devices
 from gateway.manager.control.stage_states import ACTIVE, StageView, add_counters, stages_of
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.rollouts import Rollout
-from gateway.manager.store.control_tables import PACKAGES, PLANS, TAGS
+from gateway.manager.store.control_tables import PACKAGES, PLANS
 from gateway.manager.store.tables import FLEETS, ROLLOUTS
 
 PAGE = 10
 """Stages of a page, where MaxResults says nothing: the most that it may say."""
 
 
-def create(call: Call, asked: Members) -> Members:
+def create(call: ControlCall, asked: Members) -> Members:
     name = asked["EdgeDeploymentPlanName"]
     exists = ApiError("ResourceInUse", f"Resource Already Exists: {call.arn(plan_resource(name))}")
     if find_plan(call.connection, name) is not None or find_rollout(call, name) is not None:
@@ -50,18 +50,12 @@ def create(call: Call, asked: Members) -> Members:
         raise exists from None
     plan = DeploymentPlan(number, name, asked["DeviceFleetName"], asked["ModelConfigs"], call.now, call.now)
     stages.add(call, plan, [], asked.get("Stages", []))
-    _add_tags(call, plan_resource(name), asked.get("Tags", []))
+    tags.add(call, plan_resource(name), asked.get("Tags", ()))
     call.audit(plan_resource(name), None, {each: asked[each] for each in asked if each != "Tags"})
     return {"EdgeDeploymentPlanArn": call.arn(plan_resource(name))}
 
 
-def _add_tags(call: Call, resource: str, tags: Sequence[Members]) -> None:
-    rows = {tag["Key"]: {"resource": resource, "key": tag["Key"], "value": tag["Value"]} for tag in tags}
-    if rows:
-        call.connection.execute(sa.insert(TAGS), list(rows.values()))
-
-
-def describe(call: Call, asked: Members) -> Members:
+def describe(call: ControlCall, asked: Members) -> Members:
     name = asked["EdgeDeploymentPlanName"]
     plan = find_plan(call.connection, name)
     if plan is not None:
@@ -78,7 +72,7 @@ def _changed(rollout: Rollout) -> float:
     return max(rollout.created, rollout.progress.counted)
 
 
-def _models_of(call: Call, rollout: Rollout) -> list[Members]:
+def _models_of(call: ControlCall, rollout: Rollout) -> list[Members]:
     """Those of its models of which there is a package."""
     select = sa.select(PACKAGES.c.name).where(PACKAGES.c.status == "COMPLETED").order_by(PACKAGES.c.id.desc()).limit(1)
     names = {
@@ -89,7 +83,7 @@ def _models_of(call: Call, rollout: Rollout) -> list[Members]:
     return [{"ModelHandle": handle, "EdgePackagingJobName": name} for handle, name in names.items() if name is not None]
 
 
-def _description(call: Call, asked: Members, plan: DeploymentPlan, views: Sequence[StageView]) -> Members:
+def _description(call: ControlCall, asked: Members, plan: DeploymentPlan, views: Sequence[StageView]) -> Members:
     [after] = decode_token(asked["NextToken"], int) if "NextToken" in asked else [0]
     until = max(after, 0) + max(asked.get("MaxResults", PAGE), 1)
     members: dict[str, Any] = {
@@ -105,7 +99,7 @@ def _description(call: Call, asked: Members, plan: DeploymentPlan, views: Sequen
     return with_token(members, encode_token(until) if until < len(views) else None)
 
 
-def list_plans(call: Call, asked: Members) -> Members:
+def list_plans(call: ControlCall, asked: Members) -> Members:
     listed = _listed()
     select = sa.select(listed).where(*in_times(asked, listed.c.created, listed.c.changed))
     for member, column in (("NameContains", listed.c.name), ("DeviceFleetNameContains", listed.c.fleet)):
@@ -148,7 +142,7 @@ def _listed() -> sa.Subquery:
     return sa.union_all(plans, commanded).subquery("listed")
 
 
-def delete(call: Call, asked: Members) -> None:
+def delete(call: ControlCall, asked: Members) -> None:
     """Its rollouts stay, and the devices keep what they have."""
     plan = locked_plan(call, asked["EdgeDeploymentPlanName"])
     for stage in read_stages(call, plan.id):
@@ -157,18 +151,18 @@ def delete(call: Call, asked: Members) -> None:
             raise ApiError("ResourceInUse", f"stage {stage.name} of {plan.name} is {status}: stop it first, or wait")
     call.connection.execute(sa.delete(PLANS).where(PLANS.c.id == plan.id))
     resource = plan_resource(plan.name)
-    call.connection.execute(sa.delete(TAGS).where(TAGS.c.resource == resource))
+    tags.delete_all(call, [resource])
     call.audit(resource, {"DeviceFleetName": plan.fleet, "ModelConfigs": plan.models}, None)
 
 
 OPERATIONS = {
-    "CreateEdgeDeploymentPlan": Operation(create, writes=True),
-    "DescribeEdgeDeploymentPlan": Operation(describe),
-    "ListEdgeDeploymentPlans": Operation(list_plans),
-    "DeleteEdgeDeploymentPlan": Operation(delete, writes=True),
-    "CreateEdgeDeploymentStage": Operation(stages.create, writes=True),
-    "StartEdgeDeploymentStage": Operation(stages.start, writes=True),
-    "StopEdgeDeploymentStage": Operation(stages.stop, writes=True),
-    "DeleteEdgeDeploymentStage": Operation(stages.delete, writes=True),
-    "ListStageDevices": Operation(list_stage_devices),
+    "CreateEdgeDeploymentPlan": ControlOperation(create, writes=True),
+    "DescribeEdgeDeploymentPlan": ControlOperation(describe),
+    "ListEdgeDeploymentPlans": ControlOperation(list_plans),
+    "DeleteEdgeDeploymentPlan": ControlOperation(delete, writes=True),
+    "CreateEdgeDeploymentStage": ControlOperation(stages.create, writes=True),
+    "StartEdgeDeploymentStage": ControlOperation(stages.start, writes=True),
+    "StopEdgeDeploymentStage": ControlOperation(stages.stop, writes=True),
+    "DeleteEdgeDeploymentStage": ControlOperation(stages.delete, writes=True),
+    "ListStageDevices": ControlOperation(list_stage_devices),
 }

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from gateway.manager.control import fleets
 from gateway.manager.control.arns import fleet_resource
-from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.store.tables import DEVICE_MODELS, DEVICE_STATES, FLEET_STATES, FLEETS
 
 _CONNECTED = ("connected", "asleep", "not announced")
@@ -15,7 +15,7 @@ _MOST = 100
 """Versions of agents, and of models: those that most devices have."""
 
 
-def report(call: Call, asked: Members) -> Members:
+def report(call: ControlCall, asked: Members) -> Members:
     """It reads the state of each device of the fleet."""
     fleet = fleets.find(call, asked["DeviceFleetName"], sa.select(FLEETS))
     states = sa.select(FLEET_STATES.c.state, FLEET_STATES.c.devices).where(FLEET_STATES.c.fleet == fleet.id)
@@ -35,14 +35,14 @@ def report(call: Call, asked: Members) -> Members:
     return members if not fleet.description else members | {"Description": fleet.description}
 
 
-def _agents(call: Call, fleet: int) -> list[Members]:
+def _agents(call: ControlCall, fleet: int) -> list[Members]:
     version, count = DEVICE_STATES.c.agent_version, sa.func.count()
     select = sa.select(version, count).where(DEVICE_STATES.c.fleet == fleet, version.is_not(None))
     found = call.connection.execute(select.group_by(version).order_by(count.desc(), version).limit(_MOST))
     return [{"Version": each, "AgentCount": devices} for each, devices in found]
 
 
-def _models(call: Call, fleet: int) -> list[Members]:
+def _models(call: ControlCall, fleet: int) -> list[Members]:
     """By model and version. No sample data is collected here: none of these devices counts as sampling."""
     name, version, count = DEVICE_MODELS.c.name, DEVICE_MODELS.c.version, sa.func.count()
     is_connected = DEVICE_STATES.c.state.in_(_CONNECTED)
@@ -66,4 +66,4 @@ def _models(call: Call, fleet: int) -> list[Members]:
     ]
 
 
-OPERATIONS = {"GetDeviceFleetReport": Operation(report)}
+OPERATIONS = {"GetDeviceFleetReport": ControlOperation(report)}

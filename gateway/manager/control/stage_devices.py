@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.manager.control.arns import device_resource, plan_resource
-from gateway.manager.control.calls import Call, Members
+from gateway.manager.control.calls import ControlCall, Members
 from gateway.manager.control.paging import MOST, decode_token, encode_token, with_token
 from gateway.manager.control.plan_rows import (
     find_plan,
@@ -57,7 +57,7 @@ class _Stage:
     bounds: tuple[int, int] = (0, 2**62)
 
 
-def list_stage_devices(call: Call, asked: Members) -> Members:
+def list_stage_devices(call: ControlCall, asked: Members) -> Members:
     stage = _find(call, asked["EdgeDeploymentPlanName"], asked["StageName"])
     limit = max(asked.get("MaxResults", MOST), 1)
     excludes = asked.get("ExcludeDevicesDeployedInOtherStage", False)
@@ -74,7 +74,7 @@ def list_stage_devices(call: Call, asked: Members) -> Members:
     return with_token({"DeviceDeploymentSummaries": _summaries(call, stage, shown)}, token)
 
 
-def _find(call: Call, name: str, stage_asked: str) -> _Stage:
+def _find(call: ControlCall, name: str, stage_asked: str) -> _Stage:
     plan = find_plan(call.connection, name)
     if plan is not None:
         stage, stages = require_stage(call, plan, stage_asked)
@@ -91,7 +91,7 @@ def _find(call: Call, name: str, stage_asked: str) -> _Stage:
     raise no_stage(name, stage_asked)
 
 
-def _parts(call: Call, stage: _Stage, token: str | None, size: int) -> Iterator[Sequence[_Device]]:
+def _parts(call: ControlCall, stage: _Stage, token: str | None, size: int) -> Iterator[Sequence[_Device]]:
     """The devices after that place, in their order, so many at once."""
     if stage.rollout is None:
         [after] = decode_token(token, str) if token is not None else [""]
@@ -105,7 +105,7 @@ def _parts(call: Call, stage: _Stage, token: str | None, size: int) -> Iterator[
         place = part[-1].place
 
 
-def _choose(call: Call, stage: _Stage) -> list[_Device]:
+def _choose(call: ControlCall, stage: _Stage) -> list[_Device]:
     """Those that a start would choose, also those that other stages of the plan have."""
     registered = call.transaction.device_ids(stage.fleet, stage.selection.get("DeviceNames"))
     names = select_devices(stage.plan, stage.selection, registered.keys())
@@ -127,14 +127,14 @@ def _reached(connection: sa.Connection, stage: _Stage, rollout: Rollout, after: 
     return [_Device(where, device, RolloutDeviceState(state)) for where, device, state in rows]
 
 
-def _stages_of(call: Call, stage: _Stage, device_ids: Sequence[int]) -> dict[int, str]:
+def _stages_of(call: ControlCall, stage: _Stage, device_ids: Sequence[int]) -> dict[int, str]:
     """Device -> the stage of the plan that has it."""
     select = in_rollouts(call.connection, stage.rollouts.keys())
     select = select.where(bulk.is_one(call.connection, ROLLOUT_DEVICES.c.device, device_ids))
     return {device: stage.rollouts[rollout] for device, rollout in call.connection.execute(select)}
 
 
-def _summaries(call: Call, stage: _Stage, shown: Sequence[tuple[_Device, str | None]]) -> list[Members]:
+def _summaries(call: ControlCall, stage: _Stage, shown: Sequence[tuple[_Device, str | None]]) -> list[Members]:
     ids = [each.id for each, _ in shown]
     devices = {row.id: row for row in call.connection.execute(_of(call, DEVICES.c.id, ids, DEVICES))}
     assigned: dict[int, float] = {}
@@ -171,5 +171,5 @@ def _summaries(call: Call, stage: _Stage, shown: Sequence[tuple[_Device, str | N
     return summaries
 
 
-def _of(call: Call, column: sa.Column[int], ids: Sequence[int], *columns: Any) -> sa.Select[Any]:
+def _of(call: ControlCall, column: sa.Column[int], ids: Sequence[int], *columns: Any) -> sa.Select[Any]:
     return sa.select(*columns).where(bulk.is_one(call.connection, column, ids))

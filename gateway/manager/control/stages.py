@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from gateway.manager.api import POLICIES, ModelDefinition
 from gateway.manager.control.arns import plan_resource
-from gateway.manager.control.calls import Call, Members
+from gateway.manager.control.calls import ControlCall, Members
 from gateway.manager.control.plan_rows import DeploymentPlan, StoredStage, locked_plan, require_stage
 from gateway.manager.control.plan_rows import read_stages as read_stages
 from gateway.manager.control.selection import check_selection
@@ -39,7 +39,7 @@ def definitions_of(connection: sa.Connection, models: Sequence[Members]) -> tupl
     return tuple(found.values())
 
 
-def add(call: Call, plan: DeploymentPlan, known: Sequence[StoredStage], asked: Sequence[Members]) -> None:
+def add(call: ControlCall, plan: DeploymentPlan, known: Sequence[StoredStage], asked: Sequence[Members]) -> None:
     """Stages to a plan that has those known."""
     names = [each.name for each in known]
     for stage in asked:
@@ -58,7 +58,7 @@ def add(call: Call, plan: DeploymentPlan, known: Sequence[StoredStage], asked: S
         call.connection.execute(sa.insert(PLAN_STAGES), rows)
 
 
-def _check_registered(call: Call, plan: DeploymentPlan, names: Sequence[str]) -> None:
+def _check_registered(call: ControlCall, plan: DeploymentPlan, names: Sequence[str]) -> None:
     missing = set(names) - call.transaction.device_ids(plan.fleet, names).keys() if names else ()
     if missing:
         raise validation_error(f"No device with name {min(missing)} in the device fleet {plan.fleet}")
@@ -78,14 +78,14 @@ def _row(plan: DeploymentPlan, number: int, stage: Members) -> dict[str, Any]:
     }
 
 
-def create(call: Call, asked: Members) -> None:
+def create(call: ControlCall, asked: Members) -> None:
     plan = locked_plan(call, asked["EdgeDeploymentPlanName"])
     add(call, plan, read_stages(call, plan.id), asked["Stages"])
     _touch(call, plan)
     call.audit(plan_resource(plan.name), None, {"Stages": asked["Stages"]})
 
 
-def start(call: Call, asked: Members) -> None:
+def start(call: ControlCall, asked: Members) -> None:
     """The background makes the rollout."""
     plan = locked_plan(call, asked["EdgeDeploymentPlanName"])
     stage, _ = require_stage(call, plan, asked["StageName"])
@@ -93,7 +93,7 @@ def start(call: Call, asked: Members) -> None:
     _update(call, plan, stage, status, state="STARTING", message="", started=call.now)
 
 
-def stop(call: Call, asked: Members) -> None:
+def stop(call: ControlCall, asked: Members) -> None:
     """No further device gets it; those that asked for it keep it."""
     plan = locked_plan(call, asked["EdgeDeploymentPlanName"])
     stage, _ = require_stage(call, plan, asked["StageName"])
@@ -113,7 +113,7 @@ def stop(call: Call, asked: Members) -> None:
     raise validation_error(f"stage {stage.name} of {plan.name} is {status}: there is nothing to stop")
 
 
-def delete(call: Call, asked: Members) -> None:
+def delete(call: ControlCall, asked: Members) -> None:
     plan = locked_plan(call, asked["EdgeDeploymentPlanName"])
     stage, _ = require_stage(call, plan, asked["StageName"])
     _require_not_started(stage, lambda message: ApiError("ResourceInUse", message))
@@ -134,7 +134,7 @@ def _is(plan: DeploymentPlan, stage: StoredStage) -> tuple[sa.ColumnElement[bool
     return PLAN_STAGES.c.plan == plan.id, PLAN_STAGES.c.number == stage.number
 
 
-def _update(call: Call, plan: DeploymentPlan, stage: StoredStage, before: str, **values: Any) -> None:
+def _update(call: ControlCall, plan: DeploymentPlan, stage: StoredStage, before: str, **values: Any) -> None:
     if values:
         call.connection.execute(sa.update(PLAN_STAGES).where(*_is(plan, stage)).values(values))
     _touch(call, plan)
@@ -143,5 +143,5 @@ def _update(call: Call, plan: DeploymentPlan, stage: StoredStage, before: str, *
     call.audit(plan_resource(plan.name), *changes)
 
 
-def _touch(call: Call, plan: DeploymentPlan) -> None:
+def _touch(call: ControlCall, plan: DeploymentPlan) -> None:
     call.connection.execute(sa.update(PLANS).where(PLANS.c.id == plan.id).values(changed=call.now))

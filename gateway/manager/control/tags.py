@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.manager.control.arns import not_found, parse_arn
-from gateway.manager.control.calls import Call, Members, Operation
+from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.store import bulk
 from gateway.manager.store.control_tables import COMPILATION_JOBS, PACKAGES, PLANS, TAGS
@@ -26,12 +26,12 @@ _NAMED = {
 """By what comes before the name."""
 
 
-def add(call: Call, resource: str, tags: Sequence[Members]) -> None:
+def add(call: ControlCall, resource: str, tags: Sequence[Members]) -> None:
     """Gives tags to a resource whose row this transaction holds, or made. Raises ApiError."""
     add_to_all(call, [resource], tags)
 
 
-def add_to_all(call: Call, resources: Collection[str], tags: Sequence[Members]) -> None:
+def add_to_all(call: ControlCall, resources: Collection[str], tags: Sequence[Members]) -> None:
     """Gives the same tags to each."""
     values = {each["Key"]: each["Value"] for each in tags}
     if len(values) < len(tags):
@@ -48,19 +48,19 @@ def add_to_all(call: Call, resources: Collection[str], tags: Sequence[Members]) 
         raise ApiError("ResourceLimitExceeded", f"{beyond} would have more than {MOST} tags")
 
 
-def delete_all(call: Call, resources: sa.Select[tuple[str]] | Sequence[str]) -> None:
+def delete_all(call: ControlCall, resources: sa.Select[tuple[str]] | Sequence[str]) -> None:
     """The tags of resources whose rows this transaction deleted."""
     call.connection.execute(sa.delete(TAGS).where(TAGS.c.resource.in_(resources)))
 
 
-def _add_tags(call: Call, asked: Members) -> Members:
+def _add_tags(call: ControlCall, asked: Members) -> Members:
     resource = _hold(call, asked)
     before = _read(call, resource)
     add(call, resource, asked["Tags"])
     return _audited(call, resource, before)
 
 
-def _delete_tags(call: Call, asked: Members) -> None:
+def _delete_tags(call: ControlCall, asked: Members) -> None:
     resource = _hold(call, asked)
     before = _read(call, resource)
     named = (TAGS.c.resource == resource) & TAGS.c.key.in_(asked["TagKeys"])
@@ -68,30 +68,30 @@ def _delete_tags(call: Call, asked: Members) -> None:
     _audited(call, resource, before)
 
 
-def _list_tags(call: Call, asked: Members) -> Members:
+def _list_tags(call: ControlCall, asked: Members) -> Members:
     """All in one page, since MaxResults is MOST at least."""
     if "NextToken" in asked:
         raise validation_error("NextToken is not one that this list returned")
     return {"Tags": _read(call, _find(call, asked, sa.select(sa.literal(1))))}
 
 
-def _audited(call: Call, resource: str, before: list[Members]) -> Members:
+def _audited(call: ControlCall, resource: str, before: list[Members]) -> Members:
     after = {"Tags": _read(call, resource)}
     call.audit(resource, {"Tags": before}, after)
     return after
 
 
-def _read(call: Call, resource: str) -> list[Members]:
+def _read(call: ControlCall, resource: str) -> list[Members]:
     select = sa.select(TAGS.c.key, TAGS.c.value).where(TAGS.c.resource == resource).order_by(TAGS.c.key)
     return [{"Key": key, "Value": value} for key, value in call.connection.execute(select)]
 
 
-def _hold(call: Call, asked: Members) -> str:
+def _hold(call: ControlCall, asked: Members) -> str:
     """The resource; until the commit nobody deletes it, or changes its tags."""
     return _find(call, asked, sa.select(sa.literal(1)).with_for_update(key_share=True))
 
 
-def _find(call: Call, asked: Members, select: sa.Select[Any]) -> str:
+def _find(call: ControlCall, asked: Members, select: sa.Select[Any]) -> str:
     """The resource. Raises ApiError where it is not there."""
     resource = parse_arn(asked["ResourceArn"])
     match resource.split("/"):
@@ -108,7 +108,7 @@ def _find(call: Call, asked: Members, select: sa.Select[Any]) -> str:
 
 
 OPERATIONS = {
-    "AddTags": Operation(_add_tags, writes=True),
-    "DeleteTags": Operation(_delete_tags, writes=True),
-    "ListTags": Operation(_list_tags),
+    "AddTags": ControlOperation(_add_tags, writes=True),
+    "DeleteTags": ControlOperation(_delete_tags, writes=True),
+    "ListTags": ControlOperation(_list_tags),
 }

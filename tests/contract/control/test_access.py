@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from gateway.manager import ManagerError, Place, Store, open_store
-from gateway.manager.control import Call, Caller, Site, keys
+from gateway.manager.control import Account, Caller, ControlCall, keys
 from gateway.manager.errors import ApiError
 from gateway.manager.http import AccessKey, ServerConfig, serving
 from gateway.manager.reports import audit_rows
@@ -38,7 +38,9 @@ def run(store: Store, operation: Callable[..., Any], **asked: str) -> Any:
     """As a command on the manager's machine."""
 
     def work(transaction: Any) -> Any:
-        return operation(Call(transaction, Caller(address="local:me"), Site(), "edge-manager:X", time.time()), asked)
+        return operation(
+            ControlCall(transaction, Caller(address="local:me"), Account(), "edge-manager:X", time.time()), asked
+        )
 
     return store.write(work)
 
@@ -141,7 +143,7 @@ def test_a_change_is_an_audit_row(served: ServedManager, store: Store, sagemaker
 
 def test_the_text_of_a_row_is_bounded(store: Store) -> None:
     def work(transaction: Any) -> None:
-        call = Call(transaction, Caller(), Site(), "a", 1.0)
+        call = ControlCall(transaction, Caller(), Account(), "a", 1.0)
         call.audit("r", {"short": 1}, {"long": '\u20ac"' * 100_000})
 
     store.write(work)

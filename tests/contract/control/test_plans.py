@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from gateway.manager.api import ModelDefinition
-from gateway.manager.control import Caller, ControlApi, Site, StageStarts
+from gateway.manager.control import Account, Caller, ControlApi, StageStarts
 from gateway.manager.control.model import load_service_model
 from gateway.manager.errors import ApiError, ManagerError
 from gateway.manager.rollouts import (
@@ -431,7 +431,7 @@ class Steps:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._api = ControlApi(store, Site())
+        self._api = ControlApi(store, Account())
 
     def call(self, operation: str, **members: Any) -> Any:
         """The output, which has what the service model requires."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from gateway.manager.errors import S3Error
-from gateway.manager.http.s3.calls import MOST_LISTED, Operation, S3Answer, S3Call
+from gateway.manager.http.s3.calls import MOST_LISTED, S3Answer, S3Call, S3Operation
 from gateway.manager.http.s3.documents import (
     Markup,
     children,
@@ -29,7 +29,7 @@ class BucketOperations:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
-    def operations(self) -> dict[str, Operation]:
+    def operations(self) -> dict[str, S3Operation]:
         return {
             "ListBuckets": self.list_buckets,
             "CreateBucket": self.create,

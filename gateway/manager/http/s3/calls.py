@@ -56,7 +56,7 @@ class S3Answer:
     body: bytes = b""
 
 
-Operation = Callable[[S3Call], S3Answer]
+S3Operation = Callable[[S3Call], S3Answer]
 """Called in a thread. Raises S3Error, StoreUnavailable, ManagerError, OSError."""
 
 

@@ -13,7 +13,7 @@ import structlog
 from gateway.manager.errors import S3Error
 from gateway.manager.http.ranges import check_conditions
 from gateway.manager.http.s3.body_checks import check_checksum
-from gateway.manager.http.s3.calls import MOST_LISTED, Operation, S3Answer, S3Call, write_check
+from gateway.manager.http.s3.calls import MOST_LISTED, S3Answer, S3Call, S3Operation, write_check
 from gateway.manager.http.s3.checksums import ALGORITHMS, FULL_OBJECT, PREFIX, encoded
 from gateway.manager.http.s3.documents import (
     Markup,
@@ -52,7 +52,7 @@ class ContentOperations:
         self._uploads = Uploads(objects)
         self._limit = limit
 
-    def operations(self) -> dict[str, Operation]:
+    def operations(self) -> dict[str, S3Operation]:
         return {
             "PutObject": self.put,
             "DeleteObject": self.delete,

@@ -43,7 +43,7 @@ ACTIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload",
     "ListParts": "s3:ListMultipartUploadParts",
 }
-"""Operation -> the name of S3's permission for it. To copy also needs `s3:GetObject`."""
+"""S3Operation -> the name of S3's permission for it. To copy also needs `s3:GetObject`."""
 STREAMED = frozenset(("PutObject", "UploadPart"))
 """Operations whose body is the content of an object."""
 _POSTS = frozenset(("uploads", "uploadId", "delete"))

@@ -19,7 +19,7 @@ def report(call: ControlCall, asked: Members) -> Members:
     """It reads the state of each device of the fleet."""
     fleet = fleets.find(call, asked["DeviceFleetName"], sa.select(FLEETS))
     states = sa.select(FLEET_STATES.c.state, FLEET_STATES.c.devices).where(FLEET_STATES.c.fleet == fleet.id)
-    counts = dict(call.connection.execute(states).tuples().all())
+    counts = dict(call.connection.execute(states).all())
     members = {
         "DeviceFleetArn": call.arn(fleet_resource(fleet.name)),
         "DeviceFleetName": fleet.name,

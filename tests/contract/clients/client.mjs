@@ -21,7 +21,7 @@ await client.send(
   new RegisterDevicesCommand({ ...fleet, Devices: names.map((DeviceName) => ({ DeviceName })) }),
 );
 const pages = [];
-for await (const page of paginateListDevices({ client, pageSize: 2 }, fleet)) {
+for await (const page of paginateListDevices({ client, pageSize: 2 }, { ...fleet })) {
   pages.push(page.DeviceSummaries.map((each) => each.DeviceName));
 }
 const device = await client.send(new DescribeDeviceCommand({ ...fleet, DeviceName: "a" }));

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import repeat
 
 from gateway.manager.background import Background, Task
-from gateway.manager.control import Account, Caller, ControlApi, JobRunner, StageStarts
+from gateway.manager.control import ArnScope, Caller, ControlApi, JobRunner, StageStarts
 from gateway.manager.errors import ApiError
 from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
@@ -140,11 +140,11 @@ async def running(
     history: HistoryLimits = KEPT,
     metrics: ManagerMetrics | None = None,
     objects: ObjectStore | None = None,
-    account: Account | None = None,
+    scope: ArnScope | None = None,
 ) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: jobs
     wait, and no uploads of objects are given up."""
-    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, account or Account())
+    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, scope or ArnScope())
     jobs = None if objects is None else JobRunner(store, objects)
     tasks = [] if objects is None else [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]
     tasks += [] if jobs is None else [Task("jobs", JOBS_INTERVAL, jobs.step)]

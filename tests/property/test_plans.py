@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from gateway.manager.control import Account, Caller, ControlApi, StageStarts
+from gateway.manager.control import ArnScope, Caller, ControlApi, StageStarts
 from gateway.manager.errors import ApiError, ManagerError
 from gateway.manager.operations import EdgeApi
 from gateway.manager.rollouts import RolloutRunner, RolloutState, actions
@@ -50,7 +50,7 @@ class Plans(RuleBasedStateMachine):
         self.store = open_store(Place(Path(self.folder.name)), create=False)
         sa.event.listen(self.store.engine, "checkout", _do_not_sync)
         self.now = 1000.0
-        self.control, self.api = ControlApi(self.store, Account()), EdgeApi(self.store)
+        self.control, self.api = ControlApi(self.store, ArnScope()), EdgeApi(self.store)
         self.runner = RolloutRunner(self.store)
         self.processes = [StageStarts(self.store), StageStarts(self.store)]
         self.stopped: set[tuple[str, str]] = set()

@@ -94,11 +94,11 @@ def revoke_key(
 
 
 def _call(transaction: "Transaction", operation: str) -> "ControlCall":
-    from gateway.manager.control import Account, Caller, ControlCall
+    from gateway.manager.control import ArnScope, Caller, ControlCall
     from gateway.manager.store import local_address
 
     caller = Caller(address=local_address())
-    return ControlCall(transaction, caller, Account(), f"edge-manager:{operation}", time.time())
+    return ControlCall(transaction, caller, ArnScope(), f"edge-manager:{operation}", time.time())
 
 
 @contextlib.contextmanager

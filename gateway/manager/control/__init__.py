@@ -1,6 +1,6 @@
 """The control plane: Edge Manager's operations of `sagemaker`, on the port of the data plane."""
 
-from gateway.manager.control.arns import Account
+from gateway.manager.control.arns import ArnScope
 from gateway.manager.control.calls import Caller, ControlCall
 from gateway.manager.control.control_api import ControlApi
 from gateway.manager.control.jobs import JobRunner

@@ -15,7 +15,7 @@ _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:(.+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class ArnScope:
     """What ARNs name beside the resource."""
 
     region: str = "us-east-1"

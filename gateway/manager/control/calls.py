@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
-from gateway.manager.control.arns import Account
+from gateway.manager.control.arns import ArnScope
 from gateway.manager.store import Auditor, Transaction
 
 Members: TypeAlias = Mapping[str, Any]
@@ -28,7 +28,7 @@ class ControlCall:
 
     transaction: Transaction
     caller: Caller
-    account: Account
+    scope: ArnScope
     action: str
     now: float
 
@@ -37,7 +37,7 @@ class ControlCall:
         return self.transaction.connection
 
     def arn(self, resource: str) -> str:
-        return self.account.arn(resource)
+        return self.scope.arn(resource)
 
     def audit(self, resource: str, before: Members | None, after: Members | None) -> None:
         """A row of the audit for the change that this transaction makes."""

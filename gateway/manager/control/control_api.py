@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 
 from gateway.manager.control import access, compilation, devices, fleets, model, packages, plans, report, tags
-from gateway.manager.control.arns import Account
+from gateway.manager.control.arns import ArnScope
 from gateway.manager.control.calls import Caller, ControlCall, ControlOperation, Members
 from gateway.manager.errors import ApiError
 from gateway.manager.store import Store, Transaction
@@ -28,9 +28,9 @@ EDGE_MANAGER = "this is an Edge Manager: of SageMaker it has device fleets, pack
 class ControlApi:
     """The operations over one store. Any thread may call it."""
 
-    def __init__(self, store: Store, account: Account) -> None:
+    def __init__(self, store: Store, scope: ArnScope) -> None:
         self._store = store
-        self._account = account
+        self._scope = scope
 
     def handle(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
         """One call that came at `now` (Unix seconds); its output as JSON. Raises ApiError and StoreUnavailable.
@@ -46,7 +46,7 @@ class ControlApi:
         asked = model.parse(name, body)
 
         def work(transaction: Transaction) -> Members | None:
-            return operation.run(ControlCall(transaction, caller, self._account, action, now), asked)
+            return operation.run(ControlCall(transaction, caller, self._scope, action, now), asked)
 
         output = self._store.write(work) if operation.writes else self._store.read(work)
         return json.dumps({} if output is None else output, separators=(",", ":")).encode()

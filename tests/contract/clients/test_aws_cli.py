@@ -86,7 +86,12 @@ def test_each_operation(aws: AwsCli, served: ServedManager, tmp_path: Path) -> N
     source = {"S3Uri": "s3://wake/in/wake.tflite", "DataInputConfig": "{}", "Framework": "TFLITE"}
     named = {"compilation_job_name": "compile-1"}
     limits = {"MaxRuntimeInSeconds": 60}
-    how: dict[str, Any] = {"input_config": source, "output_config": compiled, "stopping_condition": limits, "role_arn": ROLE}
+    how: dict[str, Any] = {
+        "input_config": source,
+        "output_config": compiled,
+        "stopping_condition": limits,
+        "role_arn": ROLE,
+    }
     aws("create-compilation-job", **named, **how)
     wait_for("COMPLETED", lambda: aws("describe-compilation-job", **named)["CompilationJobStatus"])
     package = {"edge_packaging_job_name": "package-1"}

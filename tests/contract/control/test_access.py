@@ -14,7 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from gateway.manager import ManagerError, Place, Store, open_store
-from gateway.manager.control import Account, Caller, ControlCall, keys
+from gateway.manager.control import ArnScope, Caller, ControlCall, keys
 from gateway.manager.errors import ApiError
 from gateway.manager.http import AccessKey, ServerConfig, serving
 from gateway.manager.reports import audit_rows
@@ -39,7 +39,7 @@ def run(store: Store, operation: Callable[..., Any], **asked: str) -> Any:
 
     def work(transaction: Any) -> Any:
         return operation(
-            ControlCall(transaction, Caller(address="local:me"), Account(), "edge-manager:X", time.time()), asked
+            ControlCall(transaction, Caller(address="local:me"), ArnScope(), "edge-manager:X", time.time()), asked
         )
 
     return store.write(work)
@@ -143,7 +143,7 @@ def test_a_change_is_an_audit_row(served: ServedManager, store: Store, sagemaker
 
 def test_the_text_of_a_row_is_bounded(store: Store) -> None:
     def work(transaction: Any) -> None:
-        call = ControlCall(transaction, Caller(), Account(), "a", 1.0)
+        call = ControlCall(transaction, Caller(), ArnScope(), "a", 1.0)
         call.audit("r", {"short": 1}, {"long": '\u20ac"' * 100_000})
 
     store.write(work)

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from gateway.manager import Place
-from gateway.manager.control import Account, Caller, ControlApi, JobRunner
+from gateway.manager.control import ArnScope, Caller, ControlApi, JobRunner
 from gateway.manager.control import jobs as running_jobs
 from gateway.manager.store import ObjectStore, Store
 from gateway.manager.store.object_uses import named_objects
@@ -101,7 +101,7 @@ class Jobs:
 
     def __init__(self, place: Place, store: Store) -> None:
         self._place = place
-        self._api = ControlApi(store, Account())
+        self._api = ControlApi(store, ArnScope())
         self._store = store
         self.runner = self.another()
 

@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from gateway.manager.api import ModelDefinition
-from gateway.manager.control import Account, Caller, ControlApi, StageStarts
+from gateway.manager.control import ArnScope, Caller, ControlApi, StageStarts
 from gateway.manager.control.model import load_service_model
 from gateway.manager.errors import ApiError, ManagerError
 from gateway.manager.rollouts import (
@@ -386,7 +386,8 @@ def test_what_is_refused(served: ServedManager, sagemaker: Any, store: Store) ->
         ({"DeviceSubsetType": "PERCENTAGE"}, "PERCENTAGE requires a Percentage of 1 to 100"),
         ({"DeviceSubsetType": "PERCENTAGE", "Percentage": 0}, "PERCENTAGE requires a Percentage of 1 to 100"),
         ({"DeviceSubsetType": "PERCENTAGE", "Percentage": -5}, "from 1 to 100"),
-        ({"DeviceSubsetType": "SELECTION", "DeviceNames": []}, "SELECTION requires a DeviceNames"),
+        ({"DeviceSubsetType": "SELECTION"}, "SELECTION requires a DeviceNames"),
+        ({"DeviceSubsetType": "SELECTION", "DeviceNames": []}, "greater than or equal to 1"),
         ({"DeviceSubsetType": "SELECTION", "DeviceNames": ["dev-0", "none"]}, "No device with name none"),
         ({"DeviceSubsetType": "NAMECONTAINS"}, "NAMECONTAINS requires a DeviceNameContains"),
         (ALL | {"DeviceNames": ["dev-0"]}, "PERCENTAGE has a Percentage and no DeviceNames"),
@@ -431,7 +432,7 @@ class Steps:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._api = ControlApi(store, Account())
+        self._api = ControlApi(store, ArnScope())
 
     def call(self, operation: str, **members: Any) -> Any:
         """The output, which has what the service model requires."""

@@ -133,7 +133,7 @@ ASKING = [
     for block in page.blocks()
     if block.language in commands.LANGUAGES
     for line in commands.lines(block.text, block.language)
-    if line.split()[0] in ("aws", "curl")
+    if line.split()[0] in ("aws", "curl") and not line.startswith("aws s3 ")  # which asks where the environment says
 ]
 
 

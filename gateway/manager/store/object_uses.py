@@ -17,13 +17,15 @@ _NO_PACKAGE = ("FAILED", "STOPPED")
 
 def named_objects(transaction: Transaction) -> set[str]:
     """The URLs that a deployment of a registered device names, in force or not, a rollout that goes on, or a package
-    that is made or being made.
+    that a packaging job made or makes. Of what `deploy` made a package, the deployment alone says how long it stays.
 
     It reads all deployments: of a million it takes a second or two.
     """
     of_devices = sa.select(DEPLOYMENTS.c.definitions)
     of_rollouts = sa.select(ROLLOUTS.c.definitions).where(ROLLOUTS.c.state.in_(_OPEN))
-    packages = sa.select(PACKAGES.c.url).where(PACKAGES.c.url.is_not(None), PACKAGES.c.status.not_in(_NO_PACKAGE))
+    packages = sa.select(PACKAGES.c.url).where(
+        PACKAGES.c.url.is_not(None), PACKAGES.c.status.not_in(_NO_PACKAGE), PACKAGES.c.request != "{}"
+    )
     of_deployments = _urls(transaction.connection.scalars(sa.union(of_devices, of_rollouts)))
     return of_deployments.union(transaction.connection.scalars(packages))
 

@@ -462,7 +462,7 @@ def test_a_file_gets_smaller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with stores.sqlite_store(tmp_path) as store:
         register(store, "d")
         chance = random.Random(1)
-        for _ in range(10):
+        for _ in range(20):
             send(store, [("heap", NOW - chance.randrange(86400), chance.random()) for _ in range(1000)])
         compact(store)
         before, _ = store.read(pages)

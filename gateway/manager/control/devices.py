@@ -25,6 +25,7 @@ def register(call: ControlCall, asked: Members) -> None:
     """A device that is registered already stays as it is, but gets what is given: a call may be repeated."""
     fleet, devices = asked["DeviceFleetName"], _by_name(asked)
     fleets.held(call, fleet)
+    call.transaction.lock_devices(call.transaction.device_ids(fleet, devices).values())
     before = _read(call, fleet, devices)
     call.transaction.register(fleet, devices, call.now)
     _write(call, fleet, devices)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from gateway.manager.control import fleets
 from gateway.manager.control.arns import fleet_resource
 from gateway.manager.control.calls import ControlCall, ControlOperation, Members
-from gateway.manager.store.tables import DEVICE_MODELS, DEVICE_STATES, FLEET_STATES, FLEETS
+from gateway.manager.store.tables import DEVICE_MODELS, DEVICE_STATES, DEVICES, FLEET_STATES, FLEETS
 
 _CONNECTED = ("connected", "asleep", "not announced")
 _MOST = 100
@@ -37,7 +37,8 @@ def report(call: ControlCall, asked: Members) -> Members:
 
 def _agents(call: ControlCall, fleet: int) -> list[Members]:
     version, count = DEVICE_STATES.c.agent_version, sa.func.count()
-    select = sa.select(version, count).where(DEVICE_STATES.c.fleet == fleet, version.is_not(None))
+    select = sa.select(version, count).join_from(DEVICES, DEVICE_STATES)
+    select = select.where(DEVICES.c.fleet == fleet, version.is_not(None))
     found = call.connection.execute(select.group_by(version).order_by(count.desc(), version).limit(_MOST))
     return [{"Version": each, "AgentCount": devices} for each, devices in found]
 
@@ -48,10 +49,10 @@ def _models(call: ControlCall, fleet: int) -> list[Members]:
     is_connected = DEVICE_STATES.c.state.in_(_CONNECTED)
     connected = sa.func.coalesce(sa.func.sum(sa.case((is_connected, 1), else_=0)), 0)
     active = sa.func.coalesce(sa.func.sum(sa.case((is_connected & DEVICE_MODELS.c.newest, 1), else_=0)), 0)
-    select = sa.select(name, version, count, connected, active).join_from(
-        DEVICE_MODELS, DEVICE_STATES, DEVICE_MODELS.c.device == DEVICE_STATES.c.device
+    select = sa.select(name, version, count, connected, active).select_from(
+        DEVICES.join(DEVICE_STATES).join(DEVICE_MODELS, DEVICE_MODELS.c.device == DEVICES.c.id)
     )
-    of_fleet = select.where(DEVICE_STATES.c.fleet == fleet).group_by(name, version)
+    of_fleet = select.where(DEVICES.c.fleet == fleet).group_by(name, version)
     found = call.connection.execute(of_fleet.order_by(count.desc(), name, version).limit(_MOST))
     return [
         {

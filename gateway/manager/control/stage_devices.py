@@ -142,9 +142,9 @@ def _summaries(call: ControlCall, stage: _Stage, shown: Sequence[tuple[_Device, 
     if stage.rollout is not None:
         name = stage.rollout.name
         begun = _of(call, DEPLOYMENTS.c.device, ids, DEPLOYMENTS.c.device, DEPLOYMENTS.c.created)
-        told = _of(call, RESULTS.c.device, ids, RESULTS.c.device, RESULTS.c.result)
+        reported = _of(call, RESULTS.c.device, ids, RESULTS.c.device, RESULTS.c.result)
         assigned = dict(call.connection.execute(begun.where(DEPLOYMENTS.c.name == name)).all())
-        results = dict(call.connection.execute(told.where(RESULTS.c.deployment == name)).all())
+        results = dict(call.connection.execute(reported.where(RESULTS.c.deployment == name)).all())
     summaries: list[Members] = []
     for each, deployed in shown:
         row = devices[each.id]

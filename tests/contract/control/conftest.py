@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.manager import Place
+from tests.support.control_plane import NAMES
 from tests.support.served_manager import ServedManager
 
 
@@ -18,3 +19,18 @@ def served(place: Place) -> Iterator[ServedManager]:
 @pytest.fixture
 def sagemaker(served: ServedManager) -> Any:
     return served.client("sagemaker")
+
+
+@pytest.fixture
+def fleet(sagemaker: Any) -> dict[str, str]:
+    """The member that names a fleet."""
+    named = {"DeviceFleetName": "barn"}
+    sagemaker.create_device_fleet(**named, OutputConfig={"S3OutputLocation": "s3://models/barn"}, Description="Cows")
+    return named
+
+
+@pytest.fixture
+def five(sagemaker: Any, fleet: dict[str, str]) -> dict[str, str]:
+    """That fleet, with the devices NAMES."""
+    sagemaker.register_devices(**fleet, Devices=[{"DeviceName": name} for name in NAMES])
+    return fleet

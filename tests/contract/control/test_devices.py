@@ -1,38 +1,9 @@
 """Devices, their tags, and the report of their fleet, as boto3 sees them."""
 
-from collections.abc import Callable
 from typing import Any
 
-import pytest
-from botocore.exceptions import ClientError
-
+from tests.support.control_plane import HEARTBEAT, NAMES, refusal
 from tests.support.served_manager import ServedManager
-
-NAMES = ["a", "b", "c", "d", "e"]
-HEARTBEAT = {
-    "AgentVersion": "1.2",
-    "Models": [{"ModelName": "wake", "ModelVersion": "7", "LatestInference": 1e9, "ModelMetrics": []}],
-}
-
-
-@pytest.fixture
-def fleet(sagemaker: Any) -> dict[str, str]:
-    named = {"DeviceFleetName": "barn"}
-    sagemaker.create_device_fleet(**named, OutputConfig={"S3OutputLocation": "s3://models/barn"}, Description="Cows")
-    return named
-
-
-@pytest.fixture
-def five(sagemaker: Any, fleet: dict[str, str]) -> dict[str, str]:
-    sagemaker.register_devices(**fleet, Devices=[{"DeviceName": name} for name in NAMES])
-    return fleet
-
-
-def refusal(call: Callable[..., Any], **members: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call(**members)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 def test_devices_are_registered_changed_and_deregistered(sagemaker: Any, fleet: dict[str, str]) -> None:

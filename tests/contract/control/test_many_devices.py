@@ -1,47 +1,20 @@
 """Many devices at once, as boto3 sees them: what one call may have, and what it waits for."""
 
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from botocore.exceptions import ClientError
 
 from gateway.manager import Place
 from gateway.manager.control import devices
 from gateway.manager.store import Transaction
 from gateway.manager.store.tables import FLEET_STATES
+from tests.support.control_plane import HEARTBEAT, refusal
 from tests.support.polling import until
 from tests.support.served_manager import ServedManager
 from tests.support.stores import open_place
-
-NAMES = ["a", "b", "c", "d", "e"]
-HEARTBEAT = {
-    "AgentVersion": "1.2",
-    "Models": [{"ModelName": "wake", "ModelVersion": "7", "LatestInference": 1e9, "ModelMetrics": []}],
-}
-
-
-@pytest.fixture
-def fleet(sagemaker: Any) -> dict[str, str]:
-    named = {"DeviceFleetName": "barn"}
-    sagemaker.create_device_fleet(**named, OutputConfig={"S3OutputLocation": "s3://models/barn"}, Description="Cows")
-    return named
-
-
-@pytest.fixture
-def five(sagemaker: Any, fleet: dict[str, str]) -> dict[str, str]:
-    sagemaker.register_devices(**fleet, Devices=[{"DeviceName": name} for name in NAMES])
-    return fleet
-
-
-def refusal(call: Callable[..., Any], **members: Any) -> tuple[str, str]:
-    with pytest.raises(ClientError) as caught:
-        call(**members)
-    error = caught.value.response["Error"]
-    return error["Code"], error["Message"]
 
 
 def test_a_filter_looks_at_so_many_devices_a_page(

@@ -22,6 +22,7 @@ from gateway.manager.rollouts import RolloutRunner, RolloutState, actions
 from gateway.manager.store import FILE, Place, open_store
 from gateway.manager.store.control_tables import PACKAGES, PLAN_STAGES
 from gateway.manager.store.tables import DEVICES, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
+from tests.support.stores import do_not_sync
 
 NAMES = ["d1", "d2", "d3", "d4"]
 PLANS = st.sampled_from(["p", "p", "p", "q"])
@@ -48,7 +49,7 @@ class Plans(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         shutil.copy(self.template, Path(self.folder.name) / FILE)
         self.store = open_store(Place(Path(self.folder.name)), create=False)
-        sa.event.listen(self.store.engine, "checkout", _do_not_sync)
+        sa.event.listen(self.store.engine, "checkout", do_not_sync)
         self.now = 1000.0
         self.control, self.api = ControlApi(self.store, ArnScope()), EdgeApi(self.store)
         self.runner = RolloutRunner(self.store)
@@ -257,17 +258,6 @@ class Plans(RuleBasedStateMachine):
         }
         assert running <= set(named)
         assert len(self.rows(sa.select(DEVICES.c.id))) == len(NAMES)
-
-
-def _do_not_sync(connection: object, *_: object) -> None:
-    connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = Place(tmp_path_factory.mktemp("store"))
-    open_store(place, create=True).close()
-    return place.data / FILE
 
 
 def test_plans_keep_their_rules(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:

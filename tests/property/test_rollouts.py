@@ -35,6 +35,7 @@ from gateway.manager.rollouts import (
 )
 from gateway.manager.store import FILE, Place, open_store
 from gateway.manager.store.tables import DEVICES, ROLLOUT_COUNTS, ROLLOUT_DEVICES
+from tests.support.stores import do_not_sync
 
 DAY = 86_400.0
 WAIT = 20.0
@@ -166,7 +167,7 @@ class Rollouts(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         shutil.copy(self.template, Path(self.folder.name) / FILE)
         self.store = open_store(Place(Path(self.folder.name)), create=False)
-        sa.event.listen(self.store.engine, "checkout", _do_not_sync)
+        sa.event.listen(self.store.engine, "checkout", do_not_sync)
         self.now, self.steady = 1000.0, 0.0
         self.runner = RolloutRunner(self.store, lambda: self.steady)
         self.api = EdgeApi(self.store)
@@ -329,17 +330,6 @@ class Rollouts(RuleBasedStateMachine):
         self.steady += seconds
         self.now += seconds + jump
         self.settle()
-
-
-def _do_not_sync(connection: object, *_: object) -> None:
-    connection.execute("PRAGMA synchronous = OFF")  # type: ignore[attr-defined]
-
-
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = Place(tmp_path_factory.mktemp("store"))
-    open_store(place, create=True).close()
-    return place.data / FILE
 
 
 def test_a_device_is_given_what_the_rules_say(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:

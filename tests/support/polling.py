@@ -3,6 +3,7 @@
 Whatever gives an event is awaited instead: see `arrivals`.
 """
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -17,3 +18,10 @@ def until(holds: Callable[[], bool], otherwise: Callable[[], str], within: float
     while not holds():
         assert time.monotonic() < deadline, otherwise()
         time.sleep(POLL_S)
+
+
+async def until_async(holds: Callable[[], bool]) -> None:
+    """Likewise on an event loop, with what happens to a server's connections. Raises TimeoutError."""
+    async with asyncio.timeout(DEADLINE_S):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)

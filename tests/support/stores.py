@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -62,3 +62,8 @@ def stored_samples(transaction: Transaction) -> dict[int, list[tuple[float, floa
     for device, blob in transaction.connection.execute(chunks):
         found.setdefault(device, []).extend((at / 1e6, value) for at, value in decode(blob))
     return found
+
+
+def do_not_sync(connection: Any, *_: object) -> None:
+    """For the event `checkout` of an engine of SQLite: a property test makes thousands of commits."""
+    connection.execute("PRAGMA synchronous = OFF")

@@ -23,6 +23,7 @@ from gateway.manager.operations import EdgeApi, Output
 from gateway.manager.service import running as running_service
 from gateway.manager.store import Place
 from tests.support.arrivals import DEADLINE_S
+from tests.support.polling import until_async
 from tests.support.stores import sqlite_store
 
 HOST = "127.0.0.1"
@@ -114,13 +115,6 @@ async def service(tmp_path) -> AsyncIterator[Service]:
             yield made
 
 
-async def until(holds) -> None:
-    """What happens to the server's connections gives no event."""
-    async with asyncio.timeout(DEADLINE_S):
-        while not holds():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
-
-
 # Time
 
 
@@ -174,8 +168,8 @@ async def test_a_client_that_reads_nothing_is_dropped(service):
         client = await service.connect(sock=await service.small_socket(4_096), limit=1)
         client.writer.transport.pause_reading()
         client.writer.write(sent)
-        await until(lambda: service.server.connections)
-        await until(lambda: not service.server.connections)
+        await until_async(lambda: service.server.connections)
+        await until_async(lambda: not service.server.connections)
 
 
 async def test_a_client_that_reads_slowly_gets_all(service):
@@ -222,7 +216,7 @@ async def test_bodies_of_all_connections_have_a_bound(service, monkeypatch):
     await service.start()
     first, second = await service.connect(), await service.connect()
     first.writer.write(call("SendHeartbeat", b"x" * 1_000)[:-100])
-    await until(lambda: service.server.held == 900)
+    await until_async(lambda: service.server.held == 900)
     status, headers, _ = await second.send(call("SendHeartbeat", b"x" * 1_000)[:-100])
     assert (status, headers["retry-after"]) == (503, "1")
     assert (await first.send(b"x" * 100))[0] == 400  # no JSON
@@ -284,7 +278,7 @@ async def test_connections_beyond_the_limit_get_503(service):
     assert [log["max_connections"] for log in logs] == [2]
     assert (await first.send(call()))[0] == 200
     second.writer.close()
-    await until(lambda: len(service.server.connections) == 1)
+    await until_async(lambda: len(service.server.connections) == 1)
     assert (await (await service.connect()).send(call()))[0] == 200
 
 
@@ -293,7 +287,7 @@ async def test_a_server_that_ends_answers_what_it_has_begun(service):
     await service.start(calls=calls)
     idle, busy = await service.connect(), await service.connect()
     busy.writer.write(call() + call())
-    await until(lambda: calls.calls == 1)
+    await until_async(lambda: calls.calls == 1)
     await service.server.close()
     status, headers, _ = await busy.answer()
     assert (status, headers["connection"]) == (200, "close")
@@ -306,7 +300,7 @@ async def test_what_follows_the_last_request_is_read_and_dropped(service):
     calls = LaterCalls(service.store, after=0.1)
     client = await (await service.start(calls=calls)).connect()
     client.writer.write(call("GetDeviceRegistration", WHO, "Connection: close"))
-    await until(lambda: calls.calls == 1)
+    await until_async(lambda: calls.calls == 1)
     client.writer.write(b"x" * (16 << 20))
     await client.writer.drain()
     assert (await client.answer())[0] == 200
@@ -438,7 +432,7 @@ async def test_a_client_that_leaves_takes_nothing_with_it(service):
     await service.start(calls=calls)
     client = await service.connect()
     client.writer.write(call())
-    await until(lambda: calls.calls == 1)
+    await until_async(lambda: calls.calls == 1)
     client.writer.transport.abort()
-    await until(lambda: not service.server.connections)
+    await until_async(lambda: not service.server.connections)
     assert (await (await service.connect()).send(call()))[0] == 200

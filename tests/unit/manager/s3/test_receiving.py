@@ -20,6 +20,7 @@ from gateway.manager.http.limits import LEAST_RECEIVED
 from gateway.manager.http.s3 import api, incoming
 from gateway.manager.store import Place
 from tests.support.arrivals import DEADLINE_S
+from tests.support.polling import until_async
 from tests.support.stores import sqlite_store
 
 HOST = "127.0.0.1"
@@ -97,11 +98,6 @@ async def site(tmp_path):
             yield made
 
 
-async def until(holds):
-    while not holds():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-
-
 async def test_an_object_is_what_was_sent(site):
     status, headers, _ = await (await site.start()).send(put("/models/a/b", SIZE), CONTENT)
     assert (status, headers["etag"]) == (200, f'"{hashlib.md5(CONTENT).hexdigest()}"')
@@ -113,17 +109,17 @@ async def test_an_object_is_what_was_sent(site):
 async def test_a_client_that_leaves_in_the_middle_leaves_nothing(site, end):
     _, writer = await (await site.start()).connect()
     writer.write(put("/models/x", SIZE) + CONTENT[: SIZE // 2])
-    await until(lambda: any(each.stat().st_size for each in site.files()))
+    await until_async(lambda: any(each.stat().st_size for each in site.files()))
     if end == "reset":
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.close()
-    await until(lambda: not site.files() and not site.server.connections)
+    await until_async(lambda: not site.files() and not site.server.connections)
 
 
 async def test_the_end_of_the_service_leaves_nothing(site):
     _, writer = await (await site.start()).connect()
     writer.write(put("/models/x", SIZE) + CONTENT[: SIZE // 2])
-    await until(lambda: any(each.stat().st_size for each in site.files()))
+    await until_async(lambda: any(each.stat().st_size for each in site.files()))
     await site.server.close()
     await site.handler.close()
     assert site.files() == []
@@ -146,7 +142,7 @@ async def test_a_client_that_sends_nothing_more_is_refused(site):
     status, headers, body = await answer(reader)
     assert (status, headers["connection"]) == (400, "close")
     assert b"<Code>RequestTimeout</Code>" in body
-    await until(lambda: not site.files())
+    await until_async(lambda: not site.files())
 
 
 async def test_a_disk_that_is_slow_makes_the_client_wait(site, monkeypatch):
@@ -168,9 +164,9 @@ async def test_a_disk_that_is_slow_makes_the_client_wait(site, monkeypatch):
     monkeypatch.setattr(incoming.IncomingBody, "receive", receive)
     reader, writer = await (await site.start()).connect()
     writer.write(put("/models/x", SIZE) + CONTENT)
-    await until(lambda: held and held[-1] >= incoming.FULL)
+    await until_async(lambda: held and held[-1] >= incoming.FULL)
     (connection,) = site.server.connections
-    await until(lambda: connection._paused)
+    await until_async(lambda: connection._paused)
     release.set()
     assert (await answer(reader))[0] == 200
     assert max(held) < incoming.FULL + 64 * 1024
@@ -234,7 +230,7 @@ async def test_so_many_bodies_come_at_once(site, monkeypatch):
     monkeypatch.setattr(api, "MOST_INCOMING", 1)
     reader, writer = await (await site.start()).connect()
     writer.write(put("/models/x", SIZE) + CONTENT[:1000])
-    await until(lambda: len(site.handler._s3._incoming) == 1)
+    await until_async(lambda: len(site.handler._s3._incoming) == 1)
     assert (await site.send(put("/models/y", SIZE)))[0] == 503
     writer.write(CONTENT[1000:])
     assert (await answer(reader))[0] == 200
@@ -265,7 +261,7 @@ async def test_a_body_is_held_against_what_was_said_of_it(site, headers, payload
     found, _, body = await (await site.start()).send(put("/models/x", SIZE, payload, **headers), CONTENT)
     assert found == status
     assert code.encode() in body
-    await until(lambda: [each.name for each in site.files()] == (["x"] if status == 200 else []))
+    await until_async(lambda: [each.name for each in site.files()] == (["x"] if status == 200 else []))
 
 
 def in_chunks(authorization, request, sizes, trailer=b""):
@@ -322,7 +318,7 @@ async def test_signed_chunks(site, trailer, change, status):
         writer.write(head)
         assert b"content-encoding" not in (await reader.readuntil(b"\r\n\r\n")).lower()
     else:
-        await until(lambda: not site.files())
+        await until_async(lambda: not site.files())
 
 
 # A client that leaves while it reads
@@ -338,5 +334,5 @@ async def test_a_client_that_leaves_while_it_reads_is_one_line(site):
         await reader.readuntil(b"\r\n\r\n")
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         writer.close()
-        await until(lambda: not site.server.connections and logs)
+        await until_async(lambda: not site.server.connections and logs)
     assert [(each["log_level"], each["path"], each["clients"]) for each in logs] == [("info", "/models/x", 1)]

@@ -1,9 +1,5 @@
 """A device of the SDK keeps its models where a new one fails: Mosquitto, gateway and Edge Manager as processes."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,40 +7,7 @@ import pytest
 from tests.integration.testbed import Testbed
 from tests.support.gateway_process import GatewayProcess, settings
 from tests.support.manager_process import Manager
-from tests.support.needs import program
-from tests.support.paths import ROOT
-from tests.support.processes import line, running
-
-DEVICE = """
-import json, sys
-from device_sdk.agent import Agent
-from device_sdk.port import Port, in_file
-
-host, port, fleet, password = sys.argv[1:]
-calls = []
-
-def install(definition):
-    with open(definition.path, "rb") as file:
-        text = file.read().decode()
-    calls.append("+" + text)
-    if text.startswith("bad"):
-        raise ValueError("it does not run")
-
-def remove(definition):
-    calls.append("-" + definition.handle)
-
-agent = Agent(["1.0.0", [], []], install, remove, interval=1, store=in_file("state"), files="")
-board = Port(agent, host, fleet, "d", password, int(port))
-last = None
-while True:
-    board.step(100)
-    if agent.result and agent.result[0] != last:
-        last = agent.result[0]
-        print(json.dumps([agent.result[1:3], [list(row[4:7]) for row in agent.result[5]], calls]))
-        if hasattr(sys.stdout, "flush"):
-            sys.stdout.flush()
-        calls.clear()
-"""
+from tests.support.sdk_device import running
 
 
 @pytest.mark.parametrize("runtime", ["cpython", "micropython"])
@@ -58,10 +21,7 @@ def test_a_rollback_gives_both_old_models_back(
     login = testbed.broker.add_user(f"{testbed.fleet}/d")
     board = tmp_path / "board"
     board.mkdir()
-    (board / "device.py").write_text(DEVICE)
-    command = sys.executable if runtime == "cpython" else program("micropython")
-    path = {"PYTHONPATH": str(ROOT), "MICROPYPATH": f"{ROOT}{os.pathsep}.frozen"}
-    arguments = [command, "device.py", address.host, str(address.device_port), testbed.fleet, login.password]
+    arguments = [address.host, str(address.device_port), testbed.fleet, "d", login.password]
 
     def deploy(name: str, kws: str, vad: str) -> None:
         files = {"kws": kws, "vad": vad}
@@ -70,18 +30,20 @@ def test_a_rollback_gives_both_old_models_back(
         models = [f"{handle}={tmp_path / handle}.file" for handle in files]
         manager.run("deploy", testbed.fleet, "d", *models, "--name", name)
 
-    with running(arguments, cwd=board, env=os.environ | path, stdout=subprocess.PIPE) as device:
+    with running(runtime, "model_device.py", *arguments, folder=board) as device:
         deploy("first", "kws 1", "vad 1")
-        said = json.loads(line(device, "the first result"))
-        assert said == [["SUCCESS", None], [[1, 1, None], [1, 1, None]], ["+kws 1", "+vad 1"]]
+        assert device.next("result") == {
+            "result": ["SUCCESS", None],
+            "models": [[1, 1, None], [1, 1, None]],
+            "calls": ["+kws 1", "+vad 1"],
+        }
         deploy("second", "kws 2", "bad vad 2")
-        said = json.loads(line(device, "the second result"))
-        assert said == [
-            ["FAIL", "vad: it does not run"],
-            [[1, 0, "undone"], [1, 0, "it does not run"]],
-            ["+kws 2", "+bad vad 2", "+vad 1", "+kws 1"],
-        ]
+        assert device.next("result") == {
+            "result": ["FAIL", "vad: it does not run"],
+            "models": [[1, 0, "undone"], [1, 0, "it does not run"]],
+            "calls": ["+kws 2", "+bad vad 2", "+vad 1", "+kws 1"],
+        }
         deploy("third", "kws 3", "vad 3")
-        assert json.loads(line(device, "the third result"))[0] == ["SUCCESS", None]
-    texts = {file.name: file.read_text() for file in board.iterdir() if file.name not in ("device.py", "state")}
+        assert device.next("result")["result"] == ["SUCCESS", None]
+    texts = {file.name: file.read_text() for file in board.iterdir() if file.name != "state"}
     assert texts == {"kws": "kws 3", "vad": "vad 3"}

@@ -7,7 +7,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from gateway.manager import Place
-from tests.contract.control.jobs import compilation, ended_compilation, put_model
+from tests.support.jobs import compilation, ended_compilation, put_model
 from tests.support.output_shapes import wrong_output
 
 ABSENT = "s3://models/none"

@@ -14,7 +14,7 @@ from gateway.manager.control import ArnScope, Caller, ControlApi, JobRunner
 from gateway.manager.control import jobs as running_jobs
 from gateway.manager.store import ObjectStore, Store
 from gateway.manager.store.object_uses import named_objects
-from tests.contract.control.jobs import compilation, ended_packaging, packaging, put_model
+from tests.support.jobs import compilation, ended_packaging, packaging, put_model
 from tests.support.output_shapes import wrong_output
 
 NOW = 1_700_000_000.0

@@ -131,7 +131,7 @@ ASKING = [
     (block.place, line)
     for page in pages.pages()
     for block in page.blocks()
-    if block.language in commands.LANGUAGES
+    if block.language in commands.LANGUAGES and not block.name  # those with a name have tests of their own
     for line in commands.lines(block.text, block.language)
     if line.split()[0] in ("aws", "curl") and not line.startswith("aws s3 ")  # which asks where the environment says
 ]

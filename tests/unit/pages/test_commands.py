@@ -1,6 +1,7 @@
 """Every command line on every page: what it names exists, and our own commands take its options.
 
-Those that a test also runs: tests/integration/test_pages.py and tests/device/host/test_pages.py.
+Those that a test also runs: tests/integration/test_pages.py, tests/integration/test_edge_manager_flow.py and
+tests/device/host/test_pages.py.
 """
 
 import pytest

@@ -34,7 +34,7 @@ BLOCKS = [
     for page in pages.pages()
     for block in page.blocks()
     if block.language in commands.LANGUAGES
-    and not block.name  # run by tests/integration/test_pages.py
+    and not block.name  # run by tests/integration
     and any(runs(words) for line in commands.lines(block.text, block.language) for words in commands.ours(line))
 ]
 

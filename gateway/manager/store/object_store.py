@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -195,7 +196,7 @@ class ObjectStore:
 
     def _put_copy_in_place(self, path: Path, bucket: str, key: str, facts: ObjectFacts) -> None:
         with self._changing:
-            self._put_in_place(path, bucket, key, facts)
+            self._put_in_place(path, bucket, key, facts, nullcontext())
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -350,8 +351,7 @@ class ObjectStore:
             stored = ObjectEntry(key, status.st_size, status.st_mtime, facts.etag, facts)
             changes = change_of(self._entry(bucket, key, self.root / bucket / key, True), stored)
             self._require_place(bucket, key)
-            with self._recorded(auditor, changes):
-                self._put_in_place(path, bucket, key, facts)
+            self._put_in_place(path, bucket, key, facts, self._recorded(auditor, changes))
         return stored
 
     def delete(self, bucket: str, key: str, check: ReplaceCheck, auditor: Auditor | None = None) -> None:
@@ -474,24 +474,33 @@ class ObjectStore:
         if (base / key).is_dir() or any((base / name).is_file() for name in _above(key)):
             raise _in_the_way(key)
 
-    def _put_in_place(self, path: Path, bucket: str, key: str, facts: ObjectFacts) -> None:
-        """Gives the temporary file its name. What is known of the file that has it now stays until then."""
+    def _put_in_place(
+        self, path: Path, bucket: str, key: str, facts: ObjectFacts, recorded: AbstractContextManager[None]
+    ) -> None:
+        """Gives the temporary file its name, within `recorded`. What is known of the file that has it now stays until
+        then."""
         target = self.root / bucket / key
         if not self._is_inside(target):
             raise no_such_key(key)
-        status = path.stat()
+        with ThreadPoolExecutor(1) as thread:  # the row and the facts wait for the disk at once
+            written = thread.submit(self._write_facts, bucket, key, path.stat(), facts)
+            with recorded:
+                written.result()
+                try:
+                    _rename(path, target, self.root)
+                except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+                    raise _in_the_way(key) from error
+
+    def _write_facts(self, bucket: str, key: str, status: os.stat_result, facts: ObjectFacts) -> None:
+        """Beside those of the file that has the name now. `status`: of the file that gets it."""
         now = object_facts.entry(status.st_size, status.st_mtime, facts)
-        before = object_facts.read_entries(self.root, bucket, key, _status(target))
+        before = object_facts.read_entries(self.root, bucket, key, _status(self.root / bucket / key))
         with self.incoming() as copy:
             with copy.open("wb") as file:
                 file.write(object_facts.entries_text(now, *before))
                 file.flush()
                 os.fsync(file.fileno())
             _rename(copy, self.root / object_facts.facts_name(bucket, key), self.root)
-        try:
-            _rename(path, target, self.root)
-        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-            raise _in_the_way(key) from error
 
     def _remove(self, bucket: str, keys: Sequence[str]) -> None:
         """The caller holds `_changing`."""

@@ -6,13 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from typer.testing import CliRunner
 
 from gateway.manager import ManagerError, Place, Store
+from gateway.manager.cli import app
 from gateway.manager.control import ArnScope, Caller, ControlApi, ControlCall, keys
 from gateway.manager.control.control_api import _OPERATIONS
 from gateway.manager.http.s3.targets import ACTIONS
 from gateway.manager.reports import AuditReport, audit_rows
-from gateway.manager.store import StoredFile, add_package, local_auditor
+from gateway.manager.store import Auditor, StoredFile, add_package, local_auditor
+from gateway.manager.store.object_audit import CHECKED
 from gateway.manager.store.uploads import LEAST_PART
 from tests.contract.control.jobs import OUTPUT, compilation, packaging
 from tests.support.manager_process import ACCESS
@@ -175,6 +179,8 @@ def test_every_operation_of_s3_that_changes_an_object_has_its_row(objects: Objec
     modified = listed[0]["LastModified"].timestamp()
     after = {"Size": 5, "ETag": answer["ETag"].strip('"'), "LastModified": pytest.approx(modified, abs=0.01)}
     assert (row["resource"], row["before"], row["after"]) == ("s3://bar/a/b", None, after)
+    with pytest.raises(ClientError, match="PreconditionFailed"):  # the next call's rows are all that there are
+        objects.call("PutObject", **bucket, Key="a/b", Body=b"x", IfNoneMatch="*")
     _, [again] = objects.call("PutObject", **bucket, Key="a/b", Body=b"hello again")
     assert (again["before"], again["after"]["Size"]) == (row["after"], 11)  # type: ignore[index]
     assert objects.change("CopyObject", **bucket, Key="c", CopySource="bar/a/b") == [("s3://bar/c", None, 11)]
@@ -198,6 +204,38 @@ def test_every_operation_of_s3_that_changes_an_object_has_its_row(objects: Objec
     assert objects.change("DeleteBucket", **bucket) == [("s3://bar", {"Bucket": "bar"}, None)]
     assert objects.done - READS == set(ACTIONS) - READS
     assert objects.done > PARTS
+
+
+def test_serve_tells_at_its_start_what_a_kill_left(tmp_path: Path) -> None:
+    row = ("s3://bar/x", None, {"Size": 5})
+    with open_place(Place(tmp_path)) as store:
+        store.write(
+            lambda transaction: Auditor("", "", "s3:PutObject", 1.0).add(
+                transaction.connection, [("device-fleet/f", None, {}), row]
+            )
+        )
+        store.write(lambda transaction: transaction.register("f", ["d"], 2.0, local_auditor("a", 2.0)))
+        known = len(store.read(audit_rows))
+        with ServedManager(Place(tmp_path)):
+            [found] = store.read(audit_rows)[known:]
+    assert (found["action"], found["resource"], found["before"], found["after"]) == (CHECKED, row[0], row[2], None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "option", "text"),
+    [
+        ("EDGE_MANAGER_REGION", "--region", "'1 2' is not a region"),
+        ("EDGE_MANAGER_ACCOUNT", "--account", "'1 2' is not an account: 12 digits"),
+    ],
+)
+def test_serve_takes_both_from_options_and_the_environment(
+    tmp_path: Path, variable: str, option: str, text: str
+) -> None:
+    line = f"edge-gateway manager: {option} {text}"
+    for words, environment in (([option, "1 2"], {}), ([], {variable: "1 2"})):
+        done = CliRunner().invoke(app, ["serve", "--data", str(tmp_path / "data"), *words], env=environment)
+        assert (done.exit_code, line in done.output) == (2, True)
+    assert not (tmp_path / "data").exists()
 
 
 def test_region_and_account_are_in_arns_and_buckets(tmp_path: Path) -> None:

@@ -64,9 +64,16 @@ def serve(
     history_size: Annotated[
         str, typer.Option(metavar="SIZE", help="The size of all samples on the disk, with K, M or G; the oldest go.")
     ] = "2GB",
+    region: Annotated[
+        str, typer.Option(envvar="EDGE_MANAGER_REGION", help="The AWS region in ARNs, and of buckets.")
+    ] = "us-east-1",
+    account: Annotated[
+        str, typer.Option(envvar="EDGE_MANAGER_ACCOUNT", help="The AWS account in ARNs, 12 digits.")
+    ] = "000000000000",
     power_safe: Annotated[bool, typer.Option(hidden=True, help="Has no effect: a power cut loses nothing.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
+    from gateway.manager.control import ArnScope
     from gateway.manager.http import ServerConfig  # with botocore, for which other commands do not wait
     from gateway.manager.process import read_access_key, serve_until_signal
     from gateway.manager.store import HistoryLimits
@@ -82,6 +89,7 @@ def serve(
             max_connections=max_connections,
             max_object=options.parse_size(max_object_size, "--max-object-size"),
             history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
+            scope=ArnScope(region, account),
         )
         serve_until_signal(config)
 

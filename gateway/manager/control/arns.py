@@ -8,29 +8,31 @@ one is answered all the same, since a site has only one of each resource.
 import re
 from dataclasses import dataclass
 
-from gateway.manager.errors import ApiError, validation_error
+from gateway.manager.errors import ApiError, ManagerError, validation_error
 from gateway.manager.store.control_tables import device_resource as device_resource
+from gateway.manager.store.control_tables import fleet_resource as fleet_resource
+from gateway.manager.store.control_tables import packaging_resource as packaging_resource
 
+_REGION = re.compile("[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_ACCOUNT = re.compile("[0-9]{12}")
 _ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]*:[0-9]{12}:(.+)")
 
 
 @dataclass(frozen=True, slots=True)
 class ArnScope:
-    """What ARNs name beside the resource."""
+    """What ARNs name beside the resource: an AWS region, and the 12 digits of an account. Raises ManagerError."""
 
     region: str = "us-east-1"
     account: str = "000000000000"
 
+    def __post_init__(self) -> None:
+        if not _REGION.fullmatch(self.region):
+            raise ManagerError(f"--region '{self.region}' is not a region: lower-case letters, digits, hyphens")
+        if not _ACCOUNT.fullmatch(self.account):
+            raise ManagerError(f"--account '{self.account}' is not an account: 12 digits")
+
     def arn(self, resource: str) -> str:
         return f"arn:aws:sagemaker:{self.region}:{self.account}:{resource}"
-
-
-def fleet_resource(fleet: str) -> str:
-    return f"device-fleet/{fleet}"
-
-
-def packaging_resource(job: str) -> str:
-    return f"edge-packaging-job/{job}"
 
 
 def compilation_resource(job: str) -> str:

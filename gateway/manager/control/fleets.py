@@ -15,7 +15,7 @@ from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.control.paging import contains, in_times, page, with_token
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.rollouts.decisions import OPEN
-from gateway.manager.store.control_tables import PLAN_STAGES, PLANS
+from gateway.manager.store.control_tables import PLAN_STAGES, PLANS, deployment_resource
 from gateway.manager.store.tables import DEVICES, FLEET_HOURS, FLEET_MODELS, FLEET_STATES, FLEETS, ROLLOUTS
 
 DEFAULT_OUTPUT = {"S3OutputLocation": "s3://models/"}
@@ -65,10 +65,16 @@ def delete(call: ControlCall, asked: Members) -> None:
     if fleet is None:
         raise validation_error(f"DeviceFleet with name {name} does not exist")
     _require_unused(call, fleet.id, name)
+    rollouts = sa.select(ROLLOUTS.c.name).where(ROLLOUTS.c.fleet == fleet.id).order_by(ROLLOUTS.c.id)
+    gone = [
+        *map(plan_resource, plans),
+        *(deployment_resource(name, each) for each in call.connection.scalars(rollouts)),
+    ]
     kept = (PLANS, ROLLOUTS, FLEET_STATES, FLEET_MODELS, FLEET_HOURS)
     for column in (*(table.c.fleet for table in kept), FLEETS.c.id):
         call.connection.execute(sa.delete(column.table).where(column == fleet.id))
     tags.delete_all(call, [fleet_resource(name), *map(plan_resource, plans)])
+    call.audits((each, {"DeviceFleetName": name}, None) for each in gone)
     call.audit(fleet_resource(name), _members(call, fleet), None)
 
 

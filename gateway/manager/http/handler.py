@@ -50,7 +50,7 @@ PageTable: TypeAlias = Mapping[str, Callable[[], Awaitable[PageContent]]]
 
 class RequestHandler:
     """`keys`: of which one must have signed a request. `max_body`: bytes of a request's body at most, `max_object`: of
-    the content of an object."""
+    the content of an object. `region`: where buckets are said to be."""
 
     def __init__(
         self,
@@ -61,12 +61,13 @@ class RequestHandler:
         keys: KeyReader,
         max_body: int,
         metrics: ManagerMetrics,
-        max_object: int = MAX_OBJECT,
+        max_object: int,
+        region: str,
     ) -> None:
         self._calls = calls
         self._control = control
         self.objects = objects
-        self._s3 = S3Api(objects, max_object)
+        self._s3 = S3Api(objects, max_object, region)
         self.pages = pages
         self._keys = keys
         self._max_body = max_body

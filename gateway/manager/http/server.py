@@ -11,9 +11,9 @@ import structlog
 
 from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
-from gateway.manager.control import KeyRing
+from gateway.manager.control import ArnScope, KeyRing
 from gateway.manager.control.access import AccessKey
-from gateway.manager.errors import ManagerError
+from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.http.handler import MAX_OBJECT, Calls, ControlCalls, PageTable, RequestHandler
 from gateway.manager.http.health import HealthPage
 from gateway.manager.http.keys import KeyReader
@@ -36,9 +36,10 @@ LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 class ServerConfig:
     """The settings of one server. Raises ManagerError where a value cannot work.
 
-    Port 0 takes a free one. `access_key`: an admin's, beside those of the database. `registered_ttl`,
-    `unregistered_ttl`: CacheTTL of the two answers, in seconds. `max_body`: bytes of a request's body at most;
-    `max_object`: of an object that is put. `max_connections`: at once; fewer where the limit of open files says so.
+    Port 0 takes a free one. `scope`: of ARNs; buckets are in its region. `access_key`: an admin's, beside those of
+    the database. `registered_ttl`, `unregistered_ttl`: CacheTTL of the two answers, in seconds. `max_body`: bytes of
+    a request's body at most; `max_object`: of an object that is put. `max_connections`: at once; fewer where the
+    limit of open files says so.
     """
 
     place: Place
@@ -51,6 +52,7 @@ class ServerConfig:
     max_object: int = MAX_OBJECT
     max_connections: int = 4096
     history: HistoryLimits = field(default_factory=HistoryLimits)
+    scope: ArnScope = field(default_factory=ArnScope)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -92,7 +94,9 @@ async def serving(config: ServerConfig) -> AsyncIterator[Served]:
         metrics = ManagerMetrics()
         ttls = config.registered_ttl, config.unregistered_ttl
         objects = ObjectStore(config.place.data, store)
-        async with running(store, *ttls, config.history, metrics, objects) as service:
+        with contextlib.suppress(StoreUnavailable):  # the next change of an object does it
+            await asyncio.to_thread(objects.check_audit)
+        async with running(store, *ttls, config.history, metrics, objects, config.scope) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             keys = KeyReader(ring)
             handler = make_handler(config, store, service.handle, service.control, metrics, objects, keys)
@@ -128,7 +132,8 @@ def make_handler(
     """
     metrics, objects = metrics or ManagerMetrics(), objects or ObjectStore(config.place.data, store)
     pages, keys = _pages(store, metrics), keys or KeyReader(KeyRing(store, config.access_key))
-    return RequestHandler(calls, control, objects, pages, keys, config.max_body, metrics, config.max_object)
+    region = config.scope.region
+    return RequestHandler(calls, control, objects, pages, keys, config.max_body, metrics, config.max_object, region)
 
 
 def _read_keys(config: ServerConfig, store: Store) -> KeyRing:

@@ -165,15 +165,22 @@ def deploy(
     definitions = []
     for handle, file in files.items():
         stored = objects.put_file(file, bucket, handle)
-        store.write(partial(_add_package, handle, version, stored, now))
+        store.write(partial(_add_package, handle, version, stored, now, auditor))
         definitions.append(ModelDefinition(handle, "DEPLOY", stored.url, stored.sha1, stored.size))
     new = NewRollout(fleet, name, definitions[0].handle, policy, tuple(definitions), rules)
     # The order of the devices depends on the name, which `create` makes where the operator gave none.
     return RolloutRunner(store).start(new, lambda name: select_share(name, devices, share), now, auditor)
 
 
-def _add_package(handle: str, version: str | None, file: StoredFile, now: float, transaction: Transaction) -> None:
-    add_package(transaction.connection, handle, version, file, now)
+def _add_package(
+    handle: str,
+    version: str | None,
+    file: StoredFile,
+    now: float,
+    auditor: Auditor | None,
+    transaction: Transaction,
+) -> None:
+    add_package(transaction.connection, handle, version, file, now, auditor)
 
 
 def undeploy(

@@ -100,19 +100,21 @@ class RolloutRepository:
         bulk.insert(self.connection, ROLLOUT_DEVICES, ("rollout", "device", "place"), rows)
         self.transaction.count_in_rollouts({(rollout_id, RolloutDeviceState.WAITING): len(rows)})
 
-    def publish(self, rollout_id: int, new: NewRollout, name: str) -> None:
+    def publish(self, rollout_id: int, new: NewRollout, name: str) -> RolloutState | None:
         """Makes it one that everybody finds. Raises ManagerError where another one got the name meanwhile.
 
         Also where a rollout that still has devices to reach has a handle of this one: it would later replace the newer
-        file with the older one. The one that it undoes, if it is open, is aborted.
+        file with the older one. The one that it undoes, if it is open, is aborted: the state that it had is returned.
         """
         fleet = self._lock_fleet(new.fleet)
         self.require_unused(new.fleet, name)
         undone = None if new.undoes is None else self.find(new.fleet, new.undoes)
         self._check_others(rollout_id, undone, fleet, new)
+        before = None if undone is None else self.read(undone).progress.state
         is_open = (ROLLOUTS.c.id == undone) & ROLLOUTS.c.state.in_(OPEN)
         self.connection.execute(sa.update(ROLLOUTS).where(is_open).values(state=RolloutState.ABORTED))
         self.update(rollout_id, state=RolloutState.RUNNING)
+        return before if before in OPEN else None
 
     def discard(self, rollout_id: int) -> bool:
         """Deletes a part of a rollout that is not published; False: it is gone."""

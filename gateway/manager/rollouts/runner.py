@@ -26,6 +26,7 @@ from gateway.manager.rollouts.decisions import (
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import Moves, RolloutRepository, parts
 from gateway.manager.store import Auditor, PlanChange, ReportedResult, ResourceState, Store, Transaction, plan_entry
+from gateway.manager.store.control_tables import deployment_resource
 
 SLICE = 250
 STEPS = 20
@@ -117,9 +118,13 @@ class RolloutRunner:
         rollout_id, name = self._write(lambda rollouts: rollouts.prepare(new, now))
 
         def publish(rollouts: RolloutRepository) -> None:
-            rollouts.publish(rollout_id, new, name)
-            if auditor is not None:
-                auditor.add(rollouts.connection, [(_resource(new.fleet, name), None, new.members(name, len(chosen)))])
+            undone = rollouts.publish(rollout_id, new, name)
+            if auditor is None:
+                return
+            if new.undoes is not None and undone is not None:
+                auditor.add(rollouts.connection, [_change(new.fleet, new.undoes, undone, RolloutState.ABORTED)])
+            made = new.members(name, len(chosen))
+            auditor.add(rollouts.connection, [(deployment_resource(new.fleet, name), None, made)])
 
         try:
             chosen = choose(name)
@@ -151,8 +156,8 @@ class RolloutRunner:
                 raise ManagerError(f"{rollout.name} has ended, it is {rollout.progress.state}: {todo}")
             rollouts.update(rollout_id, state=state)
             if auditor is not None:
-                states: tuple[ResourceState, ResourceState] = {"State": rollout.progress.state}, {"State": state}
-                auditor.add(rollouts.connection, [(_resource(rollout.fleet, rollout.name), *states)])
+                before = rollout.progress.state
+                auditor.add(rollouts.connection, [_change(rollout.fleet, rollout.name, before, state)])
 
         self._write(work)
         return self.run_due_steps(rollout_id, now)
@@ -243,8 +248,10 @@ def _with_silent(rollouts: RolloutRepository, rollout: Rollout, now: float) -> P
     return replace(progress, silent=rollouts.count_silent(rollout, progress.watched, now) if is_right else 0)
 
 
-def _resource(fleet: str, deployment: str) -> str:
-    return f"device-fleet/{fleet}/deployment/{deployment}"
+def _change(
+    fleet: str, deployment: str, before: RolloutState, after: RolloutState
+) -> tuple[str, ResourceState, ResourceState]:
+    return deployment_resource(fleet, deployment), {"State": before}, {"State": after}
 
 
 def _take_step(rollouts: RolloutRepository, rollout_id: int, now: float, wait: bool) -> bool:

@@ -9,9 +9,24 @@ import sqlalchemy as sa
 from gateway.manager.store.tables import CLUSTERED, METADATA, NUMBER, NUMBERED
 
 
+def fleet_resource(fleet: str) -> str:
+    """What the audit and `TAGS` call a fleet."""
+    return f"device-fleet/{fleet}"
+
+
 def device_resource(fleet: str, device: str) -> str:
-    """What `TAGS` calls a device."""
+    """As `fleet_resource`, of a device."""
     return f"device-fleet/{fleet}/device/{device}"
+
+
+def deployment_resource(fleet: str, deployment: str) -> str:
+    """As `fleet_resource`, of a deployment that a command or a stage made."""
+    return f"device-fleet/{fleet}/deployment/{deployment}"
+
+
+def packaging_resource(job: str) -> str:
+    """As `fleet_resource`, of an edge packaging job."""
+    return f"edge-packaging-job/{job}"
 
 
 TAGS = sa.Table(
@@ -126,5 +141,5 @@ AUDIT = sa.Table(
     **NUMBERED,
 )
 """Every change by an operator. `key`: an access key's id, empty: none was needed. `address`: of the caller; `local:`
-and the account of a command on the manager's machine. `action`: as sagemaker:CreateDeviceFleet. `before`, `after`:
-JSON; NULL: there was nothing, or is nothing."""
+and the account of a command on the manager's machine. `action`: as sagemaker:CreateDeviceFleet, or
+s3:PutObject. `before`, `after`: JSON; NULL: there was nothing, or is nothing."""

@@ -9,9 +9,11 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
@@ -24,6 +26,7 @@ from gateway.manager.place import Place
 from gateway.manager.store import archive, formats
 from gateway.manager.store import engine as engines
 from gateway.manager.store.archive import OBJECTS, Backup
+from gateway.manager.store.audit import local_auditor
 from gateway.manager.store.copying import OnRows, copy_rows, count_rows, require_empty
 from gateway.manager.store.object_store import ObjectStore
 from gateway.manager.store.shared_objects import write_file
@@ -58,7 +61,9 @@ def migrate_site(data: Path, url: str, on_start: OnRows, on_rows: OnRows) -> tup
         with target.engine.begin() as writing, _files_explained(data):
             formats.lock(writing)
             copied = copy_rows(reading, writing, on_rows)
-            return copied, _copy_files(data, writing, lambda: on_rows(OBJECTS, 1))
+            files = _copy_files(data, writing, lambda: on_rows(OBJECTS, 1))
+            _add_row(writing, "edge-manager:Migrate", {"Devices": copied["devices"], "Models": files})
+            return copied, files
 
 
 def write_backup(place: Place, file: Path, *, force: bool = False) -> Backup:
@@ -112,6 +117,12 @@ def restore_backup(file: Path, place: Place) -> Backup:
             if _check(folder / FILE) != backup.devices:
                 raise ValueError(f"{FILE} has not as many devices as were written")
         with contextlib.closing(open_store(Place(folder), create=True)) as source:  # in the newest format then
+            with _explained(source), source.engine.begin() as connection:
+                _add_row(
+                    connection,
+                    "edge-manager:Restore",
+                    {"Created": backup.created, "Devices": backup.devices, "Models": backup.models},
+                )
             if target is not None:
                 with _explained(target), source.engine.begin() as reading, target.engine.begin() as writing:
                     formats.lock(writing)
@@ -136,6 +147,11 @@ def _copy_files(data: Path, writing: sa.Connection, on_file: Callable[[], None] 
         on_file()
         count += 1
     return count
+
+
+def _add_row(connection: sa.Connection, action: str, content: Mapping[str, Any]) -> None:
+    """Of the audit: what the whole database was made of."""
+    local_auditor(action, time.time()).add(connection, [("database", None, content)])
 
 
 def _named(key: str, sha1: str) -> str:

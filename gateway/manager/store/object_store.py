@@ -12,8 +12,9 @@ import stat
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from io import BufferedReader
@@ -25,6 +26,14 @@ import sqlalchemy as sa
 from gateway.errors import explain
 from gateway.manager.errors import ManagerError, S3Error, no_such_bucket, no_such_key
 from gateway.manager.store import object_facts
+from gateway.manager.store.audit import Auditor, ResourceState
+from gateway.manager.store.object_audit import (
+    DirectoryAudit,
+    ObjectChange,
+    bucket_state,
+    object_resource,
+    object_state,
+)
 from gateway.manager.store.object_facts import NONE, ObjectFacts
 from gateway.manager.store.object_uses import named_objects
 from gateway.manager.store.shared_objects import BUCKETS, SharedFile, SharedObjects, other_key_in_the_way
@@ -102,7 +111,8 @@ def is_bucket_name(name: str) -> bool:
 class ObjectStore:
     """The model files of the data directory `data`, whose directory, `root`, is made where a file is put into it.
 
-    `shared`: those of the database, where `store` is one of PostgreSQL; else None.
+    `shared`: those of the database, where `store` is one of PostgreSQL; else None. Of whatever an `auditor` is given
+    for, the audit has a row: in the transaction of the change, or before it (`object_audit`).
     """
 
     def __init__(self, data: Path, store: Store | None = None) -> None:
@@ -113,6 +123,8 @@ class ObjectStore:
         self._etags: dict[tuple[int, int, int, int], str] = {}
         self._changing = threading.Lock()
         """Objects of the directory change one at a time."""
+        has_own = store is not None and not is_shared
+        self._audit = DirectoryAudit(store, self._state_of) if store is not None and has_own else None
 
     def put_file(self, source: Path, bucket: str, handle: str) -> StoredFile:
         """Copies `source` to a key made of `handle` and its content, into the database where files are shared: what a
@@ -167,7 +179,8 @@ class ObjectStore:
         if found is not None and copied == found.id:
             return True
         if copied or (found is not None and path.is_file()):
-            self._remove(bucket, [key])  # so that nobody is given it while the other one is copied
+            with self._changing:
+                self._remove(bucket, [key])  # so that nobody is given it while the other one is copied
         if found is None:
             return False
         with self.incoming() as copy:
@@ -183,7 +196,7 @@ class ObjectStore:
 
     def _put_copy_in_place(self, path: Path, bucket: str, key: str, facts: ObjectFacts) -> None:
         with self._changing:
-            self._put_in_place(path, bucket, key, facts)
+            self._put_in_place(path, bucket, key, facts, nullcontext())
 
     @contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -229,25 +242,36 @@ class ObjectStore:
         if not self.has_bucket(bucket):
             raise no_such_bucket(bucket)
 
-    def make_bucket(self, bucket: str) -> None:
+    def make_bucket(self, bucket: str, auditor: Auditor | None = None) -> None:
         """One whose name S3 allows; it may be there already."""
-        if self.shared is None:
+        change: ObjectChange = (object_resource(bucket), None, bucket_state(bucket))
+        if self.shared is not None:
+            self.shared.make_bucket(bucket, time.time(), _adder(auditor, [change]))
+            return
+        with self._changing, self._recorded(auditor, [] if self.has_bucket(bucket) else [change]):
             make_folders(self.root / bucket)
             _sync(self.root)
-        else:
-            self.shared.make_bucket(bucket, time.time())
 
-    def remove_bucket(self, bucket: str) -> None:
+    def remove_bucket(self, bucket: str, auditor: Auditor | None = None) -> None:
         """Raises S3Error where it is not there, or has an object."""
         self.require_bucket(bucket)
         if self.entries(bucket):
-            raise S3Error("BucketNotEmpty", "The bucket you tried to delete is not empty", 409, {"BucketName": bucket})
+            raise _not_empty(bucket)
+        change: ObjectChange = (object_resource(bucket), bucket_state(bucket), None)
         if self.shared is not None:
-            self.shared.delete(BUCKETS, [bucket])
-        with self._changing:
-            for folder, _, _ in os.walk(self.root / bucket, topdown=False):
-                with suppress(OSError):  # a file that came meanwhile keeps it
-                    Path(folder).rmdir()
+            self.shared.delete(BUCKETS, [bucket], lambda connection, rows: _adder(auditor, [change])(connection))
+            with self._changing:
+                self._remove_folders(bucket)
+            return
+        with self._changing, self._recorded(auditor, [change]):
+            self._remove_folders(bucket)
+            if self.has_bucket(bucket):  # a file came meanwhile
+                raise _not_empty(bucket)
+
+    def _remove_folders(self, bucket: str) -> None:
+        for folder, _, _ in os.walk(self.root / bucket, topdown=False):
+            with suppress(OSError):
+                Path(folder).rmdir()
 
     # Objects
 
@@ -274,7 +298,15 @@ class ObjectStore:
         path = self.root / bucket / key
         return self._entry(bucket, key, path, True) if _is_place(bucket, key) and self._is_inside(path) else None
 
-    def put(self, path: Path, bucket: str, key: str, facts: ObjectFacts, check: ReplaceCheck) -> ObjectEntry:
+    def put(
+        self,
+        path: Path,
+        bucket: str,
+        key: str,
+        facts: ObjectFacts,
+        check: ReplaceCheck,
+        auditor: Auditor | None = None,
+    ) -> ObjectEntry:
         """Makes an object of the temporary file, which is whole and on the disk. `facts` have its ETag.
 
         Raises S3Error where the key is none, the bucket is not there, a deployment names the object that is there, or
@@ -286,43 +318,97 @@ class ObjectStore:
         before = self.find(bucket, key)
         if before is not None and before.etag != facts.etag:
             self._require_unnamed(bucket, [key])
-        return self.put_unchecked(path, bucket, key, facts, check)
+        return self.put_unchecked(path, bucket, key, facts, check, auditor)
 
-    def put_unchecked(self, path: Path, bucket: str, key: str, facts: ObjectFacts, check: ReplaceCheck) -> ObjectEntry:
+    def put_unchecked(
+        self,
+        path: Path,
+        bucket: str,
+        key: str,
+        facts: ObjectFacts,
+        check: ReplaceCheck,
+        auditor: Auditor | None = None,
+    ) -> ObjectEntry:
+        def change_of(before: ObjectEntry | None, after: ObjectEntry) -> list[ObjectChange]:
+            check(before)
+            return [(object_resource(bucket, key), _state(before), _state(after))]
+
         if self.shared is not None:
+            now, size = time.time(), path.stat().st_size
 
             def check_shared(connection: sa.Connection, before: SharedFile | None) -> None:
                 other = other_key_in_the_way(connection, bucket, key)
                 if other is not None:
                     raise _in_the_way(key)
-                check(None if before is None else _entry(before))
+                after = ObjectEntry(key, size, now, facts.etag, facts)
+                changes = change_of(None if before is None else _entry(before), after)
+                _adder(auditor, changes)(connection)
 
             with path.open("rb") as file:
-                return _entry(self.shared.replace(file, bucket, key, time.time(), facts, check_shared))
+                return _entry(self.shared.replace(file, bucket, key, now, facts, check_shared))
         with self._changing:
-            check(self._entry(bucket, key, self.root / bucket / key, True))
-            status = self._put_in_place(path, bucket, key, facts)
-        return ObjectEntry(key, status.st_size, status.st_mtime, facts.etag, facts)
+            status = path.stat()
+            stored = ObjectEntry(key, status.st_size, status.st_mtime, facts.etag, facts)
+            changes = change_of(self._entry(bucket, key, self.root / bucket / key, True), stored)
+            self._require_place(bucket, key)
+            self._put_in_place(path, bucket, key, facts, self._recorded(auditor, changes))
+        return stored
 
-    def delete(self, bucket: str, key: str, check: ReplaceCheck) -> None:
+    def delete(self, bucket: str, key: str, check: ReplaceCheck, auditor: Auditor | None = None) -> None:
         """One that is not there is as if it were deleted. Raises S3Error where a deployment names it, or `check`."""
         self.require_bucket(bucket)
         before = self.find(bucket, key)
         check(before)
         if before is not None:
-            for error in self.delete_others(bucket, [key]).values():
+            for error in self.delete_others(bucket, [key], auditor).values():
                 raise error
 
-    def delete_others(self, bucket: str, keys: Sequence[str]) -> dict[str, S3Error]:
+    def delete_others(self, bucket: str, keys: Sequence[str], auditor: Auditor | None = None) -> dict[str, S3Error]:
         """Deletes them but for those that a deployment names: key -> why."""
         named = self.named(bucket, keys)
-        self.delete_unchecked(bucket, [key for key in keys if key not in named])
+        self.delete_unchecked(bucket, [key for key in dict.fromkeys(keys) if key not in named], auditor)
         return {key: _named_error(key) for key in named}
 
-    def delete_unchecked(self, bucket: str, keys: Sequence[str]) -> None:
+    def delete_unchecked(self, bucket: str, keys: Sequence[str], auditor: Auditor | None = None) -> None:
         if self.shared is not None:
-            self.shared.delete(bucket, keys)
-        self._remove(bucket, keys)
+            self.shared.delete(
+                bucket, keys, lambda connection, rows: _adder(auditor, _deleted(bucket, map(_entry, rows)))(connection)
+            )
+            with self._changing:
+                self._remove(bucket, keys)
+            return
+        if auditor is not None:
+            self._find_each(bucket, keys)  # their ETags are known then: nobody waits in the lock until they are read
+        with self._changing:
+            found = () if auditor is None else self._find_each(bucket, keys)
+            with self._recorded(auditor, _deleted(bucket, found)):
+                self._remove(bucket, keys)
+
+    def _find_each(self, bucket: str, keys: Sequence[str]) -> list[ObjectEntry]:
+        found = (self.find(bucket, key) for key in keys)
+        return [each for each in found if each is not None]
+
+    # The audit of the directory
+
+    def check_audit(self) -> None:
+        """What a killed process wrote into the audit and did not change gets a row that says so. Raises
+        StoreUnavailable."""
+        if self._audit is not None:
+            with self._changing:
+                self._audit.check()
+
+    def _recorded(self, auditor: Auditor | None, changes: Sequence[ObjectChange]) -> AbstractContextManager[None]:
+        if auditor is None or not changes:
+            return nullcontext()
+        assert self._audit is not None
+        return self._audit.recorded(auditor, changes)
+
+    def _state_of(self, resource: str) -> ResourceState:
+        """What is there of it."""
+        bucket, _, key = resource.removeprefix("s3://").partition("/")
+        if key:
+            return _state(self.find(bucket, key))
+        return bucket_state(bucket) if self.has_bucket(bucket) else None
 
     def named(self, bucket: str, keys: Collection[str]) -> set[str]:
         """Those that deployments name: they must stay as they are."""
@@ -380,40 +466,56 @@ class ObjectStore:
     def _facts(self, bucket: str, key: str, status: os.stat_result | None) -> ObjectFacts:
         return NONE if status is None else object_facts.read_facts(self.root, bucket, key, status)
 
-    def _put_in_place(self, path: Path, bucket: str, key: str, facts: ObjectFacts) -> os.stat_result:
-        """Gives the temporary file its name. What is known of the file that has it now stays until then."""
+    def _require_place(self, bucket: str, key: str) -> None:
+        """Raises S3Error where a file of that name cannot be in the directory: then the audit gets no row."""
+        base = self.root / bucket
+        if not self._is_inside(base / key):
+            raise no_such_key(key)
+        if (base / key).is_dir() or any((base / name).is_file() for name in _above(key)):
+            raise _in_the_way(key)
+
+    def _put_in_place(
+        self, path: Path, bucket: str, key: str, facts: ObjectFacts, recorded: AbstractContextManager[None]
+    ) -> None:
+        """Gives the temporary file its name, within `recorded`. What is known of the file that has it now stays until
+        then."""
         target = self.root / bucket / key
         if not self._is_inside(target):
             raise no_such_key(key)
-        status = path.stat()
+        with ThreadPoolExecutor(1) as thread:  # the row and the facts wait for the disk at once
+            written = thread.submit(self._write_facts, bucket, key, path.stat(), facts)
+            with recorded:
+                written.result()
+                try:
+                    _rename(path, target, self.root)
+                except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+                    raise _in_the_way(key) from error
+
+    def _write_facts(self, bucket: str, key: str, status: os.stat_result, facts: ObjectFacts) -> None:
+        """Beside those of the file that has the name now. `status`: of the file that gets it."""
         now = object_facts.entry(status.st_size, status.st_mtime, facts)
-        before = object_facts.read_entries(self.root, bucket, key, _status(target))
+        before = object_facts.read_entries(self.root, bucket, key, _status(self.root / bucket / key))
         with self.incoming() as copy:
             with copy.open("wb") as file:
                 file.write(object_facts.entries_text(now, *before))
                 file.flush()
                 os.fsync(file.fileno())
             _rename(copy, self.root / object_facts.facts_name(bucket, key), self.root)
-        try:
-            _rename(path, target, self.root)
-        except (NotADirectoryError, IsADirectoryError, FileExistsError) as error:
-            raise _in_the_way(key) from error
-        return status
 
     def _remove(self, bucket: str, keys: Sequence[str]) -> None:
+        """The caller holds `_changing`."""
         base = self.root / bucket
-        with self._changing:
-            for key in keys:
-                path = base / key
-                if not _is_place(bucket, key) or not self._is_inside(path):
-                    continue
-                with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                    path.unlink()
-                    _sync(path.parent)
-                    with suppress(OSError):  # one that is not empty
-                        for folder in path.relative_to(base).parents[:-1]:
-                            (base / folder).rmdir()
-                (self.root / object_facts.facts_name(bucket, key)).unlink(missing_ok=True)
+        for key in keys:
+            path = base / key
+            if not _is_place(bucket, key) or not self._is_inside(path):
+                continue
+            with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                path.unlink()
+                _sync(path.parent)
+                with suppress(OSError):  # one that is not empty
+                    for folder in path.relative_to(base).parents[:-1]:
+                        (base / folder).rmdir()
+            (self.root / object_facts.facts_name(bucket, key)).unlink(missing_ok=True)
 
     def _is_inside(self, path: Path) -> bool:
         """Whether its folder is one of the directory: an operator may have made a link."""
@@ -467,6 +569,24 @@ class ObjectStore:
 def _entry(row: SharedFile) -> ObjectEntry:
     facts = row.facts
     return ObjectEntry(row.key, row.size, row.modified, facts.etag, facts)
+
+
+def _state(entry: ObjectEntry | None) -> ResourceState:
+    """For the audit."""
+    return None if entry is None else object_state(entry.size, entry.etag, entry.modified)
+
+
+def _deleted(bucket: str, entries: Iterable[ObjectEntry]) -> list[ObjectChange]:
+    return [(object_resource(bucket, each.key), _state(each), None) for each in entries]
+
+
+def _adder(auditor: Auditor | None, changes: Sequence[ObjectChange]) -> Callable[[sa.Connection], None]:
+    """Adds the rows in the transaction of the change."""
+    return lambda connection: None if auditor is None else auditor.add(connection, changes)
+
+
+def _not_empty(bucket: str) -> S3Error:
+    return S3Error("BucketNotEmpty", "The bucket you tried to delete is not empty", 409, {"BucketName": bucket})
 
 
 def _named_error(key: str) -> S3Error:

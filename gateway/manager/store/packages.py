@@ -9,7 +9,8 @@ import sqlalchemy as sa
 
 from gateway.manager.errors import ManagerError
 from gateway.manager.store import bulk
-from gateway.manager.store.control_tables import PACKAGES
+from gateway.manager.store.audit import Auditor
+from gateway.manager.store.control_tables import PACKAGES, packaging_resource
 from gateway.manager.store.object_store import StoredFile
 
 MADE = "COMPLETED"
@@ -56,7 +57,14 @@ def versions(connection: sa.Connection, urls: Collection[str] | None = None) -> 
     return found
 
 
-def add_package(connection: sa.Connection, model: str, version: str | None, file: StoredFile, now: float) -> Package:
+def add_package(
+    connection: sa.Connection,
+    model: str,
+    version: str | None,
+    file: StoredFile,
+    now: float,
+    auditor: Auditor | None = None,
+) -> Package:
     """Makes a package of the file, unless that version is the one that it has. `now`: Unix seconds.
 
     `version` None: the one that it has, else the first digits of its SHA-1. Raises ManagerError where that version of
@@ -76,6 +84,9 @@ def add_package(connection: sa.Connection, model: str, version: str | None, file
     package = Package(f"{model[:50]}-{digest[:DIGITS]}", model, version, file.url, file.size, file.sha1)
     columns = (*(each.name for each in fields(Package)), "status", "request", "created", "changed")
     row = (*(getattr(package, each.name) for each in fields(Package)), MADE, "{}", now, now)
+    if auditor is not None and find_package(connection, package.name) is None:
+        members = {"ModelName": model, "ModelVersion": version, "ModelArtifact": file.url, "Size": file.size}
+        auditor.add(connection, [(packaging_resource(package.name), None, members)])
     bulk.insert(connection, PACKAGES, columns, [row], "(name) DO NOTHING")
     return package
 

@@ -63,6 +63,8 @@ class SharedFile:
         return replace(load_facts(self.text), source=self.id)
 
 
+OnDeleted = Callable[[sa.Connection, Sequence[SharedFile]], None]
+"""Called with the files that a transaction deleted, where there were any."""
 RowCheck = Callable[[sa.Connection, SharedFile | None], None]
 """Called with the file of that name as it is, before another one replaces it, in the same transaction."""
 
@@ -143,11 +145,14 @@ def _delete(connection: sa.Connection, ids: Sequence[int]) -> None:
     connection.execute(sa.delete(OBJECT_PIECES).where(OBJECT_PIECES.c.object.in_(ids)))
 
 
-def _make_bucket(connection: sa.Connection, bucket: str, now: float) -> None:
+def _make_bucket(connection: sa.Connection, bucket: str, now: float) -> bool:
+    """Whether it was not there by name."""
     connection.exec_driver_sql(_LOCK)
-    if find_file(connection, BUCKETS, bucket) is None:
-        values = {"bucket": BUCKETS, "key": bucket, "size": 0, "sha1": _sha1().hexdigest(), "modified": now}
-        connection.execute(sa.insert(OBJECTS).values(values))
+    if find_file(connection, BUCKETS, bucket) is not None:
+        return False
+    values = {"bucket": BUCKETS, "key": bucket, "size": 0, "sha1": _sha1().hexdigest(), "modified": now}
+    connection.execute(sa.insert(OBJECTS).values(values))
+    return True
 
 
 def find_file(connection: sa.Connection, bucket: str, key: str) -> SharedFile | None:
@@ -193,15 +198,18 @@ class SharedObjects:
             raise
         return row
 
-    def delete(self, bucket: str, keys: Sequence[str]) -> None:
+    def delete(self, bucket: str, keys: Sequence[str], on_deleted: OnDeleted) -> None:
         """Those that are not there are as if they were deleted. The bucket stays, also where it has no file then."""
 
         def work(connection: sa.Connection) -> None:
-            select = sa.select(OBJECTS.c.id).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key.in_(keys))
-            ids = connection.scalars(select).all()
-            _delete(connection, ids)
-            if ids and not bucket.startswith("."):
-                _make_bucket(connection, bucket, time.time())
+            connection.exec_driver_sql(_LOCK)
+            select = sa.select(OBJECTS).where(OBJECTS.c.bucket == bucket, OBJECTS.c.key.in_(keys))
+            rows = [SharedFile(*row) for row in connection.execute(select)]
+            _delete(connection, [each.id for each in rows])
+            if rows:
+                on_deleted(connection, rows)
+                if not bucket.startswith("."):
+                    _make_bucket(connection, bucket, time.time())
 
         self._write(work)
 
@@ -231,8 +239,14 @@ class SharedObjects:
         select = sa.select(OBJECTS.c.id).where(sa.or_(OBJECTS.c.bucket == bucket, is_made)).limit(1)
         return self._store.read(lambda each: each.connection.scalar(select)) is not None
 
-    def make_bucket(self, bucket: str, now: float) -> None:
-        self._write(lambda connection: _make_bucket(connection, bucket, now))
+    def make_bucket(self, bucket: str, now: float, on_made: Callable[[sa.Connection], None]) -> None:
+        """`on_made` is called in the transaction, where it was not there by name."""
+
+        def work(connection: sa.Connection) -> None:
+            if _make_bucket(connection, bucket, now):
+                on_made(connection)
+
+        self._write(work)
 
     def _read_files(self, select: sa.Select[Any]) -> Sequence[SharedFile]:
         return [SharedFile(*row) for row in self._store.read(lambda each: each.connection.execute(select).all())]

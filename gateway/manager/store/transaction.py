@@ -37,7 +37,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from gateway.manager.api import DeviceDeployment, ModelDefinition, fall_back, in_force
 from gateway.manager.store import bulk, reported
 from gateway.manager.store.audit import Auditor, ResourceState
-from gateway.manager.store.control_tables import TAGS, device_resource
+from gateway.manager.store.control_tables import TAGS, device_resource, fleet_resource
 from gateway.manager.store.heartbeats import add_devices, add_log, add_models, read_devices
 from gateway.manager.store.paging import device_page, is_of
 from gateway.manager.store.recording import LogEntry, StoredDevice
@@ -103,6 +103,7 @@ class Transaction:
 
     def register(self, fleet: str, devices: Iterable[str], now: float, auditor: Auditor | None = None) -> set[str]:
         """Registers devices; those that were registered already are left as they are. The names of the new ones."""
+        is_new = auditor is not None and self.fleet_id(fleet) is None
         number, names = self.add_fleet(fleet, now), list(dict.fromkeys(devices))
         new: dict[str, int] = {}
         for part in bulk.parts(names, PART):
@@ -113,6 +114,8 @@ class Transaction:
         bulk.insert(self.connection, DEVICE_STATES, ("device", "fleet", "state"), states)
         add_devices(self.connection, {(number, NEVER_HEARD): len(new)})
         if auditor is not None:
+            if is_new:
+                auditor.add(self.connection, [(fleet_resource(fleet), None, {"DeviceFleetName": fleet})])
             auditor.add(self.connection, (_registration(fleet, device, after=True) for device in new))
         return set(new)
 
@@ -292,7 +295,7 @@ class Transaction:
 
 def _registration(fleet: str, device: str, *, after: bool) -> tuple[str, ResourceState, ResourceState]:
     members = {"DeviceFleetName": fleet, "DeviceName": device}
-    return f"device-fleet/{fleet}/device/{device}", None if after else members, members if after else None
+    return device_resource(fleet, device), None if after else members, members if after else None
 
 
 def _written(definitions: Iterable[ModelDefinition]) -> str:

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from gateway.manager.errors import S3Error
+from gateway.manager.store.audit import Auditor
 from gateway.manager.store.object_facts import ObjectFacts
 from gateway.manager.store.object_store import ObjectEntry, ObjectStore, ReplaceCheck
 
@@ -123,6 +124,7 @@ class Uploads:
         check: ReplaceCheck,
         on_bytes: Callable[[bytes], None],
         verify: Callable[[], None],
+        auditor: Auditor | None = None,
     ) -> ObjectEntry:
         """Makes the object of those parts; before it is there `on_bytes` is called with what it has, and `verify`."""
         chosen = list(parts)
@@ -139,7 +141,7 @@ class Uploads:
                 file.flush()
                 os.fsync(file.fileno())
             verify()
-            stored = self._objects.put(path, upload.bucket, upload.key, facts, check)
+            stored = self._objects.put(path, upload.bucket, upload.key, facts, check, auditor)
         self.abort(upload)
         return stored
 

@@ -99,24 +99,35 @@ def test_each_change_by_a_command_is_a_row(command: Any, tmp_path: Path) -> None
     command("abort", "f", "one", status=2)
     command("deploy", "f", "d", f"kws={model}", "--name", "two")
     command("undo", "f", "two")
+    command("deploy", "f", "d", f"kws={model}", "--name", "three")
+    command("undeploy", "f", "d", "kws", "--name", "four")
+    key = listed(command)[0]["AccessKeyId"]
+    command("keys", "revoke", key)
     rows = json.loads(command("audit", "--json"))[1:]
     assert {(each["key"], each["address"]) for each in rows} == {("", local_address())}
     deployment = "device-fleet/f/deployment"
-    assert sorted((each["action"].partition(":")[2], each["resource"]) for each in rows[:2]) == [
+    package = [each["resource"] for each in rows].pop(4)
+    assert package.startswith("edge-packaging-job/kws-")
+    assert sorted((each["action"].partition(":")[2], each["resource"]) for each in rows[:3]) == [
+        ("RegisterDevices", "device-fleet/f"),
         ("RegisterDevices", "device-fleet/f/device/d"),
         ("RegisterDevices", "device-fleet/f/device/e"),
     ]
-    assert [(each["action"].partition(":")[2], each["resource"]) for each in rows[2:]] == [
+    assert [(each["action"].partition(":")[2], each["resource"]) for each in rows[3:]] == [
         ("DeregisterDevices", "device-fleet/f/device/e"),
+        ("Deploy", package),
         ("Deploy", f"{deployment}/one"),
         ("PauseDeployment", f"{deployment}/one"),
         ("ResumeDeployment", f"{deployment}/one"),
         ("AbortDeployment", f"{deployment}/one"),
         ("Deploy", f"{deployment}/two"),
         ("UndoDeployment", f"{deployment}/two"),
+        ("Deploy", f"{deployment}/three"),
+        ("Undeploy", f"{deployment}/four"),
+        ("RevokeAccessKey", f"access-key/{key}"),
     ]
-    assert rows[2]["before"] == {"DeviceFleetName": "f", "DeviceName": "e"}
-    assert (rows[4]["before"], rows[4]["after"]) == ({"State": "running"}, {"State": "paused"})
-    assert rows[3]["after"]["Devices"] == 1
-    assert json.loads(command("audit", "--resource", f"{deployment}/two", "--limit", "1", "--json")) == rows[-1:]
+    assert rows[3]["before"] == {"DeviceFleetName": "f", "DeviceName": "e"}
+    assert (rows[6]["before"], rows[6]["after"]) == ({"State": "running"}, {"State": "paused"})
+    assert rows[5]["after"]["Devices"] == 1
+    assert json.loads(command("audit", "--resource", f"{deployment}/two", "--limit", "1", "--json")) == rows[-4:-3]
     assert "State: paused" in command("audit")

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from gateway.lock import FolderLock
 from gateway.manager.api import latest_values
 from gateway.manager.errors import ManagerError
-from gateway.manager.store import FILE, HeartbeatCall, ObjectStore, Place, Store, open_store
+from gateway.manager.store import FILE, HeartbeatCall, ObjectStore, Place, Store, local_address, open_store
 from gateway.manager.store.copying import PART, TABLES, require_empty
 from gateway.manager.store.moving import migrate_site, restore_backup, write_backup
 from gateway.manager.store.reported import unpack
@@ -133,9 +133,13 @@ def assert_empty(place: Place) -> None:
 
 
 def assert_same(one: Place, other: Place) -> None:
-    expected = content(one)
+    """The audit of the other one has one more row: where all of it is from."""
+    expected, found = content(one), content(other)
     assert all(expected.values())
-    assert content(other) == expected
+    *audit, (_, _, key, address, action, resource, before, _) = found["audit"]
+    assert found | {"audit": audit} == expected
+    assert (key, address, resource, before) == ("", local_address(), "database", None)
+    assert action in ("edge-manager:Migrate", "edge-manager:Restore")
 
 
 def new_device(place: Place) -> int:

@@ -4,6 +4,7 @@ A body that becomes an object is received only after the signature of the head a
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import unquote
@@ -23,7 +24,7 @@ from gateway.manager.http.s3.incoming import IncomingBody
 from gateway.manager.http.s3.stored_headers import check_headers, replaced_headers
 from gateway.manager.http.s3.targets import STREAMED, S3Target, parse_target
 from gateway.manager.http.signatures import Authorization, check_body, check_declared
-from gateway.manager.store import ObjectStore
+from gateway.manager.store import Auditor, ObjectStore
 
 AT_ONCE = 4
 """Operations that are carried out at once, and pieces of bodies that are written."""
@@ -32,14 +33,14 @@ MOST_INCOMING = 64
 
 
 class S3Api:
-    """The operations on `objects`. `limit`: bytes of an object at most."""
+    """The operations on `objects`. `limit`: bytes of an object at most. `region`: where buckets are said to be."""
 
-    def __init__(self, objects: ObjectStore, limit: int) -> None:
+    def __init__(self, objects: ObjectStore, limit: int, region: str) -> None:
         self._objects = objects
         self._files = ModelFiles(objects)
         self._limit = limit
         self._contents = ContentOperations(objects, limit)
-        self._operations = BucketOperations(objects).operations() | self._contents.operations()
+        self._operations = BucketOperations(objects, region).operations() | self._contents.operations()
         self._threads = ThreadPoolExecutor(AT_ONCE, "S3")
         self._incoming: set[IncomingBody] = set()
 
@@ -77,7 +78,7 @@ class S3Api:
         if isinstance(body, IncomingBody):
             body.receive(request.body)
             try:
-                call = S3Call(target, headers, received=await body.finish())
+                call = S3Call(target, headers, _auditor(request, target), received=await body.finish())
                 answer = await self._run(self._operations[target.operation], call)
             finally:
                 body.abandon()
@@ -85,7 +86,7 @@ class S3Api:
         if request.authorization is not None:
             check_body(request.authorization, request.body)
         self._require_allowed(target, headers, request.authorization)
-        call = S3Call(target, headers, request.body)
+        call = S3Call(target, headers, _auditor(request, target), request.body)
         if target.operation in ("GetObject", "HeadObject"):
             return await self._read(call, request_id)
         if target.operation in ("CopyObject", "UploadPartCopy"):
@@ -130,3 +131,8 @@ class S3Api:
         for action, resource in wanted:
             if not allows(signed.access_key.role, action):
                 raise S3Error("AccessDenied", f"{denial(signed.access_key.id, action)} on resource: {resource}", 403)
+
+
+def _auditor(request: Request, target: S3Target) -> Auditor:
+    key = "" if request.authorization is None else request.authorization.access_key.id
+    return Auditor(key, request.address, f"s3:{target.operation}", time.time())

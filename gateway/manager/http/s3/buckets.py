@@ -21,13 +21,17 @@ from gateway.manager.http.s3.listing import Page, list_page
 from gateway.manager.http.s3.stored_headers import check_headers
 from gateway.manager.store import ObjectEntry, ObjectStore, is_bucket_name
 
+NAMELESS = "us-east-1"
 PAGES = frozenset(("healthz", "readyz", "metrics"))
 """Paths of this port that are none of S3, and so no names of buckets that are made."""
 
 
 class BucketOperations:
-    def __init__(self, objects: ObjectStore) -> None:
+    """`region`: where buckets are said to be."""
+
+    def __init__(self, objects: ObjectStore, region: str) -> None:
         self._objects = objects
+        self._region = region
 
     def operations(self) -> dict[str, S3Operation]:
         return {
@@ -57,21 +61,21 @@ class BucketOperations:
         if self._objects.has_bucket(call.bucket):
             detail = "The bucket you tried to create already exists, and you own it."
             raise S3Error("BucketAlreadyOwnedByYou", detail, 409, {"BucketName": call.bucket})
-        self._objects.make_bucket(call.bucket)
+        self._objects.make_bucket(call.bucket, call.auditor)
         return S3Answer(headers={"Location": f"/{call.bucket}"})
 
     def remove(self, call: S3Call) -> S3Answer:
-        self._objects.remove_bucket(call.bucket)
+        self._objects.remove_bucket(call.bucket, call.auditor)
         return S3Answer(204)
 
     def head(self, call: S3Call) -> S3Answer:
         self._objects.require_bucket(call.bucket)
-        return S3Answer()
+        return S3Answer(headers={"x-amz-bucket-region": self._region})
 
     def locate(self, call: S3Call) -> S3Answer:
-        """Of the region that has no name there: us-east-1. Requests may be signed for any."""
+        """us-east-1 has no name there. Requests may be signed for any region."""
         self._objects.require_bucket(call.bucket)
-        return S3Answer(body=document("LocationConstraint"))
+        return S3Answer(body=document("LocationConstraint", "" if self._region == NAMELESS else self._region))
 
     def list_objects_v2(self, call: S3Call) -> S3Answer:
         token = call.target.query.get("continuation-token")
@@ -117,7 +121,7 @@ class BucketOperations:
                 lines.append(_error(key, "NoSuchVersion", "The specified version does not exist."))
             else:
                 keys.append(key)
-        refused = self._objects.delete_others(call.bucket, keys)
+        refused = self._objects.delete_others(call.bucket, keys, call.auditor)
         lines += [_error(key, refused[key].code, refused[key].message) for key in keys if key in refused]
         if root.findtext("Quiet") != "true":
             lines += [element("Deleted", element("Key", key)) for key in keys if key not in refused]

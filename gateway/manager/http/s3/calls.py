@@ -8,17 +8,19 @@ from gateway.manager.errors import S3Error, no_such_key
 from gateway.manager.http.ranges import precondition_failed
 from gateway.manager.http.s3.incoming import ReceivedBody
 from gateway.manager.http.s3.targets import S3Target, not_implemented
-from gateway.manager.store import ObjectEntry
+from gateway.manager.store import Auditor, ObjectEntry
 
 MOST_LISTED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class S3Call:
-    """`headers`: names in lower case. `document`: the body, where it is XML; `received`: where it is a content."""
+    """`headers`: names in lower case. `auditor`: of a change that it makes. `document`: the body, where it is XML;
+    `received`: where it is a content."""
 
     target: S3Target
     headers: Mapping[str, str]
+    auditor: Auditor
     document: bytes = b""
     received: ReceivedBody | None = None
 

@@ -67,12 +67,13 @@ class ContentOperations:
     def put(self, call: S3Call) -> S3Answer:
         check, content = write_check(call), call.content
         facts = ObjectFacts(content.etag, kept_headers(call.headers))
-        stored = self._objects.put(content.path, call.bucket, call.key, facts, check)
+        stored = self._objects.put(content.path, call.bucket, call.key, facts, check, call.auditor)
         _log_stored(call, stored)
         return S3Answer(headers={"ETag": stored.etag, **_checksum_header(content.algorithm, content.checksum)})
 
     def delete(self, call: S3Call) -> S3Answer:
-        self._objects.delete(call.bucket, call.key, write_check(call) if "if-match" in call.headers else lambda _: None)
+        check = write_check(call) if "if-match" in call.headers else lambda _: None
+        self._objects.delete(call.bucket, call.key, check, call.auditor)
         return S3Answer(204)
 
     # Copies
@@ -91,7 +92,8 @@ class ContentOperations:
         self._check_size(source.size)
         with self._objects.incoming() as path:
             etag = _copy(source, 0, source.size, path)
-            stored = self._objects.put(path, call.bucket, call.key, ObjectFacts(etag, headers), write_check(call))
+            facts, check = ObjectFacts(etag, headers), write_check(call)
+            stored = self._objects.put(path, call.bucket, call.key, facts, check, call.auditor)
         _log_stored(call, stored)
         return S3Answer(body=_copied("CopyObjectResult", stored.etag, stored.modified))
 
@@ -171,7 +173,8 @@ class ContentOperations:
             pass
 
         on_bytes = ignore if digest is None else digest.update
-        stored = self._uploads.complete(upload, parts, etag_of_parts(parts), check, on_bytes, verify)
+        etag = etag_of_parts(parts)
+        stored = self._uploads.complete(upload, parts, etag, check, on_bytes, verify, call.auditor)
         _log_stored(call, stored)
         value = computed if digest is None else encoded(digest)
         body = document(

@@ -14,13 +14,16 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgpack
 from rich.console import Console
@@ -66,6 +69,9 @@ LOADER_FULL = 0.8
 ROLLOUT_S = 600.0
 LIMIT_S = 20.0
 """A command that takes longer is killed; its figure is infinite."""
+STAGE: dict[str, object] = {"EdgeDeploymentPlanName": "plan", "StageName": "tenth"}
+CONTROL_RATE = 500.0
+"""Heartbeats a second beside calls of the control plane."""
 ACCEPTED = "edge_gateway_heartbeats_accepted_total"
 
 Figures = dict[str, float]
@@ -237,6 +243,95 @@ def million(bench: Bench, system: System) -> Figures:
     return found
 
 
+def control(bench: Bench, system: System) -> Figures:
+    """1,000 devices and very many: what the control plane's calls take, and what heartbeats wait meanwhile."""
+    found: Figures = {}
+    for devices in (1_000, bench.devices):
+        of = f", {devices:,}"
+        with bench.manager(system) as target:
+            target.register(devices)
+            with target.serving():
+                target.deploy(["dev-0000000"])
+                bench.calls(target, "SendHeartbeat", devices=devices, count=devices)
+                found |= {name + of: value for name, value in control_calls(target).items()}
+                found["s of status --state silent" + of] = target.command(
+                    "status", target.fleet, "--state", "silent", "--limit", "50", limit=LIMIT_S
+                )
+                load = {"devices": min(devices, SAMPLE), "rate": CONTROL_RATE}
+                found["p99 ms of SendHeartbeat, nothing else" + of] = bench.calls(target, "SendHeartbeat", **load).ms[1]
+                with repeated(lambda: call(target, "ListStageDevices", **STAGE)):
+                    seen = bench.calls(target, "SendHeartbeat", **load)
+                found["p99 ms of SendHeartbeat, while a stage is chosen" + of] = seen.ms[1]
+                with repeated(lambda: call(target, "GetDeviceFleetReport", DeviceFleetName=target.fleet)):
+                    seen = bench.calls(target, "SendHeartbeat", **load)
+                found["p99 ms of SendHeartbeat, while reports are made" + of] = seen.ms[1]
+    return found
+
+
+def control_calls(target: Manager) -> Figures:
+    fleet: dict[str, object] = {"DeviceFleetName": target.fleet}
+    [job] = call(target, "ListEdgePackagingJobs")["EdgePackagingJobSummaries"]
+    tenth = {"DeviceSubsetType": "PERCENTAGE", "Percentage": 10}
+    stages = [
+        {"StageName": STAGE["StageName"], "DeviceSelectionConfig": tenth},
+        {
+            "StageName": "named",
+            "DeviceSelectionConfig": {"DeviceSubsetType": "NAMECONTAINS", "DeviceNameContains": "7"},
+        },
+    ]
+    models = [{"ModelHandle": "wake-word", "EdgePackagingJobName": job["EdgePackagingJobName"]}]
+    plan = {"EdgeDeploymentPlanName": STAGE["EdgeDeploymentPlanName"], "ModelConfigs": models, "Stages": stages}
+    call(target, "CreateEdgeDeploymentPlan", **fleet, **plan)
+    first = call(target, "ListStageDevices", **STAGE)
+    asked: list[tuple[str, str, dict[str, object]]] = [
+        ("ListStageDevices of 10%, first page", "ListStageDevices", STAGE),
+        ("ListStageDevices of 10%, second page", "ListStageDevices", {**STAGE, "NextToken": first.get("NextToken")}),
+        ("ListStageDevices by a part of the name", "ListStageDevices", {**STAGE, "StageName": "named"}),
+        ("GetDeviceFleetReport", "GetDeviceFleetReport", fleet),
+        ("GetDeviceFleetReport, again", "GetDeviceFleetReport", fleet),
+        ("ListDevices", "ListDevices", fleet),
+        ("ListDevices heard since 1970", "ListDevices", fleet | {"LatestHeartbeatAfter": 0}),
+        ("ListDevices heard since 2100", "ListDevices", fleet | {"LatestHeartbeatAfter": 4102444800}),
+        ("ListDevices with a model", "ListDevices", fleet | {"ModelName": "wake-word"}),
+        ("ListDevices with a model that there is not", "ListDevices", fleet | {"ModelName": "none"}),
+        ("DescribeDevice", "DescribeDevice", fleet | {"DeviceName": "dev-0000500"}),
+        ("ListEdgeDeploymentPlans", "ListEdgeDeploymentPlans", {}),
+    ]
+    found: Figures = {}
+    for name, operation, members in asked:
+        began = time.monotonic()
+        call(target, operation, **{each: value for each, value in members.items() if value is not None})
+        found[f"ms of {name}"] = (time.monotonic() - began) * 1e3
+    return found
+
+
+def call(target: Manager, operation: str, **members: object) -> dict[str, Any]:
+    """The output of one call of the control plane, which is not signed."""
+    head = {"X-Amz-Target": f"SageMaker.{operation}", "Content-Type": "application/x-amz-json-1.1"}
+    asked = urllib.request.Request(f"http://127.0.0.1:{target.ports[0]}/", json.dumps(members).encode(), head)
+    with urllib.request.urlopen(asked, timeout=60) as answer:
+        output: dict[str, Any] = json.load(answer)
+        return output
+
+
+@contextmanager
+def repeated(work: Callable[[], object]) -> Iterator[None]:
+    """Does it again and again, in a thread, until the context ends. Raises what it raised."""
+    ends = threading.Event()
+
+    def run() -> None:
+        while not ends.is_set():
+            work()
+
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(run)
+        try:
+            yield
+        finally:
+            ends.set()
+        running.result()
+
+
 def metrics_page(target: Manager) -> float | None:
     """Seconds of `GET /metrics`; None where the manager has none."""
     began = time.monotonic()
@@ -370,9 +465,10 @@ OTHERS: dict[str, tuple[Callable[[Bench, System], Figures], int]] = {
     "commands": (commands, 1),
     "history": (history, 1),
     "million": (million, 1),
+    "control": (control, 1),
 }
 """What measures a part, with fresh managers in each round, and how many rounds there are if nothing is said."""
-AS_IT_COMES = ("commands", "million")
+AS_IT_COMES = ("commands", "million", "control")
 """Parts in which no system has options: `--power-safe` tells nothing there."""
 
 
@@ -463,7 +559,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--processes", default="1", help="of one PostgreSQL: 1,2,4")
     parser.add_argument("--postgres-pid", type=int, default=0, help="of the server of that URL, for its CPU")
-    parser.add_argument("--devices", type=int, default=1_000_000, help="of the part million")
+    parser.add_argument("--devices", type=int, default=1_000_000, help="of the parts million and control")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each rate")
     parser.add_argument("--rounds", type=int, default=0, help="else as many as suit each part")
     parser.add_argument("--only", default="heartbeats,deployments,latency", help=",".join(parts))

@@ -1,13 +1,13 @@
 """One call of the control plane: who asks, the open transaction, and what an operation is. No HTTP."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 
 from gateway.manager.control.arns import ArnScope
-from gateway.manager.store import Auditor, Transaction
+from gateway.manager.store import Auditor, Store, Transaction
 
 Members: TypeAlias = Mapping[str, Any]
 """Of a structure of the service model; times are Unix seconds."""
@@ -24,13 +24,17 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ControlCall:
-    """`now` in Unix seconds. A transaction may be run again: an operation changes nothing but through it."""
+    """`now` in Unix seconds. A transaction may be run again: an operation changes nothing but through it.
+
+    `reports`: by the id of a fleet, what this process counted last of its devices.
+    """
 
     transaction: Transaction
     caller: Caller
     scope: ArnScope
     action: str
     now: float
+    reports: MutableMapping[int, Members] = field(default_factory=dict)
 
     @property
     def connection(self) -> sa.Connection:
@@ -51,7 +55,9 @@ class ControlCall:
 @dataclass(frozen=True, slots=True)
 class ControlOperation:
     """`run` gets the checked input and returns the output's members; it raises ApiError. `writes`: it may change
-    something."""
+    something. `prepare`: reads before, in transactions of its own, what would take too long in one; it returns the
+    input for `run`."""
 
     run: Callable[[ControlCall, Members], Members | None]
     writes: bool = False
+    prepare: Callable[[Store, Members], Members] | None = None

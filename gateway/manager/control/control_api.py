@@ -1,7 +1,8 @@
 """The operations of the control plane over the store: X-Amz-Target and a body in, JSON out.
 
-Each is one transaction, in a thread of its caller. What takes longer (a stage of many devices, a job) is a state in the
-database, which the background carries out. It must never change anything for a caller whose role does not allow it.
+Each is one transaction, in a thread of its caller; one that looks at a whole fleet reads it before. What takes longer
+(a stage of many devices, a job) is a state in the database, which the background carries out. It must never change
+anything for a caller whose role does not allow it.
 """
 
 import json
@@ -31,6 +32,7 @@ class ControlApi:
     def __init__(self, store: Store, scope: ArnScope) -> None:
         self._store = store
         self._scope = scope
+        self._reports: dict[int, Members] = {}
 
     def handle(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
         """One call that came at `now` (Unix seconds); its output as JSON. Raises ApiError and StoreUnavailable.
@@ -43,10 +45,12 @@ class ControlApi:
             raise ApiError("UnknownOperationException", f"there is no operation '{target[:80]}': {EDGE_MANAGER}")
         action = f"sagemaker:{name}"
         access.require(caller.key, caller.role, action)
-        asked = model.parse(name, body)
+        asked: Members = model.parse(name, body)
+        if operation.prepare is not None:
+            asked = operation.prepare(self._store, asked)
 
         def work(transaction: Transaction) -> Members | None:
-            return operation.run(ControlCall(transaction, caller, self._scope, action, now), asked)
+            return operation.run(ControlCall(transaction, caller, self._scope, action, now, self._reports), asked)
 
         output = self._store.write(work) if operation.writes else self._store.read(work)
         return json.dumps({} if output is None else output, separators=(",", ":")).encode()

@@ -15,10 +15,13 @@ from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.control.paging import MOST, decode_token, encode_token, with_token
 from gateway.manager.errors import validation_error
 from gateway.manager.store import bulk, limits, reported
+from gateway.manager.store.paging import is_of
 from gateway.manager.store.tables import DEVICE_MODELS, DEVICE_STATES, DEVICES, FLEETS
 
 SCANNED = 10_000
 """Devices that one page of a list with filters looks at: it may have few devices, or none, and a token."""
+FIRST = 500
+"""Those that it looks at first: where a filter leaves few out, they fill the page."""
 
 
 def register(call: ControlCall, asked: Members) -> None:
@@ -122,6 +125,7 @@ _SELECT = sa.select(
     *(DEVICES.c.name, DEVICES.c.description, DEVICES.c.iot_thing, DEVICES.c.registered),
     *(DEVICE_STATES.c.newest, DEVICE_STATES.c.agent_version, DEVICE_STATES.c.reported),
 ).select_from(DEVICES.join(FLEETS).join(DEVICE_STATES))
+_LISTED = _SELECT.add_columns(DEVICES.c.fleet.label("number")).order_by(DEVICES.c.fleet, DEVICES.c.name)
 
 
 def _summary(call: ControlCall, found: sa.Row[*tuple[Any, ...]]) -> dict[str, Any]:
@@ -141,16 +145,22 @@ def list_devices(call: ControlCall, asked: Members) -> Members:
     index."""
     limit = max(asked.get("MaxResults", MOST), 1)
     filters = _filters(asked)
-    scanned = _scan(asked).limit(SCANNED if filters else limit + 1).subquery()
-    select = _SELECT.add_columns(scanned.c.fleet.label("number")).join(scanned, scanned.c.id == DEVICES.c.id)
-    in_order = select.where(*filters).order_by(scanned.c.fleet, scanned.c.name).limit(limit + 1)
-    found = call.connection.execute(in_order).all()
-    rows = found[:limit]
-    token = encode_token(rows[-1].number, rows[-1].name) if len(found) > limit else None
-    if filters and token is None:
-        token = _end(call, scanned)
-    shown = [_summary(call, row) | {"Models": _models(row.reported)} for row in rows]
-    return with_token({"DeviceSummaries": shown}, token)
+    place = decode_token(asked["NextToken"], int, str) if "NextToken" in asked else [0, ""]
+    found: list[sa.Row[Any]] = []
+    end: Sequence[Any] | None = None
+    for size in (FIRST, SCANNED - FIRST) if filters else (limit + 1,):
+        part = _after(asked, *place).limit(size)
+        is_in = bulk.is_in(call.connection, DEVICES.c.id, part.with_only_columns(DEVICES.c.id))
+        found += call.connection.execute(_LISTED.where(is_in, *filters).limit(limit + 1 - len(found)))
+        if len(found) > limit:
+            end = found[limit - 1].number, found[limit - 1].name
+            break
+        end = call.connection.execute(part.offset(size - 1).limit(1)).one_or_none()
+        if end is None:
+            break
+        place = [*end]
+    shown = [_summary(call, row) | {"Models": _models(row.reported)} for row in found[:limit]]
+    return with_token({"DeviceSummaries": shown}, None if end is None else encode_token(*end))
 
 
 def _filters(asked: Members) -> list[sa.ColumnElement[bool]]:
@@ -163,23 +173,12 @@ def _filters(asked: Members) -> list[sa.ColumnElement[bool]]:
     return filters
 
 
-def _scan(asked: Members) -> sa.Select[tuple[int, int, str]]:
-    """The devices after the token."""
-    select = sa.select(DEVICES.c.id, DEVICES.c.fleet, DEVICES.c.name).order_by(DEVICES.c.fleet, DEVICES.c.name)
-    fleet, name = decode_token(asked["NextToken"], int, str) if "NextToken" in asked else (0, "")
+def _after(asked: Members, fleet: int, name: str) -> sa.Select[tuple[int, str]]:
+    """(fleet, name) of the devices that follow."""
+    select = sa.select(DEVICES.c.fleet, DEVICES.c.name).order_by(DEVICES.c.fleet, DEVICES.c.name)
     if "DeviceFleetName" in asked:
-        number = sa.select(FLEETS.c.id).where(FLEETS.c.name == asked["DeviceFleetName"]).scalar_subquery()
-        return select.where(DEVICES.c.fleet == number, DEVICES.c.name > name)
+        return select.where(is_of(asked["DeviceFleetName"]), DEVICES.c.name > name)
     return select.where(sa.tuple_(DEVICES.c.fleet, DEVICES.c.name) > sa.tuple_(sa.literal(fleet), sa.literal(name)))
-
-
-def _end(call: ControlCall, scanned: sa.Subquery) -> str | None:
-    """The token of what comes after the devices that were looked at; None: they were the last ones."""
-    count = call.connection.scalars(sa.select(sa.func.count()).select_from(scanned)).one()
-    if count < SCANNED:
-        return None
-    last = sa.select(scanned.c.fleet, scanned.c.name).order_by(scanned.c.fleet.desc(), scanned.c.name.desc()).limit(1)
-    return encode_token(*call.connection.execute(last).one())
 
 
 def _models(stored: bytes | None) -> Sequence[Members]:

@@ -177,12 +177,13 @@ def counters_of_rollouts(call: ControlCall, rollouts: Iterable[int]) -> Mapping[
     return {number: count(each.progress.devices, each.progress.state) for number, each in read.items()}
 
 
-def in_rollouts(connection: sa.Connection, rollouts: Collection[int]) -> sa.Select[Any]:
-    """(device, rollout) of those devices that have the deployment, had it or may still get it."""
+def in_rollouts(connection: sa.Connection, rollouts: Collection[int], devices: Collection[int]) -> sa.Select[Any]:
+    """(device, rollout) of those of the devices that have the deployment, had it or may still get it."""
     select = sa.select(ROLLOUT_DEVICES.c.device, ROLLOUT_DEVICES.c.rollout).join_from(ROLLOUT_DEVICES, ROLLOUTS)
     never = (ROLLOUT_DEVICES.c.state == RolloutDeviceState.WAITING) & ROLLOUTS.c.state.in_(HALTED)
     return select.where(
         bulk.is_one(connection, ROLLOUT_DEVICES.c.rollout, rollouts),
+        bulk.is_one(connection, ROLLOUT_DEVICES.c.device, devices),
         ROLLOUT_DEVICES.c.state != RolloutDeviceState.WITHDRAWN,
         sa.not_(never),
     )

@@ -22,7 +22,7 @@ from gateway.manager.control.plan_rows import (
     no_plan,
     read_stages,
 )
-from gateway.manager.control.stage_devices import list_stage_devices
+from gateway.manager.control.stage_devices import find_last_place, list_stage_devices
 from gateway.manager.control.stage_states import ACTIVE, StageView, add_counters, stages_of
 from gateway.manager.errors import ApiError, validation_error
 from gateway.manager.rollouts import Rollout
@@ -164,5 +164,5 @@ OPERATIONS = {
     "StartEdgeDeploymentStage": ControlOperation(stages.start, writes=True),
     "StopEdgeDeploymentStage": ControlOperation(stages.stop, writes=True),
     "DeleteEdgeDeploymentStage": ControlOperation(stages.delete, writes=True),
-    "ListStageDevices": ControlOperation(list_stage_devices),
+    "ListStageDevices": ControlOperation(list_stage_devices, prepare=find_last_place),
 }

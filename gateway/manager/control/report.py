@@ -11,26 +11,38 @@ from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.store.tables import DEVICE_MODELS, DEVICE_STATES, DEVICES, FLEET_STATES, FLEETS
 
 _CONNECTED = ("connected", "asleep", "not announced")
+LARGE = 20_000
+"""Devices of a fleet whose versions are not counted for each report."""
+KEPT_S = 60.0
+"""Seconds for which they are told again, with the time at which they were counted."""
 _MOST = 100
 """Versions of agents, and of models: those that most devices have."""
 
 
 def report(call: ControlCall, asked: Members) -> Members:
-    """It reads the state of each device of the fleet."""
+    """It reads the state of each device of the fleet, of a large one not more often than each `KEPT_S`."""
     fleet = fleets.find(call, asked["DeviceFleetName"], sa.select(FLEETS))
     states = sa.select(FLEET_STATES.c.state, FLEET_STATES.c.devices).where(FLEET_STATES.c.fleet == fleet.id)
     counts = dict(call.connection.execute(states).all())
+    registered = sum(counts.values())
+    counted = call.reports.get(fleet.id)
+    if registered < LARGE or counted is None or not 0 <= call.now - counted["ReportGenerated"] < KEPT_S:
+        counted = {
+            "ReportGenerated": call.now,
+            "AgentVersions": _agents(call, fleet.id),
+            "ModelStats": _models(call, fleet.id),
+        }
+        if registered >= LARGE:
+            call.reports[fleet.id] = counted
     members = {
         "DeviceFleetArn": call.arn(fleet_resource(fleet.name)),
         "DeviceFleetName": fleet.name,
         "OutputConfig": fleets.output_config(fleet),
-        "ReportGenerated": call.now,
         "DeviceStats": {
             "ConnectedDeviceCount": sum(counts.get(state, 0) for state in _CONNECTED),
-            "RegisteredDeviceCount": sum(counts.values()),
+            "RegisteredDeviceCount": registered,
         },
-        "AgentVersions": _agents(call, fleet.id),
-        "ModelStats": _models(call, fleet.id),
+        **counted,
     }
     return members if not fleet.description else members | {"Description": fleet.description}
 

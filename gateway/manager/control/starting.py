@@ -5,6 +5,7 @@ names it there, so a stage has one rollout at most, whichever process made it an
 made is never published: `RolloutRunner.advance_all` deletes it.
 """
 
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 import structlog
 
+from gateway.manager.control.calls import Members
+from gateway.manager.control.fleet_parts import fleet_parts, with_rests
 from gateway.manager.control.plan_rows import find_plan, in_rollouts
-from gateway.manager.control.selection import select_devices
+from gateway.manager.control.selection import StageChoice
 from gateway.manager.control.stages import definitions_of
 from gateway.manager.errors import ApiError, ManagerError, StoreUnavailable
 from gateway.manager.rollouts import NewRollout, RolloutRepository, RolloutRunner, parts
@@ -38,6 +41,15 @@ class _Asked:
     @property
     def row(self) -> tuple[sa.ColumnElement[bool], ...]:
         return PLAN_STAGES.c.plan == self.plan, PLAN_STAGES.c.number == self.number, _WITHOUT_ROLLOUT
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a stage asks for, before its devices are chosen. `others`: the rollouts of the plan's other stages."""
+
+    new: NewRollout
+    selection: Members
+    others: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +113,36 @@ class StageStarts:
             self._end(asked, "STOPPED", "it was stopped before any device got it")
             return True
         try:
-            chosen = self._store.read(lambda transaction: _choose(transaction, asked))
+            chosen = self._choose(asked)
             if chosen is not None:
                 rollout, name = self._store.write(
                     lambda transaction: RolloutRepository(transaction).prepare(chosen.new, now)
                 )
-                places = list(parts(list(enumerate(chosen.devices))))
+                numbers = itertools.count()
+                places = [
+                    [(place, device) for device, place in zip(part, numbers, strict=False)]
+                    for part in parts(chosen.devices)
+                ]
                 self._making = _Making(asked, chosen, rollout, name, places)
         except (ApiError, ManagerError) as error:
             self._fail(asked, error)
         return True
+
+    def _choose(self, asked: _Asked) -> _Chosen | None:
+        """None: it is not there any more. Raises ApiError and ManagerError where it cannot be started."""
+        wanted = self._store.read(lambda transaction: _read(transaction, asked))
+        if wanted is None:
+            return None
+        choice = StageChoice(asked.plan_name, wanted.selection)
+        for devices in fleet_parts(self._store, wanted.new.fleet, wanted.selection.get("DeviceNames")):
+            choice.add(devices)
+        ids = choice.ids()
+        if not ids:
+            raise ManagerError(f"the device fleet {wanted.new.fleet} has no device that the stage {asked.name} is for")
+        held: set[int] = set()
+        for part in with_rests(parts(ids)) if wanted.others else ():
+            held |= self._store.read(lambda transaction: _held(transaction, wanted.others, part))  # noqa: B023
+        return _Chosen(wanted.new, [each for each in ids if each not in held], wanted.others)
 
     def _go_on(self, making: _Making) -> bool:
         """The next part, or, after the last one, that it is published; False: it is not wanted any more."""
@@ -156,24 +188,23 @@ def _first_asked(transaction: Transaction) -> _Asked | None:
     return None if found is None else _Asked(*found)
 
 
-def _choose(transaction: Transaction, asked: _Asked) -> _Chosen | None:
-    """None: it is not there any more. Raises ApiError and ManagerError where it cannot be started."""
+def _read(transaction: Transaction, asked: _Asked) -> _Wanted | None:
+    """None: it is not there any more. Raises ApiError where a package is missing."""
     connection = transaction.connection
     plan = find_plan(connection, asked.plan_name)
     stage = connection.execute(sa.select(PLAN_STAGES).where(*asked.row)).one_or_none()
     if plan is None or stage is None:
         return None
-    selection = json.loads(stage.selection)
-    registered = transaction.device_ids(plan.fleet, selection.get("DeviceNames"))
-    names = select_devices(plan.name, selection, registered.keys())
-    if not names:
-        raise ManagerError(f"the device fleet {plan.fleet} has no device that the stage {stage.name} is for")
-    others = _others(connection, asked)
-    held = {device for device, _ in connection.execute(in_rollouts(connection, others))}
-    devices = [registered[name] for name in names if registered[name] not in held]
     definitions = definitions_of(connection, plan.models)
     new = NewRollout(plan.fleet, None, plan.name, stage.policy, definitions, plan=plan.name)
-    return _Chosen(new, devices, others)
+    return _Wanted(new, json.loads(stage.selection), _others(connection, asked))
+
+
+def _held(transaction: Transaction, others: frozenset[int], devices: Sequence[int]) -> set[int]:
+    """Those of the devices that other stages have."""
+    return {
+        device for device, _ in transaction.connection.execute(in_rollouts(transaction.connection, others, devices))
+    }
 
 
 def _others(connection: sa.Connection, asked: _Asked) -> frozenset[int]:

@@ -10,6 +10,7 @@ from gateway.manager.rollouts.decisions import (
     RolloutRules,
     RolloutState,
     Stage,
+    place_of,
     rollout_order,
 )
 from gateway.manager.rollouts.records import NewRollout, Rollout

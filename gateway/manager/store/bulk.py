@@ -87,6 +87,16 @@ def is_one(connection: sa.Connection, column: sa.Column[int], ids: Iterable[int]
     return column.in_(sa.select(each.c.value))
 
 
+def is_in(connection: sa.Connection, column: sa.Column[int], select: sa.Select[tuple[int]]) -> sa.ColumnElement[bool]:
+    """Whether the column has one of the numbers of a small select, which PostgreSQL runs first.
+
+    Of a join with it, or with IN, it may read the other table as a whole.
+    """
+    if connection.dialect.name == "postgresql":
+        return column == sa.func.any(sa.func.array(select.scalar_subquery()))
+    return column.in_(select)
+
+
 def given(
     connection: sa.Connection, rows: Iterable[Sequence[Any]], **columns: type[sa.types.TypeEngine[Any]]
 ) -> sa.FromClause:

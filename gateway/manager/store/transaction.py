@@ -195,6 +195,14 @@ class Transaction:
             found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).all())
         return found
 
+    def device_part(self, fleet: str, after: str, limit: int) -> Sequence[tuple[str, int]]:
+        """(name, id) of a fleet's devices, in order of their names: those after that name, at most `limit`."""
+        mark = "%s" if self.connection.dialect.name == "postgresql" else "?"
+        of_fleet = f"fleet = (SELECT id FROM fleets WHERE name = {mark})"
+        part = f"(SELECT name, id FROM devices WHERE {of_fleet} AND name > {mark} ORDER BY name LIMIT {mark})"
+        found = bulk.fetch(self.connection, "name, id", f"FROM {part} AS part", (fleet, after, limit))
+        return [(name, number) for name, number in found]
+
     def devices(
         self, fleet: str | None = None, *, after: tuple[str, str] = ("", ""), limit: int | None = None
     ) -> list[tuple[str, str, float]]:

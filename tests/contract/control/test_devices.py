@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from gateway.manager.control import report
 from tests.support.control_plane import HEARTBEAT, NAMES, refusal
 from tests.support.served_manager import ServedManager
 
@@ -72,12 +75,30 @@ def test_what_devices_report(sagemaker: Any, five: dict[str, str], served: Serve
     assert [each["DeviceName"] for each in heard] == ["a", "b"]
     assert sagemaker.list_devices(**five, LatestHeartbeatAfter=after + 3600)["DeviceSummaries"] == []
 
-    report = sagemaker.get_device_fleet_report(**five)
-    assert report["DeviceStats"] == {"ConnectedDeviceCount": 2, "RegisteredDeviceCount": 5}
-    assert report["AgentVersions"] == [{"Version": "1.2", "AgentCount": 2}]
-    [model] = report["ModelStats"]
+    found = sagemaker.get_device_fleet_report(**five)
+    assert found["DeviceStats"] == {"ConnectedDeviceCount": 2, "RegisteredDeviceCount": 5}
+    assert found["AgentVersions"] == [{"Version": "1.2", "AgentCount": 2}]
+    [model] = found["ModelStats"]
     assert (model["ModelName"], model["ConnectedDeviceCount"], model["ActiveDeviceCount"]) == ("wake", 2, 2)
     assert model["OfflineDeviceCount"] == 0
+
+
+def test_versions_of_a_large_fleet_are_counted_once_a_minute(
+    sagemaker: Any, five: dict[str, str], served: ServedManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time says when that was; how many are there is always of now."""
+    monkeypatch.setattr(report, "LARGE", 6)
+    small = sagemaker.get_device_fleet_report(**five)
+    monkeypatch.setattr(report, "LARGE", 5)
+    first = sagemaker.get_device_fleet_report(**five)
+    served.client("sagemaker-edge").send_heartbeat(**five, DeviceName="a", **HEARTBEAT)
+    again = sagemaker.get_device_fleet_report(**five)
+    assert (again["ReportGenerated"], again["AgentVersions"]) == (first["ReportGenerated"], [])
+    assert again["DeviceStats"] == {"ConnectedDeviceCount": 1, "RegisteredDeviceCount": 5}
+    monkeypatch.setattr(report, "KEPT_S", 0.0)
+    later = sagemaker.get_device_fleet_report(**five)
+    assert small["ReportGenerated"] < first["ReportGenerated"] < later["ReportGenerated"]
+    assert later["AgentVersions"] == [{"Version": "1.2", "AgentCount": 1}]
 
 
 def test_a_fleet_with_devices_stays(sagemaker: Any, five: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ from tests.support.stores import open_place
 def test_a_filter_looks_at_so_many_devices_a_page(
     sagemaker: Any, five: dict[str, str], served: ServedManager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(devices, "FIRST", 1)
     monkeypatch.setattr(devices, "SCANNED", 2)
     served.client("sagemaker-edge").send_heartbeat(**five, DeviceName="e", **HEARTBEAT)
     for named in (five, {}):

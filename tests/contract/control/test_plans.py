@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from gateway.manager.api import ModelDefinition
-from gateway.manager.control import ArnScope, Caller, ControlApi, StageStarts
+from gateway.manager.control import ArnScope, Caller, ControlApi, StageStarts, fleet_parts, stage_devices
 from gateway.manager.control.model import load_service_model
 from gateway.manager.errors import ApiError, ManagerError
 from gateway.manager.rollouts import (
@@ -170,16 +170,18 @@ def test_percentages_are_cumulative(served: ServedManager, sagemaker: Any) -> No
     make_plan(sagemaker, stage("first", ALL | {"Percentage": 15}), stage("rest"))
     asked = listed(sagemaker, "rest")
     assert statuses(asked) == dict.fromkeys(DEVICES, "READYTODEPLOY")
-    assert names(listed(sagemaker, "first")) == names(asked)[:2]
+    order = rollout_order("p", DEVICES)
+    assert names(asked) == sorted(DEVICES)
+    assert names(listed(sagemaker, "first")) == sorted(order[:2])
     start(sagemaker, "first")
     until_status(sagemaker, "first", "INPROGRESS")
-    assert names(listed(sagemaker, "first")) == names(asked)[:2]
+    assert names(listed(sagemaker, "first")) == order[:2]
     assert {each.get("DeployedStageName") for each in listed(sagemaker, "rest")} == {"first", None}
     others = listed(sagemaker, "rest", ExcludeDevicesDeployedInOtherStage=True)
-    assert names(others) == names(asked)[2:]
+    assert names(others) == sorted(order[2:])
     start(sagemaker, "rest")
     until_status(sagemaker, "rest", "INPROGRESS")
-    assert names(listed(sagemaker, "rest")) == names(asked)[2:]
+    assert names(listed(sagemaker, "rest")) == order[2:]
     counts = sagemaker.describe_edge_deployment_plan(EdgeDeploymentPlanName="p")
     assert counts["EdgeDeploymentPending"] == 10
 
@@ -190,6 +192,30 @@ def test_a_stage_by_a_part_of_names(served: ServedManager, sagemaker: Any) -> No
     start(sagemaker, "some")
     until_status(sagemaker, "some", "INPROGRESS")
     assert names(listed(sagemaker, "some")) == ["dev-1"]
+
+
+def test_pages_before_the_start_look_at_so_many_devices(
+    sagemaker: Any, served: ServedManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the parts end: the devices that the start chooses, each once, in the order of names."""
+    monkeypatch.setattr(fleet_parts, "PART", 3)
+    monkeypatch.setattr(stage_devices, "CHUNK", 2)
+    monkeypatch.setattr(stage_devices, "SCANNED", 4)
+    order = rollout_order("p", DEVICES)
+    contains = {"DeviceSubsetType": "NAMECONTAINS", "DeviceNameContains": "9"}
+    expected = {"some": order[:3], "all": order, "named": ["dev-9"], "two": ["dev-2", "dev-7"]}
+    selections: list[dict[str, Any]] = [ALL | {"Percentage": 25}, ALL, contains, _selection(7, 2)]
+    make_plan(sagemaker, *(stage(name, each) for name, each in zip(expected, selections, strict=True)))
+    assert {name: names(listed(sagemaker, name)) for name in expected} == {
+        name: sorted(devices) for name, devices in expected.items()
+    }
+    first = sagemaker.list_stage_devices(EdgeDeploymentPlanName="p", StageName="named")
+    assert (first["DeviceDeploymentSummaries"], "NextToken" in first) == ([], True)
+    start(sagemaker, "some")
+    until_status(sagemaker, "some", "INPROGRESS")
+    start(sagemaker, "all")
+    until_status(sagemaker, "all", "INPROGRESS")
+    assert names(listed(sagemaker, "some")) + names(listed(sagemaker, "all")) == order
 
 
 def test_results_and_what_fails(served: ServedManager, sagemaker: Any) -> None:

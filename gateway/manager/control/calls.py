@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from gateway.manager.control.arns import ArnScope
-from gateway.manager.store import Auditor, Transaction
+from gateway.manager.store import Auditor, ObjectStore, Transaction
 
 Members: TypeAlias = Mapping[str, Any]
 """Of a structure of the service model; times are Unix seconds."""
@@ -24,13 +24,15 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ControlCall:
-    """`now` in Unix seconds. A transaction may be run again: an operation changes nothing but through it."""
+    """`now` in Unix seconds. `objects` None: nobody asks for model files. A transaction may be run again: an operation
+    changes nothing but through it."""
 
     transaction: Transaction
     caller: Caller
     scope: ArnScope
     action: str
     now: float
+    objects: ObjectStore | None = None
 
     @property
     def connection(self) -> sa.Connection:

@@ -11,7 +11,7 @@ from gateway.manager.control import access, compilation, devices, fleets, model,
 from gateway.manager.control.arns import ArnScope
 from gateway.manager.control.calls import Caller, ControlCall, ControlOperation, Members
 from gateway.manager.errors import ApiError
-from gateway.manager.store import Store, Transaction
+from gateway.manager.store import ObjectStore, Store, Transaction
 
 _OPERATIONS: Mapping[str, ControlOperation] = {
     **fleets.OPERATIONS,
@@ -26,10 +26,12 @@ EDGE_MANAGER = "this is an Edge Manager: of SageMaker it has device fleets, pack
 
 
 class ControlApi:
-    """The operations over one store. Any thread may call it."""
+    """The operations over one store. Any thread may call it. `objects` None: whether a package's file is still there is
+    not asked."""
 
-    def __init__(self, store: Store, scope: ArnScope) -> None:
+    def __init__(self, store: Store, scope: ArnScope, objects: ObjectStore | None = None) -> None:
         self._store = store
+        self._objects = objects
         self._scope = scope
 
     def handle(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
@@ -46,7 +48,7 @@ class ControlApi:
         asked = model.parse(name, body)
 
         def work(transaction: Transaction) -> Members | None:
-            return operation.run(ControlCall(transaction, caller, self._scope, action, now), asked)
+            return operation.run(ControlCall(transaction, caller, self._scope, action, now, self._objects), asked)
 
         output = self._store.write(work) if operation.writes else self._store.read(work)
         return json.dumps({} if output is None else output, separators=(",", ":")).encode()

@@ -31,9 +31,10 @@ class Task:
 
 
 class Background:
-    """Runs the tasks from `start` until `close`."""
+    """Runs the tasks from `start` until `close`. `says_away` false: another one reports a database that is away."""
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], *, says_away: bool = True) -> None:
+        self._says_away = says_away
         self._tasks = tasks
         self._next = dict.fromkeys((task.name for task in tasks), 0.0)
         self._ends = False
@@ -75,7 +76,7 @@ class Background:
                 self._away = False
                 LOG.info("the database can be used again: the background tasks go on")
         except StoreUnavailable as error:
-            if not self._away:
+            if self._says_away and not self._away:
                 self._away = True
                 LOG.error(
                     "the database cannot be used: rollouts wait; check the disk and the data folder", detail=str(error)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import repeat
 
 from gateway.manager.background import Background, Task
-from gateway.manager.control import ArnScope, Caller, ControlApi, JobRunner, StageStarts
+from gateway.manager.control import ArnScope, Caller, ControlApi, JobRunner, OtherS3, StageStarts
 from gateway.manager.errors import ApiError
 from gateway.manager.groups import GroupThread
 from gateway.manager.metrics import ManagerMetrics
@@ -141,21 +141,26 @@ async def running(
     metrics: ManagerMetrics | None = None,
     objects: ObjectStore | None = None,
     scope: ArnScope | None = None,
+    other_s3: OtherS3 | None = None,
 ) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: jobs
-    wait, and no uploads of objects are given up."""
-    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, scope or ArnScope())
-    jobs = None if objects is None else JobRunner(store, objects)
+    wait, and no uploads of objects are given up. `other_s3`: of which jobs may take files."""
+    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, scope or ArnScope(), objects)
+    jobs = None if objects is None else JobRunner(store, objects, other_s3)
     tasks = [] if objects is None else [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]
-    tasks += [] if jobs is None else [Task("jobs", JOBS_INTERVAL, jobs.step)]
     background = Background(_tasks(store, history) + tasks)
+    # In a thread of its own: another S3 that does not answer must not hold up rollouts.
+    job_thread = Background([] if jobs is None else [Task("jobs", JOBS_INTERVAL, jobs.step)], says_away=False)
     service = Service(api, control_api, metrics or ManagerMetrics(), background.wake)
     background.start()
+    if jobs is not None:
+        job_thread.start()
     try:
         yield service
     finally:
         await asyncio.to_thread(background.close)
         if jobs is not None:
+            await asyncio.to_thread(job_thread.close)
             jobs.close()
         await service.close()
 

@@ -60,6 +60,15 @@ def serve(
     max_object_size: Annotated[
         str, typer.Option(metavar="SIZE", help="The size of an object that is put by S3, with K, M or G, at most.")
     ] = "1GB",
+    s3_endpoint_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="EDGE_MANAGER_S3_ENDPOINT_URL",
+            show_envvar=False,  # at 80 columns its name would be cut
+            help="Another S3, of which packaging jobs take model files, or EDGE_MANAGER_S3_ENDPOINT_URL.",
+        ),
+    ] = None,
     history_days: Annotated[int, typer.Option(help="Days for which samples and devices' logs are kept.")] = 400,
     history_size: Annotated[
         str, typer.Option(metavar="SIZE", help="The size of all samples on the disk, with K, M or G; the oldest go.")
@@ -88,6 +97,7 @@ def serve(
             unregistered_ttl=unregistered_ttl,
             max_connections=max_connections,
             max_object=options.parse_size(max_object_size, "--max-object-size"),
+            s3_endpoint=s3_endpoint_url or None,
             history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
             scope=ArnScope(region, account),
         )

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from gateway.manager.control.arns import ArnScope
-from gateway.manager.store import Auditor, Store, Transaction
+from gateway.manager.store import Auditor, ObjectStore, Store, Transaction
 
 Members: TypeAlias = Mapping[str, Any]
 """Of a structure of the service model; times are Unix seconds."""
@@ -24,7 +24,8 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class ControlCall:
-    """`now` in Unix seconds. A transaction may be run again: an operation changes nothing but through it.
+    """`now` in Unix seconds. `objects` None: nobody asks for model files. A transaction may be run again: an operation
+    changes nothing but through it.
 
     `reports`: by the id of a fleet, what this process counted last of its devices.
     """
@@ -34,6 +35,7 @@ class ControlCall:
     scope: ArnScope
     action: str
     now: float
+    objects: ObjectStore | None = None
     reports: MutableMapping[int, Members] = field(default_factory=dict)
 
     @property

@@ -12,7 +12,7 @@ from gateway.manager.control import access, compilation, devices, fleets, model,
 from gateway.manager.control.arns import ArnScope
 from gateway.manager.control.calls import Caller, ControlCall, ControlOperation, Members
 from gateway.manager.errors import ApiError
-from gateway.manager.store import Store, Transaction
+from gateway.manager.store import ObjectStore, Store, Transaction
 
 _OPERATIONS: Mapping[str, ControlOperation] = {
     **fleets.OPERATIONS,
@@ -27,10 +27,12 @@ EDGE_MANAGER = "this is an Edge Manager: of SageMaker it has device fleets, pack
 
 
 class ControlApi:
-    """The operations over one store. Any thread may call it."""
+    """The operations over one store. Any thread may call it. `objects` None: whether a package's file is still there is
+    not asked."""
 
-    def __init__(self, store: Store, scope: ArnScope) -> None:
+    def __init__(self, store: Store, scope: ArnScope, objects: ObjectStore | None = None) -> None:
         self._store = store
+        self._objects = objects
         self._scope = scope
         self._reports: dict[int, Members] = {}
 
@@ -50,7 +52,8 @@ class ControlApi:
             asked = operation.prepare(self._store, asked)
 
         def work(transaction: Transaction) -> Members | None:
-            return operation.run(ControlCall(transaction, caller, self._scope, action, now, self._reports), asked)
+            call = ControlCall(transaction, caller, self._scope, action, now, self._objects, self._reports)
+            return operation.run(call, asked)
 
         output = self._store.write(work) if operation.writes else self._store.read(work)
         return json.dumps({} if output is None else output, separators=(",", ":")).encode()

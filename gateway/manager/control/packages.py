@@ -1,6 +1,6 @@
 """Edge packaging jobs, which say what file a model's version is.
 
-The package is the file of the compilation job, as it is: `jobs` reads its size and SHA-1.
+The package is a copy of the file of the compilation job, as it is: `jobs` makes it.
 """
 
 import json
@@ -10,8 +10,11 @@ import sqlalchemy as sa
 
 from gateway.manager.control import job_rows
 from gateway.manager.control.arns import compilation_resource, packaging_resource
+from gateway.manager.control.artifacts import output_place
 from gateway.manager.control.calls import ControlCall, ControlOperation, Members
 from gateway.manager.control.paging import contains, in_times, page, with_token
+from gateway.manager.errors import validation_error
+from gateway.manager.store import StoredFile
 from gateway.manager.store.control_tables import COMPILATION_JOBS, PACKAGES
 
 NO_COMPONENT = "there is no AWS IoT Greengrass here, so no component was made"
@@ -20,8 +23,19 @@ NO_COMPONENT = "there is no AWS IoT Greengrass here, so no component was made"
 def create(call: ControlCall, asked: Members) -> None:
     name, compilation = asked["EdgePackagingJobName"], asked["CompilationJobName"]
     job_rows.require(call, COMPILATION_JOBS, compilation_resource(compilation), compilation)
+    if output_place(asked["OutputConfig"]["S3OutputLocation"]) is None:
+        raise validation_error("OutputConfig.S3OutputLocation names no bucket: should be s3://BUCKET/PREFIX")
     of_model = {"model": asked["ModelName"], "version": asked["ModelVersion"]}
     job_rows.add(call, PACKAGES, packaging_resource(name), asked, name=name, status="STARTING", **of_model)
+
+
+def require_file(call: ControlCall, name: str) -> None:
+    """Raises ApiError where devices could not get the file of that package, which is made."""
+    package = call.connection.execute(sa.select(PACKAGES).where(PACKAGES.c.name == name)).one()
+    file = StoredFile(package.url, package.size, package.sha1)
+    fault = "" if call.objects is None else call.objects.fault_of(call.connection, file, package.changed)
+    if fault:
+        raise validation_error(f"the file of the package {name}, {package.url}, {fault}: make another packaging job")
 
 
 def describe(call: ControlCall, asked: Members) -> Members:

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from gateway.manager.control import stages, tags
 from gateway.manager.control.arns import plan_resource
 from gateway.manager.control.calls import ControlCall, ControlOperation, Members
+from gateway.manager.control.packages import require_file
 from gateway.manager.control.paging import contains, decode_token, encode_token, in_times, page, with_token
 from gateway.manager.control.plan_rows import (
     COMMANDED,
@@ -42,6 +43,8 @@ def create(call: ControlCall, asked: Members) -> Members:
     if fleet is None:
         raise validation_error(f"No device fleet with name {asked['DeviceFleetName']}")
     stages.definitions_of(call.connection, asked["ModelConfigs"])
+    for model in asked["ModelConfigs"]:
+        require_file(call, model["EdgePackagingJobName"])
     models = json.dumps(asked["ModelConfigs"])
     row = {"name": name, "fleet": fleet, "models": models, "created": call.now, "changed": call.now}
     try:

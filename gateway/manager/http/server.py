@@ -6,12 +6,13 @@ import ipaddress
 import resource
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import structlog
 
 from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
-from gateway.manager.control import ArnScope, KeyRing
+from gateway.manager.control import ArnScope, KeyRing, OtherS3
 from gateway.manager.control.access import AccessKey
 from gateway.manager.errors import ManagerError, StoreUnavailable
 from gateway.manager.http.handler import MAX_OBJECT, Calls, ControlCalls, PageTable, RequestHandler
@@ -38,8 +39,8 @@ class ServerConfig:
 
     Port 0 takes a free one. `scope`: of ARNs; buckets are in its region. `access_key`: an admin's, beside those of
     the database. `registered_ttl`, `unregistered_ttl`: CacheTTL of the two answers, in seconds. `max_body`: bytes of
-    a request's body at most; `max_object`: of an object that is put. `max_connections`: at once; fewer where the
-    limit of open files says so.
+    a request's body at most; `max_object`: of an object that is put. `s3_endpoint`: the URL of another S3, of which
+    jobs may take files; None: of none. `max_connections`: at once; fewer where the limit of open files says so.
     """
 
     place: Place
@@ -51,6 +52,7 @@ class ServerConfig:
     max_body: int = 4 * 1024 * 1024
     max_object: int = MAX_OBJECT
     max_connections: int = 4096
+    s3_endpoint: str | None = None
     history: HistoryLimits = field(default_factory=HistoryLimits)
     scope: ArnScope = field(default_factory=ArnScope)
 
@@ -63,8 +65,22 @@ class ServerConfig:
                 raise ManagerError(f"{option} is {getattr(self, name)}: seconds, 0 or more")
         if self.max_connections < 1:
             raise ManagerError(f"--max-connections is {self.max_connections}: 1 or more")
+        if self.s3_endpoint is not None:
+            self._check_s3_endpoint(self.s3_endpoint)
         if self.history.days < 1:
             raise ManagerError(f"--history-days is {self.history.days}: 1 or more")
+
+    def _check_s3_endpoint(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        except (ValueError, KeyError):
+            raise ManagerError(f"--s3-endpoint-url '{url}' is not a URL: http://HOST:PORT or https://HOST") from None
+        host = parts.hostname or ""
+        if not host or parts.path.strip("/") or parts.query:
+            raise ManagerError(f"--s3-endpoint-url '{url}': should be http://HOST:PORT or https://HOST")
+        if port == self.port and (host == self.host or is_loopback(host)):
+            raise ManagerError(f"--s3-endpoint-url '{url}' is this manager itself: its own files need no option")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +110,10 @@ async def serving(config: ServerConfig) -> AsyncIterator[Served]:
         metrics = ManagerMetrics()
         ttls = config.registered_ttl, config.unregistered_ttl
         objects = ObjectStore(config.place.data, store)
+        other_s3 = None if config.s3_endpoint is None else OtherS3(config.s3_endpoint, config.max_object)
         with contextlib.suppress(StoreUnavailable):  # the next change of an object does it
             await asyncio.to_thread(objects.check_audit)
-        async with running(store, *ttls, config.history, metrics, objects, config.scope) as service:
+        async with running(store, *ttls, config.history, metrics, objects, config.scope, other_s3=other_s3) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             keys = KeyReader(ring)
             handler = make_handler(config, store, service.handle, service.control, metrics, objects, keys)

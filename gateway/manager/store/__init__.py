@@ -23,6 +23,7 @@ from gateway.manager.store.object_store import (
     check_readable,
     is_bucket_name,
 )
+from gateway.manager.store.object_writer import ObjectWriter
 from gateway.manager.store.packages import Package, add_package, find_package, package_of, versions
 from gateway.manager.store.recording import (
     HeartbeatCall,

@@ -56,6 +56,9 @@ COMPILATION_JOBS = sa.Table(
 )
 """`request`: the input of CreateCompilationJob as JSON, without its tags. `message`: why it is FAILED."""
 
+MADE = "COMPLETED"
+"""The status of a package whose file is known."""
+
 PACKAGES = sa.Table(
     "packages",
     METADATA,
@@ -77,7 +80,8 @@ PACKAGES = sa.Table(
     **NUMBERED,
 )
 """Edge packaging jobs. `request`: the input of CreateEdgePackagingJob as JSON, without its tags, {} where the CLI's
-`deploy` made it. `url` (S3) of the file: NULL while STARTING; its `size` in bytes and `sha1`: NULL until COMPLETED."""
+`deploy` made it. `url` (S3) of the file, its `size` in bytes and `sha1`: NULL until COMPLETED; but while INPROGRESS,
+and until what a FAILED or STOPPED job may have written is removed, `url` is that of the file which it copies."""
 
 PLANS = sa.Table(
     "plans",

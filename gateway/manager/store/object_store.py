@@ -35,8 +35,16 @@ from gateway.manager.store.object_audit import (
     object_state,
 )
 from gateway.manager.store.object_facts import NONE, ObjectFacts
-from gateway.manager.store.object_uses import named_objects
-from gateway.manager.store.shared_objects import BUCKETS, SharedFile, SharedObjects, other_key_in_the_way
+from gateway.manager.store.object_uses import is_package, named_objects
+from gateway.manager.store.shared_objects import (
+    BUCKETS,
+    PieceWriter,
+    RowCheck,
+    SharedFile,
+    SharedObjects,
+    find_file,
+    other_key_in_the_way,
+)
 from gateway.manager.store.store import Store
 from gateway.manager.store.temporary import remove_abandoned, temporary
 from gateway.ownership import give, make_folders
@@ -48,7 +56,9 @@ CHUNK = 256 * 1024
 """Bytes that are read at once."""
 ATTEMPTS = 5
 NO_KEY = "A key here has parts between slashes, none of them empty, '.', '..' or longer than 255 bytes, in UTF-8."
-NAMED = "A deployment or a package names this object, so it stays as it is: put another content under another key."
+NAMED = "A deployment, a plan or a package names this object, so it stays as it is: put another content elsewhere."
+NO_CONTENT = "is not in the model store any more"
+OTHER_CONTENT = "is another file now"
 MOST_ETAGS = 10_000
 """So many that were computed are kept."""
 
@@ -164,8 +174,29 @@ class ObjectStore:
                 return StoredFile(f"s3://{bucket}/{key}", row.size, row.sha1)
         opened = self.open(bucket, key)
         with opened.file as file:
-            sha1 = hashlib.file_digest(file, partial(hashlib.sha1, usedforsecurity=False)).hexdigest()
+            sha1 = _sha1_of(file)
         return StoredFile(f"s3://{bucket}/{key}", opened.size, sha1)
+
+    def fault_of(self, connection: sa.Connection, file: StoredFile, since: float) -> str:
+        """Why a device would not get that file: what goes on after its URL; empty: it is there.
+
+        Its SHA-1 is computed where only that can say it: it is a file of the directory that is newer than `since`
+        (Unix seconds). With PostgreSQL by the caller's transaction.
+        """
+        bucket, _, key = file.url.removeprefix("s3://").partition("/")
+        row = None if self.shared is None else find_file(connection, bucket, key)
+        if row is not None:
+            return "" if (row.size, row.sha1) == (file.size, file.sha1) else OTHER_CONTENT
+        try:
+            opened = self.open_file(bucket, key)
+        except S3Error:
+            return NO_CONTENT
+        with opened:
+            status = os.fstat(opened.fileno())
+            if self._facts(bucket, key, status).source:  # a copy of what the database has no more
+                return NO_CONTENT
+            is_it = status.st_size == file.size and (status.st_mtime <= since or _sha1_of(opened) == file.sha1)
+        return "" if is_it else OTHER_CONTENT
 
     def fetch(self, bucket: str, key: str) -> bool:
         """Makes the copy in the directory the file that the database has; false where it is not in one, and there is no
@@ -309,16 +340,37 @@ class ObjectStore:
     ) -> ObjectEntry:
         """Makes an object of the temporary file, which is whole and on the disk. `facts` have its ETag.
 
-        Raises S3Error where the key is none, the bucket is not there, a deployment names the object that is there, or
-        `check` does; else StoreUnavailable, ManagerError, OSError.
+        Raises S3Error where the key is none, the bucket is not there, a deployment, a plan or a package names the
+        object that is there, or `check` does; else StoreUnavailable, ManagerError, OSError.
         """
+        self._check_put(bucket, key, facts.etag)
+        return self.put_unchecked(path, bucket, key, facts, check, auditor)
+
+    def put_pieces(self, pieces: PieceWriter, bucket: str, key: str, facts: ObjectFacts) -> None:
+        """As `put`, of what was written into the database. They go where that fails."""
+        self._check_put(bucket, key, pieces.etag)
+        if self.shared is not None:
+            check = self._shared_check(bucket, key, lambda connection, before: None)
+            self.shared.replace_by(pieces, bucket, key, time.time(), facts, check)
+
+    def _check_put(self, bucket: str, key: str, etag: str) -> None:
         self.require_bucket(bucket)
         if not _is_safe(bucket, key) or any(len(part.encode()) > 255 for part in key.split("/")):
             raise S3Error("InvalidArgument", NO_KEY, 400, {"ArgumentName": "key", "ArgumentValue": key[:1024]})
         before = self.find(bucket, key)
-        if before is not None and before.etag != facts.etag:
-            self._require_unnamed(bucket, [key])
-        return self.put_unchecked(path, bucket, key, facts, check, auditor)
+        if before is not None and before.etag != etag:
+            self._require_unnamed(bucket, key)
+
+    def _shared_check(
+        self, bucket: str, key: str, check: Callable[[sa.Connection, ObjectEntry | None], None]
+    ) -> RowCheck:
+        def check_shared(connection: sa.Connection, before: SharedFile | None) -> None:
+            other = other_key_in_the_way(connection, bucket, key)
+            if other is not None:
+                raise _in_the_way(key)
+            check(connection, None if before is None else _entry(before))
+
+        return check_shared
 
     def put_unchecked(
         self,
@@ -335,17 +387,14 @@ class ObjectStore:
 
         if self.shared is not None:
             now, size = time.time(), path.stat().st_size
+            after = ObjectEntry(key, size, now, facts.etag, facts)
 
-            def check_shared(connection: sa.Connection, before: SharedFile | None) -> None:
-                other = other_key_in_the_way(connection, bucket, key)
-                if other is not None:
-                    raise _in_the_way(key)
-                after = ObjectEntry(key, size, now, facts.etag, facts)
-                changes = change_of(None if before is None else _entry(before), after)
-                _adder(auditor, changes)(connection)
+            def audited(connection: sa.Connection, before: ObjectEntry | None) -> None:
+                _adder(auditor, change_of(before, after))(connection)
 
+            row_check = self._shared_check(bucket, key, audited)
             with path.open("rb") as file:
-                return _entry(self.shared.replace(file, bucket, key, now, facts, check_shared))
+                return _entry(self.shared.replace(file, bucket, key, now, facts, row_check))
         with self._changing:
             status = path.stat()
             stored = ObjectEntry(key, status.st_size, status.st_mtime, facts.etag, facts)
@@ -364,7 +413,7 @@ class ObjectStore:
                 raise error
 
     def delete_others(self, bucket: str, keys: Sequence[str], auditor: Auditor | None = None) -> dict[str, S3Error]:
-        """Deletes them but for those that a deployment names: key -> why."""
+        """Deletes them but for those that a deployment or a plan names: key -> why."""
         named = self.named(bucket, keys)
         self.delete_unchecked(bucket, [key for key in dict.fromkeys(keys) if key not in named], auditor)
         return {key: _named_error(key) for key in named}
@@ -411,7 +460,7 @@ class ObjectStore:
         return bucket_state(bucket) if self.has_bucket(bucket) else None
 
     def named(self, bucket: str, keys: Collection[str]) -> set[str]:
-        """Those that deployments name: they must stay as they are."""
+        """Those that deployments or plans name: they must stay."""
         if self._store is None or not keys:
             return set()
         named = self._store.read(named_objects)
@@ -429,8 +478,10 @@ class ObjectStore:
                 while chunk := file.read(CHUNK):
                     write(chunk)
 
-    def _require_unnamed(self, bucket: str, keys: Collection[str]) -> None:
-        for key in self.named(bucket, keys):
+    def _require_unnamed(self, bucket: str, key: str) -> None:
+        """That no package names it either: what that says of its content must stay true."""
+        store, url = self._store, f"s3://{bucket}/{key}"
+        if store is not None and (self.named(bucket, [key]) or store.read(partial(is_package, url=url))):
             raise _named_error(key)
 
     def _folders(self) -> set[str]:
@@ -633,6 +684,10 @@ def _make_file(folder: Path) -> Path:
 
 def _md5() -> "hashlib._Hash":
     return hashlib.md5(usedforsecurity=False)
+
+
+def _sha1_of(file: BufferedReader) -> str:
+    return hashlib.file_digest(file, partial(hashlib.sha1, usedforsecurity=False)).hexdigest()
 
 
 def _copy(model: BinaryIO, copy: BinaryIO) -> tuple[int, str]:

@@ -10,11 +10,9 @@ import sqlalchemy as sa
 from gateway.manager.errors import ManagerError
 from gateway.manager.store import bulk
 from gateway.manager.store.audit import Auditor
-from gateway.manager.store.control_tables import PACKAGES, packaging_resource
+from gateway.manager.store.control_tables import MADE, PACKAGES, packaging_resource
 from gateway.manager.store.object_store import StoredFile
 
-MADE = "COMPLETED"
-"""The status of a package whose file is known."""
 DIGITS = 12
 """Of a SHA-1, where nobody named a version."""
 PART = 5000

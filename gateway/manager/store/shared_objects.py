@@ -8,7 +8,7 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from io import BufferedReader
@@ -84,38 +84,67 @@ def write_file(
         if found is not None and (found.sha1, found.size) == (sha1, file.tell()):
             return found.key, found.size, sha1
         file.seek(0)
-    row, pieces = _write_pieces(run, file, bucket, name, modified, facts)
-    run(lambda connection: _finish(connection, row, pieces))
+    row = _write_pieces(run, file).finish(bucket, name, modified, facts)
     return row.key, row.size, row.sha1
 
 
-def _write_pieces(
-    run: Run[Any],
-    file: BufferedReader,
-    bucket: str,
-    name: Callable[[str], str],
-    modified: float,
-    facts: ObjectFacts,
-) -> tuple[SharedFile, int]:
-    """The row that the file is to get, and how many pieces it has."""
-    number: int = run(lambda connection: connection.exec_driver_sql(_NUMBER).scalar_one())
-    digest, md5, size, pieces = _sha1(), hashlib.md5(usedforsecurity=False), 0, 0
-    while batch := _read_batch(file):
-        for data in batch:
-            digest.update(data)
-            md5.update(data)
-            size += len(data)
-        given = (number, list(range(pieces, pieces + len(batch))), batch)
-        run(partial(sa.Connection.exec_driver_sql, statement=_ADD, parameters=given))
-        pieces += len(batch)
-    text = replace(facts, etag=facts.etag or f'"{md5.hexdigest()}"', source=0).dump()
-    return SharedFile(number, bucket, name(digest.hexdigest()), size, digest.hexdigest(), modified, text), pieces
+class PieceWriter:
+    """The bytes of a file that has no row yet; `run`: each batch in a transaction."""
+
+    def __init__(self, run: Run[Any]) -> None:
+        self._run = run
+        self._number: int = run(lambda connection: connection.exec_driver_sql(_NUMBER).scalar_one())
+        self._sha1, self._md5 = _sha1(), hashlib.md5(usedforsecurity=False)
+        self._size = self._pieces = 0
+        self._batch: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        """A piece: PIECE bytes, or fewer, which are the last ones."""
+        self._sha1.update(data)
+        self._md5.update(data)
+        self._size += len(data)
+        self._batch.append(data)
+        if len(self._batch) == BATCH:
+            self._flush()
+
+    def finish(
+        self,
+        bucket: str,
+        name: Callable[[str], str],
+        modified: float,
+        facts: ObjectFacts,
+        check: "RowCheck | None" = None,
+    ) -> SharedFile:
+        """The row of the file, under the key that `name` makes of its SHA-1; `check`: as for `_finish`."""
+        self._flush()
+        sha1 = self._sha1.hexdigest()
+        text = replace(facts, etag=facts.etag or self.etag, source=0).dump()
+        row = SharedFile(self._number, bucket, name(sha1), self._size, sha1, modified, text)
+        self._run(lambda connection: _finish(connection, row, self._pieces, check))
+        return row
+
+    @property
+    def etag(self) -> str:
+        """Of what was written so far."""
+        return f'"{self._md5.hexdigest()}"'
+
+    def discard(self) -> None:
+        self._run(lambda connection: _delete(connection, [self._number]))
+
+    def _flush(self) -> None:
+        batch, self._batch = self._batch, []
+        if batch:
+            given = (self._number, list(range(self._pieces, self._pieces + len(batch))), batch)
+            self._run(partial(sa.Connection.exec_driver_sql, statement=_ADD, parameters=given))
+            self._pieces += len(batch)
 
 
-def _read_batch(file: BufferedReader) -> list[bytes]:
+def _write_pieces(run: Run[Any], file: BufferedReader) -> PieceWriter:
     """Each piece but the file's last one is whole, also from a pipe."""
-    pieces = (file.read(PIECE) for _ in range(BATCH))
-    return [piece for piece in pieces if piece]
+    pieces = PieceWriter(run)
+    while data := file.read(PIECE):
+        pieces.write(data)
+    return pieces
 
 
 def _finish(connection: sa.Connection, row: SharedFile, pieces: int, check: RowCheck | None = None) -> None:
@@ -190,13 +219,22 @@ class SharedObjects:
     ) -> SharedFile:
         """Writes the file under that key, whatever is there."""
         self._write(_remove_abandoned)
-        row, pieces = _write_pieces(self._write, file, bucket, lambda sha1: key, modified, facts)
+        return self.replace_by(_write_pieces(self._write, file), bucket, key, modified, facts, check)
+
+    def begin(self) -> PieceWriter:
+        """For `replace_by`."""
+        self._write(_remove_abandoned)
+        return PieceWriter(self._write)
+
+    def replace_by(
+        self, pieces: PieceWriter, bucket: str, key: str, modified: float, facts: ObjectFacts, check: RowCheck
+    ) -> SharedFile:
+        """As `replace`; the pieces go where that fails."""
         try:
-            self._write(lambda connection: _finish(connection, row, pieces, check))
+            return pieces.finish(bucket, lambda sha1: key, modified, facts, check)
         except BaseException:
-            self._write(lambda connection: _delete(connection, [row.id]))
+            pieces.discard()
             raise
-        return row
 
     def delete(self, bucket: str, keys: Sequence[str], on_deleted: OnDeleted) -> None:
         """Those that are not there are as if they were deleted. The bucket stays, also where it has no file then."""
@@ -260,6 +298,11 @@ class SharedObjects:
 
     def read_into(self, found: SharedFile, write: Callable[[bytes], object]) -> None:
         """Calls `write` with the bytes of the file. Raises OSError where they are not what was stored."""
+        for piece in self.pieces(found):
+            write(piece)
+
+    def pieces(self, found: SharedFile) -> Iterator[bytes]:
+        """The bytes of the file. Raises OSError at their end where they are not what was stored."""
         digest, data = _sha1(), OBJECT_PIECES.c.data
         select = sa.select(data).where(OBJECT_PIECES.c.object == found.id).order_by(OBJECT_PIECES.c.piece)
         for first in range(0, -(-found.size // PIECE), BATCH):
@@ -268,7 +311,7 @@ class SharedObjects:
             part = select.where(OBJECT_PIECES.c.piece.between(first, first + BATCH - 1))
             for piece in self._store.read(partial(_read, part)):
                 digest.update(piece)
-                write(piece)
+                yield piece
         if digest.hexdigest() != found.sha1:
             raise OSError(f"the model file {found.bucket}/{found.key} in the database is not what was stored")
 

@@ -18,7 +18,7 @@ from gateway.manager.reports import AuditReport, audit_rows
 from gateway.manager.store import Auditor, StoredFile, add_package, local_auditor
 from gateway.manager.store.object_audit import CHECKED
 from gateway.manager.store.uploads import LEAST_PART
-from tests.contract.control.jobs import OUTPUT, compilation, packaging
+from tests.support.jobs import OUTPUT, compilation, packaging
 from tests.support.manager_process import ACCESS
 from tests.support.served_manager import ServedManager
 from tests.support.stores import open_place

@@ -1,5 +1,6 @@
 """Deployment plans and their stages as boto3 sees them, and as the commands do."""
 
+import hashlib
 import json
 import threading
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ import sqlalchemy as sa
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
+from gateway.manager import Place
 from gateway.manager.api import ModelDefinition
 from gateway.manager.control import ArnScope, Caller, ControlApi, StageStarts, fleet_parts, stage_devices
 from gateway.manager.control.model import load_service_model
@@ -35,20 +38,26 @@ from gateway.manager.store.tables import ROLLOUT_DEVICES, ROLLOUTS
 from tests.support.arrivals import DEADLINE_S
 from tests.support.served_manager import ServedManager
 
+CONTENT = b"kws!"
+SHA1 = hashlib.sha1(CONTENT).hexdigest()
 MODELS = [{"ModelHandle": "kws", "EdgePackagingJobName": "kws-1"}]
 DEVICES = [f"dev-{number}" for number in range(10)]
 ALL = {"DeviceSubsetType": "PERCENTAGE", "Percentage": 100}
 
 
 @pytest.fixture(autouse=True)
-def _filled(store: Store) -> None:
+def _filled(place: Place, store: Store) -> None:
     """A fleet of ten devices, and a package; before the manager serves, and open beside it."""
     store.write(lambda transaction: transaction.register("barn", DEVICES, 1.0))
+    path = Path(place.data, "objects", "models", "kws-1")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(CONTENT)
     add_package(store, "kws-1")
 
 
 def add_package(store: Store, name: str, status: str = "COMPLETED") -> None:
-    file = {"url": f"s3://models/{name}", "size": 4, "sha1": "0" * 40} if status == "COMPLETED" else {}
+    of_content = {"size": len(CONTENT), "sha1": SHA1}
+    file = {"url": f"s3://models/{name}", **of_content} if status == "COMPLETED" else {}
     row = {"name": name, "request": "{}", "model": "kws", "version": "1", "status": status, "created": 1, "changed": 1}
     store.write(lambda transaction: transaction.connection.execute(sa.insert(PACKAGES), {**row, **file}))
 
@@ -140,7 +149,7 @@ def test_the_flow_of_aws(served: ServedManager, sagemaker: Any, store: Store) ->
     assert status["EdgeDeploymentStageStartTime"] >= found["CreationTime"]
     [given] = _until(lambda: fetch(served, "dev-3"))
     assert given["FailureHandlingPolicy"] == "DO_NOTHING"
-    definition = {"ModelHandle": "kws", "S3Url": "s3://models/kws-1", "Checksum": {"Type": "SHA1", "Sum": "0" * 40}}
+    definition = {"ModelHandle": "kws", "S3Url": "s3://models/kws-1", "Checksum": {"Type": "SHA1", "Sum": SHA1}}
     assert given["Definitions"] == [definition | {"State": "DEPLOY"}]
     assert given["DeploymentName"].startswith("p-")
     report(served, "dev-3")

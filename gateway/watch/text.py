@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gateway.errors import Code, printable
+from gateway.errors import code_words, printable
 from gateway.protocol import Channel
 from gateway.watch.samples import NamedSample
 
 DELETED = "empty: deletes what is retained"
-CODES = {code.value: code.name.lower().replace("_", " ") for code in Code}
 
 
 def content_text(channel: str, named: Mapping[str, Any] | None, samples: Sequence[NamedSample] | None = None) -> str:
@@ -26,7 +25,7 @@ def content_text(channel: str, named: Mapping[str, Any] | None, samples: Sequenc
             first = [f"the hello of tag {elements['tag']} was not seen"]
     if channel == Channel.ACK:
         code = elements["code"]
-        elements["code"] = f"{code} ({CODES.get(code, 'unknown')})"
+        elements["code"] = f"{code} ({code_words(code)})"
     if channel == Channel.BLOCK:
         elements["data"] = f"{len(elements['data']) // 2:,} bytes"
     if "layout" in elements:

@@ -92,6 +92,7 @@ def test_both_directions_are_shown_in_words_and_nothing_is_taken_from_the_gatewa
         assert device.ack(5) == (0, "")
         heartbeat = json.loads(shown.lines.next(lambda line: '"hb"' in line))
         ack = json.loads(shown.lines.next(lambda line: '"ack"' in line))
+        assert shown.lines.so_far() == [], "the hello, which was retained before, is read alone"
         assert shown.interrupt() == 0
     assert [len(each) for each in testbed.service.accepted_values("d")] == [3]
     assert heartbeat["device"] == ack["device"] == f"{testbed.fleet}/d"

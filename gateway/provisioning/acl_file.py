@@ -19,17 +19,17 @@ _HEAD = """\
 # they stay as they are. Only this file separates the devices from each other.
 
 # The gateway reads what devices publish and answers them. On `dead` it publishes rejected payloads. It deletes what the
-# broker keeps for devices that are not registered any more: hello, live and plan. `edge-gateway watch` shows all.
+# broker keeps for devices that are not registered any more: hello, live and plan.
 user gateway
 topic readwrite {root}/+/+/hello
 topic read {root}/+/+/hb
 topic read {root}/+/+/get
 topic read {root}/+/+/read
 topic readwrite {root}/+/+/live
-topic readwrite {root}/+/+/plan
-topic readwrite {root}/+/+/ack
-topic readwrite {root}/+/+/block
-topic readwrite {root}/+/+/dead
+topic write {root}/+/+/plan
+topic write {root}/+/+/ack
+topic write {root}/+/+/block
+topic write {root}/+/+/dead
 # How many messages the broker dropped: the gateway logs it and counts it in its metrics.
 topic read $SYS/broker/publish/messages/dropped
 # `edge-gateway doctor` publishes to itself here. Three levels: no topic of a device.

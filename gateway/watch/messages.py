@@ -30,7 +30,7 @@ ANSWER_WAIT = 10.0
 """Seconds in which a device that asks should be answered."""
 UNANSWERED = (
     "a device asks for an ack, and no message of the gateway was seen since: the gateway does not run, or the ACL does "
-    "not let its user read plan, ack and block (see The ACL in mosquitto/README.md)"
+    "not let this user read plan, ack and block (see The ACL in mosquitto/README.md)"
 )
 
 

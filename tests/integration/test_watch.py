@@ -13,11 +13,12 @@ import termios
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import BinaryIO
 
 import pytest
 
-from gateway.demo.brokers.address import free_ports
+from gateway.demo.brokers.address import BrokerLogin, free_ports
 from gateway.demo.brokers.mosquitto import Mosquitto
 from tests.integration.testbed import Testbed
 from tests.support.arrivals import DEADLINE_S, Arrivals
@@ -64,9 +65,18 @@ def _read(stream: BinaryIO, arrivals: Arrivals[str]) -> None:
 
 
 @contextmanager
-def watching(testbed: Testbed, *arguments: str, stdout: int = subprocess.PIPE, output: int = -1) -> Iterator[Watching]:
-    """It is connected and subscribed. `stdout`: a file descriptor, which it gets; `output`: the other end of that."""
-    variables = settings(testbed.broker.address, testbed.service.url, testbed.fleet, testbed.state)
+def watching(
+    testbed: Testbed,
+    *arguments: str,
+    login: BrokerLogin | None = None,
+    stdout: int = subprocess.PIPE,
+    output: int = -1,
+) -> Iterator[Watching]:
+    """It is connected and subscribed, as the gateway's user where there is no `login`. `stdout`: a file descriptor,
+    which it gets; `output`: the other end of that."""
+    address = testbed.broker.address
+    address = address if login is None else replace(address, gateway=login)
+    variables = settings(address, testbed.service.url, testbed.fleet, testbed.state)
     ours = environment(GATEWAY_MQTT_URL=variables["GATEWAY_MQTT_URL"], GATEWAY_FLEETS=testbed.fleet, TERM="xterm")
     for name in ("COLUMNS", "NO_COLOR"):
         ours.pop(name, None)
@@ -84,10 +94,13 @@ def watching(testbed: Testbed, *arguments: str, stdout: int = subprocess.PIPE, o
         end(process)
 
 
-def test_both_directions_are_shown_in_words_and_nothing_is_taken_from_the_gateway(testbed: Testbed) -> None:
+def test_both_directions_are_shown_in_words_and_nothing_is_taken_from_the_gateway(
+    own_testbed: Testbed, own_mosquitto: Mosquitto
+) -> None:
+    testbed = own_testbed
     testbed.open()
     device = testbed.known_device("d")
-    with watching(testbed, "--json") as shown:
+    with watching(testbed, "--json", login=own_mosquitto.add_reader("watcher")) as shown:
         device.heartbeat(TAG, 89, [81344, -61, 365], None, None, None, 5)
         assert device.ack(5) == (0, "")
         heartbeat = json.loads(shown.lines.next(lambda line: '"hb"' in line))

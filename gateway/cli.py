@@ -8,7 +8,7 @@ import os
 import sys
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -19,6 +19,7 @@ from gateway.kubernetes import drop_service_links
 from gateway.options import DEFAULT_SITE, SiteOption
 from gateway.stderr import discard_stdout, protect_stderr
 
+EXIT_FAILURE = 1
 EXIT_CONFIG = 2
 EXIT_INTERRUPTED = 130
 WIDE = 400
@@ -42,6 +43,9 @@ class _Commands(TyperGroup):
 app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 app.add_typer(typer.Typer(), name="manager", help="The embedded Edge Manager: a sagemaker-edge API and a model store.")
 app.add_typer(typer.Typer(), name="devices", help="The site's identities: who may connect to the broker.")
+
+PayloadChannel = Literal["hello", "hb", "get", "read", "live", "plan", "ack", "block"]
+"""gateway.protocol.FORMS, which is not loaded for `--help`."""
 
 ConfigOption = Annotated[
     Path | None,
@@ -182,6 +186,97 @@ def doctor(
         doctor.print_report(results, Console(width=None if sys.stdout.isatty() else WIDE))
     _flush_stdout()
     os._exit(doctor.exit_status(results))  # as above
+
+
+@app.command()
+def watch(
+    target: Annotated[
+        str | None, typer.Argument(metavar="FLEET[/DEVICE]", help="What to watch; else the fleets of the settings.")
+    ] = None,
+    config: ConfigOption = None,
+    wide: Annotated[bool, typer.Option("--wide", help="Wrap long lines on a terminal; else they are cut.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a message, for a machine.")] = False,
+) -> None:
+    """Show the messages of devices and gateway on the live broker, decoded, until Ctrl-C. It only reads."""
+    from gateway.config import load
+    from gateway.errors import BrokerError
+    from gateway.log import configure_log
+
+    try:
+        settings = load(config)
+        configure_log("error")
+        import asyncio
+
+        from gateway.watch import WatchOptions
+        from gateway.watch import watch as watch_broker
+
+        asyncio.Runner().run(watch_broker(settings, WatchOptions(target, as_json, wide)))
+    except ConfigError as error:
+        _exit_with_mistakes(error)
+    except BrokerError as error:
+        _fail(f"edge-gateway watch: {error}")
+    except KeyboardInterrupt:
+        _flush_stdout()
+        os._exit(0)  # as for run
+
+
+ChannelOption = Annotated[
+    PayloadChannel, typer.Option("--channel", help="The last level of the topic: which payload it is.")
+]
+
+
+@app.command("decode")
+def decode_payload(
+    channel: ChannelOption,
+    payload: Annotated[
+        str, typer.Argument(metavar="HEX", help="Or base64; - for stdin, @FILE for a file, there the bytes too.")
+    ] = "-",
+    hello: Annotated[
+        str | None,
+        typer.Option(metavar="HEX", help="The hello of the heartbeat's tag, given likewise: names its samples."),
+    ] = None,
+) -> None:
+    """Show a payload as JSON, in the names of the protocol page. Exit status 1: it is none; stderr says where."""
+    from gateway.watch import InputError, decode, read_bytes
+
+    try:
+        named = decode(channel, read_bytes(payload), None if hello is None else read_bytes(hello))
+    except (InputError, OSError) as error:
+        _fail(f"edge-gateway decode: {explain(error)}")
+    typer.echo(json.dumps(named, indent=2))
+
+
+@app.command("encode")
+def encode_payload(
+    channel: ChannelOption,
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="JSON", help="An object as decode shows it, or the array; - for stdin, @FILE for a file."
+        ),
+    ] = "-",
+    out: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write the bytes there, - for stdout; else hex is shown.")
+    ] = None,
+) -> None:
+    """Make a payload of JSON. Exit status 1: there is none of that; stderr says where."""
+    from gateway.watch import InputError, encode, read_text
+
+    try:
+        payload = encode(channel, read_text(source))
+        if out is None:
+            typer.echo(payload.hex())
+        elif out == "-":
+            sys.stdout.buffer.write(payload)
+        else:
+            Path(out).write_bytes(payload)
+    except (InputError, OSError) as error:
+        _fail(f"edge-gateway encode: {explain(error)}")
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(EXIT_FAILURE)
 
 
 def _exit_with_mistakes(error: ConfigError) -> NoReturn:

@@ -24,6 +24,11 @@ class Code(IntEnum):
     GAVE_UP = 7
 
 
+def code_words(code: int) -> str:
+    """What the `code` of an `ack` says, for a person."""
+    return Code(code).name.lower().replace("_", " ") if code in set(Code) else "unknown"
+
+
 class GatewayError(Exception):
     """The base of all exceptions that this package raises on purpose."""
 

@@ -11,12 +11,11 @@ from gateway import protocol
 from gateway.core import apply_exponent
 from gateway.demo.events import BlockRange, CallEvent, Event, PublishEvent, decode_ack, decode_block, decode_plan
 from gateway.demo.tracker import RUNTIME
-from gateway.errors import Code, MessageError, printable
+from gateway.errors import Code, MessageError, code_words, printable
 from gateway.protocol import Channel, Heartbeat, Hello, Layout, Metric, Samples
 
 BAR_CELLS = 8
 """The progress of a model file has as many lines."""
-CODES = {code.value: code.name.lower().replace("_", " ") for code in Code}
 
 
 class Direction(Enum):
@@ -169,7 +168,7 @@ def is_shown(event: PublishEvent) -> bool:
 
 def _ack(payload: bytes) -> tuple[str, Tone]:
     seq, code, detail = decode_ack(payload)
-    text = f"code {code}, {CODES.get(code, 'unknown')}, seq {seq}" + (f": {detail}" if detail else "")
+    text = f"code {code}, {code_words(code)}, seq {seq}" + (f": {detail}" if detail else "")
     return text, Tone.GOOD if code == Code.ACCEPTED else Tone.BAD
 
 

@@ -12,6 +12,7 @@ PUBACK = 0x40
 QOS_1 = 0x02
 QOS_2 = 0x04
 DUP = 0x08
+RETAIN = 0x01
 NO_MATCHING_SUBSCRIBERS = 0x10
 """Reason code: accepted, and no client subscribes to it."""
 FAILURE = 0x80
@@ -23,13 +24,15 @@ MAX_VARINT_BYTES = 4
 
 
 class Publish(NamedTuple):
-    """A PUBLISH of QoS 0 or 1. `dup`: the broker sent it before. Properties are skipped: devices send none."""
+    """A PUBLISH of QoS 0 or 1. `dup`: the broker sent it before. `retain`: it was there before the subscription.
+    Properties are skipped: devices send none."""
 
     topic: str
     payload: bytes
     qos: int
     packet_id: int
     dup: bool = False
+    retain: bool = False
 
 
 class Puback(NamedTuple):
@@ -82,7 +85,9 @@ def parse(data: bytes, at: int, end: int) -> Publish | Puback | None:
     except (IndexError, ValueError):
         return None
     at += properties
-    return Publish(topic, data[at:end], qos, packet_id, first & DUP != 0) if topic and at <= end else None
+    if not topic or at > end:
+        return None
+    return Publish(topic, data[at:end], qos, packet_id, first & DUP != 0, first & RETAIN != 0)
 
 
 def topic_key(topic: str) -> bytes:

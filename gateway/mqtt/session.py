@@ -311,7 +311,7 @@ class MqttSession:
         self._handler.connected(self._connection, session_present)
 
     def _on_message(self, message: Publish) -> None:
-        topic, payload, qos, packet_id, dup = message
+        topic, payload, qos, packet_id, dup, _ = message
         delivery = Delivery(topic, payload, self._connection, packet_id, qos, dup)
         self._received += 1
         if qos:

@@ -10,6 +10,8 @@ from gateway.protocol.decoder import (
     peek_seq,
 )
 from gateway.protocol.encoder import encode_ack, encode_block, encode_plan, model_files
+from gateway.protocol.forms import FORMS, name_elements, pack_elements
+from gateway.protocol.location import find_byte
 from gateway.protocol.messages import (
     LATEST,
     LIVENESS,

@@ -24,7 +24,7 @@ def decode_hello(payload: bytes) -> messages.Hello | None:
     """The layout, epoch and limits of a device; None for the empty payload, which says that there is none."""
     if not payload:
         return None
-    tag, layout, epoch, max_payload, flags = fields.array(_unpack(payload), 5, "hello")
+    tag, layout, epoch, max_payload, flags = fields.array(unpack(payload), 5, "hello")
     return messages.Hello(
         tag=fields.tag(tag),
         layout=_layout(layout),
@@ -39,7 +39,7 @@ def decode_heartbeat(payload: bytes) -> messages.Heartbeat:
 
     The error that it raises has the seq, where the payload is an array that holds one.
     """
-    source, time, values, models, have, result, seq = fields.array(_unpack(payload), 7, "heartbeat")
+    source, time, values, models, have, result, seq = fields.array(unpack(payload), 7, "heartbeat")
     try:
         return messages.Heartbeat(
             fields.tag(source) if type(source) is int else _layout(source),
@@ -59,7 +59,7 @@ def decode_get(payload: bytes) -> messages.Get:
     """A deployment request; the empty payload means [0]."""
     if not payload:
         return messages.Get()
-    have, seq = fields.array(_unpack(payload), 2, "get")
+    have, seq = fields.array(unpack(payload), 2, "get")
     try:
         return messages.Get(fields.optional_uint(have, "have"), fields.optional_uint(seq, "seq"))
     except MessageError as error:
@@ -68,7 +68,7 @@ def decode_get(payload: bytes) -> messages.Get:
 
 
 def decode_read(payload: bytes) -> messages.Read:
-    *needed, count = fields.array(_unpack(payload), 5, "read")
+    *needed, count = fields.array(unpack(payload), 5, "read")
     digest, index, offset, length = map(fields.uint, needed, ("digest", "index", "offset", "length"))
     return messages.Read(digest, index, offset, length, 1 if count is None else fields.uint(count, "count"))
 
@@ -77,7 +77,7 @@ def decode_live(payload: bytes) -> messages.Heartbeat | None:
     """A heartbeat with the layout LIVENESS, dated by its arrival; None for the empty payload, which says nothing."""
     if not payload:
         return None
-    state, seconds = fields.array(_unpack(payload), 2, "live")
+    state, seconds = fields.array(unpack(payload), 2, "live")
     values = fields.uint(state, "state"), fields.optional_uint(seconds, "seconds")
     return messages.Heartbeat(messages.LIVENESS, values=values)
 
@@ -95,14 +95,14 @@ DECODERS: dict[str, Callable[[bytes], messages.DeviceMessage | None]] = {
 def peek_seq(payload: bytes, position: int) -> int | None:
     """The seq at `position` of a payload that is rejected undecoded; None where there is none. Raises nothing."""
     try:
-        elements = _unpack(payload)
+        elements = unpack(payload)
     except DecodeError:
         return None
     return fields.uint_or_none(elements[position]) if type(elements) is tuple and len(elements) > position else None
 
 
-def _unpack(payload: bytes) -> Any:
-    """Exactly one object.
+def unpack(payload: bytes) -> Any:
+    """Exactly one object, its arrays as tuples. Raises DecodeError.
 
     A first pass skips over a long one and builds nothing, so that claims of length are proven first. What a short one
     can claim is small: each array at most as many elements as the payload has bytes.

@@ -31,6 +31,12 @@ def optional_array(value: Any, what: str) -> tuple[Any, ...]:
     return value
 
 
+def needed_array(value: Any, what: str) -> tuple[Any, ...]:
+    if value is None:
+        raise type_error(value, what, "an array")
+    return optional_array(value, what)
+
+
 def check_series(series: tuple[Any, ...]) -> None:
     if len(series) % 2:
         raise DecodeError("samples: an age is missing (number, age, number, age, ...)")

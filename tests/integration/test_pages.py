@@ -32,7 +32,7 @@ class Session:
     """The page's terminals."""
 
     def __init__(self, folder: Path) -> None:
-        for name in ("mosquitto", "mosquitto_pub", "xxd", "curl"):
+        for name in ("mosquitto", "mosquitto_pub", "curl"):
             program(name)
         (folder / "LICENSE").write_bytes((ROOT / "LICENSE").read_bytes())
         self._folder = folder
@@ -48,7 +48,7 @@ class Session:
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",
         }
-        self.received: Arrivals[str] = Arrivals("line of mosquitto_sub")
+        self.received: Arrivals[str] = Arrivals("line of edge-gateway watch")
 
     def shell(self, text: str) -> list[str]:
         """The command that runs it."""
@@ -57,7 +57,6 @@ class Session:
             ("127.0.0.1:9470", f"127.0.0.1:{self._manager}"),
             ("127.0.0.1:9464", f"127.0.0.1:{self._status}"),
             ("mosquitto_pub ", f"mosquitto_pub -p {self._broker} "),
-            ("mosquitto_sub ", f"exec mosquitto_sub -p {self._broker} "),
             (".venv/bin/edge-gateway ", f"{sys.executable} -m gateway "),
         ):
             text = text.replace(shown, here)
@@ -81,7 +80,7 @@ class Session:
 
     def listens(self) -> bool:
         """Whether what somebody publishes arrives."""
-        self.run(f"mosquitto_pub -t {TOPIC}/any -m sentinel")
+        self.run(f"mosquitto_pub -t {TOPIC}/block -m sentinel")
         return bool(self.received.so_far())
 
     def read(self, process: "subprocess.Popen[str]") -> None:
@@ -116,14 +115,15 @@ def test_the_device_by_hand(session: Session) -> None:
     shown = ""
     for line in commands.lines(pages.block("device", PAGE)):
         shown = session.run(line)
-        if "97073c" in line:
-            session.received.next(lambda each: each.startswith(f"{TOPIC}/ack 930100ce"))
-        if "9200ccc8" in line:
-            session.received.next(lambda each: each.startswith(f"{TOPIC}/ack 93ccc800ce"))
-            session.received.next(lambda each: each.startswith(f"{TOPIC}/plan 92"))
-        if "echo ff" in line:
-            session.received.next(lambda each: each.startswith(f"{TOPIC}/ack 94c001ce"))
-            session.received.next(lambda each: each == f"{TOPIC}/dead ff")
+        if "--channel hb" in line:
+            session.received.next(lambda each: "▶ fleet-a/dev-1 hb    sys/temperature 36.5, tag 7" in each)
+            session.received.next(lambda each: "◀── fleet-a/dev-1 ack   seq 1, code 0 (accepted)" in each)
+        if "--channel get" in line:
+            session.received.next(lambda each: "ack   seq 200, code 0" in each)
+            session.received.next(lambda each: "plan  digest " in each and "handle wake-word" in each)
+        if "-m 36.5" in line:
+            session.received.next(lambda each: "ack   code 1 (malformed)" in each)
+            session.received.next(lambda each: each.endswith(f"dead  refused payload: {b'36.5'.hex()}"))
     assert "36.5" in shown
 
 

@@ -409,7 +409,7 @@ CHECKS: dict[str, Callable[[list[str], Workspace], None]] = {
     "systemctl": _systemctl,
     **dict.fromkeys(
         (
-            "cd chmod chown curl echo git mosquitto mosquitto_pub mosquitto_sub printf promtool rm tar test umask xxd"
+            "cd chmod chown curl echo git mosquitto mosquitto_pub mosquitto_sub printf promtool rm tar test umask"
         ).split(),
         _of_the_system,
     ),

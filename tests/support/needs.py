@@ -32,7 +32,6 @@ DEBIAN = {
     "promtool": "prometheus",
     "setpriv": "util-linux",
     "systemd-analyze": "systemd",
-    "xxd": "xxd",
 }
 """Program -> Debian's package. Homebrew has those of `BREW` under other names."""
 BREW = {"mosquitto_pub": "mosquitto"}

@@ -28,19 +28,19 @@ def encoded(message: Publish, properties: bytes = b"", flags: int = 0) -> bytes:
     topic = message.topic.encode()
     packet_id = message.packet_id.to_bytes(2, "big") if message.qos else b""
     rest = len(topic).to_bytes(2, "big") + topic + packet_id + varint(len(properties)) + properties + message.payload
-    return bytes([0x30 | message.dup << 3 | message.qos << 1 | flags]) + varint(len(rest)) + rest
+    return bytes([0x30 | message.dup << 3 | message.qos << 1 | message.retain | flags]) + varint(len(rest)) + rest
 
 
 TOPICS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=40)
 BINARY = st.binary(max_size=300)
-MESSAGES = st.builds(Publish, TOPICS, BINARY, st.just(1), st.integers(1, 65_535), st.booleans()) | st.builds(
-    Publish, TOPICS, BINARY, st.just(0), st.just(0), st.just(False)
-)
+MESSAGES = st.builds(
+    Publish, TOPICS, BINARY, st.just(1), st.integers(1, 65_535), st.booleans(), st.booleans()
+) | st.builds(Publish, TOPICS, BINARY, st.just(0), st.just(0), st.just(False), st.booleans())
 
 
-@given(message=MESSAGES, properties=st.binary(max_size=200), flags=st.sampled_from([0, 1]), before=st.binary())
-def test_a_publish_is_parsed_at_any_position(message: Publish, properties: bytes, flags: int, before: bytes) -> None:
-    packet = encoded(message, properties, flags)
+@given(message=MESSAGES, properties=st.binary(max_size=200), before=st.binary())
+def test_a_publish_is_parsed_at_any_position(message: Publish, properties: bytes, before: bytes) -> None:
+    packet = encoded(message, properties)
     data = before + packet + b"\x30"
     end = packets.packet_end(data, len(before))
     assert end == len(before) + len(packet)
@@ -82,7 +82,7 @@ def test_a_length_has_four_bytes_at_most() -> None:
 )
 def test_a_publish_is_written_by_the_standard(message: Publish, retain: bool, properties: bytes) -> None:
     written = packets.publish(message.topic, message.payload, message.packet_id, retain, properties)
-    assert written == encoded(message._replace(dup=False), properties, flags=int(retain))
+    assert written == encoded(message._replace(dup=False, retain=retain), properties)
 
 
 def test_properties_are_written_by_the_standard() -> None:

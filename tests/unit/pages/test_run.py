@@ -16,7 +16,7 @@ from tests.support import commands, pages
 from tests.support.pages import Block
 from tests.support.paths import ROOT
 
-NEED_MORE = (["doctor"], ["run"], ["manager", "serve"], ["manager", "migrate"])
+NEED_MORE = (["watch"], ["doctor"], ["run"], ["manager", "serve"], ["manager", "migrate"])
 MADE = {
     "names.txt": b"dev-3\ndev-4\n",
     "model.tflite": b"a model",

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import audit, history, keys, moving, options, rollouts, tables
+from gateway.manager.cli import audit, history, keys, moving, options, rollouts, tables, users
 from gateway.manager.cli.options import (
     DatabaseOption,
     DataOption,
@@ -161,6 +161,7 @@ app.add_typer(rollouts.app)
 app.add_typer(history.app)
 app.add_typer(moving.app)
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(audit.app)
 
 

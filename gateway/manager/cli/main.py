@@ -64,6 +64,29 @@ def serve(
     history_size: Annotated[
         str, typer.Option(metavar="SIZE", help="The size of all samples on the disk, with K, M or G; the oldest go.")
     ] = "2GB",
+    console_host: Annotated[
+        str, typer.Option(envvar="EDGE_MANAGER_CONSOLE_HOST", help="The console's address; another one needs a user.")
+    ] = "127.0.0.1",
+    console_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="EDGE_MANAGER_CONSOLE_PORT",
+            show_default="9471; with --port 0 a free one",
+            help="The console's port; 0 takes a free one.",
+        ),
+    ] = None,
+    no_console: Annotated[bool, typer.Option("--no-console", help="No console: no pages for a browser.")] = False,
+    trust_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A proxy logs in the console's users, and names them in it.")
+    ] = None,
+    trust_role_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="... and their role in this one.")
+    ] = None,
+    trust_role: Annotated[str, typer.Option(help="Their role where it says none.")] = "viewer",
+    trust_from: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Where the proxy is, or its network.", show_default="loopback"),
+    ] = None,
     power_safe: Annotated[bool, typer.Option(hidden=True, help="Has no effect: a power cut loses nothing.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
@@ -83,7 +106,19 @@ def serve(
             max_object=options.parse_size(max_object_size, "--max-object-size"),
             history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
         )
-        serve_until_signal(config)
+        console = None
+        if not no_console:
+            from gateway.manager.console import ConsoleConfig
+
+            console = ConsoleConfig(
+                host=console_host,
+                port=0 if console_port is None and port == 0 else console_port,
+                trust_header=trust_header,
+                role_header=trust_role_header,
+                trust_role=trust_role,
+                **({"trust_from": trust_from} if trust_from else {}),
+            )
+        serve_until_signal(config, console)
 
 
 @app.command()

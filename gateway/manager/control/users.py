@@ -22,9 +22,14 @@ _USERS = USERS.c
 _IS_ENABLED = _USERS.disabled.is_(None)
 
 
+def is_name(name: str) -> bool:
+    """Whether a user may be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def check(name: str, role: str) -> None:
     """Raises ApiError where there can be no such user."""
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         what = "1 to 64 letters, digits, '.', '_', '@' and '-', at both ends a letter or a digit"
         raise validation_error(f"the name {name[:80]!r} is none of a user: should be {what}")
     if role not in USER_ROLES:

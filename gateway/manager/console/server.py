@@ -7,6 +7,7 @@ import asyncio
 import errno
 import functools
 import logging
+import resource
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -31,8 +32,10 @@ from gateway.manager.loopback import is_loopback
 from gateway.manager.place import Place
 from gateway.manager.store import Store, restrict_files
 
-MOST_CONNECTIONS = 64
-"""At once: each is an open file, of which devices need theirs."""
+MOST_CONNECTIONS = 256
+"""At once; fewer where few files may be open (`_allowed_connections`), of which devices need theirs."""
+KEPT_ALIVE = 5.0
+"""Seconds for which a connection is kept after an answer: a page and what it loads."""
 PATIENCE = 30.0
 """Seconds for which a connection may be without a whole request, or not take its answer."""
 SWEEP = 5.0
@@ -41,7 +44,7 @@ MOST_BODY = 64 * 1024
 """Bytes of a form."""
 THREADS = 2
 """Pages that are made at once."""
-MOST_WAITING = 64
+MOST_WAITING = 200
 """Pages that wait for that; further ones get 503."""
 MOST_LOGINS = 16
 """Passwords that wait to be checked, one after the other."""
@@ -107,6 +110,7 @@ class ConsoleServer:
         self._passwords = ThreadPoolExecutor(1, "console login")
         self._waiting = {self._threads: 0, self._passwords: 0}
         self._most = {self._threads: MOST_WAITING, self._passwords: MOST_LOGINS}
+        self._allowed = _allowed_connections()
         self._since: dict[web.RequestHandler, float] = {}
         """When a connection began to be without a whole request."""
         self._busy: set[web.RequestHandler] = set()
@@ -124,7 +128,7 @@ class ConsoleServer:
             handle_signals=False,
             access_log=None,
             logger=_SILENT,
-            keepalive_timeout=PATIENCE,
+            keepalive_timeout=KEPT_ALIVE,
             shutdown_timeout=1.0,
         )
         await self._runner.setup()
@@ -159,7 +163,7 @@ class ConsoleServer:
     def _connection(self) -> asyncio.BaseProtocol:
         assert self._runner is not None
         assert self._runner.server is not None
-        if len(self._runner.server.connections) >= MOST_CONNECTIONS:
+        if len(self._runner.server.connections) >= self._allowed:
             return _Refusal()
         connection = self._runner.server()
         self._since[connection] = time.monotonic()
@@ -219,6 +223,11 @@ class ConsoleServer:
         self._since[request.protocol] = time.monotonic()
         kept = {"Content-Type": file.content_type, "Cache-Control": "public, max-age=31536000, immutable"}
         return _response(ConsoleAnswer(200, file.body, kept))
+
+
+def _allowed_connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST_CONNECTIONS if files == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, max(files // 16, 16))
 
 
 async def _protect(request: web.Request, response: web.StreamResponse) -> None:

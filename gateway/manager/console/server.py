@@ -65,7 +65,7 @@ async def serving_console(
     await asyncio.to_thread(_check_reach, config, place, store)
     answerer = Answerer(store, control, config, views)
     loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="console")
+    thread = threading.Thread(target=loop.run_forever, name="console", daemon=True)
     thread.start()
     server = ConsoleServer(answerer, views)
     try:
@@ -170,7 +170,7 @@ class ConsoleServer:
         return connection
 
     async def _sweep(self) -> None:
-        """aiohttp waits for ever for the rest of a request, and for whoever does not read."""
+        """aiohttp waits as long as single bytes come, and for whoever does not read."""
         assert self._runner is not None
         assert self._runner.server is not None
         while True:

@@ -5,6 +5,7 @@ It must never import anything of the gateway but `gateway.errors`. Imports run d
     cli         the commands `edge-gateway manager`
     process     `serve` as a process: keys, log, signals
     http        the HTTP server: requests, signatures, responses
+    console     pages for browsers, on a port of their own
     metrics     what the process counts, for Prometheus
     operations  the three operations of the API, over the database
     reports     what the database keeps, for people and programs

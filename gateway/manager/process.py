@@ -10,7 +10,10 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -18,6 +21,9 @@ from gateway.log import configure_log
 from gateway.manager.errors import ManagerError
 from gateway.manager.http import LOG, AccessKey, Served, ServerConfig, serving
 from gateway.stderr import discard_stdout
+
+if TYPE_CHECKING:
+    from gateway.manager.console import ConsoleConfig
 
 SECRET = "EDGE_MANAGER_SECRET_KEY"
 
@@ -35,11 +41,14 @@ def read_access_key(key_id: str | None, secret_file: Path | None) -> AccessKey |
     return AccessKey(key_id, secret)
 
 
-def serve_until_signal(config: ServerConfig) -> None:
-    """Serves until SIGTERM or SIGINT, then ends requests in flight and returns. Raises ManagerError and OSError."""
+def serve_until_signal(config: ServerConfig, console: "ConsoleConfig | None") -> None:
+    """Serves until SIGTERM or SIGINT, then ends requests in flight and returns. Raises ManagerError and OSError.
+
+    `console` None: there is none, and what it needs is not loaded.
+    """
     configure_log()
     _raise_open_files()
-    asyncio.run(_serve(config))
+    asyncio.run(_serve(config, console))
 
 
 def _raise_open_files() -> None:
@@ -52,15 +61,26 @@ def _raise_open_files() -> None:
             pass  # macOS says "unlimited" and means less
 
 
-async def _serve(config: ServerConfig) -> None:
+async def _serve(config: ServerConfig, console: "ConsoleConfig | None") -> None:
     signalled = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, signalled.set)
-    async with serving(config) as served:
+    async with serving(config) as served, _console(console, served, config) as console_url:
         _tune_threads()
-        _print_start_line(served, config)
+        _print_start_line(served, config, console_url)
         await signalled.wait()
     LOG.info("stopped")
+
+
+@asynccontextmanager
+async def _console(console: "ConsoleConfig | None", served: Served, config: ServerConfig) -> AsyncIterator[str | None]:
+    if console is None:
+        yield None
+        return
+    from gateway.manager.console import serving_console
+
+    async with serving_console(console, config.place, served.store, served.service.control_here) as url:
+        yield url
 
 
 def _tune_threads() -> None:
@@ -73,16 +93,16 @@ def _tune_threads() -> None:
     sys.setswitchinterval(0.001)
 
 
-def _print_start_line(served: Served, config: ServerConfig) -> None:
+def _print_start_line(served: Served, config: ServerConfig, console: str | None) -> None:
     url, signed = served.url, served.signed
     if sys.stdout is not None and sys.stdout.isatty():  # None: it was closed at the start
         line = (
             f"Edge Manager on {url}, data in {config.place.data}, signatures {'checked' if signed else 'not checked'}"
+            f"{'' if console is None else f', console on {console}'}"
         )
     else:
-        line = json.dumps(
-            {"event": "listening", "url": url, "data": str(config.place.data.resolve()), "signed": signed}
-        )
+        data = str(config.place.data.resolve())
+        line = json.dumps({"event": "listening", "url": url, "console": console, "data": data, "signed": signed})
     try:
         typer.echo(line)
     except OSError as error:

@@ -98,10 +98,11 @@ class Service:
         The future raises ApiError and StoreUnavailable.
         """
         return asyncio.get_running_loop().run_in_executor(
-            self._controllers, self._controlled, target, body, caller, now
+            self._controllers, self.control_here, target, body, caller, now
         )
 
-    def _controlled(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
+    def control_here(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
+        """As `control`, in the caller's thread, which is not the event loop's."""
         begun = time.perf_counter()
         output = self._control_api.handle(target, body, caller, now)
         if target.endswith("EdgeDeploymentStage"):

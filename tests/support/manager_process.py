@@ -29,6 +29,7 @@ class Manager:
     database: str | None = None
     process: subprocess.Popen[str] | None = None
     url: str = ""
+    console: str | None = None
 
     def start(self) -> None:
         """Returns once the process listens, which its first line says."""
@@ -39,7 +40,7 @@ class Manager:
             )
         first = json.loads(line(self.process, "URL of the manager") or '{"event": "the end"}')
         assert first["event"] == "listening", f"{first}; {(self.data.parent / 'log').read_text()}"
-        self.url = first["url"]
+        self.url, self.console = first["url"], first["console"]
 
     def end(self, number: signal.Signals) -> int:
         """The exit status of the process; minus the signal where it died of it."""

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from gateway.errors import explain
-from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.cli import options, tables
 from gateway.manager.cli.options import DatabaseOption, DataOption, JsonOption
-from gateway.manager.errors import ApiError, ManagerError
+from gateway.manager.errors import ManagerError
 from gateway.manager.place import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
@@ -42,7 +40,7 @@ def add_key(
     from gateway.manager.store import restrict_files
 
     place = Place(data, database)
-    with options.exit_on_error(), _opened(place, create) as store, _explained():
+    with options.exit_on_error(), options.open_or_make(place, create) as store, options.explained():
         if credentials is not None and credentials.exists():
             _require_valid(store, credentials)
             typer.echo(f"{credentials} exists, and its key is valid: no other one is made")
@@ -88,43 +86,13 @@ def revoke_key(
     """Revoke an access key: within seconds no `serve` accepts it any more."""
     from gateway.manager.control import keys
 
-    with options.open_data(Place(data, database)) as store, _explained():
+    with options.open_data(Place(data, database)) as store, options.explained():
         store.write(lambda transaction: keys.revoke(_call(transaction, "RevokeAccessKey"), {"AccessKeyId": key}))
         typer.echo(f"{key} revoked")
 
 
 def _call(transaction: "Transaction", operation: str) -> "ControlCall":
-    from gateway.manager.control import ArnScope, Caller, ControlCall
-    from gateway.manager.store import local_address
-
-    caller = Caller(address=local_address())
-    return ControlCall(transaction, caller, ArnScope(), f"edge-manager:{operation}", time.time())
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """As ManagerError, within `options.exit_on_error`."""
-    try:
-        yield
-    except ApiError as error:
-        raise ManagerError(error.message) from error
-
-
-@contextlib.contextmanager
-def _opened(place: Place, create: bool) -> "Iterator[Store]":
-    """`create`: where no `serve` has the folder, the database is made, or brought to the newest format."""
-    from gateway.manager.store import open_store
-
-    with contextlib.ExitStack() as stack:
-        if create:
-            try:
-                place.data.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(contextlib.closing(FolderLock(place.data)))
-            except FolderInUse:
-                create = False
-            except OSError as error:
-                raise ManagerError(explain(error, place.data)) from error
-        yield stack.enter_context(contextlib.closing(open_store(place, create=create)))
+    return options.local_call(transaction, f"edge-manager:{operation}", time.time())
 
 
 def _require_valid(store: "Store", credentials: Path) -> None:

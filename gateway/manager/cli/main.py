@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import audit, history, keys, moving, options, rollouts, tables
+from gateway.manager.cli import audit, history, keys, moving, options, rollouts, tables, users
 from gateway.manager.cli.options import (
     DatabaseOption,
     DataOption,
@@ -79,6 +79,29 @@ def serve(
     account: Annotated[
         str, typer.Option(envvar="EDGE_MANAGER_ACCOUNT", help="The AWS account in ARNs, 12 digits.")
     ] = "000000000000",
+    console_host: Annotated[
+        str, typer.Option(envvar="EDGE_MANAGER_CONSOLE_HOST", help="The console's address; another one needs a user.")
+    ] = "127.0.0.1",
+    console_port: Annotated[
+        int | None,
+        typer.Option(
+            envvar="EDGE_MANAGER_CONSOLE_PORT",
+            show_default="9471; with --port 0 a free one",
+            help="The console's port; 0 takes a free one.",
+        ),
+    ] = None,
+    no_console: Annotated[bool, typer.Option("--no-console", help="No console: no pages for a browser.")] = False,
+    trust_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A proxy logs in the console's users, and names them in it.")
+    ] = None,
+    trust_role_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="... and their role in this one.")
+    ] = None,
+    trust_role: Annotated[str, typer.Option(help="Their role where it says none.")] = "viewer",
+    trust_from: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Where the proxy is, or its network.", show_default="loopback"),
+    ] = None,
     power_safe: Annotated[bool, typer.Option(hidden=True, help="Has no effect: a power cut loses nothing.")] = False,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
@@ -101,7 +124,19 @@ def serve(
             history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
             scope=ArnScope(region, account),
         )
-        serve_until_signal(config)
+        console = None
+        if not no_console:
+            from gateway.manager.console import ConsoleConfig
+
+            console = ConsoleConfig(
+                host=console_host,
+                port=0 if console_port is None and port == 0 else console_port,
+                trust_header=trust_header,
+                role_header=trust_role_header,
+                trust_role=trust_role,
+                **({"trust_from": trust_from} if trust_from else {}),
+            )
+        serve_until_signal(config, console)
 
 
 @app.command()
@@ -179,6 +214,7 @@ app.add_typer(rollouts.app)
 app.add_typer(history.app)
 app.add_typer(moving.app)
 app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(audit.app)
 
 

@@ -16,14 +16,16 @@ import typer
 from rich.console import Console
 
 from gateway.errors import explain
+from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.api import STATES
 from gateway.manager.cli.tables import Listing
-from gateway.manager.errors import ManagerError, StoreUnavailable
+from gateway.manager.errors import ApiError, ManagerError, StoreUnavailable
 from gateway.manager.place import Place
 
 if TYPE_CHECKING:
+    from gateway.manager.control import ControlCall
     from gateway.manager.rollouts import RolloutRules
-    from gateway.manager.store import Store
+    from gateway.manager.store import Store, Transaction
 
 T = TypeVar("T")
 
@@ -89,6 +91,43 @@ def read_data(place: Place, fleet: str | None = None) -> "Iterator[Store]":
             if fleet is not None:
                 require_fleet(store, fleet)
         yield store
+
+
+@contextlib.contextmanager
+def open_or_make(place: Place, create: bool) -> "Iterator[Store]":
+    """The database. `create`: where no `serve` has the folder, it is made, or brought to the newest format.
+
+    Raises ManagerError.
+    """
+    from gateway.manager.store import open_store
+
+    with contextlib.ExitStack() as stack:
+        if create:
+            try:
+                place.data.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(contextlib.closing(FolderLock(place.data)))
+            except FolderInUse:
+                create = False
+            except OSError as error:
+                raise ManagerError(explain(error, place.data)) from error
+        yield stack.enter_context(contextlib.closing(open_store(place, create=create)))
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """An ApiError as ManagerError, within `exit_on_error`."""
+    try:
+        yield
+    except ApiError as error:
+        raise ManagerError(error.message) from error
+
+
+def local_call(transaction: "Transaction", action: str, now: float) -> "ControlCall":
+    """A call of the control plane by whoever runs this command."""
+    from gateway.manager.control import ArnScope, Caller, ControlCall
+    from gateway.manager.store import local_address
+
+    return ControlCall(transaction, Caller(address=local_address()), ArnScope(), action, now)
 
 
 def guarded(items: Iterable[T]) -> Iterator[T]:

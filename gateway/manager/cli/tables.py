@@ -209,6 +209,20 @@ def keys_table(keys: Iterable[Mapping[str, Any]]) -> Listing:
     return Listing(("Key", "Role", "Revoked", "Created", "Description"), rows)
 
 
+def users_table(users: Iterable[Mapping[str, Any]]) -> Listing:
+    """A row for each user of the console."""
+    rows = (
+        (
+            each["UserName"],
+            each["Role"],
+            time_text(each.get("RemovalTime")),
+            time_text(each["CreationTime"]),
+        )
+        for each in users
+    )
+    return Listing(("Name", "Role", "Removed", "Created"), rows)
+
+
 def _members(members: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> str:
     """A line for each member that is another one in `other`."""
     others = other or {}

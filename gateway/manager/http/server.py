@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import resource
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -21,8 +20,9 @@ from gateway.manager.http.keys import KeyReader
 from gateway.manager.http.limits import Limits
 from gateway.manager.http.listener import ManagerServer
 from gateway.manager.http.metrics_page import MetricsPage
+from gateway.manager.loopback import is_loopback
 from gateway.manager.metrics import ManagerMetrics
-from gateway.manager.service import running
+from gateway.manager.service import Service, running
 from gateway.manager.store import HistoryLimits, ObjectStore, Place, Store, open_store, restrict_files
 
 TRANSACTION_LIMIT = 5.0
@@ -85,10 +85,12 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`url`: without a last slash. `signed`: signatures are checked."""
+    """`url`: without a last slash. `signed`: signatures are checked. `store`, `service`: open while it serves."""
 
     url: str
     signed: bool
+    store: Store
+    service: Service
 
 
 @contextlib.asynccontextmanager
@@ -127,7 +129,7 @@ async def serving(config: ServerConfig) -> AsyncIterator[Served]:
                 except (OSError, UnicodeError) as error:
                     raise ManagerError(explain(error, f"{config.host}:{config.port}")) from error
                 host = f"[{config.host}]" if ":" in config.host else config.host
-                yield Served(f"http://{host}:{port}", ring.checks)
+                yield Served(f"http://{host}:{port}", ring.checks, store, service)
             finally:
                 await server.close()
                 await handler.close()
@@ -162,15 +164,6 @@ def _read_keys(config: ServerConfig, store: Store) -> KeyRing:
         todo = "`edge-gateway manager keys add --role gateway` makes one, or listen on 127.0.0.1"
         raise ManagerError(f"--host {config.host}: without an access key it serves this machine alone: {todo}")
     return ring
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _opened(place: Place) -> contextlib.closing[Store]:

@@ -1,6 +1,6 @@
 """Reports of devices, fleets and rollouts, read from the database for people and programs. It must never write."""
 
-from gateway.manager.reports.audit import AuditReport, audit_rows
+from gateway.manager.reports.audit import AuditReport, audit_page, audit_rows
 from gateway.manager.reports.devices import (
     PAGE,
     START,
@@ -10,7 +10,7 @@ from gateway.manager.reports.devices import (
     device_reports,
     device_rows,
 )
-from gateway.manager.reports.fleets import fleet_reports
+from gateway.manager.reports.fleets import fleet_reports, rollout_counts
 from gateway.manager.reports.forms import (
     DeviceReport,
     FleetReport,

@@ -36,6 +36,20 @@ def audit_rows(
     return list(_reports(reversed(rows)))
 
 
+def audit_page(transaction: Transaction, before: int | None, limit: int) -> tuple[list[AuditReport], int | None]:
+    """At most `limit` rows, the newest first: those before the row of that id, None: the newest of all.
+
+    And the `before` of the next page; None: there is no more.
+    """
+    row = AUDIT.c
+    select = sa.select(row.id, row.at, row.key, row.address, row.action, row.resource, row.before, row.after)
+    if before is not None:
+        select = select.where(row.id < before)
+    found = transaction.connection.execute(select.order_by(row.id.desc()).limit(limit + 1)).all()
+    rows = found[:limit]
+    return list(_reports(columns for _, *columns in rows)), rows[-1].id if len(found) > limit else None
+
+
 def _reports(rows: Any) -> Iterator[AuditReport]:
     for at, key, address, action, resource, *states in rows:
         before, after = (None if each is None else json.loads(each) for each in states)

@@ -1,10 +1,11 @@
-"""Counts of devices by fleet: by state, and by the models that they run."""
+"""Counts of devices by fleet: by state, and by the models that they run; and counts of rollouts."""
 
 import sqlalchemy as sa
 
 from gateway.manager.reports.forms import FleetReport, ModelCount
+from gateway.manager.rollouts import PUBLISHED
 from gateway.manager.store import Store, bulk
-from gateway.manager.store.tables import FLEET_MODELS, FLEET_STATES, FLEETS
+from gateway.manager.store.tables import FLEET_MODELS, FLEET_STATES, FLEETS, ROLLOUTS
 
 
 def fleet_reports(store: Store, fleet: str | None = None) -> list[FleetReport]:
@@ -30,3 +31,10 @@ def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetRe
     for number, name, version, devices in connection.execute(models.order_by(*FLEET_MODELS.primary_key)):
         reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))
     return list(reports.values())
+
+
+def rollout_counts(store: Store) -> dict[str, int]:
+    """How many rollouts there are, by their states (`rollouts.RolloutState`)."""
+    select = sa.select(ROLLOUTS.c.state, sa.func.count()).where(PUBLISHED).group_by(ROLLOUTS.c.state)
+    rows = store.read(lambda transaction: transaction.connection.execute(select).all())
+    return {row.state: row[1] for row in rows}

@@ -1,4 +1,5 @@
-"""The tables of the control plane: what an operator makes of SageMaker's resources, access keys, and the audit.
+"""The tables of the control plane: what an operator makes of SageMaker's resources, access keys, users of the console,
+and the audit.
 
 Times are Unix seconds; what is JSON has the members of the service model's shapes. As in `tables`, a change needs a
 migration.
@@ -128,6 +129,30 @@ ACCESS_KEYS = sa.Table(
 )
 """The secret as it is, since Signature Version 4 is a keyed hash: who reads the database can sign. `revoked`: when
 it was, and then the secret is empty; NULL: it is valid."""
+
+USERS = sa.Table(
+    "users",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("role", sa.Text, nullable=False),
+    sa.Column("password", sa.Text, nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("disabled", sa.Double),
+)
+"""Of the console. `password`: as `control.passwords` writes its hash. `disabled`: when the user was removed, and then
+the hash is empty; NULL: the user may log in. A row stays: where a user was ever made, nobody gets in without one."""
+
+SESSIONS = sa.Table(
+    "sessions",
+    METADATA,
+    sa.Column("token", sa.Text, primary_key=True),
+    sa.Column("user", sa.Text, sa.ForeignKey("users.name", ondelete="CASCADE"), nullable=False),
+    sa.Column("created", sa.Double, nullable=False),
+    sa.Column("used", sa.Double, nullable=False),
+    sa.Index("sessions_user", "user"),
+)
+"""Of users that are logged in. `token`: the SHA-256 of what their browsers have. `used`: within a minute of the last
+request."""
 
 AUDIT = sa.Table(
     "audit",

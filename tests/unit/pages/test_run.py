@@ -60,7 +60,7 @@ class Sandbox:
         here |= {each: f"{self._folder}{each}" for each in ("/root/edge-manager", "/var/lib/edge-manager")}
         for shown, path in here.items():
             words = [word.replace(shown, path) for word in words]
-        done = CliRunner().invoke(app, words, env=self._variables)
+        done = CliRunner().invoke(app, words, env=self._variables, input="correct horse battery\n")
         assert done.exit_code == 0, (words, done.output, done.exception)
 
 

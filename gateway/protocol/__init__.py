@@ -45,6 +45,7 @@ from gateway.protocol.service_calls import (
     DatedSample,
     Definition,
     Deployment,
+    DeviceVersion,
     GetDeployments,
     GetDeviceRegistration,
     ModelReport,

@@ -35,7 +35,7 @@ from gateway.protocol import (
 from tests.support.engine import EPOCH, HELLO, Token, calls, of_type, plan
 
 HOUR = 3600.0
-DEVICES = 200
+DEVICES = 50
 DEPLOYMENTS = 3
 """Of each device, in the hour."""
 SEED = 17

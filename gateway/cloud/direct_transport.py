@@ -21,8 +21,11 @@ from gateway.cloud.http_client import ConnectionPool, HttpOrigin, HttpResponse
 from gateway.cloud.serializer import ApiResponse, OnApiResponse
 from gateway.cloud.sigv4 import AwsCredentials, Signer
 from gateway.errors import CloudError, OperatorError
-from gateway.protocol import Call, GetDeviceRegistration, SendHeartbeat
+from gateway.protocol import Call, DeviceVersion, GetDeviceRegistration, SendHeartbeat
 
+VERSION_HEADER = serializer.VERSION_HEADER.encode()
+TITLE_HEADER = VERSION_HEADER.title()
+"""The same, by a proxy that writes the names of headers so."""
 REFRESH_INTERVAL = 30.0
 """Seconds between two reads of the credentials; boto3 renews them ten minutes before they expire."""
 
@@ -99,8 +102,12 @@ class DirectTransport:
             response.raw_headers.get(b"Content-Type") == b"application/json"
         )  # spares most the decoding of headers
         error = None if is_json else error_mapping.check_content_type(response.headers)
-        no_body = error is not None or isinstance(call, SendHeartbeat)
-        on_response(error if no_body else self._parse(call, response))
+        if error is not None:
+            on_response(error)
+        elif isinstance(call, SendHeartbeat):
+            on_response(_version(response))
+        else:
+            on_response(self._parse(call, response))
 
     def _parse(self, call: Call, response: HttpResponse) -> ApiResponse | CloudError:
         """By botocore's parser, so an answer that is not the API's is reported as by boto3. It takes no body for {}."""
@@ -112,7 +119,8 @@ class DirectTransport:
             parsed = self._parser.parse(raw, shape)
             if response.status < 300:
                 if isinstance(call, GetDeviceRegistration):  # the parser drops what the API has not
-                    parsed |= {"RegistrationTime": json.loads(response.body).get("RegistrationTime")}
+                    members = json.loads(response.body)
+                    parsed |= {name: members[name] for name in ("RegistrationTime",) if name in members}
                 return serializer.parse_response(call, parsed)
             return error_mapping.from_response(parsed)
         except Exception as error:
@@ -140,6 +148,12 @@ class DirectTransport:
     def close(self) -> None:
         """Calls in flight get no response."""
         self._pool.close()
+
+
+def _version(response: HttpResponse) -> DeviceVersion | None:
+    """Of the device of an accepted heartbeat; None: the service does not say it."""
+    found = response.raw_headers.get(VERSION_HEADER) or response.raw_headers.get(TITLE_HEADER)
+    return None if found is None else DeviceVersion(found, "latin-1")
 
 
 def _tls(session: Any) -> ssl.SSLContext:

@@ -13,8 +13,11 @@ from gateway.errors import CloudError, OperatorError
 DEFAULT_TTL = 300.0
 """Seconds for which a registration is valid if its CacheTTL is missing or unreadable."""
 
-ApiResponse: TypeAlias = protocol.Registration | tuple[protocol.Deployment, ...] | None
-"""The response to a call; None for a heartbeat."""
+VERSION_HEADER = "x-edge-manager-version"
+"""Of SendHeartbeat's response. It is not the API's: this project's Edge Manager adds it."""
+
+ApiResponse: TypeAlias = protocol.Registration | tuple[protocol.Deployment, ...] | protocol.DeviceVersion | None
+"""The response to a call; of a heartbeat a DeviceVersion, None where the service does not say it."""
 OnApiResponse: TypeAlias = Callable[[ApiResponse | CloudError], None]
 
 
@@ -84,14 +87,16 @@ def parse_response(call: protocol.Call, response: Mapping[str, Any]) -> ApiRespo
     device that is not registered, or like a plan.
     """
     if isinstance(call, protocol.SendHeartbeat):
-        return None
+        version = response["ResponseMetadata"].get("HTTPHeaders", {}).get(VERSION_HEADER)
+        return None if version is None else protocol.DeviceVersion(version)
     return parse_deployments(response) if isinstance(call, protocol.GetDeployments) else parse_registration(response)
 
 
 def parse_registration(response: Mapping[str, Any]) -> protocol.Registration:
     """GetDeviceRegistration's response. CacheTTL is seconds in a string.
 
-    RegistrationTime is not the API's: this project's Edge Manager adds it, and boto3 drops it.
+    RegistrationTime is not the API's: this project's Edge Manager adds it, None where the device is not registered, and
+    boto3 drops it.
     """
     try:
         ttl = float(response.get("CacheTTL") or DEFAULT_TTL)
@@ -103,7 +108,8 @@ def parse_registration(response: Mapping[str, Any]) -> protocol.Registration:
     since = response.get("RegistrationTime")
     known = isinstance(since, int | float) and not isinstance(since, bool) and isfinite(since)
     ttl = max(0.0, ttl) if isfinite(ttl) else DEFAULT_TTL
-    return protocol.Registration(str(status), ttl, float(since) if known else None)  # type: ignore[arg-type]
+    ask_again = since is None and "RegistrationTime" in response
+    return protocol.Registration(str(status), ttl, float(since) if known else None, ask_again)  # type: ignore[arg-type]
 
 
 def parse_deployments(response: Mapping[str, Any]) -> tuple[protocol.Deployment, ...]:

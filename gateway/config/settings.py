@@ -143,7 +143,12 @@ class Settings(BaseSettings):
     merge_bytes: int = _whole(
         262144, 64, 16777216, "Bytes of JSON, about, at most in a call that merges heartbeats; above 2 MiB: 2 MiB"
     )
-    plan_ttl: float = _seconds(30, 0, 86400, "How long GetDeployments' answer is kept for a heartbeat's `have`, in s")
+    plan_ttl: float = _seconds(
+        30,
+        0,
+        86400,
+        "How long GetDeployments' answer is kept for a heartbeat's `have`, in s, by a service without versions",
+    )
     hello_wait: float = _seconds(5, 0, 300, "How long a message waits for the hello of its tag, in s; then code 2")
     block_expiry: int = _whole(
         60,

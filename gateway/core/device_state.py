@@ -8,11 +8,24 @@ from typing import TypeAlias, cast
 
 from gateway.core.effects import DeliveryToken
 from gateway.core.merging import QueuedHeartbeat, drop_long, mergeable_count
-from gateway.protocol import NO_URLS, Call, Channel, Device, Get, HelloRecord, ModelFile, Plan, Read
+from gateway.protocol import (
+    NO_URLS,
+    Call,
+    Channel,
+    Device,
+    DeviceVersion,
+    Get,
+    HelloRecord,
+    ModelFile,
+    Plan,
+    Read,
+)
 
 MAX_TOO_LARGE = 8
 REPUBLISH_AFTER = 60.0
 """Seconds for which the same digest is not published again because of a `have`."""
+SAME_VERSION_TTL = 3600.0
+"""Seconds for which a plan is kept while the device's version stays: a restored database may reach a number again."""
 NEVER = float("-inf")
 NOT_YET = float("inf")
 
@@ -72,10 +85,12 @@ class PlanState:
     `digest` None: the service did not answer. `too_large`: digests, the last few, for which the device got code 6.
     `refused`: digest of a plan that is not published again before a time, and why.
     `asked_for_read`: when the service last answered because of a read. `readable`: the digest to which `files` belong.
+    `version`: DeviceState.version when the service was asked.
     """
 
     digest: int | None = None
     asked: float = NEVER
+    version: DeviceVersion | None = None
     published: int | None = None
     published_at: float = NEVER
     too_large: tuple[int, ...] = ()
@@ -84,8 +99,16 @@ class PlanState:
     readable: int | None = None
     files: tuple[ModelFile | None, ...] = ()
 
-    def must_ask(self, have: int, now: float, ttl: float) -> bool:
-        """Whether the service must be asked for the plan of a device that holds `have`."""
+    def must_ask(self, have: int, now: float, ttl: float, version: DeviceVersion | None) -> bool:
+        """Whether the service must be asked for the plan of a device that holds `have`, and now has that version.
+
+        An answer is kept for `ttl` seconds; with versions until there is another one, an hour at most.
+        """
+        if version is not None:
+            if version != self.version:
+                return True
+            if self.digest is not None:
+                ttl = max(ttl, SAME_VERSION_TTL)
         if now - self.asked >= ttl:
             return True
         if self.digest is None or self.digest == have or self.digest in self.too_large:
@@ -113,7 +136,9 @@ class DeviceState:
     CallScheduler has it in its queue. `hello_suback`: when the SUBACK for the hello that it awaits came, on the
     monotonic clock; NOT_YET before, None where no hello is awaited.
 
-    `registered_at`: when the service last said that it is registered, on the monotonic clock. `since`: as Registration.
+    `registered_at`: when the service last said that it is registered, on the monotonic clock, and `registered_ttl` for
+    how long. `ask_again_at`: when the service may be asked before `unregistered_until`. `since`: as Registration.
+    `version`: of its last accepted heartbeat; None: the service does not say it.
     `replace_plan`: the broker has the plan of an earlier device of that name. `ended`: the broker has nothing of it,
     since it is not registered, and nothing came of it since.
     """
@@ -124,8 +149,11 @@ class DeviceState:
     hello_absent: bool = False
     registered_until: float = NEVER
     unregistered_until: float = NEVER
+    ask_again_at: float = NOT_YET
     registered_at: float = NEVER
+    registered_ttl: float = 0.0
     since: float | None = None
+    version: DeviceVersion | None = None
     replace_plan: bool = False
     ended: bool = False
     plan: PlanState | None = None

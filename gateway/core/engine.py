@@ -36,6 +36,7 @@ from gateway.protocol import (
     Channel,
     Device,
     DeviceMessage,
+    DeviceVersion,
     GetDeployments,
     GetDeviceRegistration,
     Heartbeat,
@@ -56,7 +57,7 @@ MOST_EXAMINED = 1000
 NO_LIMIT = 1 << 28
 """Bytes: more than a packet of MQTT can have."""
 
-Answer: TypeAlias = Registration | Plan | None
+Answer: TypeAlias = Registration | Plan | DeviceVersion | None
 """To GetDeviceRegistration, GetDeployments or SendHeartbeat."""
 
 
@@ -357,11 +358,12 @@ class Engine:
             return
         state.plan_check = None
         known = state.plan or PlanState()
-        if known.must_ask(check.have, effects.now.mono, self._policy.plan_ttl):
+        if known.must_ask(check.have, effects.now.mono, self._policy.plan_ttl, state.version):
             self._call(effects, state, InFlight(GetDeployments(state.device, retryable=False), plan_check=check))
 
     def _replace_plan(self, effects: Effects, state: DeviceState) -> None:
-        """As soon as the limits are known. Where the call fails, after the next answer to GetDeviceRegistration."""
+        """As soon as the limits are known. Where the call fails, after the next answer to GetDeviceRegistration, or
+        with a heartbeat after `plan_ttl`."""
         if state.limits_known:
             self._call(effects, state, InFlight(GetDeployments(state.device, retryable=False), replaces_plan=True))
         else:
@@ -420,10 +422,13 @@ class Engine:
             if flight.read is not None:
                 known.asked_for_read = effects.now.mono
                 file_reads.serve(effects, state, flight.read)
-        elif isinstance(answer, Registration) and self._registration.on_answer(effects, state, answer):
-            self._start_next_call(effects, state, registered=True, has_slot=True)
-            if state.replace_plan and state.in_flight is None:
-                self._replace_plan(effects, state)
+        elif isinstance(answer, Registration):
+            if self._registration.on_answer(effects, state, answer):
+                self._start_next_call(effects, state, registered=True, has_slot=True)
+                if state.replace_plan and state.in_flight is None:
+                    self._replace_plan(effects, state)
+        else:
+            self._registration.on_version(effects, state, answer)
         state.split_remaining = max(0, state.split_remaining - len(flight.heartbeats))
         max_payload = state.newest.hello.max_payload if state.newest else None
         for item in flight.heartbeats:
@@ -431,6 +436,10 @@ class Engine:
             effects.accept(item.delivery, seq, max_payload)
             if have is not None:
                 state.plan_check = PendingPlanCheck(have, item.delivery)
+        if state.replace_plan and flight.heartbeats:
+            kept = state.plan
+            if kept is None or effects.now.mono - kept.asked >= self._policy.plan_ttl:
+                self._replace_plan(effects, state)
         self._start_next_call(effects, state)
 
     def _failed(self, effects: Effects, state: DeviceState, flight: InFlight, outcome: CallFailure) -> None:

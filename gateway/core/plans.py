@@ -45,7 +45,7 @@ def on_plan(
     `room`: as Engine.set_room.
     """
     known = state.plan = state.plan or PlanState()
-    known.digest, known.asked = plan.digest, effects.now.mono
+    known.digest, known.asked, known.version = plan.digest, effects.now.mono, state.version
     known.readable, known.files = plan.digest, plan.files
     payload = state.plan_payload(plan)
     answer = _Answer(state, known, plan, payload, _obstacle(state, known, plan, payload, room, effects.now.mono))
@@ -74,9 +74,10 @@ def replace_plan(effects: Effects, state: DeviceState, plan: Plan, room: int) ->
 
 
 def on_plan_unavailable(state: DeviceState, now: float) -> None:
-    """A `have` could not be compared: the service is not asked again for plan_ttl seconds."""
+    """A `have` could not be compared: the service is not asked again for plan_ttl seconds, or until the device has
+    another version."""
     known = state.plan = state.plan or PlanState()
-    known.digest, known.asked = None, now
+    known.digest, known.asked, known.version = None, now, state.version
 
 
 def on_plan_published(effects: Effects, state: DeviceState, published: PublishPlan) -> None:

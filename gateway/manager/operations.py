@@ -25,8 +25,8 @@ KEPT = 100_000
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager")
 
-Output: TypeAlias = bytes | None
-"""JSON, as it is sent; None: an operation without output."""
+Output: TypeAlias = bytes | str
+"""JSON, as it is sent. Of SendHeartbeat, which has no output: the version of the device (`StoredDevice`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class EdgeApi:
     def __init__(self, store: Store, registered_ttl: int = 300, unregistered_ttl: int = 60) -> None:
         self.store = store
         self._registered = {"DeviceRegistration": "REGISTERED", "CacheTTL": str(registered_ttl)}
-        self._not_registered = _json({"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": str(unregistered_ttl)})
+        not_registered = {"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": str(unregistered_ttl)}
+        self._not_registered = _json(not_registered | {"RegistrationTime": None})
         self._runner = RolloutRunner(store)
         self._kept: dict[int, tuple[int, bytes]] = {}
         self._checks = compile_operations(load_service_model())
@@ -88,7 +89,7 @@ class EdgeApi:
         A call that the database refuses fails alone. Raises StoreUnavailable: nothing of the group is stored.
         """
         try:
-            registered, rollouts = self.store.record(heartbeats, self._runner.on_results)
+            versions, rollouts = self.store.record(heartbeats, self._runner.on_results)
         except DBAPIError:
             if len(heartbeats) == 1:
                 LOG.exception(
@@ -101,8 +102,7 @@ class EdgeApi:
             for rollout in rollouts:
                 self._runner.advance(rollout, heartbeats[-1].now)
         return [
-            None if (each.fleet, each.device) in registered else _not_registered(each.fleet, each.device)
-            for each in heartbeats
+            versions.get((each.fleet, each.device)) or _not_registered(each.fleet, each.device) for each in heartbeats
         ]
 
     def _record_part(self, heartbeats: Sequence[HeartbeatCall]) -> Sequence[Output | Exception]:

@@ -47,6 +47,7 @@ from gateway.protocol.service_calls import (
     DatedSample,
     Definition,
     Deployment,
+    DeviceVersion,
     GetDeployments,
     GetDeviceRegistration,
     ModelReport,

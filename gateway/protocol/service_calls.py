@@ -4,6 +4,7 @@ Frozen values; must never depend on boto3 or on retries.
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Generic, NamedTuple, TypeAlias, TypeVar
 
 from gateway.protocol.messages import Device, Metric, ModelResult, Number
@@ -91,17 +92,37 @@ class Registration:
     """`status` is the API's DeviceRegistration, a free string; `ttl` is CacheTTL in seconds.
 
     `since`: RegistrationTime in Unix seconds, which tells two devices of one name apart; None: the service does not
-    say it.
+    say it. `ask_again`: a device that is not registered may be asked for at its next message, before `ttl` is over.
     """
 
     status: str
     ttl: float
     since: float | None = None
+    ask_again: bool = False
+
+
+class DeviceVersion(str):
+    """What this project's Edge Manager says of a device whose heartbeat it accepted: `RegistrationTime/number`.
+
+    Two are equal where the device is the same and its deployments have not changed between.
+    """
+
+    __slots__ = ()
+
+    @property
+    def since(self) -> float | None:
+        """As Registration; None: this is of another form."""
+        try:
+            since = float(self.partition("/")[0])
+        except ValueError:
+            return None
+        return since if isfinite(since) else None
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted(Generic[T]):
-    """The service took the call. `answer`: None, a Registration, or deployments (to the core, a Plan)."""
+    """The service took the call. `answer`: a Registration, or deployments (to the core, a Plan); of a heartbeat a
+    DeviceVersion, None where the service does not say it."""
 
     answer: T
 

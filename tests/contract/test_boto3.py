@@ -14,6 +14,7 @@ from gateway.protocol.service_calls import (
     DatedResult,
     Definition,
     Deployment,
+    DeviceVersion,
     GetDeployments,
     GetDeviceRegistration,
     ModelReport,
@@ -142,6 +143,16 @@ async def test_a_heartbeat_is_accepted(service: ScriptedEdgeManager, harness: Cl
     service.answers = [answer]
     assert await harness.perform(BEAT) == Accepted(None)
     assert harness.attempts == [None]
+
+
+@pytest.mark.parametrize("name", ["x-edge-manager-version", "X-Edge-Manager-Version"])
+async def test_the_version_of_a_device_is_read(service: ScriptedEdgeManager, harness: ClientHarness, name: str) -> None:
+    service.answers = [Reply(body="", headers={name: "1.5/7"}), Reply(body="")]
+    found = await harness.perform(BEAT)
+    assert isinstance(found, Accepted)
+    assert isinstance(found.answer, DeviceVersion)
+    assert (found.answer, found.answer.since) == ("1.5/7", 1.5)
+    assert await harness.perform(BEAT) == Accepted(None)
 
 
 async def test_a_registration_is_read(service: ScriptedEdgeManager, harness: ClientHarness) -> None:

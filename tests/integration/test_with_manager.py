@@ -4,16 +4,21 @@ Killed with -9 in between, the manager has what it accepted, and the gateway wha
 """
 
 import hashlib
+import itertools
 import signal
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
+from gateway.core.registration import MAX_UNREGISTERED_TTL
+from gateway.errors import Code
 from gateway.manager.store import FILE, Place, open_store
 from tests.integration.testbed import Testbed, gateway_before
 from tests.support.manager_process import Manager
 from tests.support.payloads import EPOCH, LAYOUT, TAG
 from tests.support.plain_device import digest
+from tests.support.polling import until
 from tests.support.stores import stored_samples
 
 MODEL = b"not a real model, but its bytes are counted and summed" * 100
@@ -74,17 +79,34 @@ def test_a_device_from_hello_to_result_with_the_manager_killed_in_between(
     }
 
 
-def test_a_device_that_is_not_registered_and_then_is(testbed: Testbed, manager: Manager) -> None:
-    manager.options += ["--unregistered-ttl", "0"]
-    manager.end(signal.SIGTERM)
-    manager.start()
-    gateway_before(manager, testbed)
-    device = testbed.device("d")
-    device.heartbeat(LAYOUT, EPOCH, None, None, None, None, 1)
-    assert device.ack(1)[0] == 3
-    manager.run("register", testbed.fleet, "d")
-    device.heartbeat(LAYOUT, EPOCH, None, None, None, None, 2)
-    assert device.ack(2) == (0, "")
+def test_what_an_operator_does_reaches_a_device_with_its_next_heartbeat(
+    testbed: Testbed, manager: Manager, tmp_path: Path
+) -> None:
+    """However long the gateway may keep an answer: it is registered, gets a plan, and is another device of its name."""
+    file = tmp_path / "kws.tflite"
+    file.write_bytes(MODEL)
+    store = testbed.cleanup.enter_context(closing(open_store(Place(manager.data), create=False)))
+    gateway_before(manager, testbed, plan_ttl=3600)
+    device, seqs, nothing = testbed.device("d"), itertools.count(1), digest([])
+
+    def code(have: int | None = None) -> int:
+        """Of the ack of one heartbeat."""
+        seq = next(seqs)
+        device.heartbeat(LAYOUT, EPOCH, None, None, have, None, seq)
+        return device.ack(seq)[0]
+
+    assert code() == Code.NOT_REGISTERED
+    store.write(lambda transaction: transaction.register(testbed.fleet, ["d"], time.time()))
+    until(lambda: code() == Code.ACCEPTED, lambda: "still not registered", MAX_UNREGISTERED_TTL / 2)
+    device.received.clear()  # that the plan of a device that is not registered ended
+    assert [code(nothing), code(nothing)] == [Code.ACCEPTED] * 2
+    manager.run("deploy", testbed.fleet, "d", f"kws={file}", "--name", "deploy-7")
+    assert code(nothing) == Code.ACCEPTED
+    assert device.plan().content[1][0][0] == "deploy-7"
+    store.write(lambda transaction: transaction.deregister(testbed.fleet, "d"))
+    store.write(lambda transaction: transaction.register(testbed.fleet, ["d"], time.time()))
+    assert code() == Code.ACCEPTED
+    assert device.plan().content == [nothing, []]
 
 
 def test_the_managers_database_is_away_for_a_while(testbed: Testbed, manager: Manager) -> None:

@@ -70,7 +70,7 @@ class Testbed:
 MakeTestbed: TypeAlias = Callable[[Broker, str], Testbed]
 
 
-def gateway_before(manager: Manager, testbed: Testbed) -> GatewayProcess:
+def gateway_before(manager: Manager, testbed: Testbed, plan_ttl: int = 0) -> GatewayProcess:
     """A gateway whose service and model store are the manager, connected and subscribed."""
-    variables = settings(testbed.broker.address, manager.url, testbed.fleet, testbed.state, plan_ttl=0)
+    variables = settings(testbed.broker.address, manager.url, testbed.fleet, testbed.state, plan_ttl=plan_ttl)
     return testbed.cleanup.enter_context(GatewayProcess(variables | {"AWS_ENDPOINT_URL_S3": manager.url}))

@@ -2,25 +2,28 @@
 
 Each delivery is acknowledged exactly once, by the last of its effects; a device has one call in flight, with one result
 at most; its messages keep their order and their dates; only what is at fault is rejected; nothing is invented, nothing
-waits without a cause, nothing that is acknowledged is kept; and no effect comes after the stop.
+waits without a cause, nothing that is acknowledged is kept; and no effect comes after the stop. Where the service says
+versions, no deployment is missed, and the plan of an earlier device of a name is replaced.
 """
 
 import os
 import re
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from gateway.core.effects import Acknowledge, Effect, PublishPlan
+from gateway.core.effects import Acknowledge, DeleteRetained, Effect, PublishPlan
 from gateway.core.engine import Engine, Policy
 from gateway.errors import Code, DecodeError, FileError, LimitError
-from gateway.protocol.messages import LIVENESS, Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
+from gateway.protocol.messages import LIVENESS, Device, Get, Heartbeat, Hello, HelloRecord, Instant, Plan, Read
 from gateway.protocol.service_calls import (
     Abandoned,
     Accepted,
     Call,
+    DeviceVersion,
     GetDeployments,
     GetDeviceRegistration,
     Outcome,
@@ -48,19 +51,47 @@ EXAMPLES = int(os.environ.get("CORE_EXAMPLES", "200"))
 STEPS = int(os.environ.get("CORE_STEPS", "50"))
 
 
+@dataclass
+class Assigned:
+    """A device in the service: since when it is registered, how often its deployments have changed since, and whether
+    they were fetched since they changed."""
+
+    since: float = 1.0
+    number: int = 0
+    fetched: bool = False
+
+    @property
+    def version(self) -> DeviceVersion:
+        return DeviceVersion(f"{self.since}/{self.number}")
+
+    @property
+    def plan(self) -> Plan:
+        return PLANS[self.number % len(PLANS)]
+
+
 class EngineMachine(RuleBasedStateMachine):
-    """An engine, two devices, and a record of everything. `draining`: calls end without an answer, as at a stop."""
+    """An engine, two devices, and a record of everything. `draining`: calls end without an answer, as at a stop.
+
+    `assigned`: what a service that says versions has of each device; one that does not answers anything. `retained`:
+    the registration of the device whose plan the broker has, or had deleted.
+    """
 
     @initialize(
+        versions=st.booleans(),
         ask=st.booleans(),
         most=st.integers(1, 4),
         size=st.sampled_from([1, 400, 100_000]),
         known=st.lists(HELLOS, max_size=3, unique_by=lambda hello: hello.tag),
         resumed=st.booleans(),
     )
-    def begin(self, ask: bool, most: int, size: int, known: list[Hello], resumed: bool) -> None:
+    def begin(self, versions: bool, ask: bool, most: int, size: int, known: list[Hello], resumed: bool) -> None:
         self.engine = Engine(Policy(ask_registration=ask, merge_heartbeats=most, merge_bytes=size))
         self.ledger = Ledger(most)
+        self.versions = versions
+        self.assigned = {device: Assigned() for device in (DEVICE, OTHER)}
+        self.retained: dict[Device, float] = {}
+        for device, assigned in self.assigned.items() if versions else ():
+            self.engine.restore_registration(device, assigned.since)
         self.connection, self.mono, self.ahead = 1, 1000.0, 0.0
         self.draining = self.stopped = self.lost = False
         self.engine.restore_hellos(DEVICE, [HelloRecord(hello) for hello in known])
@@ -135,17 +166,29 @@ class EngineMachine(RuleBasedStateMachine):
         call = self.ledger.in_flight[device]
         outcome: Outcome[Any]
         if isinstance(call, SendHeartbeat):
-            outcome = data.draw(st.sampled_from([self.answer_to(call)] * 4 + [Abandoned("503"), *POSTPONED]))
+            usual = [self.answer_to(call)] * 4
+            outcome = data.draw(st.sampled_from([*usual, self.answer_to(call, False), Abandoned("503"), *POSTPONED]))
         elif isinstance(call, GetDeployments):
             failures = [Rejected("no"), *([Abandoned("503"), *POSTPONED] if call.retryable else [UNASKED])]
             plans: list[Outcome[Any]] = [Accepted(plan) for plan in PLANS]
+            if self.versions:
+                plans = [Accepted(self.assigned[device].plan)] * 3
             outcome = data.draw(st.sampled_from([*plans, *failures]))
         else:
             registrations: st.SearchStrategy[Outcome[Any]] = REGISTRATIONS | st.sampled_from(
                 [Abandoned("503"), *POSTPONED]
             )
             outcome = data.draw(registrations)
+            if isinstance(outcome, Accepted) and self.versions:
+                outcome = Accepted(replace(outcome.answer, since=self.assigned[device].since))
         self.resolve(device, outcome)
+
+    @precondition(lambda self: self.versions)
+    @rule(device=DEVICES, anew=st.sampled_from([False, False, True]))
+    def assign(self, device: Any, anew: bool) -> None:
+        """An operator deploys; or registers another device of that name, and nobody asks between."""
+        known = self.assigned[device]
+        self.assigned[device] = Assigned(known.since + 1) if anew else Assigned(known.since, known.number + 1)
 
     @precondition(lambda self: self.ledger.in_flight and len(self.ledger.sent) > 15)
     @rule(data=st.data())
@@ -169,10 +212,11 @@ class EngineMachine(RuleBasedStateMachine):
         self.ledger.concurrency = concurrency
         self.execute(self.engine.set_concurrency(concurrency, self.now))
 
-    def answer_to(self, call: SendHeartbeat) -> Outcome[None]:
-        """The service rejects a call for good where anything in it is at fault."""
+    def answer_to(self, call: SendHeartbeat, versions: bool = True) -> Outcome[Any]:
+        """The service rejects a call for good where anything in it is at fault. `versions`: this process says them."""
         poisoned = any(self.ledger.sent[number].poison for number in numbers(call))
-        return Rejected("poison") if poisoned else Accepted(None)
+        said = self.assigned[call.device].version if self.versions and versions else None
+        return Rejected("poison") if poisoned else Accepted(said)
 
     def resolve(self, device: Any, outcome: Outcome[Any]) -> None:
         call = self.ledger.in_flight.pop(device)
@@ -184,6 +228,7 @@ class EngineMachine(RuleBasedStateMachine):
                 self.accepted(numbers(call), effects)
             elif isinstance(outcome.answer, Plan):
                 self.ledger.history(device).plans[outcome.answer.digest] = outcome.answer
+                self.assigned[device].fetched = True
         self.execute(effects)
 
     def accepted(self, accepted: list[int], effects: list[Effect]) -> None:
@@ -271,6 +316,9 @@ class EngineMachine(RuleBasedStateMachine):
         assert not (effects and self.stopped)
         self.ledger.now = self.mono
         self.ledger.execute(effects)
+        for effect in effects:
+            if isinstance(effect, PublishPlan | DeleteRetained):
+                self.retained[effect.device] = self.assigned[effect.device].since
         while self.ledger.plans:
             self.take_plan(self.ledger.plans.pop())
 
@@ -302,16 +350,36 @@ class EngineMachine(RuleBasedStateMachine):
         """All that still waits comes to its end, and nothing is left over; after a stop, nothing happens any more."""
         self.lose_or_set_clock(lost=False)
         self.set_concurrency(2)
-        for device in (DEVICE, OTHER):
-            self.receive(device, Heartbeat(LAYOUT, None, (len(self.ledger.sent),)))
+        self.beat()
         for _ in range(3 if self.stopped else 4 * len(self.ledger.sent) + 20):
-            for device, call in list(self.ledger.in_flight.items()):
-                self.resolve(device, self.last_answer(call))
+            self.answer_all()
             self.release()
             self.confirm()
             self.wait(5.0)
         if not self.stopped:
+            self.no_deployment_is_missed()
             self.nothing_is_left()
+
+    def beat(self) -> None:
+        """Each device sends a heartbeat more, and has the plan that is assigned to it."""
+        for device, assigned in self.assigned.items():
+            message = Heartbeat(LAYOUT, None, (len(self.ledger.sent),), have=assigned.plan.digest)
+            self.receive(device, message)
+
+    def answer_all(self) -> None:
+        for device, call in list(self.ledger.in_flight.items()):
+            self.resolve(device, self.last_answer(call))
+
+    def no_deployment_is_missed(self) -> None:
+        """One heartbeat is enough: what was assigned is asked for, and the broker has no plan of an earlier device."""
+        for _ in range(2 if self.versions else 0):
+            self.beat()
+            for _ in range(4):
+                self.answer_all()
+            for device, assigned in self.assigned.items():
+                assert assigned.fetched
+                assert self.retained.get(device, assigned.since) == assigned.since
+                assigned.number, assigned.fetched = assigned.number + 1, False
 
     def nothing_is_left(self) -> None:
         assert self.ledger.busy() == set()
@@ -325,9 +393,10 @@ class EngineMachine(RuleBasedStateMachine):
             case SendHeartbeat():
                 return self.answer_to(call)
             case GetDeployments():
-                return Accepted(PLANS[0])
+                return Accepted(self.assigned[call.device].plan)
             case GetDeviceRegistration():
-                return Accepted(Registration("true", 300.0))
+                since = self.assigned[call.device].since if self.versions else None
+                return Accepted(Registration("true", 300.0, since))
 
 
 EngineMachine.TestCase.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None)

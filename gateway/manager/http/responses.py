@@ -134,8 +134,10 @@ def _response(status: int, content_type: str, body: bytes, headers: Mapping[str,
 
 
 def api_response(output: Output, request_id: str) -> Response:
-    """The output of an operation; None: an operation without output, whose body is empty."""
-    output = output or b""
+    """The output of an operation. The version of a device is a header: SendHeartbeat has no body."""
+    if isinstance(output, str):
+        head = f"{_OK}Content-Length: 0\r\nx-amzn-RequestId: {request_id}\r\nx-edge-manager-version: {output}\r\n"
+        return Response(head.encode())
     head = f"{_OK}Content-Length: {len(output)}\r\nx-amzn-RequestId: {request_id}\r\n"
     return Response(head.encode(), output)
 

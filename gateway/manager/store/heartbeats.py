@@ -51,11 +51,14 @@ def read_devices(
     rest = f"FROM {source} JOIN device_states ON device_states.device = devices.id"
     if lock and connection.dialect.name == "postgresql":
         rest += " ORDER BY devices.id FOR UPDATE OF device_states"
-    names_and_ids = "wanted.fleet, wanted.name, devices.id, devices.fleet"
-    columns = f"{names_and_ids}, {bulk.binary(connection, 'reported')}, {STATE_COLUMNS}"
+    of_device = "wanted.fleet, wanted.name, devices.id, devices.fleet, devices.registered, devices.plan"
+    columns = f"{of_device}, {bulk.binary(connection, 'reported')}, {STATE_COLUMNS}"
+    found = bulk.fetch(connection, columns, rest, parameters)
     return {
-        (fleet, name): StoredDevice(device, number, judged, state_from(*row), bulk.as_bytes(stored or b""))
-        for fleet, name, device, number, stored, judged, *row in bulk.fetch(connection, columns, rest, parameters)
+        (fleet, name): StoredDevice(
+            device, number, f"{registered}/{plan}", judged, state_from(*row), bulk.as_bytes(stored or b"")
+        )
+        for fleet, name, device, number, registered, plan, stored, judged, *row in found
     }
 
 

@@ -41,10 +41,14 @@ class HeartbeatCall:
 
 @dataclass(frozen=True, slots=True)
 class StoredDevice:
-    """A device as the database has it. `judged`: the state that is stored for it; `reported`: see `store.reported`."""
+    """A device as the database has it. `judged`: the state that is stored for it; `reported`: see `store.reported`.
+
+    `version`: of its registration and its deployments; equal where both are the same.
+    """
 
     id: int
     fleet: int
+    version: str
     judged: str
     state: DeviceRecord
     reported: bytes | None = None
@@ -112,7 +116,7 @@ def _add(changes: Changes, device: StoredDevice, values: LatestValues, now: floa
         changes.log.append(state_entry(device.id, now, device.judged, judged))
         for name, by in ((device.judged, -1), (judged, 1)):
             changes.moved[device.fleet, name] = changes.moved.get((device.fleet, name), 0) + by
-    changes.devices[device.id] = StoredDevice(device.id, device.fleet, judged, state, device.reported)
+    changes.devices[device.id] = StoredDevice(device.id, device.fleet, device.version, judged, state, device.reported)
     if values.metrics:
         metrics = changes.metrics.setdefault(device.id, {})
         for key, sample in values.metrics.items():

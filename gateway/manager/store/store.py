@@ -166,21 +166,22 @@ class Store:
 
     def record(
         self, heartbeats: Sequence[HeartbeatCall], on_results: OnResults
-    ) -> tuple[set[tuple[str, str]], set[int]]:
+    ) -> tuple[dict[tuple[str, str], str], set[int]]:
         """Writes a group of calls in one transaction, and in it what `on_results` does where devices reported results.
 
-        The names of the devices that are registered, by fleet; and what `on_results` returned.
+        The versions (`StoredDevice`) of the devices that are registered, by names of fleet and device; and what
+        `on_results` returned.
         """
         attempts = 0
 
-        def work(transaction: Transaction) -> tuple[set[tuple[str, str]], set[int]]:
+        def work(transaction: Transaction) -> tuple[dict[tuple[str, str], str], set[int]]:
             nonlocal attempts
             attempts += 1
             if attempts > 1:  # what was added was rolled back
                 self._names.forget()
             changes, known = record(transaction.connection, heartbeats, self._names, self._deletions)
             rollouts = on_results(transaction, changes.results, heartbeats[-1].now) if changes.results else set()
-            return set(known), rollouts
+            return {name: device.version for name, device in known.items()}, rollouts
 
         try:
             return self.write(work)

@@ -128,6 +128,15 @@ def test_a_registration_is_a_string_whatever_the_type(response: dict[str, Any], 
     assert serializer.parse_registration(response).status == status
 
 
+@pytest.mark.parametrize(
+    ("members", "since", "ask_again"),
+    [({}, None, False), ({"RegistrationTime": None}, None, True), ({"RegistrationTime": 1.5}, 1.5, False)],
+)
+def test_a_registration_time(members: dict[str, Any], since: float | None, ask_again: bool) -> None:
+    found = serializer.parse_registration({"DeviceRegistration": "any"} | members)
+    assert (found.since, found.ask_again) == (since, ask_again)
+
+
 def test_a_response_without_a_registration_is_an_error() -> None:
     with pytest.raises(OperatorError, match="an answer without DeviceRegistration"):
         serializer.parse_registration({"CacheTTL": "60"})

@@ -48,7 +48,7 @@ def test_registration_and_its_time_to_live(call):
     known = {"DeviceRegistration": "REGISTERED", "CacheTTL": "30", "RegistrationTime": 1.0}
     assert call("GetDeviceRegistration") == known
     unknown = call("GetDeviceRegistration", DeviceName="other")
-    assert unknown == {"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": "6"}
+    assert unknown == {"DeviceRegistration": "NOT_REGISTERED", "CacheTTL": "6", "RegistrationTime": None}
 
 
 @pytest.mark.parametrize("operation", ["SendHeartbeat", "GetDeployments"])
@@ -69,10 +69,31 @@ def test_a_heartbeat_has_no_output_and_is_stored(call, store):
     assert accepted(store) == {"d": 1, "e": 0}
 
 
+def version(api, device="d"):
+    """What the answer to a heartbeat says of the device: (RegistrationTime, the number of its deployments)."""
+    [output] = api.record([parsed(api, "SendHeartbeat", DeviceName=device, AgentVersion="1")])
+    since, number = output.split("/")
+    return float(since), int(number)
+
+
+def test_a_version_changes_with_the_deployments_and_the_registration_of_its_device_alone(api, call, store, tmp_path):
+    assert [version(api), version(api, "e")] == [(1.0, 0), (1.0, 0)]
+    number = deploy(store, tmp_path, "kws")
+    assert version(api) == (1.0, 1)
+    assert call("GetDeployments")["Deployments"]
+    assert version(api) == (1.0, 1)
+    actions.undeploy(store, "f", {"d": number}, "kws", name="off", now=6.0)
+    assert version(api) == (1.0, 2)
+    store.write(lambda transaction: transaction.deregister("f", "d"))
+    store.write(lambda transaction: transaction.register("f", ["d"], 1_795_458_600.123456789))
+    assert version(api) == (call("GetDeviceRegistration")["RegistrationTime"], 0)
+    assert version(api, "e") == (1.0, 0)
+
+
 def test_in_a_group_each_call_gets_its_own_answer(api, store):
     group = [parsed(api, "SendHeartbeat", DeviceName=name, AgentVersion="1") for name in ("d", "x", "e", "d")]
     first, unknown, *others = api.record(group)
-    assert [first, *others] == [None, None, None]
+    assert [first, *others] == ["1.0/0"] * 3
     assert isinstance(unknown, ApiError)
     assert "Device x is not registered" in unknown.message
     assert accepted(store) == {"d": 2, "e": 1}
@@ -85,7 +106,7 @@ def test_a_call_that_the_database_refuses_fails_alone(api, store):
     bad = replace(bad, values=bad.values._replace(agent_version={"no": "text"}))
     with capture_logs() as log:
         outputs = api.record([*good[:2], bad, *good[2:]])
-    assert [output is None for output in outputs] == [True, True, False, True]
+    assert [output == "1.0/0" for output in outputs] == [True, True, False, True]
     assert outputs[2].code == "InternalServiceException"
     assert len(log) == 1
     assert accepted(store) == {"d": 3, "e": 0}

@@ -63,9 +63,9 @@ async def test_an_answer_is_rest_json(client):
     assert await answer.json() == {"DeviceRegistration": "REGISTERED", "CacheTTL": "300", "RegistrationTime": 1.0}
 
 
-async def test_an_operation_without_output_has_an_empty_body(client):
+async def test_an_operation_without_output_has_an_empty_body_and_the_version_of_the_device(client):
     answer = await client.post("/SendHeartbeat", json=WHO | {"AgentVersion": "1"})
-    assert (answer.status, await answer.read()) == (200, b"")
+    assert (answer.status, await answer.read(), answer.headers["x-edge-manager-version"]) == (200, b"", "1.0/0")
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,9 @@ class RolloutRepository:
             self.connection.execute(sa.delete(ROLLOUTS).where(ROLLOUTS.c.id == rollout_id))
             return False
         is_one = bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids)
-        self.connection.execute(sa.delete(ROLLOUT_DEVICES).where(ROLLOUT_DEVICES.c.rollout == rollout_id, is_one))
+        delete = sa.delete(ROLLOUT_DEVICES).where(ROLLOUT_DEVICES.c.rollout == rollout_id, is_one)
+        gone = self.connection.execute(delete).rowcount  # fewer where one was deregistered meanwhile
+        self.transaction.count_in_rollouts({(rollout_id, RolloutDeviceState.WAITING): -gone})
         return True
 
     def abandoned(self, before: float) -> list[int]:

@@ -237,7 +237,7 @@ class RolloutRepository:
         select = (
             sa.select(given.c.device, given.c.name, ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state)
             .join_from(given, DEVICES, DEVICES.c.id == given.c.device)
-            .join(ROLLOUTS, (ROLLOUTS.c.fleet == DEVICES.c.fleet) & (ROLLOUTS.c.name == given.c.name))
+            .join(ROLLOUTS, (ROLLOUTS.c.fleet == DEVICES.c.fleet) & (ROLLOUTS.c.name == given.c.name) & PUBLISHED)
             .join(
                 ROLLOUT_DEVICES,
                 (ROLLOUT_DEVICES.c.device == given.c.device) & (ROLLOUT_DEVICES.c.rollout == ROLLOUTS.c.id),

@@ -1,14 +1,16 @@
 """Runs commands of `edge-gateway manager`, each in a process that may kill itself.
 
-It reads a request a line from stdin (JSON). {"arguments", "log", "output", "kill"}: it forks, and answers the child's
-pid; `log` and `output` are files. `kill` is [number, when] or null: the child kills itself (SIGKILL) "before" or
-"after" the change of that number which it makes durable: commits of transactions that may write, and renames of files.
+It reads a request a line from stdin (JSON). {"arguments", "place", "files", "kill"}: it forks, and answers the child's
+pid. `place` is data folder and URL or null, `files` are for stdout and stderr. `kill` is [number, when] or null: the
+child kills itself (SIGKILL) "before" or "after" the change of that number which it makes durable: commits of
+transactions that may write, and renames of files. When is "check": after each change it checks the database instead.
 {"wait": PID}: it answers the status of that child. It must never have a thread: a fork would not take it along.
 
 Intervals and parts are small, so that few devices make many transactions, and nothing waits for a second.
 """
 
 import gc
+import itertools
 import json
 import os
 import signal
@@ -30,6 +32,8 @@ from gateway.manager.cli import app
 from gateway.manager.control import ArnScope, Caller, ControlApi, jobs
 from gateway.manager.operations import EdgeApi
 from gateway.manager.rollouts import repository, runner
+from gateway.manager.store import Store, open_store
+from tests.faults import whole_database
 from tests.support.stores import open_place
 
 LOADED = process
@@ -40,13 +44,12 @@ INTERVAL = 0.05
 
 
 class Changes:
-    """Counts the durable changes of this process, in any thread, and kills it at the one of that number."""
+    """Calls `before` and `after` around each durable change of this process, in any thread, with its number from 1."""
 
-    def __init__(self, number: int, when: str) -> None:
-        self._number = number
-        self._when = when
-        self._lock = threading.Lock()
-        self._made = 0
+    def __init__(self, before: Callable[[int], object], after: Callable[[int], object]) -> None:
+        self._before = before
+        self._after = after
+        self._numbers = itertools.count(1)
         self._writes = threading.local()
 
     def listen(self) -> None:
@@ -68,24 +71,49 @@ class Changes:
         self._writes.now = not connection.get_execution_options().get("reads")
 
     def _around(self, change: Callable[[], object]) -> None:
-        with self._lock:
-            self._made += 1
-            is_it = self._made == self._number
-        if is_it and self._when == "before":
-            os.kill(os.getpid(), signal.SIGKILL)
+        number = next(self._numbers)
+        self._before(number)
         change()
-        if is_it:
+        self._after(number)
+
+
+def kill_at(number: int, when: str) -> Changes:
+    def kill(now: int) -> None:
+        if now == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
+    return Changes(kill, lambda _: None) if when == "before" else Changes(lambda _: None, kill)
 
-def child(arguments: Sequence[str], log: str, output: str, kill: tuple[int, str] | None) -> None:
+
+def check_at_each(place: Place) -> Changes:
+    """The process ends where the database is not whole."""
+    opened: list[Store] = []
+
+    def check(_: int) -> None:
+        try:
+            if not opened:
+                opened.append(open_store(place, create=False, read_only=True))
+            opened[0].read(whole_database.check)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+
+    return Changes(lambda _: None, check)
+
+
+def child(
+    arguments: Sequence[str], place: tuple[str, str | None], files: tuple[str, str], kill: tuple[int, str] | None
+) -> None:
     """Never returns."""
-    for descriptor, name in enumerate((os.devnull, output, log)):
+    for descriptor, name in enumerate((os.devnull, *files)):
         os.dup2(os.open(name, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644), descriptor)
+    data, database = place
     if kill is not None:
-        Changes(*kill).listen()
+        number, when = kill
+        changes = check_at_each(Place(Path(data), database)) if when == "check" else kill_at(number, when)
+        changes.listen()
     try:
-        app(list(arguments))
+        app([*arguments, "--data", data, *([] if database is None else ["--database", database])])
     except SystemExit as end:
         os._exit(end.code if isinstance(end.code, int) else 1)
     except BaseException:

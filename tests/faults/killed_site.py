@@ -63,7 +63,7 @@ HISTORY = HistoryLimits()
 WAITING_JOBS = ("STARTING", "INPROGRESS")
 
 Kill: TypeAlias = tuple[int, str]
-"""The number of a change, and "before" or "after" it."""
+"""The number of a change, and "before" or "after" it; or whatever number, and "check" (`killed_manager`)."""
 Kills: TypeAlias = Callable[[int], Kill | None]
 """Number of a process, from 0 -> where it kills itself, if at all."""
 
@@ -119,9 +119,9 @@ class KilledSite:
     def _start(self, arguments: Sequence[str]) -> int:
         kill = self._kills(self.started)
         self.started += 1
-        where = ["--data", str(self.place.data), *([] if self.place.url is None else ["--database", self.place.url])]
-        files = {"log": str(self._log), "output": str(self._output if arguments[0] == "serve" else self._log)}
-        return self._parent.ask(arguments=[*arguments, *where], kill=kill, **files)
+        place = str(self.place.data), self.place.url
+        files = str(self._output if arguments[0] == "serve" else self._log), str(self._log)
+        return self._parent.ask(arguments=list(arguments), place=place, files=files, kill=kill)
 
     def _wait(self, pid: int) -> int:
         status = self._parent.ask(wait=pid)
@@ -629,7 +629,8 @@ class Operator:
                 same(f"results of {key}", results, told.results)
             assert values >= numbers, f"{key}: {values} of {told}"
             states = sa.select(ROLLOUTS.c.name, ROLLOUT_DEVICES.c.state).join_from(ROLLOUT_DEVICES, ROLLOUTS)
-            reached = dict(_rows(connection, states.where(ROLLOUT_DEVICES.c.device == number)))
+            published = ROLLOUT_DEVICES.c.device == number, ROLLOUTS.c.state != "preparing"
+            reached = dict(_rows(connection, states.where(*published)))
             for name in told.fetched:
                 assert reached[name] not in ("waiting", "given", "withdrawn"), f"{key} fetched {name}: {reached}"
 

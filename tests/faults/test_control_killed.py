@@ -172,6 +172,12 @@ def new_site(request: pytest.FixtureRequest, parent: ManagerParent, clients: Cli
     return used
 
 
+def test_each_change_leaves_the_database_whole(new_site: NewSite) -> None:
+    """So whoever is killed there leaves it whole."""
+    with new_site(lambda number: (0, "check"), "checked") as operator:
+        everything(operator)
+
+
 def at_random(chosen: random.Random) -> Kills:
     """Each process at one of its first changes: a command that is repeated comes through some day."""
     return lambda number: (chosen.randint(1, 2 * EVERY), chosen.choice(WHEN))
@@ -188,13 +194,12 @@ def test_each_process_is_killed(new_site: NewSite, scenario: str) -> None:
                 anything(operator, chosen)
 
 
-@pytest.mark.parametrize("when", WHEN)
-def test_one_process_is_killed_once(new_site: NewSite, when: str) -> None:
-    """FAULTS=full: at each change of each process, of `serve` and of each command; else at one."""
-    for process in range(scaled(1, PROCESSES)):
+def test_one_process_is_killed_once(new_site: NewSite) -> None:
+    """FAULTS=full: before and after each change of each process, of `serve` and of each command; else at one."""
+    for process, when in scaled([(0, random.choice(WHEN))], [*itertools.product(range(PROCESSES), WHEN)]):
         for change in scaled([random.randint(1, FEW)], itertools.count(1)):
             kill = {process: (change, when)}
-            with new_site(kill.get, f"process={process} change={change}") as operator:
+            with new_site(kill.get, f"{process}-{change}-{when}") as operator:
                 everything(operator)
                 killed = operator.site.killed
             if not killed:

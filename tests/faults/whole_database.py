@@ -12,7 +12,15 @@ import sqlalchemy as sa
 from gateway.manager.history import DAY, unpack_samples
 from gateway.manager.rollouts import HALTED, OPEN, RolloutDeviceState
 from gateway.manager.store import Transaction, reported
-from gateway.manager.store.control_tables import COMPILATION_JOBS, PACKAGES, PLAN_STAGES, PLANS, TAGS, device_resource
+from gateway.manager.store.control_tables import (
+    AUDIT,
+    COMPILATION_JOBS,
+    PACKAGES,
+    PLAN_STAGES,
+    PLANS,
+    TAGS,
+    device_resource,
+)
 from gateway.manager.store.tables import (
     DEPLOYMENTS,
     DEREGISTERED,
@@ -229,18 +237,37 @@ def _tasks(connection: sa.Connection) -> None:
     assert set(connection.scalars(sa.select(TASKS.c.name))) <= TASK_NAMES
 
 
+def _resources(connection: sa.Connection) -> set[str]:
+    """What tags and the audit call all that an operator made, but for rollouts."""
+    kinds = {
+        "device-fleet": sa.select(FLEETS.c.name),
+        "compilation-job": sa.select(COMPILATION_JOBS.c.name),
+        "edge-packaging-job": sa.select(PACKAGES.c.name).where(PACKAGES.c.request != "{}"),
+        "edge-deployment": sa.select(PLANS.c.name),
+    }
+    there = {f"{kind}/{name}" for kind, select in kinds.items() for name in connection.scalars(select)}
+    devices = sa.select(FLEETS.c.name, DEVICES.c.name).join_from(DEVICES, FLEETS)
+    return there | {device_resource(*names) for names in _rows(connection, devices)}
+
+
 def _tags(connection: sa.Connection) -> None:
     """What they are of is there."""
-    kinds = (
-        ("device-fleet", FLEETS),
-        ("compilation-job", COMPILATION_JOBS),
-        ("edge-packaging-job", PACKAGES),
-        ("edge-deployment", PLANS),
-    )
-    there = {f"{kind}/{name}" for kind, table in kinds for (name,) in _rows(connection, sa.select(table.c.name))}
-    devices = sa.select(FLEETS.c.name, DEVICES.c.name).join_from(DEVICES, FLEETS)
-    there |= {device_resource(*names) for names in _rows(connection, devices)}
-    assert set(connection.scalars(sa.select(TAGS.c.resource))) <= there
+    assert set(connection.scalars(sa.select(TAGS.c.resource))) <= _resources(connection)
+
+
+def _audit(connection: sa.Connection) -> None:
+    """It says that all is there which is, and that what is not there is gone: but for plans and rollouts, which a fleet
+    takes along. It holds where everything was made by an operator's calls and commands."""
+    rows = _rows(connection, sa.select(AUDIT.c.resource, AUDIT.c.action, AUDIT.c.after).order_by(AUDIT.c.id))
+    is_there = {resource: after is not None for resource, action, after in rows if not action.endswith("Stage")}
+    told = {resource for resource, is_one in is_there.items() if is_one}
+    there = _resources(connection)
+    select = sa.select(FLEETS.c.name, ROLLOUTS.c.name).join_from(ROLLOUTS, FLEETS)
+    rollouts = _rows(connection, select.where(PUBLISHED, ROLLOUTS.c.plan.is_(None)))
+    made = there | {f"device-fleet/{fleet}/deployment/{name}" for fleet, name in rollouts}
+    assert made <= told, f"not in the audit: {made - told}"
+    gone = {each for each in told - made if not each.startswith("edge-deployment/") and "/deployment/" not in each}
+    assert not gone, f"in the audit alone: {gone}"
 
 
 def _packages(connection: sa.Connection) -> None:
@@ -304,6 +331,7 @@ CHECKS: Mapping[str, Callable[[sa.Connection], None] | None] = {
     "objects": _objects,
     "tasks": _tasks,
     "tags": _tags,
+    "audit": _audit,
     "packages": _packages,
     "plans": _plans,
     "plan_stages": _plan_stages,
@@ -313,7 +341,6 @@ CHECKS: Mapping[str, Callable[[sa.Connection], None] | None] = {
     "results": None,
     "device_log": None,
     "compilation_jobs": None,
-    "audit": None,
     # Foreign keys alone, or nothing that refers to another table.
     "metric_names": None,
     "access_keys": None,

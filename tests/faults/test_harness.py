@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from gateway.manager.store.tables import METADATA
+from tests.faults import whole_database
 from tests.faults.ledger import Ledger
 from tests.faults.service import FaultyEdgeManager
 from tests.faults.service_faults import EXPIRED, KINDS, SKEWED, during, only, share
@@ -166,3 +168,7 @@ async def test_a_proxy_changes_nothing_and_cuts() -> None:
         writer.write(b"again")
         assert await reader.readexactly(5) == b"again"
         writer.transport.abort()
+
+
+def test_each_table_of_the_manager_is_checked() -> None:
+    assert whole_database.CHECKS.keys() == METADATA.tables.keys()

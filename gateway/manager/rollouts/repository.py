@@ -123,7 +123,9 @@ class RolloutRepository:
             self.connection.execute(sa.delete(ROLLOUTS).where(ROLLOUTS.c.id == rollout_id))
             return False
         is_one = bulk.is_one(self.connection, ROLLOUT_DEVICES.c.device, device_ids)
-        self.connection.execute(sa.delete(ROLLOUT_DEVICES).where(ROLLOUT_DEVICES.c.rollout == rollout_id, is_one))
+        delete = sa.delete(ROLLOUT_DEVICES).where(ROLLOUT_DEVICES.c.rollout == rollout_id, is_one)
+        gone = self.connection.execute(delete).rowcount  # fewer where one was deregistered meanwhile
+        self.transaction.count_in_rollouts({(rollout_id, RolloutDeviceState.WAITING): -gone})
         return True
 
     def abandoned(self, before: float) -> list[int]:
@@ -237,7 +239,7 @@ class RolloutRepository:
         select = (
             sa.select(given.c.device, given.c.name, ROLLOUT_DEVICES.c.rollout, ROLLOUT_DEVICES.c.state)
             .join_from(given, DEVICES, DEVICES.c.id == given.c.device)
-            .join(ROLLOUTS, (ROLLOUTS.c.fleet == DEVICES.c.fleet) & (ROLLOUTS.c.name == given.c.name))
+            .join(ROLLOUTS, (ROLLOUTS.c.fleet == DEVICES.c.fleet) & (ROLLOUTS.c.name == given.c.name) & PUBLISHED)
             .join(
                 ROLLOUT_DEVICES,
                 (ROLLOUT_DEVICES.c.device == given.c.device) & (ROLLOUT_DEVICES.c.rollout == ROLLOUTS.c.id),

@@ -672,8 +672,30 @@ def test_a_rollout_that_was_not_written_wholly_is_nowhere(fleet, monkeypatch):
     monkeypatch.setattr("gateway.manager.rollouts.repository.PART", 7)
     assert not fleet.runner.advance_all(3600.0)
     assert {rollout for rollout, _ in counted(fleet.store)[1]} == {rollout_id, fleet.find("one")}
-    assert [fleet.runner.advance_all(3602.0) for _ in range(4)] == [True, True, True, False]
+    for is_left in (True, True, True, False):
+        assert fleet.runner.advance_all(3602.0) is is_left
+        kept, real = counted(fleet.store)
+        assert kept == real
     assert {rollout for rollout, _ in counted(fleet.store)[1]} == {fleet.find("one")}
+
+
+@pytest.mark.parametrize("published", [0, 1])
+def test_one_that_was_not_written_wholly_hides_no_other_one_of_its_name(fleet, published):
+    """A command was killed, and given again: results count for the rollout that was published."""
+    new = NewRollout("f", "one", "kws", "DO_NOTHING", (ModelDefinition("kws"),))
+    made = []
+    for _ in range(2):
+        rollout_id, _ = fleet.store.write(lambda transaction: RolloutRepository(transaction).prepare(new, 100.0))
+        made.append(rollout_id)
+    places = list(enumerate(actions.choose_devices(fleet.store, "f", [], all_devices=True).values()))
+    for each in made:
+        fleet.store.write(lambda transaction: RolloutRepository(transaction).add_devices(each, places))  # noqa: B023
+    chosen = made[published]
+    fleet.store.write(lambda transaction: RolloutRepository(transaction).publish(chosen, new, "one"))
+    fleet.pass_time(100.0, 1.0)
+    assert fleet.fetched_by("one") == set(NAMES)
+    fleet.report_result("one", "SUCCESS", *NAMES)
+    assert (fleet.find("one"), fleet.progress("one")["succeeded"]) == (chosen, len(NAMES))
 
 
 def test_devices_are_written_in_parts(fleet, monkeypatch):

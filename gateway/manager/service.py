@@ -46,6 +46,15 @@ COMPACTION_INTERVAL = 5.0
 KEPT = HistoryLimits()
 RETENTION_INTERVAL = 60.0
 """Seconds between two searches for what is too old or too much."""
+STEPS_FOLLOW = (
+    "EdgeDeploymentStage",
+    ".Deploy",
+    ".Undeploy",
+    ".ResumeDeployment",
+    ".AbortDeployment",
+    ".UndoDeployment",
+)
+"""Ends of the targets after which a step of a rollout may be due."""
 UPLOADS_INTERVAL = 3600.0
 """Seconds between two searches for uploads that were given up."""
 
@@ -104,7 +113,7 @@ class Service:
     def _controlled(self, target: str, body: bytes, caller: Caller, now: float) -> bytes:
         begun = time.perf_counter()
         output = self._control_api.handle(target, body, caller, now)
-        if target.endswith("EdgeDeploymentStage"):
+        if target.endswith(STEPS_FOLLOW):
             self._wake("plans", "rollouts")
         self._metrics.count_control(target.rpartition(".")[2], time.perf_counter() - begun)
         return output
@@ -135,19 +144,17 @@ class Service:
 @asynccontextmanager
 async def running(
     store: Store,
+    objects: ObjectStore,
     registered_ttl: int,
     unregistered_ttl: int,
     history: HistoryLimits = KEPT,
     metrics: ManagerMetrics | None = None,
-    objects: ObjectStore | None = None,
     scope: ArnScope | None = None,
 ) -> AsyncIterator[Service]:
-    """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: jobs
-    wait, and no uploads of objects are given up."""
-    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, scope or ArnScope())
-    jobs = None if objects is None else JobRunner(store, objects)
-    tasks = [] if objects is None else [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]
-    tasks += [] if jobs is None else [Task("jobs", JOBS_INTERVAL, jobs.step)]
+    """The service over an open store, which the caller closes. `metrics` None: nobody reads them."""
+    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, objects, scope or ArnScope())
+    jobs = JobRunner(store, objects)
+    tasks = [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep), Task("jobs", JOBS_INTERVAL, jobs.step)]
     background = Background(_tasks(store, history) + tasks)
     service = Service(api, control_api, metrics or ManagerMetrics(), background.wake)
     background.start()
@@ -155,8 +162,7 @@ async def running(
         yield service
     finally:
         await asyncio.to_thread(background.close)
-        if jobs is not None:
-            jobs.close()
+        jobs.close()
         await service.close()
 
 

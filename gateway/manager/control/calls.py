@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 
 from gateway.manager.control.arns import ArnScope
-from gateway.manager.store import Auditor, Transaction
+from gateway.manager.store import Auditor, ObjectStore, Store, Transaction
 
 Members: TypeAlias = Mapping[str, Any]
 """Of a structure of the service model; times are Unix seconds."""
@@ -20,6 +20,9 @@ class Caller:
     key: str = ""
     role: str = "admin"
     address: str = ""
+
+    def auditor(self, action: str, now: float) -> Auditor:
+        return Auditor(self.key, self.address, action, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,29 @@ class ControlCall:
 
     def audits(self, changes: Iterable[tuple[str, Members | None, Members | None]]) -> None:
         """As `audit`, for several resources: (resource, before, after)."""
-        Auditor(self.caller.key, self.caller.address, self.action, self.now).add(self.connection, changes)
+        self.caller.auditor(self.action, self.now).add(self.connection, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCall:
+    """One call of an operation that makes its own transactions. `now` in Unix seconds."""
+
+    store: Store
+    objects: ObjectStore
+    caller: Caller
+    action: str
+    now: float
+
+    @property
+    def auditor(self) -> Auditor:
+        return self.caller.auditor(self.action, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOperation:
+    """As `ControlOperation`, over several transactions. `run` raises ManagerError too, as a ValidationException."""
+
+    run: Callable[[StoreCall, Members], Members]
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ async def serving(config: ServerConfig) -> AsyncIterator[Served]:
         metrics = ManagerMetrics()
         ttls = config.registered_ttl, config.unregistered_ttl
         objects = ObjectStore(config.place.data, store)
-        async with running(store, *ttls, config.history, metrics, objects) as service:
+        async with running(store, objects, *ttls, config.history, metrics) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             keys = KeyReader(ring)
             handler = make_handler(config, store, service.handle, service.control, metrics, objects, keys)

@@ -5,13 +5,15 @@ from gateway.manager.reports.devices import (
     PAGE,
     START,
     count_devices,
-    deployments_by_device,
+    device_deployments,
     device_log,
     device_reports,
     device_rows,
 )
 from gateway.manager.reports.fleets import fleet_reports
 from gateway.manager.reports.forms import (
+    DeviceDeployments,
+    DeviceEntry,
     DeviceReport,
     FleetReport,
     LivenessReport,

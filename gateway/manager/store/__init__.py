@@ -22,6 +22,7 @@ from gateway.manager.store.object_store import (
     StoredFile,
     check_readable,
     is_bucket_name,
+    object_key,
 )
 from gateway.manager.store.packages import Package, add_package, find_package, package_of, versions
 from gateway.manager.store.recording import (

@@ -38,6 +38,8 @@ SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 CHUNK = 256 * 1024
 """Bytes that are read at once."""
 ATTEMPTS = 5
+MODELS = "models"
+"""The bucket that `deploy` takes: its first object makes it."""
 NO_KEY = "A key here has parts between slashes, none of them empty, '.', '..' or longer than 255 bytes, in UTF-8."
 NAMED = "A deployment or a package names this object, so it stays as it is: put another content under another key."
 MOST_ETAGS = 10_000
@@ -95,6 +97,12 @@ def check_readable(source: Path) -> None:
         raise ManagerError(explain(error)) from error
 
 
+def object_key(handle: str, sha1: str, source: Path) -> str:
+    """Of a model file: whatever its name was, the same content has the same key."""
+    suffix = source.suffix if SUFFIX.fullmatch(source.suffix) else ""
+    return f"{handle}/{sha1[:16]}{suffix}"
+
+
 def is_bucket_name(name: str) -> bool:
     return BUCKET.fullmatch(name) is not None
 
@@ -124,10 +132,9 @@ class ObjectStore:
             raise ManagerError(
                 f"--bucket '{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens"
             )
-        suffix = source.suffix if SUFFIX.fullmatch(source.suffix) else ""
 
         def name(sha1: str) -> str:
-            return f"{handle}/{sha1[:16]}{suffix}"
+            return object_key(handle, sha1, source)
 
         try:
             with source.open("rb") as model:
@@ -152,6 +159,7 @@ class ObjectStore:
                 return StoredFile(f"s3://{bucket}/{key}", row.size, row.sha1)
         opened = self.open(bucket, key)
         with opened.file as file:
+            file.seek(0)  # its ETag may have been computed
             sha1 = hashlib.file_digest(file, partial(hashlib.sha1, usedforsecurity=False)).hexdigest()
         return StoredFile(f"s3://{bucket}/{key}", opened.size, sha1)
 
@@ -229,6 +237,11 @@ class ObjectStore:
         if not self.has_bucket(bucket):
             raise no_such_bucket(bucket)
 
+    def require_bucket_to_put(self, bucket: str) -> None:
+        """As `require_bucket`, where an object is to be put."""
+        if bucket != MODELS:
+            self.require_bucket(bucket)
+
     def make_bucket(self, bucket: str) -> None:
         """One whose name S3 allows; it may be there already."""
         if self.shared is None:
@@ -280,7 +293,7 @@ class ObjectStore:
         Raises S3Error where the key is none, the bucket is not there, a deployment names the object that is there, or
         `check` does; else StoreUnavailable, ManagerError, OSError.
         """
-        self.require_bucket(bucket)
+        self.require_bucket_to_put(bucket)
         if not _is_safe(bucket, key) or any(len(part.encode()) > 255 for part in key.split("/")):
             raise S3Error("InvalidArgument", NO_KEY, 400, {"ArgumentName": "key", "ArgumentValue": key[:1024]})
         before = self.find(bucket, key)
@@ -439,7 +452,7 @@ class ObjectStore:
 
     def _locate(self, bucket: str, key: str) -> Path:
         if not is_bucket_name(bucket) or not (self.root / bucket).is_dir():
-            self.require_bucket(bucket)
+            self.require_bucket_to_put(bucket)
         if not _is_safe(bucket, key):
             raise no_such_key(key)
         path = self.root / bucket / key

@@ -101,7 +101,7 @@ class Jobs:
 
     def __init__(self, place: Place, store: Store) -> None:
         self._place = place
-        self._api = ControlApi(store, ArnScope())
+        self._api = ControlApi(store, ObjectStore(place.data, store), ArnScope())
         self._store = store
         self.runner = self.another()
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ from gateway.manager.rollouts import (
     actions,
     rollout_order,
 )
-from gateway.manager.store import Store
+from gateway.manager.store import ObjectStore, Store
 from gateway.manager.store.control_tables import PACKAGES, PLAN_STAGES
 from gateway.manager.store.tables import DEVICES as DEVICE_ROWS
 from gateway.manager.store.tables import ROLLOUT_DEVICES, ROLLOUTS
@@ -432,7 +433,7 @@ class Steps:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._api = ControlApi(store, ArnScope())
+        self._api = ControlApi(store, ObjectStore(Path("unused"), store), ArnScope())
 
     def call(self, operation: str, **members: Any) -> Any:
         """The output, which has what the service model requires."""

@@ -46,6 +46,15 @@ COMPACTION_INTERVAL = 5.0
 KEPT = HistoryLimits()
 RETENTION_INTERVAL = 60.0
 """Seconds between two searches for what is too old or too much."""
+STEPS_FOLLOW = (
+    "EdgeDeploymentStage",
+    ".Deploy",
+    ".Undeploy",
+    ".ResumeDeployment",
+    ".AbortDeployment",
+    ".UndoDeployment",
+)
+"""Ends of the targets after which a step of a rollout may be due."""
 UPLOADS_INTERVAL = 3600.0
 """Seconds between two searches for uploads that were given up."""
 
@@ -105,7 +114,7 @@ class Service:
         """As `control`, in the caller's thread, which is not the event loop's."""
         begun = time.perf_counter()
         output = self._control_api.handle(target, body, caller, now)
-        if target.endswith("EdgeDeploymentStage"):
+        if target.endswith(STEPS_FOLLOW):
             self._wake("plans", "rollouts")
         self._metrics.count_control(target.rpartition(".")[2], time.perf_counter() - begun)
         return output
@@ -136,33 +145,31 @@ class Service:
 @asynccontextmanager
 async def running(
     store: Store,
+    objects: ObjectStore,
     registered_ttl: int,
     unregistered_ttl: int,
     history: HistoryLimits = KEPT,
     metrics: ManagerMetrics | None = None,
-    objects: ObjectStore | None = None,
     scope: ArnScope | None = None,
     other_s3: OtherS3 | None = None,
 ) -> AsyncIterator[Service]:
-    """The service over an open store, which the caller closes. `metrics` None: nobody reads them; `objects` None: jobs
-    wait, and no uploads of objects are given up. `other_s3`: of which jobs may take files."""
-    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, scope or ArnScope(), objects)
-    jobs = None if objects is None else JobRunner(store, objects, other_s3)
-    tasks = [] if objects is None else [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]
+    """The service over an open store, which the caller closes. `metrics` None: nobody reads them. `other_s3`: of which
+    jobs may take files."""
+    api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, objects, scope or ArnScope())
+    jobs = JobRunner(store, objects, other_s3)
+    tasks = [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]
     background = Background(_tasks(store, history) + tasks)
     # In a thread of its own: another S3 that does not answer must not hold up rollouts.
-    job_thread = Background([] if jobs is None else [Task("jobs", JOBS_INTERVAL, jobs.step)], says_away=False)
+    job_thread = Background([Task("jobs", JOBS_INTERVAL, jobs.step)], says_away=False)
     service = Service(api, control_api, metrics or ManagerMetrics(), background.wake)
     background.start()
-    if jobs is not None:
-        job_thread.start()
+    job_thread.start()
     try:
         yield service
     finally:
         await asyncio.to_thread(background.close)
-        if jobs is not None:
-            await asyncio.to_thread(job_thread.close)
-            jobs.close()
+        await asyncio.to_thread(job_thread.close)
+        jobs.close()
         await service.close()
 
 

@@ -32,7 +32,7 @@ from gateway.manager.cli import app
 from gateway.manager.control import ArnScope, Caller, ControlApi, jobs
 from gateway.manager.operations import EdgeApi
 from gateway.manager.rollouts import repository, runner
-from gateway.manager.store import Store, open_store
+from gateway.manager.store import ObjectStore, Store, open_store
 from tests.faults import whole_database
 from tests.support.stores import open_place
 
@@ -125,7 +125,8 @@ def load() -> None:
     """What each child would need a second for."""
     with TemporaryDirectory() as folder, open_place(Place(Path(folder))) as store, redirect_stdout(StringIO()):
         EdgeApi(store)
-        ControlApi(store, ArnScope()).handle("SageMaker.ListDeviceFleets", b"{}", Caller(), 0.0)
+        api = ControlApi(store, ObjectStore(Path(folder), store), ArnScope())
+        api.handle("SageMaker.ListDeviceFleets", b"{}", Caller(), 0.0)
         model = Path(folder, "model")
         model.write_bytes(b"a model")
         for command in (["register", "f", "d"], ["deploy", "f", "d", f"kws={model}"]):

@@ -136,8 +136,9 @@ def deploy_old(store: Store, data: Path, fleet: str, device: str) -> None:
     file = data.parent / "kws.tflite"
     file.write_bytes(b"a model")
     number = store.read(lambda transaction: transaction.device_ids(fleet))[device]
-    given = {"bucket": "models", "name": f"old-{device}", "policy": "DO_NOTHING", "now": time.time()}
-    actions.deploy(store, ObjectStore(data, store), fleet, {device: number}, {"kws": file}, **given)  # type: ignore[arg-type]
+    files = {"kws": ObjectStore(data, store).put_file(file, "models", "kws")}
+    new = actions.NewDeployment(fleet, ["kws"], f"old-{device}")
+    actions.deploy(store, new, {device: number}, files, {}, now=time.time())
 
 
 def register_anew(store: Store, fleet: str, device: str) -> None:

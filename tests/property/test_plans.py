@@ -19,7 +19,7 @@ from gateway.manager.control import ArnScope, Caller, ControlApi, StageStarts
 from gateway.manager.errors import ApiError, ManagerError
 from gateway.manager.operations import EdgeApi
 from gateway.manager.rollouts import RolloutRunner, RolloutState, actions
-from gateway.manager.store import FILE, Place, open_store
+from gateway.manager.store import FILE, ObjectStore, Place, open_store
 from gateway.manager.store.control_tables import PACKAGES, PLAN_STAGES
 from gateway.manager.store.tables import DEVICES, ROLLOUT_COUNTS, ROLLOUT_DEVICES, ROLLOUTS
 from tests.support.stores import do_not_sync
@@ -51,7 +51,8 @@ class Plans(RuleBasedStateMachine):
         self.store = open_store(Place(Path(self.folder.name)), create=False)
         sa.event.listen(self.store.engine, "checkout", do_not_sync)
         self.now = 1000.0
-        self.control, self.api = ControlApi(self.store, ArnScope()), EdgeApi(self.store)
+        objects = ObjectStore(Path(self.folder.name), self.store)
+        self.control, self.api = ControlApi(self.store, objects, ArnScope()), EdgeApi(self.store)
         self.runner = RolloutRunner(self.store)
         self.processes = [StageStarts(self.store), StageStarts(self.store)]
         self.stopped: set[tuple[str, str]] = set()

@@ -6,6 +6,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from gateway.manager.reports import AuditReport, audit_rows
+from gateway.manager.store import Store
+
 NAMES = ["a", "b", "c", "d", "e"]
 """Of the devices of the fixture `five`."""
 HEARTBEAT = {
@@ -20,3 +23,8 @@ def refusal(call: Callable[..., Any], **members: Any) -> tuple[str, str]:
         call(**members)
     error = caught.value.response["Error"]
     return error["Code"], error["Message"]
+
+
+def audit_of(store: Store) -> list[AuditReport]:
+    """The rows of the audit, in the order in which they were written."""
+    return store.read(lambda transaction: audit_rows(transaction, limit=1000))[::-1]

@@ -16,3 +16,15 @@ CONTROL_OPERATIONS = frozenset(
     }
 )
 """Those of `sagemaker` that are Edge Manager's, and what a packaging job needs."""
+OWN_OPERATIONS = frozenset(
+    {
+        *("Deploy", "Undeploy", "PauseDeployment", "ResumeDeployment", "AbortDeployment", "UndoDeployment"),
+        *("DescribeDeployment", "ListDeployments", "ListDeviceDeployments"),
+        *("AddDevices", "ListDeviceNames", "ListDeviceReports", "CountDevices", "ListFleetReports"),
+        "GetDeviceLog",
+        *("ListDeviceMetrics", "GetDeviceHistory", "GetDeviceSamples", "GetFleetHistory"),
+        *("CreateAccessKey", "ListAccessKeys", "RevokeAccessKey", "ListAudit"),
+        *("CreateUser", "ListUsers", "DeleteUser", "ChangePassword"),
+    }
+)
+"""Those that AWS's API has not, under a target of their own."""

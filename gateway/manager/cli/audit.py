@@ -7,13 +7,14 @@ import typer
 
 from gateway.manager.cli import options, tables
 from gateway.manager.cli.history import parse_time
-from gateway.manager.cli.options import DatabaseOption, DataOption, JsonOption
-from gateway.manager.place import DEFAULT_DATA, Place
+from gateway.manager.cli.options import JsonOption
+from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
 
 app = typer.Typer()
 
 
 @app.command("audit")
+@takes_site
 def show_audit(
     resource: Annotated[
         str | None, typer.Option(metavar="RESOURCE", help="Only of that one: device-fleet/F, access-key/ID, ...")
@@ -23,14 +24,13 @@ def show_audit(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest rows, at most so many.")] = 100,
     as_json: JsonOption = False,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Show who changed what: by which key, from where, when, and how the resource was before and after."""
-    from gateway.manager.reports import audit_rows
-
-    with options.read_data(Place(data, database)) as store:
+    with open_client(site, read_only=True) as client:
         with options.exit_on_error():
-            begin = None if since is None else parse_time(since, "--since", time.time()) / 1e6
-            rows = store.read(lambda transaction: audit_rows(transaction, resource, begin, limit))
+            begin = None if since is None else parse_time(since, "--since", time.time())
+            found = client.items("ListAudit", "rows", limit, Resource=resource, StartTime=begin)
+            rows = list(found)[::-1]
         options.write_json(rows) if as_json else options.show(tables.audit_table(rows))

@@ -3,26 +3,25 @@
 import contextlib
 import os
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from gateway.manager.cli import options, tables
-from gateway.manager.cli.options import DatabaseOption, DataOption, JsonOption
+from gateway.manager.cli.options import JsonOption
+from gateway.manager.cli.sites import ManagerSite, make_database, open_client, restrict_database, takes_site
 from gateway.manager.errors import ManagerError
-from gateway.manager.place import DEFAULT_DATA, Place
 
 if TYPE_CHECKING:
-    from gateway.manager.control.calls import ControlCall, Members
-    from gateway.manager.store import Store, Transaction
+    from gateway.manager.client import ManagerClient
 
 app = typer.Typer(help="Access keys of the API and of the model store.", no_args_is_help=True)
 
 
 @app.command("add")
+@takes_site
 def add_key(
     role: Annotated[str, typer.Option(help="What it may do: gateway, viewer, operator or admin.", show_default=False)],
     description: Annotated[str, typer.Option(help="For people: who has it.")] = "",
@@ -32,30 +31,22 @@ def add_key(
     ] = None,
     create: Annotated[bool, typer.Option("--create", help="Make the database where there is none.")] = False,
     as_json: JsonOption = False,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Make an access key; its secret is shown this once."""
-    from gateway.manager.control import keys
-    from gateway.manager.store import restrict_files
-
-    place = Place(data, database)
-    with options.exit_on_error(), options.open_or_make(place, create) as store, options.explained():
+    with options.exit_on_error():
+        if create:
+            make_database(site)
+    with open_client(site) as client, options.exit_on_error():
         if credentials is not None and credentials.exists():
-            _require_valid(store, credentials)
+            _require_valid(client, credentials)
             typer.echo(f"{credentials} exists, and its key is valid: no other one is made")
             return
-        restrict_files(place)
-        asked = {"Role": role, "Description": description}
-
-        def work(transaction: "Transaction") -> "Members":
-            return keys.create(_call(transaction, "CreateAccessKey"), asked)
-
-        if credentials is None:
-            made = store.write(work)
-        else:
-            with _new_file(credentials) as out:
-                made = store.write(work)
+        restrict_database(site)
+        with contextlib.nullcontext() if credentials is None else _new_file(credentials) as out:
+            made = client.call("CreateAccessKey", Role=role, Description=description)
+            if out is not None:
                 out.write(f"[default]\naws_access_key_id = {made['AccessKeyId']}\n")
                 out.write(f"aws_secret_access_key = {made['SecretAccessKey']}\n")
     if credentials is not None:
@@ -67,41 +58,37 @@ def add_key(
 
 
 @app.command("list")
-def list_keys(as_json: JsonOption = False, data: DataOption = DEFAULT_DATA, database: DatabaseOption = None) -> None:
+@takes_site
+def list_keys(as_json: JsonOption = False, *, site: ManagerSite) -> None:
     """List the access keys, also those that were revoked, without their secrets."""
-    from gateway.manager.control import keys
-
-    with options.read_data(Place(data, database)) as store:
+    with open_client(site, read_only=True) as client:
         with options.exit_on_error():
-            found = store.read(lambda transaction: keys.list_all(_call(transaction, "ListAccessKeys"), {}))
-        options.write_json(found["AccessKeys"]) if as_json else options.show(tables.keys_table(found["AccessKeys"]))
+            found = _list(client)
+        options.write_json(found) if as_json else options.show(tables.keys_table(found))
 
 
 @app.command("revoke")
+@takes_site
 def revoke_key(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Its id, as `list` shows it.", show_default=False)],
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Revoke an access key: within seconds no `serve` accepts it any more."""
-    from gateway.manager.control import keys
-
-    with options.open_data(Place(data, database)) as store, options.explained():
-        store.write(lambda transaction: keys.revoke(_call(transaction, "RevokeAccessKey"), {"AccessKeyId": key}))
+    with open_client(site) as client, options.exit_on_error():
+        client.call("RevokeAccessKey", AccessKeyId=key)
         typer.echo(f"{key} revoked")
 
 
-def _call(transaction: "Transaction", operation: str) -> "ControlCall":
-    return options.local_call(transaction, f"edge-manager:{operation}", time.time())
+def _list(client: "ManagerClient") -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = client.call("ListAccessKeys")["access_keys"]
+    return found
 
 
-def _require_valid(store: "Store", credentials: Path) -> None:
-    from gateway.manager.control import KeyRing
-
-    ring = KeyRing(store)
-    ring.read()
+def _require_valid(client: "ManagerClient", credentials: Path) -> None:
+    valid = {each["AccessKeyId"] for each in _list(client) if "RevocationTime" not in each}
     found = re.search(r"^aws_access_key_id = (\S+)$", credentials.read_text(), re.MULTILINE)
-    if found is None or ring.find(found[1]) is None:
+    if found is None or found[1] not in valid:
         raise ManagerError(f"{credentials} exists, and has no valid key of this database: move it away, and repeat")
 
 

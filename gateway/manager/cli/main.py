@@ -1,11 +1,10 @@
 """The `edge-gateway manager` commands: `app`, which the main command mounts. Decides nothing.
 
-`serve` is the service, and makes its data directory; the others use it, whether `serve` runs or not, and make none. An
-error is one line on stderr and exit status 2.
+`serve` is the service, and makes its data directory; the others use it, whether `serve` runs or not, and make none, or
+call a manager that runs elsewhere. An error is one line on stderr and exit status 2.
 """
 
 import shlex
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +20,7 @@ from gateway.manager.cli.options import (
     FleetFilter,
     JsonOption,
 )
+from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
 from gateway.manager.errors import ManagerError
 from gateway.manager.place import DEFAULT_DATA, Place
 
@@ -140,6 +140,7 @@ def serve(
 
 
 @app.command()
+@takes_site
 def register(
     fleet: FleetArgument,
     devices: Annotated[
@@ -148,64 +149,55 @@ def register(
     file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of names, one a line, in place of them; -: stdin.")
     ] = None,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Register devices in a fleet; to register one twice changes nothing."""
     from gateway.manager.rollouts.actions import check_each
-    from gateway.manager.store import local_auditor
 
-    with options.open_data(Place(data, database)) as store:
+    with open_client(site) as client, options.exit_on_error():
         if (file is None) == (not devices):
             raise ManagerError("name the devices, or give --file; not both")
         named = [("DEVICE", device) for device in devices or ()] if file is None else options.read_names(file, "DEVICE")
         check_each("DeviceFleetName", [("FLEET", fleet)])
         check_each("DeviceName", named)
-        names = [name for _, name in named]
-        known = 0
+        names = list(dict.fromkeys(name for _, name in named))
+        new: set[str] = set()
         for start in range(0, len(names), REGISTERED_AT_ONCE):
             part = names[start : start + REGISTERED_AT_ONCE]
-            now = time.time()
-            auditor = local_auditor("sagemaker:RegisterDevices", now)
-            new = store.write(lambda transaction: transaction.register(fleet, part, now, auditor))  # noqa: B023
-            known += len(part) - len(new)
+            found = client.call("AddDevices", DeviceFleetName=fleet, DeviceNames=part)["new_device_names"]
+            new.update(found)
             if file is None:
                 for device in part:
                     typer.echo(f"{fleet}/{device} {'registered' if device in new else 'was registered already'}")
     if file is not None:
-        typer.echo(f"{fleet}: {len(names) - known:,} registered, {known:,} were registered already")
+        typer.echo(f"{fleet}: {len(new):,} registered, {len(named) - len(new):,} were registered already")
 
 
 @app.command()
-def deregister(
-    fleet: FleetArgument, devices: DevicesArgument, data: DataOption = DEFAULT_DATA, database: DatabaseOption = None
-) -> None:
+@takes_site
+def deregister(fleet: FleetArgument, devices: DevicesArgument, *, site: ManagerSite) -> None:
     """Deregister devices, and delete their state, history, deployments and results."""
-    from gateway.manager.rollouts.actions import require_devices
-    from gateway.manager.store import local_auditor
+    from gateway.manager.rollouts.actions import check_names
 
-    with options.open_data(Place(data, database)) as store:
-        require_devices(store, fleet, devices)
-        for device in devices:
-            auditor = local_auditor("sagemaker:DeregisterDevices", time.time())
-            store.write(lambda transaction: transaction.deregister(fleet, device, auditor))  # noqa: B023
-            typer.echo(f"{fleet}/{device} deregistered")
+    with open_client(site) as client, options.exit_on_error():
+        check_names("FLEET", "DeviceFleetName", [fleet])
+        check_names("DEVICE", "DeviceName", devices)
+        for start in range(0, len(devices), REGISTERED_AT_ONCE):
+            part = devices[start : start + REGISTERED_AT_ONCE]
+            client.sagemaker("DeregisterDevices", DeviceFleetName=fleet, DeviceNames=part)
+            for device in part:
+                typer.echo(f"{fleet}/{device} deregistered")
 
 
 @app.command("devices")
-def list_devices(
-    fleet: FleetFilter = None,
-    as_json: JsonOption = False,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
-) -> None:
+@takes_site
+def list_devices(fleet: FleetFilter = None, as_json: JsonOption = False, *, site: ManagerSite) -> None:
     """List the registered devices."""
-    from gateway.manager.reports import device_rows
-
-    with options.read_data(Place(data, database), fleet) as store:
-        rows = options.guarded(device_rows(store, fleet))
+    with open_client(site, read_only=True) as client:
+        rows = options.guarded(client.items("ListDeviceNames", "devices", DeviceFleetName=fleet))
         if as_json:
-            options.write_json({"fleet": fleet, "device": device, "registered": at} for fleet, device, at in rows)
+            options.write_json(rows)
         else:
             options.show(tables.devices_table(rows))
 
@@ -219,6 +211,7 @@ app.add_typer(audit.app)
 
 
 @app.command("status")
+@takes_site
 def show_status(
     fleet: FleetFilter = None,
     summary: Annotated[
@@ -234,55 +227,52 @@ def show_status(
         str | None, typer.Option(metavar="DEVICE", help="Only those after that one; without FLEET: FLEET/DEVICE.")
     ] = None,
     as_json: JsonOption = False,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Show each device's state, newest metrics, models, deployments and results."""
-    from gateway.manager import reports
-
-    now = time.time()
-    with options.read_data(Place(data, database), fleet) as store:
+    with open_client(site, read_only=True) as client:
         with options.exit_on_error():
             start = options.parse_after(after, fleet)
             word = options.parse_state(state)
-            if summary and (start != reports.START or word or limit):
+            if summary and (start or word or limit):
                 raise ManagerError("--summary counts whole fleets: without --state, --limit and --after")
-            fleets = reports.fleet_reports(store, fleet) if summary else []
         if summary:
+            fleets = options.guarded(client.items("ListFleetReports", "fleets", DeviceFleetName=fleet))
             options.write_json(fleets) if as_json else options.show(tables.summary_table(fleets))
             return
         if limit is None and not as_json and options.is_terminal():
             limit = SHOWN
-        shown = reports.device_reports(store, now, fleet, after=start, limit=limit, state=word)
+        asked = {"DeviceFleetName": fleet, "State": word}
+        found = client.items("ListDeviceReports", "devices", limit, **asked, StartAfter=start)
         if as_json:
-            options.write_json(options.guarded(shown))
+            options.write_json(options.guarded(found))
             return
-        last = options.Last(options.guarded(shown))
+        last = options.Last(options.guarded(found))
         options.show(tables.status_table(last))
         if limit is None or last.item is None:
             return
         end = (last.item["fleet"], last.item["device"])
         with options.exit_on_error():
-            more = reports.count_devices(store, now, fleet, after=end, state=word)
+            more = client.call("CountDevices", **asked, StartAfter="/".join(end))["devices"]
     if more:
         words = ["status", *([fleet] if fleet else []), *(["--state", word] if word else []), "--limit", str(limit)]
         typer.echo(f"{more:,} more: {shlex.join([*words, '--after', end[1] if fleet else '/'.join(end)])}")
 
 
 @app.command("log")
+@takes_site
 def show_log(
     fleet: FleetArgument,
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="A DeviceName.", show_default=False)],
-    limit: Annotated[int, typer.Option(min=1, help="The newest entries, at most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="The newest entries, at most so many.")] = 100,
     as_json: JsonOption = False,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Show a device's log: changes of its state and its plan, results, and what was deleted of it."""
-    from gateway.manager.reports import device_log
-    from gateway.manager.rollouts.actions import require_device
-
-    with options.read_data(Place(data, database)) as store:
+    with open_client(site, read_only=True) as client:
         with options.exit_on_error():
-            entries = device_log(store, require_device(store, fleet, device), limit)
+            asked = {"DeviceFleetName": fleet, "DeviceName": device}
+            entries = client.call("GetDeviceLog", **asked, MaxResults=limit)["entries"]
         options.write_json(entries) if as_json else options.show(tables.log_table(entries))

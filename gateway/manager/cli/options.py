@@ -16,16 +16,12 @@ import typer
 from rich.console import Console
 
 from gateway.errors import explain
-from gateway.lock import FolderInUse, FolderLock
 from gateway.manager.api import STATES
 from gateway.manager.cli.tables import Listing
-from gateway.manager.errors import ApiError, ManagerError, StoreUnavailable
-from gateway.manager.place import Place
+from gateway.manager.errors import ManagerError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from gateway.manager.control import ControlCall
     from gateway.manager.rollouts import RolloutRules
-    from gateway.manager.store import Store, Transaction
 
 T = TypeVar("T")
 
@@ -67,69 +63,6 @@ def exit_on_error() -> Iterator[None]:
         raise typer.Exit(1 if isinstance(error, StoreUnavailable) else 2) from error
 
 
-@contextlib.contextmanager
-def open_data(place: Place) -> "Iterator[Store]":
-    """The database that `serve` made. Errors as in `exit_on_error`."""
-    from gateway.manager import open_store
-
-    with exit_on_error(), contextlib.closing(open_store(place, create=False)) as store:
-        yield store
-
-
-@contextlib.contextmanager
-def read_data(place: Place, fleet: str | None = None) -> "Iterator[Store]":
-    """As `open_data`, to read alone; a `fleet` that is named must have a device.
-
-    Of the block no error is caught, since it prints: `guarded` is for what it reads.
-    """
-    from gateway.manager import open_store
-    from gateway.manager.rollouts.actions import require_fleet
-
-    with contextlib.ExitStack() as stack:
-        with exit_on_error():
-            store = stack.enter_context(contextlib.closing(open_store(place, create=False, read_only=True)))
-            if fleet is not None:
-                require_fleet(store, fleet)
-        yield store
-
-
-@contextlib.contextmanager
-def open_or_make(place: Place, create: bool) -> "Iterator[Store]":
-    """The database. `create`: where no `serve` has the folder, it is made, or brought to the newest format.
-
-    Raises ManagerError.
-    """
-    from gateway.manager.store import open_store
-
-    with contextlib.ExitStack() as stack:
-        if create:
-            try:
-                place.data.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(contextlib.closing(FolderLock(place.data)))
-            except FolderInUse:
-                create = False
-            except OSError as error:
-                raise ManagerError(explain(error, place.data)) from error
-        yield stack.enter_context(contextlib.closing(open_store(place, create=create)))
-
-
-@contextlib.contextmanager
-def explained() -> Iterator[None]:
-    """An ApiError as ManagerError, within `exit_on_error`."""
-    try:
-        yield
-    except ApiError as error:
-        raise ManagerError(error.message) from error
-
-
-def local_call(transaction: "Transaction", action: str, now: float) -> "ControlCall":
-    """A call of the control plane by whoever runs this command."""
-    from gateway.manager.control import ArnScope, Caller, ControlCall
-    from gateway.manager.store import local_address
-
-    return ControlCall(transaction, Caller(address=local_address()), ArnScope(), action, now)
-
-
 def guarded(items: Iterable[T]) -> Iterator[T]:
     """The items; errors in reading them as in `exit_on_error`."""
     with exit_on_error():
@@ -166,16 +99,16 @@ class Last(Generic[T]):
             yield item
 
 
-def parse_after(text: str | None, fleet: str | None) -> tuple[str, str]:
-    """(fleet, device); before the first one where there is no text."""
+def parse_after(text: str | None, fleet: str | None) -> str | None:
+    """FLEET/DEVICE."""
     if text is None:
-        return "", ""
+        return None
     before, slash, device = text.rpartition("/")
     if fleet is None and not (slash and before):
         raise ManagerError(f"--after '{text}' is in no fleet: name the FLEET, or give FLEET/DEVICE")
     if fleet is not None and slash and before != fleet:
         raise ManagerError(f"--after '{text}' is not in fleet {fleet}")
-    return fleet or before, device
+    return f"{fleet or before}/{device}"
 
 
 def parse_state(text: str | None) -> str | None:
@@ -258,6 +191,25 @@ def parse_rollout_options(
         return RolloutRules(tuple(parsed), limit, stop_min, silent, parse_share(max_silent, "--max-silent"))
     except ValueError as error:
         raise ManagerError(f"--stages {stages}: {error}, as 1%,10%,100%") from error
+
+
+def rollout_members(rules: "RolloutRules") -> dict[str, Any]:
+    """As Deploy takes them; shares in percent."""
+
+    def percent(share: Fraction) -> float:
+        return float(share * 100)
+
+    stages = [
+        {"Share": percent(each.share), "MinSuccess": percent(each.min_success), "Wait": each.wait}
+        for each in rules.stages
+    ]
+    return {
+        "Stages": stages,
+        "StopAt": None if rules.stop_at is None else percent(rules.stop_at),
+        "StopMin": rules.stop_min,
+        "SilentAfter": rules.silent_after,
+        "MaxSilent": None if rules.silent_after is None else percent(rules.max_silent),
+    }
 
 
 def _split(text: str, count: int, option: str) -> list[str]:

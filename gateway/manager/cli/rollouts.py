@@ -1,23 +1,20 @@
 """The commands about deployments and their rollouts: `app`, which the manager's commands mount. Decides nothing.
 
-They work on the data directory, whether `serve` runs or not; the later stages of a rollout come while it runs.
+The later stages of a rollout come while `serve` runs.
 """
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.manager.api import POLICIES
 from gateway.manager.cli import options, tables
-from gateway.manager.cli.options import DatabaseOption, DataOption, FleetArgument, FleetFilter, JsonOption
-from gateway.manager.place import DEFAULT_DATA, Place
+from gateway.manager.cli.options import FleetArgument, FleetFilter, JsonOption, rollout_members
+from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
+from gateway.manager.errors import ManagerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from gateway.manager.rollouts import Rollout
-    from gateway.manager.store import Store
+    from gateway.manager.reports import RolloutReport
 
 app = typer.Typer()
 
@@ -26,22 +23,12 @@ AllOption = Annotated[bool, typer.Option("--all", help="Every registered device 
 NameOption = Annotated[str | None, typer.Option(help="Name of the deployment; else the handle and a number.")]
 
 
-def _show_rollout(store: "Store", rollout: "Rollout") -> None:
-    from gateway.manager.reports import rollout_report
-
-    options.show(tables.rollouts_table([rollout_report(rollout, _versions(store, [rollout]))]))
-
-
-def _versions(store: "Store", rollouts: "Sequence[Rollout] | None" = None) -> dict[str, str]:
-    """By URLs: of the files of these rollouts, or of all."""
-    from gateway.manager.store import versions
-
-    definitions = [each for rollout in rollouts or () for each in rollout.definitions]
-    urls = None if rollouts is None else {each.url for each in definitions if each.url is not None}
-    return store.read(lambda transaction: versions(transaction.connection, urls))
+def _show(report: "RolloutReport") -> None:
+    options.show(tables.rollouts_table([report]))
 
 
 @app.command()
+@takes_site
 def deploy(
     fleet: FleetArgument,
     targets: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE=FILE...", show_default=False)],
@@ -79,158 +66,134 @@ def deploy(
     ] = None,
     policy: Annotated[str, typer.Option(help=" or ".join(POLICIES))] = "ROLLBACK_ON_FAILURE",
     bucket: Annotated[str, typer.Option(help="The bucket of the model store.")] = "models",
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Deploy model files, at once or in stages; a newer deployment of a handle supersedes the older one."""
     from gateway.manager.rollouts import actions
-    from gateway.manager.store import ObjectStore, local_auditor
+    from gateway.manager.store import check_readable
 
-    now = time.time()
-    with options.open_data(Place(data, database)) as store:
+    with open_client(site) as client, options.exit_on_error():
         silence = silent_after, max_silent
         rules = options.parse_rollout_options(stages, min_success, wait, stop_at, stop_min, *silence)
         share = options.parse_nonzero_share(percent or "100%", "--percent")
         devices, files = actions.parse_targets(targets)
-        chosen = actions.choose_devices(store, fleet, devices, all_devices or percent is not None)
-        rollout = actions.deploy(
-            store,
-            ObjectStore(data, store),
-            fleet,
-            chosen,
-            files,
-            bucket=bucket,
-            name=name,
-            policy=policy,
-            now=now,
-            rules=rules,
-            share=share,
-            version=model_version,
-            auditor=local_auditor("edge-manager:Deploy", now),
-        )
-        options.show(tables.definitions_table(rollout.definitions, _versions(store, [rollout])))
-        _show_rollout(store, rollout)
+        everybody = all_devices or percent is not None
+        if everybody == bool(devices):
+            raise ManagerError("name the devices, or give --all for every device of the fleet; not both")
+        actions.check_names("HANDLE", "EntityName", list(files))
+        actions.check_names("--model-version", "Version", [] if model_version is None else [model_version])
+        actions.check_names("--name", "EntityName", [] if name is None else [name])
+        if policy not in POLICIES:
+            raise ManagerError(f"--policy '{policy}' is not one: {' or '.join(POLICIES)}")
+        for file in files.values():
+            check_readable(file)
+        asked = {
+            "DeviceFleetName": fleet,
+            **({"AllDevices": True, "Percent": float(share * 100)} if everybody else {"DeviceNames": devices}),
+            "DeploymentName": name,
+            "FailureHandlingPolicy": policy,
+            **rollout_members(rules),
+        }
+        version = {} if model_version is None else {"ModelVersion": model_version}
+        # Before a large file is stored: whether all else is right.
+        unknown = [{"ModelHandle": handle, "S3Url": f"s3://{bucket}/{handle}"} | version for handle in files]
+        client.call("Deploy", Models=unknown, DryRun=True, **asked)
+        urls = {handle: client.store_file(file, bucket, handle) for handle, file in files.items()}
+        models = [{"ModelHandle": handle, "S3Url": url} | version for handle, url in urls.items()]
+        report = client.call("Deploy", Models=models, **asked)["deployment"]
+        options.show(tables.definitions_table(report["definitions"]))
+        _show(report)
 
 
 @app.command()
+@takes_site
 def undeploy(
     fleet: FleetArgument,
     targets: Annotated[list[str], typer.Argument(metavar="[DEVICE]... HANDLE", show_default=False)],
     all_devices: Annotated[bool, typer.Option("--all", help="Every device of the fleet that has it.")] = False,
     name: NameOption = None,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Remove a model from devices: a deployment whose definition has the state UNDEPLOY."""
     from gateway.manager.rollouts import actions
-    from gateway.manager.store import local_auditor
 
-    now = time.time()
-    auditor = local_auditor("edge-manager:Undeploy", now)
-    with options.open_data(Place(data, database)) as store:
+    with open_client(site) as client, options.exit_on_error():
         *devices, handle = targets
-        chosen = actions.choose_devices(store, fleet, devices, all_devices)
-        if all_devices:
-            chosen = actions.devices_with(store, chosen, handle)
-        rollout = actions.undeploy(store, fleet, chosen, handle, name=name, now=now, auditor=auditor)
-        options.show(tables.definitions_table(rollout.definitions, {}))
-        _show_rollout(store, rollout)
+        if all_devices == bool(devices):
+            raise ManagerError("name the devices, or give --all for every device of the fleet; not both")
+        actions.check_names("HANDLE", "EntityName", [handle])
+        actions.check_names("--name", "EntityName", [] if name is None else [name])
+        chosen = {"AllDevices": True} if all_devices else {"DeviceNames": devices}
+        asked = {"DeviceFleetName": fleet, "ModelHandle": handle, "DeploymentName": name}
+        report = client.call("Undeploy", **asked, **chosen)["deployment"]
+        options.show(tables.definitions_table(report["definitions"]))
+        _show(report)
 
 
 @app.command()
-def undo(
-    fleet: FleetArgument,
-    deployment: DeploymentArgument,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
-) -> None:
+@takes_site
+def undo(fleet: FleetArgument, deployment: DeploymentArgument, *, site: ManagerSite) -> None:
     """Undo a deployment: it ends, and each device that has it gets what it had before."""
-    from gateway.manager.rollouts import RolloutRepository, actions
-    from gateway.manager.store import local_auditor
-
-    now = time.time()
-    auditor = local_auditor("edge-manager:UndoDeployment", now)
-    with options.open_data(Place(data, database)) as store:
-        rollout = actions.undo(store, fleet, deployment, now=now, auditor=auditor)
-        if rollout is not None:
-            _show_rollout(store, rollout)
+    asked = {"DeviceFleetName": fleet, "DeploymentName": deployment}
+    with open_client(site) as client, options.exit_on_error():
+        report = client.call("UndoDeployment", **asked)["deployment"]
+        if report is not None:
+            _show(report)
             return
-        listed = store.read(lambda transaction: RolloutRepository(transaction).list_rollouts(fleet))
-    before = [each for each in listed if each.undoes == deployment]
-    done = f"{deployment} is undone already, by {before[-1].name}" if before else f"no device has {deployment}"
+        listed = client.items("ListDeployments", "deployments", DeviceFleetName=fleet)
+        before = [each["deployment"] for each in listed if each["undoes"] == deployment]
+    done = f"{deployment} is undone already, by {before[-1]}" if before else f"no device has {deployment}"
     typer.echo(f"nothing to undo: {done}; `deployments {fleet} --devices` shows what each device has")
 
 
-def _set_state(place: Place, fleet: str, deployment: str, state: str, action: str) -> None:
-    from gateway.manager.rollouts import RolloutState, actions
-    from gateway.manager.store import local_auditor
-
-    now = time.time()
-    auditor = local_auditor(action, now)
-    with options.open_data(place) as store:
-        rollout = actions.set_state(store, fleet, deployment, RolloutState(state), now=now, auditor=auditor)
-        _show_rollout(store, rollout)
+def _change(site: ManagerSite, operation: str, fleet: str, deployment: str) -> None:
+    with open_client(site) as client, options.exit_on_error():
+        _show(client.call(operation, DeviceFleetName=fleet, DeploymentName=deployment)["deployment"])
 
 
 @app.command()
-def pause(
-    fleet: FleetArgument,
-    deployment: DeploymentArgument,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
-) -> None:
+@takes_site
+def pause(fleet: FleetArgument, deployment: DeploymentArgument, *, site: ManagerSite) -> None:
     """Let no further device have a deployment until `resume`. Results still count."""
-    _set_state(Place(data, database), fleet, deployment, "paused", "edge-manager:PauseDeployment")
+    _change(site, "PauseDeployment", fleet, deployment)
 
 
 @app.command()
-def resume(
-    fleet: FleetArgument,
-    deployment: DeploymentArgument,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
-) -> None:
+@takes_site
+def resume(fleet: FleetArgument, deployment: DeploymentArgument, *, site: ManagerSite) -> None:
     """Continue a deployment that was paused."""
-    _set_state(Place(data, database), fleet, deployment, "running", "edge-manager:ResumeDeployment")
+    _change(site, "ResumeDeployment", fleet, deployment)
 
 
 @app.command()
-def abort(
-    fleet: FleetArgument,
-    deployment: DeploymentArgument,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
-) -> None:
+@takes_site
+def abort(fleet: FleetArgument, deployment: DeploymentArgument, *, site: ManagerSite) -> None:
     """End a deployment: no further device gets it, those that have it keep it until `undo` or a newer one."""
-    _set_state(Place(data, database), fleet, deployment, "aborted", "edge-manager:AbortDeployment")
+    _change(site, "AbortDeployment", fleet, deployment)
 
 
 @app.command()
+@takes_site
 def deployments(
     fleet: FleetFilter = None,
     by_device: Annotated[
         bool, typer.Option("--devices", help="Those in force, device by device: what GetDeployments returns.")
     ] = False,
     as_json: JsonOption = False,
-    data: DataOption = DEFAULT_DATA,
-    database: DatabaseOption = None,
+    *,
+    site: ManagerSite,
 ) -> None:
     """Show the deployments: how far each one has come, and the results of its devices."""
-    from gateway.manager.reports import deployment_report, deployments_by_device, rollout_report
-    from gateway.manager.rollouts import RolloutRepository
-
-    with options.read_data(Place(data, database), fleet) as store:
+    with open_client(site, read_only=True) as client:
         if by_device:
-            with options.exit_on_error():
-                versions = _versions(store)
-            rows = options.guarded(deployments_by_device(store, fleet))
+            found = options.guarded(client.items("ListDeviceDeployments", "devices", DeviceFleetName=fleet))
+            rows = ((f"{each['fleet']}/{each['device']}", one) for each in found for one in each["deployments"])
             if as_json:
-                options.write_json({"device": device} | deployment_report(each, versions) for device, each in rows)
+                options.write_json({"device": device} | each for device, each in rows)
             else:
-                options.show(tables.deployments_table(rows, versions))
+                options.show(tables.deployments_table(rows))
             return
-        with options.exit_on_error():
-            found = store.read(lambda transaction: RolloutRepository(transaction).list_rollouts(fleet))
-            versions = _versions(store, found)
-        reports = [rollout_report(each, versions) for each in found]
+        reports = options.guarded(client.items("ListDeployments", "deployments", DeviceFleetName=fleet))
         options.write_json(reports) if as_json else options.show(tables.rollouts_table(reports))

@@ -15,11 +15,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.errors import printable
-from gateway.manager.api import DeviceDeployment, ModelDefinition
 
 if TYPE_CHECKING:
     from gateway.manager.reports import (
         AuditReport,
+        DeviceEntry,
         DeviceReport,
         FleetReport,
         LogReport,
@@ -79,39 +79,40 @@ def _lines_of(row: Row) -> list[list[str]]:
     return [[cell[number] if number < len(cell) else "" for cell in cells] for number in range(height)]
 
 
-def devices_table(devices: Iterable[tuple[str, str, float]]) -> Listing:
-    """A row for each (fleet, device, time of registration in Unix seconds)."""
-    rows = ((printable_text(fleet), printable_text(device), time_text(at)) for fleet, device, at in devices)
+def devices_table(devices: "Iterable[DeviceEntry]") -> Listing:
+    """A row for each device."""
+    rows = (
+        (printable_text(each["fleet"]), printable_text(each["device"]), time_text(each["registered"]))
+        for each in devices
+    )
     return Listing(("Fleet", "Device", "Registered"), rows)
 
 
-def deployments_table(rows: Iterable[tuple[str, DeviceDeployment]], versions: Mapping[str, str]) -> Listing:
-    """`rows`: (fleet/device, deployment). A row for each definition. `versions`: by the URLs of files."""
+def deployments_table(rows: Iterable[tuple[str, dict[str, Any]]]) -> Listing:
+    """`rows`: (fleet/device, EdgeDeployment). A row for each definition."""
     headings = ("Device", "Deployment", "Policy", *_DEFINITION, "Created")
     cells = (
         (
-            *map(printable_text, (device, deployment.name, deployment.policy)),
-            *(*_definition(each, versions), time_text(deployment.created)),
+            *map(printable_text, (device, deployment["DeploymentName"], deployment["FailureHandlingPolicy"])),
+            *(*_definition(each), time_text(deployment["Created"])),
         )
         for device, deployment in rows
-        for each in deployment.definitions
+        for each in deployment["Definitions"]
     )
     return Listing(headings, cells)
 
 
-def definitions_table(definitions: Iterable[ModelDefinition], versions: Mapping[str, str]) -> Listing:
-    return Listing(_DEFINITION, (_definition(each, versions) for each in definitions))
+def definitions_table(definitions: Iterable[dict[str, Any]]) -> Listing:
+    """A row for each Definition."""
+    return Listing(_DEFINITION, map(_definition, definitions))
 
 
-def _definition(each: ModelDefinition, versions: Mapping[str, str]) -> Row:
-    size = "" if each.size is None else f"{each.size:,}"
+def _definition(each: dict[str, Any]) -> Row:
+    size, sha1 = each.get("Size"), each.get("Checksum", {}).get("Sum")
     return (
-        printable_text(each.handle),
-        printable_text(versions.get(each.url or "")),
-        printable_text(each.state),
-        size,
-        printable_text(each.sha1),
-        printable_text(each.url),
+        *map(printable_text, (each["ModelHandle"], each.get("Version"), each["State"])),
+        "" if size is None else f"{size:,}",
+        *map(printable_text, (sha1, each.get("S3Url"))),
     )
 
 
@@ -140,7 +141,7 @@ def _rollout(report: "RolloutReport", counts: Row) -> Row:
 
 
 def _version(definition: dict[str, Any]) -> str:
-    return f"{definition['ModelHandle']} {definition['Version'] or ''}".rstrip()
+    return f"{definition['ModelHandle']} {definition.get('Version') or ''}".rstrip()
 
 
 def status_table(reports: "Iterable[DeviceReport]") -> Listing:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum, auto
 
-from gateway.manager.api.operation_names import CONTROL_OPERATIONS, EDGE_OPERATIONS
+from gateway.manager.api.operation_names import CONTROL_OPERATIONS, EDGE_OPERATIONS, OWN_OPERATIONS
 from gateway.manager.errors import ApiError
 
 
@@ -41,7 +41,14 @@ _VIEWER = (
     *_actions("sagemaker", "DescribeDevice ListDevices DescribeEdgePackagingJob ListEdgePackagingJobs"),
     *_actions("sagemaker", "DescribeCompilationJob ListCompilationJobs"),
     *_actions("sagemaker", "DescribeEdgeDeploymentPlan ListEdgeDeploymentPlans ListStageDevices"),
-    *_actions("edge-manager", "ListDeployments DescribeDeployment GetDeviceHistory GetDeviceLog"),
+    *_actions(
+        "edge-manager", "ListDeployments DescribeDeployment ListDeviceDeployments ListDeviceReports CountDevices"
+    ),
+    *_actions(
+        "edge-manager",
+        "ListDeviceNames ListFleetReports GetDeviceLog ListDeviceMetrics GetDeviceHistory GetDeviceSamples",
+    ),
+    *_actions("edge-manager", "GetFleetHistory"),
     *_actions("s3", "ListBucket ListAllMyBuckets GetBucketLocation"),
 )
 """A viewer's, an operator's and an admin's."""
@@ -57,7 +64,8 @@ _OPERATOR = (
 _ADMIN = (
     *_actions("sagemaker", "CreateDeviceFleet UpdateDeviceFleet DeleteDeviceFleet AddTags DeleteTags"),
     *_actions("sagemaker", "RegisterDevices UpdateDevices DeregisterDevices"),
-    *_actions("edge-manager", "CreateAccessKey ListAccessKeys RevokeAccessKey ListAudit"),
+    *_actions("edge-manager", "AddDevices CreateAccessKey ListAccessKeys RevokeAccessKey ListAudit"),
+    *_actions("edge-manager", "CreateUser ListUsers DeleteUser ChangePassword"),
     *_actions("s3", "CreateBucket DeleteBucket DeleteObject"),
 )
 """An admin's alone, as is whatever is in no table."""
@@ -84,6 +92,8 @@ def requested_action(target: str | None, operation: str) -> str | None:
     if target is None:
         return f"sagemaker-edge:{operation}" if operation in EDGE_OPERATIONS else None
     service, _, name = target.partition(".")
+    if service == "EdgeManager":
+        return f"edge-manager:{name}" if name in OWN_OPERATIONS else None
     return f"sagemaker:{name}" if service == "SageMaker" and name in CONTROL_OPERATIONS else None
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import sqlalchemy as sa
 
 from gateway.manager.control.arns import ArnScope
 from gateway.manager.store import Auditor, ObjectStore, Store, Transaction
+
+T = TypeVar("T")
 
 Members: TypeAlias = Mapping[str, Any]
 """Of a structure of the service model; times are Unix seconds."""
@@ -20,6 +22,9 @@ class Caller:
     key: str = ""
     role: str = "admin"
     address: str = ""
+
+    def auditor(self, action: str, now: float) -> Auditor:
+        return Auditor(self.key, self.address, action, now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +56,35 @@ class ControlCall:
 
     def audits(self, changes: Iterable[tuple[str, Members | None, Members | None]]) -> None:
         """As `audit`, for several resources: (resource, before, after)."""
-        Auditor(self.caller.key, self.caller.address, self.action, self.now).add(self.connection, changes)
+        self.caller.auditor(self.action, self.now).add(self.connection, changes)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCall:
+    """One call of an operation that makes its own transactions. `now` in Unix seconds."""
+
+    store: Store
+    objects: ObjectStore
+    caller: Caller
+    scope: ArnScope
+    action: str
+    now: float
+
+    def write(self, work: "Callable[[ControlCall], T]") -> T:
+        """A transaction of this call."""
+        given = self.caller, self.scope, self.action, self.now
+        return self.store.write(lambda transaction: work(ControlCall(transaction, *given)))
+
+    @property
+    def auditor(self) -> Auditor:
+        return self.caller.auditor(self.action, self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreOperation:
+    """As `ControlOperation`, over several transactions. `run` raises ManagerError too, as a ValidationException."""
+
+    run: Callable[[StoreCall, Members], Members]
 
 
 @dataclass(frozen=True, slots=True)

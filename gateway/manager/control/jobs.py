@@ -186,9 +186,11 @@ class JobRunner:
         bucket = job.place[0]
         if len(job.artifact) > MOST:
             raise SourceFault(f"cannot be copied: the URL of the package would have more than {MOST:,} characters")
-        if not self._objects.has_bucket(bucket):
+        try:
+            self._objects.require_bucket_to_put(bucket)
+        except S3Error as error:
             todo = f"make it by `aws s3 mb s3://{bucket}`, and make another packaging job"
-            raise S3Error("NoSuchBucket", f"this manager's model store has no bucket {bucket}: {todo}", 404)
+            raise S3Error(error.code, f"this manager's model store has no bucket {bucket}: {todo}", 404) from error
 
     def _copy_on(self, job: Job, copying: _Copying, seen: float, now: float) -> None:
         copying.go_on()

@@ -1,8 +1,8 @@
-"""botocore's service model of `sagemaker`, as far as Edge Manager goes, turned into checks of an input.
+"""Service models turned into checks of an input: botocore's of `sagemaker`, as far as Edge Manager goes, and our own.
 
-None of its limits is repeated here. Some are widened, since the data plane allows more: names of devices and fleets may
-have an underscore, a version has 64 characters. A list of devices, which has no limit there, has one. This file never
-performs an operation.
+None of botocore's limits is repeated here. Some are widened, since the data plane allows more: names of devices and
+fleets may have an underscore, a version has 64 characters. A list of devices, which has no limit there, has one. This
+file never performs an operation.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,15 @@ from typing import Any
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from gateway.manager.api.operation_names import CONTROL_OPERATIONS
+from gateway.manager.api.operation_names import CONTROL_OPERATIONS, OWN_OPERATIONS
 from gateway.manager.api.validation import Check, check_input, compile_shape
 from gateway.manager.errors import ApiError
+from gateway.manager.models import load_own_model
 
-SERVICE = "SageMaker"
+SAGEMAKER = "SageMaker"
 """What comes before the dot of X-Amz-Target."""
+EDGE_MANAGER = "EdgeManager"
+"""... of the operations that AWS's API has not."""
 MOST_DEVICES = 1000
 """Of one call, which is one transaction: heartbeats wait for it."""
 _DEVICE_PATTERN = "[a-zA-Z0-9](-*_*[a-zA-Z0-9])*"
@@ -59,19 +62,22 @@ def _python_patterns(shapes: dict[str, Any]) -> None:
 
 
 @cache
-def _checks() -> Mapping[str, Check]:
-    """Operation -> the check of its input. The first call takes 0.3 s, which only who uses the control plane pays."""
-    service = load_service_model()
-    shapes = {name: service.operation_model(name).input_shape for name in CONTROL_OPERATIONS}
+def _checks(service: str) -> Mapping[str, Check]:
+    """Operation -> the check of its input. The first call for SAGEMAKER takes 0.3 s, which only who uses it pays."""
+    if service == EDGE_MANAGER:
+        found, names = load_own_model(), OWN_OPERATIONS
+    else:
+        found, names = load_service_model(), CONTROL_OPERATIONS
+    shapes = {name: found.operation_model(name).input_shape for name in names}
     return {name: compile_shape(shape) for name, shape in shapes.items() if shape is not None}
 
 
-def parse(operation: str, body: bytes) -> dict[str, Any]:
-    """The input of one of `CONTROL_OPERATIONS`, checked, with only the members that the model has. Raises ApiError.
+def parse(service: str, operation: str, body: bytes) -> dict[str, Any]:
+    """The input of an operation, checked, with only the members that the model has. Raises ApiError.
 
-    A ValidationException or a SerializationException, in AWS's words.
+    `service`: SAGEMAKER or EDGE_MANAGER. A ValidationException or a SerializationException, in AWS's words.
     """
-    check = _checks().get(operation)
+    check = _checks(service).get(operation)
     if check is None:
         raise ApiError("UnknownOperationException", f"there is no operation '{operation[:80]}'")
     return check_input(check, body)

@@ -115,7 +115,7 @@ async def serving(config: ServerConfig) -> AsyncIterator[Served]:
         other_s3 = None if config.s3_endpoint is None else OtherS3(config.s3_endpoint, config.max_object)
         with contextlib.suppress(StoreUnavailable):  # the next change of an object does it
             await asyncio.to_thread(objects.check_audit)
-        async with running(store, *ttls, config.history, metrics, objects, config.scope, other_s3=other_s3) as service:
+        async with running(store, objects, *ttls, config.history, metrics, config.scope, other_s3) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             keys = KeyReader(ring)
             handler = make_handler(config, store, service.handle, service.control, metrics, objects, keys)

@@ -1,17 +1,19 @@
 """Reports of devices, fleets and rollouts, read from the database for people and programs. It must never write."""
 
-from gateway.manager.reports.audit import AuditReport, audit_page, audit_rows
+from gateway.manager.reports.audit import AuditReport, audit_rows
 from gateway.manager.reports.devices import (
     PAGE,
     START,
     count_devices,
-    deployments_by_device,
+    device_deployments,
     device_log,
     device_reports,
     device_rows,
 )
 from gateway.manager.reports.fleets import fleet_reports, rollout_counts
 from gateway.manager.reports.forms import (
+    DeviceDeployments,
+    DeviceEntry,
     DeviceReport,
     FleetReport,
     LivenessReport,

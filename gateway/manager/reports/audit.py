@@ -1,7 +1,6 @@
 """The audit, for people and programs: who changed what."""
 
 import json
-from collections.abc import Iterator
 from typing import Any, TypedDict
 
 import sqlalchemy as sa
@@ -11,8 +10,11 @@ from gateway.manager.store.control_tables import AUDIT
 
 
 class AuditReport(TypedDict):
-    """A row of the audit. `at`: Unix seconds; `before`, `after`: of the resource, None: there was nothing, or is."""
+    """A row of the audit. `id`: greater ones were written later; `at`: Unix s; `before`, `after`: of the resource,
+    None: there was nothing, or is.
+    """
 
+    id: int
     at: float
     key: str
     address: str
@@ -23,34 +25,41 @@ class AuditReport(TypedDict):
 
 
 def audit_rows(
-    transaction: Transaction, resource: str | None = None, since: float | None = None, limit: int = 100
+    transaction: Transaction,
+    resource: str | None = None,
+    since: float | None = None,
+    *,
+    before: int | None = None,
+    limit: int = 100,
 ) -> list[AuditReport]:
-    """The newest rows, at most `limit`, in the order in which they were written; of that resource, and since then."""
+    """The newest rows, at most `limit`, the newest first: of that resource, since then, and with lower ids."""
     row = AUDIT.c
-    select = sa.select(row.at, row.key, row.address, row.action, row.resource, row.before, row.after)
+    select = sa.select(row.id, row.at, row.key, row.address, row.action, row.resource, row.before, row.after)
     if resource is not None:
         select = select.where(row.resource == resource)
     if since is not None:
         select = select.where(row.at >= since)
-    rows = transaction.connection.execute(select.order_by(row.id.desc()).limit(limit)).all()
-    return list(_reports(reversed(rows)))
-
-
-def audit_page(transaction: Transaction, before: int | None, limit: int) -> tuple[list[AuditReport], int | None]:
-    """At most `limit` rows, the newest first: those before the row of that id, None: the newest of all.
-
-    And the `before` of the next page; None: there is no more.
-    """
-    row = AUDIT.c
-    select = sa.select(row.id, row.at, row.key, row.address, row.action, row.resource, row.before, row.after)
     if before is not None:
         select = select.where(row.id < before)
-    found = transaction.connection.execute(select.order_by(row.id.desc()).limit(limit + 1)).all()
-    rows = found[:limit]
-    return list(_reports(columns for _, *columns in rows)), rows[-1].id if len(found) > limit else None
+    rows = transaction.connection.execute(select.order_by(row.id.desc()).limit(limit))
+    return [_report(*each) for each in rows]
 
 
-def _reports(rows: Any) -> Iterator[AuditReport]:
-    for at, key, address, action, resource, *states in rows:
-        before, after = (None if each is None else json.loads(each) for each in states)
-        yield AuditReport(at=at, key=key, address=address, action=action, resource=resource, before=before, after=after)
+def _report(
+    number: int, at: float, key: str, address: str, action: str, resource: str, before: str | None, after: str | None
+) -> AuditReport:
+    return AuditReport(
+        id=number,
+        at=at,
+        key=key,
+        address=address,
+        action=action,
+        resource=resource,
+        before=_state(before),
+        after=_state(after),
+    )
+
+
+def _state(text: str | None) -> dict[str, Any] | None:
+    state: dict[str, Any] | None = None if text is None else json.loads(text)
+    return state

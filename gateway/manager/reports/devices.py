@@ -9,8 +9,10 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from gateway.manager.api import DeviceDeployment, MetricKey, ModelTimes, Sample, to_us
+from gateway.manager.api import MetricKey, ModelTimes, Sample, to_us
 from gateway.manager.reports.forms import (
+    DeviceDeployments,
+    DeviceEntry,
     DeviceReport,
     LivenessReport,
     LogReport,
@@ -34,28 +36,40 @@ START = ("", "")
 T = TypeVar("T")
 
 
-def device_rows(store: Store, fleet: str | None = None) -> Iterator[tuple[str, str, float]]:
-    """(fleet, device, time of registration) of every device of that fleet, or of all, in the order of their names."""
+def device_rows(
+    store: Store, fleet: str | None = None, *, after: tuple[str, str] = START, limit: int | None = None
+) -> Iterator[DeviceEntry]:
+    """The registered devices of that fleet, or of all, in the order of their names; `after`, `limit` as below."""
 
-    def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[tuple[str, str, float]]:
-        return transaction.devices(fleet, after=after, limit=limit)
+    def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[DeviceEntry]:
+        rows = transaction.devices(fleet, after=after, limit=limit)
+        return [DeviceEntry(fleet=fleet, device=device, registered=at) for fleet, device, at in rows]
 
-    return _pages(store, read, lambda row: row[:2])
+    return _pages(store, read, lambda report: (report["fleet"], report["device"]), after, limit)
 
 
-def deployments_by_device(store: Store, fleet: str | None = None) -> Iterator[tuple[str, DeviceDeployment]]:
-    """(fleet/device, deployment): those in force, device by device."""
+def device_deployments(
+    store: Store, fleet: str | None = None, *, after: tuple[str, str] = START, limit: int | None = None
+) -> Iterator[DeviceDeployments]:
+    """The deployments in force of each device of that fleet, or of all, in the order of their names.
+
+    Those after (fleet, device), at most `limit`.
+    """
     select = sa.select(DEVICES.c.id, FLEETS.c.name, DEVICES.c.name).join_from(DEVICES, FLEETS)
 
-    def read(
-        transaction: Transaction, after: tuple[str, str], limit: int
-    ) -> list[tuple[str, str, list[DeviceDeployment]]]:
+    def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[DeviceDeployments]:
         rows = device_page(transaction.connection, select, fleet, after, limit)
         in_force = transaction.deployments_in_force([number for number, _, _ in rows])
-        return [(fleet, device, in_force[number]) for number, fleet, device in rows]
+        urls = {each.url for some in in_force.values() for one in some for each in one.definitions if each.url}
+        known = versions(transaction.connection, urls)
+        return [
+            DeviceDeployments(
+                fleet=fleet, device=device, deployments=[deployment_report(each, known) for each in in_force[number]]
+            )
+            for number, fleet, device in rows
+        ]
 
-    for name, device, deployments in _pages(store, read, lambda row: row[:2]):
-        yield from ((f"{name}/{device}", each) for each in deployments)
+    return _pages(store, read, lambda report: (report["fleet"], report["device"]), after, limit)
 
 
 def device_reports(

@@ -68,6 +68,22 @@ class DeviceReport(TypedDict):
     results: list[ResultReport]
 
 
+class DeviceEntry(TypedDict):
+    """A registered device."""
+
+    fleet: str
+    device: str
+    registered: float
+
+
+class DeviceDeployments(TypedDict):
+    """The deployments in force of a device: the API's EdgeDeployments, as `deployment_report` has them."""
+
+    fleet: str
+    device: str
+    deployments: list[dict[str, object]]
+
+
 class ModelCount(TypedDict):
     """How many devices of a fleet run a version: the one of that model with the latest times."""
 

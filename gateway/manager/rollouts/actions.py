@@ -1,11 +1,11 @@
-"""What an operator does with deployments: stores model files, then starts, changes or undoes a rollout.
+"""What an operator does with deployments: starts, changes or undoes a rollout of files that are in the model store.
 
-The files come first: a device must never read of a file that does not exist. Names and files are checked before
-anything is written. Each action takes the steps that are due; the service takes the rest. `auditor` None: no row of
-the audit.
+The files come first: a device must never read of a file that does not exist. Names are checked before anything is
+written. Each action takes the steps that are due; the service takes the rest. `auditor` None: no row of the audit.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from gateway.manager.rollouts.changes import undo_definitions_of
 from gateway.manager.rollouts.decisions import (
     AT_ONCE,
     OPEN,
+    Progress,
     RolloutDeviceState,
     RolloutRules,
     RolloutState,
@@ -24,9 +25,11 @@ from gateway.manager.rollouts.decisions import (
 from gateway.manager.rollouts.records import NewRollout, Rollout
 from gateway.manager.rollouts.repository import RolloutRepository, parts
 from gateway.manager.rollouts.runner import RolloutRunner
-from gateway.manager.store import Auditor, ObjectStore, Store, StoredFile, Transaction, add_package, check_readable
+from gateway.manager.store import Auditor, Store, StoredFile, Transaction, add_package
 
 ALL = Fraction(1)
+LONGEST = 999_999 * 86_400.0
+"""Seconds that a rule may name."""
 
 
 _CHARACTERS = {
@@ -132,44 +135,67 @@ def _select_with(store: Store, devices: Mapping[str, int], handle: str) -> dict[
     return store.read(read)
 
 
+@dataclass(frozen=True, slots=True)
+class NewDeployment:
+    """What `deploy` is to start: models of these handles for a share of the devices that are chosen.
+
+    `name` None: made of the first handle and a number never used before.
+    """
+
+    fleet: str
+    handles: Sequence[str]
+    name: str | None = None
+    policy: str = POLICIES[0]
+    rules: RolloutRules = AT_ONCE
+    share: Fraction = ALL
+
+
+def preview(store: Store, new: NewDeployment, devices: Mapping[str, int], now: float) -> Rollout:
+    """The rollout that `deploy` would start, of files that nobody looks for; its id is 0. Raises ManagerError."""
+    _check(store, new)
+    name = new.name or ""
+    waiting = {RolloutDeviceState.WAITING: len(select_share(name, devices, new.share))}
+    progress = Progress(new.rules, RolloutState.RUNNING, 0, 0.0, now, waiting)
+    definitions = tuple(ModelDefinition(handle, "DEPLOY") for handle in new.handles)
+    return Rollout(0, new.fleet, name, new.policy, definitions, now, None, None, "", progress)
+
+
 def deploy(
     store: Store,
-    objects: ObjectStore,
-    fleet: str,
+    new: NewDeployment,
     devices: Mapping[str, int],
-    files: Mapping[str, Path],
+    files: Mapping[str, StoredFile],
+    versions: Mapping[str, str],
     *,
-    bucket: str,
-    name: str | None,
-    policy: str,
     now: float,
-    rules: RolloutRules = AT_ONCE,
-    share: Fraction = ALL,
-    version: str | None = None,
     auditor: Auditor | None = None,
 ) -> Rollout:
-    """Starts a rollout of the models in `files` (handle -> file) to that share of `devices` (name -> id).
+    """Starts the rollout of `files` (by handle) to that share of `devices` (name -> id).
 
-    Each file becomes a package of its handle. `name` None: made of the first handle and a number never used before;
-    `version` None: as `add_package` has it. Raises ManagerError.
+    Each file becomes a package of its handle, with its version of `versions`; where that has none, as `add_package` has
+    it. Raises ManagerError.
     """
-    check_names("HANDLE", "EntityName", list(files))
-    check_names("--model-version", "Version", [] if version is None else [version])
-    check_names("--name", "EntityName", [] if name is None else [name])
-    if policy not in POLICIES:
-        raise ManagerError(f"--policy '{policy}' is not one: {' or '.join(POLICIES)}")
-    if name is not None:
-        store.read(lambda transaction: RolloutRepository(transaction).require_unused(fleet, name))
-    for file in files.values():
-        check_readable(file)
-    definitions = []
+    _check(store, new)
+    check_names("--model-version", "Version", list(versions.values()))
     for handle, file in files.items():
-        stored = objects.put_file(file, bucket, handle)
-        store.write(partial(_add_package, handle, version, stored, now, auditor))
-        definitions.append(ModelDefinition(handle, "DEPLOY", stored.url, stored.sha1, stored.size))
-    new = NewRollout(fleet, name, definitions[0].handle, policy, tuple(definitions), rules)
+        store.write(partial(_add_package, handle, versions.get(handle), file, now, auditor))
+    definitions = tuple(
+        ModelDefinition(handle, "DEPLOY", files[handle].url, files[handle].sha1, files[handle].size)
+        for handle in new.handles
+    )
+    rollout = NewRollout(new.fleet, new.name, new.handles[0], new.policy, definitions, new.rules)
     # The order of the devices depends on the name, which `create` makes where the operator gave none.
-    return RolloutRunner(store).start(new, lambda name: select_share(name, devices, share), now, auditor)
+    return RolloutRunner(store).start(rollout, lambda name: select_share(name, devices, new.share), now, auditor)
+
+
+def _check(store: Store, new: NewDeployment) -> None:
+    check_names("HANDLE", "EntityName", new.handles)
+    if len(set(new.handles)) < len(new.handles):
+        raise ManagerError("a model handle comes twice: one deployment has one file for each handle")
+    name = new.name
+    if name is not None:
+        check_names("--name", "EntityName", [name])
+        store.read(lambda transaction: RolloutRepository(transaction).require_unused(new.fleet, name))
 
 
 def _add_package(

@@ -174,9 +174,17 @@ class RolloutRepository:
         )
         return found
 
-    def list_rollouts(self, fleet: str | None = None) -> list[Rollout]:
-        """All rollouts of a fleet, or of every fleet, in order of creation."""
-        return self._rollouts(sa.true() if fleet is None else FLEETS.c.name == fleet)
+    def list_rollouts(
+        self, fleet: str | None = None, *, state: str | None = None, after: int = 0, limit: int | None = None
+    ) -> list[Rollout]:
+        """The rollouts of a fleet, or of every fleet, in order of creation: those in that state, and with later ids."""
+        select = sa.select(ROLLOUTS.c.id).join(FLEETS).where(PUBLISHED, ROLLOUTS.c.id > after)
+        if fleet is not None:
+            select = select.where(FLEETS.c.name == fleet)
+        if state is not None:
+            select = select.where(ROLLOUTS.c.state == state)
+        found = list(self.connection.scalars(select.order_by(ROLLOUTS.c.id).limit(limit)))
+        return list(self.read_all(found).values())
 
     def read(self, rollout_id: int) -> Rollout:
         [rollout] = self._rollouts(ROLLOUTS.c.id == rollout_id)

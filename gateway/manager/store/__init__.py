@@ -22,6 +22,8 @@ from gateway.manager.store.object_store import (
     StoredFile,
     check_readable,
     is_bucket_name,
+    object_key,
+    require_bucket_name,
 )
 from gateway.manager.store.object_writer import ObjectWriter
 from gateway.manager.store.packages import Package, add_package, find_package, package_of, versions

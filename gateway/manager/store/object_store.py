@@ -55,6 +55,8 @@ SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 CHUNK = 256 * 1024
 """Bytes that are read at once."""
 ATTEMPTS = 5
+MODELS = "models"
+"""The bucket that `deploy` takes: its first object makes it."""
 NO_KEY = "A key here has parts between slashes, none of them empty, '.', '..' or longer than 255 bytes, in UTF-8."
 NAMED = "A deployment, a plan or a package names this object, so it stays as it is: put another content elsewhere."
 NO_CONTENT = "is not in the model store any more"
@@ -114,8 +116,20 @@ def check_readable(source: Path) -> None:
         raise ManagerError(explain(error)) from error
 
 
+def object_key(handle: str, sha1: str, source: Path) -> str:
+    """Of a model file: whatever its name was, the same content has the same key."""
+    suffix = source.suffix if SUFFIX.fullmatch(source.suffix) else ""
+    return f"{handle}/{sha1[:16]}{suffix}"
+
+
 def is_bucket_name(name: str) -> bool:
     return BUCKET.fullmatch(name) is not None
+
+
+def require_bucket_name(name: str) -> None:
+    """Raises ManagerError."""
+    if not is_bucket_name(name):
+        raise ManagerError(f"--bucket '{name}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens")
 
 
 class ObjectStore:
@@ -142,14 +156,10 @@ class ObjectStore:
 
         Raises ManagerError where S3 allows no bucket of that name, or the file cannot be read, is empty or not written.
         """
-        if not is_bucket_name(bucket):
-            raise ManagerError(
-                f"--bucket '{bucket}' is not a bucket name: 3 to 63 lower-case letters, digits, dots, hyphens"
-            )
-        suffix = source.suffix if SUFFIX.fullmatch(source.suffix) else ""
+        require_bucket_name(bucket)
 
         def name(sha1: str) -> str:
-            return f"{handle}/{sha1[:16]}{suffix}"
+            return object_key(handle, sha1, source)
 
         try:
             with source.open("rb") as model:
@@ -174,6 +184,7 @@ class ObjectStore:
                 return StoredFile(f"s3://{bucket}/{key}", row.size, row.sha1)
         opened = self.open(bucket, key)
         with opened.file as file:
+            file.seek(0)  # its ETag may have been computed
             sha1 = _sha1_of(file)
         return StoredFile(f"s3://{bucket}/{key}", opened.size, sha1)
 
@@ -273,6 +284,11 @@ class ObjectStore:
         if not self.has_bucket(bucket):
             raise no_such_bucket(bucket)
 
+    def require_bucket_to_put(self, bucket: str) -> None:
+        """As `require_bucket`, where an object is to be put."""
+        if bucket != MODELS:
+            self.require_bucket(bucket)
+
     def make_bucket(self, bucket: str, auditor: Auditor | None = None) -> None:
         """One whose name S3 allows; it may be there already."""
         change: ObjectChange = (object_resource(bucket), None, bucket_state(bucket))
@@ -354,7 +370,7 @@ class ObjectStore:
             self.shared.replace_by(pieces, bucket, key, time.time(), facts, check)
 
     def _check_put(self, bucket: str, key: str, etag: str) -> None:
-        self.require_bucket(bucket)
+        self.require_bucket_to_put(bucket)
         if not _is_safe(bucket, key) or any(len(part.encode()) > 255 for part in key.split("/")):
             raise S3Error("InvalidArgument", NO_KEY, 400, {"ArgumentName": "key", "ArgumentValue": key[:1024]})
         before = self.find(bucket, key)
@@ -592,7 +608,7 @@ class ObjectStore:
 
     def _locate(self, bucket: str, key: str) -> Path:
         if not is_bucket_name(bucket) or not (self.root / bucket).is_dir():
-            self.require_bucket(bucket)
+            self.require_bucket_to_put(bucket)
         if not _is_safe(bucket, key):
             raise no_such_key(key)
         path = self.root / bucket / key

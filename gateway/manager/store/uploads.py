@@ -62,7 +62,7 @@ class Uploads:
         self._objects = objects
 
     def begin(self, bucket: str, key: str, headers: Mapping[str, str], algorithm: str, is_composite: bool) -> Upload:
-        self._objects.require_bucket(bucket)
+        self._objects.require_bucket_to_put(bucket)
         upload = Upload(secrets.token_hex(16), bucket, key, headers, algorithm, is_composite, time.time())
         with self._objects.incoming() as path:
             with path.open("wb") as file:

@@ -22,7 +22,7 @@ from gateway.manager.console import ConsoleConfig, serving_console
 from gateway.manager.console.pages import VIEWS
 from gateway.manager.console.views import Redirected, View, ViewAnswer, ViewRequest
 from gateway.manager.control import ArnScope, Caller, ControlApi, ControlCall, users
-from gateway.manager.store import Store, Transaction
+from gateway.manager.store import ObjectStore, Store, Transaction
 from gateway.manager.store.store import FILE
 from tests.support import stores
 from tests.support.arrivals import DEADLINE_S
@@ -144,7 +144,7 @@ async def serve(tmp_path: Path, empty_database: Path) -> AsyncIterator[Serve]:
     place = Place(tmp_path)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(stores.open_place(place))
-        control = ControlApi(store, ArnScope()).handle
+        control = ControlApi(store, ObjectStore(tmp_path, store), ArnScope()).handle
 
         async def serve(**settings: Any) -> ServedConsole:
             console = serving_console(ConsoleConfig(**settings), place, store, control, MADE_VIEWS)

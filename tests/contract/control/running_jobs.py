@@ -25,9 +25,9 @@ class Jobs:
 
     def __init__(self, place: Place, store: Store) -> None:
         self._place = place
-        self._api = ControlApi(store, ArnScope())
         self._store = store
         self.objects = ObjectStore(place.data, store)
+        self._api = ControlApi(store, self.objects, ArnScope())
         self.objects.make_bucket("models")
         self.runner = self.another()
 

@@ -20,6 +20,7 @@ from gateway.manager.http import AccessKey, ServerConfig, serving
 from gateway.manager.reports import audit_rows
 from gateway.manager.store.control_tables import ACCESS_KEYS
 from tests.support.arrivals import DEADLINE_S
+from tests.support.control_plane import audit_of
 from tests.support.manager_process import ACCESS
 from tests.support.served_manager import ServedManager
 
@@ -130,7 +131,7 @@ def test_a_caller_with_an_unknown_key_is_answered_before_its_body(served: Served
 def test_a_change_is_an_audit_row(served: ServedManager, store: Store, sagemaker: Any) -> None:
     sagemaker.create_device_fleet(DeviceFleetName="f", OutputConfig=OUTPUT)
     key, _ = make(store, "viewer")
-    fleet, made = store.read(audit_rows)
+    fleet, made = audit_of(store)
     assert (fleet["key"], fleet["address"], fleet["action"]) == (ACCESS, "127.0.0.1", "sagemaker:CreateDeviceFleet")
     assert (fleet["resource"], fleet["before"]) == ("device-fleet/f", None)
     assert fleet["after"] == {"DeviceFleetName": "f", "OutputConfig": OUTPUT}
@@ -147,7 +148,7 @@ def test_the_text_of_a_row_is_bounded(store: Store) -> None:
         call.audit("r", {"short": 1}, {"long": '\u20ac"' * 100_000})
 
     store.write(work)
-    [row] = store.read(audit_rows)
+    [row] = audit_of(store)
     assert row["before"] == {"short": 1}
     assert row["after"] is not None
     assert len(str(row["after"])) < 10_000

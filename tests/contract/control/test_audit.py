@@ -12,12 +12,13 @@ from typer.testing import CliRunner
 from gateway.manager import ManagerError, Place, Store
 from gateway.manager.cli import app
 from gateway.manager.control import ArnScope, Caller, ControlApi, ControlCall, keys
-from gateway.manager.control.control_api import _OPERATIONS
+from gateway.manager.control.control_api import _SAGEMAKER
 from gateway.manager.http.s3.targets import ACTIONS
-from gateway.manager.reports import AuditReport, audit_rows
-from gateway.manager.store import Auditor, StoredFile, add_package, local_auditor
+from gateway.manager.reports import AuditReport
+from gateway.manager.store import Auditor, ObjectStore, StoredFile, add_package, local_auditor
 from gateway.manager.store.object_audit import CHECKED
 from gateway.manager.store.uploads import LEAST_PART
+from tests.support.control_plane import audit_of
 from tests.support.jobs import OUTPUT, compilation, packaging
 from tests.support.manager_process import ACCESS
 from tests.support.served_manager import ServedManager
@@ -73,9 +74,9 @@ PARTS = {"CreateMultipartUpload", "UploadPart", "UploadPartCopy", "AbortMultipar
 
 
 @pytest.fixture
-def api(store: Store) -> ControlApi:
+def api(place: Place, store: Store) -> ControlApi:
     """Without a background, which would carry out what the next operation is to stop."""
-    return ControlApi(store, ArnScope("eu-north-1", "123456789012"))
+    return ControlApi(store, ObjectStore(place.data, store), ArnScope("eu-north-1", "123456789012"))
 
 
 def package(store: Store) -> str:
@@ -89,7 +90,7 @@ def package(store: Store) -> str:
 
 def test_every_operation_of_the_control_plane_has_its_row(store: Store, api: ControlApi) -> None:
     name = package(store)
-    [made] = store.read(audit_rows)
+    [made] = audit_of(store)
     assert (made["resource"], made["after"]) == (
         f"edge-packaging-job/{name}",
         {"ModelName": "kws", "ModelVersion": "ab" * 6, "ModelArtifact": "s3://models/x", "Size": 3},
@@ -99,24 +100,24 @@ def test_every_operation_of_the_control_plane_has_its_row(store: Store, api: Con
     for number, (operation, asked, resource) in enumerate(CONTROL):
         body = json.dumps(asked).replace("PACKAGE", name).encode()
         api.handle(f"SageMaker.{operation}", body, Caller("KEY", "admin", "10.0.0.1"), number + 2.0)
-        rows = store.read(lambda transaction: audit_rows(transaction, limit=1000))[known:]
+        rows = audit_of(store)[known:]
         known += len(rows)
         assert [(each["action"], each["resource"]) for each in rows] == [(f"sagemaker:{operation}", resource)]
         [row] = rows
         assert (row["key"], row["address"], row["at"]) == ("KEY", "10.0.0.1", number + 2.0)
         assert row["before"] != row["after"]
-    assert {operation for operation, *_ in CONTROL} == {name for name, each in _OPERATIONS.items() if each.writes}
+    assert {operation for operation, *_ in CONTROL} == {name for name, each in _SAGEMAKER.items() if each.writes}
 
 
 def test_what_goes_with_a_fleet_has_rows_too(store: Store, api: ControlApi) -> None:
     name, admin = package(store), Caller("KEY")
     store.write(lambda transaction: transaction.register("f", ["d"], 1.0, local_auditor("a", 1.0)))
-    assert [each["resource"] for each in store.read(audit_rows)][1:] == ["device-fleet/f", "device-fleet/f/device/d"]
+    assert [each["resource"] for each in audit_of(store)][1:] == ["device-fleet/f", "device-fleet/f/device/d"]
     plan = {**PLAN, **FLEET, "ModelConfigs": [{"ModelHandle": "kws", "EdgePackagingJobName": name}]}
     api.handle("SageMaker.CreateEdgeDeploymentPlan", json.dumps(plan).encode(), admin, 2.0)
     api.handle("SageMaker.DeregisterDevices", json.dumps({**FLEET, "DeviceNames": ["d"]}).encode(), admin, 3.0)
     api.handle("SageMaker.DeleteDeviceFleet", json.dumps(FLEET).encode(), admin, 4.0)
-    gone = store.read(audit_rows)[-2:]
+    gone = audit_of(store)[-2:]
     assert [(each["action"], each["resource"], each["after"]) for each in gone] == [
         ("sagemaker:DeleteDeviceFleet", "edge-deployment/p", None),
         ("sagemaker:DeleteDeviceFleet", "device-fleet/f", None),
@@ -132,7 +133,7 @@ def test_keys_have_rows(store: Store) -> None:
     key = call(keys.create, Role="viewer")["AccessKeyId"]
     call(keys.revoke, AccessKeyId=key)
     call(keys.revoke, AccessKeyId=key)  # changes nothing
-    assert [each["resource"] for each in store.read(audit_rows)] == [f"access-key/{key}"] * 2
+    assert [each["resource"] for each in audit_of(store)] == [f"access-key/{key}"] * 2
     assert sum(each.writes for each in keys.OPERATIONS.values()) == 2
 
 
@@ -148,7 +149,7 @@ class Objects:
     def call(self, operation: str, **asked: Any) -> tuple[Any, list[AuditReport]]:
         answer = self._client._make_api_call(operation, asked)
         self.done.add(operation)
-        rows = self._store.read(lambda transaction: audit_rows(transaction, limit=1000))[self._known :]
+        rows = audit_of(self._store)[self._known :]
         self._known += len(rows)
         assert {(each["key"], each["address"], each["action"]) for each in rows} <= {
             (ACCESS, "127.0.0.1", f"s3:{operation}")
@@ -215,9 +216,9 @@ def test_serve_tells_at_its_start_what_a_kill_left(tmp_path: Path) -> None:
             )
         )
         store.write(lambda transaction: transaction.register("f", ["d"], 2.0, local_auditor("a", 2.0)))
-        known = len(store.read(audit_rows))
+        known = len(audit_of(store))
         with ServedManager(Place(tmp_path)):
-            [found] = store.read(audit_rows)[known:]
+            [found] = audit_of(store)[known:]
     assert (found["action"], found["resource"], found["before"], found["after"]) == (CHECKED, row[0], row[2], None)
 
 

@@ -109,9 +109,9 @@ def test_each_change_by_a_command_is_a_row(command: Any, tmp_path: Path) -> None
     package = [each["resource"] for each in rows].pop(4)
     assert package.startswith("edge-packaging-job/kws-")
     assert sorted((each["action"].partition(":")[2], each["resource"]) for each in rows[:3]) == [
-        ("RegisterDevices", "device-fleet/f"),
-        ("RegisterDevices", "device-fleet/f/device/d"),
-        ("RegisterDevices", "device-fleet/f/device/e"),
+        ("AddDevices", "device-fleet/f"),
+        ("AddDevices", "device-fleet/f/device/d"),
+        ("AddDevices", "device-fleet/f/device/e"),
     ]
     assert [(each["action"].partition(":")[2], each["resource"]) for each in rows[3:]] == [
         ("DeregisterDevices", "device-fleet/f/device/e"),

@@ -31,7 +31,7 @@ from gateway.manager.rollouts import (
     actions,
     rollout_order,
 )
-from gateway.manager.store import Store
+from gateway.manager.store import ObjectStore, Store
 from gateway.manager.store.control_tables import PACKAGES, PLAN_STAGES
 from gateway.manager.store.tables import DEVICES as DEVICE_ROWS
 from gateway.manager.store.tables import ROLLOUT_DEVICES, ROLLOUTS
@@ -467,7 +467,7 @@ class Steps:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._api = ControlApi(store, ArnScope())
+        self._api = ControlApi(store, ObjectStore(Path("unused"), store), ArnScope())
 
     def call(self, operation: str, **members: Any) -> Any:
         """The output, which has what the service model requires."""

@@ -24,15 +24,11 @@ class Deploying:
         self._source.write_bytes(content)
         rollout = actions.deploy(
             self._store,
-            self._objects,
-            "f",
+            actions.NewDeployment("f", [handle]),
             actions.require_devices(self._store, "f", ["d"]),
-            {handle: self._source},
-            bucket="models",
-            name=None,
-            policy="DO_NOTHING",
+            {handle: self._objects.put_file(self._source, "models", handle)},
+            {} if version is None else {handle: version},
             now=5.0,
-            version=version,
         )
         url = rollout.definitions[0].url
         assert url is not None

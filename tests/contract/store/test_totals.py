@@ -119,7 +119,7 @@ def test_pages_of_devices_and_how_many_follow(store: Store) -> None:
     for fleet, devices in fleets.items():
         register(store, fleet, *(f"d{number:04d}" for number in range(devices)))
     store.write(lambda transaction: transaction.deregister("empty", "d0000"))
-    names = [(fleet, device) for fleet, device, _ in device_rows(store)]
+    names = [(each["fleet"], each["device"]) for each in device_rows(store)]
     expected = [(fleet, f"d{number:04d}") for fleet, devices in fleets.items() for number in range(devices)]
     assert names == [each for each in expected if each[0] != "empty"]
     for place in (0, 1, 2, 3, FEW, len(names) - 3, len(names) - 1):

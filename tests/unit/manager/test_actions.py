@@ -1,17 +1,19 @@
 """What an operator does with deployments, over a real store of each engine and a real object store."""
 
-import os
-import threading
+from fractions import Fraction
 
 import pytest
 
 from gateway.manager import ManagerError
+from gateway.manager.rollouts import RolloutRepository, RolloutRules, Stage
 from gateway.manager.rollouts.actions import (
+    NewDeployment,
     check_names,
     choose_devices,
     deploy,
     devices_with,
     parse_targets,
+    preview,
     require_device,
     undeploy,
 )
@@ -32,10 +34,10 @@ def model(tmp_path):
     return path
 
 
-def deploy_to(fleet, tmp_path, files, devices=("d",), **options):
-    device_ids = {device: require_device(fleet, "f", device) for device in devices}
-    chosen = {"bucket": "models", "name": None, "policy": "DO_NOTHING", "now": 5.0} | options
-    return deploy(fleet, ObjectStore(tmp_path), "f", device_ids, files, **chosen)
+def deploy_to(fleet, tmp_path, file, *handles, **options):
+    device_ids = {"d": require_device(fleet, "f", "d")}
+    files = {handle: ObjectStore(tmp_path).put_file(file, "models", handle) for handle in handles}
+    return deploy(fleet, NewDeployment("f", handles, **options), device_ids, files, {}, now=5.0)
 
 
 def in_force(fleet, device):
@@ -45,7 +47,7 @@ def in_force(fleet, device):
 
 
 def test_undeploying_a_handle(fleet, tmp_path, model):
-    deploy_to(fleet, tmp_path, {"kws": model})
+    deploy_to(fleet, tmp_path, model, "kws")
     rollout = undeploy(fleet, "f", {"d": require_device(fleet, "f", "d")}, "kws", name=None, now=6.0)
     (deployment,) = in_force(fleet, "d")
     assert deployment["DeploymentName"] == rollout.name == "kws-2"
@@ -53,7 +55,7 @@ def test_undeploying_a_handle(fleet, tmp_path, model):
 
 
 def test_undeploying_what_a_device_does_not_have(fleet, tmp_path, model):
-    deploy_to(fleet, tmp_path, {"kws": model})
+    deploy_to(fleet, tmp_path, model, "kws")
     both = choose_devices(fleet, "f", [], all_devices=True)
     with pytest.raises(ManagerError, match="device e has no kws"):
         undeploy(fleet, "f", both, "kws", name=None, now=6.0)
@@ -76,45 +78,35 @@ def test_names_that_the_service_rejects(name):
 
 
 @pytest.mark.parametrize(
-    ("files", "options", "message"),
+    ("handles", "name", "message"),
     [
-        ({"k_s": "m.bin"}, {}, "HANDLE 'k_s' is not allowed"),
-        ({"kws": "m.bin"}, {"name": "x" * 64}, "--name 'x{64}' is not allowed"),
-        ({"kws": "m.bin"}, {"policy": "PRAY"}, "--policy 'PRAY' is not one: ROLLBACK"),
-        ({"kws": "none.bin"}, {}, "none.bin: No such file or directory"),
-        ({"kws": "m.bin"}, {"bucket": "No"}, "'No' is not a bucket name"),
+        (["k_s"], None, "HANDLE 'k_s' is not allowed"),
+        (["kws"], "x" * 64, "--name 'x{64}' is not allowed"),
+        (["kws", "kws"], None, "a model handle comes twice"),
+        (["kws"], "taken", "there is or was a deployment named taken"),
     ],
 )
-def test_a_deployment_that_is_not_possible(fleet, tmp_path, model, files, options, message):
+def test_a_deployment_that_is_not_possible(fleet, tmp_path, model, handles, name, message):
+    deploy_to(fleet, tmp_path, model, "first", name="taken")
+    new = NewDeployment("f", handles, name)
+    devices = {"d": require_device(fleet, "f", "d")}
     with pytest.raises(ManagerError, match=message):
-        deploy_to(fleet, tmp_path, {handle: tmp_path / name for handle, name in files.items()}, **options)
-    assert in_force(fleet, "d") == []
+        preview(fleet, new, devices, 5.0)
+    with pytest.raises(ManagerError, match=message):
+        deploy_to(fleet, tmp_path, model, *handles, name=name)
+    assert [each["DeploymentName"] for each in in_force(fleet, "d")] == ["taken"]
 
 
-@pytest.mark.parametrize("files", [{"kws": "m.bin"}, {"other": "m.bin", "vad": "none.bin"}], ids=["name", "file"])
-def test_a_refused_deployment_stores_no_file(fleet, tmp_path, model, files):
-    """Its name is taken, or the last of its files is missing."""
-    deploy_to(fleet, tmp_path, {"first": model}, name="taken")
-    before = sorted((tmp_path / "objects").rglob("*"))
-    name = "taken" if len(files) == 1 else None
-    with pytest.raises(ManagerError):
-        deploy_to(fleet, tmp_path, {handle: tmp_path / file for handle, file in files.items()}, name=name)
-    assert sorted((tmp_path / "objects").rglob("*")) == before
-
-
-def test_a_model_comes_from_a_named_pipe(fleet, tmp_path, model):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    writer = threading.Thread(target=pipe.write_bytes, args=(model.read_bytes(),))
-    writer.start()
-    deploy_to(fleet, tmp_path, {"kws": pipe})
-    writer.join()
-    (stored,) = [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
-    assert stored.read_bytes() == model.read_bytes()
+def test_a_preview_makes_nothing(fleet):
+    both = choose_devices(fleet, "f", [], all_devices=True)
+    rules = RolloutRules((Stage(Fraction(1, 2), Fraction(1), 0.0), Stage(Fraction(1))))
+    rollout = preview(fleet, NewDeployment("f", ["kws"], rules=rules), both, 5.0)
+    assert [rollout.progress.stage_size(stage) for stage in (0, 1)] == [1, 2]
+    assert fleet.read(lambda transaction: RolloutRepository(transaction).list_rollouts()) == []
 
 
 def test_the_longest_handle_makes_a_name_that_the_service_accepts(fleet, tmp_path, model):
-    assert deploy_to(fleet, tmp_path, {"k" * 63: model}).name == "k" * 50 + "-1"
+    assert deploy_to(fleet, tmp_path, model, "k" * 63).name == "k" * 50 + "-1"
 
 
 @pytest.mark.parametrize(("arguments", "message"), [(["d"], "HANDLE=FILE"), (["d", "a=x", "a=y"], "comes twice")])

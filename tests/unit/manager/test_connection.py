@@ -21,7 +21,7 @@ from gateway.manager.http import connection as connection_module
 from gateway.manager.http.handler import Calls
 from gateway.manager.operations import EdgeApi, Output
 from gateway.manager.service import running as running_service
-from gateway.manager.store import Place
+from gateway.manager.store import ObjectStore, Place
 from tests.support.arrivals import DEADLINE_S
 from tests.support.polling import until_async
 from tests.support.stores import sqlite_store
@@ -79,7 +79,8 @@ class Service:
 
     async def start(self, limits: Limits = LONG, key: AccessKey | None = None, calls: Calls | None = None):
         config = ServerConfig(Place(self.data), access_key=key, max_body=limits.max_body)
-        service = await self.stack.enter_async_context(running_service(self.store, 300, 60))
+        objects = ObjectStore(self.data, self.store)
+        service = await self.stack.enter_async_context(running_service(self.store, objects, 300, 60))
         handler = make_handler(config, self.store, calls or service.handle, service.control)
         self.server = ManagerServer(handler, limits)
         self.port = await self.server.start(HOST, 0)

@@ -6,10 +6,10 @@ from contextlib import closing
 import pytest
 
 from gateway.manager.errors import S3Error, StoreUnavailable
-from gateway.manager.reports import audit_rows
 from gateway.manager.store import Auditor, ObjectFacts, ObjectStore, Place, local_address, object_store
 from gateway.manager.store.moving import restore_backup, write_backup
 from gateway.manager.store.object_audit import CHECKED
+from tests.support.control_plane import audit_of
 from tests.support.stores import open_place
 
 
@@ -43,7 +43,7 @@ def put(objects, key, content, **of_auditor):
 
 def rows(store):
     """(action, resource, sizes before and after)"""
-    found = store.read(audit_rows)
+    found = audit_of(store)
     sizes = [[each[name] and each[name].get("Size") for name in ("before", "after")] for each in found]
     return [(each["action"], each["resource"], *size) for each, size in zip(found, sizes, strict=True)]
 
@@ -68,7 +68,7 @@ def test_a_kill_after_the_row_is_told_by_the_next_process(objects, store, tmp_pa
     later = ObjectStore(tmp_path, store)
     later.check_audit()
     assert rows(store) == [*said, (CHECKED, "s3://models/x", 5, 3)]
-    last = store.read(audit_rows)[-1]
+    last = audit_of(store)[-1]
     assert (last["key"], last["address"]) == ("", local_address())
     assert (last["before"]["ETag"], last["after"]["ETag"]) == (md5(b"newer"), md5(b"old"))
     ObjectStore(tmp_path, store).check_audit()

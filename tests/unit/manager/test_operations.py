@@ -159,8 +159,8 @@ def deploy(store, folder, handle):
     model = folder / "m.bin"
     model.write_bytes(b"model")
     number = actions.require_device(store, "f", "d")
-    options = {"bucket": "models", "name": None, "policy": "DO_NOTHING", "now": 5.0}
-    actions.deploy(store, ObjectStore(folder), "f", {"d": number}, {handle: model}, **options)
+    files = {handle: ObjectStore(folder).put_file(model, "models", handle)}
+    actions.deploy(store, actions.NewDeployment("f", [handle], policy="DO_NOTHING"), {"d": number}, files, {}, now=5.0)
     return number
 
 

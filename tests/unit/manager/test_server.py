@@ -17,7 +17,7 @@ from gateway.manager.control import KeyRing
 from gateway.manager.http import AccessKey, Limits, ManagerServer, ServerConfig, make_handler, start_server
 from gateway.manager.http.keys import KeyReader
 from gateway.manager.service import running
-from gateway.manager.store import FILE, Place
+from gateway.manager.store import FILE, ObjectStore, Place
 from tests.support.stores import sqlite_store
 
 WHO = {"DeviceFleetName": "f", "DeviceName": "d"}
@@ -33,7 +33,7 @@ def store(tmp_path):
 async def port(tmp_path, store):
     store.write(lambda transaction: transaction.register("f", ["d"], 1.0))
     config = ServerConfig(Place(tmp_path), max_body=10_000)
-    async with running(store, 300, 60) as service:
+    async with running(store, ObjectStore(tmp_path, store), 300, 60) as service:
         handler = make_handler(config, store, service.handle, service.control)
         server = ManagerServer(handler, Limits(max_body=config.max_body))
         yield await server.start("127.0.0.1", 0)
@@ -190,7 +190,7 @@ async def test_while_the_keys_cannot_be_read_the_known_one_holds_and_nobody_judg
         SigV4Auth(Credentials(key, "secret"), "sagemaker", "r").add_auth(request)
         return dict(request.headers)
 
-    async with running(store, 300, 60) as service:
+    async with running(store, ObjectStore(tmp_path, store), 300, 60) as service:
         handler = make_handler(ServerConfig(Place(tmp_path)), store, service.handle, service.control, keys=reader)
         server = ManagerServer(handler, Limits())
         port = await server.start("127.0.0.1", 0)

@@ -17,7 +17,8 @@ from gateway.manager.reports import (
     PAGE,
     DeviceReport,
     count_devices,
-    deployments_by_device,
+    deployment_report,
+    device_deployments,
     device_log,
     device_rows,
     fleet_reports,
@@ -306,7 +307,7 @@ def test_reports_come_page_by_page_in_the_order_of_names(store):
     names = [(each["fleet"], each["device"]) for each in device_reports(store, 1.0)]
     assert len(names) == 4 * PAGE + 1
     assert names == sorted(names)
-    assert [row[:2] for row in device_rows(store)] == names
+    assert [(each["fleet"], each["device"]) for each in device_rows(store)] == names
     assert len(list(device_reports(store, 1.0, "b"))) == PAGE + 1
     assert [each["device"] for each in device_reports(store, 1.0, "b", after=("b", "d0498"), limit=2)] == [
         "d0499",
@@ -340,7 +341,9 @@ def test_deployments_are_listed_device_by_device(store):
     two = register(store, "two")
     assign(store, make("first", "a", "b"), two)
     assign(store, make("second", "b"), two)
-    assert list(deployments_by_device(store, "f")) == [("f/two", make("first", "a")), ("f/two", make("second", "b"))]
+    one, other = device_deployments(store, "f")
+    assert (one["device"], one["deployments"]) == ("one", [])
+    assert other["deployments"] == [deployment_report(make("first", "a")), deployment_report(make("second", "b"))]
 
 
 def test_a_fleets_report_counts_states_and_the_newest_version_of_each_model(store):

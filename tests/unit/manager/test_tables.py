@@ -136,7 +136,7 @@ def test_the_headings_are_words_of_an_operator():
     """They are not names of our classes."""
     headings = [
         heading
-        for listing in (devices_table([]), deployments_table([], {}), rollouts_table([]))
+        for listing in (devices_table([]), deployments_table([]), rollouts_table([]))
         for heading in listing.headings
     ]
     assert headings == [

@@ -26,7 +26,8 @@ MADE = {
 
 
 def runs(words: list[str]) -> bool:
-    return not any(words[: len(each)] == each for each in NEED_MORE)
+    is_elsewhere = "--endpoint-url" in words or "--profile" in words
+    return not is_elsewhere and not any(words[: len(each)] == each for each in NEED_MORE)
 
 
 BLOCKS = [

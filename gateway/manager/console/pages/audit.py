@@ -1,7 +1,7 @@
 """Who changed what, the newest first, page by page."""
 
 from gateway.manager.console.views import Shown, View, ViewAnswer, ViewRequest, downloaded
-from gateway.manager.reports import AuditReport, audit_page
+from gateway.manager.reports import AuditReport, audit_rows
 
 PAGE = 50
 """Rows of a page."""
@@ -13,12 +13,13 @@ COLUMNS = tuple(AuditReport.__annotations__)
 def show(request: ViewRequest) -> ViewAnswer:
     before, form = request.number("before"), request.query.get("format")
     limit = PAGE if form is None else DOWNLOADED
-    rows, further = request.store.read(lambda transaction: audit_page(transaction, before, limit))
+    found = request.store.read(lambda transaction: audit_rows(transaction, before=before, limit=limit + 1))
+    rows = found[:limit]
     if form is not None:
         return downloaded(form, "audit", rows, COLUMNS)
     variables = {
         "rows": rows,
-        "next": None if further is None else request.link(before=further),
+        "next": request.link(before=rows[-1]["id"]) if len(found) > limit else None,
         "first": None if before is None else request.link(before=None),
         "csv": request.link(format="csv"),
         "json": request.link(format="json"),

@@ -1,0 +1,251 @@
+"""The commands say and do the same on the manager's machine and from another one, and boto3 reads our service model."""
+
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, WaiterError
+from typer.testing import CliRunner
+
+from gateway.manager import Place
+from gateway.manager.api.operation_names import OWN_OPERATIONS
+from gateway.manager.cli import app
+from gateway.manager.client import edge_manager_client
+from gateway.manager.control.access import ROLES
+from gateway.manager.models import PATH, load_own_model
+from tests.support.manager_process import ACCESS, SECRET
+from tests.support.served_manager import ServedManager
+
+Command: TypeAlias = Callable[..., str]
+CHANGES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ|\d{10}\.\d+|^\x1b\[2m.*\n", re.MULTILINE)
+"""Times, as tables and JSON have them, and what the manager logs, which has its output here."""
+
+
+def command(environment: dict[str, str]) -> Command:
+    def run(*words: str, status: int = 0) -> str:
+        done = CliRunner().invoke(app, words, env=environment)
+        assert done.exit_code == status, (words, done.output, done.exception)
+        return done.output
+
+    return run
+
+
+@pytest.fixture
+def here(place: Place, served: ServedManager) -> Command:
+    """A command over the database, beside `serve`."""
+    database = {} if place.url is None else {"EDGE_MANAGER_DATABASE": place.url}
+    return command({"EDGE_MANAGER_DATA": str(place.data), **database})
+
+
+@pytest.fixture
+def elsewhere(served: ServedManager, tmp_path: Path) -> Command:
+    """A command that has a URL and keys, and nothing of the manager's machine."""
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS, "AWS_SECRET_ACCESS_KEY": SECRET}
+    return command({"EDGE_MANAGER_ENDPOINT_URL": served.url, "EDGE_MANAGER_DATA": str(tmp_path / "none"), **keys})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "kws.tflite"
+    path.write_bytes(b"a model")
+    return path
+
+
+@pytest.fixture
+def heard(here: Command, served: ServedManager) -> ServedManager:
+    """A manager that knows f/d, which has sent a heartbeat, and f/e, which has not."""
+    here("register", "f", "d", "e")
+    sample = {"Dimension": "sys", "MetricName": "heap", "Value": 5.5, "Timestamp": time.time() - 60}
+    model = {"ModelName": "wake-word", "ModelVersion": "1", "LatestInference": time.time() - 90}
+    who = {"DeviceName": "d", "DeviceFleetName": "f", "AgentVersion": "1.0"}
+    served.client("sagemaker-edge").send_heartbeat(**who, AgentMetrics=[sample], Models=[model])
+    return served
+
+
+def readings() -> list[tuple[str, ...]]:
+    both = [
+        *(("devices",), ("devices", "f"), ("status",), ("status", "f", "--limit", "1"), ("status", "--summary")),
+        *(("status", "--state", "never-heard"), ("log", "f", "d"), ("deployments",), ("deployments", "--devices")),
+        *(("history", "f", "d"), ("history", "f", "d", "heap"), ("history", "f", "d", "heap", "--raw")),
+        *(("fleet-history", "f"), ("fleet-history", "f", "heap"), ("keys", "list"), ("audit",)),
+    ]
+    return [*both, *((*words, "--json") for words in both), ("audit", "--resource", "device-fleet/f/device/d")]
+
+
+def test_what_is_read_is_the_same_to_the_letter(
+    heard: ServedManager, here: Command, elsewhere: Command, model: Path
+) -> None:
+    here("keys", "add", "--role", "viewer")
+    here("deploy", "f", "d", f"kws={model}", "--model-version", "1.2")
+    heard.client("sagemaker-edge").get_deployments(DeviceName="d", DeviceFleetName="f")
+    for words in readings():
+        assert elsewhere(*words) == here(*words), words
+
+
+CALLS: list[tuple[str, ...]] = [
+    ("register", "f", "d", "e", "g"),
+    ("register", "f", "d"),
+    ("deploy", "f", "--all", "kws={model}", "--stages", "40%,100%", "--min-success", "50%", "--wait", "1h"),
+    ("pause", "f", "kws-1"),
+    ("resume", "f", "kws-1"),
+    ("abort", "f", "kws-1"),
+    ("undo", "f", "kws-1"),
+    ("undo", "f", "kws-1"),
+    ("deploy", "f", "d", "kws={model}", "--name", "one", "--silent-after", "1h"),
+    ("undeploy", "f", "d", "kws"),
+    ("deregister", "f", "g"),
+]
+MISTAKES: list[tuple[str, ...]] = [
+    ("status", "none"),
+    ("log", "f", "nobody"),
+    ("deregister", "f", "nobody"),
+    ("deploy", "f", "nobody", "kws={model}"),
+    ("deploy", "f", "d", "k_s={model}"),
+    ("deploy", "f", "d", "kws={model}.none"),
+    ("deploy", "f", "d", "kws={model}", "--name", "x" * 64),
+    ("deploy", "f", "d", "kws={model}", "--name", "one"),
+    ("deploy", "f", "d", "kws={model}", "--policy", "PRAY"),
+    ("deploy", "f", "d", "kws={model}", "--bucket", "No"),
+    ("deploy", "f", "d", "--all", "kws={model}"),
+    ("deploy", "f", "d", "kws=/dev/null"),
+    ("pause", "f", "none"),
+    ("abort", "f", "kws-1"),
+    ("undeploy", "f", "d", "vad"),
+    ("history", "f", "nobody"),
+    ("keys", "add", "--role", "root"),
+    ("keys", "revoke", "NOBODY"),
+]
+
+
+def test_what_is_changed_is_changed_in_the_same_way(
+    elsewhere: Command, tmp_path_factory: pytest.TempPathFactory, model: Path
+) -> None:
+    """The one on the database of the manager, the other on an empty one of this machine's."""
+    alone = command({"EDGE_MANAGER_DATA": str(tmp_path_factory.mktemp("alone"))})
+    alone("keys", "add", "--role", "viewer", "--create")
+    for words in CALLS:
+        named = [word.replace("{model}", str(model)) for word in words]
+        assert CHANGES.sub("", elsewhere(*named)) == CHANGES.sub("", alone(*named)), words
+    for words in MISTAKES:
+        named = [word.replace("{model}", str(model)) for word in words]
+        assert CHANGES.sub("", elsewhere(*named, status=2)) == alone(*named, status=2), words
+
+
+def test_a_refused_deployment_stores_no_file(here: Command, served: ServedManager, model: Path) -> None:
+    here("register", "f", "d")
+    here("deploy", "f", "d", f"first={model}", "--name", "taken")
+    model.write_bytes(b"another")
+    here("deploy", "f", "d", f"kws={model}", "--name", "taken", status=2)
+    here("deploy", "f", "nobody", f"kws={model}", status=2)
+    here("deploy", "f", "d", f"kws={model}", "vad=none.bin", status=2)
+    [only] = served.client("s3").list_objects_v2(Bucket="models")["Contents"]
+    assert only["Key"].startswith("first/")
+
+
+@pytest.mark.parametrize("place_of", ["here", "elsewhere"])
+def test_a_model_comes_from_a_named_pipe(
+    place_of: str, request: pytest.FixtureRequest, served: ServedManager, tmp_path: Path
+) -> None:
+    run: Command = request.getfixturevalue(place_of)
+    run("register", "f", "d")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(b"a model",))
+    writer.start()
+    run("deploy", "f", "d", f"kws={pipe}")
+    writer.join()
+    [stored] = served.client("s3").list_objects_v2(Bucket="models")["Contents"]
+    assert served.client("s3").get_object(Bucket="models", Key=stored["Key"])["Body"].read() == b"a model"
+
+
+def test_a_manager_that_does_not_answer(elsewhere: Command, served: ServedManager) -> None:
+    shown = elsewhere("status", "--endpoint-url", "http://127.0.0.1:9", status=1)
+    assert shown == 'edge-gateway manager: Could not connect to the endpoint URL: "http://127.0.0.1:9/"\n'
+
+
+def test_a_profile_names_the_manager(here: Command, served: ServedManager, tmp_path: Path) -> None:
+    here("register", "f", "d")
+    settings = tmp_path / "config"
+    keys = f"aws_access_key_id = {ACCESS}\naws_secret_access_key = {SECRET}\n"
+    settings.write_text(f"[profile farm]\nendpoint_url = {served.url}\n{keys}[profile aws]\n{keys}")
+    run = command({"AWS_CONFIG_FILE": str(settings)})
+    assert run("devices", "--profile", "farm") == here("devices")
+    assert "profile aws has no endpoint_url" in run("devices", "--profile", "aws", status=2)
+    assert "The config profile (none) could not be found" in run("devices", "--profile", "none", status=2)
+
+
+def test_a_role_that_does_not_allow_it(here: Command, elsewhere: Command, served: ServedManager, model: Path) -> None:
+    [key] = json.loads(here("keys", "add", "--role", "viewer", "--json"))
+    viewer = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
+    run = command({"EDGE_MANAGER_ENDPOINT_URL": served.url, **viewer})
+    run("status")
+    for action, words in (("AddDevices", ("register", "f", "d")), ("ListAudit", ("audit",))):
+        denied = f"User: {key['AccessKeyId']} is not authorized to perform: edge-manager:{action}"
+        assert denied in run(*words, status=2)
+
+
+def test_the_service_model_has_each_operation_and_each_action_a_role() -> None:
+    assert set(load_own_model().operation_names) == OWN_OPERATIONS
+    assert {f"edge-manager:{name}" for name in OWN_OPERATIONS} == {
+        action for action in ROLES if action.startswith("edge-manager:")
+    }
+
+
+@pytest.fixture
+def edge_manager(served: ServedManager) -> Any:
+    """boto3's client, as the helper makes it."""
+    session = boto3.Session(ACCESS, SECRET)
+    return edge_manager_client(session, endpoint_url=served.url)
+
+
+def test_each_list_in_pages(edge_manager: Any, here: Command, model: Path) -> None:
+    for fleet in ("f", "g", "h"):
+        here("register", fleet, "d")
+        here("deploy", fleet, "d", f"kws={model}")
+    lists = [name for name in OWN_OPERATIONS if name.startswith("List") and edge_manager.can_paginate(snake(name))]
+    assert len(lists) == 6
+    for name in lists:
+        [key] = edge_manager.get_paginator(snake(name)).result_keys
+        pages = list(edge_manager.get_paginator(snake(name)).paginate(PaginationConfig={"PageSize": 2}))
+        entries = [each for page in pages for each in page[key.expression]]
+        assert len(pages) > 1, name
+        assert entries == getattr(edge_manager, snake(name))()[key.expression], name
+
+
+def snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def test_a_waiter_ends_with_the_rollout(edge_manager: Any, here: Command, served: ServedManager, model: Path) -> None:
+    here("register", "f", "d")
+    here("deploy", "f", "d", f"kws={model}")
+    quick = {"WaiterConfig": {"Delay": 0, "MaxAttempts": 2}}
+    waiter = edge_manager.get_waiter("rollout_completed")
+    named = {"DeviceFleetName": "f", "DeploymentName": "kws-1"}
+    with pytest.raises(WaiterError, match="Max attempts exceeded"):
+        waiter.wait(**named, **quick)
+    edge = served.client("sagemaker-edge")
+    who = {"DeviceName": "d", "DeviceFleetName": "f"}
+    edge.get_deployments(**who)
+    result = {"DeploymentName": "kws-1", "DeploymentStatus": "SUCCESS"}
+    edge.send_heartbeat(**who, AgentVersion="1", DeploymentResult=result)
+    waiter.wait(**named, **quick)
+    here("deploy", "f", "d", f"kws={model}")
+    here("abort", "f", "kws-2")
+    with pytest.raises(WaiterError, match="terminal failure state"):
+        waiter.wait(**named | {"DeploymentName": "kws-2"}, **quick)
+
+
+def test_any_botocore_finds_the_model_by_a_variable(served: ServedManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_DATA_PATH", str(PATH))
+    client = boto3.Session(ACCESS, SECRET).client("edge-manager", endpoint_url=served.url, region_name="eu-west-1")  # type: ignore[call-overload]
+    assert client.list_fleet_reports()["Fleets"] == []
+    with pytest.raises(ClientError, match="ValidationException"):
+        client.describe_deployment(DeviceFleetName="f", DeploymentName="none")

@@ -45,7 +45,7 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ShownMessage:
     """What is known of a message. `device`, `channel`: as the topic has them. `named`: None without a content.
 
     `problem`: why it cannot be decoded; None: it could.
@@ -137,26 +137,26 @@ class Describer:
         if hello is not None:
             self._layouts.learn(device, hello)
 
-    def describe(self, received: Received) -> Shown:
+    def describe(self, received: Received) -> ShownMessage:
         *_, fleet, name, channel = ["", "", *received.topic.split("/")]
         device_text = printable(f"{fleet}/{name}")
         try:
             device, _ = self._topics.parse(received.topic)
         except LimitError as error:
-            return Shown(received, device_text, printable(channel), problem=error.detail)
+            return ShownMessage(received, device_text, printable(channel), problem=error.detail)
         if channel not in FORMS:
-            return Shown(received, device_text, channel)
+            return ShownMessage(received, device_text, channel)
         try:
             named = name_elements(channel, received.payload)
         except MessageError as error:
-            return Shown(received, device_text, channel, problem=explain(channel, received.payload, error))
+            return ShownMessage(received, device_text, channel, problem=explain(channel, received.payload, error))
         try:
             samples = self._samples(device, received.payload) if channel == Channel.HEARTBEAT else None
         except MessageError as error:
-            return Shown(received, device_text, channel, problem=error.detail)
-        return Shown(received, device_text, channel, named, samples)
+            return ShownMessage(received, device_text, channel, problem=error.detail)
+        return ShownMessage(received, device_text, channel, named, samples)
 
-    def is_unanswered(self, shown: Shown) -> bool:
+    def is_unanswered(self, shown: ShownMessage) -> bool:
         """Whether to say now, once, that nothing of the gateway is seen although a device asked for it before."""
         if not shown.from_device:
             self._answered = True

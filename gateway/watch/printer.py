@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gateway.errors import printable
-from gateway.watch.messages import UNANSWERED, Describer, Received, Shown
+from gateway.watch.messages import UNANSWERED, Describer, Received, ShownMessage
 
 MAX_WAITING, MAX_WAITING_BYTES = 1000, 8 * 1024 * 1024
 """Messages that wait to be printed, and their payloads, at most."""
@@ -63,7 +63,7 @@ class LineWriter:
         dots = "…" if self._unicode else "..."
         self._write_line(json.dumps({"not_shown": count}) if self._as_json else f"{dots} {count:,} messages not shown")
 
-    def _write_message(self, shown: Shown) -> None:
+    def _write_message(self, shown: ShownMessage) -> None:
         time = datetime.fromtimestamp(shown.received.at).strftime("%H:%M:%S")
         arrow = _ARROWS[self._unicode][not shown.from_device]
         head = f"{arrow} {shown.device} {shown.channel:<5}"

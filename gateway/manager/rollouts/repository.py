@@ -175,16 +175,30 @@ class RolloutRepository:
         return found
 
     def list_rollouts(
-        self, fleet: str | None = None, *, state: str | None = None, after: int = 0, limit: int | None = None
+        self,
+        fleet: str | None = None,
+        *,
+        state: str | None = None,
+        after: int | None = None,
+        limit: int | None = None,
+        newest_first: bool = False,
     ) -> list[Rollout]:
-        """The rollouts of a fleet, or of every fleet, in order of creation: those in that state, and with later ids."""
-        select = sa.select(ROLLOUTS.c.id).join(FLEETS).where(PUBLISHED, ROLLOUTS.c.id > after)
+        """The rollouts of a fleet, or of every fleet, in order of creation, or the newest first.
+
+        Those in that state, and those that follow the one with the id `after`.
+        """
+        number = ROLLOUTS.c.id
+        select = sa.select(number).join(FLEETS).where(PUBLISHED)
+        if after is not None:
+            select = select.where(number < after if newest_first else number > after)
         if fleet is not None:
             select = select.where(FLEETS.c.name == fleet)
         if state is not None:
             select = select.where(ROLLOUTS.c.state == state)
-        found = list(self.connection.scalars(select.order_by(ROLLOUTS.c.id).limit(limit)))
-        return list(self.read_all(found).values())
+        order = number.desc() if newest_first else number
+        found = list(self.connection.scalars(select.order_by(order).limit(limit)))
+        rollouts = self.read_all(found)
+        return [rollouts[each] for each in found]
 
     def read(self, rollout_id: int) -> Rollout:
         [rollout] = self._rollouts(ROLLOUTS.c.id == rollout_id)

@@ -129,14 +129,15 @@ def describe(call: StoreCall, asked: Members) -> Members:
 
 
 def list_deployments(call: StoreCall, asked: Members) -> Members:
-    """In the order of their creation."""
+    """In the order of their creation, or the newest first."""
     limit, fleet, state = limit_of(asked), asked.get("DeviceFleetName"), asked.get("State")
-    [after] = decode_token(asked["NextToken"], int) if "NextToken" in asked else [0]
+    [after] = decode_token(asked["NextToken"], int) if "NextToken" in asked else [None]
     if fleet is not None:
         actions.require_fleet(call.store, fleet)
 
     def read(rollouts: RolloutRepository) -> list[Rollout]:
-        return rollouts.list_rollouts(fleet, state=state, after=after, limit=limit + 1)
+        descending = asked.get("SortOrder") == "Descending"
+        return rollouts.list_rollouts(fleet, state=state, after=after, limit=limit + 1, newest_first=descending)
 
     rollouts, more = page_of(call.store.read(lambda transaction: read(RolloutRepository(transaction))), limit)
     token = encode_token(rollouts[-1].id) if more else None

@@ -47,7 +47,7 @@ class RemoteClient(ManagerClient):
     def __init__(self, endpoint: str | None, profile: str | None) -> None:
         self._options: dict[str, Any] = {"endpoint_url": endpoint} if endpoint else {}
         self._session = _explained(partial(boto3.Session, profile_name=profile))
-        region = self._session.region_name or REGION
+        region = _explained(lambda: self._session.region_name) or REGION
         config = Config(
             connect_timeout=CONNECT,
             read_timeout=READ,

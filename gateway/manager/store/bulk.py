@@ -28,7 +28,8 @@ class Insert(NamedTuple):
 
     @property
     def head(self) -> str:
-        return f"INSERT INTO {self.table.name} ({', '.join(self.columns)})"
+        names = ", ".join(f'"{each}"' for each in self.columns)  # `user` is a word of SQL
+        return f"INSERT INTO {self.table.name} ({names})"
 
     @property
     def tail(self) -> str:

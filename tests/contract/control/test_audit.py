@@ -10,16 +10,17 @@ from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
 from gateway.manager import ManagerError, Place, Store
+from gateway.manager.api.operation_names import OWN_OPERATIONS
 from gateway.manager.cli import app
 from gateway.manager.control import ArnScope, Caller, ControlApi, ControlCall, keys
 from gateway.manager.control.control_api import _SAGEMAKER
 from gateway.manager.http.s3.targets import ACTIONS
 from gateway.manager.reports import AuditReport
-from gateway.manager.store import Auditor, ObjectStore, StoredFile, add_package, local_auditor
+from gateway.manager.store import Auditor, ObjectStore, StoredFile, add_package, local_auditor, package_of
 from gateway.manager.store.object_audit import CHECKED
 from gateway.manager.store.uploads import LEAST_PART
 from tests.support.control_plane import audit_of
-from tests.support.jobs import OUTPUT, compilation, packaging
+from tests.support.jobs import OUTPUT, compilation, packaging, put_model
 from tests.support.manager_process import ACCESS
 from tests.support.served_manager import ServedManager
 from tests.support.stores import open_place
@@ -65,6 +66,25 @@ CONTROL: list[tuple[str, dict[str, Any], str]] = [
     ("DeleteDeviceFleet", {"DeviceFleetName": "g"}, "device-fleet/g"),
 ]
 """(operation, its input, the resource of its row), each after the one before it; PACKAGE: one that is made."""
+DEVICE, ROLLOUT = {**FLEET, "DeviceNames": ["d"]}, {**FLEET, "DeploymentName": "p"}
+MODEL = {"Models": [{"ModelHandle": "kws", "S3Url": "FILE"}]}
+OTHER = {**FLEET, "DeploymentName": "q"}
+OWN: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("AddDevices", DEVICE, ["device-fleet/f", "device-fleet/f/device/d"]),
+    ("Deploy", {**ROLLOUT, **DEVICE, **MODEL}, ["edge-packaging-job/PACKAGE", "device-fleet/f/deployment/p"]),
+    ("PauseDeployment", ROLLOUT, ["device-fleet/f/deployment/p"]),
+    ("ResumeDeployment", ROLLOUT, ["device-fleet/f/deployment/p"]),
+    ("Undeploy", {**OTHER, **DEVICE, "ModelHandle": "kws"}, ["device-fleet/f/deployment/q"]),
+    ("AbortDeployment", OTHER, ["device-fleet/f/deployment/q"]),
+    ("UndoDeployment", ROLLOUT, ["device-fleet/f/deployment/p"]),
+    ("CreateAccessKey", {"Role": "viewer"}, ["access-key/KEY"]),
+    ("RevokeAccessKey", {"AccessKeyId": "KEY"}, ["access-key/KEY"]),
+    ("CreateUser", {"UserName": "u", "Role": "viewer", "Password": "correct horse"}, ["user/u"]),
+    ("ChangePassword", {"UserName": "u", "Password": "battery staple"}, ["user/u"]),
+    ("DeleteUser", {"UserName": "u"}, ["user/u"]),
+]
+"""As `CONTROL`, of the operations that AWS's API has not. FILE: the URL of a model file; KEY: the key that is made;
+PACKAGE: that of the file."""
 READS = {
     *("ListBuckets", "HeadBucket", "GetBucketLocation", "ListObjects", "ListObjectsV2", "GetObject", "HeadObject"),
     *("ListMultipartUploads", "ListParts"),
@@ -79,8 +99,12 @@ def api(place: Place, store: Store) -> ControlApi:
     return ControlApi(store, ObjectStore(place.data, store), ArnScope("eu-north-1", "123456789012"))
 
 
-def package(store: Store) -> str:
-    file = StoredFile("s3://models/x", 3, "ab" * 20)
+@pytest.fixture
+def file(place: Place) -> StoredFile:
+    return put_model(place)
+
+
+def package(store: Store, file: StoredFile) -> str:
     return store.write(
         lambda transaction: (
             add_package(transaction.connection, "kws", None, file, 1.0, local_auditor("edge-manager:Deploy", 1.0)).name
@@ -88,14 +112,14 @@ def package(store: Store) -> str:
     )
 
 
-def test_every_operation_of_the_control_plane_has_its_row(store: Store, api: ControlApi) -> None:
-    name = package(store)
+def test_every_operation_of_the_control_plane_has_its_row(store: Store, api: ControlApi, file: StoredFile) -> None:
+    name = package(store, file)
     [made] = audit_of(store)
     assert (made["resource"], made["after"]) == (
         f"edge-packaging-job/{name}",
-        {"ModelName": "kws", "ModelVersion": "ab" * 6, "ModelArtifact": "s3://models/x", "Size": 3},
+        {"ModelName": "kws", "ModelVersion": file.sha1[:12], "ModelArtifact": file.url, "Size": file.size},
     )
-    package(store)  # changes nothing
+    package(store, file)  # changes nothing
     known = 1
     for number, (operation, asked, resource) in enumerate(CONTROL):
         body = json.dumps(asked).replace("PACKAGE", name).encode()
@@ -109,8 +133,26 @@ def test_every_operation_of_the_control_plane_has_its_row(store: Store, api: Con
     assert {operation for operation, *_ in CONTROL} == {name for name, each in _SAGEMAKER.items() if each.writes}
 
 
-def test_what_goes_with_a_fleet_has_rows_too(store: Store, api: ControlApi) -> None:
-    name, admin = package(store), Caller("KEY")
+def test_every_operation_that_aws_has_not_has_its_rows(store: Store, api: ControlApi, file: StoredFile) -> None:
+    caller, key, known = Caller("ADMIN", "admin", "10.0.0.1"), "", 0
+    for number, (operation, asked, resources) in enumerate(OWN):
+        body = json.dumps(asked).replace("FILE", file.url).replace("KEY", key).encode()
+        key = json.loads(api.handle(f"EdgeManager.{operation}", body, caller, number + 1.0)).get("AccessKeyId", key)
+        made = store.read(lambda transaction: package_of(transaction.connection, file.url))
+        package_name = "" if made is None else made.name
+        rows = audit_of(store)[known:]
+        known += len(rows)
+        expected = [each.replace("KEY", key).replace("PACKAGE", package_name) for each in resources]
+        assert [each["resource"] for each in rows] == expected
+        who = {(each["action"], each["key"], each["address"], each["at"]) for each in rows}
+        assert who == {(f"edge-manager:{operation}", "ADMIN", "10.0.0.1", number + 1.0)}
+        assert all(each["before"] != each["after"] for each in rows)
+    reading = ("List", "Describe", "Get", "Count")
+    assert {operation for operation, *_ in OWN} == {each for each in OWN_OPERATIONS if not each.startswith(reading)}
+
+
+def test_what_goes_with_a_fleet_has_rows_too(store: Store, api: ControlApi, file: StoredFile) -> None:
+    name, admin = package(store, file), Caller("KEY")
     store.write(lambda transaction: transaction.register("f", ["d"], 1.0, local_auditor("a", 1.0)))
     assert [each["resource"] for each in audit_of(store)][1:] == ["device-fleet/f", "device-fleet/f/device/d"]
     plan = {**PLAN, **FLEET, "ModelConfigs": [{"ModelHandle": "kws", "EdgePackagingJobName": name}]}

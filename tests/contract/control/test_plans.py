@@ -465,9 +465,9 @@ service_model = cache(load_service_model)
 class Steps:
     """A store that nobody serves: each step of the background is the test's."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, data: Path) -> None:
         self.store = store
-        self._api = ControlApi(store, ObjectStore(Path("unused"), store), ArnScope())
+        self._api = ControlApi(store, ObjectStore(data, store), ArnScope())
 
     def call(self, operation: str, **members: Any) -> Any:
         """The output, which has what the service model requires."""
@@ -511,11 +511,11 @@ class Steps:
 
 
 @pytest.fixture
-def steps(store: Store, monkeypatch: pytest.MonkeyPatch) -> Steps:
+def steps(place: Place, store: Store, monkeypatch: pytest.MonkeyPatch) -> Steps:
     """Ten devices are four parts."""
     monkeypatch.setattr("gateway.manager.rollouts.repository.PART", 3)
     monkeypatch.setattr("gateway.manager.rollouts.runner.PAUSE", 0.0)
-    return Steps(store)
+    return Steps(store, place.data)
 
 
 def run(starts: StageStarts) -> None:

@@ -97,7 +97,8 @@ def value_of(column: sa.Column[Any], number: int) -> Any:
         return number + 0.1
     if isinstance(column.type, sa.LargeBinary):
         return bytes(range(256)) + number.to_bytes(4, "big")
-    return f"{column.name} '{number}' {{}} \u00e4"
+    parents = [each.column for each in column.foreign_keys]
+    return f"{(parents or [column])[0].name} '{number}' {{}} \u00e4"
 
 
 def content(place: Place) -> dict[str, list[tuple[Any, ...]]]:

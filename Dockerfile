@@ -10,10 +10,10 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt ./
 RUN mkdir gateway device_sdk && touch README.md LICENSE gateway/__init__.py device_sdk/__init__.py \
     && /opt/edge-gateway/bin/python -m pip install --no-cache-dir -c constraints.txt '.[postgresql]' \
-    # botocore knows every service of AWS; these are the ones that the gateway or its credentials use.
+    # botocore knows every service of AWS; these are the ones that gateway, manager or their credentials use.
     && cd /opt/edge-gateway/lib/python3*/site-packages/botocore/data \
     && find . -mindepth 1 -maxdepth 1 -type d \
-        ! -name sagemaker-edge ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin \
+        ! -name sagemaker ! -name sagemaker-edge ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin \
         -exec rm -r {} +
 COPY README.md LICENSE ./
 COPY device_sdk device_sdk

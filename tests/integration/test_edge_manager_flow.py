@@ -169,7 +169,7 @@ def test_the_pages_commands_bring_a_model_to_a_device_which_keeps_it(flow: Flow)
     [definition] = deployment["Definitions"]
     assert definition == {
         "ModelHandle": "wake-word",
-        "S3Url": "s3://uploads/model.tflite",
+        "S3Url": "s3://uploads/out/package-1/wake-word-1.0.tflite",
         "Checksum": {"Type": "SHA1", "Sum": hashlib.sha1(MODEL, usedforsecurity=False).hexdigest()},
         "State": "DEPLOY",
     }

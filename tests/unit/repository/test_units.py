@@ -1,4 +1,6 @@
-"""The systemd units and compose.yaml: systemd understands every line, few rights are left, every setting exists."""
+"""The systemd units, compose.yaml and the Dockerfile: systemd understands every line, few rights are left, every
+setting exists, and the image has what is loaded.
+"""
 
 import os
 import re
@@ -49,3 +51,10 @@ def test_a_unit_has_a_low_exposure_level(unit: Path, tmp_path: Path) -> None:
 def test_every_setting_is_one(file: Path) -> None:
     named = set(re.findall(r"\bGATEWAY_([A-Z0-9_]+)[=:]", file.read_text())) - {"IMAGE"}
     assert {name.lower() for name in named} <= set(Settings.model_fields)
+
+
+def test_the_image_keeps_the_services_whose_models_are_loaded() -> None:
+    kept = set(re.findall(r"! -name (\S+)", (ROOT / "Dockerfile").read_text()))
+    loaded = r"""(?:load_service_model|session\.client)\("([a-z0-9-]+)\""""
+    used = {name for file in (ROOT / "gateway").rglob("*.py") for name in re.findall(loaded, file.read_text())}
+    assert {"sagemaker", "sagemaker-edge", "s3"} <= used <= kept

@@ -32,15 +32,39 @@ _GROUPS = {"manager": "gateway.manager.cli", "devices": "gateway.provisioning.cl
 class _Commands(TyperGroup):
     """Imports the commands of a group where it is called: `--help` and `run` do not need them."""
 
+    def get_params(self, ctx: Any) -> Any:
+        return _without_flag_types(super().get_params(ctx))
+
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         name, command, rest = super().resolve_command(ctx, args)
         if name in _GROUPS:
             command = get_group(import_module(_GROUPS[name]).app)
+        if command is not None:
+            _describe_flags(command, ctx)
         return name, command, rest
 
 
+def _describe_flags(command: Any, ctx: Any) -> None:
+    """Of the command and those below it. Typer shows the type of a flag, which takes no value."""
+    _without_flag_types(command.get_params(ctx))
+    for each in getattr(command, "commands", {}).values():
+        _describe_flags(each, ctx)
+
+
+def _without_flag_types(params: Any) -> Any:
+    for each in params:
+        if getattr(each, "is_flag", False):
+            each.metavar = ""
+    return params
+
+
 # A pretty traceback would show local variables, and a secret among them.
-app = typer.Typer(cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    cls=_Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 app.add_typer(typer.Typer(), name="manager", help="The embedded Edge Manager: a sagemaker-edge API and a model store.")
 app.add_typer(typer.Typer(), name="devices", help="The site's identities: who may connect to the broker.")
 
@@ -88,7 +112,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def main_callback(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Microcontrollers under Amazon SageMaker Edge Manager, by msgpack over MQTT."""

@@ -61,6 +61,8 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
     ("arguments", "status", "text"),
     [
         (["--version"], 0, "edge-gateway "),
+        (["-V"], 0, "edge-gateway "),
+        (["manager", "deploy", "-h"], 0, "--dry-run"),
         (["--help"], 0, "manager"),
         (["manager", "--help"], 0, "serve"),
         (["nonsense"], 2, "No such command"),
@@ -70,6 +72,18 @@ def test_version_help_and_unknown_commands(arguments: list[str], status: int, te
     done = edge_gateway(*arguments)
     assert done.returncode == status
     assert text in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["doctor"], ["manager", "keys", "add"], ["devices", "list"]])
+def test_help_shows_no_type_of_a_flag(arguments: list[str]) -> None:
+    shown = edge_gateway(*arguments, "--help", COLUMNS="80").stdout
+    assert "-h" in shown
+    assert "bool" not in shown.lower()
+
+
+def test_a_shell_completes_the_commands_of_a_group() -> None:
+    asked = {"_EDGE_GATEWAY_COMPLETE": "complete_bash", "COMP_WORDS": "edge-gateway manager deplo", "COMP_CWORD": "2"}
+    assert edge_gateway(**asked).stdout.split() == ["deploy", "deployments"]
 
 
 def test_help_and_version_load_nothing_heavy() -> None:

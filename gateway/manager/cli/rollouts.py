@@ -3,12 +3,13 @@
 The later stages of a rollout come while `serve` runs.
 """
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gateway.manager.api import POLICIES
-from gateway.manager.cli import options, tables
+from gateway.manager.cli import options, tables, waiting
 from gateway.manager.cli.options import FleetArgument, FleetFilter, JsonOption, rollout_members
 from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
 from gateway.manager.errors import ManagerError
@@ -16,6 +17,8 @@ from gateway.manager.errors import ManagerError
 if TYPE_CHECKING:
     from gateway.manager.reports import RolloutReport
 
+ASKED = 100
+"""Devices of a deployment that needs no question."""
 app = typer.Typer()
 
 DeploymentArgument = Annotated[str, typer.Argument(metavar="DEPLOYMENT", help="Its name.", show_default=False)]
@@ -66,6 +69,15 @@ def deploy(
     ] = None,
     policy: Annotated[str, typer.Option(help=" or ".join(POLICIES))] = "ROLLBACK_ON_FAILURE",
     bucket: Annotated[str, typer.Option(help="The bucket of the model store.")] = "models",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check all, and show how many devices each stage has; change nothing.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help=f"On a terminal: do not ask where more than {ASKED} devices get it.")
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Wait until it has ended, with the exit status of `wait`.")
+    ] = False,
     *,
     site: ManagerSite,
 ) -> None:
@@ -98,12 +110,41 @@ def deploy(
         version = {} if model_version is None else {"ModelVersion": model_version}
         # Before a large file is stored: whether all else is right.
         unknown = [{"ModelHandle": handle, "S3Url": f"s3://{bucket}/{handle}"} | version for handle in files]
-        client.call("Deploy", Models=unknown, DryRun=True, **asked)
+        planned = client.call("Deploy", Models=unknown, DryRun=True, **asked)["deployment"]
+        if dry_run:
+            options.show(tables.stages_table(planned))
+            return
+        if not yes:
+            _confirm(planned)
         urls = {handle: client.store_file(file, bucket, handle) for handle, file in files.items()}
         models = [{"ModelHandle": handle, "S3Url": url} | version for handle, url in urls.items()]
         report = client.call("Deploy", Models=models, **asked)["deployment"]
         options.show(tables.definitions_table(report["definitions"]))
         _show(report)
+        if watch:
+            waiting.wait_for_end(client, fleet, report["deployment"])
+
+
+def _confirm(planned: "RolloutReport") -> None:
+    """Without a terminal there is no question: a program cannot answer it."""
+    devices, models = planned["devices"], ", ".join(str(each["ModelHandle"]) for each in planned["definitions"])
+    if devices > ASKED and sys.stdin.isatty():
+        typer.confirm(f"Deploy {models} to {devices:,} devices of {planned['fleet']}?", abort=True, err=True)
+
+
+@app.command("wait")
+@takes_site
+def wait_for(
+    fleet: FleetArgument,
+    deployment: DeploymentArgument,
+    timeout: Annotated[str | None, typer.Option(metavar="TIME", help="90s, 10m, 2h, 1d; else for ever.")] = None,
+    *,
+    site: ManagerSite,
+) -> None:
+    """Wait until a deployment has ended. Exit status 0: completed; 3: stopped or aborted; 4: --timeout is over."""
+    with open_client(site, read_only=True) as client, options.exit_on_error():
+        seconds = None if timeout is None else options.parse_duration(timeout, "--timeout")
+        waiting.wait_for_end(client, fleet, deployment, seconds)
 
 
 @app.command()

@@ -144,6 +144,22 @@ def _version(definition: dict[str, Any]) -> str:
     return f"{definition['ModelHandle']} {definition.get('Version') or ''}".rstrip()
 
 
+def stages_table(report: "RolloutReport") -> Listing:
+    """A row for each stage of a deployment: how many devices have it at its end, and what the next stage waits for."""
+    last = len(report["stages"])
+    rows = (
+        (
+            str(number),
+            f"{each['share']:g}%",
+            f"{each['devices']:,}",
+            "" if number == last else f"{each['min_success']:g}%",
+            "" if number == last else f"{each['wait']:g} s",
+        )
+        for number, each in enumerate(report["stages"], 1)
+    )
+    return Listing(("Stage", "Share", "Devices", "Min success", "Wait"), rows)
+
+
 def status_table(reports: "Iterable[DeviceReport]") -> Listing:
     return Listing(("Device", "State", "Metrics", "Models", "In force", "Results"), map(_device, reports))
 

@@ -20,7 +20,9 @@ from gateway.manager.cli import app
 from gateway.manager.client import edge_manager_client
 from gateway.manager.control.access import ROLES
 from gateway.manager.models import PATH, load_own_model
+from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import ACCESS, SECRET
+from tests.support.polling import until
 from tests.support.served_manager import ServedManager
 
 Command: TypeAlias = Callable[..., str]
@@ -29,8 +31,8 @@ CHANGES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ|\d{10}\.\d+|^\x1b\[2m.*\n
 
 
 def command(environment: dict[str, str]) -> Command:
-    def run(*words: str, status: int = 0) -> str:
-        done = CliRunner().invoke(app, words, env=environment)
+    def run(*words: str, status: int = 0, stdin: str = "") -> str:
+        done = CliRunner().invoke(app, words, env=environment, input=stdin)
         assert done.exit_code == status, (words, done.output, done.exception)
         return done.output
 
@@ -92,6 +94,7 @@ def test_what_is_read_is_the_same_to_the_letter(
 CALLS: list[tuple[str, ...]] = [
     ("register", "f", "d", "e", "g"),
     ("register", "f", "d"),
+    ("deploy", "f", "--all", "kws={model}", "--stages", "40%,100%", "--dry-run"),
     ("deploy", "f", "--all", "kws={model}", "--stages", "40%,100%", "--min-success", "50%", "--wait", "1h"),
     ("pause", "f", "kws-1"),
     ("resume", "f", "kws-1"),
@@ -116,6 +119,8 @@ MISTAKES: list[tuple[str, ...]] = [
     ("deploy", "f", "d", "--all", "kws={model}"),
     ("deploy", "f", "d", "kws=/dev/null"),
     ("pause", "f", "none"),
+    ("wait", "f", "none"),
+    ("wait", "f", "one", "--timeout", "5"),
     ("abort", "f", "kws-1"),
     ("undeploy", "f", "d", "vad"),
     ("history", "f", "nobody"),
@@ -147,6 +152,79 @@ def test_a_refused_deployment_stores_no_file(here: Command, served: ServedManage
     here("deploy", "f", "d", f"kws={model}", "vad=none.bin", status=2)
     [only] = served.client("s3").list_objects_v2(Bucket="models")["Contents"]
     assert only["Key"].startswith("first/")
+
+
+@pytest.mark.parametrize("place_of", ["here", "elsewhere"])
+def test_a_dry_run_shows_the_stages_and_changes_nothing(
+    place_of: str, request: pytest.FixtureRequest, served: ServedManager, model: Path
+) -> None:
+    run: Command = request.getfixturevalue(place_of)
+    run("register", "f", *(f"d{number}" for number in range(5)))
+    before = run("audit", "--json")
+    shown = run("deploy", "f", "--all", f"kws={model}", "--stages", "40%,100%", "--wait", "1h", "--dry-run")
+    assert [line.split() for line in shown.splitlines()[1:]] == [
+        ["1", "40%", "2", "90%", "3600", "s"],
+        ["2", "100%", "5"],
+    ]
+    assert (run("audit", "--json"), run("deployments", "--json")) == (before, "[]\n")
+    assert served.client("s3").list_buckets()["Buckets"] == []
+
+
+@pytest.mark.parametrize(("answer", "status", "made"), [("n\n", 1, 0), ("y\n", 0, 1)])
+def test_many_devices_are_asked_for_on_a_terminal(
+    here: Command, model: Path, monkeypatch: pytest.MonkeyPatch, answer: str, status: int, made: int
+) -> None:
+    here("register", "f", *(f"d{number}" for number in range(101)))
+    words = ("deploy", "f", "--all", f"kws={model}")
+    monkeypatch.setattr("typer.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
+    asked = here(*words, status=status, stdin=answer)
+    assert "Deploy kws to 101 devices of f? [y/N]" in asked
+    assert len(json.loads(here("deployments", "--json"))) == made
+    assert "[y/N]" not in here(*words, "--yes")
+    assert "[y/N]" not in here("deploy", "f", "d1", f"kws={model}")
+
+
+def test_without_a_terminal_there_is_no_question(here: Command, model: Path) -> None:
+    here("register", "f", *(f"d{number}" for number in range(101)))
+    assert "[y/N]" not in here("deploy", "f", "--all", f"kws={model}")
+
+
+@pytest.mark.parametrize("place_of", ["here", "elsewhere"])
+def test_wait_ends_with_the_deployment(
+    place_of: str, request: pytest.FixtureRequest, served: ServedManager, model: Path
+) -> None:
+    run: Command = request.getfixturevalue(place_of)
+    run("register", "f", "d")
+    run("deploy", "f", "d", f"kws={model}")
+    assert "running" in run("wait", "f", "kws-1", "--timeout", "0", status=4)
+    run("abort", "f", "kws-1")
+    assert "aborted" in run("wait", "f", "kws-1", status=3)
+    report_success(served, "kws-2", after=lambda: run("deploy", "f", "d", f"kws={model}"))
+    assert "completed" in run("wait", "f", "kws-2")
+
+
+def test_deploy_watches_until_the_end(here: Command, served: ServedManager, model: Path) -> None:
+    here("register", "f", "d")
+    shown: list[str] = []
+    watching = threading.Thread(target=lambda: shown.append(here("deploy", "f", "d", f"kws={model}", "--watch")))
+    report_success(served, "kws-1", after=watching.start)
+    watching.join(DEADLINE_S)
+    [output] = shown
+    assert "completed" in output
+
+
+def report_success(served: ServedManager, deployment: str, after: Callable[[], Any]) -> None:
+    """As the device f/d, once it has the deployment that `after` makes."""
+    edge, who = served.client("sagemaker-edge"), {"DeviceName": "d", "DeviceFleetName": "f"}
+    after()
+
+    def has_it() -> bool:
+        found = edge.get_deployments(**who).get("Deployments", [])
+        return any(each["DeploymentName"] == deployment for each in found)
+
+    until(has_it, lambda: f"the device got no {deployment}")
+    result = {"DeploymentName": deployment, "DeploymentStatus": "SUCCESS"}
+    edge.send_heartbeat(**who, AgentVersion="1", DeploymentResult=result)
 
 
 @pytest.mark.parametrize("place_of", ["here", "elsewhere"])

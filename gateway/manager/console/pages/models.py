@@ -35,6 +35,7 @@ def show(request: ViewRequest) -> ViewAnswer:
         "versions": versions,
         "unknown": request.store.read(lambda each: unknown_versions(each, UNKNOWN)) if is_first else [],
         "model": model,
+        "may_deploy": request.viewer.may("edge-manager:Deploy"),
         "shown": SHOWN,
         "next": None if last is None else request.link(after=last["model"], before=last["newest"]),
         "first": None if start is None else request.link(after=None, before=None),

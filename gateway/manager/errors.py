@@ -12,6 +12,15 @@ class ManagerError(GatewayError):
     """The operator's fault: a command that cannot be carried out. Its text is one line: what, and what is right."""
 
 
+class OptionError(ManagerError):
+    """A value that an operator typed. `option`: where, as a command names it; `fault`: what goes on after that."""
+
+    def __init__(self, option: str, fault: str) -> None:
+        super().__init__(f"{option} {fault}")
+        self.option = option
+        self.fault = fault
+
+
 class StoreUnavailable(ManagerError):
     """The database is away, locked, full or read-only: nothing of the call is stored, and it may succeed later."""
 

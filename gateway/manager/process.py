@@ -79,7 +79,8 @@ async def _console(console: "ConsoleConfig | None", served: Served, config: Serv
         return
     from gateway.manager.console import serving_console
 
-    async with serving_console(console, config.place, served.store, served.service.control_here) as url:
+    control, objects = served.service.control_here, served.objects
+    async with serving_console(console, config.place, served.store, control, objects) as url:
         yield url
 
 

@@ -118,11 +118,13 @@ def range_members(first: str, last: str, now: float) -> dict[str, float]:
 
 def parse_time(text: str, option: str, now: float) -> float:
     """Unix seconds; a date without an offset is of UTC. Raises ManagerError."""
+    from gateway.manager.rollouts import rules_text
+
     try:
         found = datetime.fromisoformat(text)
     except ValueError:
         try:
-            return now - options.parse_duration(text, option)
+            return now - rules_text.parse_duration(text, option)
         except ManagerError:
             raise ManagerError(f"{option} '{text}' is no time: 90m, 7d, 2026-11-30 or 2026-11-30T10:00") from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

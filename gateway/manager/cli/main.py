@@ -111,6 +111,7 @@ def serve(
     from gateway.manager.store import HistoryLimits
 
     with options.exit_on_error():
+        max_object = options.parse_size(max_object_size, "--max-object-size")
         config = ServerConfig(
             place=Place(data, database),
             host=host,
@@ -119,7 +120,7 @@ def serve(
             registered_ttl=registered_ttl,
             unregistered_ttl=unregistered_ttl,
             max_connections=max_connections,
-            max_object=options.parse_size(max_object_size, "--max-object-size"),
+            max_object=max_object,
             s3_endpoint=s3_endpoint_url or None,
             history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
             scope=ArnScope(region, account),
@@ -134,6 +135,7 @@ def serve(
                 trust_header=trust_header,
                 role_header=trust_role_header,
                 trust_role=trust_role,
+                max_object=max_object,
                 **({"trust_from": trust_from} if trust_from else {}),
             )
         serve_until_signal(config, console)

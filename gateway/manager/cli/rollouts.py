@@ -10,7 +10,7 @@ import typer
 
 from gateway.manager.api import POLICIES
 from gateway.manager.cli import options, tables, waiting
-from gateway.manager.cli.options import FleetArgument, FleetFilter, JsonOption, rollout_members
+from gateway.manager.cli.options import FleetArgument, FleetFilter, JsonOption
 from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
 from gateway.manager.errors import ManagerError
 
@@ -82,13 +82,13 @@ def deploy(
     site: ManagerSite,
 ) -> None:
     """Deploy model files, at once or in stages; a newer deployment of a handle supersedes the older one."""
-    from gateway.manager.rollouts import actions
+    from gateway.manager.rollouts import actions, rules_text
     from gateway.manager.store import check_readable
 
     with open_client(site) as client, options.exit_on_error():
         silence = silent_after, max_silent
-        rules = options.parse_rollout_options(stages, min_success, wait, stop_at, stop_min, *silence)
-        share = options.parse_nonzero_share(percent or "100%", "--percent")
+        rules = rules_text.parse_rollout_options(stages, min_success, wait, stop_at, stop_min, *silence)
+        share = rules_text.parse_nonzero_share(percent or "100%", "--percent")
         devices, files = actions.parse_targets(targets)
         everybody = all_devices or percent is not None
         if everybody == bool(devices):
@@ -105,7 +105,7 @@ def deploy(
             **({"AllDevices": True, "Percent": float(share * 100)} if everybody else {"DeviceNames": devices}),
             "DeploymentName": name,
             "FailureHandlingPolicy": policy,
-            **rollout_members(rules),
+            **rules_text.rollout_members(rules),
         }
         version = {} if model_version is None else {"ModelVersion": model_version}
         # Before a large file is stored: whether all else is right.
@@ -142,8 +142,10 @@ def wait_for(
     site: ManagerSite,
 ) -> None:
     """Wait until a deployment has ended. Exit status 0: completed; 3: stopped or aborted; 4: --timeout is over."""
+    from gateway.manager.rollouts import rules_text
+
     with open_client(site, read_only=True) as client, options.exit_on_error():
-        seconds = None if timeout is None else options.parse_duration(timeout, "--timeout")
+        seconds = None if timeout is None else rules_text.parse_duration(timeout, "--timeout")
         waiting.wait_for_end(client, fleet, deployment, seconds)
 
 

@@ -39,7 +39,7 @@ from gateway.manager.console.views import (
 from gateway.manager.console.visitors import SESSION, SESSION_SECURE, Viewer, Visitors, session_token
 from gateway.manager.control.passwords import is_password
 from gateway.manager.errors import ApiError, StoreUnavailable
-from gateway.manager.store import Store
+from gateway.manager.store import ObjectStore, Store
 
 NAVIGATION = (
     ("/", "Overview"),
@@ -62,10 +62,18 @@ LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager.console")
 class Answerer:
     """`log_in` is for one thread alone."""
 
-    def __init__(self, store: Store, control: ControlFunction, config: ConsoleConfig, views: Sequence[View]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        control: ControlFunction,
+        objects: ObjectStore,
+        config: ConsoleConfig,
+        views: Sequence[View],
+    ) -> None:
         self.renderer = Renderer()
         self._store = store
         self._control = control
+        self._objects = objects
         self._visitors = Visitors(store, config)
         self._navigation = [
             (path, title, view.action)
@@ -79,16 +87,20 @@ class Answerer:
     def show(self, view: View | None, request: ConsoleRequest) -> ConsoleAnswer:
         """What a view answers. None: there is no view of that path."""
 
-        def answer(viewer: Viewer | None) -> ConsoleAnswer:
-            if view is None:
-                raise errors.not_found(request.path)
-            if viewer is None:
-                return _redirect(link_to("/login", next="/" if request.changes else request.target))
-            if not viewer.may(view.action):
-                raise errors.not_allowed(viewer.role)
+        def answer(viewer: Viewer, view: View) -> ConsoleAnswer:
             return self._finish(request, viewer, view.answer(self._view_request(request, viewer)))
 
-        return self._guarded(request, answer)
+        return self._admitted(view, request, answer)
+
+    def refuse_file(self, view: View, request: ConsoleRequest) -> ConsoleAnswer | None:
+        """What is answered in place of receiving a file; None: it may come, and the view is asked then."""
+        may_come = ConsoleAnswer()
+        answered = self._admitted(view, request, lambda viewer, view: may_come)
+        return None if answered is may_come else answered
+
+    def fail(self, error: PageError, request: ConsoleRequest) -> ConsoleAnswer:
+        """Where a form did not come as it should."""
+        return self._error(request, None, error)
 
     def show_login(self, request: ConsoleRequest) -> ConsoleAnswer:
         def answer(viewer: Viewer | None) -> ConsoleAnswer:
@@ -124,7 +136,23 @@ class Answerer:
     def busy(self, request: ConsoleRequest) -> ConsoleAnswer:
         """In place of an answer for which no thread is free."""
         todo = "Wait a moment, and load the page again. Devices are served all the same."
-        return self._error(request, None, PageError(503, "Too many pages are asked for at once.", todo, 1))
+        return self.fail(PageError(503, "Too many pages are asked for at once.", todo, 1), request)
+
+    def _admitted(
+        self, view: View | None, request: ConsoleRequest, make: Callable[[Viewer, View], ConsoleAnswer]
+    ) -> ConsoleAnswer:
+        """What `make` answers to whoever may see the view."""
+
+        def answer(viewer: Viewer | None) -> ConsoleAnswer:
+            if view is None:
+                raise errors.not_found(request.path)
+            if viewer is None:
+                return _redirect(link_to("/login", next="/" if request.changes else request.target))
+            if not viewer.may(view.action):
+                raise errors.not_allowed(viewer.role)
+            return make(viewer, view)
+
+        return self._guarded(request, answer)
 
     def _guarded(self, request: ConsoleRequest, answer: Callable[[Viewer | None], ConsoleAnswer]) -> ConsoleAnswer:
         """The answer, or a page that says what is wrong."""
@@ -188,12 +216,13 @@ class Answerer:
         return ViewRequest(
             viewer=viewer,
             store=self._store,
-            operations=Operations(self._control, viewer, request.now),
+            operations=Operations(self._control, self._objects, viewer, request.now),
             now=request.now,
             path=request.path,
             parameters=request.parameters,
             query=request.query,
             form=request.form,
+            file=request.file,
         )
 
     def _finish(self, request: ConsoleRequest, viewer: Viewer, answer: ViewAnswer) -> ConsoleAnswer:

@@ -19,7 +19,7 @@ class ConsoleConfig:
 
     `port`: 0 takes a free one, None PORT, or none at all where that is taken. `trust_header`: in which a proxy names
     the user; None: no proxy does. `role_header`: in which it names the role; without it the role is `trust_role`.
-    `trust_from`: addresses and networks whose headers are believed.
+    `trust_from`: addresses and networks whose headers are believed. `max_object`: bytes of a file that is uploaded.
     """
 
     host: str = "127.0.0.1"
@@ -28,6 +28,7 @@ class ConsoleConfig:
     role_header: str | None = None
     trust_role: str = "viewer"
     trust_from: Sequence[str] = LOOPBACK
+    max_object: int = 1024**3
 
     def __post_init__(self) -> None:
         if self.port is not None and not 0 <= self.port <= 65535:

@@ -2,12 +2,27 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file that came with a form, in a temporary one at `path` until the answer is made. `name`: as the browser has
+    it; `size` in bytes, `sha1` as 40 hex digits, `etag`: its quoted MD5.
+    """
+
+    path: Path
+    name: str
+    size: int
+    sha1: str
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
 class ConsoleRequest:
     """`path` is decoded, `target` is as it came, with the query. `parameters`: parts of the path, by their names in a
     view's path. `headers`: by names in lower case. `peer`: the address of whoever connected. `now`: Unix seconds.
+    `file`: of a form that may have one.
     """
 
     method: str
@@ -20,6 +35,7 @@ class ConsoleRequest:
     cookies: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     peer: str = ""
+    file: UploadedFile | None = None
 
     def header(self, name: str) -> str | None:
         """Its last value; None: it is not there. The last one is what the proxy before the console wrote."""

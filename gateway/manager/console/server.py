@@ -10,9 +10,10 @@ import logging
 import resource
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -21,16 +22,18 @@ from aiohttp import web
 from gateway.errors import explain
 from gateway.manager.console.answering import Answerer
 from gateway.manager.console.config import PORT, ConsoleConfig
+from gateway.manager.console.errors import PageError
 from gateway.manager.console.pages import VIEWS
 from gateway.manager.console.rendering import StaticFile
 from gateway.manager.console.requests import ConsoleAnswer, ConsoleRequest
 from gateway.manager.console.security import HEADERS
+from gateway.manager.console.uploads import UploadReader
 from gateway.manager.console.views import ControlFunction, View
 from gateway.manager.control.users import any_made
 from gateway.manager.errors import ManagerError
 from gateway.manager.loopback import is_loopback
 from gateway.manager.place import Place
-from gateway.manager.store import Store, restrict_files
+from gateway.manager.store import ObjectStore, Store, restrict_files
 
 MOST_CONNECTIONS = 256
 """At once; fewer where few files may be open (`_allowed_connections`), of which devices need theirs."""
@@ -48,6 +51,8 @@ MOST_WAITING = 200
 """Pages that wait for that; further ones get 503."""
 MOST_LOGINS = 16
 """Passwords that wait to be checked, one after the other."""
+MOST_UPLOADS = 4
+"""Files that are received at once; further ones get 503."""
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager.console")
 _SILENT = logging.Logger("aiohttp of the console", logging.CRITICAL + 1)
@@ -56,18 +61,23 @@ _SILENT = logging.Logger("aiohttp of the console", logging.CRITICAL + 1)
 
 @asynccontextmanager
 async def serving_console(
-    config: ConsoleConfig, place: Place, store: Store, control: ControlFunction, views: Sequence[View] = VIEWS
+    config: ConsoleConfig,
+    place: Place,
+    store: Store,
+    control: ControlFunction,
+    objects: ObjectStore,
+    views: Sequence[View] = VIEWS,
 ) -> AsyncIterator[str | None]:
     """The console over an open store; its URL without a last slash. None: its usual port was taken.
 
     Raises ManagerError: it cannot listen there, or others could reach it and nobody must log in.
     """
     await asyncio.to_thread(_check_reach, config, place, store)
-    answerer = Answerer(store, control, config, views)
+    answerer = Answerer(store, control, objects, config, views)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="console", daemon=True)
     thread.start()
-    server = ConsoleServer(answerer, views)
+    server = ConsoleServer(answerer, views, objects, config.max_object)
     try:
         port = await _on(loop, server.start(config))
         host = f"[{config.host}]" if ":" in config.host else config.host
@@ -103,9 +113,12 @@ class _Refusal(asyncio.Protocol):
 class ConsoleServer:
     """From `start` to `close`, both on its own event loop."""
 
-    def __init__(self, answerer: Answerer, views: Sequence[View]) -> None:
+    def __init__(self, answerer: Answerer, views: Sequence[View], objects: ObjectStore, max_object: int) -> None:
         self._answerer = answerer
         self._views = views
+        self._objects = objects
+        self._max_object = max_object
+        self._uploads = 0
         self._threads = ThreadPoolExecutor(THREADS, "console page")
         self._passwords = ThreadPoolExecutor(1, "console login")
         self._waiting = {self._threads: 0, self._passwords: 0}
@@ -191,7 +204,8 @@ class ConsoleServer:
         app.router.add_post("/theme", self._in(self._threads, self._answerer.set_theme))
         for view in self._views:
             add = app.router.add_post if view.changes else app.router.add_get
-            add(view.path, self._in(self._threads, functools.partial(self._answerer.show, view)))
+            answer = functools.partial(self._answerer.show, view)
+            add(view.path, self._with_file(view) if view.takes_file else self._in(self._threads, answer))
         nothing = functools.partial(self._answerer.show, None)
         app.router.add_route("*", "/{rest:.*}", self._in(self._threads, nothing))
 
@@ -199,24 +213,65 @@ class ConsoleServer:
         """A handler of aiohttp that has the answer made by one of those threads."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            assert request.protocol is not None
-            connection = request.protocol
-            self._busy.add(connection)
-            try:
-                taken = await _taken(request)
-                if self._waiting[threads] >= self._most[threads]:
-                    return _response(self._answerer.busy(taken))
-                self._waiting[threads] += 1
-                try:
-                    loop = asyncio.get_running_loop()
-                    return _response(await loop.run_in_executor(threads, answer, taken))
-                finally:
-                    self._waiting[threads] -= 1
-            finally:
-                self._busy.discard(connection)
-                self._since[connection] = time.monotonic()
+            with self._kept_busy(request):
+                return await self._answered(threads, answer, await _taken(request))
 
         return handle
+
+    def _with_file(self, view: View) -> Any:
+        """A handler of aiohttp for a form with a file, which is received only from whoever may send it."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            with self._kept_busy(request):
+                reader = UploadReader(request, self._objects, self._max_object)
+                try:
+                    return await self._received(request, view, reader)
+                finally:
+                    await reader.close()
+
+        return handle
+
+    async def _received(self, request: web.Request, view: View, reader: UploadReader) -> web.StreamResponse:
+        taken = _console_request(request, {})
+        try:
+            taken = replace(taken, form=await reader.fields())
+            loop = asyncio.get_running_loop()
+            refused = await loop.run_in_executor(self._threads, self._answerer.refuse_file, view, taken)
+            if refused is not None:
+                return _response(refused)
+            if self._uploads >= MOST_UPLOADS:
+                return _response(self._answerer.busy(taken))
+            self._uploads += 1
+            try:
+                taken = replace(taken, file=await reader.file())
+            finally:
+                self._uploads -= 1
+        except PageError as error:
+            return _response(self._answerer.fail(error, taken))
+        return await self._answered(self._threads, functools.partial(self._answerer.show, view), taken)
+
+    @contextmanager
+    def _kept_busy(self, request: web.Request) -> Iterator[None]:
+        """Within it the connection is not taken for one without a request."""
+        assert request.protocol is not None
+        connection = request.protocol
+        self._busy.add(connection)
+        try:
+            yield
+        finally:
+            self._busy.discard(connection)
+            self._since[connection] = time.monotonic()
+
+    async def _answered(
+        self, threads: ThreadPoolExecutor, answer: Callable[[ConsoleRequest], ConsoleAnswer], taken: ConsoleRequest
+    ) -> web.StreamResponse:
+        if self._waiting[threads] >= self._most[threads]:
+            return _response(self._answerer.busy(taken))
+        self._waiting[threads] += 1
+        try:
+            return _response(await asyncio.get_running_loop().run_in_executor(threads, answer, taken))
+        finally:
+            self._waiting[threads] -= 1
 
     async def _static(self, file: StaticFile, request: web.Request) -> web.Response:
         """Its address changes with it."""
@@ -247,6 +302,10 @@ async def _taken(request: web.Request) -> ConsoleRequest:
         except (TimeoutError, ValueError, LookupError):
             raise web.HTTPBadRequest from None
         form = {name: value for name, value in posted.items() if isinstance(value, str)}
+    return _console_request(request, form)
+
+
+def _console_request(request: web.Request, form: dict[str, str]) -> ConsoleRequest:
     headers: dict[str, list[str]] = {}
     for name, value in request.headers.items():
         headers.setdefault(name.lower(), []).append(value)

@@ -9,13 +9,17 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import quote, urlencode
 
+from gateway.errors import explain
 from gateway.manager.console.errors import PageError
+from gateway.manager.console.requests import UploadedFile
 from gateway.manager.console.visitors import Viewer
-from gateway.manager.control import Caller
-from gateway.manager.store import Store
+from gateway.manager.control import Caller, access
+from gateway.manager.errors import S3Error
+from gateway.manager.store import MODELS, ObjectFacts, ObjectStore, Store, object_key
 
 ControlFunction: TypeAlias = Callable[[str, bytes, Caller, float], bytes]
 """(X-Amz-Target, body, caller, now) -> the operation's output."""
@@ -26,10 +30,11 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class Operations:
-    """Operations of the control plane, as the viewer may call them."""
+    """Operations of the control plane and of the model store, as the viewer may call them."""
 
-    def __init__(self, control: ControlFunction, viewer: Viewer, now: float) -> None:
+    def __init__(self, control: ControlFunction, objects: ObjectStore, viewer: Viewer, now: float) -> None:
         self._control = control
+        self._objects = objects
         self._viewer = viewer
         self._now = now
 
@@ -39,10 +44,30 @@ class Operations:
         found: dict[str, Any] = json.loads(output)
         return found
 
+    def store_model(self, file: UploadedFile, handle: str) -> str:
+        """The URL of the file, which is stored where `deploy` stores it: the same content has the same URL.
+
+        Raises ApiError where the viewer may not, PageError, StoreUnavailable.
+        """
+        action, caller = "s3:PutObject", self._viewer.caller()
+        access.require(caller.key, caller.role, action)
+        key = object_key(handle, file.sha1, Path(file.name))
+        try:
+            before = self._objects.find(MODELS, key)
+            if before is None or before.etag != file.etag:
+                auditor = caller.auditor(action, self._now)
+                self._objects.put(file.path, MODELS, key, ObjectFacts(file.etag), lambda before: None, auditor)
+        except S3Error as error:
+            raise PageError(409, f"It was refused: {error.message}", "Send it with another handle.") from error
+        except OSError as error:
+            what = f"The file cannot be stored: {explain(error)}."
+            raise PageError(503, what, "Make room on the manager's disk, and send it again.") from error
+        return f"s3://{MODELS}/{key}"
+
 
 @dataclass(frozen=True, slots=True)
 class ViewRequest:
-    """`parameters`: of the view's path. `now`: Unix seconds."""
+    """`parameters`: of the view's path. `now`: Unix seconds. `file`: of a view that `takes_file`."""
 
     viewer: Viewer
     store: Store
@@ -52,6 +77,7 @@ class ViewRequest:
     parameters: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] = field(default_factory=dict)
+    file: UploadedFile | None = None
 
     def link(self, **changes: object) -> str:
         """This page with other parameters of its query; None takes one away."""
@@ -97,13 +123,15 @@ ViewAnswer: TypeAlias = Shown | Redirected | Downloaded
 @dataclass(frozen=True, slots=True)
 class View:
     """`path`: with {names} for its variable parts. `action`: what a viewer must be allowed, as `control.access` names
-    it; empty: every viewer may. A view with `changes` answers POST, the others GET.
+    it; empty: every viewer may. A view with `changes` answers POST, the others GET. `takes_file`: its form has one,
+    after all fields.
     """
 
     path: str
     answer: Callable[[ViewRequest], ViewAnswer]
     action: str = ""
     changes: bool = False
+    takes_file: bool = False
 
 
 def link_to(path: str, **query: object) -> str:
@@ -144,8 +172,13 @@ def needs_word(devices: int) -> bool:
     return devices > CONFIRM_ABOVE
 
 
+def is_confirmed(form: Mapping[str, str], devices: int, word: str) -> bool:
+    """Whether a change of so many devices needs no word, or that word was typed."""
+    return not needs_word(devices) or form.get("confirm", "").strip() == word
+
+
 def require_word(form: Mapping[str, str], devices: int, word: str) -> None:
     """Raises PageError where a change of so many devices was not confirmed by typing that word."""
-    if needs_word(devices) and form.get("confirm", "").strip() != word:
+    if not is_confirmed(form, devices, word):
         what = f"This changes {devices:,} devices, and the word was not typed. Nothing was changed."
         raise PageError(400, what, f"Go back, type {word} into the field, and send it again.")

@@ -85,11 +85,12 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """`url`: without a last slash. `signed`: signatures are checked. `store`, `service`: open while it serves."""
+    """`url`: without a last slash. `signed`: signatures are checked. The others are open while it serves."""
 
     url: str
     signed: bool
     store: Store
+    objects: ObjectStore
     service: Service
 
 
@@ -129,7 +130,7 @@ async def serving(config: ServerConfig) -> AsyncIterator[Served]:
                 except (OSError, UnicodeError) as error:
                     raise ManagerError(explain(error, f"{config.host}:{config.port}")) from error
                 host = f"[{config.host}]" if ":" in config.host else config.host
-                yield Served(f"http://{host}:{port}", ring.checks, store, service)
+                yield Served(f"http://{host}:{port}", ring.checks, store, objects, service)
             finally:
                 await server.close()
                 await handler.close()

@@ -28,3 +28,4 @@ from gateway.manager.reports.forms import (
     deployment_report,
     rollout_report,
 )
+from gateway.manager.reports.models import VersionReport, unknown_versions, version_reports

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from gateway.manager.api import POLICIES, ModelDefinition, is_deployed
-from gateway.manager.errors import ManagerError
+from gateway.manager.errors import ManagerError, OptionError
 from gateway.manager.rollouts.changes import undo_definitions_of
 from gateway.manager.rollouts.decisions import (
     AT_ONCE,
@@ -42,7 +42,7 @@ _CHARACTERS = {
 
 
 def check_names(argument: str, shape: str, names: Sequence[str]) -> None:
-    """Raises ManagerError where one of `names` is not such a `shape` of the service model. `argument`: who typed it."""
+    """Raises OptionError where one of `names` is not such a `shape` of the service model. `argument`: who typed it."""
     check_each(shape, ((argument, name) for name in names))
 
 
@@ -57,7 +57,7 @@ def check_each(shape: str, names: Iterable[tuple[str, str]]) -> None:
         check(name, shape, errors)
         if errors.to_error() is not None:
             right = f"1 to {modelled.metadata['max']} characters: {_CHARACTERS[shape]}"
-            raise ManagerError(f"{argument} '{name}' is not allowed: should be {right} ({shape})")
+            raise OptionError(argument, f"'{name}' is not allowed: should be {right} ({shape})")
 
 
 def parse_targets(arguments: Sequence[str]) -> tuple[list[str], dict[str, Path]]:

@@ -16,6 +16,7 @@ from gateway.manager.store.history_retention import HistoryLimits, Retention
 from gateway.manager.store.object_facts import ObjectFacts
 from gateway.manager.store.object_store import (
     CHUNK,
+    MODELS,
     ObjectEntry,
     ObjectStore,
     OpenObject,
@@ -26,7 +27,15 @@ from gateway.manager.store.object_store import (
     require_bucket_name,
 )
 from gateway.manager.store.object_writer import ObjectWriter
-from gateway.manager.store.packages import Package, add_package, find_package, package_of, versions
+from gateway.manager.store.packages import (
+    Package,
+    add_package,
+    find_package,
+    newest_packages,
+    package_of,
+    require_free_version,
+    versions,
+)
 from gateway.manager.store.recording import (
     HeartbeatCall,
     LogEntry,

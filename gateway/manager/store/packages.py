@@ -44,6 +44,11 @@ def package_of(connection: sa.Connection, url: str) -> Package | None:
     return _first(connection, _SELECT.where(PACKAGES.c.url == url).order_by(PACKAGES.c.id.desc()).limit(1))
 
 
+def newest_packages(connection: sa.Connection, limit: int) -> list[Package]:
+    """The newest first."""
+    return [Package(*row) for row in connection.execute(_SELECT.order_by(PACKAGES.c.id.desc()).limit(limit))]
+
+
 def versions(connection: sa.Connection, urls: Collection[str] | None = None) -> dict[str, str]:
     """URL of a file -> the version of its newest package; of all files, or of those."""
     select = sa.select(PACKAGES.c.url, PACKAGES.c.version).where(PACKAGES.c.status == MADE).order_by(PACKAGES.c.id)
@@ -72,12 +77,7 @@ def add_package(
     if known is not None and version in (None, known.version):
         return known
     version = version or file.sha1[:DIGITS]
-    is_other = (PACKAGES.c.model == model) & (PACKAGES.c.version == version) & (PACKAGES.c.sha1 != file.sha1)
-    other = _first(connection, _SELECT.where(is_other).limit(1))
-    if other is not None:
-        raise ManagerError(
-            f"version '{version}' of {model} is another file, with the SHA-1 {other.sha1}: give another --model-version"
-        )
+    require_free_version(connection, model, version, file.sha1)
     digest = hashlib.sha1(f"{file.url} {version}".encode(), usedforsecurity=False).hexdigest()
     package = Package(f"{model[:50]}-{digest[:DIGITS]}", model, version, file.url, file.size, file.sha1)
     columns = (*(each.name for each in fields(Package)), "status", "request", "created", "changed")
@@ -87,6 +87,16 @@ def add_package(
         auditor.add(connection, [(packaging_resource(package.name), None, members)])
     bulk.insert(connection, PACKAGES, columns, [row], "(name) DO NOTHING")
     return package
+
+
+def require_free_version(connection: sa.Connection, model: str, version: str, sha1: str) -> None:
+    """Raises ManagerError where that version of the model is another file."""
+    is_other = (PACKAGES.c.model == model) & (PACKAGES.c.version == version) & (PACKAGES.c.sha1 != sha1)
+    other = _first(connection, _SELECT.where(is_other).limit(1))
+    if other is not None:
+        raise ManagerError(
+            f"version '{version}' of {model} is another file, with the SHA-1 {other.sha1}: give another --model-version"
+        )
 
 
 def _first(connection: sa.Connection, select: sa.Select[Any]) -> Package | None:

@@ -37,6 +37,11 @@ def create_fleet(request: ViewRequest) -> ViewAnswer:
     return Redirected("/", f"Fleet {name} was made.")
 
 
+def store_file(request: ViewRequest) -> ViewAnswer:
+    assert request.file is not None
+    return Redirected("/", request.operations.store_model(request.file, "kws"))
+
+
 def fail(request: ViewRequest) -> ViewAnswer:
     raise ZeroDivisionError("a fault")
 
@@ -45,6 +50,7 @@ MADE_VIEWS = (
     *VIEWS,
     View("/fleets", create_fleet, action="sagemaker:CreateDeviceFleet", changes=True),
     View("/unguarded", create_fleet, changes=True),
+    View("/unguarded/file", store_file, changes=True, takes_file=True),
     View("/fails/{name}", fail),
 )
 
@@ -82,6 +88,15 @@ class Browser:
         async with self.session.post(
             self.url + path, data=form | {"token": token}, headers=headers, allow_redirects=False
         ) as answer:
+            return Answered(answer.status, answer.headers, await answer.text())
+
+    async def upload(self, path: str, content: bytes, name: str = "kws.tflite", **fields: str) -> Answered:
+        """A form with a file after its fields."""
+        form = aiohttp.FormData(quote_fields=False)  # as browsers do
+        for each, value in ({"token": (await self.get("/nothing")).token} | fields).items():
+            form.add_field(each, value)
+        form.add_field("file", content, filename=name)
+        async with self.session.post(self.url + path, data=form, allow_redirects=False) as answer:
             return Answered(answer.status, answer.headers, await answer.text())
 
     async def log_in(self, name: str, password: str = PASSWORD, **form: str) -> Answered:
@@ -144,10 +159,11 @@ async def serve(tmp_path: Path, empty_database: Path) -> AsyncIterator[Serve]:
     place = Place(tmp_path)
     async with AsyncExitStack() as stack:
         store = stack.enter_context(stores.open_place(place))
-        control = ControlApi(store, ObjectStore(tmp_path, store), ArnScope()).handle
+        objects = ObjectStore(tmp_path, store)
+        control = ControlApi(store, objects, ArnScope()).handle
 
         async def serve(**settings: Any) -> ServedConsole:
-            console = serving_console(ConsoleConfig(**settings), place, store, control, MADE_VIEWS)
+            console = serving_console(ConsoleConfig(**settings), place, store, control, objects, MADE_VIEWS)
             url = await stack.enter_async_context(console)
             return ServedConsole(url or "", store, stack)
 

@@ -1,13 +1,17 @@
 """Packages of deployed files, and what names a file, on both engines."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from gateway.manager import ManagerError
+from gateway.manager.reports import VersionReport, unknown_versions, version_reports
 from gateway.manager.rollouts import RolloutRepository, RolloutState, actions
-from gateway.manager.store import ObjectStore, Package, Place, Store, find_package, package_of, versions
+from gateway.manager.store import ObjectStore, Package, Place, Store, Transaction, find_package, package_of, versions
 from gateway.manager.store.object_uses import named_objects
+from gateway.manager.store.tables import FLEET_MODELS, FLEETS
 
 
 class Deploying:
@@ -96,3 +100,56 @@ def test_a_rollout_names_its_files_until_it_ends(deploying: Deploying, store: St
     assert not deploying.named(url.upper())
     actions.set_state(store, "f", rollout.name, RolloutState.ABORTED, now=6.0)
     assert not deploying.named(url)
+
+
+def test_versions_of_models_page_by_page(deploying: Deploying, store: Store) -> None:
+    first, second = deploying.deploy(b"one", "1"), deploying.deploy(b"two", "2")
+    other = deploying.deploy(b"three", "1", handle="vad")
+    deploying.deploy(b"one", "1")
+
+    def read(**members: Any) -> list[VersionReport]:
+        return store.read(lambda transaction: version_reports(transaction, **members))
+
+    listed, page = [], read(limit=1)
+    while page:
+        listed += page
+        page = read(after=(page[-1]["model"], page[-1]["newest"]), limit=1)
+    assert listed == read()
+    assert [(each["model"], each["version"]) for each in listed] == [("kws", "2"), ("kws", "1"), ("vad", "1")]
+    assert [[package["url"] for package in each["packages"]] for each in listed] == [[second], [first], [other]]
+    assert [[one["deployment"] for one in each["deployments"]] for each in listed] == [
+        ["kws-2"],
+        ["kws-4", "kws-1"],
+        ["vad-3"],
+    ]
+    assert [each["fleets"] for each in listed] == [[], [wanted(1)], [wanted(1)]]
+    assert [each["version"] for each in read(model="kws")] == ["2", "1"]
+    assert read(model="none") == []
+
+
+def wanted(devices: int) -> dict[str, object]:
+    return {"fleet": "f", "wanted": devices, "running": 0}
+
+
+def test_what_devices_run_beside_what_they_should(deploying: Deploying, store: Store) -> None:
+    deploying.deploy(b"one", "1")
+    rows = [("kws", "1", 2), ("kws", "0", 5), ("vad", "9", 0)]
+
+    def work(transaction: Transaction) -> None:
+        fleet = transaction.connection.scalar(sa.select(FLEETS.c.id))
+        values = [{"fleet": fleet, "name": name, "version": version, "devices": count} for name, version, count in rows]
+        transaction.connection.execute(sa.insert(FLEET_MODELS), values)
+
+    store.write(work)
+    [report] = store.read(version_reports)
+    assert report["fleets"] == [{"fleet": "f", "wanted": 1, "running": 2}]
+    [unknown] = store.read(lambda transaction: unknown_versions(transaction, 10))
+    assert unknown == {"name": "kws", "version": "0", "devices": 5, "fleets": 1}
+
+
+def test_a_file_is_of_the_version_that_it_got_last(deploying: Deploying, store: Store) -> None:
+    deploying.deploy(b"one")
+    deploying.deploy(b"one", "1.2")
+    new, old = store.read(version_reports)
+    assert (new["version"], [each["deployment"] for each in new["deployments"]]) == ("1.2", ["kws-2", "kws-1"])
+    assert old["deployments"] == []

@@ -1,12 +1,12 @@
-"""The options of a rollout, as an operator types them."""
+"""The values of a rollout, as an operator types them."""
 
 from fractions import Fraction
 
 import pytest
 
-from gateway.manager.cli.options import parse_duration, parse_nonzero_share, parse_rollout_options, parse_share
 from gateway.manager.errors import ManagerError
 from gateway.manager.rollouts import AT_ONCE, Stage
+from gateway.manager.rollouts.rules_text import parse_duration, parse_nonzero_share, parse_rollout_options, parse_share
 
 TYPED = {"stages": "1%,10%,100%", "min_success": "90%", "wait": "0s", "stop_at": None, "stop_min": 10}
 

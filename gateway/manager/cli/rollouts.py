@@ -224,6 +224,7 @@ def deployments(
     by_device: Annotated[
         bool, typer.Option("--devices", help="Those in force, device by device: what GetDeployments returns.")
     ] = False,
+    wide: Annotated[bool, typer.Option("--wide", help="All columns, on a terminal too.")] = False,
     as_json: JsonOption = False,
     *,
     site: ManagerSite,
@@ -239,4 +240,5 @@ def deployments(
                 options.show(tables.deployments_table(rows))
             return
         reports = options.guarded(client.items("ListDeployments", "deployments", DeviceFleetName=fleet))
-        options.write_json(reports) if as_json else options.show(tables.rollouts_table(reports))
+        table = tables.rollouts_table if wide or not options.is_terminal() else tables.progress_table
+        options.write_json(reports) if as_json else options.show(table(reports))

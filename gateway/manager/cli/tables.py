@@ -55,7 +55,7 @@ class Listing:
             first = False
             table = Table(header_style="bold")
             for heading in self.headings:
-                table.add_column(heading, overflow="fold")
+                table.add_column(heading, overflow="fold", min_width=max(map(len, heading.split(" "))))
             for row in part:
                 table.add_row(*map(Text, row))
             console.print(table)
@@ -116,8 +116,18 @@ def _definition(each: dict[str, Any]) -> Row:
     )
 
 
+def progress_table(reports: "Iterable[RolloutReport]") -> Listing:
+    """A row for each deployment: how far it has come, as a terminal of 80 columns shows it."""
+    counts = ("devices", "succeeded", "failed", "pending")
+    rows = (
+        (printable_text(f"{report['fleet']}/{report['deployment']}"), *_state_and_counts(report, counts))
+        for report in reports
+    )
+    return Listing(("Deployment", "State", "Stage", *map(str.capitalize, counts)), rows)
+
+
 def rollouts_table(reports: "Iterable[RolloutReport]") -> Listing:
-    """A row for each deployment: how far it has come."""
+    """A row for each deployment: all that is known of how far it has come."""
     counts = ("devices", "succeeded", "failed", "pending", "not_reached", "waiting", "superseded", "withdrawn")
     names = (each.capitalize().replace("_", " ") for each in counts)
     headings = ("Fleet", "Deployment", "Models", "Created", "State", "Stage", *names)
@@ -125,19 +135,21 @@ def rollouts_table(reports: "Iterable[RolloutReport]") -> Listing:
 
 
 def _rollout(report: "RolloutReport", counts: Row) -> Row:
-    state = ": ".join(filter(None, (report["state"], report["reason"])))
-    stages = report["stages"]
-    share = f"{report['stage']} of {len(stages)}, {stages[report['stage'] - 1]['share']:g}%"
     names = (
         printable_text(report["fleet"]),
         printable_text(report["deployment"]),
         printable_text(", ".join(map(_version, report["definitions"]))),
         time_text(report["created"]),
-        state,
-        share,
     )
+    return *names, *_state_and_counts(report, counts)
+
+
+def _state_and_counts(report: "RolloutReport", counts: Row) -> Row:
+    state = ": ".join(filter(None, (report["state"], report["reason"])))
+    stages = report["stages"]
+    share = f"{report['stage']} of {len(stages)}, {stages[report['stage'] - 1]['share']:g}%"
     numbers: dict[str, Any] = {**report}
-    return *names, *(f"{numbers[each]:,}" for each in counts)
+    return state, share, *(f"{numbers[each]:,}" for each in counts)
 
 
 def _version(definition: dict[str, Any]) -> str:

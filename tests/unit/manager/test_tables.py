@@ -11,6 +11,7 @@ from gateway.manager.cli.tables import (
     deployments_table,
     devices_table,
     log_table,
+    progress_table,
     rollouts_table,
     status_table,
     summary_table,
@@ -76,6 +77,23 @@ def test_the_status_fits_a_terminal_of_80_columns():
     assert max(map(len, lines)) <= 80
     text = "".join(line.split("│")[2].strip() + " " for line in lines if "│" in line)
     assert " ".join(text.split()) == "asleep until 1970-01-01 01:01:00Z newest 1970-01-01 00:01:40Z 1,234 heartbeats"
+
+
+ROLLOUT = {
+    "fleet": "fleet-a", "deployment": "wake-word-12",
+    "state": "stopped", "reason": "3 of 10 results are FAIL, more than 10%",
+    "stage": 2, "stages": [{"share": 1.0}, {"share": 10.0}, {"share": 100.0}],
+    "devices": 20000, "succeeded": 19000, "failed": 3, "pending": 997,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "listing", [progress_table([ROLLOUT]), status_table([REPORT | HEARD])], ids=["progress", "status"]
+)
+def test_no_heading_is_broken_at_80_columns(listing):
+    lines = printed(listing, 80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert [cell.strip() for cell in lines[1].split("┃")[1:-1]] == list(listing.headings)
 
 
 def test_in_a_pipe_a_row_has_a_line_for_each_of_its_texts():

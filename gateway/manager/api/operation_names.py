@@ -19,7 +19,7 @@ CONTROL_OPERATIONS = frozenset(
 OWN_OPERATIONS = frozenset(
     {
         *("Deploy", "Undeploy", "PauseDeployment", "ResumeDeployment", "AbortDeployment", "UndoDeployment"),
-        *("DescribeDeployment", "ListDeployments", "ListDeviceDeployments"),
+        *("DescribeDeployment", "ListDeployments", "ListDeploymentDevices", "ListDeviceDeployments"),
         *("AddDevices", "ListDeviceNames", "ListDeviceReports", "CountDevices", "ListFleetReports"),
         "GetDeviceLog",
         *("ListDeviceMetrics", "GetDeviceHistory", "GetDeviceSamples", "GetFleetHistory"),

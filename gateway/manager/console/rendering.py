@@ -31,6 +31,12 @@ SHAPES = {
     "completed": ("good", "\u2714"),
     "stopped": ("bad", "\u25a0"),
     "aborted": ("bad", "\u2716"),
+    "succeeded": ("good", "\u2714"),
+    "failed": ("bad", "\u2716"),
+    "pending": ("calm", "\u25d0"),
+    "waiting": ("calm", "\u25cb"),
+    "superseded": ("calm", "\u25c7"),
+    "withdrawn": ("warn", "\u2016"),
 }
 """State -> the colour's name, and the shape that stands beside the word."""
 

@@ -41,14 +41,9 @@ _VIEWER = (
     *_actions("sagemaker", "DescribeDevice ListDevices DescribeEdgePackagingJob ListEdgePackagingJobs"),
     *_actions("sagemaker", "DescribeCompilationJob ListCompilationJobs"),
     *_actions("sagemaker", "DescribeEdgeDeploymentPlan ListEdgeDeploymentPlans ListStageDevices"),
-    *_actions(
-        "edge-manager", "ListDeployments DescribeDeployment ListDeviceDeployments ListDeviceReports CountDevices"
-    ),
-    *_actions(
-        "edge-manager",
-        "ListDeviceNames ListFleetReports GetDeviceLog ListDeviceMetrics GetDeviceHistory GetDeviceSamples",
-    ),
-    *_actions("edge-manager", "GetFleetHistory"),
+    *_actions("edge-manager", "ListDeployments DescribeDeployment ListDeploymentDevices ListDeviceDeployments"),
+    *_actions("edge-manager", "ListDeviceReports CountDevices ListDeviceNames ListFleetReports GetDeviceLog"),
+    *_actions("edge-manager", "ListDeviceMetrics GetDeviceHistory GetDeviceSamples GetFleetHistory"),
     *_actions("s3", "ListBucket ListAllMyBuckets GetBucketLocation"),
 )
 """A viewer's, an operator's and an admin's."""

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from gateway.manager.control.calls import Members
-from gateway.manager.errors import validation_error
+from gateway.manager.errors import ApiError, validation_error
 
 MOST = 100
 """Rows of a page, where MaxResults says nothing."""
@@ -19,6 +19,10 @@ MOST = 100
 
 def encode_token(*values: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(values).encode()).decode()
+
+
+def wrong_token() -> ApiError:
+    return validation_error("NextToken is not one that this list returned")
 
 
 def decode_token(token: str, *types: type | tuple[type, ...]) -> list[Any]:
@@ -29,7 +33,7 @@ def decode_token(token: str, *types: type | tuple[type, ...]) -> list[Any]:
         values = None
     is_right = isinstance(values, list) and len(values) == len(types)
     if not is_right or not all(isinstance(value, kind) for value, kind in zip(values, types, strict=True)):
-        raise validation_error("NextToken is not one that this list returned")
+        raise wrong_token()
     found: list[Any] = values
     return found
 

@@ -1,6 +1,7 @@
 """Reports of devices, fleets and rollouts, read from the database for people and programs. It must never write."""
 
 from gateway.manager.reports.audit import AuditReport, audit_rows
+from gateway.manager.reports.deployment_devices import deployment_devices
 from gateway.manager.reports.devices import (
     PAGE,
     START,
@@ -12,6 +13,8 @@ from gateway.manager.reports.devices import (
 )
 from gateway.manager.reports.fleets import fleet_reports, rollout_counts
 from gateway.manager.reports.forms import (
+    DEPLOYMENT_DEVICE_STATES,
+    DeploymentDevice,
     DeviceDeployments,
     DeviceEntry,
     DeviceReport,

@@ -5,7 +5,7 @@ from types import MappingProxyType
 from typing import Any, TypedDict
 
 from gateway.manager.api import DeviceDeployment, ModelDefinition
-from gateway.manager.rollouts import PENDING, REPLACED, Rollout, RolloutDeviceState
+from gateway.manager.rollouts import OPEN, PENDING, REPLACED, Rollout, RolloutDeviceState, gate_of
 
 NO_VERSIONS: Mapping[str, str] = MappingProxyType({})
 
@@ -118,12 +118,22 @@ class StageReport(TypedDict):
     wait: float
 
 
+class GateReport(TypedDict):
+    """What the stage waits for: the members of `rollouts.Gate`; `remaining` in seconds."""
+
+    devices: int
+    required: int
+    pending: int
+    silent: int
+    remaining: float
+
+
 class RolloutReport(TypedDict):
     """One deployment of a fleet. `stage` counts from 1; `devices`: how many in all; shares in percent.
 
     `plan`: the deployment plan of the API whose stage it carries out. `pending`: they have it and reported no result;
     `not_reached`: those of them that are silent, `silent_after` in seconds; `waiting`: their stage has not started; the
-    rest as `rollouts.RolloutDeviceState`.
+    rest as `rollouts.RolloutDeviceState`. `gate`: None once the rollout has ended.
     """
 
     fleet: str
@@ -135,6 +145,7 @@ class RolloutReport(TypedDict):
     created: float
     stage: int
     stages: list[StageReport]
+    gate: GateReport | None
     stop_at: float | None
     stop_min: int
     devices: int
@@ -148,6 +159,33 @@ class RolloutReport(TypedDict):
     max_silent: float | None
     not_reached: int
     definitions: list[dict[str, object]]
+
+
+class DeploymentDevice(TypedDict):
+    """A device of a rollout. `state`: one of `DEPLOYMENT_DEVICE_STATES`; `fetched`: it has asked for the deployment.
+
+    `status`, `message`, `received`: its newest result of it; None: it reported none.
+    """
+
+    device: str
+    state: str
+    fetched: bool
+    status: str | None
+    message: str | None
+    received: float | None
+
+
+DEPLOYMENT_DEVICE_STATES: Mapping[str, tuple[RolloutDeviceState, ...]] = MappingProxyType(
+    {
+        "failed": (RolloutDeviceState.FAILED,),
+        "pending": PENDING,
+        "succeeded": (RolloutDeviceState.SUCCEEDED,),
+        "waiting": (RolloutDeviceState.WAITING,),
+        "superseded": REPLACED,
+        "withdrawn": (RolloutDeviceState.WITHDRAWN,),
+    }
+)
+"""The counts of a rollout's report, and the states of the devices that each of them counts; in the order of lists."""
 
 
 def rollout_report(rollout: Rollout, versions: Mapping[str, str] = NO_VERSIONS) -> RolloutReport:
@@ -171,6 +209,7 @@ def rollout_report(rollout: Rollout, versions: Mapping[str, str] = NO_VERSIONS) 
             )
             for index, stage in enumerate(rules.stages)
         ],
+        gate=_gate_report(rollout),
         stop_at=None if rules.stop_at is None else float(rules.stop_at * 100),
         stop_min=rules.stop_min,
         devices=progress.total,
@@ -184,6 +223,19 @@ def rollout_report(rollout: Rollout, versions: Mapping[str, str] = NO_VERSIONS) 
         max_silent=None if rules.silent_after is None else float(rules.max_silent * 100),
         not_reached=progress.not_reached,
         definitions=[definition_report(each, versions) for each in rollout.definitions],
+    )
+
+
+def _gate_report(rollout: Rollout) -> GateReport | None:
+    if rollout.progress.state not in OPEN:
+        return None
+    gate = gate_of(rollout.progress)
+    return GateReport(
+        devices=gate.devices,
+        required=gate.required,
+        pending=gate.pending,
+        silent=gate.silent,
+        remaining=gate.remaining,
     )
 
 

@@ -10,6 +10,7 @@ from gateway.manager.rollouts.decisions import (
     RolloutRules,
     RolloutState,
     Stage,
+    gate_of,
     place_of,
     rollout_order,
 )

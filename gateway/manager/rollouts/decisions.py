@@ -129,6 +129,30 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """What stands between a stage and the next one, or the end.
+
+    `devices`: those that it looks at, without `silent` ones; `required` of them must succeed, `succeeded` did, and
+    `pending` still may. `remaining`: seconds that the stage lasts at least, from when that was counted.
+    """
+
+    devices: int
+    required: int
+    succeeded: int
+    pending: int
+    silent: int
+    remaining: float
+
+    @property
+    def is_met(self) -> bool:
+        return self.succeeded >= self.required and not self.remaining
+
+    @property
+    def is_lost(self) -> bool:
+        return self.succeeded + self.pending < self.required
+
+
+@dataclass(frozen=True, slots=True)
 class AssignNext:
     count: int
 
@@ -224,18 +248,28 @@ def _stop_reason(progress: Progress) -> str | None:
     return f"{failed} of {results} results are FAIL, more than {float(limit * 100):g}%"
 
 
-def _end_of_stage(progress: Progress) -> Step:
+def gate_of(progress: Progress) -> Gate:
+    """Of the stage that goes on, with the devices that it has reached so far."""
+    stage = progress.rules.stages[progress.stage]
     reached = progress.reached - progress.count(*REPLACED)
     silent = progress.not_reached if progress.not_reached <= progress.rules.max_silent * reached else 0
-    pending = progress.count(*PENDING) - silent
+    return Gate(
+        devices=reached - silent,
+        required=ceil(stage.min_success * (reached - silent)),
+        succeeded=progress.count(RolloutDeviceState.SUCCEEDED),
+        pending=progress.count(*PENDING) - silent,
+        silent=silent,
+        remaining=max(stage.wait - progress.lasted, 0.0),
+    )
+
+
+def _end_of_stage(progress: Progress) -> Step:
+    gate = gate_of(progress)
     if progress.stage == len(progress.rules.stages) - 1:
-        return None if pending else Finish(RolloutState.COMPLETED)
-    stage = progress.rules.stages[progress.stage]
-    succeeded, counted = progress.count(RolloutDeviceState.SUCCEEDED), reached - silent
-    required = stage.min_success * counted
-    if succeeded + pending < required:
-        needed = f"{float(stage.min_success * 100):g}% must succeed before stage {progress.stage + 2}"
-        return Finish(
-            RolloutState.STOPPED, f"{counted - succeeded - pending} of {counted} devices failed, and {needed}"
-        )
-    return StartStage(progress.stage + 1) if succeeded >= required and progress.lasted >= stage.wait else None
+        return None if gate.pending else Finish(RolloutState.COMPLETED)
+    if gate.is_lost:
+        share = progress.rules.stages[progress.stage].min_success
+        needed = f"{float(share * 100):g}% must succeed before stage {progress.stage + 2}"
+        failed = gate.devices - gate.succeeded - gate.pending
+        return Finish(RolloutState.STOPPED, f"{failed} of {gate.devices} devices failed, and {needed}")
+    return StartStage(progress.stage + 1) if gate.is_met else None

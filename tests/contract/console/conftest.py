@@ -20,7 +20,7 @@ from yarl import URL
 from gateway.manager import Place
 from gateway.manager.console import ConsoleConfig, serving_console
 from gateway.manager.console.pages import VIEWS
-from gateway.manager.console.views import Redirected, View, ViewAnswer, ViewRequest
+from gateway.manager.console.views import ControlFunction, Redirected, View, ViewAnswer, ViewRequest
 from gateway.manager.control import ArnScope, Caller, ControlApi, ControlCall, users
 from gateway.manager.store import ObjectStore, Store, Transaction
 from gateway.manager.store.store import FILE
@@ -112,6 +112,7 @@ class ServedConsole:
 
     url: str
     store: Store
+    control: ControlFunction
     stack: AsyncExitStack = field(repr=False)
 
     async def browser(self) -> Browser:
@@ -165,7 +166,7 @@ async def serve(tmp_path: Path, empty_database: Path) -> AsyncIterator[Serve]:
         async def serve(**settings: Any) -> ServedConsole:
             console = serving_console(ConsoleConfig(**settings), place, store, control, objects, MADE_VIEWS)
             url = await stack.enter_async_context(console)
-            return ServedConsole(url or "", store, stack)
+            return ServedConsole(url or "", store, control, stack)
 
         yield serve
 

@@ -26,7 +26,7 @@ async def pages(browser: Browser, path: str) -> list[list[str]]:
     found = []
     while path:
         page = (await browser.get(path)).text
-        found.append(re.findall(r'<th scope="row"[^>]*>([^<]+)</th>', page))
+        found.append(re.findall(r'<th scope="row"[^>]*>(?:<a [^>]*>)?([^<]+)<', page))
         link = re.search(r'<a href="([^"]+)" rel="next"', page)
         path = html.unescape(link[1]) if link else ""
     return found

@@ -19,6 +19,7 @@ from gateway.manager.api.operation_names import OWN_OPERATIONS
 from gateway.manager.cli import app
 from gateway.manager.client import edge_manager_client
 from gateway.manager.control.access import ROLES
+from gateway.manager.control.paging import encode_token
 from gateway.manager.models import PATH, load_own_model
 from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import ACCESS, SECRET
@@ -287,14 +288,56 @@ def test_each_list_in_pages(edge_manager: Any, here: Command, model: Path) -> No
     for fleet in ("f", "g", "h"):
         here("register", fleet, "d")
         here("deploy", fleet, "d", f"kws={model}")
-    lists = [name for name in OWN_OPERATIONS if name.startswith("List") and edge_manager.can_paginate(snake(name))]
-    assert len(lists) == 6
-    for name in lists:
+    lists = {name for name in OWN_OPERATIONS if name.startswith("List") and edge_manager.can_paginate(snake(name))}
+    assert len(lists) == 7
+    for name in lists - {"ListDeploymentDevices"}:
         [key] = edge_manager.get_paginator(snake(name)).result_keys
         pages = list(edge_manager.get_paginator(snake(name)).paginate(PaginationConfig={"PageSize": 2}))
         entries = [each for page in pages for each in page[key.expression]]
         assert len(pages) > 1, name
         assert entries == getattr(edge_manager, snake(name))()[key.expression], name
+
+
+GATE = ("--min-success", "30%", "--wait", "1h", "--stop-at", "100%")
+
+
+def test_the_devices_of_a_deployment_in_pages(
+    edge_manager: Any, here: Command, served: ServedManager, model: Path
+) -> None:
+    """Those that failed first; each page goes on where the one before ended."""
+    here("register", "f", *"abcde")
+    here("deploy", "f", "--all", f"kws={model}", "--name", "k", "--stages", "60%,100%", *GATE)
+    named = {"DeviceFleetName": "f", "DeploymentName": "k"}
+    listed = edge_manager.get_paginator("list_deployment_devices")
+
+    def devices(**members: Any) -> list[tuple[str, str, bool]]:
+        pages = listed.paginate(**named, **members, PaginationConfig={"PageSize": 2})
+        found = [each for page in pages for each in page["Devices"]]
+        return [(each["DeviceName"], each["State"], each["Fetched"]) for each in found]
+
+    first, second, third, *others = (name for name, *_ in devices())
+    edge = served.client("sagemaker-edge")
+    for device, status in ((second, "FAIL"), (third, "SUCCESS")):
+        carry_out(edge, device, status)
+    assert devices() == [
+        (second, "failed", True),
+        (first, "pending", False),
+        (third, "succeeded", True),
+        *((each, "waiting", False) for each in others),
+    ]
+    assert devices(State="waiting") == [(each, "waiting", False) for each in others]
+    [failed] = edge_manager.list_deployment_devices(**named, State="failed")["Devices"]
+    assert (failed["Status"], failed["Message"]) == ("FAIL", "as told")
+    for token in ("x", encode_token("lost", 1), encode_token("waiting", 1)):
+        with pytest.raises(ClientError, match="NextToken is not one that this list returned"):
+            edge_manager.list_deployment_devices(**named, State="failed", NextToken=token)
+
+
+def carry_out(edge: Any, device: str, status: str) -> None:
+    who = {"DeviceName": device, "DeviceFleetName": "f"}
+    edge.get_deployments(**who)
+    result = {"DeploymentName": "k", "DeploymentStatus": status, "DeploymentStatusMessage": "as told"}
+    edge.send_heartbeat(**who, AgentVersion="1", DeploymentResult=result)
 
 
 def snake(name: str) -> str:

@@ -1,6 +1,8 @@
 """Payloads by the names of the protocol page, against the vectors: there and back, and where a mistake is."""
 
+import functools
 import json
+from typing import Any
 
 import msgpack
 import pytest
@@ -83,6 +85,11 @@ def test_a_payload_of_many_elements_is_looked_through_quickly() -> None:
 
     assert find_byte(payload, check) == 3  # the array that has it
     assert calls <= 10
+    assert find_byte(msgpack.packb([7] * 600), check) == 0  # the payload
+
+
+def nested(depth: int) -> list[Any]:
+    return functools.reduce(lambda inner, _: [inner], range(depth), [])
 
 
 @pytest.mark.parametrize(
@@ -92,6 +99,7 @@ def test_a_payload_of_many_elements_is_looked_through_quickly() -> None:
         ("hb", {"tag": 1, "layout": {"agent_version": "1"}}, "'tag' is none of its elements (layout, time"),
         ("hb", {"tag": 2**64}, "an int that msgpack does not have"),
         ("hb", {"tag": "\ud800"}, "text that cannot be UTF-8"),
+        ("hb", [1, None, nested(2000)], "hb: nested too deeply"),
         ("block", [1, 0, 0, 3, "xyz"], "data: 'xyz' where hex digits belong"),
     ],
 )

@@ -6,11 +6,17 @@ from fractions import Fraction
 from gateway.manager.api import POLICIES
 from gateway.manager.control.calls import Members, StoreCall, StoreOperation
 from gateway.manager.control.own.outputs import device_token, limit_of, output, page_of, start_of
-from gateway.manager.control.paging import decode_token, encode_token
+from gateway.manager.control.paging import decode_token, encode_token, wrong_token
 from gateway.manager.errors import ManagerError, S3Error, validation_error
-from gateway.manager.reports import RolloutReport, device_deployments, rollout_report
+from gateway.manager.reports import (
+    DeploymentDevice,
+    RolloutReport,
+    deployment_devices,
+    device_deployments,
+    rollout_report,
+)
 from gateway.manager.rollouts import Rollout, RolloutRepository, RolloutRules, RolloutState, Stage, actions
-from gateway.manager.store import StoredFile, versions
+from gateway.manager.store import StoredFile, Transaction, versions
 
 _ALL = 100.0
 """Percent."""
@@ -144,6 +150,30 @@ def list_deployments(call: StoreCall, asked: Members) -> Members:
     return output("ListDeployments", deployments=_reports(call, rollouts), next_token=token)
 
 
+def list_deployment_devices(call: StoreCall, asked: Members) -> Members:
+    """Those that failed first, then those that are pending; within a state in the order of the rollout.
+
+    A device whose state changes while somebody goes from page to page may come twice, or not.
+    """
+    limit, state = limit_of(asked), asked.get("State")
+    number = actions.require_rollout(call.store, asked["DeviceFleetName"], asked["DeploymentName"])
+    after: tuple[str, int] | None = None
+    if "NextToken" in asked:
+        before, place = decode_token(asked["NextToken"], str, int)
+        after = (before, place)
+
+    def read(transaction: Transaction) -> tuple[list[DeploymentDevice], list[tuple[str, int]]]:
+        rollout = RolloutRepository(transaction).read(number)
+        return deployment_devices(transaction, rollout, state, after, limit + 1)
+
+    try:
+        devices, places = call.store.read(read)
+    except ValueError:
+        raise wrong_token() from None
+    token = encode_token(*places[limit - 1]) if len(devices) > limit else None
+    return output("ListDeploymentDevices", devices=devices[:limit], next_token=token)
+
+
 def list_device_deployments(call: StoreCall, asked: Members) -> Members:
     """Those in force; devices without one too."""
     limit, fleet = limit_of(asked), asked.get("DeviceFleetName")
@@ -170,5 +200,6 @@ OPERATIONS = {
     "UndoDeployment": StoreOperation(undo),
     "DescribeDeployment": StoreOperation(describe),
     "ListDeployments": StoreOperation(list_deployments),
+    "ListDeploymentDevices": StoreOperation(list_deployment_devices),
     "ListDeviceDeployments": StoreOperation(list_device_deployments),
 }

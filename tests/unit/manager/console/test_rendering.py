@@ -9,6 +9,7 @@ import pytest
 from gateway.manager import console
 from gateway.manager.api import STATES
 from gateway.manager.console.rendering import SHAPES, Renderer
+from gateway.manager.reports import DEPLOYMENT_DEVICE_STATES
 from gateway.manager.rollouts import RolloutState
 
 FOLDER = Path(console.__file__).parent
@@ -79,7 +80,7 @@ def test_each_table_has_a_caption_and_each_form_that_changes_something_a_token(t
 
 
 def test_each_state_has_a_shape_beside_its_colour():
-    assert set(STATES) | set(RolloutState) == set(SHAPES)
+    assert {*STATES, *RolloutState, *DEPLOYMENT_DEVICE_STATES} == set(SHAPES)
 
 
 def test_text_is_escaped_and_made_printable():

@@ -21,7 +21,7 @@ OWN_OPERATIONS = frozenset(
         *("Deploy", "Undeploy", "PauseDeployment", "ResumeDeployment", "AbortDeployment", "UndoDeployment"),
         *("DescribeDeployment", "ListDeployments", "ListDeploymentDevices", "ListDeviceDeployments"),
         *("AddDevices", "ListDeviceNames", "ListDeviceReports", "CountDevices", "ListFleetReports"),
-        "GetDeviceLog",
+        *("GetDeviceReport", "GetDeviceLog"),
         *("ListDeviceMetrics", "GetDeviceHistory", "GetDeviceSamples", "GetFleetHistory"),
         *("CreateAccessKey", "ListAccessKeys", "RevokeAccessKey", "ListAudit"),
         *("CreateUser", "ListUsers", "DeleteUser", "ChangePassword"),

@@ -222,6 +222,9 @@ def show_status(
     state: Annotated[
         str | None, typer.Option(help="Only devices in that state: silent, gone, asleep, connected, 'never heard', ...")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="PART", help="Only devices with that in their name, in upper or lower case.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"So many devices at most; else {SHOWN} on a terminal, and all elsewhere.")
     ] = None,
@@ -237,15 +240,15 @@ def show_status(
         with options.exit_on_error():
             start = options.parse_after(after, fleet)
             word = options.parse_state(state)
-            if summary and (start or word or limit):
-                raise ManagerError("--summary counts whole fleets: without --state, --limit and --after")
+            if summary and (start or word or name or limit):
+                raise ManagerError("--summary counts whole fleets: without --state, --name, --limit and --after")
         if summary:
             fleets = options.guarded(client.items("ListFleetReports", "fleets", DeviceFleetName=fleet))
             options.write_json(fleets) if as_json else options.show(tables.summary_table(fleets))
             return
         if limit is None and not as_json and options.is_terminal():
             limit = SHOWN
-        asked = {"DeviceFleetName": fleet, "State": word}
+        asked = {"DeviceFleetName": fleet, "State": word, "NameContains": name}
         found = client.items("ListDeviceReports", "devices", limit, **asked, StartAfter=start)
         if as_json:
             options.write_json(options.guarded(found))
@@ -258,7 +261,8 @@ def show_status(
         with options.exit_on_error():
             more = client.call("CountDevices", **asked, StartAfter="/".join(end))["devices"]
     if more:
-        words = ["status", *([fleet] if fleet else []), *(["--state", word] if word else []), "--limit", str(limit)]
+        words = ["status", *([fleet] if fleet else []), *(["--state", word] if word else [])]
+        words += [*(["--name", name] if name else []), "--limit", str(limit)]
         typer.echo(f"{more:,} more: {shlex.join([*words, '--after', end[1] if fleet else '/'.join(end)])}")
 
 

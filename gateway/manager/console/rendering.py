@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup
 
 from gateway.errors import printable
+from gateway.manager.console.time_words import ago_words, duration_words
 from gateway.manager.console.views import link_to, needs_word, path_to
 
 _HERE = Path(__file__).parent
@@ -66,7 +67,10 @@ class Renderer:
         )
         self._environment.filters |= {
             "time": _time,
+            "ago": lambda at, now: ago_words(now - at),
+            "duration": duration_words,
             "count": lambda number: f"{number:,}",
+            "value": lambda number: f"{number:.6g}",
             "compact": lambda value: json.dumps(value, ensure_ascii=False),
         }
         self._environment.globals |= {

@@ -2,17 +2,9 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from math import ceil
 
+from gateway.manager.console.time_words import duration_words, time_left_words
 from gateway.manager.reports import RolloutReport
-
-_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
-
-
-def duration_words(seconds: float) -> str:
-    """In the largest unit of which it is a whole number: 90 min, 2 h."""
-    size, unit = next((each for each in _UNITS if seconds >= each[0] and not seconds % each[0]), _UNITS[-1])
-    return f"{seconds / size:g} {unit}"
 
 
 def device_words(devices: int) -> str:
@@ -77,12 +69,6 @@ def _silent_sentence(report: RolloutReport) -> str:
     if report["gate"] is not None and not report["gate"]["silent"]:
         return f"{said}; more than {report['max_silent']:g}% of the stage, so it waits for them."
     return f"{said}; it does not wait for them."
-
-
-def time_left_words(seconds: float) -> str:
-    """In the largest unit that it has two of, rounded up: 90 s, 2 min, 25 h."""
-    size, unit = next((each for each in _UNITS if seconds >= 2 * each[0]), _UNITS[-1])
-    return f"{ceil(seconds / size):,} {unit}"
 
 
 @dataclass(frozen=True, slots=True)

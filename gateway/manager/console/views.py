@@ -18,7 +18,7 @@ from gateway.manager.console.errors import PageError
 from gateway.manager.console.requests import UploadedFile
 from gateway.manager.console.visitors import Viewer
 from gateway.manager.control import Caller, access
-from gateway.manager.errors import S3Error
+from gateway.manager.errors import ApiError, S3Error
 from gateway.manager.store import MODELS, ObjectFacts, ObjectStore, Store, object_key
 
 ControlFunction: TypeAlias = Callable[[str, bytes, Caller, float], bytes]
@@ -43,6 +43,15 @@ class Operations:
         output = self._control(target, json.dumps(members).encode(), self._viewer.caller(), self._now)
         found: dict[str, Any] = json.loads(output)
         return found
+
+    def find(self, target: str, members: Mapping[str, Any]) -> dict[str, Any]:
+        """As `call`, of what a page is about: where it is not there, PageError with the status 404."""
+        try:
+            return self.call(target, members)
+        except ApiError as error:
+            if error.code != "ValidationException":
+                raise
+            raise PageError(404, f"It is not here: {error.message}", "Go back, or correct the address.") from error
 
     def store_model(self, file: UploadedFile, handle: str) -> str:
         """The URL of the file, which is stored where `deploy` stores it: the same content has the same URL.

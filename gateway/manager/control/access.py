@@ -42,8 +42,8 @@ _VIEWER = (
     *_actions("sagemaker", "DescribeCompilationJob ListCompilationJobs"),
     *_actions("sagemaker", "DescribeEdgeDeploymentPlan ListEdgeDeploymentPlans ListStageDevices"),
     *_actions("edge-manager", "ListDeployments DescribeDeployment ListDeploymentDevices ListDeviceDeployments"),
-    *_actions("edge-manager", "ListDeviceReports CountDevices ListDeviceNames ListFleetReports GetDeviceLog"),
-    *_actions("edge-manager", "ListDeviceMetrics GetDeviceHistory GetDeviceSamples GetFleetHistory"),
+    *_actions("edge-manager", "ListDeviceReports CountDevices ListDeviceNames ListFleetReports GetDeviceReport"),
+    *_actions("edge-manager", "GetDeviceLog ListDeviceMetrics GetDeviceHistory GetDeviceSamples GetFleetHistory"),
     *_actions("s3", "ListBucket ListAllMyBuckets GetBucketLocation"),
 )
 """A viewer's, an operator's and an admin's."""

@@ -8,12 +8,14 @@ from gateway.manager.reports.devices import (
     count_devices,
     device_deployments,
     device_log,
+    device_report,
     device_reports,
     device_rows,
 )
 from gateway.manager.reports.fleets import fleet_reports, rollout_counts
 from gateway.manager.reports.forms import (
     DEPLOYMENT_DEVICE_STATES,
+    BucketReport,
     DeploymentDevice,
     DeviceDeployments,
     DeviceEntry,

@@ -10,7 +10,7 @@ from gateway.manager.rollouts import Rollout, RolloutDeviceState
 from gateway.manager.store import Transaction
 from gateway.manager.store.tables import DEVICES, RESULTS, ROLLOUT_DEVICES
 
-Place = tuple[str, int]
+DevicePlace = tuple[str, int]
 """The state of a device as it is stored, and its place in the rollout: where a page begins."""
 _WORDS = {state: word for word, states in DEPLOYMENT_DEVICE_STATES.items() for state in states}
 _NOT_FETCHED = frozenset(
@@ -22,8 +22,8 @@ _NOT_FETCHED = frozenset(
 
 
 def deployment_devices(
-    transaction: Transaction, rollout: Rollout, state: str | None, after: Place | None, limit: int
-) -> tuple[list[DeploymentDevice], list[Place]]:
+    transaction: Transaction, rollout: Rollout, state: str | None, after: DevicePlace | None, limit: int
+) -> tuple[list[DeploymentDevice], list[DevicePlace]]:
     """The devices after that place, and the place of each. `state`: of `DEPLOYMENT_DEVICE_STATES`; None: all.
 
     Each part is a range of one index, however many devices the rollout has. ValueError: there is no such place.
@@ -34,7 +34,7 @@ def deployment_devices(
         states = states[states.index(RolloutDeviceState(after[0])) :]
         start = after[1] + 1
     devices: list[DeploymentDevice] = []
-    places: list[Place] = []
+    places: list[DevicePlace] = []
     for each in states:
         if len(devices) == limit:
             break

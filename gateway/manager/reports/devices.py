@@ -80,12 +80,14 @@ def device_reports(
     after: tuple[str, str] = START,
     limit: int | None = None,
     state: str | None = None,
+    part: str | None = None,
 ) -> Iterator[DeviceReport]:
     """The devices of that fleet, or of all, in the order of their names.
 
-    Those after (fleet, device), at most `limit`, those in that `state`. `now` is for what follows from silence.
+    Those after (fleet, device), at most `limit`, those in that `state`, and those with that `part` in their name, in
+    upper or lower case. `now` is for what follows from silence.
     """
-    select = _select_devices(now, state)
+    select = _select_devices().where(*_filters(now, state, part))
 
     def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[DeviceReport]:
         return _reports(transaction, device_page(transaction.connection, select, fleet, after, limit), now)
@@ -93,19 +95,35 @@ def device_reports(
     return _pages(store, read, lambda report: (report["fleet"], report["device"]), after, limit)
 
 
+def device_report(store: Store, now: float, device_id: int) -> DeviceReport | None:
+    """The one of that device; None: it is gone."""
+    select = _select_devices().where(DEVICES.c.id == device_id)
+    found = store.read(lambda transaction: _reports(transaction, transaction.connection.execute(select).all(), now))
+    return found[0] if found else None
+
+
 def count_devices(
-    store: Store, now: float, fleet: str | None = None, *, after: tuple[str, str] = START, state: str | None = None
+    store: Store,
+    now: float,
+    fleet: str | None = None,
+    *,
+    after: tuple[str, str] = START,
+    state: str | None = None,
+    part: str | None = None,
 ) -> int:
-    """How many reports `device_reports` has: the kept counts of the fleets, or those in the state, without those up to
-    `after`."""
-    table = FLEET_STATES if state is None else DEVICE_STATES
-    counted = sa.func.sum(FLEET_STATES.c.devices) if state is None else sa.func.count()
+    """How many reports `device_reports` has: the kept counts of the fleets, or those of the filters, without those up
+    to `after`."""
+    filters = _filters(now, state, part)
+    table = DEVICE_STATES if filters else FLEET_STATES
+    counted = sa.func.count() if filters else sa.func.sum(FLEET_STATES.c.devices)
     total = sa.select(counted).select_from(table.join(FLEETS, table.c.fleet == FLEETS.c.id))
     total = total.where(FLEETS.c.name >= after[0] if fleet is None else FLEETS.c.name == fleet)
     before = sa.select(sa.func.count()).select_from(DEVICES).where(is_of(fleet or after[0]), DEVICES.c.name <= after[1])
-    if state is not None:
-        total = total.where(_is_in(state, now))
-        before = before.join(DEVICE_STATES, DEVICE_STATES.c.device == DEVICES.c.id).where(_is_in(state, now))
+    if filters:
+        total = total.where(*filters)
+        before = before.join(DEVICE_STATES, DEVICE_STATES.c.device == DEVICES.c.id).where(*filters)
+    if part is not None:
+        total = total.join(DEVICES, DEVICES.c.id == DEVICE_STATES.c.device)
 
     def read(transaction: Transaction) -> int:
         found, gone = (transaction.connection.scalar(each) or 0 for each in (total, before))
@@ -140,13 +158,17 @@ def _pages(
         limit = None if limit is None else limit - size
 
 
-def _select_devices(now: float, state: str | None) -> sa.Select[Any]:
+def _select_devices() -> sa.Select[Any]:
     states = DEVICE_STATES.c
-    select = sa.select(
+    return sa.select(
         *(DEVICES.c.id, FLEETS.c.name, DEVICES.c.name, DEVICES.c.registered, states.agent_version, states.accepted),
         *(states.newest, states.announced, states.seconds, states.announced_at, states.heartbeats, states.reported),
     ).select_from(DEVICES.join(FLEETS).join(DEVICE_STATES, states.device == DEVICES.c.id))
-    return select if state is None else select.where(_is_in(state, now))
+
+
+def _filters(now: float, state: str | None, part: str | None) -> list[sa.ColumnElement[bool]]:
+    found = [] if state is None else [_is_in(state, now)]
+    return found if part is None else [*found, DEVICES.c.name.icontains(part, autoescape=True)]
 
 
 def _is_in(state: str, now: float) -> sa.ColumnElement[bool]:

@@ -101,6 +101,19 @@ class FleetReport(TypedDict):
     models: list[ModelCount]
 
 
+class BucketReport(TypedDict):
+    """A metric over a part of the time: from `start` on; how many samples, and what they are.
+
+    `mean`: None where samples are too large to be added.
+    """
+
+    start: float
+    count: int
+    min: float
+    mean: float | None
+    max: float
+
+
 class LogReport(TypedDict):
     """An entry of a device's log. `kind`: state, plan, result or limit; `detail`: what it says, by kind."""
 

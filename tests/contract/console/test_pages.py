@@ -169,9 +169,9 @@ async def test_a_fault_is_a_page_that_tells_nothing_of_itself(browser: Browser) 
 
 
 async def test_a_page_that_there_is_not(browser: Browser) -> None:
-    page = await browser.get("/devices/f/d")
+    page = await browser.get("/nothing/f/d")
     assert page.status == 404
-    assert "There is no page /devices/f/d." in page.text
+    assert "There is no page /nothing/f/d." in page.text
 
 
 async def test_the_database_is_away(console: ServedConsole, browser: Browser, tmp_path: Path) -> None:

@@ -1,14 +1,19 @@
 """The pages of the console: a module each, and all their views."""
 
-from gateway.manager.console.pages import audit, deploy, lists, models, overview, plans, rollout, upload
+from gateway.manager.console.pages import (
+    audit,
+    deploy,
+    device,
+    lists,
+    models,
+    overview,
+    plans,
+    register,
+    rollout,
+    upload,
+)
 
 VIEWS = (
-    *overview.VIEWS,
-    *lists.VIEWS,
-    *rollout.VIEWS,
-    *plans.VIEWS,
-    *models.VIEWS,
-    *upload.VIEWS,
-    *deploy.VIEWS,
-    *audit.VIEWS,
+    *(*overview.VIEWS, *lists.VIEWS, *register.VIEWS, *device.VIEWS, *rollout.VIEWS, *plans.VIEWS),
+    *(*models.VIEWS, *upload.VIEWS, *deploy.VIEWS, *audit.VIEWS),
 )

@@ -17,7 +17,8 @@ DOWNLOADED = 500
 
 
 def show_devices(request: ViewRequest) -> ViewAnswer:
-    return _show(request, "ListDeviceReports", "devices", STATES, tuple(DeviceReport.__annotations__))
+    given = {"NameContains": request.query["name"]} if request.query.get("name") else {}
+    return _show(request, "ListDeviceReports", "devices", STATES, tuple(DeviceReport.__annotations__), **given)
 
 
 def show_rollouts(request: ViewRequest) -> ViewAnswer:
@@ -44,6 +45,10 @@ def _show(
         "states": states,
         "fleet": query.get("fleet"),
         "chosen": query.get("state"),
+        "part": query.get("name", ""),
+        "without_part": request.link(name=None, after=None),
+        "may_register": request.viewer.may("edge-manager:AddDevices"),
+        "now": request.now,
         "links": {each: request.link(state=each, after=None) for each in states},
         "all": request.link(state=None, after=None),
         "next": None if token is None else request.link(after=token),

@@ -84,7 +84,7 @@ def _describe(request: ViewRequest) -> dict[str, Any]:
     asked = {"EdgeDeploymentPlanName": request.parameters["name"]}
     if "after" in request.query:
         asked["NextToken"] = request.query["after"]
-    return request.operations.call("SageMaker.DescribeEdgeDeploymentPlan", asked)
+    return request.operations.find("SageMaker.DescribeEdgeDeploymentPlan", asked)
 
 
 def _is_of_command(request: ViewRequest, fleet: str, name: str) -> bool:

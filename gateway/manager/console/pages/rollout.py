@@ -124,7 +124,7 @@ def _chosen(request: ViewRequest, report: RolloutReport) -> RolloutChange:
 
 
 def _report(request: ViewRequest) -> RolloutReport:
-    output = request.operations.call("EdgeManager.DescribeDeployment", _names(request))
+    output = request.operations.find("EdgeManager.DescribeDeployment", _names(request))
     found: RolloutReport = from_members(output, output_shape("DescribeDeployment"))["deployment"]
     return found
 

@@ -5,7 +5,15 @@ from collections.abc import Mapping
 from gateway.manager.control.calls import ControlCall, ControlOperation, Members, StoreCall, StoreOperation
 from gateway.manager.control.own.outputs import device_token, limit_of, output, page_of, start_of
 from gateway.manager.control.paging import decode_token, encode_token
-from gateway.manager.reports import count_devices, device_log, device_reports, device_rows, fleet_reports
+from gateway.manager.errors import validation_error
+from gateway.manager.reports import (
+    count_devices,
+    device_log,
+    device_report,
+    device_reports,
+    device_rows,
+    fleet_reports,
+)
 from gateway.manager.rollouts import actions
 
 NEWEST = 100
@@ -32,16 +40,29 @@ def list_reports(call: StoreCall, asked: Members) -> Members:
     limit, fleet = limit_of(asked), asked.get("DeviceFleetName")
     if fleet is not None:
         actions.require_fleet(call.store, fleet)
-    start, state = start_of(asked), asked.get("State")
-    found = device_reports(call.store, call.now, fleet, after=start, limit=limit + 1, state=state)
+    start, state, part = _filters(asked)
+    found = device_reports(call.store, call.now, fleet, after=start, limit=limit + 1, state=state, part=part)
     devices, more = page_of(found, limit)
     token = device_token(devices[-1], more) if devices else None
     return output("ListDeviceReports", devices=devices, next_token=token)
 
 
+def report(call: StoreCall, asked: Members) -> Members:
+    fleet, device = asked["DeviceFleetName"], asked["DeviceName"]
+    found = device_report(call.store, call.now, actions.require_device(call.store, fleet, device))
+    if found is None:
+        raise validation_error(f"device {device} of fleet {fleet} was just deregistered")
+    return output("GetDeviceReport", device=found)
+
+
 def count(call: StoreCall, asked: Members) -> Members:
-    fleet, state = asked.get("DeviceFleetName"), asked.get("State")
-    return {"Devices": count_devices(call.store, call.now, fleet, after=start_of(asked), state=state)}
+    fleet, (start, state, part) = asked.get("DeviceFleetName"), _filters(asked)
+    return {"Devices": count_devices(call.store, call.now, fleet, after=start, state=state, part=part)}
+
+
+def _filters(asked: Members) -> tuple[tuple[str, str], str | None, str | None]:
+    """(after, state, part of the name)"""
+    return start_of(asked), asked.get("State"), asked.get("NameContains")
 
 
 def list_fleets(call: StoreCall, asked: Members) -> Members:
@@ -65,6 +86,7 @@ OPERATIONS: Mapping[str, ControlOperation | StoreOperation] = {
     "AddDevices": ControlOperation(add, writes=True),
     "ListDeviceNames": StoreOperation(list_names),
     "ListDeviceReports": StoreOperation(list_reports),
+    "GetDeviceReport": StoreOperation(report),
     "CountDevices": StoreOperation(count),
     "ListFleetReports": StoreOperation(list_fleets),
     "GetDeviceLog": StoreOperation(read_log),

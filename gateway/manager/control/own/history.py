@@ -10,6 +10,7 @@ from gateway.manager.control.calls import Members, StoreCall, StoreOperation
 from gateway.manager.control.own.outputs import output
 from gateway.manager.errors import ManagerError, validation_error
 from gateway.manager.history import HOUR, Bucket, Series, series
+from gateway.manager.reports import BucketReport
 from gateway.manager.rollouts import actions
 from gateway.manager.store import (
     MetricFilter,
@@ -98,8 +99,9 @@ def _series(found: Mapping[MetricKey, Iterable[Bucket]], over: Series) -> list[d
     ]
 
 
-def _bucket(bucket: Bucket) -> dict[str, Any]:
-    return {"start": bucket.start / 1e6, **{each: getattr(bucket, each) for each in ("count", "min", "mean", "max")}}
+def _bucket(bucket: Bucket) -> BucketReport:
+    start = bucket.start / 1e6
+    return BucketReport(start=start, count=bucket.count, min=bucket.min, mean=bucket.mean, max=bucket.max)
 
 
 OPERATIONS = {

@@ -5,12 +5,10 @@ from fractions import Fraction
 import pytest
 
 from gateway.manager.console.rollout_words import (
-    duration_words,
     gate_sentences,
     possible_changes,
     rule_sentences,
     stage_sentences,
-    time_left_words,
 )
 from gateway.manager.reports import rollout_report
 from gateway.manager.rollouts import Rollout, RolloutDeviceState, RolloutRules, RolloutState, rules_text
@@ -30,13 +28,6 @@ def report_with(rules, state=RolloutState.RUNNING, stage=0, lasted=0.0, silent=0
 
 def typed(stages, min_success="90%", wait="0s", **others):
     return rules_text.parse_rollout_options(stages, min_success, wait, others.pop("stop_at", None), 10, **others)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(90, "90 s"), (600, "10 min"), (5400, "90 min"), (7200, "2 h"), (86_400, "1 d"), (0, "0 s")]
-)
-def test_durations(seconds, words):
-    assert duration_words(seconds) == words
 
 
 def test_one_stage():
@@ -111,13 +102,6 @@ STAGED = typed("50%,100%", "80%", "1h", silent_after="1h", max_silent="20%")
 )
 def test_what_it_waits_for(facts, said):
     assert gate_sentences(report_with(STAGED, **facts)) == said
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "1 s"), (119.0, "119 s"), (120.0, "2 min"), (7201.0, "3 h"), (200_000.0, "3 d")]
-)
-def test_how_long_yet(seconds, words):
-    assert time_left_words(seconds) == words
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import structlog
 from gateway.manager.console import errors, sessions
 from gateway.manager.console.config import ConsoleConfig
 from gateway.manager.console.errors import PageError
+from gateway.manager.console.live import LiveParts
 from gateway.manager.console.logins import BY_ADDRESS, BY_NAME, Tries
 from gateway.manager.console.rendering import Renderer
 from gateway.manager.console.requests import ConsoleAnswer, ConsoleRequest, SetCookie
@@ -55,6 +56,8 @@ THEMES = ("light", "dark")
 FORM, THEME, MESSAGE = "edge-form", "edge-theme", "edge-message"
 """Cookies, beside that of the session."""
 YEAR = 365 * 86400
+UNEXPECTED = "a page of the console could not be made: the viewer gets status 500; please report it"
+"""The event in the log."""
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager.console")
 
@@ -91,6 +94,25 @@ class Answerer:
             return self._finish(request, viewer, view.answer(self._view_request(request, viewer)))
 
         return self._admitted(view, request, answer)
+
+    def live_role(self, view: View | None, request: ConsoleRequest) -> str | None:
+        """The role of who may be shown that view live; None: nobody who asks so, or the page cannot be made."""
+        try:
+            viewer = self._visitors.identify(request, uses=False)
+        except PageError:
+            return None
+        return viewer.role if viewer is not None and view is not None and viewer.may(view.action) else None
+
+    def live_parts(self, view: View, request: ConsoleRequest, role: str) -> LiveParts | None:
+        """Of the page as viewers of that role see it; None: it is not there any more. Raises StoreUnavailable."""
+        viewer = Viewer("", role, request.peer)
+        try:
+            answer = view.answer(self._view_request(request, viewer))
+        except (PageError, ApiError):
+            return None
+        if not isinstance(answer, Shown):
+            return None
+        return self.renderer.render_parts(answer.template, self._frame(request, viewer, "") | dict(answer.variables))
 
     def refuse_file(self, view: View, request: ConsoleRequest) -> ConsoleAnswer | None:
         """What is answered in place of receiving a file; None: it may come, and the view is asked then."""
@@ -169,8 +191,7 @@ class Answerer:
         except ApiError as error:
             return self._error(request, viewer, errors.of_operation(error))
         except Exception:
-            event = "a page of the console could not be made: the viewer gets status 500; please report it"
-            LOG.exception(event, path=request.path)
+            LOG.exception(UNEXPECTED, path=request.path)
             return self._error(request, viewer, errors.unexpected())
 
     def _check_form(self, request: ConsoleRequest) -> None:
@@ -254,8 +275,16 @@ class Answerer:
         if secret is None:
             secret = secrets.token_urlsafe(32)
             answer.cookies.append(SetCookie(FORM, secret))
+        frame = self._frame(request, viewer, secret)
+        if frame["message"] is not None:
+            answer.cookies.append(SetCookie(MESSAGE, "", 0))
+        answer.body = self.renderer.render(shown.template, frame | dict(shown.variables))
+        return answer
+
+    def _frame(self, request: ConsoleRequest, viewer: Viewer | None, secret: str) -> dict[str, Any]:
+        """What every page has. `secret`: of which the tokens of its forms are made."""
         theme = request.cookies.get(THEME)
-        frame: dict[str, Any] = {
+        return {
             "viewer": viewer,
             "navigation": self._links(viewer),
             "section": f"/{request.path.split('/')[1]}",
@@ -264,10 +293,6 @@ class Answerer:
             "here": "/" if request.changes else request.target,
             "message": _message(request, secret),
         }
-        if frame["message"] is not None:
-            answer.cookies.append(SetCookie(MESSAGE, "", 0))
-        answer.body = self.renderer.render(shown.template, frame | dict(shown.variables))
-        return answer
 
     def _links(self, viewer: Viewer | None) -> list[tuple[str, str]]:
         if viewer is None:

@@ -42,6 +42,9 @@ SHAPES = {
 """State -> the colour's name, and the shape that stands beside the word."""
 
 
+LIVE = "live_"
+
+
 @dataclass(frozen=True, slots=True)
 class StaticFile:
     content_type: str
@@ -83,6 +86,15 @@ class Renderer:
 
     def render(self, template: str, variables: Mapping[str, Any]) -> bytes:
         return self._environment.get_template(template).render(variables).encode()
+
+    def render_parts(self, template: str, variables: Mapping[str, Any]) -> dict[str, str]:
+        """The live parts of a page: its blocks whose names begin with `live_`, by the rest of their names."""
+        found = self._environment.get_template(template)
+        context = found.new_context(dict(variables))
+        for _ in found.root_render_func(context):  # which imports the macros
+            pass
+        blocks = {name: block for name, block in found.blocks.items() if name.startswith(LIVE)}
+        return {name.removeprefix(LIVE): "".join(block(context)) for name, block in blocks.items()}
 
 
 def _finalize(value: object) -> object:

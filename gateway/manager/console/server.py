@@ -27,6 +27,7 @@ from gateway.manager.console.pages import VIEWS
 from gateway.manager.console.rendering import StaticFile
 from gateway.manager.console.requests import ConsoleAnswer, ConsoleRequest
 from gateway.manager.console.security import HEADERS
+from gateway.manager.console.streams import LiveStreams
 from gateway.manager.console.uploads import UploadReader
 from gateway.manager.console.views import ControlFunction, View
 from gateway.manager.control.users import any_made
@@ -124,6 +125,7 @@ class ConsoleServer:
         self._waiting = {self._threads: 0, self._passwords: 0}
         self._most = {self._threads: MOST_WAITING, self._passwords: MOST_LOGINS}
         self._allowed = _allowed_connections()
+        self._streams = LiveStreams(answerer, views, self._threads, most=self._allowed // 2)
         self._since: dict[web.RequestHandler, float] = {}
         """When a connection began to be without a whole request."""
         self._busy: set[web.RequestHandler] = set()
@@ -162,6 +164,7 @@ class ConsoleServer:
 
     async def close(self) -> None:
         """Ends after the pages that are being made."""
+        self._streams.end()
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper])
@@ -206,6 +209,7 @@ class ConsoleServer:
             add = app.router.add_post if view.changes else app.router.add_get
             answer = functools.partial(self._answerer.show, view)
             add(view.path, self._with_file(view) if view.takes_file else self._in(self._threads, answer))
+        app.router.add_get("/live", self._stream)
         nothing = functools.partial(self._answerer.show, None)
         app.router.add_route("*", "/{rest:.*}", self._in(self._threads, nothing))
 
@@ -232,7 +236,7 @@ class ConsoleServer:
         return handle
 
     async def _received(self, request: web.Request, view: View, reader: UploadReader) -> web.StreamResponse:
-        taken = _console_request(request, {})
+        taken = console_request(request, {})
         try:
             taken = replace(taken, form=await reader.fields())
             loop = asyncio.get_running_loop()
@@ -249,6 +253,10 @@ class ConsoleServer:
         except PageError as error:
             return _response(self._answerer.fail(error, taken))
         return await self._answered(self._threads, functools.partial(self._answerer.show, view), taken)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        with self._kept_busy(request):
+            return await self._streams.answer(request, console_request(request, {}))
 
     @contextmanager
     def _kept_busy(self, request: web.Request) -> Iterator[None]:
@@ -302,10 +310,10 @@ async def _taken(request: web.Request) -> ConsoleRequest:
         except (TimeoutError, ValueError, LookupError):
             raise web.HTTPBadRequest from None
         form = {name: value for name, value in posted.items() if isinstance(value, str)}
-    return _console_request(request, form)
+    return console_request(request, form)
 
 
-def _console_request(request: web.Request, form: dict[str, str]) -> ConsoleRequest:
+def console_request(request: web.Request, form: dict[str, str]) -> ConsoleRequest:
     headers: dict[str, list[str]] = {}
     for name, value in request.headers.items():
         headers.setdefault(name.lower(), []).append(value)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from gateway.errors import explain
 from gateway.manager.console.errors import PageError
@@ -141,6 +141,19 @@ class View:
     action: str = ""
     changes: bool = False
     takes_file: bool = False
+
+
+def find_view(views: Iterable[View], path: str) -> tuple[View, dict[str, str]] | None:
+    """The view that answers GET of a path as it comes (quoted), and the parameters; None: there is none."""
+    parts = path.split("/")
+    for view in views:
+        names = view.path.split("/")
+        if view.changes or len(names) != len(parts):
+            continue
+        pairs = list(zip(names, parts, strict=True))
+        if all(name == part or (name.startswith("{") and part) for name, part in pairs):
+            return view, {name.strip("{}"): unquote(part) for name, part in pairs if name.startswith("{")}
+    return None
 
 
 def link_to(path: str, **query: object) -> str:

@@ -43,15 +43,18 @@ class Visitors:
         self._store = store
         self._config = config
 
-    def identify(self, request: ConsoleRequest) -> Viewer | None:
-        """None: they must log in. Raises PageError where they cannot, StoreUnavailable."""
+    def identify(self, request: ConsoleRequest, *, uses: bool = True) -> Viewer | None:
+        """None: they must log in. Raises PageError where they cannot, StoreUnavailable.
+
+        `uses`: whether the session counts as used: an open page alone does not keep it.
+        """
         named = self._named_by_proxy(request)
         if named is not None:
             return named
         token = session_token(request)
         found, are_users = self._store.read(_finding(token, request.now))
         if found is not None and token is not None:
-            if found.is_stale:
+            if uses and found.is_stale:
                 self._touch(token, request.now)
             return Viewer(found.user, found.role, request.peer, has_session=True)
         if are_users:

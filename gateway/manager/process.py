@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from gateway.log import configure_log
+from gateway.manager.alerts import WebhookConfig
 from gateway.manager.errors import ManagerError
 from gateway.manager.http import LOG, AccessKey, Served, ServerConfig, serving
 from gateway.stderr import discard_stdout
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from gateway.manager.console import ConsoleConfig
 
 SECRET = "EDGE_MANAGER_SECRET_KEY"
+WEBHOOK_SECRET = "EDGE_MANAGER_WEBHOOK_SECRET"
 
 
 def read_access_key(key_id: str | None, secret_file: Path | None) -> AccessKey | None:
@@ -39,6 +41,19 @@ def read_access_key(key_id: str | None, secret_file: Path | None) -> AccessKey |
     if not key_id or not secret:
         raise ManagerError(f"signatures need both: an access key, and a secret key (--secret-key-file or {SECRET})")
     return AccessKey(key_id, secret)
+
+
+def read_webhook(url: str | None, secret_file: Path | None) -> WebhookConfig | None:
+    """None: no URL is given. The file of the secret goes before the environment.
+
+    Raises ManagerError: the URL cannot work, or the secret is empty; OSError where the file cannot be read.
+    """
+    secret = os.environ.get(WEBHOOK_SECRET) if secret_file is None else secret_file.read_text().strip()
+    if not url:
+        return None
+    if secret == "":
+        raise ManagerError(f"the secret of the webhook is empty (--webhook-secret-file or {WEBHOOK_SECRET})")
+    return WebhookConfig(url, secret)
 
 
 def serve_until_signal(config: ServerConfig, console: "ConsoleConfig | None") -> None:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import repeat
 
+from gateway.manager.alerts import ALERTS_INTERVAL, WEBHOOK_INTERVAL, AlertRunner, Webhook, WebhookConfig
 from gateway.manager.background import Background, Task
 from gateway.manager.control import ArnScope, Caller, ControlApi, JobRunner, OtherS3, StageStarts
 from gateway.manager.errors import ApiError
@@ -152,23 +153,31 @@ async def running(
     metrics: ManagerMetrics | None = None,
     scope: ArnScope | None = None,
     other_s3: OtherS3 | None = None,
+    webhook: WebhookConfig | None = None,
 ) -> AsyncIterator[Service]:
     """The service over an open store, which the caller closes. `metrics` None: nobody reads them. `other_s3`: of which
-    jobs may take files."""
+    jobs may take files. `webhook`: is told of alerts."""
     api, control_api = EdgeApi(store, registered_ttl, unregistered_ttl), ControlApi(store, objects, scope or ArnScope())
     jobs = JobRunner(store, objects, other_s3)
     tasks = [Task("uploads", UPLOADS_INTERVAL, Uploads(objects).sweep)]
-    background = Background(_tasks(store, history) + tasks)
-    # In a thread of its own: another S3 that does not answer must not hold up rollouts.
+    # In threads of their own: another S3, or a webhook, that does not answer must not hold up rollouts.
     job_thread = Background([Task("jobs", JOBS_INTERVAL, jobs.step)], says_away=False)
+    webhook_thread = None
+    if webhook is not None:
+        task = Task("webhook", WEBHOOK_INTERVAL, Webhook(store, webhook).step)
+        webhook_thread = Background([task], says_away=False)
+    alerts = AlertRunner(store, lambda: None if webhook_thread is None else webhook_thread.wake("webhook"))
+    tasks.append(Task("alerts", ALERTS_INTERVAL, alerts.step))
+    background = Background(_tasks(store, history) + tasks)
+    threads = [each for each in (background, job_thread, webhook_thread) if each is not None]
     service = Service(api, control_api, metrics or ManagerMetrics(), background.wake)
-    background.start()
-    job_thread.start()
+    for each in threads:
+        each.start()
     try:
         yield service
     finally:
-        await asyncio.to_thread(background.close)
-        await asyncio.to_thread(job_thread.close)
+        for each in threads:
+            await asyncio.to_thread(each.close)
         jobs.close()
         await service.close()
 

@@ -46,7 +46,7 @@ from gateway.manager.store.tables import (
 
 PUBLISHED = ROLLOUTS.c.state != "preparing"
 NOT_GIVEN = ("waiting", "withdrawn")
-TASK_NAMES = {"compaction", "history", "jobs", "touch"}
+TASK_NAMES = {"alerts", "compaction", "history", "jobs", "touch"}
 
 
 def check(transaction: Transaction) -> None:
@@ -347,6 +347,7 @@ CHECKS: Mapping[str, Callable[[sa.Connection], None] | None] = {
     "access_keys": None,
     "users": None,
     "sessions": None,
+    "alerts": None,
     # What has no row is removed later (`KilledSite.check_swept`).
     "object_pieces": None,
 }

@@ -24,6 +24,7 @@ OWN_OPERATIONS = frozenset(
         *("GetDeviceReport", "GetDeviceLog"),
         *("ListDeviceMetrics", "GetDeviceHistory", "GetDeviceSamples", "GetFleetHistory"),
         *("CreateAccessKey", "ListAccessKeys", "RevokeAccessKey", "ListAudit"),
+        *("ListAlerts", "MuteAlert", "UnmuteAlert"),
         *("CreateUser", "ListUsers", "DeleteUser", "ChangePassword"),
     }
 )

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import audit, history, keys, moving, options, rollouts, tables, users
+from gateway.manager.cli import alerts, audit, history, keys, moving, options, rollouts, tables, users
 from gateway.manager.cli.options import (
     DatabaseOption,
     DataOption,
@@ -69,6 +69,24 @@ def serve(
             help="Another S3, of which packaging jobs take model files, or EDGE_MANAGER_S3_ENDPOINT_URL.",
         ),
     ] = None,
+    alert_webhook: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            envvar="EDGE_MANAGER_ALERT_WEBHOOK",
+            show_envvar=False,  # at 80 columns its name would be cut
+            help="Is told of alerts, in Alertmanager's JSON; or EDGE_MANAGER_ALERT_WEBHOOK.",
+        ),
+    ] = None,
+    webhook_secret_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            envvar="EDGE_MANAGER_WEBHOOK_SECRET_FILE",
+            show_envvar=False,
+            help="The secret of its signatures; or EDGE_MANAGER_WEBHOOK_SECRET.",
+        ),
+    ] = None,
     history_days: Annotated[int, typer.Option(help="Days for which samples and devices' logs are kept.")] = 400,
     history_size: Annotated[
         str, typer.Option(metavar="SIZE", help="The size of all samples on the disk, with K, M or G; the oldest go.")
@@ -107,7 +125,7 @@ def serve(
     """Run the service until SIGTERM or SIGINT; the first line on stdout gives its URL once it listens."""
     from gateway.manager.control import ArnScope
     from gateway.manager.http import ServerConfig  # with botocore, for which other commands do not wait
-    from gateway.manager.process import read_access_key, serve_until_signal
+    from gateway.manager.process import read_access_key, read_webhook, serve_until_signal
     from gateway.manager.store import HistoryLimits
 
     with options.exit_on_error():
@@ -122,6 +140,7 @@ def serve(
             max_connections=max_connections,
             max_object=max_object,
             s3_endpoint=s3_endpoint_url or None,
+            webhook=read_webhook(alert_webhook, webhook_secret_file),
             history=HistoryLimits(history_days, options.parse_size(history_size, "--history-size")),
             scope=ArnScope(region, account),
         )
@@ -209,6 +228,7 @@ app.add_typer(history.app)
 app.add_typer(moving.app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(audit.app)
 
 

@@ -17,6 +17,7 @@ from rich.text import Text
 from gateway.errors import printable
 
 if TYPE_CHECKING:
+    from gateway.manager.alerts import AlertReport
     from gateway.manager.reports import (
         AuditReport,
         DeviceEntry,
@@ -221,6 +222,25 @@ def audit_table(rows: "Iterable[AuditReport]") -> Listing:
         for each in rows
     )
     return Listing(headings, cells)
+
+
+def alerts_table(alerts: "Iterable[AlertReport]") -> Listing:
+    """A row for each alert, with what to do."""
+    rows = (
+        (
+            "\n".join(filter(None, (each["name"].removeprefix("EdgeManager"), printable_text(each["subject"])))),
+            _alert_state(each),
+            "\n".join((printable_text(each["summary"]), each["action"])),
+        )
+        for each in alerts
+    )
+    return Listing(("Alert", "State", "What it is, and what to do"), rows)
+
+
+def _alert_state(alert: "AlertReport") -> str:
+    at = {"firing": alert["fired"], "ended": alert["ended"]}.get(alert["state"]) or alert["since"]
+    muted = None if alert["muted"] is None else f"muted until {time_text(alert['muted'])}"
+    return "\n".join(filter(None, (f"{alert['state']}, {alert['severity']}", f"since {time_text(at)}", muted)))
 
 
 def keys_table(keys: Iterable[Mapping[str, Any]]) -> Listing:

@@ -43,14 +43,14 @@ class LivePages(Generic[Key]):
         self._pages: dict[Key, _LivePage] = {}
 
     @asynccontextmanager
-    async def watching(self, key: Key) -> AsyncIterator["Watch"]:
+    async def watching(self, key: Key) -> AsyncIterator["PageWatch"]:
         page = self._pages.get(key)
         if page is None or page.ended:
             page = self._pages[key] = _LivePage()
             page.task = asyncio.create_task(self._keep(key, page))
         page.viewers += 1
         try:
-            yield Watch(page)
+            yield PageWatch(page)
         finally:
             page.viewers -= 1
             if not page.viewers:
@@ -79,7 +79,7 @@ class LivePages(Generic[Key]):
             await asyncio.sleep(max(SOONEST, SHARE * sum(each.takes for each in self._pages.values())))
 
 
-class Watch:
+class PageWatch:
     """What one viewer of a page has been told."""
 
     def __init__(self, page: _LivePage) -> None:

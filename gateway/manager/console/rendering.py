@@ -38,6 +38,9 @@ SHAPES = {
     "waiting": ("calm", "\u25cb"),
     "superseded": ("calm", "\u25c7"),
     "withdrawn": ("warn", "\u2016"),
+    "firing": ("bad", "\u25b2"),
+    "ended": ("good", "\u2714"),
+    "nothing is wrong": ("good", "\u2714"),
 }
 """State -> the colour's name, and the shape that stands beside the word."""
 

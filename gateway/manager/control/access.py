@@ -43,7 +43,9 @@ _VIEWER = (
     *_actions("sagemaker", "DescribeEdgeDeploymentPlan ListEdgeDeploymentPlans ListStageDevices"),
     *_actions("edge-manager", "ListDeployments DescribeDeployment ListDeploymentDevices ListDeviceDeployments"),
     *_actions("edge-manager", "ListDeviceReports CountDevices ListDeviceNames ListFleetReports GetDeviceReport"),
-    *_actions("edge-manager", "GetDeviceLog ListDeviceMetrics GetDeviceHistory GetDeviceSamples GetFleetHistory"),
+    *_actions(
+        "edge-manager", "ListAlerts GetDeviceLog ListDeviceMetrics GetDeviceHistory GetDeviceSamples GetFleetHistory"
+    ),
     *_actions("s3", "ListBucket ListAllMyBuckets GetBucketLocation"),
 )
 """A viewer's, an operator's and an admin's."""
@@ -53,6 +55,7 @@ _OPERATOR = (
     *_actions("sagemaker", "CreateEdgeDeploymentStage StartEdgeDeploymentStage StopEdgeDeploymentStage"),
     *_actions("sagemaker", "DeleteEdgeDeploymentStage"),
     *_actions("edge-manager", "Deploy Undeploy UndoDeployment PauseDeployment ResumeDeployment AbortDeployment"),
+    *_actions("edge-manager", "MuteAlert UnmuteAlert"),
     *_actions("s3", "PutObject AbortMultipartUpload ListMultipartUploadParts ListBucketMultipartUploads"),
 )
 """An operator's and an admin's."""

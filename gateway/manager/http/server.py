@@ -11,6 +11,7 @@ import structlog
 
 from gateway.errors import explain
 from gateway.lock import FolderInUse, FolderLock
+from gateway.manager.alerts import WebhookConfig
 from gateway.manager.control import ArnScope, KeyRing, OtherS3
 from gateway.manager.control.access import AccessKey
 from gateway.manager.errors import ManagerError, StoreUnavailable
@@ -40,7 +41,8 @@ class ServerConfig:
     Port 0 takes a free one. `scope`: of ARNs; buckets are in its region. `access_key`: an admin's, beside those of
     the database. `registered_ttl`, `unregistered_ttl`: CacheTTL of the two answers, in seconds. `max_body`: bytes of
     a request's body at most; `max_object`: of an object that is put. `s3_endpoint`: the URL of another S3, of which
-    jobs may take files; None: of none. `max_connections`: at once; fewer where the limit of open files says so.
+    jobs may take files; None: of none. `webhook`: is told of alerts. `max_connections`: at once; fewer where the limit
+    of open files says so.
     """
 
     place: Place
@@ -53,6 +55,7 @@ class ServerConfig:
     max_object: int = MAX_OBJECT
     max_connections: int = 4096
     s3_endpoint: str | None = None
+    webhook: WebhookConfig | None = None
     history: HistoryLimits = field(default_factory=HistoryLimits)
     scope: ArnScope = field(default_factory=ArnScope)
 
@@ -116,7 +119,9 @@ async def serving(config: ServerConfig) -> AsyncIterator[Served]:
         other_s3 = None if config.s3_endpoint is None else OtherS3(config.s3_endpoint, config.max_object)
         with contextlib.suppress(StoreUnavailable):  # the next change of an object does it
             await asyncio.to_thread(objects.check_audit)
-        async with running(store, objects, *ttls, config.history, metrics, config.scope, other_s3) as service:
+        async with running(
+            store, objects, *ttls, config.history, metrics, config.scope, other_s3, config.webhook
+        ) as service:
             limits = Limits(_allowed_connections(config), config.max_body)
             keys = KeyReader(ring)
             handler = make_handler(config, store, service.handle, service.control, metrics, objects, keys)

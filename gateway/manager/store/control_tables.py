@@ -1,5 +1,5 @@
 """The tables of the control plane: what an operator makes of SageMaker's resources, access keys, users of the console,
-and the audit.
+alerts, and the audit.
 
 Times are Unix seconds; what is JSON has the members of the service model's shapes. As in `tables`, a change needs a
 migration.
@@ -153,6 +153,21 @@ SESSIONS = sa.Table(
 )
 """Of users that are logged in. `token`: the SHA-256 of what their browsers have. `used`: within a minute of the last
 request."""
+
+ALERTS = sa.Table(
+    "alerts",
+    METADATA,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("subject", sa.Text, primary_key=True),
+    sa.Column("summary", sa.Text, nullable=False),
+    sa.Column("since", sa.Double, nullable=False),
+    sa.Column("fired", sa.Double),
+    sa.Column("ended", sa.Double),
+    sa.Column("muted", sa.Double),
+    sa.Column("told", sa.Text, nullable=False, server_default=""),
+)
+"""`subject`: empty, a fleet, or FLEET/DEPLOYMENT. `fired`, `ended`: NULL: not yet. `muted`: until when nobody is told.
+`told`: the state that the webhook was told."""
 
 AUDIT = sa.Table(
     "audit",

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import boto3
 import pytest
+import sqlalchemy as sa
 from botocore.exceptions import ClientError, WaiterError
 from typer.testing import CliRunner
 
@@ -21,10 +22,13 @@ from gateway.manager.client import edge_manager_client
 from gateway.manager.control.access import ROLES
 from gateway.manager.control.paging import encode_token
 from gateway.manager.models import PATH, load_own_model
+from gateway.manager.store.control_tables import ALERTS
+from gateway.manager.store.tables import TASKS
 from tests.support.arrivals import DEADLINE_S
 from tests.support.manager_process import ACCESS, SECRET
 from tests.support.polling import until
 from tests.support.served_manager import ServedManager
+from tests.support.stores import open_place
 
 Command: TypeAlias = Callable[..., str]
 CHANGES = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ|\d{10}\.\d+|^\x1b\[2m.*\n", re.MULTILINE)
@@ -289,8 +293,8 @@ def test_each_list_in_pages(edge_manager: Any, here: Command, model: Path) -> No
         here("register", fleet, "d")
         here("deploy", fleet, "d", f"kws={model}")
     lists = {name for name in OWN_OPERATIONS if name.startswith("List") and edge_manager.can_paginate(snake(name))}
-    assert len(lists) == 7
-    for name in lists - {"ListDeploymentDevices"}:
+    assert len(lists) == 8
+    for name in lists - {"ListDeploymentDevices", "ListAlerts"}:
         [key] = edge_manager.get_paginator(snake(name)).result_keys
         pages = list(edge_manager.get_paginator(snake(name)).paginate(PaginationConfig={"PageSize": 2}))
         entries = [each for page in pages for each in page[key.expression]]
@@ -299,6 +303,35 @@ def test_each_list_in_pages(edge_manager: Any, here: Command, model: Path) -> No
 
 
 GATE = ("--min-success", "30%", "--wait", "1h", "--stop-at", "100%")
+
+
+@pytest.mark.parametrize("place_of", ["here", "elsewhere"])
+def test_alerts_are_listed_and_muted(
+    place_of: str, request: pytest.FixtureRequest, served: ServedManager, place: Place, edge_manager: Any
+) -> None:
+    run: Command = request.getfixturevalue(place_of)
+    rows = [
+        {"name": name, "subject": subject, "summary": "so", "since": 1.0, "fired": 2.0}
+        for name, subject in (("EdgeManagerDevicesSilent", "f"), ("EdgeManagerRolloutStopped", "f/k"))
+    ]
+    looked = sa.select(TASKS.c.done).where(TASKS.c.name == "alerts")
+    with open_place(place) as store:
+        until(  # the next look is a minute later
+            lambda: store.read(lambda transaction: transaction.connection.scalar(looked)) is not None,
+            lambda: "nobody looks for what is wrong",
+        )
+        store.write(lambda transaction: transaction.connection.execute(sa.insert(ALERTS), rows))
+    shown = json.loads(run("alerts", "list", "--json"))
+    assert [(each["name"], each["subject"], each["state"]) for each in shown] == [
+        ("EdgeManagerDevicesSilent", "f", "firing"),
+        ("EdgeManagerRolloutStopped", "f/k", "firing"),
+    ]
+    assert "muted until" in run("alerts", "mute", "EdgeManagerRolloutStopped", "f/k", "--for", "2h")
+    pages = edge_manager.get_paginator("list_alerts").paginate(PaginationConfig={"PageSize": 1})
+    assert ["Muted" in each for page in pages for each in page["Alerts"]] == [False, True]
+    assert "is not muted" in run("alerts", "unmute", "EdgeManagerRolloutStopped", "f/k")
+    assert "there is no alert none of f" in run("alerts", "mute", "none", "f", status=2)
+    assert "should be after now" in run("alerts", "mute", "EdgeManagerDevicesSilent", "f", "--for", "400d", status=2)
 
 
 def test_the_devices_of_a_deployment_in_pages(

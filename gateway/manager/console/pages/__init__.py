@@ -1,6 +1,7 @@
 """The pages of the console: a module each, and all their views."""
 
 from gateway.manager.console.pages import (
+    alerts,
     audit,
     deploy,
     device,
@@ -15,5 +16,5 @@ from gateway.manager.console.pages import (
 
 VIEWS = (
     *(*overview.VIEWS, *lists.VIEWS, *register.VIEWS, *device.VIEWS, *rollout.VIEWS, *plans.VIEWS),
-    *(*models.VIEWS, *upload.VIEWS, *deploy.VIEWS, *audit.VIEWS),
+    *(*models.VIEWS, *upload.VIEWS, *deploy.VIEWS, *audit.VIEWS, *alerts.VIEWS),
 )

@@ -7,7 +7,7 @@ without: several programs may use one database of PostgreSQL while they are repl
 
 from sqlalchemy import Connection
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision. Here so that a database that has it is opened without Alembic, whose import takes 0.2 s."""
 
 

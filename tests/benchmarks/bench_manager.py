@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from gateway.demo.brokers.address import free_ports
 from tests.benchmarks import environment
+from tests.benchmarks.console_viewers import looking
 from tests.benchmarks.environment import ROOT, TAG, Environment, cpu, megabytes, publish_all
 from tests.benchmarks.manager_load import Job, Seen
 from tests.benchmarks.manager_systems import (
@@ -70,6 +71,8 @@ ROLLOUT_S = 600.0
 LIMIT_S = 20.0
 """A command that takes longer is killed; its figure is infinite."""
 STAGE: dict[str, object] = {"EdgeDeploymentPlanName": "plan", "StageName": "tenth"}
+PAGE_TIMES = 5
+VIEWERS = 100
 CONTROL_RATE = 500.0
 """Heartbeats a second beside calls of the control plane."""
 ACCEPTED = "edge_gateway_heartbeats_accepted_total"
@@ -266,6 +269,59 @@ def control(bench: Bench, system: System) -> Figures:
                     seen = bench.calls(target, "SendHeartbeat", **load)
                 found["p99 ms of SendHeartbeat, while reports are made" + of] = seen.ms[1]
     return found
+
+
+def console(bench: Bench, system: System) -> Figures:
+    """1,000 devices and very many: what each page takes, and what a hundred viewers cost the devices."""
+    found: Figures = {}
+    for devices in (1_000, bench.devices):
+        of = f", {devices:,}"
+        with bench.manager(system) as target:
+            target.register(devices)
+            with target.serving():
+                if not target.consoles:
+                    return {}
+                target.deploy()
+                wait_for_rollout(target)
+                bench.calls(target, "SendHeartbeat", devices=devices, count=devices)
+                for name, path in pages_of(target).items():
+                    found[f"ms of {name}{of}"] = statistics.median(page_ms(target, path) for _ in range(PAGE_TIMES))
+                sample = min(devices, SAMPLE)
+                counted(bench, target, "SendHeartbeat", devices=sample)
+                figures = counted(bench, target, "SendHeartbeat", devices=sample)[1]
+                found["SendHeartbeat/s, nobody looks" + of] = figures["calls/s"]
+                found["CPU us a SendHeartbeat, nobody looks" + of] = figures["CPU us a call"]
+                watched = ["/", f"/devices?fleet={target.fleet}", "/rollouts", f"/devices/{target.fleet}/dev-0000000"]
+                with looking(target.consoles[0], watched, VIEWERS):
+                    figures = counted(bench, target, "SendHeartbeat", devices=sample)[1]
+                found[f"SendHeartbeat/s, {VIEWERS} viewers{of}"] = figures["calls/s"]
+                found[f"CPU us a SendHeartbeat, {VIEWERS} viewers{of}"] = figures["CPU us a call"]
+    return found
+
+
+def pages_of(target: Manager) -> dict[str, str]:
+    fleet = target.fleet
+    return {
+        "the overview": "/",
+        "devices": f"/devices?fleet={fleet}",
+        "devices of all fleets": "/devices",
+        "devices that are silent": "/devices?state=silent",
+        "devices by a part of the name": "/devices?name=99999",
+        "a device": f"/devices/{fleet}/dev-0000000",
+        "rollouts": "/rollouts",
+        "a rollout": f"/rollouts/{fleet}/wake-word-1",
+        "devices of a rollout": f"/rollouts/{fleet}/wake-word-1?devices=pending",
+        "models": "/models",
+        "audit": "/audit",
+        "alerts": "/alerts",
+    }
+
+
+def page_ms(target: Manager, path: str) -> float:
+    began = time.monotonic()
+    with urllib.request.urlopen(target.consoles[0] + path, timeout=60) as answer:
+        answer.read()
+    return (time.monotonic() - began) * 1e3
 
 
 def control_calls(target: Manager) -> Figures:
@@ -466,9 +522,10 @@ OTHERS: dict[str, tuple[Callable[[Bench, System], Figures], int]] = {
     "history": (history, 1),
     "million": (million, 1),
     "control": (control, 1),
+    "console": (console, 1),
 }
 """What measures a part, with fresh managers in each round, and how many rounds there are if nothing is said."""
-AS_IT_COMES = ("commands", "million", "control")
+AS_IT_COMES = ("commands", "million", "control", "console")
 """Parts in which no system has options: `--power-safe` tells nothing there."""
 
 
@@ -559,7 +616,7 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--processes", default="1", help="of one PostgreSQL: 1,2,4")
     parser.add_argument("--postgres-pid", type=int, default=0, help="of the server of that URL, for its CPU")
-    parser.add_argument("--devices", type=int, default=1_000_000, help="of the parts million and control")
+    parser.add_argument("--devices", type=int, default=1_000_000, help="of the parts million, control and console")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each rate")
     parser.add_argument("--rounds", type=int, default=0, help="else as many as suit each part")
     parser.add_argument("--only", default="heartbeats,deployments,latency", help=",".join(parts))

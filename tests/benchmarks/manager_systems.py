@@ -176,13 +176,17 @@ def folder_size(folder: Path) -> int:
 
 @dataclass
 class Manager:
-    """The data and the processes of one system. `start_s`: from a process's start to its line that it listens."""
+    """The data and the processes of one system. `start_s`: from a process's start to its line that it listens.
+
+    `consoles`: the URLs of their consoles, of those that have one.
+    """
 
     system: System
     folder: Path
     server: Server | None
     signed: bool
     ports: list[int] = field(default_factory=list)
+    consoles: list[str] = field(default_factory=list)
     children: list[subprocess.Popen[str]] = field(default_factory=list)
     start_s: float = 0.0
     _read: tuple[float, float] = (0.0, 0.0)
@@ -207,7 +211,7 @@ class Manager:
         command = [*self.system.checkout.program, "manager", "serve", *self.where(), "--port", "0"]
         variables = self.system.checkout.variables | keys
         with ExitStack() as stack:
-            self.ports, self.children = [], []
+            self.ports, self.consoles, self.children = [], [], []
             for _ in range(self.system.processes):
                 began = time.monotonic()
                 child = stack.enter_context(process(*command, *self.system.options, **variables))
@@ -216,7 +220,9 @@ class Manager:
                 if not line:
                     raise SystemExit(f"{self.system} did not start: {' '.join(command)}")
                 self.start_s = time.monotonic() - began
-                self.ports.append(int(json.loads(line)["url"].rpartition(":")[2]))
+                said = json.loads(line)
+                self.ports.append(int(said["url"].rpartition(":")[2]))
+                self.consoles += filter(None, [said.get("console")])
                 self.children.append(child)
             yield
 

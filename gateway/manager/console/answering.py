@@ -56,8 +56,6 @@ THEMES = ("light", "dark")
 FORM, THEME, MESSAGE = "edge-form", "edge-theme", "edge-message"
 """Cookies, beside that of the session."""
 YEAR = 365 * 86400
-UNEXPECTED = "a page of the console could not be made: the viewer gets status 500; please report it"
-"""The event in the log."""
 
 LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager.console")
 
@@ -104,15 +102,21 @@ class Answerer:
         return viewer.role if viewer is not None and view is not None and viewer.may(view.action) else None
 
     def live_parts(self, view: View, request: ConsoleRequest, role: str) -> LiveParts | None:
-        """Of the page as viewers of that role see it; None: it is not there any more. Raises StoreUnavailable."""
+        """Of the page as viewers of that role see it; empty: the database is away; None: there is no page any more."""
         viewer = Viewer("", role, request.peer)
         try:
             answer = view.answer(self._view_request(request, viewer))
+            if not isinstance(answer, Shown):
+                return None
+            variables = self._frame(request, viewer, "") | dict(answer.variables)
+            return self.renderer.render_parts(answer.template, variables)
+        except StoreUnavailable:
+            return {}
         except (PageError, ApiError):
             return None
-        if not isinstance(answer, Shown):
+        except Exception:
+            _log_unexpected(request)
             return None
-        return self.renderer.render_parts(answer.template, self._frame(request, viewer, "") | dict(answer.variables))
 
     def refuse_file(self, view: View, request: ConsoleRequest) -> ConsoleAnswer | None:
         """What is answered in place of receiving a file; None: it may come, and the view is asked then."""
@@ -191,7 +195,7 @@ class Answerer:
         except ApiError as error:
             return self._error(request, viewer, errors.of_operation(error))
         except Exception:
-            LOG.exception(UNEXPECTED, path=request.path)
+            _log_unexpected(request)
             return self._error(request, viewer, errors.unexpected())
 
     def _check_form(self, request: ConsoleRequest) -> None:
@@ -298,6 +302,11 @@ class Answerer:
         if viewer is None:
             return []
         return [(path, title) for path, title, action in self._navigation if viewer.may(action)]
+
+
+def _log_unexpected(request: ConsoleRequest) -> None:
+    event = "a page of the console could not be made: the viewer gets status 500; please report it"
+    LOG.exception(event, path=request.path)
 
 
 def _redirect(target: str) -> ConsoleAnswer:

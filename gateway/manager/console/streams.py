@@ -12,10 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-import structlog
 from aiohttp import web
 
-from gateway.manager.console.answering import UNEXPECTED, Answerer
+from gateway.manager.console.answering import Answerer
 from gateway.manager.console.live import LivePages, LiveParts
 from gateway.manager.console.requests import ConsoleRequest
 from gateway.manager.console.views import View, find_view
@@ -28,8 +27,6 @@ LIVE_TAKES_S = 10.0
 """Seconds in which a browser takes a message."""
 END = "event: end\ndata:\n\n"
 """The page is not there any more, or not for this viewer: the browser does not ask again."""
-
-LOG: structlog.stdlib.BoundLogger = structlog.get_logger("manager.console")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +118,7 @@ class LiveStreams:
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
         )
         make = functools.partial(self._answerer.live_parts, view, asked, key.role)
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, make)
-        except StoreUnavailable:
-            return {}
-        except Exception:
-            LOG.exception(UNEXPECTED, path=parts.path)
-            return None
+        return await asyncio.get_running_loop().run_in_executor(self._threads, make)
 
 
 async def _send(response: web.StreamResponse, text: str) -> None:

@@ -12,6 +12,9 @@ from gateway.manager.rollouts.rules_text import parse_duration
 
 app = typer.Typer(help="What is wrong now, and who is told.", no_args_is_help=True)
 
+PREFIX = "EdgeManager"
+"""Of each name; who types one may leave it out, as `list` does on a terminal."""
+
 AlertArgument = Annotated[
     str, typer.Argument(metavar="ALERT", help="Its name, as `list` shows it.", show_default=False)
 ]
@@ -41,7 +44,7 @@ def mute_alert(
     """Tell nobody of an alert for some time."""
     with open_client(site) as client, options.exit_on_error():
         until = time.time() + parse_duration(lasting, "--for")
-        client.call("MuteAlert", AlertName=name, Subject=subject, Until=until)
+        client.call("MuteAlert", AlertName=_whole(name), Subject=subject, Until=until)
     typer.echo(f"{' '.join(filter(None, (name, subject)))} muted until {tables.time_text(until)}")
 
 
@@ -50,5 +53,9 @@ def mute_alert(
 def unmute_alert(name: AlertArgument, subject: SubjectArgument = "", *, site: ManagerSite) -> None:
     """Tell of an alert again."""
     with open_client(site) as client, options.exit_on_error():
-        client.call("UnmuteAlert", AlertName=name, Subject=subject)
+        client.call("UnmuteAlert", AlertName=_whole(name), Subject=subject)
     typer.echo(f"{' '.join(filter(None, (name, subject)))} is not muted")
+
+
+def _whole(name: str) -> str:
+    return name if name.startswith(PREFIX) else f"{PREFIX}{name}"

@@ -5,6 +5,7 @@ It must never show the local variables of a traceback: they may be secrets.
 """
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TextIO, cast
@@ -55,7 +56,8 @@ def configure_log(level: str = "info", form: str = "auto", target: StderrWriter 
 
 def _human(target: StderrWriter) -> list[Processor]:
     traceback = structlog.dev.plain_traceback
-    render = structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=traceback, sort_keys=False)
+    colors = target.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    render = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=traceback, sort_keys=False)
     return [_escape_control_characters, render]
 
 

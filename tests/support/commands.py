@@ -163,9 +163,9 @@ def _variables_of(command: Any) -> set[str]:
 
 def _edge_gateway(words: list[str], workspace: Workspace) -> None:
     _parse(get_command(edge_gateway), "edge-gateway", words)
-    for word in words:
+    for option, word in pairwise(words if "deploy" in words else ()):
         handle, is_file, file = word.partition("=")
-        if is_file and not handle.startswith("-"):
+        if is_file and option != "--label" and not handle.startswith("-"):
             workspace.require(file)
 
 

@@ -61,6 +61,21 @@ def test_the_form_follows_the_stream_unless_it_is_set(form: str, terminal: bool,
     assert "fleet/dev" in line
 
 
+@pytest.mark.parametrize(
+    ("environment", "has_colors"),
+    [({}, True), ({"NO_COLOR": ""}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_a_terminal_gets_colors_unless_the_environment_wants_none(
+    environment: dict[str, str], has_colors: bool, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ({"NO_COLOR": "", "TERM": "xterm"} | environment).items():
+        monkeypatch.setenv(name, value)
+    target._terminal = True
+    log.configure_log("info", "auto", target)
+    structlog.get_logger().info("hello")
+    assert ("\x1b[" in target.getvalue()) is has_colors
+
+
 def test_json_has_time_level_and_fields(target: Target) -> None:
     log.configure_log("info", "json", target)
     structlog.get_logger().warning("rejected", code=4)

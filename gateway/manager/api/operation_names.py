@@ -20,7 +20,7 @@ OWN_OPERATIONS = frozenset(
     {
         *("Deploy", "Undeploy", "PauseDeployment", "ResumeDeployment", "AbortDeployment", "UndoDeployment"),
         *("DescribeDeployment", "ListDeployments", "ListDeploymentDevices", "ListDeviceDeployments"),
-        *("AddDevices", "ListDeviceNames", "ListDeviceReports", "CountDevices", "ListFleetReports"),
+        *("AddDevices", "LabelDevices", "ListDeviceNames", "ListDeviceReports", "CountDevices", "ListFleetReports"),
         *("GetDeviceReport", "GetDeviceLog"),
         *("ListDeviceMetrics", "GetDeviceHistory", "GetDeviceSamples", "GetFleetHistory"),
         *("CreateAccessKey", "ListAccessKeys", "RevokeAccessKey", "ListAudit"),

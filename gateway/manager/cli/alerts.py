@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.manager.cli import options, tables
-from gateway.manager.cli.options import JsonOption
+from gateway.manager.cli import options, output, tables
+from gateway.manager.cli.output import Form, takes_form
 from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
 from gateway.manager.rollouts.rules_text import parse_duration
 
@@ -25,11 +25,12 @@ SubjectArgument = Annotated[
 
 @app.command("list")
 @takes_site
-def list_alerts(as_json: JsonOption = False, *, site: ManagerSite) -> None:
+@takes_form
+def list_alerts(*, form: Form, site: ManagerSite) -> None:
     """List alerts: those that fire, those that are about to, and those that ended in the last 7 days."""
     with open_client(site, read_only=True) as client:
         found = options.guarded(client.items("ListAlerts", "alerts"))
-        options.write_json(found) if as_json else options.show(tables.alerts_table(found))
+        output.write(form, found, tables.alerts_table)
 
 
 @app.command("mute")

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from gateway.manager.cli import options, tables
+from gateway.manager.cli import options, output, tables
 from gateway.manager.cli.history import parse_time
-from gateway.manager.cli.options import JsonOption
+from gateway.manager.cli.output import Form, takes_form
 from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
 
 app = typer.Typer()
@@ -15,6 +15,7 @@ app = typer.Typer()
 
 @app.command("audit")
 @takes_site
+@takes_form
 def show_audit(
     resource: Annotated[
         str | None, typer.Option(metavar="RESOURCE", help="Only of that one: device-fleet/F, access-key/ID, ...")
@@ -23,8 +24,8 @@ def show_audit(
         str | None, typer.Option(metavar="TIME", help="Since so long ago, as 90m or 7d; or 2026-11-30T10:00.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest rows, at most so many.")] = 100,
-    as_json: JsonOption = False,
     *,
+    form: Form,
     site: ManagerSite,
 ) -> None:
     """Show who changed what: by which key, from where, when, and how the resource was before and after."""
@@ -33,4 +34,4 @@ def show_audit(
             begin = None if since is None else parse_time(since, "--since", time.time())
             found = client.items("ListAudit", "rows", limit, Resource=resource, StartTime=begin)
             rows = list(found)[::-1]
-        options.write_json(rows) if as_json else options.show(tables.audit_table(rows))
+        output.write(form, rows, tables.audit_table)

@@ -7,12 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.manager.cli import options
-from gateway.manager.cli.options import FleetArgument, JsonOption
+from gateway.manager.cli import options, output
+from gateway.manager.cli.options import FleetArgument
+from gateway.manager.cli.output import Form, takes_form
 from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
 from gateway.manager.cli.tables import Listing, Row, printable_text, time_text
 from gateway.manager.errors import ManagerError
 
+_SERIES: Row = ("From", "Samples", "Min", "Mean", "Max")
 WIDTH = 10
 """Characters of a bar."""
 
@@ -33,6 +35,7 @@ PointsOption = Annotated[int, typer.Option(min=1, max=11_000, help="Rows of a me
 
 @app.command("history")
 @takes_site
+@takes_form
 def show_history(
     fleet: FleetArgument,
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="A DeviceName.", show_default=False)],
@@ -46,8 +49,8 @@ def show_history(
     limit: Annotated[
         int, typer.Option(min=1, max=100_000, help="With --raw: so many samples of a metric at most.")
     ] = 1000,
-    as_json: JsonOption = False,
     *,
+    form: Form,
     site: ManagerSite,
 ) -> None:
     """Show what a device measured: least, mean and greatest value of each metric over time."""
@@ -62,15 +65,16 @@ def show_history(
             found = client.call("GetDeviceHistory", **asked, **over, Points=points)["series"]
     _hint(f"{fleet}/{device}", metric, found)
     if metric is None:
-        options.write_json(found) if as_json else options.show(_metrics_table(found))
+        output.write(form, found, _metrics_table)
     elif raw:
-        _show_samples(found, as_json)
+        _show_samples(found, form)
     else:
-        _show_series(found, as_json)
+        _show_series(found, form)
 
 
 @app.command("fleet-history")
 @takes_site
+@takes_form
 def show_fleet_history(
     fleet: FleetArgument,
     metric: MetricArgument = None,
@@ -79,8 +83,8 @@ def show_fleet_history(
     first: FromOption = "7d",
     last: ToOption = "0",
     points: PointsOption = 60,
-    as_json: JsonOption = False,
     *,
+    form: Form,
     site: ManagerSite,
 ) -> None:
     """Show what all devices of a fleet measured, by version of the model, in hours or longer."""
@@ -89,7 +93,7 @@ def show_fleet_history(
         over = range_members(first, last, time.time())
         found = client.call("GetFleetHistory", **asked, **over, Points=points if metric else 1)["series"]
     _hint(fleet, metric, found)
-    _show_series(found, as_json)
+    _show_series(found, form)
 
 
 def _hint(whose: str, metric: str | None, found: Collection[object]) -> None:
@@ -130,33 +134,42 @@ def parse_time(text: str, option: str, now: float) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-def _show_samples(found: Sequence[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        options.write_json(found)
+def _show_samples(found: Sequence[dict[str, Any]], form: Form) -> None:
+    output.write(form, found, _samples_table)
+    if form is not Form.TABLE:
         return
-    rows = (
-        (metric_text(series), _exact(each["at"]), f"{each['value']:.10g}")
-        for series in found
-        for each in series["samples"]
-    )
-    options.show(Listing(("Metric", "Time", "Value"), rows))
     for series in found:
         if series["more"]:
             after = datetime.fromtimestamp(series["samples"][-1]["at"], UTC).isoformat()
             typer.echo(f"more of {metric_text(series)}: --from {after}, or a greater --limit")
 
 
+def _samples_table(found: Iterable[dict[str, Any]]) -> Listing:
+    rows = (
+        (metric_text(series), _exact(each["at"]), f"{each['value']:.10g}")
+        for series in found
+        for each in series["samples"]
+    )
+    return Listing(("Metric", "Time", "Value"), rows)
+
+
 def _exact(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
-def _show_series(found: Sequence[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        options.write_json(found)
+def _show_series(found: Sequence[dict[str, Any]], form: Form) -> None:
+    if form is not Form.TABLE:
+        output.write(form, found, _series_table)
         return
     for series in found:
         typer.echo(metric_text(series))
-        options.show(Listing(("From", "Samples", "Min", "Mean", "Max", ""), _rows(series["buckets"])))
+        output.write(form, series["buckets"], lambda buckets: Listing((*_SERIES, ""), _rows([*buckets])))
+
+
+def _series_table(found: Iterable[dict[str, Any]]) -> Listing:
+    """All of them in one table, without bars."""
+    rows = ((metric_text(series), *row[:-1]) for series in found for row in _rows(series["buckets"]))
+    return Listing(("Metric", *_SERIES), rows)
 
 
 def _rows(buckets: Sequence[dict[str, Any]]) -> Iterator[Row]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
-from gateway.manager.cli import options, tables
-from gateway.manager.cli.options import JsonOption
+from gateway.manager.cli import options, output, tables
+from gateway.manager.cli.output import Form, takes_form
 from gateway.manager.cli.sites import ManagerSite, make_database, open_client, restrict_database, takes_site
 from gateway.manager.errors import ManagerError
 
@@ -22,6 +22,7 @@ app = typer.Typer(help="Access keys of the API and of the model store.", no_args
 
 @app.command("add")
 @takes_site
+@takes_form
 def add_key(
     role: Annotated[str, typer.Option(help="What it may do: gateway, viewer, operator or admin.", show_default=False)],
     description: Annotated[str, typer.Option(help="For people: who has it.")] = "",
@@ -30,8 +31,8 @@ def add_key(
         typer.Option(metavar="FILE", help="Write it to a new file of AWS credentials; one that exists stays."),
     ] = None,
     create: Annotated[bool, typer.Option("--create", help="Make the database where there is none.")] = False,
-    as_json: JsonOption = False,
     *,
+    form: Form,
     site: ManagerSite,
 ) -> None:
     """Make an access key; its secret is shown this once."""
@@ -51,20 +52,21 @@ def add_key(
                 out.write(f"aws_secret_access_key = {made['SecretAccessKey']}\n")
     if credentials is not None:
         typer.echo(f"{made['AccessKeyId']}: {role}, written to {credentials}")
-    elif as_json:
-        options.write_json([made])
+    elif form is not Form.TABLE:
+        output.write(form, [made], tables.made_keys_table)
     else:
         typer.echo(f"AWS_ACCESS_KEY_ID={made['AccessKeyId']}\nAWS_SECRET_ACCESS_KEY={made['SecretAccessKey']}")
 
 
 @app.command("list")
 @takes_site
-def list_keys(as_json: JsonOption = False, *, site: ManagerSite) -> None:
+@takes_form
+def list_keys(*, form: Form, site: ManagerSite) -> None:
     """List the access keys, also those that were revoked, without their secrets."""
     with open_client(site, read_only=True) as client:
         with options.exit_on_error():
             found = _list(client)
-        options.write_json(found) if as_json else options.show(tables.keys_table(found))
+        output.write(form, found, tables.keys_table)
 
 
 @app.command("revoke")

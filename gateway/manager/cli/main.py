@@ -5,29 +5,34 @@ call a manager that runs elsewhere. An error is one line on stderr and exit stat
 """
 
 import shlex
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gateway.kubernetes import drop_service_links
-from gateway.manager.cli import alerts, audit, history, keys, moving, options, rollouts, tables, users
+from gateway.manager.cli import alerts, audit, history, keys, moving, options, output, rollouts, tables, users
 from gateway.manager.cli.options import (
     DatabaseOption,
     DataOption,
     DevicesArgument,
     FleetArgument,
     FleetFilter,
-    JsonOption,
 )
+from gateway.manager.cli.output import Form, takes_form
 from gateway.manager.cli.sites import ManagerSite, open_client, takes_site
 from gateway.manager.errors import ManagerError
 from gateway.manager.place import DEFAULT_DATA, Place
 
-REGISTERED_AT_ONCE = 1000
+AT_ONCE = 1000
 """Devices of one transaction: calls of devices come between two."""
 SHOWN = 50
 """Devices that `status` shows on a terminal."""
+FileOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="A file of names, one a line, in place of them; -: stdin.")
+]
 HELP = "The embedded Edge Manager: a sagemaker-edge API and a model store."
 app = typer.Typer(name="manager", help=HELP, no_args_is_help=True)
 
@@ -162,37 +167,76 @@ def serve(
 
 @app.command()
 @takes_site
+@takes_form
 def register(
     fleet: FleetArgument,
     devices: Annotated[
         list[str] | None, typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)
     ] = None,
-    file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file of names, one a line, in place of them; -: stdin.")
+    file: FileOption = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="A label that each of them gets; several: all.")
     ] = None,
+    *,
+    form: Form,
+    site: ManagerSite,
+) -> None:
+    """Register devices in a fleet; to register one twice changes nothing but its labels."""
+    with open_client(site) as client, options.exit_on_error():
+        named = _read_devices(fleet, devices or [], file)
+        given = {"DeviceFleetName": fleet, "Labels": options.parse_labels(label) or None}
+        names = list(dict.fromkeys(named))
+        new: set[str] = set()
+        for part in _parts(names):
+            found = client.call("AddDevices", DeviceNames=part, **given)["new_device_names"]
+            new.update(found)
+            if file is None and form is Form.TABLE:
+                for device in part:
+                    typer.echo(f"{fleet}/{device} {'registered' if device in new else 'was registered already'}")
+    if form is not Form.TABLE:
+        rows = ({"fleet": fleet, "device": device, "new": device in new} for device in names)
+        output.write(form, rows, tables.registered_table)
+    elif file is not None:
+        typer.echo(f"{fleet}: {len(new):,} registered, {len(named) - len(new):,} were registered already")
+
+
+def _read_devices(fleet: str, devices: Sequence[str], file: Path | None) -> list[str]:
+    """Names of devices, as arguments or in a file. Raises ManagerError where one is not allowed."""
+    from gateway.manager.rollouts.actions import check_each
+
+    if (file is None) == (not devices):
+        raise ManagerError("name the devices, or give --file; not both")
+    named = [("DEVICE", device) for device in devices] if file is None else options.read_names(file, "DEVICE")
+    check_each("DeviceFleetName", [("FLEET", fleet)])
+    check_each("DeviceName", named)
+    return [name for _, name in named]
+
+
+def _parts(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (names[start : start + AT_ONCE] for start in range(0, len(names), AT_ONCE))
+
+
+@app.command("label")
+@takes_site
+def change_labels(
+    fleet: FleetArgument,
+    targets: Annotated[list[str], typer.Argument(metavar="[DEVICE]... KEY=VALUE... KEY-...", show_default=False)],
+    file: FileOption = None,
     *,
     site: ManagerSite,
 ) -> None:
-    """Register devices in a fleet; to register one twice changes nothing."""
-    from gateway.manager.rollouts.actions import check_each
-
+    """Give devices labels (KEY=VALUE), or take some away (KEY-)."""
+    given = [each for each in targets if "=" in each]
+    keys = [each[:-1] for each in targets if "=" not in each and each.endswith("-")]
+    devices = [each for each in targets if "=" not in each and not each.endswith("-")]
     with open_client(site) as client, options.exit_on_error():
-        if (file is None) == (not devices):
-            raise ManagerError("name the devices, or give --file; not both")
-        named = [("DEVICE", device) for device in devices or ()] if file is None else options.read_names(file, "DEVICE")
-        check_each("DeviceFleetName", [("FLEET", fleet)])
-        check_each("DeviceName", named)
-        names = list(dict.fromkeys(name for _, name in named))
-        new: set[str] = set()
-        for start in range(0, len(names), REGISTERED_AT_ONCE):
-            part = names[start : start + REGISTERED_AT_ONCE]
-            found = client.call("AddDevices", DeviceFleetName=fleet, DeviceNames=part)["new_device_names"]
-            new.update(found)
-            if file is None:
-                for device in part:
-                    typer.echo(f"{fleet}/{device} {'registered' if device in new else 'was registered already'}")
-    if file is not None:
-        typer.echo(f"{fleet}: {len(new):,} registered, {len(named) - len(new):,} were registered already")
+        if not given and not keys:
+            raise ManagerError("no label: give KEY=VALUE, or KEY- to take it away")
+        changes = {"Labels": options.parse_labels(given) or None, "LabelKeys": keys or None}
+        names = list(dict.fromkeys(_read_devices(fleet, devices, file)))
+        for part in _parts(names):
+            client.call("LabelDevices", DeviceFleetName=fleet, DeviceNames=part, **changes)
+    typer.echo(f"{fleet}: {len(names):,} {'device' if len(names) == 1 else 'devices'} labelled")
 
 
 @app.command()
@@ -204,8 +248,7 @@ def deregister(fleet: FleetArgument, devices: DevicesArgument, *, site: ManagerS
     with open_client(site) as client, options.exit_on_error():
         check_names("FLEET", "DeviceFleetName", [fleet])
         check_names("DEVICE", "DeviceName", devices)
-        for start in range(0, len(devices), REGISTERED_AT_ONCE):
-            part = devices[start : start + REGISTERED_AT_ONCE]
+        for part in _parts(devices):
             client.sagemaker("DeregisterDevices", DeviceFleetName=fleet, DeviceNames=part)
             for device in part:
                 typer.echo(f"{fleet}/{device} deregistered")
@@ -213,14 +256,12 @@ def deregister(fleet: FleetArgument, devices: DevicesArgument, *, site: ManagerS
 
 @app.command("devices")
 @takes_site
-def list_devices(fleet: FleetFilter = None, as_json: JsonOption = False, *, site: ManagerSite) -> None:
+@takes_form
+def list_devices(fleet: FleetFilter = None, *, form: Form, site: ManagerSite) -> None:
     """List the registered devices."""
     with open_client(site, read_only=True) as client:
         rows = options.guarded(client.items("ListDeviceNames", "devices", DeviceFleetName=fleet))
-        if as_json:
-            options.write_json(rows)
-        else:
-            options.show(tables.devices_table(rows))
+        output.write(form, rows, tables.devices_table)
 
 
 app.add_typer(rollouts.app)
@@ -234,6 +275,7 @@ app.add_typer(audit.app)
 
 @app.command("status")
 @takes_site
+@takes_form
 def show_status(
     fleet: FleetFilter = None,
     summary: Annotated[
@@ -245,55 +287,79 @@ def show_status(
     name: Annotated[
         str | None, typer.Option(metavar="PART", help="Only devices with that in their name, in upper or lower case.")
     ] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Only devices that run that version of a model, as they reported it last.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only devices with that label; several: with each.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"So many devices at most; else {SHOWN} on a terminal, and all elsewhere.")
     ] = None,
+    everybody: Annotated[bool, typer.Option("--all", help="All devices, on a terminal too.")] = False,
     after: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="Only those after that one; without FLEET: FLEET/DEVICE.")
     ] = None,
-    as_json: JsonOption = False,
     *,
+    form: Form,
     site: ManagerSite,
 ) -> None:
-    """Show each device's state, newest metrics, models, deployments and results."""
+    """Show how many devices there are by state, then each one's newest metrics, models, deployments and results."""
     with open_client(site, read_only=True) as client:
         with options.exit_on_error():
             start = options.parse_after(after, fleet)
             word = options.parse_state(state)
-            if summary and (start or word or name or limit):
-                raise ManagerError("--summary counts whole fleets: without --state, --name, --limit and --after")
+            labels = options.parse_labels(label)
+            if summary and (start or word or name or version or labels or limit):
+                others = "--state, --name, --version, --label, --limit and --after"
+                raise ManagerError(f"--summary counts whole fleets: without {others}")
+            if everybody and limit:
+                raise ManagerError(f"--all shows all devices: without --limit {limit}")
         if summary:
             fleets = options.guarded(client.items("ListFleetReports", "fleets", DeviceFleetName=fleet))
-            options.write_json(fleets) if as_json else options.show(tables.summary_table(fleets))
+            output.write(form, fleets, tables.summary_table)
             return
-        if limit is None and not as_json and options.is_terminal():
+        is_terminal = form is Form.TABLE and output.is_terminal()
+        if limit is None and is_terminal and not everybody:
             limit = SHOWN
-        asked = {"DeviceFleetName": fleet, "State": word, "NameContains": name}
+        asked = {
+            **{"DeviceFleetName": fleet, "State": word, "NameContains": name, "ModelVersion": version},
+            "Labels": labels or None,
+        }
+        if form is Form.TABLE and start is None:
+            counted = client.items("ListFleetReports", "fleets", DeviceFleetName=fleet)
+            typer.echo(tables.counts_text(options.guarded(counted)))
         found = client.items("ListDeviceReports", "devices", limit, **asked, StartAfter=start)
-        if as_json:
-            options.write_json(options.guarded(found))
-            return
         last = options.Last(options.guarded(found))
-        options.show(tables.status_table(last))
-        if limit is None or last.item is None:
+        now = time.time() if is_terminal else None
+        output.write(form, last, lambda reports: tables.status_table(reports, now))
+        if form is not Form.TABLE or limit is None or last.item is None:
             return
         end = (last.item["fleet"], last.item["device"])
         with options.exit_on_error():
             more = client.call("CountDevices", **asked, StartAfter="/".join(end))["devices"]
     if more:
-        words = ["status", *([fleet] if fleet else []), *(["--state", word] if word else [])]
-        words += [*(["--name", name] if name else []), "--limit", str(limit)]
-        typer.echo(f"{more:,} more: {shlex.join([*words, '--after', end[1] if fleet else '/'.join(end)])}")
+        given: dict[str, Sequence[str | None]] = {
+            "state": [word],
+            "name": [name],
+            "version": [version],
+            "label": label or [],
+            "limit": [str(limit)],
+        }
+        words = [part for option, each in given.items() for text in each if text for part in (f"--{option}", text)]
+        words += ["--after", end[1] if fleet else "/".join(end)]
+        typer.echo(f"{more:,} more: {shlex.join(['status', *filter(None, [fleet]), *words])}")
 
 
 @app.command("log")
 @takes_site
+@takes_form
 def show_log(
     fleet: FleetArgument,
     device: Annotated[str, typer.Argument(metavar="DEVICE", help="A DeviceName.", show_default=False)],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="The newest entries, at most so many.")] = 100,
-    as_json: JsonOption = False,
     *,
+    form: Form,
     site: ManagerSite,
 ) -> None:
     """Show a device's log: changes of its state and its plan, results, and what was deleted of it."""
@@ -301,4 +367,4 @@ def show_log(
         with options.exit_on_error():
             asked = {"DeviceFleetName": fleet, "DeviceName": device}
             entries = client.call("GetDeviceLog", **asked, MaxResults=limit)["entries"]
-        options.write_json(entries) if as_json else options.show(tables.log_table(entries))
+        output.write(form, entries, tables.log_table)

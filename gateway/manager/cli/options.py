@@ -1,22 +1,19 @@
-"""What the `edge-gateway manager` commands share: options, data, output.
+"""What the `edge-gateway manager` commands share: options, errors.
 
 Every mistake is a ManagerError that says what is right.
 """
 
 import contextlib
-import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import typer
-from rich.console import Console
 
 from gateway.errors import explain
 from gateway.manager.api import STATES
-from gateway.manager.cli.tables import Listing
 from gateway.manager.errors import ManagerError, StoreUnavailable
 
 T = TypeVar("T")
@@ -34,7 +31,6 @@ DatabaseOption = Annotated[
 ]
 FleetArgument = Annotated[str, typer.Argument(metavar="FLEET", help="A DeviceFleetName.", show_default=False)]
 DevicesArgument = Annotated[list[str], typer.Argument(metavar="DEVICE...", help="DeviceNames.", show_default=False)]
-JsonOption = Annotated[bool, typer.Option("--json", help="JSON for programs, times in Unix seconds.")]
 FleetFilter = Annotated[str | None, typer.Argument(metavar="FLEET", help="Only this fleet.", show_default=False)]
 
 _SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([KMGT]?)B?")
@@ -60,23 +56,6 @@ def guarded(items: Iterable[T]) -> Iterator[T]:
         yield from items
 
 
-def is_terminal() -> bool:
-    return Console().is_terminal
-
-
-def show(listing: Listing) -> None:
-    listing.print(Console())
-
-
-def write_json(items: Iterable[Mapping[str, Any]]) -> None:
-    """One JSON array, item by item: all of them may be more than the memory."""
-    out, before = Console().file, "["
-    for item in items:
-        out.write(before + json.dumps(item))
-        before = ", "
-    out.write("[]\n" if before == "[" else "]\n")
-
-
 class Last(Generic[T]):
     """The items, and the last one that was taken of them; None: none was."""
 
@@ -88,6 +67,19 @@ class Last(Generic[T]):
         for item in self._items:
             self.item = item
             yield item
+
+
+def parse_labels(texts: Iterable[str] | None) -> list[dict[str, str]]:
+    """KEY=VALUE, as the operations take labels. Raises ManagerError."""
+    found: dict[str, str] = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ManagerError(f"--label '{text}' is none: give KEY=VALUE")
+        if key in found:
+            raise ManagerError(f"the label {key} comes twice: a device has one value of it")
+        found[key] = value
+    return [{"Key": key, "Value": value} for key, value in found.items()]
 
 
 def parse_after(text: str | None, fleet: str | None) -> str | None:

@@ -4,6 +4,8 @@ Text of a device must never be printed with its control characters: they would a
 """
 
 import json
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +17,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gateway.errors import printable
+from gateway.manager.api import STATES
+from gateway.manager.time_words import ago_words
 
 if TYPE_CHECKING:
     from gateway.manager.alerts import AlertReport
@@ -35,6 +39,7 @@ AT_ONCE = 1000
 
 Row = tuple[str, ...]
 """The cells, of a line or several; characters that would act on a terminal are replaced."""
+_NUMBER = re.compile(r"\d{1,3}(,\d{3})+")
 _DEFINITION: Row = ("Handle", "Version", "State", "Size", "SHA-1", "URL")
 
 
@@ -60,6 +65,16 @@ class Listing:
             for row in part:
                 table.add_row(*map(Text, row))
             console.print(table)
+
+    def tsv(self) -> Iterator[str]:
+        """A line for each row, with tabs between its cells; the lines of a cell become one, numbers have no commas."""
+        yield "\t".join(self.headings) + "\n"
+        for row in self.rows:
+            yield "\t".join(map(_tsv_cell, row)) + "\n"
+
+
+def _tsv_cell(cell: str) -> str:
+    return cell.replace(",", "") if _NUMBER.fullmatch(cell) else cell.replace("\n", "; ")
 
 
 def _columns(headings: Row, rows: Iterator[Row]) -> Iterator[str]:
@@ -89,15 +104,23 @@ def devices_table(devices: "Iterable[DeviceEntry]") -> Listing:
     return Listing(("Fleet", "Device", "Registered"), rows)
 
 
-def deployments_table(rows: Iterable[tuple[str, dict[str, Any]]]) -> Listing:
-    """`rows`: (fleet/device, EdgeDeployment). A row for each definition."""
+def registered_table(rows: Iterable[Mapping[str, Any]]) -> Listing:
+    cells = ((each["fleet"], each["device"], "yes" if each["new"] else "no") for each in rows)
+    return Listing(("Fleet", "Device", "New"), cells)
+
+
+def deployments_table(deployments: Iterable[dict[str, Any]]) -> Listing:
+    """Each an EdgeDeployment with its `device`, as fleet/device. A row for each definition."""
     headings = ("Device", "Deployment", "Policy", *_DEFINITION, "Created")
     cells = (
         (
-            *map(printable_text, (device, deployment["DeploymentName"], deployment["FailureHandlingPolicy"])),
+            *map(
+                printable_text,
+                (deployment["device"], deployment["DeploymentName"], deployment["FailureHandlingPolicy"]),
+            ),
             *(*_definition(each), time_text(deployment["Created"])),
         )
-        for device, deployment in rows
+        for deployment in deployments
         for each in deployment["Definitions"]
     )
     return Listing(headings, cells)
@@ -173,14 +196,35 @@ def stages_table(report: "RolloutReport") -> Listing:
     return Listing(("Stage", "Share", "Devices", "Min success", "Wait"), rows)
 
 
-def status_table(reports: "Iterable[DeviceReport]") -> Listing:
-    return Listing(("Device", "State", "Metrics", "Models", "In force", "Results"), map(_device, reports))
+def _who(report: "DeviceReport") -> Iterator[str]:
+    yield f"{report['fleet']}/{report['device']}"
+    yield from filter(None, [report["agent_version"]])
+    yield from (f"{key}={value}" for key, value in report["labels"].items())
 
 
-def _device(report: "DeviceReport") -> Row:
+def counts_text(reports: "Iterable[FleetReport]") -> str:
+    """How many devices the fleets have together, by state, and how many of them a deployment failed on."""
+    states: Counter[str] = Counter()
+    failing = 0
+    for report in reports:
+        states.update(report["states"])
+        failing += report["failing"]
+    words = [f"{states[each]:,} {each}" for each in STATES if states[each]]
+    total = states.total()
+    noun = "device" if total == 1 else "devices"
+    return f"{total:,} {noun}: {', '.join([*words, f'{failing:,} failing'])}"
+
+
+def status_table(reports: "Iterable[DeviceReport]", now: float | None = None) -> Listing:
+    """`now` (Unix seconds): the newest heartbeat is told in words, as so long ago; None: as a date."""
+    rows = (_device(report, now) for report in reports)
+    return Listing(("Device", "State", "Metrics", "Models", "In force", "Results"), rows)
+
+
+def _device(report: "DeviceReport", now: float | None) -> Row:
     return (
-        _lines(filter(None, (f"{report['fleet']}/{report['device']}", report["agent_version"]))),
-        _lines(_state(report)),
+        _lines(_who(report)),
+        _lines(_state(report, now)),
         _lines(map(_metric, report["metrics"])),
         _lines(map(_model, report["models"])),
         _lines(_in_force(each, report["not_reached"]) for each in report["deployments"]),
@@ -196,12 +240,17 @@ def summary_table(reports: "Iterable[FleetReport]") -> Listing:
         (
             printable_text(report["fleet"]),
             f"{report['devices']:,}",
-            _lines(f"{count:,} {state}" for state, count in report["states"].items()),
+            _lines([*(f"{count:,} {state}" for state, count in report["states"].items()), *_failing(report)]),
             _lines(f"{each['devices']:,} {each['name']} {each['version']}".rstrip() for each in report["models"]),
         )
         for report in reports
     )
     return Listing(("Fleet", "Devices", "States", "Models"), rows)
+
+
+def _failing(report: "FleetReport") -> Iterator[str]:
+    if report["failing"]:
+        yield f"{report['failing']:,} failing"
 
 
 def log_table(entries: "Iterable[LogReport]") -> Listing:
@@ -258,6 +307,11 @@ def keys_table(keys: Iterable[Mapping[str, Any]]) -> Listing:
     return Listing(("Key", "Role", "Revoked", "Created", "Description"), rows)
 
 
+def made_keys_table(keys: Iterable[Mapping[str, Any]]) -> Listing:
+    """A row for each access key that was just made, as CreateAccessKey has it."""
+    return Listing(("Key", "Secret"), ((each["AccessKeyId"], each["SecretAccessKey"]) for each in keys))
+
+
 def users_table(users: Iterable[Mapping[str, Any]]) -> Listing:
     """A row for each user of the console."""
     rows = (
@@ -297,14 +351,14 @@ def _detail(entry: "LogReport") -> str:
             return json.dumps(detail, ensure_ascii=False)
 
 
-def _state(report: "DeviceReport") -> Iterator[str]:
+def _state(report: "DeviceReport", now: float | None) -> Iterator[str]:
     """Where nothing was announced, the date of the newest heartbeat says all that is known."""
     liveness = report["liveness"]
     word, at = ("since", liveness["since"]) if liveness["until"] is None else ("until", liveness["until"])
     if liveness["state"] != "not announced":
         yield liveness["state"] if at is None else f"{liveness['state']} {word} {time_text(at)}"
     if report["newest"] is not None:
-        yield f"newest {time_text(report['newest'])}"
+        yield f"newest {time_text(report['newest']) if now is None else ago_words(now - report['newest'])}"
         yield f"{report['accepted']:,} heartbeat{'' if report['accepted'] == 1 else 's'}"
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.manager.cli import options, tables
-from gateway.manager.cli.options import JsonOption
+from gateway.manager.cli import options, output, tables
+from gateway.manager.cli.output import Form, takes_form
 from gateway.manager.cli.sites import ManagerSite, make_database, open_client, restrict_database, takes_site
 from gateway.manager.errors import ManagerError
 
@@ -40,12 +40,13 @@ def add_user(
 
 @app.command("list")
 @takes_site
-def list_users(as_json: JsonOption = False, *, site: ManagerSite) -> None:
+@takes_form
+def list_users(*, form: Form, site: ManagerSite) -> None:
     """List the users, also those who were removed."""
     with open_client(site, read_only=True) as client:
         with options.exit_on_error():
             found = client.call("ListUsers")["users"]
-        options.write_json(found) if as_json else options.show(tables.users_table(found))
+        output.write(form, found, tables.users_table)
 
 
 @app.command("remove")

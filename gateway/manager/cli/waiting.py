@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from gateway.manager.cli import options, tables
+from gateway.manager.cli import output, tables
+from gateway.manager.cli.output import Form
 
 if TYPE_CHECKING:
     from gateway.manager.client import ManagerClient
@@ -22,7 +23,9 @@ TOO_LATE = 4
 _COUNTS = ("succeeded", "failed", "pending", "waiting", "superseded", "withdrawn")
 
 
-def wait_for_end(client: "ManagerClient", fleet: str, deployment: str, timeout: float | None = None) -> None:
+def wait_for_end(
+    client: "ManagerClient", fleet: str, deployment: str, form: Form, timeout: float | None = None
+) -> None:
     """Until the deployment has ended, or `timeout` seconds have passed; None: for ever.
 
     Shows it then, and raises typer.Exit where it is not completed. Raises ManagerError.
@@ -40,7 +43,7 @@ def wait_for_end(client: "ManagerClient", fleet: str, deployment: str, timeout: 
             if _has_ended(report) or left <= 0:
                 break
             time.sleep(min(POLL, left))
-    options.show(tables.rollouts_table([report]))
+    output.write(form, [report], tables.rollouts_table)
     if report["state"] != "completed":
         raise typer.Exit(HALTED if _has_ended(report) else TOO_LATE)
 

@@ -15,8 +15,8 @@ import jinja2
 from markupsafe import Markup
 
 from gateway.errors import printable
-from gateway.manager.console.time_words import ago_words, duration_words
 from gateway.manager.console.views import link_to, needs_word, path_to
+from gateway.manager.time_words import ago_words, duration_words
 
 _HERE = Path(__file__).parent
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}

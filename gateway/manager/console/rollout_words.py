@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from itertools import pairwise
 
-from gateway.manager.console.time_words import duration_words, time_left_words
 from gateway.manager.reports import RolloutReport
+from gateway.manager.time_words import duration_words, time_left_words
 
 
 def device_words(devices: int) -> str:

@@ -62,7 +62,7 @@ _OPERATOR = (
 _ADMIN = (
     *_actions("sagemaker", "CreateDeviceFleet UpdateDeviceFleet DeleteDeviceFleet AddTags DeleteTags"),
     *_actions("sagemaker", "RegisterDevices UpdateDevices DeregisterDevices"),
-    *_actions("edge-manager", "AddDevices CreateAccessKey ListAccessKeys RevokeAccessKey ListAudit"),
+    *_actions("edge-manager", "AddDevices LabelDevices CreateAccessKey ListAccessKeys RevokeAccessKey ListAudit"),
     *_actions("edge-manager", "CreateUser ListUsers DeleteUser ChangePassword"),
     *_actions("s3", "CreateBucket DeleteBucket DeleteObject"),
 )

@@ -48,6 +48,14 @@ def add_to_all(call: ControlCall, resources: Collection[str], tags: Sequence[Mem
         raise ApiError("ResourceLimitExceeded", f"{beyond} would have more than {MOST} tags")
 
 
+def delete_from_all(call: ControlCall, resources: Collection[str], keys: Collection[str]) -> None:
+    """Those with these keys, of resources whose rows this transaction holds."""
+    if keys:
+        given = bulk.given(call.connection, [[each] for each in resources], resource=sa.Text)
+        of_one = TAGS.c.resource.in_(sa.select(given.c.resource))
+        call.connection.execute(sa.delete(TAGS).where(of_one, TAGS.c.key.in_(keys)))
+
+
 def delete_all(call: ControlCall, resources: sa.Select[tuple[str]] | Sequence[str]) -> None:
     """The tags of resources whose rows this transaction deleted."""
     call.connection.execute(sa.delete(TAGS).where(TAGS.c.resource.in_(resources)))

@@ -12,6 +12,7 @@ from gateway.manager.reports.devices import (
     device_reports,
     device_rows,
 )
+from gateway.manager.reports.filters import DeviceFilter
 from gateway.manager.reports.fleets import fleet_reports, rollout_counts
 from gateway.manager.reports.forms import (
     DEPLOYMENT_DEVICE_STATES,

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from gateway.manager.api import MetricKey, ModelTimes, Sample, to_us
+from gateway.manager.api import MetricKey, ModelTimes, Sample
+from gateway.manager.reports.filters import ANY, DeviceFilter
 from gateway.manager.reports.forms import (
     DeviceDeployments,
     DeviceEntry,
@@ -22,7 +23,7 @@ from gateway.manager.reports.forms import (
     deployment_report,
 )
 from gateway.manager.rollouts import RolloutRepository
-from gateway.manager.store import Store, Transaction, bulk, reported, versions
+from gateway.manager.store import Store, Transaction, bulk, read_labels, reported, versions
 from gateway.manager.store.heartbeats import state_from
 from gateway.manager.store.names import read_keys
 from gateway.manager.store.paging import device_page, is_of
@@ -79,15 +80,13 @@ def device_reports(
     *,
     after: tuple[str, str] = START,
     limit: int | None = None,
-    state: str | None = None,
-    part: str | None = None,
+    which: DeviceFilter = ANY,
 ) -> Iterator[DeviceReport]:
     """The devices of that fleet, or of all, in the order of their names.
 
-    Those after (fleet, device), at most `limit`, those in that `state`, and those with that `part` in their name, in
-    upper or lower case. `now` is for what follows from silence.
+    Those after (fleet, device), at most `limit`. `now` is for what follows from silence.
     """
-    select = _select_devices().where(*_filters(now, state, part))
+    select = _select_devices().where(*which.conditions(now))
 
     def read(transaction: Transaction, after: tuple[str, str], limit: int) -> list[DeviceReport]:
         return _reports(transaction, device_page(transaction.connection, select, fleet, after, limit), now)
@@ -108,21 +107,21 @@ def count_devices(
     fleet: str | None = None,
     *,
     after: tuple[str, str] = START,
-    state: str | None = None,
-    part: str | None = None,
+    which: DeviceFilter = ANY,
 ) -> int:
     """How many reports `device_reports` has: the kept counts of the fleets, or those of the filters, without those up
     to `after`."""
-    filters = _filters(now, state, part)
-    table = DEVICE_STATES if filters else FLEET_STATES
-    counted = sa.func.count() if filters else sa.func.sum(FLEET_STATES.c.devices)
+    table = DEVICE_STATES if which else FLEET_STATES
+    counted = sa.func.count() if which else sa.func.sum(FLEET_STATES.c.devices)
     total = sa.select(counted).select_from(table.join(FLEETS, table.c.fleet == FLEETS.c.id))
     total = total.where(FLEETS.c.name >= after[0] if fleet is None else FLEETS.c.name == fleet)
     before = sa.select(sa.func.count()).select_from(DEVICES).where(is_of(fleet or after[0]), DEVICES.c.name <= after[1])
-    if filters:
+    if which:
+        filters = which.conditions(now)
         total = total.where(*filters)
-        before = before.join(DEVICE_STATES, DEVICE_STATES.c.device == DEVICES.c.id).where(*filters)
-    if part is not None:
+        joined = before.join(FLEETS).join(DEVICE_STATES, DEVICE_STATES.c.device == DEVICES.c.id)
+        before = joined.where(*filters)
+    if which.reads_names:
         total = total.join(DEVICES, DEVICES.c.id == DEVICE_STATES.c.device)
 
     def read(transaction: Transaction) -> int:
@@ -166,17 +165,6 @@ def _select_devices() -> sa.Select[Any]:
     ).select_from(DEVICES.join(FLEETS).join(DEVICE_STATES, states.device == DEVICES.c.id))
 
 
-def _filters(now: float, state: str | None, part: str | None) -> list[sa.ColumnElement[bool]]:
-    found = [] if state is None else [_is_in(state, now)]
-    return found if part is None else [*found, DEVICES.c.name.icontains(part, autoescape=True)]
-
-
-def _is_in(state: str, now: float) -> sa.ColumnElement[bool]:
-    """What is stored holds until `due`."""
-    states = DEVICE_STATES.c
-    return sa.case((states.due < to_us(now), "silent"), else_=states.state) == state
-
-
 def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float) -> list[DeviceReport]:
     ids = [row[0] for row in rows]
     connection = transaction.connection
@@ -187,6 +175,7 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
     not_reached = RolloutRepository(transaction).not_reached(ids, now)
     definitions = [each for deployments in in_force.values() for one in deployments for each in one.definitions]
     known = versions(connection, {each.url for each in definitions if each.url is not None})
+    labels = read_labels(connection, [(fleet, device) for _, fleet, device, *_ in rows])
     reports = []
     for number, fleet, device, registered, *columns, _ in rows:
         state = state_from(*columns)
@@ -207,6 +196,7 @@ def _reports(transaction: Transaction, rows: Sequence[Sequence[Any]], now: float
                 deployments=[deployment_report(each, known) for each in in_force[number]],
                 not_reached=not_reached[number],
                 results=results[number],
+                labels=labels[fleet, device],
             )
         )
     return reports

@@ -3,9 +3,29 @@
 import sqlalchemy as sa
 
 from gateway.manager.reports.forms import FleetReport, ModelCount
-from gateway.manager.rollouts import PUBLISHED
+from gateway.manager.rollouts import PUBLISHED, RolloutDeviceState
 from gateway.manager.store import Store, bulk
-from gateway.manager.store.tables import FLEET_MODELS, FLEET_STATES, FLEETS, ROLLOUTS
+from gateway.manager.store.tables import (
+    DEPLOYMENTS,
+    FLEET_MODELS,
+    FLEET_STATES,
+    FLEETS,
+    ROLLOUT_COUNTS,
+    ROLLOUT_DEVICES,
+    ROLLOUTS,
+)
+
+_FAILED = RolloutDeviceState.FAILED
+_FAILING = (
+    sa.select(ROLLOUTS.c.fleet, sa.func.count(ROLLOUT_DEVICES.c.device.distinct()))
+    .join_from(ROLLOUT_COUNTS, ROLLOUTS)
+    .join(ROLLOUT_DEVICES, ROLLOUT_DEVICES.c.rollout == ROLLOUTS.c.id)
+    .join(DEPLOYMENTS, (DEPLOYMENTS.c.device == ROLLOUT_DEVICES.c.device) & (DEPLOYMENTS.c.name == ROLLOUTS.c.name))
+    .where(ROLLOUT_COUNTS.c.state == _FAILED, ROLLOUT_COUNTS.c.devices > 0)
+    .where(ROLLOUT_DEVICES.c.state == _FAILED, DEPLOYMENTS.c.in_force)
+    .group_by(ROLLOUTS.c.fleet)
+)
+"""By fleet. Rollouts of which no device failed are not looked at."""
 
 
 def fleet_reports(store: Store, fleet: str | None = None) -> list[FleetReport]:
@@ -24,9 +44,11 @@ def _fleet_reports(connection: sa.Connection, fleet: str | None) -> list[FleetRe
         select = select.where(FLEETS.c.name == fleet)
     reports: dict[int, FleetReport] = {}
     for number, name, state, devices in connection.execute(select):
-        report = reports.setdefault(number, FleetReport(fleet=name, devices=0, states={}, models=[]))
+        report = reports.setdefault(number, FleetReport(fleet=name, devices=0, states={}, failing=0, models=[]))
         report["states"][state] = devices
         report["devices"] += devices
+    for number, devices in connection.execute(_FAILING.where(bulk.is_one(connection, ROLLOUTS.c.fleet, reports))):
+        reports[number]["failing"] = devices
     models = sa.select(FLEET_MODELS).where(bulk.is_one(connection, FLEET_MODELS.c.fleet, reports))
     for number, name, version, devices in connection.execute(models.order_by(*FLEET_MODELS.primary_key)):
         reports[number]["models"].append(ModelCount(name=name, version=version, devices=devices))

@@ -51,7 +51,7 @@ class LivenessReport(TypedDict):
 class DeviceReport(TypedDict):
     """One registered device. `accepted`: how many heartbeats; `newest`, `agent_version`: None before the first.
 
-    `not_reached`: the deployments for which it counts as not reached.
+    `not_reached`: the deployments for which it counts as not reached; `labels`: its tags.
     """
 
     fleet: str
@@ -66,6 +66,7 @@ class DeviceReport(TypedDict):
     deployments: list[dict[str, object]]
     not_reached: list[str]
     results: list[ResultReport]
+    labels: dict[str, str]
 
 
 class DeviceEntry(TypedDict):
@@ -93,11 +94,15 @@ class ModelCount(TypedDict):
 
 
 class FleetReport(TypedDict):
-    """A fleet's devices: how many, by their states as `serve` last judged them, and by the models that they run."""
+    """A fleet's devices: how many, by their states as `serve` last judged them, and by the models that they run.
+
+    `failing`: those that have a deployment which failed there.
+    """
 
     fleet: str
     devices: int
     states: dict[str, int]
+    failing: int
     models: list[ModelCount]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from gateway.manager.api import POLICIES, ModelDefinition, is_deployed
 from gateway.manager.errors import ManagerError, OptionError
@@ -78,14 +79,29 @@ def parse_targets(arguments: Sequence[str]) -> tuple[list[str], dict[str, Path]]
     return devices, files
 
 
-def choose_devices(store: Store, fleet: str, devices: Sequence[str], all_devices: bool) -> dict[str, int]:
-    """Names of devices -> their ids. Raises ManagerError where one is not registered."""
+def choose_devices(
+    store: Store,
+    fleet: str,
+    devices: Sequence[str],
+    all_devices: bool,
+    labels: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, int]:
+    """Names of devices -> their ids; of all devices those that have each of the labels.
+
+    Raises ManagerError where one is not registered, or none has the labels.
+    """
     if all_devices == bool(devices):
         raise ManagerError("name the devices, or give --all for every device of the fleet; not both")
     if not all_devices:
+        if labels:
+            raise ManagerError("name the devices, or give --label to choose them; not both")
         return require_devices(store, fleet, devices)
     require_fleet(store, fleet)
-    return store.read(lambda transaction: transaction.device_ids(fleet))
+    chosen = store.read(lambda transaction: transaction.devices_with(fleet, labels))
+    if not chosen:
+        named = ", ".join(f"{key}={value}" for key, value in labels.items())
+        raise ManagerError(f"no device of fleet {fleet} has {named}: `status {fleet} -o json` shows their labels")
+    return chosen
 
 
 def require_fleet(store: Store, fleet: str) -> None:

@@ -13,6 +13,7 @@ from gateway.manager.store.history_reads import (
     fleet_series,
 )
 from gateway.manager.store.history_retention import HistoryLimits, Retention
+from gateway.manager.store.labels import has_labels, read_labels
 from gateway.manager.store.object_facts import ObjectFacts
 from gateway.manager.store.object_store import (
     CHUNK,

@@ -7,7 +7,7 @@ migration.
 
 import sqlalchemy as sa
 
-from gateway.manager.store.tables import CLUSTERED, METADATA, NUMBER, NUMBERED
+from gateway.manager.store.tables import CLUSTERED, DEVICES, FLEETS, METADATA, NUMBER, NUMBERED
 
 
 def fleet_resource(fleet: str) -> str:
@@ -18,6 +18,10 @@ def fleet_resource(fleet: str) -> str:
 def device_resource(fleet: str, device: str) -> str:
     """As `fleet_resource`, of a device."""
     return f"device-fleet/{fleet}/device/{device}"
+
+
+RESOURCE_OF_DEVICE = sa.literal("device-fleet/") + FLEETS.c.name + "/device/" + DEVICES.c.name
+"""What `device_resource` returns, of a row of FLEETS and DEVICES."""
 
 
 def deployment_resource(fleet: str, deployment: str) -> str:

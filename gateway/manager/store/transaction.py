@@ -39,6 +39,7 @@ from gateway.manager.store import bulk, reported
 from gateway.manager.store.audit import Auditor, ResourceState
 from gateway.manager.store.control_tables import TAGS, device_resource, fleet_resource
 from gateway.manager.store.heartbeats import add_devices, add_log, add_models, read_devices
+from gateway.manager.store.labels import has_labels
 from gateway.manager.store.paging import device_page, is_of
 from gateway.manager.store.recording import LogEntry, StoredDevice
 from gateway.manager.store.tables import (
@@ -194,6 +195,11 @@ class Transaction:
         for part in bulk.parts(list(devices), PART):
             found |= dict(self.connection.execute(select.where(DEVICES.c.name.in_(part))).all())
         return found
+
+    def devices_with(self, fleet: str, labels: Mapping[str, str]) -> dict[str, int]:
+        """Names of a fleet's devices that have each of the labels -> their ids; in order of their names."""
+        select = sa.select(DEVICES.c.name, DEVICES.c.id).join(FLEETS).where(is_of(fleet), *has_labels(labels))
+        return dict(self.connection.execute(select.order_by(DEVICES.c.name)).all())
 
     def device_part(self, fleet: str, after: str, limit: int) -> Sequence[tuple[str, int]]:
         """(name, id) of a fleet's devices, in order of their names: those after that name, at most `limit`."""

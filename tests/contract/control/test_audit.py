@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
@@ -17,6 +18,7 @@ from gateway.manager.control.control_api import _SAGEMAKER
 from gateway.manager.http.s3.targets import ACTIONS
 from gateway.manager.reports import AuditReport
 from gateway.manager.store import Auditor, ObjectStore, StoredFile, add_package, local_auditor, package_of
+from gateway.manager.store.control_tables import ALERTS
 from gateway.manager.store.object_audit import CHECKED
 from gateway.manager.store.uploads import LEAST_PART
 from tests.support.control_plane import audit_of
@@ -69,8 +71,10 @@ CONTROL: list[tuple[str, dict[str, Any], str]] = [
 DEVICE, ROLLOUT = {**FLEET, "DeviceNames": ["d"]}, {**FLEET, "DeploymentName": "p"}
 MODEL = {"Models": [{"ModelHandle": "kws", "S3Url": "FILE"}]}
 OTHER = {**FLEET, "DeploymentName": "q"}
+ALERT: dict[str, Any] = {"AlertName": "EdgeManagerDevicesSilent", "Subject": "f"}
 OWN: list[tuple[str, dict[str, Any], list[str]]] = [
     ("AddDevices", DEVICE, ["device-fleet/f", "device-fleet/f/device/d"]),
+    ("LabelDevices", {**DEVICE, "Labels": [{"Key": "site", "Value": "x"}]}, ["device-fleet/f/device/d"]),
     ("Deploy", {**ROLLOUT, **DEVICE, **MODEL}, ["edge-packaging-job/PACKAGE", "device-fleet/f/deployment/p"]),
     ("PauseDeployment", ROLLOUT, ["device-fleet/f/deployment/p"]),
     ("ResumeDeployment", ROLLOUT, ["device-fleet/f/deployment/p"]),
@@ -82,6 +86,8 @@ OWN: list[tuple[str, dict[str, Any], list[str]]] = [
     ("CreateUser", {"UserName": "u", "Role": "viewer", "Password": "correct horse"}, ["user/u"]),
     ("ChangePassword", {"UserName": "u", "Password": "battery staple"}, ["user/u"]),
     ("DeleteUser", {"UserName": "u"}, ["user/u"]),
+    ("MuteAlert", ALERT | {"Until": 1000.0}, ["alert/EdgeManagerDevicesSilent/f"]),
+    ("UnmuteAlert", ALERT, ["alert/EdgeManagerDevicesSilent/f"]),
 ]
 """As `CONTROL`, of the operations that AWS's API has not. FILE: the URL of a model file; KEY: the key that is made;
 PACKAGE: that of the file."""
@@ -134,6 +140,8 @@ def test_every_operation_of_the_control_plane_has_its_row(store: Store, api: Con
 
 
 def test_every_operation_that_aws_has_not_has_its_rows(store: Store, api: ControlApi, file: StoredFile) -> None:
+    alert = {"name": ALERT["AlertName"], "subject": "f", "summary": "so", "since": 1.0}
+    store.write(lambda transaction: transaction.connection.execute(sa.insert(ALERTS).values(alert)))
     caller, key, known = Caller("ADMIN", "admin", "10.0.0.1"), "", 0
     for number, (operation, asked, resources) in enumerate(OWN):
         body = json.dumps(asked).replace("FILE", file.url).replace("KEY", key).encode()

@@ -79,11 +79,19 @@ def heard(here: Command, served: ServedManager) -> ServedManager:
 def readings() -> list[tuple[str, ...]]:
     both = [
         *(("devices",), ("devices", "f"), ("status",), ("status", "f", "--limit", "1"), ("status", "--summary")),
-        *(("status", "--state", "never-heard"), ("log", "f", "d"), ("deployments",), ("deployments", "--devices")),
+        *(
+            ("status", "--state", "never-heard"),
+            ("status", "--version", "1"),
+            ("log", "f", "d"),
+            ("deployments",),
+            ("deployments", "--devices"),
+        ),
         *(("history", "f", "d"), ("history", "f", "d", "heap"), ("history", "f", "d", "heap", "--raw")),
         *(("fleet-history", "f"), ("fleet-history", "f", "heap"), ("keys", "list"), ("audit",)),
     ]
-    return [*both, *((*words, "--json") for words in both), ("audit", "--resource", "device-fleet/f/device/d")]
+    tsv = [("status",), ("history", "f", "d", "heap"), ("deployments", "--devices")]
+    as_rows = [*((*words, "-o", "tsv") for words in tsv), *((*words, "--json") for words in both)]
+    return [*both, *as_rows, ("audit", "--resource", "device-fleet/f/device/d")]
 
 
 def test_what_is_read_is_the_same_to_the_letter(
@@ -98,22 +106,36 @@ def test_what_is_read_is_the_same_to_the_letter(
 
 CALLS: list[tuple[str, ...]] = [
     ("register", "f", "d", "e", "g"),
-    ("register", "f", "d"),
+    ("register", "f", "d", "--label", "site=rome", "-o", "tsv"),
+    ("label", "f", "e", "g", "site=berlin", "rack=1"),
+    ("label", "f", "g", "rack-"),
+    ("status", "f", "--label", "site=berlin", "-o", "json"),
+    ("status", "f", "--label", "site=berlin", "--limit", "1"),
+    ("deploy", "f", "--label", "site=berlin", "--label", "rack=1", "kws={model}", "--dry-run", "-o", "tsv"),
     ("deploy", "f", "--all", "kws={model}", "--stages", "40%,100%", "--dry-run"),
     ("deploy", "f", "--all", "kws={model}", "--stages", "40%,100%", "--min-success", "50%", "--wait", "1h"),
     ("pause", "f", "kws-1"),
     ("resume", "f", "kws-1"),
     ("abort", "f", "kws-1"),
+    ("undo", "f", "kws-1", "-o", "tsv"),
     ("undo", "f", "kws-1"),
-    ("undo", "f", "kws-1"),
+    ("undo", "f", "kws-1", "-o", "json"),
     ("deploy", "f", "d", "kws={model}", "--name", "one", "--silent-after", "1h"),
-    ("undeploy", "f", "d", "kws"),
+    ("undeploy", "f", "d", "kws", "-o", "json"),
     ("deregister", "f", "g"),
 ]
 MISTAKES: list[tuple[str, ...]] = [
     ("status", "none"),
     ("log", "f", "nobody"),
     ("deregister", "f", "nobody"),
+    ("label", "f", "nobody", "a=b"),
+    ("label", "f", "d"),
+    ("label", "f", "d", "a=1", "a=2"),
+    ("register", "f", "d", "--label", "a"),
+    ("register", "f", "d", "--label", "a=*"),
+    ("status", "f", "--all", "--limit", "3"),
+    ("deploy", "f", "--label", "site=none", "kws={model}"),
+    ("deploy", "f", "d", "--label", "site=rome", "kws={model}"),
     ("deploy", "f", "nobody", "kws={model}"),
     ("deploy", "f", "d", "k_s={model}"),
     ("deploy", "f", "d", "kws={model}.none"),
@@ -146,6 +168,55 @@ def test_what_is_changed_is_changed_in_the_same_way(
     for words in MISTAKES:
         named = [word.replace("{model}", str(model)) for word in words]
         assert CHANGES.sub("", elsewhere(*named, status=2)) == alone(*named, status=2), words
+
+
+@pytest.mark.parametrize("place_of", ["here", "elsewhere"])
+def test_devices_are_chosen_by_their_labels(
+    place_of: str, request: pytest.FixtureRequest, served: ServedManager, model: Path
+) -> None:
+    run: Command = request.getfixturevalue(place_of)
+    run("register", "f", "a", "b", "c", "--label", "site=berlin", "--label", "rack=1")
+    run("register", "f", "d")
+    run("register", "other", "b", "--label", "site=berlin")
+    run("label", "f", "a", "d", "site=rome", "rack-")
+
+    def shown(*words: str) -> dict[str, dict[str, str]]:
+        return {f"{each['fleet']}/{each['device']}": each["labels"] for each in json.loads(run("status", *words))}
+
+    berlin = {"site": "berlin", "rack": "1"}
+    everybody = {"f/a": {"site": "rome"}, "f/b": berlin, "f/c": berlin, "f/d": {"site": "rome"}}
+    assert shown("f", "-o", "json") == everybody
+    assert list(shown("--label", "site=berlin", "-o", "json")) == ["f/b", "f/c", "other/b"]
+    first = run("status", "--label", "site=berlin", "--limit", "1").splitlines()
+    assert first[-1] == "2 more: status --label site=berlin --limit 1 --after f/b"
+    assert "1 more:" in run("status", "--label", "site=berlin", "--limit", "1", "--after", "f/b")
+    chosen = ("--label", "site=berlin", "--label", "rack=1")
+    [made] = json.loads(run("deploy", "f", *chosen, f"kws={model}", "-o", "json").splitlines()[-1])
+    assert made["devices"] == 2
+    listed = run("deployments", "f", "--devices", "-o", "tsv").splitlines()[1:]
+    assert [line.split("\t")[0] for line in listed] == ["f/b", "f/c"]
+    tags = served.client("sagemaker").list_tags(ResourceArn="arn:aws:sagemaker:x:000000000000:device-fleet/f/device/b")
+    assert tags["Tags"] == [{"Key": "rack", "Value": "1"}, {"Key": "site", "Value": "berlin"}]
+    changes = json.loads(run("audit", "--resource", "device-fleet/f/device/a", "-o", "json"))
+    assert changes[-1]["before"] == {"Tags": [{"Key": "rack", "Value": "1"}, {"Key": "site", "Value": "berlin"}]}
+    assert changes[-1]["after"] == {"Tags": [{"Key": "site", "Value": "rome"}]}
+
+
+def test_a_device_is_failing_until_a_newer_deployment_reaches_it(
+    here: Command, served: ServedManager, model: Path
+) -> None:
+    here("register", "f", "d", "e")
+    here("deploy", "f", "--all", f"kws={model}", "--name", "k")
+    carry_out(served.client("sagemaker-edge"), "d", "FAIL")
+    carry_out(served.client("sagemaker-edge"), "e", "SUCCESS")
+    assert here("status", "f").startswith("2 devices: 2 not announced, 1 failing\n")
+    here("deploy", "f", "d", f"kws={model}")
+    assert here("status", "f").startswith("2 devices: 2 not announced, 0 failing\n")
+
+
+def test_devices_are_chosen_by_the_version_of_a_model(heard: ServedManager, here: Command) -> None:
+    assert [each["device"] for each in json.loads(here("status", "--version", "1", "-o", "json"))] == ["d"]
+    assert here("status", "--version", "2", "-o", "json") == "[]\n"
 
 
 def test_a_refused_deployment_stores_no_file(here: Command, served: ServedManager, model: Path) -> None:

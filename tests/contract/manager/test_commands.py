@@ -136,10 +136,11 @@ def test_status_in_pages(manager: Manager) -> None:
     assert shown[-1] == "2 more: status paged --state 'never heard' --limit 1 --after a"
     shown = manager.run("status", "paged", "--limit", "2", "--after", "a").stdout.splitlines()
     assert [line.split()[0] for line in shown] == ["Device", "paged/b", "paged/c"]
+    assert manager.run("status", "paged").stdout.startswith("3 devices: 3 never heard, 0 failing\nDevice")
     assert [each["device"] for each in json.loads(manager.run("status", "paged", "--json").stdout)] == ["a", "b", "c"]
     assert manager.run("status", "paged", "--json", "--state", "gone").stdout == "[]\n"
     (summary,) = json.loads(manager.run("status", "paged", "--summary", "--json").stdout)
-    assert summary == {"fleet": "paged", "devices": 3, "states": {"never heard": 3}, "models": []}
+    assert summary == {"fleet": "paged", "devices": 3, "states": {"never heard": 3}, "failing": 0, "models": []}
 
 
 def test_the_log_of_a_device_is_words(manager: Manager, model: Path) -> None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from gateway.manager.api import ModelDefinition
 from gateway.manager.history import DAY
 from gateway.manager.operations import EdgeApi
-from gateway.manager.reports import count_devices, device_reports, device_rows
+from gateway.manager.reports import DeviceFilter, count_devices, device_reports, device_rows
 from gateway.manager.rollouts import NewRollout, RolloutRunner
 from gateway.manager.store import Store
 from gateway.manager.store.history import ROW, Usage
@@ -129,4 +129,4 @@ def test_pages_of_devices_and_how_many_follow(store: Store) -> None:
         assert count_devices(store, 1.0, after=names[place]) == len(names) - place - 1
         rest = [each for each in names[place + 1 :] if each[0] == fleet]
         assert count_devices(store, 1.0, fleet, after=names[place]) == len(rest)
-        assert count_devices(store, 1.0, fleet, after=names[place], state="never heard") == len(rest)
+        assert count_devices(store, 1.0, fleet, after=names[place], which=DeviceFilter("never heard")) == len(rest)

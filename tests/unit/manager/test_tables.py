@@ -8,6 +8,7 @@ from rich.console import Console
 from gateway.manager.cli.tables import (
     AT_ONCE,
     Listing,
+    counts_text,
     deployments_table,
     devices_table,
     log_table,
@@ -20,7 +21,7 @@ from gateway.manager.cli.tables import (
 REPORT = {
     "fleet": "f", "device": "d", "registered": 1.0, "agent_version": None, "accepted": 0, "newest": None,
     "liveness": {"state": "never heard", "since": None, "until": None, "seconds": None},
-    "metrics": [], "models": [], "deployments": [], "results": [],
+    "metrics": [], "models": [], "deployments": [], "results": [], "labels": {},
 }  # fmt: skip
 HEARD = {"agent_version": "1.0.0", "accepted": 1234, "newest": 100.0}
 
@@ -127,11 +128,32 @@ def test_a_pipe_gets_rows_before_all_are_there():
 
 def test_a_fleet_is_shown_with_its_states_and_models():
     models = [{"name": "kws", "version": "1", "devices": 1200}, {"name": "vad", "version": "", "devices": 1}]
-    report = {"fleet": "f", "devices": 1234, "states": {"asleep": 4, "silent": 1230}, "models": models}
+    report = {"fleet": "f", "devices": 1234, "states": {"asleep": 4, "silent": 1230}, "failing": 2, "models": models}
     assert piped(summary_table([report])).splitlines()[1:] == [
         "f      1,234    4 asleep      1,200 kws 1",
         "                1,230 silent  1 vad",
+        "                2 failing",
     ]
+
+
+def test_the_counts_of_several_fleets_are_added():
+    fleets = [{"states": {"silent": 2, "connected": 1200}, "failing": 1}, {"states": {"silent": 1}, "failing": 0}]
+    assert counts_text(fleets) == "1,203 devices: 1,200 connected, 3 silent, 1 failing"
+    assert counts_text([{"states": {"gone": 0, "asleep": 1}, "failing": 0}]) == "1 device: 1 asleep, 0 failing"
+
+
+def test_on_a_terminal_the_newest_heartbeat_is_told_in_words():
+    assert "newest 3 min ago" in printed(status_table([REPORT | HEARD], now=100.0 + 190))
+
+
+def test_labels_are_shown_with_the_device():
+    assert "f/d     never heard\nsite=x" in piped(status_table([REPORT | {"labels": {"site": "x"}}]))
+
+
+def test_a_line_of_tsv_is_a_row():
+    """A cell of several lines becomes one line, a number has no commas; a text with commas stays."""
+    listing = Listing(("A", "B", "C"), [("1,234,567", "one\ntwo", "1,2"), ("", "", "999")])
+    assert list(listing.tsv()) == ["A\tB\tC\n", "1234567\tone; two\t1,2\n", "\t\t999\n"]
 
 
 @pytest.mark.parametrize(

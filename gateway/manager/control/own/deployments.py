@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from gateway.manager.api import POLICIES
 from gateway.manager.control.calls import Members, StoreCall, StoreOperation
-from gateway.manager.control.own.outputs import device_token, limit_of, output, page_of, start_of
+from gateway.manager.control.own.outputs import device_token, labels_of, limit_of, output, page_of, start_of
 from gateway.manager.control.paging import decode_token, encode_token, wrong_token
 from gateway.manager.errors import ManagerError, S3Error, validation_error
 from gateway.manager.reports import (
@@ -31,8 +31,9 @@ def deploy(call: StoreCall, asked: Members) -> Members:
         rules=_rules(asked),
         share=_nonzero(asked, "Percent", _ALL),
     )
-    everybody = asked.get("AllDevices", "Percent" in asked)
-    devices = actions.choose_devices(call.store, deployment.fleet, asked.get("DeviceNames", ()), everybody)
+    labels = labels_of(asked)
+    everybody = asked.get("AllDevices", "Percent" in asked or bool(labels))
+    devices = actions.choose_devices(call.store, deployment.fleet, asked.get("DeviceNames", ()), everybody, labels)
     if asked.get("DryRun"):
         return output("Deploy", deployment=rollout_report(actions.preview(call.store, deployment, devices, call.now)))
     files = {each["ModelHandle"]: _find_file(call, each["S3Url"]) for each in asked["Models"]}

@@ -1,12 +1,15 @@
 """Devices and fleets, as an operator registers and reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
+from gateway.manager.control import tags
+from gateway.manager.control.arns import device_resource
 from gateway.manager.control.calls import ControlCall, ControlOperation, Members, StoreCall, StoreOperation
-from gateway.manager.control.own.outputs import device_token, limit_of, output, page_of, start_of
+from gateway.manager.control.own.outputs import device_token, labels_of, limit_of, output, page_of, start_of
 from gateway.manager.control.paging import decode_token, encode_token
 from gateway.manager.errors import validation_error
 from gateway.manager.reports import (
+    DeviceFilter,
     count_devices,
     device_log,
     device_report,
@@ -15,16 +18,54 @@ from gateway.manager.reports import (
     fleet_reports,
 )
 from gateway.manager.rollouts import actions
+from gateway.manager.store import read_labels
 
 NEWEST = 100
 """Entries of a log, where MaxResults says nothing."""
 
 
 def add(call: ControlCall, asked: Members) -> Members:
-    """To register one twice changes nothing."""
+    """To register one twice changes nothing, but its labels."""
+    fleet, names, labels = asked["DeviceFleetName"], asked["DeviceNames"], labels_of(asked)
     auditor = call.caller.auditor(call.action, call.now)
-    new = call.transaction.register(asked["DeviceFleetName"], asked["DeviceNames"], call.now, auditor)
+    if labels:
+        call.transaction.lock_devices(call.transaction.device_ids(fleet, names).values())
+    new = call.transaction.register(fleet, names, call.now, auditor)
+    _change_labels(call, fleet, names, labels, ())
     return output("AddDevices", new_device_names=sorted(new))
+
+
+def label(call: ControlCall, asked: Members) -> None:
+    """All of them, or none where one is not registered."""
+    fleet, names = asked["DeviceFleetName"], asked["DeviceNames"]
+    ids = call.transaction.device_ids(fleet, names)
+    for name in names:
+        if name not in ids:
+            raise validation_error(f"device {name} is not registered in fleet {fleet}: `manager devices` lists all")
+    call.transaction.lock_devices(ids.values())
+    _change_labels(call, fleet, names, labels_of(asked), asked.get("LabelKeys", ()))
+
+
+def _change_labels(
+    call: ControlCall, fleet: str, names: Collection[str], added: Mapping[str, str], removed: Collection[str]
+) -> None:
+    """Of devices that this transaction holds; a row of the audit for each that changes."""
+    if not added and not removed:
+        return
+    devices = [(fleet, name) for name in dict.fromkeys(names)]
+    before = read_labels(call.connection, devices)
+    resources = [device_resource(*each) for each in devices]
+    tags.delete_from_all(call, resources, removed)
+    tags.add_to_all(call, resources, _tags(added))
+    after = read_labels(call.connection, devices)
+    changed = (each for each in devices if before[each] != after[each])
+    call.audits(
+        (device_resource(*each), {"Tags": _tags(before[each])}, {"Tags": _tags(after[each])}) for each in changed
+    )
+
+
+def _tags(labels: Mapping[str, str]) -> list[Members]:
+    return [{"Key": key, "Value": value} for key, value in labels.items()]
 
 
 def list_names(call: StoreCall, asked: Members) -> Members:
@@ -40,8 +81,7 @@ def list_reports(call: StoreCall, asked: Members) -> Members:
     limit, fleet = limit_of(asked), asked.get("DeviceFleetName")
     if fleet is not None:
         actions.require_fleet(call.store, fleet)
-    start, state, part = _filters(asked)
-    found = device_reports(call.store, call.now, fleet, after=start, limit=limit + 1, state=state, part=part)
+    found = device_reports(call.store, call.now, fleet, after=start_of(asked), limit=limit + 1, which=_filter(asked))
     devices, more = page_of(found, limit)
     token = device_token(devices[-1], more) if devices else None
     return output("ListDeviceReports", devices=devices, next_token=token)
@@ -56,13 +96,12 @@ def report(call: StoreCall, asked: Members) -> Members:
 
 
 def count(call: StoreCall, asked: Members) -> Members:
-    fleet, (start, state, part) = asked.get("DeviceFleetName"), _filters(asked)
-    return {"Devices": count_devices(call.store, call.now, fleet, after=start, state=state, part=part)}
+    fleet = asked.get("DeviceFleetName")
+    return {"Devices": count_devices(call.store, call.now, fleet, after=start_of(asked), which=_filter(asked))}
 
 
-def _filters(asked: Members) -> tuple[tuple[str, str], str | None, str | None]:
-    """(after, state, part of the name)"""
-    return start_of(asked), asked.get("State"), asked.get("NameContains")
+def _filter(asked: Members) -> DeviceFilter:
+    return DeviceFilter(asked.get("State"), asked.get("NameContains"), asked.get("ModelVersion"), labels_of(asked))
 
 
 def list_fleets(call: StoreCall, asked: Members) -> Members:
@@ -84,6 +123,7 @@ def read_log(call: StoreCall, asked: Members) -> Members:
 
 OPERATIONS: Mapping[str, ControlOperation | StoreOperation] = {
     "AddDevices": ControlOperation(add, writes=True),
+    "LabelDevices": ControlOperation(label, writes=True),
     "ListDeviceNames": StoreOperation(list_names),
     "ListDeviceReports": StoreOperation(list_reports),
     "GetDeviceReport": StoreOperation(report),

@@ -1,4 +1,4 @@
-"""Outputs of the operations, and their pages. It must never read anything."""
+"""Outputs of the operations, and their pages; what several inputs have. It must never read anything."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -41,6 +41,15 @@ def start_of(asked: Members) -> tuple[str, str]:
     if not slash:
         raise validation_error("StartAfter should be FLEET/DEVICE")
     return fleet or asked.get("DeviceFleetName", ""), device
+
+
+def labels_of(asked: Members) -> dict[str, str]:
+    """Of the member Labels; none where it is missing. Raises ApiError where a key comes twice."""
+    given: Sequence[Members] = asked.get("Labels", ())
+    labels = {each["Key"]: each["Value"] for each in given}
+    if len(labels) < len(given):
+        raise validation_error("a key is in Labels more than once: a device has one value of it")
+    return labels
 
 
 def device_token(report: Mapping[str, Any], more: bool) -> str | None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.manager.console.time_words import ago_words, duration_words, time_left_words
+from gateway.manager.time_words import ago_words, duration_words, time_left_words
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,8 @@ _SAME = frozenset(
     }
 )
 """Structures that the reports spell as AWS does: those of `sagemaker-edge`, keys and users."""
+_OURS = {"Definition": ("Size", "Version")}
+"""Members of these that AWS's API has not: the reports always have them."""
 
 
 def to_members(report: Any, shape: Shape) -> Any:
@@ -43,7 +45,7 @@ def from_members(members: Any, shape: Shape) -> Any:
     return {
         form: from_members(members[name], member) if name in members else None
         for name, form, member in _spelled(shape)
-        if optional or name in members
+        if optional or name in members or name in _OURS.get(shape.name, ())
     }
 
 

@@ -62,7 +62,7 @@ def test_from_registering_to_deregistering(manager: Manager, model: Path) -> Non
         (["undeploy", "f", "d", "wake_word"], "HANDLE 'wake_word' is not allowed: should be 1 to 63 characters"),
         (["undeploy", "f", "nobody", "kws"], "nobody is not registered in fleet f: `manager devices` lists all"),
         (["deploy", "f", "d", "a=x", "--stages", "1%,100%", "--wait", "5"], "--wait '5' is not a time with its unit"),
-        (["deregister", "f", "nobody"], "nobody is not registered in fleet f: `manager devices` lists all"),
+        (["deregister", "f", "nobody"], "Device with name nobody in fleet f does not exist"),
         (["deploy", "f", "d", "kws=/no/such/file"], "/no/such/file: No such file or directory; correct the path"),
         (["deploy", "f", "d"], "give at least one HANDLE=FILE"),
         (["deploy", "f", "d", "kws="], "kws= names no file"),

@@ -15,6 +15,7 @@ from gateway.manager.api import DeviceDeployment, ModelDefinition, latest_values
 from gateway.manager.errors import StoreUnavailable
 from gateway.manager.reports import (
     PAGE,
+    DeviceFilter,
     DeviceReport,
     count_devices,
     deployment_report,
@@ -331,9 +332,12 @@ def test_devices_are_found_by_the_state_that_the_report_shows(store):
     shown = {each["device"]: each["liveness"]["state"] for each in device_reports(store, 500.0)}
     assert shown == {name: name.replace("-", " ") for name in shown}
     for device, state in shown.items():
-        assert [each["device"] for each in device_reports(store, 500.0, state=state)] == [device]
-        assert count_devices(store, 500.0, state=state) == 1
-    assert {each["device"] for each in device_reports(store, 110.0, state="connected")} == {"connected", "silent"}
+        assert [each["device"] for each in device_reports(store, 500.0, which=DeviceFilter(state=state))] == [device]
+        assert count_devices(store, 500.0, which=DeviceFilter(state=state)) == 1
+    assert {each["device"] for each in device_reports(store, 110.0, which=DeviceFilter("connected"))} == {
+        "connected",
+        "silent",
+    }
 
 
 def test_deployments_are_listed_device_by_device(store):
@@ -359,9 +363,10 @@ def test_a_fleets_report_counts_states_and_the_newest_version_of_each_model(stor
             "fleet": "f",
             "devices": 3,
             "states": {"not announced": 3},
+            "failing": 0,
             "models": [{"name": "kws", "version": "1", "devices": 1}, {"name": "kws", "version": "2", "devices": 2}],
         },
-        {"fleet": "g", "devices": 1, "states": {"never heard": 1}, "models": []},
+        {"fleet": "g", "devices": 1, "states": {"never heard": 1}, "failing": 0, "models": []},
     ]
     assert [each["fleet"] for each in fleet_reports(store, "g")] == ["g"]
 

@@ -331,7 +331,7 @@ def test_a_rollout_of_a_command_is_a_plan(served: ServedManager, sagemaker: Any,
     rules = RolloutRules((Stage(_HALF / 2, _HALF * 2, 90.0), Stage(_HALF, _HALF), Stage(_HALF * 2)))
     devices = store.read(lambda transaction: transaction.device_ids("barn"))
     new = NewRollout("barn", "cli", "kws", "DO_NOTHING", (ModelDefinition("kws", url="s3://models/kws-1"),), rules)
-    RolloutRunner(store).start(new, lambda _: list(devices.values()), 5.0)
+    RolloutRunner(store).start(new, lambda _: list(devices.values()), time.time())  # what is old counts as abandoned
     found = sagemaker.describe_edge_deployment_plan(EdgeDeploymentPlanName="cli")
     assert (found["ModelConfigs"], found["DeviceFleetName"]) == (MODELS, "barn")
     assert [each["DeviceSelectionConfig"]["Percentage"] for each in found["Stages"]] == [25, 50, 100]

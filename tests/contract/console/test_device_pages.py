@@ -121,7 +121,7 @@ async def test_devices_are_registered(console: ServedConsole, browser: Browser) 
     done = await browser.post("/devices/register", {"fleet": "barn", "names": "a\n b,c\r\nb"})
     assert (done.status, done.headers["Location"]) == (303, "/devices?fleet=barn")
     page = text_of(await browser.get(done.headers["Location"]))
-    assert "2 devices of barn were registered; 1 device were registered before." in page
+    assert "Registered in barn: 2 devices. Registered before: 1." in page
     assert [each in page for each in ("barn/a", "barn/b", "barn/c")] == [True] * 3
 
 

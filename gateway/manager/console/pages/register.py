@@ -33,8 +33,8 @@ def act(request: ViewRequest) -> ViewAnswer:
         mistakes[""] = error.message
         return _form(typed, mistakes)
     old = len(names) - len(new)
-    said = f"{device_words(len(new))} of {typed['fleet']} were registered"
-    said += f"; {device_words(old)} were registered before." if old else "."
+    said = f"Registered in {typed['fleet']}: {device_words(len(new))}."
+    said += f" Registered before: {old:,}." if old else ""
     return Redirected(link_to("/devices", fleet=typed["fleet"]), said)
 
 

@@ -343,7 +343,7 @@ def test_kill_9_in_the_middle_leaves_the_file_as_it_was(tmp_path: Path, version:
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk", 400):
+    with small_disk(tmp_path / "disk", 500):
         path = old_file(tmp_path / "disk", 3)
         before = dump(path)
         fill(tmp_path / "disk", leaving=64)

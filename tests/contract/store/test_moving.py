@@ -285,7 +285,7 @@ def test_a_backup_overwrites_nothing(tmp_path: Path, backup: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["site", "site.tar"]
 
 
-@pytest.mark.parametrize("kilobytes", [20, 300], ids=["no room for the database", "no room for the archive"])
+@pytest.mark.parametrize("kilobytes", [20, 350], ids=["no room for the database", "no room for the archive"])
 def test_a_backup_that_fails_leaves_nothing(tmp_path: Path, kilobytes: int) -> None:
     fill_site(Place(tmp_path / "site"))
     with small_disk(tmp_path / "disk", 600):

@@ -297,7 +297,7 @@ def test_a_stage_that_cannot_be_made(served: ServedManager, sagemaker: Any, stor
     new = NewRollout("barn", "cli", "cli", "DO_NOTHING", (ModelDefinition("kws", url="s3://models/old"),), rules)
     all_ids = store.read(lambda transaction: transaction.device_ids("barn"))
     order = [number for name, number in all_ids.items() if name != "dev-5"] + list(one.values())
-    RolloutRunner(store).start(new, lambda _: order, 1.0)
+    RolloutRunner(store).start(new, lambda _: order, time.time())  # what is old counts as abandoned
     make_plan(sagemaker, stage("a", _selection(5)))
     start(sagemaker, "a")
     status = until_status(sagemaker, "a", "FAILED")
@@ -368,7 +368,10 @@ def test_a_rollout_of_a_command_is_a_plan(served: ServedManager, sagemaker: Any,
 def test_plans_are_listed(served: ServedManager, sagemaker: Any, store: Store) -> None:
     store.write(lambda transaction: transaction.register("attic", ["x"], 1.0))
     new = NewRollout("attic", "m-cli", "kws", "DO_NOTHING", (ModelDefinition("kws", url="s3://m/one"),))
-    RolloutRunner(store).start(new, lambda name: list(store.read(lambda each: each.device_ids("attic")).values()), 5.0)
+    ids = list(store.read(lambda transaction: transaction.device_ids("attic")).values())
+    RolloutRunner(store).start(new, lambda _: ids, time.time())  # what is old counts as abandoned
+    aged = sa.update(ROLLOUTS).values(created=5.0, counted=5.0)
+    store.write(lambda transaction: transaction.connection.execute(aged))
     for name in ("z-1", "a-2", "k-3", "b-4"):
         make_plan(sagemaker, stage("one"), name=name)
     paginator = sagemaker.get_paginator("list_edge_deployment_plans")

@@ -14,12 +14,12 @@ KEPT = 7 * 86_400.0
 """Seconds for which an alert that ended is kept."""
 MOST = 10_000
 """Alerts at once: further findings are left out."""
-_COLUMNS = ("name", "subject", "summary", "since", "fired", "ended", "muted", "told")
+_COLUMNS = ("name", "subject", "summary", "since", "fired", "ended", "muted", "notified")
 _C = ALERTS.c
 
 
 class AlertReport(TypedDict):
-    """One alert. `state`: of AlertState; `muted`: until when nobody is told; None: it is not muted."""
+    """One alert. `state`: of AlertState; `muted`: until when nobody is notified; None: it is not muted."""
 
     name: str
     subject: str
@@ -36,11 +36,11 @@ class AlertReport(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class StoredAlert:
-    """`told`: the state that the webhook was told last; empty: none."""
+    """`notified`: the state of which the webhook was notified last; empty: none."""
 
     alert: Alert
     muted: float | None = None
-    told: str = ""
+    notified: str = ""
 
 
 def stored_alerts(transaction: Transaction) -> dict[tuple[str, str], StoredAlert]:
@@ -50,8 +50,8 @@ def stored_alerts(transaction: Transaction) -> dict[tuple[str, str], StoredAlert
 
 
 def _from_row(row: sa.Row[*tuple[object, ...]]) -> StoredAlert:
-    *alert, muted, told = row
-    return StoredAlert(Alert(*alert), muted, told)  # type: ignore[arg-type]
+    *alert, muted, notified = row
+    return StoredAlert(Alert(*alert), muted, notified)  # type: ignore[arg-type]
 
 
 def record(transaction: Transaction, findings: Sequence[Finding], now: float) -> list[Alert]:
@@ -144,20 +144,22 @@ def mute_alert(transaction: Transaction, name: str, subject: str, until: float |
     return True, row.muted
 
 
-def untold(transaction: Transaction, now: float) -> list[Alert]:
-    """Those whose state the webhook was not told; not the pending ones, nor those that are muted, nor those that ended
-    before anybody was told of them."""
+def not_notified(transaction: Transaction, now: float) -> list[Alert]:
+    """Those of whose state the webhook was not notified.
+
+    Not the pending ones, nor those that are muted, nor those that ended before it was notified of them.
+    """
     found = []
     for each in stored_alerts(transaction).values():
         state = each.alert.state
-        is_news = state is AlertState.FIRING or (state is AlertState.ENDED and each.told == AlertState.FIRING)
-        if is_news and each.told != state and not _is_muted(each, now):
+        is_news = state is AlertState.FIRING or (state is AlertState.ENDED and each.notified == AlertState.FIRING)
+        if is_news and each.notified != state and not _is_muted(each, now):
             found.append(each.alert)
     return sorted(found, key=lambda each: (each.name, each.subject))
 
 
-def mark_told(transaction: Transaction, alerts: Sequence[Alert]) -> None:
+def mark_notified(transaction: Transaction, alerts: Sequence[Alert]) -> None:
     rows = [(each.name, each.subject, str(each.state)) for each in alerts]
-    given = bulk.given(transaction.connection, rows, name=sa.Text, subject=sa.Text, told=sa.Text)
+    given = bulk.given(transaction.connection, rows, name=sa.Text, subject=sa.Text, notified=sa.Text)
     same = (_C.name == given.c.name) & (_C.subject == given.c.subject)
-    transaction.connection.execute(sa.update(ALERTS).values(told=given.c.told).where(same))
+    transaction.connection.execute(sa.update(ALERTS).values(notified=given.c.notified).where(same))

@@ -1,7 +1,7 @@
 """Tells a program of alerts that fire or end: a POST with the JSON of Alertmanager's webhooks, version 4, signed.
 
-What was told is in the database: nothing is told twice but where an answer was lost, and nothing is left out where the
-process ends in between. It must never hold up anything else: it has a thread of its own.
+What it was notified of is in the database: of nothing twice but where an answer was lost, and nothing is left out where
+the process ends in between. It must never hold up anything else: it has a thread of its own.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import structlog
 
 from gateway.errors import explain
 from gateway.manager.alerts.conditions import KINDS, Alert, AlertState
-from gateway.manager.alerts.records import mark_told, untold
+from gateway.manager.alerts.records import mark_notified, not_notified
 from gateway.manager.errors import ManagerError
 from gateway.manager.store import Store
 
@@ -29,7 +29,7 @@ ANSWERS = 10.0
 """Seconds for an answer."""
 LONGEST = 300.0
 """Seconds between two tries at most; the first is WEBHOOK_INTERVAL, and each doubles."""
-TOLD = 100
+BATCH = 100
 """Alerts of one message."""
 HEADER = "X-Edge-Manager-Signature"
 
@@ -67,25 +67,25 @@ class Webhook:
         """Tells what is new at `now` (Unix seconds); True: there is more. Raises StoreUnavailable."""
         if self._failures and self._next - LONGEST <= now < self._next:
             return False
-        news = self._store.read(lambda transaction: untold(transaction, now))
+        news = self._store.read(lambda transaction: not_notified(transaction, now))
         name = news[0].name if news else ""
-        told = [each for each in news if each.name == name and each.state is news[0].state][:TOLD]
-        if not told:
+        batch = [each for each in news if each.name == name and each.state is news[0].state][:BATCH]
+        if not batch:
             return False
-        fault = self._post(told, now)
+        fault = self._post(batch, now)
         if fault is not None:
             self._failures += 1
             wait = min(WEBHOOK_INTERVAL * 2 ** min(self._failures, 10), LONGEST)
             self._next = now + wait
             LOG.warning(
-                "the webhook of alerts was not told: it is tried again; look at its URL and at who answers there",
-                alert=name, alerts=len(told), reason=fault, seconds=wait,
+                "the webhook of alerts was not notified: it is tried again; look at its URL and at who answers there",
+                alert=name, alerts=len(batch), reason=fault, seconds=wait,
             )  # fmt: skip
             return False
         self._failures = 0
-        self._store.write(lambda transaction: mark_told(transaction, told))
-        LOG.info("the webhook was told of alerts", alert=name, state=str(told[0].state), alerts=len(told))
-        return len(told) < len(news)
+        self._store.write(lambda transaction: mark_notified(transaction, batch))
+        LOG.info("the webhook was notified of alerts", alert=name, state=str(batch[0].state), alerts=len(batch))
+        return len(batch) < len(news)
 
     def _post(self, alerts: Sequence[Alert], now: float) -> str | None:
         """Why it failed; None: it was taken."""

@@ -80,17 +80,17 @@ class LivePages(Generic[Key]):
 
 
 class PageWatch:
-    """What one viewer of a page has been told."""
+    """What one viewer of a page was sent."""
 
     def __init__(self, page: _LivePage) -> None:
         self._page = page
-        self._told = 0
+        self._sent = 0
 
     async def changes(self) -> LiveParts | None:
         """Waits for parts that changed since the last call, all of them at first; None: the page has ended."""
         page = self._page
         async with page.changed:
-            await page.changed.wait_for(lambda: page.number > self._told or page.ended)
-            found = {name: text for name, (number, text) in page.parts.items() if number > self._told}
-            self._told = page.number
+            await page.changed.wait_for(lambda: page.number > self._sent or page.ended)
+            found = {name: text for name, (number, text) in page.parts.items() if number > self._sent}
+            self._sent = page.number
         return found or None

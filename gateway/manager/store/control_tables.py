@@ -168,10 +168,10 @@ ALERTS = sa.Table(
     sa.Column("fired", sa.Double),
     sa.Column("ended", sa.Double),
     sa.Column("muted", sa.Double),
-    sa.Column("told", sa.Text, nullable=False, server_default=""),
+    sa.Column("notified", sa.Text, nullable=False, server_default=""),
 )
-"""`subject`: empty, a fleet, or FLEET/DEPLOYMENT. `fired`, `ended`: NULL: not yet. `muted`: until when nobody is told.
-`told`: the state that the webhook was told."""
+"""`subject`: empty, a fleet, or FLEET/DEPLOYMENT. `fired`, `ended`: NULL: not yet. `muted`: until when nobody is
+notified. `notified`: the state of which the webhook was notified."""
 
 AUDIT = sa.Table(
     "audit",

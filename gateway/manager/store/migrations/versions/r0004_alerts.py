@@ -13,6 +13,6 @@ def upgrade() -> None:
         *(sa.Column(each, sa.Text, nullable=False) for each in ("name", "subject", "summary")),
         sa.Column("since", sa.Double, nullable=False),
         *(sa.Column(each, sa.Double) for each in ("fired", "ended", "muted")),
-        sa.Column("told", sa.Text, nullable=False, server_default=""),
+        sa.Column("notified", sa.Text, nullable=False, server_default=""),
         sa.PrimaryKeyConstraint("name", "subject", name="alerts_pkey"),
     )

@@ -5,6 +5,7 @@ Views of the test's own stand beside the real ones: a change, by an operation of
 
 import base64
 import hashlib
+import html
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable
@@ -67,6 +68,11 @@ class Answered:
         found = re.search(r'name="token" value="(\w+)"', self.text)
         assert found is not None, self.text
         return found[1]
+
+    @property
+    def words(self) -> str:
+        """What is read on it."""
+        return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", self.text)).split())
 
 
 @dataclass

@@ -33,18 +33,13 @@ def metric(name: str, value: float, at: float, dimension: str = "sys") -> dict[s
     return {"Dimension": dimension, "MetricName": name, "Value": value, "Timestamp": at}
 
 
-def text_of(page: Answered) -> str:
-    """What is read on it."""
-    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page.text)).split())
-
-
 def charts(page: Answered) -> list[str]:
     return re.findall(r"<figcaption><b>([^<]+)</b>", page.text)
 
 
 async def test_what_it_has_and_what_it_should_have(console: ServedConsole, browser: Browser) -> None:
     register(console, "barn", "a")
-    assert "never heard" in text_of(await browser.get(PAGE))
+    assert "never heard" in (await browser.get(PAGE)).words
     file = {"kws": StoredFile("s3://models/kws/x.bin", 5, "a" * 40)}
     chosen = actions.require_devices(console.store, "barn", ["a"])
     new = actions.NewDeployment("barn", ["kws"], "canary")
@@ -52,7 +47,7 @@ async def test_what_it_has_and_what_it_should_have(console: ServedConsole, brows
     models = [{"ModelName": "wake", "ModelVersion": "1.0", "LatestInference": time.time()}]
     failed = {"DeploymentName": "canary", "DeploymentStatus": "FAIL", "DeploymentStatusMessage": "no room"}
     heartbeat(console, Models=models, DeploymentResult=failed)
-    page = text_of(await browser.get(PAGE))
+    page = (await browser.get(PAGE)).words
     assert re.search(r"canary deploy kws 2\.0 FAIL no room", page)
     assert re.search(r"What it says that it has .* wake 1\.0", page)
     assert re.search(r"Newest heartbeat \S+ \S+ , (just now|\d+ s ago)", page)
@@ -67,13 +62,13 @@ async def test_metrics_are_charts_over_a_time(console: ServedConsole, browser: B
         heartbeat(console, AgentMetrics=[metric("heap", 100 + days, now - days * 86_400)])
     day = await browser.get(PAGE)
     assert "least 100.01, greatest 100.01" in day.text
-    assert "1 rows of 15 min" in text_of(day)
+    assert "1 rows of 15 min" in day.words
     month = await browser.get(f"{PAGE}?range=30d")
     assert "least 100.01, greatest 120" in month.text
     assert month.text.count('<polyline class="mean"') == 3
     with_old_alone = [metric("temperature", 20, now - 86_400)]
     heartbeat(console, AgentMetrics=with_old_alone)
-    assert "No sample in this time; 1 in all, the newest 24 h ago." in text_of(await browser.get(f"{PAGE}?range=1h"))
+    assert "No sample in this time; 1 in all, the newest 24 h ago." in (await browser.get(f"{PAGE}?range=1h")).words
 
 
 async def test_many_metrics_page_by_page(
@@ -95,7 +90,7 @@ async def test_many_metrics_page_by_page(
 async def test_its_log_is_there_and_as_a_file(console: ServedConsole, browser: Browser) -> None:
     register(console, "barn", "a")
     heartbeat(console, AgentMetrics=[metric("state", 1, time.time(), "liveness")])
-    page = text_of(await browser.get(PAGE))
+    page = (await browser.get(PAGE)).words
     rows = json.loads((await browser.get(f"{PAGE}?format=json")).text)
     assert {each["kind"] for each in rows} == {"state"}
     assert all(json.dumps(each["detail"], ensure_ascii=False) in page for each in rows)
@@ -120,7 +115,7 @@ async def test_devices_are_registered(console: ServedConsole, browser: Browser) 
     register(console, "barn", "a")
     done = await browser.post("/devices/register", {"fleet": "barn", "names": "a\n b,c\r\nb"})
     assert (done.status, done.headers["Location"]) == (303, "/devices?fleet=barn")
-    page = text_of(await browser.get(done.headers["Location"]))
+    page = (await browser.get(done.headers["Location"])).words
     assert "Registered in barn: 2 devices. Registered before: 1." in page
     assert [each in page for each in ("barn/a", "barn/b", "barn/c")] == [True] * 3
 
@@ -132,17 +127,17 @@ async def test_names_that_are_wrong_register_nothing(console: ServedConsole, bro
         (" ".join(f"d{number}" for number in range(1001)), "These are 1,001 names"),
     ):
         page = await browser.post("/devices/register", {"fleet": "barn", "names": names})
-        assert (page.status, said in text_of(page)) == (400, True)
+        assert (page.status, said in page.words) == (400, True)
         assert html.escape(names[:20]) in page.text
     page = await browser.post("/devices/register", {"fleet": "", "names": "a"})
     assert (page.status, 'id="fleet-mistake"' in page.text) == (400, True)
-    assert "No device is in this list" in text_of(await browser.get("/devices"))
+    assert "No device is in this list" in (await browser.get("/devices")).words
 
 
 async def test_a_device_is_deregistered_by_typing_its_name(console: ServedConsole, browser: Browser) -> None:
     register(console, "barn", "a")
     refused = await browser.post(PAGE, {"confirm": "b"})
-    assert (refused.status, "Nothing was changed" in text_of(refused)) == (400, True)
+    assert (refused.status, "Nothing was changed" in refused.words) == (400, True)
     assert (await browser.get(PAGE)).status == 200
     done = await browser.post(PAGE, {"confirm": "a"})
     assert done.status == 303
@@ -154,8 +149,8 @@ async def test_an_operator_neither_registers_nor_deregisters(console: ServedCons
     register(console, "barn", "a")
     console.add_user("olga", "operator")
     await browser.log_in("olga")
-    assert "Deregister" not in text_of(await browser.get(PAGE))
-    assert "Register devices" not in text_of(await browser.get("/devices"))
+    assert "Deregister" not in (await browser.get(PAGE)).words
+    assert "Register devices" not in (await browser.get("/devices")).words
     assert (await browser.get("/devices/register")).status == 403
     for path, form in ((PAGE, {"confirm": "a"}), ("/devices/register", {"fleet": "barn", "names": "b"})):
         assert (await browser.post(path, form)).status == 403
